@@ -1,0 +1,1 @@
+"""What crosses the wire: frozen pydantic models, and nothing else."""

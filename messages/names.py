@@ -1,0 +1,48 @@
+"""The names by which things are known: their shapes, and the ids derived from them."""
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+RouteId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
+"""A route's id: lower-case letters, digits and inner hyphens, at most 48, as in a host name."""
+
+TrackName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
+"""A track's name, of the same shape as a route's id."""
+
+ReleaseTag = Annotated[
+    str, StringConstraints(pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+([-+~.][0-9A-Za-z][0-9A-Za-z.~+-]*)?$")
+]
+"""A release's tag as release automation writes it: `v0.0.74`, `v1.2.0-rc.1`."""
+
+ScopeName = Annotated[
+    str, StringConstraints(pattern=r"^(fleet|track:[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?)$")
+]
+"""What one declaration of a release governs: `fleet` (the default) or `track:NAME` (an override)."""
+
+FLEET_SCOPE: ScopeName = "fleet"
+
+
+def track_scope(track: TrackName) -> ScopeName:
+    """Return the scope that a track's own override governs."""
+    return f"track:{track}"
+
+
+def scope_track(scope: ScopeName) -> TrackName | None:
+    """Return the track that a scope names, None for the whole fleet."""
+    return scope.removeprefix("track:") if scope.startswith("track:") else None
+
+
+def machine_key(route_id: RouteId, generation: int) -> str:
+    """Return the key of a route's machine: its label at the provider and its host name."""
+    return f"{route_id}-g{generation}"
+
+
+def route_workflow_id(route_id: RouteId) -> str:
+    """Return the id under which every operation on a route runs: the id is the route's lock."""
+    return f"route/{route_id}"
+
+
+def rollout_workflow_id(tag: ReleaseTag, scope: ScopeName) -> str:
+    """Return the id of a release's rollout over a scope."""
+    return f"rollout/{tag}/{scope}"

@@ -1,0 +1,167 @@
+"""Rollouts: one release over a scope, wave by wave, behind gates."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from messages.base import Message, Origin
+from messages.faults import Fault
+from messages.names import ReleaseTag, RouteId, ScopeName
+
+
+def _share_in_range(size: str) -> str:
+    if size.endswith("%") and not 1 <= int(size[:-1]) <= 100:
+        msg = f"a wave's share is 1% to 100% of the routes, not {size}"
+        raise ValueError(msg)
+    if re.fullmatch(r"0+", size):
+        msg = "a wave has at least 1 route"
+        raise ValueError(msg)
+    return size
+
+
+WaveSize = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]{1,6}%?$"), AfterValidator(_share_in_range)
+]
+"""How many routes have been reached when the wave ends: a count, `2`, or a share, `25%`."""
+
+
+class Strategy(Message):
+    """How fast a rollout goes, and what it takes to stop it.
+
+    Attributes:
+        waves: how far the rollout has come after each wave; what is left makes a last wave.
+        max_concurrent: how many routes are changed at once.
+        failure_budget: how many routes may fail before it stops: 0 stops at the first.
+    """
+
+    waves: tuple[WaveSize, ...] = ("1", "25%", "100%")
+    max_concurrent: int = Field(default=10, ge=1, le=1000)
+    failure_budget: int = Field(default=0, ge=0)
+
+
+class RolloutReleaseInput(Message):
+    """Bring every route of a scope to a release."""
+
+    release_tag: ReleaseTag
+    scope: ScopeName
+    origin: Origin
+    strategy: Strategy = Strategy()
+
+
+class RolloutPhase(StrEnum):
+    """Where a rollout is.
+
+    `converged`, `stopped` (the failure budget is spent) and `aborted` are its ends.
+    """
+
+    PREPARING = "preparing"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CONVERGED = "converged"
+    STOPPED = "stopped"
+    ABORTED = "aborted"
+
+
+class RouteProgress(StrEnum):
+    """Where a route is in a rollout."""
+
+    WAITING = "waiting"
+    SWAPPING = "swapping"
+    CONVERGED = "converged"
+    FAILED = "failed"
+    UNTOUCHED = "untouched"
+
+
+class RouteOutcome(Message):
+    """A route in a rollout."""
+
+    route_id: RouteId
+    wave: int
+    progress: RouteProgress
+    previous_release_tag: ReleaseTag | None = None
+    fault: Fault | None = None
+
+
+class RolloutPlan(Message):
+    """What a rollout will do, before it does it."""
+
+    release_tag: ReleaseTag
+    scope: ScopeName
+    version: str
+    waves: tuple[tuple[RouteId, ...], ...]
+
+
+class RolloutStatus(Message):
+    """A rollout as it stands.
+
+    Attributes:
+        wave: the wave under way, from 1; 0 before the first.
+        waves: how many there are.
+        detail: why it stands where it does, in one sentence.
+    """
+
+    release_tag: ReleaseTag
+    scope: ScopeName
+    phase: RolloutPhase
+    wave: int
+    waves: int
+    routes: tuple[RouteOutcome, ...]
+    detail: str = ""
+
+    def count(self, progress: RouteProgress) -> int:
+        """Count the routes that are at `progress`."""
+        return sum(route.progress is progress for route in self.routes)
+
+
+class Steer(Message):
+    """An operator's hand on a rollout: pause, resume or abort it."""
+
+    origin: Origin
+
+
+class OpenRolloutInput(Message):
+    """Claim a scope for a rollout: one at a time moves a declaration."""
+
+    release_tag: ReleaseTag
+    scope: ScopeName
+    origin: Origin
+
+
+class CloseRolloutInput(Message):
+    """Write down how a rollout ended and free its scope.
+
+    Attributes:
+        promote: make the release what the scope declares from now on.
+    """
+
+    release_tag: ReleaseTag
+    scope: ScopeName
+    phase: RolloutPhase
+    detail: str
+    origin: Origin
+    promote: bool = False
+
+
+class RecordSteerInput(Message):
+    """Write down that an operator steered a rollout."""
+
+    release_tag: ReleaseTag
+    scope: ScopeName
+    action: str
+    origin: Origin
+
+
+class Rollout(Message):
+    """A rollout as the store knows it."""
+
+    workflow_id: str
+    run_id: str
+    release_tag: ReleaseTag
+    scope: ScopeName
+    phase: RolloutPhase
+    detail: str
+    opened_at: datetime
+    closed_at: datetime | None = None

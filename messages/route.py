@@ -1,0 +1,171 @@
+"""Routes: the slots that users are assigned to, which outlive their machines."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from messages.base import Message, Origin
+from messages.faults import Fault
+from messages.machine import Machine
+from messages.names import ReleaseTag, RouteId, ScopeName, TrackName
+from messages.proof import Proof
+
+
+class RouteStatus(StrEnum):
+    """Where a route is in its life.
+
+    `serving` was proven; `faulted` could not be brought to its target, and says why in the
+    event log; `failed` never came up and holds no machine.
+    """
+
+    PROVISIONING = "provisioning"
+    SERVING = "serving"
+    FAULTED = "faulted"
+    FAILED = "failed"
+
+
+class Route(Message):
+    """A route as the store knows it.
+
+    Attributes:
+        target_release_tag: what it should run.
+        current_release_tag: what it was last proven to run.
+        proven_at: when that was, UTC.
+        machine: the one that serves it now.
+        fault: what stands in its way, as the last failed operation saw it.
+    """
+
+    route_id: RouteId
+    track: TrackName
+    provider: str
+    region: str
+    status: RouteStatus
+    target_release_tag: ReleaseTag | None = None
+    current_release_tag: ReleaseTag | None = None
+    proven_at: datetime | None = None
+    machine: Machine | None = None
+    fault: Fault | None = None
+
+
+class ProvisionRouteInput(Message):
+    """Bring a new route up on a machine of its own, at its desired release."""
+
+    route_id: RouteId
+    track: TrackName
+    provider: str
+    region: str
+    origin: Origin
+
+
+class RouteProvisioned(Message):
+    """A route serves, and is proven."""
+
+    route_id: RouteId
+    machine: Machine
+    release_tag: ReleaseTag
+    proof: Proof
+
+
+class HotSwapRouteInput(Message):
+    """Replace the package on a route's machine in place, and prove it.
+
+    Attributes:
+        rollout: the workflow id of the rollout that asks, None for an operator's own swap.
+    """
+
+    route_id: RouteId
+    release_tag: ReleaseTag
+    origin: Origin
+    rollout: str | None = None
+
+
+class RouteSwapped(Message):
+    """A route was proven to run the release.
+
+    Attributes:
+        previous_release_tag: what it was proven to run before.
+    """
+
+    route_id: RouteId
+    machine_key: str
+    release_tag: ReleaseTag
+    previous_release_tag: ReleaseTag | None
+    proof: Proof
+
+
+class OpenRouteInput(Message):
+    """Write the route and its next machine down before anything is created."""
+
+    route_id: RouteId
+    track: TrackName
+    provider: str
+    region: str
+    release_tag: ReleaseTag
+    origin: Origin
+
+
+class RouteOpened(Message):
+    """The key of the machine that is to be, and its generation."""
+
+    machine_key: str
+    generation: int
+
+
+class RecordMachineInput(Message):
+    """Write down what the provider created for a machine's key."""
+
+    machine: Machine
+    user_data_sha256: str
+
+
+class RecordProofInput(Message):
+    """Write down what a route was proven to run; it serves."""
+
+    route_id: RouteId
+    machine: Machine
+    proof: Proof
+    origin: Origin
+
+
+class RecordFaultInput(Message):
+    """Write down why an operation on a route failed.
+
+    Attributes:
+        machine_destroyed: the machine of this key is gone at the provider.
+    """
+
+    route_id: RouteId
+    release_tag: ReleaseTag | None
+    fault: Fault
+    origin: Origin
+    machine_key: str | None = None
+    machine_destroyed: bool = False
+
+
+class LoadRouteInput(Message):
+    """Ask the store for a route."""
+
+    route_id: RouteId
+
+
+class SetTargetInput(Message):
+    """Write down what a route should run, before it is made to."""
+
+    route_id: RouteId
+    release_tag: ReleaseTag
+    origin: Origin
+
+
+class ListRoutesInput(Message):
+    """Ask for the routes that a scope's declaration governs."""
+
+    scope: ScopeName
+
+
+class RouteList(Message):
+    """Routes, ordered by id."""
+
+    routes: tuple[Route, ...]
+
+
+class Recorded(Message):
+    """It is written."""

@@ -1,0 +1,1 @@
+"""Drivers for the clouds that sell machines. Raises `providers.errors.ProviderError` alone."""

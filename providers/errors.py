@@ -1,0 +1,44 @@
+"""What can go wrong at a provider, in the words of the field and not of one vendor's API."""
+
+
+class ProviderError(Exception):
+    """A provider did not do what it was asked.
+
+    Attributes:
+        kind: kebab-case, as in `provider-rate-limited`.
+        retryable: whether asking again may help.
+    """
+
+    kind = "provider-refused"
+    retryable = False
+
+    def __init__(self, provider: str, attempted: str, answer: str) -> None:
+        super().__init__(f"{provider}: {attempted}: {answer}")
+        self.provider = provider
+        self.attempted = attempted
+        self.answer = answer
+
+
+class ProviderUnavailableError(ProviderError):
+    """No answer, or an answer that says nothing about what happened: look before acting again."""
+
+    kind = "provider-unavailable"
+    retryable = True
+
+
+class ProviderRateLimitedError(ProviderUnavailableError):
+    """The provider asks for patience."""
+
+    kind = "provider-rate-limited"
+
+
+class ProviderCredentialsError(ProviderError):
+    """The provider does not know us."""
+
+    kind = "provider-credentials"
+
+
+class MachineConflictError(ProviderError):
+    """More than one machine, or somebody else's, has the key: a person has to look."""
+
+    kind = "machine-conflict"

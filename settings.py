@@ -1,0 +1,139 @@
+"""The environment, read once into one frozen object. Only `worker` and `starter` read it.
+
+Every setting is an environment variable `RELIGHT_<NAME>`, or a line in the file `env` in the
+home folder, where `relight up` writes what it started. Connecting to Temporal is the SDK's own
+business: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, or the
+TOML file that `TEMPORAL_CONFIG_FILE` names.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class DaemonSettings(BaseModel):
+    """The packaged daemon that the fleet runs. The defaults describe lantern-box.
+
+    Attributes:
+        package: the Debian package.
+        unit: the systemd unit that it carries.
+        executable: the file that the unit's main process runs.
+        probe_port: where the health probe asks, from the control plane.
+        probe_path: what it asks for, over HTTP.
+        probe_timeout: how long the answer may take.
+        files: a folder of jinja templates for the daemon's configuration and environment
+            files, laid out as on the host; None for the ones in `templates/daemon`.
+        secrets_file: `NAME=value` lines that those templates can name and that no message
+            ever holds.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    package: str = "lantern-box"
+    unit: str = "lantern-box.service"
+    executable: str = "/usr/bin/lantern-box"
+    probe_port: int = 8899
+    probe_path: str = "/healthz"
+    probe_timeout: timedelta = timedelta(seconds=3)
+    files: Path | None = None
+    secrets_file: Path | None = None
+
+
+class RepositorySettings(BaseModel):
+    """The signed apt repository that carries the daemon's releases.
+
+    Attributes:
+        url: its address, as hosts and the control plane both reach it.
+        suite: the suite under `dists/`.
+        component: the component of that suite.
+        signing_key: the file with its public key, armoured or binary.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str = ""
+    suite: str = "stable"
+    component: str = "main"
+    signing_key: Path | None = None
+
+
+class SshSettings(BaseModel):
+    """How the control plane comes to a host.
+
+    Attributes:
+        user: the unprivileged user that it logs in as.
+        port: where sshd listens.
+        client_key: the file with its private key, in OpenSSH's form.
+        host_key_secret: the file with the secret from which every machine's host key is
+            derived; at least 32 bytes.
+        connect_timeout: for one attempt, login included.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    user: str = "relight"
+    port: int = 22
+    client_key: Path | None = None
+    host_key_secret: Path | None = None
+    connect_timeout: timedelta = timedelta(seconds=10)
+
+
+class LabSettings(BaseModel):
+    """The small cloud on this computer.
+
+    Attributes:
+        url: the address of its API; the `lab` provider is offered where it is set.
+        token_file: the file with its API token.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str = ""
+    token_file: Path | None = None
+
+
+def home_folder() -> Path:
+    """Return where Relight keeps its state: `RELIGHT_HOME`, else `.relight` in this folder."""
+    return Path(os.environ.get("RELIGHT_HOME", ".relight")).absolute()
+
+
+class Settings(BaseSettings):
+    """Everything that differs from one installation to the next.
+
+    Attributes:
+        store_url: the store: `sqlite:///FILE` or `postgresql+psycopg://...`.
+        task_queue: the Temporal task queue of the workers.
+        stability_window: how long a unit must be seen to run before it is proven.
+        log_format: `console` or `json`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="RELIGHT_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
+
+    home: Path = Field(default_factory=home_folder)
+    store_url: SecretStr = SecretStr("")
+    task_queue: str = "relight"
+    stability_window: timedelta = timedelta(seconds=10)
+    log_format: str = "console"
+    daemon: DaemonSettings = DaemonSettings()
+    repository: RepositorySettings = RepositorySettings()
+    ssh: SshSettings = SshSettings()
+    lab: LabSettings = LabSettings()
+
+    @property
+    def database_url(self) -> str:
+        """The store's address: the one that was set, else a SQLite file in the home folder."""
+        return self.store_url.get_secret_value() or f"sqlite:///{self.home / 'fleet.db'}"
+
+
+def load_settings() -> Settings:
+    """Read the environment, and the home folder's `env` file beneath it.
+
+    Raises:
+        pydantic.ValidationError: a setting has a value that it cannot have.
+    """
+    return Settings(_env_file=home_folder() / "env")
