@@ -1,1 +1,1 @@
-"""TODO."""
+"""One retryable effect on the outside world each, safe to run twice."""

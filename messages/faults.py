@@ -2,8 +2,6 @@
 
 from enum import StrEnum
 
-from pydantic import Field
-
 from messages.base import Message
 
 
@@ -31,6 +29,7 @@ class Fault(Message):
         exit_code: its exit code.
         stderr_tail: the last lines of what it wrote to standard error.
         journal_tail: the last lines of the unit's journal.
+        refused: what was asked for cannot be done as things stand, and nothing was changed.
     """
 
     kind: str
@@ -42,4 +41,5 @@ class Fault(Message):
     argv: tuple[str, ...] = ()
     exit_code: int | None = None
     stderr_tail: str = ""
-    journal_tail: tuple[str, ...] = Field(default=())
+    journal_tail: tuple[str, ...] = ()
+    refused: bool = False

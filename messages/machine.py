@@ -69,6 +69,25 @@ class MachinePlan(Message):
     release_version: str
 
 
+class Region(Message):
+    """A place where a provider sells machines.
+
+    Attributes:
+        architecture: Debian's name of the processors there, as in `amd64`.
+    """
+
+    provider: str
+    name: str
+    architecture: str
+
+
+class DescribeRegionInput(Message):
+    """Ask the provider for a region; refuse one that it does not have."""
+
+    provider: str
+    region: str
+
+
 class RenderCloudInitInput(Message):
     """Render the user-data of `plan`, to see that it can be before a machine is paid for."""
 

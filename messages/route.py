@@ -115,6 +115,7 @@ class RecordMachineInput(Message):
 
     machine: Machine
     user_data_sha256: str
+    origin: Origin
 
 
 class RecordProofInput(Message):
@@ -130,7 +131,8 @@ class RecordFaultInput(Message):
     """Write down why an operation on a route failed.
 
     Attributes:
-        machine_destroyed: the machine of this key is gone at the provider.
+        machine_key: the machine that it was about, None where it never came to one.
+        machine_destroyed: that machine, or what this operation planned, is gone at the provider.
     """
 
     route_id: RouteId

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from messages.machine import Machine, MachineRef
+from messages.machine import Machine, MachineRef, Region
 
 
 class MachineSpec(BaseModel):
@@ -21,6 +21,9 @@ class ProviderDriver(Protocol):
     """One cloud. Every call may be made twice, and may have been made before."""
 
     name: str
+
+    async def region(self, name: str) -> Region | None:
+        """Return the region of this name, None when the provider has none."""
 
     async def ensure(self, key: str, spec: MachineSpec) -> Machine:
         """Return the machine whose label is `key`; create it if there is none.

@@ -1,0 +1,53 @@
+# Every target works on a fresh machine: what it needs first, it makes first.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+INSTALLED := .venv/.installed
+SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: packages $(INSTALLED) ## Install what is missing: Debian packages, and .venv from requirements.lock
+
+.PHONY: packages
+packages:
+	@scripts/setup-packages
+
+$(INSTALLED): requirements.lock pyproject.toml | packages
+	@scripts/setup-python
+	@touch $@
+
+.PHONY: demo
+demo: setup ## Tell the story on real machines, from nothing (KEEP=1 leaves all running)
+	@scripts/demo
+
+.PHONY: test
+test: setup ## Run all tests (ARGS="tests/lab -k boot" for some of them)
+	@.venv/bin/python -m pytest $(ARGS)
+
+.PHONY: check
+check: setup ## Check style, types, import rules and shell scripts
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+	@shellcheck $(SHELL_SCRIPTS)
+
+.PHONY: lab-image
+lab-image: setup ## Build the lab's base image now, not at its first start
+	@.venv/bin/python -m lab image
+
+.PHONY: lock
+lock: ## Bring requirements.lock in line with pyproject.toml (needs uv; ARGS=--upgrade)
+	@uv pip compile --quiet --universal --all-extras --generate-hashes --python-version 3.11 \
+		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
+		--output-file requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## Stop what runs here, and remove .venv and every cache; the home folder .relight stays
+	@if [[ -x .venv/bin/relight ]]; then .venv/bin/relight down; fi
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,74 @@
+"""What the store says and is told."""
+
+from temporalio import activity
+
+from activities.operation import current_operation
+from fleet.errors import UnknownRouteError, UnknownTrackError
+from fleet.store import Store
+from messages.release import DesiredRelease, DesiredReleaseInput
+from messages.route import (
+    LoadRouteInput,
+    OpenRouteInput,
+    Recorded,
+    RecordFaultInput,
+    RecordMachineInput,
+    RecordProofInput,
+    Route,
+    RouteOpened,
+    SetTargetInput,
+)
+from planning.desired_release import DEFAULT_RELEASE_SETTING, desired_release
+
+
+class FleetActivities:
+    """Reads and writes of the store; each write is one transaction with its event."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @activity.defn
+    def desired_release(self, input: DesiredReleaseInput) -> DesiredRelease:
+        """Return the tag that a track's routes should run; refuse when nothing declares one."""
+        track = self._store.tracks.get(input.track)
+        if track is None:
+            raise UnknownTrackError(f"there is no track {input.track}")
+        return desired_release(
+            track.name, track.release_override, self._store.settings.get(DEFAULT_RELEASE_SETTING)
+        )
+
+    @activity.defn
+    def load_route(self, input: LoadRouteInput) -> Route:
+        """Return a route with its machine."""
+        route = self._store.routes.get(input.route_id)
+        if route is None:
+            raise UnknownRouteError(f"there is no route {input.route_id}")
+        return route
+
+    @activity.defn
+    def open_route(self, input: OpenRouteInput) -> RouteOpened:
+        """Write the route and its next machine's key down."""
+        return self._store.routes.open(input, current_operation(input.origin))
+
+    @activity.defn
+    def record_machine(self, input: RecordMachineInput) -> Recorded:
+        """Write down what the provider created."""
+        self._store.routes.record_machine(input, current_operation(input.origin))
+        return Recorded()
+
+    @activity.defn
+    def set_target(self, input: SetTargetInput) -> Recorded:
+        """Write down what a route should run."""
+        self._store.routes.set_target(input, current_operation(input.origin))
+        return Recorded()
+
+    @activity.defn
+    def record_proof(self, input: RecordProofInput) -> Recorded:
+        """Write down what a route was proven to run."""
+        self._store.routes.record_proof(input, current_operation(input.origin))
+        return Recorded()
+
+    @activity.defn
+    def record_fault(self, input: RecordFaultInput) -> Recorded:
+        """Write down why an operation on a route failed."""
+        self._store.routes.record_fault(input, current_operation(input.origin))
+        return Recorded()

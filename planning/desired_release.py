@@ -1,0 +1,31 @@
+"""Which release a route should run."""
+
+from messages.release import DesiredRelease
+
+
+class NoDesiredReleaseError(Exception):
+    """No declaration says what the track's routes should run: it is refused, never guessed."""
+
+    kind = "no-desired-release"
+
+
+DEFAULT_RELEASE_SETTING = "default_release_tag"
+
+
+def desired_release(
+    track: str, track_override: str | None, fleet_default: str | None
+) -> DesiredRelease:
+    """Return the track's override, else the fleet's default.
+
+    Raises:
+        NoDesiredReleaseError: neither is set.
+    """
+    if track_override:
+        return DesiredRelease(tag=track_override, declared_by=f"track {track}")
+    if fleet_default:
+        return DesiredRelease(tag=fleet_default, declared_by=DEFAULT_RELEASE_SETTING)
+    msg = (
+        f"no release is declared for track {track}: "
+        f"set {DEFAULT_RELEASE_SETTING}, or an override on the track"
+    )
+    raise NoDesiredReleaseError(msg)

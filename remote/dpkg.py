@@ -1,0 +1,68 @@
+"""dpkg: what to ask it, and what its answers mean. Nothing here does I/O.
+
+A version alone says nothing: dpkg prints one for removed and half-configured packages too.
+"""
+
+import re
+from dataclasses import dataclass
+
+from remote.errors import UnreadableAnswerError
+
+_FORMAT = "${db:Status-Abbrev}\\t${Version}\\t${Architecture}\\n"
+_STATUS = re.compile(r"[uihrp?][ncHUFWti?][ Rr?]?")
+
+
+@dataclass(frozen=True)
+class PackageState:
+    """What dpkg says of a package.
+
+    Attributes:
+        status: its abbreviated status, stripped, as in `ii`, `hi` (held), `iF` (half-configured)
+            or `iHR`; `un` where dpkg does not know the package.
+        version: empty where dpkg does not know the package.
+        architecture: likewise.
+    """
+
+    status: str
+    version: str
+    architecture: str
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an operator forbade to change it."""
+        return self.status.startswith("h")
+
+
+ABSENT = PackageState(status="un", version="", architecture="")
+
+
+def query(package: str) -> list[str]:
+    """Ask for what `parse_query` reads. Exit code 1 stands for a package that is not known."""
+    return ["dpkg-query", "--show", f"--showformat={_FORMAT}", "--", package]
+
+
+def parse_query(text: str) -> PackageState:
+    """Read the standard output of `query`; empty stands for a package that is not known.
+
+    Raises:
+        UnreadableAnswerError: it is not one line of three fields.
+    """
+    lines = text.splitlines()
+    if not lines:
+        return ABSENT
+    fields = lines[0].split("\t")
+    if len(lines) > 1 or len(fields) != 3 or not _STATUS.fullmatch(fields[0]):
+        raise UnreadableAnswerError(
+            f"dpkg-query said {lines[0]!r}", attempted="read a package's state", stderr=text
+        )
+    return PackageState(status=fields[0].strip(), version=fields[1], architecture=fields[2])
+
+
+def installed_exactly(state: PackageState, version: str) -> bool:
+    """Whether the package is wholly installed at this very version, held or not."""
+    return state.status in {"ii", "hi"} and state.version == version
+
+
+def configure() -> list[str]:
+    """Finish what an interrupted dpkg began, keeping configuration files as they are."""
+    return ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]

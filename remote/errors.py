@@ -1,0 +1,271 @@
+"""What can go wrong on a host or on the way to it, and the fault that each becomes.
+
+Every error says what was attempted, on which machine, with which command, and what came back.
+Whether trying again may help, and at whose door it lies, are part of the error: nobody else
+decides that.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+from messages.faults import Fault, FaultClass
+from remote.destination import Destination
+
+TAIL_LINES = 20
+"""How much of a command's or a unit's last words a fault carries."""
+
+
+class Nature(NamedTuple):
+    """What follows from a kind of error."""
+
+    fault_class: FaultClass
+    retryable: bool
+
+
+class RemoteError(Exception):
+    """Something on a host did not go as it should.
+
+    Attributes:
+        kind: what failed, in kebab-case.
+        fault_class: at whose door it lies.
+        retryable: whether trying the same again may help.
+        text: what happened, without where.
+        destination: the host, None where none was spoken to.
+        attempted: what was being done, as in `install lantern-box=0.0.74`.
+        argv: the command that failed, empty where there was none.
+        exit_code: its exit code, None where it had none.
+        stderr: what it wrote to standard error, or to its journal where that is one.
+        journal: the last lines of the unit concerned, oldest first.
+    """
+
+    kind: str = "remote-error"
+    fault_class: FaultClass = FaultClass.HOST
+    retryable: bool = False
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        destination: Destination | None = None,
+        attempted: str = "",
+        argv: Sequence[str] = (),
+        exit_code: int | None = None,
+        stderr: str = "",
+        journal: Sequence[str] = (),
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.destination = destination
+        self.attempted = attempted
+        self.argv = tuple(argv)
+        self.exit_code = exit_code
+        self.stderr = stderr
+        self.journal = tuple(journal)
+
+    @property
+    def host(self) -> str | None:
+        """The address that was spoken to."""
+        return self.destination.address if self.destination else None
+
+    @property
+    def machine_key(self) -> str | None:
+        """The machine that it happened on."""
+        return self.destination.machine_key if self.destination else None
+
+    def __str__(self) -> str:
+        where = str(self.destination) if self.destination else ""
+        return ": ".join(part for part in (where, self.attempted, self.text) if part)
+
+
+class HostUnreachableError(RemoteError):
+    """No SSH connection came about."""
+
+    kind = "host-unreachable"
+    retryable = True
+
+
+class HostKeyMismatchError(RemoteError):
+    """Whoever answers is not the machine that was created: never retried, never accepted."""
+
+    kind = "host-key-mismatch"
+
+
+class LoginRefusedError(RemoteError):
+    """The host does not let the control plane in."""
+
+    kind = "login-refused"
+
+
+class HostNotReadyError(RemoteError):
+    """The host is booting or going down, and lets nobody in yet."""
+
+    kind = "host-booting"
+    retryable = True
+
+
+class ConnectionLostError(RemoteError):
+    """The link broke under a command: whether the command went on is not known."""
+
+    kind = "connection-lost"
+    retryable = True
+
+
+class CommandFailedError(RemoteError):
+    """A command ended with an exit code other than 0, or was killed by a signal."""
+
+    kind = "command-failed"
+
+
+class CommandTimeoutError(RemoteError):
+    """A command did not end in time."""
+
+    kind = "command-timeout"
+    retryable = True
+
+
+class TransactionLostError(RemoteError):
+    """The host no longer knows the transaction, as after a reboot: it may be started again."""
+
+    kind = "transaction-lost"
+    retryable = True
+
+
+class UnreadableAnswerError(RemoteError):
+    """A host answered with something that its tools do not say."""
+
+    kind = "unreadable-answer"
+
+
+class StaleProcessError(RemoteError):
+    """The unit's process runs another file than the installed one."""
+
+    kind = "stale-process"
+
+
+class ProbeFailedError(RemoteError):
+    """The daemon did not answer its health probe as a healthy one does."""
+
+    kind = "probe-failed"
+    fault_class = FaultClass.RELEASE
+
+
+class FirstBootFailedError(RemoteError):
+    """cloud-init, or a step of ours in it, failed.
+
+    Attributes:
+        step: the step that failed, or `cloud-init` where it was none of ours.
+    """
+
+    kind = "first-boot-failed"
+
+    def __init__(  # noqa: PLR0913 - the step is one more thing that this error says
+        self,
+        step: str,
+        text: str,
+        *,
+        destination: Destination | None = None,
+        exit_code: int | None = None,
+        stderr: str = "",
+        journal: Sequence[str] = (),
+        fault_class: FaultClass = FaultClass.HOST,
+    ) -> None:
+        super().__init__(
+            text,
+            destination=destination,
+            attempted=f"first boot, {step}",
+            exit_code=exit_code,
+            stderr=stderr,
+            journal=journal,
+        )
+        self.step = step
+        self.fault_class = fault_class
+
+
+class _KindedError(RemoteError):
+    """An error of several kinds, each with its own nature."""
+
+    natures: ClassVar[Mapping[str, Nature]]
+
+    def __init__(  # noqa: PLR0913 - the kind, and all that every remote error says
+        self,
+        kind: str,
+        text: str,
+        *,
+        destination: Destination | None = None,
+        attempted: str = "",
+        argv: Sequence[str] = (),
+        exit_code: int | None = None,
+        stderr: str = "",
+        journal: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            text,
+            destination=destination,
+            attempted=attempted,
+            argv=argv,
+            exit_code=exit_code,
+            stderr=stderr,
+            journal=journal,
+        )
+        self.kind = kind
+        self.fault_class, self.retryable = self.natures[kind]
+
+
+class PackageError(_KindedError):
+    """apt or dpkg refused, or what they left behind is not what was asked for."""
+
+    natures = {
+        "apt-failed": Nature(FaultClass.HOST, retryable=False),
+        "clock-behind": Nature(FaultClass.HOST, retryable=True),
+        "dependencies-missing": Nature(FaultClass.RELEASE, retryable=False),
+        "disk-full": Nature(FaultClass.HOST, retryable=False),
+        "downgrade-refused": Nature(FaultClass.CONTROLLER, retryable=False),
+        "dpkg-interrupted": Nature(FaultClass.HOST, retryable=True),
+        "dpkg-lock-held": Nature(FaultClass.HOST, retryable=True),
+        "lists-lock-held": Nature(FaultClass.HOST, retryable=True),
+        "maintainer-script-failed": Nature(FaultClass.RELEASE, retryable=False),
+        "package-not-installed": Nature(FaultClass.HOST, retryable=False),
+        "package-version-differs": Nature(FaultClass.HOST, retryable=False),
+        "packages-held": Nature(FaultClass.HOST, retryable=False),
+        "repository-inconsistent": Nature(FaultClass.REPOSITORY, retryable=True),
+        "repository-unreachable": Nature(FaultClass.REPOSITORY, retryable=True),
+        "repository-untrusted": Nature(FaultClass.REPOSITORY, retryable=False),
+        # The control plane saw it there: a mirror that lags behind catches up.
+        "version-not-listed": Nature(FaultClass.REPOSITORY, retryable=True),
+    }
+
+
+class ServiceFailedError(_KindedError):
+    """The unit does not run as it should; its journal says why."""
+
+    natures = {
+        "unit-failed": Nature(FaultClass.RELEASE, retryable=False),
+        "unit-crash-looping": Nature(FaultClass.RELEASE, retryable=False),
+        "unit-not-active": Nature(FaultClass.RELEASE, retryable=False),
+        "unit-not-found": Nature(FaultClass.RELEASE, retryable=False),
+        # Somebody on the host meant this.
+        "unit-masked": Nature(FaultClass.HOST, retryable=False),
+        "unit-restarted": Nature(FaultClass.HOST, retryable=True),
+        "host-rebooted": Nature(FaultClass.HOST, retryable=True),
+    }
+
+
+def fault_of(error: RemoteError) -> Fault:
+    """Return the message that tells of `error`; long outputs are cut to their last lines."""
+    return Fault(
+        kind=error.kind,
+        fault_class=error.fault_class,
+        summary=str(error),
+        attempted=error.attempted,
+        host=error.host,
+        machine_key=error.machine_key,
+        argv=error.argv,
+        exit_code=error.exit_code,
+        stderr_tail=tail(error.stderr),
+        journal_tail=error.journal[-TAIL_LINES:],
+    )
+
+
+def tail(text: str) -> str:
+    """Return the last lines of a command's output."""
+    return "\n".join(text.rstrip().splitlines()[-TAIL_LINES:])

@@ -1,0 +1,22 @@
+"""What every source of releases does."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from messages.names import ReleaseTag
+from messages.release import Release
+
+
+class ReleaseSource(Protocol):
+    """A place that releases come from."""
+
+    async def resolve(self, tag: ReleaseTag, architectures: Sequence[str]) -> Release:
+        """Return what the tag stands for, with an artifact for each architecture at least.
+
+        Raises:
+            ReleaseUnknownError: it is not there, or not for every architecture.
+            RepositoryError: the source cannot be asked, or not be trusted.
+        """
+
+    async def list_releases(self) -> list[Release]:
+        """Return every release that it holds, the newest last."""

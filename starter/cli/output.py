@@ -1,0 +1,55 @@
+"""How commands speak: tables for people, JSON with stable keys for programs.
+
+Standard output carries the answer alone; what happens on the way goes to standard error, so that
+`--json` can be piped.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON in place of a table.", show_default=False)
+]
+"""The option `--json` of every command that answers something."""
+
+Answer = BaseModel | Mapping[str, object] | Sequence[BaseModel | Mapping[str, object]]
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+
+def print_json(answer: Answer) -> None:
+    """Print models or mappings as JSON, their keys in the order in which they are declared."""
+    # Not through rich: it would wrap and colour what programs read.
+    typer.echo(json.dumps(to_jsonable_python(answer), indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Print a table. None becomes a dash; text is shown as it is, without markup."""
+    table = Table(*columns, title=title or None, title_justify="left")
+    for row in rows:
+        table.add_row(*("-" if cell is None else escape(str(cell)) for cell in row))
+    stdout.print(table)
+
+
+def print_line(text: str) -> None:
+    """Print one line of an answer, as it is."""
+    stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Say to a person what happens, on standard error."""
+    stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Say why a command ends without having done what it was asked."""
+    stderr.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)

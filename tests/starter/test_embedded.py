@@ -1,0 +1,133 @@
+"""The embedded Temporal server, as a real process."""
+
+import asyncio
+import json
+import signal
+import sqlite3
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.worker import Worker
+
+from messages.search_attributes import ROUTE
+from starter.connection import missing_search_attributes
+from starter.embedded import EmbeddedTemporal, embedded_temporal
+from starter.errors import StarterError
+from starter.waiting import wait_until
+from tests.starter.probe_workflow import SayRoute
+from tests.support.processes import alive
+
+SOON = timedelta(seconds=20)
+
+
+async def run_a_workflow(client: Client, workflow_id: str) -> str:
+    by_route = SearchAttributeKey.for_keyword(ROUTE)
+    async with Worker(client, task_queue="embedded-test", workflows=[SayRoute]):
+        return await client.execute_workflow(
+            SayRoute.run,
+            "eu-1",
+            id=workflow_id,
+            task_queue="embedded-test",
+            search_attributes=TypedSearchAttributes([SearchAttributePair(by_route, "eu-1")]),
+        )
+
+
+async def found(client: Client, query: str) -> list[str]:
+    return [execution.id async for execution in client.list_workflows(query)]
+
+
+async def test_its_ui_answers(temporal: EmbeddedTemporal) -> None:
+    async with httpx.AsyncClient() as http:
+        page = await http.get(temporal.ui_url)
+    assert page.status_code == 200
+    assert "text/html" in page.headers["content-type"]
+
+
+async def test_it_knows_every_search_attribute_of_relight(temporal_client: Client) -> None:
+    assert await missing_search_attributes(temporal_client) == ()
+
+
+async def test_a_workflow_is_found_by_its_route(temporal_client: Client) -> None:
+    assert await run_a_workflow(temporal_client, "embedded/found") == "route eu-1"
+
+    async def listed() -> bool:
+        return await found(temporal_client, f"{ROUTE} = 'eu-1'") == ["embedded/found"]
+
+    await wait_until(listed, SOON)
+
+
+async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
+    async with embedded_temporal(tmp_path) as first:
+        client = await Client.connect(first.address)
+        await run_a_workflow(client, "embedded/kept")
+    async with embedded_temporal(tmp_path) as second:
+        client = await Client.connect(second.address)
+        assert await client.get_workflow_handle("embedded/kept").result() == "route eu-1"
+        assert await missing_search_attributes(client) == ()
+    assert first.pid != second.pid
+    assert not alive(second.pid)
+
+
+async def test_its_database_writes_ahead(tmp_path: Path) -> None:
+    async with embedded_temporal(tmp_path):
+        with sqlite3.connect(tmp_path / "temporal.db") as database:
+            assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        database.close()
+
+
+async def test_several_start_at_once_each_on_ports_of_its_own(tmp_path: Path) -> None:
+    async def start_and_see(home: Path) -> tuple[str, str]:
+        async with embedded_temporal(home) as server:
+            await Client.connect(server.address)
+            await barrier.wait()
+            return server.address, server.ui_url
+
+    barrier = asyncio.Barrier(3)
+    seen = await asyncio.gather(*(start_and_see(tmp_path / str(n)) for n in range(3)))
+    assert len({address for address, _ in seen}) == 3
+    assert len({ui_url for _, ui_url in seen}) == 3
+
+
+async def test_it_dies_with_a_parent_that_is_killed_and_leaves_a_usable_home(
+    tmp_path: Path,
+) -> None:
+    program = f"""
+import asyncio, json, pathlib
+from starter.embedded import embedded_temporal
+
+async def main():
+    async with embedded_temporal(pathlib.Path({str(tmp_path)!r})) as server:
+        print(json.dumps([server.pid, server.address]), flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    server_pid, _ = json.loads(await parent.stdout.readline())
+    assert alive(server_pid)
+
+    parent.send_signal(signal.SIGKILL)
+    await parent.wait()
+
+    # At once: the new server waits until the old one has let go of the database.
+    async with embedded_temporal(tmp_path) as server:
+        await Client.connect(server.address)
+        assert not alive(server_pid)
+
+
+async def test_a_second_server_on_the_same_home_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("starter.embedded.LOCK_WITHIN", timedelta(milliseconds=200))
+    async with embedded_temporal(tmp_path):
+        with pytest.raises(StarterError, match="another Temporal server runs on"):
+            async with embedded_temporal(tmp_path):
+                pass

@@ -1,0 +1,43 @@
+"""A source of releases in memory."""
+
+from collections.abc import Sequence
+
+from messages.release import Artifact, Release
+from repositories.errors import ReleaseUnknownError
+
+
+class FakeReleases:
+    """Holds the releases that it was given, for amd64."""
+
+    def __init__(self, *tags: str) -> None:
+        self._releases = {tag: _release(tag) for tag in tags}
+
+    async def resolve(self, tag: str, architectures: Sequence[str]) -> Release:
+        release = self._releases.get(tag)
+        if release is None:
+            raise ReleaseUnknownError(f"there is no release {tag}")
+        missing = sorted(set(architectures) - set(release.architectures))
+        if missing:
+            raise ReleaseUnknownError(f"{tag} is not there for {', '.join(missing)}")
+        return release
+
+    async def list_releases(self) -> list[Release]:
+        return list(self._releases.values())
+
+
+def _release(tag: str) -> Release:
+    version = tag.removeprefix("v")
+    return Release(
+        tag=tag,
+        version=version,
+        package="lantern-box",
+        source="memory",
+        artifacts=(
+            Artifact(
+                architecture="amd64",
+                filename=f"lantern-box_{version}_amd64.deb",
+                sha256="0" * 64,
+                size_bytes=1,
+            ),
+        ),
+    )

@@ -1,0 +1,96 @@
+"""HotSwapRoute: only a proof changes what a route is said to run."""
+
+import pytest
+from temporalio.client import WorkflowFailureError
+
+from messages.route import RouteStatus
+from tests.support.interference import Mishap
+from workflows.failures import fault_of
+
+STEPS = (
+    "load_route",
+    "resolve_release",
+    "set_target",
+    "install_release",
+    "restart_service",
+    "prove_release",
+    "record_proof",
+)
+
+
+@pytest.fixture
+async def route_id(harness):
+    """A route that serves v0.0.73."""
+    route_id = harness.new_route_id()
+    await harness.provision(route_id)
+    harness.interference.leave_alone()
+    return route_id
+
+
+async def test_a_route_is_swapped_and_proven_in_the_order_of_its_steps(harness, route_id):
+    swapped = await (await harness.start_swap(route_id, "v0.0.74")).result()
+    assert (swapped.previous_release_tag, swapped.release_tag) == ("v0.0.73", "v0.0.74")
+    assert tuple(harness.interference.ran) == STEPS
+    route = harness.route(route_id)
+    assert (route.status, route.current_release_tag) == (RouteStatus.SERVING, "v0.0.74")
+    assert harness.hosts.of(route_id).installs == ["0.0.73", "0.0.74"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
+async def test_a_step_that_runs_again_installs_once_and_records_once(
+    harness, route_id, mishap, step
+):
+    harness.interference.bring(mishap, step, harness.client)
+    await (await harness.start_swap(route_id, "v0.0.74")).result()
+    assert harness.hosts.of(route_id).installs == ["0.0.73", "0.0.74"]
+    assert harness.route(route_id).current_release_tag == "v0.0.74"
+    assert len(harness.events(route_id, "route-proven")) == 2
+
+
+@pytest.mark.parametrize("step", STEPS[:-1])
+@pytest.mark.parametrize(
+    "mishap",
+    [
+        Mishap.CANCELLED_BEFORE,
+        Mishap.CANCELLED_AFTER,
+        Mishap.FAILS_BEFORE,
+        Mishap.FAILS_AFTER,
+    ],
+)
+async def test_a_step_that_is_cut_short_claims_no_new_release(harness, route_id, mishap, step):
+    harness.interference.bring(mishap, step, harness.client)
+    with pytest.raises(WorkflowFailureError):
+        await (await harness.start_swap(route_id, "v0.0.74")).result()
+    route = harness.route(route_id)
+    assert route.current_release_tag == "v0.0.73"
+    assert route.status is RouteStatus.FAULTED
+    assert route.fault is not None
+    assert len(harness.events(route_id, "fault-recorded")) == 1
+    assert [machine.key for machine in await harness.machines_of(route_id)] == [f"{route_id}-g1"]
+
+
+async def test_a_faulted_route_serves_again_after_a_swap_that_is_proven(harness, route_id):
+    with pytest.raises(WorkflowFailureError):
+        await (await harness.start_swap(route_id, "v0.0.76")).result()
+    assert harness.route(route_id).status is RouteStatus.FAULTED
+    await (await harness.start_swap(route_id, "v0.0.77-fixed")).result()
+    route = harness.route(route_id)
+    assert (route.status, route.fault) == (RouteStatus.SERVING, None)
+
+
+async def test_an_unknown_tag_is_refused_and_the_route_serves_on(harness, route_id):
+    with pytest.raises(WorkflowFailureError) as failed:
+        await (await harness.start_swap(route_id, "v9.9.9")).result()
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == ("release-unknown", True)
+    assert "v9.9.9" in fault.summary
+    route = harness.route(route_id)
+    assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
+
+
+async def test_an_unknown_route_is_refused(harness):
+    with pytest.raises(WorkflowFailureError) as failed:
+        await (await harness.start_swap("nobody", "v0.0.74")).result()
+    assert fault_of(failed.value.cause).kind == "unknown-route"
+    assert harness.store.routes.get("nobody") is None

@@ -1,0 +1,157 @@
+"""ProvisionRoute: whatever befalls it, no machine is orphaned and no route is half recorded."""
+
+import pytest
+from temporalio.client import WorkflowFailureError
+
+from messages.machine import MachineStatus
+from messages.route import RouteStatus
+from tests.support.interference import Mishap
+from tests.workflows.harness import Harness
+from workflows.failures import fault_of
+
+STEPS = (
+    "desired_release",
+    "describe_region",
+    "resolve_release",
+    "open_route",
+    "render_cloud_init",
+    "create_machine",
+    "await_machine",
+    "record_machine",
+    "await_first_boot",
+    "prove_release",
+    "record_proof",
+)
+
+
+async def assert_serves(harness: Harness, route_id: str) -> None:
+    """The route serves, proven, on the only machine that was made for it."""
+    route = harness.route(route_id)
+    assert route.status is RouteStatus.SERVING
+    assert route.current_release_tag == route.target_release_tag == "v0.0.73"
+    assert route.machine is not None
+    [machine] = await harness.machines_of(route_id)
+    assert machine.ref == route.machine.ref
+    assert machine.status is MachineStatus.RUNNING
+    assert len(harness.events(route_id, "route-proven")) == 1
+
+
+async def assert_nothing_is_left(harness: Harness, route_id: str) -> None:
+    """No machine at the provider, none on record as alive, no route that looks half made."""
+    assert await harness.machines_of(route_id) == []
+    route = harness.store.routes.get(route_id)
+    if route is not None:
+        assert route.status is RouteStatus.FAILED
+        assert route.machine is None
+        assert route.current_release_tag is None
+    for machine in harness.store.machines.list(route_id):
+        assert machine.status == "destroyed"
+    [event] = harness.events(route_id, "fault-recorded")
+    assert event.fault_kind is not None
+
+
+async def test_a_route_comes_up_proven_in_the_order_of_its_steps(harness):
+    route_id = harness.new_route_id()
+    provisioned = await harness.provision(route_id)
+    assert provisioned.release_tag == "v0.0.73"
+    assert provisioned.machine.key == f"{route_id}-g1"
+    assert tuple(harness.interference.ran) == STEPS
+    await assert_serves(harness, route_id)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
+async def test_a_step_that_runs_again_changes_nothing(harness, mishap, step):
+    route_id = harness.new_route_id()
+    harness.interference.bring(mishap, step, harness.client)
+    await harness.provision(route_id)
+    await assert_serves(harness, route_id)
+    assert [key for key in harness.cloud.created if key.startswith(route_id)] == [f"{route_id}-g1"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "mishap",
+    [
+        Mishap.CANCELLED_BEFORE,
+        Mishap.CANCELLED_AFTER,
+        Mishap.FAILS_BEFORE,
+        Mishap.FAILS_AFTER,
+    ],
+)
+async def test_a_step_that_is_cut_short_leaves_nothing(harness, mishap, step):
+    route_id = harness.new_route_id()
+    harness.interference.bring(mishap, step, harness.client)
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.provision(route_id)
+    kind = fault_of(failed.value.cause).kind
+    assert kind == ("cancelled" if mishap.startswith("cancelled") else "controller-bug")
+    await assert_nothing_is_left(harness, route_id)
+
+
+async def test_a_failed_route_is_provisioned_again_as_its_next_generation(harness):
+    route_id = harness.new_route_id()
+    harness.interference.bring(Mishap.FAILS_AFTER, "create_machine", harness.client)
+    with pytest.raises(WorkflowFailureError):
+        await harness.provision(route_id)
+    provisioned = await harness.provision(route_id)
+    assert provisioned.machine.key == f"{route_id}-g2"
+    assert [m.status for m in harness.store.machines.list(route_id)] == ["destroyed", "running"]
+
+
+async def test_without_a_declared_release_it_refuses_and_creates_nothing(harness):
+    harness.store.settings.unset("default_release_tag", harness.operation())
+    route_id = harness.new_route_id()
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.provision(route_id)
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == ("no-desired-release", True)
+    assert "track stable" in fault.summary
+    assert harness.cloud.created == []
+    assert harness.store.routes.get(route_id) is None
+
+
+async def test_a_tracks_override_decides_what_is_installed(harness):
+    harness.store.tracks.set("pinned", "v0.0.70", harness.operation())
+    provisioned = await harness.provision(harness.new_route_id(), track="pinned")
+    assert provisioned.proof.version == "0.0.70"
+
+
+@pytest.mark.parametrize(
+    ("where", "kind", "named"),
+    [
+        ({"track": "nowhere"}, "unknown-track", "nowhere"),
+        ({"region": "atlantis"}, "unknown-place", "atlantis"),
+    ],
+)
+async def test_bad_input_is_refused_by_name_and_changes_nothing(harness, where, kind, named):
+    route_id = harness.new_route_id()
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.provision(route_id, **where)
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == (kind, True)
+    assert named in fault.summary
+    assert harness.cloud.created == []
+    assert harness.store.routes.get(route_id) is None
+
+
+async def test_a_route_that_serves_is_not_provisioned_over(harness):
+    route_id = harness.new_route_id()
+    await harness.provision(route_id)
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.provision(route_id)
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == ("route-occupied", True)
+    await assert_serves(harness, route_id)
+
+
+async def test_a_release_that_crashes_leaves_no_machine_and_names_its_fault(harness):
+    harness.store.settings.set("default_release_tag", "v0.0.76", harness.operation())
+    route_id = harness.new_route_id()
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.provision(route_id)
+    fault = fault_of(failed.value.cause)
+    assert fault.fault_class == "release"
+    assert fault.machine_key == f"{route_id}-g1"
+    assert fault.journal_tail
+    await assert_nothing_is_left(harness, route_id)

@@ -1,0 +1,218 @@
+"""RolloutRelease: wave by wave, within its caps and its budget, steered by hand."""
+
+import asyncio
+
+import pytest
+from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from messages.base import Origin
+from messages.rollout import RolloutPhase, RouteProgress, Steer
+from messages.route import RouteStatus
+from tests.support.interference import Mishap
+from tests.workflows.harness import ORIGIN
+from workflows.failures import fault_of
+from workflows.rollout_release import RolloutRelease
+
+STEER = Steer(origin=Origin(requested_by="operator", reason="to look closer"))
+
+
+@pytest.fixture
+async def route_ids(harness):
+    """Six routes on two regions that serve v0.0.73."""
+    route_ids = [harness.new_route_id() for _ in range(6)]
+    await asyncio.gather(
+        *(
+            harness.provision(route_id, region=f"fake-{'east' if number % 2 else 'west'}")
+            for number, route_id in enumerate(route_ids)
+        )
+    )
+    harness.interference.leave_alone()
+    return sorted(route_ids)
+
+
+def tags(harness, route_ids):
+    return [harness.route(route_id).current_release_tag for route_id in route_ids]
+
+
+async def test_a_good_release_converges_and_becomes_the_fleets_default(harness, route_ids):
+    rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"))
+    plan = await rollout.execute_update(RolloutRelease.planned)
+    assert [len(wave) for wave in plan.waves] == [2, 4]
+    status = await rollout.result()
+    assert status.phase is RolloutPhase.CONVERGED
+    assert status.count(RouteProgress.CONVERGED) == 6
+    assert tags(harness, route_ids) == ["v0.0.74"] * 6
+    assert harness.store.settings.get("default_release_tag") == "v0.0.74"
+
+
+async def test_a_bad_release_stops_at_its_first_wave_and_touches_nobody_else(harness, route_ids):
+    rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"))
+    status = await rollout.result()
+    assert status.phase is RolloutPhase.STOPPED
+    assert status.count(RouteProgress.FAILED) == 2
+    assert status.count(RouteProgress.UNTOUCHED) == 4
+    for outcome in status.routes:
+        route = harness.route(outcome.route_id)
+        if outcome.progress is RouteProgress.FAILED:
+            assert outcome.fault is not None
+            assert outcome.fault.fault_class == "release"
+            assert outcome.fault.machine_key == f"{outcome.route_id}-g1"
+            assert outcome.fault.journal_tail
+            assert route.status is RouteStatus.FAULTED
+        else:
+            assert (route.target_release_tag, route.status) == ("v0.0.73", RouteStatus.SERVING)
+            assert harness.hosts.of(outcome.route_id).installs == ["0.0.73"]
+    assert harness.store.settings.get("default_release_tag") == "v0.0.73"
+
+
+async def test_one_at_a_time_stops_within_a_wave_as_soon_as_the_budget_is_spent(
+    harness, route_ids
+):
+    rollout = await harness.start_rollout(
+        "v0.0.76", waves=("100%",), max_concurrent=1, failure_budget=1
+    )
+    status = await rollout.result()
+    assert status.count(RouteProgress.FAILED) == 2
+    assert status.count(RouteProgress.UNTOUCHED) == 4
+
+
+async def test_no_more_routes_change_at_once_than_the_cap_allows(harness, route_ids):
+    rollout = await harness.start_rollout("v0.0.74", waves=("100%",), max_concurrent=2)
+    await rollout.result()
+    assert harness.hosts.most_at_once("install") <= 2
+
+
+async def test_paused_it_starts_nothing_and_resumed_it_converges(harness, route_ids):
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    await gate.reached()
+    paused = await rollout.execute_update(RolloutRelease.pause, STEER)
+    assert paused.phase is RolloutPhase.PAUSED
+    gate.open()
+    await harness.until(lambda: tags(harness, route_ids).count("v0.0.74") == 1)
+    with pytest.raises(WorkflowUpdateFailedError, match="cannot pause a rollout that is paused"):
+        await rollout.execute_update(RolloutRelease.pause, STEER)
+    status = await rollout.query(RolloutRelease.status)
+    assert status.count(RouteProgress.WAITING) == 5
+    await rollout.execute_update(RolloutRelease.resume, STEER)
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+    assert [event.who for event in harness.events(kind="rollout-pause")] == ["operator"]
+
+
+async def test_aborted_it_brings_what_is_under_way_to_its_end_and_starts_nothing(
+    harness, route_ids
+):
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    await gate.reached()
+    await rollout.execute_update(RolloutRelease.abort, STEER)
+    gate.open()
+    status = await rollout.result()
+    assert status.phase is RolloutPhase.ABORTED
+    assert status.count(RouteProgress.CONVERGED) == 1
+    assert status.count(RouteProgress.UNTOUCHED) == 5
+    assert harness.store.settings.get("default_release_tag") == "v0.0.73"
+
+
+async def test_a_second_rollout_of_the_scope_is_refused_by_name(harness, route_ids):
+    gate = harness.hosts.hold_installs()
+    first = await harness.start_rollout("v0.0.74")
+    await gate.reached()
+    with pytest.raises(WorkflowAlreadyStartedError):
+        await harness.start_rollout("v0.0.74")
+    second = await harness.start_rollout("v0.0.70")
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await second.execute_update(RolloutRelease.planned)
+    fault = fault_of(refused.value.cause)
+    assert (fault.kind, fault.refused) == ("scope-busy", True)
+    assert "v0.0.74" in fault.summary
+    gate.open()
+    assert (await first.result()).phase is RolloutPhase.CONVERGED
+
+
+async def test_a_scope_whose_rollout_was_terminated_is_free_again(harness, route_ids):
+    gate = harness.hosts.hold_installs()
+    first = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    await gate.reached()
+    await first.terminate("gone")
+    gate.open()
+    second = await harness.start_rollout("v0.0.70")
+    assert (await second.result()).phase is RolloutPhase.CONVERGED
+    assert tags(harness, route_ids) == ["v0.0.70"] * 6
+    assert len(harness.events(kind="rollout-abandoned")) == 1
+
+
+@pytest.mark.parametrize(
+    ("tag", "scope", "kind", "named"),
+    [
+        ("v9.9.9", "fleet", "release-unknown", "v9.9.9"),
+        ("v0.0.74", "track:nowhere", "unknown-track", "nowhere"),
+        ("v0.0.74", "track:empty", "no-routes", "track:empty"),
+    ],
+)
+async def test_bad_input_is_refused_by_name_and_changes_nothing(
+    harness, route_ids, tag, scope, kind, named
+):
+    harness.store.tracks.set("empty", None, harness.operation())
+    rollout = await harness.start_rollout(tag, scope)
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await rollout.execute_update(RolloutRelease.planned)
+    fault = fault_of(refused.value.cause)
+    assert (fault.kind, fault.refused) == (kind, True)
+    assert named in fault.summary
+    with pytest.raises(WorkflowFailureError):
+        await rollout.result()
+    assert tags(harness, route_ids) == ["v0.0.73"] * 6
+    assert harness.store.settings.get("default_release_tag") == "v0.0.73"
+    # The scope is free again.
+    assert (await (await harness.start_rollout("v0.0.74")).result()).phase is RolloutPhase.CONVERGED
+
+
+@pytest.mark.parametrize("step", ["open_rollout", "list_routes", "resolve_release", "close_rollout"])
+@pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
+async def test_a_step_that_runs_again_changes_nothing(harness, route_ids, mishap, step):
+    harness.interference.bring(mishap, step, harness.client)
+    status = await (await harness.start_rollout("v0.0.74")).result()
+    assert status.phase is RolloutPhase.CONVERGED
+    assert len(harness.events(kind="rollout-closed")) == 1
+
+
+@pytest.mark.parametrize("step", ["open_rollout", "list_routes", "resolve_release"])
+async def test_cancelled_at_a_step_it_frees_the_scope(harness, route_ids, step):
+    harness.interference.bring(Mishap.CANCELLED_BEFORE, step, harness.client)
+    with pytest.raises(WorkflowFailureError):
+        await (await harness.start_rollout("v0.0.74")).result()
+    assert tags(harness, route_ids) == ["v0.0.73"] * 6
+    assert (await (await harness.start_rollout("v0.0.74")).result()).phase is RolloutPhase.CONVERGED
+
+
+async def test_cancelled_under_way_its_hosts_reach_their_end_by_themselves(harness, route_ids):
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    await gate.reached()
+    await rollout.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await rollout.result()
+    gate.open()
+    await harness.until(lambda: tags(harness, route_ids).count("v0.0.74") == 1)
+    assert tags(harness, route_ids).count("v0.0.73") == 5
+
+
+async def test_a_route_that_is_busy_is_waited_for(harness, route_ids):
+    gate = harness.hosts.hold_installs()
+    swap = await harness.start_swap(route_ids[0], "v0.0.70")
+    await gate.reached()
+    rollout = await harness.start_rollout("v0.0.74", waves=("100%",))
+    gate.open()
+    await swap.result()
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+    assert tags(harness, route_ids) == ["v0.0.74"] * 6
+
+
+async def test_the_event_log_says_who_rolled_out_what_and_why(harness, route_ids):
+    await (await harness.start_rollout("v0.0.74")).result()
+    [opened] = harness.events(kind="rollout-opened")
+    [closed] = harness.events(kind="rollout-closed")
+    assert (opened.who, opened.why) == (ORIGIN.requested_by, ORIGIN.reason)
+    assert opened.workflow_id == closed.workflow_id == "rollout/v0.0.74/fleet"

@@ -1,0 +1,65 @@
+"""From an exception that ended an operation to the fault that it carries."""
+
+import asyncio
+from collections.abc import Iterator
+
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    TerminatedError,
+    TimeoutError as TemporalTimeoutError,
+)
+
+from messages.faults import Fault, FaultClass
+
+
+def failure(fault: Fault) -> ApplicationError:
+    """Return the error that ends an operation with `fault`, and is never retried."""
+    return ApplicationError(
+        fault.summary, fault.model_dump(mode="json"), type=fault.kind, non_retryable=True
+    )
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Return the fault that an operation's error carries, or one that says what is known."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ApplicationError):
+            return _carried(cause)
+    last = causes[-1]
+    attempted = next(
+        (cause.activity_type for cause in causes if isinstance(cause, ActivityError)), ""
+    )
+    if isinstance(last, (CancelledError, asyncio.CancelledError)):
+        kind, summary = "cancelled", "the operation was cancelled before it was done"
+    elif isinstance(last, TerminatedError):
+        kind, summary = "terminated", "the operation was terminated before it was done"
+    elif isinstance(last, TemporalTimeoutError):
+        kind, summary = "timed-out", f"{attempted or 'the operation'} timed out: {last}"
+    else:
+        kind, summary = "controller-bug", f"{type(last).__name__}: {last}"
+    return Fault(
+        kind=kind, fault_class=FaultClass.CONTROLLER, summary=summary, attempted=attempted
+    )
+
+
+def _carried(error: ApplicationError) -> Fault:
+    for detail in error.details:
+        if isinstance(detail, dict) and "fault_class" in detail:
+            return Fault.model_validate(detail)
+    return Fault(
+        kind="controller-bug",
+        fault_class=FaultClass.CONTROLLER,
+        summary=f"{error.type}: {error.message}",
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what caused it, as far as engine errors wrap one another."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+

@@ -1,0 +1,90 @@
+"""Another release on a route's machine, in place."""
+
+from temporalio import workflow
+
+from messages.faults import Fault, FaultClass
+from messages.package import InstallReleaseInput, ProveReleaseInput, RestartServiceInput
+from messages.release import ResolveReleaseInput
+from messages.route import (
+    HotSwapRouteInput,
+    LoadRouteInput,
+    RecordFaultInput,
+    RecordProofInput,
+    Route,
+    RouteSwapped,
+    SetTargetInput,
+)
+from messages.machine import Machine
+from workflows import steps
+from workflows.failures import failure
+from workflows.reporting import report_fault
+from workflows.undo import UndoStack
+
+
+@workflow.defn
+class HotSwapRoute:
+    """Replace the package on a route's machine over SSH, and prove what runs.
+
+    A failure leaves the route `faulted`, with the fault, and its current release as it was last
+    proven: only a proof changes that.
+    """
+
+    @workflow.init
+    def __init__(self, input: HotSwapRouteInput) -> None:
+        self._input = input
+        self._machine_key: str | None = None
+
+    @workflow.run
+    async def run(self, input: HotSwapRouteInput) -> RouteSwapped:
+        """Install, restart, prove, record."""
+        async with UndoStack() as undo:
+            undo.on_fault(steps.record_fault, self._fault_record)
+            route = await steps.load_route(LoadRouteInput(route_id=input.route_id))
+            machine = _machine_of(route)
+            self._machine_key = machine.key
+            release = await steps.resolve_release(
+                ResolveReleaseInput(tag=input.release_tag, architectures=(machine.architecture,))
+            )
+            await steps.set_target(
+                SetTargetInput(
+                    route_id=input.route_id, release_tag=release.tag, origin=input.origin
+                )
+            )
+            await steps.install_release(InstallReleaseInput(machine=machine, release=release))
+            await steps.restart_service(RestartServiceInput(machine=machine, release=release))
+            proof = await steps.prove_release(ProveReleaseInput(machine=machine, release=release))
+            await steps.record_proof(
+                RecordProofInput(
+                    route_id=input.route_id, machine=machine, proof=proof, origin=input.origin
+                )
+            )
+            return RouteSwapped(
+                route_id=input.route_id,
+                machine_key=machine.key,
+                release_tag=release.tag,
+                previous_release_tag=route.current_release_tag,
+                proof=proof,
+            )
+
+    def _fault_record(self, fault: Fault) -> RecordFaultInput:
+        report_fault(fault)
+        return RecordFaultInput(
+            route_id=self._input.route_id,
+            release_tag=self._input.release_tag,
+            fault=fault,
+            origin=self._input.origin,
+            machine_key=self._machine_key,
+        )
+
+
+def _machine_of(route: Route) -> Machine:
+    if route.machine is None or route.machine.address is None:
+        raise failure(
+            Fault(
+                kind="route-without-machine",
+                fault_class=FaultClass.CONTROLLER,
+                summary=f"route {route.route_id} is {route.status} and has no machine to swap on",
+                refused=True,
+            )
+        )
+    return route.machine

@@ -1,0 +1,82 @@
+"""The named timeouts and retries of every step, each with its reason. They stand nowhere else."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How long one step may take, and how it is tried again.
+
+    Attributes:
+        attempt: one attempt's time, from its start to its end.
+        retry: how attempts follow each other; what must not be retried is marked on the error.
+        heartbeat: how long an attempt may be silent, None for those too short to need it.
+    """
+
+    attempt: timedelta
+    retry: RetryPolicy
+    heartbeat: timedelta | None = None
+
+
+BOOKKEEPING = Policy(
+    attempt=timedelta(seconds=30),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+)
+"""The store is ours: an operation waits for it to come back, however long, and loses nothing."""
+
+LOOK_UP = Policy(
+    attempt=timedelta(seconds=30),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=6),
+)
+"""A repository in the middle of being published is whole again within a minute."""
+
+CREATE = Policy(
+    attempt=timedelta(minutes=2),
+    retry=RetryPolicy(
+        initial_interval=timedelta(seconds=2),
+        maximum_interval=timedelta(seconds=30),
+        maximum_attempts=10,
+    ),
+)
+"""Providers limit how often one may create: patience over some minutes, then it is their fault."""
+
+BOOT = Policy(
+    attempt=timedelta(minutes=10),
+    heartbeat=timedelta(seconds=30),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=15), maximum_attempts=4),
+)
+"""A VM and its cloud-init take seconds to minutes; a lost worker is noticed in half a minute."""
+
+DESTROY = Policy(
+    attempt=timedelta(minutes=10),
+    heartbeat=timedelta(seconds=30),
+    retry=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+)
+"""Without an end: a machine that nobody destroys is paid for and can hold a route's name."""
+
+CHANGE = Policy(
+    attempt=timedelta(minutes=15),
+    heartbeat=timedelta(seconds=20),
+    retry=RetryPolicy(
+        initial_interval=timedelta(seconds=2),
+        maximum_interval=timedelta(seconds=20),
+        maximum_attempts=8,
+    ),
+)
+"""Work on a host is detached there, so a new attempt attaches to it; eight span two minutes."""
+
+PROVE = Policy(
+    attempt=timedelta(minutes=5),
+    heartbeat=timedelta(seconds=20),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=5),
+)
+"""Only a lost link is looked at again: what a proof saw wrong is an answer, not an error."""
+
+ROUTE_BUSY_PAUSE = timedelta(seconds=15)
+"""Between looks at a route on which another operation runs."""
+
+ROUTE_BUSY_TRIES = 40
+"""Ten minutes: longer than any operation on a healthy route takes."""

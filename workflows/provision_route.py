@@ -1,0 +1,114 @@
+"""A new route, from nothing to proven."""
+
+from temporalio import workflow
+
+from messages.machine import (
+    AwaitFirstBootInput,
+    AwaitMachineInput,
+    CreateMachineInput,
+    DescribeRegionInput,
+    DestroyMachineInput,
+    MachinePlan,
+    RenderCloudInitInput,
+)
+from messages.package import ProveReleaseInput
+from messages.release import DesiredReleaseInput, ResolveReleaseInput
+from messages.route import (
+    OpenRouteInput,
+    ProvisionRouteInput,
+    RecordFaultInput,
+    RecordMachineInput,
+    RecordProofInput,
+    RouteOpened,
+    RouteProvisioned,
+)
+from messages.faults import Fault
+from workflows import steps
+from workflows.reporting import report_fault, report_release
+from workflows.undo import UndoStack
+
+
+@workflow.defn
+class ProvisionRoute:
+    """Bring a route up on a machine of its own, at the release that its track should run.
+
+    A failure, or a cancel, at any step leaves no machine behind, and the route `failed` with
+    the fault that stopped it.
+    """
+
+    @workflow.init
+    def __init__(self, input: ProvisionRouteInput) -> None:
+        self._input = input
+        self._opened: RouteOpened | None = None
+        self._release_tag: str | None = None
+
+    @workflow.run
+    async def run(self, input: ProvisionRouteInput) -> RouteProvisioned:
+        """Resolve, create, boot, prove, record."""
+        async with UndoStack() as undo:
+            undo.on_fault(steps.record_fault, self._fault_record)
+            desired = await steps.desired_release(DesiredReleaseInput(track=input.track))
+            report_release(desired.tag)
+            self._release_tag = desired.tag
+            region = await steps.describe_region(
+                DescribeRegionInput(provider=input.provider, region=input.region)
+            )
+            release = await steps.resolve_release(
+                ResolveReleaseInput(tag=desired.tag, architectures=(region.architecture,))
+            )
+            self._opened = await steps.open_route(
+                OpenRouteInput(
+                    route_id=input.route_id,
+                    track=input.track,
+                    provider=input.provider,
+                    region=input.region,
+                    release_tag=release.tag,
+                    origin=input.origin,
+                )
+            )
+            plan = self._plan(self._opened, release.version)
+            rendered = await steps.render_cloud_init(RenderCloudInitInput(plan=plan))
+
+            undo.on_failure(
+                steps.destroy_machine, DestroyMachineInput(provider=plan.provider, key=plan.key)
+            )
+            created = await steps.create_machine(
+                CreateMachineInput(plan=plan, user_data_sha256=rendered.sha256)
+            )
+            machine = await steps.await_machine(AwaitMachineInput(machine=created.ref))
+            await steps.record_machine(
+                RecordMachineInput(
+                    machine=machine, user_data_sha256=rendered.sha256, origin=input.origin
+                )
+            )
+            await steps.await_first_boot(AwaitFirstBootInput(machine=machine))
+            proof = await steps.prove_release(ProveReleaseInput(machine=machine, release=release))
+            await steps.record_proof(
+                RecordProofInput(
+                    route_id=input.route_id, machine=machine, proof=proof, origin=input.origin
+                )
+            )
+            return RouteProvisioned(
+                route_id=input.route_id, machine=machine, release_tag=release.tag, proof=proof
+            )
+
+    def _plan(self, opened: RouteOpened, release_version: str) -> MachinePlan:
+        return MachinePlan(
+            key=opened.machine_key,
+            route_id=self._input.route_id,
+            track=self._input.track,
+            provider=self._input.provider,
+            region=self._input.region,
+            release_version=release_version,
+        )
+
+    def _fault_record(self, fault: Fault) -> RecordFaultInput:
+        report_fault(fault)
+        return RecordFaultInput(
+            route_id=self._input.route_id,
+            release_tag=self._release_tag,
+            fault=fault,
+            origin=self._input.origin,
+            machine_key=self._opened.machine_key if self._opened else None,
+            machine_destroyed=True,
+        )

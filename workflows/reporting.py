@@ -1,0 +1,29 @@
+"""What an operation shows of itself in the Temporal UI."""
+
+from temporalio import workflow
+
+from messages.faults import Fault
+from workflows import search_attributes as attributes
+
+
+def report_release(tag: str) -> None:
+    """Make the operation findable by its release."""
+    workflow.upsert_search_attributes([attributes.RELEASE.value_set(tag)])
+
+
+def report_fault(fault: Fault) -> None:
+    """Make the operation findable by its fault, and show the fault on its page."""
+    workflow.upsert_search_attributes([attributes.FAULT.value_set(fault.kind)])
+    workflow.set_current_details(_fault_details(fault))
+
+
+def _fault_details(fault: Fault) -> str:
+    lines = [f"**{fault.kind}** ({fault.fault_class}): {fault.summary}"]
+    if fault.machine_key or fault.host:
+        lines.append(f"- machine {fault.machine_key}, host {fault.host}")
+    if fault.attempted:
+        lines.append(f"- attempted: {fault.attempted}")
+    shown = "\n".join((fault.stderr_tail, *fault.journal_tail)).strip()
+    if shown:
+        lines.append(f"\n```\n{shown}\n```")
+    return "\n".join(lines)

@@ -1,0 +1,151 @@
+"""One typed step per activity, bound to its policy. This is the only door to `activities`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar, cast, overload
+
+from temporalio import workflow
+
+from messages.base import Message
+from workflows import policies
+from workflows.policies import Policy
+from workflows.undo import undoing
+
+with workflow.unsafe.imports_passed_through():
+    from activities.cloud_init import CloudInitActivities
+    from activities.fleet import FleetActivities
+    from activities.machines import MachineActivities
+    from activities.packages import PackageActivities
+    from activities.releases import ReleaseActivities
+    from activities.rollouts import RolloutActivities
+    from activities.services import ServiceActivities
+
+Owner = TypeVar("Owner")
+Input = TypeVar("Input", bound=Message)
+Output = TypeVar("Output", bound=Message)
+
+
+class Step(Generic[Input, Output]):
+    """An activity as a workflow awaits it.
+
+    A cancel that comes while it runs waits for the activity to end, so that its undo never
+    overtakes it; the step then raises the cancel, also where the activity ended well. Steps of
+    an undo are not cut short.
+    """
+
+    def __init__(
+        self, method: Callable[..., Any], policy: Policy, summary: Callable[[Input], str]
+    ) -> None:
+        self._method = method
+        self._policy = policy
+        self._summary = summary
+
+    async def __call__(self, input: Input) -> Output:
+        """Run the activity under its policy.
+
+        Raises:
+            ActivityError: it failed for good; its cause carries the fault.
+            asyncio.CancelledError: the workflow was cancelled meanwhile.
+        """
+        output = await workflow.execute_activity_method(
+            self._method,
+            input,
+            start_to_close_timeout=self._policy.attempt,
+            heartbeat_timeout=self._policy.heartbeat,
+            retry_policy=self._policy.retry,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=self._summary(input),
+        )
+        if workflow.cancellation_reason() is not None and not undoing():
+            raise asyncio.CancelledError
+        return cast("Output", output)
+
+
+@overload
+def _step(
+    method: Callable[[Owner, Input], Awaitable[Output]],
+    policy: Policy,
+    summary: Callable[[Input], str],
+) -> Step[Input, Output]: ...
+@overload
+def _step(
+    method: Callable[[Owner, Input], Output],
+    policy: Policy,
+    summary: Callable[[Input], str],
+) -> Step[Input, Output]: ...
+def _step(
+    method: Callable[..., Any], policy: Policy, summary: Callable[[Any], str]
+) -> Step[Any, Any]:
+    return Step(method, policy, summary)
+
+
+desired_release = _step(
+    FleetActivities.desired_release, policies.BOOKKEEPING, lambda i: f"for track {i.track}"
+)
+load_route = _step(FleetActivities.load_route, policies.BOOKKEEPING, lambda i: i.route_id)
+open_route = _step(
+    FleetActivities.open_route, policies.BOOKKEEPING, lambda i: f"{i.route_id}: {i.release_tag}"
+)
+record_machine = _step(
+    FleetActivities.record_machine, policies.BOOKKEEPING, lambda i: i.machine.key
+)
+set_target = _step(
+    FleetActivities.set_target, policies.BOOKKEEPING, lambda i: f"{i.route_id}: {i.release_tag}"
+)
+record_proof = _step(
+    FleetActivities.record_proof,
+    policies.BOOKKEEPING,
+    lambda i: f"{i.route_id}: {i.proof.release_tag}",
+)
+record_fault = _step(
+    FleetActivities.record_fault, policies.BOOKKEEPING, lambda i: f"{i.route_id}: {i.fault.kind}"
+)
+
+resolve_release = _step(ReleaseActivities.resolve_release, policies.LOOK_UP, lambda i: i.tag)
+
+render_cloud_init = _step(
+    CloudInitActivities.render_cloud_init, policies.BOOKKEEPING, lambda i: i.plan.key
+)
+await_first_boot = _step(
+    CloudInitActivities.await_first_boot, policies.BOOT, lambda i: i.machine.key
+)
+
+describe_region = _step(
+    MachineActivities.describe_region, policies.LOOK_UP, lambda i: f"{i.provider}/{i.region}"
+)
+create_machine = _step(
+    MachineActivities.create_machine,
+    policies.CREATE,
+    lambda i: f"{i.plan.key} at {i.plan.provider}/{i.plan.region}",
+)
+await_machine = _step(MachineActivities.await_machine, policies.BOOT, lambda i: i.machine.key)
+destroy_machine = _step(
+    MachineActivities.destroy_machine, policies.DESTROY, lambda i: f"{i.key} at {i.provider}"
+)
+
+install_release = _step(
+    PackageActivities.install_release,
+    policies.CHANGE,
+    lambda i: f"{i.release.package}={i.release.version} on {i.machine.key}",
+)
+restart_service = _step(
+    ServiceActivities.restart_service, policies.CHANGE, lambda i: f"on {i.machine.key}"
+)
+prove_release = _step(
+    ServiceActivities.prove_release,
+    policies.PROVE,
+    lambda i: f"{i.release.tag} on {i.machine.key}",
+)
+
+open_rollout = _step(
+    RolloutActivities.open_rollout, policies.BOOKKEEPING, lambda i: f"{i.release_tag}: {i.scope}"
+)
+list_routes = _step(RolloutActivities.list_routes, policies.BOOKKEEPING, lambda i: i.scope)
+record_steer = _step(
+    RolloutActivities.record_steer,
+    policies.BOOKKEEPING,
+    lambda i: f"{i.action} by {i.origin.requested_by}",
+)
+close_rollout = _step(
+    RolloutActivities.close_rollout, policies.BOOKKEEPING, lambda i: f"{i.phase}: {i.detail}"
+)

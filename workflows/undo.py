@@ -1,0 +1,68 @@
+"""Compensation, registered before the deed.
+
+An undo runs when the workflow's body ends by a failure of its steps or by cancellation. It does
+not run for a plain bug in workflow code: that leaves the workflow where it is, for a worker with
+the bug mended, and destroys nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+
+from messages.faults import Fault
+from workflows.failures import fault_of
+
+I = TypeVar("I")  # noqa: E741 - a step's input
+
+_undoing: ContextVar[bool] = ContextVar("undoing", default=False)
+
+
+def undoing() -> bool:
+    """Whether the code that asks runs as part of an undo, which a cancel must not cut short."""
+    return _undoing.get()
+
+
+class UndoStack:
+    """What to undo, last registered first.
+
+    Used as `async with UndoStack() as undo:` around a workflow's body.
+    """
+
+    def __init__(self) -> None:
+        self._undos: list[Callable[[Fault], Awaitable[Any]]] = []
+
+    def on_failure(self, step: Callable[[I], Awaitable[Any]], input: I) -> None:
+        """Run `step` with `input` if the body fails or is cancelled."""
+        self._undos.append(lambda _fault: step(input))
+
+    def on_fault(self, step: Callable[[I], Awaitable[Any]], build: Callable[[Fault], I]) -> None:
+        """Run `step` with what `build` makes of the fault that ended the body."""
+        self._undos.append(lambda fault: step(build(fault)))
+
+    async def __aenter__(self) -> "UndoStack":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, (FailureError, asyncio.CancelledError)):
+            return
+        fault = fault_of(error)
+        token = _undoing.set(True)
+        try:
+            for undo in reversed(self._undos):
+                try:
+                    await undo(fault)
+                except FailureError as failure:
+                    # One undo that cannot be done must not keep the others from being done.
+                    workflow.logger.error("undo failed: %s", fault_of(failure).summary)
+        finally:
+            _undoing.reset(token)
