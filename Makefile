@@ -40,6 +40,10 @@ check: setup ## Check style, types, import rules and shell scripts
 lab-image: setup ## Build the lab's base image now, not at its first start
 	@.venv/bin/python -m lab image
 
+.PHONY: histories
+histories: setup ## Record a history of each shape of workflow, beside those that are kept
+	@.venv/bin/python -m tests.histories.record
+
 .PHONY: lock
 lock: ## Bring requirements.lock in line with pyproject.toml (needs uv; ARGS=--upgrade)
 	@uv pip compile --quiet --universal --all-extras --generate-hashes --python-version 3.11 \

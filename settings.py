@@ -9,6 +9,7 @@ TOML file that `TEMPORAL_CONFIG_FILE` names.
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -128,6 +129,30 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The store's address: the one that was set, else a SQLite file in the home folder."""
         return self.store_url.get_secret_value() or f"sqlite:///{self.home / 'fleet.db'}"
+
+
+class SettingsError(Exception):
+    """A setting is missing that what was asked for needs; the text names its variable."""
+
+
+Value = TypeVar("Value")
+
+
+def required(value: Value | None, *path: str) -> Value:
+    """Return a setting's value.
+
+    Args:
+        value: what it is set to.
+        path: its place in `Settings`, as in `"ssh", "client_key"`.
+
+    Raises:
+        SettingsError: it is not set.
+    """
+    if value is None or value == "":
+        variable = "RELIGHT_" + "__".join(path).upper()
+        msg = f"{variable} is not set; `relight up` sets it for a lab of your own"
+        raise SettingsError(msg)
+    return value
 
 
 def load_settings() -> Settings:

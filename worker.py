@@ -2,29 +2,43 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
+import sys
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path, PurePosixPath
 
+from dotenv import dotenv_values
+from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.cloud_init import CloudInitActivities, UserDataRenderer
+from activities.daemon import Daemon
 from activities.errors import FaultInterceptor
 from activities.fleet import FleetActivities
-from activities.hosts import Hosts
+from activities.hosts import Hosts, SshHosts
 from activities.machines import MachineActivities
 from activities.packages import PackageActivities
 from activities.releases import ReleaseActivities
 from activities.rollouts import RolloutActivities
 from activities.services import ServiceActivities
-from fleet.store import Store
+from fleet.store import Store, open_store
 from providers.driver import ProviderDriver
+from providers.registry import open_drivers
+from remote import apt
+from remote.identity import IdentityError, load_client_key, load_secret, public_line
+from remote.probe import HttpProbe, Probe
+from repositories.apt_repository import AptRepository
 from repositories.source import ReleaseSource
-from settings import Settings
+from settings import Settings, SettingsError, load_settings, required
+from starter.connection import connect, require_search_attributes
+from starter.errors import StarterError
+from starter.logs import configure_logs
+from templates.user_data import DAEMON_FILES, AptSource, TemplateError, UserDataTemplate
 from workflows.hot_swap_route import HotSwapRoute
 from workflows.provision_route import ProvisionRoute
 from workflows.rollout_release import RolloutRelease
@@ -42,26 +56,39 @@ THREADS = 16
 class Parts:
     """What the activities act on."""
 
-    settings: Settings
+    task_queue: str
     store: Store
     drivers: Mapping[str, ProviderDriver]
     hosts: Hosts
     repository: ReleaseSource
     user_data: UserDataRenderer
+    daemon: Daemon
+    probe: Probe
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """Return the sandbox that workflows run in; messages alone are shared with the world outside.
+
+    An import that nobody meant, as of httpx, keeps a worker from starting.
+    """
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(
+            "pydantic", "pydantic_core", "annotated_types", "messages"
+        )
+    )
 
 
 def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = ()) -> Worker:
     """Return a worker of everything that Relight does, not yet running."""
-    settings, store = parts.settings, parts.store
-    fleet, rollouts = FleetActivities(store), RolloutActivities(store, client)
+    fleet, rollouts = FleetActivities(parts.store), RolloutActivities(parts.store, client)
     machines = MachineActivities(parts.drivers, parts.user_data)
     first_boot = CloudInitActivities(parts.user_data, parts.hosts)
     packages = PackageActivities(parts.hosts)
-    services = ServiceActivities(parts.hosts, settings.daemon, settings.stability_window)
-    releases = ReleaseActivities(parts.repository, store)
+    services = ServiceActivities(parts.hosts, parts.daemon, parts.probe)
+    releases = ReleaseActivities(parts.repository, parts.store)
     return Worker(
         client,
-        task_queue=settings.task_queue,
+        task_queue=parts.task_queue,
         workflows=WORKFLOWS,
         activities=[
             fleet.desired_release,
@@ -87,11 +114,114 @@ def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = 
             rollouts.close_rollout,
         ],
         activity_executor=ThreadPoolExecutor(max_workers=THREADS),
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(
-                "pydantic", "pydantic_core", "annotated_types", "messages"
-            )
-        ),
+        workflow_runner=workflow_runner(),
         interceptors=[*interceptors, FaultInterceptor()],
         graceful_shutdown_timeout=GRACE,
     )
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Open the store, the drivers and the repository that the settings name; close them after.
+
+    Raises:
+        SettingsError: a setting without which no route can be served is missing.
+        IdentityError: a key file cannot be used.
+        TemplateError: the daemon's templates cannot be.
+    """
+    repository, ssh, lab = settings.repository, settings.ssh, settings.lab
+    client_key = load_client_key(required(ssh.client_key, "ssh", "client_key"))
+    host_key_secret = load_secret(required(ssh.host_key_secret, "ssh", "host_key_secret"))
+    signing_key = required(repository.signing_key, "repository", "signing_key")
+    daemon = _daemon(settings)
+    source = AptSource(
+        path=PurePosixPath("/etc/apt", apt.SOURCES_FILE),
+        url=required(repository.url, "repository", "url"),
+        suite=repository.suite,
+        component=repository.component,
+        signing_key=signing_key.read_bytes(),
+    )
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(open_store(settings.database_url))
+        lab_token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
+        drivers = open_drivers(lab_url=lab.url, lab_token=lab_token)
+        for driver in drivers.values():
+            stack.push_async_callback(driver.close)
+        releases = AptRepository(
+            url=repository.url,
+            suite=repository.suite,
+            component=repository.component,
+            package=settings.daemon.package,
+            signing_key=signing_key,
+        )
+        stack.push_async_callback(releases.close)
+        yield Parts(
+            task_queue=settings.task_queue,
+            store=store,
+            drivers=drivers,
+            hosts=SshHosts(
+                user=ssh.user,
+                port=ssh.port,
+                client_key=client_key,
+                host_key_secret=host_key_secret,
+                connect_timeout=ssh.connect_timeout,
+            ),
+            repository=releases,
+            user_data=UserDataRenderer(
+                template=UserDataTemplate(
+                    source,
+                    settings.daemon.files or DAEMON_FILES,
+                    _daemon_secrets(settings.daemon.secrets_file),
+                ),
+                daemon=daemon,
+                ssh_user=ssh.user,
+                client_key_public=public_line(client_key, "relight"),
+                host_key_secret=host_key_secret,
+            ),
+            daemon=daemon,
+            probe=HttpProbe(
+                port=settings.daemon.probe_port,
+                path=settings.daemon.probe_path,
+                timeout=settings.daemon.probe_timeout,
+            ),
+        )
+
+
+def _daemon(settings: Settings) -> Daemon:
+    daemon = settings.daemon
+    return Daemon(
+        package=daemon.package,
+        unit=daemon.unit,
+        executable=daemon.executable,
+        stability_window=settings.stability_window,
+    )
+
+
+def _daemon_secrets(file: Path | None) -> dict[str, str]:
+    values = dotenv_values(file, interpolate=False) if file else {}
+    return {name: value or "" for name, value in values.items()}
+
+
+async def run() -> None:
+    """Serve until SIGINT or SIGTERM."""
+    settings = load_settings()
+    configure_logs(settings.log_format)
+    stop = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    client = await connect(settings)
+    await require_search_attributes(client)
+    async with open_parts(settings) as parts, build(client, parts):
+        await stop.wait()
+
+
+def main() -> None:
+    """Run a worker; what keeps it from starting is one line on standard error, and exit code 1."""
+    try:
+        asyncio.run(run())
+    except (SettingsError, StarterError, IdentityError, TemplateError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ the engine retries it under the step's policy while somebody mends it.
 
 from typing import Any
 
+import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
@@ -15,15 +16,25 @@ from temporalio.worker import (
     Interceptor,
 )
 
+from activities.machines import UnknownPlaceError
 from fleet.errors import FleetError
 from messages.faults import Fault, FaultClass
 from planning.desired_release import NoDesiredReleaseError
 from providers.errors import ProviderError
 from remote.errors import RemoteError, fault_of
 from repositories.errors import ReleaseUnknownError, RepositoryError
-from activities.machines import UnknownPlaceError
+from templates.user_data import TemplateError
 
-DOMAIN_ERRORS = (FleetError, NoDesiredReleaseError, ProviderError, RemoteError, RepositoryError)
+log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.faults")
+
+DOMAIN_ERRORS = (
+    FleetError,
+    NoDesiredReleaseError,
+    ProviderError,
+    RemoteError,
+    RepositoryError,
+    TemplateError,
+)
 
 REFUSALS = (FleetError, NoDesiredReleaseError, ReleaseUnknownError, UnknownPlaceError)
 """What was asked for cannot be done as things stand; nothing was changed."""
@@ -38,7 +49,7 @@ def describe(error: Exception) -> tuple[Fault, bool]:
             fault_class, retryable = FaultClass.PROVIDER, error.retryable
         case RepositoryError():
             fault_class, retryable = FaultClass.REPOSITORY, error.retryable
-        case FleetError() | NoDesiredReleaseError():
+        case FleetError() | NoDesiredReleaseError() | TemplateError():
             fault_class, retryable = FaultClass.CONTROLLER, False
         case _:
             raise TypeError(f"{type(error).__name__} is no domain error") from error
@@ -58,12 +69,29 @@ class _Translated(ActivityInboundInterceptor):
             return await self.next.execute_activity(input)
         except DOMAIN_ERRORS as error:
             fault, retryable = describe(error)
+            _log(fault, retryable=retryable)
             raise ApplicationError(
                 fault.summary,
                 fault.model_dump(mode="json"),
                 type=fault.kind,
                 non_retryable=not retryable,
             ) from error
+
+
+def _log(fault: Fault, *, retryable: bool) -> None:
+    """Say at once what went wrong and where: a fault that is retried for long is seen meanwhile."""
+    info = activity.info()
+    log.warning(
+        fault.summary,
+        fault=fault.kind,
+        fault_class=fault.fault_class.value,
+        host=fault.host,
+        machine=fault.machine_key,
+        activity=info.activity_type,
+        attempt=info.attempt,
+        will_retry=retryable,
+        workflow_id=info.workflow_id,
+    )
 
 
 class FaultInterceptor(Interceptor):

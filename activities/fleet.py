@@ -1,10 +1,10 @@
 """What the store says and is told."""
 
+from fleet.store import Store
 from temporalio import activity
 
 from activities.operation import current_operation
 from fleet.errors import UnknownRouteError, UnknownTrackError
-from fleet.store import Store
 from messages.release import DesiredRelease, DesiredReleaseInput
 from messages.route import (
     LoadRouteInput,

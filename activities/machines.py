@@ -45,9 +45,7 @@ class UserDataChangedError(ProviderError):
 class MachineActivities:
     """Each asks one provider for one thing."""
 
-    def __init__(
-        self, drivers: Mapping[str, ProviderDriver], user_data: UserDataRenderer
-    ) -> None:
+    def __init__(self, drivers: Mapping[str, ProviderDriver], user_data: UserDataRenderer) -> None:
         self._drivers = drivers
         self._user_data = user_data
 

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from pydantic import Field
+
 from messages.base import Message
 from messages.faults import FaultClass
 from messages.names import ReleaseTag, RouteId, TrackName
@@ -42,4 +44,4 @@ class Event(Message):
     release_tag: ReleaseTag | None = None
     fault_kind: str | None = None
     fault_class: FaultClass | None = None
-    detail: dict[str, object] = {}
+    detail: dict[str, object] = Field(default_factory=dict)

@@ -18,7 +18,7 @@ ReleaseTag = Annotated[
 ScopeName = Annotated[
     str, StringConstraints(pattern=r"^(fleet|track:[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?)$")
 ]
-"""What one declaration of a release governs: `fleet` (the default) or `track:NAME` (an override)."""
+"""What one declaration governs: `fleet` (the default release) or `track:NAME` (an override)."""
 
 FLEET_SCOPE: ScopeName = "fleet"
 

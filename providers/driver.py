@@ -1,5 +1,6 @@
 """What every provider's driver does. One contract test holds all of them to it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -38,7 +39,7 @@ class ProviderDriver(Protocol):
     async def find(self, key: str) -> Machine | None:
         """Return the machine whose label is `key`, None when there is none."""
 
-    async def list(self) -> list[Machine]:
+    async def list(self) -> Sequence[Machine]:
         """Return every machine of this account, ordered by key."""
 
     async def destroy(self, machine: MachineRef) -> bool:

@@ -1,5 +1,6 @@
 """The lab's API: real Debian machines on this computer, sold like a cloud's."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -82,16 +83,16 @@ class LabDriver:
 
     async def find(self, key: str) -> Machine | None:
         """Return the machine of this key."""
-        found = await self._machines({"label": key})
+        found = await self._machines(label=key)
         if len(found) > 1:
             raise MachineConflictError(
                 self.name, f"find {key}", f"{len(found)} machines have this label"
             )
         return found[0] if found else None
 
-    async def list(self) -> list[Machine]:
+    async def list(self) -> Sequence[Machine]:
         """Return every machine of the lab."""
-        return await self._machines({})
+        return await self._machines()
 
     async def destroy(self, machine: MachineRef) -> bool:
         """Ask for the machine's end."""
@@ -112,7 +113,7 @@ class LabDriver:
         """Close its connections."""
         await self._http.aclose()
 
-    async def _machines(self, query: dict[str, str]) -> "list[Machine]":
+    async def _machines(self, **query: str) -> Sequence[Machine]:
         answer = await self._call("list machines", "GET", "/v1/machines", params=query)
         return sorted(
             (self._machine(found) for found in _MACHINES.validate_python(answer)),

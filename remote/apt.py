@@ -5,12 +5,11 @@ on a host, that is a quarter of the host's CPU time. An error is never hidden: `
 exits with 0 when the repository is down or badly signed, unless it is told otherwise.
 """
 
-import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from remote import dpkg
+from remote.apt_output import ONCE_MORE
 
 SOURCES_FILE = "sources.list.d/relight.sources"
 """Our source, relative to /etc/apt: what every command here reads, and nothing else."""
@@ -23,12 +22,6 @@ _ENVIRONMENT = (
     "LC_ALL=C.UTF-8",  # the classifier below reads English
     "DEBIAN_FRONTEND=noninteractive",
     "NEEDRESTART_MODE=l",  # list what wants a restart: never restart, never ask
-)
-_ONLY_OURS = (
-    ("Dir::Etc::sourceparts", "-"),
-    ("APT::Get::List-Cleanup", "0"),
-    ("Dir::Cache::pkgcache", ""),
-    ("Dir::Cache::srcpkgcache", ""),
 )
 _BOUNDED = (
     ("Acquire::http::Timeout", "5"),
@@ -44,32 +37,41 @@ _KEEP_CONFIGURATION = (
 
 def refresh(source_list: str = SOURCES_FILE) -> list[str]:
     """Fetch our source's index; any trouble with it is an error."""
-    options = (*_sources(source_list), *_BOUNDED, ("APT::Update::Error-Mode", "any"))
+    options = (*_only(source_list), *_BOUNDED, ("APT::Update::Error-Mode", "any"))
     return [*_ENVIRONMENT, "apt-get", "-q", *_options(options), "update"]
 
 
 def listed(package: str, source_list: str = SOURCES_FILE) -> list[str]:
     """Ask for what `parse_listed` reads: the versions that our source offers."""
-    return [*_ENVIRONMENT, "apt-cache", *_options(_sources(source_list)), "madison", package]
+    return [*_ENVIRONMENT, "apt-cache", *_options(_only(source_list)), "madison", package]
 
 
 def install(
     package: str,
     version: str,
     *,
-    source_list: str = SOURCES_FILE,
+    source_list: str | None = SOURCES_FILE,
     allow_downgrade: bool = False,
+    simulate: bool = False,
 ) -> list[str]:
-    """Install exactly this version, asking nothing and keeping edited configuration files."""
-    options = (*_sources(source_list), *_BOUNDED, *_KEEP_CONFIGURATION)
-    downgrade = ["--allow-downgrades"] if allow_downgrade else []
+    """Install exactly this version, asking nothing and keeping edited configuration files.
+
+    Args:
+        package: the Debian package.
+        version: the exact version of it.
+        source_list: our source, relative to /etc/apt; None for all that the machine has.
+        allow_downgrade: whether an older version than the installed one may replace it.
+        simulate: only say what would be done.
+    """
+    options = (*_only(source_list), *_BOUNDED, *_KEEP_CONFIGURATION)
     return [
         *_ENVIRONMENT,
         "apt-get",
         "-q",
         "-y",
         "--no-install-recommends",
-        *downgrade,
+        *(["--allow-downgrades"] if allow_downgrade else []),
+        *(["--simulate"] if simulate else []),
         *_options(options),
         "install",
         f"{package}={version}",
@@ -97,7 +99,9 @@ def install_transaction(
         source_list: our source, relative to /etc/apt.
         allow_downgrade: whether an older version than the installed one may replace it.
     """
-    script = _transaction_script(package, version, source_list, allow_downgrade=allow_downgrade)
+    script = transaction_script(
+        package, version, source_list=source_list, allow_downgrade=allow_downgrade
+    )
     return [
         "systemd-run",
         f"--unit={unit}",
@@ -109,61 +113,81 @@ def install_transaction(
         "--property=StandardOutput=journal",
         "--property=StandardError=journal",
         "/bin/sh",
-        "-ec",
+        "-c",
         script,
     ]
 
 
-def _transaction_script(
-    package: str, version: str, source_list: str, *, allow_downgrade: bool
+def transaction_script(
+    package: str,
+    version: str,
+    *,
+    source_list: str = SOURCES_FILE,
+    allow_downgrade: bool = False,
 ) -> str:
-    fetch, listing = shlex.join(refresh(source_list)), shlex.join(listed(package, source_list))
-    change = install(
-        package, version, source_list=source_list, allow_downgrade=allow_downgrade
+    """Return the shell script that brings a host from any state to this version, as root.
+
+    It ends with apt's own exit code and last words. systemd expands `${NAME}` and `$$` in what it
+    starts, so neither stands in it.
+
+    Args:
+        package: the Debian package.
+        version: the exact version of it.
+        source_list: our source, relative to /etc/apt.
+        allow_downgrade: whether an older version than the installed one may replace it.
+    """
+    configure = shlex.join([*_ENVIRONMENT, *dpkg.configure()])
+    listing = shlex.join(listed(package, source_list))
+
+    def change(source_list: str | None, *, simulate: bool = False) -> str:
+        return shlex.join(
+            install(
+                package,
+                version,
+                source_list=source_list,
+                allow_downgrade=allow_downgrade,
+                simulate=simulate,
+            )
+        )
+
+    row = shlex.quote(f" {version} | ")
+    missing = shlex.quote(f"E: Version '{version}' for '{package}' was not found")
+    return f"""\
+set -e
+# dpkg's own journal is there: it was killed, or the host lost power, under a change. What it
+# cannot finish, the version that is now installed may mend.
+if ls /var/lib/dpkg/updates/[0-9]* >/dev/null 2>&1; then
+  {configure} || true
+fi
+{shlex.join(refresh(source_list))}
+if ! {listing} | grep -qF -- {row}; then
+  echo {missing} >&2
+  exit 100
+fi
+{change(source_list)} && exit 0
+code=$?
+# A dependency that our source does not carry: the machine's own sources may.
+case "$({change(source_list, simulate=True)} 2>&1)" in
+  *"unmet dependencies"*)
+    echo {shlex.quote(ONCE_MORE)}
+    exec {change(None)}
+    ;;
+esac
+exit "$code"
+"""
+
+
+def _only(source_list: str | None) -> tuple[tuple[str, str], ...]:
+    """Have apt read one source alone, and keep what it knows of the others."""
+    if source_list is None:
+        return ()
+    return (
+        ("Dir::Etc::sourcelist", source_list),
+        ("Dir::Etc::sourceparts", "-"),
+        ("APT::Get::List-Cleanup", "0"),
+        ("Dir::Cache::pkgcache", ""),
+        ("Dir::Cache::srcpkgcache", ""),
     )
-    missing = f"E: Version '{version}' for '{package}' was not found"
-    everywhere = _everywhere(change)
-    return "\n".join(
-        [
-            # dpkg's own journal is there: it was killed, or the host lost power, under a change.
-            # What it cannot finish, the version that is now installed may mend.
-            "if ls /var/lib/dpkg/updates/[0-9]* >/dev/null 2>&1; then",
-            f"  {shlex.join([*_ENVIRONMENT, *dpkg.configure()])} || true",
-            "fi",
-            fetch,
-            f"if ! {listing} | grep -qF -- {shlex.quote(f' {version} | ')}; then",
-            f"  echo {shlex.quote(missing)} >&2; exit 100",
-            "fi",
-            f"{shlex.join(change)} && exit 0",
-            "code=$?",
-            # A dependency that our source does not carry: the machine's own sources may.
-            f'case "$({shlex.join(_simulated(change))} 2>&1)" in',
-            f'  *"not installable"*) exec {shlex.join(everywhere)} ;;',
-            "esac",
-            'exit "$code"',
-        ]
-    )
-
-
-def _everywhere(change: Sequence[str]) -> list[str]:
-    """Return the same installation with all of the machine's sources."""
-    ours = set(_options([(name, value) for name, value in _ONLY_OURS])) - {"-o"}
-    kept: list[str] = []
-    for argument in change:
-        if argument in ours or argument.startswith("Dir::Etc::sourcelist="):
-            kept.pop()  # the -o before it
-        else:
-            kept.append(argument)
-    return kept
-
-
-def _simulated(change: Sequence[str]) -> list[str]:
-    at = list(change).index("install")
-    return [*change[:at], "--simulate", *change[at:]]
-
-
-def _sources(source_list: str) -> tuple[tuple[str, str], ...]:
-    return (("Dir::Etc::sourcelist", source_list), *_ONLY_OURS)
 
 
 def _options(options: Sequence[tuple[str, str]]) -> list[str]:

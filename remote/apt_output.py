@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from remote.errors import UnreadableAnswerError
 
+ONCE_MORE = "relight: once more, with all of this machine's sources"
+"""What the transaction says before its second attempt."""
+
 
 class Diagnosis(NamedTuple):
     """What made apt fail.
@@ -38,13 +41,16 @@ _RULES = tuple(
         (r"^.* : (?:Pre-)?Depends: .*$", "dependencies-missing"),
         (r"^E: Release file for .* is not valid yet.*$", "clock-behind"),
         (r"^E: Release file for .* is expired.*$", "repository-untrusted"),
-        (r"^W: GPG error: .*$", "repository-untrusted"),
+        (r"^W: .*GPG error: .*$", "repository-untrusted"),
         (r"^E: .*Clearsigned file isn't valid.*$", "repository-untrusted"),
-        (r"^E: The repository '.*' is not signed.*$", "repository-untrusted"),
         (r"^E: The repository '.*' does not have a Release file.*$", "repository-unreachable"),
-        (r"^E: Failed to fetch .*(?:Hash Sum mismatch|unexpected size|  404  ).*$",
-         "repository-inconsistent"),
+        (
+            r"^E: Failed to fetch .*(?:Hash Sum mismatch|unexpected size|  404  ).*$",
+            "repository-inconsistent",
+        ),
         (r"^E: Failed to fetch .*$", "repository-unreachable"),
+        # It says so also of one that it could not fetch.
+        (r"^E: The repository '.*' is (?:not|no longer) signed.*$", "repository-untrusted"),
         (r"^E: Sub-process .* (?:exited unexpectedly|received signal).*$", "dpkg-interrupted"),
     )
 )
@@ -65,9 +71,11 @@ def diagnose(output: str, package: str) -> Diagnosis:
         package: the package that was to change: a failing maintainer script of another one is
             the host's own trouble, and not the release's.
     """
+    output = output.rpartition(ONCE_MORE)[2]  # what failed first is why there was a second
     script = _SCRIPT.search(output)
     if script is not None:
-        ours = re.search(rf"(?:^|/|-){re.escape(package)}(?:_|:|$)", script["of"])
+        # A name, or the path of a .deb, which apt numbers where it unpacks several.
+        ours = re.search(rf"(?:^|/(?:\d+-)?){re.escape(package)}(?:_|:|$)", script["of"])
         return Diagnosis("maintainer-script-failed" if ours else "apt-failed", script["text"])
     for pattern, kind in _RULES:
         found = pattern.search(output)

@@ -158,7 +158,7 @@ class FirstBootFailedError(RemoteError):
 
     kind = "first-boot-failed"
 
-    def __init__(  # noqa: PLR0913 - the step is one more thing that this error says
+    def __init__(
         self,
         step: str,
         text: str,
@@ -214,7 +214,7 @@ class _KindedError(RemoteError):
 class PackageError(_KindedError):
     """apt or dpkg refused, or what they left behind is not what was asked for."""
 
-    natures = {
+    natures: ClassVar[Mapping[str, Nature]] = {
         "apt-failed": Nature(FaultClass.HOST, retryable=False),
         "clock-behind": Nature(FaultClass.HOST, retryable=True),
         "dependencies-missing": Nature(FaultClass.RELEASE, retryable=False),
@@ -238,7 +238,7 @@ class PackageError(_KindedError):
 class ServiceFailedError(_KindedError):
     """The unit does not run as it should; its journal says why."""
 
-    natures = {
+    natures: ClassVar[Mapping[str, Nature]] = {
         "unit-failed": Nature(FaultClass.RELEASE, retryable=False),
         "unit-crash-looping": Nature(FaultClass.RELEASE, retryable=False),
         "unit-not-active": Nature(FaultClass.RELEASE, retryable=False),

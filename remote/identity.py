@@ -62,6 +62,24 @@ def derive_host_key(secret: bytes, machine_key: str) -> HostKey:
     )
 
 
+def load_secret(path: Path) -> bytes:
+    """Return the secret from which host keys are derived; its file holds it in hexadecimal.
+
+    Raises:
+        IdentityError: the file cannot be read, holds something else, or too little.
+    """
+    try:
+        secret = bytes.fromhex(path.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise IdentityError(f"the host key secret {path} cannot be used: {error}") from error
+    if len(secret) < MINIMUM_SECRET_BYTES:
+        raise IdentityError(
+            f"the host key secret {path} has {len(secret)} bytes; "
+            f"at least {MINIMUM_SECRET_BYTES} are needed"
+        )
+    return secret
+
+
 def load_client_key(path: Path) -> asyncssh.SSHKey:
     """Return the key that the control plane logs in with.
 

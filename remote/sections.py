@@ -2,15 +2,20 @@
 
 On an open connection an exec is cheap for us, but each `sudo` on the host is not, and answers
 that are taken together belong together.
+
+Every line of an answer is indented; a line that is not says whose answer it was. So no answer,
+whatever it contains, can pass for the end of itself or for another.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from remote.errors import UnreadableAnswerError
 
-_MARK = "%%relight"
+# The last line of an answer has its end, whether or not the command gave it one.
+_TELL = """\
+tell() { printf '%s\\n' "$said" | sed 's/^/ /'; printf '%s %d\\n' "$1" "$code"; }"""
 
 
 @dataclass(frozen=True)
@@ -22,31 +27,30 @@ class Section:
 
 
 def ask(questions: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the one command that asks all `questions`, each named and an argv.
-
-    """
-    script: list[str] = []
+    """Return the one command that asks all questions, each a name without blanks and an argv."""
+    script = [_TELL]
     for name, argv in questions.items():
-        script.append(f"said=$({shlex.join(argv)} 2>&1); code=$?")
-        script.append(f"printf '%s\\n{_MARK} {name} %d\\n' \"$said\" \"$code\"")
+        script.append(f"said=$({shlex.join(argv)} 2>&1 </dev/null); code=$?")
+        script.append(shlex.join(["tell", name]))
     return ["/bin/sh", "-c", "\n".join(script)]
 
 
-def parse(text: str, names: Sequence[str]) -> dict[str, Section]:
-    """Read the answer to `ask`.
+def parse(text: str, names: Collection[str]) -> dict[str, Section]:
+    """Read the answer to `ask`. Leading and trailing empty lines of each answer are dropped.
 
     Raises:
         UnreadableAnswerError: one of `names` was not answered.
     """
     found: dict[str, Section] = {}
     lines: list[str] = []
-    for line in text.splitlines():
-        words = line.split(" ")
-        if words[0] == _MARK and len(words) == 3 and words[1] in names:
-            found[words[1]] = Section("\n".join(lines).strip("\n"), int(words[2]))
+    # str.splitlines knows ten ways to end a line; sed and a shell know one.
+    for line in text.split("\n"):
+        name, _, code = line.partition(" ")
+        if line.startswith(" "):
+            lines.append(line[1:])
+        elif name in names and code.isdecimal():
+            found[name] = Section("\n".join(lines).strip("\n"), int(code))
             lines = []
-        else:
-            lines.append(line)
     missing = [name for name in names if name not in found]
     if missing:
         raise UnreadableAnswerError(

@@ -22,9 +22,7 @@ async def state(shell: Shell, unit: str) -> UnitState:
 async def journal(shell: Shell, unit: str, lines: int = TAIL_LINES) -> tuple[str, ...]:
     """Return the unit's last lines, the oldest first."""
     await shell.run(systemd.sync_journal(), timeout=COMMAND_TIMEOUT, sudo=True)
-    answer = await shell.run(
-        systemd.unit_journal(unit, lines), timeout=COMMAND_TIMEOUT, sudo=True
-    )
+    answer = await shell.run(systemd.unit_journal(unit, lines), timeout=COMMAND_TIMEOUT, sudo=True)
     return tuple(answer.stdout.splitlines())
 
 
@@ -44,9 +42,7 @@ async def restart(shell: Shell, unit: str) -> UnitState:
         raise await _failed(shell, unit, before, None)
     if before.unit_file == "disabled":
         await shell.run(systemd.enable(unit), timeout=COMMAND_TIMEOUT, sudo=True)
-    ended = await shell.run(
-        systemd.restart(unit), timeout=START_TIMEOUT, check=False, sudo=True
-    )
+    ended = await shell.run(systemd.restart(unit), timeout=START_TIMEOUT, check=False, sudo=True)
     after = await state(shell, unit)
     if ended.exit_code != 0:
         raise await _failed(shell, unit, after, ended)

@@ -7,7 +7,7 @@ place. Raises `remote.errors` alone.
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +15,7 @@ from typing import Protocol
 
 import asyncssh
 
+from remote import sections
 from remote.destination import Destination
 from remote.errors import (
     CommandFailedError,
@@ -26,6 +27,7 @@ from remote.errors import (
     LoginRefusedError,
     RemoteError,
 )
+from remote.sections import Section
 
 KEEPALIVE = timedelta(seconds=5)
 """How often a silent link is asked whether it is there; it is given up after three silences."""
@@ -92,13 +94,26 @@ class Shell(Protocol):
             ConnectionLostError: the link broke; it may still run.
         """
 
+    async def ask(
+        self, questions: Mapping[str, Sequence[str]], *, timeout: timedelta, sudo: bool = False
+    ) -> dict[str, Section]:
+        """Run several commands in one exec and return each one's answer, whatever its exit code.
+
+        Args:
+            questions: the commands by name.
+            timeout: how long all of them may take.
+            sudo: whether they run as root.
+
+        Raises:
+            UnreadableAnswerError: a command was not answered.
+            RemoteError: as `run` does.
+        """
+
 
 class SshShell:
     """A `Shell` on an open SSH connection."""
 
-    def __init__(
-        self, connection: asyncssh.SSHClientConnection, destination: Destination
-    ) -> None:
+    def __init__(self, connection: asyncssh.SSHClientConnection, destination: Destination) -> None:
         self._connection = connection
         self._destination = destination
 
@@ -120,15 +135,19 @@ class SshShell:
         argv = (*SUDO, *argv) if sudo else tuple(argv)
         attempted = f"run {argv[len(SUDO)] if sudo else argv[0]}"
         given = stdin.encode() if isinstance(stdin, str) else stdin
+        process: asyncssh.SSHClientProcess[bytes] | None = None
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 # No pty: nothing may ask a question, and a lost link must not hang anybody up.
-                ended = await self._connection.run(
+                process = await self._connection.create_process(
                     shlex.join(argv),
-                    input=given or b"",
+                    input=given,
+                    # asyncssh leaves an input that is empty open: whoever reads it would wait.
+                    stdin=asyncssh.PIPE if given else asyncssh.DEVNULL,
                     encoding=None,
                     request_pty=False,
                 )
+                ended = await process.wait()
         except TimeoutError as error:
             raise CommandTimeoutError(
                 f"no end after {timeout.total_seconds():g} s",
@@ -138,6 +157,9 @@ class SshShell:
             ) from error
         except (asyncssh.Error, OSError) as error:
             raise self._lost(str(error), attempted, argv) from error
+        finally:
+            if process is not None:
+                process.close()  # of a command that goes on nobody hears any more
         if ended.returncode is None:
             # Neither an exit status nor a signal came: the link broke under the command.
             raise self._lost("the connection broke", attempted, argv)
@@ -145,6 +167,13 @@ class SshShell:
         if check and completed.exit_code != 0:
             raise command_failed(completed, self._destination, attempted)
         return completed
+
+    async def ask(
+        self, questions: Mapping[str, Sequence[str]], *, timeout: timedelta, sudo: bool = False
+    ) -> dict[str, Section]:
+        """Run several commands in one exec, as `Shell.ask` says."""
+        answer = await self.run(sections.ask(questions), timeout=timeout, sudo=sudo)
+        return sections.parse(answer.stdout, list(questions))
 
     def _lost(self, text: str, attempted: str, argv: Sequence[str]) -> ConnectionLostError:
         return ConnectionLostError(

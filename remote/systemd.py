@@ -93,7 +93,8 @@ def parse_show(text: str) -> UnitState:
         )
     except (KeyError, ValueError) as error:
         raise UnreadableAnswerError(
-            f"systemctl show left out or garbled {error}", attempted="read a unit's state",
+            f"systemctl show left out or garbled {error}",
+            attempted="read a unit's state",
             stderr=text,
         ) from error
 

@@ -45,6 +45,14 @@ def prepare_home(home: Path) -> SshSecrets:
     return made
 
 
+def prepare_daemon_secrets(home: Path) -> Path:
+    """Make the lab's daemon a secret of its own, as it would have one in life."""
+    file = home / "daemon_secrets"
+    if not file.exists():
+        write_private(file, f"LANTERN_TOKEN={secrets.token_hex(16)}\n")
+    return file
+
+
 def write_env(home: Path, values: Mapping[str, str]) -> None:
     """Set variables in the file `env`, which `settings` reads; other lines stay as they are."""
     env = home / "env"

@@ -25,7 +25,8 @@ class UpState(BaseModel):
 
     Attributes:
         pid: of the supervisor.
-        temporal: `host:port` of the Temporal server.
+        temporal: `host:port` of the Temporal server; None where only the lab is up.
+        namespace: Relight's namespace there.
         ui: the address of its UI; None where the server is somebody else's.
         lab: the address of the lab's API, where there is a lab.
         repository: the address of the lab's apt repository.
@@ -37,8 +38,8 @@ class UpState(BaseModel):
 
     pid: int
     home: Path
-    temporal: str
-    namespace: str
+    temporal: str | None = None
+    namespace: str | None = None
     ui: str | None = None
     lab: str | None = None
     repository: str | None = None

@@ -79,3 +79,8 @@ def addresses_of(home: Path) -> LabAddresses | None:
         return LabAddresses.model_validate_json((lab_state(home) / "lab.json").read_text())
     except (FileNotFoundError, ValidationError):
         return None
+
+
+def sweep_lab(home: Path) -> list[str]:
+    """Remove what a killed lab of the home folder left on this computer; say what that was."""
+    return lifecycle.sweep(lab_name(home), lab_state(home)) if lab_state(home).exists() else []

@@ -20,7 +20,7 @@ from starter.connection import (
     require_search_attributes,
 )
 from starter.embedded import EmbeddedTemporal, embedded_temporal
-from starter.home import prepare_home, write_env, write_temporal_profile
+from starter.home import prepare_daemon_secrets, prepare_home, write_env, write_temporal_profile
 from starter.instance import UpState, announce, claim
 from starter.pollers import worker_identities
 
@@ -101,6 +101,7 @@ async def _all_up(
                 "RELIGHT_LAB__TOKEN_FILE": str(lab.addresses.token_file),
                 "RELIGHT_REPOSITORY__URL": lab.addresses.repository_url,
                 "RELIGHT_REPOSITORY__SIGNING_KEY": str(lab.addresses.signing_key),
+                "RELIGHT_DAEMON__SECRETS_FILE": str(prepare_daemon_secrets(home)),
             }
         write_env(home, told)
         if parts.temporal:
@@ -110,9 +111,11 @@ async def _all_up(
             write_temporal_profile(home_profile(home), server.address, "default")
             stack.callback(home_profile(home).unlink, missing_ok=True)
         settings = load_settings()
-        client = await connect(settings)
-        await require_search_attributes(client)
-        if parts.worker:
+        client: Client | None = None
+        if parts.temporal or parts.worker:
+            client = await connect(settings)
+            await require_search_attributes(client)
+        if parts.worker and client is not None:
             say("starting the worker")
             children.append(await stack.enter_async_context(_worker(settings, client)))
         stack.callback(say, "stopping")
@@ -120,8 +123,8 @@ async def _all_up(
             UpState(
                 pid=os.getpid(),
                 home=home,
-                temporal=connect_config(settings)["target_host"],
-                namespace=client.namespace,
+                temporal=connect_config(settings)["target_host"] if client else None,
+                namespace=client.namespace if client else None,
                 ui=server.ui_url if server else None,
                 lab=lab_url,
                 repository=repository_url,

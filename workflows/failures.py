@@ -8,6 +8,8 @@ from temporalio.exceptions import (
     ApplicationError,
     CancelledError,
     TerminatedError,
+)
+from temporalio.exceptions import (
     TimeoutError as TemporalTimeoutError,
 )
 
@@ -39,9 +41,7 @@ def fault_of(error: BaseException) -> Fault:
         kind, summary = "timed-out", f"{attempted or 'the operation'} timed out: {last}"
     else:
         kind, summary = "controller-bug", f"{type(last).__name__}: {last}"
-    return Fault(
-        kind=kind, fault_class=FaultClass.CONTROLLER, summary=summary, attempted=attempted
-    )
+    return Fault(kind=kind, fault_class=FaultClass.CONTROLLER, summary=summary, attempted=attempted)
 
 
 def _carried(error: ApplicationError) -> Fault:
@@ -61,5 +61,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
-
-

@@ -3,6 +3,7 @@
 from temporalio import workflow
 
 from messages.faults import Fault, FaultClass
+from messages.machine import Machine
 from messages.package import InstallReleaseInput, ProveReleaseInput, RestartServiceInput
 from messages.release import ResolveReleaseInput
 from messages.route import (
@@ -14,7 +15,6 @@ from messages.route import (
     RouteSwapped,
     SetTargetInput,
 )
-from messages.machine import Machine
 from workflows import steps
 from workflows.failures import failure
 from workflows.reporting import report_fault

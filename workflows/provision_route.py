@@ -2,6 +2,7 @@
 
 from temporalio import workflow
 
+from messages.faults import Fault
 from messages.machine import (
     AwaitFirstBootInput,
     AwaitMachineInput,
@@ -22,7 +23,6 @@ from messages.route import (
     RouteOpened,
     RouteProvisioned,
 )
-from messages.faults import Fault
 from workflows import steps
 from workflows.reporting import report_fault, report_release
 from workflows.undo import UndoStack

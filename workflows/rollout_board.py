@@ -40,9 +40,7 @@ class RolloutBoard:
     def move(self, route_id: RouteId, progress: RouteProgress, fault: Fault | None = None) -> None:
         """Say where a route is now."""
         outcome = self._outcomes[route_id]
-        self._outcomes[route_id] = outcome.model_copy(
-            update={"progress": progress, "fault": fault}
-        )
+        self._outcomes[route_id] = outcome.model_copy(update={"progress": progress, "fault": fault})
 
     def end(self, phase: RolloutPhase, detail: str) -> RolloutStatus:
         """End the rollout: what was not reached was not touched."""
@@ -85,7 +83,11 @@ class RolloutBoard:
         ]
         failed = [outcome for outcome in status.routes if outcome.fault is not None]
         if failed:
-            lines += ["", "| route | machine | host | fault | what was seen |", "|---|---|---|---|---|"]
+            lines += [
+                "",
+                "| route | machine | host | fault | what was seen |",
+                "|---|---|---|---|---|",
+            ]
         for outcome in failed:
             if (fault := outcome.fault) is not None:
                 lines.append(

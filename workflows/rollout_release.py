@@ -7,7 +7,7 @@ from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedErro
 
 from messages.base import Origin
 from messages.faults import Fault, FaultClass
-from messages.names import RouteId, rollout_workflow_id, route_workflow_id
+from messages.names import RouteId, route_workflow_id
 from messages.release import Release, ResolveReleaseInput
 from messages.rollout import (
     CloseRolloutInput,
@@ -80,7 +80,7 @@ class RolloutRelease:
         return await self._steered("pause", input)
 
     @pause.validator
-    def _pause_may(self, input: Steer) -> None:
+    def _pause_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
         self._require("pause", RolloutPhase.RUNNING)
 
     @workflow.update
@@ -90,7 +90,7 @@ class RolloutRelease:
         return await self._steered("resume", input)
 
     @resume.validator
-    def _resume_may(self, input: Steer) -> None:
+    def _resume_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
         self._require("resume", RolloutPhase.PAUSED)
 
     @workflow.update
@@ -100,7 +100,7 @@ class RolloutRelease:
         return await self._steered("abort", input)
 
     @abort.validator
-    def _abort_may(self, input: Steer) -> None:
+    def _abort_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
         self._require("abort", RolloutPhase.RUNNING, RolloutPhase.PAUSED)
 
     @workflow.query
@@ -110,9 +110,7 @@ class RolloutRelease:
 
     async def _prepare(self, input: RolloutReleaseInput) -> RolloutPlan:
         await steps.open_rollout(
-            OpenRolloutInput(
-                release_tag=input.release_tag, scope=input.scope, origin=input.origin
-            )
+            OpenRolloutInput(release_tag=input.release_tag, scope=input.scope, origin=input.origin)
         )
         listed = await steps.list_routes(ListRoutesInput(scope=input.scope))
         release = await steps.resolve_release(

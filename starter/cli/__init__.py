@@ -6,8 +6,15 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from fleet.errors import FleetError, UnknownRouteError, UnknownTrackError
+from fleet.errors import (
+    BadValueError,
+    FleetError,
+    UnknownRouteError,
+    UnknownSettingError,
+    UnknownTrackError,
+)
 from repositories.errors import ReleaseUnknownError, RepositoryError
+from settings import SettingsError
 from starter.cli.app import app
 from starter.cli.errors import CliError, ExitCode
 from starter.cli.output import complain
@@ -17,11 +24,14 @@ from starter.errors import ChildFailedError, StarterError
 _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (UnknownTrackError, ExitCode.BAD_INPUT),
     (UnknownRouteError, ExitCode.BAD_INPUT),
+    (UnknownSettingError, ExitCode.BAD_INPUT),
+    (BadValueError, ExitCode.BAD_INPUT),
     (ReleaseUnknownError, ExitCode.BAD_INPUT),
     (ValidationError, ExitCode.BAD_INPUT),
     (ChildFailedError, ExitCode.FAILED),
     (FleetError, ExitCode.REFUSED),
     (RepositoryError, ExitCode.REFUSED),
+    (SettingsError, ExitCode.REFUSED),
     (StarterError, ExitCode.REFUSED),
 )
 

@@ -5,6 +5,7 @@ Standard output carries the answer alone; what happens on the way goes to standa
 """
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON in place of a table.", show_default=False)
@@ -22,8 +24,11 @@ JsonOption = Annotated[
 
 Answer = BaseModel | Mapping[str, object] | Sequence[BaseModel | Mapping[str, object]]
 
-stdout = Console()
-stderr = Console(stderr=True)
+# A pipe has no width; a table that is cut to 80 columns is of no use to whoever reads it.
+_PIPED_WIDTH = 200
+
+stdout = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH)
 
 
 def print_json(answer: Answer) -> None:
@@ -32,12 +37,34 @@ def print_json(answer: Answer) -> None:
     typer.echo(json.dumps(to_jsonable_python(answer), indent=2, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print a table. None becomes a dash; text is shown as it is, without markup."""
+def print_json_line(answer: BaseModel) -> None:
+    """Print a model as one line of JSON, at once: one item of a stream."""
+    typer.echo(answer.model_dump_json())
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Iterable[object]],
+    title: str = "",
+    styles: Mapping[str, str] | None = None,
+) -> None:
+    """Print a table. None becomes a dash; text is shown as it is, without markup.
+
+    Args:
+        columns: their heads.
+        rows: their cells.
+        title: what stands above it.
+        styles: how a cell is shown that reads exactly so.
+    """
     table = Table(*columns, title=title or None, title_justify="left")
     for row in rows:
-        table.add_row(*("-" if cell is None else escape(str(cell)) for cell in row))
+        table.add_row(*(_cell(cell, styles or {}) for cell in row))
     stdout.print(table)
+
+
+def _cell(value: object, styles: Mapping[str, str]) -> Text:
+    text = "-" if value is None else str(value)
+    return Text(text, style=styles.get(text, ""))
 
 
 def print_line(text: str) -> None:

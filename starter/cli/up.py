@@ -17,6 +17,7 @@ from starter.cli.errors import ExitCode, OperationFailedError, RefusedError
 from starter.cli.output import JsonOption, note, print_json, print_line, print_table
 from starter.home import prepare_home
 from starter.instance import AlreadyUpError, UpState
+from starter.local_lab import sweep_lab
 from starter.supervisor import Parts, supervise
 from starter.waiting import POLL_INTERVAL
 
@@ -55,24 +56,25 @@ def up(
       relight up --detach           in the background, until `relight down`
       relight up --no-lab           without the machines, as on a laptop
     """
+    own_temporal = temporal and not any(name in os.environ for name in _ELSEWHERE)
+    bring_up(Parts(lab=lab, temporal=own_temporal, worker=worker), detach=detach, as_json=json)
+
+
+def bring_up(parts: Parts, *, detach: bool, as_json: bool) -> None:
+    """Start the parts, show where they are, and stay with them unless detached."""
     settings = load_settings()
-    parts = Parts(
-        lab=lab,
-        temporal=temporal and not any(name in os.environ for name in _ELSEWHERE),
-        worker=worker,
-    )
     prepare_home(settings.home)
     try:
         if detach:
-            _show(_start_detached(settings.home, parts), as_json=json)
+            _show(_start_detached(settings.home, parts), as_json=as_json)
         else:
             asyncio.run(
                 supervise(
-                    settings, parts, say=note, on_ready=lambda state: _show(state, as_json=json)
+                    settings, parts, say=note, on_ready=lambda state: _show(state, as_json=as_json)
                 )
             )
     except AlreadyUpError:
-        _show_already_up(settings.home, as_json=json)
+        _show_already_up(settings.home, as_json=as_json)
 
 
 @down_app.command()
@@ -81,9 +83,20 @@ def down() -> None:
 
     Nothing that is kept is lost: the store, the histories and the secrets stay in the home folder.
     """
-    settings = load_settings()
-    _stop_supervisor(settings)
-    # _sweep_lab(settings)
+    bring_down(load_settings())
+
+
+def bring_down(settings: Settings) -> None:
+    """Stop what is up in the home folder, and sweep up after a lab that was killed."""
+    try:
+        was_up = asyncio.run(instance.stop(settings.home, STOP_WITHIN))
+    except TimeoutError:
+        msg = f"it has not stopped after {STOP_WITHIN}: see {settings.home / 'logs'}"
+        raise OperationFailedError(msg) from None
+    swept = sweep_lab(settings.home)
+    print_line("stopped" if was_up else f"nothing is up in {settings.home}")
+    if swept:
+        print_line(f"swept up after a lab that was killed: {len(swept)} things")
 
 
 def _start_detached(home: Path, parts: Parts) -> UpState:
@@ -144,7 +157,7 @@ def _show(state: UpState, *, as_json: bool) -> None:
         return
     rows = (
         ("Temporal UI", state.ui),
-        ("Temporal", f"{state.temporal}, namespace {state.namespace}"),
+        ("Temporal", state.temporal and f"{state.temporal}, namespace {state.namespace}"),
         ("Lab API", state.lab),
         ("Repository", state.repository),
         ("Worker's task queue", state.task_queue),
@@ -154,16 +167,3 @@ def _show(state: UpState, *, as_json: bool) -> None:
     print_table(
         ("part", "where"), (row for row in rows if row[1] is not None), title="Relight is up"
     )
-
-
-def _stop_supervisor(settings: Settings) -> None:
-    try:
-        was_up = asyncio.run(instance.stop(settings.home, STOP_WITHIN))
-    except TimeoutError:
-        msg = f"it has not stopped after {STOP_WITHIN}: see {settings.home / 'logs'}"
-        raise OperationFailedError(msg) from None
-    print_line("stopped" if was_up else f"nothing is up in {settings.home}")
-
-
-def _sweep_lab(settings: Settings) -> None:
-    raise NotImplementedError

@@ -174,6 +174,7 @@ async def test_a_server_of_our_own_is_not_started_where_another_is_named(
     async with Relight(relight.home.with_name("other")).in_foreground(*PARTS):
         theirs = instance.state_of(relight.home.with_name("other"))
         assert theirs is not None
+        assert theirs.temporal is not None
         monkeypatch.setenv("TEMPORAL_ADDRESS", theirs.temporal)
         up = await relight("up", "--detach", "--json", *PARTS)
         assert up.code == 0, up.err

@@ -1,6 +1,7 @@
 """A provider in memory. It passes the contract test of the real drivers."""
 
 import itertools
+from collections.abc import Sequence
 
 from messages.machine import Machine, MachineRef, MachineStatus, Region
 from providers.driver import MachineSpec
@@ -56,7 +57,7 @@ class FakeCloud:
         self._advance(found[0])
         return found[0]
 
-    async def list(self) -> list[Machine]:
+    async def list(self) -> Sequence[Machine]:
         return sorted(self._machines.values(), key=lambda machine: machine.key)
 
     async def destroy(self, machine: MachineRef) -> bool:

@@ -1,12 +1,20 @@
 """The real workflows and activities over a real store, a fake cloud and simulated hosts."""
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 
-from temporalio.client import Client, WorkflowHandle
+import asyncssh
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
-from fleet.store import Store
+from fleet.operation import Operation
+from fleet.store import Store, open_store
 from messages.base import Origin
+from messages.fleet import Event
+from messages.machine import Machine
 from messages.names import rollout_workflow_id, route_workflow_id
 from messages.rollout import RolloutReleaseInput, RolloutStatus, Strategy
 from messages.route import (
@@ -16,14 +24,18 @@ from messages.route import (
     RouteProvisioned,
     RouteSwapped,
 )
-from fleet.operation import Operation
+from starter.waiting import wait_until
 from tests.support.fake_cloud import FakeCloud
+from tests.support.fake_releases import FakeReleases
+from tests.support.installation import DAEMON, user_data_renderer
 from tests.support.interference import Interference
 from tests.support.simulated_hosts import SimulatedHosts
+from worker import Parts, build
 from workflows.hot_swap_route import HotSwapRoute
 from workflows.provision_route import ProvisionRoute
 from workflows.rollout_release import RolloutRelease
 
+TAGS = ("v0.0.70", "v0.0.73", "v0.0.74", "v0.0.75", "v0.0.76", "v0.0.77", "v0.0.78")
 ORIGIN = Origin(requested_by="tester", reason="to see what happens")
 
 
@@ -37,6 +49,7 @@ class Harness:
     cloud: FakeCloud
     hosts: SimulatedHosts
     interference: Interference
+    rollouts: list[WorkflowHandle[RolloutRelease, RolloutStatus]] = field(default_factory=list)
 
     def new_route_id(self) -> str:
         return f"r-{uuid.uuid4().hex[:8]}"
@@ -69,7 +82,7 @@ class Harness:
     async def start_rollout(
         self, tag: str, scope: str = "fleet", **strategy: object
     ) -> WorkflowHandle[RolloutRelease, RolloutStatus]:
-        return await self.client.start_workflow(
+        handle = await self.client.start_workflow(
             RolloutRelease.run,
             RolloutReleaseInput(
                 release_tag=tag,
@@ -80,6 +93,14 @@ class Harness:
             id=rollout_workflow_id(tag, scope),
             task_queue=self.task_queue,
         )
+        self.rollouts.append(handle)
+        return handle
+
+    async def end_rollouts(self) -> None:
+        """End what a failed test left: another test's rollout would be refused because of it."""
+        for handle in self.rollouts:
+            if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
+                await handle.terminate("its test has ended")
 
     def route(self, route_id: str) -> Route:
         route = self.store.routes.get(route_id)
@@ -88,3 +109,45 @@ class Harness:
 
     def operation(self) -> Operation:
         return Operation(origin=ORIGIN)
+
+    def events(self, route_id: str | None = None, kind: str | None = None) -> list[Event]:
+        return self.store.events.list(route_id=route_id, kind=kind)
+
+    async def machines_of(self, route_id: str) -> list[Machine]:
+        """What the cloud has of this route; what is on its way out is given the time to go."""
+        keys = [machine.key for machine in await self.cloud.list()]
+        found = [await self.cloud.find(key) for key in keys if key.startswith(f"{route_id}-g")]
+        return [machine for machine in found if machine is not None]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async def holds() -> bool:
+            return condition()
+
+        await wait_until(holds, timedelta(seconds=30))
+
+
+@asynccontextmanager
+async def small_installation(client: Client, folder: Path) -> AsyncIterator[Harness]:
+    """Run an installation with a store in `folder`; v0.0.73 is the fleet's default release."""
+    cloud = FakeCloud()
+    hosts = SimulatedHosts(cloud)
+    interference = Interference()
+    with open_store(f"sqlite:///{folder / 'fleet.db'}") as store:
+        parts = Parts(
+            task_queue=f"workflows-{uuid.uuid4().hex[:8]}",
+            store=store,
+            drivers={cloud.name: cloud},
+            hosts=hosts,
+            repository=FakeReleases(*TAGS),
+            user_data=user_data_renderer(asyncssh.generate_private_key("ssh-ed25519")),
+            daemon=DAEMON,
+            probe=hosts.probe,
+        )
+        made = Harness(client, parts.task_queue, store, cloud, hosts, interference)
+        store.tracks.set("stable", None, made.operation())
+        store.settings.set("default_release_tag", "v0.0.73", made.operation())
+        async with build(client, parts, (interference,)):
+            try:
+                yield made
+            finally:
+                await made.end_rollouts()

@@ -74,7 +74,7 @@ async def test_a_faulted_route_serves_again_after_a_swap_that_is_proven(harness,
     with pytest.raises(WorkflowFailureError):
         await (await harness.start_swap(route_id, "v0.0.76")).result()
     assert harness.route(route_id).status is RouteStatus.FAULTED
-    await (await harness.start_swap(route_id, "v0.0.77-fixed")).result()
+    await (await harness.start_swap(route_id, "v0.0.78")).result()
     route = harness.route(route_id)
     assert (route.status, route.fault) == (RouteStatus.SERVING, None)
 

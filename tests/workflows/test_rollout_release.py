@@ -66,9 +66,7 @@ async def test_a_bad_release_stops_at_its_first_wave_and_touches_nobody_else(har
     assert harness.store.settings.get("default_release_tag") == "v0.0.73"
 
 
-async def test_one_at_a_time_stops_within_a_wave_as_soon_as_the_budget_is_spent(
-    harness, route_ids
-):
+async def test_one_at_a_time_stops_within_a_wave_as_soon_as_the_budget_is_spent(harness, route_ids):
     rollout = await harness.start_rollout(
         "v0.0.76", waves=("100%",), max_concurrent=1, failure_budget=1
     )
@@ -121,7 +119,7 @@ async def test_a_second_rollout_of_the_scope_is_refused_by_name(harness, route_i
     await gate.reached()
     with pytest.raises(WorkflowAlreadyStartedError):
         await harness.start_rollout("v0.0.74")
-    second = await harness.start_rollout("v0.0.70")
+    second = await harness.start_rollout("v0.0.78")
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await second.execute_update(RolloutRelease.planned)
     fault = fault_of(refused.value.cause)
@@ -137,9 +135,9 @@ async def test_a_scope_whose_rollout_was_terminated_is_free_again(harness, route
     await gate.reached()
     await first.terminate("gone")
     gate.open()
-    second = await harness.start_rollout("v0.0.70")
+    second = await harness.start_rollout("v0.0.78")
     assert (await second.result()).phase is RolloutPhase.CONVERGED
-    assert tags(harness, route_ids) == ["v0.0.70"] * 6
+    assert tags(harness, route_ids) == ["v0.0.78"] * 6
     assert len(harness.events(kind="rollout-abandoned")) == 1
 
 
@@ -169,7 +167,9 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(
     assert (await (await harness.start_rollout("v0.0.74")).result()).phase is RolloutPhase.CONVERGED
 
 
-@pytest.mark.parametrize("step", ["open_rollout", "list_routes", "resolve_release", "close_rollout"])
+@pytest.mark.parametrize(
+    "step", ["open_rollout", "list_routes", "resolve_release", "close_rollout"]
+)
 @pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
 async def test_a_step_that_runs_again_changes_nothing(harness, route_ids, mishap, step):
     harness.interference.bring(mishap, step, harness.client)
@@ -201,7 +201,7 @@ async def test_cancelled_under_way_its_hosts_reach_their_end_by_themselves(harne
 
 async def test_a_route_that_is_busy_is_waited_for(harness, route_ids):
     gate = harness.hosts.hold_installs()
-    swap = await harness.start_swap(route_ids[0], "v0.0.70")
+    swap = await harness.start_swap(route_ids[0], "v0.0.74")
     await gate.reached()
     rollout = await harness.start_rollout("v0.0.74", waves=("100%",))
     gate.open()

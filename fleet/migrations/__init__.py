@@ -1,0 +1,1 @@
+"""How the store's tables came to their shape, step by step."""

@@ -1,0 +1,84 @@
+"""What a failed operation leaves on record of a route.
+
+The event is always written. What else changes follows from what the operation had done:
+
+- it opened the route, and its machine is gone: the machine is `destroyed`, the route `failed`;
+- it never opened the route (`machine_destroyed`, yet no machine of it was this run's), or it was
+  refused: nothing was changed, so the route stays as it is;
+- it worked on a route: that is `faulted`, or `failed` where it has no machine.
+"""
+
+from datetime import datetime
+
+from sqlmodel import Session, select
+
+from fleet.machines import RecordStatus
+from fleet.operation import Operation
+from fleet.tables import MachineRow, RouteRow
+from fleet.writing import Write
+from messages.route import RecordFaultInput, RouteStatus
+
+
+def record_fault(w: Write, input: RecordFaultInput) -> None:
+    """Write down why an operation on a route failed."""
+    held = _held(w.session, input, w.operation)
+    if input.machine_destroyed:
+        for machine in held:
+            if _known_to_be_gone(machine, input):
+                _bury(machine, w.at)
+                w.session.add(machine)
+    route = w.session.get(RouteRow, input.route_id)
+    untouched = not held and (input.machine_destroyed or input.fault.refused)
+    if route is not None and not untouched:
+        _settle(w.session, route, input)
+    w.log(
+        route_id=input.route_id,
+        machine_key=input.machine_key,
+        release_tag=input.release_tag,
+        fault=input.fault,
+        detail={
+            "fault": input.fault.model_dump(mode="json"),
+            "machine_destroyed": input.machine_destroyed,
+        },
+    )
+
+
+def _held(session: Session, input: RecordFaultInput, operation: Operation) -> list[MachineRow]:
+    """Return the machines of the route that this run was given, or that the fault names gone."""
+    query = select(MachineRow).where(MachineRow.route_id == input.route_id)
+    return [
+        machine
+        for machine in session.exec(query)
+        if (operation.run_id and machine.held_run_id == operation.run_id)
+        or (input.machine_destroyed and machine.key == input.machine_key)
+    ]
+
+
+def _known_to_be_gone(machine: MachineRow, input: RecordFaultInput) -> bool:
+    """Say whether the fault speaks for this machine.
+
+    Where it names none, the operation never learned its key, so it created nothing: a machine
+    that it planned itself does not exist. One that it took up from an earlier run may.
+    """
+    if input.machine_key is not None:
+        return machine.key == input.machine_key
+    return machine.planned_run_id == machine.held_run_id
+
+
+def _bury(machine: MachineRow, at: datetime) -> None:
+    if machine.status != RecordStatus.DESTROYED:
+        machine.status = RecordStatus.DESTROYED
+        machine.destroyed_at = at
+
+
+def _settle(session: Session, route: RouteRow, input: RecordFaultInput) -> None:
+    machine = session.get(MachineRow, route.machine_key) if route.machine_key else None
+    route.fault = input.fault.model_dump(mode="json")
+    if machine is None or machine.status == RecordStatus.DESTROYED:
+        route.status = RouteStatus.FAILED
+        route.machine_key = None
+        route.current_release_tag = None
+        route.proven_at = None
+    else:
+        route.status = RouteStatus.FAULTED
+    session.add(route)

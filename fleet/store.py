@@ -1,0 +1,75 @@
+"""The store, opened: every area of it under its name."""
+
+from types import TracebackType
+from typing import Self
+
+from fleet import addresses, migrating
+from fleet.database import Database
+from fleet.events import Events
+from fleet.machines import Machines
+from fleet.releases import Releases
+from fleet.rollouts import Rollouts
+from fleet.routes import Routes
+from fleet.settings import FleetSettings
+from fleet.tracks import Tracks
+
+
+class Store:
+    """What the fleet is, what it should be, and everything that was done to it.
+
+    Threads may share one. Calls block.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.routes = Routes(database)
+        self.machines = Machines(database)
+        self.tracks = Tracks(database)
+        self.settings = FleetSettings(database)
+        self.releases = Releases(database)
+        self.rollouts = Rollouts(database)
+        self.events = Events(database)
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open the store at an address. It connects at the first call.
+
+        Raises:
+            BadStoreUrlError: the address names no database that it can be kept in.
+        """
+        return cls(Database(addresses.parse(url)))
+
+    def migrate(self) -> None:
+        """Bring the tables to this version's shape.
+
+        Raises:
+            StoreTooNewError: a newer version has been here.
+        """
+        migrating.upgrade(self._database)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_store(url: str) -> Store:
+    """Open the store at an address, with its tables in this version's shape.
+
+    Raises:
+        BadStoreUrlError: the address names no database that it can be kept in.
+        StoreTooNewError: a newer version has been here.
+    """
+    store = Store.open(url)
+    store.migrate()
+    return store

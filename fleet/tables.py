@@ -1,0 +1,181 @@
+"""The store's tables. What they hold is read and written through the areas of the store.
+
+They change together with a migration in `fleet/migrations/versions`; a test compares the two.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Index, MetaData, text
+from sqlmodel import Field, SQLModel
+
+from fleet.column_types import NUMBER, AnyJson, AnyText
+
+CLAIMED = text("closed_at IS NULL")
+BY_ACTIVITY = text("activity_id <> ''")
+
+
+class Row(SQLModel):
+    """The base of the store's tables, with names for constraints that migrations can refer to."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+        }
+    )
+
+
+class TrackRow(Row, table=True):
+    """A track."""
+
+    __tablename__ = "tracks"
+
+    name: str = Field(primary_key=True, sa_type=AnyText)
+    release_override: str | None = Field(default=None, sa_type=AnyText)
+
+
+class SettingRow(Row, table=True):
+    """A setting of the whole fleet; one that is not set has no row."""
+
+    __tablename__ = "settings"
+
+    name: str = Field(primary_key=True, sa_type=AnyText)
+    value: str = Field(sa_type=AnyText)
+
+
+class ReleaseRow(Row, table=True):
+    """A tag and what it was resolved to."""
+
+    __tablename__ = "releases"
+
+    tag: str = Field(primary_key=True, sa_type=AnyText)
+    version: str = Field(sa_type=AnyText)
+    package: str = Field(sa_type=AnyText)
+    source: str = Field(sa_type=AnyText)
+    first_resolved_at: datetime
+
+
+class ArtifactRow(Row, table=True):
+    """One .deb of a release."""
+
+    __tablename__ = "artifacts"
+
+    release_tag: str = Field(
+        primary_key=True, sa_type=AnyText, foreign_key="releases.tag", ondelete="CASCADE"
+    )
+    architecture: str = Field(primary_key=True, sa_type=AnyText)
+    filename: str = Field(sa_type=AnyText)
+    sha256: str = Field(sa_type=AnyText)
+    size_bytes: int = Field(sa_type=BigInteger)
+
+
+class RouteRow(Row, table=True):
+    """A route. `machine_key` is the machine that was last proven to serve it.
+
+    It has no foreign key: `machines` refers to `routes`, and a circle could not be created by
+    one statement per table on both databases.
+    """
+
+    __tablename__ = "routes"
+
+    route_id: str = Field(primary_key=True, sa_type=AnyText)
+    track: str = Field(sa_type=AnyText, foreign_key="tracks.name", index=True)
+    provider: str = Field(sa_type=AnyText)
+    region: str = Field(sa_type=AnyText)
+    status: str = Field(sa_type=AnyText)
+    target_release_tag: str | None = Field(default=None, sa_type=AnyText)
+    current_release_tag: str | None = Field(default=None, sa_type=AnyText)
+    proven_at: datetime | None = None
+    machine_key: str | None = Field(default=None, sa_type=AnyText, unique=True)
+    fault: dict[str, Any] | None = Field(default=None, sa_type=AnyJson)
+
+
+class MachineRow(Row, table=True):
+    """A machine, from the moment that its key was chosen.
+
+    `planned_run_id` is the workflow run that chose the key; `held_run_id` the one that was given
+    it last. They differ where a later run took up what an earlier one left.
+    """
+
+    __tablename__ = "machines"
+    __table_args__ = (Index("uq_machines_generation", "route_id", "generation", unique=True),)
+
+    key: str = Field(primary_key=True, sa_type=AnyText)
+    route_id: str = Field(sa_type=AnyText, foreign_key="routes.route_id")
+    generation: int
+    provider: str = Field(sa_type=AnyText)
+    provider_id: str | None = Field(default=None, sa_type=AnyText)
+    region: str = Field(sa_type=AnyText)
+    architecture: str | None = Field(default=None, sa_type=AnyText)
+    address: str | None = Field(default=None, sa_type=AnyText)
+    status: str = Field(sa_type=AnyText)
+    user_data_sha256: str | None = Field(default=None, sa_type=AnyText)
+    created_at: datetime
+    destroyed_at: datetime | None = None
+    planned_run_id: str = Field(sa_type=AnyText)
+    held_run_id: str = Field(sa_type=AnyText)
+
+
+class RolloutRow(Row, table=True):
+    """A rollout's claim on a scope. The database itself admits one open claim per scope."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (
+        Index(
+            "uq_rollouts_open_scope",
+            "scope",
+            unique=True,
+            sqlite_where=CLAIMED,
+            postgresql_where=CLAIMED,
+        ),
+    )
+
+    rollout_id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
+    workflow_id: str = Field(sa_type=AnyText, index=True)
+    run_id: str = Field(sa_type=AnyText)
+    release_tag: str = Field(sa_type=AnyText)
+    scope: str = Field(sa_type=AnyText)
+    phase: str = Field(sa_type=AnyText)
+    detail: str = Field(sa_type=AnyText)
+    opened_at: datetime
+    closed_at: datetime | None = None
+
+
+class EventRow(Row, table=True):
+    """A line of the event log.
+
+    Triggers refuse to change or remove one, and the unique index lets an activity's retries
+    write a line of one kind once.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index(
+            "uq_events_activity",
+            "run_id",
+            "activity_id",
+            "kind",
+            unique=True,
+            sqlite_where=BY_ACTIVITY,
+            postgresql_where=BY_ACTIVITY,
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    event_id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
+    at: datetime
+    kind: str = Field(sa_type=AnyText, index=True)
+    who: str = Field(sa_type=AnyText)
+    why: str = Field(sa_type=AnyText)
+    workflow_id: str = Field(sa_type=AnyText, index=True)
+    run_id: str = Field(sa_type=AnyText)
+    activity_id: str = Field(sa_type=AnyText)
+    route_id: str | None = Field(default=None, sa_type=AnyText, index=True)
+    machine_key: str | None = Field(default=None, sa_type=AnyText)
+    release_tag: str | None = Field(default=None, sa_type=AnyText)
+    fault_kind: str | None = Field(default=None, sa_type=AnyText)
+    fault_class: str | None = Field(default=None, sa_type=AnyText)
+    detail: dict[str, Any] = Field(sa_type=AnyJson)

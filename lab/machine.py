@@ -1,0 +1,162 @@
+"""One machine of the lab: made, booted as often as it likes, and removed."""
+
+import asyncio
+import logging
+import shutil
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from lab import cgroups, mounts, network, nspawn
+from lab.errors import LabError
+from lab.inside import leader_file
+from lab.network import LabNetwork
+
+_LOG = logging.getLogger(__name__)
+_REASON_LINES = 5
+
+
+class Status(StrEnum):
+    """What the API says of a machine."""
+
+    PROVISIONING = "provisioning"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What somebody asked for. The user-data is a secret: it is written to the disk, no more."""
+
+    id: str
+    label: str
+    region: str
+    user_data: str = field(repr=False)
+
+
+class LabMachine:
+    """A machine, from its order to its end.
+
+    Attributes:
+        order: what was asked for.
+        address: its address, for all its life.
+        created_at: when it was ordered.
+        status: what it is doing.
+        reason: why it failed.
+    """
+
+    def __init__(
+        self, order: Order, address: IPv4Address, net: LabNetwork, image: Path, folder: Path
+    ) -> None:
+        self.order = order
+        self.address = address
+        self.created_at = datetime.now(UTC)
+        self.status = Status.PROVISIONING
+        self.reason: str | None = None
+        self._net = net
+        self._image = image
+        self._folder = folder
+        self._vessel = nspawn.Vessel(
+            name=net.names.machine(order.id),
+            root=folder / "root",
+            namespace=Path("/run/netns", net.names.machine(order.id)),
+            cgroup=cgroups.folder(net.names.tag, order.id),
+            console=folder / "console.log",
+        )
+        self._life: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Make it and boot it, in the background."""
+        self._life = asyncio.create_task(self._live())
+
+    def console(self) -> str:
+        """Return what its console showed so far."""
+        try:
+            return self._vessel.console.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    async def end(self) -> None:
+        """Cut its power, wherever it is in its life, and remove all of it.
+
+        Raises:
+            LabError: something of it cannot be removed.
+        """
+        self.status = Status.DELETING
+        while self._life is not None and not self._life.done():
+            await asyncio.to_thread(cgroups.kill, self._vessel.cgroup)
+            # Once more if it was just about to boot.
+            await asyncio.wait([self._life], timeout=0.05)
+        await asyncio.to_thread(self._remove)
+
+    async def _live(self) -> None:
+        try:
+            await asyncio.to_thread(self._make)
+            while self.status is not Status.DELETING:
+                code = await nspawn.boot(self._vessel, self._started)
+                leader_file(self._folder).unlink(missing_ok=True)
+                if code != nspawn.REBOOTED:
+                    self._ended(code)
+                    return
+                _LOG.info("machine %s (%s) reboots", self.order.id, self.order.label)
+        except (LabError, OSError) as error:
+            self._failed(str(error))
+
+    def _make(self) -> None:
+        upper, work = self._folder / "upper", self._folder / "work"
+        for path in (upper, work, self._vessel.root):
+            path.mkdir(parents=True)
+        upper.chmod(0o755)  # it becomes the machine's root folder
+        self._personalize(upper)
+        tag = self._net.names.tag
+        mounts.mount_overlay(tag, lower=self._image, upper=upper, work=work, at=self._vessel.root)
+        network.attach(self._net, self.order.id, self.address)
+
+    def _personalize(self, upper: Path) -> None:
+        """Write what differs from machine to machine: its identity, and its cloud-init seed."""
+        etc, seed = upper / "etc", upper / "var/lib/cloud/seed/nocloud"
+        for path in (etc, seed):
+            path.mkdir(parents=True)
+        (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
+        (etc / "hostname").write_text(f"{self.order.label}\n")
+        meta = f"instance-id: {self.order.id}\nlocal-hostname: {self.order.label}\n"
+        (seed / "meta-data").write_text(meta)
+        user_data = seed / "user-data"
+        user_data.touch(mode=0o600)
+        user_data.write_text(self.order.user_data)
+
+    def _started(self, leader: int) -> None:
+        if self.status is Status.DELETING:
+            return
+        leader_file(self._folder).write_text(f"{leader}\n")
+        self.status = Status.RUNNING
+
+    def _ended(self, code: int) -> None:
+        if self.status is Status.DELETING:
+            return
+        if self.status is Status.PROVISIONING:
+            tail = " / ".join(self.console().splitlines()[-_REASON_LINES:])
+            self._failed(f"systemd-nspawn ended with {code}: {tail}")
+            return
+        self.status = Status.STOPPED
+        network.plug(self.order.id, on=False)
+        _LOG.info("machine %s (%s) is off, with %d", self.order.id, self.order.label, code)
+
+    def _failed(self, reason: str) -> None:
+        if self.status is Status.DELETING:
+            return
+        self.status, self.reason = Status.FAILED, reason
+        _LOG.error("machine %s (%s) failed: %s", self.order.id, self.order.label, reason)
+
+    def _remove(self) -> None:
+        network.detach(self._net.names, self.order.id)
+        mounts.unmount(self._vessel.root)
+        if self._vessel.cgroup.is_dir():
+            cgroups.remove(self._vessel.cgroup)
+        shutil.rmtree(f"/run/systemd/nspawn/propagate/{self._vessel.name}", ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)

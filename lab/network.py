@@ -1,0 +1,166 @@
+"""A lab's network: a bridge with a range of its own, and a namespace with one link per machine.
+
+The ranges come from 198.18.0.0/15, which is set aside for such use. Machines have no route out
+of the range and no name server, so that whatever reaches for the internet fails at once. The
+computer has an `unreachable` route below the bridge's own: an address of the range never leaves
+by the default route.
+"""
+
+import ipaddress
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from lab.commands import attempt, run
+from lab.errors import LabError
+from lab.locks import locked
+from lab.names import LabNames, link_name
+
+POOL = IPv4Network("198.18.0.0/15")
+RANGE_PREFIX = 22
+REGIONS = ("lab-east", "lab-west")
+_NAMESPACES = Path("/run/netns")
+
+
+@dataclass(frozen=True)
+class LabNetwork:
+    """The range of a lab that runs.
+
+    Attributes:
+        names: whose it is.
+        range: all its addresses; each region has one half.
+    """
+
+    names: LabNames
+    range: IPv4Network
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """This computer's address in it."""
+        return self.range.network_address + 1
+
+    def addresses(self, region: str) -> Iterator[IPv4Address]:
+        """Go round the addresses of a region for ever, so that one is reused as late as can be."""
+        half = list(self.range.subnets(prefixlen_diff=1))[REGIONS.index(region)]
+        while True:
+            yield from list(half)[10:-1]
+
+
+async def open_network(names: LabNames, lock: Path) -> LabNetwork:
+    """Take a free range and set up the bridge of a lab.
+
+    Raises:
+        LabError: no range is free.
+    """
+    async with locked(lock):
+        network = LabNetwork(names, _free_range())
+        run(
+            *("ip", "route", "add", "unreachable", str(network.range)),
+            *("metric", str(names.route_metric)),
+        )
+        bridge = names.bridge
+        _batch(
+            f"link add {bridge} type bridge forward_delay 0",
+            f"link set {bridge} alias {names.tag}",
+            f"address add {network.gateway}/{network.range.prefixlen} dev {bridge}",
+            f"link set {bridge} up",
+        )
+    return network
+
+
+def attach(network: LabNetwork, machine_id: str, address: IPv4Address) -> None:
+    """Make a machine's namespace, with a link into the bridge."""
+    namespace, link = network.names.machine(machine_id), link_name(machine_id)
+    # The hardware address follows from the address: no neighbour remembers a wrong one.
+    hardware = ":".join(f"{byte:02x}" for byte in (0x02, 0x52, *address.packed))
+    _batch(
+        f"netns add {namespace}",
+        f"link add {link} type veth peer name eth0 address {hardware} netns {namespace}",
+        f"link set {link} alias {network.names.tag}",
+        f"link set {link} master {network.names.bridge} up",
+    )
+    _batch(
+        "link set lo up",
+        f"address add {address}/{network.range.prefixlen} dev eth0",
+        "link set eth0 up",
+        namespace=namespace,
+    )
+
+
+def plug(machine_id: str, *, on: bool) -> None:
+    """Switch a machine's link. One that is off must be silent, and not refuse connections."""
+    run("ip", "link", "set", link_name(machine_id), "up" if on else "down")
+
+
+def detach(names: LabNames, machine_id: str) -> None:
+    """Remove a machine's link and namespace, where they are."""
+    remove_link(link_name(machine_id))
+    remove_namespace(names.machine(machine_id))
+
+
+def links(names: LabNames) -> list[str]:
+    """Return the links of a lab on this computer, the bridge last."""
+    listed: list[dict[str, Any]] = json.loads(run("ip", "-json", "link", "show") or "[]")
+    found = [link["ifname"] for link in listed if link.get("ifalias") == names.tag]
+    if names.bridge in [link["ifname"] for link in listed] and names.bridge not in found:
+        found.append(names.bridge)
+    return sorted(found, key=lambda name: (name == names.bridge, name))
+
+
+def namespaces(names: LabNames) -> list[str]:
+    """Return the network namespaces of a lab."""
+    if not _NAMESPACES.is_dir():
+        return []
+    return sorted(path.name for path in _NAMESPACES.iterdir() if names.is_machine(path.name))
+
+
+def routes(names: LabNames) -> list[str]:
+    """Return the destinations that a lab made unreachable."""
+    query = ("ip", "-json", "route", "show", "type", "unreachable")
+    listed: list[dict[str, Any]] = json.loads(run(*query) or "[]")
+    return [route["dst"] for route in listed if route.get("metric") == names.route_metric]
+
+
+def remove_link(name: str) -> None:
+    """Remove a link; an absent one is fine."""
+    if Path("/sys/class/net", name).exists():
+        attempt(("ip", "link", "delete", name))
+
+
+def remove_namespace(name: str) -> None:
+    """Remove a network namespace; an absent one is fine."""
+    if (_NAMESPACES / name).exists():
+        attempt(("ip", "netns", "delete", name))
+
+
+def remove_route(names: LabNames, destination: str) -> None:
+    """Remove a lab's unreachable route; an absent one is fine."""
+    metric = str(names.route_metric)
+    attempt(("ip", "route", "delete", "unreachable", destination, "metric", metric))
+
+
+def _free_range() -> IPv4Network:
+    taken = [IPv4Network(text, strict=False) for text in _destinations()]
+    for candidate in POOL.subnets(new_prefix=RANGE_PREFIX):
+        if not any(candidate.overlaps(other) for other in taken):
+            return candidate
+    raise LabError(f"no range of {POOL} is free on this computer")
+
+
+def _destinations() -> Iterator[str]:
+    """Return all that this computer has a route to, the default route aside."""
+    for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all") or "[]"):
+        try:
+            network = ipaddress.IPv4Network(route["dst"], strict=False)
+        except ValueError:  # `default`
+            continue
+        if network.prefixlen > 0:
+            yield str(network)
+
+
+def _batch(*commands: str, namespace: str | None = None) -> None:
+    inside = ("-n", namespace) if namespace else ()
+    run("ip", *inside, "-batch", "-", stdin="\n".join(commands) + "\n")

@@ -1,0 +1,122 @@
+"""A signed apt repository, as release automation would publish it.
+
+Packages and the indexes by hash come first and InRelease last, each in place by a rename: who
+reads it meanwhile sees the old state or the new one, never a mix.
+"""
+
+import gzip
+import hashlib
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lab.commands import run
+from lab.errors import LabError
+
+SUITE = "stable"
+COMPONENT = "main"
+_VALID_FOR = timedelta(days=30)
+_SIGNER = "The lab's repository <lab@localhost>"
+
+# A path of a Unix socket has at most 107 characters, and gpg's agent listens in the key's folder.
+_LONGEST_AGENT_FOLDER = 107 - len("/S.gpg-agent.browser")
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A key that signs.
+
+    Attributes:
+        folder: gpg's folder with the secret part.
+        public: the file with the public part, armoured.
+    """
+
+    folder: Path
+    public: Path
+
+    def gpg(self, *arguments: str | Path) -> str:
+        """Run gpg with this key, and leave no agent behind."""
+        env = {"GNUPGHOME": str(self.folder)}
+        try:
+            return run("gpg", "--batch", "--yes", "--quiet", *arguments, env=env)
+        finally:
+            run("gpgconf", "--kill", "all", env=env)
+
+
+def make_signing_key(folder: Path, public: Path) -> SigningKey:
+    """Make a new key.
+
+    Raises:
+        LabError: the folder's path is too long for gpg, or gpg fails.
+    """
+    if len(str(folder)) > _LONGEST_AGENT_FOLDER:
+        raise LabError(f"gpg cannot work in a folder whose path is that long: {folder}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    key = SigningKey(folder, public)
+    key.gpg("--passphrase", "", "--quick-generate-key", _SIGNER, "ed25519", "sign", "never")
+    key.gpg("--armor", "--output", public, "--export")
+    return key
+
+
+def publish(root: Path, debs: Path, key: SigningKey, architecture: str) -> None:
+    """Publish every .deb of a folder as the repository at `root`.
+
+    Raises:
+        CommandError: apt-ftparchive or gpg failed.
+    """
+    for deb in sorted(debs.glob("*.deb")):
+        package = deb.name.partition("_")[0]
+        _put(root / "pool" / COMPONENT / package[0] / package / deb.name, deb.read_bytes())
+    suite = root / "dists" / SUITE
+    index = f"{COMPONENT}/binary-{architecture}/Packages"
+    packages = run("apt-ftparchive", "--arch", architecture, "packages", "pool", cwd=root).encode()
+    for text, name in ((packages, index), (_compressed(packages), f"{index}.gz")):
+        digest = hashlib.sha256(text).hexdigest()
+        _put((suite / name).parent / "by-hash/SHA256" / digest, text)
+        _put(suite / name, text)
+    release = _release(suite, architecture)
+    staged = suite / ".Release"
+    staged.write_text(release)
+    _sign(key, staged, suite / "Release.gpg", "--armor", "--detach-sign")
+    staged.rename(suite / "Release")
+    _sign(key, suite / "Release", suite / "InRelease", "--clear-sign")
+
+
+def _release(suite: Path, architecture: str) -> str:
+    valid_until = (datetime.now(UTC) + _VALID_FOR).strftime("%a, %d %b %Y %H:%M:%S UTC")
+    fields = {
+        "Origin": "Lantern",
+        "Label": "Lantern",
+        "Suite": SUITE,
+        "Codename": SUITE,
+        "Architectures": architecture,
+        "Components": COMPONENT,
+        "Acquire-By-Hash": "yes",
+        "Valid-Until": valid_until,
+    }
+    options = [f"-oAPT::FTPArchive::Release::{name}={text}" for name, text in fields.items()]
+    # By default it would list the Release file that it replaces, too.
+    patterns = ["Default-Patterns=false", "Patterns::=Packages", "Patterns::=Packages.*"]
+    options += [f"-oAPT::FTPArchive::Release::{pattern}" for pattern in patterns]
+    return run("apt-ftparchive", *options, "release", suite)
+
+
+def _sign(key: SigningKey, text: Path, signed: Path, *how: str) -> None:
+    staged = signed.with_name(f".{signed.name}")
+    key.gpg("--digest-algo", "SHA512", *how, "--output", staged, text)
+    staged.rename(signed)
+
+
+def _compressed(text: bytes) -> bytes:
+    return gzip.compress(text, mtime=0)
+
+
+def _put(path: Path, content: bytes) -> None:
+    if path.exists() and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.new")
+    staged.write_bytes(content)
+    staged.replace(path)

@@ -1,0 +1,149 @@
+"""A machine's first boot: what cloud-init and our steps in it say of how it went.
+
+cloud-init's own command `status --wait` has no limit of its own and tells an error as a number;
+its files, and those that our steps leave, say which step failed and in what words.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from messages.faults import FaultClass
+from remote.apt_output import diagnose
+from remote.errors import FirstBootFailedError, PackageError, UnreadableAnswerError
+from remote.sections import Section
+from remote.shell import Shell
+
+RECORD_FOLDER = "/var/lib/relight/first-boot"
+"""Where our steps leave `NAME CODE` lines in `steps`, and what each said in `NAME.log`."""
+
+INSTALL_STEP = "install"
+SERVICE_STEP = "service"
+OTHER_STEP = "cloud-init"
+
+COMMAND_TIMEOUT = timedelta(seconds=30)
+
+_BOOT_ID, _RESULT, _STEPS = "boot_id", "result", "steps"
+_QUESTIONS = {
+    _BOOT_ID: ["cat", "/proc/sys/kernel/random/boot_id"],
+    # cloud-init writes this file last of all, by rename.
+    _RESULT: ["cat", "/run/cloud-init/result.json"],
+    _STEPS: ["cat", f"{RECORD_FOLDER}/steps"],
+}
+
+
+@dataclass(frozen=True)
+class FirstBoot:
+    """How far a first boot has come.
+
+    Attributes:
+        boot_id: the kernel's id of this boot.
+        finished: whether cloud-init has ended.
+        errors: what cloud-init says went wrong.
+        steps: our steps that ended, with their exit codes, in order.
+    """
+
+    boot_id: str
+    finished: bool
+    errors: tuple[str, ...]
+    steps: Mapping[str, int]
+
+    @property
+    def failed_step(self) -> str | None:
+        """The step that failed; `cloud-init` where it was none of ours."""
+        for name, code in self.steps.items():
+            if code != 0:
+                return name
+        return OTHER_STEP if self.errors else None
+
+
+async def look(shell: Shell) -> FirstBoot:
+    """Return how far the first boot has come."""
+    return parse(await shell.ask(_QUESTIONS, timeout=COMMAND_TIMEOUT))
+
+
+def parse(answers: Mapping[str, Section]) -> FirstBoot:
+    """Read the answers to `look`'s questions. A file that is not there yet is an answer too.
+
+    Raises:
+        UnreadableAnswerError: a file that is there is not what it should be.
+    """
+    result, steps = answers[_RESULT], answers[_STEPS]
+    return FirstBoot(
+        boot_id=answers[_BOOT_ID].text.strip(),
+        finished=result.exit_code == 0,
+        errors=_errors(result.text) if result.exit_code == 0 else (),
+        steps=_steps(steps.text) if steps.exit_code == 0 else {},
+    )
+
+
+async def failure(shell: Shell, boot: FirstBoot, package: str, unit: str) -> FirstBootFailedError:
+    """Return the error that a failed first boot amounts to, with the failed step's own words.
+
+    Args:
+        shell: on the host.
+        boot: as `look` saw it.
+        package: the package that the boot installed.
+        unit: the unit that it started.
+    """
+    step = boot.failed_step or OTHER_STEP
+    said = await _said(shell, step, unit)
+    code = boot.steps.get(step)
+    fault_class = FaultClass.HOST
+    text = "; ".join(boot.errors) or "cloud-init failed"
+    if code is not None:
+        text = f"exit code {code}: {_last_line(said)}"
+    if step == INSTALL_STEP:
+        diagnosis = diagnose(said, package)
+        fault_class = PackageError.natures[diagnosis.kind].fault_class
+        text = f"exit code {code}: {diagnosis.text}"
+    elif step == SERVICE_STEP:
+        fault_class = FaultClass.RELEASE
+    return FirstBootFailedError(
+        step,
+        text,
+        destination=shell.destination,
+        exit_code=code,
+        stderr=said,
+        fault_class=fault_class,
+    )
+
+
+async def _said(shell: Shell, step: str, unit: str) -> str:
+    if step == OTHER_STEP:
+        argv = ["tail", "-n", "40", "/var/log/cloud-init-output.log"]
+    elif step == SERVICE_STEP:
+        argv = ["journalctl", "--no-pager", "--quiet", "--lines=20", f"--unit={unit}"]
+    else:
+        argv = ["cat", f"{RECORD_FOLDER}/{step}.log"]
+    answer = await shell.run(argv, timeout=COMMAND_TIMEOUT, check=False, sudo=True)
+    return answer.stdout
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def _errors(text: str) -> tuple[str, ...]:
+    try:
+        errors = json.loads(text)["v1"]["errors"]
+        return tuple(str(error) for error in errors)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableAnswerError(
+            f"cloud-init's result is not what it should be: {error}",
+            attempted="read how the first boot went",
+            stderr=text,
+        ) from error
+
+
+def _steps(text: str) -> dict[str, int]:
+    try:
+        return {name: int(code) for name, code in (line.split() for line in text.splitlines())}
+    except ValueError as error:
+        raise UnreadableAnswerError(
+            f"a step is not `NAME CODE`: {error}",
+            attempted="read how the first boot went",
+            stderr=text,
+        ) from error

@@ -1,0 +1,62 @@
+"""`relight fleet`: the fleet at a glance."""
+
+from collections import Counter
+
+import typer
+
+from messages.route import Route, RouteStatus
+from starter.cli.asking import the_store
+from starter.cli.output import JsonOption, print_json, print_line
+from starter.cli.route_table import print_routes
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def fleet() -> None:
+    """The fleet at a glance."""
+
+
+@app.command()
+def status(json: JsonOption = False) -> None:
+    """Show what the fleet should run, what it was proven to run, and what stands in the way.
+
+    Exit code 0, whatever it shows; with --json, `converged` says whether all is as declared.
+
+    [bold]Example:[/]
+
+      relight fleet status --json | jq .converged
+    """
+    with the_store() as store:
+        default = store.settings.get("default_release_tag")
+        tracks = store.tracks.list()
+        routes = store.routes.list()
+    overrides = {track.name: track.release_override for track in tracks}
+    drifted = [route.route_id for route in routes if not _as_declared(route, overrides, default)]
+    running = Counter(route.current_release_tag or "nothing proven" for route in routes)
+    if json:
+        print_json(
+            {
+                "default_release_tag": default,
+                "tracks": tracks,
+                "converged": not drifted,
+                "drifted": drifted,
+                "proven": dict(sorted(running.items())),
+                "routes": routes,
+            }
+        )
+        return
+    print_routes(routes)
+    print_line(f"default release: {default or 'none, so provisioning refuses'}")
+    for name, override in overrides.items():
+        if override:
+            print_line(f"track {name}: {override}")
+    counts = ", ".join(f"{count} x {tag}" for tag, count in sorted(running.items()))
+    print_line(f"{len(routes)} routes; proven: {counts or 'none'}")
+    if drifted:
+        print_line(f"not as declared: {', '.join(drifted)}")
+
+
+def _as_declared(route: Route, overrides: dict[str, str | None], default: str | None) -> bool:
+    declared = overrides.get(route.track) or default
+    return route.status is RouteStatus.SERVING and route.current_release_tag == declared

@@ -1,0 +1,107 @@
+"""`relight lab`: the small cloud of real Debian machines on this computer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from pydantic import TypeAdapter
+
+from lab import lifecycle
+from settings import load_settings
+from starter import instance
+from starter.cli.errors import RefusedError
+from starter.cli.output import JsonOption, note, print_json, print_line, print_table
+from starter.cli.up import bring_down, bring_up
+from starter.local_lab import LabAddresses, addresses_of, lab_name, lab_state
+from starter.supervisor import Parts
+
+app = typer.Typer(no_args_is_help=True)
+
+_MACHINES: TypeAdapter[list[dict[str, object]]] = TypeAdapter(list[dict[str, object]])
+_SHOWN = ("label", "id", "region", "address", "status")
+
+
+@app.command()
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once it is up, and leave it running.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Start the lab alone: its API and its signed apt repository. It needs root on Linux.
+
+    [bold]Examples:[/]
+
+      relight lab up
+      relight lab up --detach --json
+    """
+    bring_up(Parts(lab=True, temporal=False, worker=False), detach=detach, as_json=json)
+
+
+@app.command()
+def status(json: JsonOption = False) -> None:
+    """Show the lab and its machines; where it is down, what it left behind, if anything.
+
+    [bold]Example:[/]
+
+      relight lab status
+    """
+    home = load_settings().home
+    addresses = addresses_of(home)
+    machines = _machines(addresses) if addresses else None
+    if addresses is None or machines is None:
+        _show_down(home, as_json=json)
+        return
+    if json:
+        print_json({"up": True, "lab": addresses, "machines": machines})
+        return
+    print_line(f"API {addresses.url}, repository {addresses.repository_url}")
+    print_table(_SHOWN, ([machine.get(name) for name in _SHOWN] for machine in machines))
+
+
+@app.command()
+def down() -> None:
+    """Stop the lab, and all that `relight up` started with it. Its machines are gone for good.
+
+    It leaves no mount, namespace, process or address behind, also after a crash.
+
+    [bold]Example:[/]
+
+      relight lab down
+    """
+    settings = load_settings()
+    state = instance.state_of(settings.home)
+    if state is not None and state.temporal is not None and state.lab is not None:
+        note("Temporal and the worker go down with it")
+    bring_down(settings)
+
+
+def _show_down(home: Path, *, as_json: bool) -> None:
+    left = lifecycle.leftovers(lab_name(home), lab_state(home))
+    missing = lifecycle.preflight()
+    if as_json:
+        print_json({"up": False, "left_behind": left, "missing": missing})
+        return
+    print_line("the lab is down")
+    for what in missing:
+        print_line(f"this computer lacks: {what}")
+    for what in left:
+        print_line(f"left behind: {what} (`relight lab down` removes it)")
+
+
+def _machines(addresses: LabAddresses) -> list[dict[str, object]] | None:
+    """Ask the lab for its machines; None where it was killed, and only its word is left."""
+    token = addresses.token_file.read_text().strip()
+    try:
+        answer = httpx.get(
+            f"{addresses.url}/v1/machines",
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+        )
+    except httpx.ConnectError:
+        return None
+    if not answer.is_success:
+        msg = f"the lab answers {answer.status_code}: {answer.text}"
+        raise RefusedError(msg)
+    return _MACHINES.validate_json(answer.content)

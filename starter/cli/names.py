@@ -1,0 +1,95 @@
+"""Names as people type them, checked before anything is asked or started."""
+
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from messages.names import ReleaseTag, RouteId, TrackName
+from messages.rollout import WaveSize
+
+
+def _checked(kind: Any, name: str, likeness: str) -> str:
+    adapter: TypeAdapter[str] = TypeAdapter(kind)
+    try:
+        return adapter.validate_python(name)
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = f" ({first['msg'].removeprefix('Value error, ')})" if "ctx" in first else ""
+        why = "" if first["type"] == "string_pattern_mismatch" else why
+        msg = f"{name!r} is not {likeness}{why}"
+        raise typer.BadParameter(msg) from None
+
+
+def _tag(name: str) -> str:
+    return _checked(ReleaseTag, name, "a release tag, as in v0.0.74")
+
+
+def _tag_or_none(name: str | None) -> str | None:
+    return None if name is None else _tag(name)
+
+
+def _track(name: str) -> str:
+    return _checked(TrackName, name, "a track's name: lower-case letters, digits and hyphens")
+
+
+def _track_or_none(name: str | None) -> str | None:
+    return None if name is None else _track(name)
+
+
+def _route(name: str) -> str:
+    return _checked(
+        RouteId, name, "a route's id: lower-case letters, digits and hyphens, 48 at most"
+    )
+
+
+def _routes(names: list[str] | None) -> list[str]:
+    return [_route(name) for name in names or []]
+
+
+def _waves(sizes: list[str] | None) -> list[str]:
+    return [_checked(WaveSize, size, "a wave's size, as in 2 or 25%") for size in sizes or []]
+
+
+TagArgument = Annotated[
+    str, typer.Argument(callback=_tag, help="The release, as in v0.0.74.")
+]
+OptionalTagArgument = Annotated[
+    str | None,
+    typer.Argument(callback=_tag_or_none, help="The release, as in v0.0.74."),
+]
+OverrideOption = Annotated[
+    str | None,
+    typer.Option(
+        "--release",
+        callback=_tag_or_none,
+        help="The release that its routes should run, as in v0.0.74.",
+    ),
+]
+TrackArgument = Annotated[str, typer.Argument(callback=_track)]
+TrackOption = Annotated[str, typer.Option("--track", "-t", callback=_track, help="Their track.")]
+ScopeTrackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        "-t",
+        callback=_track_or_none,
+        help="The track whose override it moves; without it, the fleet's default.",
+    ),
+]
+RouteArgument = Annotated[str, typer.Argument(callback=_route)]
+RoutesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(callback=_routes, help="Their ids, as in eu-1."),
+]
+WavesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--wave",
+        "-w",
+        metavar="SIZE",
+        callback=_waves,
+        help="How far it has come after a wave: a count or a share. Once for each wave; what is "
+        "left makes a last one.  [default: 1, 25%, 100%]",
+    ),
+]

@@ -1,0 +1,41 @@
+"""Operations that commands start and wait for, and how their ends become exit codes."""
+
+from temporalio.client import Client, WorkflowFailureError
+
+from messages.faults import Fault
+from starter.cli.errors import BadInputError, CliError, OperationFailedError, RefusedError
+from starter.pollers import worker_identities
+from workflows.failures import fault_of
+
+_BAD_INPUT = frozenset(
+    {"release-unknown", "unknown-place", "unknown-route", "unknown-track", "bad-value"}
+)
+"""Refusals because something that was named does not exist, or cannot be so."""
+
+
+async def require_worker(client: Client, task_queue: str) -> None:
+    """See that somebody will do what is about to be asked for.
+
+    Raises:
+        RefusedError: no worker has asked for work lately.
+    """
+    if not await worker_identities(client, task_queue):
+        msg = (
+            f"no worker listens on Temporal's task queue {task_queue}, so nothing would happen:"
+            " start one with `relight worker`, or all of it with `relight up`"
+        )
+        raise RefusedError(msg)
+
+
+def failure_fault(error: WorkflowFailureError) -> Fault:
+    """Return the fault by which a workflow ended."""
+    return fault_of(error.cause)
+
+
+def cli_error(fault: Fault) -> CliError:
+    """Return the error that ends a command because of a fault."""
+    if not fault.refused:
+        return OperationFailedError(fault.summary)
+    if fault.kind in _BAD_INPUT:
+        return BadInputError(fault.summary)
+    return RefusedError(fault.summary)

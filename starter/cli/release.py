@@ -1,0 +1,78 @@
+"""`relight release`: what the repository holds, and so what can be rolled out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from repositories.apt_repository import AptRepository
+from settings import load_settings, required
+from starter.cli.output import JsonOption, print_json, print_table
+
+app = typer.Typer(no_args_is_help=True)
+
+Answer = TypeVar("Answer")
+
+
+@app.command("list")
+def list_(json: JsonOption = False) -> None:
+    """List the releases that the repository holds, the newest last.
+
+    [bold]Example:[/]
+
+      relight release list
+    """
+    releases = _ask(AptRepository.list_releases)
+    if json:
+        print_json(releases)
+        return
+    print_table(
+        ("tag", "version", "architectures"),
+        ((release.tag, release.version, ", ".join(release.architectures)) for release in releases),
+        title=releases[0].source if releases else "",
+    )
+
+
+@app.command()
+def show(
+    tag: Annotated[str, typer.Argument(help="As in v0.0.74.")], json: JsonOption = False
+) -> None:
+    """Show what a tag stands for: its exact version, and its files with their digests.
+
+    [bold]Example:[/]
+
+      relight release show v0.0.74 --json
+    """
+    release = _ask(lambda repository: repository.resolve(tag, ()))
+    if json:
+        print_json(release)
+        return
+    print_table(
+        ("architecture", "file", "bytes", "SHA-256"),
+        (
+            (artifact.architecture, artifact.filename, artifact.size_bytes, artifact.sha256)
+            for artifact in release.artifacts
+        ),
+        title=f"{release.tag}: {release.package} {release.version} from {release.source}",
+    )
+
+
+def _ask(question: Callable[[AptRepository], Awaitable[Answer]]) -> Answer:
+    settings = load_settings()
+    repository = settings.repository
+
+    async def asked() -> Answer:
+        source = AptRepository(
+            url=required(repository.url, "repository", "url"),
+            suite=repository.suite,
+            component=repository.component,
+            package=settings.daemon.package,
+            signing_key=required(repository.signing_key, "repository", "signing_key"),
+        )
+        try:
+            return await question(source)
+        finally:
+            await source.close()
+
+    return asyncio.run(asked())

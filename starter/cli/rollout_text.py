@@ -1,0 +1,90 @@
+"""A rollout, as an operator reads it."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from messages.rollout import RolloutPlan, RolloutStatus, RouteOutcome, RouteProgress
+from starter.cli.fault_text import fault_panel
+from starter.cli.output import stdout
+
+_STYLES = {
+    RouteProgress.CONVERGED: "green",
+    RouteProgress.FAILED: "bold red",
+    RouteProgress.SWAPPING: "yellow",
+    RouteProgress.UNTOUCHED: "dim",
+    RouteProgress.WAITING: "dim",
+}
+
+
+def plan_text(plan: RolloutPlan) -> str:
+    """Return a plan in words: each wave with its routes."""
+    waves = "\n".join(
+        f"  wave {number}: {', '.join(wave)}" for number, wave in enumerate(plan.waves, start=1)
+    )
+    return f"{plan.release_tag} ({plan.version}) over {plan.scope}:\n{waves}"
+
+
+def headline(status: RolloutStatus) -> str:
+    """Return where a rollout stands, in one line."""
+    counts = ", ".join(
+        f"{count} {progress}" for progress in RouteProgress if (count := status.count(progress))
+    )
+    return (
+        f"{status.release_tag} over {status.scope}: {status.phase}, "
+        f"wave {status.wave} of {status.waves}; {counts or 'no routes yet'}"
+    )
+
+
+def board(status: RolloutStatus) -> RenderableType:
+    """Return the whole of a rollout: its headline, why it stands there, and its routes."""
+    table = Table("route", "wave", "progress", "from", "fault")
+    for outcome in status.routes:
+        table.add_row(
+            outcome.route_id,
+            str(outcome.wave),
+            Text(outcome.progress, style=_STYLES[outcome.progress]),
+            outcome.previous_release_tag or "-",
+            outcome.fault.kind if outcome.fault else "-",
+        )
+    return Group(Text(headline(status), style="bold"), Text(status.detail), table)
+
+
+def print_status(status: RolloutStatus) -> None:
+    """Print a rollout, and each of its faults in full."""
+    stdout.print(board(status))
+    for outcome in status.routes:
+        if outcome.fault is not None:
+            stdout.print(fault_panel(f"route {outcome.route_id}", outcome.fault))
+
+
+def changes(before: RolloutStatus | None, now: RolloutStatus) -> Iterator[str]:
+    """Yield what is new since the last look, a line each."""
+    known = {outcome.route_id: outcome for outcome in before.routes} if before else {}
+    if before is None or (before.phase, before.wave) != (now.phase, now.wave):
+        yield headline(now)
+    for outcome in now.routes:
+        was = known.get(outcome.route_id)
+        if (was is None or was.progress != outcome.progress) and outcome.progress in (
+            RouteProgress.SWAPPING,
+            RouteProgress.CONVERGED,
+            RouteProgress.FAILED,
+        ):
+            yield f"  {outcome.route_id}: {_said(outcome, now)}"
+
+
+def conclusion(status: RolloutStatus) -> str:
+    """Return how a rollout that did not converge ended, with each host that failed."""
+    failed = [outcome for outcome in status.routes if outcome.fault is not None]
+    hosts = "".join(f"\n  {outcome.fault.summary}" for outcome in failed if outcome.fault)
+    return f"{status.release_tag} over {status.scope}: {status.detail}{hosts}"
+
+
+def _said(outcome: RouteOutcome, status: RolloutStatus) -> str:
+    if outcome.fault is not None:
+        return f"failed: {outcome.fault.summary}"
+    if outcome.progress is RouteProgress.CONVERGED:
+        return f"proven at {status.release_tag}"
+    return f"{outcome.previous_release_tag or 'nothing'} -> {status.release_tag}"

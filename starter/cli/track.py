@@ -1,0 +1,76 @@
+"""`relight track`: groups of routes, each with a release of its own if it wants one."""
+
+from typing import Annotated
+
+import typer
+
+from fleet.errors import UnknownTrackError
+from starter.cli.asking import BY_HAND, ReasonOption, by_hand, the_store
+from starter.cli.errors import BadInputError
+from starter.cli.names import OverrideOption, TrackArgument
+from starter.cli.output import JsonOption, print_json, print_line, print_table
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("set")
+def set_(
+    name: TrackArgument,
+    release: OverrideOption = None,
+    follow_default: Annotated[
+        bool, typer.Option("--follow-default", help="Have no override: follow the fleet's default.")
+    ] = False,
+    reason: ReasonOption = BY_HAND,
+) -> None:
+    """Make a track, or set its release override.
+
+    [bold]Examples:[/]
+
+      relight track set stable                    follows default_release_tag
+      relight track set beta --release v0.0.74
+      relight track set beta --follow-default
+    """
+    if release is not None and follow_default:
+        msg = "--release and --follow-default contradict each other"
+        raise BadInputError(msg)
+    with the_store() as store:
+        known = store.tracks.get(name)
+        if release is None and not follow_default and known is not None:
+            release = known.release_override
+        store.tracks.set(name, release, by_hand(reason))
+    print_line(f"track {name} {f'is set to {release}' if release else 'follows the default'}")
+
+
+@app.command()
+def show(
+    name: Annotated[str | None, typer.Argument(help="One track; without it, all.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one track, or all.
+
+    [bold]Examples:[/]
+
+      relight track show
+      relight track show beta --json
+    """
+    with the_store() as store:
+        tracks = store.tracks.list()
+        counts = {track.name: len(store.routes.list(track=track.name)) for track in tracks}
+    if name is not None:
+        tracks = [track for track in tracks if track.name == name]
+        if not tracks:
+            raise UnknownTrackError(f"there is no track {name}")
+    answers = [
+        {
+            "name": track.name,
+            "release_override": track.release_override,
+            "routes": counts[track.name],
+        }
+        for track in tracks
+    ]
+    if json:
+        print_json(answers[0] if name is not None else answers)
+    else:
+        print_table(
+            ("track", "release override", "routes"), (answer.values() for answer in answers)
+        )

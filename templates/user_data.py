@@ -1,0 +1,178 @@
+"""User-data: what cloud-init is given for one machine. Pure: the same input, the same bytes.
+
+Raises `TemplateError` where a template cannot be rendered, naming it.
+"""
+
+import base64
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import jinja2
+import jinja2.meta
+from pydantic import SecretStr
+
+from messages.machine import MachinePlan
+
+DAEMON_FILES = Path(__file__).parent / "daemon"
+"""The templates of lantern-box's own files, for a fleet that names no others."""
+
+FIRST_BOOT_SCRIPT = PurePosixPath("/usr/local/lib/relight/first-boot")
+
+_SUFFIX = ".j2"
+_READ_BY_ALL, _READ_BY_ROOT, _RUN_BY_ROOT = "0644", "0600", "0700"
+_PGP_ARMOUR = b"-----BEGIN PGP"
+
+
+class TemplateError(Exception):
+    """A template cannot be rendered: it is broken, or names what nobody gave."""
+
+    kind = "template-broken"
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the control plane comes to the machine, and knows it.
+
+    Attributes:
+        user: the unprivileged user that it logs in as.
+        client_key_public: the public key line that lets it in.
+        host_key_private: the machine's SSH host key, in OpenSSH's PEM form.
+        host_key_public: its public key line.
+    """
+
+    user: str
+    client_key_public: str
+    host_key_private: SecretStr
+    host_key_public: str
+
+
+@dataclass(frozen=True)
+class AptSource:
+    """The signed repository.
+
+    Attributes:
+        path: where its source is written on the host.
+        signing_key: its public key, armoured or binary.
+    """
+
+    path: PurePosixPath
+    url: str
+    suite: str
+    component: str
+    signing_key: bytes
+
+    @property
+    def key_path(self) -> PurePosixPath:
+        """Where its key is written on the host; apt tells the two forms apart by the name."""
+        form = "asc" if self.signing_key.lstrip().startswith(_PGP_ARMOUR) else "gpg"
+        return PurePosixPath(f"/etc/apt/keyrings/relight.{form}")
+
+
+@dataclass(frozen=True)
+class BootStep:
+    """One step of the first boot, after all files are written."""
+
+    name: str
+    argv: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _File:
+    path: PurePosixPath
+    mode: str
+    content: bytes
+
+
+class UserDataTemplate:
+    """Renders user-data for machines that differ in their plan and their host key alone."""
+
+    def __init__(self, source: AptSource, daemon_files: Path, secrets: Mapping[str, str]) -> None:
+        """Read the templates.
+
+        Args:
+            source: the repository that the release comes from.
+            daemon_files: a folder of templates `PATH.j2`, each becoming the host's `/PATH`.
+            secrets: what those templates may name as `secrets.NAME`. A file that names any is
+                readable by root alone, all others by everybody.
+
+        Raises:
+            TemplateError: the folder has no template, or one of them is broken.
+        """
+        self._source = source
+        self._secrets = dict(secrets)
+        self._own = _environment(jinja2.PackageLoader("templates", package_path=""))
+        self._daemon = _environment(jinja2.FileSystemLoader(daemon_files))
+        self._names = sorted(self._daemon.list_templates(extensions=[_SUFFIX[1:]]))
+        if not self._names:
+            raise TemplateError(f"no template NAME{_SUFFIX} in {daemon_files}")
+
+    def render(
+        self, plan: MachinePlan, access: Access, steps: Sequence[BootStep], record_folder: str
+    ) -> str:
+        """Return the user-data of the plan's machine. It holds the machine's private host key.
+
+        Args:
+            plan: the machine that is to be.
+            access: how one comes to it.
+            steps: what is done after all files are written; the first that fails ends the boot.
+            record_folder: where the host keeps how each step went.
+
+        Raises:
+            TemplateError: a template is broken, or names what is not there.
+        """
+        script = self._render_own(
+            "first-boot.sh.j2",
+            record_folder=record_folder,
+            steps=[{"name": step.name, "command": shlex.join(step.argv)} for step in steps],
+        )
+        source = self._render_own("relight.sources.j2", source=self._source)
+        files = [
+            _File(self._source.key_path, _READ_BY_ALL, self._source.signing_key),
+            _File(self._source.path, _READ_BY_ALL, source.encode()),
+            *(self._daemon_file(name, plan) for name in self._names),
+            _File(FIRST_BOOT_SCRIPT, _RUN_BY_ROOT, script.encode()),
+        ]
+        return self._render_own(
+            "cloud-config.yaml.j2",
+            plan=plan,
+            host_key_private=access.host_key_private.get_secret_value(),
+            host_key_public=access.host_key_public,
+            client_key_public=access.client_key_public,
+            ssh_user=access.user,
+            files=[
+                {"path": str(file.path), "mode": file.mode, "content": file.content}
+                for file in files
+            ],
+            first_boot_script=str(FIRST_BOOT_SCRIPT),
+        )
+
+    def _daemon_file(self, name: str, plan: MachinePlan) -> _File:
+        try:
+            template = self._daemon.get_template(name)
+            content = template.render(plan=plan, secrets=self._secrets)
+            source = self._daemon.loader.get_source(self._daemon, name)[0]  # type: ignore[union-attr]
+            named = jinja2.meta.find_undeclared_variables(self._daemon.parse(source))
+        except jinja2.TemplateError as error:
+            raise TemplateError(f"{name}: {error}") from error
+        mode = _READ_BY_ROOT if "secrets" in named else _READ_BY_ALL
+        return _File(PurePosixPath("/") / name.removesuffix(_SUFFIX), mode, content.encode())
+
+    def _render_own(self, name: str, **context: object) -> str:
+        try:
+            return self._own.get_template(name).render(context)
+        except jinja2.TemplateError as error:
+            raise TemplateError(f"{name}: {error}") from error
+
+
+def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=False,  # noqa: S701 - YAML and shell: each value is quoted where it stands
+    )
+    environment.filters["b64"] = lambda content: base64.b64encode(content).decode()
+    return environment

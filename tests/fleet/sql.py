@@ -1,0 +1,24 @@
+"""What an operator may do to the database by hand."""
+
+import sqlite3
+from contextlib import closing
+
+import psycopg
+
+DATABASE_ERRORS = (sqlite3.Error, psycopg.Error)
+
+
+def execute(url: str, statement: str) -> None:
+    """Run one statement, around the store."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file, file:
+            file.execute(statement)
+    else:
+        with psycopg.connect(url) as connection:
+            connection.execute(statement.encode())
+
+
+def insert(url: str, table: str, **values: str) -> None:
+    """Insert one row of text, around the store."""
+    names, quoted = ", ".join(values), ", ".join(f"'{value}'" for value in values.values())
+    execute(url, f"INSERT INTO {table} ({names}) VALUES ({quoted})")

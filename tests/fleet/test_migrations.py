@@ -1,0 +1,74 @@
+"""Migrations: they make what the models say, from nothing and at any time."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+from sqlalchemy.exc import DBAPIError
+
+from fleet import addresses, migrating
+from fleet.database import Database
+from fleet.errors import StoreTooNewError
+from fleet.store import Store
+from fleet.tables import Row
+from tests.fleet.fleets import HAND, serve
+from tests.fleet.sql import execute
+
+
+@pytest.fixture
+def database(empty_url: str) -> Iterator[Database]:
+    with closing(Database(addresses.parse(empty_url))) as database:
+        yield database
+
+
+def test_the_models_and_the_migrations_agree(database):
+    migrating.upgrade(database)
+    with database.connection() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Row.metadata) == []
+
+
+def test_a_step_down_leaves_nothing_and_a_step_up_makes_it_again(database):
+    migrating.upgrade(database)
+    migrating.downgrade(database, "base")
+    with database.connection() as connection:
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+    migrating.upgrade(database)
+    with database.connection() as connection:
+        assert "events" in inspect(connection).get_table_names()
+
+
+def test_migrating_again_keeps_what_is_there(store):
+    serve(store)
+    store.migrate()
+    assert [route.route_id for route in store.routes.list()] == ["r-1"]
+
+
+def test_many_may_migrate_at_once(empty_url):
+    def migrate(_number: int) -> None:
+        with Store.open(empty_url) as store:
+            store.migrate()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(migrate, range(8)))
+    with Store.open(empty_url) as store:
+        store.tracks.set("stable", None, HAND)
+        assert len(store.events.list()) == 1
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(database, empty_url):
+    execute(empty_url, "CREATE TABLE events (in_the_way INTEGER)")
+    with pytest.raises(DBAPIError, match="events"):
+        migrating.upgrade(database)
+    with database.connection() as connection:
+        assert inspect(connection).get_table_names() == ["events"]
+
+
+def test_a_store_of_a_newer_version_is_left_alone(store, store_url):
+    execute(store_url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreTooNewError, match="newer version of Relight"):
+        store.migrate()

@@ -1,0 +1,156 @@
+"""`make histories`: run each shape of workflow once, and keep its history for the replay test.
+
+Kept histories are never overwritten: they stand for workflows that run somewhere. A change of
+workflow code adds new ones beside them, under the next number.
+"""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from messages.base import Origin
+from messages.rollout import Steer
+from starter.embedded import embedded_temporal
+from tests.support.interference import Mishap
+from tests.workflows.harness import Harness, small_installation
+from workflows.rollout_release import RolloutRelease
+
+FOLDER = Path(__file__).parent
+STEER = Steer(origin=Origin(requested_by="recorder", reason="to see it in a history"))
+
+Shape = Callable[[Harness], Awaitable[WorkflowHandle[object, object]]]
+
+
+async def provisioned(harness: Harness) -> WorkflowHandle[object, object]:
+    return await harness.start_provision("recorded-1")
+
+
+async def provision_failed_and_undone(harness: Harness) -> WorkflowHandle[object, object]:
+    harness.interference.bring(Mishap.FAILS_AFTER, "create_machine", harness.client)
+    return await harness.start_provision("recorded-2")
+
+
+async def provision_cancelled(harness: Harness) -> WorkflowHandle[object, object]:
+    harness.interference.bring(Mishap.CANCELLED_AFTER, "create_machine", harness.client)
+    return await harness.start_provision("recorded-3")
+
+
+async def provision_refused(harness: Harness) -> WorkflowHandle[object, object]:
+    return await harness.start_provision("recorded-4", track="nowhere")
+
+
+async def swapped(harness: Harness) -> WorkflowHandle[object, object]:
+    await harness.provision("recorded-5")
+    return await harness.start_swap("recorded-5", "v0.0.74")
+
+
+async def swap_faulted(harness: Harness) -> WorkflowHandle[object, object]:
+    await harness.provision("recorded-6")
+    return await harness.start_swap("recorded-6", "v0.0.76")
+
+
+async def rollout_converged(harness: Harness) -> WorkflowHandle[object, object]:
+    await _three_routes(harness)
+    return await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+
+
+async def rollout_stopped(harness: Harness) -> WorkflowHandle[object, object]:
+    await _three_routes(harness)
+    return await harness.start_rollout("v0.0.76", waves=("1", "100%"))
+
+
+async def rollout_paused_and_resumed(harness: Harness) -> WorkflowHandle[object, object]:
+    await _three_routes(harness)
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    await gate.reached()
+    await rollout.execute_update(RolloutRelease.pause, STEER)
+    gate.open()
+    await rollout.execute_update(RolloutRelease.resume, STEER)
+    return rollout
+
+
+async def rollout_aborted(harness: Harness) -> WorkflowHandle[object, object]:
+    await _three_routes(harness)
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    await gate.reached()
+    await rollout.execute_update(RolloutRelease.abort, STEER)
+    gate.open()
+    return rollout
+
+
+async def rollout_refused(harness: Harness) -> WorkflowHandle[object, object]:
+    return await harness.start_rollout("v9.9.9")
+
+
+SHAPES: tuple[Shape, ...] = (
+    provisioned,
+    provision_failed_and_undone,
+    provision_cancelled,
+    provision_refused,
+    swapped,
+    swap_faulted,
+    rollout_converged,
+    rollout_stopped,
+    rollout_paused_and_resumed,
+    rollout_aborted,
+    rollout_refused,
+)
+
+
+async def _three_routes(harness: Harness) -> None:
+    for number in range(3):
+        await harness.provision(f"recorded-{number}")
+
+
+async def record_all() -> None:
+    """Record every shape whose newest kept history is not what it does today."""
+    async with _temporal() as client:
+        for shape in SHAPES:
+            await _record(client, shape)
+
+
+@asynccontextmanager
+async def _temporal() -> AsyncIterator[Client]:
+    with tempfile.TemporaryDirectory() as home:
+        async with embedded_temporal(Path(home)) as server:
+            yield await Client.connect(server.address, data_converter=pydantic_data_converter)
+
+
+async def _record(client: Client, shape: Shape) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with small_installation(client, Path(folder)) as harness:
+            handle = await shape(harness)
+            try:
+                await handle.result()
+            except WorkflowFailureError as error:
+                print(f"{shape.__name__} ended by {error.cause}")  # noqa: T201
+            history = await handle.fetch_history()
+    number = len(list(FOLDER.glob(f"{shape.__name__}-*.json"))) + 1
+    kept = json.dumps(_without_traces(json.loads(history.to_json())), indent=1)
+    (FOLDER / f"{shape.__name__}-{number}.json").write_text(kept + "\n")
+
+
+def _without_traces(part: Any) -> Any:
+    """Leave out what tells of the computer that recorded it, which no replay reads."""
+    if isinstance(part, list):
+        return [_without_traces(item) for item in part]
+    if isinstance(part, dict):
+        return {
+            name: "recorder" if name == "identity" else _without_traces(value)
+            for name, value in part.items()
+            if name != "stackTrace"
+        }
+    return part
+
+
+if __name__ == "__main__":
+    asyncio.run(record_all())

@@ -1,0 +1,1 @@
+"""The lab: real machines, a real repository, and nothing left behind."""

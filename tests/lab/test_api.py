@@ -1,0 +1,90 @@
+"""The API refuses clearly, and never shows what it was given to keep."""
+
+import pytest
+
+from tests.lab.guests import Guest
+from tests.support.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
+@pytest.mark.parametrize("path", ["/v1/regions", "/v1/machines", "/v1/machines/00000000"])
+def test_without_the_token_nothing_is_told(lab: Lab, path: str, headers: dict[str, str]) -> None:
+    with lab.client() as client:
+        del client.headers["Authorization"]
+        answer = client.get(path, headers=headers)
+    assert answer.status_code == 401
+    assert lab.token not in answer.text
+
+
+def test_the_token_is_for_its_owner_only(lab: Lab) -> None:
+    assert (lab.state / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_there_are_two_regions_of_this_computers_architecture(lab: Lab) -> None:
+    with lab.client() as client:
+        regions = client.get("/v1/regions").json()
+    assert [region["name"] for region in regions] == ["lab-east", "lab-west"]
+    assert {region["architecture"] for region in regions} <= {"amd64", "arm64"}
+
+
+@pytest.mark.parametrize("what", ["", "/console"])
+def test_an_unknown_machine_is_not_found(lab: Lab, what: str) -> None:
+    with lab.client() as client:
+        answer = client.get(f"/v1/machines/00000000{what}")
+        deleted = client.delete("/v1/machines/00000000")
+    assert answer.status_code == deleted.status_code == 404
+    assert "00000000" in answer.json()["detail"]
+
+
+def test_a_label_in_use_is_refused_until_its_machine_is_gone(lab: Lab) -> None:
+    body = {"label": Guest().label, "region": "lab-east"}
+    with lab.client() as client:
+        made = client.post("/v1/machines", json=body)
+        again = client.post("/v1/machines", json=body)
+        assert (made.status_code, again.status_code) == (202, 409)
+        assert body["label"] in again.json()["detail"]
+        assert made.json()["status"] == "provisioning"
+        assert [machine["id"] for machine in lab.machines(body["label"])] == [made.json()["id"]]
+
+        deleting = client.delete(f"/v1/machines/{made.json()['id']}")
+        assert (deleting.status_code, deleting.json()["status"]) == (202, "deleting")
+        lab.delete(lab.create(Guest().label)["id"])
+        assert lab.machines(body["label"]) == []
+        third = client.post("/v1/machines", json=body)
+    assert third.status_code == 202
+    lab.delete(third.json()["id"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"region": "lab-north"}, "there is no region lab-north; there are lab-east, lab-west"),
+        ({"image": "windows-95"}, "there is no image windows-95"),
+        ({"label": "Not a label"}, "label"),
+        ({"label": "-"}, "label"),
+        ({"label": "a" * 64}, "label"),
+        ({"size": "huge"}, "size"),
+        ({"user_data": "squirrel" * 10_000}, "user_data"),
+        ({"user_data": ["squirrel"]}, "user_data"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_says_why(
+    lab: Lab, change: dict[str, object], said: str
+) -> None:
+    body = {"label": Guest().label, "region": "lab-east", "user_data": "squirrel", **change}
+    with lab.client() as client:
+        answer = client.post("/v1/machines", json=body)
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert "squirrel" not in answer.text
+
+
+def test_the_image_can_be_named(lab: Lab) -> None:
+    body = {"label": Guest().label, "region": "lab-west", "image": "debian-12"}
+    with lab.client() as client:
+        made = client.post("/v1/machines", json=body)
+    assert made.status_code in {202, 422}  # 422 on a computer of another Debian
+    if made.status_code == 202:
+        lab.delete(made.json()["id"])

@@ -1,0 +1,159 @@
+"""However a lab ends, nothing of it is left; and two labs do not know each other."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lab import lifecycle
+from lab.errors import LabError
+from tests.lab.guests import Guest
+from tests.lab.traces import traces
+from tests.support.lab import (
+    Lab,
+    log_of,
+    new_name,
+    running_lab,
+    start_lab,
+    stop,
+    until,
+    until_ready,
+)
+from tests.support.processes import alive
+
+pytestmark = pytest.mark.lab
+
+
+@contextlib.contextmanager
+def lab_with_a_machine(state: Path) -> Iterator[Lab]:
+    """A lab that the test ends itself; whatever is left of it goes at the end all the same."""
+    name = new_name()
+    process = start_lab(name, state)
+    try:
+        lab = until_ready(name, state, process)
+        lab.create(Guest().label)
+        assert len(traces(name, lab.network)) > 5
+        yield lab
+    finally:
+        lifecycle.sweep(name, state)
+        process.wait(10)
+
+
+def python_lab(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lab", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_nothing_is_left(tmp_path: Path, number: signal.Signals) -> None:
+    with lab_with_a_machine(tmp_path / "state") as lab:
+        assert lifecycle.leftovers(lab.name, lab.state) != []
+        stop(lab.process, number)
+        assert lab.process.returncode == 0
+        assert traces(lab.name, lab.network) == []
+        assert lifecycle.leftovers(lab.name, lab.state) == []
+        assert not (lab.state / "lab.json").exists()
+        assert not (lab.state / "machines").exists()
+
+
+def test_one_that_was_killed_is_swept_by_the_next_start(tmp_path: Path) -> None:
+    with lab_with_a_machine(tmp_path / "state") as lab:
+        lab.process.kill()
+        lab.process.wait()
+        left = lifecycle.leftovers(lab.name, lab.state)
+        assert any("processes in" in what for what in left)
+        assert traces(lab.name, lab.network) != []
+        with running_lab(lab.state, lab.name) as again:
+            assert again.machines() == []
+            assert again.network == lab.network
+            assert "removed what an earlier lab left" in log_of(lab.state).read_text()
+        assert traces(lab.name, lab.network) == []
+
+
+def test_down_removes_one_that_was_killed_even_without_its_state(tmp_path: Path) -> None:
+    with lab_with_a_machine(tmp_path / "state") as lab:
+        lab.process.kill()
+        lab.process.wait()
+        elsewhere = tmp_path / "elsewhere"
+        down = python_lab("down", "--name", lab.name, "--state", str(elsewhere))
+        assert down.returncode == 0, down.stderr
+        assert "network namespace" in down.stderr
+        assert traces(lab.name, lab.network) == []
+
+
+def test_down_ends_one_that_runs(tmp_path: Path) -> None:
+    with lab_with_a_machine(tmp_path / "state") as lab:
+        down = python_lab("down", "--name", lab.name, "--state", str(lab.state))
+        assert f"process {lab.process.pid}" in down.stderr
+        assert lab.process.wait(10) == 0
+        assert traces(lab.name, lab.network) == []
+
+
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    state, name = tmp_path / "state", new_name()
+    shell = start_lab(name, state, wrapper=("sh", "-c", '"$@" & wait', "sh"))
+    file = state / "lab.json"
+    until(file.exists, 60, lambda: log_of(state).read_text())
+    shell.kill()
+    shell.wait()
+    until(lambda: traces(name) == [], 15, lambda: str(traces(name)))
+
+
+def test_a_second_one_of_the_same_name_is_refused_and_the_first_goes_on(lab: Lab) -> None:
+    other = lab.state.with_name("other")
+    second = python_lab("serve", "--name", lab.name, "--state", str(other))
+    assert second.returncode == 1
+    assert "is running already, as process" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert lab.machines() is not None
+
+
+def test_two_labs_run_at_once_and_do_not_see_each_other(lab: Lab, tmp_path: Path) -> None:
+    label = Guest().label
+    mine = lab.create(label)
+    with running_lab(tmp_path / "state") as other:
+        assert not IPv4Network(lab.network).overlaps(IPv4Network(other.network))
+        assert other.machines() == []
+        theirs = other.create(label)
+        assert theirs["address"] != mine["address"]
+        with other.client() as client:
+            refused = client.get("/v1/machines", headers={"Authorization": f"Bearer {lab.token}"})
+        assert refused.status_code == 401
+    assert lab.until_status(mine["id"], "running")
+    assert lab.run(mine["id"], "true").returncode == 0
+    assert httpx.get(f"{lab.repository_url}/dists/stable/InRelease").status_code == 200
+    lab.delete(mine["id"])
+
+
+def test_a_stopped_labs_addresses_never_leave_by_the_default_route(lab: Lab) -> None:
+    routes = subprocess.run(
+        ["ip", "route", "show", "type", "unreachable"], capture_output=True, text=True, check=True
+    )
+    assert any(line.split()[1] == lab.network for line in routes.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", ["", "UPPER", "a" * 13, "a/b", "-a"])
+def test_a_bad_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LabError, match="no name for a lab"):
+        lifecycle.leftovers(name, tmp_path)
+
+
+def test_sweeping_what_never_was_removes_nothing(tmp_path: Path) -> None:
+    assert lifecycle.sweep(new_name(), tmp_path / "nowhere") == []
+
+
+def test_the_processes_of_a_machine_are_gone_with_it(lab: Lab) -> None:
+    machine = lab.create(Guest().label)
+    leader = lab.leader(machine["id"])
+    assert alive(leader)
+    lab.delete(machine["id"])
+    assert not alive(leader)
+    assert not Path(f"/run/netns/{lab.namespace(machine['id'])}").exists()
+    assert not lab.cgroup(machine["id"]).exists()

@@ -1,0 +1,177 @@
+"""A machine of the lab is a real Debian machine, from its first boot to its end."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import asyncssh
+import pytest
+
+from lab.packages import PACKAGE
+from tests.lab.guests import CLIENT_KEY, Guest
+from tests.support.lab import Lab, until
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+async def guest(lab: Lab) -> AsyncIterator[tuple[Guest, str, str]]:
+    """A machine that has done what its user-data says: the guest, its id, its address."""
+    guest = Guest(
+        files={"/etc/lantern-box/config.json": '{"secret": "squirrel"}'},
+        commands=(("touch", "/var/lib/runcmd-ran"),),
+    )
+    machine = lab.create(guest.label, guest.user_data)
+    lab.run(machine["id"], "cloud-init", "status", "--wait")
+    yield guest, machine["id"], machine["address"]
+    lab.delete(machine["id"])
+
+
+async def test_its_first_boot_does_what_the_user_data_says(
+    lab: Lab, guest: tuple[Guest, str, str]
+) -> None:
+    wanted, machine_id, address = guest
+    assert "status: done" in lab.run(machine_id, "cloud-init", "status", "--long").stdout
+    config = "/etc/lantern-box/config.json"
+    assert lab.run(machine_id, "cat", config).stdout == wanted.files[config]
+    assert lab.run(machine_id, "stat", "-c", "%U %a", config).stdout == "root 640\n"
+    assert lab.run(machine_id, "test", "-e", "/var/lib/runcmd-ran").returncode == 0
+    assert await wanted.ssh(address, "hostname && sudo id -u") == f"{wanted.label}\n0\n"
+
+
+async def test_sshd_answers_with_the_injected_host_key_and_no_other(
+    guest: tuple[Guest, str, str],
+) -> None:
+    wanted, _, address = guest
+    key = await asyncssh.get_server_host_key(address, config=None)
+    assert key is not None
+    assert key.export_public_key() == wanted.host_key.export_public_key().replace(b"\r", b"")
+    with pytest.raises(asyncssh.HostKeyNotVerifiable):
+        await asyncssh.connect(
+            address,
+            username="operator",
+            client_keys=[CLIENT_KEY],
+            known_hosts=asyncssh.import_known_hosts(
+                f"{address} {Guest().host_key.export_public_key().decode()}"
+            ),
+            config=None,
+        )
+
+
+def test_its_systemd_is_whole_and_no_unit_failed(lab: Lab, guest: tuple[Guest, str, str]) -> None:
+    _, machine_id, _ = guest
+    lab.until_run(machine_id, "systemctl", "is-system-running", "--wait")
+    failed = lab.run(machine_id, "systemctl", "--failed", "--plain", "--no-legend").stdout
+    assert failed == ""
+    assert lab.run(machine_id, "cat", "/proc/1/comm").stdout == "systemd\n"
+
+
+def test_it_has_debians_full_index_and_cannot_get_stuck_on_its_sources(
+    lab: Lab, guest: tuple[Guest, str, str]
+) -> None:
+    _, machine_id, _ = guest
+    listed = lab.run(machine_id, "apt-cache", "pkgnames").stdout.splitlines()
+    assert len(listed) > 20_000
+    assert PACKAGE not in listed
+    started = time.monotonic()
+    refreshed = lab.run(machine_id, "apt-get", "-o", "Acquire::Retries=0", "update", check=False)
+    assert "Failed to fetch" in refreshed.stderr
+    assert time.monotonic() - started < 5
+    assert len(lab.run(machine_id, "apt-cache", "pkgnames").stdout.splitlines()) == len(listed)
+
+
+def test_it_reaches_nothing_outside_the_lab(lab: Lab, guest: tuple[Guest, str, str]) -> None:
+    _, machine_id, _ = guest
+    asked = lab.run(machine_id, "curl", "-sS", "-m", "3", "http://192.0.2.9/", check=False)
+    assert asked.returncode == 7, asked.stderr  # at once, and not 28 after the three seconds
+
+
+def test_no_two_machines_share_an_identity(lab: Lab, guest: tuple[Guest, str, str]) -> None:
+    _, machine_id, address = guest
+    # Without user-data cloud-init makes the host keys.
+    other = lab.create(Guest().label, region="lab-west")
+    lab.run(other["id"], "cloud-init", "status", "--wait")
+    identities = ("cat", "/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub")
+    mine = lab.run(machine_id, *identities).stdout.splitlines()
+    theirs = lab.run(other["id"], *identities).stdout.splitlines()
+    assert not set(mine) & set(theirs)
+    assert other["address"] != address
+    lab.delete(other["id"])
+
+
+async def test_it_comes_back_from_a_reboot_with_all_that_was_on_its_disk(
+    lab: Lab, guest: tuple[Guest, str, str]
+) -> None:
+    wanted, machine_id, address = guest
+    before = lab.leader(machine_id)
+    lab.run(machine_id, "touch", "/var/lib/kept")
+    lab.run(machine_id, "systemctl", "--no-block", "reboot")
+
+    def rebooted() -> bool:
+        leader = lab.state / "machines" / machine_id / "leader"
+        return leader.exists() and int(leader.read_text()) != before
+
+    until(rebooted, 30, lambda: "it does not come back")
+    assert await wanted.ssh(address, "ls /var/lib/kept") == "/var/lib/kept\n"
+    assert lab.until_status(machine_id, "running")
+
+
+async def test_one_that_is_switched_off_says_so_and_is_silent(lab: Lab) -> None:
+    guest = Guest()
+    machine = lab.create(guest.label)
+    lab.until_run(machine["id"], "systemctl", "is-active", "multi-user.target")
+    lab.run(machine["id"], "systemctl", "--no-block", "poweroff")
+    lab.until_status(machine["id"], "stopped")
+    with pytest.raises(OSError, match=r"No route to host|timed out"):
+        await asyncio.to_thread(socket.create_connection, (machine["address"], 22), 5)
+    lab.delete(machine["id"])
+
+
+def test_one_that_loses_its_power_is_off(lab: Lab) -> None:
+    machine = lab.create(Guest().label)
+    lab.cut_power(machine["id"])
+    lab.until_status(machine["id"], "stopped")
+    lab.delete(machine["id"])
+
+
+async def test_a_black_hole_and_a_freeze_can_be_lifted(
+    lab: Lab, guest: tuple[Guest, str, str]
+) -> None:
+    wanted, machine_id, address = guest
+    await wanted.ssh(address, "true")
+    with lab.black_hole(machine_id), pytest.raises(TimeoutError):
+        await asyncio.to_thread(socket.create_connection, (address, 22), 0.5)
+    with lab.frozen(machine_id), pytest.raises(TimeoutError):
+        await wanted.ssh(address, "true", seconds=0.5)
+    assert await wanted.ssh(address, "echo back") == "back\n"
+
+
+def test_deleting_it_takes_less_than_a_second_at_any_time_of_its_life(lab: Lab) -> None:
+    for wait in (0.0, 0.05, 0.3):
+        with lab.client() as client:
+            body = {"label": Guest().label, "region": "lab-east"}
+            machine = client.post("/v1/machines", json=body).json()
+        time.sleep(wait)  # not for something: the moment is what varies
+        started = time.monotonic()
+        lab.delete(machine["id"])
+        assert time.monotonic() - started < 1
+        assert not (lab.state / "machines" / machine["id"]).exists()
+
+
+def test_its_console_is_shown_and_its_user_data_is_nowhere(
+    lab: Lab, guest: tuple[Guest, str, str]
+) -> None:
+    wanted, machine_id, _ = guest
+    with lab.client() as client:
+        console = client.get(f"/v1/machines/{machine_id}/console")
+        told = client.get(f"/v1/machines/{machine_id}")
+    assert "OpenBSD Secure Shell server" in console.text
+    log = lab.state.with_name(f"{lab.state.name}.log").read_text()
+    for text in (console.text, told.text, log):
+        assert "squirrel" not in text
+        assert "OPENSSH PRIVATE KEY" not in text
+    seed = lab.state / "machines" / machine_id / "upper/var/lib/cloud/seed/nocloud/user-data"
+    assert seed.stat().st_mode & 0o777 == 0o600
+    assert lab.state.stat().st_mode & 0o777 == 0o700
+    assert wanted.label in told.text

@@ -1,0 +1,59 @@
+"""The faults that errors on a host become."""
+
+import pytest
+
+from messages.faults import FaultClass
+from remote.destination import Destination
+from remote.errors import (
+    TAIL_LINES,
+    FirstBootFailedError,
+    PackageError,
+    RemoteError,
+    ServiceFailedError,
+    fault_of,
+)
+
+HOST = Destination(address="198.18.0.2", port=22, user="relight", machine_key="de-1-g1")
+
+
+def test_a_fault_says_where_what_and_how_it_failed() -> None:
+    error = PackageError(
+        "disk-full",
+        "No space left on device",
+        destination=HOST,
+        attempted="change lantern-box",
+        argv=["apt-get", "install"],
+        exit_code=100,
+        stderr="\n".join(str(line) for line in range(100)) + "\n\n",
+        journal=[str(line) for line in range(100)],
+    )
+    fault = fault_of(error)
+    assert (fault.kind, fault.fault_class) == ("disk-full", FaultClass.HOST)
+    assert fault.summary == "de-1-g1 (198.18.0.2): change lantern-box: No space left on device"
+    assert (fault.host, fault.machine_key) == ("198.18.0.2", "de-1-g1")
+    assert (fault.argv, fault.exit_code) == (("apt-get", "install"), 100)
+    assert fault.stderr_tail.splitlines() == [str(line) for line in range(80, 100)]
+    assert len(fault.journal_tail) == TAIL_LINES
+
+
+def test_an_error_without_a_host_says_only_what_it_knows() -> None:
+    fault = fault_of(RemoteError("something"))
+    assert fault.summary == "something"
+    assert fault.host is None
+
+
+@pytest.mark.parametrize("kind", sorted(PackageError.natures))
+def test_a_package_error_has_the_nature_of_its_kind(kind: str) -> None:
+    error = PackageError(kind, "text")
+    assert (error.fault_class, error.retryable) == PackageError.natures[kind]
+
+
+@pytest.mark.parametrize("kind", sorted(ServiceFailedError.natures))
+def test_a_service_error_has_the_nature_of_its_kind(kind: str) -> None:
+    error = ServiceFailedError(kind, "text")
+    assert (error.fault_class, error.retryable) == ServiceFailedError.natures[kind]
+
+
+def test_a_failed_first_boot_names_its_step() -> None:
+    fault = fault_of(FirstBootFailedError("install", "exit code 100", destination=HOST))
+    assert fault.attempted == "first boot, install"

@@ -1,0 +1,44 @@
+"""The parts of an installation that tests of several kinds share."""
+
+from datetime import timedelta
+from pathlib import PurePosixPath
+
+import asyncssh
+
+from activities.cloud_init import UserDataRenderer
+from activities.daemon import Daemon
+from remote import apt
+from remote.identity import public_line
+from templates.user_data import DAEMON_FILES, AptSource, UserDataTemplate
+
+HOST_KEY_SECRET = bytes(range(32))
+
+DAEMON = Daemon(
+    package="lantern-box",
+    unit="lantern-box.service",
+    executable="/usr/bin/lantern-box",
+    stability_window=timedelta(milliseconds=50),
+)
+
+
+def user_data_renderer(
+    client_key: asyncssh.SSHKey,
+    *,
+    repository_url: str = "http://repository.example",
+    signing_key: bytes = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
+) -> UserDataRenderer:
+    """Return a renderer of user-data, as a worker has it."""
+    source = AptSource(
+        path=PurePosixPath("/etc/apt", apt.SOURCES_FILE),
+        url=repository_url,
+        suite="stable",
+        component="main",
+        signing_key=signing_key,
+    )
+    return UserDataRenderer(
+        template=UserDataTemplate(source, DAEMON_FILES, {"LANTERN_TOKEN": "a-daemons-secret"}),
+        daemon=DAEMON,
+        ssh_user="relight",
+        client_key_public=public_line(client_key, "relight"),
+        host_key_secret=HOST_KEY_SECRET,
+    )

@@ -1,0 +1,161 @@
+"""A real PostgreSQL of the tests' own, on a socket that nobody else finds.
+
+Where it is not installed, what asks for it is skipped. It is told to be quick, not durable, and
+its clock's zone is an odd one, so that a time that is not handled as UTC shows.
+"""
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+SERVER_USER = "postgres"
+
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "16MB",
+    "max_connections": "100",
+    "timezone": "Asia/Kathmandu",
+    "log_timezone": "UTC",
+}
+
+
+@dataclass
+class PostgresServer:
+    """A running server; each database is made when it is asked for."""
+
+    socket_folder: Path
+    process: subprocess.Popen[bytes]
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{SERVER_USER}@/{database}?host={self.socket_folder}"
+
+    def create_database(self, template: str = "template0") -> str:
+        """Make a database like `template`, to which nobody may be connected; return its name."""
+        name = f"test_{next(self._numbers)}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        return name
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the whole session."""
+    programs = _programs()
+    user = _server_user()
+    # Not below pytest's own folder: only its user may enter that, and a socket's path is short.
+    folder = Path(tempfile.mkdtemp(prefix="relight-postgres-"))
+    try:
+        if user is not None:
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        _create_cluster(programs, folder, user)
+        process = _start(programs, folder, user)
+        try:
+            _await_ready(process, folder)
+            yield PostgresServer(folder, process)
+        finally:
+            _stop(process)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The address of an empty database."""
+    return postgres_server.url(postgres_server.create_database())
+
+
+def _programs() -> Path:
+    installed = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3])
+    )
+    found = installed[-1] if installed else shutil.which("initdb")
+    if found is None:
+        pytest.skip("PostgreSQL is not installed")
+    return Path(found).parent
+
+
+def _server_user() -> pwd.struct_passwd | None:
+    """The user that the server runs as, None for the one that runs the tests."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(SERVER_USER)
+    except KeyError:
+        pytest.skip(f"PostgreSQL does not run as root, and there is no user {SERVER_USER}")
+
+
+def _create_cluster(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> None:
+    subprocess.run(
+        [
+            programs / "initdb",
+            f"--pgdata={folder / 'data'}",
+            f"--username={SERVER_USER}",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+        **_as(user),
+    )
+
+
+def _start(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> subprocess.Popen[bytes]:
+    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    # It ends with the tests, however they end.
+    leash = ["setpriv", "--pdeathsig=INT", "--"] if shutil.which("setpriv") else []
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [*leash, programs / "postgres", "-D", folder / "data", "-k", folder, *settings],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            **_as(user),
+        )
+
+
+def _as(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    if user is None:
+        return {}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _await_ready(process: subprocess.Popen[bytes], folder: Path) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            psycopg.connect(f"host={folder} user={SERVER_USER} dbname=postgres").close()
+        except psycopg.OperationalError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"PostgreSQL did not start:\n{(folder / 'log').read_text()}")
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

