@@ -1,10 +1,11 @@
 """What the store says and is told."""
 
-from fleet.store import Store
 from temporalio import activity
 
 from activities.operation import current_operation
 from fleet.errors import UnknownRouteError, UnknownTrackError
+from fleet.store import Store
+from messages.names import DEFAULT_RELEASE_SETTING
 from messages.release import DesiredRelease, DesiredReleaseInput
 from messages.route import (
     LoadRouteInput,
@@ -17,7 +18,7 @@ from messages.route import (
     RouteOpened,
     SetTargetInput,
 )
-from planning.desired_release import DEFAULT_RELEASE_SETTING, desired_release
+from planning.desired_release import desired_release
 
 
 class FleetActivities:

@@ -10,9 +10,7 @@ from fleet.errors import UnknownTrackError
 from fleet.tables import SettingRow, TrackRow
 from fleet.writing import Write
 from messages.fleet import Track
-from messages.names import ReleaseTag, ScopeName, scope_track
-
-DEFAULT_RELEASE_SETTING = "default_release_tag"
+from messages.names import DEFAULT_RELEASE_SETTING, ReleaseTag, ScopeName, scope_track
 
 SETTING_SET = "setting-set"
 TRACK_SET = "track-set"

@@ -8,12 +8,12 @@ from sqlmodel import select
 
 from fleet.checking import naming
 from fleet.database import Database
-from fleet.declarations import DEFAULT_RELEASE_SETTING, SETTING_SET, set_setting
+from fleet.declarations import SETTING_SET, set_setting
 from fleet.errors import UnknownSettingError
 from fleet.operation import Operation
 from fleet.tables import SettingRow
 from fleet.writing import write
-from messages.names import ReleaseTag
+from messages.names import DEFAULT_RELEASE_SETTING, ReleaseTag
 
 KNOWN: Mapping[str, TypeAdapter[Any]] = {DEFAULT_RELEASE_SETTING: TypeAdapter(ReleaseTag)}
 """Every setting that there is, and the shape of its value."""

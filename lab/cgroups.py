@@ -12,6 +12,7 @@ from pathlib import Path
 from lab.errors import LabError
 
 _PATIENCE_SECONDS = 10.0
+_V1_OF_SYSTEMD = Path("/sys/fs/cgroup/systemd")
 
 
 def root() -> Path | None:
@@ -32,6 +33,12 @@ def folder(tag: str, machine_id: str = "") -> Path:
     if found is None:
         raise LabError("cgroup v2 is not mounted here")
     return found / tag / machine_id
+
+
+def mirror(cgroup: Path) -> Path:
+    """Return where systemd-nspawn repeats a cgroup, on computers that still have v1 beside v2."""
+    found = root()
+    return _V1_OF_SYSTEMD / cgroup.relative_to(found) if found else _V1_OF_SYSTEMD
 
 
 def pids(cgroup: Path) -> list[int]:
@@ -60,11 +67,16 @@ def kill(cgroup: Path) -> None:
 
 
 def remove(cgroup: Path) -> None:
-    """Remove a cgroup that has no processes, and those below it.
+    """Remove a cgroup that has no processes, those below it, and its mirror.
 
     Raises:
         LabError: it is still in use.
     """
+    for whole in (cgroup, mirror(cgroup)):
+        _remove_tree(whole)
+
+
+def _remove_tree(cgroup: Path) -> None:
     below = sorted((path for path in cgroup.rglob("*") if path.is_dir()), reverse=True)
     for path in [*below, cgroup]:
         deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -63,8 +63,10 @@ def sweep(name: str, state: Path) -> list[str]:
     names = LabNames(name)
     if not _can_exist():
         return []
-    found = _stop(name)
-    return found + remove_leftovers(names, state)
+    found = _stop(name) + remove_leftovers(names, state)
+    if locks.remove_stale(name):
+        found.append(f"lock file {locks.serving_file(name)}")
+    return found
 
 
 def remove_leftovers(names: LabNames, state: Path) -> list[str]:
@@ -100,7 +102,7 @@ def _leftovers(names: LabNames, state: Path) -> Iterator[Leftover]:
 
 def _left_processes(names: LabNames) -> Iterator[Leftover]:
     cgroup = cgroups.folder(names.tag)
-    if not cgroup.is_dir():
+    if not cgroup.is_dir() and not cgroups.mirror(cgroup).is_dir():
         return
     if running := cgroups.pids(cgroup):
         yield Leftover(f"{len(running)} processes in {cgroup}", partial(cgroups.kill, cgroup))

@@ -55,6 +55,18 @@ def serving_pid(name: str) -> int | None:
     return None
 
 
+def remove_stale(name: str) -> bool:
+    """Remove the lock file of a lab that was killed, and say whether there was one."""
+    path = serving_file(name)
+    try:
+        with path.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    except (FileNotFoundError, BlockingIOError):
+        return False
+    return True
+
+
 def serving_file(name: str) -> Path:
     """Return the lock file of the lab of this name."""
     return FOLDER / f"relight-lab-{name}.lock"

@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from lab.commands import run
@@ -85,7 +85,6 @@ def publish(root: Path, debs: Path, key: SigningKey, architecture: str) -> None:
 
 
 def _release(suite: Path, architecture: str) -> str:
-    valid_until = (datetime.now(UTC) + _VALID_FOR).strftime("%a, %d %b %Y %H:%M:%S UTC")
     fields = {
         "Origin": "Lantern",
         "Label": "Lantern",
@@ -94,9 +93,10 @@ def _release(suite: Path, architecture: str) -> str:
         "Architectures": architecture,
         "Components": COMPONENT,
         "Acquire-By-Hash": "yes",
-        "Valid-Until": valid_until,
+        "ValidTime": f"{_VALID_FOR.total_seconds():.0f}",
     }
     options = [f"-oAPT::FTPArchive::Release::{name}={text}" for name, text in fields.items()]
+    options += [f"-oAPT::FTPArchive::{weak}=false" for weak in ("MD5", "SHA1", "SHA512")]
     # By default it would list the Release file that it replaces, too.
     patterns = ["Default-Patterns=false", "Patterns::=Packages", "Patterns::=Packages.*"]
     options += [f"-oAPT::FTPArchive::Release::{pattern}" for pattern in patterns]

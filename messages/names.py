@@ -22,6 +22,9 @@ ScopeName = Annotated[
 
 FLEET_SCOPE: ScopeName = "fleet"
 
+DEFAULT_RELEASE_SETTING = "default_release_tag"
+"""The setting that declares the release of every track without an override."""
+
 
 def track_scope(track: TrackName) -> ScopeName:
     """Return the scope that a track's own override governs."""

@@ -1,5 +1,6 @@
 """Which release a route should run."""
 
+from messages.names import DEFAULT_RELEASE_SETTING
 from messages.release import DesiredRelease
 
 
@@ -7,9 +8,6 @@ class NoDesiredReleaseError(Exception):
     """No declaration says what the track's routes should run: it is refused, never guessed."""
 
     kind = "no-desired-release"
-
-
-DEFAULT_RELEASE_SETTING = "default_release_tag"
 
 
 def desired_release(

@@ -41,6 +41,7 @@ class ProvisionRoute:
         self._input = input
         self._opened: RouteOpened | None = None
         self._release_tag: str | None = None
+        self._destroyed = False
 
     @workflow.run
     async def run(self, input: ProvisionRouteInput) -> RouteProvisioned:
@@ -67,11 +68,12 @@ class ProvisionRoute:
                 )
             )
             plan = self._plan(self._opened, release.version)
-            rendered = await steps.render_cloud_init(RenderCloudInitInput(plan=plan))
-
+            # Before anything is created: an earlier run that ended without a word may have
+            # created the machine of this very key.
             undo.on_failure(
-                steps.destroy_machine, DestroyMachineInput(provider=plan.provider, key=plan.key)
+                self._destroy, DestroyMachineInput(provider=plan.provider, key=plan.key)
             )
+            rendered = await steps.render_cloud_init(RenderCloudInitInput(plan=plan))
             created = await steps.create_machine(
                 CreateMachineInput(plan=plan, user_data_sha256=rendered.sha256)
             )
@@ -102,6 +104,10 @@ class ProvisionRoute:
             release_version=release_version,
         )
 
+    async def _destroy(self, input: DestroyMachineInput) -> None:
+        await steps.destroy_machine(input)
+        self._destroyed = True
+
     def _fault_record(self, fault: Fault) -> RecordFaultInput:
         report_fault(fault)
         return RecordFaultInput(
@@ -110,5 +116,5 @@ class ProvisionRoute:
             fault=fault,
             origin=self._input.origin,
             machine_key=self._opened.machine_key if self._opened else None,
-            machine_destroyed=True,
+            machine_destroyed=self._destroyed or self._opened is None,
         )

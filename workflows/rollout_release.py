@@ -237,7 +237,15 @@ class RolloutRelease:
 
     def _require(self, action: str, *phases: RolloutPhase) -> None:
         if self._board.phase not in phases:
-            raise ValueError(f"cannot {action} a rollout that is {self._board.phase}")
+            raise failure(
+                Fault(
+                    kind="wrong-phase",
+                    fault_class=FaultClass.CONTROLLER,
+                    summary=f"cannot {action} a rollout that is {self._board.phase}",
+                    attempted=action,
+                    refused=True,
+                )
+            )
 
     def _fault_closing(self, fault: Fault) -> CloseRolloutInput:
         self._refusal = fault

@@ -4,6 +4,7 @@ from collections import Counter
 
 import typer
 
+from messages.names import DEFAULT_RELEASE_SETTING
 from messages.route import Route, RouteStatus
 from starter.cli.asking import the_store
 from starter.cli.output import JsonOption, print_json, print_line
@@ -28,7 +29,7 @@ def status(json: JsonOption = False) -> None:
       relight fleet status --json | jq .converged
     """
     with the_store() as store:
-        default = store.settings.get("default_release_tag")
+        default = store.settings.get(DEFAULT_RELEASE_SETTING)
         tracks = store.tracks.list()
         routes = store.routes.list()
     overrides = {track.name: track.release_override for track in tracks}

@@ -51,9 +51,7 @@ def _waves(sizes: list[str] | None) -> list[str]:
     return [_checked(WaveSize, size, "a wave's size, as in 2 or 25%") for size in sizes or []]
 
 
-TagArgument = Annotated[
-    str, typer.Argument(callback=_tag, help="The release, as in v0.0.74.")
-]
+TagArgument = Annotated[str, typer.Argument(callback=_tag, help="The release, as in v0.0.74.")]
 OptionalTagArgument = Annotated[
     str | None,
     typer.Argument(callback=_tag_or_none, help="The release, as in v0.0.74."),

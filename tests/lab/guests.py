@@ -33,7 +33,7 @@ class Guest:
             },
             "users": [
                 {
-                    "name": "operator",
+                    "name": "keeper",
                     "shell": "/bin/bash",
                     "sudo": "ALL=(ALL) NOPASSWD:ALL",
                     "ssh_authorized_keys": [CLIENT_KEY.export_public_key().decode()],
@@ -56,7 +56,7 @@ class Guest:
                 try:
                     async with asyncssh.connect(
                         address,
-                        username="operator",
+                        username="keeper",
                         client_keys=[CLIENT_KEY],
                         known_hosts=known,
                         config=None,

@@ -50,7 +50,7 @@ async def test_sshd_answers_with_the_injected_host_key_and_no_other(
     with pytest.raises(asyncssh.HostKeyNotVerifiable):
         await asyncssh.connect(
             address,
-            username="operator",
+            username="keeper",
             client_keys=[CLIENT_KEY],
             known_hosts=asyncssh.import_known_hosts(
                 f"{address} {Guest().host_key.export_public_key().decode()}"

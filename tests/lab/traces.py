@@ -6,6 +6,8 @@ from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import alive
+
 
 def traces(name: str, network: str | None = None) -> list[str]:
     """Return what there is of the lab of this unique name, and of its range of addresses."""
@@ -39,6 +41,8 @@ def _addresses_and_routes(network: IPv4Network) -> list[str]:
 def _processes(name: str) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
+        if not alive(int(process.name)):  # ended, and not yet reaped by whoever inherited it
+            continue
         command = _text(process / "cmdline").replace("\0", " ")
         if f"--name {name}" in command or f"-{name}-" in command:
             found.append(f"{process.name} {command}")

@@ -89,8 +89,9 @@ async def test_paused_it_starts_nothing_and_resumed_it_converges(harness, route_
     assert paused.phase is RolloutPhase.PAUSED
     gate.open()
     await harness.until(lambda: tags(harness, route_ids).count("v0.0.74") == 1)
-    with pytest.raises(WorkflowUpdateFailedError, match="cannot pause a rollout that is paused"):
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
         await rollout.execute_update(RolloutRelease.pause, STEER)
+    assert fault_of(refused.value.cause).summary == "cannot pause a rollout that is paused"
     status = await rollout.query(RolloutRelease.status)
     assert status.count(RouteProgress.WAITING) == 5
     await rollout.execute_update(RolloutRelease.resume, STEER)
