@@ -22,11 +22,11 @@ $(INSTALLED): requirements.lock pyproject.toml | packages
 
 .PHONY: demo
 demo: setup ## Tell the story on real machines, from nothing (KEEP=1 leaves all running)
-	@scripts/demo
+	@scripts/as-root scripts/demo
 
 .PHONY: test
 test: setup ## Run all tests (ARGS="tests/lab -k boot" for some of them)
-	@.venv/bin/python -m pytest $(ARGS)
+	@scripts/as-root .venv/bin/python -m pytest $(ARGS)
 
 .PHONY: check
 check: setup ## Check style, types, import rules and shell scripts
@@ -38,7 +38,7 @@ check: setup ## Check style, types, import rules and shell scripts
 
 .PHONY: lab-image
 lab-image: setup ## Build the lab's base image now, not at its first start
-	@.venv/bin/python -m lab image
+	@scripts/as-root .venv/bin/python -m lab image
 
 .PHONY: histories
 histories: setup ## Record a history of each shape of workflow, beside those that are kept

@@ -25,48 +25,49 @@ from workflows.rollout_release import RolloutRelease
 FOLDER = Path(__file__).parent
 STEER = Steer(origin=Origin(requested_by="recorder", reason="to see it in a history"))
 
-Shape = Callable[[Harness], Awaitable[WorkflowHandle[object, object]]]
+Handle = WorkflowHandle[Any, Any]
+Shape = Callable[[Harness], Awaitable[Handle]]
 
 
-async def provisioned(harness: Harness) -> WorkflowHandle[object, object]:
+async def provisioned(harness: Harness) -> Handle:
     return await harness.start_provision("recorded-1")
 
 
-async def provision_failed_and_undone(harness: Harness) -> WorkflowHandle[object, object]:
+async def provision_failed_and_undone(harness: Harness) -> Handle:
     harness.interference.bring(Mishap.FAILS_AFTER, "create_machine", harness.client)
     return await harness.start_provision("recorded-2")
 
 
-async def provision_cancelled(harness: Harness) -> WorkflowHandle[object, object]:
+async def provision_cancelled(harness: Harness) -> Handle:
     harness.interference.bring(Mishap.CANCELLED_AFTER, "create_machine", harness.client)
     return await harness.start_provision("recorded-3")
 
 
-async def provision_refused(harness: Harness) -> WorkflowHandle[object, object]:
+async def provision_refused(harness: Harness) -> Handle:
     return await harness.start_provision("recorded-4", track="nowhere")
 
 
-async def swapped(harness: Harness) -> WorkflowHandle[object, object]:
+async def swapped(harness: Harness) -> Handle:
     await harness.provision("recorded-5")
     return await harness.start_swap("recorded-5", "v0.0.74")
 
 
-async def swap_faulted(harness: Harness) -> WorkflowHandle[object, object]:
+async def swap_faulted(harness: Harness) -> Handle:
     await harness.provision("recorded-6")
     return await harness.start_swap("recorded-6", "v0.0.76")
 
 
-async def rollout_converged(harness: Harness) -> WorkflowHandle[object, object]:
+async def rollout_converged(harness: Harness) -> Handle:
     await _three_routes(harness)
     return await harness.start_rollout("v0.0.74", waves=("1", "100%"))
 
 
-async def rollout_stopped(harness: Harness) -> WorkflowHandle[object, object]:
+async def rollout_stopped(harness: Harness) -> Handle:
     await _three_routes(harness)
     return await harness.start_rollout("v0.0.76", waves=("1", "100%"))
 
 
-async def rollout_paused_and_resumed(harness: Harness) -> WorkflowHandle[object, object]:
+async def rollout_paused_and_resumed(harness: Harness) -> Handle:
     await _three_routes(harness)
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
@@ -77,7 +78,7 @@ async def rollout_paused_and_resumed(harness: Harness) -> WorkflowHandle[object,
     return rollout
 
 
-async def rollout_aborted(harness: Harness) -> WorkflowHandle[object, object]:
+async def rollout_aborted(harness: Harness) -> Handle:
     await _three_routes(harness)
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
@@ -87,7 +88,7 @@ async def rollout_aborted(harness: Harness) -> WorkflowHandle[object, object]:
     return rollout
 
 
-async def rollout_refused(harness: Harness) -> WorkflowHandle[object, object]:
+async def rollout_refused(harness: Harness) -> Handle:
     return await harness.start_rollout("v9.9.9")
 
 
@@ -112,7 +113,7 @@ async def _three_routes(harness: Harness) -> None:
 
 
 async def record_all() -> None:
-    """Record every shape whose newest kept history is not what it does today."""
+    """Record every shape once more."""
     async with _temporal() as client:
         for shape in SHAPES:
             await _record(client, shape)

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -10,9 +11,10 @@ from messages.machine import Machine, MachineRef, MachineStatus
 from providers.driver import MachineSpec, ProviderDriver
 from providers.errors import MachineConflictError, ProviderCredentialsError, ProviderError
 from providers.lab import LabDriver
+from starter.waiting import wait_until
 from tests.support.fake_cloud import FakeCloud
 
-DEADLINE_SECONDS = 60
+DEADLINE = timedelta(seconds=60)
 
 
 class Subject:
@@ -27,18 +29,21 @@ class Subject:
         return f"contract-{uuid.uuid4().hex[:8]}-g1"
 
     async def until_running(self, key: str) -> Machine:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while True:
-                machine = await self.driver.find(key)
-                assert machine is not None
-                if machine.status is not MachineStatus.PROVISIONING:
-                    return machine
-                await asyncio.sleep(0.05)
+        async def booted() -> bool:
+            machine = await self.driver.find(key)
+            assert machine is not None
+            return machine.status is not MachineStatus.PROVISIONING
+
+        await wait_until(booted, DEADLINE)
+        machine = await self.driver.find(key)
+        assert machine is not None
+        return machine
 
     async def until_gone(self, key: str) -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while await self.driver.find(key) is not None:
-                await asyncio.sleep(0.05)
+        async def gone() -> bool:
+            return await self.driver.find(key) is None
+
+        await wait_until(gone, DEADLINE)
 
 
 @pytest.fixture(params=["fake", pytest.param("lab", marks=pytest.mark.lab)])

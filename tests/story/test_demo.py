@@ -1,0 +1,146 @@
+"""After the demo: what it told is true, on the hosts themselves and in the Temporal UI."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from temporalio.api.sdk.v1 import WorkflowMetadata
+
+from lab import inside
+from messages import search_attributes
+from messages.names import rollout_workflow_id, route_workflow_id
+from starter.local_lab import addresses_of, lab_state
+from tests.story.conftest import Story
+
+pytestmark = pytest.mark.lab
+
+TOUCHED = ("east-1", "east-3")
+"""The first wave: one route of each track, as far as it goes."""
+UNTOUCHED = ("east-2", "west-1", "west-2", "west-3")
+
+
+def machine_ids(story: Story) -> dict[str, str]:
+    """Return the lab's id of each machine, by its label."""
+    lab = addresses_of(story.home)
+    assert lab is not None
+    machines = httpx.get(
+        f"{lab.url}/v1/machines",
+        headers={"Authorization": f"Bearer {lab.token_file.read_text()}"},
+    ).json()
+    return {machine["label"]: machine["id"] for machine in machines}
+
+
+async def host_says(story: Story, route_id: str, *argv: str) -> str:
+    """Ask a route's machine something, past its network and its sshd."""
+    machine = machine_ids(story)[f"{route_id}-g1"]
+    process = await asyncio.create_subprocess_exec(
+        *inside.inside(lab_state(story.home), machine, argv), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    return out.decode()
+
+
+async def test_six_routes_on_two_tracks_and_two_regions_are_listed(story):
+    routes = await story.ask("route", "list")
+    assert [route["route_id"] for route in routes] == sorted((*TOUCHED, *UNTOUCHED))
+    assert {route["track"] for route in routes} == {"stable", "beta"}
+    assert {route["region"] for route in routes} == {"lab-east", "lab-west"}
+
+
+async def test_the_bad_release_touched_the_first_wave_alone(story):
+    for route in await story.ask("route", "list"):
+        touched = route["route_id"] in TOUCHED
+        assert route["status"] == ("faulted" if touched else "serving")
+        assert route["target_release_tag"] == ("v0.0.76" if touched else "v0.0.74")
+        assert route["current_release_tag"] == "v0.0.74"
+
+
+@pytest.mark.parametrize("route_id", UNTOUCHED)
+async def test_every_other_host_still_runs_the_release_before(story, route_id):
+    version = await host_says(
+        story, route_id, "dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Version}", "lantern-box"
+    )
+    assert version == "ii 0.0.74"
+    log = await host_says(story, route_id, "grep", " install \\| upgrade ", "/var/log/dpkg.log")
+    assert "0.0.76" not in log
+    route = (await story.ask("route", "show", route_id))["route"]
+    async with httpx.AsyncClient(trust_env=False) as http:
+        health = await http.get(f"http://{route['machine']['address']}:8899/healthz")
+    assert health.json() == {"status": "ok", "version": "0.0.74"}
+
+
+@pytest.mark.parametrize("route_id", TOUCHED)
+async def test_each_failed_host_is_named_with_its_fault_and_its_units_last_words(story, route_id):
+    route = (await story.ask("route", "show", route_id))["route"]
+    fault = route["fault"]
+    assert fault["kind"] == "unit-crash-looping"
+    assert fault["fault_class"] == "release"
+    assert (fault["machine_key"], fault["host"]) == (
+        f"{route_id}-g1",
+        route["machine"]["address"],
+    )
+    assert any("panic" in line for line in fault["journal_tail"])
+    on_screen = story.said.partition("v0.0.76 crashes on start")[2]
+    assert f"{route_id}-g1" in on_screen
+    assert "unit-crash-looping (release)" in on_screen
+    assert "panic: runtime error" in on_screen
+
+
+async def test_a_routes_whole_history_is_one_search(story):
+    query = f"{search_attributes.ROUTE} = 'east-1'"
+    found = [execution async for execution in story.client.list_workflows(query)]
+    assert {execution.id for execution in found} == {route_workflow_id("east-1")}
+    assert sorted(execution.workflow_type for execution in found) == [
+        "HotSwapRoute",
+        "HotSwapRoute",
+        "ProvisionRoute",
+    ]
+
+
+async def test_a_fault_is_a_search_too(story):
+    query = f"{search_attributes.FAULT} = 'unit-crash-looping'"
+    found = {execution.id async for execution in story.client.list_workflows(query)}
+    assert found == {route_workflow_id(route_id) for route_id in TOUCHED}
+
+
+@pytest.mark.parametrize(
+    ("tag", "told"),
+    [
+        ("v0.0.74", ["converged", "wave 2 of 2", "6 converged"]),
+        ("v0.0.76", ["stopped", "wave 1 of 2", "2 failed", "4 untouched", "east-1-g1"]),
+    ],
+)
+async def test_a_rollouts_page_shows_its_tag_wave_and_counts(story, tag, told):
+    handle = story.client.get_workflow_handle(rollout_workflow_id(tag, "fleet"))
+    shown: WorkflowMetadata = await handle.query(
+        "__temporal_workflow_metadata", result_type=WorkflowMetadata
+    )
+    for text in (tag, *told):
+        assert text in shown.current_details
+    assert tag in await (await handle.describe()).static_summary()
+
+
+async def test_the_ui_answers_at_the_address_that_was_printed(story):
+    assert story.state.ui is not None
+    assert story.state.ui in story.said
+    async with httpx.AsyncClient(trust_env=False) as http:
+        assert (await http.get(story.state.ui)).status_code == 200
+
+
+async def test_the_fleets_default_is_the_release_that_converged(story):
+    status = await story.ask("fleet", "status")
+    assert status["default_release_tag"] == "v0.0.74"
+    assert status["drifted"] == list(TOUCHED)
+    assert not status["converged"]
+
+
+async def test_the_event_log_tells_who_did_what_and_why(story):
+    events = (await story.ask("route", "show", "east-1"))["events"]
+    kinds = [event["kind"] for event in events]
+    assert kinds.count("route-proven") == 2
+    assert kinds[-1] == "fault-recorded"
+    assert events[-1]["why"] == "a bad release"
+    assert "@" in events[-1]["who"]
+    assert events[-1]["workflow_id"] == route_workflow_id("east-1")
+    assert json.dumps(events[-1]["detail"]).count("panic") >= 1
