@@ -155,6 +155,7 @@ class SimulatedHosts:
 
     Attributes:
         gate: what holds every installation up, where there is one.
+        unreachable: the keys of machines that no connection comes to.
     """
 
     def __init__(self, cloud: FakeCloud) -> None:
@@ -163,6 +164,7 @@ class SimulatedHosts:
         self._now: Counter[str] = Counter()
         self._most: Counter[str] = Counter()
         self.gate: Gate | None = None
+        self.unreachable: set[str] = set()
 
     def of(self, route_id: str) -> SimulatedHost:
         """Return the host of the route's first machine."""
@@ -191,7 +193,7 @@ class SimulatedHosts:
     @asynccontextmanager
     async def connect(self, machine: Machine) -> AsyncIterator["SimulatedShell"]:
         destination = Destination(machine.address or "", 22, "relight", machine.key)
-        if await self._cloud.find(machine.key) is None:
+        if machine.key in self.unreachable or await self._cloud.find(machine.key) is None:
             raise HostUnreachableError("no such host", destination=destination, attempted="connect")
         if machine.key not in self._hosts:
             host = SimulatedHost(self, machine.key)

@@ -200,17 +200,6 @@ async def test_cancelled_under_way_its_hosts_reach_their_end_by_themselves(harne
     assert tags(harness, route_ids).count("v0.0.73") == 5
 
 
-async def test_a_route_that_is_busy_is_waited_for(harness, route_ids):
-    gate = harness.hosts.hold_installs()
-    swap = await harness.start_swap(route_ids[0], "v0.0.74")
-    await gate.reached()
-    rollout = await harness.start_rollout("v0.0.74", waves=("100%",))
-    gate.open()
-    await swap.result()
-    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
-    assert tags(harness, route_ids) == ["v0.0.74"] * 6
-
-
 async def test_the_event_log_says_who_rolled_out_what_and_why(harness, route_ids):
     await (await harness.start_rollout("v0.0.74")).result()
     [opened] = harness.events(kind="rollout-opened")
