@@ -1,0 +1,113 @@
+"""`relight lab`: up, looked at, down; and what is left after a crash."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from lab import lifecycle
+from lab.names import LabNames
+from starter import instance
+from starter.local_lab import addresses_of, lab_name, lab_state
+from starter.waiting import wait_until
+from tests.lab.traces import traces
+
+pytestmark = pytest.mark.lab
+
+SOON = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class Relight:
+    """The command, on a home folder of its own."""
+
+    home: Path
+
+    async def __call__(self, *words: str) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "starter.cli",
+            *words,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "RELIGHT_HOME": str(self.home)},
+        )
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    @property
+    def traces(self) -> list[str]:
+        return traces(LabNames(lab_name(self.home)).tag)
+
+
+@pytest.fixture
+async def relight(tmp_path: Path) -> AsyncIterator[Relight]:
+    relight = Relight(tmp_path / "home")
+    yield relight
+    await relight("lab", "down")
+    assert relight.traces == []
+
+
+async def test_it_comes_up_alone_is_shown_and_goes_without_a_trace(relight: Relight) -> None:
+    code, out, err = await relight("lab", "up", "--detach", "--json")
+    assert code == 0, err
+    up = json.loads(out)
+    assert up["temporal"] is None
+    assert up["lab"].startswith("http://127.0.0.1:")
+
+    code, out, _ = await relight("lab", "status", "--json")
+    assert code == 0
+    assert json.loads(out)["machines"] == []
+    assert relight.traces != []
+
+    code, out, _ = await relight("lab", "down")
+    assert (code, out.strip()) == (0, "stopped")
+    assert relight.traces == []
+    code, out, _ = await relight("lab", "status", "--json")
+    assert json.loads(out) == {"up": False, "left_behind": [], "missing": []}
+
+
+async def test_after_a_crash_status_says_what_is_left_and_down_removes_it(
+    relight: Relight,
+) -> None:
+    await relight("lab", "up", "--detach")
+    supervisor = instance.holder(relight.home)
+    said = addresses_of(relight.home)
+    assert supervisor is not None
+    assert said is not None
+    served_by = json.loads((lab_state(relight.home) / "lab.json").read_text())["pid"]
+    # The lab first: it would clean up after a supervisor that is gone.
+    os.kill(served_by, signal.SIGKILL)
+    os.kill(supervisor, signal.SIGKILL)
+
+    async def gone() -> bool:
+        return instance.holder(relight.home) is None
+
+    await wait_until(gone, SOON)
+    _, out, _ = await relight("lab", "status")
+    assert "left behind" in out
+    code, out, _ = await relight("lab", "down")
+    assert code == 0
+    assert "swept up after a lab that was killed" in out
+    assert lifecycle.leftovers(lab_name(relight.home), lab_state(relight.home)) == []
+
+
+async def test_a_killed_supervisor_takes_the_lab_with_it(relight: Relight) -> None:
+    await relight("lab", "up", "--detach")
+    supervisor = instance.holder(relight.home)
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+
+    async def gone() -> bool:
+        return relight.traces == []
+
+    await wait_until(gone, SOON)
