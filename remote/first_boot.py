@@ -13,6 +13,7 @@ from messages.faults import FaultClass
 from remote.apt_output import diagnose
 from remote.errors import FirstBootFailedError, PackageError, UnreadableAnswerError
 from remote.sections import Section
+from remote.service import journal
 from remote.shell import Shell
 
 RECORD_FOLDER = "/var/lib/relight/first-boot"
@@ -21,6 +22,9 @@ RECORD_FOLDER = "/var/lib/relight/first-boot"
 INSTALL_STEP = "install"
 SERVICE_STEP = "service"
 OTHER_STEP = "cloud-init"
+
+STEPS = (INSTALL_STEP, SERVICE_STEP)
+"""Our steps, in order. A boot that has ended without one of them was cut short in it."""
 
 COMMAND_TIMEOUT = timedelta(seconds=30)
 
@@ -51,11 +55,17 @@ class FirstBoot:
 
     @property
     def failed_step(self) -> str | None:
-        """The step that failed; `cloud-init` where it was none of ours."""
+        """The step that failed or was cut short; `cloud-init` where it was none of ours.
+
+        cloud-init does not run a step again that a reboot cut short, and calls that no error.
+        """
         for name, code in self.steps.items():
             if code != 0:
                 return name
-        return OTHER_STEP if self.errors else None
+        if self.errors:
+            return OTHER_STEP
+        missing = [name for name in STEPS if name not in self.steps]
+        return missing[0] if self.finished and missing else None
 
 
 async def look(shell: Shell) -> FirstBoot:
@@ -88,42 +98,50 @@ async def failure(shell: Shell, boot: FirstBoot, package: str, unit: str) -> Fir
         unit: the unit that it started.
     """
     step = boot.failed_step or OTHER_STEP
-    said = await _said(shell, step, unit)
     code = boot.steps.get(step)
-    fault_class = FaultClass.HOST
-    text = "; ".join(boot.errors) or "cloud-init failed"
-    if code is not None:
-        text = f"exit code {code}: {_last_line(said)}"
-    if step == INSTALL_STEP:
-        diagnosis = diagnose(said, package)
-        fault_class = PackageError.natures[diagnosis.kind].fault_class
-        text = f"exit code {code}: {diagnosis.text}"
-    elif step == SERVICE_STEP:
-        fault_class = FaultClass.RELEASE
+    said = await _said(shell, step)
+    text, fault_class = _judged(boot, step, said, package)
     return FirstBootFailedError(
         step,
         text,
         destination=shell.destination,
         exit_code=code,
         stderr=said,
+        journal=await journal(shell, unit) if step == SERVICE_STEP else (),
         fault_class=fault_class,
     )
 
 
-async def _said(shell: Shell, step: str, unit: str) -> str:
+def _judged(boot: FirstBoot, step: str, said: str, package: str) -> tuple[str, FaultClass]:
+    """Say in one line what went wrong, and at whose door it lies."""
+    if step == OTHER_STEP:
+        return "; ".join(boot.errors) or "cloud-init failed", FaultClass.HOST
+    code = boot.steps.get(step)
+    if code is None:
+        return (
+            "it was cut short, and cloud-init does not repeat it; did it reboot?",
+            FaultClass.HOST,
+        )
+    if step == INSTALL_STEP:
+        diagnosis = diagnose(said, package)
+        fault_class = PackageError.natures[diagnosis.kind].fault_class
+        return f"exit code {code}: {diagnosis.text}", fault_class
+    # systemctl says it in its first line, and in the next ones where to read on.
+    return f"exit code {code}: {_first_line(said)}", FaultClass.RELEASE
+
+
+async def _said(shell: Shell, step: str) -> str:
+    """Return the step's own words; none where it left none."""
     if step == OTHER_STEP:
         argv = ["tail", "-n", "40", "/var/log/cloud-init-output.log"]
-    elif step == SERVICE_STEP:
-        argv = ["journalctl", "--no-pager", "--quiet", "--lines=20", f"--unit={unit}"]
     else:
         argv = ["cat", f"{RECORD_FOLDER}/{step}.log"]
     answer = await shell.run(argv, timeout=COMMAND_TIMEOUT, check=False, sudo=True)
     return answer.stdout
 
 
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0] or "it said nothing"
 
 
 def _errors(text: str) -> tuple[str, ...]:

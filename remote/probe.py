@@ -1,5 +1,8 @@
 """The daemon's health probe, asked from the control plane, as a user would come to it."""
 
+import asyncio
+import os
+import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -41,19 +44,50 @@ class HttpProbe:
         """Ask over HTTP."""
         url = httpx.URL(scheme="http", host=destination.address, port=self.port, path=self.path)
         asked = f"GET {url}"
+        limit = self.timeout.total_seconds()
         try:
-            # Not by any proxy of this computer's: the route itself has to answer.
-            async with httpx.AsyncClient(
-                timeout=self.timeout.total_seconds(), trust_env=False
-            ) as http:
-                answer = await http.get(url)
-        except httpx.TransportError as error:
-            said = str(error) or type(error).__name__
-            raise ProbeFailedError(said, destination=destination, attempted=asked) from error
-        if not answer.is_success:
+            # httpx's own limit is one on each read: an answer that trickles would never end.
+            async with asyncio.timeout(limit):
+                status, said = await _get(url, limit)
+        except (TimeoutError, httpx.TimeoutException) as error:
             raise ProbeFailedError(
-                f"{answer.status_code} {answer.text[:ANSWER_CHARACTERS].strip()}",
-                destination=destination,
-                attempted=asked,
+                f"no answer after {limit:g} s", destination=destination, attempted=asked
+            ) from error
+        except httpx.RequestError as error:
+            raise ProbeFailedError(
+                _words_of(error), destination=destination, attempted=asked
+            ) from error
+        if not httpx.codes.is_success(status):
+            raise ProbeFailedError(
+                f"{status} {said}".rstrip(), destination=destination, attempted=asked
             )
-        return f"{asked}: {answer.status_code}"
+        return f"{asked}: {status}"
+
+
+async def _get(url: httpx.URL, limit: float) -> tuple[int, str]:
+    """Return the status of the answer, and its first words, where it redirects its target's."""
+    # Not by any proxy of this computer's: the route itself has to answer.
+    async with (
+        httpx.AsyncClient(timeout=limit, trust_env=False) as http,
+        http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
+    ):
+        if answer.has_redirect_location:
+            return answer.status_code, f"to {answer.headers['Location']}"
+        text = ""
+        async for part in answer.aiter_text(ANSWER_CHARACTERS):
+            text += part
+            if len(text) >= ANSWER_CHARACTERS:
+                break
+    return answer.status_code, " ".join(text[:ANSWER_CHARACTERS].split())
+
+
+def _words_of(error: BaseException) -> str:
+    """Return the system's own words, such as `Connection refused`: httpx says less than those."""
+    words, cause = str(error) or type(error).__name__, error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            words = cause.strerror
+        elif isinstance(cause, OSError) and cause.errno:
+            words = os.strerror(cause.errno)  # asyncio writes its own over it
+        cause = cause.__cause__ or cause.__context__
+    return words

@@ -6,6 +6,7 @@ decide: `look` asks all at once, `verdict` is pure.
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ readlink "/proc/$pid/exe"
 [ "/proc/$pid/exe" -ef "$2" ]"""
 """Prints the file that a unit's main process runs; exits with 0 if it is the one now on disk."""
 
+_SHORTEST_PAUSE = 0.05
+
+# How a main process ended, by waitid's own numbers.
+_EXITED, _BY_SIGNAL = 1, (2, 3)
+
 _PACKAGE, _UNIT, _FILE = "package", "unit", "file"
 
 
@@ -66,7 +72,7 @@ class Look:
 
     @property
     def is_starting(self) -> bool:
-        """Whether the unit is on its way up for the first time."""
+        """Whether the unit is on its way up, and not because it ended by itself."""
         return self.unit.active in {"activating", "reloading"} and self.unit.sub != "auto-restart"
 
 
@@ -131,19 +137,34 @@ async def watch(
     called = time.monotonic()
     first: Look | None = None
     began = called
+    doubted = False
     while True:
         seen = await look(shell, expected)
         now = time.monotonic()
         on_look(seen)
-        if not (seen.is_starting and now - called < STARTING.total_seconds()):
-            if (wrong := verdict(seen, first, expected)) is not None:
-                raise await _with_journal(wrong, shell, expected)
+        wrong = verdict(seen, first, expected)
+        pause = LOOK_EVERY.total_seconds()
+        if wrong is None:
             if first is None:
                 first, began = seen, now
-            if now - began >= window.total_seconds():
+            left = window.total_seconds() - (now - began)
+            if left <= 0:
                 return Seen(seen, timedelta(seconds=now - began))
-        left = window.total_seconds() - (now - began)
-        await asyncio.sleep(max(0.05, min(LOOK_EVERY.total_seconds(), left)))
+            pause = min(pause, max(left, _SHORTEST_PAUSE))
+        elif _may_come_up(wrong, seen, timedelta(seconds=now - called)):
+            pass
+        elif isinstance(wrong, StaleProcessError) and not doubted:
+            # It may have ended, or not yet become what it was started as, in this very moment.
+            doubted = True
+        else:
+            raise await _with_journal(wrong, shell, expected)
+        await asyncio.sleep(pause)
+
+
+def _may_come_up(wrong: RemoteError, seen: Look, waited: timedelta) -> bool:
+    """Whether nothing is wrong yet but that the unit is still on its way up."""
+    not_up = isinstance(wrong, ServiceFailedError) and wrong.kind == "unit-not-active"
+    return not_up and seen.is_starting and waited < STARTING
 
 
 def verdict(seen: Look, first: Look | None, expected: Expected) -> RemoteError | None:
@@ -185,12 +206,9 @@ def _unit_verdict(
         return ServiceFailedError("unit-not-found", f"there is no unit {name}")
     restarted = first is not None and unit.restarts > first.restarts
     if unit.sub == "auto-restart" or restarted:
-        return ServiceFailedError(
-            "unit-crash-looping",
-            f"{name} ended by itself and was restarted by systemd ({unit.restarts} times so far)",
-        )
+        return ServiceFailedError("unit-crash-looping", _crash_text(unit, name))
     if unit.active == "failed":
-        return ServiceFailedError("unit-failed", f"{name} failed ({unit.result})")
+        return ServiceFailedError("unit-failed", f"{name} failed ({_end_text(unit)})")
     if not unit.is_running:
         return ServiceFailedError("unit-not-active", f"{name} is {unit.active} ({unit.sub})")
     if first is not None and unit.invocation_id != first.invocation_id:
@@ -198,6 +216,29 @@ def _unit_verdict(
             "unit-restarted", f"somebody started {name} anew while it was being proven"
         )
     return None
+
+
+def _crash_text(unit: UnitState, name: str) -> str:
+    count = f"{unit.restarts} {'restart' if unit.restarts == 1 else 'restarts'} so far"
+    if unit.sub != "auto-restart":
+        return f"{name} ended by itself, and systemd started it again ({count})"
+    return f"{name} ended by itself ({_end_text(unit)}); systemd restarts it again ({count})"
+
+
+def _end_text(unit: UnitState) -> str:
+    """Say how a unit ended, as in `exit-code, 1` or `signal, SIGABRT`."""
+    if unit.main_code == _EXITED:
+        return f"{unit.result}, {unit.main_status}"
+    if unit.main_code in _BY_SIGNAL:
+        return f"{unit.result}, {_signal_name(unit.main_status)}"
+    return unit.result
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def _process_verdict(seen: Look, expected: Expected) -> RemoteError | None:

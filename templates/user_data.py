@@ -4,16 +4,20 @@ Raises `TemplateError` where a template cannot be rendered, naming it.
 """
 
 import base64
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import jinja2
 import jinja2.meta
 from pydantic import SecretStr
 
 from messages.machine import MachinePlan
+from templates.quoting import deb822_word, environment_value, yaml_text
 
 DAEMON_FILES = Path(__file__).parent / "daemon"
 """The templates of lantern-box's own files, for a fleet that names no others."""
@@ -23,6 +27,19 @@ FIRST_BOOT_SCRIPT = PurePosixPath("/usr/local/lib/relight/first-boot")
 _SUFFIX = ".j2"
 _READ_BY_ALL, _READ_BY_ROOT, _RUN_BY_ROOT = "0644", "0600", "0700"
 _PGP_ARMOUR = b"-----BEGIN PGP"
+_SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# What a template's own expressions may raise; the UnicodeDecodeError of its file is one, too.
+_RAISED = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+_Rendered = TypeVar("_Rendered")
 
 
 class TemplateError(Exception):
@@ -98,15 +115,27 @@ class UserDataTemplate:
                 readable by root alone, all others by everybody.
 
         Raises:
-            TemplateError: the folder has no template, or one of them is broken.
+            TemplateError: the folder has no template, one of them is broken, or a secret's name
+                or a part of the repository's address cannot be one.
         """
-        self._source = source
+        for name in secrets:
+            if not _SECRET_NAME.fullmatch(name):
+                raise TemplateError(f"{name!r} cannot be the name of a secret")
         self._secrets = dict(secrets)
         self._own = _environment(jinja2.PackageLoader("templates", package_path=""))
         self._daemon = _environment(jinja2.FileSystemLoader(daemon_files))
         self._names = sorted(self._daemon.list_templates(extensions=[_SUFFIX[1:]]))
         if not self._names:
             raise TemplateError(f"no template NAME{_SUFFIX} in {daemon_files}")
+        self._modes = {name: _named(name, partial(self._mode_of, name)) for name in self._names}
+        self._files = [
+            _File(source.key_path, _READ_BY_ALL, source.signing_key),
+            _File(
+                source.path,
+                _READ_BY_ALL,
+                self._render_own("relight.sources.j2", source=source).encode(),
+            ),
+        ]
 
     def render(
         self, plan: MachinePlan, access: Access, steps: Sequence[BootStep], record_folder: str
@@ -124,13 +153,11 @@ class UserDataTemplate:
         """
         script = self._render_own(
             "first-boot.sh.j2",
-            record_folder=record_folder,
-            steps=[{"name": step.name, "command": shlex.join(step.argv)} for step in steps],
+            record_folder=shlex.quote(record_folder),
+            steps=[shlex.join([step.name, *step.argv]) for step in steps],
         )
-        source = self._render_own("relight.sources.j2", source=self._source)
         files = [
-            _File(self._source.key_path, _READ_BY_ALL, self._source.signing_key),
-            _File(self._source.path, _READ_BY_ALL, source.encode()),
+            *self._files,
             *(self._daemon_file(name, plan) for name in self._names),
             _File(FIRST_BOOT_SCRIPT, _RUN_BY_ROOT, script.encode()),
         ]
@@ -149,21 +176,46 @@ class UserDataTemplate:
         )
 
     def _daemon_file(self, name: str, plan: MachinePlan) -> _File:
-        try:
+        def content() -> bytes:
             template = self._daemon.get_template(name)
-            content = template.render(plan=plan, secrets=self._secrets)
-            source = self._daemon.loader.get_source(self._daemon, name)[0]  # type: ignore[union-attr]
-            named = jinja2.meta.find_undeclared_variables(self._daemon.parse(source))
-        except jinja2.TemplateError as error:
-            raise TemplateError(f"{name}: {error}") from error
-        mode = _READ_BY_ROOT if "secrets" in named else _READ_BY_ALL
-        return _File(PurePosixPath("/") / name.removesuffix(_SUFFIX), mode, content.encode())
+            return template.render(plan=plan, secrets=self._secrets).encode()
+
+        path = PurePosixPath("/") / name.removesuffix(_SUFFIX)
+        return _File(path, self._modes[name], _named(name, content))
+
+    def _mode_of(self, name: str) -> str:
+        """Say who may read what becomes of a template, be it this or a part that names a secret."""
+        seen: set[str] = set()
+        parts = [name]
+        while parts:
+            part = parts.pop()
+            seen.add(part)
+            tree = self._daemon.parse(self._text_of(part), filename=part)
+            if "secrets" in jinja2.meta.find_undeclared_variables(tree):
+                return _READ_BY_ROOT
+            for other in jinja2.meta.find_referenced_templates(tree):
+                if other is None:  # which one is known only when it is rendered
+                    return _READ_BY_ROOT
+                if other not in seen:
+                    parts.append(other)
+        return _READ_BY_ALL
+
+    def _text_of(self, name: str) -> str:
+        assert self._daemon.loader is not None
+        return self._daemon.loader.get_source(self._daemon, name)[0]
 
     def _render_own(self, name: str, **context: object) -> str:
-        try:
-            return self._own.get_template(name).render(context)
-        except jinja2.TemplateError as error:
-            raise TemplateError(f"{name}: {error}") from error
+        return _named(name, lambda: self._own.get_template(name).render(context))
+
+
+def _named(name: str, work: Callable[[], _Rendered]) -> _Rendered:
+    """Do something with a template; what is wrong with it is an error that names it."""
+    try:
+        return work()
+    except _RAISED as error:
+        where = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else None
+        at = f", line {where}" if where else ""
+        raise TemplateError(f"{name}{at}: {error}") from error
 
 
 def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
@@ -175,4 +227,7 @@ def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
         autoescape=False,  # noqa: S701 - YAML and shell: each value is quoted where it stands
     )
     environment.filters["b64"] = lambda content: base64.b64encode(content).decode()
+    environment.filters["yaml"] = yaml_text
+    environment.filters["env"] = environment_value
+    environment.filters["word"] = deb822_word
     return environment
