@@ -40,18 +40,30 @@ check: setup ## Check style, types, import rules and shell scripts
 lab-image: setup ## Build the lab's base image now, not at its first start
 	@scripts/as-root .venv/bin/python -m lab image
 
+.PHONY: bench
+bench: setup ## Measure a hot swap of 12 machines beside Ansible, pyinfra, asyncssh (ARGS="--json FILE")
+	@scripts/setup-bench
+	@scripts/as-root .venv/bin/python -m bench $(ARGS)
+
+.PHONY: swap-cost
+swap-cost: setup ## Measure what one hot swap costs its host, step by step
+	@scripts/as-root .venv/bin/python -m bench.swap_cost $(ARGS)
+
 .PHONY: histories
 histories: setup ## Record a history of each shape of workflow, beside those that are kept
 	@.venv/bin/python -m tests.histories.record
 
 .PHONY: lock
-lock: ## Bring requirements.lock in line with pyproject.toml (needs uv; ARGS=--upgrade)
+lock: ## Bring the lock files in line with what is asked for (needs uv; ARGS=--upgrade)
 	@uv pip compile --quiet --universal --all-extras --generate-hashes --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file requirements.lock pyproject.toml
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
+		--output-file bench/requirements.lock bench/requirements.in
 
 .PHONY: clean
 clean: ## Stop what runs here, and remove .venv and every cache; the home folder .relight stays
 	@if [[ -x .venv/bin/relight ]]; then .venv/bin/relight down; fi
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	@rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

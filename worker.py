@@ -93,6 +93,7 @@ def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = 
         activities=[
             fleet.desired_release,
             fleet.load_route,
+            fleet.release_before,
             fleet.open_route,
             fleet.record_machine,
             fleet.set_target,

@@ -20,6 +20,7 @@ from activities.machines import UnknownPlaceError
 from fleet.errors import FleetError
 from messages.faults import Fault, FaultClass
 from planning.desired_release import NoDesiredReleaseError
+from planning.rollback import NoReleaseBeforeError
 from providers.errors import ProviderError
 from remote.errors import RemoteError, fault_of
 from repositories.errors import ReleaseUnknownError, RepositoryError
@@ -30,13 +31,20 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.faults")
 DOMAIN_ERRORS = (
     FleetError,
     NoDesiredReleaseError,
+    NoReleaseBeforeError,
     ProviderError,
     RemoteError,
     RepositoryError,
     TemplateError,
 )
 
-REFUSALS = (FleetError, NoDesiredReleaseError, ReleaseUnknownError, UnknownPlaceError)
+REFUSALS = (
+    FleetError,
+    NoDesiredReleaseError,
+    NoReleaseBeforeError,
+    ReleaseUnknownError,
+    UnknownPlaceError,
+)
 """What was asked for cannot be done as things stand; nothing was changed."""
 
 
@@ -49,7 +57,7 @@ def describe(error: Exception) -> tuple[Fault, bool]:
             fault_class, retryable = FaultClass.PROVIDER, error.retryable
         case RepositoryError():
             fault_class, retryable = FaultClass.REPOSITORY, error.retryable
-        case FleetError() | NoDesiredReleaseError() | TemplateError():
+        case FleetError() | NoDesiredReleaseError() | NoReleaseBeforeError() | TemplateError():
             fault_class, retryable = FaultClass.CONTROLLER, False
         case _:
             raise TypeError(f"{type(error).__name__} is no domain error") from error

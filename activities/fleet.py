@@ -14,11 +14,13 @@ from messages.route import (
     RecordFaultInput,
     RecordMachineInput,
     RecordProofInput,
+    ReleaseBefore,
     Route,
     RouteOpened,
     SetTargetInput,
 )
 from planning.desired_release import desired_release
+from planning.rollback import release_before
 
 
 class FleetActivities:
@@ -44,6 +46,13 @@ class FleetActivities:
         if route is None:
             raise UnknownRouteError(f"there is no route {input.route_id}")
         return route
+
+    @activity.defn
+    def release_before(self, input: LoadRouteInput) -> ReleaseBefore:
+        """Return the release that the route goes back to; refuse where there is none."""
+        route = self.load_route(input)
+        proven = self._store.routes.proven_tags(route.route_id)
+        return ReleaseBefore(tag=release_before(route.route_id, route.target_release_tag, proven))
 
     @activity.defn
     def open_route(self, input: OpenRouteInput) -> RouteOpened:

@@ -11,9 +11,9 @@ from fleet.machines import describe, machine_of, require_alive
 from fleet.operation import Operation
 from fleet.route_faults import record_fault
 from fleet.route_opening import open_route
-from fleet.tables import MachineRow, RouteRow, TrackRow
+from fleet.tables import EventRow, MachineRow, RouteRow, TrackRow
 from fleet.writing import write
-from messages.names import ScopeName, scope_track
+from messages.names import ReleaseTag, ScopeName, scope_track
 from messages.route import (
     OpenRouteInput,
     RecordFaultInput,
@@ -24,6 +24,9 @@ from messages.route import (
     RouteStatus,
     SetTargetInput,
 )
+
+ROUTE_PROVEN = "route-proven"
+"""The event that a proof becomes."""
 
 
 class Routes:
@@ -106,7 +109,7 @@ class Routes:
             UnknownMachineError: the machine was never planned.
             WrongMachineError: the machine is destroyed, or is another route's.
         """
-        with write(self._database, operation, "route-proven") as w:
+        with write(self._database, operation, ROUTE_PROVEN) as w:
             if w.earlier:
                 return
             route = _require(w.session, input.route_id)
@@ -136,6 +139,16 @@ class Routes:
         with write(self._database, operation, "fault-recorded") as w:
             if not w.earlier:
                 record_fault(w, input)
+
+    def proven_tags(self, route_id: str) -> list[ReleaseTag]:
+        """Return every release that a route was proven at, the last one last."""
+        query = (
+            select(EventRow.release_tag)
+            .where(EventRow.route_id == route_id, EventRow.kind == ROUTE_PROVEN)
+            .order_by(col(EventRow.event_id))
+        )
+        with self._database.reading() as session:
+            return [tag for tag in session.exec(query) if tag is not None]
 
     def in_scope(self, scope: ScopeName) -> list[Route]:
         """Return the routes that a scope's declaration governs and that hold a machine, by id.

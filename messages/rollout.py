@@ -35,11 +35,13 @@ class Strategy(Message):
         waves: how far the rollout has come after each wave; what is left makes a last wave.
         max_concurrent: how many routes are changed at once.
         failure_budget: how many routes may fail before it stops: 0 stops at the first.
+        roll_back: bring routes that failed back to what each was proven at before, and prove it.
     """
 
     waves: tuple[WaveSize, ...] = ("1", "25%", "100%")
     max_concurrent: int = Field(default=10, ge=1, le=1000)
     failure_budget: int = Field(default=0, ge=0)
+    roll_back: bool = False
 
 
 class RolloutReleaseInput(Message):
@@ -72,6 +74,8 @@ class RouteProgress(StrEnum):
     SWAPPING = "swapping"
     CONVERGED = "converged"
     FAILED = "failed"
+    ROLLING_BACK = "rolling back"
+    ROLLED_BACK = "rolled back"
     UNTOUCHED = "untouched"
 
 

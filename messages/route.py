@@ -69,11 +69,13 @@ class HotSwapRouteInput(Message):
     """Replace the package on a route's machine in place, and prove it.
 
     Attributes:
+        release_tag: the release to bring; None goes back to the last one that the route was
+            proven at before its target. Only that way may be to an older version.
         rollout: the workflow id of the rollout that asks, None for an operator's own swap.
     """
 
     route_id: RouteId
-    release_tag: ReleaseTag
+    release_tag: ReleaseTag | None
     origin: Origin
     rollout: str | None = None
 
@@ -147,6 +149,12 @@ class LoadRouteInput(Message):
     """Ask the store for a route."""
 
     route_id: RouteId
+
+
+class ReleaseBefore(Message):
+    """The release that a route goes back to."""
+
+    tag: ReleaseTag
 
 
 class SetTargetInput(Message):

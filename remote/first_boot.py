@@ -100,7 +100,7 @@ async def failure(shell: Shell, boot: FirstBoot, package: str, unit: str) -> Fir
     step = boot.failed_step or OTHER_STEP
     code = boot.steps.get(step)
     said = await _said(shell, step)
-    text, fault_class = _judged(boot, step, said, package)
+    text, fault_class = _judged(boot, step, said, package, unit)
     return FirstBootFailedError(
         step,
         text,
@@ -112,7 +112,9 @@ async def failure(shell: Shell, boot: FirstBoot, package: str, unit: str) -> Fir
     )
 
 
-def _judged(boot: FirstBoot, step: str, said: str, package: str) -> tuple[str, FaultClass]:
+def _judged(
+    boot: FirstBoot, step: str, said: str, package: str, unit: str
+) -> tuple[str, FaultClass]:
     """Say in one line what went wrong, and at whose door it lies."""
     if step == OTHER_STEP:
         return "; ".join(boot.errors) or "cloud-init failed", FaultClass.HOST
@@ -126,8 +128,9 @@ def _judged(boot: FirstBoot, step: str, said: str, package: str) -> tuple[str, F
         diagnosis = diagnose(said, package)
         fault_class = PackageError.natures[diagnosis.kind].fault_class
         return f"exit code {code}: {diagnosis.text}", fault_class
-    # systemctl says it in its first line, and in the next ones where to read on.
-    return f"exit code {code}: {_first_line(said)}", FaultClass.RELEASE
+    # systemctl is quiet when the start itself fails: then the unit's journal says why.
+    words = said.strip().partition("\n")[0] or f"{unit} did not start"
+    return f"exit code {code}: {words}", FaultClass.RELEASE
 
 
 async def _said(shell: Shell, step: str) -> str:
@@ -138,10 +141,6 @@ async def _said(shell: Shell, step: str) -> str:
         argv = ["cat", f"{RECORD_FOLDER}/{step}.log"]
     answer = await shell.run(argv, timeout=COMMAND_TIMEOUT, check=False, sudo=True)
     return answer.stdout
-
-
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0] or "it said nothing"
 
 
 def _errors(text: str) -> tuple[str, ...]:

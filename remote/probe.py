@@ -86,7 +86,7 @@ def _words_of(error: BaseException) -> str:
     words, cause = str(error) or type(error).__name__, error.__cause__ or error.__context__
     while cause is not None:
         if isinstance(cause, socket.gaierror):
-            words = cause.strerror
+            words = str(cause.strerror)
         elif isinstance(cause, OSError) and cause.errno:
             words = os.strerror(cause.errno)  # asyncio writes its own over it
         cause = cause.__cause__ or cause.__context__

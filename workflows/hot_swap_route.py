@@ -4,6 +4,7 @@ from temporalio import workflow
 
 from messages.faults import Fault, FaultClass
 from messages.machine import Machine
+from messages.names import ReleaseTag
 from messages.package import InstallReleaseInput, ProveReleaseInput, RestartServiceInput
 from messages.release import ResolveReleaseInput
 from messages.route import (
@@ -17,7 +18,7 @@ from messages.route import (
 )
 from workflows import steps
 from workflows.failures import failure
-from workflows.reporting import report_fault
+from workflows.reporting import report_fault, report_release
 from workflows.undo import UndoStack
 
 
@@ -33,6 +34,7 @@ class HotSwapRoute:
     def __init__(self, input: HotSwapRouteInput) -> None:
         self._input = input
         self._machine_key: str | None = None
+        self._release_tag = input.release_tag
 
     @workflow.run
     async def run(self, input: HotSwapRouteInput) -> RouteSwapped:
@@ -42,15 +44,20 @@ class HotSwapRoute:
             route = await steps.load_route(LoadRouteInput(route_id=input.route_id))
             machine = _machine_of(route)
             self._machine_key = machine.key
+            self._release_tag = input.release_tag or await self._release_before()
             release = await steps.resolve_release(
-                ResolveReleaseInput(tag=input.release_tag, architectures=(machine.architecture,))
+                ResolveReleaseInput(tag=self._release_tag, architectures=(machine.architecture,))
             )
             await steps.set_target(
                 SetTargetInput(
                     route_id=input.route_id, release_tag=release.tag, origin=input.origin
                 )
             )
-            await steps.install_release(InstallReleaseInput(machine=machine, release=release))
+            await steps.install_release(
+                InstallReleaseInput(
+                    machine=machine, release=release, allow_downgrade=input.release_tag is None
+                )
+            )
             await steps.restart_service(RestartServiceInput(machine=machine, release=release))
             proof = await steps.prove_release(ProveReleaseInput(machine=machine, release=release))
             await steps.record_proof(
@@ -66,11 +73,16 @@ class HotSwapRoute:
                 proof=proof,
             )
 
+    async def _release_before(self) -> ReleaseTag:
+        before = await steps.release_before(LoadRouteInput(route_id=self._input.route_id))
+        report_release(before.tag)
+        return before.tag
+
     def _fault_record(self, fault: Fault) -> RecordFaultInput:
         report_fault(fault)
         return RecordFaultInput(
             route_id=self._input.route_id,
-            release_tag=self._input.release_tag,
+            release_tag=self._release_tag,
             fault=fault,
             origin=self._input.origin,
             machine_key=self._machine_key,

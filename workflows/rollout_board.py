@@ -51,6 +51,15 @@ class RolloutBoard:
         return self.status()
 
     @property
+    def failed(self) -> list[RouteOutcome]:
+        """The routes that failed, as they stand."""
+        return [
+            outcome
+            for outcome in self._outcomes.values()
+            if outcome.progress is RouteProgress.FAILED
+        ]
+
+    @property
     def faults(self) -> list[Fault]:
         """The faults of the routes that failed."""
         return [outcome.fault for outcome in self._outcomes.values() if outcome.fault is not None]

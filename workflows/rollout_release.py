@@ -7,7 +7,7 @@ from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedErro
 
 from messages.base import Origin
 from messages.faults import Fault, FaultClass
-from messages.names import RouteId, route_workflow_id
+from messages.names import ReleaseTag, RouteId, route_workflow_id
 from messages.release import Release, ResolveReleaseInput
 from messages.rollout import (
     CloseRolloutInput,
@@ -17,6 +17,7 @@ from messages.rollout import (
     RolloutPlan,
     RolloutReleaseInput,
     RolloutStatus,
+    RouteOutcome,
     RouteProgress,
     Steer,
 )
@@ -58,6 +59,8 @@ class RolloutRelease:
                     if self._halted:
                         break
                     await self._take_wave(number, wave)
+                if input.strategy.roll_back:
+                    await asyncio.gather(*map(self._roll_back, self._board.failed))
                 status = self._end()
                 await steps.close_rollout(self._closing(status.phase, status.detail))
                 return status
@@ -150,7 +153,7 @@ class RolloutRelease:
                 return
             self._move(route_id, RouteProgress.SWAPPING)
             try:
-                await self._swap(route_id)
+                await self._swap(route_id, self._input.release_tag)
             except ChildWorkflowError as error:
                 self._move(route_id, RouteProgress.FAILED, fault_of(error))
             except WorkflowAlreadyStartedError:
@@ -158,17 +161,29 @@ class RolloutRelease:
             else:
                 self._move(route_id, RouteProgress.CONVERGED)
 
-    async def _swap(self, route_id: RouteId) -> RouteSwapped:
+    async def _roll_back(self, outcome: RouteOutcome) -> None:
+        """Bring a route that failed back to what it was proven at; its fault stays on the board."""
+        route_id = outcome.route_id
+        self._move(route_id, RouteProgress.ROLLING_BACK, outcome.fault)
+        try:
+            await self._swap(route_id, None)
+        except ChildWorkflowError as error:
+            self._move(route_id, RouteProgress.FAILED, fault_of(error))
+        except WorkflowAlreadyStartedError:
+            self._move(route_id, RouteProgress.FAILED, _busy(route_id))
+        else:
+            self._move(route_id, RouteProgress.ROLLED_BACK, outcome.fault)
+
+    async def _swap(self, route_id: RouteId, tag: ReleaseTag | None) -> RouteSwapped:
         """Run the route's own operation, which lives on if the rollout does not."""
         for _ in range(policies.ROUTE_BUSY_TRIES):
             try:
-                return await self._start_swap(route_id)
+                return await self._start_swap(route_id, tag)
             except WorkflowAlreadyStartedError:
                 await workflow.sleep(policies.ROUTE_BUSY_PAUSE, summary=f"{route_id} is busy")
-        return await self._start_swap(route_id)
+        return await self._start_swap(route_id, tag)
 
-    async def _start_swap(self, route_id: RouteId) -> RouteSwapped:
-        tag = self._input.release_tag
+    async def _start_swap(self, route_id: RouteId, tag: ReleaseTag | None) -> RouteSwapped:
         return await workflow.execute_child_workflow(
             HotSwapRoute.run,
             HotSwapRouteInput(
@@ -187,7 +202,7 @@ class RolloutRelease:
                     search_attributes.ROLLOUT: workflow.info().workflow_id,
                 }
             ),
-            static_summary=f"hot swap {route_id} to {tag}",
+            static_summary=f"hot swap {route_id} to {tag}" if tag else f"roll {route_id} back",
         )
 
     async def _while_paused(self) -> None:

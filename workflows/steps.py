@@ -83,6 +83,7 @@ desired_release = _step(
     FleetActivities.desired_release, policies.BOOKKEEPING, lambda i: f"for track {i.track}"
 )
 load_route = _step(FleetActivities.load_route, policies.BOOKKEEPING, lambda i: i.route_id)
+release_before = _step(FleetActivities.release_before, policies.BOOKKEEPING, lambda i: i.route_id)
 open_route = _step(
     FleetActivities.open_route, policies.BOOKKEEPING, lambda i: f"{i.route_id}: {i.release_tag}"
 )

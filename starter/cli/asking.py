@@ -11,12 +11,14 @@ import typer
 
 from messages.base import Origin
 from settings import Settings, load_settings
+from starter.cli.errors import ExitCode, OperationFailedError
+from starter.cli.output import note
 
 if TYPE_CHECKING:  # each takes a good part of a second to import: only commands that need it
-    from fleet.store import Store
     from temporalio.client import Client
 
     from fleet.operation import Operation
+    from fleet.store import Store
 
 Answer = TypeVar("Answer")
 
@@ -56,7 +58,10 @@ def with_temporal(ask: "Callable[[Client, Settings], Awaitable[Answer]]") -> Ans
 
     Raises:
         StarterError: it does not answer, or is not prepared for Relight.
+        OperationFailedError: it went away, or would not do something.
     """
+    from temporalio.service import RPCError  # noqa: PLC0415
+
     from starter.connection import connect, require_search_attributes  # noqa: PLC0415
 
     settings = load_settings()
@@ -66,4 +71,11 @@ def with_temporal(ask: "Callable[[Client, Settings], Awaitable[Answer]]") -> Ans
         await require_search_attributes(client)
         return await ask(client, settings)
 
-    return asyncio.run(asked())
+    try:
+        return asyncio.run(asked())
+    except RPCError as error:
+        msg = f"Temporal: {error.message}; whatever was started goes on"
+        raise OperationFailedError(msg) from error
+    except KeyboardInterrupt:
+        note("whatever was started goes on")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None

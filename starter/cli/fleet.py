@@ -8,7 +8,7 @@ from messages.names import DEFAULT_RELEASE_SETTING
 from messages.route import Route, RouteStatus
 from starter.cli.asking import the_store
 from starter.cli.output import JsonOption, print_json, print_line
-from starter.cli.route_table import print_routes
+from starter.cli.route_table import print_faults, print_routes
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -48,6 +48,7 @@ def status(json: JsonOption = False) -> None:
         )
         return
     print_routes(routes)
+    print_faults(routes)
     print_line(f"default release: {default or 'none, so provisioning refuses'}")
     for name, override in overrides.items():
         if override:

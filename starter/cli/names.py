@@ -21,12 +21,17 @@ def _checked(kind: Any, name: str, likeness: str) -> str:
         raise typer.BadParameter(msg) from None
 
 
-def _tag(name: str) -> str:
+def tag_of(name: str) -> str:
+    """Return a release tag as it was typed.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
     return _checked(ReleaseTag, name, "a release tag, as in v0.0.74")
 
 
 def _tag_or_none(name: str | None) -> str | None:
-    return None if name is None else _tag(name)
+    return None if name is None else tag_of(name)
 
 
 def _track(name: str) -> str:
@@ -37,24 +42,32 @@ def _track_or_none(name: str | None) -> str | None:
     return None if name is None else _track(name)
 
 
-def _route(name: str) -> str:
+def route_id_of(name: str) -> str:
+    """Return a route's id as it was typed.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
     return _checked(
         RouteId, name, "a route's id: lower-case letters, digits and hyphens, 48 at most"
     )
 
 
 def _routes(names: list[str] | None) -> list[str]:
-    return [_route(name) for name in names or []]
+    return [route_id_of(name) for name in names or []]
 
 
 def _waves(sizes: list[str] | None) -> list[str]:
     return [_checked(WaveSize, size, "a wave's size, as in 2 or 25%") for size in sizes or []]
 
 
-TagArgument = Annotated[str, typer.Argument(callback=_tag, help="The release, as in v0.0.74.")]
-OptionalTagArgument = Annotated[
+TagArgument = Annotated[str, typer.Argument(callback=tag_of, help="The release, as in v0.0.74.")]
+FindTagArgument = Annotated[
     str | None,
-    typer.Argument(callback=_tag_or_none, help="The release, as in v0.0.74."),
+    typer.Argument(
+        callback=_tag_or_none,
+        help="Its release. Without it, the rollout that runs, or else the newest.",
+    ),
 ]
 OverrideOption = Annotated[
     str | None,
@@ -63,6 +76,9 @@ OverrideOption = Annotated[
         callback=_tag_or_none,
         help="The release that its routes should run, as in v0.0.74.",
     ),
+]
+OptionalTrackArgument = Annotated[
+    str | None, typer.Argument(callback=_track_or_none, help="One track; without it, all.")
 ]
 TrackArgument = Annotated[str, typer.Argument(callback=_track)]
 TrackOption = Annotated[str, typer.Option("--track", "-t", callback=_track, help="Their track.")]
@@ -75,7 +91,20 @@ ScopeTrackOption = Annotated[
         help="The track whose override it moves; without it, the fleet's default.",
     ),
 ]
-RouteArgument = Annotated[str, typer.Argument(callback=_route)]
+FindTrackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        "-t",
+        callback=_track_or_none,
+        help="The rollout of this track's override. With TAG and without it, of the fleet.",
+    ),
+]
+FilterTrackOption = Annotated[
+    str | None,
+    typer.Option("--track", "-t", callback=_track_or_none, help="Of this track alone."),
+]
+RouteArgument = Annotated[str, typer.Argument(callback=route_id_of)]
 RoutesArgument = Annotated[
     list[str] | None,
     typer.Argument(callback=_routes, help="Their ids, as in eu-1."),

@@ -1,5 +1,7 @@
 """Operations that commands start and wait for, and how their ends become exit codes."""
 
+from collections.abc import Sequence
+
 from temporalio.client import Client, WorkflowFailureError
 
 from messages.faults import Fault
@@ -36,6 +38,12 @@ def cli_error(fault: Fault) -> CliError:
     """Return the error that ends a command because of a fault."""
     if not fault.refused:
         return OperationFailedError(fault.summary)
-    if fault.kind in _BAD_INPUT:
-        return BadInputError(fault.summary)
-    return RefusedError(fault.summary)
+    return refusal([fault])
+
+
+def refusal(faults: Sequence[Fault]) -> CliError:
+    """Return the error that ends a command because all that it asked for was refused."""
+    text = "\n".join(dict.fromkeys(fault.summary for fault in faults))
+    if all(fault.kind in _BAD_INPUT for fault in faults):
+        return BadInputError(text)
+    return RefusedError(text)

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
+from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -56,10 +56,28 @@ def print_table(
         title: what stands above it.
         styles: how a cell is shown that reads exactly so.
     """
-    table = Table(*columns, title=title or None, title_justify="left")
+    table = open_table(*columns, title=title)
     for row in rows:
         table.add_row(*(_cell(cell, styles or {}) for cell in row))
     stdout.print(table)
+
+
+def open_table(*columns: str, title: str = "") -> Table:
+    """Return an empty table without a frame: at 80 columns each line of one costs three.
+
+    What does not fit is folded into a further line, never cut.
+    """
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _cell(value: object, styles: Mapping[str, str]) -> Text:
@@ -69,14 +87,19 @@ def _cell(value: object, styles: Mapping[str, str]) -> Text:
 
 def print_line(text: str) -> None:
     """Print one line of an answer, as it is."""
-    stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+    _say(stdout, Text(text))
 
 
 def note(text: str) -> None:
     """Say to a person what happens, on standard error."""
-    stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+    _say(stderr, Text(text))
 
 
 def complain(text: str) -> None:
     """Say why a command ends without having done what it was asked."""
-    stderr.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+    _say(stderr, Text.assemble(("error: ", "bold red"), text))
+
+
+def _say(console: Console, text: Text) -> None:
+    # A terminal would break a long line in the middle of a word; a pipe must not have it broken.
+    console.print(text, soft_wrap=not console.is_terminal)

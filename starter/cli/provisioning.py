@@ -9,14 +9,15 @@ from rich.live import Live
 from rich.table import Table
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
-from messages.faults import Fault
+from messages.faults import Fault, FaultClass
 from messages.names import RouteId, route_workflow_id
 from messages.route import ProvisionRouteInput, RouteProvisioned
-from starter.cli.errors import BadInputError, OperationFailedError, RefusedError
+from starter.cli.errors import BadInputError, OperationFailedError
 from starter.cli.fault_text import fault_panel
-from starter.cli.operations import cli_error, failure_fault, require_worker
-from starter.cli.output import note, print_json, print_line, stderr
+from starter.cli.operations import failure_fault, refusal, require_worker
+from starter.cli.output import note, open_table, print_json, print_line, stderr
 from workflows import search_attributes
 from workflows.provision_route import ProvisionRoute
 
@@ -47,16 +48,23 @@ async def provision_all(
         CliError: not every route was started, or proven.
     """
     await require_worker(client, task_queue)
-    handles = {each.route_id: await _start(client, task_queue, each) for each in inputs}
-    if not wait:
-        started = [{"route_id": route, "workflow_id": handles[route].id} for route in handles]
-        if as_json:
-            print_json(started)
-        else:
-            for route_id, handle in handles.items():
-                print_line(f"{route_id} is being provisioned: {handle.id}")
+    handles: dict[RouteId, Handle] = {}
+    busy: list[Outcome] = []
+    for each in inputs:
+        try:
+            handles[each.route_id] = await _start(client, task_queue, each)
+        except WorkflowAlreadyStartedError:
+            busy.append(_busy(each.route_id))
+    if wait or not handles:
+        await _see_to_the_end(handles, busy, as_json=as_json)
         return
-    await _see_to_the_end(handles, as_json=as_json)
+    if as_json:
+        print_json([{"route_id": route, "workflow_id": handles[route].id} for route in handles])
+    else:
+        for route_id in handles:
+            print_line(f"{route_id} is being provisioned")
+        print_line(f"wait for the end with `relight route wait {' '.join(handles)}`")
+    _conclude([*(Outcome(route_id, None, None) for route_id in handles), *busy])
 
 
 async def wait_for(client: Client, route_ids: Sequence[RouteId], *, as_json: bool) -> None:
@@ -66,11 +74,23 @@ async def wait_for(client: Client, route_ids: Sequence[RouteId], *, as_json: boo
         CliError: one was never provisioned, or not every one was proven.
     """
     handles = {route_id: await _started(client, route_id) for route_id in route_ids}
-    await _see_to_the_end(handles, as_json=as_json)
+    await _see_to_the_end(handles, [], as_json=as_json)
 
 
 async def _started(client: Client, route_id: RouteId) -> Handle:
-    # A route's workflow id is that of each of its operations: which one ran last does not matter.
+    handle = client.get_workflow_handle_for(ProvisionRoute.run, route_workflow_id(route_id))
+    try:
+        description = await handle.describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        msg = f"route {route_id} was never provisioned"
+        raise BadInputError(msg) from None
+    if description.workflow_type == "ProvisionRoute":
+        return client.get_workflow_handle_for(
+            ProvisionRoute.run, description.id, run_id=description.run_id
+        )
+    # A route's workflow id is that of each of its operations: an older one is asked for.
     query = f"WorkflowType = 'ProvisionRoute' AND WorkflowId = '{route_workflow_id(route_id)}'"
     async for execution in client.list_workflows(query, limit=1):
         return client.get_workflow_handle_for(
@@ -80,33 +100,43 @@ async def _started(client: Client, route_id: RouteId) -> Handle:
     raise BadInputError(msg)
 
 
-async def _see_to_the_end(handles: dict[RouteId, Handle], *, as_json: bool) -> None:
-    outcomes = await _follow(handles)
+async def _see_to_the_end(
+    handles: dict[RouteId, Handle], busy: Sequence[Outcome], *, as_json: bool
+) -> None:
+    outcomes = [*(await _follow(handles)), *busy]
     if as_json:
         print_json([outcome._asdict() for outcome in outcomes])
     _conclude(outcomes)
 
 
 async def _start(client: Client, task_queue: str, input: ProvisionRouteInput) -> Handle:
-    try:
-        return await client.start_workflow(
-            ProvisionRoute.run,
-            input,
-            id=route_workflow_id(input.route_id),
-            task_queue=task_queue,
-            search_attributes=search_attributes.attributes(
-                {
-                    search_attributes.ROUTE: input.route_id,
-                    search_attributes.TRACK: input.track,
-                    search_attributes.PROVIDER: input.provider,
-                    search_attributes.REGION: input.region,
-                }
-            ),
-            static_summary=f"provision {input.route_id} at {input.provider}/{input.region}",
-        )
-    except WorkflowAlreadyStartedError:
-        msg = f"another operation runs on route {input.route_id}: see it in the Temporal UI"
-        raise RefusedError(msg) from None
+    return await client.start_workflow(
+        ProvisionRoute.run,
+        input,
+        id=route_workflow_id(input.route_id),
+        task_queue=task_queue,
+        search_attributes=search_attributes.attributes(
+            {
+                search_attributes.ROUTE: input.route_id,
+                search_attributes.TRACK: input.track,
+                search_attributes.PROVIDER: input.provider,
+                search_attributes.REGION: input.region,
+            }
+        ),
+        static_summary=f"provision {input.route_id} at {input.provider}/{input.region}",
+    )
+
+
+def _busy(route_id: RouteId) -> Outcome:
+    fault = Fault(
+        kind="route-busy",
+        fault_class=FaultClass.CONTROLLER,
+        summary=f"another operation runs on route {route_id}: in the Temporal UI it is "
+        f"{route_workflow_id(route_id)}",
+        attempted="provision",
+        refused=True,
+    )
+    return Outcome(route_id, None, fault)
 
 
 async def _follow(handles: dict[RouteId, Handle]) -> list[Outcome]:
@@ -149,7 +179,7 @@ def _line(outcome: Outcome) -> str:
 
 
 async def _board(handles: dict[RouteId, Handle], outcomes: dict[RouteId, Outcome]) -> Table:
-    table = Table("route", "step")
+    table = open_table("route", "step")
     for route_id, handle in handles.items():
         if (outcome := outcomes.get(route_id)) is not None:
             table.add_row(route_id, "proven" if outcome.provisioned else "failed")
@@ -170,9 +200,8 @@ def _conclude(outcomes: Sequence[Outcome]) -> None:
     faults = [(outcome.route_id, outcome.fault) for outcome in outcomes if outcome.fault]
     if not faults:
         return
-    refusals = {fault.summary for _, fault in faults if fault.refused}
-    if len(faults) == len(outcomes) and len(refusals) == 1:
-        raise cli_error(faults[0][1])
+    if len(faults) == len(outcomes) and all(fault.refused for _, fault in faults):
+        raise refusal([fault for _, fault in faults])
     for route_id, fault in faults:
         stderr.print(fault_panel(f"route {route_id}", fault))
     msg = f"{len(faults)} of {len(outcomes)} routes were not provisioned"

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import typer
 
 from repositories.apt_repository import AptRepository
 from settings import load_settings, required
-from starter.cli.output import JsonOption, print_json, print_table
+from starter.cli.names import TagArgument
+from starter.cli.output import JsonOption, print_json, print_line, print_table
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -27,17 +28,18 @@ def list_(json: JsonOption = False) -> None:
     if json:
         print_json(releases)
         return
+    if not releases:
+        print_line("the repository holds no release of the package yet")
+        return
     print_table(
         ("tag", "version", "architectures"),
         ((release.tag, release.version, ", ".join(release.architectures)) for release in releases),
-        title=releases[0].source if releases else "",
+        title=releases[0].source,
     )
 
 
 @app.command()
-def show(
-    tag: Annotated[str, typer.Argument(help="As in v0.0.74.")], json: JsonOption = False
-) -> None:
+def show(tag: TagArgument, json: JsonOption = False) -> None:
     """Show what a tag stands for: its exact version, and its files with their digests.
 
     [bold]Example:[/]

@@ -4,12 +4,18 @@ from typing import Annotated
 
 import typer
 
-from messages.names import FLEET_SCOPE, ScopeName, track_scope
 from messages.rollout import RolloutReleaseInput, Strategy
 from starter.cli import rollouts
 from starter.cli.asking import BY_HAND, ReasonOption, origin, with_temporal
-from starter.cli.names import OptionalTagArgument, ScopeTrackOption, TagArgument, WavesOption
+from starter.cli.names import (
+    FindTagArgument,
+    FindTrackOption,
+    ScopeTrackOption,
+    TagArgument,
+    WavesOption,
+)
 from starter.cli.output import JsonOption
+from starter.cli.rollout_finding import find, scope_of
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -48,7 +54,7 @@ def start(  # noqa: PLR0913, PLR0917 - one argument a flag
     if wave:
         strategy = strategy.model_copy(update={"waves": tuple(wave)})
     asked = RolloutReleaseInput(
-        release_tag=tag, scope=_scope(track), origin=origin(reason), strategy=strategy
+        release_tag=tag, scope=scope_of(track), origin=origin(reason), strategy=strategy
     )
     with_temporal(
         lambda client, settings: rollouts.start(
@@ -59,37 +65,40 @@ def start(  # noqa: PLR0913, PLR0917 - one argument a flag
 
 @app.command()
 def status(
-    tag: OptionalTagArgument = None, track: ScopeTrackOption = None, json: JsonOption = False
+    tag: FindTagArgument = None, track: FindTrackOption = None, json: JsonOption = False
 ) -> None:
-    """Show where a rollout stands; without TAG, the newest.
+    """Show where a rollout stands; without TAG, the one that runs, or else the newest.
 
     [bold]Examples:[/]
 
       relight rollout status
       relight rollout status v0.0.74 --track beta --json
     """
-    with_temporal(lambda client, _: rollouts.show(client, tag, _scope(track), as_json=json))
+    name = find(tag, track)
+    with_temporal(lambda client, _: rollouts.show(client, name, as_json=json))
 
 
 @app.command()
 def watch(
-    tag: OptionalTagArgument = None, track: ScopeTrackOption = None, json: JsonOption = False
+    tag: FindTagArgument = None, track: FindTrackOption = None, json: JsonOption = False
 ) -> None:
-    """Follow a rollout to its end; without TAG, the newest. Exit 0 only if every route converged.
+    """Follow a rollout to its end. Exit 0 only if every route converged.
 
-    With --json it is a stream: one line at every change, each a whole status.
+    Ctrl-C ends the watching alone. With --json it is a stream: one line at every change, each a
+    whole status.
 
     [bold]Example:[/]
 
       relight rollout watch v0.0.74
     """
-    with_temporal(lambda client, _: rollouts.watch(client, tag, _scope(track), as_json=json))
+    name = find(tag, track)
+    with_temporal(lambda client, _: rollouts.watch(client, name, as_json=json))
 
 
 @app.command()
 def pause(
-    tag: OptionalTagArgument = None,
-    track: ScopeTrackOption = None,
+    tag: FindTagArgument = None,
+    track: FindTrackOption = None,
     reason: ReasonOption = BY_HAND,
     json: JsonOption = False,
 ) -> None:
@@ -104,8 +113,8 @@ def pause(
 
 @app.command()
 def resume(
-    tag: OptionalTagArgument = None,
-    track: ScopeTrackOption = None,
+    tag: FindTagArgument = None,
+    track: FindTrackOption = None,
     reason: ReasonOption = BY_HAND,
     json: JsonOption = False,
 ) -> None:
@@ -120,8 +129,8 @@ def resume(
 
 @app.command()
 def abort(
-    tag: OptionalTagArgument = None,
-    track: ScopeTrackOption = None,
+    tag: FindTagArgument = None,
+    track: FindTrackOption = None,
     reason: ReasonOption = BY_HAND,
     json: JsonOption = False,
 ) -> None:
@@ -135,12 +144,9 @@ def abort(
 
 
 def _steer(action: str, tag: str | None, track: str | None, reason: str, *, as_json: bool) -> None:
+    name = find(tag, track)
     with_temporal(
-        lambda client, _: rollouts.steer(
-            client, action, tag, _scope(track), origin(reason), as_json=as_json
+        lambda client, settings: rollouts.steer(
+            client, settings.task_queue, action, name, origin(reason), as_json=as_json
         )
     )
-
-
-def _scope(track: str | None) -> ScopeName:
-    return FLEET_SCOPE if track is None else track_scope(track)

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from messages.names import RouteId
 from messages.rollout import RolloutPlan, RolloutStatus, RouteOutcome, RouteProgress
 from starter.cli.fault_text import fault_panel
-from starter.cli.output import stdout
+from starter.cli.output import open_table, stdout
+
+_NAMED_ROUTES = 12
 
 _STYLES = {
     RouteProgress.CONVERGED: "green",
@@ -21,10 +23,24 @@ _STYLES = {
 
 def plan_text(plan: RolloutPlan) -> str:
     """Return a plan in words: each wave with its routes."""
+    routes = sum(len(wave) for wave in plan.waves)
     waves = "\n".join(
-        f"  wave {number}: {', '.join(wave)}" for number, wave in enumerate(plan.waves, start=1)
+        f"  wave {number}: {_named(wave)}" for number, wave in enumerate(plan.waves, start=1)
     )
-    return f"{plan.release_tag} ({plan.version}) over {plan.scope}:\n{waves}"
+    return (
+        f"{plan.release_tag} ({plan.version}) over {plan.scope}: "
+        f"{_counted(routes, 'route')} in {_counted(len(plan.waves), 'wave')}\n{waves}"
+    )
+
+
+def _named(wave: tuple[RouteId, ...]) -> str:
+    names = ", ".join(wave[:_NAMED_ROUTES])
+    more = len(wave) - _NAMED_ROUTES
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def headline(status: RolloutStatus) -> str:
@@ -40,7 +56,7 @@ def headline(status: RolloutStatus) -> str:
 
 def board(status: RolloutStatus) -> RenderableType:
     """Return the whole of a rollout: its headline, why it stands there, and its routes."""
-    table = Table("route", "wave", "progress", "from", "fault")
+    table = open_table("route", "wave", "progress", "from", "fault")
     for outcome in status.routes:
         table.add_row(
             outcome.route_id,
@@ -77,8 +93,7 @@ def changes(before: RolloutStatus | None, now: RolloutStatus) -> Iterator[str]:
 
 def conclusion(status: RolloutStatus) -> str:
     """Return how a rollout that did not converge ended, with each host that failed."""
-    failed = [outcome for outcome in status.routes if outcome.fault is not None]
-    hosts = "".join(f"\n  {outcome.fault.summary}" for outcome in failed if outcome.fault)
+    hosts = "".join(f"\n  {each.fault.summary}" for each in status.routes if each.fault)
     return f"{status.release_tag} over {status.scope}: {status.detail}{hosts}"
 
 

@@ -1,12 +1,14 @@
 """Rollouts as commands speak to them: started, found, followed, steered."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 from rich.live import Live
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
@@ -17,7 +19,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from messages.base import Origin
-from messages.names import ReleaseTag, ScopeName, rollout_workflow_id, scope_track
+from messages.faults import Fault
+from messages.names import scope_track
 from messages.rollout import (
     RolloutPhase,
     RolloutPlan,
@@ -26,17 +29,17 @@ from messages.rollout import (
     Steer,
 )
 from starter.cli import rollout_text
-from starter.cli.errors import BadInputError, OperationFailedError, RefusedError
+from starter.cli.errors import BadInputError, CliError, OperationFailedError, RefusedError
 from starter.cli.operations import cli_error, failure_fault, require_worker
 from starter.cli.output import note, print_json, print_json_line, print_line, stderr
+from starter.cli.rollout_finding import RolloutName
 from workflows import search_attributes
 from workflows.failures import fault_of
 from workflows.rollout_release import RolloutRelease
 
 LOOK_EVERY = timedelta(milliseconds=500)
 ANSWER_WITHIN = timedelta(seconds=10)
-
-ENDS = frozenset({RolloutPhase.CONVERGED, RolloutPhase.STOPPED, RolloutPhase.ABORTED})
+STEERED_WITHIN = timedelta(seconds=30)
 
 Handle = WorkflowHandle[RolloutRelease, RolloutStatus]
 
@@ -55,8 +58,9 @@ async def start(
         if as_json:
             print_json({"workflow_id": handle.id, "plan": plan})
         else:
+            name = RolloutName(input.release_tag, input.scope)
             print_line(rollout_text.plan_text(plan))
-            print_line(f"started: {handle.id}; follow it with `relight rollout watch`")
+            print_line(f"started; follow it with `relight rollout watch {name.arguments}`")
         return
     if not as_json:
         note(rollout_text.plan_text(plan))
@@ -66,7 +70,8 @@ async def start(
 async def _start(
     client: Client, task_queue: str, input: RolloutReleaseInput
 ) -> tuple[Handle, RolloutPlan]:
-    workflow_id = rollout_workflow_id(input.release_tag, input.scope)
+    name = RolloutName(input.release_tag, input.scope)
+    workflow_id = name.workflow_id
     operation = WithStartWorkflowOperation(
         RolloutRelease.run,
         input,
@@ -88,47 +93,60 @@ async def _start(
             RolloutRelease.planned, start_workflow_operation=operation
         )
     except WorkflowAlreadyStartedError:
-        msg = (
-            f"{workflow_id} runs already: follow it with `relight rollout watch "
-            f"{input.release_tag}`"
-        )
+        msg = f"{workflow_id} runs already: follow it with `relight rollout watch {name.arguments}`"
         raise RefusedError(msg) from None
     except WorkflowUpdateFailedError as error:
-        raise cli_error(fault_of(error.cause)) from None
+        # It frees its scope on its way out: the next command must not meet it there.
+        with contextlib.suppress(WorkflowFailureError):
+            await (await operation.workflow_handle()).result()
+        raise _refusal(fault_of(error.cause), name) from None
     return await operation.workflow_handle(), plan
 
 
-async def show(client: Client, tag: ReleaseTag | None, scope: ScopeName, *, as_json: bool) -> None:
+def _refusal(fault: Fault, name: RolloutName) -> CliError:
+    if fault.kind != "scope-busy":
+        return cli_error(fault)
+    track = scope_track(name.scope)
+    its = f" --track {track}" if track else ""
+    return RefusedError(
+        f"{fault.summary}: follow it with `relight rollout watch{its}`, "
+        f"or end it with `relight rollout abort{its}`"
+    )
+
+
+async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
     """Print where a rollout stands.
 
     Raises:
         CliError: there is none, or no worker answers for it.
     """
-    handle = await _find(client, tag, scope)
-    try:
-        status = await handle.query(RolloutRelease.status, rpc_timeout=ANSWER_WITHIN)
-    except RPCError as error:
-        raise _no_answer(handle, error) from error
-    if as_json:
-        print_json(status)
+    handle, state = await _find(client, name)
+    if state is WorkflowExecutionStatus.COMPLETED:  # it answers without a worker
+        status = await handle.result()
     else:
-        rollout_text.print_status(status)
+        try:
+            status = await handle.query(RolloutRelease.status, rpc_timeout=ANSWER_WITHIN)
+        except (RPCError, WorkflowQueryFailedError) as error:
+            msg = f"no worker answers for {handle.id} ({error.message})"
+            raise RefusedError(msg) from error
+    _show(status, as_json=as_json)
 
 
-async def watch(client: Client, tag: ReleaseTag | None, scope: ScopeName, *, as_json: bool) -> None:
+async def watch(client: Client, name: RolloutName, *, as_json: bool) -> None:
     """Follow a rollout to its end.
 
     Raises:
         CliError: there is none, or it did not converge.
     """
-    await _follow(await _find(client, tag, scope), as_json=as_json)
+    handle, _ = await _find(client, name)
+    await _follow(handle, as_json=as_json)
 
 
 async def steer(
     client: Client,
+    task_queue: str,
     action: str,
-    tag: ReleaseTag | None,
-    scope: ScopeName,
+    name: RolloutName,
     origin: Origin,
     *,
     as_json: bool,
@@ -136,84 +154,91 @@ async def steer(
     """Pause, resume or abort a rollout.
 
     Raises:
-        CliError: there is none, or it cannot be steered so now.
+        CliError: there is none, it cannot be steered so now, or no worker answers for it.
     """
     update = {
         "pause": RolloutRelease.pause,
         "resume": RolloutRelease.resume,
         "abort": RolloutRelease.abort,
     }[action]
-    handle = await _find(client, tag, scope)
+    handle, state = await _find(client, name)
+    ended = RefusedError(f"cannot {action} {handle.id}: it has ended")
+    if state is not WorkflowExecutionStatus.RUNNING:
+        raise ended
+    await require_worker(client, task_queue)
     try:
-        status = await handle.execute_update(update, Steer(origin=origin))
+        async with asyncio.timeout(STEERED_WITHIN.total_seconds()):
+            status = await handle.execute_update(update, Steer(origin=origin))
     except WorkflowUpdateFailedError as error:
         raise RefusedError(f"{handle.id}: {fault_of(error.cause).summary}") from None
+    except TimeoutError:
+        msg = (
+            f"no worker has taken up the {action} of {handle.id} within "
+            f"{STEERED_WITHIN.total_seconds():.0f} s; it may yet: see `relight rollout status`"
+        )
+        raise OperationFailedError(msg) from None
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            msg = f"{handle.id} has ended already"
-            raise RefusedError(msg) from None
-        raise _no_answer(handle, error) from error
-    if as_json:
-        print_json(status)
-    else:
-        rollout_text.print_status(status)
+            raise ended from None
+        raise
+    _show(status, as_json=as_json)
 
 
-async def _find(client: Client, tag: ReleaseTag | None, scope: ScopeName) -> Handle:
-    """Return a rollout's newest run; without a tag, the newest rollout of the scope."""
-    if tag is None:
-        tag = await _newest_tag(client, scope)
-    handle = client.get_workflow_handle_for(RolloutRelease.run, rollout_workflow_id(tag, scope))
+async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExecutionStatus | None]:
+    """Return a rollout's newest run, and how it is with it."""
+    handle = client.get_workflow_handle_for(RolloutRelease.run, name.workflow_id)
     try:
-        await handle.describe()
+        description = await handle.describe()
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-        msg = f"there is no rollout of {tag} over {scope}"
+        msg = f"there is no rollout of {name.tag} over {name.scope}"
+        if scope_track(name.scope) is None:
+            msg += "; for that of a track, say --track"
         raise BadInputError(msg) from None
-    return handle
-
-
-async def _newest_tag(client: Client, scope: ScopeName) -> ReleaseTag:
-    # The server lists the newest first.
-    async for execution in client.list_workflows("WorkflowType = 'RolloutRelease'"):
-        prefix, tag, found_scope = execution.id.split("/", 2)
-        if prefix == "rollout" and found_scope == scope:
-            return tag
-    msg = f"there has been no rollout over {scope}"
-    raise BadInputError(msg)
+    return handle, description.status
 
 
 async def _follow(handle: Handle, *, as_json: bool) -> None:
     shown: RolloutStatus | None = None
     silent = False
+    end = asyncio.create_task(handle.result())
     with Live(console=stderr, transient=True, auto_refresh=False) as live:
-        while shown is None or shown.phase not in ENDS:
+        while not end.done():
             try:
                 status = await handle.query(RolloutRelease.status, rpc_timeout=ANSWER_WITHIN)
             except (RPCError, WorkflowQueryFailedError) as error:
                 if not silent:
-                    note(f"{handle.id}: no worker answers for now ({error}); it loses nothing")
+                    note(f"{handle.id}: no worker answers for now ({error}); nothing is lost")
                 silent = True
-                continue
-            silent = False
-            if status != shown:
+            else:
+                silent = False
                 _show_change(shown, status, live, as_json=as_json)
                 shown = status
-            await asyncio.sleep(LOOK_EVERY.total_seconds())
-    try:
-        ended = await handle.result()
-    except WorkflowFailureError as error:
-        raise cli_error(failure_fault(error)) from None
+            await asyncio.wait([end], timeout=LOOK_EVERY.total_seconds())
+        try:
+            ended = await end
+        except WorkflowFailureError as error:
+            raise cli_error(failure_fault(error)) from None
+        _show_change(shown, ended, live, as_json=as_json)
     if not as_json:
         rollout_text.print_status(ended)
     if ended.phase is not RolloutPhase.CONVERGED:
         raise OperationFailedError(rollout_text.conclusion(ended))
 
 
+def _show(status: RolloutStatus, *, as_json: bool) -> None:
+    if as_json:
+        print_json(status)
+    else:
+        rollout_text.print_status(status)
+
+
 def _show_change(
     before: RolloutStatus | None, now: RolloutStatus, live: Live, *, as_json: bool
 ) -> None:
+    if now == before:
+        return
     if as_json:
         print_json_line(now)
         return
@@ -221,7 +246,3 @@ def _show_change(
         note(line)
     if stderr.is_terminal:
         live.update(rollout_text.board(now), refresh=True)
-
-
-def _no_answer(handle: Handle, error: RPCError) -> RefusedError:
-    return RefusedError(f"no worker answers for {handle.id} ({error.message})")

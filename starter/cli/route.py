@@ -1,21 +1,26 @@
 """`relight route`: bring routes up, and see what they run."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from datetime import datetime
+from typing import Annotated
 
 import typer
 
-from fleet.errors import UnknownRouteError
+from fleet.errors import UnknownRouteError, UnknownTrackError
 from messages.fleet import Event
 from messages.route import ProvisionRouteInput, Route
 from starter.cli.asking import BY_HAND, ReasonOption, origin, the_store, with_temporal
 from starter.cli.errors import BadInputError
 from starter.cli.fault_text import fault_panel
-from starter.cli.names import RouteArgument, RoutesArgument, TrackOption
+from starter.cli.names import (
+    FilterTrackOption,
+    RouteArgument,
+    RoutesArgument,
+    TrackOption,
+    route_id_of,
+)
 from starter.cli.output import JsonOption, print_json, print_line, print_table, stdout
-from starter.cli.route_table import print_routes
-
-if TYPE_CHECKING:
-    from fleet.store import Store
+from starter.cli.route_table import print_faults, print_routes
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -57,8 +62,9 @@ def provision(  # noqa: PLR0913 - one argument a flag
         )
         for route_id in routes or _free_ids(region, count)
     ]
-    if len({each.route_id for each in inputs}) < len(inputs):
-        msg = "a route is named twice"
+    twice = [name for name, times in Counter(each.route_id for each in inputs).items() if times > 1]
+    if twice:
+        msg = f"named more than once: {', '.join(twice)}"
         raise BadInputError(msg)
     with_temporal(
         lambda client, settings: provision_all(
@@ -84,7 +90,7 @@ def wait(routes: RoutesArgument, json: JsonOption = False) -> None:
 
 @app.command("list")
 def list_(
-    track: Annotated[str | None, typer.Option("--track", "-t", help="Of this track alone.")] = None,
+    track: FilterTrackOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the routes, with what each should run and was proven to run.
@@ -95,11 +101,14 @@ def list_(
       relight route list --track beta --json
     """
     with the_store() as store:
+        if track is not None and store.tracks.get(track) is None:
+            raise UnknownTrackError(f"there is no track {track}")
         routes = store.routes.list(track=track)
     if json:
         print_json(routes)
     else:
         print_routes(routes)
+        print_faults(routes)
 
 
 @app.command()
@@ -120,6 +129,7 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
         print_json({"route": found, "machines": machines, "events": events})
         return
     print_routes([found])
+    print_line("")
     print_table(
         ("machine", "provider id", "address", "status", "created", "destroyed"),
         (
@@ -128,12 +138,13 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
                 machine.provider_id,
                 machine.address,
                 machine.status,
-                machine.created_at,
-                machine.destroyed_at,
+                _moment(machine.created_at),
+                _moment(machine.destroyed_at),
             )
             for machine in machines
         ),
     )
+    print_line("")
     if found.fault is not None:
         stdout.print(fault_panel(f"route {route}", found.fault))
     _print_events(found, events)
@@ -141,26 +152,36 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
 
 def _print_events(route: Route, events: list[Event]) -> None:
     print_table(
-        ("at", "event", "who", "why", "release", "fault"),
+        ("at (UTC)", "event", "release", "who and why"),
         (
             (
-                f"{event.at:%Y-%m-%d %H:%M:%S}",
-                event.kind,
-                event.who,
-                event.why,
+                _moment(event.at),
+                f"fault: {event.fault_kind}" if event.fault_kind else event.kind,
                 event.release_tag,
-                event.fault_kind,
+                f"{event.who}: {event.why}",
             )
             for event in events[-SHOWN_EVENTS:]
         ),
     )
+    if (left_out := len(events) - SHOWN_EVENTS) > 0:
+        print_line(f"{left_out} earlier ones: --json shows them all")
+    print_line("")
     print_line(f"its history in the Temporal UI: search for RelightRoute = '{route.route_id}'")
+
+
+def _moment(at: datetime | None) -> str | None:
+    return f"{at:%m-%d %H:%M:%S}" if at else None
 
 
 def _free_ids(region: str, count: int) -> list[str]:
     """Return the first ids `REGION-N` that no route has."""
     with the_store() as store:
-        taken = _taken(store)
+        taken = {route.route_id for route in store.routes.list()}
+    try:
+        route_id_of(f"{region}-1")
+    except typer.BadParameter:
+        msg = f"no route's id can be made of the region {region!r}: name the routes"
+        raise BadInputError(msg) from None
     ids: list[str] = []
     number = 1
     while len(ids) < count:
@@ -168,7 +189,3 @@ def _free_ids(region: str, count: int) -> list[str]:
             ids.append(candidate)
         number += 1
     return ids
-
-
-def _taken(store: "Store") -> set[str]:
-    return {route.route_id for route in store.routes.list()}

@@ -4,27 +4,29 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from messages.route import Route
-from starter.cli.output import print_table
+from starter.cli.output import print_line, print_table
 
-_STATUS_STYLES = {"serving": "green", "faulted": "bold red", "failed": "red"}
+_STATUS_STYLES = {"serving": "green", "faulted": "bold red", "failed": "bold red"}
 
 
 def print_routes(routes: Sequence[Route]) -> None:
-    """Print routes, one a line."""
+    """Print routes, one a line that fits 80 columns."""
+    if not routes:
+        print_line("no routes")
+        return
     now = datetime.now(UTC)
     print_table(
-        ("route", "track", "where", "machine", "address", "status", "target", "proven", "fault"),
+        ("route", "track", "where", "address", "status", "target", "proven", "ago"),
         (
             (
                 route.route_id,
                 route.track,
                 f"{route.provider}/{route.region}",
-                route.machine.key if route.machine else None,
                 route.machine.address if route.machine else None,
                 route.status.value,
                 route.target_release_tag,
-                _proven(route, now),
-                route.fault.kind if route.fault else None,
+                route.current_release_tag,
+                age(now - route.proven_at) if route.proven_at else None,
             )
             for route in routes
         ),
@@ -32,16 +34,17 @@ def print_routes(routes: Sequence[Route]) -> None:
     )
 
 
-def _proven(route: Route, now: datetime) -> str | None:
-    if route.current_release_tag is None or route.proven_at is None:
-        return None
-    return f"{route.current_release_tag}, {ago(now - route.proven_at)}"
+def print_faults(routes: Sequence[Route]) -> None:
+    """Print what stands in the way of routes, one a line."""
+    for route in routes:
+        if route.fault is not None:
+            print_line(f"{route.route_id} {route.status}: {route.fault.summary}")
 
 
-def ago(age: timedelta) -> str:
-    """Return an age in its largest whole unit, as in `5 min ago`."""
-    seconds = max(0, int(age.total_seconds()))
+def age(past: timedelta) -> str:
+    """Return an age in its largest whole unit, as in `5 min`."""
+    seconds = max(0, int(past.total_seconds()))
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -4,8 +4,10 @@ from typing import Annotated
 
 import typer
 
+from messages.names import DEFAULT_RELEASE_SETTING
 from starter.cli.asking import BY_HAND, ReasonOption, by_hand, the_store
 from starter.cli.errors import RefusedError
+from starter.cli.names import tag_of
 from starter.cli.output import JsonOption, print_json, print_line, print_table
 
 app = typer.Typer(no_args_is_help=True)
@@ -36,6 +38,8 @@ def get(
             values = {name: value}
     if json:
         print_json(values)
+    elif not values:
+        print_line("nothing is set: without default_release_tag, provisioning refuses")
     elif name is None:
         print_table(("setting", "value"), values.items())
     else:
@@ -54,6 +58,8 @@ def set_(
 
       relight settings set default_release_tag v0.0.73 --reason "first release"
     """
+    if name == DEFAULT_RELEASE_SETTING:
+        tag_of(value)
     with the_store() as store:
         store.settings.set(name, value, by_hand(reason))
     print_line(f"{name} is {value}")

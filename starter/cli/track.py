@@ -7,7 +7,7 @@ import typer
 from fleet.errors import UnknownTrackError
 from starter.cli.asking import BY_HAND, ReasonOption, by_hand, the_store
 from starter.cli.errors import BadInputError
-from starter.cli.names import OverrideOption, TrackArgument
+from starter.cli.names import OptionalTrackArgument, OverrideOption, TrackArgument
 from starter.cli.output import JsonOption, print_json, print_line, print_table
 
 app = typer.Typer(no_args_is_help=True)
@@ -43,7 +43,7 @@ def set_(
 
 @app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(help="One track; without it, all.")] = None,
+    name: OptionalTrackArgument = None,
     json: JsonOption = False,
 ) -> None:
     """Show one track, or all.
@@ -70,6 +70,8 @@ def show(
     ]
     if json:
         print_json(answers[0] if name is not None else answers)
+    elif not tracks:
+        print_line("no tracks yet: make one with `relight track set NAME`")
     else:
         print_table(
             ("track", "release override", "routes"), (answer.values() for answer in answers)

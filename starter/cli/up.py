@@ -82,6 +82,10 @@ def down() -> None:
     """Stop what `relight up` started in this home folder, and sweep up what a crash left.
 
     Nothing that is kept is lost: the store, the histories and the secrets stay in the home folder.
+
+    [bold]Example:[/]
+
+      relight down
     """
     bring_down(load_settings())
 

@@ -1,6 +1,7 @@
 """The health probe, asked of real HTTP servers."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,7 +23,12 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 async def server(answer: Answer, heads: list[str] | None = None) -> AsyncIterator[int]:
     """Answer each request like this, and yield the port."""
 
+    tasks: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
         head = await reader.readuntil(b"\r\n\r\n")
         if heads is not None:
             heads.append(head.decode())
@@ -32,9 +38,14 @@ async def server(answer: Answer, heads: list[str] | None = None) -> AsyncIterato
             pass  # the probe has heard enough
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     async with await asyncio.start_server(serve, HOST.address, 0) as listener:
         yield listener.sockets[0].getsockname()[1]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def says(status: str, body: str = "", *headers: str) -> Answer:
@@ -101,7 +112,7 @@ async def test_a_name_that_does_not_resolve_says_so() -> None:
 
 async def test_a_daemon_that_is_silent_is_given_up() -> None:
     async def silent(writer: asyncio.StreamWriter) -> None:
-        await writer.wait_closed()
+        await asyncio.Event().wait()
 
     assert (await refused(silent, 0.2)).text == "no answer after 0.2 s"
 

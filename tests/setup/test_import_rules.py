@@ -31,6 +31,7 @@ FORBIDDEN = [
     ("starter", "import providers", "The starter asks"),
     ("starter", "import activities", "only the steps refer to activities"),
     ("starter", "import worker", "Nobody imports the worker"),
+    ("starter", "import bench", "Nobody imports the bench"),
 ]
 
 

@@ -7,10 +7,13 @@ from repositories.errors import ReleaseUnknownError
 
 
 class FakeReleases:
-    """Holds the releases that it was given, for amd64."""
+    """Holds the releases that it was given, each for amd64 unless it was added for another."""
 
     def __init__(self, *tags: str) -> None:
-        self._releases = {tag: _release(tag) for tag in tags}
+        self._releases = {tag: _release(tag, "amd64") for tag in tags}
+
+    def add(self, tag: str, architecture: str) -> None:
+        self._releases[tag] = _release(tag, architecture)
 
     async def resolve(self, tag: str, architectures: Sequence[str]) -> Release:
         release = self._releases.get(tag)
@@ -25,7 +28,7 @@ class FakeReleases:
         return list(self._releases.values())
 
 
-def _release(tag: str) -> Release:
+def _release(tag: str, architecture: str) -> Release:
     version = tag.removeprefix("v")
     return Release(
         tag=tag,
@@ -34,8 +37,8 @@ def _release(tag: str) -> Release:
         source="memory",
         artifacts=(
             Artifact(
-                architecture="amd64",
-                filename=f"lantern-box_{version}_amd64.deb",
+                architecture=architecture,
+                filename=f"lantern-box_{version}_{architecture}.deb",
                 sha256="0" * 64,
                 size_bytes=1,
             ),

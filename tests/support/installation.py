@@ -1,7 +1,8 @@
 """The parts of an installation that tests of several kinds share."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import asyncssh
 
@@ -26,6 +27,8 @@ def user_data_renderer(
     *,
     repository_url: str = "http://repository.example",
     signing_key: bytes = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
+    daemon_files: Path | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> UserDataRenderer:
     """Return a renderer of user-data, as a worker has it."""
     source = AptSource(
@@ -36,7 +39,11 @@ def user_data_renderer(
         signing_key=signing_key,
     )
     return UserDataRenderer(
-        template=UserDataTemplate(source, DAEMON_FILES, {"LANTERN_TOKEN": "a-daemons-secret"}),
+        template=UserDataTemplate(
+            source,
+            daemon_files or DAEMON_FILES,
+            {"LANTERN_TOKEN": "a-daemons-secret"} if secrets is None else secrets,
+        ),
         daemon=DAEMON,
         ssh_user="relight",
         client_key_public=public_line(client_key, "relight"),

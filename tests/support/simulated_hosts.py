@@ -2,22 +2,16 @@
 
 They pass the same contract as the lab's machines (`tests/activities/test_host_contract.py`), and
 know what the lab's releases are like: 0.0.75's maintainer script fails, 0.0.76 crashes on start,
-0.0.77 is not healthy.
+0.0.77 is not healthy. Beside the lab's there is 0.0.78, which is good.
 """
 
 import asyncio
-import base64
-import itertools
-import re
 import shlex
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
-
-import yaml
-from debian.debian_support import Version
+from pathlib import PurePosixPath
 
 from messages.machine import Machine
 from remote import proof
@@ -26,128 +20,7 @@ from remote.errors import HostUnreachableError, ProbeFailedError
 from remote.sections import Section
 from remote.shell import Completed, command_failed
 from tests.support.fake_cloud import FakeCloud
-
-PACKAGE, UNIT, EXECUTABLE = "lantern-box", "lantern-box.service", "/usr/bin/lantern-box"
-SCRIPT_FAILS, CRASHES, UNHEALTHY = "0.0.75", "0.0.76", "0.0.77"
-
-_INSTALL = re.compile(rf"{PACKAGE}=([^\s']+)")
-_PANIC = "lantern-box: panic: it cannot go on"
-
-
-class Gate:
-    """Holds whoever comes to it until it is opened."""
-
-    def __init__(self) -> None:
-        self._reached = asyncio.Event()
-        self._open = asyncio.Event()
-
-    async def pass_through(self) -> None:
-        self._reached.set()
-        await self._open.wait()
-
-    async def reached(self) -> None:
-        """Wait until somebody is held."""
-        async with asyncio.timeout(30):
-            await self._reached.wait()
-
-    def open(self) -> None:
-        self._open.set()
-
-
-class SimulatedHost:
-    """One machine, from its first boot on.
-
-    Attributes:
-        installs: every version that apt was really made to install, in order.
-    """
-
-    def __init__(self, fleet: "SimulatedHosts", key: str) -> None:
-        self._fleet = fleet
-        self._key = key
-        self._invocations = itertools.count(1)
-        self.installs: list[str] = []
-        self.status, self.version = "un", ""
-        self.running: str | None = None
-        self.invocation, self.enabled = "", False
-        self.journal: list[str] = []
-        self.steps: dict[str, int] = {}
-        self.transactions: dict[str, tuple[int, str]] = {}
-
-    def first_boot(self, user_data: str) -> None:
-        """Do what the user-data's own script says."""
-        version = _version_in(user_data)
-        code, said = self._install(version)
-        self.steps["install"] = code
-        if code == 0:
-            self.enabled = True
-            self.start()
-            self.steps["service"] = 0
-        else:
-            self.journal.append(said)
-
-    async def transaction(self, unit: str, script: str) -> None:
-        """Do what a transient unit does; a unit of this name that is there is left alone."""
-        version = _installed_by(script)
-        async with self._fleet.counted("install"):
-            if self._fleet.gate is not None:
-                await self._fleet.gate.pass_through()
-            self.transactions[unit] = self._install(version)
-
-    def _install(self, version: str) -> tuple[int, str]:
-        if version == self.version and self.status == "ii":
-            return 0, f"{PACKAGE} is already the newest version ({version})."
-        if self.version and Version(version) < Version(self.version):
-            return 100, "E: Packages were downgraded and -y was used without --allow-downgrades."
-        self.installs.append(version)
-        self.version = version
-        if version == SCRIPT_FAILS:
-            self.status = "iF"
-            return 100, (
-                f"dpkg: error processing package {PACKAGE} (--configure):\n"
-                f" installed {PACKAGE} package post-installation script subprocess returned "
-                "error exit status 3"
-            )
-        self.status = "ii"
-        return 0, f"Setting up {PACKAGE} ({version}) ..."
-
-    def start(self) -> None:
-        """Start the unit anew, from what is installed."""
-        self.invocation = f"{next(self._invocations):032x}"
-        self.running = self.version
-        if self.version == CRASHES:
-            self.journal.append(_PANIC)
-
-    @property
-    def unit_properties(self) -> dict[str, Any]:
-        up = self.running is not None and self.running != CRASHES
-        return {
-            "LoadState": "loaded" if self.version else "not-found",
-            "ActiveState": "active" if up else ("activating" if self.running else "inactive"),
-            "SubState": "running" if up else ("auto-restart" if self.running else "dead"),
-            "UnitFileState": "enabled" if self.enabled else "disabled",
-            "MainPID": 42 if up else 0,
-            "InvocationID": self.invocation,
-            "NRestarts": 0 if up else 3,
-            "Result": "success" if up else "exit-code",
-            "ExecMainStatus": 0,
-            "ExecMainCode": 0,
-            "ExecMainStartTimestampMonotonic": 1,
-            "ExecMainExitTimestampMonotonic": 0,
-        }
-
-    def transaction_properties(self, unit: str) -> dict[str, Any]:
-        known = unit in self.transactions
-        code = self.transactions[unit][0] if known else 0
-        return {
-            **self.unit_properties,
-            "LoadState": "loaded" if known else "not-found",
-            "ActiveState": "inactive" if not known else ("failed" if code else "active"),
-            "SubState": "dead" if not known else ("failed" if code else "exited"),
-            "InvocationID": unit,
-            "ExecMainStatus": code,
-            "ExecMainCode": 1,
-            "ExecMainExitTimestampMonotonic": 2,
-        }
+from tests.support.simulated_host import EXECUTABLE, UNHEALTHY, UNIT, Gate, SimulatedHost
 
 
 class SimulatedHosts:
@@ -185,7 +58,6 @@ class SimulatedHosts:
         self._now[what] += 1
         self._most[what] = max(self._most[what], self._now[what])
         try:
-            await asyncio.sleep(0)
             yield
         finally:
             self._now[what] -= 1
@@ -205,7 +77,10 @@ class SimulatedHosts:
         """Ask a host whether it is healthy, as `remote.probe.HttpProbe` does."""
         asked = f"GET http://{destination.address}:8899/healthz"
         if self._hosts[destination.machine_key].running == UNHEALTHY:
-            raise ProbeFailedError("503 degraded", destination=destination, attempted=asked)
+            said = (
+                f'{{"status":"unhealthy","version":"{UNHEALTHY}","reason":"no upstream answers"}}'
+            )
+            raise ProbeFailedError(f"503 {said}", destination=destination, attempted=asked)
         return f"{asked}: 200"
 
 
@@ -223,7 +98,8 @@ class SimulatedShell:
     async def ask(
         self, questions: Mapping[str, Sequence[str]], *, timeout: timedelta, sudo: bool = False
     ) -> dict[str, Section]:
-        answers = {name: await self._answer(list(argv)) for name, argv in questions.items()}
+        await asyncio.sleep(0)
+        answers = {name: self._answer(list(argv)) for name, argv in questions.items()}
         return {name: Section(said, code) for name, (code, said) in answers.items()}
 
     async def run(
@@ -235,13 +111,14 @@ class SimulatedShell:
         check: bool = True,
         sudo: bool = False,
     ) -> Completed:
-        code, said = await self._answer(list(argv))
+        await asyncio.sleep(0)
+        code, said = self._answer(list(argv))
         completed = Completed(tuple(argv), code, said, "" if code == 0 else said)
         if check and code != 0:
             raise command_failed(completed, self._destination, f"run {argv[0]}")
         return completed
 
-    async def _answer(  # noqa: C901, PLR0911, PLR0912 - one case a command
+    def _answer(  # noqa: C901, PLR0911, PLR0912 - one case a command
         self, argv: list[str]
     ) -> tuple[int, str]:
         host = self._host
@@ -254,14 +131,15 @@ class SimulatedShell:
                 found = host.unit_properties if unit == UNIT else host.transaction_properties(unit)
                 return 0, "".join(f"{name}={value}\n" for name, value in found.items())
             case ["/bin/sh", "-c", proof.RUNNING_FILE_SCRIPT, *_]:
-                same = host.running == host.version
+                if not host.unit_properties["MainPID"]:
+                    return 1, ""
+                same = host.running_file == host.file
                 return (0, EXECUTABLE) if same else (1, f"{EXECUTABLE} (deleted)")
             case ["systemd-run", *options, "/bin/sh", "-c", script]:
                 unit = next(o for o in options if o.startswith("--unit=")).removeprefix("--unit=")
-                await host.transaction(unit, script)
-                return 0, ""
+                return host.begin(unit, script)
             case ["journalctl", *_, last] if last.startswith("_SYSTEMD_INVOCATION_ID="):
-                return 0, host.transactions[last.partition("=")[2]][1]
+                return 0, host.transactions[last.partition("=")[2]].said
             case ["systemctl", "restart", *_]:
                 host.start()
                 return 0, ""
@@ -278,20 +156,8 @@ class SimulatedShell:
                 return 0, f'{{"v1": {{"errors": {errors}}}}}'
             case ["cat", path] if path.endswith("/steps"):
                 return 0, "".join(f"{name} {code}\n" for name, code in host.steps.items())
-            case ["cat", path] if path.endswith("/install.log"):
-                return 0, "\n".join(host.journal)
+            case ["cat", path] if path.endswith(".log"):
+                return 0, host.logs[PurePosixPath(path).stem]
             case ["systemctl", "daemon-reload" | "reset-failed" | "--quiet", *_]:
                 return 0, ""
         raise AssertionError(f"a simulated host does not know {shlex.join(argv)}")
-
-
-def _version_in(user_data: str) -> str:
-    files = yaml.safe_load(user_data)["write_files"]
-    scripts = [base64.b64decode(file["content"]).decode() for file in files]
-    return _installed_by("\n".join(scripts))
-
-
-def _installed_by(script: str) -> str:
-    found = _INSTALL.search(script)
-    assert found is not None
-    return found[1]

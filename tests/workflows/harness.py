@@ -49,6 +49,7 @@ class Harness:
     cloud: FakeCloud
     hosts: SimulatedHosts
     interference: Interference
+    releases: FakeReleases
     rollouts: list[WorkflowHandle[RolloutRelease, RolloutStatus]] = field(default_factory=list)
 
     def new_route_id(self) -> str:
@@ -70,7 +71,7 @@ class Harness:
         return await (await self.start_provision(route_id, **where)).result()
 
     async def start_swap(
-        self, route_id: str, tag: str
+        self, route_id: str, tag: str | None
     ) -> WorkflowHandle[HotSwapRoute, RouteSwapped]:
         return await self.client.start_workflow(
             HotSwapRoute.run,
@@ -132,18 +133,19 @@ async def small_installation(client: Client, folder: Path) -> AsyncIterator[Harn
     cloud = FakeCloud()
     hosts = SimulatedHosts(cloud)
     interference = Interference()
+    releases = FakeReleases(*TAGS)
     with open_store(f"sqlite:///{folder / 'fleet.db'}") as store:
         parts = Parts(
             task_queue=f"workflows-{uuid.uuid4().hex[:8]}",
             store=store,
             drivers={cloud.name: cloud},
             hosts=hosts,
-            repository=FakeReleases(*TAGS),
+            repository=releases,
             user_data=user_data_renderer(asyncssh.generate_private_key("ssh-ed25519")),
             daemon=DAEMON,
             probe=hosts.probe,
         )
-        made = Harness(client, parts.task_queue, store, cloud, hosts, interference)
+        made = Harness(client, parts.task_queue, store, cloud, hosts, interference, releases)
         store.tracks.set("stable", None, made.operation())
         store.settings.set("default_release_tag", "v0.0.73", made.operation())
         async with build(client, parts, (interference,)):

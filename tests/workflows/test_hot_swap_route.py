@@ -94,3 +94,37 @@ async def test_an_unknown_route_is_refused(harness):
         await (await harness.start_swap("nobody", "v0.0.74")).result()
     assert fault_of(failed.value.cause).kind == "unknown-route"
     assert harness.store.routes.get("nobody") is None
+
+
+async def test_a_rollback_goes_to_what_was_proven_before_and_may_be_a_downgrade(harness, route_id):
+    await (await harness.start_swap(route_id, "v0.0.74")).result()
+    with pytest.raises(WorkflowFailureError):
+        await (await harness.start_swap(route_id, "v0.0.75")).result()
+    back = await (await harness.start_swap(route_id, None)).result()
+    assert back.release_tag == "v0.0.74"
+    route = harness.route(route_id)
+    assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.74")
+    further = await (await harness.start_swap(route_id, None)).result()
+    assert further.release_tag == "v0.0.73"
+    assert harness.hosts.of(route_id).installs == [
+        "0.0.73",
+        "0.0.74",
+        "0.0.75",
+        "0.0.74",
+        "0.0.73",
+    ]
+
+
+async def test_with_nothing_to_go_back_to_it_refuses_and_the_route_serves_on(harness, route_id):
+    with pytest.raises(WorkflowFailureError) as failed:
+        await (await harness.start_swap(route_id, None)).result()
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == ("no-release-before", True)
+    assert harness.route(route_id).status is RouteStatus.SERVING
+
+
+async def test_an_older_release_is_no_rollback_and_is_refused_by_apt(harness, route_id):
+    with pytest.raises(WorkflowFailureError) as failed:
+        await (await harness.start_swap(route_id, "v0.0.70")).result()
+    assert fault_of(failed.value.cause).kind == "downgrade-refused"
+    assert harness.hosts.of(route_id).version == "0.0.73"

@@ -206,3 +206,17 @@ async def test_the_event_log_says_who_rolled_out_what_and_why(harness, route_ids
     [closed] = harness.events(kind="rollout-closed")
     assert (opened.who, opened.why) == (ORIGIN.requested_by, ORIGIN.reason)
     assert opened.workflow_id == closed.workflow_id == "rollout/v0.0.74/fleet"
+
+
+async def test_a_bad_release_is_taken_back_where_the_strategy_says_so(harness, route_ids):
+    rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"), roll_back=True)
+    status = await rollout.result()
+    assert status.phase is RolloutPhase.STOPPED
+    assert status.count(RouteProgress.ROLLED_BACK) == 2
+    assert status.count(RouteProgress.UNTOUCHED) == 4
+    taken_back = [o for o in status.routes if o.progress is RouteProgress.ROLLED_BACK]
+    assert all(o.fault is not None and o.fault.kind == "unit-crash-looping" for o in taken_back)
+    for route_id in route_ids:
+        route = harness.route(route_id)
+        assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
+    assert tags(harness, route_ids) == ["v0.0.73"] * 6

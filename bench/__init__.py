@@ -1,0 +1,6 @@
+"""What a swap of a fleet costs, measured on the lab's machines, beside what general tools cost.
+
+`python -m bench` lets Relight, Ansible, pyinfra and a bare asyncssh script do the same job in turn
+on the same machines; `python -m bench.swap_cost` says where on a host the time of one swap goes.
+Nothing imports this.
+"""

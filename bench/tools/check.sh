@@ -1,0 +1,13 @@
+# What every general tool checks after its swap, once; "$1" is the version. The process has a
+# second to become what it was started as.
+set -eu
+state=$(dpkg-query -W -f '${db:Status-Abbrev}${Version}' lantern-box)
+[ "$state" = "ii $1" ] || { echo "dpkg says $state" >&2; exit 1; }
+systemctl is-active --quiet lantern-box.service
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    pid=$(systemctl show --property=MainPID --value lantern-box.service)
+    if [ "/proc/$pid/exe" -ef /usr/bin/lantern-box ]; then exit 0; fi
+    sleep 0.1
+done
+echo "the running process is not the installed file" >&2
+exit 1

@@ -1,0 +1,153 @@
+"""What a first boot that fails shows of itself, on real machines."""
+
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from activities.errors import describe
+from lab.errors import LabError
+from messages.faults import FaultClass
+from remote import first_boot
+from remote.errors import FirstBootFailedError, ServiceFailedError, fault_of
+from templates.user_data import DAEMON_FILES
+from tests.support.contract_hosts import Subject, lab_subject
+from tests.support.lab import Lab, until
+
+pytestmark = pytest.mark.lab
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+DROP_IN = "etc/systemd/system/lantern-box.service.d/check.conf.j2"
+
+
+@pytest.fixture(scope="module")
+async def subjects(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, Subject]]:
+    """A machine for each way to fail; they boot at the same time."""
+    checked = tmp_path_factory.mktemp("checked") / "files"
+    shutil.copytree(DAEMON_FILES, checked)
+    (checked / DROP_IN).parent.mkdir(parents=True)
+    (checked / DROP_IN).write_text(
+        "[Service]\nExecStartPre=/bin/sh -c 'echo {{ plan.region }} has no licence; exit 7'\n"
+    )
+    unconfigured = tmp_path_factory.mktemp("unconfigured") / "files"
+    shutil.copytree(DAEMON_FILES, unconfigured)
+    (unconfigured / "etc/lantern-box/config.json.j2").unlink()
+
+    async with AsyncExitStack() as stack:
+
+        async def boot(
+            name: str,
+            version: str = "0.0.73",
+            *,
+            repository_url: str = "",
+            daemon_files: Path | None = None,
+        ) -> Subject:
+            key = f"{name}-{uuid.uuid4().hex[:6]}-g1"
+            booting = lab_subject(
+                lab, key, version, repository_url=repository_url, daemon_files=daemon_files
+            )
+            return await stack.enter_async_context(booting)
+
+        nowhere = lab.repository_url.rstrip("/")
+        made = {
+            "refused": await boot("refused", repository_url="http://127.0.0.1:9"),
+            "wrong-path": await boot("wrong-path", repository_url=f"{nowhere}/nowhere"),
+            "absent": await boot("absent", "0.0.99"),
+            "script": await boot("script", "0.0.75"),
+            "check": await boot("check", daemon_files=checked),
+            "unconfigured": await boot("unconfigured", daemon_files=unconfigured),
+        }
+        yield made
+
+
+async def failure(subject: Subject) -> FirstBootFailedError:
+    with pytest.raises(FirstBootFailedError) as caught:
+        await subject.first_boot()
+    error = caught.value
+    fault, retryable = describe(error)
+    assert (fault.kind, retryable) == ("first-boot-failed", False)
+    assert fault.attempted == f"first boot, {error.step}"
+    assert (fault.machine_key, fault.host) == (subject.machine.key, subject.machine.address)
+    assert fault.summary.startswith(f"{subject.machine.key} ({subject.machine.address}): ")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("name", "fault_class", "words"),
+    [
+        ("refused", FaultClass.REPOSITORY, "Connection refused"),
+        ("wrong-path", FaultClass.REPOSITORY, "does not have a Release file"),
+        ("absent", FaultClass.REPOSITORY, "Version '0.0.99' for 'lantern-box' was not found"),
+        ("script", FaultClass.RELEASE, "error exit status 3"),
+    ],
+)
+async def test_an_install_that_fails_shows_why_in_apts_words(
+    subjects: dict[str, Subject], name: str, fault_class: FaultClass, words: str
+) -> None:
+    error = await failure(subjects[name])
+    assert (error.step, error.exit_code, error.fault_class) == ("install", 100, fault_class)
+    assert words in error.text
+    assert words in fault_of(error).stderr_tail
+
+
+async def test_a_script_that_fails_shows_what_it_wrote(subjects: dict[str, Subject]) -> None:
+    error = await failure(subjects["script"])
+    assert "lantern-box: cannot migrate the state" in fault_of(error).stderr_tail
+
+
+async def test_a_service_that_does_not_start_shows_its_journal(
+    subjects: dict[str, Subject],
+) -> None:
+    error = await failure(subjects["check"])
+    assert (error.step, error.exit_code) == ("service", 1)
+    assert error.fault_class is FaultClass.RELEASE
+    assert error.text == "exit code 1: lantern-box.service did not start"
+    assert any("lab-east has no licence" in line for line in fault_of(error).journal_tail)
+
+
+async def test_a_daemon_without_its_configuration_starts_and_its_proof_shows_why_it_ends(
+    subjects: dict[str, Subject],
+) -> None:
+    """systemd calls a start good once the process is there, so the boot ends well."""
+    subject = subjects["unconfigured"]
+    assert (await subject.first_boot()).steps == ("install", "service")
+    with pytest.raises(ServiceFailedError) as caught:
+        await subject.prove("0.0.73")
+    error = caught.value
+    assert error.fault_class is FaultClass.RELEASE
+    assert "(exit-code, 1)" in error.text or error.kind == "unit-crash-looping"
+    words = "cannot read the configuration /etc/lantern-box/config.json"
+    assert any(words in line for line in fault_of(error).journal_tail)
+
+
+async def test_a_boot_that_a_reboot_cut_short_is_no_success(
+    lab: Lab, subjects: dict[str, Subject]
+) -> None:
+    """cloud-init does not run the step again at the next boot, and reports no error."""
+    subject = subjects["absent"]
+    await failure(subject)  # so it has booted
+    machine_id = lab.machine_id(subject.machine.key)
+    # As a reboot leaves it that comes while apt is at work: the step never ended.
+    lab.run(machine_id, "rm", f"{first_boot.RECORD_FOLDER}/steps")
+    booted = lab.run(machine_id, "cat", BOOT_ID).stdout
+    lab.run(machine_id, "systemctl", "--no-block", "reboot")
+    until(
+        lambda: boot_id(lab, machine_id) not in {None, booted}, 30, lambda: "it does not come back"
+    )
+    error = await failure(subject)
+    assert (error.step, error.exit_code, error.fault_class) == ("install", None, FaultClass.HOST)
+    assert "did it reboot?" in error.text
+
+
+def boot_id(lab: Lab, machine_id: str) -> str | None:
+    """Which boot a machine is in; None while it is between two."""
+    try:
+        done = lab.run(machine_id, "cat", BOOT_ID, check=False)
+    except LabError:
+        return None
+    return done.stdout if done.returncode == 0 else None

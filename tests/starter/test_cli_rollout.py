@@ -1,0 +1,237 @@
+"""A rollout as its operator sees and steers it: `relight rollout`."""
+
+import asyncio
+import getpass
+import itertools
+import json
+import re
+import signal
+import socket
+
+import pytest
+
+from tests.starter.operator import FAULT_KEYS, ROLLOUT_KEYS, ROUTE_OUTCOME_KEYS
+
+ME = f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@pytest.fixture
+async def held(installation, three_routes):
+    """The gate that holds the canary of v0.0.74's rollout over the fleet in mid-flight."""
+    gate = installation.harness.hosts.hold_installs()
+    started = await installation.relight("rollout", "start", "v0.0.74", "-r", "fixes DNS")
+    assert started.code == 0, started
+    await gate.reached()
+    yield gate
+    gate.open()
+
+
+def progress(status):
+    return sorted(route["progress"] for route in status["routes"])
+
+
+async def test_start_prints_the_plan_and_how_to_follow_it(installation, three_routes):
+    canary, *rest = three_routes
+    started = await installation.relight("rollout", "start", "v0.0.74", "--wave", "1")
+    assert (started.code, started.err) == (0, "")
+    plan, first, second, follow = started.out.splitlines()
+    assert plan == "v0.0.74 (0.0.74) over fleet: 3 routes in 2 waves"
+    assert (first, second) == (f"  wave 1: {canary}", f"  wave 2: {', '.join(rest)}")
+    command = re.search("`relight (.*)`", follow)
+    assert command is not None
+    assert (await installation.relight(*command[1].split())).code == 0
+
+
+async def test_start_as_json_is_the_workflow_and_the_plan(installation, three_routes):
+    started = await installation.relight("rollout", "start", "v0.0.74", "--json")
+    assert list(started.json) == ["workflow_id", "plan"]
+    assert list(started.json["plan"]) == ["release_tag", "scope", "version", "waves"]
+    assert started.json["workflow_id"] == "rollout/v0.0.74/fleet"
+    assert sorted(itertools.chain(*started.json["plan"]["waves"])) == three_routes
+
+
+async def test_waiting_it_ends_well_only_when_every_route_converged(installation, three_routes):
+    done = await installation.relight("rollout", "start", "v0.0.74", "--wait", "-r", "fixes DNS")
+    assert done.code == 0, done
+    assert "v0.0.74 over fleet: converged" in done.out
+    for route_id in three_routes:
+        assert f"{route_id}: proven at v0.0.74" in done.err
+        assert installation.harness.route(route_id).current_release_tag == "v0.0.74"
+    [opened] = installation.harness.events(kind="rollout-opened")
+    assert (opened.who, opened.why) == (ME, "fixes DNS")
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind"),
+    [
+        ("v0.0.75", "maintainer-script-failed"),
+        ("v0.0.76", "unit-crash-looping"),
+        ("v0.0.77", "probe-failed"),
+    ],
+)
+async def test_stopped_it_fails_and_shows_host_fault_and_what_the_host_said(
+    installation, three_routes, tag, kind
+):
+    stopped = await installation.relight("rollout", "start", tag, "--wait")
+    assert stopped.code == 1
+    canary = three_routes[0]
+    address = installation.harness.route(canary).machine.address
+    for what in (f"route {canary}", f"{canary}-g1 {address}", kind, "2 untouched"):
+        assert what in stopped.out
+    assert f"error: {tag} over fleet: stopped in wave 1" in stopped.said
+    assert f"{canary}-g1 ({address})" in stopped.said
+    if tag == "v0.0.76":
+        assert "last log lines of the unit" in stopped.out
+        assert "panic: " in stopped.out
+
+
+async def test_waiting_as_json_ends_with_the_final_status_and_its_faults(
+    installation, three_routes
+):
+    stopped = await installation.relight("rollout", "start", "v0.0.76", "--wait", "--json")
+    assert stopped.code == 1
+    final = stopped.json_lines[-1]
+    assert list(final) == ROLLOUT_KEYS
+    assert final["phase"] == "stopped"
+    assert [list(route) for route in final["routes"]] == [ROUTE_OUTCOME_KEYS] * 3
+    [fault] = [route["fault"] for route in final["routes"] if route["fault"]]
+    assert list(fault) == FAULT_KEYS
+    assert fault["journal_tail"]
+
+
+async def test_watch_as_json_is_one_status_a_line_up_to_the_final_one(installation, held):
+    async with installation.relight.running("rollout", "watch", "--json") as watching:
+        first = json.loads(await watching.stdout.readline())
+        assert progress(first) == ["swapping", "waiting", "waiting"]
+        held.open()
+        rest, _ = await watching.communicate()
+    statuses = [first, *(json.loads(line) for line in rest.splitlines())]
+    assert watching.returncode == 0
+    assert all(list(status) == ROLLOUT_KEYS for status in statuses)
+    assert statuses[-1]["phase"] == "converged"
+    assert all(before != after for before, after in itertools.pairwise(statuses))
+
+
+async def test_aborted_while_it_is_watched_the_stream_ends_when_nothing_is_under_way(
+    installation, held
+):
+    async with installation.relight.running("rollout", "watch", "--json") as watching:
+        await watching.stdout.readline()
+        assert (await installation.relight("rollout", "abort")).code == 0
+        assert json.loads(await watching.stdout.readline())["phase"] == "aborted"
+        held.open()
+        rest, _ = await watching.communicate()
+    final = json.loads(rest.splitlines()[-1])
+    assert watching.returncode == 1
+    assert progress(final) == ["converged", "untouched", "untouched"]
+
+
+async def test_a_watch_of_a_rollout_that_is_terminated_ends_too(installation, held):
+    async with installation.relight.running("rollout", "watch", "--json") as watching:
+        await watching.stdout.readline()
+        handle = installation.harness.client.get_workflow_handle("rollout/v0.0.74/fleet")
+        await handle.terminate("gone")
+        _, said = await watching.communicate()
+    assert watching.returncode == 1
+    assert b"terminated" in said
+
+
+async def test_ctrl_c_ends_the_watching_and_not_the_rollout(installation, held):
+    async with installation.relight.running("rollout", "watch") as watching:
+        await watching.stderr.readline()
+        watching.send_signal(signal.SIGINT)
+        _, said = await watching.communicate()
+    assert watching.returncode == 130
+    assert b"goes on" in said
+    assert b"Traceback" not in said
+    held.open()
+    assert (await installation.relight("rollout", "watch")).code == 0
+
+
+@pytest.mark.parametrize("tag", [("v0.0.74",), ()], ids=["by tag", "without a tag"])
+async def test_paused_resumed_aborted_it_says_who_and_why_and_what_makes_no_sense_is_refused(
+    installation, held, tag
+):
+    relight = installation.relight
+    await installation.refuses(3, ("rollout", "resume", *tag), "cannot resume", "running")
+    paused = await relight("rollout", "pause", *tag, "-r", "odd graphs", "--json")
+    assert paused.json["detail"] == f"paused by {ME}: odd graphs"
+    assert list(paused.json) == ROLLOUT_KEYS
+    await installation.refuses(3, ("rollout", "pause", *tag), "cannot pause", "paused")
+    resumed = await relight("rollout", "resume", *tag, "-r", "it was the graphs", "--json")
+    assert (resumed.code, resumed.json["phase"]) == (0, "running")
+    aborted = await relight("rollout", "abort", *tag, "-r", "it leaks")
+    assert aborted.code == 0
+    assert f"aborted by {ME}: it leaks" in aborted.out
+    steered = [
+        (event.kind, event.who, event.why)
+        for event in installation.harness.events()
+        if event.kind in {"rollout-pause", "rollout-resume", "rollout-abort"}
+    ]
+    assert steered == [
+        ("rollout-pause", ME, "odd graphs"),
+        ("rollout-resume", ME, "it was the graphs"),
+        ("rollout-abort", ME, "it leaks"),
+    ]
+    held.open()
+    assert (await relight("rollout", "watch", *tag)).code == 1
+    await asyncio.gather(
+        *(
+            installation.refuses(3, ("rollout", action, *tag), f"cannot {action}", "has ended")
+            for action in ("pause", "resume", "abort")
+        )
+    )
+
+
+async def test_status_after_the_end_shows_the_end(installation, three_routes):
+    await installation.relight("rollout", "start", "v0.0.76", "--wait")
+    shown, as_json = await asyncio.gather(
+        installation.relight("rollout", "status"),
+        installation.relight("rollout", "status", "v0.0.76", "--json"),
+    )
+    assert (shown.code, as_json.code) == (0, 0)
+    assert "v0.0.76 over fleet: stopped, wave 1 of 2; 1 failed, 2 untouched" in shown.out
+    assert "last log lines of the unit" in shown.out
+    assert list(as_json.json) == ROLLOUT_KEYS
+    assert progress(as_json.json) == ["failed", "untouched", "untouched"]
+
+
+@pytest.mark.parametrize("tag", ["v0.0.74", "v0.0.78"], ids=["same tag", "another tag"])
+async def test_a_second_rollout_of_a_scope_is_refused_and_told_how_to_follow_the_first(
+    installation, held, tag
+):
+    words = ("rollout", "start", tag)
+    await installation.refuses(3, words, "rollout/v0.0.74/fleet", "relight rollout watch")
+    # The refused one is newer; without a tag it is the one that runs that is meant.
+    status = await installation.relight("rollout", "status", "--json")
+    assert (status.json["release_tag"], status.json["phase"]) == ("v0.0.74", "running")
+
+
+async def test_a_tracks_rollout_is_found_by_its_track_and_where_it_is_the_only_one_that_runs(
+    installation,
+):
+    harness = installation.harness
+    harness.store.tracks.set("beta", "v0.0.73", harness.operation())
+    await asyncio.gather(
+        harness.provision(harness.new_route_id(), track="beta"),
+        harness.provision(harness.new_route_id()),
+    )
+    gate = harness.hosts.hold_installs()
+    started = await installation.relight("rollout", "start", "v0.0.74", "--track", "beta")
+    assert "relight rollout watch v0.0.74 --track beta" in started.out
+    await gate.reached()
+    for words in ((), ("--track", "beta"), ("v0.0.74", "--track", "beta")):
+        shown = await installation.relight("rollout", "status", *words, "--json")
+        assert shown.json["scope"] == "track:beta"
+    await installation.relight("rollout", "start", "v0.0.74")
+    await harness.until(lambda: len(harness.events(kind="target-set")) == 2)
+    await installation.refuses(3, ("rollout", "abort"), "v0.0.74 --track beta", "several")
+    gate.open()
+    assert (await installation.relight("rollout", "watch", "--track", "beta")).code == 0
+    assert (await installation.relight("rollout", "watch", "v0.0.74")).code == 0
+    assert harness.store.tracks.get("beta").release_override == "v0.0.74"
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "abort"])
+async def test_where_there_has_been_no_rollout_it_says_so(installation, command):
+    await installation.refuses(2, ("rollout", command), "there has been no rollout")

@@ -1,0 +1,85 @@
+"""The command line as people and programs use it: a process, its exit code, its two outputs."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its answer; whatever else stands on standard output is an error."""
+        return json.loads(self.out)
+
+    @property
+    def json_lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def said(self) -> str:
+        """What it complained of, without the places at which it was broken into lines."""
+        assert "Traceback" not in self.err, self.err
+        return " ".join(self.err.replace("│", " ").split())
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """`relight` on a home folder, and with nothing of this process's own configuration."""
+
+    home: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def where(self, **variables: str) -> "CommandLine":
+        """Return the command line with further variables set."""
+        return CommandLine(self.home, {**self.environment, **variables})
+
+    async def __call__(self, *words: str) -> Ended:
+        async with self.running(*words) as process:
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return Ended(process.returncode, out.decode(), err.decode())
+
+    async def on_terminal(self, terminal: int, *words: str) -> int:
+        """Run a command whose outputs are a terminal, and return its exit code."""
+        async with self.running(*words, output=terminal) as process:
+            return await process.wait()
+
+    @asynccontextmanager
+    async def running(
+        self, *words: str, output: int = asyncio.subprocess.PIPE
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Start a command, and see to it that it is gone afterwards."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("RELIGHT_", "TEMPORAL_"))
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "starter.cli",
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**inherited, "RELIGHT_HOME": str(self.home), **self.environment},
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()

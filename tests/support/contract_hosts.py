@@ -1,0 +1,184 @@
+"""One machine to try the activities on: a simulated one, or a real one in the lab."""
+
+import dataclasses
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import asyncssh
+from pydantic import SecretStr
+from temporalio.testing import ActivityEnvironment
+
+from activities.cloud_init import CloudInitActivities, UserDataRenderer
+from activities.daemon import Daemon
+from activities.hosts import Hosts, SshHosts
+from activities.packages import PackageActivities
+from activities.services import ServiceActivities
+from messages.machine import (
+    AwaitFirstBootInput,
+    FirstBootFinished,
+    Machine,
+    MachinePlan,
+    MachineStatus,
+)
+from messages.package import (
+    InstallReleaseInput,
+    ProveReleaseInput,
+    ReleaseInstalled,
+    RestartServiceInput,
+    ServiceRestarted,
+)
+from messages.proof import Proof
+from messages.release import Release
+from providers.driver import MachineSpec, ProviderDriver
+from providers.lab import LabDriver
+from remote.probe import HttpProbe, Probe
+from starter.waiting import wait_until
+from tests.support.fake_cloud import FakeCloud
+from tests.support.installation import DAEMON, HOST_KEY_SECRET, user_data_renderer
+from tests.support.lab import Lab
+from tests.support.simulated_hosts import SimulatedHosts
+
+CLIENT_KEY = asyncssh.generate_private_key("ssh-ed25519")
+LAB_DAEMON = dataclasses.replace(DAEMON, stability_window=timedelta(seconds=1.5))
+LAB_PROBE = HttpProbe(port=8899, path="/healthz", timeout=timedelta(seconds=3))
+
+
+def release(version: str) -> Release:
+    return Release(
+        tag=f"v{version}", version=version, package=DAEMON.package, source="lab", artifacts=()
+    )
+
+
+def plan(key: str, version: str) -> MachinePlan:
+    return MachinePlan(
+        key=key,
+        route_id=key.rpartition("-g")[0],
+        track="stable",
+        provider="lab",
+        region="lab-east",
+        release_version=version,
+    )
+
+
+@dataclass
+class Subject:
+    """A machine, and the activities as a worker has them."""
+
+    machine: Machine
+    hosts: Hosts
+    user_data: UserDataRenderer
+    daemon: Daemon
+    probe: Probe
+    _runs: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def new_run(self) -> str:
+        """The id of a workflow's run: what two attempts at the same have in common."""
+        return f"run-{next(self._runs)}"
+
+    async def first_boot(self) -> FirstBootFinished:
+        first_boot = CloudInitActivities(self.user_data, self.hosts)
+        return await ActivityEnvironment().run(
+            first_boot.await_first_boot, AwaitFirstBootInput(machine=self.machine)
+        )
+
+    async def install(
+        self,
+        version: str,
+        *,
+        allow_downgrade: bool = False,
+        run: str | None = None,
+        environment: ActivityEnvironment | None = None,
+    ) -> ReleaseInstalled:
+        environment = environment or ActivityEnvironment()
+        environment.info = dataclasses.replace(
+            environment.info, workflow_run_id=run or self.new_run()
+        )
+        return await environment.run(
+            PackageActivities(self.hosts).install_release,
+            InstallReleaseInput(
+                machine=self.machine, release=release(version), allow_downgrade=allow_downgrade
+            ),
+        )
+
+    async def restart(self, version: str) -> ServiceRestarted:
+        return await ActivityEnvironment().run(
+            self._services().restart_service,
+            RestartServiceInput(machine=self.machine, release=release(version)),
+        )
+
+    async def prove(self, version: str) -> Proof:
+        return await ActivityEnvironment().run(
+            self._services().prove_release,
+            ProveReleaseInput(machine=self.machine, release=release(version)),
+        )
+
+    async def settle_at(self, version: str) -> ServiceRestarted:
+        """Bring the machine to a version, wherever an earlier test left it."""
+        await self.install(version, allow_downgrade=True)
+        return await self.restart(version)
+
+    def _services(self) -> ServiceActivities:
+        return ServiceActivities(self.hosts, self.daemon, self.probe)
+
+
+async def running(driver: ProviderDriver, key: str, spec: MachineSpec) -> Machine:
+    """Create a machine, and wait until its provider says that it runs."""
+    found = [await driver.ensure(key, spec)]
+
+    async def runs() -> bool:
+        found[:] = [await driver.ensure(key, spec)]
+        return found[0].status is MachineStatus.RUNNING
+
+    await wait_until(runs, timedelta(seconds=30))
+    return found[0]
+
+
+@asynccontextmanager
+async def simulated_subject(key: str, version: str) -> AsyncIterator[Subject]:
+    cloud = FakeCloud()
+    hosts = SimulatedHosts(cloud)
+    user_data = user_data_renderer(CLIENT_KEY)
+    spec = MachineSpec(region="fake-east", user_data=user_data.render(plan(key, version)).text)
+    machine = await running(cloud, key, spec)
+    yield Subject(machine, hosts, user_data, DAEMON, hosts.probe)
+
+
+def lab_hosts(host_key_secret: bytes = HOST_KEY_SECRET) -> SshHosts:
+    return SshHosts(
+        user="relight",
+        port=22,
+        client_key=CLIENT_KEY,
+        host_key_secret=host_key_secret,
+        connect_timeout=timedelta(seconds=10),
+    )
+
+
+@asynccontextmanager
+async def lab_subject(
+    lab: Lab,
+    key: str,
+    version: str,
+    *,
+    repository_url: str = "",
+    daemon_files: Path | None = None,
+    secrets: dict[str, str] | None = None,
+) -> AsyncIterator[Subject]:
+    user_data = user_data_renderer(
+        CLIENT_KEY,
+        repository_url=repository_url or lab.repository_url,
+        signing_key=lab.signing_key.read_bytes(),
+        daemon_files=daemon_files,
+        secrets=secrets,
+    )
+    driver = LabDriver(lab.api_url, SecretStr(lab.token))
+    spec = MachineSpec(region="lab-east", user_data=user_data.render(plan(key, version)).text)
+    machine = await running(driver, key, spec)
+    try:
+        yield Subject(machine, lab_hosts(), user_data, LAB_DAEMON, LAB_PROBE)
+    finally:
+        await driver.destroy(machine.ref)
+        await driver.close()

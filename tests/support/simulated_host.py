@@ -1,0 +1,189 @@
+"""One host in memory: its package, its unit, and what apt makes of them."""
+
+import asyncio
+import base64
+import itertools
+import re
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import yaml
+from debian.debian_support import Version
+
+PACKAGE, UNIT, EXECUTABLE = "lantern-box", "lantern-box.service", "/usr/bin/lantern-box"
+SCRIPT_FAILS, CRASHES, UNHEALTHY = "0.0.75", "0.0.76", "0.0.77"
+LISTED = {"0.0.70", "0.0.73", "0.0.74", SCRIPT_FAILS, CRASHES, UNHEALTHY, "0.0.78"}
+
+_INSTALL = re.compile(rf"{PACKAGE}=([^\s']+)")
+_PANIC = (
+    "panic: runtime error: invalid memory address or nil pointer dereference",
+    "goroutine 1 [running]:",
+)
+_SIGABRT = 6
+
+
+@dataclass
+class _Transaction:
+    """A transient unit: its exit code once it has ended, and what it said."""
+
+    exit_code: int | None = None
+    said: str = ""
+
+
+class Gate:
+    """Holds whoever comes to it until it is opened."""
+
+    def __init__(self) -> None:
+        self._reached = asyncio.Event()
+        self._open = asyncio.Event()
+
+    async def pass_through(self) -> None:
+        self._reached.set()
+        await self._open.wait()
+
+    async def reached(self) -> None:
+        """Wait until somebody is held."""
+        async with asyncio.timeout(30):
+            await self._reached.wait()
+
+    def open(self) -> None:
+        self._open.set()
+
+
+class Fleet(Protocol):
+    """What a host knows of all hosts."""
+
+    gate: Gate | None
+
+    def counted(self, what: str) -> AbstractAsyncContextManager[None]:
+        """Count a host as being at it."""
+
+
+class SimulatedHost:
+    """One machine, from its first boot on.
+
+    Attributes:
+        installs: every version that apt was really made to install, in order.
+    """
+
+    def __init__(self, fleet: Fleet, key: str) -> None:
+        self._fleet = fleet
+        self._key = key
+        self._invocations = itertools.count(1)
+        self.installs: list[str] = []
+        self.status, self.version = "un", ""
+        self.file = 0  # which of all files that were ever unpacked is on disk
+        self.running: str | None = None
+        self.running_file = 0
+        self.invocation, self.enabled = "", False
+        self.journal: list[str] = []
+        self.steps: dict[str, int] = {}
+        self.logs: dict[str, str] = {}
+        self.transactions: dict[str, _Transaction] = {}
+        self._working: set[asyncio.Task[None]] = set()
+
+    def first_boot(self, user_data: str) -> None:
+        """Do what the user-data's own script says."""
+        version, _ = _asked_of_apt(_scripts_in(user_data))
+        self.steps["install"], self.logs["install"] = self._install(version, downgrade=False)
+        if self.steps["install"] == 0:
+            self.enabled = True
+            self.start()
+            self.steps["service"], self.logs["service"] = 0, ""
+
+    def begin(self, unit: str, script: str) -> tuple[int, str]:
+        """Start a transient unit, which goes on whoever looks; one of this name is left alone."""
+        if unit in self.transactions:
+            return 1, f"Failed to start transient service unit: Unit {unit} was already loaded."
+        transaction = self.transactions[unit] = _Transaction()
+        task = asyncio.create_task(self._transact(transaction, script))
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        return 0, ""
+
+    async def _transact(self, transaction: _Transaction, script: str) -> None:
+        version, downgrade = _asked_of_apt(script)
+        async with self._fleet.counted("install"):
+            if self._fleet.gate is not None:
+                await self._fleet.gate.pass_through()
+            transaction.exit_code, transaction.said = self._install(version, downgrade=downgrade)
+
+    def _install(self, version: str, *, downgrade: bool) -> tuple[int, str]:
+        if version not in LISTED:
+            return 100, f"E: Version '{version}' for '{PACKAGE}' was not found"
+        if version == self.version and self.status == "ii":
+            return 0, f"{PACKAGE} is already the newest version ({version})."
+        if self.version and Version(version) < Version(self.version) and not downgrade:
+            return 100, "E: Packages were downgraded and -y was used without --allow-downgrades."
+        self.installs.append(version)
+        self.version = version
+        self.file += 1
+        if version == SCRIPT_FAILS:
+            self.status = "iF"
+            return 100, (
+                f"dpkg: error processing package {PACKAGE} (--configure):\n"
+                f" installed {PACKAGE} package post-installation script subprocess returned "
+                "error exit status 3"
+            )
+        self.status = "ii"
+        return 0, f"Setting up {PACKAGE} ({version}) ..."
+
+    def start(self) -> None:
+        """Start the unit anew, from what is installed."""
+        self.invocation = f"{next(self._invocations):032x}"
+        self.running, self.running_file = self.version, self.file
+        self.journal.append(f"lantern-box: version {self.version} starts")
+        if self.version == CRASHES:
+            self.journal += _PANIC
+
+    @property
+    def unit_properties(self) -> dict[str, Any]:
+        up = self.running is not None and self.running != CRASHES
+        return {
+            "LoadState": "loaded" if self.version else "not-found",
+            "ActiveState": "active" if up else ("activating" if self.running else "inactive"),
+            "SubState": "running" if up else ("auto-restart" if self.running else "dead"),
+            "UnitFileState": "enabled" if self.enabled else "disabled",
+            "MainPID": 42 if up else 0,
+            "InvocationID": self.invocation,
+            "NRestarts": 0 if up else 3,
+            "Result": "signal" if self.running and not up else "success",
+            "ExecMainStatus": _SIGABRT if self.running and not up else 0,
+            "ExecMainCode": 2 if self.running and not up else 0,
+            "ExecMainStartTimestampMonotonic": 1,
+            "ExecMainExitTimestampMonotonic": 0,
+        }
+
+    def transaction_properties(self, unit: str) -> dict[str, Any]:
+        match self.transactions.get(unit):
+            case None:
+                load, active, sub, code = "not-found", "inactive", "dead", 0
+            case _Transaction(exit_code=None):
+                load, active, sub, code = "loaded", "active", "running", 0
+            case _Transaction(exit_code=0):
+                load, active, sub, code = "loaded", "active", "exited", 0
+            case _Transaction(exit_code=int(code)):
+                load, active, sub = "loaded", "failed", "failed"
+        return {
+            **self.unit_properties,
+            "LoadState": load,
+            "ActiveState": active,
+            "SubState": sub,
+            "InvocationID": unit,
+            "ExecMainStatus": code,
+            "ExecMainCode": 1,
+            "ExecMainExitTimestampMonotonic": 2,
+        }
+
+
+def _scripts_in(user_data: str) -> str:
+    files = yaml.safe_load(user_data)["write_files"]
+    return "\n".join(base64.b64decode(file["content"]).decode() for file in files)
+
+
+def _asked_of_apt(script: str) -> tuple[str, bool]:
+    """Return which version is to be installed, and whether it may be an older one."""
+    found = _INSTALL.search(script)
+    assert found is not None
+    return found[1], "--allow-downgrades" in script
