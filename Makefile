@@ -53,6 +53,10 @@ swap-cost: setup ## Measure what one hot swap costs its host, step by step
 histories: setup ## Record a history of each shape of workflow, beside those that are kept
 	@.venv/bin/python -m tests.histories.record
 
+.PHONY: docs
+docs: setup ## Write docs/faults.md from the table of faults
+	@.venv/bin/python -m messages.fault_document >docs/faults.md
+
 .PHONY: lock
 lock: ## Bring the lock files in line with what is asked for (needs uv; ARGS=--upgrade)
 	@uv pip compile --quiet --universal --all-extras --generate-hashes --python-version 3.11 \

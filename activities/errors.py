@@ -16,73 +16,38 @@ from temporalio.worker import (
     Interceptor,
 )
 
-from activities.machines import UnknownPlaceError
-from fleet.errors import FleetError
-from messages.faults import Fault, FaultClass
-from planning.desired_release import NoDesiredReleaseError
-from planning.rollback import NoReleaseBeforeError
-from providers.errors import ProviderError
+from messages.errors import DomainError
+from messages.faults import Fault
 from remote.errors import RemoteError, fault_of
-from repositories.errors import ReleaseUnknownError, RepositoryError
-from templates.user_data import TemplateError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.faults")
 
-DOMAIN_ERRORS = (
-    FleetError,
-    NoDesiredReleaseError,
-    NoReleaseBeforeError,
-    ProviderError,
-    RemoteError,
-    RepositoryError,
-    TemplateError,
-)
 
-REFUSALS = (
-    FleetError,
-    NoDesiredReleaseError,
-    NoReleaseBeforeError,
-    ReleaseUnknownError,
-    UnknownPlaceError,
-)
-"""What was asked for cannot be done as things stand; nothing was changed."""
-
-
-def describe(error: Exception) -> tuple[Fault, bool]:
-    """Return a domain error's fault, and whether trying again may help."""
-    match error:
-        case RemoteError():
-            return fault_of(error), error.retryable
-        case ProviderError():
-            fault_class, retryable = FaultClass.PROVIDER, error.retryable
-        case RepositoryError():
-            fault_class, retryable = FaultClass.REPOSITORY, error.retryable
-        case FleetError() | NoDesiredReleaseError() | NoReleaseBeforeError() | TemplateError():
-            fault_class, retryable = FaultClass.CONTROLLER, False
-        case _:
-            raise TypeError(f"{type(error).__name__} is no domain error") from error
-    fault = Fault(
+def describe(error: DomainError) -> Fault:
+    """Return the fault that a domain error is."""
+    if isinstance(error, RemoteError):
+        return fault_of(error)
+    return Fault(
         kind=error.kind,
-        fault_class=fault_class,
+        fault_class=error.fault_class,
         summary=str(error),
         attempted=activity.info().activity_type if activity.in_activity() else "",
-        refused=isinstance(error, REFUSALS),
+        refused=error.rule.is_refusal,
     )
-    return fault, retryable
 
 
 class _Translated(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         try:
             return await self.next.execute_activity(input)
-        except DOMAIN_ERRORS as error:
-            fault, retryable = describe(error)
-            _log(fault, retryable=retryable)
+        except DomainError as error:
+            fault = describe(error)
+            _log(fault, retryable=error.retryable)
             raise ApplicationError(
                 fault.summary,
                 fault.model_dump(mode="json"),
                 type=fault.kind,
-                non_retryable=not retryable,
+                non_retryable=not error.retryable,
             ) from error
 
 

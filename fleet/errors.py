@@ -1,14 +1,11 @@
 """Why the store refused. Nothing was written."""
 
+from messages.errors import DomainError
 from messages.rollout import Rollout
 
 
-class FleetError(Exception):
-    """The store refused what was asked.
-
-    Attributes:
-        kind: kebab-case, as in `unknown-route`.
-    """
+class FleetError(DomainError):
+    """The store refused what was asked."""
 
     kind = "fleet-refused"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from messages.faults import FaultClass
+from messages.faults import Fault, FaultClass
 
 HOST, RELEASE, REPOSITORY, PROVIDER, CONTROLLER = FaultClass
 
@@ -46,6 +46,11 @@ class Rule(NamedTuple):
     remedy: Remedy
     meaning: str
     advice: str
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether what was asked for cannot be done as things stand, and nothing was changed."""
+        return self.remedy is Remedy.NONE
 
 
 RULES: Mapping[str, Rule] = {
@@ -423,7 +428,7 @@ RULES: Mapping[str, Rule] = {
     "no-release-before": Rule(
         CONTROLLER,
         False,
-        Remedy.ASK,
+        Remedy.NONE,
         "The route has no release before this one that was proven on its machine.",
         "Roll out a release that is known to be good.",
     ),
@@ -547,3 +552,15 @@ RULES: Mapping[str, Rule] = {
     ),
 }
 """By kind, in the order of the document."""
+
+
+def fault(kind: str, summary: str, attempted: str = "") -> Fault:
+    """Return a fault that no host has part in, as the table says of its kind."""
+    rule = RULES[kind]
+    return Fault(
+        kind=kind,
+        fault_class=rule.fault_class,
+        summary=summary,
+        attempted=attempted,
+        refused=rule.is_refusal,
+    )

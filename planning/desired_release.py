@@ -1,10 +1,11 @@
 """Which release a route should run."""
 
+from messages.errors import DomainError
 from messages.names import DEFAULT_RELEASE_SETTING
 from messages.release import DesiredRelease
 
 
-class NoDesiredReleaseError(Exception):
+class NoDesiredReleaseError(DomainError):
     """No declaration says what the track's routes should run: it is refused, never guessed."""
 
     kind = "no-desired-release"

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from messages.errors import DomainError
 from messages.names import ReleaseTag, RouteId
 
 
-class NoReleaseBeforeError(Exception):
+class NoReleaseBeforeError(DomainError):
     """The route was never proven at any other release than the one to go back from."""
 
     kind = "no-release-before"

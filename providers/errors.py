@@ -1,16 +1,18 @@
 """What can go wrong at a provider, in the words of the field and not of one vendor's API."""
 
+from messages.errors import DomainError
 
-class ProviderError(Exception):
+
+class ProviderError(DomainError):
     """A provider did not do what it was asked.
 
     Attributes:
-        kind: kebab-case, as in `provider-rate-limited`.
-        retryable: whether asking again may help.
+        provider: the driver's name.
+        attempted: what it was asked for.
+        answer: what it said.
     """
 
     kind = "provider-refused"
-    retryable = False
 
     def __init__(self, provider: str, attempted: str, answer: str) -> None:
         super().__init__(f"{provider}: {attempted}: {answer}")
@@ -23,7 +25,6 @@ class ProviderUnavailableError(ProviderError):
     """No answer, or an answer that says nothing about what happened: look before acting again."""
 
     kind = "provider-unavailable"
-    retryable = True
 
 
 class ProviderRateLimitedError(ProviderUnavailableError):

@@ -1,13 +1,12 @@
 """What can go wrong on a host or on the way to it, and the fault that each becomes.
 
-Every error says what was attempted, on which machine, with which command, and what came back.
-Whether trying again may help, and at whose door it lies, are part of the error: nobody else
-decides that.
+Every error says what was attempted, on which machine, with which command, and what came back. What
+follows from its kind stands in the table of faults.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
 
+from messages.errors import DomainError
 from messages.faults import Fault, FaultClass
 from remote.destination import Destination
 
@@ -15,20 +14,10 @@ TAIL_LINES = 20
 """How much of a command's or a unit's last words a fault carries."""
 
 
-class Nature(NamedTuple):
-    """What follows from a kind of error."""
-
-    fault_class: FaultClass
-    retryable: bool
-
-
-class RemoteError(Exception):
+class RemoteError(DomainError):
     """Something on a host did not go as it should.
 
     Attributes:
-        kind: what failed, in kebab-case.
-        fault_class: at whose door it lies.
-        retryable: whether trying the same again may help.
         text: what happened, without where.
         destination: the host, None where none was spoken to.
         attempted: what was being done, as in `install lantern-box=0.0.74`.
@@ -38,9 +27,7 @@ class RemoteError(Exception):
         journal: the last lines of the unit concerned, oldest first.
     """
 
-    kind: str = "remote-error"
-    fault_class: FaultClass = FaultClass.HOST
-    retryable: bool = False
+    kind = "command-failed"
 
     def __init__(
         self,
@@ -81,7 +68,6 @@ class HostUnreachableError(RemoteError):
     """No SSH connection came about."""
 
     kind = "host-unreachable"
-    retryable = True
 
 
 class HostKeyMismatchError(RemoteError):
@@ -100,14 +86,12 @@ class HostNotReadyError(RemoteError):
     """The host is booting or going down, and lets nobody in yet."""
 
     kind = "host-booting"
-    retryable = True
 
 
 class ConnectionLostError(RemoteError):
     """The link broke under a command: whether the command went on is not known."""
 
     kind = "connection-lost"
-    retryable = True
 
 
 class CommandFailedError(RemoteError):
@@ -120,14 +104,12 @@ class CommandTimeoutError(RemoteError):
     """A command did not end in time."""
 
     kind = "command-timeout"
-    retryable = True
 
 
 class TransactionLostError(RemoteError):
     """The host no longer knows the transaction, as after a reboot: it may be started again."""
 
     kind = "transaction-lost"
-    retryable = True
 
 
 class UnreadableAnswerError(RemoteError):
@@ -146,7 +128,6 @@ class ProbeFailedError(RemoteError):
     """The daemon did not answer its health probe as a healthy one does."""
 
     kind = "probe-failed"
-    fault_class = FaultClass.RELEASE
 
 
 class FirstBootFailedError(RemoteError):
@@ -178,13 +159,16 @@ class FirstBootFailedError(RemoteError):
             journal=journal,
         )
         self.step = step
-        self.fault_class = fault_class
+        self._fault_class = fault_class
+
+    @property
+    def fault_class(self) -> FaultClass:
+        """At whose door the failed step's own fault lies."""
+        return self._fault_class
 
 
 class _KindedError(RemoteError):
-    """An error of several kinds, each with its own nature."""
-
-    natures: ClassVar[Mapping[str, Nature]]
+    """An error of several kinds."""
 
     def __init__(  # noqa: PLR0913 - the kind, and all that every remote error says
         self,
@@ -208,46 +192,14 @@ class _KindedError(RemoteError):
             journal=journal,
         )
         self.kind = kind
-        self.fault_class, self.retryable = self.natures[kind]
 
 
 class PackageError(_KindedError):
     """apt or dpkg refused, or what they left behind is not what was asked for."""
 
-    natures: ClassVar[Mapping[str, Nature]] = {
-        "apt-failed": Nature(FaultClass.HOST, retryable=False),
-        "clock-behind": Nature(FaultClass.HOST, retryable=True),
-        "dependencies-missing": Nature(FaultClass.RELEASE, retryable=False),
-        "disk-full": Nature(FaultClass.HOST, retryable=False),
-        "downgrade-refused": Nature(FaultClass.CONTROLLER, retryable=False),
-        "dpkg-interrupted": Nature(FaultClass.HOST, retryable=True),
-        "dpkg-lock-held": Nature(FaultClass.HOST, retryable=True),
-        "lists-lock-held": Nature(FaultClass.HOST, retryable=True),
-        "maintainer-script-failed": Nature(FaultClass.RELEASE, retryable=False),
-        "package-not-installed": Nature(FaultClass.HOST, retryable=False),
-        "package-version-differs": Nature(FaultClass.HOST, retryable=False),
-        "packages-held": Nature(FaultClass.HOST, retryable=False),
-        "repository-inconsistent": Nature(FaultClass.REPOSITORY, retryable=True),
-        "repository-unreachable": Nature(FaultClass.REPOSITORY, retryable=True),
-        "repository-untrusted": Nature(FaultClass.REPOSITORY, retryable=False),
-        # The control plane saw it there: a mirror that lags behind catches up.
-        "version-not-listed": Nature(FaultClass.REPOSITORY, retryable=True),
-    }
-
 
 class ServiceFailedError(_KindedError):
     """The unit does not run as it should; its journal says why."""
-
-    natures: ClassVar[Mapping[str, Nature]] = {
-        "unit-failed": Nature(FaultClass.RELEASE, retryable=False),
-        "unit-crash-looping": Nature(FaultClass.RELEASE, retryable=False),
-        "unit-not-active": Nature(FaultClass.RELEASE, retryable=False),
-        "unit-not-found": Nature(FaultClass.RELEASE, retryable=False),
-        # Somebody on the host meant this.
-        "unit-masked": Nature(FaultClass.HOST, retryable=False),
-        "unit-restarted": Nature(FaultClass.HOST, retryable=True),
-        "host-rebooted": Nature(FaultClass.HOST, retryable=True),
-    }
 
 
 def fault_of(error: RemoteError) -> Fault:

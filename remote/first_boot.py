@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from messages.fault_table import RULES
 from messages.faults import FaultClass
 from remote.apt_output import diagnose
-from remote.errors import FirstBootFailedError, PackageError, UnreadableAnswerError
+from remote.errors import FirstBootFailedError, UnreadableAnswerError
 from remote.sections import Section
 from remote.service import journal
 from remote.shell import Shell
@@ -126,7 +127,7 @@ def _judged(
         )
     if step == INSTALL_STEP:
         diagnosis = diagnose(said, package)
-        fault_class = PackageError.natures[diagnosis.kind].fault_class
+        fault_class = RULES[diagnosis.kind].fault_class
         return f"exit code {code}: {diagnosis.text}", fault_class
     # systemctl is quiet when the start itself fails: then the unit's journal says why.
     words = said.strip().partition("\n")[0] or f"{unit} did not start"

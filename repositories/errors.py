@@ -1,23 +1,18 @@
 """What can go wrong at the place that releases come from."""
 
+from messages.errors import DomainError
 
-class RepositoryError(Exception):
-    """The repository did not give what was asked of it.
 
-    Attributes:
-        kind: kebab-case, as in `release-unknown`.
-        retryable: whether asking again may help.
-    """
+class RepositoryError(DomainError):
+    """The repository did not give what was asked of it."""
 
     kind = "repository-broken"
-    retryable = False
 
 
 class RepositoryUnavailableError(RepositoryError):
     """It does not answer, or is in the middle of being published."""
 
     kind = "repository-unavailable"
-    retryable = True
 
 
 class RepositoryUntrustedError(RepositoryError):

@@ -16,6 +16,7 @@ import jinja2
 import jinja2.meta
 from pydantic import SecretStr
 
+from messages.errors import DomainError
 from messages.machine import MachinePlan
 from templates.quoting import deb822_word, environment_value, yaml_text
 
@@ -42,7 +43,7 @@ _RAISED = (
 _Rendered = TypeVar("_Rendered")
 
 
-class TemplateError(Exception):
+class TemplateError(DomainError):
     """A template cannot be rendered: it is broken, or names what nobody gave."""
 
     kind = "template-broken"

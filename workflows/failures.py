@@ -13,13 +13,14 @@ from temporalio.exceptions import (
     TimeoutError as TemporalTimeoutError,
 )
 
-from messages.faults import Fault, FaultClass
+from messages.fault_table import fault
+from messages.faults import Fault
 
 
-def failure(fault: Fault) -> ApplicationError:
-    """Return the error that ends an operation with `fault`, and is never retried."""
+def failure(carried: Fault) -> ApplicationError:
+    """Return the error that ends an operation with a fault, and is never retried."""
     return ApplicationError(
-        fault.summary, fault.model_dump(mode="json"), type=fault.kind, non_retryable=True
+        carried.summary, carried.model_dump(mode="json"), type=carried.kind, non_retryable=True
     )
 
 
@@ -41,18 +42,14 @@ def fault_of(error: BaseException) -> Fault:
         kind, summary = "timed-out", f"{attempted or 'the operation'} timed out: {last}"
     else:
         kind, summary = "controller-bug", f"{type(last).__name__}: {last}"
-    return Fault(kind=kind, fault_class=FaultClass.CONTROLLER, summary=summary, attempted=attempted)
+    return fault(kind, summary, attempted)
 
 
 def _carried(error: ApplicationError) -> Fault:
     for detail in error.details:
         if isinstance(detail, dict) and "fault_class" in detail:
             return Fault.model_validate(detail)
-    return Fault(
-        kind="controller-bug",
-        fault_class=FaultClass.CONTROLLER,
-        summary=f"{error.type}: {error.message}",
-    )
+    return fault("controller-bug", f"{error.type}: {error.message}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

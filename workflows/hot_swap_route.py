@@ -2,7 +2,8 @@
 
 from temporalio import workflow
 
-from messages.faults import Fault, FaultClass
+from messages.fault_table import fault
+from messages.faults import Fault
 from messages.machine import Machine
 from messages.names import ReleaseTag
 from messages.package import InstallReleaseInput, ProveReleaseInput, RestartServiceInput
@@ -78,12 +79,12 @@ class HotSwapRoute:
         report_release(before.tag)
         return before.tag
 
-    def _fault_record(self, fault: Fault) -> RecordFaultInput:
-        report_fault(fault)
+    def _fault_record(self, ended_by: Fault) -> RecordFaultInput:
+        report_fault(ended_by)
         return RecordFaultInput(
             route_id=self._input.route_id,
             release_tag=self._release_tag,
-            fault=fault,
+            fault=ended_by,
             origin=self._input.origin,
             machine_key=self._machine_key,
         )
@@ -92,11 +93,9 @@ class HotSwapRoute:
 def _machine_of(route: Route) -> Machine:
     if route.machine is None or route.machine.address is None:
         raise failure(
-            Fault(
-                kind="route-without-machine",
-                fault_class=FaultClass.CONTROLLER,
-                summary=f"route {route.route_id} is {route.status} and has no machine to swap on",
-                refused=True,
+            fault(
+                "route-without-machine",
+                f"route {route.route_id} is {route.status} and has no machine to swap on",
             )
         )
     return route.machine

@@ -6,7 +6,8 @@ from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 from messages.base import Origin
-from messages.faults import Fault, FaultClass
+from messages.fault_table import fault
+from messages.faults import Fault
 from messages.names import ReleaseTag, RouteId, route_workflow_id
 from messages.release import Release, ResolveReleaseInput
 from messages.rollout import (
@@ -126,11 +127,9 @@ class RolloutRelease:
     def _cut(self, release: Release, routes: tuple[Route, ...]) -> RolloutPlan:
         if not routes:
             raise failure(
-                Fault(
-                    kind="no-routes",
-                    fault_class=FaultClass.CONTROLLER,
-                    summary=f"no route in scope {self._input.scope} serves: nothing to roll out to",
-                    refused=True,
+                fault(
+                    "no-routes",
+                    f"no route in scope {self._input.scope} serves: nothing to roll out to",
                 )
             )
         return RolloutPlan(
@@ -231,8 +230,8 @@ class RolloutRelease:
         workflow.set_current_details(self._board.details())
         return status
 
-    def _move(self, route_id: RouteId, progress: RouteProgress, fault: Fault | None = None) -> None:
-        self._board.move(route_id, progress, fault)
+    def _move(self, route_id: RouteId, progress: RouteProgress, cause: Fault | None = None) -> None:
+        self._board.move(route_id, progress, cause)
         workflow.set_current_details(self._board.details())
 
     def _show(self, phase: RolloutPhase, detail: str) -> None:
@@ -253,20 +252,16 @@ class RolloutRelease:
     def _require(self, action: str, *phases: RolloutPhase) -> None:
         if self._board.phase not in phases:
             raise failure(
-                Fault(
-                    kind="wrong-phase",
-                    fault_class=FaultClass.CONTROLLER,
-                    summary=f"cannot {action} a rollout that is {self._board.phase}",
-                    attempted=action,
-                    refused=True,
+                fault(
+                    "wrong-phase", f"cannot {action} a rollout that is {self._board.phase}", action
                 )
             )
 
-    def _fault_closing(self, fault: Fault) -> CloseRolloutInput:
-        self._refusal = fault
-        report_fault(fault)
+    def _fault_closing(self, ended_by: Fault) -> CloseRolloutInput:
+        self._refusal = ended_by
+        report_fault(ended_by)
         phase = RolloutPhase.STOPPED if self._plan is None else RolloutPhase.ABORTED
-        status = self._board.end(phase, fault.summary)
+        status = self._board.end(phase, ended_by.summary)
         return self._closing(status.phase, status.detail)
 
     def _closing(self, phase: RolloutPhase, detail: str) -> CloseRolloutInput:
@@ -289,9 +284,5 @@ def _by(origin: Origin) -> str:
 
 
 def _busy(route_id: RouteId) -> Fault:
-    return Fault(
-        kind="route-busy",
-        fault_class=FaultClass.CONTROLLER,
-        summary=f"another operation has held {route_workflow_id(route_id)} for too long",
-        attempted="hot swap",
-    )
+    held = route_workflow_id(route_id)
+    return fault("route-busy", f"another operation has held {held} for too long", "hot swap")

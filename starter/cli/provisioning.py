@@ -11,7 +11,8 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from messages.faults import Fault, FaultClass
+from messages import fault_table
+from messages.faults import Fault
 from messages.names import RouteId, route_workflow_id
 from messages.route import ProvisionRouteInput, RouteProvisioned
 from starter.cli.errors import BadInputError, OperationFailedError
@@ -128,15 +129,11 @@ async def _start(client: Client, task_queue: str, input: ProvisionRouteInput) ->
 
 
 def _busy(route_id: RouteId) -> Outcome:
-    fault = Fault(
-        kind="route-busy",
-        fault_class=FaultClass.CONTROLLER,
-        summary=f"another operation runs on route {route_id}: in the Temporal UI it is "
-        f"{route_workflow_id(route_id)}",
-        attempted="provision",
-        refused=True,
-    )
-    return Outcome(route_id, None, fault)
+    held = route_workflow_id(route_id)
+    text = f"another operation runs on route {route_id}: in the Temporal UI it is {held}"
+    busy = fault_table.fault("route-busy", text, "provision")
+    # Here nothing was begun: to whoever asked, it is a refusal.
+    return Outcome(route_id, None, busy.model_copy(update={"refused": True}))
 
 
 async def _follow(handles: dict[RouteId, Handle]) -> list[Outcome]:

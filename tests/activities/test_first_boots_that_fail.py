@@ -69,8 +69,8 @@ async def failure(subject: Subject) -> FirstBootFailedError:
     with pytest.raises(FirstBootFailedError) as caught:
         await subject.first_boot()
     error = caught.value
-    fault, retryable = describe(error)
-    assert (fault.kind, retryable) == ("first-boot-failed", False)
+    fault = describe(error)
+    assert (fault.kind, error.retryable) == ("first-boot-failed", False)
     assert fault.attempted == f"first boot, {error.step}"
     assert (fault.machine_key, fault.host) == (subject.machine.key, subject.machine.address)
     assert fault.summary.startswith(f"{subject.machine.key} ({subject.machine.address}): ")

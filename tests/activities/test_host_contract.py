@@ -58,8 +58,8 @@ def on_the_lab(subject: Subject, request: pytest.FixtureRequest) -> Lab:
 
 
 def fault_and_class(error: RemoteError) -> tuple[str, FaultClass, bool]:
-    fault, retryable = describe(error)
-    return fault.kind, fault.fault_class, retryable
+    fault = describe(error)
+    return fault.kind, fault.fault_class, error.retryable
 
 
 async def test_the_first_boot_ends_well_and_lists_its_steps(

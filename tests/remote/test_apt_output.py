@@ -8,8 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messages.fault_table import RULES
 from remote.apt_output import ONCE_MORE, diagnose, parse_listed
-from remote.errors import PackageError, UnreadableAnswerError
+from remote.errors import UnreadableAnswerError
 
 CASES = Path(__file__).parent / "cases"
 PACKAGE = "lantern-box"
@@ -50,7 +51,7 @@ def test_success_says_nothing_that_would_be_taken_for_a_reason(name: str) -> Non
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_every_kind_has_a_nature(name: str) -> None:
-    assert FAILURES[name]["kind"] in PackageError.natures
+    assert FAILURES[name]["kind"] in RULES
 
 
 def test_whoever_holds_a_lock_is_named() -> None:
@@ -102,7 +103,7 @@ def test_silence_is_no_known_reason() -> None:
 
 @given(st.text())
 def test_whatever_was_said_is_read(output: str) -> None:
-    assert diagnose(output, PACKAGE).kind in PackageError.natures
+    assert diagnose(output, PACKAGE).kind in RULES
 
 
 def test_versions_are_listed_the_newest_first() -> None:

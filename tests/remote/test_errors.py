@@ -2,6 +2,7 @@
 
 import pytest
 
+from messages.fault_table import RULES
 from messages.faults import FaultClass
 from remote.destination import Destination
 from remote.errors import (
@@ -9,7 +10,6 @@ from remote.errors import (
     FirstBootFailedError,
     PackageError,
     RemoteError,
-    ServiceFailedError,
     fault_of,
 )
 
@@ -42,16 +42,10 @@ def test_an_error_without_a_host_says_only_what_it_knows() -> None:
     assert fault.host is None
 
 
-@pytest.mark.parametrize("kind", sorted(PackageError.natures))
-def test_a_package_error_has_the_nature_of_its_kind(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["disk-full", "dpkg-lock-held", "repository-unreachable"])
+def test_what_follows_from_an_error_stands_in_the_table_of_faults(kind: str) -> None:
     error = PackageError(kind, "text")
-    assert (error.fault_class, error.retryable) == PackageError.natures[kind]
-
-
-@pytest.mark.parametrize("kind", sorted(ServiceFailedError.natures))
-def test_a_service_error_has_the_nature_of_its_kind(kind: str) -> None:
-    error = ServiceFailedError(kind, "text")
-    assert (error.fault_class, error.retryable) == ServiceFailedError.natures[kind]
+    assert (error.fault_class, error.retryable) == (RULES[kind].fault_class, RULES[kind].retried)
 
 
 def test_a_failed_first_boot_names_its_step() -> None:
