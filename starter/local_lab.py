@@ -24,6 +24,7 @@ class LabAddresses(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    pid: int
     url: str
     token_file: Path
     repository_url: str
@@ -65,7 +66,9 @@ async def local_lab(home: Path) -> AsyncIterator[LocalLab]:
     async with running("the lab", argv, log=log, stop_within=STOP_WITHIN) as child:
 
         async def ready() -> bool:
-            return addresses_of(home) is not None
+            # One that was killed has left its word, until this one has swept up after it.
+            said = addresses_of(home)
+            return said is not None and said.pid == child.pid
 
         await child.until(ready, READY_WITHIN)
         addresses = addresses_of(home)
