@@ -46,7 +46,8 @@ def test_every_error_that_names_a_kind_names_one_of_the_table():
 
 
 WRITTEN = re.compile(
-    r'(?:PackageError|ServiceFailedError|fault)\(\s*"([a-z-]+)"|kind, (?:text|summary) = "([a-z-]+)"'
+    r'(?:PackageError|ServiceFailedError|fault)\(\s*"([a-z-]+)"'
+    r'|kind, (?:text|summary) = "([a-z-]+)"'
 )
 DIAGNOSED = re.compile(r'"([a-z]+(?:-[a-z]+)+)"\),?$', re.MULTILINE)
 
