@@ -35,12 +35,13 @@ _COLUMNS = (
     ("controller peak MiB", 1, 0),
 )
 
-_NOTE = """\
-Machines and controller share this computer's cores, so wall time is mostly the hosts' CPU time.
-Every swap is from 0.0.73 to 0.0.74, just published, on hosts with Debian's full index; its mirror
-answers that nothing is new. All look once (Relight's stability window is 0). Relight's controller
-is its worker and the Temporal server, which run already; the others' is all that they start.
-Resident memory that processes share is counted in each."""
+_NOTE = (
+    "Machines and controller share this computer's cores, so wall time is mostly the hosts' CPU "
+    "time. Every swap is from 0.0.73 to 0.0.74, just published, on hosts with Debian's full index, "
+    "whose mirror answers that nothing is new. All look once (Relight's stability window is 0). "
+    "Relight's controller is its worker and the Temporal server, which run already; the others' is "
+    "all that they start. Resident memory that processes share is counted in each."
+)
 
 
 def show(report: Report) -> None:

@@ -6,6 +6,7 @@ workflow code adds new ones beside them, under the next number.
 
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -146,10 +147,10 @@ def _without_traces(part: Any) -> Any:
         return [_without_traces(item) for item in part]
     if isinstance(part, dict):
         return {
-            name: "recorder" if name == "identity" else _without_traces(value)
-            for name, value in part.items()
-            if name != "stackTrace"
+            name: _without_traces(value) for name, value in part.items() if name != "stackTrace"
         }
+    if isinstance(part, str) and re.match(r"[0-9]+@", part):  # a worker: PID@HOST
+        return "recorder"
     return part
 
 
