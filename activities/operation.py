@@ -1,8 +1,8 @@
 """On whose behalf an activity writes."""
 
-from fleet.operation import Operation
 from temporalio import activity
 
+from fleet.operation import Operation
 from messages.base import Origin
 
 

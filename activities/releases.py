@@ -2,9 +2,9 @@
 
 import asyncio
 
-from fleet.store import Store
 from temporalio import activity
 
+from fleet.store import Store
 from messages.release import Release, ResolveReleaseInput
 from repositories.source import ReleaseSource
 

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from fleet.store import Store
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.operation import current_operation
 from fleet.errors import ScopeBusyError
+from fleet.store import Store
 from messages.rollout import (
     CloseRolloutInput,
     OpenRolloutInput,
