@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from remote.errors import UnreadableAnswerError
 
 _FORMAT = "${db:Status-Abbrev}\\t${Version}\\t${Architecture}\\n"
+_VERIFIED = re.compile(r"(?:[?5.MT]{9}|missing) +(?:(?P<kind>[a-z]) )?(?P<path>/.*)")
 _STATUS = re.compile(r"[uihrp?][ncHUFWti?][ Rr?]?")
 
 
@@ -61,6 +62,25 @@ def parse_query(text: str) -> PackageState:
 def installed_exactly(state: PackageState, version: str) -> bool:
     """Whether the package is wholly installed at this very version, held or not."""
     return state.status in {"ii", "hi"} and state.version == version
+
+
+def verify(package: str) -> list[str]:
+    """Ask for what `parse_verify` reads: the package's files that are not as it brought them."""
+    return ["dpkg", "--verify", "--", package]
+
+
+def parse_verify(text: str) -> tuple[str, ...]:
+    """Return the files that are missing or changed; an edited configuration file is no damage.
+
+    A line is `??5?????? /usr/bin/lantern-box`, or `missing     /usr/bin/lantern-box`; for a
+    configuration file a `c` stands between the two.
+    """
+    damaged = []
+    for line in text.splitlines():
+        found = _VERIFIED.fullmatch(line)
+        if found is not None and found["kind"] != "c":
+            damaged.append(found["path"])
+    return tuple(damaged)
 
 
 def configure() -> list[str]:

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from messages.fault_table import RULES
 from messages.faults import FaultClass
+from remote import systemd
 from remote.apt_output import diagnose
 from remote.errors import FirstBootFailedError, UnreadableAnswerError
 from remote.sections import Section
@@ -31,7 +32,7 @@ COMMAND_TIMEOUT = timedelta(seconds=30)
 
 _BOOT_ID, _RESULT, _STEPS = "boot_id", "result", "steps"
 _QUESTIONS = {
-    _BOOT_ID: ["cat", "/proc/sys/kernel/random/boot_id"],
+    _BOOT_ID: systemd.boot_id(),
     # cloud-init writes this file last of all, by rename.
     _RESULT: ["cat", "/run/cloud-init/result.json"],
     _STEPS: ["cat", f"{RECORD_FOLDER}/steps"],

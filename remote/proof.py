@@ -43,7 +43,7 @@ _SHORTEST_PAUSE = 0.05
 # How a main process ended, by waitid's own numbers.
 _EXITED, _BY_SIGNAL = 1, (2, 3)
 
-_PACKAGE, _UNIT, _FILE = "package", "unit", "file"
+_PACKAGE, _UNIT, _FILE, _BOOT = "package", "unit", "file", "boot"
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,14 @@ class Look:
     Attributes:
         running_file: the file that the main process runs, as the kernel names it.
         is_installed_file: whether that is the very file that is on disk now.
+        boot_id: the kernel's id of this boot.
     """
 
     package: PackageState
     unit: UnitState
     running_file: str
     is_installed_file: bool
+    boot_id: str
 
     @property
     def is_starting(self) -> bool:
@@ -102,6 +104,7 @@ def questions(expected: Expected) -> dict[str, list[str]]:
             expected.unit,
             expected.executable,
         ],
+        _BOOT: systemd.boot_id(),
     }
 
 
@@ -114,6 +117,7 @@ async def look(shell: Shell, expected: Expected) -> Look:
         unit=systemd.parse_show(answers[_UNIT].text),
         running_file=_first_line(running),
         is_installed_file=running.exit_code == 0,
+        boot_id=_first_line(answers[_BOOT]),
     )
 
 
@@ -129,7 +133,7 @@ async def watch(
         on_look: is told of every look, as to send a heartbeat.
 
     Raises:
-        PackageError: dpkg does not have the version, or not wholly.
+        PackageError: dpkg does not have the version, or not wholly, or its files are changed.
         ServiceFailedError: the unit does not run, or not stably; with its journal.
         StaleProcessError: its process runs another file than the installed one.
         RemoteError: the host did not answer.
@@ -149,6 +153,7 @@ async def watch(
                 first, began = seen, now
             left = window.total_seconds() - (now - began)
             if left <= 0:
+                await _verify_files(shell, expected)
                 return Seen(seen, timedelta(seconds=now - began))
             pause = min(pause, max(left, _SHORTEST_PAUSE))
         elif _may_come_up(wrong, seen, timedelta(seconds=now - called)):
@@ -159,6 +164,18 @@ async def watch(
         else:
             raise await _with_journal(wrong, shell, expected)
         await asyncio.sleep(pause)
+
+
+async def _verify_files(shell: Shell, expected: Expected) -> None:
+    """See that the package's files are those that it brought: a look knows the program's alone."""
+    argv = dpkg.verify(expected.package)
+    answer = await shell.run(argv, timeout=COMMAND_TIMEOUT, check=False, sudo=True)
+    if damaged := dpkg.parse_verify(answer.stdout):
+        wrong = PackageError(
+            "package-damaged", f"not as the package brought them: {', '.join(damaged)}"
+        )
+        wrong.argv, wrong.exit_code = answer.argv, answer.exit_code
+        raise await _with_journal(wrong, shell, expected)
 
 
 def _may_come_up(wrong: RemoteError, seen: Look, waited: timedelta) -> bool:
@@ -176,10 +193,17 @@ def verdict(seen: Look, first: Look | None, expected: Expected) -> RemoteError |
         expected: what the host should run.
     """
     return (
-        _package_verdict(seen.package, expected)
+        _boot_verdict(seen, first)
+        or _package_verdict(seen.package, expected)
         or _unit_verdict(seen.unit, first.unit if first else None, expected)
         or _process_verdict(seen, expected)
     )
+
+
+def _boot_verdict(seen: Look, first: Look | None) -> RemoteError | None:
+    if first is None or first.boot_id == seen.boot_id:
+        return None
+    return ServiceFailedError("host-rebooted", "the host booted anew while it was being proven")
 
 
 def _package_verdict(package: PackageState, expected: Expected) -> RemoteError | None:
@@ -215,6 +239,8 @@ def _unit_verdict(
         return ServiceFailedError(
             "unit-restarted", f"somebody started {name} anew while it was being proven"
         )
+    if unit.unit_file == "disabled":
+        return ServiceFailedError("unit-disabled", f"{name} would not come up at the next boot")
     return None
 
 

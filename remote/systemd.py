@@ -105,6 +105,11 @@ def _number(found: Mapping[str, str], name: str) -> int:
     return 0 if value in {"", "[not set]"} else int(value)
 
 
+def boot_id() -> list[str]:
+    """Ask for the kernel's id of this boot, one line."""
+    return ["cat", "/proc/sys/kernel/random/boot_id"]
+
+
 def sync_journal() -> list[str]:
     """Make journald write down all that it was told: a unit's last line may be still on its way."""
     return ["journalctl", "--sync"]

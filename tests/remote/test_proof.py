@@ -18,7 +18,7 @@ from tests.support.memory_shell import HOST, MemoryHost, Unit, running
 EXPECTED = Expected("lantern-box", "0.0.74", "lantern-box.service", "/usr/bin/lantern-box")
 INSTALLED = PackageState("ii", "0.0.74", "amd64")
 UP = parse_show(running().shown())
-GOOD = Look(INSTALLED, UP, "/usr/bin/lantern-box", is_installed_file=True)
+GOOD = Look(INSTALLED, UP, "/usr/bin/lantern-box", is_installed_file=True, boot_id="b-1")
 WINDOW = timedelta(seconds=10)
 
 
@@ -89,6 +89,7 @@ LOOKS: dict[str, tuple[Look, str | None, str]] = {
     ),
     "stopped": (unit(active="inactive", sub="dead"), "unit-not-active", "is inactive (dead)"),
     "starting": (unit(active="activating", sub="start"), "unit-not-active", "activating (start)"),
+    "disabled": (unit(unit_file="disabled"), "unit-disabled", "next boot"),
     "a oneshot": (unit(sub="exited"), "unit-not-active", "active (exited)"),
     "stale": (
         replace(GOOD, running_file="/usr/bin/lantern-box (deleted)", is_installed_file=False),
@@ -117,6 +118,7 @@ def test_a_look_is_judged(name: str) -> None:
     [
         (unit(restarts=1, invocation_id="def"), "unit-crash-looping", "started it again (1 rest"),
         (unit(invocation_id="def"), "unit-restarted", "somebody started"),
+        (replace(GOOD, boot_id="b-2"), "host-rebooted", "booted anew"),
     ],
 )
 def test_a_start_that_is_not_the_one_that_was_seen_first_is_told_from_it(
@@ -179,6 +181,7 @@ def host_like(*looks: Look) -> MemoryHost:
         known = look.package != ABSENT
         host.answers["dpkg-query"] = (0, told, "") if known else (1, "", "no packages found")
         host.unit = as_unit(look.unit)
+        host.answers["cat"] = (0, f"{look.boot_id}\n", "")
         host.answers["/bin/sh"] = (int(not look.is_installed_file), f"{look.running_file}\n", "")
 
     host.deeds["dpkg-query"] = next_look
@@ -230,7 +233,7 @@ async def test_a_look_is_one_question_as_root(clock: Clock) -> None:
     host = host_like(GOOD)
     await watched(host, window=timedelta())
     assert set(host.ran) == host.as_root
-    assert len(host.ran) == 3
+    assert len(host.ran) == 4 + 1  # the look's questions; then its files, once
 
 
 async def test_a_crash_in_mid_window_is_a_crash_with_the_units_last_words(clock: Clock) -> None:
@@ -314,3 +317,20 @@ async def test_a_process_that_ends_between_two_questions_is_a_crash(clock: Clock
     gone = replace(GOOD, running_file="", is_installed_file=False)
     crashed = LOOKS["exited"][0]
     assert (await failure(host_like(gone, crashed))).kind == "unit-crash-looping"
+
+
+async def test_a_file_that_is_not_as_the_package_brought_it_is_found_at_the_end(
+    clock: Clock,
+) -> None:
+    host = host_like(GOOD)
+    damaged = "??5??????   /usr/bin/lantern-box\n??5?????? c /etc/lantern-box/config.json\n"
+    host.answers["dpkg --verify"] = (1, damaged, "")
+    error = await failure(host)
+    assert (error.kind, error.fault_class) == ("package-damaged", FaultClass.HOST)
+    assert error.text.endswith(": /usr/bin/lantern-box")
+
+
+async def test_an_edited_configuration_file_is_no_damage(clock: Clock) -> None:
+    host = host_like(GOOD)
+    host.answers["dpkg --verify"] = (1, "??5?????? c /etc/lantern-box/config.json\n", "")
+    await watched(host)

@@ -127,6 +127,8 @@ class SimulatedShell:
                 if not host.version:
                     return 1, "no packages found"
                 return 0, f"{host.status} \t{host.version}\tamd64\n"
+            case ["dpkg", "--verify", *_]:
+                return 0, ""
             case ["systemctl", "show", *_, unit]:
                 found = host.unit_properties if unit == UNIT else host.transaction_properties(unit)
                 return 0, "".join(f"{name}={value}\n" for name, value in found.items())
