@@ -17,6 +17,7 @@ from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.cloud_init import CloudInitActivities, UserDataRenderer
+from activities.connections import ConnectionPool
 from activities.daemon import Daemon
 from activities.errors import FaultInterceptor
 from activities.fleet import FleetActivities
@@ -156,17 +157,21 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             signing_key=signing_key,
         )
         stack.push_async_callback(releases.close)
-        yield Parts(
-            task_queue=settings.task_queue,
-            store=store,
-            drivers=drivers,
-            hosts=SshHosts(
+        hosts = ConnectionPool(
+            SshHosts(
                 user=ssh.user,
                 port=ssh.port,
                 client_key=client_key,
                 host_key_secret=host_key_secret,
                 connect_timeout=ssh.connect_timeout,
-            ),
+            )
+        )
+        stack.push_async_callback(hosts.close)
+        yield Parts(
+            task_queue=settings.task_queue,
+            store=store,
+            drivers=drivers,
+            hosts=hosts,
             repository=releases,
             user_data=UserDataRenderer(
                 template=UserDataTemplate(
