@@ -92,8 +92,8 @@ class ConnectionPool:
             self._give_up(key, connection, error)
             raise
         except asyncio.CancelledError:
-            error = HostUnreachableError("whoever was logging in was called off")
-            self._give_up(key, connection, error)
+            called_off = HostUnreachableError("whoever was logging in was called off")
+            self._give_up(key, connection, called_off)
             raise
         connection.opened.set_result(shell)
 
