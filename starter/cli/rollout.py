@@ -31,6 +31,10 @@ def start(  # noqa: PLR0913, PLR0917 - one argument a flag
     failure_budget: Annotated[
         int, typer.Option(min=0, help="How many routes may fail before it stops.")
     ] = Strategy().failure_budget,
+    roll_back: Annotated[
+        bool,
+        typer.Option("--roll-back", help="Bring routes that failed back to the release before."),
+    ] = False,
     wait: Annotated[
         bool,
         typer.Option("--wait", help="Follow it to its end; exit 0 only if every route converged."),
@@ -50,7 +54,9 @@ def start(  # noqa: PLR0913, PLR0917 - one argument a flag
       relight rollout start v0.0.74 --track beta --wave 1 --wave 50% --reason "fixes DNS"
       relight rollout start v0.0.74 --max-concurrent 50 --failure-budget 2 --wait --json
     """
-    strategy = Strategy(max_concurrent=max_concurrent, failure_budget=failure_budget)
+    strategy = Strategy(
+        max_concurrent=max_concurrent, failure_budget=failure_budget, roll_back=roll_back
+    )
     if wave:
         strategy = strategy.model_copy(update={"waves": tuple(wave)})
     asked = RolloutReleaseInput(

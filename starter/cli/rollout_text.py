@@ -15,10 +15,21 @@ _NAMED_ROUTES = 12
 _STYLES = {
     RouteProgress.CONVERGED: "green",
     RouteProgress.FAILED: "bold red",
+    RouteProgress.ROLLED_BACK: "red",
+    RouteProgress.ROLLING_BACK: "yellow",
     RouteProgress.SWAPPING: "yellow",
     RouteProgress.UNTOUCHED: "dim",
     RouteProgress.WAITING: "dim",
 }
+
+_TOLD = frozenset(
+    {
+        RouteProgress.SWAPPING,
+        RouteProgress.CONVERGED,
+        RouteProgress.ROLLING_BACK,
+        RouteProgress.ROLLED_BACK,
+    }
+)
 
 
 def plan_text(plan: RolloutPlan) -> str:
@@ -83,11 +94,11 @@ def changes(before: RolloutStatus | None, now: RolloutStatus) -> Iterator[str]:
         yield headline(now)
     for outcome in now.routes:
         was = known.get(outcome.route_id)
-        if (was is None or was.progress != outcome.progress) and outcome.progress in (
-            RouteProgress.SWAPPING,
-            RouteProgress.CONVERGED,
-            RouteProgress.FAILED,
-        ):
+        # A look may come too late for each single step; what failed is always said.
+        if outcome.fault is not None and (was is None or was.fault is None):
+            yield f"  {outcome.route_id}: failed: {outcome.fault.summary}"
+        moved = was is None or was.progress != outcome.progress
+        if moved and outcome.progress in _TOLD:
             yield f"  {outcome.route_id}: {_said(outcome, now)}"
 
 
@@ -98,8 +109,10 @@ def conclusion(status: RolloutStatus) -> str:
 
 
 def _said(outcome: RouteOutcome, status: RolloutStatus) -> str:
-    if outcome.fault is not None:
-        return f"failed: {outcome.fault.summary}"
+    if outcome.progress is RouteProgress.ROLLING_BACK:
+        return f"going back to {outcome.previous_release_tag or 'the release before'}"
+    if outcome.progress is RouteProgress.ROLLED_BACK:
+        return f"proven at {outcome.previous_release_tag or 'the release before'} again"
     if outcome.progress is RouteProgress.CONVERGED:
         return f"proven at {status.release_tag}"
     return f"{outcome.previous_release_tag or 'nothing'} -> {status.release_tag}"

@@ -88,6 +88,29 @@ def wait(routes: RoutesArgument, json: JsonOption = False) -> None:
     with_temporal(lambda client, _: wait_for(client, routes or [], as_json=json))
 
 
+@app.command()
+def rollback(
+    route: RouteArgument, reason: ReasonOption = BY_HAND, json: JsonOption = False
+) -> None:
+    """Bring a route back to the last release that it was proven at before its target.
+
+    It waits for the end; exit code 0 only if the route was proven there. What its track or the
+    fleet declares stays as it is.
+
+    [bold]Example:[/]
+
+      relight route rollback eu-1 --reason "v0.0.76 crashes"
+    """
+    from starter.cli.rolling_back import roll_back  # noqa: PLC0415 - brings in the SDK
+
+    asked_by = origin(reason)
+    with_temporal(
+        lambda client, settings: roll_back(
+            client, settings.task_queue, route, asked_by, as_json=json
+        )
+    )
+
+
 @app.command("list")
 def list_(
     track: FilterTrackOption = None,

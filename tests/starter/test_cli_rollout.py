@@ -235,3 +235,35 @@ async def test_a_tracks_rollout_is_found_by_its_track_and_where_it_is_the_only_o
 @pytest.mark.parametrize("command", ["status", "watch", "abort"])
 async def test_where_there_has_been_no_rollout_it_says_so(installation, command):
     await installation.refuses(2, ("rollout", command), "there has been no rollout")
+
+
+async def test_a_bad_release_is_taken_back_on_the_hosts_that_it_reached(installation, three_routes):
+    canary = three_routes[0]
+    ended = await installation.relight(
+        "rollout", "start", "v0.0.76", "--wave", "1", "--roll-back", "--wait"
+    )
+    assert ended.code == 1
+    assert f"{canary}: failed" in ended.err
+    assert f"{canary}: proven at v0.0.73 again" in ended.err
+    assert "1 rolled back, 2 untouched" in ended.out
+    assert "unit-crash-looping" in ended.out
+    for route_id in three_routes:
+        route = installation.harness.route(route_id)
+        assert (route.status, route.current_release_tag) == ("serving", "v0.0.73")
+
+
+async def test_a_route_goes_back_by_hand_and_is_proven_there(installation, three_routes):
+    await installation.relight("rollout", "start", "v0.0.74", "--wait")
+    back = await installation.relight("route", "rollback", three_routes[0], "-r", "it leaks")
+    assert back.code == 0, back
+    assert f"{three_routes[0]}: proven at v0.0.73" in back.out
+    again = await installation.relight("route", "rollback", three_routes[0], "--json")
+    assert (again.json["release_tag"], again.json["previous_release_tag"]) == ("v0.0.74", "v0.0.73")
+
+
+async def test_with_nothing_to_go_back_to_a_rollback_is_refused(installation, three_routes):
+    refused = await installation.relight("route", "rollback", three_routes[0])
+    assert refused.code == 3
+    assert f"route {three_routes[0]} was never proven at another release" in refused.err
+    unknown = await installation.relight("route", "rollback", "nobody")
+    assert (unknown.code, "there is no route nobody" in unknown.err) == (2, True)
