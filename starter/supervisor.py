@@ -112,7 +112,8 @@ async def _all_up(
             stack.callback(home_profile(home).unlink, missing_ok=True)
         settings = load_settings()
         client: Client | None = None
-        if parts.temporal or parts.worker:
+        # A lab alone has no use for one.
+        if parts != Parts(lab=True, temporal=False, worker=False):
             client = await connect(settings)
             await require_search_attributes(client)
         if parts.worker and client is not None:
