@@ -74,6 +74,7 @@ async def reset(stage: Stage) -> None:
     """Bring all hosts to the release before, and publish the one after it."""
     await stage.publisher.publish(BEFORE)
     await on_all(stage.hosts, _RESET)
+    await asyncio.sleep(1.1)  # apt tells an index from the one before by a date in whole seconds
     await stage.publisher.publish(BEFORE, AFTER)
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from bench.hosts import HostError
 from bench.publishing import AFTER, deb_of
 from bench.stage import ROOT, Stage
 from remote import apt, proof, sections, service, shell, systemd, transaction
@@ -22,6 +23,7 @@ Step = tuple[str, Callable[[], Awaitable[object]]]
 
 _TIMEOUT = timedelta(seconds=60)
 _UNIT = "relight-bench-step.service"
+_FETCHED = "/tmp/relight-bench.deb"  # noqa: S108 - a folder of the machine's own
 _TOOLS = ROOT / "bench" / "tools"
 
 
@@ -81,6 +83,9 @@ def steps(job: Job, on: Shell) -> list[Step]:
         ("apt-cache madison, lean", run(*apt.listed(package), sudo=True)),
         ("apt-get install, lean", run(*apt.install(package, version), sudo=True)),
         ("  of which dpkg-preconfigure", run("/usr/sbin/dpkg-preconfigure", "--apt", sudo=True)),
+        ("curl the .deb", run("curl", "--silent", "--output", _FETCHED, job.url)),
+        ("dpkg --install of it", run("dpkg", "--install", _FETCHED, sudo=True)),
+        ("dpkg-query", run("dpkg-query", "--show", package)),
         ("journalctl --sync", run(*systemd.sync_journal(), sudo=True)),
         ("read the journal", run(*invocation, sudo=True)),
         ("stop the unit", run(*systemd.stop(_UNIT), sudo=True)),
@@ -99,8 +104,18 @@ def alternatives(job: Job) -> list[Step]:
         ("one exec: as above, without madison", partial(_one_exec, job, _bare_apt(job))),
         ("one exec: a .deb checked by SHA-256, dpkg", partial(_one_exec, job, _by_hash(job))),
         (
-            "as above, reload only where systemd says it is due",
+            "  reload only where systemd says it is due, one exec",
             partial(_one_exec, job, _by_hash(job), reload=_RELOAD_IF_DUE),
+        ),
+        ("detached, one connection: lean apt, no madison", partial(_detached, job, _bare_apt(job))),
+        (
+            "  reload only where systemd says it is due, lean apt",
+            partial(_detached, job, _bare_apt(job), reload=_RELOAD_IF_DUE),
+        ),
+        ("detached, one connection: .deb by SHA-256", partial(_detached, job, _by_hash(job))),
+        (
+            "  reload only where systemd says it is due, SHA-256",
+            partial(_detached, job, _by_hash(job), reload=_RELOAD_IF_DUE),
         ),
         ("one exec: plain apt, as general tools do", partial(_one_exec, job, _plain_apt(job))),
     ]
@@ -133,6 +148,31 @@ async def _one_exec(job: Job, change: str, *, reload: str = _RELOAD) -> None:
     script = f"set -e; unit={unit}\n{change}\n{reload}\nsystemctl restart {unit}\n{look}"
     async with connected(job.stage) as on:
         await on.run(["/bin/sh", "-c", script], timeout=_TIMEOUT, sudo=True)
+
+
+async def _detached(job: Job, change: str, *, reload: str = _RELOAD) -> None:
+    """Do all in one transient unit, and wait for its end without asking again and again.
+
+    The last exec reads how it ended, takes the proof's look and clears the unit away; what the
+    unit said would be read where it failed.
+    """
+    unit = job.expected.unit
+    script = f"set -e; unit={unit}\n{change}\n{reload}\nsystemctl restart {unit}"
+    start = ["systemd-run", f"--unit={_UNIT}", "--quiet", "--property=Type=exec"]
+    start += ["--property=RemainAfterExit=yes", "/bin/sh", "-c", script]
+    questions = {"transaction": systemd.show(_UNIT), **proof.questions(job.expected)}
+    end = f"{sections.ask(questions)[-1]}\nsystemctl stop {_UNIT}"
+    async with connected(job.stage) as on:
+        await on.run(start, timeout=_TIMEOUT, sudo=True)
+        shown = await on.run(systemd.show(_UNIT), timeout=_TIMEOUT)
+        pid = systemd.parse_show(shown.stdout).main_pid
+        wait = ["tail", f"--pid={pid}", "--sleep-interval=0.1", "--follow", "/dev/null"]
+        await on.run(wait, timeout=_TIMEOUT)
+        said = await on.run(["/bin/sh", "-c", end], timeout=_TIMEOUT, sudo=True)
+    answers = sections.parse(said.stdout, list(questions))
+    ended = transaction.transaction_state(systemd.parse_show(answers["transaction"].text))
+    if ended.phase is not transaction.Phase.SUCCEEDED:
+        raise HostError(f"the transaction is {ended}")
 
 
 def _lean_apt(job: Job) -> str:
