@@ -36,6 +36,10 @@ check: setup ## Check style, types, import rules and shell scripts
 	@.venv/bin/lint-imports --no-logo
 	@shellcheck $(SHELL_SCRIPTS)
 
+.PHONY: chaos
+chaos: setup ## Kill at random what carries hot swaps of real hosts (KILLS=200, ARGS="--seed 7")
+	@scripts/as-root .venv/bin/python -m chaos --kills $(or $(KILLS),200) $(ARGS)
+
 .PHONY: lab-image
 lab-image: setup ## Build the lab's base image now, not at its first start
 	@scripts/as-root .venv/bin/python -m lab image

@@ -112,7 +112,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="RELIGHT_", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix="RELIGHT_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
     )
 
     home: Path = Field(default_factory=home_folder)

@@ -32,6 +32,7 @@ FORBIDDEN = [
     ("starter", "import activities", "only the steps refer to activities"),
     ("starter", "import worker", "Nobody imports the worker"),
     ("starter", "import bench", "Nobody imports the bench"),
+    ("starter", "import chaos", "Nobody imports the bench"),
 ]
 
 

@@ -1,0 +1,54 @@
+"""What is done to those who carry a swap, one thing at a time."""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from chaos.world import World
+
+# Whoever logged in over SSH, with all that they run there; our transactions are not among it.
+_SESSIONS = "pkill -KILL -u relight; pkill -KILL -f '^sshd: relight'; true"
+_SSHD = "pkill -KILL -x sshd; systemctl restart ssh"
+
+
+class Mishap(NamedTuple):
+    """One kind of mishap.
+
+    Attributes:
+        name: what it is called in the report.
+        weight: how often it comes, beside the others.
+        bring: what does it to the world, on a host's machine by its id where it is about one.
+    """
+
+    name: str
+    weight: int
+    bring: Callable[[World, str], Awaitable[object]]
+
+
+async def _kill_worker(world: World, _machine: str) -> None:
+    await world.kill_worker()
+
+
+async def _kill_temporal(world: World, _machine: str) -> None:
+    await world.kill_temporal()
+
+
+async def _cut_ssh(world: World, machine: str) -> None:
+    await world.on_host(machine, _SESSIONS)
+
+
+async def _kill_sshd(world: World, machine: str) -> None:
+    await world.on_host(machine, _SSHD)
+
+
+MISHAPS: Sequence[Mishap] = (
+    Mishap("worker killed", 3, _kill_worker),
+    Mishap("SSH sessions killed", 4, _cut_ssh),
+    Mishap("sshd killed", 2, _kill_sshd),
+    Mishap("Temporal killed", 1, _kill_temporal),
+)
+
+
+def draw(chance: random.Random) -> Mishap:
+    """Draw the next mishap."""
+    return chance.choices(MISHAPS, [mishap.weight for mishap in MISHAPS])[0]
