@@ -18,6 +18,7 @@ from temporalio.worker import (
 
 from messages.errors import DomainError
 from messages.faults import Fault
+from messages.release import Release
 from remote.errors import RemoteError, fault_of
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.faults")
@@ -42,7 +43,7 @@ class _Translated(ActivityInboundInterceptor):
             return await self.next.execute_activity(input)
         except DomainError as error:
             fault = describe(error)
-            _log(fault, retryable=error.retryable)
+            _log(fault, input.args[0] if input.args else None, retryable=error.retryable)
             raise ApplicationError(
                 fault.summary,
                 fault.model_dump(mode="json"),
@@ -51,20 +52,32 @@ class _Translated(ActivityInboundInterceptor):
             ) from error
 
 
-def _log(fault: Fault, *, retryable: bool) -> None:
-    """Say at once what went wrong and where: a fault that is retried for long is seen meanwhile."""
+def _log(fault: Fault, asked: object, *, retryable: bool) -> None:
+    """Say at once what went wrong and where: a fault that is retried for long is seen meanwhile.
+
+    Names are those of OpenTelemetry's conventions, where it has one.
+    """
     info = activity.info()
-    log.warning(
-        fault.summary,
-        fault=fault.kind,
-        fault_class=fault.fault_class.value,
-        host=fault.host,
-        machine=fault.machine_key,
-        activity=info.activity_type,
-        attempt=info.attempt,
-        will_retry=retryable,
-        workflow_id=info.workflow_id,
-    )
+    release = getattr(asked, "release", None)
+    facts = {
+        "error.type": fault.kind,
+        "fault.class": fault.fault_class.value,
+        "host.name": fault.machine_key,
+        "host.ip": fault.host,
+        "route.id": _route_of(info.workflow_id),
+        "release.tag": release.tag if isinstance(release, Release) else None,
+        "workflow.id": info.workflow_id,
+        "workflow.run_id": info.workflow_run_id,
+        "activity.type": info.activity_type,
+        "activity.attempt": info.attempt,
+        "retried": retryable,
+    }
+    log.warning(fault.summary, **{name: fact for name, fact in facts.items() if fact is not None})
+
+
+def _route_of(workflow_id: str | None) -> str | None:
+    kind, _, route_id = (workflow_id or "").partition("/")
+    return route_id if kind == "route" else None
 
 
 class FaultInterceptor(Interceptor):
