@@ -94,9 +94,9 @@ async def _start(
         )
         try:
             await child.until(functools.partial(_serves, child, port), READY_WITHIN)
-        except ChildFailedError as failure:
+        except ChildFailedError:
             # Somebody took the port between the look at it and the server's start.
-            if _PORT_TAKEN in failure.tail and attempt + 1 < START_ATTEMPTS:
+            if _PORT_TAKEN in child.said() and attempt + 1 < START_ATTEMPTS:
                 continue
             raise
         return EmbeddedTemporal(f"{_HOST}:{port}", f"http://{_HOST}:{ui_port}", child)

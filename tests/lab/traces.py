@@ -1,6 +1,7 @@
 """Every trace of a lab on this computer, looked for without the lab's own code."""
 
 import json
+import os
 import subprocess
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
@@ -52,7 +53,10 @@ def _processes(name: str) -> list[str]:
 
 
 def _below(folder: str) -> list[Path]:
-    return sorted(Path(folder).rglob("*"))
+    # Not rglob: another lab's folders may go while we look.
+    return sorted(
+        Path(root, name) for root, folders, files in os.walk(folder) for name in folders + files
+    )
 
 
 def _lines(path: str) -> list[str]:

@@ -88,7 +88,10 @@ async def test_several_start_at_once_each_on_ports_of_its_own(tmp_path: Path) ->
             return server.address, server.ui_url
 
     barrier = asyncio.Barrier(3)
-    seen = await asyncio.gather(*(start_and_see(tmp_path / str(n)) for n in range(3)))
+    # One that fails takes the others with it, so that none is left running.
+    async with asyncio.TaskGroup() as starts:
+        started = [starts.create_task(start_and_see(tmp_path / str(n))) for n in range(3)]
+    seen = [start.result() for start in started]
     assert len({address for address, _ in seen}) == 3
     assert len({ui_url for _, ui_url in seen}) == 3
 
