@@ -195,7 +195,7 @@ RULES: Mapping[str, Rule] = {
         False,
         Remedy.REPAIR,
         "A file of the package is not the one that the package brought (`dpkg --verify`).",
-        "Somebody replaced or damaged it on the host: find out who before it is put back.",
+        "Find out who replaced or damaged it; the next swap to this release puts it back.",
     ),
     "clock-behind": Rule(
         HOST,
@@ -245,13 +245,13 @@ RULES: Mapping[str, Rule] = {
         True,
         Remedy.WAIT,
         "The repository's files do not fit its index: damaged, gone, or half published.",
-        "Publish again: files first, InRelease last. Nothing was installed.",
+        "Publish again: files first, InRelease (or GitHub's release) last. Nothing was installed.",
     ),
     "repository-untrusted": Rule(
         REPOSITORY,
         False,
         Remedy.WAIT,
-        "The repository's signature, key or dates do not hold.",
+        "The repository's signature, key, dates or digests do not hold, or are not there.",
         "Check who signed it, and until when it is valid. Nothing was installed.",
     ),
     "repository-unavailable": Rule(
@@ -266,7 +266,7 @@ RULES: Mapping[str, Rule] = {
         False,
         Remedy.WAIT,
         "The repository's index cannot be read, or no repository is set.",
-        "See RELIGHT_REPOSITORY__*, and what the repository's index holds.",
+        "See RELIGHT_REPOSITORY__* or RELIGHT_GITHUB__*, and what the repository holds.",
     ),
     "version-not-listed": Rule(
         REPOSITORY,

@@ -82,6 +82,12 @@ class LoginRefusedError(RemoteError):
     kind = "login-refused"
 
 
+class SudoRefusedError(RemoteError):
+    """The host lets the control plane in, and not do as root what it has to."""
+
+    kind = "sudo-refused"
+
+
 class HostNotReadyError(RemoteError):
     """The host is booting or going down, and lets nobody in yet."""
 

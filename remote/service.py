@@ -42,6 +42,8 @@ async def restart(shell: Shell, unit: str) -> UnitState:
         raise await _failed(shell, unit, before, None)
     if before.unit_file == "disabled":
         await shell.run(systemd.enable(unit), timeout=COMMAND_TIMEOUT, sudo=True)
+    # One that ended too often would be refused its start, whatever is installed by now.
+    await shell.run(systemd.reset_failed(unit), timeout=COMMAND_TIMEOUT, check=False, sudo=True)
     ended = await shell.run(systemd.restart(unit), timeout=START_TIMEOUT, check=False, sudo=True)
     after = await state(shell, unit)
     if ended.exit_code != 0:

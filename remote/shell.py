@@ -26,13 +26,13 @@ from remote.errors import (
     HostUnreachableError,
     LoginRefusedError,
     RemoteError,
+    SudoRefusedError,
 )
 from remote.sections import Section
+from remote.sudo import SUDO, refusal
 
 KEEPALIVE = timedelta(seconds=5)
 """How often a silent link is asked whether it is there; it is given up after three silences."""
-
-SUDO = ("sudo", "-n", "--")
 
 # The first of each that Debian and Ubuntu still in support offer. OpenSSH's default post-quantum
 # exchange costs 59 of a connection's 69 ms of CPU.
@@ -90,6 +90,7 @@ class Shell(Protocol):
 
         Raises:
             CommandFailedError: with `check`, it did not exit with 0.
+            SudoRefusedError: it may not run as root, and did not run.
             CommandTimeoutError: it did not end in time; it may still run.
             ConnectionLostError: the link broke; it may still run.
         """
@@ -164,6 +165,15 @@ class SshShell:
             # Neither an exit status nor a signal came: the link broke under the command.
             raise self._lost("the connection broke", attempted, argv)
         completed = Completed(argv, ended.returncode, _text(ended.stdout), _text(ended.stderr))
+        if sudo and completed.exit_code and (refused := refusal(completed.stderr)):
+            raise SudoRefusedError(
+                refused,
+                destination=self._destination,
+                attempted=attempted,
+                argv=argv,
+                exit_code=completed.exit_code,
+                stderr=completed.stderr,
+            )
         if check and completed.exit_code != 0:
             raise command_failed(completed, self._destination, attempted)
         return completed

@@ -15,8 +15,8 @@ from datetime import timedelta
 from enum import StrEnum
 
 from remote import systemd
-from remote.apt_output import diagnose
-from remote.errors import PackageError, TransactionLostError
+from remote.apt_output import Diagnosis, diagnose
+from remote.errors import HostNotReadyError, PackageError, TransactionLostError
 from remote.shell import Shell, command_failed
 from remote.systemd import UnitState
 
@@ -112,7 +112,7 @@ async def run_to_end(
     said = await output(shell, state)
     await clear(shell, unit)
     if state.phase is Phase.FAILED:
-        diagnosis = diagnose("\n".join(said), package)
+        diagnosis = _diagnosis(state, said, package)
         raise PackageError(
             diagnosis.kind,
             diagnosis.text,
@@ -123,6 +123,13 @@ async def run_to_end(
             stderr="\n".join(said),
         )
     return TransactionEnded(attached=attached, took=state.took or timedelta(), output=said)
+
+
+def _diagnosis(state: TransactionState, said: Sequence[str], package: str) -> Diagnosis:
+    if state.exit_code is not None and state.exit_code < 0:
+        # It had no time for last words, and dpkg went with it.
+        return Diagnosis("dpkg-interrupted", f"it was killed by signal {-state.exit_code}")
+    return diagnose("\n".join(said), package)
 
 
 async def attach_or_start(shell: Shell, unit: str, argv: Sequence[str]) -> bool:
@@ -138,8 +145,24 @@ async def attach_or_start(shell: Shell, unit: str, argv: Sequence[str]) -> bool:
 
 
 async def look(shell: Shell, unit: str) -> TransactionState:
-    """Return where the transaction is."""
-    answer = await shell.run(systemd.show(unit), timeout=COMMAND_TIMEOUT)
+    """Return where the transaction is.
+
+    Raises:
+        HostNotReadyError: systemd does not answer, as while the host goes down.
+        RemoteError: the host did not answer.
+    """
+    answer = await shell.run(systemd.show(unit), timeout=COMMAND_TIMEOUT, check=False)
+    if answer.exit_code != 0:
+        # It answers for a unit that it does not know, too, but not while the host goes down.
+        failed = command_failed(answer, shell.destination, f"look at {unit}")
+        raise HostNotReadyError(
+            f"systemd does not answer: {failed.text}",
+            destination=shell.destination,
+            attempted=failed.attempted,
+            argv=failed.argv,
+            exit_code=failed.exit_code,
+            stderr=failed.stderr,
+        )
     return transaction_state(systemd.parse_show(answer.stdout))
 
 

@@ -1,4 +1,4 @@
-"""A signed apt repository, made by Debian's own tools, and served over HTTP on loopback."""
+"""A signed apt repository, made by Debian's own tools, and served over HTTP."""
 
 import gzip
 import hashlib
@@ -198,7 +198,7 @@ class Served:
 
 
 @contextmanager
-def serve(root: Path) -> Iterator[Served]:
+def serve(root: Path, host: str = "127.0.0.1") -> Iterator[Served]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = unquote(self.path)
@@ -217,8 +217,8 @@ def serve(root: Path) -> Iterator[Served]:
         def log_message(self, format: str, *args: object) -> None:
             """Be quiet."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        served = Served(f"http://127.0.0.1:{server.server_port}", root)
+    with ThreadingHTTPServer((host, 0), Handler) as server:
+        served = Served(f"http://{host}:{server.server_port}", root)
         served.gate.set()
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

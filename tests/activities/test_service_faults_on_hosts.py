@@ -1,0 +1,212 @@
+"""What befalls a real machine's service, its sudo and its identity, and what is true there then."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from messages.faults import FaultClass
+from tests.support.faulty_host import NEW, OLD, UNIT, FaultyHost, faulty_host
+from tests.support.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+SSH_FOLDER = "/home/relight/.ssh"
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+
+
+@pytest.fixture(scope="module")
+async def machine(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultyHost]:
+    folder = tmp_path_factory.mktemp("service")
+    async with faulty_host(lab, f"service-{uuid.uuid4().hex[:6]}-g1", folder) as made:
+        yield made
+
+
+@pytest.fixture
+async def host(machine: FaultyHost) -> FaultyHost:
+    await machine.settle(OLD)
+    return machine
+
+
+async def untouched(host: FaultyHost, log: list[str], pid: str) -> None:
+    """The package and the process are as they were before somebody was refused."""
+    assert host.dpkg_log() == log
+    assert host.main_pid() == pid
+    assert host.transaction() == ""
+    await host.subject.prove(OLD)
+
+
+# ---------------------------------------------------------------- the service
+
+
+async def test_a_masked_unit_is_left_alone_and_so_is_the_mask(host: FaultyHost) -> None:
+    pid = host.main_pid()
+    await host.subject.install(NEW)
+    with host.changed(f"systemctl mask {UNIT}", f"systemctl unmask {UNIT}"):
+        for doing in (host.subject.restart(NEW), host.subject.prove(NEW)):
+            fault = await host.fault(doing)
+            assert (fault.kind, fault.fault_class) == ("unit-masked", FaultClass.HOST)
+        assert host.sh(f"systemctl is-enabled {UNIT} || true") == "masked"
+        assert host.package() == f"ii {NEW}"
+        assert host.main_pid() == pid
+        assert host.sh(f"readlink /proc/{pid}/exe").endswith("(deleted)")
+    await host.swap()
+
+
+async def test_a_disabled_unit_is_reported_and_a_swap_enables_it_again(host: FaultyHost) -> None:
+    host.sh(f"systemctl --quiet disable {UNIT}")
+    fault = await host.fault(host.subject.prove(OLD))
+    assert (fault.kind, fault.fault_class) == ("unit-disabled", FaultClass.HOST)
+    assert host.sh(f"systemctl is-active {UNIT}") == "active"
+    await host.swap()
+    assert host.sh(f"systemctl is-enabled {UNIT}") == "enabled"
+
+
+async def test_a_unit_that_somebody_stopped_is_no_proof(host: FaultyHost) -> None:
+    host.sh(f"systemctl stop {UNIT}")
+    fault = await host.fault(host.subject.prove(OLD))
+    assert fault.kind == "unit-not-active"
+    assert any("Stopped" in line for line in fault.journal_tail)
+    await host.swap()
+
+
+async def test_a_unit_that_cannot_start_is_reported_with_its_last_words(host: FaultyHost) -> None:
+    await host.subject.install(NEW)
+    program = "/usr/bin/lantern-box"
+    with host.changed(f"chmod -x {program}", f"chmod +x {program}"):
+        await host.subject.restart(NEW)
+        fault = await host.fault(host.subject.prove(NEW))
+        assert fault.kind in {"unit-failed", "unit-crash-looping"}
+        assert any("Permission denied" in line for line in fault.journal_tail)
+        assert host.package() == f"ii {NEW}"
+    await host.swap()
+
+
+async def test_a_crash_loop_is_the_releases_and_a_rollback_ends_it(host: FaultyHost) -> None:
+    await host.subject.install("0.0.76")
+    await host.subject.restart("0.0.76")
+    host.until_sh(f"systemctl show -p SubState {UNIT} | grep -q auto-restart")
+    fault = await host.fault(host.subject.prove("0.0.76"))
+    assert (fault.kind, fault.fault_class) == ("unit-crash-looping", FaultClass.RELEASE)
+    assert any("panic: runtime error" in line for line in fault.journal_tail)
+    assert host.package() == "ii 0.0.76"
+    assert (await host.swap(OLD)).restarts == 0
+
+
+async def test_a_good_release_starts_where_a_bad_one_had_used_up_its_starts(
+    host: FaultyHost,
+) -> None:
+    hasty = "[Service]\\nRestartSec=0\\n[Unit]\\nStartLimitIntervalSec=60\\nStartLimitBurst=3\\n"
+    folder = f"/run/systemd/system/{UNIT}.d"
+    bring = f"mkdir -p {folder}; printf '{hasty}' >{folder}/hasty.conf"
+    with host.changed(bring, f"rm -r {folder}; systemctl daemon-reload"):
+        await host.subject.install("0.0.76")
+        await host.subject.restart("0.0.76")
+        limited = f"journalctl -q -o cat -u {UNIT} | grep -q 'repeated too quickly'"
+        await asyncio.to_thread(host.until_sh, limited)
+        fault = await host.fault(host.subject.prove("0.0.76"))
+        assert (fault.kind, fault.fault_class) == ("unit-failed", FaultClass.RELEASE)
+        await host.swap(OLD)
+        assert host.package() == f"ii {OLD}"
+
+
+async def test_a_probe_that_fails_is_the_releases_and_a_rollback_heals_it(
+    host: FaultyHost,
+) -> None:
+    await host.subject.install("0.0.77")
+    await host.subject.restart("0.0.77")
+    fault = await host.fault(host.subject.prove("0.0.77"))
+    assert (fault.kind, fault.fault_class) == ("probe-failed", FaultClass.RELEASE)
+    assert "503" in fault.summary
+    assert host.package() == "ii 0.0.77"
+    assert host.sh(f"systemctl is-active {UNIT}") == "active"
+    await host.swap(OLD)
+
+
+async def test_a_probe_that_a_firewall_rejects_says_so(host: FaultyHost) -> None:
+    chain = "chain in { type filter hook input priority 0; "
+    rule = f"nft 'table inet probe {{ {chain} tcp dport 8899 reject with tcp reset; }}; }}'"
+    with host.changed(rule, "nft delete table inet probe"):
+        fault = await host.fault(host.subject.prove(OLD))
+        assert fault.kind == "probe-failed"
+        assert "Connection refused" in fault.summary
+        assert host.package() == f"ii {OLD}"
+    await host.swap()
+
+
+async def test_a_process_of_another_file_is_no_proof_whatever_the_version_says(
+    host: FaultyHost,
+) -> None:
+    drop_in = f"/run/systemd/system/{UNIT}.d"
+    command = "/usr/local/bin/impostor --config /etc/lantern-box/config.json"
+    start = f"[Service]\\nExecStart=\\nExecStart={command}\\n"
+    bring = (
+        "cp /usr/bin/lantern-box /usr/local/bin/impostor; "
+        f"mkdir -p {drop_in}; printf '{start}' >{drop_in}/impostor.conf; "
+        f"systemctl daemon-reload; systemctl restart {UNIT}"
+    )
+    with host.changed(bring, f"rm -r {drop_in} /usr/local/bin/impostor; systemctl daemon-reload"):
+        fault = await host.fault(host.subject.prove(OLD))
+        assert fault.kind == "stale-process"
+        assert "runs /usr/local/bin/impostor" in fault.summary
+        assert host.package() == f"ii {OLD}"
+    await host.swap()
+
+
+# ---------------------------------------------------------------- who may do what
+
+
+async def test_a_sudo_that_refuses_is_told_from_a_command_that_fails(host: FaultyHost) -> None:
+    pid, log = host.main_pid(), host.dpkg_log()
+    rules = "/etc/sudoers.d/90-cloud-init-users"
+    with host.changed(f"mv {rules} /root/rules", f"mv /root/rules {rules}"):
+        for doing in (
+            host.subject.install(NEW),
+            host.subject.restart(NEW),
+            host.subject.prove(OLD),
+        ):
+            fault = await host.fault(doing)
+            assert (fault.kind, fault.fault_class) == ("sudo-refused", FaultClass.HOST)
+            assert "a password is required" in fault.summary
+            assert (fault.argv[:2], fault.exit_code) == (("sudo", "-n"), 1)
+            assert "a password is required" in fault.stderr_tail
+    await untouched(host, log, pid)
+    await host.swap()
+
+
+async def test_a_sudo_whose_rules_lack_a_command_is_told_too(host: FaultyHost) -> None:
+    pid, log = host.main_pid(), host.dpkg_log()
+    rules = "/etc/sudoers.d/90-cloud-init-users"
+    narrow = f"mv {rules} /root/rules; echo 'relight ALL=(ALL) NOPASSWD: /bin/true' >{rules}"
+    with host.changed(narrow, f"mv /root/rules {rules}"):
+        fault = await host.fault(host.subject.install(NEW))
+        assert fault.kind == "sudo-refused"
+    await untouched(host, log, pid)
+    await host.swap()
+
+
+async def test_a_login_that_is_refused_runs_nothing(host: FaultyHost) -> None:
+    pid, log = host.main_pid(), host.dpkg_log()
+    keys = f"{SSH_FOLDER}/authorized_keys"
+    with host.changed(f"cp -a {keys} /root/keys; >{keys}", f"mv /root/keys {keys}"):
+        fault = await host.fault(host.subject.install(NEW))
+        assert (fault.kind, fault.attempted) == ("login-refused", "connect")
+    await untouched(host, log, pid)
+    await host.swap()
+
+
+async def test_a_host_key_that_was_changed_on_the_host_is_a_strangers(host: FaultyHost) -> None:
+    pid, log = host.main_pid(), host.dpkg_log()
+    bring = (
+        f"mkdir /root/key; mv {HOST_KEY} {HOST_KEY}.pub /root/key; "
+        f"ssh-keygen -q -t ed25519 -N '' -f {HOST_KEY}; systemctl restart ssh"
+    )
+    lift = "mv /root/key/* /etc/ssh; rmdir /root/key; systemctl restart ssh"
+    with host.changed(bring, lift):
+        fault = await host.fault(host.subject.install(NEW))
+        assert (fault.kind, fault.attempted) == ("host-key-mismatch", "connect")
+        accepted = "journalctl -q -o cat -u ssh --since -5s"
+        assert "Accepted publickey" not in host.sh(accepted).rpartition("Server listening")[2]
+    await untouched(host, log, pid)
+    await host.swap()

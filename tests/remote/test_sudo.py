@@ -1,0 +1,24 @@
+"""What sudo says."""
+
+import pytest
+
+from remote.sudo import refusal
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sudo: a password is required",
+        "sudo: no valid sudoers sources found, quitting",
+        "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set",
+        "relight is not in the sudoers file.",
+        "Sorry, user relight is not allowed to execute '/bin/true' as root on de-1.",
+    ],
+)
+def test_a_refusal_is_known_by_its_words_whatever_stands_before(line: str) -> None:
+    assert refusal(f"sudo: unable to resolve host de-1\n{line}\n") == line
+
+
+@pytest.mark.parametrize("said", ["", "sudo: unable to resolve host de-1: no name\nE: failed\n"])
+def test_a_command_that_ran_and_failed_was_not_refused(said: str) -> None:
+    assert refusal(said) is None
