@@ -61,6 +61,23 @@ class RepositorySettings(BaseModel):
     signing_key: Path | None = None
 
 
+class GitHubSettings(BaseModel):
+    """The GitHub repository whose releases carry the daemon's packages, in place of an apt one.
+
+    Attributes:
+        repository: `OWNER/NAME`; releases come from there where it is set.
+        api_url: where its REST API answers.
+        token_file: the file with a token, for GitHub answers few questions to the nameless. The
+            hosts fetch without one, so what they fetch must be public.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    repository: str = ""
+    api_url: str = "https://api.github.com"
+    token_file: Path | None = None
+
+
 class SshSettings(BaseModel):
     """How the control plane comes to a host.
 
@@ -126,6 +143,7 @@ class Settings(BaseSettings):
     log_format: str = "console"
     daemon: DaemonSettings = DaemonSettings()
     repository: RepositorySettings = RepositorySettings()
+    github: GitHubSettings = GitHubSettings()
     ssh: SshSettings = SshSettings()
     lab: LabSettings = LabSettings()
 

@@ -33,12 +33,13 @@ from providers.registry import open_drivers
 from remote import apt
 from remote.identity import IdentityError, load_client_key, load_secret, public_line
 from remote.probe import HttpProbe, Probe
-from repositories.apt_repository import AptRepository
+from repositories.registry import AptPlace, open_source
 from repositories.source import ReleaseSource
 from settings import Settings, SettingsError, load_settings, required
 from starter.connection import connect, require_search_attributes
 from starter.errors import StarterError
 from starter.logs import configure_logs
+from starter.release_place import release_place
 from templates.user_data import DAEMON_FILES, AptSource, TemplateError, UserDataTemplate
 from workflows.hot_swap_route import HotSwapRoute
 from workflows.provision_route import ProvisionRoute
@@ -131,31 +132,18 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         IdentityError: a key file cannot be used.
         TemplateError: the daemon's templates cannot be.
     """
-    repository, ssh, lab = settings.repository, settings.ssh, settings.lab
+    ssh, lab = settings.ssh, settings.lab
     client_key = load_client_key(required(ssh.client_key, "ssh", "client_key"))
     host_key_secret = load_secret(required(ssh.host_key_secret, "ssh", "host_key_secret"))
-    signing_key = required(repository.signing_key, "repository", "signing_key")
-    daemon = _daemon(settings)
-    source = AptSource(
-        path=PurePosixPath("/etc/apt", apt.SOURCES_FILE),
-        url=required(repository.url, "repository", "url"),
-        suite=repository.suite,
-        component=repository.component,
-        signing_key=signing_key.read_bytes(),
-    )
+    daemon, place = _daemon(settings), release_place(settings)
+    source = _apt_source(place) if isinstance(place, AptPlace) else None
     async with AsyncExitStack() as stack:
         store = stack.enter_context(open_store(settings.database_url))
         lab_token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
         drivers = open_drivers(lab_url=lab.url, lab_token=lab_token)
         for driver in drivers.values():
             stack.push_async_callback(driver.close)
-        releases = AptRepository(
-            url=repository.url,
-            suite=repository.suite,
-            component=repository.component,
-            package=settings.daemon.package,
-            signing_key=signing_key,
-        )
+        releases = open_source(place, daemon.package)
         stack.push_async_callback(releases.close)
         hosts = ConnectionPool(
             SshHosts(
@@ -200,6 +188,16 @@ def _daemon(settings: Settings) -> Daemon:
         unit=daemon.unit,
         executable=daemon.executable,
         stability_window=settings.stability_window,
+    )
+
+
+def _apt_source(place: AptPlace) -> AptSource:
+    return AptSource(
+        path=PurePosixPath("/etc/apt", apt.SOURCES_FILE),
+        url=place.url,
+        suite=place.suite,
+        component=place.component,
+        signing_key=place.signing_key.read_bytes(),
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from temporalio import activity
 
 from activities.daemon import Daemon
+from activities.deb_files import deb_file
 from activities.hosts import Hosts
 from messages.machine import (
     AwaitFirstBootInput,
@@ -90,7 +91,9 @@ class UserDataRenderer:
 
     def _steps(self, plan: MachinePlan) -> list[BootStep]:
         # The very transaction of a hot swap: a first boot is a swap from nothing.
-        script = apt.transaction_script(self.daemon.package, plan.release_version)
+        script = apt.transaction_script(
+            self.daemon.package, plan.release_version, deb=deb_file(plan.artifact)
+        )
         return [
             BootStep(first_boot.INSTALL_STEP, ["/bin/sh", "-c", script]),
             BootStep(first_boot.SERVICE_STEP, systemd.enable_now(self.daemon.unit)),

@@ -2,6 +2,7 @@
 
 from temporalio import activity
 
+from activities.deb_files import deb_of
 from activities.hosts import Hosts
 from messages.package import InstallReleaseInput, ReleaseInstalled
 from remote import apt, transaction
@@ -26,7 +27,11 @@ class PackageActivities:
             f"install {release.package} {release.version} {activity.info().workflow_run_id}"
         )
         argv = apt.install_transaction(
-            unit, release.package, release.version, allow_downgrade=input.allow_downgrade
+            unit,
+            release.package,
+            release.version,
+            allow_downgrade=input.allow_downgrade,
+            deb=deb_of(release, input.machine.architecture),
         )
         async with self._hosts.connect(input.machine) as shell:
             ended = await transaction.run_to_end(shell, unit, argv, release.package, _tell)

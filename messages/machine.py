@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from messages.base import Message
 from messages.names import RouteId
+from messages.release import Artifact
 
 
 class MachineStatus(StrEnum):
@@ -59,6 +60,7 @@ class MachinePlan(Message):
         provider: the driver's name.
         region: the provider's name of where it shall stand.
         release_version: the exact Debian version that cloud-init installs.
+        artifact: the .deb of it for the machine's architecture; None where apt finds it.
     """
 
     key: str
@@ -67,6 +69,7 @@ class MachinePlan(Message):
     provider: str
     region: str
     release_version: str
+    artifact: Artifact | None = None
 
 
 class Region(Message):

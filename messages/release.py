@@ -9,7 +9,8 @@ class Artifact(Message):
 
     Attributes:
         architecture: Debian's name of it, as in `amd64`.
-        filename: where it lies, relative to its source.
+        filename: where it lies: relative to its source where apt reads that, else its whole
+            address.
         sha256: of the .deb, in lower-case hexadecimal.
         size_bytes: of the .deb.
     """
@@ -19,6 +20,14 @@ class Artifact(Message):
     sha256: str
     size_bytes: int
 
+    @property
+    def url(self) -> str | None:
+        """Its whole address, None where apt knows where it lies.
+
+        This alone decides how a host comes to a release: by its address, or by apt.
+        """
+        return self.filename if "://" in self.filename else None
+
 
 class Release(Message):
     """A tag and what it stands for.
@@ -27,7 +36,8 @@ class Release(Message):
         tag: as release automation names it, `v0.0.74`.
         version: the one exact Debian version that it resolved to, `0.0.74`.
         package: the Debian package.
-        source: where its artifacts come from: the apt source's address and suite.
+        source: where its artifacts come from: the apt source's address and suite, or
+            `github:OWNER/NAME`.
         artifacts: one per architecture.
     """
 
@@ -41,6 +51,11 @@ class Release(Message):
     def architectures(self) -> tuple[str, ...]:
         """The architectures that it was built for, sorted."""
         return tuple(sorted(artifact.architecture for artifact in self.artifacts))
+
+    def artifact(self, architecture: str) -> Artifact | None:
+        """Return the one for an architecture, or for all of them; None where it has neither."""
+        by_architecture = {each.architecture: each for each in self.artifacts}
+        return by_architecture.get(architecture, by_architecture.get("all"))
 
 
 class ResolveReleaseInput(Message):

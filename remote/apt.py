@@ -10,9 +10,13 @@ from collections.abc import Sequence
 
 from remote import dpkg
 from remote.apt_output import ONCE_MORE
+from remote.deb_file import DebFile
 
 SOURCES_FILE = "sources.list.d/relight.sources"
 """Our source, relative to /etc/apt: what every command here reads, and nothing else."""
+
+NO_SOURCE = "/dev/null"
+"""In its place where the package comes as a file: apt reads no source at all."""
 
 LOCK_PATIENCE_SECONDS = 60
 """How long apt waits for another apt or dpkg to end: unattended upgrades take such times."""
@@ -52,7 +56,9 @@ def install(
     *,
     source_list: str | None = SOURCES_FILE,
     allow_downgrade: bool = False,
+    reinstall: bool = False,
     simulate: bool = False,
+    file: str | None = None,
 ) -> list[str]:
     """Install exactly this version, asking nothing and keeping edited configuration files.
 
@@ -61,7 +67,9 @@ def install(
         version: the exact version of it.
         source_list: our source, relative to /etc/apt; None for all that the machine has.
         allow_downgrade: whether an older version than the installed one may replace it.
+        reinstall: unpack it again where it is this version already.
         simulate: only say what would be done.
+        file: the .deb that holds it, as `./NAME.deb`; None where a source does.
     """
     options = (*_only(source_list), *_BOUNDED, *_KEEP_CONFIGURATION)
     return [
@@ -71,10 +79,11 @@ def install(
         "-y",
         "--no-install-recommends",
         *(["--allow-downgrades"] if allow_downgrade else []),
+        *(["--reinstall"] if reinstall else []),
         *(["--simulate"] if simulate else []),
         *_options(options),
         "install",
-        f"{package}={version}",
+        file or f"{package}={version}",
     ]
 
 
@@ -85,6 +94,7 @@ def install_transaction(
     *,
     source_list: str = SOURCES_FILE,
     allow_downgrade: bool = False,
+    deb: DebFile | None = None,
 ) -> list[str]:
     """Start, detached from us, what brings a host from any state to this version.
 
@@ -98,9 +108,10 @@ def install_transaction(
         version: the exact version of it.
         source_list: our source, relative to /etc/apt.
         allow_downgrade: whether an older version than the installed one may replace it.
+        deb: the file that the host fetches in place of asking our source; None for the source.
     """
     script = transaction_script(
-        package, version, source_list=source_list, allow_downgrade=allow_downgrade
+        package, version, source_list=source_list, allow_downgrade=allow_downgrade, deb=deb
     )
     return [
         "systemd-run",
@@ -124,6 +135,7 @@ def transaction_script(
     *,
     source_list: str = SOURCES_FILE,
     allow_downgrade: bool = False,
+    deb: DebFile | None = None,
 ) -> str:
     """Return the shell script that brings a host from any state to this version, as root.
 
@@ -135,23 +147,28 @@ def transaction_script(
         version: the exact version of it.
         source_list: our source, relative to /etc/apt.
         allow_downgrade: whether an older version than the installed one may replace it.
+        deb: the file that the host fetches in place of asking our source; None for the source.
     """
     configure = shlex.join([*_ENVIRONMENT, *dpkg.configure()])
-    listing = shlex.join(listed(package, source_list))
+    if deb is None:
+        only, fetch = source_list, _listed_or_exit(package, version, source_list)
+    else:
+        only, fetch = NO_SOURCE, deb.fetched_or_exit(package, version)
 
-    def change(source_list: str | None, *, simulate: bool = False) -> str:
+    def change(source_list: str | None, *, reinstall: bool = False, simulate: bool = False) -> str:
         return shlex.join(
             install(
                 package,
                 version,
                 source_list=source_list,
                 allow_downgrade=allow_downgrade,
+                reinstall=reinstall,
                 simulate=simulate,
+                file=deb.file(package, version) if deb else None,
             )
         )
 
-    row = shlex.quote(f" {version} | ")
-    missing = shlex.quote(f"E: Version '{version}' for '{package}' was not found")
+    present = shlex.join(["dpkg-query", "--show", "--", package])
     return f"""\
 set -e
 # dpkg's own journal is there: it was killed, or the host lost power, under a change. What it
@@ -159,21 +176,37 @@ set -e
 if ls /var/lib/dpkg/updates/[0-9]* >/dev/null 2>&1; then
   {configure} || true
 fi
-{shlex.join(refresh(source_list))}
-if ! {listing} | grep -qF -- {row}; then
-  echo {missing} >&2
-  exit 100
+{fetch}\
+# apt leaves alone what is at this version already, and dpkg tells whether its files are, too. An
+# edited configuration file is no damage.
+if {present} 2>/dev/null | cut -f2 | grep -qxF -- {shlex.quote(version)} &&
+  {shlex.join(dpkg.verify(package))} 2>/dev/null | grep -qv '^[^/]* c /'; then
+  {change(only, reinstall=True)} && exit 0
 fi
-{change(source_list)} && exit 0
+{change(only)} && exit 0
 code=$?
 # A dependency that our source does not carry: the machine's own sources may.
-case "$({change(source_list, simulate=True)} 2>&1)" in
+case "$({change(only, simulate=True)} 2>&1)" in
   *"unmet dependencies"*)
     echo {shlex.quote(ONCE_MORE)}
-    exec {change(None)}
+    {change(None)}
+    exit 0
     ;;
 esac
 exit "$code"
+"""
+
+
+def _listed_or_exit(package: str, version: str, source_list: str) -> str:
+    """Return what refreshes our source, and ends the script where it lacks the version."""
+    row = shlex.quote(f" {version} | ")
+    missing = shlex.quote(f"E: Version '{version}' for '{package}' was not found")
+    return f"""\
+{shlex.join(refresh(source_list))}
+if ! {shlex.join(listed(package, source_list))} | grep -qF -- {row}; then
+  echo {missing} >&2
+  exit 100
+fi
 """
 
 

@@ -8,6 +8,9 @@ from remote.errors import UnreadableAnswerError
 ONCE_MORE = "relight: once more, with all of this machine's sources"
 """What the transaction says before its second attempt."""
 
+REFUSED = "relight: refused: "
+"""How the transaction begins the line in which it refuses a file that it fetched."""
+
 
 class Diagnosis(NamedTuple):
     """What made apt fail.
@@ -51,6 +54,13 @@ _RULES = tuple(
         (r"^E: Failed to fetch .*$", "repository-unreachable"),
         # It says so also of one that it could not fetch.
         (r"^E: The repository '.*' is (?:not|no longer) signed.*$", "repository-untrusted"),
+        # Of a file that the host fetches by itself.
+        (rf"^{REFUSED}.*$", "repository-inconsistent"),
+        (r"^curl: \(23\) .*$", "disk-full"),
+        (r"^curl: \(22\) .* (?:404|410)\b.*$", "repository-inconsistent"),
+        (r"^curl: \(63\) .*$", "repository-inconsistent"),
+        (r"^curl: \(60\) .*$", "repository-untrusted"),
+        (r"^curl: \(\d+\) .*$", "repository-unreachable"),
         (r"^E: Sub-process .* (?:exited unexpectedly|received signal).*$", "dpkg-interrupted"),
     )
 )

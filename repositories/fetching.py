@@ -52,6 +52,22 @@ async def fetch_index(
     return content
 
 
+async def fetch_text(client: httpx.AsyncClient, url: httpx.URL, limit: int) -> str:
+    """Return a small text, as a list of checksums.
+
+    Raises:
+        RepositoryUnavailableError: nobody answers, or it is not there.
+        RepositoryError: it is no text, longer than `limit` bytes, or the address is none.
+    """
+    content = await _fetch(client, url, limit)
+    if len(content) > limit:
+        raise RepositoryError(f"{url.path} is far too long for what it should be")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise RepositoryError(f"{url.path} is no text: {error}") from error
+
+
 async def _fetch(client: httpx.AsyncClient, url: httpx.URL, limit: int) -> bytes:
     """Return a file, or its first `limit` bytes and one more where it is longer."""
     content = bytearray()

@@ -20,3 +20,6 @@ class ReleaseSource(Protocol):
 
     async def list_releases(self) -> list[Release]:
         """Return every release that it holds, the newest last."""
+
+    async def close(self) -> None:
+        """Stop asking, and close the connections that are its own."""

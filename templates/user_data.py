@@ -106,11 +106,14 @@ class _File:
 class UserDataTemplate:
     """Renders user-data for machines that differ in their plan and their host key alone."""
 
-    def __init__(self, source: AptSource, daemon_files: Path, secrets: Mapping[str, str]) -> None:
+    def __init__(
+        self, source: AptSource | None, daemon_files: Path, secrets: Mapping[str, str]
+    ) -> None:
         """Read the templates.
 
         Args:
-            source: the repository that the release comes from.
+            source: the repository that the release comes from; None where each comes by its own
+                address.
             daemon_files: a folder of templates `PATH.j2`, each becoming the host's `/PATH`.
             secrets: what those templates may name as `secrets.NAME`. A file that names any is
                 readable by root alone, all others by everybody.
@@ -129,14 +132,7 @@ class UserDataTemplate:
         if not self._names:
             raise TemplateError(f"no template NAME{_SUFFIX} in {daemon_files}")
         self._modes = {name: _named(name, partial(self._mode_of, name)) for name in self._names}
-        self._files = [
-            _File(source.key_path, _READ_BY_ALL, source.signing_key),
-            _File(
-                source.path,
-                _READ_BY_ALL,
-                self._render_own("relight.sources.j2", source=source).encode(),
-            ),
-        ]
+        self._files = self._source_files(source) if source else []
 
     def render(
         self, plan: MachinePlan, access: Access, steps: Sequence[BootStep], record_folder: str
@@ -175,6 +171,13 @@ class UserDataTemplate:
             ],
             first_boot_script=str(FIRST_BOOT_SCRIPT),
         )
+
+    def _source_files(self, source: AptSource) -> list[_File]:
+        listed = self._render_own("relight.sources.j2", source=source).encode()
+        return [
+            _File(source.key_path, _READ_BY_ALL, source.signing_key),
+            _File(source.path, _READ_BY_ALL, listed),
+        ]
 
     def _daemon_file(self, name: str, plan: MachinePlan) -> _File:
         def content() -> bytes:

@@ -10,10 +10,11 @@ from messages.machine import (
     DescribeRegionInput,
     DestroyMachineInput,
     MachinePlan,
+    Region,
     RenderCloudInitInput,
 )
 from messages.package import ProveReleaseInput
-from messages.release import DesiredReleaseInput, ResolveReleaseInput
+from messages.release import DesiredReleaseInput, Release, ResolveReleaseInput
 from messages.route import (
     OpenRouteInput,
     ProvisionRouteInput,
@@ -67,7 +68,7 @@ class ProvisionRoute:
                     origin=input.origin,
                 )
             )
-            plan = self._plan(self._opened, release.version)
+            plan = self._plan(self._opened, release, region)
             # Before anything is created: an earlier run that ended without a word may have
             # created the machine of this very key.
             undo.on_failure(
@@ -94,14 +95,15 @@ class ProvisionRoute:
                 route_id=input.route_id, machine=machine, release_tag=release.tag, proof=proof
             )
 
-    def _plan(self, opened: RouteOpened, release_version: str) -> MachinePlan:
+    def _plan(self, opened: RouteOpened, release: Release, region: Region) -> MachinePlan:
         return MachinePlan(
             key=opened.machine_key,
             route_id=self._input.route_id,
             track=self._input.track,
             provider=self._input.provider,
             region=self._input.region,
-            release_version=release_version,
+            release_version=release.version,
+            artifact=release.artifact(region.architecture),
         )
 
     async def _destroy(self, input: DestroyMachineInput) -> None:

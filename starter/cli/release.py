@@ -6,10 +6,12 @@ from typing import TypeVar
 
 import typer
 
-from repositories.apt_repository import AptRepository
-from settings import load_settings, required
+from repositories.registry import open_source
+from repositories.source import ReleaseSource
+from settings import load_settings
 from starter.cli.names import TagArgument
 from starter.cli.output import JsonOption, print_json, print_line, print_table
+from starter.release_place import release_place
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,7 +26,7 @@ def list_(json: JsonOption = False) -> None:
 
       relight release list
     """
-    releases = _ask(AptRepository.list_releases)
+    releases = _ask(lambda repository: repository.list_releases())
     if json:
         print_json(releases)
         return
@@ -60,18 +62,12 @@ def show(tag: TagArgument, json: JsonOption = False) -> None:
     )
 
 
-def _ask(question: Callable[[AptRepository], Awaitable[Answer]]) -> Answer:
+def _ask(question: Callable[[ReleaseSource], Awaitable[Answer]]) -> Answer:
     settings = load_settings()
-    repository = settings.repository
+    place = release_place(settings)
 
     async def asked() -> Answer:
-        source = AptRepository(
-            url=required(repository.url, "repository", "url"),
-            suite=repository.suite,
-            component=repository.component,
-            package=settings.daemon.package,
-            signing_key=required(repository.signing_key, "repository", "signing_key"),
-        )
+        source = open_source(place, settings.daemon.package)
         try:
             return await question(source)
         finally:

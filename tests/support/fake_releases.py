@@ -15,6 +15,14 @@ class FakeReleases:
     def add(self, tag: str, architecture: str) -> None:
         self._releases[tag] = _release(tag, architecture)
 
+    def add_with_address(self, tag: str, architecture: str) -> None:
+        """Add one whose file lies at an address of its own, as GitHub's do."""
+        release = _release(tag, architecture)
+        (artifact,) = release.artifacts
+        address = f"https://files.example/{artifact.filename}"
+        found = artifact.model_copy(update={"filename": address})
+        self._releases[tag] = release.model_copy(update={"artifacts": (found,)})
+
     async def resolve(self, tag: str, architectures: Sequence[str]) -> Release:
         release = self._releases.get(tag)
         if release is None:
@@ -26,6 +34,9 @@ class FakeReleases:
 
     async def list_releases(self) -> list[Release]:
         return list(self._releases.values())
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 def _release(tag: str, architecture: str) -> Release:

@@ -29,6 +29,7 @@ def user_data_renderer(
     signing_key: bytes = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
     daemon_files: Path | None = None,
     secrets: Mapping[str, str] | None = None,
+    by_apt: bool = True,
 ) -> UserDataRenderer:
     """Return a renderer of user-data, as a worker has it."""
     source = AptSource(
@@ -40,7 +41,7 @@ def user_data_renderer(
     )
     return UserDataRenderer(
         template=UserDataTemplate(
-            source,
+            source if by_apt else None,
             daemon_files or DAEMON_FILES,
             {"LANTERN_TOKEN": "a-daemons-secret"} if secrets is None else secrets,
         ),

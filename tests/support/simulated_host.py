@@ -15,7 +15,7 @@ PACKAGE, UNIT, EXECUTABLE = "lantern-box", "lantern-box.service", "/usr/bin/lant
 SCRIPT_FAILS, CRASHES, UNHEALTHY = "0.0.75", "0.0.76", "0.0.77"
 LISTED = {"0.0.70", "0.0.73", "0.0.74", SCRIPT_FAILS, CRASHES, UNHEALTHY, "0.0.78"}
 
-_INSTALL = re.compile(rf"{PACKAGE}=([^\s']+)")
+_INSTALL = re.compile(rf"{PACKAGE}=([^\s']+)|\./{PACKAGE}_([^_]+)_[a-z0-9]+\.deb")
 _PANIC = (
     "panic: runtime error: invalid memory address or nil pointer dereference",
     "goroutine 1 [running]:",
@@ -186,4 +186,4 @@ def _asked_of_apt(script: str) -> tuple[str, bool]:
     """Return which version is to be installed, and whether it may be an older one."""
     found = _INSTALL.search(script)
     assert found is not None
-    return found[1], "--allow-downgrades" in script
+    return found[1] or found[2], "--allow-downgrades" in script

@@ -19,7 +19,9 @@ from pydantic import SecretStr
 
 from activities.cloud_init import UserData
 from messages.machine import MachinePlan
+from messages.release import Artifact
 from remote import apt, systemd
+from remote.deb_file import DebFile
 from remote.identity import derive_host_key
 from templates.user_data import (
     DAEMON_FILES,
@@ -174,6 +176,30 @@ def test_the_script_installs_the_pinned_version_and_starts_the_service_last() ->
     assert install[2] == apt.transaction_script("lantern-box", "0.0.74")
     assert "lantern-box=0.0.74" in install[2]
     assert shlex.split(service) == ["step", "service", *systemd.enable_now("lantern-box.service")]
+
+
+def test_a_release_with_an_address_is_fetched_from_there_and_no_source_is_written() -> None:
+    artifact = Artifact(
+        architecture="amd64",
+        filename="https://files.example/lantern-box_0.0.74_amd64.deb",
+        sha256="0" * 64,
+        size_bytes=7,
+    )
+    said = files(config(PLAN.model_copy(update={"artifact": artifact}), by_apt=False))
+    assert not [path for path in said if path.startswith("/etc/apt/")]
+    script = said[str(FIRST_BOOT_SCRIPT)][1]
+    install = shlex.split(script.partition("\nstep install ")[2])
+    deb = DebFile(artifact.filename, artifact.sha256, artifact.size_bytes, "amd64")
+    assert install[2] == apt.transaction_script("lantern-box", "0.0.74", deb=deb)
+
+
+def test_a_release_that_apt_finds_is_installed_by_apt() -> None:
+    artifact = Artifact(
+        architecture="amd64", filename="pool/main/x.deb", sha256="0" * 64, size_bytes=7
+    )
+    with_artifact = PLAN.model_copy(update={"artifact": artifact})
+    path = str(FIRST_BOOT_SCRIPT)
+    assert files(config(with_artifact))[path] == files(config())[path]
 
 
 def test_the_daemons_configuration_says_where_it_serves() -> None:

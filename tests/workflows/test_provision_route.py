@@ -1,6 +1,9 @@
 """ProvisionRoute: whatever befalls it, no machine is orphaned and no route is half recorded."""
 
+import base64
+
 import pytest
+import yaml
 from temporalio.client import WorkflowFailureError
 
 from messages.machine import MachineStatus
@@ -115,6 +118,16 @@ async def test_a_tracks_override_decides_what_is_installed(harness):
     harness.store.tracks.set("pinned", "v0.0.70", harness.operation())
     provisioned = await harness.provision(harness.new_route_id(), track="pinned")
     assert provisioned.proof.version == "0.0.70"
+
+
+async def test_a_release_with_an_address_is_fetched_from_there_at_the_first_boot(harness):
+    harness.releases.add_with_address("v0.0.78", "amd64")
+    harness.store.tracks.set("fetched", "v0.0.78", harness.operation())
+    provisioned = await harness.provision(harness.new_route_id(), track="fetched")
+    assert provisioned.proof.version == "0.0.78"
+    user_data = yaml.safe_load(harness.cloud.user_data[provisioned.machine.key])
+    script = base64.b64decode(user_data["write_files"][-1]["content"]).decode()
+    assert "https://files.example/lantern-box_0.0.78_amd64.deb" in script
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""Which source of releases this installation has."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from repositories.apt_repository import AptRepository
+from repositories.github_releases import GitHubReleases
+from repositories.source import ReleaseSource
+
+
+@dataclass(frozen=True)
+class AptPlace:
+    """A signed apt repository, which the hosts read, too.
+
+    Attributes:
+        url: its address.
+        suite: the suite under `dists/`.
+        component: of that suite.
+        signing_key: the file with its public key, armoured or binary.
+    """
+
+    url: str
+    suite: str
+    component: str
+    signing_key: Path
+
+
+@dataclass(frozen=True)
+class GitHubPlace:
+    """A repository on GitHub, of whose releases the hosts fetch the files.
+
+    Attributes:
+        repository: `OWNER/NAME`.
+        api_url: where its REST API answers.
+        token: what the API is asked with, where there is one.
+    """
+
+    repository: str
+    api_url: str
+    token: SecretStr | None = field(default=None, repr=False)
+
+
+Place = AptPlace | GitHubPlace
+
+
+def open_source(place: Place, package: str) -> ReleaseSource:
+    """Return the source of a package's releases; whoever opens it closes it."""
+    if isinstance(place, AptPlace):
+        return AptRepository(
+            url=place.url,
+            suite=place.suite,
+            component=place.component,
+            package=package,
+            signing_key=place.signing_key,
+        )
+    return GitHubReleases(
+        repository=place.repository,
+        package=package,
+        api_url=place.api_url,
+        token=place.token,
+    )

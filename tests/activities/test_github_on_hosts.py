@@ -1,0 +1,146 @@
+"""A release on GitHub, installed on real machines from what a fake GitHub serves them."""
+
+import dataclasses
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from ipaddress import IPv4Network
+
+import pytest
+from pydantic import SecretStr
+from temporalio.testing import ActivityEnvironment
+
+from activities.packages import PackageActivities
+from messages.package import InstallReleaseInput
+from messages.release import Release
+from providers.driver import MachineSpec
+from providers.lab import LabDriver
+from remote.errors import PackageError
+from repositories.github_releases import GitHubReleases
+from tests.support.contract_hosts import (
+    CLIENT_KEY,
+    LAB_DAEMON,
+    LAB_PROBE,
+    Subject,
+    lab_hosts,
+    lab_subject,
+    plan,
+    running,
+)
+from tests.support.fake_github import REPOSITORY, FakeGitHub, fake_github
+from tests.support.installation import user_data_renderer
+from tests.support.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+OLD, NEW = "0.0.73", "0.0.74"
+
+
+@pytest.fixture(scope="module")
+def github(lab: Lab) -> Iterator[FakeGitHub]:
+    """It publishes the lab's own packages, on the one address here that its machines reach."""
+    with fake_github(str(IPv4Network(lab.network)[1])) as github:
+        for version in (OLD, NEW):
+            (deb,) = lab.state.glob(f"repository/pool/**/lantern-box_{version}_*.deb")
+            # What GitHub makes of a tag with a plus: systemd and curl must leave it alone.
+            asset = github.attach(github.release(f"v{version}"), deb.name, deb.read_bytes())
+            path = asset["browser_download_url"].removeprefix(github.url)
+            github.files[f"{path}+%"] = github.files.pop(path)
+            asset["browser_download_url"] += "%2B%25"
+        yield github
+
+
+async def resolved(github: FakeGitHub, version: str) -> Release:
+    source = GitHubReleases(
+        repository=REPOSITORY,
+        package="lantern-box",
+        api_url=github.url,
+        token=SecretStr("squirrel"),
+        fresh=timedelta(0),
+    )
+    try:
+        return await source.resolve(f"v{version}", [])
+    finally:
+        await source.close()
+
+
+@pytest.fixture(scope="module")
+async def subject(lab: Lab) -> AsyncIterator[Subject]:
+    """A machine that apt installed the old release on."""
+    async with lab_subject(lab, f"github-{uuid.uuid4().hex[:6]}-g1", OLD) as subject:
+        await subject.first_boot()
+        await subject.prove(OLD)
+        yield subject
+
+
+async def install(subject: Subject, release: Release, *, allow_downgrade: bool = False) -> None:
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(environment.info, workflow_run_id=subject.new_run())
+    await environment.run(
+        PackageActivities(subject.hosts).install_release,
+        InstallReleaseInput(
+            machine=subject.machine, release=release, allow_downgrade=allow_downgrade
+        ),
+    )
+
+
+def sh(lab: Lab, subject: Subject, script: str) -> str:
+    return lab.run(lab.machine_id(subject.machine.key), "sh", "-ec", script).stdout.strip()
+
+
+async def test_a_machine_is_swapped_from_apts_release_to_githubs_and_back(
+    lab: Lab, github: FakeGitHub, subject: Subject
+) -> None:
+    release = await resolved(github, NEW)
+    wrong = release.model_copy(
+        update={
+            "artifacts": tuple(
+                artifact.model_copy(update={"sha256": "0" * 64}) for artifact in release.artifacts
+            )
+        }
+    )
+    with pytest.raises(PackageError, match="another SHA-256") as caught:
+        await install(subject, wrong)
+    assert caught.value.kind == "repository-inconsistent"
+    assert (await subject.restart(OLD)).was_running
+    await subject.prove(OLD)
+
+    await install(subject, release)
+    await subject.restart(NEW)
+    proof = await subject.prove(NEW)
+    assert proof.version == NEW
+    assert sh(lab, subject, "ls -d /var/tmp/relight.* 2>/dev/null || true") == ""
+
+    # Damage is mended by the same file, and an older release comes back only with leave.
+    file = "/usr/bin/lantern-box"
+    sh(lab, subject, f"cp {file} {file}.new; echo damaged >>{file}.new; mv {file}.new {file}")
+    assert sh(lab, subject, "dpkg --verify lantern-box | grep -v ' c /'")
+    await install(subject, release)
+    assert sh(lab, subject, "dpkg --verify lantern-box | grep -v ' c /' || true") == ""
+    before = await resolved(github, OLD)
+    with pytest.raises(PackageError) as refused:
+        await install(subject, before)
+    assert refused.value.kind == "downgrade-refused"
+    await install(subject, before, allow_downgrade=True)
+    await subject.restart(OLD)
+    await subject.prove(OLD)
+
+
+async def test_a_first_boot_installs_githubs_release_without_any_source_of_ours(
+    lab: Lab, github: FakeGitHub
+) -> None:
+    key = f"github-{uuid.uuid4().hex[:6]}-g1"
+    user_data = user_data_renderer(CLIENT_KEY, by_apt=False)
+    driver = LabDriver(lab.api_url, SecretStr(lab.token))
+    release = await resolved(github, NEW)
+    planned = plan(key, NEW).model_copy(update={"artifact": release.artifacts[0]})
+    spec = MachineSpec(region="lab-east", user_data=user_data.render(planned).text)
+    machine = await running(driver, key, spec)
+    try:
+        subject = Subject(machine, lab_hosts(), user_data, LAB_DAEMON, LAB_PROBE)
+        await subject.first_boot()
+        assert (await subject.prove(NEW)).version == NEW
+        assert sh(lab, subject, "ls /etc/apt/sources.list.d/relight* 2>/dev/null || true") == ""
+    finally:
+        await driver.destroy(machine.ref)
+        await driver.close()

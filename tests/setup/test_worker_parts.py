@@ -1,0 +1,62 @@
+"""What a worker acts on, by its settings: where its releases come from."""
+
+from pathlib import Path
+
+import asyncssh
+import pytest
+import yaml
+
+from messages.machine import MachinePlan
+from repositories.apt_repository import AptRepository
+from repositories.github_releases import GitHubReleases
+from settings import GitHubSettings, RepositorySettings, Settings, SettingsError, SshSettings
+from worker import open_parts
+
+PLAN = MachinePlan(
+    key="de-1-g1",
+    route_id="de-1",
+    track="stable",
+    provider="lab",
+    region="lab-east",
+    release_version="0.0.74",
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "client_key")
+    (tmp_path / "secret").write_text("07" * 32)
+    (tmp_path / "key.asc").write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
+    return Settings(
+        home=tmp_path,
+        ssh=SshSettings(client_key=tmp_path / "client_key", host_key_secret=tmp_path / "secret"),
+        repository=RepositorySettings(
+            url="https://packages.example", signing_key=tmp_path / "key.asc"
+        ),
+    )
+
+
+async def files_of(settings: Settings, source: type) -> set[str]:
+    """The files that a machine is given; releases come from this kind of source."""
+    async with open_parts(settings) as parts:
+        assert isinstance(parts.repository, source)
+        text = parts.user_data.render(PLAN).text.get_secret_value()
+    return {file["path"] for file in yaml.safe_load(text)["write_files"]}
+
+
+async def test_from_an_apt_repository_that_hosts_are_told_of(settings: Settings) -> None:
+    assert "/etc/apt/sources.list.d/relight.sources" in await files_of(settings, AptRepository)
+
+
+async def test_from_github_that_hosts_are_told_nothing_of(settings: Settings) -> None:
+    github = {"github": GitHubSettings(repository="owner/name"), "repository": RepositorySettings()}
+    files = await files_of(settings.model_copy(update=github), GitHubReleases)
+    assert files
+    assert not [path for path in files if path.startswith("/etc/apt/")]
+
+
+async def test_from_two_places_it_does_not_start(settings: Settings) -> None:
+    both = settings.model_copy(update={"github": GitHubSettings(repository="owner/name")})
+    with pytest.raises(SettingsError, match="both set"):
+        async with open_parts(both):
+            pass

@@ -1,0 +1,76 @@
+"""`relight release` where releases come from GitHub."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+from tests.support.fake_github import REPOSITORY, FakeGitHub, Fault, fake_github, list_path
+
+
+@pytest.fixture(scope="module")
+def github() -> Iterator[FakeGitHub]:
+    with fake_github() as github:
+        github.publish("v0.0.73", "amd64")
+        github.publish("v0.0.74", "amd64", "arm64")
+        yield github
+
+
+@pytest.fixture
+def relight(github: FakeGitHub, tmp_path: Path) -> CommandLine:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "token").write_text("squirrel\n")
+    (home / "env").write_text(
+        f"RELIGHT_GITHUB__REPOSITORY='{REPOSITORY}'\n"
+        f"RELIGHT_GITHUB__API_URL='{github.url}'\n"
+        f"RELIGHT_GITHUB__TOKEN_FILE='{home / 'token'}'\n"
+    )
+    return CommandLine(home)
+
+
+async def test_the_list_says_where_it_is_from_and_for_what_architectures(relight, github):
+    listed = (await relight("release", "list")).out
+    assert f"github:{REPOSITORY}" in listed
+    assert re.search(r"v0\.0\.74 +0\.0\.74 +amd64, arm64", listed)
+    assert github.asked[-1].token == "Bearer squirrel"
+
+
+async def test_a_release_is_shown_with_an_address_and_a_digest_for_each_architecture(
+    relight, github
+):
+    shown = (await relight("release", "show", "v0.0.74", "--json")).json
+    assert shown["source"] == f"github:{REPOSITORY}"
+    for artifact in shown["artifacts"]:
+        assert artifact["filename"].startswith(f"{github.url}/download/v0.0.74/lantern-box_")
+        assert re.fullmatch("[0-9a-f]{64}", artifact["sha256"])
+
+
+async def test_a_release_for_people_shows_each_file(relight):
+    shown = (await relight("release", "show", "v0.0.73")).out
+    assert re.search(r"amd64 .*lantern-box_0\.0\.73_amd64\.deb +\d+ +[0-9a-f]{64}", shown)
+
+
+async def test_a_tag_that_is_not_there_is_bad_input_and_the_newest_is_named(relight):
+    ended = await relight("release", "show", "v9.9.9")
+    assert (ended.code, ended.out) == (2, "")
+    for named in ("v9.9.9", f"github:{REPOSITORY}", "v0.0.74"):
+        assert named in ended.said
+
+
+async def test_too_many_questions_are_told_without_the_token(relight, github):
+    github.faults[list_path()] = Fault(429, {"Retry-After": "60"})
+    ended = await relight("release", "list")
+    github.faults.clear()
+    assert (ended.code, ended.out) == (3, "")
+    assert "again after 60 s" in ended.said
+    assert "squirrel" not in ended.said
+
+
+async def test_two_places_at_once_are_refused_by_their_variables(relight):
+    both = relight.where(RELIGHT_REPOSITORY__URL="http://127.0.0.1:1")
+    ended = await both("release", "list")
+    assert (ended.code, ended.out) == (3, "")
+    assert "RELIGHT_REPOSITORY__URL and RELIGHT_GITHUB__REPOSITORY are both set" in ended.said

@@ -1,0 +1,148 @@
+"""A GitHub that answers about one repository's releases, over real HTTP."""
+
+import gzip
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+REPOSITORY = "getlantern/lantern-box"
+_RELEASES = f"/repos/{REPOSITORY}/releases"
+
+
+class Asked(NamedTuple):
+    path: str
+    token: str | None
+
+
+class Fault(NamedTuple):
+    status: int
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b'{"message": "no"}'
+
+
+@dataclass
+class FakeGitHub:
+    """Its releases stand as GitHub would have them in JSON, the newest first.
+
+    Attributes:
+        files: what an address under `/download/` gives.
+        faults: by path, an answer in place of the true one.
+        asked: what came, and with which token.
+        not_modified: how many answers were given by their ETag alone.
+    """
+
+    url: str
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+    faults: dict[str, Fault] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    not_modified: int = 0
+
+    def release(self, tag: str, *, draft: bool = False, prerelease: bool = False) -> dict[str, Any]:
+        made: dict[str, Any] = {
+            "id": len(self.releases) + 1,
+            "tag_name": tag,
+            "name": tag,
+            "draft": draft,
+            "prerelease": prerelease,
+            "assets": [],
+        }
+        self.releases.insert(0, made)
+        return made
+
+    def attach(self, release: dict[str, Any], name: str, content: bytes) -> dict[str, Any]:
+        """Attach a file, which GitHub gives the digest of."""
+        path = f"/download/{release['tag_name']}/{name}"
+        self.files[path] = content
+        asset = {
+            "name": name,
+            "label": None,
+            "state": "uploaded",
+            "size": len(content),
+            "digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
+            "browser_download_url": f"{self.url}{path}",
+        }
+        release["assets"].append(asset)
+        return asset
+
+    def publish(self, tag: str, *architectures: str) -> dict[str, Any]:
+        """Publish a release with a package for each architecture."""
+        release = self.release(tag)
+        for architecture in architectures:
+            name = f"lantern-box_{tag.removeprefix('v')}_{architecture}.deb"
+            self.attach(release, name, f"the package {name}".encode())
+        return release
+
+    def count(self, beginning: str) -> int:
+        return sum(asked.path.startswith(beginning) for asked in self.asked)
+
+    def answer(self, target: str) -> Fault:
+        path = unquote(urlsplit(target).path)
+        if (fault := self.faults.get(path)) is not None:
+            return fault
+        if path in self.files:
+            return Fault(200, {}, self.files[path])
+        if path == _RELEASES:
+            query = parse_qs(urlsplit(target).query)
+            size, page = int(query["per_page"][0]), int(query.get("page", ["1"])[0])
+            return _json(self.releases[(page - 1) * size : page * size])
+        for release in self.releases:
+            # Of a draft GitHub says nothing to those who ask by its tag.
+            if path == f"{_RELEASES}/tags/{release['tag_name']}" and not release["draft"]:
+                return _json(release)
+        return Fault(404, {}, b'{"message": "Not Found", "status": "404"}')
+
+
+def tag_path(tag: str) -> str:
+    return f"{_RELEASES}/tags/{tag}"
+
+
+def list_path() -> str:
+    return _RELEASES
+
+
+def _json(content: object) -> Fault:
+    return Fault(200, {"Content-Type": "application/json"}, json.dumps(content).encode())
+
+
+@contextmanager
+def fake_github(host: str = "127.0.0.1") -> Iterator[FakeGitHub]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = unquote(self.path)
+            github.asked.append(Asked(path, self.headers.get("Authorization")))
+            status, headers, body = github.answer(self.path)
+            etag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
+            if status == 200 and self.headers.get("If-None-Match") == etag:
+                github.not_modified += 1
+                status, body = 304, b""
+            elif status == 200 and path.startswith("/repos/"):
+                body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+            headers = {"ETag": etag, "Content-Length": str(len(body)), **headers}
+            # Whoever has seen enough hangs up.
+            with suppress(ConnectionError):
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Be quiet."""
+
+    with ThreadingHTTPServer((host, 0), Handler) as server:
+        github = FakeGitHub(f"http://{host}:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield github
+        finally:
+            server.shutdown()
+            thread.join()
