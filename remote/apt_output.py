@@ -8,6 +8,9 @@ from remote.errors import UnreadableAnswerError
 ONCE_MORE = "relight: once more, with all of this machine's sources"
 """What the transaction says before its second attempt."""
 
+NO_REASON = "it gave no reason"
+"""The text of a diagnosis that none was found for."""
+
 REFUSED = "relight: refused: "
 """How the transaction begins the line in which it refuses a file that it fetched."""
 
@@ -92,7 +95,7 @@ def diagnose(output: str, package: str) -> Diagnosis:
         if found is not None:
             return Diagnosis(kind, _with_holder(found.group().strip(), kind, output))
     last = _LAST_WORD.findall(output)
-    return Diagnosis("apt-failed", last[-1] if last else "it gave no reason")
+    return Diagnosis("apt-failed", last[-1] if last else NO_REASON)
 
 
 def _with_holder(text: str, kind: str, output: str) -> str:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from remote import systemd
-from remote.apt_output import Diagnosis, diagnose
+from remote.apt_output import NO_REASON, Diagnosis, diagnose
 from remote.errors import HostNotReadyError, PackageError, TransactionLostError
 from remote.shell import Shell, command_failed
 from remote.systemd import UnitState
@@ -26,6 +26,8 @@ COMMAND_TIMEOUT = timedelta(seconds=30)
 POLL = timedelta(milliseconds=300)
 
 OUTPUT_LINES = 200
+
+LAST_WORDS_ATTEMPTS = 5
 
 
 class Phase(StrEnum):
@@ -109,10 +111,9 @@ async def run_to_end(
             destination=shell.destination,
             attempted=f"wait for {unit}",
         )
-    said = await output(shell, state)
+    said, diagnosis = await _last_words(shell, state, package)
     await clear(shell, unit)
-    if state.phase is Phase.FAILED:
-        diagnosis = _diagnosis(state, said, package)
+    if diagnosis is not None:
         raise PackageError(
             diagnosis.kind,
             diagnosis.text,
@@ -123,6 +124,26 @@ async def run_to_end(
             stderr="\n".join(said),
         )
     return TransactionEnded(attached=attached, took=state.took or timedelta(), output=said)
+
+
+async def _last_words(
+    shell: Shell, state: TransactionState, package: str
+) -> tuple[tuple[str, ...], Diagnosis | None]:
+    """Return what an ended transaction said, and why it failed if it did.
+
+    journald may still be reading what a process wrote that ended at once: one that seems to have
+    failed without a reason is asked again.
+    """
+    for attempt in range(LAST_WORDS_ATTEMPTS):
+        if attempt > 0:
+            await asyncio.sleep(POLL.total_seconds())
+        said = await output(shell, state)
+        if state.phase is not Phase.FAILED:
+            return said, None
+        diagnosis = _diagnosis(state, said, package)
+        if diagnosis.text != NO_REASON:
+            break
+    return said, diagnosis
 
 
 def _diagnosis(state: TransactionState, said: Sequence[str], package: str) -> Diagnosis:

@@ -178,3 +178,16 @@ def test_any_operation_has_a_name_that_systemd_takes(operation: str) -> None:
 @given(st.sets(st.text(max_size=100), min_size=2, max_size=10))
 def test_each_operation_has_a_name_of_its_own(operations: set[str]) -> None:
     assert len({unit_name(operation) for operation in operations}) == len(operations)
+
+
+async def test_last_words_that_journald_is_late_with_are_waited_for() -> None:
+    host = MemoryHost(unit=failed(), journal=["Reading package lists..."])
+
+    def arrive(host: MemoryHost) -> None:
+        if host.count("journalctl --sync") == 2:
+            host.journal.append("E: Held packages were changed and -y was used")
+
+    host.deeds["journalctl --sync"] = arrive
+    with pytest.raises(PackageError) as caught:
+        await run(host)
+    assert caught.value.kind == "packages-held"
