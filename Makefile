@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 
 INSTALLED := .venv/.installed
-SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run
+SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run remote/host/relight-host
 
 .PHONY: help
 help: ## List the targets

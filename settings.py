@@ -6,13 +6,36 @@ business: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORA
 TOML file that `TEMPORAL_CONFIG_FILE` names.
 """
 
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PROBE_LIMIT = timedelta(seconds=15)
+"""How long a probe and its patience may take together. It is asked within a proof, and a worker
+that is silent for 20 s is taken for lost."""
+
+
+def _words(value: object) -> object:
+    """Read a list of words as a variable holds it, in JSON; a list is left as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        msg = 'it is no JSON list of words, as in ["check", "--fast"]'
+        raise ValueError(msg) from None
 
 
 class DaemonSettings(BaseModel):
@@ -22,9 +45,16 @@ class DaemonSettings(BaseModel):
         package: the Debian package.
         unit: the systemd unit that it carries.
         executable: the file that the unit's main process runs.
-        probe_port: where the health probe asks, from the control plane.
-        probe_path: what it asks for, over HTTP.
-        probe_timeout: how long the answer may take.
+        probe: how the daemon's health is asked for, from the control plane: `http` wants a 2xx,
+            `tcp` a connection, `command` a program of yours that ends with exit code 0.
+        probe_port: where `http` and `tcp` ask.
+        probe_path: what `http` asks for.
+        probe_command: the words of `command`, as a JSON list. It is told of the host in
+            `RELIGHT_PROBE_ADDRESS` and `RELIGHT_PROBE_MACHINE`. What it says is kept with proofs
+            and faults, and so are its words: no secret may stand there.
+        probe_timeout: how long one answer may take.
+        probe_patience: how long it is asked again while nobody listens, as just after a start;
+            a command says so with exit code 75.
         files: a folder of jinja templates for the daemon's configuration and environment
             files, laid out as on the host; None for the ones in `templates/daemon`.
         secrets_file: `NAME=value` lines that those templates can name and that no message
@@ -36,11 +66,28 @@ class DaemonSettings(BaseModel):
     package: str = "lantern-box"
     unit: str = "lantern-box.service"
     executable: str = "/usr/bin/lantern-box"
-    probe_port: int = 8899
+    probe: Literal["http", "tcp", "command"] = "http"
+    probe_port: int = Field(default=8899, ge=1, le=65535)
     probe_path: str = "/healthz"
-    probe_timeout: timedelta = timedelta(seconds=3)
+    probe_command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = ()
+    probe_timeout: timedelta = Field(default=timedelta(seconds=3), gt=timedelta(0))
+    probe_patience: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(0))
     files: Path | None = None
     secrets_file: Path | None = None
+
+    # Not as a ValueError: pydantic would make one of its own of it, which shows every value.
+    @model_validator(mode="after")
+    def _probe_can_be_asked(self) -> Self:
+        if self.probe == "command" and not self.probe_command:
+            msg = "RELIGHT_DAEMON__PROBE_COMMAND is not set, and RELIGHT_DAEMON__PROBE is `command`"
+            raise SettingsError(msg)
+        if self.probe_timeout + self.probe_patience > PROBE_LIMIT:
+            msg = (
+                "RELIGHT_DAEMON__PROBE_TIMEOUT and RELIGHT_DAEMON__PROBE_PATIENCE are more than "
+                f"{PROBE_LIMIT.total_seconds():g} s together"
+            )
+            raise SettingsError(msg)
+        return self
 
 
 class RepositorySettings(BaseModel):
@@ -67,6 +114,7 @@ class GitHubSettings(BaseModel):
     Attributes:
         repository: `OWNER/NAME`; releases come from there where it is set.
         api_url: where its REST API answers.
+        download_url: where its files are fetched, which is all that the hosts will fetch.
         token_file: the file with a token, for GitHub answers few questions to the nameless. The
             hosts fetch without one, so what they fetch must be public.
     """
@@ -75,6 +123,7 @@ class GitHubSettings(BaseModel):
 
     repository: str = ""
     api_url: str = "https://api.github.com"
+    download_url: str = "https://github.com"
     token_file: Path | None = None
 
 

@@ -16,12 +16,13 @@ from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.cloud_init import CloudInitActivities, UserDataRenderer
+from activities.cloud_init import CloudInitActivities, UserDataRenderer, host_files
 from activities.connections import ConnectionPool
 from activities.daemon import Daemon
 from activities.errors import FaultInterceptor
 from activities.fleet import FleetActivities
 from activities.hosts import Hosts, SshHosts
+from activities.log_context import LogContextInterceptor
 from activities.machines import MachineActivities
 from activities.packages import PackageActivities
 from activities.releases import ReleaseActivities
@@ -30,9 +31,9 @@ from activities.services import ServiceActivities
 from fleet.store import Store, open_store
 from providers.driver import ProviderDriver
 from providers.registry import open_drivers
-from remote import apt
+from remote import helper
 from remote.identity import IdentityError, load_client_key, load_secret, public_line
-from remote.probe import HttpProbe, Probe
+from remote.probe import Probe, probe_of
 from repositories.registry import AptPlace, open_source
 from repositories.source import ReleaseSource
 from settings import Settings, SettingsError, load_settings, required
@@ -85,8 +86,8 @@ def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = 
     fleet, rollouts = FleetActivities(parts.store), RolloutActivities(parts.store, client)
     machines = MachineActivities(parts.drivers, parts.user_data)
     first_boot = CloudInitActivities(parts.user_data, parts.hosts)
-    packages = PackageActivities(parts.hosts)
     services = ServiceActivities(parts.hosts, parts.daemon, parts.probe)
+    packages = PackageActivities(parts.hosts, services, parts.store)
     releases = ReleaseActivities(parts.repository, parts.store)
     return Worker(
         client,
@@ -108,8 +109,7 @@ def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = 
             machines.destroy_machine,
             first_boot.render_cloud_init,
             first_boot.await_first_boot,
-            packages.install_release,
-            services.restart_service,
+            packages.swap_release,
             services.prove_release,
             rollouts.open_rollout,
             rollouts.list_routes,
@@ -118,7 +118,7 @@ def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = 
         ],
         activity_executor=ThreadPoolExecutor(max_workers=THREADS),
         workflow_runner=workflow_runner(),
-        interceptors=[*interceptors, FaultInterceptor()],
+        interceptors=[*interceptors, LogContextInterceptor(), FaultInterceptor()],
         graceful_shutdown_timeout=GRACE,
     )
 
@@ -166,6 +166,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                     source,
                     settings.daemon.files or DAEMON_FILES,
                     _daemon_secrets(settings.daemon.secrets_file),
+                    host_files(daemon, place.deb_urls),
                 ),
                 daemon=daemon,
                 ssh_user=ssh.user,
@@ -173,11 +174,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 host_key_secret=host_key_secret,
             ),
             daemon=daemon,
-            probe=HttpProbe(
-                port=settings.daemon.probe_port,
-                path=settings.daemon.probe_path,
-                timeout=settings.daemon.probe_timeout,
-            ),
+            probe=_probe(settings),
         )
 
 
@@ -191,9 +188,21 @@ def _daemon(settings: Settings) -> Daemon:
     )
 
 
+def _probe(settings: Settings) -> Probe:
+    daemon = settings.daemon
+    return probe_of(
+        daemon.probe,
+        port=daemon.probe_port,
+        path=daemon.probe_path,
+        command=daemon.probe_command,
+        timeout=daemon.probe_timeout,
+        patience=daemon.probe_patience,
+    )
+
+
 def _apt_source(place: AptPlace) -> AptSource:
     return AptSource(
-        path=PurePosixPath("/etc/apt", apt.SOURCES_FILE),
+        path=PurePosixPath("/etc/apt", helper.SOURCES_FILE),
         url=place.url,
         suite=place.suite,
         component=place.component,

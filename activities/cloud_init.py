@@ -20,11 +20,12 @@ from messages.machine import (
     MachinePlan,
     RenderCloudInitInput,
 )
-from remote import apt, first_boot, systemd
+from remote import first_boot, helper
 from remote.errors import FirstBootFailedError, HostNotReadyError, HostUnreachableError
 from remote.first_boot import FirstBoot
+from remote.helper import Change
 from remote.identity import derive_host_key
-from templates.user_data import Access, BootStep, UserDataTemplate
+from templates.user_data import Access, BootStep, File, UserDataTemplate
 
 POLL = timedelta(milliseconds=500)
 
@@ -55,6 +56,20 @@ class UserData:
         return self.text.get_secret_value().encode()
 
 
+def host_files(daemon: Daemon, deb_urls: str) -> list[File]:
+    """Return the program that does on a host what takes root, and what it is told there.
+
+    Args:
+        daemon: which package and service it is about.
+        deb_urls: how the address of every file begins that a host may fetch and install.
+    """
+    told = helper.configuration(daemon.package, daemon.unit, daemon.executable, deb_urls)
+    return [
+        File(helper.PROGRAM, "0755", helper.text()),
+        File(helper.CONFIGURATION, "0644", told.encode()),
+    ]
+
+
 @dataclass(frozen=True)
 class UserDataRenderer:
     """Renders the user-data of a plan; the same plan gives the same bytes.
@@ -82,6 +97,7 @@ class UserDataRenderer:
         host_key = derive_host_key(self.host_key_secret, plan.key)
         access = Access(
             user=self.ssh_user,
+            sudo=helper.SUDO_RULE,
             client_key_public=self.client_key_public,
             host_key_private=SecretStr(host_key.private),
             host_key_public=host_key.public,
@@ -90,13 +106,11 @@ class UserDataRenderer:
         return UserData(SecretStr(text))
 
     def _steps(self, plan: MachinePlan) -> list[BootStep]:
-        # The very transaction of a hot swap: a first boot is a swap from nothing.
-        script = apt.transaction_script(
-            self.daemon.package, plan.release_version, deb=deb_file(plan.artifact)
-        )
+        # What a hot swap does, while cloud-init waits: a first boot is a swap from nothing.
+        change = Change(plan.release_version, deb=deb_file(plan.artifact))
         return [
-            BootStep(first_boot.INSTALL_STEP, ["/bin/sh", "-c", script]),
-            BootStep(first_boot.SERVICE_STEP, systemd.enable_now(self.daemon.unit)),
+            BootStep(first_boot.INSTALL_STEP, helper.install(change)),
+            BootStep(first_boot.SERVICE_STEP, helper.serve()),
         ]
 
 

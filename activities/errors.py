@@ -16,9 +16,9 @@ from temporalio.worker import (
     Interceptor,
 )
 
+from messages import log_names
 from messages.errors import DomainError
 from messages.faults import Fault
-from messages.release import Release
 from remote.errors import RemoteError, fault_of
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.faults")
@@ -43,7 +43,7 @@ class _Translated(ActivityInboundInterceptor):
             return await self.next.execute_activity(input)
         except DomainError as error:
             fault = describe(error)
-            _log(fault, input.args[0] if input.args else None, retryable=error.retryable)
+            _log(fault, retryable=error.retryable)
             raise ApplicationError(
                 fault.summary,
                 fault.model_dump(mode="json"),
@@ -52,32 +52,19 @@ class _Translated(ActivityInboundInterceptor):
             ) from error
 
 
-def _log(fault: Fault, asked: object, *, retryable: bool) -> None:
-    """Say at once what went wrong and where: a fault that is retried for long is seen meanwhile.
+def _log(fault: Fault, *, retryable: bool) -> None:
+    """Say at once what went wrong: a fault that is retried for long is seen meanwhile.
 
-    Names are those of OpenTelemetry's conventions, where it has one.
+    What it was about, `activities.log_context` has bound; the fault's own host comes before that.
     """
-    info = activity.info()
-    release = getattr(asked, "release", None)
     facts = {
-        "error.type": fault.kind,
-        "fault.class": fault.fault_class.value,
-        "host.name": fault.machine_key,
-        "host.ip": fault.host,
-        "route.id": _route_of(info.workflow_id),
-        "release.tag": release.tag if isinstance(release, Release) else None,
-        "workflow.id": info.workflow_id,
-        "workflow.run_id": info.workflow_run_id,
-        "activity.type": info.activity_type,
-        "activity.attempt": info.attempt,
+        log_names.FAULT: fault.kind,
+        log_names.FAULT_CLASS: fault.fault_class.value,
+        log_names.HOST: fault.machine_key,
+        log_names.ADDRESS: fault.host,
         "retried": retryable,
     }
     log.warning(fault.summary, **{name: fact for name, fact in facts.items() if fact is not None})
-
-
-def _route_of(workflow_id: str | None) -> str | None:
-    kind, _, route_id = (workflow_id or "").partition("/")
-    return route_id if kind == "route" else None
 
 
 class FaultInterceptor(Interceptor):

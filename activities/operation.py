@@ -1,5 +1,7 @@
 """On whose behalf an activity writes."""
 
+from dataclasses import replace
+
 from temporalio import activity
 
 from fleet.operation import Operation
@@ -15,3 +17,9 @@ def current_operation(origin: Origin) -> Operation:
         run_id=info.workflow_run_id or "",
         activity_id=info.activity_id,
     )
+
+
+def current_attempt(origin: Origin) -> Operation:
+    """Return the operation of this attempt alone: each attempt writes, and writes once."""
+    info, operation = activity.info(), current_operation(origin)
+    return replace(operation, activity_id=f"{operation.activity_id}/{info.attempt}")

@@ -1,41 +1,97 @@
-"""Packages on hosts, changed by apt in a transaction that outlives the link to it."""
+"""Releases on hosts: changed in a transaction that outlives the link to it, and proven."""
+
+import asyncio
 
 from temporalio import activity
 
 from activities.deb_files import deb_of
+from activities.errors import describe
 from activities.hosts import Hosts
-from messages.package import InstallReleaseInput, ReleaseInstalled
-from remote import apt, transaction
+from activities.operation import current_attempt
+from activities.services import ServiceActivities
+from fleet.store import Store
+from messages.faults import Fault
+from messages.package import ReleaseSwapped, SwapReleaseInput
+from remote import transaction
+from remote.errors import RemoteError
+from remote.helper import Change
+from remote.shell import Shell
 from remote.transaction import TransactionState
 
 
 class PackageActivities:
-    """The host does the work in a unit of its own; this waits for it."""
+    """The host does the work in a unit of its own; this waits for it, and looks at what it left."""
 
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, hosts: Hosts, services: ServiceActivities, store: Store) -> None:
         self._hosts = hosts
+        self._services = services
+        self._store = store
 
     @activity.defn
-    async def install_release(self, input: InstallReleaseInput) -> ReleaseInstalled:
-        """Install the release's exact version; attach to it where an attempt began it already.
+    async def swap_release(self, input: SwapReleaseInput) -> ReleaseSwapped:
+        """Bring the machine to the release and prove it; attach where an attempt began it already.
 
         The unit is named after the workflow's run and the version: every attempt finds the same
-        one, and another operation never does.
+        one, and another operation never does. Each attempt leaves an event.
         """
         release = input.release
         unit = transaction.unit_name(
-            f"install {release.package} {release.version} {activity.info().workflow_run_id}"
+            f"swap {release.package} {release.version} {activity.info().workflow_run_id}"
         )
-        argv = apt.install_transaction(
-            unit,
-            release.package,
-            release.version,
-            allow_downgrade=input.allow_downgrade,
+        change = Change(
+            version=release.version,
+            rollback=input.allow_downgrade,
             deb=deb_of(release, input.machine.architecture),
         )
-        async with self._hosts.connect(input.machine) as shell:
-            ended = await transaction.run_to_end(shell, unit, argv, release.package, _tell)
-        return ReleaseInstalled(unit=unit, attached=ended.attached, took=ended.took)
+        try:
+            async with self._hosts.connect(input.machine) as shell:
+                swapped = await self._swap(shell, unit, change, input)
+        except RemoteError as error:
+            await self._note(input, unit, change, fault=describe(error))
+            raise
+        await self._note(input, unit, change, swapped=swapped)
+        return swapped
+
+    async def _swap(
+        self, shell: Shell, unit: str, change: Change, input: SwapReleaseInput
+    ) -> ReleaseSwapped:
+        expected = self._services.expected(input.release)
+        ended = await transaction.run_to_end(shell, unit, change, expected, _tell)
+        try:
+            proof = await self._services.prove(shell, input.release, ended.look)
+        except RemoteError as error:
+            if not error.retryable:
+                await transaction.forget(shell, unit)
+            raise
+        await transaction.forget(shell, unit)
+        return ReleaseSwapped(unit=unit, attached=ended.attached, took=ended.took, proof=proof)
+
+    async def _note(
+        self,
+        input: SwapReleaseInput,
+        unit: str,
+        change: Change,
+        *,
+        swapped: ReleaseSwapped | None = None,
+        fault: Fault | None = None,
+    ) -> None:
+        """Write down what this attempt ran, and what it saw."""
+        seen = swapped or fault
+        await asyncio.to_thread(
+            self._store.events.append,
+            "swap-attempted",
+            current_attempt(input.origin),
+            route_id=input.route_id,
+            machine_key=input.machine.key,
+            release_tag=input.release.tag,
+            fault=fault,
+            detail={
+                "attempt": activity.info().attempt,
+                "unit": unit,
+                "ran": change.words(),
+                "seen": seen.model_dump(mode="json") if seen else {},
+            },
+        )
 
 
 def _tell(state: TransactionState) -> None:

@@ -1,7 +1,6 @@
 """Rounds: each contestant swaps the same fleet from the same state, in another order each time."""
 
 import asyncio
-import shlex
 import statistics
 import sys
 import time
@@ -12,19 +11,19 @@ from bench.meter import cpu_seconds, sampled_peak
 from bench.publishing import AFTER, BEFORE, deb_of
 from bench.report import Figures, Report
 from bench.stage import Stage
-from remote import apt
 
 SETTLE_SECONDS = 0.5
 """After a swap, before the meters are read: a host still buries sessions and writes its journal."""
 
 # Outside of the clock. The host then knows an index that has not got the release. Of that one
 # source only: a plain refresh that finds it changed makes apt's caches anew, whatever they were.
-_RESET = f"""\
+_RESET = """\
 dpkg --install /root/before.deb
 systemctl daemon-reload
 systemctl restart lantern-box.service
 rm -f /var/cache/apt/archives/*.deb
-{shlex.join(apt.refresh())}
+apt-get -q -o Dir::Etc::sourcelist=sources.list.d/relight.sources -o Dir::Etc::sourceparts=- \
+    -o APT::Get::List-Cleanup=0 -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= update
 """
 _CHECK = """\
 [ "$(dpkg-query -W -f '${db:Status-Abbrev}${Version}' lantern-box)" = "ii $1" ]

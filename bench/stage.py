@@ -53,6 +53,12 @@ Acquire::http::Proxy "%s";
 Acquire::http::Proxy::%s "DIRECT";
 """
 
+# General tools run whatever they like as root, so they are let to; Relight runs its one program.
+_PREPARE = """\
+printf %s "$1" >/etc/apt/apt.conf.d/90bench
+echo "$2 ALL=(ALL) NOPASSWD: ALL" >/etc/sudoers.d/99-bench
+"""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -85,6 +91,8 @@ async def stage(count: int) -> AsyncIterator[Stage]:
     for name in [name for name in os.environ if name.startswith(("RELIGHT_", "TEMPORAL_"))]:
         if name != "RELIGHT_LAB_CACHE":
             del os.environ[name]
+    # Everybody's bytecode is kept, as that of installed programs is.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     home = Path(tempfile.mkdtemp(prefix="rlb-"))  # short: gpg's agent has a socket below it
     os.environ["RELIGHT_HOME"] = str(home)
     try:
@@ -121,7 +129,7 @@ async def _set_up(home: Path, count: int, stack: AsyncExitStack) -> Stage:
     gateway = urlsplit(lab.addresses.repository_url).hostname
     assert gateway is not None
     proxy = await stack.enter_async_context(mirror(gateway))
-    await on_all(hosts, 'printf %s "$1" >/etc/apt/apt.conf.d/90bench', _TOLD_APT % (proxy, gateway))
+    await on_all(hosts, _PREPARE, _TOLD_APT % (proxy, gateway), settings.ssh.user)
     return Stage(
         home=home,
         settings=settings,

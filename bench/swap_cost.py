@@ -1,14 +1,16 @@
 """`python -m bench.swap_cost`: what one swap costs its host, step by step, in CPU milliseconds.
 
-Each step is run as the worker runs it, over SSH and through sudo, and the CPU time of all of the
-machine's processes is read around it. Then come ways to do the same job with less.
+Each step is run over SSH and through sudo, as the worker runs it, and the CPU time of all of the
+machine's processes is read around it. Then comes the whole swap.
 """
 
 import asyncio
 import logging
 import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
@@ -17,12 +19,23 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import rounds
+from bench.hosts import on_all
 from bench.publishing import AFTER, BEFORE
 from bench.stage import Stage, stage
-from bench.steps import Job, alternatives, connected, steps
+from remote import helper, proof, shell, transaction
+from remote.destination import Destination
+from remote.helper import Change
+from remote.identity import derive_host_key, load_client_key, load_secret
+from remote.proof import Expected
+from remote.shell import Shell
+from settings import required
 
 SETTLE_SECONDS = 0.4
 """What a step leaves to others on the host (journald, sshd) is counted as its own."""
+
+_TIMEOUT = timedelta(seconds=60)
+
+Step = Callable[[], Awaitable[object]]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -53,35 +66,72 @@ def swap_cost(
 
 async def _run(number: int) -> None:
     async with stage(1) as made:
-        job = await Job.of(made)
         await rounds.prepare(made)
-        parts, wholes = Costs(), Costs()
+        costs = Costs()
         for _ in range(number):
             await rounds.reset(made)
-            await _cost(made, parts, "(nothing at all)", _nothing)
-            await _cost(made, parts, "connect and disconnect (each)", partial(_connect, made))
-            async with connected(made) as opened:
-                for name, step in steps(job, opened):
-                    await _cost(made, parts, name, step)
-            for name, step in alternatives(job):
-                await rounds.reset(made)
-                await _cost(made, wholes, name, step)
-        parts.show(f"The parts of a swap from {BEFORE} to {AFTER}, each alone")
-        wholes.show("The whole swap, in several ways")
+            await _cost(made, costs, "connect and disconnect", partial(_connect, made))
+            async with _connected(made) as opened:
+                for name, step in _steps(made, opened):
+                    await _cost(made, costs, name, step)
+            await rounds.reset(made)
+            await _cost(made, costs, "the whole swap", partial(_as_the_worker, made))
+        costs.show(f"A swap from {BEFORE} to {AFTER}: its parts, each alone, and all of it")
 
 
-async def _nothing() -> None:
-    pass
+def _steps(made: Stage, on: Shell) -> list[tuple[str, Step]]:
+    """Return the parts of a swap, in the order in which they come."""
+    unit = made.settings.daemon.unit
+
+    def run(*argv: str, sudo: bool = True) -> Step:
+        return partial(on.run, argv, timeout=_TIMEOUT, sudo=sudo)
+
+    return [
+        ("an exec of nothing", run("true", sudo=False)),
+        ("look at the host", run(*helper.see())),
+        ("install (update, list, apt-get install)", run(*helper.install(Change(AFTER)))),
+        ("serve (compare, reload if due, restart)", run(*helper.serve())),
+        ("serve again (nothing to do)", run(*helper.serve())),
+        ("forget a change", run(*helper.forget("relight-bench.service"))),
+        ("  for comparison: daemon-reload", partial(_inside, made, "systemctl daemon-reload")),
+        ("  for comparison: restart", partial(_inside, made, f"systemctl restart {unit}")),
+    ]
+
+
+async def _inside(made: Stage, command: str) -> None:
+    await on_all(made.hosts, command)
 
 
 async def _connect(made: Stage) -> None:
-    async with connected(made):
+    async with _connected(made):
         pass
 
 
-async def _cost(
-    made: Stage, costs: Costs, name: str, step: Callable[[], Awaitable[object]]
-) -> None:
+async def _as_the_worker(made: Stage) -> None:
+    daemon = made.settings.daemon
+    expected = Expected(daemon.package, AFTER, daemon.unit, daemon.executable)
+    unit = transaction.unit_name("bench")
+    async with _connected(made) as on:
+        ended = await transaction.run_to_end(on, unit, Change(AFTER), expected, lambda _: None)
+        await proof.watch(on, expected, timedelta(0), lambda _: None, ended.look)
+        await transaction.forget(on, unit)
+
+
+@asynccontextmanager
+async def _connected(made: Stage) -> AsyncIterator[Shell]:
+    """Open a shell on the stage's first host, as the worker opens it."""
+    host, ssh = made.hosts[0], made.settings.ssh
+    secret = load_secret(required(ssh.host_key_secret, "ssh", "host_key_secret"))
+    async with shell.connect(
+        Destination(host.address, ssh.port, ssh.user, host.key),
+        load_client_key(required(ssh.client_key, "ssh", "client_key")),
+        derive_host_key(secret, host.key).public,
+        ssh.connect_timeout,
+    ) as opened:
+        yield opened
+
+
+async def _cost(made: Stage, costs: Costs, name: str, step: Step) -> None:
     host = made.hosts[0]
     await asyncio.sleep(SETTLE_SECONDS)
     before = host.cpu_seconds()

@@ -9,6 +9,8 @@ from chaos.world import World
 # Whoever logged in over SSH, with all that they run there; our transactions are not among it.
 _SESSIONS = "pkill -KILL -u relight; pkill -KILL -f '^sshd: relight'; true"
 _SSHD = "pkill -KILL -x sshd; systemctl restart ssh"
+# Whoever had systemd begin a change, and systemd itself, which goes on as another program.
+_PARENTS = "pkill -KILL -x sudo; systemctl daemon-reexec"
 
 
 class Mishap(NamedTuple):
@@ -41,10 +43,15 @@ async def _kill_sshd(world: World, machine: str) -> None:
     await world.on_host(machine, _SSHD)
 
 
+async def _kill_parents(world: World, machine: str) -> None:
+    await world.on_host(machine, _PARENTS)
+
+
 MISHAPS: Sequence[Mishap] = (
     Mishap("worker killed", 3, _kill_worker),
     Mishap("SSH sessions killed", 4, _cut_ssh),
     Mishap("sshd killed", 2, _kill_sshd),
+    Mishap("a change's parents killed", 2, _kill_parents),
     Mishap("Temporal killed", 1, _kill_temporal),
 )
 

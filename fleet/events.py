@@ -9,6 +9,7 @@ from fleet.database import Database
 from fleet.operation import Operation
 from fleet.tables import EventRow
 from fleet.writing import write
+from messages.faults import Fault
 from messages.fleet import Event
 
 
@@ -26,6 +27,7 @@ class Events:
         route_id: str | None = None,
         machine_key: str | None = None,
         release_tag: str | None = None,
+        fault: Fault | None = None,
         detail: Mapping[str, object] | None = None,
     ) -> None:
         """Write an event down that changes nothing else.
@@ -39,6 +41,7 @@ class Events:
                     route_id=route_id,
                     machine_key=machine_key,
                     release_tag=release_tag,
+                    fault=fault,
                     detail=detail,
                 )
 

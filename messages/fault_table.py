@@ -90,6 +90,13 @@ RULES: Mapping[str, Rule] = {
         "The control plane's user may not do as root what it has to.",
         "Somebody changed its sudo rules: see /etc/sudoers.d on the host.",
     ),
+    "helper-missing": Rule(
+        HOST,
+        False,
+        Remedy.REPLACE,
+        "The host lacks /usr/local/sbin/relight-host, which does there as root what is to be done.",
+        "A host gets it at its first boot alone: somebody removed it, or another set the host up.",
+    ),
     "connection-lost": Rule(
         HOST,
         True,
@@ -345,6 +352,13 @@ RULES: Mapping[str, Rule] = {
         Remedy.ROLL_BACK,
         "The service runs, and does not answer its health probe as a healthy one does.",
         "The text has its answer. From everywhere at once, it may be a firewall.",
+    ),
+    "probe-not-runnable": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "The command that is the health probe cannot be run on the control plane.",
+        "Set RELIGHT_DAEMON__PROBE_COMMAND to one that can. No host is to blame.",
     ),
     # Providers.
     "provider-unavailable": Rule(

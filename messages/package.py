@@ -2,50 +2,40 @@
 
 from datetime import timedelta
 
-from messages.base import Message
+from messages.base import Message, Origin
 from messages.machine import Machine
+from messages.names import RouteId
+from messages.proof import Proof
 from messages.release import Release
 
 
-class InstallReleaseInput(Message):
-    """Install exactly this release's version on the machine, in a detached transaction."""
+class SwapReleaseInput(Message):
+    """Bring the machine to exactly this release's version, in a detached transaction, and prove it.
 
+    Attributes:
+        allow_downgrade: whether it may take the place of a newer version.
+    """
+
+    route_id: RouteId
     machine: Machine
     release: Release
+    origin: Origin
     allow_downgrade: bool = False
 
 
-class ReleaseInstalled(Message):
-    """apt ended well. This is no proof.
+class ReleaseSwapped(Message):
+    """The machine was changed, and proven.
 
     Attributes:
         unit: the transient systemd unit on the host that did it.
-        attached: an earlier attempt had started it already, this one only waited for it.
+        attached: an earlier attempt had begun it already, this one only waited for it.
         took: from the unit's start to its end, by the host's clock.
     """
 
     unit: str
     attached: bool
     took: timedelta
-
-
-class RestartServiceInput(Message):
-    """Make the running process the installed one."""
-
-    machine: Machine
-    release: Release
-
-
-class ServiceRestarted(Message):
-    """systemd started the unit anew.
-
-    Attributes:
-        invocation_id: systemd's id of the new start.
-        was_running: it ran the installed file already and was left alone.
-    """
-
-    invocation_id: str
-    was_running: bool = False
+    proof: Proof
 
 
 class ProveReleaseInput(Message):

@@ -8,6 +8,7 @@ from messages.faults import Fault
 from messages.machine import Machine
 from messages.names import ReleaseTag, RouteId, ScopeName, TrackName
 from messages.proof import Proof
+from messages.release import Release
 
 
 class RouteStatus(StrEnum):
@@ -71,12 +72,14 @@ class HotSwapRouteInput(Message):
     Attributes:
         release_tag: the release to bring; None goes back to the last one that the route was
             proven at before its target. Only that way may be to an older version.
+        release: what the tag was resolved to, where a rollout did so for all of its routes.
         rollout: the workflow id of the rollout that asks, None for an operator's own swap.
     """
 
     route_id: RouteId
     release_tag: ReleaseTag | None
     origin: Origin
+    release: Release | None = None
     rollout: str | None = None
 
 

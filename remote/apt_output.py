@@ -3,8 +3,6 @@
 import re
 from typing import NamedTuple
 
-from remote.errors import UnreadableAnswerError
-
 ONCE_MORE = "relight: once more, with all of this machine's sources"
 """What the transaction says before its second attempt."""
 
@@ -101,21 +99,3 @@ def diagnose(output: str, package: str) -> Diagnosis:
 def _with_holder(text: str, kind: str, output: str) -> str:
     holder = _HOLDER.search(output) if kind.endswith("lock-held") else None
     return f"{text} {holder.group()}" if holder else text
-
-
-def parse_listed(text: str, package: str) -> tuple[str, ...]:
-    """Return the versions of `package` in the answer to `apt.listed`, the newest first.
-
-    Raises:
-        UnreadableAnswerError: a line is not `package | version | source`.
-    """
-    versions: list[str] = []
-    for line in text.splitlines():
-        fields = [field.strip() for field in line.split("|")]
-        if len(fields) != 3:
-            raise UnreadableAnswerError(
-                f"apt-cache said {line!r}", attempted=f"list versions of {package}", stderr=text
-            )
-        if fields[0] == package and not fields[2].endswith("Sources"):
-            versions.append(fields[1])
-    return tuple(dict.fromkeys(versions))

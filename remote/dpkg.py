@@ -1,4 +1,4 @@
-"""dpkg: what to ask it, and what its answers mean. Nothing here does I/O.
+"""What dpkg says of a package. Nothing here does I/O.
 
 A version alone says nothing: dpkg prints one for removed and half-configured packages too.
 """
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from remote.errors import UnreadableAnswerError
 
-_FORMAT = "${db:Status-Abbrev}\\t${Version}\\t${Architecture}\\n"
 _VERIFIED = re.compile(r"(?:[?5.MT]{9}|missing) +(?:(?P<kind>[a-z]) )?(?P<path>/.*)")
 _STATUS = re.compile(r"[uihrp?][ncHUFWti?][ Rr?]?")
 
@@ -37,13 +36,8 @@ class PackageState:
 ABSENT = PackageState(status="un", version="", architecture="")
 
 
-def query(package: str) -> list[str]:
-    """Ask for what `parse_query` reads. Exit code 1 stands for a package that is not known."""
-    return ["dpkg-query", "--show", f"--showformat={_FORMAT}", "--", package]
-
-
 def parse_query(text: str) -> PackageState:
-    """Read the standard output of `query`; empty stands for a package that is not known.
+    """Read a line of status, version and architecture; empty is a package that is not known.
 
     Raises:
         UnreadableAnswerError: it is not one line of three fields.
@@ -64,11 +58,6 @@ def installed_exactly(state: PackageState, version: str) -> bool:
     return state.status in {"ii", "hi"} and state.version == version
 
 
-def verify(package: str) -> list[str]:
-    """Ask for what `parse_verify` reads: the package's files that are not as it brought them."""
-    return ["dpkg", "--verify", "--", package]
-
-
 def parse_verify(text: str) -> tuple[str, ...]:
     """Return the files that are missing or changed; an edited configuration file is no damage.
 
@@ -81,8 +70,3 @@ def parse_verify(text: str) -> tuple[str, ...]:
         if found is not None and found["kind"] != "c":
             damaged.append(found["path"])
     return tuple(damaged)
-
-
-def configure() -> list[str]:
-    """Finish what an interrupted dpkg began, keeping configuration files as they are."""
-    return ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]

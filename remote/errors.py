@@ -88,6 +88,12 @@ class SudoRefusedError(RemoteError):
     kind = "sudo-refused"
 
 
+class HelperMissingError(RemoteError):
+    """The host lacks the program that does as root what is to be done there."""
+
+    kind = "helper-missing"
+
+
 class HostNotReadyError(RemoteError):
     """The host is booting or going down, and lets nobody in yet."""
 
@@ -134,6 +140,16 @@ class ProbeFailedError(RemoteError):
     """The daemon did not answer its health probe as a healthy one does."""
 
     kind = "probe-failed"
+
+
+class NobodyListensError(ProbeFailedError):
+    """Its port refuses the connection, as one does that the daemon has not opened yet."""
+
+
+class ProbeNotRunnableError(RemoteError):
+    """The health probe is a command, and cannot be run."""
+
+    kind = "probe-not-runnable"
 
 
 class FirstBootFailedError(RemoteError):

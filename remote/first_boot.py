@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from messages.fault_table import RULES
 from messages.faults import FaultClass
-from remote import systemd
+from remote import helper
 from remote.apt_output import diagnose
 from remote.errors import FirstBootFailedError, UnreadableAnswerError
 from remote.sections import Section
@@ -32,7 +32,7 @@ COMMAND_TIMEOUT = timedelta(seconds=30)
 
 _BOOT_ID, _RESULT, _STEPS = "boot_id", "result", "steps"
 _QUESTIONS = {
-    _BOOT_ID: systemd.boot_id(),
+    _BOOT_ID: ["cat", "/proc/sys/kernel/random/boot_id"],
     # cloud-init writes this file last of all, by rename.
     _RESULT: ["cat", "/run/cloud-init/result.json"],
     _STEPS: ["cat", f"{RECORD_FOLDER}/steps"],
@@ -101,7 +101,8 @@ async def failure(shell: Shell, boot: FirstBoot, package: str, unit: str) -> Fir
     """
     step = boot.failed_step or OTHER_STEP
     code = boot.steps.get(step)
-    said = await _said(shell, step)
+    told = await shell.run(helper.step(step), timeout=COMMAND_TIMEOUT, check=False, sudo=True)
+    said = told.stdout
     text, fault_class = _judged(boot, step, said, package, unit)
     return FirstBootFailedError(
         step,
@@ -109,7 +110,7 @@ async def failure(shell: Shell, boot: FirstBoot, package: str, unit: str) -> Fir
         destination=shell.destination,
         exit_code=code,
         stderr=said,
-        journal=await journal(shell, unit) if step == SERVICE_STEP else (),
+        journal=await journal(shell) if step == SERVICE_STEP else (),
         fault_class=fault_class,
     )
 
@@ -130,19 +131,9 @@ def _judged(
         diagnosis = diagnose(said, package)
         fault_class = RULES[diagnosis.kind].fault_class
         return f"exit code {code}: {diagnosis.text}", fault_class
-    # systemctl is quiet when the start itself fails: then the unit's journal says why.
-    words = said.strip().partition("\n")[0] or f"{unit} did not start"
+    # systemctl's own words come before ours; why the start failed is in the unit's journal.
+    words = said.strip().rpartition("\n")[2].removeprefix("relight: ") or f"{unit} did not start"
     return f"exit code {code}: {words}", FaultClass.RELEASE
-
-
-async def _said(shell: Shell, step: str) -> str:
-    """Return the step's own words; none where it left none."""
-    if step == OTHER_STEP:
-        argv = ["tail", "-n", "40", "/var/log/cloud-init-output.log"]
-    else:
-        argv = ["cat", f"{RECORD_FOLDER}/{step}.log"]
-    answer = await shell.run(argv, timeout=COMMAND_TIMEOUT, check=False, sudo=True)
-    return answer.stdout
 
 
 def _errors(text: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 No exit code and no version string proves anything: dpkg prints the version of a half-configured
 package, and a package without maintainer scripts leaves the old process running. Read, then
-decide: `look` asks all at once, `verdict` is pure.
+decide: a look is taken of all at once, and `verdict` is pure.
 """
 
 import asyncio
@@ -12,38 +12,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from remote import dpkg, systemd
-from remote.dpkg import PackageState
+from remote import dpkg, helper
 from remote.errors import (
     PackageError,
     RemoteError,
     ServiceFailedError,
     StaleProcessError,
 )
-from remote.sections import Section
+from remote.look import Look, look
 from remote.service import journal
 from remote.shell import Shell
 from remote.systemd import UnitState
 
-COMMAND_TIMEOUT = timedelta(seconds=30)
+LOOK_EVERY = timedelta(seconds=5)
+"""A look sees all that happened since the one before, and costs the host some 30 ms of CPU time."""
 
-LOOK_EVERY = timedelta(seconds=1)
+DOUBT_FOR = timedelta(seconds=1)
+"""Until the next look at what is not yet as it should be."""
 
 STARTING = timedelta(seconds=60)
 """How long a unit may be on its way up, as one of Type=notify is, before it counts as not up."""
-
-RUNNING_FILE_SCRIPT = """\
-pid=$(systemctl show --property=MainPID --value -- "$1")
-readlink "/proc/$pid/exe"
-[ "/proc/$pid/exe" -ef "$2" ]"""
-"""Prints the file that a unit's main process runs; exits with 0 if it is the one now on disk."""
 
 _SHORTEST_PAUSE = 0.05
 
 # How a main process ended, by waitid's own numbers.
 _EXITED, _BY_SIGNAL = 1, (2, 3)
-
-_PACKAGE, _UNIT, _FILE, _BOOT = "package", "unit", "file", "boot"
 
 
 @dataclass(frozen=True)
@@ -54,28 +47,6 @@ class Expected:
     version: str
     unit: str
     executable: str
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a host was seen to run, at one moment.
-
-    Attributes:
-        running_file: the file that the main process runs, as the kernel names it.
-        is_installed_file: whether that is the very file that is on disk now.
-        boot_id: the kernel's id of this boot.
-    """
-
-    package: PackageState
-    unit: UnitState
-    running_file: str
-    is_installed_file: bool
-    boot_id: str
-
-    @property
-    def is_starting(self) -> bool:
-        """Whether the unit is on its way up, and not because it ended by itself."""
-        return self.unit.active in {"activating", "reloading"} and self.unit.sub != "auto-restart"
 
 
 @dataclass(frozen=True)
@@ -91,38 +62,12 @@ class Seen:
     stable_for: timedelta
 
 
-def questions(expected: Expected) -> dict[str, list[str]]:
-    """Return what a look asks, all in one exec."""
-    return {
-        _PACKAGE: dpkg.query(expected.package),
-        _UNIT: systemd.show(expected.unit),
-        _FILE: [
-            "/bin/sh",
-            "-c",
-            RUNNING_FILE_SCRIPT,
-            "running-file",
-            expected.unit,
-            expected.executable,
-        ],
-        _BOOT: systemd.boot_id(),
-    }
-
-
-async def look(shell: Shell, expected: Expected) -> Look:
-    """See what the host runs now."""
-    answers = await shell.ask(questions(expected), timeout=COMMAND_TIMEOUT, sudo=True)
-    package, running = answers[_PACKAGE], answers[_FILE]
-    return Look(
-        package=dpkg.parse_query(package.text if package.exit_code == 0 else ""),
-        unit=systemd.parse_show(answers[_UNIT].text),
-        running_file=_first_line(running),
-        is_installed_file=running.exit_code == 0,
-        boot_id=_first_line(answers[_BOOT]),
-    )
-
-
 async def watch(
-    shell: Shell, expected: Expected, window: timedelta, on_look: Callable[[Look], None]
+    shell: Shell,
+    expected: Expected,
+    window: timedelta,
+    on_look: Callable[[Look], None],
+    seen: Look | None = None,
 ) -> Seen:
     """Look until the host has run what it should for the whole window.
 
@@ -130,7 +75,8 @@ async def watch(
         shell: on the host.
         expected: what it should run.
         window: for how long one start of the unit must be seen to run.
-        on_look: is told of every look, as to send a heartbeat.
+        on_look: is told of every look that another follows, as to send a heartbeat.
+        seen: the first look, where one was taken just now.
 
     Raises:
         PackageError: dpkg does not have the version, or not wholly, or its files are changed.
@@ -143,19 +89,17 @@ async def watch(
     began = called
     doubted = False
     while True:
-        seen = await look(shell, expected)
+        seen = seen or await look(shell, helper.see())
         now = time.monotonic()
-        on_look(seen)
         wrong = verdict(seen, first, expected)
-        pause = LOOK_EVERY.total_seconds()
+        pause = DOUBT_FOR.total_seconds()
         if wrong is None:
             if first is None:
                 first, began = seen, now
             left = window.total_seconds() - (now - began)
             if left <= 0:
-                await _verify_files(shell, expected)
                 return Seen(seen, timedelta(seconds=now - began))
-            pause = min(pause, max(left, _SHORTEST_PAUSE))
+            pause = min(LOOK_EVERY.total_seconds(), max(left, _SHORTEST_PAUSE))
         elif _may_come_up(wrong, seen, timedelta(seconds=now - called)):
             pass
         elif isinstance(wrong, StaleProcessError) and not doubted:
@@ -163,25 +107,33 @@ async def watch(
             doubted = True
         else:
             raise await _with_journal(wrong, shell, expected)
+        on_look(seen)
         await asyncio.sleep(pause)
-
-
-async def _verify_files(shell: Shell, expected: Expected) -> None:
-    """See that the package's files are those that it brought: a look knows the program's alone."""
-    argv = dpkg.verify(expected.package)
-    answer = await shell.run(argv, timeout=COMMAND_TIMEOUT, check=False, sudo=True)
-    if damaged := dpkg.parse_verify(answer.stdout):
-        wrong = PackageError(
-            "package-damaged", f"not as the package brought them: {', '.join(damaged)}"
-        )
-        wrong.argv, wrong.exit_code = answer.argv, answer.exit_code
-        raise await _with_journal(wrong, shell, expected)
+        seen = None
 
 
 def _may_come_up(wrong: RemoteError, seen: Look, waited: timedelta) -> bool:
     """Whether nothing is wrong yet but that the unit is still on its way up."""
     not_up = isinstance(wrong, ServiceFailedError) and wrong.kind == "unit-not-active"
     return not_up and seen.is_starting and waited < STARTING
+
+
+async def service_failure(shell: Shell, seen: Look, expected: Expected, words: str) -> RemoteError:
+    """Return why a service did not start, that was seen like this right after.
+
+    Args:
+        shell: on the host.
+        seen: how the host stood then.
+        expected: what it should run.
+        words: what the attempt itself said.
+    """
+    wrong = _unit_verdict(seen.unit, None, expected)
+    if wrong is None or wrong.kind == "unit-not-active":
+        wrong = ServiceFailedError("unit-failed", words or f"{expected.unit} did not start")
+    wrong = await _with_journal(wrong, shell, expected)
+    wrong.attempted = f"restart {expected.unit}"
+    wrong.exit_code = helper.SERVICE_EXIT_CODE
+    return wrong
 
 
 def verdict(seen: Look, first: Look | None, expected: Expected) -> RemoteError | None:
@@ -194,7 +146,7 @@ def verdict(seen: Look, first: Look | None, expected: Expected) -> RemoteError |
     """
     return (
         _boot_verdict(seen, first)
-        or _package_verdict(seen.package, expected)
+        or _package_verdict(seen, expected)
         or _unit_verdict(seen.unit, first.unit if first else None, expected)
         or _process_verdict(seen, expected)
     )
@@ -206,7 +158,8 @@ def _boot_verdict(seen: Look, first: Look | None) -> RemoteError | None:
     return ServiceFailedError("host-rebooted", "the host booted anew while it was being proven")
 
 
-def _package_verdict(package: PackageState, expected: Expected) -> RemoteError | None:
+def _package_verdict(seen: Look, expected: Expected) -> RemoteError | None:
+    package = seen.package
     if package.version != expected.version:
         return PackageError(
             "package-version-differs",
@@ -216,6 +169,10 @@ def _package_verdict(package: PackageState, expected: Expected) -> RemoteError |
         return PackageError(
             "package-not-installed",
             f"{expected.package} {package.version} is not wholly installed: {package.status}",
+        )
+    if seen.damaged:
+        return PackageError(
+            "package-damaged", f"not as the package brought them: {', '.join(seen.damaged)}"
         )
     return None
 
@@ -281,9 +238,5 @@ async def _with_journal(wrong: RemoteError, shell: Shell, expected: Expected) ->
     wrong.destination = shell.destination
     wrong.attempted = f"prove {expected.package} {expected.version}"
     if not isinstance(wrong, PackageError):
-        wrong.journal = await journal(shell, expected.unit)
+        wrong.journal = await journal(shell)
     return wrong
-
-
-def _first_line(section: Section) -> str:
-    return section.text.partition("\n")[0]

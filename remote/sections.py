@@ -35,8 +35,13 @@ def ask(questions: Mapping[str, Sequence[str]]) -> list[str]:
     return ["/bin/sh", "-c", "\n".join(script)]
 
 
-def parse(text: str, names: Collection[str]) -> dict[str, Section]:
-    """Read the answer to `ask`. Leading and trailing empty lines of each answer are dropped.
+def parse(text: str, names: Collection[str], optional: Collection[str] = ()) -> dict[str, Section]:
+    """Read answers that `ask` or `relight-host` told apart, without empty lines at either end.
+
+    Args:
+        text: all of them.
+        names: whose answers there must be.
+        optional: whose there may be.
 
     Raises:
         UnreadableAnswerError: one of `names` was not answered.
@@ -48,7 +53,7 @@ def parse(text: str, names: Collection[str]) -> dict[str, Section]:
         name, _, code = line.partition(" ")
         if line.startswith(" "):
             lines.append(line[1:])
-        elif name in names and code.isdecimal():
+        elif (name in names or name in optional) and code.isdecimal():
             found[name] = Section("\n".join(lines).strip("\n"), int(code))
             lines = []
     missing = [name for name in names if name not in found]

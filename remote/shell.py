@@ -21,6 +21,7 @@ from remote.errors import (
     CommandFailedError,
     CommandTimeoutError,
     ConnectionLostError,
+    HelperMissingError,
     HostKeyMismatchError,
     HostNotReadyError,
     HostUnreachableError,
@@ -29,7 +30,7 @@ from remote.errors import (
     SudoRefusedError,
 )
 from remote.sections import Section
-from remote.sudo import SUDO, refusal
+from remote.sudo import SUDO, missing, refusal
 
 KEEPALIVE = timedelta(seconds=5)
 """How often a silent link is asked whether it is there; it is given up after three silences."""
@@ -91,6 +92,7 @@ class Shell(Protocol):
         Raises:
             CommandFailedError: with `check`, it did not exit with 0.
             SudoRefusedError: it may not run as root, and did not run.
+            HelperMissingError: with `sudo`, there is no such command.
             CommandTimeoutError: it did not end in time; it may still run.
             ConnectionLostError: the link broke; it may still run.
         """
@@ -165,15 +167,8 @@ class SshShell:
             # Neither an exit status nor a signal came: the link broke under the command.
             raise self._lost("the connection broke", attempted, argv)
         completed = Completed(argv, ended.returncode, _text(ended.stdout), _text(ended.stderr))
-        if sudo and completed.exit_code and (refused := refusal(completed.stderr)):
-            raise SudoRefusedError(
-                refused,
-                destination=self._destination,
-                attempted=attempted,
-                argv=argv,
-                exit_code=completed.exit_code,
-                stderr=completed.stderr,
-            )
+        if sudo and completed.exit_code:
+            raise_if_not_run(completed, self._destination, attempted)
         if check and completed.exit_code != 0:
             raise command_failed(completed, self._destination, attempted)
         return completed
@@ -188,6 +183,28 @@ class SshShell:
     def _lost(self, text: str, attempted: str, argv: Sequence[str]) -> ConnectionLostError:
         return ConnectionLostError(
             text, destination=self._destination, attempted=attempted, argv=argv
+        )
+
+
+def raise_if_not_run(completed: Completed, destination: Destination, attempted: str) -> None:
+    """Raise where it was sudo that failed, and not the command.
+
+    Raises:
+        SudoRefusedError: it may not run as root.
+        HelperMissingError: there is no such command.
+    """
+    kind: type[RemoteError] = SudoRefusedError
+    said = refusal(completed.stderr)
+    if said is None:
+        kind, said = HelperMissingError, missing(completed.stderr)
+    if said is not None:
+        raise kind(
+            said,
+            destination=destination,
+            attempted=attempted,
+            argv=completed.argv,
+            exit_code=completed.exit_code,
+            stderr=completed.stderr,
         )
 
 

@@ -5,6 +5,8 @@ import re
 SUDO = ("sudo", "-n", "--")
 """Stands before a command that runs as root; it asks for no password."""
 
+_MISSING = re.compile(r"^sudo: \S+: command not found$", re.MULTILINE)
+
 # Each stands for a command that did not run. Of a host name that it cannot resolve sudo complains,
 # too, and runs the command all the same.
 _REFUSES = re.compile(
@@ -20,3 +22,9 @@ def refusal(stderr: str) -> str | None:
     """Return the line by which sudo refused to run a command; None where it did not refuse."""
     found = _REFUSES.search(stderr)
     return found.group().strip() if found else None
+
+
+def missing(stderr: str) -> str | None:
+    """Return the line by which sudo says that there is no such command; None where it does not."""
+    found = _MISSING.search(stderr)
+    return found.group() if found else None

@@ -1,24 +1,9 @@
-"""systemctl and journalctl: what to run, and what their answers mean. Nothing here does I/O."""
+"""What systemd says of units. Nothing here does I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from remote.errors import UnreadableAnswerError
-
-_PROPERTIES = (
-    "LoadState",
-    "ActiveState",
-    "SubState",
-    "UnitFileState",
-    "MainPID",
-    "InvocationID",
-    "NRestarts",
-    "Result",
-    "ExecMainStatus",
-    "ExecMainCode",
-    "ExecMainStartTimestampMonotonic",
-    "ExecMainExitTimestampMonotonic",
-)
 
 
 @dataclass(frozen=True)
@@ -64,18 +49,17 @@ class UnitState:
         return self.active == "active" and self.sub == "running"
 
 
-def show(unit: str) -> list[str]:
-    """Ask for what `parse_show` reads."""
-    return ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", unit]
-
-
-def parse_show(text: str) -> UnitState:
-    """Read the answer to `show`.
+def parse_shown(text: str) -> list[UnitState]:
+    """Read an answer of `systemctl show` for one unit or several, in the order in which it came.
 
     Raises:
         UnreadableAnswerError: a property is missing or is no number.
     """
-    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return [_unit_state(block) for block in text.split("\n\n")]
+
+
+def _unit_state(block: str) -> UnitState:
+    found = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
     try:
         return UnitState(
             load=found["LoadState"],
@@ -95,7 +79,7 @@ def parse_show(text: str) -> UnitState:
         raise UnreadableAnswerError(
             f"systemctl show left out or garbled {error}",
             attempted="read a unit's state",
-            stderr=text,
+            stderr=block,
         ) from error
 
 
@@ -103,57 +87,3 @@ def _number(found: Mapping[str, str], name: str) -> int:
     # A unit that is not loaded has no such property; a newer systemd says `[not set]`.
     value = found.get(name, "")
     return 0 if value in {"", "[not set]"} else int(value)
-
-
-def boot_id() -> list[str]:
-    """Ask for the kernel's id of this boot, one line."""
-    return ["cat", "/proc/sys/kernel/random/boot_id"]
-
-
-def sync_journal() -> list[str]:
-    """Make journald write down all that it was told: a unit's last line may be still on its way."""
-    return ["journalctl", "--sync"]
-
-
-def unit_journal(unit: str, lines: int) -> list[str]:
-    """Ask for a unit's last lines, of all its starts, with systemd's own remarks on it."""
-    return [*_journal(lines), f"--unit={unit}"]
-
-
-def invocation_output(invocation_id: str, lines: int) -> list[str]:
-    """Ask for the last lines that one start of a unit wrote itself."""
-    return [*_journal(lines), "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation_id}"]
-
-
-def _journal(lines: int) -> list[str]:
-    return ["journalctl", "--no-pager", "--quiet", f"--lines={lines}"]
-
-
-def daemon_reload() -> list[str]:
-    """Have systemd read the unit files again: dpkg does not tell it."""
-    return ["systemctl", "daemon-reload"]
-
-
-def restart(unit: str) -> list[str]:
-    """Start a unit anew, and wait for its start to be over."""
-    return ["systemctl", "restart", "--", unit]
-
-
-def enable(unit: str) -> list[str]:
-    """Have a unit started at every boot."""
-    return ["systemctl", "--quiet", "enable", "--", unit]
-
-
-def enable_now(unit: str) -> list[str]:
-    """Have a unit started at every boot, and now."""
-    return ["systemctl", "--quiet", "enable", "--now", "--", unit]
-
-
-def stop(unit: str) -> list[str]:
-    """Stop a unit."""
-    return ["systemctl", "stop", "--", unit]
-
-
-def reset_failed(unit: str) -> list[str]:
-    """Let systemd forget that a unit failed."""
-    return ["systemctl", "reset-failed", "--", unit]

@@ -1,12 +1,10 @@
 """A change on a host that outlives the link to it: a transient systemd unit, found by its name.
 
-Start it or attach to it, look until it has ended, read what it said, clear it away. The unit
-keeps its outcome until it is cleared, so whoever comes after a lost reply reads the same. A
-reboot forgets the unit; starting it again is right then, because the transaction begins by
-mending what it finds.
+Begin it or attach to it, wait for its end, read what it said if it failed. The unit keeps its
+outcome until it is forgotten, so whoever comes after a lost reply reads the same. A reboot forgets
+the unit; beginning it again is right then, because a change begins by mending what it finds.
 """
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -14,18 +12,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from remote import systemd
+from remote import helper
 from remote.apt_output import NO_REASON, Diagnosis, diagnose
-from remote.errors import HostNotReadyError, PackageError, TransactionLostError
-from remote.shell import Shell, command_failed
+from remote.errors import CommandFailedError, PackageError, RemoteError, TransactionLostError
+from remote.helper import Change
+from remote.look import COMMAND_TIMEOUT, Look, look
+from remote.proof import Expected, service_failure
+from remote.shell import Shell
 from remote.systemd import UnitState
 
-COMMAND_TIMEOUT = timedelta(seconds=30)
-"""For the short commands here; a machine that is slower than this has another trouble."""
-
-POLL = timedelta(milliseconds=300)
-
-OUTPUT_LINES = 200
+PATIENCE = timedelta(seconds=5)
+"""How long the host waits before it tells where a change stands: as long as we may be silent."""
 
 LAST_WORDS_ATTEMPTS = 5
 
@@ -44,15 +41,13 @@ class TransactionState:
     """What a host says of a transaction.
 
     Attributes:
-        exit_code: of its shell; None before it ended, negative for a signal.
+        exit_code: of its program; None before it ended, negative for a signal.
         took: from start to end by the host's clock; None before it ended.
-        invocation_id: under which its output stands in the journal.
     """
 
     phase: Phase
-    exit_code: int | None
-    took: timedelta | None
-    invocation_id: str
+    exit_code: int | None = None
+    took: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +57,12 @@ class TransactionEnded:
     Attributes:
         attached: it had been started before, by an attempt whose reply was lost.
         took: from start to end by the host's clock.
-        output: what it wrote, line by line.
+        look: how the host stood right after.
     """
 
     attached: bool
     took: timedelta
-    output: tuple[str, ...]
+    look: Look
 
 
 def unit_name(operation: str) -> str:
@@ -80,68 +75,100 @@ def unit_name(operation: str) -> str:
 async def run_to_end(
     shell: Shell,
     unit: str,
-    argv: Sequence[str],
-    package: str,
+    change: Change,
+    expected: Expected,
     on_look: Callable[[TransactionState], None],
 ) -> TransactionEnded:
-    """Bring a transaction to its end, be it new or another attempt's, and clear it away.
+    """Bring a transaction to its end, be it new or another attempt's.
+
+    One that succeeded is kept on the host, for whoever comes after a lost reply; `forget` it.
 
     Args:
         shell: on the host.
         unit: its name, from `unit_name`.
-        argv: what starts it, from `apt.install_transaction`.
-        package: the package that it changes.
-        on_look: is told of every look, as to send a heartbeat.
+        change: what it brings the host to.
+        expected: what the host should run then.
+        on_look: is told of every look that another follows, as to send a heartbeat.
 
     Raises:
         PackageError: apt failed; the error says why.
+        ServiceFailedError: the package is there, and its service did not start.
         TransactionLostError: the host forgot it, as after a reboot.
         RemoteError: the host did not answer; the transaction may go on.
     """
-    attached = await attach_or_start(shell, unit, argv)
-    while True:
-        state = await look(shell, unit)
+    begin = helper.swap(unit, PATIENCE, change)
+    seen = await look(shell, begin, PATIENCE)
+    attached = _attached(seen, begin, shell)
+    while (state := transaction_state(seen.change)).phase is Phase.RUNNING:
         on_look(state)
-        if state.phase is not Phase.RUNNING:
-            break
-        await asyncio.sleep(POLL.total_seconds())
+        seen = await look(shell, helper.see(unit, PATIENCE), PATIENCE)
     if state.phase is Phase.ABSENT:
         raise TransactionLostError(
             "the host no longer knows it; did it reboot?",
             destination=shell.destination,
             attempted=f"wait for {unit}",
         )
-    said, diagnosis = await _last_words(shell, state, package)
-    await clear(shell, unit)
-    if diagnosis is not None:
-        raise PackageError(
-            diagnosis.kind,
-            diagnosis.text,
-            destination=shell.destination,
-            attempted=f"change {package}",
-            argv=argv,
-            exit_code=state.exit_code,
-            stderr="\n".join(said),
-        )
-    return TransactionEnded(attached=attached, took=state.took or timedelta(), output=said)
+    if state.phase is Phase.FAILED:
+        failure = await _failure(shell, unit, state, seen, expected)
+        failure.argv = failure.argv or tuple(begin)
+        await forget(shell, unit)
+        raise failure
+    return TransactionEnded(attached=attached, took=state.took or timedelta(), look=seen)
+
+
+async def forget(shell: Shell, unit: str) -> None:
+    """Have the host forget an ended transaction. One that it does not know is forgotten already."""
+    await shell.run(helper.forget(unit), timeout=COMMAND_TIMEOUT, check=False, sudo=True)
+
+
+def _attached(seen: Look, argv: Sequence[str], shell: Shell) -> bool:
+    """Say whether the transaction had been begun before."""
+    if seen.begun is None or seen.begun.exit_code == 0:
+        return False
+    if "already loaded" in seen.begun.text or "already exists" in seen.begun.text:
+        return True
+    raise CommandFailedError(
+        seen.begun.text or "no reason was given",
+        destination=shell.destination,
+        attempted="begin a change",
+        argv=argv,
+        exit_code=seen.begun.exit_code,
+        stderr=seen.begun.text,
+    )
+
+
+async def _failure(
+    shell: Shell, unit: str, state: TransactionState, seen: Look, expected: Expected
+) -> RemoteError:
+    """Return what made a transaction fail."""
+    said, diagnosis = await _last_words(shell, unit, state, expected.package)
+    if state.exit_code == helper.SERVICE_EXIT_CODE:
+        words = said[-1].removeprefix("relight: ") if said else ""
+        return await service_failure(shell, seen, expected, words)
+    return PackageError(
+        diagnosis.kind,
+        diagnosis.text,
+        destination=shell.destination,
+        attempted=f"change {expected.package} to {expected.version}",
+        exit_code=state.exit_code,
+        stderr="\n".join(said),
+    )
 
 
 async def _last_words(
-    shell: Shell, state: TransactionState, package: str
-) -> tuple[tuple[str, ...], Diagnosis | None]:
-    """Return what an ended transaction said, and why it failed if it did.
+    shell: Shell, unit: str, state: TransactionState, package: str
+) -> tuple[tuple[str, ...], Diagnosis]:
+    """Return what a failed transaction said, and why it failed.
 
     journald may still be reading what a process wrote that ended at once: one that seems to have
-    failed without a reason is asked again.
+    given no reason is asked again.
     """
-    for attempt in range(LAST_WORDS_ATTEMPTS):
-        if attempt > 0:
-            await asyncio.sleep(POLL.total_seconds())
-        said = await output(shell, state)
-        if state.phase is not Phase.FAILED:
-            return said, None
+    of_service = state.exit_code == helper.SERVICE_EXIT_CODE
+    for _ in range(LAST_WORDS_ATTEMPTS):
+        told = await shell.run(helper.said(unit), timeout=COMMAND_TIMEOUT, sudo=True)
+        said = tuple(told.stdout.splitlines())
         diagnosis = _diagnosis(state, said, package)
-        if diagnosis.text != NO_REASON:
+        if diagnosis.text != NO_REASON or (of_service and said):
             break
     return said, diagnosis
 
@@ -153,71 +180,20 @@ def _diagnosis(state: TransactionState, said: Sequence[str], package: str) -> Di
     return diagnose("\n".join(said), package)
 
 
-async def attach_or_start(shell: Shell, unit: str, argv: Sequence[str]) -> bool:
-    """See to it that the transaction exists; return whether it did already."""
-    if (await look(shell, unit)).phase is not Phase.ABSENT:
-        return True
-    started = await shell.run(argv, timeout=COMMAND_TIMEOUT, check=False, sudo=True)
-    if started.exit_code == 0:
-        return False
-    if "already loaded" in started.stderr or "already exists" in started.stderr:
-        return True  # another attempt, of which we had no reply, came between
-    raise command_failed(started, shell.destination, f"start {unit}")
-
-
-async def look(shell: Shell, unit: str) -> TransactionState:
-    """Return where the transaction is.
-
-    Raises:
-        HostNotReadyError: systemd does not answer, as while the host goes down.
-        RemoteError: the host did not answer.
-    """
-    answer = await shell.run(systemd.show(unit), timeout=COMMAND_TIMEOUT, check=False)
-    if answer.exit_code != 0:
-        # It answers for a unit that it does not know, too, but not while the host goes down.
-        failed = command_failed(answer, shell.destination, f"look at {unit}")
-        raise HostNotReadyError(
-            f"systemd does not answer: {failed.text}",
-            destination=shell.destination,
-            attempted=failed.attempted,
-            argv=failed.argv,
-            exit_code=failed.exit_code,
-            stderr=failed.stderr,
-        )
-    return transaction_state(systemd.parse_show(answer.stdout))
-
-
-async def output(shell: Shell, state: TransactionState) -> tuple[str, ...]:
-    """Return what the transaction wrote to its journal so far."""
-    await shell.run(systemd.sync_journal(), timeout=COMMAND_TIMEOUT, sudo=True)
-    journal = systemd.invocation_output(state.invocation_id, OUTPUT_LINES)
-    answer = await shell.run(journal, timeout=COMMAND_TIMEOUT, sudo=True)
-    return tuple(answer.stdout.splitlines())
-
-
-async def clear(shell: Shell, unit: str) -> None:
-    """Have the host forget an ended transaction. One that it does not know is cleared already."""
-    for argv in (systemd.stop(unit), systemd.reset_failed(unit)):
-        await shell.run(argv, timeout=COMMAND_TIMEOUT, check=False, sudo=True)
-
-
-def transaction_state(unit: UnitState) -> TransactionState:
+def transaction_state(unit: UnitState | None) -> TransactionState:
     """Read a transient unit's state as a transaction's."""
-    if unit.load == "not-found":
-        return TransactionState(Phase.ABSENT, None, None, "")
+    # `inactive` is stopped and about to be forgotten: another attempt has read its outcome.
+    if unit is None or unit.load == "not-found" or unit.active == "inactive":
+        return TransactionState(Phase.ABSENT)
     if unit.active == "failed":
         phase = Phase.FAILED
     elif unit.active == "active" and unit.sub == "exited":
         phase = Phase.SUCCEEDED
-    elif unit.active == "inactive":
-        # Stopped and about to be forgotten: another attempt has read its outcome.
-        return TransactionState(Phase.ABSENT, None, None, "")
     else:
-        return TransactionState(Phase.RUNNING, None, None, unit.invocation_id)
+        return TransactionState(Phase.RUNNING)
     killed = unit.main_code in {2, 3}
     return TransactionState(
         phase,
         exit_code=-unit.main_status if killed else unit.main_status,
         took=timedelta(microseconds=unit.main_ended_usec - unit.main_started_usec),
-        invocation_id=unit.invocation_id,
     )

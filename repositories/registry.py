@@ -26,6 +26,11 @@ class AptPlace:
     component: str
     signing_key: Path
 
+    @property
+    def deb_urls(self) -> str:
+        """How the address of every file begins that the hosts fetch by themselves: none."""
+        return ""
+
 
 @dataclass(frozen=True)
 class GitHubPlace:
@@ -34,12 +39,19 @@ class GitHubPlace:
     Attributes:
         repository: `OWNER/NAME`.
         api_url: where its REST API answers.
+        download_url: where its files are fetched.
         token: what the API is asked with, where there is one.
     """
 
     repository: str
     api_url: str
+    download_url: str
     token: SecretStr | None = field(default=None, repr=False)
+
+    @property
+    def deb_urls(self) -> str:
+        """How the address of every file begins that the hosts fetch by themselves."""
+        return f"{self.download_url}/{self.repository}/releases/download/"
 
 
 Place = AptPlace | GitHubPlace

@@ -39,4 +39,9 @@ def _github(github: GitHubSettings) -> GitHubPlace:
             f"RELIGHT_GITHUB__REPOSITORY is {github.repository!r}, and not OWNER/NAME"
         )
     token = SecretStr(github.token_file.read_text().strip()) if github.token_file else None
-    return GitHubPlace(repository=github.repository, api_url=github.api_url, token=token)
+    return GitHubPlace(
+        repository=github.repository,
+        api_url=github.api_url,
+        download_url=github.download_url,
+        token=token,
+    )

@@ -4,6 +4,7 @@ Raises `TemplateError` where a template cannot be rendered, naming it.
 """
 
 import base64
+import gzip
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -58,9 +59,11 @@ class Access:
         client_key_public: the public key line that lets it in.
         host_key_private: the machine's SSH host key, in OpenSSH's PEM form.
         host_key_public: its public key line.
+        sudo: what the user may do as root, in the words of sudoers.
     """
 
     user: str
+    sudo: str
     client_key_public: str
     host_key_private: SecretStr
     host_key_public: str
@@ -97,17 +100,37 @@ class BootStep:
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
+    """A file that is on the host before anything is installed.
+
+    Attributes:
+        mode: in octal digits, as in `0644`.
+    """
+
     path: PurePosixPath
     mode: str
     content: bytes
+
+    @property
+    def packed(self) -> tuple[str, str]:
+        """Its content as cloud-init reads it, with the encoding's name, whichever is shorter.
+
+        Providers take no more than 16 KiB of user-data.
+        """
+        plain = base64.b64encode(self.content).decode()
+        small = base64.b64encode(gzip.compress(self.content, mtime=0)).decode()
+        return ("gz+b64", small) if len(small) < len(plain) else ("b64", plain)
 
 
 class UserDataTemplate:
     """Renders user-data for machines that differ in their plan and their host key alone."""
 
     def __init__(
-        self, source: AptSource | None, daemon_files: Path, secrets: Mapping[str, str]
+        self,
+        source: AptSource | None,
+        daemon_files: Path,
+        secrets: Mapping[str, str],
+        host_files: Sequence[File] = (),
     ) -> None:
         """Read the templates.
 
@@ -117,6 +140,7 @@ class UserDataTemplate:
             daemon_files: a folder of templates `PATH.j2`, each becoming the host's `/PATH`.
             secrets: what those templates may name as `secrets.NAME`. A file that names any is
                 readable by root alone, all others by everybody.
+            host_files: what else is on every host.
 
         Raises:
             TemplateError: the folder has no template, one of them is broken, or a secret's name
@@ -132,7 +156,7 @@ class UserDataTemplate:
         if not self._names:
             raise TemplateError(f"no template NAME{_SUFFIX} in {daemon_files}")
         self._modes = {name: _named(name, partial(self._mode_of, name)) for name in self._names}
-        self._files = self._source_files(source) if source else []
+        self._files = [*host_files, *(self._source_files(source) if source else [])]
 
     def render(
         self, plan: MachinePlan, access: Access, steps: Sequence[BootStep], record_folder: str
@@ -156,7 +180,7 @@ class UserDataTemplate:
         files = [
             *self._files,
             *(self._daemon_file(name, plan) for name in self._names),
-            _File(FIRST_BOOT_SCRIPT, _RUN_BY_ROOT, script.encode()),
+            File(FIRST_BOOT_SCRIPT, _RUN_BY_ROOT, script.encode()),
         ]
         return self._render_own(
             "cloud-config.yaml.j2",
@@ -165,27 +189,25 @@ class UserDataTemplate:
             host_key_public=access.host_key_public,
             client_key_public=access.client_key_public,
             ssh_user=access.user,
-            files=[
-                {"path": str(file.path), "mode": file.mode, "content": file.content}
-                for file in files
-            ],
+            sudo=access.sudo,
+            files=files,
             first_boot_script=str(FIRST_BOOT_SCRIPT),
         )
 
-    def _source_files(self, source: AptSource) -> list[_File]:
+    def _source_files(self, source: AptSource) -> list[File]:
         listed = self._render_own("relight.sources.j2", source=source).encode()
         return [
-            _File(source.key_path, _READ_BY_ALL, source.signing_key),
-            _File(source.path, _READ_BY_ALL, listed),
+            File(source.key_path, _READ_BY_ALL, source.signing_key),
+            File(source.path, _READ_BY_ALL, listed),
         ]
 
-    def _daemon_file(self, name: str, plan: MachinePlan) -> _File:
+    def _daemon_file(self, name: str, plan: MachinePlan) -> File:
         def content() -> bytes:
             template = self._daemon.get_template(name)
             return template.render(plan=plan, secrets=self._secrets).encode()
 
         path = PurePosixPath("/") / name.removesuffix(_SUFFIX)
-        return _File(path, self._modes[name], _named(name, content))
+        return File(path, self._modes[name], _named(name, content))
 
     def _mode_of(self, name: str) -> str:
         """Say who may read what becomes of a template, be it this or a part that names a secret."""
@@ -230,7 +252,6 @@ def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
         trim_blocks=True,
         autoescape=False,  # noqa: S701 - YAML and shell: each value is quoted where it stands
     )
-    environment.filters["b64"] = lambda content: base64.b64encode(content).decode()
     environment.filters["yaml"] = yaml_text
     environment.filters["env"] = environment_value
     environment.filters["word"] = deb822_word

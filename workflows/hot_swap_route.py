@@ -6,8 +6,8 @@ from messages.fault_table import fault
 from messages.faults import Fault
 from messages.machine import Machine
 from messages.names import ReleaseTag
-from messages.package import InstallReleaseInput, ProveReleaseInput, RestartServiceInput
-from messages.release import ResolveReleaseInput
+from messages.package import SwapReleaseInput
+from messages.release import Release, ResolveReleaseInput
 from messages.route import (
     HotSwapRouteInput,
     LoadRouteInput,
@@ -39,31 +39,33 @@ class HotSwapRoute:
 
     @workflow.run
     async def run(self, input: HotSwapRouteInput) -> RouteSwapped:
-        """Install, restart, prove, record."""
+        """Change the host, prove it, record that."""
         async with UndoStack() as undo:
             undo.on_fault(steps.record_fault, self._fault_record)
-            route = await steps.load_route(LoadRouteInput(route_id=input.route_id))
+            route = await steps.load_route.local(LoadRouteInput(route_id=input.route_id))
             machine = _machine_of(route)
             self._machine_key = machine.key
-            self._release_tag = input.release_tag or await self._release_before()
-            release = await steps.resolve_release(
-                ResolveReleaseInput(tag=self._release_tag, architectures=(machine.architecture,))
-            )
-            await steps.set_target(
+            release = input.release or await self._resolve(machine)
+            await steps.set_target.local(
                 SetTargetInput(
                     route_id=input.route_id, release_tag=release.tag, origin=input.origin
                 )
             )
-            await steps.install_release(
-                InstallReleaseInput(
-                    machine=machine, release=release, allow_downgrade=input.release_tag is None
+            swapped = await steps.swap_release(
+                SwapReleaseInput(
+                    route_id=input.route_id,
+                    machine=machine,
+                    release=release,
+                    origin=input.origin,
+                    allow_downgrade=input.release_tag is None,
                 )
             )
-            await steps.restart_service(RestartServiceInput(machine=machine, release=release))
-            proof = await steps.prove_release(ProveReleaseInput(machine=machine, release=release))
-            await steps.record_proof(
+            await steps.record_proof.local(
                 RecordProofInput(
-                    route_id=input.route_id, machine=machine, proof=proof, origin=input.origin
+                    route_id=input.route_id,
+                    machine=machine,
+                    proof=swapped.proof,
+                    origin=input.origin,
                 )
             )
             return RouteSwapped(
@@ -71,11 +73,19 @@ class HotSwapRoute:
                 machine_key=machine.key,
                 release_tag=release.tag,
                 previous_release_tag=route.current_release_tag,
-                proof=proof,
+                proof=swapped.proof,
             )
 
+    async def _resolve(self, machine: Machine) -> Release:
+        """Find out what is to be installed: the tag, or what the route was proven at before."""
+        tag = self._release_tag or await self._release_before()
+        return await steps.resolve_release(
+            ResolveReleaseInput(tag=tag, architectures=(machine.architecture,))
+        )
+
     async def _release_before(self) -> ReleaseTag:
-        before = await steps.release_before(LoadRouteInput(route_id=self._input.route_id))
+        before = await steps.release_before.local(LoadRouteInput(route_id=self._input.route_id))
+        self._release_tag = before.tag
         report_release(before.tag)
         return before.tag
 

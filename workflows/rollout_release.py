@@ -46,6 +46,7 @@ class RolloutRelease:
         self._input = input
         self._board = RolloutBoard(input)
         self._plan: RolloutPlan | None = None
+        self._release: Release | None = None
         self._refusal: Fault | None = None
 
     @workflow.run
@@ -117,10 +118,10 @@ class RolloutRelease:
             OpenRolloutInput(release_tag=input.release_tag, scope=input.scope, origin=input.origin)
         )
         listed = await steps.list_routes(ListRoutesInput(scope=input.scope))
-        release = await steps.resolve_release(
+        self._release = await steps.resolve_release(
             ResolveReleaseInput(tag=input.release_tag, architectures=_architectures(listed.routes))
         )
-        self._plan = self._cut(release, listed.routes)
+        self._plan = self._cut(self._release, listed.routes)
         self._board.take(self._plan, listed.routes)
         return self._plan
 
@@ -189,6 +190,8 @@ class RolloutRelease:
                 route_id=route_id,
                 release_tag=tag,
                 origin=self._input.origin,
+                # Each route gets the very files that the tag stood for when the rollout began.
+                release=self._release if tag else None,
                 rollout=workflow.info().workflow_id,
             ),
             id=route_workflow_id(route_id),

@@ -56,6 +56,25 @@ class Step(Generic[Input, Output]):
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=self._summary(input),
         )
+        return self._ended(output)
+
+    async def local(self, input: Input) -> Output:
+        """Run the activity in the workflow's own worker, without a task of its own at the server.
+
+        For what takes milliseconds and heeds no cancel: it costs a tenth, and is a marker in the
+        history, with the same summary. Raises as above.
+        """
+        output = await workflow.execute_local_activity_method(
+            self._method,
+            input,
+            start_to_close_timeout=self._policy.attempt,
+            retry_policy=self._policy.retry,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=self._summary(input),
+        )
+        return self._ended(output)
+
+    def _ended(self, output: Any) -> Output:
         if workflow.cancellation_reason() is not None and not undoing():
             raise asyncio.CancelledError
         return cast("Output", output)
@@ -124,13 +143,10 @@ destroy_machine = _step(
     MachineActivities.destroy_machine, policies.DESTROY, lambda i: f"{i.key} at {i.provider}"
 )
 
-install_release = _step(
-    PackageActivities.install_release,
+swap_release = _step(
+    PackageActivities.swap_release,
     policies.CHANGE,
     lambda i: f"{i.release.package}={i.release.version} on {i.machine.key}",
-)
-restart_service = _step(
-    ServiceActivities.restart_service, policies.CHANGE, lambda i: f"on {i.machine.key}"
 )
 prove_release = _step(
     ServiceActivities.prove_release,

@@ -104,9 +104,9 @@ async def test_a_service_that_does_not_start_shows_its_journal(
     subjects: dict[str, Subject],
 ) -> None:
     error = await failure(subjects["check"])
-    assert (error.step, error.exit_code) == ("service", 1)
+    assert (error.step, error.exit_code) == ("service", 90)
     assert error.fault_class is FaultClass.RELEASE
-    assert error.text == "exit code 1: lantern-box.service did not start"
+    assert error.text == "exit code 90: lantern-box.service did not start"
     assert any("lab-east has no licence" in line for line in fault_of(error).journal_tail)
 
 

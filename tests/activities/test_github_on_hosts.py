@@ -1,6 +1,5 @@
 """A release on GitHub, installed on real machines from what a fake GitHub serves them."""
 
-import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -8,14 +7,11 @@ from ipaddress import IPv4Network
 
 import pytest
 from pydantic import SecretStr
-from temporalio.testing import ActivityEnvironment
 
-from activities.packages import PackageActivities
-from messages.package import InstallReleaseInput
 from messages.release import Release
 from providers.driver import MachineSpec
 from providers.lab import LabDriver
-from remote.errors import PackageError
+from remote.errors import CommandFailedError, PackageError
 from repositories.github_releases import GitHubReleases
 from tests.support.contract_hosts import (
     CLIENT_KEY,
@@ -24,10 +20,11 @@ from tests.support.contract_hosts import (
     Subject,
     lab_hosts,
     lab_subject,
+    new_store,
     plan,
     running,
 )
-from tests.support.fake_github import REPOSITORY, FakeGitHub, fake_github
+from tests.support.fake_github import DOWNLOADS, REPOSITORY, FakeGitHub, fake_github
 from tests.support.installation import user_data_renderer
 from tests.support.lab import Lab
 
@@ -65,23 +62,13 @@ async def resolved(github: FakeGitHub, version: str) -> Release:
 
 
 @pytest.fixture(scope="module")
-async def subject(lab: Lab) -> AsyncIterator[Subject]:
+async def subject(lab: Lab, github: FakeGitHub) -> AsyncIterator[Subject]:
     """A machine that apt installed the old release on."""
-    async with lab_subject(lab, f"github-{uuid.uuid4().hex[:6]}-g1", OLD) as subject:
+    key = f"github-{uuid.uuid4().hex[:6]}-g1"
+    async with lab_subject(lab, key, OLD, deb_urls=f"{github.url}{DOWNLOADS}/") as subject:
         await subject.first_boot()
         await subject.prove(OLD)
         yield subject
-
-
-async def install(subject: Subject, release: Release, *, allow_downgrade: bool = False) -> None:
-    environment = ActivityEnvironment()
-    environment.info = dataclasses.replace(environment.info, workflow_run_id=subject.new_run())
-    await environment.run(
-        PackageActivities(subject.hosts).install_release,
-        InstallReleaseInput(
-            machine=subject.machine, release=release, allow_downgrade=allow_downgrade
-        ),
-    )
 
 
 def sh(lab: Lab, subject: Subject, script: str) -> str:
@@ -91,7 +78,7 @@ def sh(lab: Lab, subject: Subject, script: str) -> str:
 async def test_a_machine_is_swapped_from_apts_release_to_githubs_and_back(
     lab: Lab, github: FakeGitHub, subject: Subject
 ) -> None:
-    release = await resolved(github, NEW)
+    before, release = await subject.prove(OLD), await resolved(github, NEW)
     wrong = release.model_copy(
         update={
             "artifacts": tuple(
@@ -100,29 +87,36 @@ async def test_a_machine_is_swapped_from_apts_release_to_githubs_and_back(
         }
     )
     with pytest.raises(PackageError, match="another SHA-256") as caught:
-        await install(subject, wrong)
+        await subject.swap(wrong)
     assert caught.value.kind == "repository-inconsistent"
-    assert (await subject.restart(OLD)).was_running
-    await subject.prove(OLD)
+    assert (await subject.prove(OLD)).invocation_id == before.invocation_id
 
-    await install(subject, release)
-    await subject.restart(NEW)
-    proof = await subject.prove(NEW)
-    assert proof.version == NEW
+    swapped = await subject.swap(release)
+    assert swapped.proof.version == NEW
     assert sh(lab, subject, "ls -d /var/tmp/relight.* 2>/dev/null || true") == ""
 
     # Damage is mended by the same file, and an older release comes back only with leave.
     file = "/usr/bin/lantern-box"
     sh(lab, subject, f"cp {file} {file}.new; echo damaged >>{file}.new; mv {file}.new {file}")
     assert sh(lab, subject, "dpkg --verify lantern-box | grep -v ' c /'")
-    await install(subject, release)
+    await subject.swap(release)
     assert sh(lab, subject, "dpkg --verify lantern-box | grep -v ' c /' || true") == ""
-    before = await resolved(github, OLD)
+    older = await resolved(github, OLD)
     with pytest.raises(PackageError) as refused:
-        await install(subject, before)
+        await subject.swap(older)
     assert refused.value.kind == "downgrade-refused"
-    await install(subject, before, allow_downgrade=True)
-    await subject.restart(OLD)
+    await subject.swap(older, allow_downgrade=True)
+
+
+async def test_a_file_from_elsewhere_is_not_even_fetched(
+    lab: Lab, github: FakeGitHub, subject: Subject
+) -> None:
+    release = await resolved(github, NEW)
+    (artifact,) = release.artifacts
+    elsewhere = artifact.model_copy(update={"filename": f"{github.url}/somebody/else.deb"})
+    with pytest.raises(CommandFailedError, match="packages come from") as caught:
+        await subject.swap(release.model_copy(update={"artifacts": (elsewhere,)}))
+    assert (caught.value.exit_code, caught.value.retryable) == (64, False)
     await subject.prove(OLD)
 
 
@@ -130,14 +124,15 @@ async def test_a_first_boot_installs_githubs_release_without_any_source_of_ours(
     lab: Lab, github: FakeGitHub
 ) -> None:
     key = f"github-{uuid.uuid4().hex[:6]}-g1"
-    user_data = user_data_renderer(CLIENT_KEY, by_apt=False)
+    user_data = user_data_renderer(CLIENT_KEY, by_apt=False, deb_urls=f"{github.url}{DOWNLOADS}/")
     driver = LabDriver(lab.api_url, SecretStr(lab.token))
     release = await resolved(github, NEW)
     planned = plan(key, NEW).model_copy(update={"artifact": release.artifacts[0]})
     spec = MachineSpec(region="lab-east", user_data=user_data.render(planned).text)
     machine = await running(driver, key, spec)
     try:
-        subject = Subject(machine, lab_hosts(), user_data, LAB_DAEMON, LAB_PROBE)
+        with new_store() as store:
+            subject = Subject(machine, lab_hosts(), user_data, LAB_DAEMON, LAB_PROBE, store)
         await subject.first_boot()
         assert (await subject.prove(NEW)).version == NEW
         assert sh(lab, subject, "ls /etc/apt/sources.list.d/relight* 2>/dev/null || true") == ""

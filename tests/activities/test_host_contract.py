@@ -8,18 +8,18 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.errors import describe
-from messages.faults import FaultClass
+from messages.faults import Fault, FaultClass
 from messages.machine import FirstBootFinished
+from messages.package import ReleaseSwapped
 from remote.errors import (
     HostKeyMismatchError,
     PackageError,
     ProbeFailedError,
     RemoteError,
     ServiceFailedError,
-    StaleProcessError,
     fault_of,
 )
-from tests.support.contract_hosts import Subject, lab_hosts, lab_subject, simulated_subject
+from tests.support.contract_hosts import ORIGIN, Subject, lab_hosts, lab_subject, simulated_subject
 from tests.support.lab import Lab
 
 EXECUTABLE = "/usr/bin/lantern-box"
@@ -79,38 +79,37 @@ async def test_after_the_first_boot_the_release_is_proven(host: Subject) -> None
     assert proof.probe == f"GET http://{host.machine.address}:8899/healthz: 200"
 
 
-async def test_an_install_leaves_the_old_process_running_until_it_is_restarted(
+async def test_a_swap_installs_the_release_starts_it_anew_and_proves_it(host: Subject) -> None:
+    before = await host.settle_at("0.0.73")
+    swapped = await host.swap("0.0.74")
+    assert not swapped.attached
+    assert (swapped.proof.version, swapped.proof.executable) == ("0.0.74", EXECUTABLE)
+    assert swapped.proof.invocation_id != before.invocation_id
+    assert swapped.proof.stable_for >= host.daemon.stability_window
+    assert swapped.proof.probe.endswith(":8899/healthz: 200")
+
+
+async def test_a_swap_to_what_runs_already_leaves_the_process_alone(host: Subject) -> None:
+    before = await host.settle_at("0.0.74")
+    run = host.new_run()
+    first, again = await host.swap("0.0.74", run=run), await host.swap("0.0.74", run=run)
+    assert first.unit == again.unit
+    assert before.invocation_id == first.proof.invocation_id == again.proof.invocation_id
+
+
+async def test_each_attempt_leaves_an_event_that_says_who_asked_what_ran_and_what_was_seen(
     host: Subject,
 ) -> None:
-    await host.settle_at("0.0.73")
-    before = await host.prove("0.0.73")
-    installed = await host.install("0.0.74")
-    assert not installed.attached
-    with pytest.raises(StaleProcessError, match=r"/usr/bin/lantern-box \(deleted\)") as caught:
-        await host.prove("0.0.74")
-    assert fault_and_class(caught.value) == ("stale-process", FaultClass.HOST, False)
-
-    restarted = await host.restart("0.0.74")
-    assert not restarted.was_running
-    assert restarted.invocation_id != before.invocation_id
-    again = await host.restart("0.0.74")
-    assert again.was_running
-    assert again.invocation_id == restarted.invocation_id
-
-    proof = await host.prove("0.0.74")
-    assert (proof.version, proof.executable) == ("0.0.74", EXECUTABLE)
-    assert proof.invocation_id == restarted.invocation_id
-    assert proof.probe.endswith(":8899/healthz: 200")
-
-
-async def test_installing_what_is_there_changes_nothing(host: Subject) -> None:
     await host.settle_at("0.0.74")
-    before = await host.prove("0.0.74")
-    run = host.new_run()
-    first, again = await host.install("0.0.74", run=run), await host.install("0.0.74", run=run)
-    assert first.unit == again.unit
-    after = await host.prove("0.0.74")
-    assert after.invocation_id == before.invocation_id
+    with pytest.raises(PackageError):
+        await host.swap("0.0.99")
+    well, badly = host.store.events.list(kind="swap-attempted")[-2:]
+    assert (well.who, well.why) == (ORIGIN.requested_by, ORIGIN.reason)
+    assert (well.machine_key, well.release_tag) == (host.machine.key, "v0.0.74")
+    assert (well.detail["attempt"], well.detail["ran"]) == (1, ["0.0.74", "rollback"])
+    assert ReleaseSwapped.model_validate(well.detail["seen"]).proof.version == "0.0.74"
+    assert (badly.fault_kind, badly.release_tag) == ("version-not-listed", "v0.0.99")
+    assert "0.0.99" in Fault.model_validate(badly.detail["seen"]).summary
 
 
 async def test_an_attempt_whose_worker_went_away_is_found_again_by_the_next(
@@ -118,18 +117,19 @@ async def test_an_attempt_whose_worker_went_away_is_found_again_by_the_next(
 ) -> None:
     await host.settle_at("0.0.73")
     run, environment = host.new_run(), ActivityEnvironment()
+    # It goes away while the new process is being watched; the change is kept on the host.
     environment.on_heartbeat = lambda *_: environment.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await host.install("0.0.74", run=run, environment=environment)
-    assert (await host.install("0.0.74", run=run)).attached
-    await host.restart("0.0.74")
-    assert (await host.prove("0.0.74")).version == "0.0.74"
+        await host.swap("0.0.74", run=run, environment=environment)
+    swapped = await host.swap("0.0.74", run=run)
+    assert swapped.attached
+    assert swapped.proof.version == "0.0.74"
 
 
 async def test_a_maintainer_script_that_fails_is_the_releases_fault(host: Subject) -> None:
     await host.settle_at("0.0.74")
     with pytest.raises(PackageError, match="error exit status 3") as caught:
-        await host.install("0.0.75")
+        await host.swap("0.0.75")
     assert fault_and_class(caught.value) == (
         "maintainer-script-failed",
         FaultClass.RELEASE,
@@ -140,31 +140,26 @@ async def test_a_maintainer_script_that_fails_is_the_releases_fault(host: Subjec
         await host.prove("0.0.75")
 
     with pytest.raises(PackageError) as refused:
-        await host.install("0.0.74")
+        await host.swap("0.0.74")
     assert fault_and_class(refused.value) == ("downgrade-refused", FaultClass.CONTROLLER, False)
-    await host.install("0.0.74", allow_downgrade=True)
-    # It is the same version, and another file: the process runs the one that was replaced.
-    assert not (await host.restart("0.0.74")).was_running
-    assert (await host.prove("0.0.74")).version == "0.0.74"
+    before = await host.swap("0.0.74", allow_downgrade=True)
+    assert before.proof.version == "0.0.74"
 
 
 async def test_a_daemon_that_crashes_is_not_proven_and_its_last_words_are_shown(
     host: Subject,
 ) -> None:
     await host.settle_at("0.0.74")
-    await host.install("0.0.76")
-    await host.restart("0.0.76")
     with pytest.raises(ServiceFailedError, match="ended by itself") as caught:
-        await host.prove("0.0.76")
+        await host.swap("0.0.76")
     assert fault_and_class(caught.value) == ("unit-crash-looping", FaultClass.RELEASE, False)
     assert any("panic: runtime error" in line for line in fault_of(caught.value).journal_tail)
     assert caught.value.host == host.machine.address
 
 
 async def test_a_daemon_that_is_not_healthy_says_why(host: Subject) -> None:
-    await host.settle_at("0.0.77")
     with pytest.raises(ProbeFailedError, match=r"503 .*no upstream answers") as caught:
-        await host.prove("0.0.77")
+        await host.swap("0.0.77", allow_downgrade=True)
     assert fault_and_class(caught.value) == ("probe-failed", FaultClass.RELEASE, False)
     assert any("version 0.0.77 starts" in line for line in fault_of(caught.value).journal_tail)
 
@@ -172,11 +167,11 @@ async def test_a_daemon_that_is_not_healthy_says_why(host: Subject) -> None:
 async def test_a_version_that_is_not_listed_is_refused_and_changes_nothing(
     host: Subject,
 ) -> None:
-    await host.settle_at("0.0.74")
+    before = await host.settle_at("0.0.74")
     with pytest.raises(PackageError, match=r"'0.0.99' for 'lantern-box' was not found") as caught:
-        await host.install("0.0.99")
+        await host.swap("0.0.99")
     assert fault_and_class(caught.value) == ("version-not-listed", FaultClass.REPOSITORY, True)
-    assert (await host.restart("0.0.74")).was_running
+    assert (await host.prove("0.0.74")).invocation_id == before.invocation_id
 
 
 async def test_another_version_than_the_expected_one_is_no_proof(host: Subject) -> None:

@@ -71,7 +71,7 @@ def one_more(log: list[str], version: str) -> list[str]:
 async def test_a_host_without_sshd_is_unreachable_until_it_is_back(host: FaultyHost) -> None:
     log = host.dpkg_log()
     with host.changed("systemctl stop ssh.socket ssh 2>/dev/null || true", "systemctl start ssh"):
-        fault = await host.fault(host.subject.install(NEW))
+        fault = await host.fault(host.subject.swap(NEW))
         assert (fault.kind, fault.fault_class) == ("host-unreachable", FaultClass.HOST)
         assert "[Errno 111]" in fault.summary
         assert fault.attempted == "connect"
@@ -83,7 +83,7 @@ async def test_a_host_without_sshd_is_unreachable_until_it_is_back(host: FaultyH
 async def test_a_host_in_a_black_hole_is_unreachable_until_it_is_back(host: FaultyHost) -> None:
     log = host.dpkg_log()
     with host.lab.black_hole(host.id):
-        fault = await host.fault(host.subject.install(NEW))
+        fault = await host.fault(host.subject.swap(NEW))
         assert fault.kind == "host-unreachable"
         assert "no SSH login after 2 s" in fault.summary
         assert host.dpkg_log() == log
@@ -93,7 +93,7 @@ async def test_a_host_in_a_black_hole_is_unreachable_until_it_is_back(host: Faul
 async def test_a_host_that_hangs_is_unreachable_until_it_goes_on(host: FaultyHost) -> None:
     log = host.dpkg_log()
     with host.lab.frozen(host.id):
-        fault = await host.fault(host.subject.install(NEW))
+        fault = await host.fault(host.subject.swap(NEW))
         assert fault.kind == "host-unreachable"
     assert host.dpkg_log() == log
     await host.swap()
@@ -102,7 +102,7 @@ async def test_a_host_that_hangs_is_unreachable_until_it_goes_on(host: FaultyHos
 async def test_a_host_that_shuts_down_lets_nobody_in_yet(host: FaultyHost) -> None:
     bring = "echo 'System is going down. Unprivileged users are not permitted to log in.'"
     with host.changed(f"{bring} >/run/nologin", "rm /run/nologin"):
-        fault = await host.fault(host.subject.install(NEW))
+        fault = await host.fault(host.subject.swap(NEW))
         assert (fault.kind, fault.fault_class) == ("host-booting", FaultClass.HOST)
         assert "System is going down" in fault.summary
     await host.swap()
@@ -116,22 +116,20 @@ async def test_an_install_whose_packets_are_dropped_goes_on_and_is_found_by_the_
 ) -> None:
     log, run = host.dpkg_log(), host.subject.new_run()
     host.shut_gate()
-    install = asyncio.create_task(host.fault(host.subject.install(GATED, run=run)))
+    swap = asyncio.create_task(host.fault(host.subject.swap(GATED, run=run)))
     await host.until_at_gate()
     with host.lab.black_hole(host.id):
-        fault = await install
+        fault = await swap
         assert fault.kind == "connection-lost"
         assert fault.argv
         unit = host.transaction()
         host.open_gate()
         host.until_sh(f"systemctl show --property=SubState {unit} | grep -q exited")
         assert host.package() == f"ii {GATED}"
-    installed = await host.subject.install(GATED, run=run)
-    assert installed.attached
-    assert installed.unit == unit
+    swapped = await host.subject.swap(GATED, run=run)
+    assert swapped.attached
+    assert swapped.unit == unit
     assert host.dpkg_log() == one_more(log, GATED)
-    await host.subject.restart(GATED)
-    await host.subject.prove(GATED)
     assert host.transaction() == ""
 
 
@@ -140,16 +138,16 @@ async def test_an_install_whose_sshd_dies_goes_on_and_is_found_by_the_next_attem
 ) -> None:
     log, run = host.dpkg_log(), host.subject.new_run()
     host.shut_gate()
-    install = asyncio.create_task(host.fault(host.subject.install(GATED, run=run)))
+    swap = asyncio.create_task(host.fault(host.subject.swap(GATED, run=run)))
     await host.until_at_gate()
     host.sh("systemctl stop ssh; pkill -KILL -x sshd || true")
-    assert (await install).kind == "connection-lost"
+    assert (await swap).kind == "connection-lost"
     host.open_gate()
     host.sh("systemctl start ssh")
     await comes_back(host)
-    assert (await host.subject.install(GATED, run=run)).attached
+    assert (await host.subject.swap(GATED, run=run)).attached
     assert host.dpkg_log() == one_more(log, GATED)
-    await host.swap(GATED, run=run)
+    assert host.transaction() == ""
 
 
 async def test_a_host_that_hangs_in_an_install_goes_on_with_it_when_it_wakes(
@@ -157,14 +155,14 @@ async def test_a_host_that_hangs_in_an_install_goes_on_with_it_when_it_wakes(
 ) -> None:
     log, run = host.dpkg_log(), host.subject.new_run()
     host.shut_gate()
-    install = asyncio.create_task(host.fault(host.subject.install(GATED, run=run)))
+    swap = asyncio.create_task(host.fault(host.subject.swap(GATED, run=run)))
     await host.until_at_gate()
     with host.lab.frozen(host.id):
-        assert (await install).kind == "connection-lost"
+        assert (await swap).kind == "connection-lost"
     host.open_gate()
-    assert (await host.subject.install(GATED, run=run)).attached
+    assert (await host.subject.swap(GATED, run=run)).attached
     assert host.dpkg_log() == one_more(log, GATED)
-    await host.swap(GATED, run=run)
+    assert host.transaction() == ""
 
 
 @pytest.mark.parametrize("how", ["systemctl reboot", "reboot -ff"])
@@ -174,11 +172,11 @@ async def test_a_host_that_reboots_in_an_install_is_mended_by_the_next_attempt(
     """Once in order, and once as one whose power fails: nothing is told to end."""
     run, leader = host.subject.new_run(), host.lab.leader(host.id)
     host.shut_gate()
-    install = asyncio.create_task(host.fault(host.subject.install(GATED, run=run)))
+    swap = asyncio.create_task(host.fault(host.subject.swap(GATED, run=run)))
     await host.until_at_gate()
     assert host.package() == f"iF {GATED}"
     host.lab.run(host.id, "sh", "-c", how, check=False)
-    fault = await install
+    fault = await swap
     assert fault.kind in {
         *("connection-lost", "transaction-lost", "dpkg-interrupted", "host-booting"),
     }
@@ -187,10 +185,8 @@ async def test_a_host_that_reboots_in_an_install_is_mended_by_the_next_attempt(
     assert host.package() == f"iF {GATED}"
     unproven = await host.fault(host.subject.prove(GATED))
     assert unproven.kind == "package-not-installed"
-    assert not (await host.subject.install(GATED, run=run)).attached
+    assert not (await host.subject.swap(GATED, run=run)).attached
     assert host.package() == f"ii {GATED}"
-    await host.subject.restart(GATED)
-    await host.subject.prove(GATED)
 
 
 async def test_a_host_that_reboots_while_it_is_proven_is_not_proven(host: FaultyHost) -> None:
@@ -207,11 +203,11 @@ async def test_a_host_that_reboots_while_it_is_proven_is_not_proven(host: Faulty
 async def test_a_host_whose_power_is_cut_is_unreachable_and_reported(host: FaultyHost) -> None:
     """The last one: a machine of the lab stays off."""
     host.shut_gate()
-    install = asyncio.create_task(host.fault(host.subject.install(GATED)))
+    swap = asyncio.create_task(host.fault(host.subject.swap(GATED)))
     await host.until_at_gate()
     host.lab.cut_power(host.id)
-    assert (await install).kind == "connection-lost"
+    assert (await swap).kind == "connection-lost"
     await asyncio.to_thread(host.lab.until_status, host.id, "stopped")
-    for doing in (host.subject.install(GATED), host.subject.prove(OLD)):
+    for doing in (host.subject.swap(GATED), host.subject.prove(OLD)):
         fault = await host.fault(doing)
         assert (fault.kind, fault.fault_class) == ("host-unreachable", FaultClass.HOST)

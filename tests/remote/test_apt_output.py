@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.fault_table import RULES
-from remote.apt_output import ONCE_MORE, diagnose, parse_listed
-from remote.errors import UnreadableAnswerError
+from remote.apt_output import ONCE_MORE, diagnose
 
 CASES = Path(__file__).parent / "cases"
 PACKAGE = "lantern-box"
@@ -104,27 +103,3 @@ def test_silence_is_no_known_reason() -> None:
 @given(st.text())
 def test_whatever_was_said_is_read(output: str) -> None:
     assert diagnose(output, PACKAGE).kind in RULES
-
-
-def test_versions_are_listed_the_newest_first() -> None:
-    text = (CASES / "madison" / "five-versions.txt").read_text()
-    assert parse_listed(text, PACKAGE) == ("0.0.79", "0.0.78", "0.0.75", "0.0.74", "0.0.73")
-
-
-def test_an_unknown_package_has_no_versions() -> None:
-    assert parse_listed((CASES / "madison" / "unknown-package.txt").read_text(), PACKAGE) == ()
-
-
-def test_a_version_of_two_sources_is_listed_once_and_source_packages_never() -> None:
-    text = (
-        "lantern-box | 0.0.79 | http://a.example stable/main amd64 Packages\n"
-        "lantern-box | 0.0.79 | http://b.example stable/main amd64 Packages\n"
-        "lantern-box | 0.0.80 | http://a.example stable/main Sources\n"
-        "lantern-box-extra | 0.0.81 | http://a.example stable/main amd64 Packages\n"
-    )
-    assert parse_listed(text, PACKAGE) == ("0.0.79",)
-
-
-def test_a_line_that_is_no_version_is_refused() -> None:
-    with pytest.raises(UnreadableAnswerError, match="N: what"):
-        parse_listed("N: what is this?\n", PACKAGE)

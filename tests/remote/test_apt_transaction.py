@@ -1,5 +1,6 @@
-"""The transaction's script, really run: the real apt in a root of its own, real repositories."""
+"""`relight-host install`, really run: the real apt in a root of its own, real repositories."""
 
+import fcntl
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,6 @@ from typing import NamedTuple
 
 import pytest
 
-from remote.apt import transaction_script
 from remote.apt_output import ONCE_MORE, diagnose
 from remote.dpkg import ABSENT, installed_exactly
 from tests.support.apt_repository import (
@@ -22,6 +22,7 @@ from tests.support.apt_repository import (
 from tests.support.apt_root import AptRoot
 
 OLD, NEW = "0.0.73", "0.0.74"
+FILE = "/usr/share/lantern-box/file"
 IN_RELEASE = f"/dists/{SUITE}/InRelease"
 
 
@@ -52,7 +53,7 @@ def published(keys: KeyRing, key: str, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("repositories")
     ours = Repository(folder / "ours", ("amd64",))
     for version in (OLD, NEW, f"{NEW}0"):
-        ours.add(version)
+        ours.add(version, files={FILE: version})
     ours.add("0.0.80", depends="libdaemon")
     ours.add("0.0.81", depends="libdaemon (>= 2)")
     ours.add("0.0.82", depends="no-such-thing")
@@ -91,9 +92,8 @@ def machines(host: AptRoot, published: Repositories, keys: KeyRing, key: str) ->
         yield machines
 
 
-def succeed(host: AptRoot, version: str, *, allow_downgrade: bool = False) -> str:
-    script = transaction_script(PACKAGE, version, allow_downgrade=allow_downgrade)
-    code, said = host.run(script)
+def succeed(host: AptRoot, version: str, leave: str = "upgrade") -> str:
+    code, said = host.install(version, leave)
     assert code == 0, said
     assert installed_exactly(host.state(), version)
     return said
@@ -102,7 +102,7 @@ def succeed(host: AptRoot, version: str, *, allow_downgrade: bool = False) -> st
 def fail(host: AptRoot, version: str) -> str:
     """Fail with apt's own exit code and change nothing; return the kind."""
     before = host.state()
-    code, said = host.run(transaction_script(PACKAGE, version))
+    code, said = host.install(version)
     assert code == 100, said
     assert host.state() == before
     return diagnose(said, PACKAGE).kind
@@ -117,7 +117,7 @@ def test_the_version_is_installed_upgraded_and_installed_again(host: AptRoot) ->
 def test_an_older_version_takes_its_place_only_with_leave(host: AptRoot) -> None:
     succeed(host, NEW)
     assert fail(host, OLD) == "downgrade-refused"
-    succeed(host, OLD, allow_downgrade=True)
+    succeed(host, OLD, "rollback")
 
 
 @pytest.mark.parametrize("version", ["0.0.7", "0.0.99", "0.0.7."])
@@ -207,22 +207,105 @@ def test_a_dependency_that_cannot_be_fetched_is_not_the_releases_fault(
     assert fail(host, "0.0.80") == "repository-inconsistent"
 
 
-def test_an_interrupted_dpkg_is_mended_first(host: AptRoot) -> None:
-    # Only `ls` and the script's own `dpkg` are found by their names: apt calls dpkg by its path.
-    host.put_program("ls", "exit 0")
-    host.put_program("dpkg", 'echo "mending: $*"; exit 1')
-    said = succeed(host, NEW)
-    mended = said.index("mending: --force-confdef --force-confold --configure -a")
-    assert mended < said.index("Reading package lists")
+@pytest.mark.parametrize("lock", ["lock-frontend", "lock"])
+def test_whoever_changes_packages_is_not_waited_for_for_ever(host: AptRoot, lock: str) -> None:
+    with (host.root / "var/lib/dpkg" / lock).open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        assert fail(host, NEW) == "dpkg-lock-held"
 
 
-def test_a_dpkg_that_was_not_interrupted_is_left_alone(host: AptRoot) -> None:
-    host.put_program("ls", "exit 2")
-    host.put_program("dpkg", "echo mending")
-    assert "mending" not in succeed(host, NEW)
+def test_a_dpkg_that_was_killed_is_mended_first(host: AptRoot) -> None:
+    succeed(host, OLD)
+    kill_dpkg(host)
+    assert host.state().status == "iU"
+    host.put_program(
+        "apt-get", f'echo apt-get "$@" >>{host.root}/order; exec /usr/bin/apt-get "$@"'
+    )
+    dpkg = (host.root / "programs/dpkg").read_text().removeprefix("#!/bin/sh\n")
+    host.put_program("dpkg", f'echo dpkg "$@" >>{host.root}/order\n{dpkg}')
+    succeed(host, NEW)
+    order = (host.root / "order").read_text().splitlines()
+    assert order[0] == "dpkg --force-confdef --force-confold --configure -a"
+    assert order[1].startswith("apt-get ")
+    assert order[1].endswith(" update")
+    # And what is mended is not mended again.
+    (host.root / "order").unlink()
+    succeed(host, NEW)
+    assert "--configure" not in (host.root / "order").read_text()
+
+
+def test_what_cannot_be_mended_may_be_by_the_version_that_is_installed(host: AptRoot) -> None:
+    succeed(host, OLD)
+    kill_dpkg(host)
+    updates = host.root / "var/lib/dpkg/updates"
+    host.put_program("dpkg", f"rm -f {updates}/*; echo mending: $*; exit 1")
+    assert "mending: --force-confdef" in succeed(host, NEW)
+
+
+def kill_dpkg(host: AptRoot) -> None:
+    """Leave what dpkg leaves that is killed between unpacking and configuring: its journal."""
+    status = (host.root / "var/lib/dpkg/status").read_text()
+    (paragraph,) = (part for part in status.split("\n\n") if part.startswith(f"Package: {PACKAGE}"))
+    unpacked = paragraph.replace("install ok installed", "install ok unpacked")
+    assert unpacked != paragraph
+    (host.root / "var/lib/dpkg/updates/0000").write_text(f"{unpacked}\n")
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_damaged_file_is_put_back_by_its_own_version(host: AptRoot, damage: str) -> None:
+    succeed(host, NEW)
+    file = host.root / FILE.lstrip("/")
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_text("somebody's own")
+    assert "1 reinstalled" in succeed(host, NEW)
+    assert file.read_text() == NEW
+
+
+def test_a_damaged_file_is_no_reason_to_install_another_version_twice(host: AptRoot) -> None:
+    succeed(host, OLD)
+    (host.root / FILE.lstrip("/")).write_text("somebody's own")
+    assert "reinstalled" not in succeed(host, NEW).replace("0 reinstalled", "")
+    assert (host.root / FILE.lstrip("/")).read_text() == NEW
+
+
+def test_edited_configuration_files_are_kept(
+    host: AptRoot, repository: Repository, keys: KeyRing, key: str
+) -> None:
+    for version in ("0.1.0", "0.1.1"):
+        file = {
+            "/etc/lantern-box/config": version,
+            "/DEBIAN/conffiles": "/etc/lantern-box/config\n",
+        }
+        repository.add(version, files=file)
+    repository.publish(partial(keys.sign, users=[key]))
+    succeed(host, "0.1.0")
+    config = host.root / "etc/lantern-box/config"
+    config.write_text("an operator's own")
+    succeed(host, "0.1.1")
+    assert config.read_text() == "an operator's own"
+    # Nor is it damage, for which a package would be unpacked again.
+    assert "0 newly installed" in succeed(host, "0.1.1")
+    assert "1 reinstalled" not in succeed(host, "0.1.1")
 
 
 def test_nothing_is_installed_where_the_index_cannot_be_refreshed(host: AptRoot) -> None:
     host.put_program("apt-get", 'case "$*" in *update) exit 100;; esac; echo installed')
-    assert host.run(transaction_script(PACKAGE, NEW)) == (100, "")
+    assert host.install(NEW) == (100, "")
     assert host.state() == ABSENT
+
+
+def test_every_step_of_apt_asks_nothing_and_speaks_english(host: AptRoot) -> None:
+    for name in ("apt-get", "apt-cache"):
+        host.put_program(name, f'env >>{host.root}/env; exec /usr/bin/{name} "$@"')
+    succeed(host, NEW)
+    told = (host.root / "env").read_text().splitlines()
+    for line in ("LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l"):
+        assert told.count(line) == 3
+
+
+def test_what_was_there_before_is_kept_until_systemd_has_read_the_new(host: AptRoot) -> None:
+    assert not host.loaded.exists()
+    succeed(host, OLD)
+    assert host.loaded.exists()

@@ -1,9 +1,8 @@
-"""A .deb that a host fetches by itself: the script really run, by the real apt and curl."""
+"""A .deb that a host fetches by itself: really fetched and installed, by the real curl and apt."""
 
 import hashlib
-import shlex
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,22 +10,22 @@ import pytest
 
 from messages.fault_table import RULES
 from messages.faults import FaultClass
-from remote import apt
 from remote.apt_output import ONCE_MORE, diagnose
 from remote.deb_file import DebFile
 from remote.dpkg import ABSENT, installed_exactly
+from remote.helper import Change
 from tests.support.apt_repository import PACKAGE, Repository, Served, serve
 from tests.support.apt_root import AptRoot
 
 OLD, NEW = "0.0.73", "0.0.74"
-TEMPORARY = Path("/var/tmp")
+FILE = "/usr/share/lantern-box/file"
 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository = Repository(tmp_path_factory.mktemp("files"))
     for version in (OLD, NEW):
-        repository.add(version)
+        repository.add(version, files={FILE: version})
     repository.add("0.0.75", "all")
     repository.add("0.0.76", depends="libdaemon")
     repository.add("0.0.77", depends="no-such-thing")
@@ -43,10 +42,11 @@ def served(pool: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[AptRoot]:
-    before = set(TEMPORARY.glob("relight.*"))
-    yield AptRoot(tmp_path / "host")
-    assert set(TEMPORARY.glob("relight.*")) == before  # whatever happened, nothing is left
+def host(served: Served, tmp_path: Path) -> Iterator[AptRoot]:
+    host = AptRoot(tmp_path / "host")
+    host.configure(deb_urls=f"{served.url}/")
+    yield host
+    assert list((host.root / "var/tmp").iterdir()) == []  # whatever happened, nothing is left
 
 
 class Source(NamedTuple):
@@ -72,9 +72,8 @@ def name(version: str, architecture: str = "amd64", package: str = PACKAGE) -> s
     return f"{package}_{version}_{architecture}.deb"
 
 
-def succeed(host: AptRoot, version: str, deb: DebFile, *, allow_downgrade: bool = False) -> str:
-    script = apt.transaction_script(PACKAGE, version, allow_downgrade=allow_downgrade, deb=deb)
-    code, said = host.run(script)
+def succeed(host: AptRoot, version: str, deb: DebFile, leave: str = "upgrade") -> str:
+    code, said = host.install(version, leave, deb)
     assert code == 0, said
     assert installed_exactly(host.state(), version)
     return said
@@ -83,7 +82,7 @@ def succeed(host: AptRoot, version: str, deb: DebFile, *, allow_downgrade: bool 
 def fail(host: AptRoot, version: str, deb: DebFile) -> tuple[str, str]:
     """Fail as apt does and change nothing; return the kind and the line that says it."""
     before = host.state()
-    code, said = host.run(apt.transaction_script(PACKAGE, version, deb=deb))
+    code, said = host.install(version, deb=deb)
     assert code == 100, said
     assert host.state() == before
     return diagnose(said, PACKAGE)
@@ -107,7 +106,7 @@ def test_a_redirect_is_followed(host: AptRoot, source: Source, served: Served) -
 def test_an_older_version_takes_its_place_only_with_leave(host: AptRoot, source: Source) -> None:
     succeed(host, NEW, source.deb(name(NEW)))
     assert fail(host, OLD, source.deb(name(OLD)))[0] == "downgrade-refused"
-    succeed(host, OLD, source.deb(name(OLD)), allow_downgrade=True)
+    succeed(host, OLD, source.deb(name(OLD)), "rollback")
 
 
 def test_what_an_operator_holds_is_left_alone(host: AptRoot, source: Source) -> None:
@@ -194,11 +193,13 @@ def test_where_nobody_answers_nothing_changes(host: AptRoot, source: Source) -> 
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{held.getsockname()[1]}/x.deb"
+        host.configure(deb_urls=url)
         assert fail(host, NEW, source.deb(name(NEW), url=url))[0] == "repository-unreachable"
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/x.deb"])
 def test_nothing_but_http_is_spoken(host: AptRoot, source: Source, url: str) -> None:
+    host.configure(deb_urls=url)
     kind, text = fail(host, NEW, source.deb(name(NEW), url=url))
     assert kind == "repository-unreachable"
     assert text.startswith("curl: (1)")
@@ -224,10 +225,10 @@ def test_a_certificate_that_does_not_hold_is_not_trusted(host: AptRoot, source: 
 
 
 def test_a_host_without_curl_says_so(host: AptRoot, source: Source) -> None:
-    script = apt.transaction_script(PACKAGE, NEW, deb=source.deb(name(NEW)))
-    code, said = host.run(f"PATH=/nowhere; {script}")
-    assert code == 100
-    assert diagnose(said, PACKAGE) == (
+    words = Change(NEW, deb=source.deb(name(NEW))).words()
+    ended = host.call("install", *words, path="/nowhere")
+    assert ended.returncode == 100
+    assert diagnose(ended.stderr, PACKAGE) == (
         "apt-failed",
         "E: curl is not installed, by which packages are fetched",
     )
@@ -280,17 +281,17 @@ def test_a_curl_of_a_maintainer_script_is_not_taken_for_ours() -> None:
     assert diagnose(said, PACKAGE).kind == "packages-held"
 
 
-@pytest.mark.parametrize("quote", [str, shlex.quote])
-def test_nothing_that_systemd_would_expand_stands_in_the_script(
-    quote: Callable[[str], str],
+def test_a_damaged_file_is_put_back_by_its_own_version(host: AptRoot, source: Source) -> None:
+    succeed(host, NEW, source.deb(name(NEW)))
+    file = host.root / FILE.lstrip("/")
+    file.write_text("somebody's own")
+    assert "1 reinstalled" in succeed(host, NEW, source.deb(name(NEW)))
+    assert file.read_text() == NEW
+
+
+def test_an_address_with_odd_letters_is_asked_for_as_it_is(
+    host: AptRoot, source: Source, served: Served
 ) -> None:
-    deb = DebFile(quote("https://h.example/a'b;c&d.deb"), "0" * 64, 7, "amd64")
-    argv = apt.install_transaction("u.service", PACKAGE, NEW, deb=deb)
-    assert argv[0] == "systemd-run"
-    assert "${" not in argv[-1]
-    assert "$$" not in argv[-1]
-    assert shlex.join(deb.fetch(PACKAGE, NEW)) in argv[-1]
-    assert (
-        shlex.join(apt.install(PACKAGE, NEW, source_list="/dev/null", file=f"./{name(NEW)}"))
-        in (argv[-1])
-    )
+    odd = "/a%27%3Bb{c}[1-2]&d=%2B+~.deb"
+    served.answers["/a';b{c}[1-2]&d=++~.deb"] = (200, (served.root / name(NEW)).read_bytes())
+    succeed(host, NEW, source.deb(name(NEW), url=f"{served.url}{odd}"))

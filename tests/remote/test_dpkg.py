@@ -1,16 +1,23 @@
 """What dpkg says of a package."""
 
+import re
 import subprocess
 
 import pytest
 
-from remote import dpkg
-from remote.dpkg import ABSENT, PackageState, installed_exactly, parse_query
+from remote import helper
+from remote.dpkg import ABSENT, PackageState, installed_exactly, parse_query, parse_verify
 from remote.errors import UnreadableAnswerError
 
 
+def query(package: str) -> list[str]:
+    """Ask as `relight-host` does."""
+    (form,) = re.findall(r"--showformat='(.*\\t.*)'", helper.text().decode())
+    return ["dpkg-query", "--show", f"--showformat={form}", "--", package]
+
+
 def test_the_real_dpkg_is_understood() -> None:
-    argv = dpkg.query("dpkg")
+    argv = query("dpkg")
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     state = parse_query(said)
     assert state.status == "ii"
@@ -19,7 +26,7 @@ def test_the_real_dpkg_is_understood() -> None:
 
 
 def test_the_real_dpkg_does_not_know_every_package() -> None:
-    argv = dpkg.query("relight-no-such-package")
+    argv = query("relight-no-such-package")
     ended = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert parse_query(ended.stdout) == ABSENT
@@ -70,3 +77,18 @@ def test_another_version_is_another_version(version: str) -> None:
 def test_what_dpkg_never_says_is_refused(said: str) -> None:
     with pytest.raises(UnreadableAnswerError):
         parse_query(said)
+
+
+def test_files_that_are_missing_or_changed_are_damage_and_edited_configuration_is_none() -> None:
+    said = (
+        "??5??????   /usr/bin/lantern-box\n"
+        "missing     /usr/share/a file\n"
+        "??5?????? c /etc/lantern-box/config.json\n"
+        "missing   c /etc/lantern-box/other.json\n"
+    )
+    assert parse_verify(said) == ("/usr/bin/lantern-box", "/usr/share/a file")
+
+
+@pytest.mark.parametrize("said", ["", "dpkg: package 'x' is not installed\n", "missing\n"])
+def test_what_names_no_file_names_no_damage(said: str) -> None:
+    assert parse_verify(said) == ()

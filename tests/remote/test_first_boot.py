@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from messages.faults import FaultClass
-from remote import first_boot
 from remote.errors import UnreadableAnswerError
 from remote.first_boot import FirstBoot, failure, look, parse
 from remote.sections import Section
@@ -99,15 +98,15 @@ async def test_an_install_that_failed_says_what_apt_said(
     apt_case: str, fault_class: FaultClass
 ) -> None:
     captured = yaml.safe_load((APT_CASES / f"{apt_case}.yaml").read_text())
-    record = f"{first_boot.RECORD_FOLDER}/install.log"
-    host = MemoryHost(answers={f"cat {record}": (0, captured["output"], "")})
+    step = "relight-host step install"
+    host = MemoryHost(answers={step: (0, captured["output"], "")})
     error = await failure(host, ended({"install": 100}), "lantern-box", UNIT)
     assert (error.step, error.exit_code, error.fault_class) == ("install", 100, fault_class)
     assert error.destination is HOST
     assert error.stderr == captured["output"]
     assert str(error).startswith("de-1-g1 (198.18.0.2): first boot, install: exit code 100: ")
     assert error.text.removeprefix("exit code 100: ") in captured["output"].replace("\n ", "\n")
-    assert f"cat {record}" in host.as_root
+    assert host.as_root == {step}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,15 @@ async def test_an_install_that_failed_says_what_apt_said(
         ((0, "", ""), f"{UNIT} did not start"),
         ((1, "", "cat: no such file\n"), f"{UNIT} did not start"),
         (
-            (0, f"Failed to enable unit: Unit file {UNIT} does not exist.\nSee it.\n", ""),
+            (0, f"Job for {UNIT} failed.\nrelight: {UNIT} did not start\n", ""),
+            f"{UNIT} did not start",
+        ),
+        (
+            (0, f"relight: there is no unit {UNIT}\n", ""),
+            f"there is no unit {UNIT}",
+        ),
+        (
+            (0, f"Failed to enable unit: Unit file {UNIT} does not exist.\n", ""),
             f"Failed to enable unit: Unit file {UNIT} does not exist.",
         ),
     ],
@@ -126,7 +133,7 @@ async def test_a_service_that_did_not_start_says_so_with_its_journal(
 ) -> None:
     host = MemoryHost(
         journal=["cannot read the configuration", "Failed with result 'exit-code'."],
-        answers={"cat": answer},
+        answers={"relight-host step service": answer},
     )
     error = await failure(host, ended({"install": 0, "service": 1}), "lantern-box", UNIT)
     assert (error.step, error.exit_code) == ("service", 1)
@@ -137,7 +144,7 @@ async def test_a_service_that_did_not_start_says_so_with_its_journal(
 
 
 async def test_what_cloud_init_itself_could_not_do_is_the_hosts_fault() -> None:
-    host = MemoryHost(answers={"tail": (0, "Traceback: disk full\n", "")})
+    host = MemoryHost(answers={"relight-host step cloud-init": (0, "Traceback: disk full\n", "")})
     boot = ended({"install": 0, "service": 0}, errors=("('write-files', no space)", "another"))
     error = await failure(host, boot, "lantern-box", UNIT)
     assert (error.step, error.exit_code) == ("cloud-init", None)
@@ -153,7 +160,7 @@ async def test_a_step_that_a_reboot_cut_short_is_a_failure_though_cloud_init_cal
     boot = ended(steps, errors=())
     assert boot.failed_step == step
     error = await failure(
-        MemoryHost(answers={"cat": (0, "Unpacking\n", "")}), boot, "lantern-box", UNIT
+        MemoryHost(answers={"relight-host step": (0, "Unpacking\n", "")}), boot, "lantern-box", UNIT
     )
     assert (error.step, error.exit_code, error.fault_class) == (step, None, FaultClass.HOST)
     assert "did it reboot?" in error.text

@@ -11,14 +11,17 @@ from messages.faults import FaultClass
 from remote import proof
 from remote.dpkg import ABSENT, PackageState
 from remote.errors import PackageError, RemoteError, ServiceFailedError, StaleProcessError
-from remote.proof import Expected, Look, Seen, verdict, watch
-from remote.systemd import UnitState, parse_show
+from remote.look import Look
+from remote.proof import Expected, Seen, service_failure, verdict, watch
+from remote.systemd import UnitState, parse_shown
 from tests.support.memory_shell import HOST, MemoryHost, Unit, running
 
 EXPECTED = Expected("lantern-box", "0.0.74", "lantern-box.service", "/usr/bin/lantern-box")
 INSTALLED = PackageState("ii", "0.0.74", "amd64")
-UP = parse_show(running().shown())
-GOOD = Look(INSTALLED, UP, "/usr/bin/lantern-box", is_installed_file=True, boot_id="b-1")
+(UP,) = parse_shown(running().shown())
+GOOD = Look(
+    INSTALLED, UP, "/usr/bin/lantern-box", is_installed_file=True, damaged=(), boot_id="b-1"
+)
 WINDOW = timedelta(seconds=10)
 
 
@@ -40,6 +43,11 @@ LOOKS: dict[str, tuple[Look, str | None, str]] = {
     "half-installed": (package("iHR"), "package-not-installed", "iHR"),
     "removed": (package("rc"), "package-not-installed", "rc"),
     "held and half-configured": (package("hF"), "package-not-installed", "hF"),
+    "damaged": (
+        replace(GOOD, damaged=("/usr/bin/lantern-box", "/usr/lib/x")),
+        "package-damaged",
+        "not as the package brought them: /usr/bin/lantern-box, /usr/lib/x",
+    ),
     "masked": (unit(load="masked", active="inactive", sub="dead"), "unit-masked", "forbade"),
     "masked while it runs": (unit(unit_file="masked-runtime"), "unit-masked", "forbade"),
     "no unit": (unit(load="not-found", active="inactive", sub="dead"), "unit-not-found", "no unit"),
@@ -177,14 +185,15 @@ def host_like(*looks: Look) -> MemoryHost:
 
     def next_look(host: MemoryHost) -> None:
         look = coming.pop(0) if len(coming) > 1 else coming[0]
-        told = f"{look.package.status} \t{look.package.version}\tamd64\n"
-        known = look.package != ABSENT
-        host.answers["dpkg-query"] = (0, told, "") if known else (1, "", "no packages found")
+        package = look.package
+        told = f"{package.status} \t{package.version}\t{package.architecture}"
+        host.package = told if package != ABSENT else ""
         host.unit = as_unit(look.unit)
-        host.answers["cat"] = (0, f"{look.boot_id}\n", "")
-        host.answers["/bin/sh"] = (int(not look.is_installed_file), f"{look.running_file}\n", "")
+        host.boot_id = look.boot_id
+        host.file = (int(not look.is_installed_file), look.running_file)
+        host.verify = "".join(f"??5??????   {file}\n" for file in look.damaged)
 
-    host.deeds["dpkg-query"] = next_look
+    host.deeds["relight-host see"] = next_look
     return host
 
 
@@ -219,28 +228,64 @@ async def test_a_stable_unit_is_seen_for_the_whole_window(clock: Clock) -> None:
     looks: list[Look] = []
     seen = await watched(host_like(GOOD), looks.append)
     assert seen == Seen(GOOD, stable_for=WINDOW)
-    assert looks == [GOOD] * 11
-    assert clock.pauses == [1.0] * 10
+    assert looks == [GOOD] * 2
+    assert clock.pauses == [5.0] * 2
+
+
+async def test_the_last_look_is_at_the_windows_end(clock: Clock) -> None:
+    seen = await watched(host_like(GOOD), window=timedelta(seconds=12))
+    assert seen.stable_for == timedelta(seconds=12)
+    assert clock.pauses == [5.0, 5.0, 2.0]
+
+
+async def test_a_look_that_was_taken_just_now_is_the_first(clock: Clock) -> None:
+    host, looks = host_like(GOOD), list[Look]()
+    given = replace(GOOD, running_file="/given")
+    seen = await watch(host, EXPECTED, WINDOW, looks.append, seen=given)
+    assert looks == [given, GOOD]
+    assert host.count("relight-host see") == 2
+    assert (seen.look, seen.stable_for) == (GOOD, WINDOW)
+
+
+async def test_a_look_that_was_taken_just_now_may_suffice(clock: Clock) -> None:
+    host = host_like(GOOD)
+    await watch(host, EXPECTED, timedelta(), lambda _: None, seen=GOOD)
+    assert host.ran == []
+
+
+async def test_a_restart_since_the_look_that_was_given_is_seen(clock: Clock) -> None:
+    host = host_like(unit(invocation_id="def"))
+    with pytest.raises(ServiceFailedError) as caught:
+        await watch(host, EXPECTED, WINDOW, lambda _: None, seen=GOOD)
+    assert caught.value.kind == "unit-restarted"
+
+
+async def test_what_is_wrong_in_a_look_that_was_given_is_said_at_once(clock: Clock) -> None:
+    host = host_like(GOOD)
+    with pytest.raises(ServiceFailedError) as caught:
+        await watch(host, EXPECTED, WINDOW, lambda _: None, seen=LOOKS["failed"][0])
+    assert (caught.value.kind, caught.value.journal) == ("unit-failed", ("its", "last words"))
+    assert host.count("relight-host see") == 0
 
 
 async def test_a_window_of_no_length_is_one_look(clock: Clock) -> None:
-    looks: list[Look] = []
-    await watched(host_like(GOOD), looks.append, timedelta())
-    assert looks == [GOOD]
+    host, looks = host_like(GOOD), list[Look]()
+    await watched(host, looks.append, timedelta())
+    assert (host.ran, looks) == (["relight-host see"], [])  # nobody waits, so nobody is told
 
 
 async def test_a_look_is_one_question_as_root(clock: Clock) -> None:
     host = host_like(GOOD)
     await watched(host, window=timedelta())
     assert set(host.ran) == host.as_root
-    assert len(host.ran) == 4 + 1  # the look's questions; then its files, once
+    assert host.ran == ["relight-host see"]
 
 
 async def test_a_crash_in_mid_window_is_a_crash_with_the_units_last_words(clock: Clock) -> None:
     crashed = unit(
         active="activating", sub="auto-restart", result="signal", main_code=2, main_status=6
     )
-    error = await failure(host_like(GOOD, GOOD, GOOD, crashed))
+    error = await failure(host_like(GOOD, GOOD, crashed))
     assert (error.kind, error.fault_class) == ("unit-crash-looping", FaultClass.RELEASE)
     assert error.journal == ("its", "last words")
 
@@ -264,7 +309,7 @@ async def test_the_window_begins_once_a_unit_that_starts_is_up(clock: Clock) -> 
     seen = await watched(host_like(*[starting] * 20, GOOD))
     assert seen.stable_for == WINDOW
     assert clock.now == 30
-    assert set(clock.pauses) == {1.0}  # and it is not asked more often for being late
+    assert clock.pauses == [1.0] * 20 + [5.0] * 2
 
 
 async def test_a_unit_that_starts_for_ever_is_not_up(clock: Clock) -> None:
@@ -319,18 +364,51 @@ async def test_a_process_that_ends_between_two_questions_is_a_crash(clock: Clock
     assert (await failure(host_like(gone, crashed))).kind == "unit-crash-looping"
 
 
-async def test_a_file_that_is_not_as_the_package_brought_it_is_found_at_the_end(
+async def test_a_file_that_is_not_as_the_package_brought_it_is_found_at_any_look(
     clock: Clock,
 ) -> None:
-    host = host_like(GOOD)
-    damaged = "??5??????   /usr/bin/lantern-box\n??5?????? c /etc/lantern-box/config.json\n"
-    host.answers["dpkg --verify"] = (1, damaged, "")
-    error = await failure(host)
+    error = await failure(host_like(GOOD, replace(GOOD, damaged=("/usr/bin/lantern-box",))))
     assert (error.kind, error.fault_class) == ("package-damaged", FaultClass.HOST)
     assert error.text.endswith(": /usr/bin/lantern-box")
 
 
 async def test_an_edited_configuration_file_is_no_damage(clock: Clock) -> None:
-    host = host_like(GOOD)
-    host.answers["dpkg --verify"] = (1, "??5?????? c /etc/lantern-box/config.json\n", "")
-    await watched(host)
+    host = MemoryHost(verify="??5?????? c /etc/lantern-box/config.json\n")
+    assert (await watched(host)).look == GOOD
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("masked", "unit-masked"),
+        ("masked while it runs", "unit-masked"),
+        ("no unit", "unit-not-found"),
+        ("failed", "unit-failed"),
+        ("exited", "unit-crash-looping"),
+        # What is neither failed nor up by now did not start, all the same.
+        ("stopped", "unit-failed"),
+        ("starting", "unit-failed"),
+        ("all as it should be", "unit-failed"),
+    ],
+)
+async def test_a_service_that_did_not_start_is_judged_by_how_it_stands(
+    name: str, kind: str
+) -> None:
+    host = MemoryHost(journal=["its", "last words"])
+    error = await service_failure(host, LOOKS[name][0], EXPECTED, "it did not start")
+    assert isinstance(error, ServiceFailedError)
+    assert error.kind == kind
+    assert error.journal == ("its", "last words")
+    assert error.destination is HOST
+    assert (error.attempted, error.exit_code) == ("restart lantern-box.service", 90)
+    assert host.as_root == {"relight-host journal 20"}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [("it did not start", "it did not start"), ("", "lantern-box.service did not start")],
+)
+async def test_of_a_service_that_seems_well_by_now_the_attempts_own_words_are_said(
+    words: str, text: str
+) -> None:
+    assert (await service_failure(MemoryHost(), GOOD, EXPECTED, words)).text == text

@@ -86,3 +86,11 @@ def test_what_a_login_shell_says_before_is_overlooked() -> None:
 def test_an_answer_that_is_missing_is_an_error(text: str) -> None:
     with pytest.raises(UnreadableAnswerError, match="no answer to"):
         parse(text, ["good", "bad"])
+
+
+def test_an_answer_that_there_may_be_is_read_where_it_is_and_not_missed_where_it_is_not() -> None:
+    good = {"good": Section("yes", 0)}
+    assert parse(" yes\ngood 0\n", ["good"], ["more"]) == good
+    more = {"more": Section("no", 1)}
+    assert parse(" no\nmore 1\n yes\ngood 0\n", ["good"], ["more"]) == more | good
+    assert parse(" no\nmore x\n yes\ngood 0\n", ["good"], ["more"])["good"].text == "no\nyes"

@@ -17,11 +17,13 @@ from remote.errors import (
     CommandFailedError,
     CommandTimeoutError,
     ConnectionLostError,
+    HelperMissingError,
     HostKeyMismatchError,
     HostNotReadyError,
     HostUnreachableError,
     LoginRefusedError,
     RemoteError,
+    SudoRefusedError,
 )
 from remote.identity import derive_host_key
 from remote.sections import Section
@@ -103,6 +105,29 @@ async def test_sudo_stands_before_the_command_and_asks_nothing(
 async def test_an_error_names_the_command_and_not_sudo(shell: SshShell) -> None:
     with pytest.raises(RemoteError, match="run no-such-program:"):
         await shell.run(["no-such-program"], timeout=SOON, sudo=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("sudo: a password is required", SudoRefusedError),
+        ("sudo: /usr/local/sbin/relight-host: command not found", HelperMissingError),
+    ],
+)
+async def test_a_sudo_that_does_not_run_the_command_is_an_error_whether_or_not_it_is_checked(
+    shell: SshShell, monkeypatch: pytest.MonkeyPatch, line: str, kind: type[RemoteError]
+) -> None:
+    monkeypatch.setattr(shell_module, "SUDO", ("sh", "-c", f"echo '{line}' >&2; exit 1"))
+    for check in (True, False):
+        with pytest.raises(RemoteError) as caught:
+            await shell.run(["relight-host", "see"], timeout=SOON, check=check, sudo=True)
+        error = caught.value
+        assert type(error) is kind
+        assert str(error) == f"de-1-g1 (127.0.0.1): run relight-host: {line}"
+        assert (error.argv[-1], error.exit_code, error.stderr) == ("see", 1, f"{line}\n")
+        assert not error.retryable
+    ended = await shell.run(["sh", "-c", f"echo '{line}' >&2; exit 1"], timeout=SOON, check=False)
+    assert ended.exit_code == 1  # nobody asked for root
 
 
 @pytest.mark.parametrize("given", ["text\nü\n", b"bytes\0\xff", "x" * 1_000_000])

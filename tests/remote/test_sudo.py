@@ -2,7 +2,7 @@
 
 import pytest
 
-from remote.sudo import refusal
+from remote.sudo import missing, refusal
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,16 @@ def test_a_refusal_is_known_by_its_words_whatever_stands_before(line: str) -> No
 @pytest.mark.parametrize("said", ["", "sudo: unable to resolve host de-1: no name\nE: failed\n"])
 def test_a_command_that_ran_and_failed_was_not_refused(said: str) -> None:
     assert refusal(said) is None
+
+
+def test_a_command_that_is_not_there_is_told_from_one_that_is_refused() -> None:
+    line = "sudo: /usr/local/sbin/relight-host: command not found"
+    said = f"sudo: unable to resolve host de-1\n{line}\n"
+    assert (missing(said), refusal(said)) == (line, None)
+
+
+@pytest.mark.parametrize(
+    "said", ["", "/bin/sh: 1: apt-get: not found\n", "sudo: a password is required\n"]
+)
+def test_a_command_that_misses_another_one_was_there(said: str) -> None:
+    assert missing(said) is None

@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 import yaml
 
-from remote import systemd
 from remote.errors import UnreadableAnswerError
-from remote.systemd import parse_show
+from remote.systemd import UnitState, parse_shown
 
 FOLDER = Path(__file__).parent / "cases" / "systemd"
 CASES: dict[str, Any] = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))
 }
+
+
+def parse_show(said: str) -> UnitState:
+    (state,) = parse_shown(said)
+    return state
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -52,34 +56,14 @@ def test_a_number_that_is_none_is_refused() -> None:
         parse_show(CASES["running"]["output"].replace("MainPID=812", "MainPID=many"))
 
 
-def test_all_that_is_read_is_asked_for() -> None:
-    (asked,) = (argument for argument in systemd.show("x.service") if "=" in argument)
-    names = set(asked.partition("=")[2].split(","))
-    answered = {line.partition("=")[0] for line in CASES["running"]["output"].splitlines()}
-    assert names == answered
+def test_several_units_come_in_the_order_in_which_they_were_asked_for() -> None:
+    for first in CASES.values():
+        for second in CASES.values():
+            states = parse_shown(f"{first['output'].strip()}\n\n{second['output'].strip()}")
+            assert [asdict(state) for state in states] == [first["state"], second["state"]]
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        systemd.show("--help"),
-        systemd.restart("--help"),
-        systemd.enable("--help"),
-        systemd.enable_now("--help"),
-        systemd.stop("--help"),
-        systemd.reset_failed("--help"),
-    ],
-    ids=lambda argv: argv[1],
-)
-def test_a_units_name_is_never_an_option(argv: list[str]) -> None:
-    assert argv[-2:] == ["--", "--help"]
-
-
-def test_the_journal_is_asked_for_so_many_lines_without_a_pager() -> None:
-    assert systemd.unit_journal("x.service", 20) == [
-        *("journalctl", "--no-pager", "--quiet", "--lines=20", "--unit=x.service")
-    ]
-    assert systemd.invocation_output("abc", 5)[-2:] == [
-        "--output=cat",
-        "_SYSTEMD_INVOCATION_ID=abc",
-    ]
+@pytest.mark.parametrize("said", ["\n\n{}", "{}\n\n", "{}\n\nMainPID=0"])
+def test_a_unit_that_is_not_told_of_wholly_among_several_is_refused(said: str) -> None:
+    with pytest.raises(UnreadableAnswerError):
+        parse_shown(said.format(CASES["running"]["output"].strip()))

@@ -20,6 +20,7 @@ from repositories.errors import (
 )
 from repositories.github_releases import GitHubReleases
 from tests.support.fake_github import (
+    DOWNLOADS,
     REPOSITORY,
     FakeGitHub,
     Fault,
@@ -83,11 +84,11 @@ async def test_a_tag_stands_for_its_version_with_an_address_and_a_digest_for_eac
     assert (release.tag, release.version, release.package) == ("v0.0.74", "0.0.74", "lantern-box")
     assert release.source == f"github:{REPOSITORY}"
     assert release.architectures == ("amd64", "arm64")
-    content = github.files[f"/download/v0.0.74/{NAME}"]
+    content = github.files[f"{DOWNLOADS}/v0.0.74/{NAME}"]
     artifact = release.artifact("amd64")
     assert artifact == Artifact(
         architecture="amd64",
-        filename=f"{github.url}/download/v0.0.74/{NAME}",
+        filename=f"{github.url}{DOWNLOADS}/v0.0.74/{NAME}",
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
     )
@@ -184,7 +185,7 @@ async def test_where_github_gives_no_digest_the_releases_own_list_does(
 ) -> None:
     asset = newest(github)
     del asset["digest"]
-    digest = hashlib.sha256(github.files[f"/download/v0.0.74/{NAME}"]).hexdigest()
+    digest = hashlib.sha256(github.files[f"{DOWNLOADS}/v0.0.74/{NAME}"]).hexdigest()
     line = digest.upper() if how == "alone" else f"{'0' * 64}  other\n{digest}  {NAME}\n"
     name = f"{NAME}.sha256" if how == "alone" else how
     github.attach(github.releases[0], name, line.encode())
@@ -208,7 +209,7 @@ async def test_a_list_of_digests_that_is_gone_is_a_matter_of_time(
 ) -> None:
     newest(github)["digest"] = None
     github.attach(github.releases[0], "SHA256SUMS", b"")
-    github.files.pop("/download/v0.0.74/SHA256SUMS")
+    github.files.pop(f"{DOWNLOADS}/v0.0.74/SHA256SUMS")
     assert "SHA256SUMS: 404" in await fails(source, RepositoryUnavailableError)
 
 
@@ -256,7 +257,7 @@ async def test_all_releases_of_all_pages_are_listed_the_newest_last(
 
 async def test_the_token_goes_to_the_api_alone(make_source: MakeSource, github: FakeGitHub) -> None:
     newest(github)["digest"] = None
-    content = hashlib.sha256(github.files[f"/download/v0.0.74/{NAME}"]).hexdigest()
+    content = hashlib.sha256(github.files[f"{DOWNLOADS}/v0.0.74/{NAME}"]).hexdigest()
     github.attach(github.releases[0], "SHA256SUMS", f"{content}  {NAME}".encode())
     await make_source(token=SecretStr("squirrel")).resolve("v0.0.74", [])
     assert [asked.token for asked in github.asked] == ["Bearer squirrel", None]

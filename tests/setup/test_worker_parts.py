@@ -1,5 +1,6 @@
-"""What a worker acts on, by its settings: where its releases come from."""
+"""What a worker acts on, by its settings: where its releases come from, and its health probe."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import asyncssh
@@ -7,9 +8,17 @@ import pytest
 import yaml
 
 from messages.machine import MachinePlan
+from remote.probe import PatientProbe, TcpProbe
 from repositories.apt_repository import AptRepository
 from repositories.github_releases import GitHubReleases
-from settings import GitHubSettings, RepositorySettings, Settings, SettingsError, SshSettings
+from settings import (
+    DaemonSettings,
+    GitHubSettings,
+    RepositorySettings,
+    Settings,
+    SettingsError,
+    SshSettings,
+)
 from worker import open_parts
 
 PLAN = MachinePlan(
@@ -60,3 +69,11 @@ async def test_from_two_places_it_does_not_start(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="both set"):
         async with open_parts(both):
             pass
+
+
+async def test_the_health_probe_is_the_one_that_was_chosen(settings: Settings) -> None:
+    daemon = DaemonSettings(probe="tcp", probe_port=443, probe_patience=timedelta(seconds=1))
+    async with open_parts(settings.model_copy(update={"daemon": daemon})) as parts:
+        assert parts.probe == PatientProbe(
+            TcpProbe(443, timedelta(seconds=3)), timedelta(seconds=1)
+        )

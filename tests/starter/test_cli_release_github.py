@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CommandLine
-from tests.support.fake_github import REPOSITORY, FakeGitHub, Fault, fake_github, list_path
+from tests.support.fake_github import (
+    DOWNLOADS,
+    REPOSITORY,
+    FakeGitHub,
+    Fault,
+    fake_github,
+    list_path,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,7 @@ async def test_a_release_is_shown_with_an_address_and_a_digest_for_each_architec
     shown = (await relight("release", "show", "v0.0.74", "--json")).json
     assert shown["source"] == f"github:{REPOSITORY}"
     for artifact in shown["artifacts"]:
-        assert artifact["filename"].startswith(f"{github.url}/download/v0.0.74/lantern-box_")
+        assert artifact["filename"].startswith(f"{github.url}{DOWNLOADS}/v0.0.74/lantern-box_")
         assert re.fullmatch("[0-9a-f]{64}", artifact["sha256"])
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -108,8 +108,9 @@ class Repository:
         architecture: str = "amd64",
         package: str = PACKAGE,
         depends: str = "",
+        files: Mapping[str, str] | None = None,
     ) -> Path:
-        """Build a package that holds nothing but its own description."""
+        """Build a package of these files by their paths, and of its own description."""
         name = f"{package}_{version.partition(':')[2] or version}_{architecture}"
         pool = self.root / "pool" / COMPONENT
         pool.mkdir(parents=True, exist_ok=True)
@@ -121,6 +122,10 @@ class Repository:
                 "Maintainer: Tests <tests@example.org>\nDescription: nothing\n"
                 + (f"Depends: {depends}\n" if depends else "")
             )
+            for path, content in (files or {}).items():
+                file = Path(tree, path.lstrip("/"))
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(content)
             _run("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, pool / f"{name}.deb")
         return pool / f"{name}.deb"
 

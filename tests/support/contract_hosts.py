@@ -2,8 +2,9 @@
 
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from activities.daemon import Daemon
 from activities.hosts import Hosts, SshHosts
 from activities.packages import PackageActivities
 from activities.services import ServiceActivities
+from fleet.store import Store, open_store
+from messages.base import Origin
 from messages.machine import (
     AwaitFirstBootInput,
     FirstBootFinished,
@@ -24,13 +27,7 @@ from messages.machine import (
     MachinePlan,
     MachineStatus,
 )
-from messages.package import (
-    InstallReleaseInput,
-    ProveReleaseInput,
-    ReleaseInstalled,
-    RestartServiceInput,
-    ServiceRestarted,
-)
+from messages.package import ProveReleaseInput, ReleaseSwapped, SwapReleaseInput
 from messages.proof import Proof
 from messages.release import Release
 from providers.driver import MachineSpec, ProviderDriver
@@ -42,6 +39,7 @@ from tests.support.installation import DAEMON, HOST_KEY_SECRET, user_data_render
 from tests.support.lab import Lab
 from tests.support.simulated_hosts import SimulatedHosts
 
+ORIGIN = Origin(requested_by="tests", reason="to see what happens")
 CLIENT_KEY = asyncssh.generate_private_key("ssh-ed25519")
 LAB_DAEMON = dataclasses.replace(DAEMON, stability_window=timedelta(seconds=1.5))
 LAB_PROBE = HttpProbe(port=8899, path="/healthz", timeout=timedelta(seconds=3))
@@ -73,6 +71,7 @@ class Subject:
     user_data: UserDataRenderer
     daemon: Daemon
     probe: Probe
+    store: Store
     _runs: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def new_run(self) -> str:
@@ -85,29 +84,28 @@ class Subject:
             first_boot.await_first_boot, AwaitFirstBootInput(machine=self.machine)
         )
 
-    async def install(
+    async def swap(
         self,
-        version: str,
+        to: str | Release,
         *,
         allow_downgrade: bool = False,
         run: str | None = None,
         environment: ActivityEnvironment | None = None,
-    ) -> ReleaseInstalled:
+    ) -> ReleaseSwapped:
+        """Bring the machine to a version, or a release of one's own, and prove it."""
         environment = environment or ActivityEnvironment()
         environment.info = dataclasses.replace(
             environment.info, workflow_run_id=run or self.new_run()
         )
         return await environment.run(
-            PackageActivities(self.hosts).install_release,
-            InstallReleaseInput(
-                machine=self.machine, release=release(version), allow_downgrade=allow_downgrade
+            PackageActivities(self.hosts, self._services(), self.store).swap_release,
+            SwapReleaseInput(
+                route_id=self.machine.key.rpartition("-g")[0],
+                machine=self.machine,
+                release=release(to) if isinstance(to, str) else to,
+                origin=ORIGIN,
+                allow_downgrade=allow_downgrade,
             ),
-        )
-
-    async def restart(self, version: str) -> ServiceRestarted:
-        return await ActivityEnvironment().run(
-            self._services().restart_service,
-            RestartServiceInput(machine=self.machine, release=release(version)),
         )
 
     async def prove(self, version: str) -> Proof:
@@ -116,13 +114,22 @@ class Subject:
             ProveReleaseInput(machine=self.machine, release=release(version)),
         )
 
-    async def settle_at(self, version: str) -> ServiceRestarted:
-        """Bring the machine to a version, wherever an earlier test left it."""
-        await self.install(version, allow_downgrade=True)
-        return await self.restart(version)
+    async def settle_at(self, version: str) -> Proof:
+        """Bring the machine to a good version, wherever an earlier test left it."""
+        return (await self.swap(version, allow_downgrade=True)).proof
 
     def _services(self) -> ServiceActivities:
         return ServiceActivities(self.hosts, self.daemon, self.probe)
+
+
+@contextmanager
+def new_store() -> Iterator[Store]:
+    """Open a store that nothing is in."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_store(f"sqlite:///{folder}/fleet.db") as store,
+    ):
+        yield store
 
 
 async def running(driver: ProviderDriver, key: str, spec: MachineSpec) -> Machine:
@@ -144,7 +151,8 @@ async def simulated_subject(key: str, version: str) -> AsyncIterator[Subject]:
     user_data = user_data_renderer(CLIENT_KEY)
     spec = MachineSpec(region="fake-east", user_data=user_data.render(plan(key, version)).text)
     machine = await running(cloud, key, spec)
-    yield Subject(machine, hosts, user_data, DAEMON, hosts.probe)
+    with new_store() as store:
+        yield Subject(machine, hosts, user_data, DAEMON, hosts.probe, store)
 
 
 def lab_hosts(host_key_secret: bytes = HOST_KEY_SECRET) -> SshHosts:
@@ -166,6 +174,7 @@ async def lab_subject(
     repository_url: str = "",
     daemon_files: Path | None = None,
     secrets: dict[str, str] | None = None,
+    deb_urls: str = "",
 ) -> AsyncIterator[Subject]:
     user_data = user_data_renderer(
         CLIENT_KEY,
@@ -173,12 +182,14 @@ async def lab_subject(
         signing_key=lab.signing_key.read_bytes(),
         daemon_files=daemon_files,
         secrets=secrets,
+        deb_urls=deb_urls,
     )
     driver = LabDriver(lab.api_url, SecretStr(lab.token))
     spec = MachineSpec(region="lab-east", user_data=user_data.render(plan(key, version)).text)
     machine = await running(driver, key, spec)
     try:
-        yield Subject(machine, lab_hosts(), user_data, LAB_DAEMON, LAB_PROBE)
+        with new_store() as store:
+            yield Subject(machine, lab_hosts(), user_data, LAB_DAEMON, LAB_PROBE, store)
     finally:
         await driver.destroy(machine.ref)
         await driver.close()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 REPOSITORY = "getlantern/lantern-box"
+DOWNLOADS = f"/{REPOSITORY}/releases/download"
 _RELEASES = f"/repos/{REPOSITORY}/releases"
 
 
@@ -32,7 +33,7 @@ class FakeGitHub:
     """Its releases stand as GitHub would have them in JSON, the newest first.
 
     Attributes:
-        files: what an address under `/download/` gives.
+        files: what an address under `DOWNLOADS` gives.
         faults: by path, an answer in place of the true one.
         asked: what came, and with which token.
         not_modified: how many answers were given by their ETag alone.
@@ -59,7 +60,7 @@ class FakeGitHub:
 
     def attach(self, release: dict[str, Any], name: str, content: bytes) -> dict[str, Any]:
         """Attach a file, which GitHub gives the digest of."""
-        path = f"/download/{release['tag_name']}/{name}"
+        path = f"{DOWNLOADS}/{release['tag_name']}/{name}"
         self.files[path] = content
         asset = {
             "name": name,

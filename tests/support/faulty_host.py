@@ -18,7 +18,8 @@ import pytest
 from activities.errors import describe
 from messages.fault_table import RULES
 from messages.faults import Fault
-from messages.proof import Proof
+from messages.package import ReleaseSwapped
+from remote import helper
 from remote.errors import RemoteError
 from tests.support.apt_repository import KeyRing, Repository, Served, serve
 from tests.support.contract_hosts import Subject, lab_subject
@@ -99,11 +100,9 @@ class FaultyHost:
         (found,) = self.good.root.glob(f"pool/**/lantern-box_{version}_*.deb")
         return str(found.relative_to(self.good.root))
 
-    async def swap(self, version: str = NEW, *, run: str | None = None) -> Proof:
-        """Do all three steps of a hot swap."""
-        await self.subject.install(version, run=run, allow_downgrade=True)
-        await self.subject.restart(version)
-        return await self.subject.prove(version)
+    async def swap(self, version: str = NEW, *, run: str | None = None) -> ReleaseSwapped:
+        """Bring the host to a version, be it an older one."""
+        return await self.subject.swap(version, run=run, allow_downgrade=True)
 
     async def fault(self, doing: Awaitable[object]) -> Fault:
         """Return the fault in which something ends, that must name this host and its class."""
@@ -118,10 +117,9 @@ class FaultyHost:
         return fault
 
     async def apt_fault(self, version: str = NEW, *, allow_downgrade: bool = False) -> Fault:
-        """Return the fault in which an install ends that apt gives up: with its last words."""
-        install = self.subject.install(version, allow_downgrade=allow_downgrade)
-        fault = await self.fault(install)
-        assert fault.argv[0] == "systemd-run"
+        """Return the fault in which a swap ends that apt gives up: with its last words."""
+        fault = await self.fault(self.subject.swap(version, allow_downgrade=allow_downgrade))
+        assert fault.argv[:2] == (str(helper.PROGRAM), "swap")
         assert fault.exit_code == 100
         assert fault.stderr_tail
         return fault

@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import asyncssh
 
-from activities.cloud_init import UserDataRenderer
+from activities.cloud_init import UserDataRenderer, host_files
 from activities.daemon import Daemon
-from remote import apt
+from remote import helper
 from remote.identity import public_line
 from templates.user_data import DAEMON_FILES, AptSource, UserDataTemplate
 
@@ -30,10 +30,11 @@ def user_data_renderer(
     daemon_files: Path | None = None,
     secrets: Mapping[str, str] | None = None,
     by_apt: bool = True,
+    deb_urls: str = "",
 ) -> UserDataRenderer:
     """Return a renderer of user-data, as a worker has it."""
     source = AptSource(
-        path=PurePosixPath("/etc/apt", apt.SOURCES_FILE),
+        path=PurePosixPath("/etc/apt", helper.SOURCES_FILE),
         url=repository_url,
         suite="stable",
         component="main",
@@ -44,6 +45,7 @@ def user_data_renderer(
             source if by_apt else None,
             daemon_files or DAEMON_FILES,
             {"LANTERN_TOKEN": "a-daemons-secret"} if secrets is None else secrets,
+            host_files(DAEMON, deb_urls),
         ),
         daemon=DAEMON,
         ssh_user="relight",

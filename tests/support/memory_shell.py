@@ -1,13 +1,14 @@
-"""A shell on a host in memory, which knows systemd units and keeps account of what it ran."""
+"""A shell on a host in memory, which answers for `relight-host` and keeps account of it all."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from remote import helper
 from remote.destination import Destination
 from remote.errors import ConnectionLostError
 from remote.sections import Section
-from remote.shell import Completed, command_failed
+from remote.shell import Completed, command_failed, raise_if_not_run
 
 HOST = Destination(address="198.18.0.2", port=22, user="relight", machine_key="de-1-g1")
 
@@ -84,26 +85,40 @@ def failed(status: int = 100, code: int = 1) -> Unit:
 
 @dataclass
 class MemoryHost:
-    """A host with one unit.
+    """A host with the daemon's package and unit, and one change at the most.
 
     Attributes:
-        unit: how it stands now.
-        journal: what the unit wrote.
+        unit: how the daemon's unit stands now.
+        change: how the change's transient unit stands now.
+        package: what dpkg says of the package; empty where it does not know it.
+        file: whether the unit's main process runs the installed file, as an exit code; its name.
+        boot_id: the kernel's id of this boot.
+        verify: what `dpkg --verify` says.
+        journal: what the daemon wrote.
+        said: what the change wrote.
+        coming: what becomes of the change at each look at it, the next one first.
         answers: by the beginning of a command, what happens in place of what would: its exit
             code, and what it writes to either output.
         deeds: by the beginning of a command, how it changes the host.
-        looks: what becomes of the unit at each look, the next one first.
         lose: the beginnings of commands whose reply is lost, once each.
-        ran: each command, without `sudo`.
+        refuses_to_begin: what systemd-run says in place of beginning a change.
+        ran: each command, without `sudo`, and `relight-host` without its folder.
         as_root: those that ran with it.
     """
 
-    unit: Unit = field(default_factory=Unit)
+    unit: Unit = field(default_factory=running)
+    change: Unit = field(default_factory=Unit)
+    package: str = "ii \t0.0.74\tamd64"
+    file: tuple[int, str] = (0, "/usr/bin/lantern-box")
+    boot_id: str = "b-1"
+    verify: str = ""
     journal: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    coming: list[Unit] = field(default_factory=list)
     answers: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     deeds: dict[str, Callable[["MemoryHost"], None]] = field(default_factory=dict)
-    looks: list[Unit] = field(default_factory=list)
     lose: list[str] = field(default_factory=list)
+    refuses_to_begin: str = ""
     ran: list[str] = field(default_factory=list)
     as_root: set[str] = field(default_factory=set)
 
@@ -123,16 +138,19 @@ class MemoryHost:
         check: bool = True,
         sudo: bool = False,
     ) -> Completed:
-        command = " ".join(argv)
+        words = [helper.PROGRAM.name, *argv[1:]] if argv[0] == str(helper.PROGRAM) else [*argv]
+        command = " ".join(words)
         self.ran.append(command)
         if sudo:
             self.as_root.add(command)
-        code, stdout, stderr = self._do(command)
+        code, stdout, stderr = self._do(command, words)
         for beginning in self.lose:
             if command.startswith(beginning):
                 self.lose.remove(beginning)
                 raise ConnectionLostError("cut", destination=HOST, argv=argv)
         completed = Completed(tuple(argv), code, stdout, stderr)
+        if sudo and code != 0:
+            raise_if_not_run(completed, HOST, f"run {argv[0]}")
         if check and code != 0:
             raise command_failed(completed, HOST, f"run {argv[0]}")
         return completed
@@ -149,25 +167,54 @@ class MemoryHost:
             for name, answer in answers.items()
         }
 
-    def _do(self, command: str) -> tuple[int, str, str]:
+    def _do(self, command: str, words: list[str]) -> tuple[int, str, str]:
         for beginning, deed in self.deeds.items():
             if command.startswith(beginning):
                 deed(self)
         for beginning, answer in self.answers.items():
             if command.startswith(beginning):
                 return answer
-        if command.startswith("systemctl show"):
-            self.unit = self.looks.pop(0) if self.looks else self.unit
-            return 0, self.unit.shown(), ""
-        if command.startswith("journalctl --no-pager"):
-            return 0, "".join(f"{line}\n" for line in self.journal), ""
-        if command.startswith(("systemctl stop", "systemctl reset-failed")):
-            return self._forget()
-        return 0, "", ""
+        return 0, self._answer(words[1:]) if words[0] == helper.PROGRAM.name else "", ""
 
-    def _forget(self) -> tuple[int, str, str]:
-        if self.unit.load == "not-found":
-            return 5, "", "Failed to stop: Unit not loaded.\n"
-        if self.unit.unit_file == "transient":
-            self.unit = Unit()
-        return 0, "", ""
+    def _answer(self, words: list[str]) -> str:
+        match words:
+            case ["swap", unit, *_]:
+                return self._begun(unit) + self._told(of_change=True)
+            case ["see", *rest]:
+                return self._told(of_change=bool(rest))
+            case ["journal", _]:
+                return "".join(f"{line}\n" for line in self.journal)
+            case ["said", _]:
+                return "".join(f"{line}\n" for line in self.said)
+            case ["forget", _]:
+                self.change = Unit()
+        return ""
+
+    def _begun(self, unit: str) -> str:
+        refusal = self.refuses_to_begin
+        if self.change.load != "not-found":
+            refusal = f"Unit {unit} was already loaded or has a fragment file."
+        if refusal:
+            return _section("begin", 1, f"Failed to start transient service unit: {refusal}")
+        return _section("begin", 0, "")
+
+    def _told(self, *, of_change: bool) -> str:
+        units = self.unit.shown()
+        if of_change:
+            self.change = self.coming.pop(0) if self.coming else self.change
+            units += f"\n{self.change.shown()}"
+        return "".join(
+            (
+                _section("units", 0, units),
+                _section("package", 0 if self.package else 1, self.package or "no packages found"),
+                _section("file", *self.file),
+                _section("boot", 0, self.boot_id),
+                _section("verify", 1 if self.verify else 0, self.verify),
+            )
+        )
+
+
+def _section(name: str, code: int, text: str) -> str:
+    """Return an answer as `relight-host` tells it."""
+    lines = text.rstrip("\n").split("\n")
+    return "".join(f" {line}\n" for line in lines) + f"{name} {code}\n"

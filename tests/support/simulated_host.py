@@ -1,7 +1,6 @@
 """One host in memory: its package, its unit, and what apt makes of them."""
 
 import asyncio
-import base64
 import itertools
 import re
 from contextlib import AbstractAsyncContextManager
@@ -11,16 +10,20 @@ from typing import Any, Protocol
 import yaml
 from debian.debian_support import Version
 
+from tests.support.written_files import content
+
 PACKAGE, UNIT, EXECUTABLE = "lantern-box", "lantern-box.service", "/usr/bin/lantern-box"
 SCRIPT_FAILS, CRASHES, UNHEALTHY = "0.0.75", "0.0.76", "0.0.77"
 LISTED = {"0.0.70", "0.0.73", "0.0.74", SCRIPT_FAILS, CRASHES, UNHEALTHY, "0.0.78"}
 
-_INSTALL = re.compile(rf"{PACKAGE}=([^\s']+)|\./{PACKAGE}_([^_]+)_[a-z0-9]+\.deb")
+_INSTALL = re.compile(r"relight-host install (\S+) (upgrade|rollback)\b")
 _PANIC = (
     "panic: runtime error: invalid memory address or nil pointer dereference",
     "goroutine 1 [running]:",
 )
 _SIGABRT = 6
+
+_PATIENCE_SECONDS = 0.05
 
 
 @dataclass
@@ -85,36 +88,44 @@ class SimulatedHost:
 
     def first_boot(self, user_data: str) -> None:
         """Do what the user-data's own script says."""
-        version, _ = _asked_of_apt(_scripts_in(user_data))
-        self.steps["install"], self.logs["install"] = self._install(version, downgrade=False)
+        found = _INSTALL.search(_scripts_in(user_data))
+        assert found is not None
+        self.steps["install"], self.logs["install"] = self._install(found[1], found[2])
         if self.steps["install"] == 0:
-            self.enabled = True
-            self.start()
+            self._serve()
             self.steps["service"], self.logs["service"] = 0, ""
 
-    def begin(self, unit: str, script: str) -> tuple[int, str]:
-        """Start a transient unit, which goes on whoever looks; one of this name is left alone."""
+    def begin(self, unit: str, version: str, leave: str) -> tuple[int, str]:
+        """Begin a change, which goes on whoever looks; one of this name is left alone."""
         if unit in self.transactions:
             return 1, f"Failed to start transient service unit: Unit {unit} was already loaded."
         transaction = self.transactions[unit] = _Transaction()
-        task = asyncio.create_task(self._transact(transaction, script))
+        task = asyncio.create_task(self._transact(transaction, version, leave))
         self._working.add(task)
         task.add_done_callback(self._working.discard)
         return 0, ""
 
-    async def _transact(self, transaction: _Transaction, script: str) -> None:
-        version, downgrade = _asked_of_apt(script)
+    async def wait_for(self, unit: str) -> None:
+        """Wait for a change to end, but not for long."""
+        transaction = self.transactions.get(unit)
+        if transaction is not None and transaction.exit_code is None:
+            await asyncio.wait(self._working, timeout=_PATIENCE_SECONDS)
+
+    async def _transact(self, transaction: _Transaction, version: str, leave: str) -> None:
         async with self._fleet.counted("install"):
             if self._fleet.gate is not None:
                 await self._fleet.gate.pass_through()
-            transaction.exit_code, transaction.said = self._install(version, downgrade=downgrade)
+            code, transaction.said = self._install(version, leave)
+            if code == 0:
+                self._serve()
+            transaction.exit_code = code
 
-    def _install(self, version: str, *, downgrade: bool) -> tuple[int, str]:
+    def _install(self, version: str, leave: str) -> tuple[int, str]:
         if version not in LISTED:
             return 100, f"E: Version '{version}' for '{PACKAGE}' was not found"
         if version == self.version and self.status == "ii":
             return 0, f"{PACKAGE} is already the newest version ({version})."
-        if self.version and Version(version) < Version(self.version) and not downgrade:
+        if self.version and Version(version) < Version(self.version) and leave != "rollback":
             return 100, "E: Packages were downgraded and -y was used without --allow-downgrades."
         self.installs.append(version)
         self.version = version
@@ -129,8 +140,11 @@ class SimulatedHost:
         self.status = "ii"
         return 0, f"Setting up {PACKAGE} ({version}) ..."
 
-    def start(self) -> None:
-        """Start the unit anew, from what is installed."""
+    def _serve(self) -> None:
+        """Start the unit anew, from what is installed, unless it runs that."""
+        self.enabled = True
+        if self.running is not None and self.running_file == self.file:
+            return
         self.invocation = f"{next(self._invocations):032x}"
         self.running, self.running_file = self.version, self.file
         self.journal.append(f"lantern-box: version {self.version} starts")
@@ -178,12 +192,4 @@ class SimulatedHost:
 
 
 def _scripts_in(user_data: str) -> str:
-    files = yaml.safe_load(user_data)["write_files"]
-    return "\n".join(base64.b64decode(file["content"]).decode() for file in files)
-
-
-def _asked_of_apt(script: str) -> tuple[str, bool]:
-    """Return which version is to be installed, and whether it may be an older one."""
-    found = _INSTALL.search(script)
-    assert found is not None
-    return found[1] or found[2], "--allow-downgrades" in script
+    return "\n".join(content(file) for file in yaml.safe_load(user_data)["write_files"])

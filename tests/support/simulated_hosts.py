@@ -11,16 +11,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import PurePosixPath
 
 from messages.machine import Machine
-from remote import proof
+from remote import helper
 from remote.destination import Destination
 from remote.errors import HostUnreachableError, ProbeFailedError
 from remote.sections import Section
 from remote.shell import Completed, command_failed
 from tests.support.fake_cloud import FakeCloud
-from tests.support.simulated_host import EXECUTABLE, UNHEALTHY, UNIT, Gate, SimulatedHost
+from tests.support.simulated_host import EXECUTABLE, UNHEALTHY, Gate, SimulatedHost
+
+BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
 
 
 class SimulatedHosts:
@@ -99,7 +100,7 @@ class SimulatedShell:
         self, questions: Mapping[str, Sequence[str]], *, timeout: timedelta, sudo: bool = False
     ) -> dict[str, Section]:
         await asyncio.sleep(0)
-        answers = {name: self._answer(list(argv)) for name, argv in questions.items()}
+        answers = {name: self._read(list(argv)) for name, argv in questions.items()}
         return {name: Section(said, code) for name, (code, said) in answers.items()}
 
     async def run(
@@ -111,55 +112,73 @@ class SimulatedShell:
         check: bool = True,
         sudo: bool = False,
     ) -> Completed:
-        await asyncio.sleep(0)
-        code, said = self._answer(list(argv))
+        program, verb, *words = argv
+        assert (program, sudo) == (str(helper.PROGRAM), True)
+        code, said = await self._call(verb, words)
         completed = Completed(tuple(argv), code, said, "" if code == 0 else said)
         if check and code != 0:
-            raise command_failed(completed, self._destination, f"run {argv[0]}")
+            raise command_failed(completed, self._destination, f"run {program}")
         return completed
 
-    def _answer(  # noqa: C901, PLR0911, PLR0912 - one case a command
-        self, argv: list[str]
-    ) -> tuple[int, str]:
+    async def _call(self, verb: str, words: list[str]) -> tuple[int, str]:
+        """Answer a call of `relight-host`."""
         host = self._host
-        match argv:
-            case ["dpkg-query", *_]:
-                if not host.version:
-                    return 1, "no packages found"
-                return 0, f"{host.status} \t{host.version}\tamd64\n"
-            case ["dpkg", "--verify", *_]:
-                return 0, ""
-            case ["systemctl", "show", *_, unit]:
-                found = host.unit_properties if unit == UNIT else host.transaction_properties(unit)
-                return 0, "".join(f"{name}={value}\n" for name, value in found.items())
-            case ["/bin/sh", "-c", proof.RUNNING_FILE_SCRIPT, *_]:
-                if not host.unit_properties["MainPID"]:
-                    return 1, ""
-                same = host.running_file == host.file
-                return (0, EXECUTABLE) if same else (1, f"{EXECUTABLE} (deleted)")
-            case ["systemd-run", *options, "/bin/sh", "-c", script]:
-                unit = next(o for o in options if o.startswith("--unit=")).removeprefix("--unit=")
-                return host.begin(unit, script)
-            case ["journalctl", *_, last] if last.startswith("_SYSTEMD_INVOCATION_ID="):
-                return 0, host.transactions[last.partition("=")[2]].said
-            case ["systemctl", "restart", *_]:
-                host.start()
-                return 0, ""
-            case ["systemctl", "stop", *_, unit]:
+        match verb, words:
+            case "swap", [unit, _, version, leave, *_]:
+                begun = _section("begin", *host.begin(unit, version, leave))
+                await host.wait_for(unit)
+                return 0, begun + self._told(unit)
+            case "see", []:
+                return 0, self._told()
+            case "see", [unit, _]:
+                await host.wait_for(unit)
+                return 0, self._told(unit)
+            case "said", [unit]:
+                return 0, host.transactions[unit].said
+            case "forget", [unit]:
                 host.transactions.pop(unit, None)
                 return 0, ""
-            case ["journalctl", *_]:
+            case "journal", [_]:
                 return 0, "\n".join(host.journal)
+            case "step", [name]:
+                return 0, host.logs[name]
+        raise AssertionError(f"a simulated host does not know {verb} {words}")
+
+    def _told(self, unit: str | None = None) -> str:
+        host = self._host
+        shown = [_shown(host.unit_properties)]
+        if unit is not None:
+            shown.append(_shown(host.transaction_properties(unit)))
+        same = host.running_file == host.file
+        sections = {
+            "units": (0, "\n\n".join(shown)),
+            "package": (0, f"{host.status} \t{host.version}\tamd64") if host.version else (1, ""),
+            "file": (0, EXECUTABLE) if same else (1, f"{EXECUTABLE} (deleted)"),
+            "boot": (0, BOOT_ID),
+            "verify": (0, ""),
+        }
+        if not host.unit_properties["MainPID"]:
+            sections["file"] = 1, ""
+        return "".join(_section(name, code, said) for name, (code, said) in sections.items())
+
+    def _read(self, argv: list[str]) -> tuple[int, str]:
+        """Answer what is asked without `relight-host`."""
+        host = self._host
+        match argv:
             case ["cat", "/proc/sys/kernel/random/boot_id"]:
-                return 0, "6c7b5e3a-0000-4000-8000-000000000000\n"
+                return 0, BOOT_ID
             case ["cat", "/run/cloud-init/result.json"]:
                 failed = any(host.steps.values())
                 errors = '["scripts_user failed"]' if failed else "[]"
                 return 0, f'{{"v1": {{"errors": {errors}}}}}'
             case ["cat", path] if path.endswith("/steps"):
                 return 0, "".join(f"{name} {code}\n" for name, code in host.steps.items())
-            case ["cat", path] if path.endswith(".log"):
-                return 0, host.logs[PurePosixPath(path).stem]
-            case ["systemctl", "daemon-reload" | "reset-failed" | "--quiet", *_]:
-                return 0, ""
         raise AssertionError(f"a simulated host does not know {shlex.join(argv)}")
+
+
+def _shown(properties: Mapping[str, object]) -> str:
+    return "\n".join(f"{name}={value}" for name, value in properties.items())
+
+
+def _section(name: str, code: int, said: str) -> str:
+    return "".join(f" {line}\n" for line in said.split("\n")) + f"{name} {code}\n"

@@ -1,6 +1,5 @@
 """What a machine is told at its first boot."""
 
-import base64
 import json
 import os
 import shlex
@@ -20,8 +19,9 @@ from pydantic import SecretStr
 from activities.cloud_init import UserData
 from messages.machine import MachinePlan
 from messages.release import Artifact
-from remote import apt, systemd
+from remote import helper
 from remote.deb_file import DebFile
+from remote.helper import Change
 from remote.identity import derive_host_key
 from templates.user_data import (
     DAEMON_FILES,
@@ -32,6 +32,7 @@ from templates.user_data import (
     UserDataTemplate,
 )
 from tests.support.installation import HOST_KEY_SECRET, user_data_renderer
+from tests.support.written_files import binary_content, content
 
 CLIENT_KEY = asyncssh.generate_private_key("ssh-ed25519")
 ARMOURED = b"\n-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n"
@@ -50,7 +51,9 @@ SOURCE = AptSource(
     component="main",
     signing_key=ARMOURED,
 )
-ACCESS = Access("relight", "ssh-ed25519 AAAA relight", SecretStr("PRIVATE"), "ssh-ed25519 BBBB h")
+ACCESS = Access(
+    "relight", "ALL", "ssh-ed25519 AAAA relight", SecretStr("PRIVATE"), "ssh-ed25519 BBBB h"
+)
 SECRETS = {"LANTERN_TOKEN": "squirrel"}
 RECORD = "/var/lib/relight/first-boot"
 HOSTILE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -68,11 +71,7 @@ def config(plan: MachinePlan = PLAN, **how: Any) -> dict[str, Any]:
 
 def files(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Each file's mode and text, by its path, in order."""
-    assert all(file["encoding"] == "b64" for file in config["write_files"])
-    return {
-        file["path"]: (file["permissions"], base64.b64decode(file["content"]).decode())
-        for file in config["write_files"]
-    }
+    return {file["path"]: (file["permissions"], content(file)) for file in config["write_files"]}
 
 
 def own_files(folder: Path, **templates: str) -> Path:
@@ -143,9 +142,9 @@ def test_the_source_is_signed_by_the_key_that_is_written_in_its_form(key: bytes,
     said = yaml.safe_load(template.render(PLAN, ACCESS, [], RECORD))
     first, second = said["write_files"][:2]
     assert (first["path"], first["permissions"]) == (path, "0644")
-    assert base64.b64decode(first["content"]) == key
+    assert binary_content(first) == key
     assert (second["path"], second["permissions"]) == (str(SOURCE.path), "0644")
-    fields = base64.b64decode(second["content"]).decode().splitlines()[1:]
+    fields = content(second).splitlines()[1:]
     assert fields == [
         "Types: deb",
         "URIs: https://repository.example/apt",
@@ -158,8 +157,10 @@ def test_the_source_is_signed_by_the_key_that_is_written_in_its_form(key: bytes,
 def test_every_file_is_there_before_the_one_script_installs_and_starts() -> None:
     said = config()
     assert list(files(said)) == [
+        str(helper.PROGRAM),
+        str(helper.CONFIGURATION),
         "/etc/apt/keyrings/relight.asc",
-        f"/etc/apt/{apt.SOURCES_FILE}",
+        f"/etc/apt/{helper.SOURCES_FILE}",
         "/etc/default/lantern-box",
         "/etc/lantern-box/config.json",
         str(FIRST_BOOT_SCRIPT),
@@ -171,11 +172,28 @@ def test_every_file_is_there_before_the_one_script_installs_and_starts() -> None
 def test_the_script_installs_the_pinned_version_and_starts_the_service_last() -> None:
     mode, script = files(config())[str(FIRST_BOOT_SCRIPT)]
     assert mode == "0700"
-    install, service = shlex.split(script.partition("\nstep install ")[2]), script.splitlines()[-1]
-    assert install[:2] == ["/bin/sh", "-c"]
-    assert install[2] == apt.transaction_script("lantern-box", "0.0.74")
-    assert "lantern-box=0.0.74" in install[2]
-    assert shlex.split(service) == ["step", "service", *systemd.enable_now("lantern-box.service")]
+    install, service = map(shlex.split, script.splitlines()[-2:])
+    program = "/usr/local/sbin/relight-host"
+    assert install == ["step", "install", program, "install", "0.0.74", "upgrade"]
+    assert service == ["step", "service", program, "serve"]
+
+
+def test_the_host_gets_the_program_that_does_what_takes_root_and_is_told_what_it_is_about() -> None:
+    said = files(config(deb_urls="https://files.example/"))
+    assert said["/usr/local/sbin/relight-host"] == ("0755", helper.text().decode())
+    assert said["/etc/relight/host"] == (
+        "0644",
+        (
+            "PACKAGE=lantern-box\nUNIT=lantern-box.service\nEXECUTABLE=/usr/bin/lantern-box\n"
+            "DEB_URLS=https://files.example/\n"
+        ),
+    )
+
+
+def test_the_control_planes_user_may_do_one_thing_as_root() -> None:
+    (user,) = config()["users"]
+    assert user["sudo"] == "ALL=(root) NOPASSWD: /usr/local/sbin/relight-host"
+    assert user["lock_passwd"] is True
 
 
 def test_a_release_with_an_address_is_fetched_from_there_and_no_source_is_written() -> None:
@@ -188,9 +206,9 @@ def test_a_release_with_an_address_is_fetched_from_there_and_no_source_is_writte
     said = files(config(PLAN.model_copy(update={"artifact": artifact}), by_apt=False))
     assert not [path for path in said if path.startswith("/etc/apt/")]
     script = said[str(FIRST_BOOT_SCRIPT)][1]
-    install = shlex.split(script.partition("\nstep install ")[2])
+    install = shlex.split(script.splitlines()[-2])
     deb = DebFile(artifact.filename, artifact.sha256, artifact.size_bytes, "amd64")
-    assert install[2] == apt.transaction_script("lantern-box", "0.0.74", deb=deb)
+    assert install == ["step", "install", *helper.install(Change("0.0.74", deb=deb))]
 
 
 def test_a_release_that_apt_finds_is_installed_by_apt() -> None:
@@ -231,7 +249,7 @@ def test_a_file_that_names_a_secret_is_for_root_alone(tmp_path: Path) -> None:
         },
     )
     modes = {path: mode for path, (mode, _) in files(config(daemon_files=folder)).items()}
-    assert {path.removeprefix("/etc/"): modes[path] for path in list(modes)[2:-1]} == {
+    assert {path.removeprefix("/etc/"): modes[path] for path in list(modes)[4:-1]} == {
         "dynamic": "0600",  # which part it names is known only when it is rendered
         "importing": "0644",
         "including": "0600",

@@ -12,9 +12,7 @@ STEPS = (
     "load_route",
     "resolve_release",
     "set_target",
-    "install_release",
-    "restart_service",
-    "prove_release",
+    "swap_release",
     "record_proof",
 )
 
@@ -134,11 +132,12 @@ async def test_an_older_release_is_no_rollback_and_is_refused_by_apt(harness, ro
 async def test_a_fault_is_logged_with_its_host_its_route_its_release_and_its_class(
     harness, route_id
 ):
-    with structlog.testing.capture_logs() as logged, pytest.raises(WorkflowFailureError):
+    context = [structlog.contextvars.merge_contextvars]
+    with structlog.testing.capture_logs(context) as logged, pytest.raises(WorkflowFailureError):
         await (await harness.start_swap(route_id, "v0.0.76")).result()
     [line] = [line for line in logged if line.get("error.type") == "unit-crash-looping"]
     assert line["fault.class"] == "release"
     assert line["host.name"] == f"{route_id}-g1"
     assert line["host.ip"] == harness.route(route_id).machine.address
     assert (line["route.id"], line["workflow.id"]) == (route_id, f"route/{route_id}")
-    assert (line["release.tag"], line["activity.type"]) == ("v0.0.76", "prove_release")
+    assert (line["release.tag"], line["activity.type"]) == ("v0.0.76", "swap_release")

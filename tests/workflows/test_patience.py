@@ -54,7 +54,7 @@ async def test_a_host_that_cannot_be_reached_is_tried_for_minutes_and_then_named
     harness.hosts.unreachable.add(f"{route_id}-g1")
     with pytest.raises(WorkflowFailureError) as failed:
         await (await harness.start_swap(route_id, "v0.0.74")).result()
-    assert harness.interference.ran.count("install_release") == (
+    assert harness.interference.ran.count("swap_release") == (
         policies.CHANGE.retry.maximum_attempts
     )
     fault = fault_of(failed.value.cause)
@@ -69,7 +69,7 @@ async def test_a_host_that_comes_back_in_time_is_swapped(skipping_harness, route
     route_id = route_ids[0]
     harness.hosts.unreachable.add(f"{route_id}-g1")
     swap = await harness.start_swap(route_id, "v0.0.74")
-    await harness.until(lambda: harness.interference.ran.count("install_release") >= 1)
+    await harness.until(lambda: harness.interference.ran.count("swap_release") >= 1)
     harness.hosts.unreachable.clear()
     await swap.result()
     assert harness.route(route_id).current_release_tag == "v0.0.74"

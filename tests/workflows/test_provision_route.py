@@ -1,7 +1,5 @@
 """ProvisionRoute: whatever befalls it, no machine is orphaned and no route is half recorded."""
 
-import base64
-
 import pytest
 import yaml
 from temporalio.client import WorkflowFailureError
@@ -9,6 +7,7 @@ from temporalio.client import WorkflowFailureError
 from messages.machine import MachineStatus
 from messages.route import RouteStatus
 from tests.support.interference import Mishap
+from tests.support.written_files import content
 from tests.workflows.harness import Harness
 from workflows.failures import fault_of
 
@@ -126,7 +125,7 @@ async def test_a_release_with_an_address_is_fetched_from_there_at_the_first_boot
     provisioned = await harness.provision(harness.new_route_id(), track="fetched")
     assert provisioned.proof.version == "0.0.78"
     user_data = yaml.safe_load(harness.cloud.user_data[provisioned.machine.key])
-    script = base64.b64decode(user_data["write_files"][-1]["content"]).decode()
+    script = content(user_data["write_files"][-1])
     assert "https://files.example/lantern-box_0.0.78_amd64.deb" in script
 
 

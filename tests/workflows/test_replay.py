@@ -36,8 +36,8 @@ def test_every_shape_of_workflow_is_kept() -> None:
 
 
 async def test_a_history_that_code_no_longer_follows_is_noticed() -> None:
-    text = (record.FOLDER / "swapped-1.json").read_text()
-    changed = text.replace('"load_route"', '"open_route"')
+    text = (record.FOLDER / "swapped-2.json").read_text()
+    changed = text.replace('"resolve_release"', '"open_route"')
     assert changed != text
     with pytest.raises(NondeterminismError):
         await replayer().replay_workflow(WorkflowHistory.from_json("replayed/changed", changed))

@@ -1,0 +1,22 @@
+"""What cloud-init would write: the files in user-data."""
+
+import base64
+import gzip
+from collections.abc import Mapping
+from typing import Any
+
+
+def content(file: Mapping[str, Any]) -> str:
+    """Return the text of an entry in `write_files`."""
+    return binary_content(file).decode()
+
+
+def binary_content(file: Mapping[str, Any]) -> bytes:
+    """Return the bytes of an entry in `write_files`."""
+    packed = base64.b64decode(file["content"])
+    match file["encoding"]:
+        case "b64":
+            return packed
+        case "gz+b64":
+            return gzip.decompress(packed)
+    raise AssertionError(f"cloud-init does not know {file['encoding']}")
