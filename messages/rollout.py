@@ -1,15 +1,17 @@
 """Rollouts: one release over a scope, wave by wave, behind gates."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from messages.base import Message, Origin
+from messages.disruption import DisruptionBudget
 from messages.faults import Fault
 from messages.names import ReleaseTag, RouteId, ScopeName
+from messages.plan import PlannedRollout
 
 
 def _share_in_range(size: str) -> str:
@@ -28,6 +30,29 @@ WaveSize = Annotated[
 """How many routes have been reached when the wave ends: a count, `2`, or a share, `25%`."""
 
 
+class CanaryRule(StrEnum):
+    """What the first wave is.
+
+    `size`: as many routes as the first wave's size says. `strata`: at least one of each provider,
+    architecture and track in scope, and no fewer than that size.
+    """
+
+    SIZE = "size"
+    STRATA = "strata"
+
+
+class Inconclusive(StrEnum):
+    """What a rollout does after a wave that proves neither that a release is good nor bad.
+
+    `hold`: wait for a person. `widen`: take a part of the next wave, at most as many as were
+    reached so far, and judge again. `proceed`: take the whole next wave.
+    """
+
+    HOLD = "hold"
+    WIDEN = "widen"
+    PROCEED = "proceed"
+
+
 class Strategy(Message):
     """How fast a rollout goes, and what it takes to stop it.
 
@@ -36,12 +61,30 @@ class Strategy(Message):
         max_concurrent: how many routes are changed at once.
         failure_budget: how many routes may fail before it stops: 0 stops at the first.
         roll_back: bring routes that failed back to what each was proven at before, and prove it.
+        canary: what the first wave is.
+        disruption_budget: how many routes may be out at once, of each provider, region and track.
+        max_concurrent_per_provider: how many routes of one provider are changed at once.
+        max_concurrent_per_region: how many routes of one region of a provider are.
+        soak: how long a wave is left to run before its routes are proven again and judged.
+        tolerated_failure_rate: the share of routes that a good release may fail on, 0 to 1, both
+            excluded. None leaves the decision to the failure budget alone; with a rate, the
+            failure budget still ends the rollout when it is spent.
+        confidence: how sure a verdict about that rate has to be, 0.5 up to but not 1.
+        inconclusive: what happens while too few routes were seen for a verdict.
     """
 
     waves: tuple[WaveSize, ...] = ("1", "25%", "100%")
     max_concurrent: int = Field(default=10, ge=1, le=1000)
     failure_budget: int = Field(default=0, ge=0)
     roll_back: bool = False
+    canary: CanaryRule = CanaryRule.SIZE
+    disruption_budget: DisruptionBudget = DisruptionBudget()
+    max_concurrent_per_provider: int | None = Field(default=None, ge=1)
+    max_concurrent_per_region: int | None = Field(default=None, ge=1)
+    soak: timedelta = Field(default=timedelta(0), ge=timedelta(0))
+    tolerated_failure_rate: float | None = Field(default=None, gt=0, lt=1)
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    inconclusive: Inconclusive = Inconclusive.HOLD
 
 
 class RolloutReleaseInput(Message):
@@ -89,13 +132,12 @@ class RouteOutcome(Message):
     fault: Fault | None = None
 
 
-class RolloutPlan(Message):
+class RolloutPlan(PlannedRollout):
     """What a rollout will do, before it does it."""
 
     release_tag: ReleaseTag
     scope: ScopeName
     version: str
-    waves: tuple[tuple[RouteId, ...], ...]
 
 
 class RolloutStatus(Message):

@@ -1,15 +1,15 @@
 """How a rollout is cut into waves."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from messages.names import RouteId
 from messages.rollout import WaveSize
 from messages.route import Route
 
+Waves = tuple[tuple[RouteId, ...], ...]
 
-def cut_waves(
-    routes: Sequence[Route], sizes: Sequence[WaveSize]
-) -> tuple[tuple[RouteId, ...], ...]:
+
+def cut_waves(routes: Sequence[Route], sizes: Sequence[WaveSize]) -> Waves:
     """Cut routes into waves, each route in exactly one, none of them empty.
 
     A size says how many routes have been reached when its wave ends; what is left after the
@@ -17,15 +17,62 @@ def cut_waves(
     (each stratum's first route, then each one's second), so that a canary of n routes meets n
     strata; within that it is by route id, so that the same fleet always gives the same waves.
     """
-    order = _spread(routes)
-    waves: list[tuple[RouteId, ...]] = []
+    return cut(spread(routes), sizes)
+
+
+def cut(order: Sequence[RouteId], sizes: Sequence[WaveSize], canary: int = 0) -> Waves:
+    """Cut routes into waves without changing their order, none of the waves empty.
+
+    Args:
+        order: the routes, first come first.
+        sizes: how many routes have been reached when each wave ends.
+        canary: how many routes the first wave has at the least. A size that it goes beyond makes
+            no wave.
+    """
+    waves: Waves = ()
     reached = 0
     for size in (*sizes, "100%"):
         goal = min(_count(size, len(order)), len(order))
+        if not waves:
+            goal = max(goal, min(canary, len(order)))
         if goal > reached:
-            waves.append(tuple(order[reached:goal]))
+            waves += (tuple(order[reached:goal]),)
             reached = goal
-    return tuple(waves)
+    return waves
+
+
+def spread(routes: Sequence[Route], last: Set[RouteId] = frozenset()) -> list[RouteId]:
+    """Return the routes in an order that meets many tracks, providers and regions early.
+
+    Args:
+        routes: the routes, in any order.
+        last: those of them that come after all others.
+    """
+    seen: dict[tuple[str, str, str], int] = {}
+    ranked: list[tuple[bool, int, RouteId]] = []
+    for route in sorted(routes, key=lambda route: route.route_id):
+        place = (route.track, route.provider, route.region)
+        rank = seen.get(place, 0)
+        seen[place] = rank + 1
+        ranked.append((route.route_id in last, rank, route.route_id))
+    return [route_id for _, _, route_id in sorted(ranked)]
+
+
+def widen(waves: Waves, taken: int, by: int) -> Waves:
+    """Return the waves with a smaller one after those that were taken.
+
+    Its routes are the first of the next wave, which keeps the others: no route comes sooner than
+    planned. A next wave of no more routes than `by` stays as it is.
+
+    Args:
+        waves: all waves, those that were taken too.
+        taken: how many were taken.
+        by: how many routes the smaller wave has, 1 or more.
+    """
+    following = waves[taken:]
+    if not following or len(following[0]) <= by:
+        return waves
+    return (*waves[:taken], following[0][:by], following[0][by:], *following[1:])
 
 
 def _count(size: WaveSize, routes: int) -> int:
@@ -33,14 +80,3 @@ def _count(size: WaveSize, routes: int) -> int:
     if size.endswith("%"):
         return -(-routes * int(size[:-1]) // 100)
     return int(size)
-
-
-def _spread(routes: Sequence[Route]) -> list[RouteId]:
-    seen: dict[tuple[str, str, str], int] = {}
-    ranked: list[tuple[int, RouteId]] = []
-    for route in sorted(routes, key=lambda route: route.route_id):
-        stratum = (route.track, route.provider, route.region)
-        rank = seen.get(stratum, 0)
-        seen[stratum] = rank + 1
-        ranked.append((rank, route.route_id))
-    return [route_id for _, route_id in sorted(ranked)]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.route import Route, RouteStatus
-from planning.waves import cut_waves
+from planning.waves import cut_waves, widen
 
 fleets = st.lists(
     st.builds(
@@ -66,3 +66,23 @@ def test_sizes_say_how_far_the_rollout_has_come_when_the_wave_ends():
     ]
     waves = cut_waves(fleet, ["1", "50%"])
     assert waves == (("r0",), ("r1", "r2", "r3"), ("r4", "r5", "r6", "r7"))
+
+
+def test_a_wave_that_is_widened_to_takes_the_first_of_the_next_one():
+    waves = (("a",), ("b", "c", "d"), ("e",))
+    assert widen(waves, taken=1, by=2) == (("a",), ("b", "c"), ("d",), ("e",))
+
+
+def test_widening_never_goes_faster_than_planned():
+    waves = (("a",), ("b", "c"), ("d",))
+    assert widen(waves, taken=1, by=2) == waves
+    assert widen(waves, taken=3, by=2) == waves
+
+
+@given(fleets, sizes, st.integers(0, 6), st.integers(1, 30))
+def test_widening_keeps_every_route_and_its_turn(fleet, sizes, taken, by):
+    waves = cut_waves(fleet, sizes)
+    widened = widen(waves, taken, by)
+    assert [i for wave in widened for i in wave] == [i for wave in waves for i in wave]
+    assert widened[:taken] == waves[:taken]
+    assert all(widened)

@@ -1,0 +1,143 @@
+"""Which routes are out of service, and how many more may be taken out.
+
+One ledger for whatever takes routes out. A route is out from the moment that an operation on it
+starts until it is proven again; one that fails stays out.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from messages.disruption import BudgetSize, DisruptionBudget
+from messages.names import RouteId
+from messages.route import Route, RouteStatus
+
+NOT_YET_IN_SERVICE = frozenset({RouteStatus.PROVISIONING, RouteStatus.FAILED})
+"""Routes that never served anybody: no capacity is lost with them, and none is counted on."""
+
+
+class GroupKind(StrEnum):
+    """What a disruption budget is set for."""
+
+    PROVIDER = "provider"
+    REGION = "region"
+    TRACK = "track"
+
+
+class Group(NamedTuple):
+    """The routes of one provider, one of its regions, or one track.
+
+    Attributes:
+        name: a region's is `PROVIDER/REGION`: two providers may call theirs the same.
+    """
+
+    kind: GroupKind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def groups_of(route: Route) -> tuple[Group, ...]:
+    """Return the groups that a route counts in: its provider, its region, its track."""
+    return (
+        Group(GroupKind.PROVIDER, route.provider),
+        Group(GroupKind.REGION, f"{route.provider}/{route.region}"),
+        Group(GroupKind.TRACK, route.track),
+    )
+
+
+def may_be_out(size: BudgetSize, routes: int) -> int:
+    """Return how many of `routes` a budget lets out at once: a share rounded down, at least 1."""
+    if size.endswith("%"):
+        return max(1, routes * int(size[:-1]) // 100)
+    return int(size)
+
+
+@dataclass(frozen=True)
+class Census:
+    """A fleet, counted once.
+
+    Attributes:
+        routes: every route, by id.
+        groups: the groups that each counts in.
+        in_service: how many routes of each group have ever served: what shares are shares of.
+        out: those of them that are out now.
+    """
+
+    routes: Mapping[RouteId, Route]
+    groups: Mapping[RouteId, tuple[Group, ...]]
+    in_service: Mapping[Group, int]
+    out: frozenset[RouteId]
+
+
+def take_census(fleet: Iterable[Route]) -> Census:
+    """Count a fleet.
+
+    Args:
+        fleet: all routes that share providers, regions and tracks with those to be changed, not
+            only a rollout's own: a budget is a provider's, whoever uses it.
+    """
+    routes = {route.route_id: route for route in fleet}
+    groups = {route_id: groups_of(route) for route_id, route in routes.items()}
+    serving = [route for route in routes.values() if route.status not in NOT_YET_IN_SERVICE]
+    return Census(
+        routes=routes,
+        groups=groups,
+        in_service=Counter(group for route in serving for group in groups[route.route_id]),
+        out=frozenset(
+            route.route_id for route in serving if route.status is not RouteStatus.SERVING
+        ),
+    )
+
+
+class Ledger:
+    """The routes that are out, counted by group, against a budget."""
+
+    def __init__(self, census: Census, budget: DisruptionBudget) -> None:
+        self._census = census
+        self._out = set(census.out)
+        self._counts = Counter(group for each in census.out for group in census.groups[each])
+        sizes = {
+            GroupKind.PROVIDER: budget.provider,
+            GroupKind.REGION: budget.region,
+            GroupKind.TRACK: budget.track,
+        }
+        self._limits = {
+            group: may_be_out(size, census.in_service[group])
+            for group in {group for groups in census.groups.values() for group in groups}
+            if (size := sizes[group.kind]) is not None
+        }
+
+    def is_out(self, route_id: RouteId) -> bool:
+        """Say whether a route is out."""
+        return route_id in self._out
+
+    def count(self, group: Group) -> int:
+        """Return how many routes of a group are out."""
+        return self._counts[group]
+
+    def limit(self, group: Group) -> int | None:
+        """Return how many routes of a group may be out at once, None where there is no limit."""
+        return self._limits.get(group)
+
+    def is_spent(self, group: Group) -> bool:
+        """Say whether no further route of a group may be taken out."""
+        limit = self._limits.get(group)
+        return limit is not None and self._counts[group] >= limit
+
+    def take_out(self, route_id: RouteId) -> None:
+        """Count a route as out; one that is already out is not counted twice."""
+        if route_id not in self._out:
+            self._out.add(route_id)
+            for group in self._census.groups[route_id]:
+                self._counts[group] += 1
+
+    def bring_back(self, route_id: RouteId) -> None:
+        """Count a route as in service again."""
+        if route_id in self._out:
+            self._out.remove(route_id)
+            for group in self._census.groups[route_id]:
+                self._counts[group] -= 1
