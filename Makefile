@@ -49,6 +49,10 @@ bench: setup ## Measure a hot swap of 12 machines beside Ansible, pyinfra, async
 	@scripts/setup-bench
 	@scripts/as-root .venv/bin/python -m bench $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: setup ## Measure a rollout over hosts that are played (ROUTES=10000 beside 1000, ARGS="--json FILE")
+	@scripts/as-root .venv/bin/python -m bench.scale --routes $(or $(ROUTES),1000) $(ARGS)
+
 .PHONY: swap-cost
 swap-cost: setup ## Measure what one hot swap costs its host, step by step
 	@scripts/as-root .venv/bin/python -m bench.swap_cost $(ARGS)

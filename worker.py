@@ -25,6 +25,7 @@ from activities.hosts import Hosts, SshHosts
 from activities.log_context import LogContextInterceptor
 from activities.machines import MachineActivities
 from activities.packages import PackageActivities
+from activities.preflight import PreflightActivities
 from activities.releases import ReleaseActivities
 from activities.rollouts import RolloutActivities
 from activities.services import ServiceActivities
@@ -43,10 +44,12 @@ from starter.logs import configure_logs
 from starter.release_place import release_place
 from templates.user_data import DAEMON_FILES, AptSource, TemplateError, UserDataTemplate
 from workflows.hot_swap_route import HotSwapRoute
+from workflows.prove_route import ProveRoute
 from workflows.provision_route import ProvisionRoute
 from workflows.rollout_release import RolloutRelease
+from workflows.rollout_wave import RolloutWave
 
-WORKFLOWS = (ProvisionRoute, HotSwapRoute, RolloutRelease)
+WORKFLOWS = (ProvisionRoute, HotSwapRoute, ProveRoute, RolloutRelease, RolloutWave)
 
 GRACE = timedelta(seconds=10)
 """How long a worker that is told to stop lets its activities come to an end."""
@@ -89,6 +92,7 @@ def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = 
     services = ServiceActivities(parts.hosts, parts.daemon, parts.probe)
     packages = PackageActivities(parts.hosts, services, parts.store)
     releases = ReleaseActivities(parts.repository, parts.store)
+    preflight = PreflightActivities(parts.hosts, parts.repository, parts.store)
     return Worker(
         client,
         task_queue=parts.task_queue,
@@ -112,7 +116,16 @@ def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = 
             packages.swap_release,
             services.prove_release,
             rollouts.open_rollout,
-            rollouts.list_routes,
+            rollouts.architectures,
+            rollouts.plan_rollout,
+            rollouts.advance_wave,
+            rollouts.begin_proofs,
+            rollouts.widen_wave,
+            rollouts.join_late,
+            rollouts.retry_failed,
+            rollouts.skip_route,
+            rollouts.record_decision,
+            preflight.preflight,
             rollouts.record_steer,
             rollouts.close_rollout,
         ],

@@ -1,6 +1,9 @@
-"""Rollouts in the store: who moves which scope, and how it ended."""
+"""Rollouts in the store: who moves which scope, where each of its routes is, how it ended."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -8,34 +11,63 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.operation import current_operation
 from fleet.errors import ScopeBusyError
+from fleet.rollout_routes import Chosen, FleetSeen
 from fleet.store import Store
+from messages.names import RouteId
 from messages.rollout import (
+    Architectures,
     CloseRolloutInput,
     OpenRolloutInput,
+    PlanRolloutInput,
+    RecordDecisionInput,
     RecordSteerInput,
     Rollout,
+    RolloutOpened,
+    RolloutPlan,
 )
-from messages.route import ListRoutesInput, Recorded, RouteList
+from messages.route import ListRoutesInput, Recorded
+from messages.wave import (
+    AdvanceWaveInput,
+    BeginProofsInput,
+    JoinLateInput,
+    RetryFailedInput,
+    RoutesChanged,
+    SkipInput,
+    WaveAdvanced,
+    WaveWork,
+    WidenWaveInput,
+)
+from planning.disruption import Census, Group, groups_named, groups_of
+from planning.plan import late_joiners, plan_rollout
+from planning.restraints import exclusion_of
+from planning.window import Window
+
+NAMED_ROUTES = 500
+"""A rollout of more routes does not name each in its history."""
+
+NAMED_PER_WAVE = 20
 
 
 class RolloutActivities:
-    """A scope is claimed, steered and freed; one rollout at a time moves a declaration."""
+    """A scope is claimed, planned, steered and freed; one rollout at a time moves a declaration."""
 
     def __init__(self, store: Store, temporal: Client) -> None:
         self._store = store
         self._temporal = temporal
 
     @activity.defn
-    async def open_rollout(self, input: OpenRolloutInput) -> Rollout:
+    async def open_rollout(self, input: OpenRolloutInput) -> RolloutOpened:
         """Claim the scope; a holder whose workflow is gone (terminated, say) loses it."""
         operation = current_operation(input.origin)
-        try:
-            return await asyncio.to_thread(self._store.rollouts.open, input, operation)
-        except ScopeBusyError as busy:
-            if await self._runs(busy.holder):
-                raise
-            await asyncio.to_thread(self._store.rollouts.abandon, busy.holder, operation)
-        return await asyncio.to_thread(self._store.rollouts.open, input, operation)
+        while True:
+            try:
+                opened = await asyncio.to_thread(self._store.rollouts.open, input, operation)
+            except ScopeBusyError as busy:
+                if await self._runs(busy.holder):
+                    return RolloutOpened(held_by=busy.holder)
+                await asyncio.to_thread(self._store.rollouts.abandon, busy.holder, operation)
+            else:
+                return RolloutOpened(rollout=opened)
 
     async def _runs(self, rollout: Rollout) -> bool:
         handle = self._temporal.get_workflow_handle(rollout.workflow_id, run_id=rollout.run_id)
@@ -48,9 +80,113 @@ class RolloutActivities:
         return description.status is WorkflowExecutionStatus.RUNNING
 
     @activity.defn
-    def list_routes(self, input: ListRoutesInput) -> RouteList:
-        """Return the routes that the scope's declaration governs and that hold a machine."""
-        return RouteList(routes=tuple(self._store.routes.in_scope(input.scope)))
+    def architectures(self, input: ListRoutesInput) -> Architectures:
+        """Return what machines the scope has; none where no route of it has any."""
+        routes = self._store.routes.in_scope(input.scope)
+        found = {route.machine.architecture for route in routes if route.machine}
+        return Architectures(names=tuple(sorted(found)))
+
+    @activity.defn
+    def plan_rollout(self, input: PlanRolloutInput) -> RolloutPlan:
+        """Put every route of the scope into a wave, and keep that."""
+        routes = self._store.routes.in_scope(input.scope)
+        planned = plan_rollout(
+            routes,
+            input.strategy,
+            self._store.exclusions.list(),
+            self._store.freezes.list(),
+            datetime.now(UTC),
+            input.release.tag,
+        )
+        previous = {route.route_id: route.current_release_tag for route in routes}
+        self._store.rollout_routes.plan(_run_id(), planned.waves, previous)
+        named = sum(map(len, planned.waves)) <= NAMED_ROUTES
+        return RolloutPlan(
+            release_tag=input.release.tag,
+            scope=input.scope,
+            version=input.release.version,
+            sizes=tuple(len(wave) for wave in planned.waves),
+            waves=tuple(wave if named else wave[:NAMED_PER_WAVE] for wave in planned.waves),
+            left_out=planned.left_out if named else planned.left_out[:NAMED_PER_WAVE],
+            frozen=planned.frozen if named else planned.frozen[:NAMED_PER_WAVE],
+            strata=planned.strata,
+            unmet_strata=planned.unmet_strata,
+        )
+
+    @activity.defn
+    def advance_wave(self, input: AdvanceWaveInput) -> WaveAdvanced:
+        """Write down what ended, and claim the routes that may start now."""
+        now = datetime.now(UTC)
+
+        def choose(waiting: Sequence[RouteId], seen: FleetSeen) -> Chosen:
+            if input.work is WaveWork.PROVE:
+                # It only looks, and takes nobody out.
+                free = max(0, input.at_most - len(input.in_flight))
+                return Chosen(starts=waiting[:free])
+            left_out = _left_out(waiting, seen)
+            strategy = input.strategy.model_copy(update={"max_concurrent": input.at_most})
+            freezes = () if input.work is WaveWork.ROLL_BACK else self._store.freezes.list()
+            window = Window(_census(seen), strategy, freezes, input.in_flight)
+            window.enter(route_id for route_id in waiting if route_id not in left_out)
+            starts = window.start(now)
+            return Chosen(starts, left_out, window.held_up_by, window.thaws_at)
+
+        def _left_out(waiting: Sequence[RouteId], seen: FleetSeen) -> list[RouteId]:
+            if input.work is WaveWork.ROLL_BACK:
+                return []
+            exclusions = self._store.exclusions.list()
+            by_id = {route.route_id: route for route in seen.routes}
+            return [
+                route_id
+                for route_id in waiting
+                if exclusion_of(by_id[route_id], exclusions, now, input.release_tag)
+            ]
+
+        return self._store.rollout_routes.advance(input, choose)
+
+    @activity.defn
+    def begin_proofs(self, input: BeginProofsInput) -> RoutesChanged:
+        """Have the routes of a wave that were proven wait for their further proof."""
+        changed = self._store.rollout_routes.begin_proofs(input.rollout_run_id, input.number)
+        return RoutesChanged(routes=changed)
+
+    @activity.defn
+    def widen_wave(self, input: WidenWaveInput) -> RoutesChanged:
+        """Cut a smaller wave out of the next one; answer with the number of waves."""
+        waves = self._store.rollout_routes.widen(input.rollout_run_id, input.number, input.by)
+        return RoutesChanged(routes=waves)
+
+    @activity.defn
+    def join_late(self, input: JoinLateInput) -> RoutesChanged:
+        """Make a wave of the routes that came into the scope since the rollout was planned."""
+        known = {
+            each.route_id
+            for each in self._store.rollout_routes.list(input.rollout_run_id)
+            if each.wave < input.number
+        }
+        routes = [
+            route
+            for route in self._store.routes.in_scope(input.scope)
+            if route.route_id not in known and route.current_release_tag != input.release_tag
+        ]
+        exclusions = self._store.exclusions.list()
+        joined = late_joiners(routes, exclusions, datetime.now(UTC), input.release_tag)
+        previous = {route.route_id: route.current_release_tag for route in routes}
+        waves = [joined] if joined else []
+        kept = self._store.rollout_routes.plan(input.rollout_run_id, waves, previous, input.number)
+        return RoutesChanged(routes=kept)
+
+    @activity.defn
+    def retry_failed(self, input: RetryFailedInput) -> RoutesChanged:
+        """Have the routes that failed wait once more."""
+        changed = self._store.rollout_routes.retry_failed(input.rollout_run_id, input.number)
+        return RoutesChanged(routes=changed)
+
+    @activity.defn
+    def skip_route(self, input: SkipInput) -> RoutesChanged:
+        """Leave a route out that waits or has failed."""
+        skipped = self._store.rollout_routes.skip(input.rollout_run_id, input.route_id)
+        return RoutesChanged(routes=int(skipped))
 
     @activity.defn
     def record_steer(self, input: RecordSteerInput) -> Recorded:
@@ -58,8 +194,20 @@ class RolloutActivities:
         self._store.events.append(
             f"rollout-{input.action}",
             current_operation(input.origin),
+            route_id=input.route_id,
             release_tag=input.release_tag,
             detail={"scope": input.scope},
+        )
+        return Recorded()
+
+    @activity.defn
+    def record_decision(self, input: RecordDecisionInput) -> Recorded:
+        """Write down what was decided about a rollout, and why."""
+        self._store.events.append(
+            "rollout-decided",
+            current_operation(input.origin),
+            release_tag=input.release_tag,
+            detail=input.model_dump(mode="json", exclude={"origin", "release_tag"}),
         )
         return Recorded()
 
@@ -68,3 +216,22 @@ class RolloutActivities:
         """Write down how a rollout ended, free its scope, and promote what converged."""
         self._store.rollouts.close(input, current_operation(input.origin))
         return Recorded()
+
+
+def _run_id() -> str:
+    return activity.info().workflow_run_id or ""
+
+
+def _census(seen: FleetSeen) -> Census:
+    """Return what a window counts with, of a fleet that was seen in part."""
+    groups = {route.route_id: groups_of(route) for route in seen.routes}
+    in_service: Counter[Group] = Counter()
+    for (provider, region, track), routes in seen.in_service.items():
+        for group in groups_named(provider, region, track):
+            in_service[group] += routes
+    return Census(
+        routes={route.route_id: route for route in seen.routes},
+        groups=groups,
+        in_service=in_service,
+        out=seen.out,
+    )

@@ -5,10 +5,7 @@ commands that an operator types.
 """
 
 import json
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +17,7 @@ import asyncssh
 import httpx
 from temporalio.client import Client
 
+from bench.home import fresh_home
 from bench.hosts import Host, on_all
 from bench.meter import Group
 from bench.mirror import mirror
@@ -28,7 +26,7 @@ from lab import cgroups
 from lab.names import LabNames
 from remote.identity import derive_host_key, load_client_key, load_secret
 from settings import Settings, load_settings
-from starter.children import running
+from starter.children import Child, running
 from starter.connection import connect
 from starter.embedded import embedded_temporal
 from starter.home import (
@@ -88,18 +86,9 @@ class Stage:
 @asynccontextmanager
 async def stage(count: int) -> AsyncIterator[Stage]:
     """Set up so many hosts at the release before, and remove all of it at the end."""
-    for name in [name for name in os.environ if name.startswith(("RELIGHT_", "TEMPORAL_"))]:
-        if name != "RELIGHT_LAB_CACHE":
-            del os.environ[name]
-    # Everybody's bytecode is kept, as that of installed programs is.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    home = Path(tempfile.mkdtemp(prefix="rlb-"))  # short: gpg's agent has a socket below it
-    os.environ["RELIGHT_HOME"] = str(home)
-    try:
+    with fresh_home() as home:
         async with AsyncExitStack() as stack:
             yield await _set_up(home, count, stack)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 async def _set_up(home: Path, count: int, stack: AsyncExitStack) -> Stage:
@@ -113,14 +102,7 @@ async def _set_up(home: Path, count: int, stack: AsyncExitStack) -> Stage:
     settings = load_settings()
     client = await connect(settings)
     controller = Group(groups / "controller")
-    worker = await stack.enter_async_context(
-        running("the worker", [sys.executable, "-m", "worker"], log=home / "logs" / "worker.log")
-    )
-
-    async def polls() -> bool:
-        return bool(await worker_identities(client, settings.task_queue))
-
-    await worker.until(polls, WORKER_READY_WITHIN)
+    worker = await stack.enter_async_context(running_worker(client, settings))
     controller.take({"worker": worker.pid, "temporal": temporal.pid})
     publisher = Publisher(lab_state(home))
     await publisher.publish(BEFORE)
@@ -140,6 +122,23 @@ async def _set_up(home: Path, count: int, stack: AsyncExitStack) -> Stage:
         controller=controller,
         groups=groups,
     )
+
+
+@asynccontextmanager
+async def running_worker(client: Client, settings: Settings) -> AsyncIterator[Child]:
+    """Run a worker as `relight up` does, from when it asks for work until the block ends.
+
+    Raises:
+        ChildFailedError: it ended by itself or does not get ready.
+    """
+    argv, log = [sys.executable, "-m", "worker"], settings.home / "logs" / "worker.log"
+    async with running("the worker", argv, log=log) as worker:
+
+        async def polls() -> bool:
+            return bool(await worker_identities(client, settings.task_queue))
+
+        await worker.until(polls, WORKER_READY_WITHIN)
+        yield worker
 
 
 def _told(home: Path, ssh: SshSecrets, addresses: LabAddresses) -> dict[str, str]:

@@ -1,14 +1,13 @@
 """Routes: the slots that users are assigned to, and what is known of each."""
 
 from sqlmodel import Session, col, select
-from sqlmodel.sql.expression import SelectOfScalar
 
-from fleet.checking import naming
 from fleet.database import Database
 from fleet.declarations import require_track
 from fleet.errors import UnknownRouteError, WrongMachineError
-from fleet.machines import describe, machine_of, require_alive
+from fleet.machines import describe, require_alive
 from fleet.operation import Operation
+from fleet.reading import route_of, routes_with_machines
 from fleet.route_faults import record_fault
 from fleet.route_opening import open_route
 from fleet.tables import EventRow, MachineRow, RouteRow, TrackRow
@@ -44,7 +43,7 @@ class Routes:
         with self._database.reading() as session:
             row = session.get(RouteRow, route_id)
             machine = session.get(MachineRow, row.machine_key) if row and row.machine_key else None
-            return _route(row, machine) if row else None
+            return route_of(row, machine) if row else None
 
     def open(self, input: OpenRouteInput, operation: Operation) -> RouteOpened:
         """Write a route and its next machine's key down; `fleet.route_opening` says which.
@@ -165,7 +164,7 @@ class Routes:
             else:
                 require_track(session, track)
                 query = query.where(RouteRow.track == track)
-            return _routes(session, query)
+            return routes_with_machines(session, query)
 
     def list(self, track: str | None = None) -> list[Route]:
         """Return the routes of a track, or all, by id.
@@ -177,7 +176,7 @@ class Routes:
         if track is not None:
             query = query.where(RouteRow.track == track)
         with self._database.reading() as session:
-            return _routes(session, query)
+            return routes_with_machines(session, query)
 
 
 def _require(session: Session, route_id: str) -> RouteRow:
@@ -185,21 +184,3 @@ def _require(session: Session, route_id: str) -> RouteRow:
     if row is None:
         raise UnknownRouteError(f"there is no route {route_id}")
     return row
-
-
-def _routes(session: Session, query: SelectOfScalar[RouteRow]) -> list[Route]:
-    rows = session.exec(query).all()
-    keys = [row.machine_key for row in rows if row.machine_key]
-    machines = session.exec(select(MachineRow).where(col(MachineRow.key).in_(keys)))
-    by_key = {machine.key: machine for machine in machines}
-    return sorted(
-        (_route(row, by_key.get(row.machine_key or "")) for row in rows),
-        key=lambda route: route.route_id,
-    )
-
-
-def _route(row: RouteRow, machine: MachineRow | None) -> Route:
-    with naming(f"route {row.route_id}"):
-        return Route.model_validate(
-            {**row.model_dump(), "machine": machine_of(machine) if machine else None}
-        )

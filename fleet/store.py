@@ -8,6 +8,8 @@ from fleet.database import Database
 from fleet.events import Events
 from fleet.machines import Machines
 from fleet.releases import Releases
+from fleet.restraints import Exclusions, Freezes
+from fleet.rollout_routes import RolloutRoutes
 from fleet.rollouts import Rollouts
 from fleet.routes import Routes
 from fleet.settings import FleetSettings
@@ -28,6 +30,9 @@ class Store:
         self.settings = FleetSettings(database)
         self.releases = Releases(database)
         self.rollouts = Rollouts(database)
+        self.freezes = Freezes(database)
+        self.exclusions = Exclusions(database)
+        self.rollout_routes = RolloutRoutes(database)
         self.events = Events(database)
 
     @classmethod

@@ -144,6 +144,68 @@ class RolloutRow(Row, table=True):
     closed_at: datetime | None = None
 
 
+class RolloutRouteRow(Row, table=True):
+    """A route in a rollout. `place` is its turn in its wave.
+
+    It has no foreign key: what a rollout did is told also of routes that are gone since.
+    """
+
+    __tablename__ = "rollout_routes"
+    __table_args__ = (
+        Index("ix_rollout_routes_turn", "rollout_run_id", "wave", "progress", "place"),
+    )
+
+    rollout_run_id: str = Field(primary_key=True, sa_type=AnyText)
+    route_id: str = Field(primary_key=True, sa_type=AnyText)
+    wave: int
+    place: int
+    progress: str = Field(sa_type=AnyText)
+    previous_release_tag: str | None = Field(default=None, sa_type=AnyText)
+    fault: dict[str, Any] | None = Field(default=None, sa_type=AnyJson)
+
+
+class FreezeRow(Row, table=True):
+    """A freeze window. Of the routes that it covers, a column that is NULL asks nothing.
+
+    Its number is never given again: a removal that comes twice must not meet another window.
+    """
+
+    __tablename__ = "freezes"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    freeze_id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
+    starts_at: datetime
+    ends_at: datetime
+    owner: str = Field(sa_type=AnyText)
+    reason: str = Field(sa_type=AnyText)
+    route_id: str | None = Field(default=None, sa_type=AnyText)
+    provider: str | None = Field(default=None, sa_type=AnyText)
+    region: str | None = Field(default=None, sa_type=AnyText)
+    track: str | None = Field(default=None, sa_type=AnyText)
+    added_at: datetime
+
+
+class ExclusionRow(Row, table=True):
+    """An exclusion, or a pin. Of the routes that it covers, a column that is NULL asks nothing.
+
+    Its number is never given again: a removal that comes twice must not meet another exclusion.
+    """
+
+    __tablename__ = "exclusions"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    exclusion_id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
+    owner: str = Field(sa_type=AnyText)
+    reason: str = Field(sa_type=AnyText)
+    expires_at: datetime
+    pinned_to: str | None = Field(default=None, sa_type=AnyText)
+    route_id: str | None = Field(default=None, sa_type=AnyText)
+    provider: str | None = Field(default=None, sa_type=AnyText)
+    region: str | None = Field(default=None, sa_type=AnyText)
+    track: str | None = Field(default=None, sa_type=AnyText)
+    added_at: datetime
+
+
 class EventRow(Row, table=True):
     """A line of the event log.
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from lab.cloud import Cloud, LabelInUseError
 from lab.errors import LabError
-from lab.machine import LabMachine
+from lab.machine import LabMachine, NotStoppedError
 from lab.network import REGIONS
 
 LONGEST_USER_DATA = 64 * 1024
@@ -131,6 +131,15 @@ async def _show_machine(machine: _Existing, cloud: _TheCloud) -> Machine:
 @_routes.delete("/machines/{machine_id}", status_code=status.HTTP_202_ACCEPTED)
 async def _delete_machine(machine: _Existing, cloud: _TheCloud) -> Machine:
     cloud.delete(machine)
+    return _told(machine, cloud)
+
+
+@_routes.post("/machines/{machine_id}/start", status_code=status.HTTP_202_ACCEPTED)
+async def _start_machine(machine: _Existing, cloud: _TheCloud) -> Machine:
+    try:
+        machine.power_on()
+    except NotStoppedError as error:
+        raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
     return _told(machine, cloud)
 
 

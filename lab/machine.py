@@ -1,4 +1,4 @@
-"""One machine of the lab: made, booted as often as it likes, and removed."""
+"""One machine of the lab: made, booted as often as it likes or is told to, and removed."""
 
 import asyncio
 import logging
@@ -17,6 +17,10 @@ from lab.network import LabNetwork
 
 _LOG = logging.getLogger(__name__)
 _REASON_LINES = 5
+
+
+class NotStoppedError(LabError):
+    """Only a machine that is off can be started."""
 
 
 class Status(StrEnum):
@@ -72,7 +76,18 @@ class LabMachine:
 
     def start(self) -> None:
         """Make it and boot it, in the background."""
-        self._life = asyncio.create_task(self._live())
+        self._life = asyncio.create_task(self._live(made=False))
+
+    def power_on(self) -> None:
+        """Boot it again, in the background, with all that was on its disk.
+
+        Raises:
+            NotStoppedError: it is not off.
+        """
+        if self.status is not Status.STOPPED:
+            raise NotStoppedError(f"machine {self.order.id} is {self.status}, and not stopped")
+        self.status = Status.PROVISIONING
+        self._life = asyncio.create_task(self._live(made=True))
 
     def console(self) -> str:
         """Return what its console showed so far."""
@@ -94,9 +109,12 @@ class LabMachine:
             await asyncio.wait([self._life], timeout=0.05)
         await asyncio.to_thread(self._remove)
 
-    async def _live(self) -> None:
+    async def _live(self, *, made: bool) -> None:
         try:
-            await asyncio.to_thread(self._make)
+            if made:
+                network.plug(self.order.id, on=True)
+            else:
+                await asyncio.to_thread(self._make)
             while self.status is not Status.DELETING:
                 code = await nspawn.boot(self._vessel, self._started)
                 leader_file(self._folder).unlink(missing_ok=True)

@@ -432,6 +432,13 @@ RULES: Mapping[str, Rule] = {
         "Nothing declares which release the track's routes should run.",
         "`relight settings set default_release_tag TAG`, or an override on the track.",
     ),
+    "preflight-failed": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "Before its first host something was found that a rollout would have met.",
+        "The text names each region and its reason. Mend that, and start the rollout again.",
+    ),
     "no-routes": Rule(
         CONTROLLER,
         False,

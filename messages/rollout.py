@@ -1,6 +1,7 @@
 """Rollouts: one release over a scope, wave by wave, behind gates."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -12,6 +13,7 @@ from messages.disruption import DisruptionBudget
 from messages.faults import Fault
 from messages.names import ReleaseTag, RouteId, ScopeName
 from messages.plan import PlannedRollout
+from messages.release import Release
 
 
 def _share_in_range(size: str) -> str:
@@ -53,6 +55,17 @@ class Inconclusive(StrEnum):
     PROCEED = "proceed"
 
 
+class Approval(StrEnum):
+    """Where a rollout waits for a person before it goes on.
+
+    `none`: nowhere. `canary`: after its first wave. `waves`: after each.
+    """
+
+    NONE = "none"
+    CANARY = "canary"
+    WAVES = "waves"
+
+
 class Strategy(Message):
     """How fast a rollout goes, and what it takes to stop it.
 
@@ -60,7 +73,8 @@ class Strategy(Message):
         waves: how far the rollout has come after each wave; what is left makes a last wave.
         max_concurrent: how many routes are changed at once.
         failure_budget: how many routes may fail before it stops: 0 stops at the first.
-        roll_back: bring routes that failed back to what each was proven at before, and prove it.
+        roll_back: where it stops or is aborted, bring each route that it touched back to what that
+            was proven at before, and prove it.
         canary: what the first wave is.
         disruption_budget: how many routes may be out at once, of each provider, region and track.
         max_concurrent_per_provider: how many routes of one provider are changed at once.
@@ -71,6 +85,7 @@ class Strategy(Message):
             failure budget still ends the rollout when it is spent.
         confidence: how sure a verdict about that rate has to be, 0.5 up to but not 1.
         inconclusive: what happens while too few routes were seen for a verdict.
+        approval: where it waits for a person.
     """
 
     waves: tuple[WaveSize, ...] = ("1", "25%", "100%")
@@ -85,6 +100,7 @@ class Strategy(Message):
     tolerated_failure_rate: float | None = Field(default=None, gt=0, lt=1)
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     inconclusive: Inconclusive = Inconclusive.HOLD
+    approval: Approval = Approval.NONE
 
 
 class RolloutReleaseInput(Message):
@@ -99,19 +115,27 @@ class RolloutReleaseInput(Message):
 class RolloutPhase(StrEnum):
     """Where a rollout is.
 
-    `converged`, `stopped` (the failure budget is spent) and `aborted` are its ends.
+    `holding`: it waits for what its detail says, and may go on by itself. `converged`, `stopped`
+    (a gate said no), `aborted` and `superseded` (by another rollout of its scope) are its ends.
     """
 
     PREPARING = "preparing"
     RUNNING = "running"
     PAUSED = "paused"
+    HOLDING = "holding"
+    SOAKING = "soaking"
+    ROLLING_BACK = "rolling back"
     CONVERGED = "converged"
     STOPPED = "stopped"
     ABORTED = "aborted"
+    SUPERSEDED = "superseded"
 
 
 class RouteProgress(StrEnum):
-    """Where a route is in a rollout."""
+    """Where a route is in a rollout.
+
+    `soaking`: proven, and to be proven again.
+    """
 
     WAITING = "waiting"
     SWAPPING = "swapping"
@@ -119,6 +143,10 @@ class RouteProgress(StrEnum):
     FAILED = "failed"
     ROLLING_BACK = "rolling back"
     ROLLED_BACK = "rolled back"
+    NOT_ROLLED_BACK = "not rolled back"
+    SOAKING = "soaking"
+    PROVING = "proving again"
+    SKIPPED = "skipped"
     UNTOUCHED = "untouched"
 
 
@@ -133,11 +161,16 @@ class RouteOutcome(Message):
 
 
 class RolloutPlan(PlannedRollout):
-    """What a rollout will do, before it does it."""
+    """What a rollout will do, before it does it.
+
+    Attributes:
+        sizes: how many routes each wave has. Of a large rollout `waves` names the first ones only.
+    """
 
     release_tag: ReleaseTag
     scope: ScopeName
     version: str
+    sizes: tuple[int, ...] = ()
 
 
 class RolloutStatus(Message):
@@ -146,7 +179,11 @@ class RolloutStatus(Message):
     Attributes:
         wave: the wave under way, from 1; 0 before the first.
         waves: how many there are.
+        routes: each route, with its wave and its fault; of a large rollout those that failed.
         detail: why it stands where it does, in one sentence.
+        since: since when it does, UTC.
+        to_do: what a person can do about it, where there is something.
+        counts: how many routes are at what.
     """
 
     release_tag: ReleaseTag
@@ -156,16 +193,31 @@ class RolloutStatus(Message):
     waves: int
     routes: tuple[RouteOutcome, ...]
     detail: str = ""
+    since: datetime | None = None
+    to_do: str = ""
+    counts: Mapping[RouteProgress, int] = {}
 
     def count(self, progress: RouteProgress) -> int:
         """Count the routes that are at `progress`."""
-        return sum(route.progress is progress for route in self.routes)
+        return self.counts.get(progress, 0)
 
 
 class Steer(Message):
-    """An operator's hand on a rollout: pause, resume or abort it."""
+    """An operator's hand on a rollout."""
 
     origin: Origin
+
+
+class SkipRoute(Steer):
+    """Leave a route out that has not started, or has failed."""
+
+    route_id: RouteId
+
+
+class SetSpeed(Steer):
+    """Change how many routes are changed at once, from now on."""
+
+    max_concurrent: int = Field(ge=1, le=1000)
 
 
 class OpenRolloutInput(Message):
@@ -173,6 +225,63 @@ class OpenRolloutInput(Message):
 
     release_tag: ReleaseTag
     scope: ScopeName
+    origin: Origin
+
+
+class RolloutOpened(Message):
+    """A claim on a scope, or who holds it.
+
+    Attributes:
+        rollout: ours; None where another one holds the scope.
+        held_by: that other one.
+    """
+
+    rollout: "Rollout | None" = None
+    held_by: "Rollout | None" = None
+
+
+class Architectures(Message):
+    """Debian's names of the architectures of a scope's machines, sorted."""
+
+    names: tuple[str, ...]
+
+
+class PlanRolloutInput(Message):
+    """Put every route of the scope into a wave, and keep that in the store."""
+
+    release: Release
+    scope: ScopeName
+    strategy: Strategy
+    origin: Origin
+
+
+class PreflightInput(Message):
+    """See that a release can be brought to every region of a scope, and taken back."""
+
+    release: Release
+    scope: ScopeName
+
+
+class PreflightPassed(Message):
+    """Nothing stands in the way.
+
+    Attributes:
+        asked: the machine that was asked in each region, by `PROVIDER/REGION`.
+        rollback_tags: the releases that routes would go back to, each still installable.
+    """
+
+    asked: Mapping[str, str]
+    rollback_tags: tuple[ReleaseTag, ...]
+
+
+class RecordDecisionInput(Message):
+    """Write down what was decided about a rollout, and why."""
+
+    release_tag: ReleaseTag
+    scope: ScopeName
+    wave: int
+    decision: str
+    reason: str
     origin: Origin
 
 
@@ -198,6 +307,7 @@ class RecordSteerInput(Message):
     scope: ScopeName
     action: str
     origin: Origin
+    route_id: RouteId | None = None
 
 
 class Rollout(Message):

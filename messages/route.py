@@ -97,6 +97,26 @@ class RouteSwapped(Message):
     proof: Proof
 
 
+class ProveRouteInput(Message):
+    """See that a route's machine still runs a release, and change nothing.
+
+    Attributes:
+        rollout: the workflow id of the rollout that asks, None for nobody's.
+    """
+
+    route_id: RouteId
+    release: Release
+    origin: Origin
+    rollout: str | None = None
+
+
+class RouteProven(Message):
+    """A route was seen to run its release."""
+
+    route_id: RouteId
+    proof: Proof
+
+
 class OpenRouteInput(Message):
     """Write the route and its next machine down before anything is created."""
 

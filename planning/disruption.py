@@ -42,10 +42,15 @@ class Group(NamedTuple):
 
 def groups_of(route: Route) -> tuple[Group, ...]:
     """Return the groups that a route counts in: its provider, its region, its track."""
+    return groups_named(route.provider, route.region, route.track)
+
+
+def groups_named(provider: str, region: str, track: str) -> tuple[Group, ...]:
+    """Return the groups that routes of this provider, region and track count in."""
     return (
-        Group(GroupKind.PROVIDER, route.provider),
-        Group(GroupKind.REGION, f"{route.provider}/{route.region}"),
-        Group(GroupKind.TRACK, route.track),
+        Group(GroupKind.PROVIDER, provider),
+        Group(GroupKind.REGION, f"{provider}/{region}"),
+        Group(GroupKind.TRACK, track),
     )
 
 

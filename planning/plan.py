@@ -56,26 +56,23 @@ def plan_rollout(
 
 
 def late_joiners(
-    plan: PlannedRollout,
-    routes_now: Sequence[Route],
+    newcomers: Sequence[Route],
     exclusions: Sequence[Exclusion],
     now: datetime,
     release_tag: ReleaseTag | None = None,
 ) -> tuple[RouteId, ...]:
-    """Return the routes that no wave of a plan has, and that nothing keeps out now.
+    """Return those of the routes that no wave has which nothing keeps out, in their turn's order.
 
     They have come into the scope since, have a machine since, or their exclusion has ended.
 
     Args:
-        plan: the plan that is being followed.
-        routes_now: the scope's routes as they are now.
+        newcomers: the scope's routes as they are now, that no wave of the rollout has.
         exclusions: exclusions and pins as they are now.
         now: the instant that is asked about, with its time zone.
         release_tag: the release that is on its way.
     """
-    known = {route_id for wave in plan.waves for route_id in wave}
-    joined, _ = _separate(routes_now, exclusions, now, release_tag)
-    return tuple(spread([route for route in joined if route.route_id not in known]))
+    joined, _ = _separate(newcomers, exclusions, now, release_tag)
+    return tuple(spread(joined))
 
 
 def _separate(

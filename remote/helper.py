@@ -108,6 +108,11 @@ def install(change: Change) -> list[str]:
     return [*_call("install"), *change.words()]
 
 
+def rehearse(change: Change) -> list[str]:
+    """See that a change could be made, and make none."""
+    return [*_call("rehearse"), *change.words()]
+
+
 def serve() -> list[str]:
     """Have the service run what is installed, while the caller waits."""
     return _call("serve")

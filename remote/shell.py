@@ -35,6 +35,9 @@ from remote.sudo import SUDO, missing, refusal
 KEEPALIVE = timedelta(seconds=5)
 """How often a silent link is asked whether it is there; it is given up after three silences."""
 
+SIGNALS = 65
+"""One more than Linux's last; nothing that is called as root uses exit codes of that height."""
+
 # The first of each that Debian and Ubuntu still in support offer. OpenSSH's default post-quantum
 # exchange costs 59 of a connection's 69 ms of CPU.
 _EXCHANGES = (
@@ -94,7 +97,8 @@ class Shell(Protocol):
             SudoRefusedError: it may not run as root, and did not run.
             HelperMissingError: with `sudo`, there is no such command.
             CommandTimeoutError: it did not end in time; it may still run.
-            ConnectionLostError: the link broke; it may still run.
+            ConnectionLostError: the link broke, or with `sudo` the call was killed; it may still
+                run.
         """
 
     async def ask(
@@ -187,16 +191,20 @@ class SshShell:
 
 
 def raise_if_not_run(completed: Completed, destination: Destination, attempted: str) -> None:
-    """Raise where it was sudo that failed, and not the command.
+    """Raise where it was sudo that failed, and not the command, or somebody who killed the call.
 
     Raises:
         SudoRefusedError: it may not run as root.
         HelperMissingError: there is no such command.
+        ConnectionLostError: it was killed; what it began may go on.
     """
     kind: type[RemoteError] = SudoRefusedError
     said = refusal(completed.stderr)
     if said is None:
         kind, said = HelperMissingError, missing(completed.stderr)
+    if said is None and (signal := _killed_by(completed.exit_code)):
+        # As by a host that goes down, or one out of memory: it says nothing of what was asked.
+        kind, said = ConnectionLostError, f"the call was killed by signal {signal}"
     if said is not None:
         raise kind(
             said,
@@ -206,6 +214,13 @@ def raise_if_not_run(completed: Completed, destination: Destination, attempted: 
             exit_code=completed.exit_code,
             stderr=completed.stderr,
         )
+
+
+def _killed_by(exit_code: int) -> int:
+    """Return the signal that a call ended by, as the user's shell, which outlives it, tells it."""
+    if exit_code < 0:
+        return -exit_code
+    return exit_code - 128 if 128 < exit_code < 128 + SIGNALS else 0
 
 
 def command_failed(

@@ -10,7 +10,9 @@ _MISSING = re.compile(r"^sudo: \S+: command not found$", re.MULTILINE)
 # Each stands for a command that did not run. Of a host name that it cannot resolve sudo complains,
 # too, and runs the command all the same.
 _REFUSES = re.compile(
-    r"^(?:sudo: (?:a password is required|a terminal is required|no valid sudoers sources"
+    # The user's shell speaks where there is no sudo, or none that he may run.
+    r"^(?:\S*sh: (?:(?:line )?\d+: )?\S*sudo: (?:(?:command )?not found|Permission denied)"
+    r"|sudo: (?:a password is required|a terminal is required|no valid sudoers sources"
     r"|account validation failure|effective uid is not 0|.* must be owned by uid 0)"
     r"|\S+ is not in the sudoers file|Sorry, user \S+ (?:is not allowed to|may not run) "
     r"|\S+ is not allowed to run sudo on).*$",

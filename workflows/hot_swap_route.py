@@ -43,7 +43,7 @@ class HotSwapRoute:
         async with UndoStack() as undo:
             undo.on_fault(steps.record_fault, self._fault_record)
             route = await steps.load_route.local(LoadRouteInput(route_id=input.route_id))
-            machine = _machine_of(route)
+            machine = machine_of(route)
             self._machine_key = machine.key
             release = input.release or await self._resolve(machine)
             await steps.set_target.local(
@@ -100,7 +100,12 @@ class HotSwapRoute:
         )
 
 
-def _machine_of(route: Route) -> Machine:
+def machine_of(route: Route) -> Machine:
+    """Return the machine that serves a route.
+
+    Raises:
+        ApplicationError: it has none.
+    """
     if route.machine is None or route.machine.address is None:
         raise failure(
             fault(

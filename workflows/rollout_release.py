@@ -1,73 +1,305 @@
-"""One release over a scope, wave by wave, behind a gate."""
+"""One release over a scope, wave by wave, behind gates."""
 
-import asyncio
+from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 from messages.base import Origin
 from messages.fault_table import fault
 from messages.faults import Fault
-from messages.names import ReleaseTag, RouteId, route_workflow_id
+from messages.gate import Decision, GateDecision
 from messages.release import Release, ResolveReleaseInput
 from messages.rollout import (
+    Approval,
     CloseRolloutInput,
     OpenRolloutInput,
+    PlanRolloutInput,
+    PreflightInput,
+    RecordDecisionInput,
     RecordSteerInput,
     RolloutPhase,
     RolloutPlan,
     RolloutReleaseInput,
     RolloutStatus,
-    RouteOutcome,
-    RouteProgress,
+    SetSpeed,
+    SkipRoute,
     Steer,
 )
-from messages.route import HotSwapRouteInput, ListRoutesInput, Route, RouteSwapped
-from planning.gates import judge
-from planning.waves import cut_waves
-from workflows import policies, search_attributes, steps
-from workflows.failures import failure, fault_of
-from workflows.hot_swap_route import HotSwapRoute
+from messages.route import ListRoutesInput
+from messages.wave import (
+    BeginProofsInput,
+    JoinLateInput,
+    RetryFailedInput,
+    RolloutWaveInput,
+    RoutesChanged,
+    SkipInput,
+    Steering,
+    WaveEnded,
+    WaveProgress,
+    WaveWork,
+    WidenWaveInput,
+)
+from planning.gates import weigh
+from workflows import steps
+from workflows.failures import failure
 from workflows.reporting import report_fault
 from workflows.rollout_board import RolloutBoard
+from workflows.rollout_wave import WAVE_STANDS, RolloutWave, tally
 from workflows.undo import UndoStack
+
+SUPERSEDING_PAUSE = timedelta(seconds=1)
+"""Between looks whether the rollout that is superseded has let go of the scope."""
+
+_ENDED_EARLY = (RolloutPhase.ABORTED, RolloutPhase.SUPERSEDED, RolloutPhase.STOPPED)
 
 
 @workflow.defn
 class RolloutRelease:
-    """Bring every route of a scope to a release, or stop at the first wave that says no.
+    """Bring every route of a scope to a release, or stop at the first gate that says no.
 
-    It completes as `converged`, `stopped` or `aborted`. It fails only where it changed nothing:
-    the release, the scope or another rollout stands in its way.
+    It completes as `converged`, `stopped`, `aborted` or `superseded`. It fails only where it
+    changed nothing: the release or the scope stands in its way, or its preflight says no.
     """
 
     @workflow.init
     def __init__(self, input: RolloutReleaseInput) -> None:
         self._input = input
         self._board = RolloutBoard(input)
+        self._steering = Steering(max_concurrent=input.strategy.max_concurrent)
         self._plan: RolloutPlan | None = None
-        self._release: Release | None = None
         self._refusal: Fault | None = None
+        self._ended_as: RolloutPhase | None = None
+        self._ended_why = ""
+        self._held_for_approval = False
+        self._wave: workflow.ChildWorkflowHandle[RolloutWave, WaveEnded] | None = None
 
     @workflow.run
-    async def run(self, input: RolloutReleaseInput) -> RolloutStatus:
-        """Claim the scope, cut it into waves, take them one by one."""
+    async def run(self, input: RolloutReleaseInput) -> RolloutStatus:  # noqa: ARG002 - see init
+        """Claim the scope, plan, take wave after wave, each behind its gate."""
         try:
             async with UndoStack() as undo:
                 undo.on_fault(steps.close_rollout, self._fault_closing)
-                plan = await self._prepare(input)
-                for number, wave in enumerate(plan.waves, start=1):
-                    await self._while_paused()
-                    if self._halted:
-                        break
-                    await self._take_wave(number, wave)
-                if input.strategy.roll_back:
-                    await asyncio.gather(*map(self._roll_back, self._board.failed))
-                status = self._end()
-                await steps.close_rollout(self._closing(status.phase, status.detail))
-                return status
+                await self._claim()
+                release = await self._prepare()
+                number = 0
+                while self._ended_as is None and await self._has_wave(number + 1, release):
+                    number += 1
+                    await self._take_wave(number, release)
+                    if self._ended_as is None:
+                        await self._pass_gate(number, release)
+                if self._ended_as in {RolloutPhase.STOPPED, RolloutPhase.ABORTED}:
+                    await self._roll_back(number, release)
+                return await self._end()
         finally:
             await workflow.wait_condition(workflow.all_handlers_finished)
+
+    # ------------------------------------------------------------------ before the first wave
+
+    async def _claim(self) -> None:
+        """Take the scope; a rollout that has it is superseded, and lets go of it in order."""
+        while True:
+            opened = await steps.open_rollout(
+                OpenRolloutInput(
+                    release_tag=self._input.release_tag,
+                    scope=self._input.scope,
+                    origin=self._input.origin,
+                )
+            )
+            if opened.held_by is None:
+                return
+            holder = workflow.get_external_workflow_handle_for(
+                RolloutRelease.run, opened.held_by.workflow_id
+            )
+            await holder.signal(RolloutRelease.supersede, self._input)
+            await workflow.sleep(SUPERSEDING_PAUSE, summary=f"until {holder.id} has let go")
+
+    async def _prepare(self) -> Release:
+        asked = self._input
+        architectures = await steps.architectures(ListRoutesInput(scope=asked.scope))
+        if not architectures.names:
+            raise failure(
+                fault(
+                    "no-routes",
+                    f"no route in scope {asked.scope} serves: nothing to roll out to",
+                )
+            )
+        release = await steps.resolve_release(
+            ResolveReleaseInput(tag=asked.release_tag, architectures=architectures.names)
+        )
+        await steps.preflight(PreflightInput(release=release, scope=asked.scope))
+        self._plan = await steps.plan_rollout(
+            PlanRolloutInput(
+                release=release, scope=asked.scope, strategy=asked.strategy, origin=asked.origin
+            )
+        )
+        self._board.take(self._plan)
+        return release
+
+    # ------------------------------------------------------------------ waves
+
+    async def _has_wave(self, number: int, release: Release) -> bool:
+        """Say whether there is a further wave; routes that came late make one."""
+        if number <= self._board.waves:
+            return True
+        joined = await steps.join_late(
+            JoinLateInput(
+                rollout_run_id=_run_id(),
+                release_tag=release.tag,
+                scope=self._input.scope,
+                number=number,
+            )
+        )
+        if joined.routes:
+            self._board.waves = number
+        return joined.routes > 0
+
+    async def _take_wave(
+        self, number: int, release: Release, work: WaveWork = WaveWork.SWAP
+    ) -> None:
+        """Take the routes of a wave through a work; what stops it, ends the rollout."""
+        self._board.wave = number
+        ended = await self._run_wave(number, release, work)
+        self._board.take_in(ended.counts, ended.moved)
+        if ended.stopped_by is not None and self._ended_as is None:
+            await self._decide(number, Decision.ABORT, ended.stopped_by)
+
+    async def _run_wave(self, number: int, release: Release, work: WaveWork) -> WaveEnded:
+        rolling_back = work is WaveWork.ROLL_BACK
+        steering = self._steering
+        if rolling_back:
+            steering = Steering(max_concurrent=steering.max_concurrent)
+        elif not self._steering.paused:
+            self._show(RolloutPhase.RUNNING, f"wave {number} of {self._board.waves}")
+        self._wave = await workflow.start_child_workflow(
+            RolloutWave.run,
+            RolloutWaveInput(
+                rollout_run_id=_run_id(),
+                rollout=workflow.info().workflow_id,
+                release=release,
+                scope=self._input.scope,
+                origin=self._input.origin,
+                strategy=self._input.strategy,
+                work=work,
+                number=number,
+                steering=steering,
+                named=self._board.is_named,
+            ),
+            id=f"{workflow.info().workflow_id}/{number}/{work}",
+            parent_close_policy=workflow.ParentClosePolicy.TERMINATE,
+            static_summary=f"{work}: wave {number} of {release.tag} over {self._input.scope}",
+        )
+        try:
+            return await self._wave
+        finally:
+            self._wave = None
+
+    async def _roll_back(self, number: int, release: Release) -> None:
+        """Bring every route that was touched back to what it was proven at before."""
+        if self._input.strategy.roll_back:
+            self._show(RolloutPhase.ROLLING_BACK, self._ended_why)
+            await self._take_wave(number, release, WaveWork.ROLL_BACK)
+
+    # ------------------------------------------------------------------ gates
+
+    async def _pass_gate(self, number: int, release: Release) -> None:
+        """Soak, prove again, weigh, and wait for whom the strategy says."""
+        await self._soak(number, release)
+        while self._ended_as is None:
+            gate = weigh(self._input.strategy, *tally(self._board.counts))
+            last = number >= self._board.waves
+            if gate.decision is Decision.HOLD and last:
+                gate = GateDecision(decision=Decision.PROMOTE, reason=gate.reason)
+            await self._decide(number, gate.decision, gate.reason)
+            if gate.decision is Decision.WIDEN and not last:
+                await self._widen(number, gate.widen_by)
+            if gate.decision is Decision.HOLD:
+                await self._hold(f"{gate.reason}; approve to go on, or abort")
+            if self._needs_approval(number) and not last:
+                await self._hold(f"wave {number} is proven; {gate.reason}; approve to go on")
+            return
+
+    async def _soak(self, number: int, release: Release) -> None:
+        soak = self._input.strategy.soak
+        if not soak:
+            return
+        until = workflow.now() + soak
+        self._show(RolloutPhase.SOAKING, f"wave {number} soaks until {until:%H:%M:%S} UTC")
+        try:
+            await workflow.wait_condition(
+                lambda: self._ended_as is not None, timeout=soak, timeout_summary="soak"
+            )
+        except TimeoutError:
+            await steps.begin_proofs(BeginProofsInput(rollout_run_id=_run_id(), number=number))
+            await self._take_wave(number, release, WaveWork.PROVE)
+
+    async def _widen(self, number: int, by: int) -> None:
+        widened = await steps.widen_wave(
+            WidenWaveInput(rollout_run_id=_run_id(), number=number, by=by)
+        )
+        self._board.waves = widened.routes
+
+    def _needs_approval(self, number: int) -> bool:
+        approval = self._input.strategy.approval
+        return approval is Approval.WAVES or (approval is Approval.CANARY and number == 1)
+
+    async def _hold(self, why: str) -> None:
+        """Wait for a person to approve, or to end it."""
+        self._held_for_approval = True
+        self._show(RolloutPhase.HOLDING, why, to_do="relight rollout approve, or abort")
+        await workflow.wait_condition(
+            lambda: not self._held_for_approval or self._ended_as is not None
+        )
+
+    async def _decide(self, number: int, decision: Decision, reason: str) -> None:
+        """Write a gate's decision down; an abort ends the rollout."""
+        await steps.record_decision(
+            RecordDecisionInput(
+                release_tag=self._input.release_tag,
+                scope=self._input.scope,
+                wave=number,
+                decision=decision,
+                reason=reason,
+                origin=self._input.origin,
+            )
+        )
+        if decision is Decision.ABORT and self._ended_as is None:
+            self._end_as(RolloutPhase.STOPPED, f"stopped in wave {number}: {reason}")
+
+    # ------------------------------------------------------------------ its end
+
+    def _end_as(self, phase: RolloutPhase, why: str) -> None:
+        self._ended_as, self._ended_why = phase, why
+        self._show(phase, why)
+
+    async def _end(self) -> RolloutStatus:
+        if self._ended_as is None:
+            _, failed = tally(self._board.counts)
+            why = f"{failed} failed of a budget of {self._input.strategy.failure_budget}"
+            self._ended_as, self._ended_why = RolloutPhase.CONVERGED, why
+        self._show(self._ended_as, self._ended_why)
+        status = self._board.end()
+        workflow.set_current_details(self._board.details())
+        await steps.close_rollout(self._closing(status.phase, status.detail))
+        return status
+
+    def _fault_closing(self, ended_by: Fault) -> CloseRolloutInput:
+        self._refusal = ended_by
+        report_fault(ended_by)
+        phase = RolloutPhase.STOPPED if self._plan is None else RolloutPhase.ABORTED
+        self._end_as(phase, ended_by.summary)
+        return self._closing(phase, ended_by.summary)
+
+    def _closing(self, phase: RolloutPhase, detail: str) -> CloseRolloutInput:
+        return CloseRolloutInput(
+            release_tag=self._input.release_tag,
+            scope=self._input.scope,
+            phase=phase,
+            detail=detail,
+            origin=self._input.origin,
+            promote=phase is RolloutPhase.CONVERGED,
+        )
+
+    # ------------------------------------------------------------------ who steers it
 
     @workflow.update
     async def planned(self) -> RolloutPlan:
@@ -81,211 +313,166 @@ class RolloutRelease:
     @workflow.update
     async def pause(self, input: Steer) -> RolloutStatus:
         """Start no further route until resumed; those under way are brought to their end."""
-        self._show(RolloutPhase.PAUSED, f"paused by {_by(input.origin)}")
+        self._show(
+            RolloutPhase.PAUSED, f"paused by {_by(input.origin)}", to_do="relight rollout resume"
+        )
+        await self._steer(paused=True)
         return await self._steered("pause", input)
 
     @pause.validator
     def _pause_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
-        self._require("pause", RolloutPhase.RUNNING)
+        self._require("pause", self._plan is not None and not self._steering.paused)
 
     @workflow.update
     async def resume(self, input: Steer) -> RolloutStatus:
         """Go on where the pause stopped."""
         self._show(RolloutPhase.RUNNING, f"resumed by {_by(input.origin)}")
+        await self._steer(paused=False)
         return await self._steered("resume", input)
 
     @resume.validator
     def _resume_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
-        self._require("resume", RolloutPhase.PAUSED)
+        self._require("resume", self._steering.paused)
+
+    @workflow.update
+    async def approve(self, input: Steer) -> RolloutStatus:
+        """Go on from where it waits for a person."""
+        self._held_for_approval = False
+        self._show(RolloutPhase.RUNNING, f"approved by {_by(input.origin)}")
+        return await self._steered("approve", input)
+
+    @approve.validator
+    def _approve_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
+        self._require("approve", self._held_for_approval)
 
     @workflow.update
     async def abort(self, input: Steer) -> RolloutStatus:
         """Start no further route at all; those under way are brought to their end."""
-        self._show(RolloutPhase.ABORTED, f"aborted by {_by(input.origin)}")
+        self._end_as(RolloutPhase.ABORTED, f"aborted by {_by(input.origin)}")
+        await self._steer(stopped=True)
         return await self._steered("abort", input)
 
     @abort.validator
     def _abort_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
-        self._require("abort", RolloutPhase.RUNNING, RolloutPhase.PAUSED)
+        self._require("abort", self._plan is not None)
+
+    @workflow.update
+    async def retry_failed(self, input: Steer) -> RolloutStatus:
+        """Have the routes that failed wait for their turn once more."""
+        retried = await steps.retry_failed(
+            RetryFailedInput(rollout_run_id=_run_id(), number=self._board.wave)
+        )
+        return await self._changed("retry", input, retried)
+
+    @retry_failed.validator
+    def _retry_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
+        self._require("retry the failed routes of", self._wave is not None)
+
+    @workflow.update
+    async def skip_route(self, input: SkipRoute) -> RolloutStatus:
+        """Leave a route out that has not started, or has failed."""
+        skipped = await steps.skip_route(
+            SkipInput(rollout_run_id=_run_id(), route_id=input.route_id, reason=input.origin.reason)
+        )
+        if not skipped.routes:
+            raise failure(
+                fault(
+                    "wrong-phase",
+                    f"{input.route_id} is under way, done, or no route of this rollout",
+                    "skip",
+                )
+            )
+        return await self._changed("skip", input, skipped, route_id=input.route_id)
+
+    @skip_route.validator
+    def _skip_may(self, input: SkipRoute) -> None:  # noqa: ARG002 - all updates take it
+        self._require("skip a route of", self._plan is not None)
+
+    @workflow.update
+    async def set_speed(self, input: SetSpeed) -> RolloutStatus:
+        """Change how many routes are changed at once."""
+        await self._steer(max_concurrent=input.max_concurrent)
+        return await self._steered(f"speed-{input.max_concurrent}", input)
+
+    @set_speed.validator
+    def _set_speed_may(self, input: SetSpeed) -> None:  # noqa: ARG002 - all updates take it
+        self._require("change the speed of", self._plan is not None)
+
+    @workflow.signal
+    async def supersede(self, by: RolloutReleaseInput) -> None:
+        """End in favour of another rollout of the scope; what is under way comes to its end."""
+        if self._ended_as is None:
+            why = f"superseded by {by.release_tag}: {_by(by.origin)}"
+            self._end_as(RolloutPhase.SUPERSEDED, why)
+            await self._steer(stopped=True)
+
+    @workflow.signal(name=WAVE_STANDS)
+    def wave_stands(self, progress: WaveProgress) -> None:
+        """Hear from the wave that is under way."""
+        self._board.hear(progress)
+        if self._ended_as is None and not self._steering.paused:
+            if progress.waits_for:
+                to_do = "it goes on by itself; or relight rollout abort"
+                self._show(RolloutPhase.HOLDING, progress.waits_for, to_do=to_do)
+            elif self._board.phase is RolloutPhase.HOLDING:
+                self._show(RolloutPhase.RUNNING, f"wave {self._board.wave} goes on")
+        workflow.set_current_details(self._board.details())
 
     @workflow.query
     def status(self) -> RolloutStatus:
         """Answer where the rollout stands."""
         return self._board.status()
 
-    async def _prepare(self, input: RolloutReleaseInput) -> RolloutPlan:
-        await steps.open_rollout(
-            OpenRolloutInput(release_tag=input.release_tag, scope=input.scope, origin=input.origin)
-        )
-        listed = await steps.list_routes(ListRoutesInput(scope=input.scope))
-        self._release = await steps.resolve_release(
-            ResolveReleaseInput(tag=input.release_tag, architectures=_architectures(listed.routes))
-        )
-        self._plan = self._cut(self._release, listed.routes)
-        self._board.take(self._plan, listed.routes)
+    @workflow.query
+    def plan(self) -> RolloutPlan | None:
+        """Answer what it will do, once it is planned."""
         return self._plan
 
-    def _cut(self, release: Release, routes: tuple[Route, ...]) -> RolloutPlan:
-        if not routes:
-            raise failure(
-                fault(
-                    "no-routes",
-                    f"no route in scope {self._input.scope} serves: nothing to roll out to",
-                )
-            )
-        return RolloutPlan(
-            release_tag=release.tag,
-            scope=self._input.scope,
-            version=release.version,
-            waves=cut_waves(routes, self._input.strategy.waves),
-        )
+    @workflow.query
+    def why(self) -> str:
+        """Answer why it stands where it does, since when, and what can be done."""
+        return self._board.why()
 
-    async def _take_wave(self, number: int, wave: tuple[RouteId, ...]) -> None:
-        self._board.wave = number
-        self._show(RolloutPhase.RUNNING, f"wave {number}: {len(wave)} routes")
-        slots = asyncio.Semaphore(self._input.strategy.max_concurrent)
-        await asyncio.gather(*(self._take_route(route_id, slots) for route_id in wave))
+    async def _steer(self, **how: object) -> None:
+        self._steering = self._steering.model_copy(update=how)
+        if self._wave is not None:
+            await self._wave.signal(RolloutWave.steer, self._steering)
 
-    async def _take_route(self, route_id: RouteId, slots: asyncio.Semaphore) -> None:
-        async with slots:
-            await self._while_paused()
-            if self._halted:
-                return
-            self._move(route_id, RouteProgress.SWAPPING)
-            try:
-                await self._swap(route_id, self._input.release_tag)
-            except ChildWorkflowError as error:
-                self._move(route_id, RouteProgress.FAILED, fault_of(error))
-            except WorkflowAlreadyStartedError:
-                self._move(route_id, RouteProgress.FAILED, _busy(route_id))
-            else:
-                self._move(route_id, RouteProgress.CONVERGED)
+    async def _changed(
+        self, action: str, input: Steer, changed: RoutesChanged, **what: str
+    ) -> RolloutStatus:
+        """Have the wave look anew at its routes."""
+        await self._steer(looks=self._steering.looks + changed.routes)
+        return await self._steered(action, input, **what)
 
-    async def _roll_back(self, outcome: RouteOutcome) -> None:
-        """Bring a route that failed back to what it was proven at; its fault stays on the board."""
-        route_id = outcome.route_id
-        self._move(route_id, RouteProgress.ROLLING_BACK, outcome.fault)
-        try:
-            await self._swap(route_id, None)
-        except ChildWorkflowError as error:
-            self._move(route_id, RouteProgress.FAILED, fault_of(error))
-        except WorkflowAlreadyStartedError:
-            self._move(route_id, RouteProgress.FAILED, _busy(route_id))
-        else:
-            self._move(route_id, RouteProgress.ROLLED_BACK, outcome.fault)
-
-    async def _swap(self, route_id: RouteId, tag: ReleaseTag | None) -> RouteSwapped:
-        """Run the route's own operation, which lives on if the rollout does not."""
-        for _ in range(policies.ROUTE_BUSY_TRIES):
-            try:
-                return await self._start_swap(route_id, tag)
-            except WorkflowAlreadyStartedError:
-                await workflow.sleep(policies.ROUTE_BUSY_PAUSE, summary=f"{route_id} is busy")
-        return await self._start_swap(route_id, tag)
-
-    async def _start_swap(self, route_id: RouteId, tag: ReleaseTag | None) -> RouteSwapped:
-        return await workflow.execute_child_workflow(
-            HotSwapRoute.run,
-            HotSwapRouteInput(
-                route_id=route_id,
-                release_tag=tag,
-                origin=self._input.origin,
-                # Each route gets the very files that the tag stood for when the rollout began.
-                release=self._release if tag else None,
-                rollout=workflow.info().workflow_id,
-            ),
-            id=route_workflow_id(route_id),
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
-            search_attributes=search_attributes.attributes(
-                {
-                    search_attributes.ROUTE: route_id,
-                    search_attributes.RELEASE: tag,
-                    search_attributes.ROLLOUT: workflow.info().workflow_id,
-                }
-            ),
-            static_summary=f"hot swap {route_id} to {tag}" if tag else f"roll {route_id} back",
-        )
-
-    async def _while_paused(self) -> None:
-        await workflow.wait_condition(
-            lambda: self._board.phase is not RolloutPhase.PAUSED or self._halted
-        )
-
-    @property
-    def _halted(self) -> bool:
-        """Whether no further route may be started, ever."""
-        return (
-            self._board.phase is RolloutPhase.ABORTED
-            or not judge(self._board.faults, self._input.strategy.failure_budget).go_on
-        )
-
-    def _end(self) -> RolloutStatus:
-        verdict = judge(self._board.faults, self._input.strategy.failure_budget)
-        if self._board.phase is RolloutPhase.ABORTED:
-            phase, detail = RolloutPhase.ABORTED, self._board.detail
-        elif verdict.go_on:
-            phase, detail = RolloutPhase.CONVERGED, verdict.reason
-        else:
-            phase = RolloutPhase.STOPPED
-            detail = f"stopped in wave {self._board.wave}: {verdict.reason}"
-        status = self._board.end(phase, detail)
-        workflow.set_current_details(self._board.details())
-        return status
-
-    def _move(self, route_id: RouteId, progress: RouteProgress, cause: Fault | None = None) -> None:
-        self._board.move(route_id, progress, cause)
-        workflow.set_current_details(self._board.details())
-
-    def _show(self, phase: RolloutPhase, detail: str) -> None:
-        self._board.phase, self._board.detail = phase, detail
-        workflow.set_current_details(self._board.details())
-
-    async def _steered(self, action: str, input: Steer) -> RolloutStatus:
+    async def _steered(self, action: str, input: Steer, **what: str) -> RolloutStatus:
         await steps.record_steer(
             RecordSteerInput(
                 release_tag=self._input.release_tag,
                 scope=self._input.scope,
                 action=action,
                 origin=input.origin,
+                **what,
             )
         )
         return self._board.status()
 
-    def _require(self, action: str, *phases: RolloutPhase) -> None:
-        if self._board.phase not in phases:
+    def _require(self, action: str, may: bool) -> None:
+        if self._ended_as is not None or not may:
             raise failure(
                 fault(
                     "wrong-phase", f"cannot {action} a rollout that is {self._board.phase}", action
                 )
             )
 
-    def _fault_closing(self, ended_by: Fault) -> CloseRolloutInput:
-        self._refusal = ended_by
-        report_fault(ended_by)
-        phase = RolloutPhase.STOPPED if self._plan is None else RolloutPhase.ABORTED
-        status = self._board.end(phase, ended_by.summary)
-        return self._closing(status.phase, status.detail)
-
-    def _closing(self, phase: RolloutPhase, detail: str) -> CloseRolloutInput:
-        return CloseRolloutInput(
-            release_tag=self._input.release_tag,
-            scope=self._input.scope,
-            phase=phase,
-            detail=detail,
-            origin=self._input.origin,
-            promote=phase is RolloutPhase.CONVERGED,
-        )
+    def _show(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
+        self._board.stand(phase, detail, to_do)
+        workflow.set_current_details(self._board.details())
 
 
-def _architectures(routes: tuple[Route, ...]) -> tuple[str, ...]:
-    return tuple(sorted({route.machine.architecture for route in routes if route.machine}))
+def _run_id() -> str:
+    return workflow.info().run_id
 
 
 def _by(origin: Origin) -> str:
     return f"{origin.requested_by}: {origin.reason}"
-
-
-def _busy(route_id: RouteId) -> Fault:
-    held = route_workflow_id(route_id)
-    return fault("route-busy", f"another operation has held {held} for too long", "hot swap")

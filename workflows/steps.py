@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.fleet import FleetActivities
     from activities.machines import MachineActivities
     from activities.packages import PackageActivities
+    from activities.preflight import PreflightActivities
     from activities.releases import ReleaseActivities
     from activities.rollouts import RolloutActivities
     from activities.services import ServiceActivities
@@ -157,7 +158,36 @@ prove_release = _step(
 open_rollout = _step(
     RolloutActivities.open_rollout, policies.BOOKKEEPING, lambda i: f"{i.release_tag}: {i.scope}"
 )
-list_routes = _step(RolloutActivities.list_routes, policies.BOOKKEEPING, lambda i: i.scope)
+architectures = _step(
+    RolloutActivities.architectures, policies.BOOKKEEPING, lambda i: f"of {i.scope}"
+)
+plan_rollout = _step(RolloutActivities.plan_rollout, policies.BOOKKEEPING, lambda i: i.scope)
+preflight = _step(
+    PreflightActivities.preflight, policies.LOOK_UP, lambda i: f"{i.release.tag}: {i.scope}"
+)
+advance_wave = _step(
+    RolloutActivities.advance_wave,
+    policies.BOOKKEEPING,
+    lambda i: f"{i.work}, wave {i.number}: {len(i.ended)} ended, {len(i.in_flight)} under way",
+)
+begin_proofs = _step(
+    RolloutActivities.begin_proofs, policies.BOOKKEEPING, lambda i: f"of wave {i.number}"
+)
+widen_wave = _step(
+    RolloutActivities.widen_wave, policies.BOOKKEEPING, lambda i: f"wave {i.number} by {i.by}"
+)
+join_late = _step(
+    RolloutActivities.join_late, policies.BOOKKEEPING, lambda i: f"as wave {i.number}"
+)
+retry_failed = _step(
+    RolloutActivities.retry_failed, policies.BOOKKEEPING, lambda i: f"in wave {i.number}"
+)
+skip_route = _step(RolloutActivities.skip_route, policies.BOOKKEEPING, lambda i: i.route_id)
+record_decision = _step(
+    RolloutActivities.record_decision,
+    policies.BOOKKEEPING,
+    lambda i: f"wave {i.wave}: {i.decision}",
+)
 record_steer = _step(
     RolloutActivities.record_steer,
     policies.BOOKKEEPING,

@@ -31,6 +31,8 @@ class _Commands(LazyGroup):
         "route": LazyCommand("starter.cli.route", "Bring routes up, and see what they run."),
         "release": LazyCommand("starter.cli.release", "The releases that the repository holds."),
         "rollout": LazyCommand("starter.cli.rollout", "Bring a release to the fleet, in waves."),
+        "freeze": LazyCommand("starter.cli.freeze", "Times in which no route is taken out."),
+        "exclude": LazyCommand("starter.cli.exclude", "Routes that rollouts leave alone."),
         "fleet": LazyCommand("starter.cli.fleet", "The fleet at a glance."),
     }
 

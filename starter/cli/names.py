@@ -9,7 +9,17 @@ from messages.names import ReleaseTag, RouteId, TrackName
 from messages.rollout import WaveSize
 
 
-def _checked(kind: Any, name: str, likeness: str) -> str:
+def checked(kind: Any, name: str, likeness: str) -> str:
+    """Return a word as it was typed.
+
+    Args:
+        kind: the shape that it has to have.
+        name: the word.
+        likeness: what it should have been, with an example.
+
+    Raises:
+        typer.BadParameter: it has another shape.
+    """
     adapter: TypeAdapter[str] = TypeAdapter(kind)
     try:
         return adapter.validate_python(name)
@@ -27,18 +37,28 @@ def tag_of(name: str) -> str:
     Raises:
         typer.BadParameter: it is none.
     """
-    return _checked(ReleaseTag, name, "a release tag, as in v0.0.74")
+    return checked(ReleaseTag, name, "a release tag, as in v0.0.74")
 
 
-def _tag_or_none(name: str | None) -> str | None:
+def tag_or_none(name: str | None) -> str | None:
+    """Return a release tag as it was typed, if it was.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
     return None if name is None else tag_of(name)
 
 
 def _track(name: str) -> str:
-    return _checked(TrackName, name, "a track's name: lower-case letters, digits and hyphens")
+    return checked(TrackName, name, "a track's name: lower-case letters, digits and hyphens")
 
 
-def _track_or_none(name: str | None) -> str | None:
+def track_or_none(name: str | None) -> str | None:
+    """Return a track's name as it was typed, if it was.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
     return None if name is None else _track(name)
 
 
@@ -48,7 +68,7 @@ def route_id_of(name: str) -> str:
     Raises:
         typer.BadParameter: it is none.
     """
-    return _checked(
+    return checked(
         RouteId, name, "a route's id: lower-case letters, digits and hyphens, 48 at most"
     )
 
@@ -58,14 +78,14 @@ def _routes(names: list[str] | None) -> list[str]:
 
 
 def _waves(sizes: list[str] | None) -> list[str]:
-    return [_checked(WaveSize, size, "a wave's size, as in 2 or 25%") for size in sizes or []]
+    return [checked(WaveSize, size, "a wave's size, as in 2 or 25%") for size in sizes or []]
 
 
 TagArgument = Annotated[str, typer.Argument(callback=tag_of, help="The release, as in v0.0.74.")]
 FindTagArgument = Annotated[
     str | None,
     typer.Argument(
-        callback=_tag_or_none,
+        callback=tag_or_none,
         help="Its release. Without it, the rollout that runs, or else the newest.",
     ),
 ]
@@ -73,12 +93,12 @@ OverrideOption = Annotated[
     str | None,
     typer.Option(
         "--release",
-        callback=_tag_or_none,
+        callback=tag_or_none,
         help="The release that its routes should run, as in v0.0.74.",
     ),
 ]
 OptionalTrackArgument = Annotated[
-    str | None, typer.Argument(callback=_track_or_none, help="One track; without it, all.")
+    str | None, typer.Argument(callback=track_or_none, help="One track; without it, all.")
 ]
 TrackArgument = Annotated[str, typer.Argument(callback=_track)]
 TrackOption = Annotated[str, typer.Option("--track", "-t", callback=_track, help="Their track.")]
@@ -87,7 +107,7 @@ ScopeTrackOption = Annotated[
     typer.Option(
         "--track",
         "-t",
-        callback=_track_or_none,
+        callback=track_or_none,
         help="The track whose override it moves; without it, the fleet's default.",
     ),
 ]
@@ -96,13 +116,13 @@ FindTrackOption = Annotated[
     typer.Option(
         "--track",
         "-t",
-        callback=_track_or_none,
+        callback=track_or_none,
         help="The rollout of this track's override. With TAG and without it, of the fleet.",
     ),
 ]
 FilterTrackOption = Annotated[
     str | None,
-    typer.Option("--track", "-t", callback=_track_or_none, help="Of this track alone."),
+    typer.Option("--track", "-t", callback=track_or_none, help="Of this track alone."),
 ]
 RouteArgument = Annotated[str, typer.Argument(callback=route_id_of)]
 RoutesArgument = Annotated[
@@ -118,5 +138,6 @@ WavesOption = Annotated[
         callback=_waves,
         help="How far it has come after a wave: a count or a share. Once for each wave; what is "
         "left makes a last one.  [default: 1, 25%, 100%]",
+        rich_help_panel="Strategy",
     ),
 ]

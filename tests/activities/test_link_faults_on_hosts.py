@@ -200,14 +200,25 @@ async def test_a_host_that_reboots_while_it_is_proven_is_not_proven(host: Faulty
     await host.swap()
 
 
-async def test_a_host_whose_power_is_cut_is_unreachable_and_reported(host: FaultyHost) -> None:
-    """The last one: a machine of the lab stays off."""
+async def test_a_host_whose_power_is_cut_in_an_install_is_mended_when_it_has_power_again(
+    host: FaultyHost,
+) -> None:
+    run = host.subject.new_run()
     host.shut_gate()
-    swap = asyncio.create_task(host.fault(host.subject.swap(GATED)))
+    swap = asyncio.create_task(host.fault(host.subject.swap(GATED, run=run)))
     await host.until_at_gate()
-    host.lab.cut_power(host.id)
+    await asyncio.to_thread(host.lab.cut_power, host.id)
     assert (await swap).kind == "connection-lost"
-    await asyncio.to_thread(host.lab.until_status, host.id, "stopped")
-    for doing in (host.subject.swap(GATED), host.subject.prove(OLD)):
+    for doing in (host.subject.swap(GATED, run=run), host.subject.prove(OLD)):
         fault = await host.fault(doing)
         assert (fault.kind, fault.fault_class) == ("host-unreachable", FaultClass.HOST)
+
+    await asyncio.to_thread(host.lab.start, host.id)
+    await comes_back(host)
+    assert host.package() == f"iF {GATED}"
+    unproven = await host.fault(host.subject.prove(GATED))
+    assert unproven.kind == "package-not-installed"
+    assert not (await host.subject.swap(GATED, run=run)).attached
+    assert host.package() == f"ii {GATED}"
+    assert host.sh("dpkg --audit") == ""
+    assert host.transaction() == ""

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from messages.faults import FaultClass
 from remote import helper
-from tests.support.faulty_host import GATED, NEW, OLD, FaultyHost, faulty_host
+from tests.support.faulty_host import BULK, BULKY, GATED, NEW, OLD, FaultyHost, faulty_host
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab
@@ -146,6 +147,75 @@ async def test_a_disk_without_room_for_dpkgs_own_records_is_reported_and_then_me
         fault = await host.apt_fault()
         assert fault.kind == "disk-full"
         host.sh(f"rm {records}/fill")
+        await host.swap()
+        assert host.package() == f"ii {NEW}"
+
+
+async def test_a_disk_without_room_for_the_packages_files_is_reported_and_the_old_ones_stay(
+    host: FaultyHost,
+) -> None:
+    pid, place = host.main_pid(), BULK.rpartition("/")[0]
+    bring = f"mkdir {place}; mount -t tmpfs -o size=64k full {place}"
+    with host.changed(bring, f"umount {place}"):
+        fault = await host.apt_fault(BULKY)
+        assert (fault.kind, fault.fault_class) == ("disk-full", FaultClass.HOST)
+        assert f"'{BULK}.dpkg-new': failed to write (No space left on device)" in fault.summary
+        assert host.sh(f"ls {place}") == ""
+        await host.stays(OLD, pid)
+    await host.swap(BULKY)
+    assert host.package() == f"ii {BULKY}"
+    assert host.sh(f"stat -c %s {BULK}") == str(2**20)
+
+
+@pytest.mark.parametrize("inodes", [1, 3, 4, 6])
+async def test_a_disk_without_an_inode_for_the_lists_is_not_the_repositorys_fault(
+    host: FaultyHost, inodes: int
+) -> None:
+    """The folder itself, its own folders and apt's lock take one each, and then each file."""
+    pid, lists = host.main_pid(), "/var/lib/apt/lists"
+    bring = f"mount -t tmpfs -o nr_inodes={inodes} full {lists}"
+    with host.changed(bring, f"umount {lists}"):
+        fault = await host.apt_fault()
+        assert (fault.kind, fault.fault_class) == ("disk-full", FaultClass.HOST)
+        assert "No space left on device" in fault.summary
+        assert lists in fault.summary
+        await host.stays(OLD, pid)
+    await host.swap()
+
+
+@pytest.mark.parametrize("inodes", [1, 3])
+async def test_a_disk_without_an_inode_for_the_package_is_reported_and_nothing_is_changed(
+    host: FaultyHost, inodes: int
+) -> None:
+    pid, archives = host.main_pid(), "/var/cache/apt/archives"
+    bring = f"mount -t tmpfs -o nr_inodes={inodes} full {archives}"
+    with host.changed(bring, f"umount {archives}"):
+        fault = await host.apt_fault()
+        assert (fault.kind, fault.fault_class) == ("disk-full", FaultClass.HOST)
+        assert archives in fault.summary
+        await host.stays(OLD, pid)
+    await host.swap()
+
+
+async def test_a_disk_without_an_inode_for_dpkgs_own_records_is_reported_and_then_mended(
+    host: FaultyHost,
+) -> None:
+    pid, records = host.main_pid(), "/var/lib/dpkg"
+    small = (
+        f"cp -a {records} /run/records; entries=$(find {records} | wc -l); "
+        f"mount -t tmpfs -o nr_inodes=$((entries + 9)) full {records}; "
+    )
+    fill = (
+        f"cp -a /run/records/. {records}; mkdir {records}/fill; i=0; "
+        f"while (: >{records}/fill/$i) 2>/dev/null; do i=$((i + 1)); done"
+    )
+    keep = f"rm -rf /run/records; cp -a {records} /run/kept; umount {records}; "
+    with host.changed(small + fill, f"{keep} cp -a /run/kept/. {records}; rm -rf /run/kept"):
+        fault = await host.apt_fault()
+        assert (fault.kind, fault.fault_class) == ("disk-full", FaultClass.HOST)
+        assert "unable to create" in fault.summary
+        await host.stays(OLD, pid)
+        host.sh(f"rm -r {records}/fill")
         await host.swap()
         assert host.package() == f"ii {NEW}"
 

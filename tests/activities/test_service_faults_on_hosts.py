@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from messages.faults import FaultClass
+from remote import helper
 from tests.support.faulty_host import NEW, OLD, UNIT, FaultyHost, faulty_host
 from tests.support.lab import Lab
 
@@ -172,6 +173,49 @@ async def test_a_sudo_whose_rules_lack_a_command_is_told_too(host: FaultyHost) -
     with host.changed(narrow, f"mv /root/rules {rules}"):
         fault = await host.fault(host.subject.swap(NEW))
         assert fault.kind == "sudo-refused"
+    await untouched(host, log, pid)
+    await host.swap()
+
+
+@pytest.mark.parametrize(
+    ("bring", "lift", "words"),
+    [
+        ("mv /usr/bin/sudo /root", "mv /root/sudo /usr/bin", "sudo: not found"),
+        ("chmod 644 /usr/bin/sudo", "chmod 4755 /usr/bin/sudo", "sudo: Permission denied"),
+        ("chmod 755 /usr/bin/sudo", "chmod 4755 /usr/bin/sudo", "have the setuid bit set"),
+    ],
+    ids=["gone", "not executable", "not setuid"],
+)
+async def test_a_host_whose_sudo_is_gone_or_broken_says_so(
+    host: FaultyHost, bring: str, lift: str, words: str
+) -> None:
+    pid, log = host.main_pid(), host.dpkg_log()
+    with host.changed(bring, lift):
+        for doing in (host.subject.swap(NEW), host.subject.prove(OLD)):
+            fault = await host.fault(doing)
+            assert (fault.kind, fault.fault_class) == ("sudo-refused", FaultClass.HOST)
+            assert words in fault.summary
+    await untouched(host, log, pid)
+    await host.swap()
+
+
+@pytest.mark.parametrize(
+    ("bring", "lift"),
+    [
+        (f"mv {helper.PROGRAM} /root", f"mv /root/{helper.PROGRAM.name} {helper.PROGRAM}"),
+        (f"chmod 644 {helper.PROGRAM}", f"chmod 755 {helper.PROGRAM}"),
+    ],
+    ids=["gone", "not executable"],
+)
+async def test_a_host_that_lost_our_program_says_so(
+    host: FaultyHost, bring: str, lift: str
+) -> None:
+    pid, log = host.main_pid(), host.dpkg_log()
+    with host.changed(bring, lift):
+        for doing in (host.subject.swap(NEW), host.subject.prove(OLD)):
+            fault = await host.fault(doing)
+            assert (fault.kind, fault.fault_class) == ("helper-missing", FaultClass.HOST)
+            assert f"sudo: {helper.PROGRAM}: command not found" in fault.summary
     await untouched(host, log, pid)
     await host.swap()
 

@@ -34,7 +34,8 @@ def test_an_unknown_machine_is_not_found(lab: Lab, what: str) -> None:
     with lab.client() as client:
         answer = client.get(f"/v1/machines/00000000{what}")
         deleted = client.delete("/v1/machines/00000000")
-    assert answer.status_code == deleted.status_code == 404
+        started = client.post("/v1/machines/00000000/start")
+    assert answer.status_code == deleted.status_code == started.status_code == 404
     assert "00000000" in answer.json()["detail"]
 
 

@@ -121,8 +121,7 @@ async def test_one_that_is_switched_off_says_so_and_is_silent(lab: Lab) -> None:
     guest = Guest()
     machine = lab.create(guest.label)
     lab.until_run(machine["id"], "systemctl", "is-active", "multi-user.target")
-    lab.run(machine["id"], "systemctl", "--no-block", "poweroff")
-    lab.until_status(machine["id"], "stopped")
+    lab.shut_down(machine["id"])
     with pytest.raises(OSError, match=r"No route to host|timed out"):
         await asyncio.to_thread(socket.create_connection, (machine["address"], 22), 5)
     lab.delete(machine["id"])
@@ -131,7 +130,31 @@ async def test_one_that_is_switched_off_says_so_and_is_silent(lab: Lab) -> None:
 def test_one_that_loses_its_power_is_off(lab: Lab) -> None:
     machine = lab.create(Guest().label)
     lab.cut_power(machine["id"])
-    lab.until_status(machine["id"], "stopped")
+    lab.delete(machine["id"])
+
+
+async def test_one_that_was_off_can_be_started_with_all_that_was_on_its_disk(lab: Lab) -> None:
+    guest = Guest()
+    machine = lab.create(guest.label, guest.user_data)
+    assert await guest.ssh(machine["address"], "sudo touch /var/lib/kept") == ""
+    for off in (lab.cut_power, lab.shut_down):
+        off(machine["id"])
+        lab.start(machine["id"])
+        assert await guest.ssh(machine["address"], "ls /var/lib/kept") == "/var/lib/kept\n"
+    lab.delete(machine["id"])
+
+
+def test_only_one_that_is_off_can_be_started(lab: Lab) -> None:
+    machine = lab.create(Guest().label)
+    start = f"/v1/machines/{machine['id']}/start"
+    with lab.client() as client:
+        refused = client.post(start)
+        assert refused.status_code == 409
+        assert "is running, and not stopped" in refused.json()["detail"]
+        lab.cut_power(machine["id"])
+        both = [client.post(start).status_code for _ in range(2)]
+    assert both == [202, 409]
+    lab.until_status(machine["id"], "running")
     lab.delete(machine["id"])
 
 

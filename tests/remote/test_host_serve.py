@@ -195,6 +195,44 @@ def test_a_record_that_was_cut_short_is_another_one(
     assert systemd.deeds() == [RELOAD, RESTART]
 
 
+@pytest.mark.parametrize(
+    ("what", "text", "deeds"),
+    [
+        (
+            "show",
+            "Failed to get properties: Message recipient disconnected from message bus without "
+            "replying",
+            [RELOAD, RESTART],
+        ),
+        (
+            "daemon-reload",
+            "Reload daemon failed: Transport endpoint is not connected",
+            [RELOAD, RELOAD, RESTART],
+        ),
+        (
+            "restart",
+            "Warning! D-Bus connection terminated.\n"
+            "Failed to wait for response: Connection reset by peer",
+            [RELOAD, RESTART, RESTART],
+        ),
+    ],
+)
+def test_a_systemd_that_is_executed_anew_is_asked_again(
+    host: AptRoot, systemd: StubSystemd, served: Served, what: str, text: str, deeds: list[str]
+) -> None:
+    install(host, served, "1.0")
+    host.loaded.unlink()
+    systemd.fail(what, f"{text}\n", once=True)
+    serves(host)
+    assert systemd.deeds() == deeds
+
+
+def test_a_service_that_does_not_start_is_told_to_once(host: AptRoot, systemd: StubSystemd) -> None:
+    systemd.fail("restart", "Job for lantern-box.service failed.\n")
+    assert host.call("serve").returncode == 90
+    assert systemd.deeds().count(RESTART) == 1
+
+
 def test_files_that_could_not_be_read_are_to_be_read_still(
     host: AptRoot, systemd: StubSystemd, served: Served
 ) -> None:

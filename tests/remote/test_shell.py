@@ -94,6 +94,18 @@ async def test_a_command_that_is_killed_says_by_which_signal(shell: SshShell) ->
     assert caught.value.exit_code == -9
 
 
+@pytest.mark.parametrize("script", ["kill -9 $$", "sh -c 'kill -9 $$'; exit $?"])
+async def test_a_call_as_root_that_is_killed_is_to_be_made_again(
+    shell: SshShell, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    """Whether the user's shell went with it, or stayed to tell its end."""
+    monkeypatch.setattr(shell_module, "SUDO", ("sh", "-c", script))
+    for check in (True, False):
+        with pytest.raises(ConnectionLostError, match="killed by signal 9") as caught:
+            await shell.run(["relight-host", "see"], timeout=SOON, check=check, sudo=True)
+        assert caught.value.retryable
+
+
 async def test_sudo_stands_before_the_command_and_asks_nothing(
     shell: SshShell, server: SshServer
 ) -> None:

@@ -25,8 +25,9 @@ from tests.support.apt_repository import KeyRing, Repository, Served, serve
 from tests.support.contract_hosts import Subject, lab_subject
 from tests.support.lab import Lab
 
-OLD, NEW, GATED = "0.0.73", "0.0.74", "0.0.78"
+OLD, NEW, GATED, BULKY = "0.0.73", "0.0.74", "0.0.78", "0.0.80"
 GATE = "/run/gate"
+BULK = "/usr/share/lantern-box/bulk"
 UNIT = "lantern-box.service"
 
 # A script of the package that goes no further while the gate is shut.
@@ -87,6 +88,7 @@ class FaultyHost:
     async def settle(self, version: str) -> None:
         """Bring the host to a version by another way than the one that is tried."""
         script = (
+            "systemctl stop 'relight-swap-*' 2>/dev/null || true; "
             f"rm -f {GATE} {GATE}.reached /var/lib/dpkg/info/lantern-box.postrm; apt-get clean; "
             f"curl -fsSo /run/settle.deb {self.served.url}/{self.deb(version)}; "
             "dpkg --configure -a || true; dpkg -i --force-downgrade /run/settle.deb >/dev/null; "
@@ -99,6 +101,13 @@ class FaultyHost:
         """The path of a package in the repository."""
         (found,) = self.good.root.glob(f"pool/**/lantern-box_{version}_*.deb")
         return str(found.relative_to(self.good.root))
+
+    async def stays(self, version: str, pid: str) -> None:
+        """Nothing was changed: the version is whole, and the process of before proves it."""
+        assert self.package() == f"ii {version}"
+        assert self.main_pid() == pid
+        await self.subject.prove(version)
+        assert self.main_pid() == pid
 
     async def swap(self, version: str = NEW, *, run: str | None = None) -> ReleaseSwapped:
         """Bring the host to a version, be it an older one."""
@@ -203,17 +212,22 @@ class FaultyHost:
             yield
 
 
-def _repack(deb: Path, version: str, postinst: str) -> None:
-    """Make another version of a package, with a script of its own."""
+def _repack(deb: Path, version: str, *, postinst: str = "", bulk_bytes: int = 0) -> None:
+    """Make another version of a package, with a script of its own, or a file that takes room."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
         subprocess.run(["dpkg-deb", "-R", deb, tree], check=True)
         control = tree / "DEBIAN/control"
         old = deb.name.split("_")[1]
         control.write_text(control.read_text().replace(f"Version: {old}", f"Version: {version}"))
-        script = tree / "DEBIAN/postinst"
-        script.write_text(postinst)
-        script.chmod(0o755)
+        if postinst:
+            script = tree / "DEBIAN/postinst"
+            script.write_text(postinst)
+            script.chmod(0o755)
+        if bulk_bytes:
+            bulk = tree / BULK.lstrip("/")
+            bulk.parent.mkdir(parents=True)
+            bulk.write_bytes(bytes(bulk_bytes))
         target = deb.with_name(deb.name.replace(old, version))
         build = ("dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, target)
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
@@ -226,7 +240,8 @@ async def faulty_host(lab: Lab, key: str, folder: Path) -> AsyncIterator[FaultyH
     good = Repository(folder / "repository", ("amd64",))
     (new,) = good.root.glob(f"pool/**/lantern-box_{NEW}_*.deb")
     good.architectures = (new.stem.rpartition("_")[2],)
-    _repack(new, GATED, _WAIT_AT_GATE)
+    _repack(new, GATED, postinst=_WAIT_AT_GATE)
+    _repack(new, BULKY, bulk_bytes=2**20)
     keys, signer = KeyRing(lab.state / "gnupg"), "lab@localhost"
     good.publish(lambda text: keys.sign(text, [signer]))
     gateway = str(IPv4Network(lab.network)[1])

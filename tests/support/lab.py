@@ -126,8 +126,20 @@ class Lab:
         return LabNames(self.name).machine(machine_id)
 
     def cut_power(self, machine_id: str) -> None:
-        """End all of a machine's processes at once; it stays off."""
+        """End all of a machine's processes at once; it is off until it is started."""
         cgroups.kill(self.cgroup(machine_id))
+        self.until_status(machine_id, "stopped")
+
+    def shut_down(self, machine_id: str) -> None:
+        """Have a machine switch itself off; it is off until it is started."""
+        self.run(machine_id, "systemctl", "--no-block", "poweroff")
+        self.until_status(machine_id, "stopped")
+
+    def start(self, machine_id: str) -> None:
+        """Start a machine that is off, and wait until it runs."""
+        with self.client() as client:
+            client.post(f"/v1/machines/{machine_id}/start").raise_for_status()
+        self.until_status(machine_id, "running")
 
     @contextlib.contextmanager
     def black_hole(self, machine_id: str) -> Iterator[None]:

@@ -19,7 +19,7 @@ from remote.errors import HostUnreachableError, ProbeFailedError
 from remote.sections import Section
 from remote.shell import Completed, command_failed
 from tests.support.fake_cloud import FakeCloud
-from tests.support.simulated_host import EXECUTABLE, UNHEALTHY, Gate, SimulatedHost
+from tests.support.simulated_host import EXECUTABLE, LISTED, UNHEALTHY, Gate, SimulatedHost
 
 BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
 
@@ -133,6 +133,10 @@ class SimulatedShell:
             case "see", [unit, _]:
                 await host.wait_for(unit)
                 return 0, self._told(unit)
+            case "rehearse", [version, _, *_]:
+                listed = version in LISTED
+                missing = f"E: Version '{version}' for 'lantern-box' was not found"
+                return (0, "") if listed else (100, missing)
             case "said", [unit]:
                 return 0, host.transactions[unit].said
             case "forget", [unit]:

@@ -12,9 +12,16 @@ for word in "$0" "$@"; do printf '%s\\n' "${{word##*/programs/}}"; done >>{folde
 echo . >>{folder}/calls
 """
 
+_FAIL = """\
+if [ -e {folder}/fails-{what} ]; then
+  cat {folder}/fails-{what} >&2
+  if [ -e {folder}/once-{what} ]; then rm {folder}/fails-{what} {folder}/once-{what}; fi
+  exit 1
+fi
+"""
+
 # As the real one: a block for each unit, in its own order of properties, an empty line between.
 _SHOW = """\
-if [ -e {folder}/fails-$1 ]; then cat {folder}/fails-$1 >&2; exit 1; fi
 [ "$1" = show ] || exit 0
 shift
 value='' between=''
@@ -52,12 +59,9 @@ class StubSystemd:
         (self.folder / "calls").touch()
         self.set("", Unit())
         self.set(UNIT, running())
-        account = _ACCOUNT.format(folder=self.folder)
-        self.host.put_program("systemctl", account + _SHOW.format(folder=self.folder))
-        fails = f"if [ -e {self.folder}/fails-NAME ]; then cat {self.folder}/fails-NAME >&2; "
-        fails += "exit 1; fi\n"
+        self._put("systemctl", what="$1", then=_SHOW)
         for name in ("systemd-run", "journalctl"):
-            self.host.put_program(name, account + fails.replace("NAME", name))
+            self._put(name, what=name)
 
     def set(self, unit: str, how: Unit, *, need_reload: bool = False, **changed: object) -> None:
         """Say how a unit stands; the one without a name is any that systemd does not know."""
@@ -65,9 +69,11 @@ class StubSystemd:
         shown += f"NeedDaemonReload={'yes' if need_reload else 'no'}\n"
         (self.folder / f"unit-{unit}").write_text(shown)
 
-    def fail(self, what: str, text: str) -> None:
-        """Have a verb of systemctl fail, or `systemd-run`."""
+    def fail(self, what: str, text: str, *, once: bool = False) -> None:
+        """Have a verb of systemctl fail, or `systemd-run`; or only the next call of it."""
         (self.folder / f"fails-{what}").write_text(text)
+        if once:
+            (self.folder / f"once-{what}").touch()
 
     def mend(self, what: str) -> None:
         (self.folder / f"fails-{what}").unlink()
@@ -81,3 +87,7 @@ class StubSystemd:
     def deeds(self) -> list[str]:
         """Return what it was told to do, and not what it was asked."""
         return [shlex.join(call) for call in self.calls() if call[:2] != ["systemctl", "show"]]
+
+    def _put(self, name: str, *, what: str, then: str = "") -> None:
+        script = _ACCOUNT + _FAIL + then
+        self.host.put_program(name, script.format(folder=self.folder, what=what))

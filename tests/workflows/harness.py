@@ -120,6 +120,16 @@ class Harness:
         found = [await self.cloud.find(key) for key in keys if key.startswith(f"{route_id}-g")]
         return [machine for machine in found if machine is not None]
 
+    async def until_status(
+        self,
+        rollout: WorkflowHandle[RolloutRelease, RolloutStatus],
+        condition: Callable[[RolloutStatus], bool],
+    ) -> None:
+        async def holds() -> bool:
+            return condition(await rollout.query(RolloutRelease.status))
+
+        await wait_until(holds, timedelta(seconds=30))
+
     async def until(self, condition: Callable[[], bool]) -> None:
         async def holds() -> bool:
             return condition()

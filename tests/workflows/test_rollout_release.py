@@ -114,20 +114,22 @@ async def test_aborted_it_brings_what_is_under_way_to_its_end_and_starts_nothing
     assert harness.store.settings.get("default_release_tag") == "v0.0.73"
 
 
-async def test_a_second_rollout_of_the_scope_is_refused_by_name(harness, route_ids):
+async def test_a_newer_rollout_supersedes_the_one_that_has_the_scope(harness, route_ids):
     gate = harness.hosts.hold_installs()
-    first = await harness.start_rollout("v0.0.74")
+    first = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
     await gate.reached()
     with pytest.raises(WorkflowAlreadyStartedError):
         await harness.start_rollout("v0.0.74")
     second = await harness.start_rollout("v0.0.78")
-    with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await second.execute_update(RolloutRelease.planned)
-    fault = fault_of(refused.value.cause)
-    assert (fault.kind, fault.refused) == ("scope-busy", True)
-    assert "v0.0.74" in fault.summary
+    await harness.until_status(first, lambda status: status.phase is RolloutPhase.SUPERSEDED)
     gate.open()
-    assert (await first.result()).phase is RolloutPhase.CONVERGED
+    ended = await first.result()
+    assert ended.phase is RolloutPhase.SUPERSEDED
+    assert "superseded by v0.0.78" in ended.detail
+    assert ended.count(RouteProgress.UNTOUCHED) == 5
+    assert (await second.result()).phase is RolloutPhase.CONVERGED
+    assert tags(harness, route_ids) == ["v0.0.78"] * 6
+    assert harness.store.settings.get("default_release_tag") == "v0.0.78"
 
 
 async def test_a_scope_whose_rollout_was_terminated_is_free_again(harness, route_ids):
@@ -169,7 +171,11 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "step", ["open_rollout", "list_routes", "resolve_release", "close_rollout"]
+    "step",
+    [
+        *("open_rollout", "architectures", "resolve_release", "preflight", "plan_rollout"),
+        *("advance_wave", "record_decision", "join_late", "close_rollout"),
+    ],
 )
 @pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
 async def test_a_step_that_runs_again_changes_nothing(harness, route_ids, mishap, step):
@@ -179,7 +185,9 @@ async def test_a_step_that_runs_again_changes_nothing(harness, route_ids, mishap
     assert len(harness.events(kind="rollout-closed")) == 1
 
 
-@pytest.mark.parametrize("step", ["open_rollout", "list_routes", "resolve_release"])
+@pytest.mark.parametrize(
+    "step", ["open_rollout", "architectures", "resolve_release", "preflight", "plan_rollout"]
+)
 async def test_cancelled_at_a_step_it_frees_the_scope(harness, route_ids, step):
     harness.interference.bring(Mishap.CANCELLED_BEFORE, step, harness.client)
     with pytest.raises(WorkflowFailureError):

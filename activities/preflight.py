@@ -1,0 +1,105 @@
+"""What has to hold before the first host of a rollout is touched."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+from temporalio import activity
+
+from activities.deb_files import deb_of
+from activities.hosts import Hosts
+from fleet.store import Store
+from messages.errors import DomainError
+from messages.names import ReleaseTag
+from messages.release import Release
+from messages.rollout import PreflightInput, PreflightPassed
+from messages.route import Route, RouteStatus
+from remote import rehearsal
+from remote.errors import RemoteError
+from remote.helper import Change
+from repositories.source import ReleaseSource
+
+ASKED_PER_REGION = 3
+"""A host that is out itself says nothing about its region: so many are asked for an answer."""
+
+
+class PreflightError(DomainError):
+    """Something stands in a rollout's way; nothing was touched."""
+
+    kind = "preflight-failed"
+
+
+class PreflightActivities:
+    """Asks the repository, and one host of each region, and changes nothing."""
+
+    def __init__(self, hosts: Hosts, repository: ReleaseSource, store: Store) -> None:
+        self._hosts = hosts
+        self._repository = repository
+        self._store = store
+
+    @activity.defn
+    async def preflight(self, input: PreflightInput) -> PreflightPassed:
+        """See that the release is installable in every region, and what is there now, too.
+
+        All that stands in the way is told at once, each with its region.
+        """
+        routes = await asyncio.to_thread(self._store.routes.in_scope, input.scope)
+        rollback = sorted({r.current_release_tag for r in routes if r.current_release_tag})
+        tags = [tag for tag in rollback if tag != input.release.tag]
+        regions = _by_region(routes)
+        came_of_tags = [self._resolve(tag, routes) for tag in tags]
+        came_of_regions = [
+            self._ask_region(name, there, input.release) for name, there in regions.items()
+        ]
+        answers = await asyncio.gather(*came_of_tags, *came_of_regions)
+        wrong = [answer for answer in answers if isinstance(answer, PreflightError)]
+        if wrong:
+            raise PreflightError("; ".join(map(str, wrong)))
+        asked = answers[len(tags) :]
+        return PreflightPassed(
+            asked=dict(zip(regions, map(str, asked), strict=True)), rollback_tags=tuple(tags)
+        )
+
+    async def _resolve(self, tag: ReleaseTag, routes: Sequence[Route]) -> PreflightError | None:
+        """See that routes could go back to where they are now."""
+        architectures = {
+            route.machine.architecture
+            for route in routes
+            if route.machine and route.current_release_tag == tag
+        }
+        try:
+            await self._repository.resolve(tag, sorted(architectures))
+        except DomainError as error:
+            if error.retryable:
+                raise
+            return PreflightError(f"there is no way back to {tag}: {error}")
+        return None
+
+    async def _ask_region(
+        self, name: str, routes: Sequence[Route], release: Release
+    ) -> str | PreflightError:
+        """Return the machine that says the release is installable there."""
+        last: RemoteError | None = None
+        for route in islice(routes, ASKED_PER_REGION):
+            machine = route.machine
+            assert machine is not None
+            change = Change(release.version, deb=deb_of(release, machine.architecture))
+            try:
+                async with self._hosts.connect(machine) as shell:
+                    await rehearsal.rehearse(shell, change, release.package)
+            except RemoteError as error:
+                if error.fault_class is not rehearsal.HOSTS_OWN:
+                    return PreflightError(f"region {name}: {error}")
+                last = error
+            else:
+                return machine.key
+        return PreflightError(f"region {name}: no host could be asked: {last}")
+
+
+def _by_region(routes: Sequence[Route]) -> Mapping[str, list[Route]]:
+    """Return the routes of each region, those that serve first."""
+    regions: defaultdict[str, list[Route]] = defaultdict(list)
+    for route in sorted(routes, key=lambda route: route.status is not RouteStatus.SERVING):
+        regions[f"{route.provider}/{route.region}"].append(route)
+    return regions

@@ -1,0 +1,157 @@
+"""`relight exclude`: routes that rollouts leave alone, until a day that somebody sets."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from messages.restraints import Exclusion
+from starter.cli.asking import BY_HAND, ReasonOption, by_hand, origin, the_store
+from starter.cli.errors import BadInputError
+from starter.cli.names import tag_or_none
+from starter.cli.output import JsonOption, print_json, print_line, print_table
+from starter.cli.restraint_options import (
+    ForOption,
+    OwnerOption,
+    ProviderOption,
+    RegionOption,
+    RouteOption,
+    TrackOption,
+    UntilOption,
+    WhyOption,
+    covered,
+    covered_text,
+    covers_text,
+    selector_of,
+    state_of,
+    state_text,
+    warn_of_nothing,
+)
+from starter.cli.times import end_of, moment
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def add(  # noqa: PLR0913 - one argument a flag
+    *,
+    route: RouteOption = None,
+    track: TrackOption = None,
+    provider: ProviderOption = None,
+    region: RegionOption = None,
+    pin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TAG",
+            callback=tag_or_none,
+            help="Keep them at this release: rollouts of that very release still reach them.",
+        ),
+    ] = None,
+    until: UntilOption = None,
+    lasts: ForOption = None,
+    owner: OwnerOption = None,
+    reason: WhyOption,
+    json: JsonOption = False,
+) -> None:
+    """Keep rollouts away from routes, until a time that has to be said. They join late after it.
+
+    Routes that have all that is named are meant. To stop everything, use `relight freeze`.
+
+    [bold]Examples:[/]
+
+      relight exclude add --route eu-7 --for 2d --reason "a customer debugs on it"
+      relight exclude add --track beta --pin v0.0.73 --until 2026-12-24 --owner ann \\
+        --reason "v0.0.74 leaks there"
+    """
+    now = datetime.now(UTC)
+    covers = selector_of(route, track, provider, region)
+    if covers.means_all:
+        msg = "name some routes, by --route, --track, --provider or --region: to stop all, freeze"
+        raise BadInputError(msg)
+    exclusion = Exclusion(
+        covers=covers,
+        owner=owner or origin(reason).requested_by,
+        reason=reason,
+        expires_at=end_of(now, until, lasts, now),
+        pinned_to=pin,
+    )
+    with the_store() as store:
+        record = store.exclusions.add(exclusion, by_hand(reason))
+        count = covered(record.covers, store.routes.list())
+    warn_of_nothing(record.covers, count)
+    if json:
+        print_json(record)
+        return
+    pinned = f"at {pin}, " if pin else ""
+    print_line(
+        f"exclusion {record.exclusion_id}: {covers_text(record.covers)} ({covered_text(count)}), "
+        f"{pinned}until {moment(record.expires_at)} UTC"
+    )
+
+
+@app.command("list")
+def list_(json: JsonOption = False) -> None:
+    """List the exclusions and pins: those that hold, and those that have expired.
+
+    [bold]Examples:[/]
+
+      relight exclude list
+      relight exclude list --json | jq '.[] | select(.state == "active")'
+    """
+    with the_store() as store:
+        exclusions = store.exclusions.list()
+        routes = store.routes.list()
+    now = datetime.now(UTC)
+    counts = [covered(exclusion.covers, routes) for exclusion in exclusions]
+    if json:
+        print_json(
+            [
+                {
+                    **exclusion.model_dump(mode="json"),
+                    "state": state_of(now, exclusion.expires_at, now),
+                    "routes": count,
+                }
+                for exclusion, count in zip(exclusions, counts, strict=True)
+            ]
+        )
+        return
+    if not exclusions:
+        print_line("no exclusions")
+        return
+    print_table(
+        ("exclusion", "covers", "routes", "pinned to", "until (UTC)", "state", "owner", "reason"),
+        (
+            (
+                exclusion.exclusion_id,
+                covers_text(exclusion.covers),
+                count,
+                exclusion.pinned_to,
+                moment(exclusion.expires_at),
+                state_text(now, exclusion.expires_at, now),
+                exclusion.owner,
+                exclusion.reason,
+            )
+            for exclusion, count in zip(exclusions, counts, strict=True)
+        ),
+    )
+
+
+@app.command()
+def remove(
+    exclusion: Annotated[
+        int, typer.Argument(help="Its number, as `relight exclude list` shows it.")
+    ],
+    reason: ReasonOption = BY_HAND,
+) -> None:
+    """Remove an exclusion or a pin; a rollout under way takes its routes in late.
+
+    [bold]Example:[/]
+
+      relight exclude remove 3 --reason "the customer is done"
+    """
+    with the_store() as store:
+        removed = store.exclusions.remove(exclusion, by_hand(reason))
+    if not removed:
+        msg = f"there is no exclusion {exclusion}: see `relight exclude list`"
+        raise BadInputError(msg)
+    print_line(f"exclusion {exclusion} is removed")

@@ -1,0 +1,199 @@
+"""The flags of a rollout's strategy: the same ones for every command that is about a rollout."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from messages.disruption import BudgetSize, DisruptionBudget
+from messages.rollout import Approval, CanaryRule, Inconclusive, Strategy
+from starter.cli.names import WavesOption, checked
+from starter.cli.times import duration_of
+
+_DEFAULT = Strategy()
+_PANEL = "Strategy"
+
+
+def share_of(text: str) -> float:
+    """Return a share of 1 as it was typed, `0.1` or `10%`.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        msg = f"{text!r} is not a share, as in 0.1 or 10%"
+        raise typer.BadParameter(msg)
+    return share
+
+
+def _budget(size: str | None) -> str | None:
+    return None if size is None else checked(BudgetSize, size, "a budget, as in 2 or 10%")
+
+
+def _tolerated(rate: float | None) -> float | None:
+    if rate is not None and not 0 < rate < 1:
+        msg = "a tolerated failure rate is more than 0 and less than 1"
+        raise typer.BadParameter(msg)
+    return rate
+
+
+def _confidence(confidence: float | None) -> float | None:
+    if confidence is not None and not 0.5 <= confidence < 1:
+        msg = "a confidence is at least 0.5 and less than 1"
+        raise typer.BadParameter(msg)
+    return confidence
+
+
+def _budget_option(name: str, of: str) -> Any:
+    return typer.Option(
+        name,
+        metavar="SIZE",
+        callback=_budget,
+        help=f"How many routes of {of} may be out at once, whatever took them out: a count or a "
+        "share.  \\[default: any]",
+        rich_help_panel=_PANEL,
+    )
+
+
+def _share_option(name: str, callback: Callable[[float | None], float | None], text: str) -> Any:
+    return typer.Option(
+        name,
+        metavar="SHARE",
+        parser=share_of,
+        callback=callback,
+        help=text,
+        rich_help_panel=_PANEL,
+    )
+
+
+def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
+    wave: WavesOption = None,
+    canary: Annotated[
+        CanaryRule,
+        typer.Option(
+            help="What the first wave is: as many routes as its size says, or one of each provider, "
+            "architecture and track at the least.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = _DEFAULT.canary,
+    max_concurrent: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1000, help="How many routes are changed at once.", rich_help_panel=_PANEL
+        ),
+    ] = _DEFAULT.max_concurrent,
+    max_concurrent_per_provider: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of these, how many of a provider.", rich_help_panel=_PANEL),
+    ] = None,
+    max_concurrent_per_region: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of these, how many of a provider's region.", rich_help_panel=_PANEL
+        ),
+    ] = None,
+    provider_budget: Annotated[str | None, _budget_option("--provider-budget", "a provider")] = None,
+    region_budget: Annotated[
+        str | None, _budget_option("--region-budget", "a provider's region")
+    ] = None,
+    track_budget: Annotated[str | None, _budget_option("--track-budget", "a track")] = None,
+    failure_budget: Annotated[
+        int,
+        typer.Option(
+            min=0, help="How many routes may fail before it stops.", rich_help_panel=_PANEL
+        ),
+    ] = _DEFAULT.failure_budget,
+    roll_back: Annotated[
+        bool,
+        typer.Option(
+            "--roll-back",
+            help="Where it stops or is aborted, bring each route back to what it ran before.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = _DEFAULT.roll_back,
+    soak: Annotated[
+        timedelta | None,
+        typer.Option(
+            metavar="DURATION",
+            parser=duration_of,
+            help="How long a wave is left to run before it is judged, as in 30m.  \\[default: 0s]",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    tolerated_failure_rate: Annotated[
+        float | None,
+        _share_option(
+            "--tolerated-failure-rate",
+            _tolerated,
+            "The share of routes that a good release may fail on, as in 5%. With it, a gate asks "
+            "for proof; without it, the failure budget alone decides.",
+        ),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        _share_option(
+            "--confidence",
+            _confidence,
+            "How sure a gate has to be about that rate.  \\[default: 95%]",
+        ),
+    ] = None,
+    inconclusive: Annotated[
+        Inconclusive,
+        typer.Option(
+            help="What follows while too few routes were seen to be sure.", rich_help_panel=_PANEL
+        ),
+    ] = _DEFAULT.inconclusive,
+    approval: Annotated[
+        Approval,
+        typer.Option(help="After which waves a person has to agree.", rich_help_panel=_PANEL),
+    ] = _DEFAULT.approval,
+) -> Strategy:
+    """Return the strategy that the flags describe."""
+    return Strategy(
+        waves=tuple(wave) if wave else _DEFAULT.waves,
+        canary=canary,
+        max_concurrent=max_concurrent,
+        max_concurrent_per_provider=max_concurrent_per_provider,
+        max_concurrent_per_region=max_concurrent_per_region,
+        disruption_budget=DisruptionBudget(
+            provider=provider_budget, region=region_budget, track=track_budget
+        ),
+        failure_budget=failure_budget,
+        roll_back=roll_back,
+        soak=_DEFAULT.soak if soak is None else soak,
+        tolerated_failure_rate=tolerated_failure_rate,
+        confidence=_DEFAULT.confidence if confidence is None else confidence,
+        inconclusive=inconclusive,
+        approval=approval,
+    )
+
+
+_FLAGS: Mapping[str, inspect.Parameter] = inspect.signature(strategy_of).parameters
+
+
+def takes_strategy(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of a strategy in place of its parameter `strategy`.
+
+    Typer reads a command's flags off its signature, and has no way to share a group of them.
+    """
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        taken = _FLAGS.values() if name == "strategy" else [parameter]
+        # Typer calls by name; so what has no default may follow what has one.
+        parameters += [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in taken]
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        flags = {name: given.pop(name) for name in _FLAGS}
+        command(**given, strategy=strategy_of(**flags))
+
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    return called

@@ -1,0 +1,58 @@
+"""A route looked at once more, and nothing changed there."""
+
+from temporalio import workflow
+
+from messages.faults import Fault
+from messages.package import ProveReleaseInput
+from messages.route import (
+    LoadRouteInput,
+    ProveRouteInput,
+    RecordFaultInput,
+    RecordProofInput,
+    RouteProven,
+)
+from workflows import steps
+from workflows.hot_swap_route import machine_of
+from workflows.reporting import report_fault
+from workflows.undo import UndoStack
+
+
+@workflow.defn
+class ProveRoute:
+    """See that a route still runs what it was brought to, and record that.
+
+    A failure leaves the route `faulted`, with the fault.
+    """
+
+    @workflow.init
+    def __init__(self, input: ProveRouteInput) -> None:
+        self._input = input
+        self._machine_key: str | None = None
+
+    @workflow.run
+    async def run(self, input: ProveRouteInput) -> RouteProven:
+        """Look, record."""
+        async with UndoStack() as undo:
+            undo.on_fault(steps.record_fault, self._fault_record)
+            route = await steps.load_route.local(LoadRouteInput(route_id=input.route_id))
+            machine = machine_of(route)
+            self._machine_key = machine.key
+            proof = await steps.prove_release(
+                ProveReleaseInput(machine=machine, release=input.release)
+            )
+            await steps.record_proof.local(
+                RecordProofInput(
+                    route_id=input.route_id, machine=machine, proof=proof, origin=input.origin
+                )
+            )
+            return RouteProven(route_id=input.route_id, proof=proof)
+
+    def _fault_record(self, ended_by: Fault) -> RecordFaultInput:
+        report_fault(ended_by)
+        return RecordFaultInput(
+            route_id=self._input.route_id,
+            release_tag=self._input.release.tag,
+            fault=ended_by,
+            origin=self._input.origin,
+            machine_key=self._machine_key,
+        )
