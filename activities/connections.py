@@ -21,7 +21,7 @@ from messages.machine import Machine
 from remote.errors import HostUnreachableError, RemoteError
 from remote.shell import Shell
 
-IDLE = timedelta(seconds=20)
+IDLE = timedelta(seconds=5)
 """Longer than the time between two steps of an operation, shorter than anybody would notice."""
 
 LOGINS = 64

@@ -5,6 +5,8 @@ The event is always written. What else changes follows from what the operation h
 - it opened the route, and its machine is gone: the machine is `destroyed`, the route `failed`;
 - it never opened the route (`machine_destroyed`, yet no machine of it was this run's), or it was
   refused: nothing was changed, so the route stays as it is;
+- the repository is to blame, which nothing is installed from then: the route serves on, and should
+  run what it runs;
 - it worked on a route: that is `faulted`, or `failed` where it has no machine.
 """
 
@@ -16,6 +18,7 @@ from fleet.machines import RecordStatus
 from fleet.operation import Operation
 from fleet.tables import MachineRow, RouteRow
 from fleet.writing import Write
+from messages.faults import FaultClass
 from messages.route import RecordFaultInput, RouteStatus
 
 
@@ -30,7 +33,11 @@ def record_fault(w: Write, input: RecordFaultInput) -> None:
     route = w.session.get(RouteRow, input.route_id)
     untouched = not held and (input.machine_destroyed or input.fault.refused)
     if route is not None and not untouched:
-        _settle(w.session, route, input)
+        if input.fault.fault_class is FaultClass.REPOSITORY and route.current_release_tag:
+            route.target_release_tag = route.current_release_tag
+            w.session.add(route)
+        else:
+            _settle(w.session, route, input)
     w.log(
         route_id=input.route_id,
         machine_key=input.machine_key,

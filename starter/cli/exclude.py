@@ -60,8 +60,7 @@ def add(  # noqa: PLR0913 - one argument a flag
     [bold]Examples:[/]
 
       relight exclude add --route eu-7 --for 2d --reason "a customer debugs on it"
-      relight exclude add --track beta --pin v0.0.73 --until 2026-12-24 --owner ann \\
-        --reason "v0.0.74 leaks there"
+      relight exclude add --track beta --pin v0.0.73 --for 1w --reason "v0.0.74 leaks"
     """
     now = datetime.now(UTC)
     covers = selector_of(route, track, provider, region)

@@ -62,8 +62,8 @@ def add(  # noqa: PLR0913 - one argument a flag
     [bold]Examples:[/]
 
       relight freeze add --for 4h --reason "incident 412"
-      relight freeze add --provider linode --region eu-west --from 2026-12-24 --until 2026-12-27 \\
-        --owner ann --reason "nobody is there"
+      relight freeze add --provider linode --region eu-west --for 2d --reason "they move racks"
+      relight freeze add --from 2026-12-24 --until 2026-12-27 --owner ann --reason "nobody is in"
     """
     now = datetime.now(UTC)
     starts = starts_at or now

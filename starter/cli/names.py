@@ -137,7 +137,7 @@ WavesOption = Annotated[
         metavar="SIZE",
         callback=_waves,
         help="How far it has come after a wave: a count or a share. Once for each wave; what is "
-        "left makes a last one.  [default: 1, 25%, 100%]",
+        "left makes a last one.  \\[default: 1, 25%, 100%]",
         rich_help_panel="Strategy",
     ),
 ]

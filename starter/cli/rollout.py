@@ -5,40 +5,33 @@ from typing import Annotated
 import typer
 
 from messages.rollout import RolloutReleaseInput, Strategy
-from starter.cli import rollouts
+from starter.cli import rehearsal, rollouts
 from starter.cli.asking import BY_HAND, ReasonOption, origin, with_temporal
 from starter.cli.names import (
     FindTagArgument,
     FindTrackOption,
     ScopeTrackOption,
     TagArgument,
-    WavesOption,
 )
 from starter.cli.output import JsonOption
+from starter.cli.rehearsal import Rehearsal
 from starter.cli.rollout_finding import find, scope_of
+from starter.cli.strategy_options import share_of, takes_strategy
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
-def start(  # noqa: PLR0913, PLR0917 - one argument a flag
+@takes_strategy
+def start(
+    *,
     tag: TagArgument,
     track: ScopeTrackOption = None,
-    wave: WavesOption = None,
-    max_concurrent: Annotated[
-        int, typer.Option(min=1, max=1000, help="How many routes are changed at once.")
-    ] = Strategy().max_concurrent,
-    failure_budget: Annotated[
-        int, typer.Option(min=0, help="How many routes may fail before it stops.")
-    ] = Strategy().failure_budget,
-    roll_back: Annotated[
-        bool,
-        typer.Option("--roll-back", help="Bring routes that failed back to the release before."),
-    ] = False,
     wait: Annotated[
         bool,
         typer.Option("--wait", help="Follow it to its end; exit 0 only if every route converged."),
     ] = False,
+    strategy: Strategy,
     reason: ReasonOption = BY_HAND,
     json: JsonOption = False,
 ) -> None:
@@ -53,12 +46,8 @@ def start(  # noqa: PLR0913, PLR0917 - one argument a flag
       relight rollout start v0.0.74 --wait
       relight rollout start v0.0.74 --track beta --wave 1 --wave 50% --reason "fixes DNS"
       relight rollout start v0.0.74 --max-concurrent 50 --failure-budget 2 --wait --json
+      relight rollout start v0.0.74 --canary strata --region-budget 10% --soak 30m
     """
-    strategy = Strategy(
-        max_concurrent=max_concurrent, failure_budget=failure_budget, roll_back=roll_back
-    )
-    if wave:
-        strategy = strategy.model_copy(update={"waves": tuple(wave)})
     asked = RolloutReleaseInput(
         release_tag=tag, scope=scope_of(track), origin=origin(reason), strategy=strategy
     )
@@ -66,6 +55,78 @@ def start(  # noqa: PLR0913, PLR0917 - one argument a flag
         lambda client, settings: rollouts.start(
             client, settings.task_queue, asked, wait=wait, as_json=json
         )
+    )
+
+
+@app.command()
+@takes_strategy
+def plan(
+    *,
+    tag: TagArgument,
+    track: ScopeTrackOption = None,
+    strategy: Strategy,
+    json: JsonOption = False,
+) -> None:
+    """Show what `start` with the same flags would do with each route. Nothing is started.
+
+    The store alone is asked: whether the repository holds the release, `relight release show` says.
+
+    [bold]Examples:[/]
+
+      relight rollout plan v0.0.74
+      relight rollout plan v0.0.74 --track beta --canary strata --wave 5% --wave 25%
+      relight rollout plan v0.0.74 --json | jq '.left_out'
+    """
+    rehearsal.plan(tag, track, strategy, as_json=json)
+
+
+@app.command()
+@takes_strategy
+def simulate(  # noqa: PLR0913 - one argument a flag
+    *,
+    tag: TagArgument,
+    track: ScopeTrackOption = None,
+    fleet: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100_000, help="Make up a fleet of so many routes, in place of your own."
+        ),
+    ] = None,
+    probability: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--probability",
+            "-p",
+            metavar="SHARE",
+            parser=share_of,
+            help="How likely each route fails, as in 5%. Once for each forecast.  "
+            "\\[default: 0%, 1%, 5%, 25%, 100%]",
+        ),
+    ] = None,
+    runs: Annotated[
+        int, typer.Option(min=1, max=1000, help="How often each is played.")
+    ] = rehearsal.RUNS,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
+    strategy: Strategy,
+    json: JsonOption = False,
+) -> None:
+    """Rehearse a rollout: how long it takes, what serves meanwhile, and what a bad release reaches.
+
+    Planned and decided is as in a real rollout; how long a swap takes is drawn from those on
+    record, and whether it fails, by lot. Nobody is waited for: approvals count as given at once.
+
+    [bold]Examples:[/]
+
+      relight rollout simulate v0.0.74 --region-budget 10% --soak 30m
+      relight rollout simulate v0.0.74 --fleet 10000 --canary strata --probability 2%
+      relight rollout simulate v0.0.74 --runs 50 --seed 7 --json
+    """
+    rehearsal.simulate(
+        tag,
+        track,
+        strategy,
+        Rehearsal(generated=fleet, probabilities=tuple(probability or ()), runs=runs, seed=seed),
+        as_json=json,
     )
 
 

@@ -51,25 +51,16 @@ def _confidence(confidence: float | None) -> float | None:
     return confidence
 
 
-def _budget_option(name: str, of: str) -> Any:
-    return typer.Option(
-        name,
+def _option(*names: str, metavar: str | None = None, **what: Any) -> Any:
+    return typer.Option(*names, metavar=metavar, rich_help_panel=_PANEL, **what)
+
+
+def _budget_option(of: str) -> Any:
+    return _option(
         metavar="SIZE",
         callback=_budget,
         help=f"How many routes of {of} may be out at once, whatever took them out: a count or a "
         "share.  \\[default: any]",
-        rich_help_panel=_PANEL,
-    )
-
-
-def _share_option(name: str, callback: Callable[[float | None], float | None], text: str) -> Any:
-    return typer.Option(
-        name,
-        metavar="SHARE",
-        parser=share_of,
-        callback=callback,
-        help=text,
-        rich_help_panel=_PANEL,
     )
 
 
@@ -77,82 +68,76 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
     wave: WavesOption = None,
     canary: Annotated[
         CanaryRule,
-        typer.Option(
-            help="What the first wave is: as many routes as its size says, or one of each provider, "
-            "architecture and track at the least.",
-            rich_help_panel=_PANEL,
+        _option(
+            metavar="RULE",
+            help="What the first wave is. `size`: as many routes as its size says. `strata`: also "
+            "one of each provider, architecture and track at the least.",
         ),
     ] = _DEFAULT.canary,
     max_concurrent: Annotated[
-        int,
-        typer.Option(
-            min=1, max=1000, help="How many routes are changed at once.", rich_help_panel=_PANEL
-        ),
+        int, _option(metavar="COUNT", min=1, max=1000, help="How many routes are changed at once.")
     ] = _DEFAULT.max_concurrent,
     max_concurrent_per_provider: Annotated[
-        int | None,
-        typer.Option(min=1, help="Of these, how many of a provider.", rich_help_panel=_PANEL),
+        int | None, _option(metavar="COUNT", min=1, help="Of these, how many of a provider.")
     ] = None,
     max_concurrent_per_region: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Of these, how many of a provider's region.", rich_help_panel=_PANEL
-        ),
+        _option(metavar="COUNT", min=1, help="Of these, how many of a provider's region."),
     ] = None,
-    provider_budget: Annotated[str | None, _budget_option("--provider-budget", "a provider")] = None,
-    region_budget: Annotated[
-        str | None, _budget_option("--region-budget", "a provider's region")
-    ] = None,
-    track_budget: Annotated[str | None, _budget_option("--track-budget", "a track")] = None,
+    provider_budget: Annotated[str | None, _budget_option("a provider")] = None,
+    region_budget: Annotated[str | None, _budget_option("a provider's region")] = None,
+    track_budget: Annotated[str | None, _budget_option("a track")] = None,
     failure_budget: Annotated[
-        int,
-        typer.Option(
-            min=0, help="How many routes may fail before it stops.", rich_help_panel=_PANEL
-        ),
+        int, _option(metavar="COUNT", min=0, help="How many routes may fail before it stops.")
     ] = _DEFAULT.failure_budget,
     roll_back: Annotated[
         bool,
-        typer.Option(
+        _option(
             "--roll-back",
             help="Where it stops or is aborted, bring each route back to what it ran before.",
-            rich_help_panel=_PANEL,
         ),
     ] = _DEFAULT.roll_back,
     soak: Annotated[
         timedelta | None,
-        typer.Option(
+        _option(
             metavar="DURATION",
             parser=duration_of,
             help="How long a wave is left to run before it is judged, as in 30m.  \\[default: 0s]",
-            rich_help_panel=_PANEL,
         ),
     ] = None,
     tolerated_failure_rate: Annotated[
         float | None,
-        _share_option(
-            "--tolerated-failure-rate",
-            _tolerated,
-            "The share of routes that a good release may fail on, as in 5%. With it, a gate asks "
-            "for proof; without it, the failure budget alone decides.",
+        _option(
+            metavar="SHARE",
+            parser=share_of,
+            callback=_tolerated,
+            help="The share of routes that a good release may fail on, as in 5%. With it, a gate "
+            "asks for proof; without it, the failure budget alone decides.",
         ),
     ] = None,
     confidence: Annotated[
         float | None,
-        _share_option(
-            "--confidence",
-            _confidence,
-            "How sure a gate has to be about that rate.  \\[default: 95%]",
+        _option(
+            metavar="SHARE",
+            parser=share_of,
+            callback=_confidence,
+            help="How sure a gate has to be about that rate.  \\[default: 95%]",
         ),
     ] = None,
     inconclusive: Annotated[
         Inconclusive,
-        typer.Option(
-            help="What follows while too few routes were seen to be sure.", rich_help_panel=_PANEL
+        _option(
+            metavar="RULE",
+            help="What follows while too few routes were seen to be sure: `hold`, `widen` the "
+            "canary, or `proceed`.",
         ),
     ] = _DEFAULT.inconclusive,
     approval: Annotated[
         Approval,
-        typer.Option(help="After which waves a person has to agree.", rich_help_panel=_PANEL),
+        _option(
+            metavar="RULE",
+            help="Where a person has to agree: `none`, after the `canary`, or after all `waves`.",
+        ),
     ] = _DEFAULT.approval,
 ) -> Strategy:
     """Return the strategy that the flags describe."""

@@ -47,7 +47,9 @@ def instant_of(text: str) -> datetime:
         instant = datetime.fromisoformat(text.strip())
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        msg = f"{text!r} is not a time, as in 2026-12-24, 2026-12-24T18:00 or 2026-12-24T18:00+01:00"
+        msg = (
+            f"{text!r} is not a time, as in 2026-12-24, 2026-12-24T18:00 or 2026-12-24T18:00+01:00"
+        )
         raise typer.BadParameter(msg) from None
 
 
@@ -82,7 +84,7 @@ def moment(at: datetime) -> str:
 
 
 def span(duration: timedelta) -> str:
-    """Return a duration for people, in its two largest units: `45 s`, `12 min 30 s`, `3 h 5 min`."""
+    """Return a duration for people, in two units at the most: `45 s`, `12 min 30 s`, `3 h`."""
     seconds = round(duration.total_seconds())
     parts = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):

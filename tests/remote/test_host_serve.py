@@ -198,23 +198,9 @@ def test_a_record_that_was_cut_short_is_another_one(
 @pytest.mark.parametrize(
     ("what", "text", "deeds"),
     [
-        (
-            "show",
-            "Failed to get properties: Message recipient disconnected from message bus without "
-            "replying",
-            [RELOAD, RESTART],
-        ),
-        (
-            "daemon-reload",
-            "Reload daemon failed: Transport endpoint is not connected",
-            [RELOAD, RELOAD, RESTART],
-        ),
-        (
-            "restart",
-            "Warning! D-Bus connection terminated.\n"
-            "Failed to wait for response: Connection reset by peer",
-            [RELOAD, RESTART, RESTART],
-        ),
+        ("show", "Message recipient disconnected from message bus", [RELOAD, RESTART]),
+        ("daemon-reload", "Transport endpoint is not connected", [RELOAD, RELOAD, RESTART]),
+        ("restart", "Connection reset by peer", [RELOAD, RESTART, RESTART]),
     ],
 )
 def test_a_systemd_that_is_executed_anew_is_asked_again(

@@ -15,6 +15,9 @@ class FakeReleases:
     def add(self, tag: str, architecture: str) -> None:
         self._releases[tag] = _release(tag, architecture)
 
+    def remove(self, tag: str) -> None:
+        del self._releases[tag]
+
     def add_with_address(self, tag: str, architecture: str) -> None:
         """Add one whose file lies at an address of its own, as GitHub's do."""
         release = _release(tag, architecture)

@@ -58,6 +58,7 @@ class Fleet(Protocol):
     """What a host knows of all hosts."""
 
     gate: Gate | None
+    repository_fault: str
 
     def counted(self, what: str) -> AbstractAsyncContextManager[None]:
         """Count a host as being at it."""
@@ -67,6 +68,7 @@ class SimulatedHost:
     """One machine, from its first boot on.
 
     Attributes:
+        sick_at: a version that is not healthy here, though it is elsewhere.
         installs: every version that apt was really made to install, in order.
     """
 
@@ -74,6 +76,7 @@ class SimulatedHost:
         self._fleet = fleet
         self._key = key
         self._invocations = itertools.count(1)
+        self.sick_at: str | None = None
         self.installs: list[str] = []
         self.status, self.version = "un", ""
         self.file = 0  # which of all files that were ever unpacked is on disk
@@ -121,6 +124,8 @@ class SimulatedHost:
             transaction.exit_code = code
 
     def _install(self, version: str, leave: str) -> tuple[int, str]:
+        if self._fleet.repository_fault:
+            return 100, self._fleet.repository_fault
         if version not in LISTED:
             return 100, f"E: Version '{version}' for '{PACKAGE}' was not found"
         if version == self.version and self.status == "ii":

@@ -29,6 +29,7 @@ class SimulatedHosts:
 
     Attributes:
         gate: what holds every installation up, where there is one.
+        repository_fault: what apt says of the repository, where that is at fault.
         unreachable: the keys of machines that no connection comes to.
     """
 
@@ -38,6 +39,7 @@ class SimulatedHosts:
         self._now: Counter[str] = Counter()
         self._most: Counter[str] = Counter()
         self.gate: Gate | None = None
+        self.repository_fault = ""
         self.unreachable: set[str] = set()
 
     def of(self, route_id: str) -> SimulatedHost:
@@ -77,7 +79,8 @@ class SimulatedHosts:
     async def probe(self, destination: Destination) -> str:
         """Ask a host whether it is healthy, as `remote.probe.HttpProbe` does."""
         asked = f"GET http://{destination.address}:8899/healthz"
-        if self._hosts[destination.machine_key].running == UNHEALTHY:
+        host = self._hosts[destination.machine_key]
+        if host.running in {UNHEALTHY, host.sick_at}:
             said = (
                 f'{{"status":"unhealthy","version":"{UNHEALTHY}","reason":"no upstream answers"}}'
             )
