@@ -132,7 +132,7 @@ class World:
 
 
 @asynccontextmanager
-async def world() -> AsyncIterator[World]:
+async def world(stability_window: str = WINDOW) -> AsyncIterator[World]:
     """Set all of it up, and remove it at the end."""
     home = Path(tempfile.mkdtemp(prefix="rlc-"))  # short: gpg's agent has a socket below it
     try:
@@ -141,7 +141,7 @@ async def world() -> AsyncIterator[World]:
             write_env(
                 home,
                 {
-                    "RELIGHT_STABILITY_WINDOW": WINDOW,
+                    "RELIGHT_STABILITY_WINDOW": stability_window,
                     "RELIGHT_SSH__CLIENT_KEY": str(ssh.client_key),
                     "RELIGHT_SSH__HOST_KEY_SECRET": str(ssh.host_key_secret),
                     "RELIGHT_LAB__URL": addresses.url,

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from remote import dpkg, helper, sections
 from remote.dpkg import PackageState
-from remote.errors import ConnectionLostError, HostNotReadyError, RemoteError
+from remote.errors import HostNotReadyError, RemoteError
 from remote.shell import Completed, Shell, command_failed
 from remote.systemd import UnitState, parse_shown
 
@@ -90,16 +90,6 @@ def parse(text: str) -> Look:
 
 def _untold(told: Completed, shell: Shell) -> RemoteError:
     failed = command_failed(told, shell.destination, "look at the host")
-    if told.exit_code < 0:
-        # Somebody on the host killed it, and nobody knows how far it came: a lost link is the same.
-        return ConnectionLostError(
-            f"it was killed by signal {-told.exit_code}",
-            destination=shell.destination,
-            attempted=failed.attempted,
-            argv=failed.argv,
-            exit_code=failed.exit_code,
-            stderr=failed.stderr,
-        )
     if told.exit_code == helper.NO_ANSWER_EXIT_CODE:
         return HostNotReadyError(
             f"systemd does not answer: {failed.text}",

@@ -14,7 +14,13 @@ from enum import StrEnum
 
 from remote import helper
 from remote.apt_output import NO_REASON, Diagnosis, diagnose
-from remote.errors import CommandFailedError, PackageError, RemoteError, TransactionLostError
+from remote.errors import (
+    CommandFailedError,
+    HostNotReadyError,
+    PackageError,
+    RemoteError,
+    TransactionLostError,
+)
 from remote.helper import Change
 from remote.look import COMMAND_TIMEOUT, Look, look
 from remote.proof import Expected, service_failure
@@ -142,9 +148,17 @@ async def _failure(
 ) -> RemoteError:
     """Return what made a transaction fail."""
     said, diagnosis = await _last_words(shell, unit, state, expected.package)
+    words = said[-1].removeprefix("relight: ") if said else ""
     if state.exit_code == helper.SERVICE_EXIT_CODE:
-        words = said[-1].removeprefix("relight: ") if said else ""
         return await service_failure(shell, seen, expected, words)
+    if state.exit_code == helper.NO_ANSWER_EXIT_CODE:
+        return HostNotReadyError(
+            words,
+            destination=shell.destination,
+            attempted=f"restart {expected.unit}",
+            exit_code=state.exit_code,
+            stderr="\n".join(said),
+        )
     return PackageError(
         diagnosis.kind,
         diagnosis.text,
@@ -163,7 +177,8 @@ async def _last_words(
     journald may still be reading what a process wrote that ended at once: one that seems to have
     given no reason is asked again.
     """
-    of_service = state.exit_code == helper.SERVICE_EXIT_CODE
+    # These are told apart by their exit codes: any words will do.
+    of_service = state.exit_code in {helper.SERVICE_EXIT_CODE, helper.NO_ANSWER_EXIT_CODE}
     for _ in range(LAST_WORDS_ATTEMPTS):
         told = await shell.run(helper.said(unit), timeout=COMMAND_TIMEOUT, sudo=True)
         said = tuple(told.stdout.splitlines())

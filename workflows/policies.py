@@ -21,6 +21,10 @@ class Policy:
     heartbeat: timedelta | None = None
 
 
+HOST_SILENCE = timedelta(seconds=60)
+"""A host that hangs is given up by name after a login (10 s) and one question (35 s). Whoever
+waits for it is not to be given up before."""
+
 BOOKKEEPING = Policy(
     attempt=timedelta(seconds=30),
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30)),
@@ -59,7 +63,7 @@ DESTROY = Policy(
 
 CHANGE = Policy(
     attempt=timedelta(minutes=15),
-    heartbeat=timedelta(seconds=20),
+    heartbeat=HOST_SILENCE,
     retry=RetryPolicy(
         initial_interval=timedelta(seconds=2),
         maximum_interval=timedelta(seconds=20),
@@ -70,7 +74,7 @@ CHANGE = Policy(
 
 PROVE = Policy(
     attempt=timedelta(minutes=5),
-    heartbeat=timedelta(seconds=20),
+    heartbeat=HOST_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=5),
 )
 """Only a lost link is looked at again: what a proof saw wrong is an answer, not an error."""

@@ -107,9 +107,7 @@ class RolloutRelease:
             )
             if opened.held_by is None:
                 return
-            holder = workflow.get_external_workflow_handle_for(
-                RolloutRelease.run, opened.held_by.workflow_id
-            )
+            holder = workflow.get_external_workflow_handle(opened.held_by.workflow_id)
             await holder.signal(RolloutRelease.supersede, self._input)
             await workflow.sleep(SUPERSEDING_PAUSE, summary=f"until {holder.id} has let go")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from messages.rollout import RolloutReleaseInput, Strategy
-from starter.cli import rehearsal, rollouts
+from starter.cli import rehearsal, rollout_steering, rollouts
 from starter.cli.asking import BY_HAND, ReasonOption, origin, with_temporal
 from starter.cli.names import (
     FindTagArgument,
@@ -38,8 +38,10 @@ def start(
     """Bring every route that a declaration governs to a release.
 
     The declaration is the fleet's default release, or a track's override; once every route is
-    proven, it says the new tag. A tag that the repository lacks, a scope without routes, or
-    another rollout of the same scope is refused, and nothing is changed.
+    proven, it says the new tag. A tag that the repository or a region lacks, or a scope without
+    routes, is refused, and nothing is changed. Another rollout of the same scope is superseded:
+    it brings what it has under way to its end, and lets go. The same tag again joins the rollout
+    that runs.
 
     [bold]Examples:[/]
 
@@ -163,57 +165,17 @@ def watch(
 
 
 @app.command()
-def pause(
-    tag: FindTagArgument = None,
-    track: FindTrackOption = None,
-    reason: ReasonOption = BY_HAND,
-    json: JsonOption = False,
+def why(
+    tag: FindTagArgument = None, track: FindTrackOption = None, json: JsonOption = False
 ) -> None:
-    """Start no further route until resumed. Routes under way are brought to their end.
+    """Say why a rollout stands where it does, since when, and what can be done about it.
 
     [bold]Example:[/]
 
-      relight rollout pause v0.0.74 --reason "graphs look odd"
+      relight rollout why
     """
-    _steer("pause", tag, track, reason, as_json=json)
-
-
-@app.command()
-def resume(
-    tag: FindTagArgument = None,
-    track: FindTrackOption = None,
-    reason: ReasonOption = BY_HAND,
-    json: JsonOption = False,
-) -> None:
-    """Go on where a pause stopped.
-
-    [bold]Example:[/]
-
-      relight rollout resume v0.0.74
-    """
-    _steer("resume", tag, track, reason, as_json=json)
-
-
-@app.command()
-def abort(
-    tag: FindTagArgument = None,
-    track: FindTrackOption = None,
-    reason: ReasonOption = BY_HAND,
-    json: JsonOption = False,
-) -> None:
-    """Start no further route at all. Routes under way are brought to their end.
-
-    [bold]Example:[/]
-
-      relight rollout abort v0.0.74 --reason "it leaks"
-    """
-    _steer("abort", tag, track, reason, as_json=json)
-
-
-def _steer(action: str, tag: str | None, track: str | None, reason: str, *, as_json: bool) -> None:
     name = find(tag, track)
-    with_temporal(
-        lambda client, settings: rollouts.steer(
-            client, settings.task_queue, action, name, origin(reason), as_json=as_json
-        )
-    )
+    with_temporal(lambda client, _: rollouts.why(client, name, as_json=json))
+
+
+app.add_typer(rollout_steering.app)

@@ -16,6 +16,10 @@ _STYLES = {
     RouteProgress.CONVERGED: "green",
     RouteProgress.FAILED: "bold red",
     RouteProgress.ROLLED_BACK: "red",
+    RouteProgress.NOT_ROLLED_BACK: "bold red",
+    RouteProgress.SOAKING: "cyan",
+    RouteProgress.PROVING: "cyan",
+    RouteProgress.SKIPPED: "dim",
     RouteProgress.ROLLING_BACK: "yellow",
     RouteProgress.SWAPPING: "yellow",
     RouteProgress.UNTOUCHED: "dim",
@@ -34,9 +38,11 @@ _TOLD = frozenset(
 
 def plan_text(plan: RolloutPlan) -> str:
     """Return a plan in words: each wave with its routes."""
-    routes = sum(len(wave) for wave in plan.waves)
+    sizes = plan.sizes or tuple(map(len, plan.waves))
+    routes = sum(sizes)
     waves = "\n".join(
-        f"  wave {number}: {_named(wave)}" for number, wave in enumerate(plan.waves, start=1)
+        f"  wave {number}: {_named(wave, size)}"
+        for number, (wave, size) in enumerate(zip(plan.waves, sizes, strict=True), start=1)
     )
     return (
         f"{plan.release_tag} ({plan.version}) over {plan.scope}: "
@@ -44,9 +50,9 @@ def plan_text(plan: RolloutPlan) -> str:
     )
 
 
-def _named(wave: tuple[RouteId, ...]) -> str:
+def _named(wave: tuple[RouteId, ...], size: int) -> str:
     names = ", ".join(wave[:_NAMED_ROUTES])
-    more = len(wave) - _NAMED_ROUTES
+    more = size - min(len(wave), _NAMED_ROUTES)
     return f"{names} and {more} more" if more > 0 else names
 
 
@@ -76,7 +82,11 @@ def board(status: RolloutStatus) -> RenderableType:
             outcome.previous_release_tag or "-",
             outcome.fault.kind if outcome.fault else "-",
         )
-    return Group(Text(headline(status), style="bold"), Text(status.detail), table)
+    since = f" (since {status.since:%Y-%m-%d %H:%M:%S} UTC)" if status.since else ""
+    why = [Text(f"{status.detail}{since}")]
+    if status.to_do:
+        why.append(Text(f"to do: {status.to_do}", style="yellow"))
+    return Group(Text(headline(status), style="bold"), *why, table)
 
 
 def print_status(status: RolloutStatus) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from rich.live import Live
 from temporalio.client import (
@@ -15,11 +17,8 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from messages.base import Origin
-from messages.faults import Fault
 from messages.names import scope_track
 from messages.rollout import (
     RolloutPhase,
@@ -29,7 +28,7 @@ from messages.rollout import (
     Steer,
 )
 from starter.cli import rollout_text
-from starter.cli.errors import BadInputError, CliError, OperationFailedError, RefusedError
+from starter.cli.errors import BadInputError, OperationFailedError, RefusedError
 from starter.cli.operations import cli_error, failure_fault, require_worker
 from starter.cli.output import note, print_json, print_json_line, print_line, stderr
 from starter.cli.rollout_finding import RolloutName
@@ -43,6 +42,16 @@ STEERED_WITHIN = timedelta(seconds=30)
 
 Handle = WorkflowHandle[RolloutRelease, RolloutStatus]
 
+UPDATES: Mapping[str, Any] = {
+    "pause": RolloutRelease.pause,
+    "resume": RolloutRelease.resume,
+    "approve": RolloutRelease.approve,
+    "abort": RolloutRelease.abort,
+    "retry": RolloutRelease.retry_failed,
+    "skip": RolloutRelease.skip_route,
+    "speed": RolloutRelease.set_speed,
+}
+
 
 async def start(
     client: Client, task_queue: str, input: RolloutReleaseInput, *, wait: bool, as_json: bool
@@ -53,18 +62,31 @@ async def start(
         CliError: it was refused, or did not converge.
     """
     await require_worker(client, task_queue)
+    name = RolloutName(input.release_tag, input.scope)
+    runs = await _runs(client, name)
     handle, plan = await _start(client, task_queue, input)
     if not wait:
         if as_json:
-            print_json({"workflow_id": handle.id, "plan": plan})
+            print_json({"workflow_id": handle.id, "plan": plan, "ran_already": runs})
         else:
-            name = RolloutName(input.release_tag, input.scope)
             print_line(rollout_text.plan_text(plan))
-            print_line(f"started; follow it with `relight rollout watch {name.arguments}`")
+            began = "it runs already, as it was started first" if runs else "started"
+            print_line(f"{began}; follow it with `relight rollout watch {name.arguments}`")
         return
     if not as_json:
         note(rollout_text.plan_text(plan))
     await _follow(handle, as_json=as_json)
+
+
+async def _runs(client: Client, name: RolloutName) -> bool:
+    """Say whether this very rollout runs: the same tag started twice is the same rollout."""
+    try:
+        description = await client.get_workflow_handle(name.workflow_id).describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return description.status is WorkflowExecutionStatus.RUNNING
 
 
 async def _start(
@@ -76,7 +98,7 @@ async def _start(
         RolloutRelease.run,
         input,
         id=workflow_id,
-        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         task_queue=task_queue,
         search_attributes=search_attributes.attributes(
             {
@@ -92,26 +114,12 @@ async def _start(
         plan = await client.execute_update_with_start_workflow(
             RolloutRelease.planned, start_workflow_operation=operation
         )
-    except WorkflowAlreadyStartedError:
-        msg = f"{workflow_id} runs already: follow it with `relight rollout watch {name.arguments}`"
-        raise RefusedError(msg) from None
     except WorkflowUpdateFailedError as error:
         # It frees its scope on its way out: the next command must not meet it there.
         with contextlib.suppress(WorkflowFailureError):
             await (await operation.workflow_handle()).result()
-        raise _refusal(fault_of(error.cause), name) from None
+        raise cli_error(fault_of(error.cause)) from None
     return await operation.workflow_handle(), plan
-
-
-def _refusal(fault: Fault, name: RolloutName) -> CliError:
-    if fault.kind != "scope-busy":
-        return cli_error(fault)
-    track = scope_track(name.scope)
-    its = f" --track {track}" if track else ""
-    return RefusedError(
-        f"{fault.summary}: follow it with `relight rollout watch{its}`, "
-        f"or end it with `relight rollout abort{its}`"
-    )
 
 
 async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
@@ -132,6 +140,24 @@ async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
     _show(status, as_json=as_json)
 
 
+async def why(client: Client, name: RolloutName, *, as_json: bool) -> None:
+    """Print why a rollout stands where it does, since when, and what can be done.
+
+    Raises:
+        CliError: there is none, or no worker answers for it.
+    """
+    handle, _ = await _find(client, name)
+    try:
+        said = await handle.query(RolloutRelease.why, rpc_timeout=ANSWER_WITHIN)
+    except (RPCError, WorkflowQueryFailedError) as error:
+        msg = f"no worker answers for {handle.id} ({error.message})"
+        raise RefusedError(msg) from error
+    if as_json:
+        print_json({"workflow_id": handle.id, "why": said})
+    else:
+        print_line(said)
+
+
 async def watch(client: Client, name: RolloutName, *, as_json: bool) -> None:
     """Follow a rollout to its end.
 
@@ -147,20 +173,15 @@ async def steer(
     task_queue: str,
     action: str,
     name: RolloutName,
-    origin: Origin,
+    asked: Steer,
     *,
     as_json: bool,
 ) -> None:
-    """Pause, resume or abort a rollout.
+    """Have a rollout do what an operator wants: one of `UPDATES`.
 
     Raises:
         CliError: there is none, it cannot be steered so now, or no worker answers for it.
     """
-    update = {
-        "pause": RolloutRelease.pause,
-        "resume": RolloutRelease.resume,
-        "abort": RolloutRelease.abort,
-    }[action]
     handle, state = await _find(client, name)
     ended = RefusedError(f"cannot {action} {handle.id}: it has ended")
     if state is not WorkflowExecutionStatus.RUNNING:
@@ -168,7 +189,7 @@ async def steer(
     await require_worker(client, task_queue)
     try:
         async with asyncio.timeout(STEERED_WITHIN.total_seconds()):
-            status = await handle.execute_update(update, Steer(origin=origin))
+            status = await handle.execute_update(UPDATES[action], asked)
     except WorkflowUpdateFailedError as error:
         raise RefusedError(f"{handle.id}: {fault_of(error.cause).summary}") from None
     except TimeoutError:

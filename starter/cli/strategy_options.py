@@ -1,4 +1,7 @@
-"""The flags of a rollout's strategy: the same ones for every command that is about a rollout."""
+"""The flags of a rollout's strategy: the same ones for every command that is about a rollout.
+
+Some are called shorter than what they set: a help of 80 columns cuts off longer names.
+"""
 
 import functools
 import inspect
@@ -78,11 +81,17 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         int, _option(metavar="COUNT", min=1, max=1000, help="How many routes are changed at once.")
     ] = _DEFAULT.max_concurrent,
     max_concurrent_per_provider: Annotated[
-        int | None, _option(metavar="COUNT", min=1, help="Of these, how many of a provider.")
+        int | None,
+        _option("--provider-cap", metavar="COUNT", min=1, help="Of these, how many of a provider."),
     ] = None,
     max_concurrent_per_region: Annotated[
         int | None,
-        _option(metavar="COUNT", min=1, help="Of these, how many of a provider's region."),
+        _option(
+            "--region-cap",
+            metavar="COUNT",
+            min=1,
+            help="Of these, how many of a provider's region.",
+        ),
     ] = None,
     provider_budget: Annotated[str | None, _budget_option("a provider")] = None,
     region_budget: Annotated[str | None, _budget_option("a provider's region")] = None,
@@ -108,6 +117,7 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
     tolerated_failure_rate: Annotated[
         float | None,
         _option(
+            "--tolerate",
             metavar="SHARE",
             parser=share_of,
             callback=_tolerated,

@@ -17,7 +17,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from messages.base import Origin
-from messages.rollout import Steer
+from messages.rollout import RolloutPhase, Steer
 from starter.embedded import embedded_temporal
 from tests.support.interference import Mishap
 from tests.workflows.harness import Harness, small_installation
@@ -89,6 +89,54 @@ async def rollout_aborted(harness: Harness) -> Handle:
     return rollout
 
 
+async def rollout_rolled_back(harness: Harness) -> Handle:
+    await _three_routes(harness)
+    return await harness.start_rollout("v0.0.76", waves=("2",), max_concurrent=2, roll_back=True)
+
+
+async def rollout_soaked_and_approved(harness: Harness) -> Handle:
+    await _three_routes(harness)
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("1", "100%"), soak="PT1S", approval="canary"
+    )
+    await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.HOLDING)
+    await rollout.execute_update(RolloutRelease.approve, STEER)
+    return rollout
+
+
+async def rollout_superseded(harness: Harness) -> Handle:
+    await _three_routes(harness)
+    first = await harness.start_rollout("v0.0.74", waves=("1", "100%"), approval="canary")
+    await harness.until_status(first, lambda now: now.phase is RolloutPhase.HOLDING)
+    second = await harness.start_rollout("v0.0.78")
+    await second.result()
+    return first
+
+
+async def wave_converged(harness: Harness) -> Handle:
+    rollout = await rollout_converged(harness)
+    await rollout.result()
+    return harness.client.get_workflow_handle(f"{rollout.id}/2/swap")
+
+
+async def wave_stopped(harness: Harness) -> Handle:
+    rollout = await rollout_stopped(harness)
+    await rollout.result()
+    return harness.client.get_workflow_handle(f"{rollout.id}/1/swap")
+
+
+async def wave_rolled_back(harness: Harness) -> Handle:
+    rollout = await rollout_rolled_back(harness)
+    await rollout.result()
+    return harness.client.get_workflow_handle(f"{rollout.id}/1/roll back")
+
+
+async def proven_again(harness: Harness) -> Handle:
+    rollout = await rollout_soaked_and_approved(harness)
+    await rollout.result()
+    return harness.client.get_workflow_handle("route/recorded-0")
+
+
 async def rollout_refused(harness: Harness) -> Handle:
     return await harness.start_rollout("v9.9.9")
 
@@ -104,7 +152,14 @@ SHAPES: tuple[Shape, ...] = (
     rollout_stopped,
     rollout_paused_and_resumed,
     rollout_aborted,
+    rollout_rolled_back,
+    rollout_soaked_and_approved,
+    rollout_superseded,
     rollout_refused,
+    wave_converged,
+    wave_stopped,
+    wave_rolled_back,
+    proven_again,
 )
 
 
@@ -136,9 +191,13 @@ async def _record(client: Client, shape: Shape) -> None:
             except WorkflowFailureError as error:
                 print(f"{shape.__name__} ended by {error.cause}")  # noqa: T201
             history = await handle.fetch_history()
-    number = len(list(FOLDER.glob(f"{shape.__name__}-*.json"))) + 1
+    number = 1 + max((_number(path) for path in FOLDER.glob(f"{shape.__name__}-*.json")), default=0)
     kept = json.dumps(_without_traces(json.loads(history.to_json())), indent=1)
     (FOLDER / f"{shape.__name__}-{number}.json").write_text(kept + "\n")
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
 
 
 def _without_traces(part: Any) -> Any:

@@ -27,6 +27,7 @@ CALLS = {
     "journal": helper.journal(20),
     "step": helper.step("install"),
     "install": helper.install(Change("0.0.74", rollback=True)),
+    "rehearse": helper.rehearse(Change("0.0.74")),
     "serve": helper.serve(),
 }
 PROGRAM = "/usr/local/sbin/relight-host"
@@ -45,6 +46,7 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
         ("journal", ["journal", "20"]),
         ("step", ["step", "install"]),
         ("install", ["install", "0.0.74", "rollback"]),
+        ("rehearse", ["rehearse", "0.0.74", "upgrade"]),
         ("serve", ["serve"]),
     ],
 )

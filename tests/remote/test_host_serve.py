@@ -244,7 +244,7 @@ def test_a_systemd_that_cannot_be_asked_is_an_error(
     install(host, served, "1.1")
     systemd.fail("show", "Failed to connect to bus: No such file or directory\n")
     ended = host.call("serve")
-    assert ended.returncode == 90
+    assert ended.returncode == 75
     assert ended.stderr.splitlines() == [
         "Failed to connect to bus: No such file or directory",
         "relight: systemd does not answer",

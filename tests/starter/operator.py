@@ -13,7 +13,10 @@ from starter.waiting import wait_until
 from tests.support.command_line import CommandLine, Ended
 from tests.workflows.harness import Harness, small_installation
 
-ROLLOUT_KEYS = ["release_tag", "scope", "phase", "wave", "waves", "routes", "detail"]
+ROLLOUT_KEYS = [
+    *("release_tag", "scope", "phase", "wave", "waves", "routes", "detail"),
+    *("since", "to_do", "counts"),
+]
 ROUTE_OUTCOME_KEYS = ["route_id", "wave", "progress", "previous_release_tag", "fault"]
 FAULT_KEYS = [
     "kind",

@@ -7,9 +7,11 @@ import json
 import re
 import signal
 import socket
+from datetime import timedelta
 
 import pytest
 
+from starter.waiting import wait_until
 from tests.starter.operator import FAULT_KEYS, ROLLOUT_KEYS, ROUTE_OUTCOME_KEYS
 
 ME = f"{getpass.getuser()}@{socket.gethostname()}"
@@ -44,8 +46,8 @@ async def test_start_prints_the_plan_and_how_to_follow_it(installation, three_ro
 
 async def test_start_as_json_is_the_workflow_and_the_plan(installation, three_routes):
     started = await installation.relight("rollout", "start", "v0.0.74", "--json")
-    assert list(started.json) == ["workflow_id", "plan"]
-    assert list(started.json["plan"]) == ["release_tag", "scope", "version", "waves"]
+    assert list(started.json) == ["workflow_id", "plan", "ran_already"]
+    assert set(started.json["plan"]) >= {"release_tag", "scope", "version", "waves", "sizes"}
     assert started.json["workflow_id"] == "rollout/v0.0.74/fleet"
     assert sorted(itertools.chain(*started.json["plan"]["waves"])) == three_routes
 
@@ -196,15 +198,27 @@ async def test_status_after_the_end_shows_the_end(installation, three_routes):
     assert progress(as_json.json) == ["failed", "untouched", "untouched"]
 
 
-@pytest.mark.parametrize("tag", ["v0.0.74", "v0.0.78"], ids=["same tag", "another tag"])
-async def test_a_second_rollout_of_a_scope_is_refused_and_told_how_to_follow_the_first(
-    installation, held, tag
-):
-    words = ("rollout", "start", tag)
-    await installation.refuses(3, words, "rollout/v0.0.74/fleet", "relight rollout watch")
-    # The refused one is newer; without a tag it is the one that runs that is meant.
+async def test_the_same_tag_started_twice_is_the_same_rollout(installation, held):
+    again = await installation.relight("rollout", "start", "v0.0.74")
+    assert again.code == 0
+    assert "it runs already" in again.out
     status = await installation.relight("rollout", "status", "--json")
     assert (status.json["release_tag"], status.json["phase"]) == ("v0.0.74", "running")
+
+
+async def test_another_tag_supersedes_the_rollout_that_runs(installation, held):
+    second = asyncio.create_task(installation.relight("rollout", "start", "v0.0.78", "--wait"))
+    handle = installation.harness.client.get_workflow_handle("rollout/v0.0.74/fleet")
+
+    async def superseded():
+        return (await handle.query("status"))["phase"] == "superseded"
+
+    await wait_until(superseded, timedelta(seconds=30))
+    held.open()
+    ended = await second
+    assert ended.code == 0
+    first = await installation.relight("rollout", "status", "v0.0.74")
+    assert "superseded by v0.0.78" in first.out
 
 
 async def test_a_tracks_rollout_is_found_by_its_track_and_where_it_is_the_only_one_that_runs(
@@ -230,6 +244,59 @@ async def test_a_tracks_rollout_is_found_by_its_track_and_where_it_is_the_only_o
     assert (await installation.relight("rollout", "watch", "--track", "beta")).code == 0
     assert (await installation.relight("rollout", "watch", "v0.0.74")).code == 0
     assert harness.store.tracks.get("beta").release_override == "v0.0.74"
+
+
+async def test_it_waits_to_be_approved_says_why_and_goes_on_with_who_and_why_on_record(
+    installation, three_routes
+):
+    begun = await installation.relight("rollout", "start", "v0.0.74", "--approval", "canary")
+    assert begun.code == 0, begun
+    handle = installation.harness.client.get_workflow_handle("rollout/v0.0.74/fleet")
+
+    async def holds():
+        return (await handle.query("status"))["phase"] == "holding"
+
+    await wait_until(holds, timedelta(seconds=30))
+    why = await installation.relight("rollout", "why")
+    assert "holding since" in why.out
+    assert "to do: relight rollout approve" in why.out
+    assert (await installation.relight("rollout", "why", "--json")).json["why"] == why.out.strip()
+    approved = await installation.relight("rollout", "approve", "-r", "graphs are green")
+    assert approved.code == 0, approved
+    assert (await installation.relight("rollout", "watch")).code == 0
+    [event] = installation.harness.events(kind="rollout-approve")
+    assert (event.who, event.why) == (ME, "graphs are green")
+
+
+async def test_its_speed_is_changed_a_route_is_skipped_and_a_failed_one_tried_again(
+    installation, three_routes
+):
+    harness = installation.harness
+    gate = harness.hosts.hold_installs()
+    words = ("--wave", "100%", "--max-concurrent", "1", "--failure-budget", "1")
+    await installation.relight("rollout", "start", "v0.0.74", *words)
+    await gate.reached()
+    first, *_, last = three_routes
+    harness.hosts.of(first).sick_at = "0.0.74"
+    await installation.refuses(
+        2, ("rollout", "speed", "--max-concurrent", "0"), "greater than or equal to 1"
+    )
+    assert (await installation.relight("rollout", "skip", "--route", last)).code == 0
+    await installation.refuses(3, ("rollout", "skip", "--route", "nobody"), "nobody")
+    following = harness.hosts.hold_installs()
+    gate.open()
+    await following.reached()
+    assert harness.route(first).status == "faulted"
+    harness.hosts.of(first).sick_at = None
+    assert (await installation.relight("rollout", "speed", "--max-concurrent", "2")).code == 0
+    retried = await installation.relight("rollout", "retry", "-r", "it has room again")
+    assert retried.code == 0, retried
+    following.open()
+    ended = await installation.relight("rollout", "watch")
+    assert ended.code == 0, ended
+    assert "2 converged, 1 skipped" in ended.out
+    assert harness.route(first).current_release_tag == "v0.0.74"
+    assert [event.why for event in harness.events(kind="rollout-retry")] == ["it has room again"]
 
 
 @pytest.mark.parametrize("command", ["status", "watch", "abort"])

@@ -1,0 +1,110 @@
+"""The flags of a strategy: all of it can be said, and three commands say it alike."""
+
+import pytest
+import typer
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from messages.disruption import DisruptionBudget
+from messages.rollout import Approval, CanaryRule, Inconclusive, Strategy
+from starter.cli.rollout import app
+from starter.cli.strategy_options import strategy_of, takes_strategy
+
+EVERYTHING = (
+    *("--wave", "2", "--wave", "25%", "--canary", "strata", "--max-concurrent", "7"),
+    *("--provider-cap", "5", "--region-cap", "3", "--failure-budget", "4", "--roll-back"),
+    *("--provider-budget", "20%", "--region-budget", "10%", "--track-budget", "9"),
+    *("--soak", "1h30m", "--tolerate", "5%", "--confidence", "0.9"),
+    *("--inconclusive", "widen", "--approval", "canary"),
+)
+
+
+def said(*words: str) -> Strategy:
+    """Return the strategy that a command is called with."""
+    probe = typer.Typer()
+    heard: list[Strategy] = []
+
+    @probe.command()
+    @takes_strategy
+    def listen(*, strategy: Strategy) -> None:
+        heard.append(strategy)
+
+    ended = CliRunner().invoke(probe, list(words))
+    assert ended.exit_code == 0, ended.output
+    [strategy] = heard
+    return strategy
+
+
+def flags(command: str) -> set[str]:
+    return {option for each in _command(command).params for option in each.opts}
+
+
+def _command(name: str):
+    return get_command(app).commands[name]  # type: ignore[attr-defined]
+
+
+def test_what_is_not_said_is_as_the_strategy_has_it():
+    assert said() == Strategy()
+
+
+def test_every_part_of_a_strategy_can_be_said():
+    strategy = said(*EVERYTHING)
+    assert strategy == Strategy(
+        waves=("2", "25%"),
+        max_concurrent=7,
+        failure_budget=4,
+        roll_back=True,
+        canary=CanaryRule.STRATA,
+        disruption_budget=DisruptionBudget(provider="20%", region="10%", track="9"),
+        max_concurrent_per_provider=5,
+        max_concurrent_per_region=3,
+        soak="PT1H30M",
+        tolerated_failure_rate=0.05,
+        confidence=0.9,
+        inconclusive=Inconclusive.WIDEN,
+        approval=Approval.CANARY,
+    )
+    # A field that is new, and has no flag yet, is named here.
+    usual = dict(Strategy())
+    assert [name for name, value in dict(strategy).items() if value == usual[name]] == []
+
+
+def test_what_is_planned_and_rehearsed_can_be_started_with_the_same_flags():
+    strategy = {f"--{name.replace('_', '-')}" for name in ("wave", "canary", "tolerate", "soak")}
+    assert strategy < flags("plan") < flags("simulate")
+    assert flags("plan") - {"--json"} < flags("start")
+    assert len(flags("plan")) > len(strategy_of.__annotations__)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--wave", "0"), "at least 1 route"),
+        (("--region-budget", "0"), "use a freeze window"),
+        (("--track-budget", "101%"), "1% to 100%"),
+        (("--provider-budget", "some"), "'some'"),
+        (("--tolerate", "0"), "more than 0"),
+        (("--tolerate", "100%"), "less than 1"),
+        (("--tolerate", "few"), "'few'"),
+        (("--tolerate", "nan"), "'nan'"),
+        (("--confidence", "40%"), "at least 0.5"),
+        (("--soak", "long"), "'long'"),
+        (("--canary", "bird"), "'bird'"),
+        (("--max-concurrent", "0"), "equal to 1"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("command", ["start", "plan", "simulate"])
+def test_what_no_strategy_can_have_is_bad_input_by_its_flag(command, words, named):
+    ended = CliRunner(env={"COLUMNS": "200"}).invoke(app, [command, "v0.0.74", *words])
+    assert ended.exit_code == 2
+    assert words[0] in ended.output
+    assert named in ended.output
+
+
+@pytest.mark.parametrize("command", ["start", "plan", "simulate"])
+def test_no_flag_is_cut_off_in_the_help_of_80_columns(command):
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, [command, "--help"]).output
+    assert "…" not in shown
+    for flag in flags(command):
+        assert flag in shown
