@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
+    AnyHttpUrl,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -88,6 +92,91 @@ class DaemonSettings(BaseModel):
             )
             raise SettingsError(msg)
         return self
+
+
+CHECK_LIMIT = timedelta(minutes=10)
+"""How long a gate's check may take: less than the worker gives it."""
+
+
+class PrometheusCheckSettings(BaseModel):
+    """A gate's check that is an instant query of Prometheus.
+
+    It passes where the query gives a scalar, or a vector of at least one sample, and every value
+    is within the bounds. NaN is within none.
+
+    Attributes:
+        url: Prometheus, without `/api/v1`.
+        query: PromQL. The words `$release` and `$scope` are replaced by the rollout's (`v0.0.74`;
+            `fleet` or `track:NAME`). Neither can have a quote or a backslash in it, so that both
+            may stand in a string: `version="$release"`.
+        at_most: the greatest value that passes.
+        at_least: the least; one of the two is set.
+        timeout: how long the answer may take.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["prometheus"]
+    url: AnyHttpUrl
+    query: str = Field(min_length=1)
+    at_most: float | None = Field(default=None, allow_inf_nan=False)
+    at_least: float | None = Field(default=None, allow_inf_nan=False)
+    timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0), le=CHECK_LIMIT)
+
+    @model_validator(mode="after")
+    def _can_pass(self) -> Self:
+        least, most = self.at_least, self.at_most
+        if least is None and most is None:
+            msg = "it has neither at_most nor at_least, so that nothing would be compared"
+            raise ValueError(msg)
+        if least is not None and most is not None and least > most:
+            msg = "at_least is more than at_most, so that nothing would pass"
+            raise ValueError(msg)
+        return self
+
+
+class CommandCheckSettings(BaseModel):
+    """A gate's check that is a program of yours, which runs beside the worker.
+
+    It passes with exit code 0; with 75 it is asked again later; with any other it does not pass.
+    It is told of the rollout in `RELIGHT_ROLLOUT_TAG`, `RELIGHT_ROLLOUT_SCOPE` and
+    `RELIGHT_ROLLOUT_WAVE`. Its last words are kept: no secret may stand there.
+
+    Attributes:
+        command: the program and its arguments; no shell reads them.
+        timeout: how long it may take; then it is killed, with all that it started.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["command"]
+    command: tuple[str, ...] = Field(min_length=1)
+    timeout: timedelta = Field(default=timedelta(minutes=1), gt=timedelta(0), le=CHECK_LIMIT)
+
+
+GateCheckSettings = PrometheusCheckSettings | CommandCheckSettings
+
+GateChecks = dict[
+    Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")],
+    Annotated[GateCheckSettings, Field(discriminator="kind")],
+]
+_GATE_CHECKS: TypeAdapter[GateChecks] = TypeAdapter(GateChecks)
+
+
+# Not left to pydantic, whose own error shows every value: an address may have a password in it.
+def _gate_checks(value: object) -> GateChecks:
+    """Read the named checks as a variable holds them, in JSON."""
+    try:
+        return _GATE_CHECKS.validate_python(json.loads(value) if isinstance(value, str) else value)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors()
+        )
+        raise SettingsError(f"RELIGHT_GATE_CHECKS: {wrong}") from None
+    except ValueError:
+        msg = 'RELIGHT_GATE_CHECKS is no JSON object, as in {"smoke": {"kind": "command", ...}}'
+        raise SettingsError(msg) from None
 
 
 class RepositorySettings(BaseModel):
@@ -175,6 +264,10 @@ class Settings(BaseSettings):
         task_queue: the Temporal task queue of the workers.
         stability_window: how long a unit must be seen to run before it is proven.
         log_format: `console` or `json`.
+        gate_checks: what a rollout can have asked after each wave, by name, as a JSON object:
+            `{"errors": {"kind": "prometheus", "url": "http://prometheus:9090", "query": "...",
+            "at_most": 0.01}, "smoke": {"kind": "command", "command": ["/usr/local/bin/smoke"]}}`.
+            A rollout names them (`--check errors`), and none is asked that it does not name.
     """
 
     model_config = SettingsConfigDict(
@@ -190,6 +283,7 @@ class Settings(BaseSettings):
     task_queue: str = "relight"
     stability_window: timedelta = timedelta(seconds=10)
     log_format: str = "console"
+    gate_checks: Annotated[GateChecks, NoDecode, BeforeValidator(_gate_checks)] = {}
     daemon: DaemonSettings = DaemonSettings()
     repository: RepositorySettings = RepositorySettings()
     github: GitHubSettings = GitHubSettings()

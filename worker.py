@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
@@ -17,15 +17,18 @@ from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.cloud_init import CloudInitActivities, UserDataRenderer, host_files
+from activities.command_check import CommandCheck
 from activities.connections import ConnectionPool
 from activities.daemon import Daemon
 from activities.errors import FaultInterceptor
 from activities.fleet import FleetActivities
+from activities.gate_checks import GateCheck, GateCheckActivities
 from activities.hosts import Hosts, SshHosts
 from activities.log_context import LogContextInterceptor
 from activities.machines import MachineActivities
 from activities.packages import PackageActivities
 from activities.preflight import PreflightActivities
+from activities.prometheus_check import Bounds, PrometheusCheck
 from activities.releases import ReleaseActivities
 from activities.rollouts import RolloutActivities
 from activities.services import ServiceActivities
@@ -37,7 +40,7 @@ from remote.identity import IdentityError, load_client_key, load_secret, public_
 from remote.probe import Probe, probe_of
 from repositories.registry import AptPlace, open_source
 from repositories.source import ReleaseSource
-from settings import Settings, SettingsError, load_settings, required
+from settings import GateCheckSettings, Settings, SettingsError, load_settings, required
 from starter.connection import connect, require_search_attributes
 from starter.errors import StarterError
 from starter.logs import configure_logs
@@ -50,6 +53,9 @@ from workflows.rollout_release import RolloutRelease
 from workflows.rollout_wave import RolloutWave
 
 WORKFLOWS = (ProvisionRoute, HotSwapRoute, ProveRoute, RolloutRelease, RolloutWave)
+
+WORKFLOWS_STAND_ON = ("failures", "policies", "reporting", "search_attributes", "steps", "undo")
+"""The modules of `workflows` that hold no workflow."""
 
 GRACE = timedelta(seconds=10)
 """How long a worker that is told to stop lets its activities come to an end."""
@@ -70,16 +76,20 @@ class Parts:
     user_data: UserDataRenderer
     daemon: Daemon
     probe: Probe
+    checks: Mapping[str, GateCheck] = field(default_factory=dict)
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
-    """Return the sandbox that workflows run in; messages alone are shared with the world outside.
+    """Return the sandbox that workflows run in.
 
-    An import that nobody meant, as of httpx, keeps a worker from starting.
+    An import that nobody meant, as of httpx, keeps a worker from starting. Shared with the world
+    outside are messages, and what has no state to share: pure planning, and the modules that
+    workflows stand on, which would else be read anew for each of them.
     """
     return SandboxedWorkflowRunner(
         restrictions=SandboxRestrictions.default.with_passthrough_modules(
-            "pydantic", "pydantic_core", "annotated_types", "messages"
+            *("pydantic", "pydantic_core", "annotated_types", "messages", "planning"),
+            *(f"workflows.{name}" for name in WORKFLOWS_STAND_ON),
         )
     )
 
@@ -92,7 +102,8 @@ def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = 
     services = ServiceActivities(parts.hosts, parts.daemon, parts.probe)
     packages = PackageActivities(parts.hosts, services, parts.store)
     releases = ReleaseActivities(parts.repository, parts.store)
-    preflight = PreflightActivities(parts.hosts, parts.repository, parts.store)
+    preflight = PreflightActivities(parts.hosts, parts.repository, parts.store, parts.checks)
+    checks = GateCheckActivities(parts.checks)
     return Worker(
         client,
         task_queue=parts.task_queue,
@@ -126,6 +137,7 @@ def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = 
             rollouts.skip_route,
             rollouts.record_decision,
             preflight.preflight,
+            checks.check_gate,
             rollouts.record_steer,
             rollouts.close_rollout,
         ],
@@ -188,6 +200,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             ),
             daemon=daemon,
             probe=_probe(settings),
+            checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
         )
 
 
@@ -211,6 +224,13 @@ def _probe(settings: Settings) -> Probe:
         timeout=daemon.probe_timeout,
         patience=daemon.probe_patience,
     )
+
+
+def _gate_check(check: GateCheckSettings) -> GateCheck:
+    if check.kind == "command":
+        return CommandCheck(check.command, check.timeout)
+    bounds = Bounds(at_most=check.at_most, at_least=check.at_least)
+    return PrometheusCheck(str(check.url), check.query, bounds, check.timeout)
 
 
 def _apt_source(place: AptPlace) -> AptSource:

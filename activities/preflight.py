@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
 from temporalio import activity
@@ -11,7 +11,7 @@ from activities.deb_files import deb_of
 from activities.hosts import Hosts
 from fleet.store import Store
 from messages.errors import DomainError
-from messages.names import ReleaseTag
+from messages.names import CheckName, ReleaseTag
 from messages.release import Release
 from messages.rollout import PreflightInput, PreflightPassed
 from messages.route import Route, RouteStatus
@@ -33,10 +33,17 @@ class PreflightError(DomainError):
 class PreflightActivities:
     """Asks the repository, and one host of each region, and changes nothing."""
 
-    def __init__(self, hosts: Hosts, repository: ReleaseSource, store: Store) -> None:
+    def __init__(
+        self,
+        hosts: Hosts,
+        repository: ReleaseSource,
+        store: Store,
+        checks: Collection[CheckName] = (),
+    ) -> None:
         self._hosts = hosts
         self._repository = repository
         self._store = store
+        self._checks = checks
 
     @activity.defn
     async def preflight(self, input: PreflightInput) -> PreflightPassed:
@@ -53,13 +60,24 @@ class PreflightActivities:
             self._ask_region(name, there, input.release) for name, there in regions.items()
         ]
         answers = await asyncio.gather(*came_of_tags, *came_of_regions)
-        wrong = [answer for answer in answers if isinstance(answer, PreflightError)]
+        wrong = [
+            *self._unknown(input.checks),
+            *(answer for answer in answers if isinstance(answer, PreflightError)),
+        ]
         if wrong:
             raise PreflightError("; ".join(map(str, wrong)))
         asked = answers[len(tags) :]
         return PreflightPassed(
             asked=dict(zip(regions, map(str, asked), strict=True)), rollback_tags=tuple(tags)
         )
+
+    def _unknown(self, checks: Sequence[CheckName]) -> list[PreflightError]:
+        known = f"there are {', '.join(sorted(self._checks))}" if self._checks else "there is none"
+        return [
+            PreflightError(f"RELIGHT_GATE_CHECKS has no check {name}; {known}")
+            for name in checks
+            if name not in self._checks
+        ]
 
     async def _resolve(self, tag: ReleaseTag, routes: Sequence[Route]) -> PreflightError | None:
         """See that routes could go back to where they are now."""

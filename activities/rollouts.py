@@ -121,12 +121,12 @@ class RolloutActivities:
         def choose(waiting: Sequence[RouteId], seen: FleetSeen) -> Chosen:
             if input.work is WaveWork.PROVE:
                 # It only looks, and takes nobody out.
-                free = max(0, input.at_most - len(input.in_flight))
+                free = max(0, input.at_most - len(seen.under_way))
                 return Chosen(starts=waiting[:free])
             left_out = _left_out(waiting, seen)
             strategy = input.strategy.model_copy(update={"max_concurrent": input.at_most})
             freezes = () if input.work is WaveWork.ROLL_BACK else self._store.freezes.list()
-            window = Window(_census(seen), strategy, freezes, input.in_flight)
+            window = Window(_census(seen), strategy, freezes, seen.under_way)
             window.enter(route_id for route_id in waiting if route_id not in left_out)
             starts = window.start(now)
             return Chosen(starts, left_out, window.held_up_by, window.thaws_at)

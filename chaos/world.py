@@ -21,7 +21,7 @@ from lab import inside
 from settings import Settings
 from starter.children import Child, running
 from starter.connection import connect
-from starter.embedded import embedded_temporal
+from starter.embedded import PREFERRED_PORT, embedded_temporal
 from starter.home import (
     prepare_daemon_secrets,
     prepare_home,
@@ -106,7 +106,8 @@ class World:
 
     async def _start_server(self) -> None:
         self._server = AsyncExitStack()
-        server = await self._server.enter_async_context(embedded_temporal(self.home))
+        before = int(self._address.rpartition(":")[2] or PREFERRED_PORT)
+        server = await self._server.enter_async_context(embedded_temporal(self.home, before))
         self._server_child, self._address = server.child, server.address
         write_temporal_profile(self.home / "temporal.toml", server.address, "default")
         self.client = await connect(self.settings)

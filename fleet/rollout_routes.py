@@ -56,11 +56,13 @@ class FleetSeen:
 
     Attributes:
         routes: those that may be next, those under way, and all that are out.
+        under_way: those that the wave has claimed, also where it never heard of that.
         out: those that do not serve, or that somebody has under way.
         in_service: how many routes have ever served, by provider, region and track.
     """
 
     routes: Sequence[Route]
+    under_way: Sequence[RouteId]
     out: frozenset[RouteId]
     in_service: Mapping[tuple[str, str, str], int]
 
@@ -157,7 +159,8 @@ class RolloutRoutes:
                 .limit(PAGE)
             ).all()
             ids = [row.route_id for row in page]
-            chosen = choose(ids, _seen(session, [*ids, *input.in_flight]))
+            under_way = [*input.in_flight, *(row.route_id for row in lost)]
+            chosen = choose(ids, _seen(session, ids, under_way))
             by_id = {row.route_id: row for row in page}
             for route_id in chosen.left_out:
                 by_id[route_id].progress = RouteProgress.SKIPPED
@@ -259,7 +262,7 @@ def _counts(session: Session, run_id: str) -> Mapping[RouteProgress, int]:
     return {RouteProgress(progress): count for progress, count in session.exec(query)}
 
 
-def _seen(session: Session, ids: Sequence[RouteId]) -> FleetSeen:
+def _seen(session: Session, ids: Sequence[RouteId], under_way: Sequence[RouteId]) -> FleetSeen:
     claimed = session.exec(
         select(RolloutRouteRow.route_id)
         .join(RolloutRow, col(RolloutRow.run_id) == col(RolloutRouteRow.rollout_run_id))
@@ -270,7 +273,7 @@ def _seen(session: Session, ids: Sequence[RouteId]) -> FleetSeen:
         select(RouteRow.route_id).where(served, RouteRow.status != RouteStatus.SERVING)
     ).all()
     out = frozenset([*claimed, *faulted])
-    where = col(RouteRow.route_id).in_({*ids, *out})
+    where = col(RouteRow.route_id).in_({*ids, *under_way, *out})
     counted = session.exec(
         select(RouteRow.provider, RouteRow.region, RouteRow.track, func.count())
         .where(served)
@@ -278,6 +281,7 @@ def _seen(session: Session, ids: Sequence[RouteId]) -> FleetSeen:
     )
     return FleetSeen(
         routes=routes_with_machines(session, select(RouteRow).where(where)),
+        under_way=under_way,
         out=out,
         in_service={(provider, region, track): n for provider, region, track, n in counted},
     )

@@ -403,6 +403,13 @@ RULES: Mapping[str, Rule] = {
         "Two machines have one key, or a machine's id belongs to another key.",
         "Nothing was destroyed. See at the provider which one is ours.",
     ),
+    "machine-not-ours": Rule(
+        PROVIDER,
+        False,
+        Remedy.ASK,
+        "A machine was to be destroyed whose key, generation, id or tag is not the one on record.",
+        "Nothing was destroyed. The text says what differs: see at the provider whose it is.",
+    ),
     "unknown-place": Rule(
         PROVIDER,
         False,
@@ -439,6 +446,21 @@ RULES: Mapping[str, Rule] = {
         "Before its first host something was found that a rollout would have met.",
         "The text names each region and its reason. Mend that, and start the rollout again.",
     ),
+    "check-unanswered": Rule(
+        CONTROLLER,
+        True,
+        Remedy.WAIT,
+        "A check that a rollout asks after each wave gives no answer: it says nothing about the "
+        "release.",
+        "The text says why. Mend what it asks, or RELIGHT_GATE_CHECKS; the rollout asks again.",
+    ),
+    "check-not-yet": Rule(
+        CONTROLLER,
+        True,
+        Remedy.WAIT,
+        "The command that a rollout asks after each wave says that it is too early (exit code 75).",
+        "Nothing: it is asked again. `relight rollout abort` does not wait for it.",
+    ),
     "no-routes": Rule(
         CONTROLLER,
         False,
@@ -459,6 +481,27 @@ RULES: Mapping[str, Rule] = {
         Remedy.WAIT,
         "Another operation on the route runs, and has for too long.",
         "See it in the Temporal UI by its workflow id, `route/{id}`.",
+    ),
+    "breaker-open": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "Too much is out of reach at once, or no witness answers: nothing is destroyed.",
+        "The text says what was seen. It closes by itself; an override lets one group be replaced.",
+    ),
+    "destruction-limit": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "As many machines were destroyed within the hour as may be, here or in all.",
+        "Wait; the next reconciliation goes on.",
+    ),
+    "route-quarantined": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "The route was given one machine after the other, and none helped.",
+        "Find out what they have in common, then give the route back or remove it.",
     ),
     "route-without-machine": Rule(
         CONTROLLER,

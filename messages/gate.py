@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from messages.base import Message
 from messages.faults import FaultClass
+from messages.names import CheckName, ReleaseTag, ScopeName
 
 
 class Outcome(StrEnum):
@@ -82,3 +83,29 @@ class GateDecision(Message):
     widen_by: int = 0
     verdict: GateVerdict | None = None
     incident: Incident | None = None
+
+
+class CheckGateInput(Message):
+    """Ask a check of the operator's own whether a rollout may go on after a wave.
+
+    Attributes:
+        name: as the control plane's settings name it.
+        wave: the wave that is to be judged, from 1.
+    """
+
+    name: CheckName
+    release_tag: ReleaseTag
+    scope: ScopeName
+    wave: int
+
+
+class GateChecked(Message):
+    """A check's answer.
+
+    Attributes:
+        seen: what it saw, in one line.
+    """
+
+    name: CheckName
+    passed: bool
+    seen: str

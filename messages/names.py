@@ -20,6 +20,9 @@ ScopeName = Annotated[
 ]
 """What one declaration governs: `fleet` (the default release) or `track:NAME` (an override)."""
 
+CheckName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
+"""The name of a gate's check, of the same shape as a route's id."""
+
 FLEET_SCOPE: ScopeName = "fleet"
 
 DEFAULT_RELEASE_SETTING = "default_release_tag"

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from messages.base import Message, Origin
 from messages.disruption import DisruptionBudget
 from messages.faults import Fault
-from messages.names import ReleaseTag, RouteId, ScopeName
+from messages.names import CheckName, ReleaseTag, RouteId, ScopeName
 from messages.plan import PlannedRollout
 from messages.release import Release
 
@@ -86,6 +86,8 @@ class Strategy(Message):
         confidence: how sure a verdict about that rate has to be, 0.5 up to but not 1.
         inconclusive: what happens while too few routes were seen for a verdict.
         approval: where it waits for a person.
+        checks: what else has to pass after each wave, by its name in the control plane's settings;
+            one that does not pass stops it.
     """
 
     waves: tuple[WaveSize, ...] = ("1", "25%", "100%")
@@ -101,6 +103,7 @@ class Strategy(Message):
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     inconclusive: Inconclusive = Inconclusive.HOLD
     approval: Approval = Approval.NONE
+    checks: tuple[CheckName, ...] = ()
 
 
 class RolloutReleaseInput(Message):
@@ -256,10 +259,15 @@ class PlanRolloutInput(Message):
 
 
 class PreflightInput(Message):
-    """See that a release can be brought to every region of a scope, and taken back."""
+    """See that a release can be brought to every region of a scope, and taken back.
+
+    Attributes:
+        checks: those that will be asked after each wave.
+    """
 
     release: Release
     scope: ScopeName
+    checks: tuple[CheckName, ...] = ()
 
 
 class PreflightPassed(Message):

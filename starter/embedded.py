@@ -55,11 +55,18 @@ class EmbeddedTemporal:
 
 
 @contextlib.asynccontextmanager
-async def embedded_temporal(home: Path) -> AsyncIterator[EmbeddedTemporal]:
+async def embedded_temporal(
+    home: Path, preferred_port: int = PREFERRED_PORT
+) -> AsyncIterator[EmbeddedTemporal]:
     """Run a server on the database file of a home folder until the block ends.
 
     It takes the usual ports where they are free, else others. It ends with this process, also
     when that is killed.
+
+    Args:
+        home: the home folder.
+        preferred_port: where its frontend answers, if that is free; who starts it anew has its
+            clients find it where it was.
 
     Raises:
         ChildFailedError: it ended by itself or does not answer.
@@ -72,15 +79,15 @@ async def embedded_temporal(home: Path) -> AsyncIterator[EmbeddedTemporal]:
     with _open_lock(home) as lock:
         await _take(lock, home)
         async with contextlib.AsyncExitStack() as stack:
-            yield await _start(program, home, lock, stack)
+            yield await _start(program, home, preferred_port, lock, stack)
 
 
 async def _start(
-    program: str, home: Path, lock: TextIO, stack: contextlib.AsyncExitStack
+    program: str, home: Path, preferred_port: int, lock: TextIO, stack: contextlib.AsyncExitStack
 ) -> EmbeddedTemporal:
     for attempt in range(START_ATTEMPTS):
         prefer = attempt == 0
-        port = _free_port(PREFERRED_PORT if prefer else 0)
+        port = _free_port(preferred_port if prefer else 0)
         ui_port = _free_port(PREFERRED_UI_PORT if prefer else 0)
         child = await stack.enter_async_context(
             running(

@@ -79,6 +79,17 @@ PROVE = Policy(
 )
 """Only a lost link is looked at again: what a proof saw wrong is an answer, not an error."""
 
+CHECK = Policy(
+    attempt=timedelta(minutes=12),
+    heartbeat=timedelta(seconds=20),
+    retry=RetryPolicy(
+        initial_interval=timedelta(seconds=2),
+        maximum_interval=timedelta(seconds=30),
+        maximum_attempts=6,
+    ),
+)
+"""A check may take ten minutes. One that gives no answer for one is told of, and asked anew."""
+
 ROUTE_BUSY_PAUSE = timedelta(seconds=15)
 """Between looks at a route on which another operation runs."""
 

@@ -7,7 +7,7 @@ from temporalio import workflow
 from messages.base import Origin
 from messages.fault_table import fault
 from messages.faults import Fault
-from messages.gate import Decision, GateDecision
+from messages.gate import CheckGateInput, Decision, GateDecision
 from messages.release import Release, ResolveReleaseInput
 from messages.rollout import (
     Approval,
@@ -41,6 +41,7 @@ from messages.wave import (
 )
 from planning.gates import weigh
 from workflows import steps
+from workflows.check_asking import ask_check
 from workflows.failures import failure
 from workflows.reporting import report_fault
 from workflows.rollout_board import RolloutBoard
@@ -113,7 +114,7 @@ class RolloutRelease:
 
     async def _prepare(self) -> Release:
         asked = self._input
-        architectures = await steps.architectures(ListRoutesInput(scope=asked.scope))
+        architectures = await steps.architectures.local(ListRoutesInput(scope=asked.scope))
         if not architectures.names:
             raise failure(
                 fault(
@@ -124,8 +125,10 @@ class RolloutRelease:
         release = await steps.resolve_release(
             ResolveReleaseInput(tag=asked.release_tag, architectures=architectures.names)
         )
-        await steps.preflight(PreflightInput(release=release, scope=asked.scope))
-        self._plan = await steps.plan_rollout(
+        await steps.preflight(
+            PreflightInput(release=release, scope=asked.scope, checks=asked.strategy.checks)
+        )
+        self._plan = await steps.plan_rollout.local(
             PlanRolloutInput(
                 release=release, scope=asked.scope, strategy=asked.strategy, origin=asked.origin
             )
@@ -139,7 +142,7 @@ class RolloutRelease:
         """Say whether there is a further wave; routes that came late make one."""
         if number <= self._board.waves:
             return True
-        joined = await steps.join_late(
+        joined = await steps.join_late.local(
             JoinLateInput(
                 rollout_run_id=_run_id(),
                 release_tag=release.tag,
@@ -187,6 +190,8 @@ class RolloutRelease:
             static_summary=f"{work}: wave {number} of {release.tag} over {self._input.scope}",
         )
         try:
+            if not rolling_back and self._steering != steering:  # while it was being started
+                await self._wave.signal(RolloutWave.steer, self._steering)
             return await self._wave
         finally:
             self._wave = None
@@ -200,13 +205,17 @@ class RolloutRelease:
     # ------------------------------------------------------------------ gates
 
     async def _pass_gate(self, number: int, release: Release) -> None:
-        """Soak, prove again, weigh, and wait for whom the strategy says."""
+        """Soak, prove again, weigh, ask the checks, and wait for whom the strategy says."""
         await self._soak(number, release)
         while self._ended_as is None:
             gate = weigh(self._input.strategy, *tally(self._board.counts))
             last = number >= self._board.waves
             if gate.decision is Decision.HOLD and last:
                 gate = GateDecision(decision=Decision.PROMOTE, reason=gate.reason)
+            asked = await self._ask_checks(number, gate)
+            if asked is None:
+                return
+            gate = asked
             await self._decide(number, gate.decision, gate.reason)
             if gate.decision is Decision.WIDEN and not last:
                 await self._widen(number, gate.widen_by)
@@ -215,6 +224,35 @@ class RolloutRelease:
             if self._needs_approval(number) and not last:
                 await self._hold(f"wave {number} is proven; {gate.reason}; approve to go on")
             return
+
+    async def _ask_checks(self, number: int, gate: GateDecision) -> GateDecision | None:
+        """Return what the checks make of a decision: the first that does not pass makes it a no.
+
+        None where the rollout has ended meanwhile.
+        """
+        if gate.decision is Decision.ABORT:
+            return gate
+        seen = [gate.reason]
+        for name in self._input.strategy.checks:
+            if not self._steering.paused:
+                self._show(RolloutPhase.RUNNING, f"wave {number}: check {name} is asked")
+            checked = await ask_check(
+                CheckGateInput(
+                    name=name,
+                    release_tag=self._input.release_tag,
+                    scope=self._input.scope,
+                    wave=number,
+                ),
+                is_over=lambda: self._ended_as is not None,
+                tell=self._show_waiting,
+            )
+            if checked is None:
+                return None
+            if not checked.passed:
+                reason = f"check {name} does not pass: {checked.seen}"
+                return GateDecision(decision=Decision.ABORT, reason=reason)
+            seen.append(f"check {name}: {checked.seen}")
+        return gate.model_copy(update={"reason": "; ".join(seen)})
 
     async def _soak(self, number: int, release: Release) -> None:
         soak = self._input.strategy.soak
@@ -227,11 +265,13 @@ class RolloutRelease:
                 lambda: self._ended_as is not None, timeout=soak, timeout_summary="soak"
             )
         except TimeoutError:
-            await steps.begin_proofs(BeginProofsInput(rollout_run_id=_run_id(), number=number))
+            await steps.begin_proofs.local(
+                BeginProofsInput(rollout_run_id=_run_id(), number=number)
+            )
             await self._take_wave(number, release, WaveWork.PROVE)
 
     async def _widen(self, number: int, by: int) -> None:
-        widened = await steps.widen_wave(
+        widened = await steps.widen_wave.local(
             WidenWaveInput(rollout_run_id=_run_id(), number=number, by=by)
         )
         self._board.waves = widened.routes
@@ -250,7 +290,7 @@ class RolloutRelease:
 
     async def _decide(self, number: int, decision: Decision, reason: str) -> None:
         """Write a gate's decision down; an abort ends the rollout."""
-        await steps.record_decision(
+        await steps.record_decision.local(
             RecordDecisionInput(
                 release_tag=self._input.release_tag,
                 scope=self._input.scope,
@@ -410,8 +450,7 @@ class RolloutRelease:
         self._board.hear(progress)
         if self._ended_as is None and not self._steering.paused:
             if progress.waits_for:
-                to_do = "it goes on by itself; or relight rollout abort"
-                self._show(RolloutPhase.HOLDING, progress.waits_for, to_do=to_do)
+                self._show_waiting(progress.waits_for)
             elif self._board.phase is RolloutPhase.HOLDING:
                 self._show(RolloutPhase.RUNNING, f"wave {self._board.wave} goes on")
         workflow.set_current_details(self._board.details())
@@ -462,6 +501,12 @@ class RolloutRelease:
                     "wrong-phase", f"cannot {action} a rollout that is {self._board.phase}", action
                 )
             )
+
+    def _show_waiting(self, why: str) -> None:
+        """Show what it waits for without anybody's help."""
+        if not self._steering.paused:
+            to_do = "it goes on by itself; or relight rollout abort"
+            self._show(RolloutPhase.HOLDING, why, to_do=to_do)
 
     def _show(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
         self._board.stand(phase, detail, to_do)

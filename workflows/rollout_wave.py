@@ -38,6 +38,9 @@ TELL_EVERY = timedelta(seconds=3)
 FIRST_HOLD, LONGEST_HOLD = timedelta(seconds=15), timedelta(minutes=2)
 """How long an incident holds a wave before one route tries whether it is over."""
 
+GATHER_FOR = timedelta(seconds=3)
+"""How long routes that went well are waited for, to be written down together."""
+
 HELD_UP_PAUSE = timedelta(seconds=15)
 """Between looks at a disruption budget that others have spent."""
 
@@ -82,9 +85,10 @@ class RolloutWave:
         self._kinds: set[str] = set()
         self._tally = (0, 0)
         self._hold = _seconds(input.hold_for_seconds)
+        self._incident: dict[RouteId, Fault] = {}
         self._held_until = workflow.now()
         self._waits_for = self._told_waits_for = ""
-        self._looks = input.steering.looks
+        self._heeded = input.steering
 
     @workflow.run
     async def run(self, input: RolloutWaveInput) -> WaveEnded:  # noqa: ARG002 - see init
@@ -120,7 +124,7 @@ class RolloutWave:
     async def _advance(self) -> WaveAdvanced:
         self._judge()
         ended, self._ended = self._ended, []
-        self._looks = self._steering.looks
+        self._heeded = self._steering
         advanced = await steps.advance_wave.local(
             AdvanceWaveInput(
                 rollout_run_id=self._input.rollout_run_id,
@@ -163,15 +167,23 @@ class RolloutWave:
         return self._input.model_copy(update={"steering": self._steering, "hold_for_seconds": hold})
 
     async def _until_something_happens(self, advanced: WaveAdvanced) -> None:
-        seen = self._steering
-
-        def happened() -> bool:
-            return (
-                bool(self._ended) or self._steering != seen or self._steering.looks != self._looks
-            )
-
+        # What came while it looked at its routes, it has not heeded either.
         with suppress(TimeoutError):
-            await workflow.wait_condition(happened, timeout=self._pause(advanced))
+            await workflow.wait_condition(
+                lambda: bool(self._ended) or self._steering != self._heeded,
+                timeout=self._pause(advanced),
+            )
+        if self._may_gather(advanced):
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: not self._may_gather(advanced), timeout=GATHER_FOR
+                )
+
+    def _may_gather(self, advanced: WaveAdvanced) -> bool:
+        """Whether what ended can wait for more: it went well, and leaves nobody room to start."""
+        failed = any(outcome.fault for outcome in self._ended)
+        waits = advanced.waiting or failed or self._steering != self._heeded
+        return bool(self._ended) and bool(self._under_way) and not waits
 
     def _pause(self, advanced: WaveAdvanced) -> timedelta | None:
         """How long nothing needs to be looked at, if nothing happens; None for ever."""
@@ -222,24 +234,26 @@ class RolloutWave:
         else:
             if started >= self._held_until:
                 self._hold = None  # the incident is over
+                self._incident.clear()
             # What made it fail stays on the board when it was brought back.
             keep = outcome.fault if self._input.work is WaveWork.ROLL_BACK else None
             ended = _at(outcome, _DONE[self._input.work], keep)
         del self._under_way[route_id]
         self._ended.append(ended)
-        self._move(ended)
+        self._move(ended, was_told_of=outcome.fault is not None)
 
     def _failed(self, outcome: RouteOutcome, cause: Fault) -> RouteOutcome:
         again = _AGAIN.get(self._input.work)
-        incident = incident_of([cause])
-        if incident is None or again is None:
+        if again is None or incident_of([cause]) is None:
             return _at(outcome, _FAILED[self._input.work], cause)
+        self._incident[outcome.route_id] = cause
         if not self._hold:
             self._hold = FIRST_HOLD
         elif workflow.now() >= self._held_until:
             self._hold = min(self._hold * 2, LONGEST_HOLD)
         self._held_until = workflow.now() + self._hold
-        self._waits_for = incident.summary
+        if incident := incident_of(self._incident.values()):
+            self._waits_for = incident.summary
         return _at(outcome, again, cause)
 
     async def _while_busy(self, route_id: RouteId) -> None:
@@ -296,8 +310,9 @@ class RolloutWave:
             ),
         )
 
-    def _move(self, outcome: RouteOutcome) -> None:
-        if self._input.named or outcome.fault is not None:
+    def _move(self, outcome: RouteOutcome, *, was_told_of: bool = False) -> None:
+        """Have the rollout be told of a route; of a large one, where a fault comes or goes."""
+        if self._input.named or was_told_of or outcome.fault is not None:
             self._moved[outcome.route_id] = outcome
 
     async def _tell(self, advanced: WaveAdvanced, *, at_once: bool = False) -> None:

@@ -14,6 +14,7 @@ from workflows.undo import undoing
 with workflow.unsafe.imports_passed_through():
     from activities.cloud_init import CloudInitActivities
     from activities.fleet import FleetActivities
+    from activities.gate_checks import GateCheckActivities
     from activities.machines import MachineActivities
     from activities.packages import PackageActivities
     from activities.preflight import PreflightActivities
@@ -183,6 +184,9 @@ retry_failed = _step(
     RolloutActivities.retry_failed, policies.BOOKKEEPING, lambda i: f"in wave {i.number}"
 )
 skip_route = _step(RolloutActivities.skip_route, policies.BOOKKEEPING, lambda i: i.route_id)
+check_gate = _step(
+    GateCheckActivities.check_gate, policies.CHECK, lambda i: f"{i.name}, after wave {i.wave}"
+)
 record_decision = _step(
     RolloutActivities.record_decision,
     policies.BOOKKEEPING,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from messages.names import ReleaseTag, RouteId, ScopeName
+from messages.names import CheckName, ReleaseTag, RouteId, ScopeName
 from messages.plan import FrozenRoute, LeftOut, PlannedRollout, Stratum
 from messages.route import Route
 from planning.strata import strata_of
@@ -15,7 +15,11 @@ _NAMED_STRATA = 12
 
 
 def print_plan(
-    plan: PlannedRollout, tag: ReleaseTag, scope: ScopeName, routes: Sequence[Route]
+    plan: PlannedRollout,
+    tag: ReleaseTag,
+    scope: ScopeName,
+    routes: Sequence[Route],
+    checks: Sequence[CheckName] = (),
 ) -> None:
     """Print waves, what the canary meets, and the routes that wait or are left out.
 
@@ -24,6 +28,7 @@ def print_plan(
         tag: its release.
         scope: what it is over.
         routes: the scope's routes.
+        checks: what is asked after each wave.
     """
     planned = sum(map(len, plan.waves))
     print_line(f"{tag} over {scope}: {counted(planned, 'route')} in {counted_waves(plan)}")
@@ -33,6 +38,8 @@ def print_plan(
     if plan.unmet_strata:
         unmet = _named(map(_stratum, plan.unmet_strata), _NAMED_STRATA)
         print_line(f"it does not meet {unmet}: --canary strata would")
+    if checks:
+        print_line(f"after each wave has to pass: {', '.join(checks)}")
     _print_left_out(plan.left_out)
     _print_frozen(plan.frozen)
     print_line("nothing was started")

@@ -78,9 +78,9 @@ def plan(tag: ReleaseTag, track: TrackName | None, strategy: Strategy, *, as_jso
         fleet.routes, strategy, fleet.exclusions, fleet.freezes, now, release_tag=tag
     )
     if as_json:
-        print_json({"release_tag": tag, "scope": scope, **dict(planned)})
+        print_json({"release_tag": tag, "scope": scope, "checks": strategy.checks, **dict(planned)})
     else:
-        plan_text.print_plan(planned, tag, scope, fleet.routes)
+        plan_text.print_plan(planned, tag, scope, fleet.routes, strategy.checks)
 
 
 def simulate(

@@ -115,7 +115,8 @@ def simulate(  # noqa: PLR0913 - one argument a flag
     """Rehearse a rollout: how long it takes, what serves meanwhile, and what a bad release reaches.
 
     Planned and decided is as in a real rollout; how long a swap takes is drawn from those on
-    record, and whether it fails, by lot. Nobody is waited for: approvals count as given at once.
+    record, and whether it fails, by lot. Nobody is waited for: approvals count as given at once,
+    and checks as passed.
 
     [bold]Examples:[/]
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from messages.disruption import BudgetSize, DisruptionBudget
+from messages.names import CheckName
 from messages.rollout import Approval, CanaryRule, Inconclusive, Strategy
 from starter.cli.names import WavesOption, checked
 from starter.cli.times import duration_of
@@ -52,6 +53,11 @@ def _confidence(confidence: float | None) -> float | None:
         msg = "a confidence is at least 0.5 and less than 1"
         raise typer.BadParameter(msg)
     return confidence
+
+
+def _checks(names: list[str] | None) -> list[str]:
+    likeness = "a check's name: lower-case letters, digits and hyphens"
+    return [checked(CheckName, name, likeness) for name in names or []]
 
 
 def _option(*names: str, metavar: str | None = None, **what: Any) -> Any:
@@ -149,6 +155,15 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
             help="Where a person has to agree: `none`, after the `canary`, or after all `waves`.",
         ),
     ] = _DEFAULT.approval,
+    check: Annotated[
+        list[str] | None,
+        _option(
+            metavar="NAME",
+            callback=_checks,
+            help="A check of the control plane's settings that has to pass after each wave, or it "
+            "stops. Once for each check.",
+        ),
+    ] = None,
 ) -> Strategy:
     """Return the strategy that the flags describe."""
     return Strategy(
@@ -167,6 +182,7 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         confidence=_DEFAULT.confidence if confidence is None else confidence,
         inconclusive=inconclusive,
         approval=approval,
+        checks=tuple(check or ()),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import activities.errors
+import activities.gate_checks
 import activities.machines
 import fleet.errors
 import planning.desired_release
@@ -23,6 +24,7 @@ from planning.gates import BUDGETED
 ROOT = Path(__file__).parents[2]
 RAISING = (
     activities.errors,
+    activities.gate_checks,
     activities.machines,
     fleet.errors,
     planning.desired_release,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from remote.command_probe import NOT_YET, OUTPUT_CHARACTERS, CommandProbe
+from remote.command_probe import CommandProbe
 from remote.destination import Destination
 from remote.errors import NobodyListensError, ProbeFailedError, ProbeNotRunnableError, fault_of
 from remote.probe import PatientProbe
+from remote.program import NOT_YET, OUTPUT_CHARACTERS
 from starter.waiting import wait_until
 from tests.support.processes import alive
 

@@ -7,13 +7,17 @@ import asyncssh
 import pytest
 import yaml
 
+from activities.command_check import CommandCheck
+from activities.prometheus_check import Bounds, PrometheusCheck
 from messages.machine import MachinePlan
 from remote.probe import PatientProbe, TcpProbe
 from repositories.apt_repository import AptRepository
 from repositories.github_releases import GitHubReleases
 from settings import (
+    CommandCheckSettings,
     DaemonSettings,
     GitHubSettings,
+    PrometheusCheckSettings,
     RepositorySettings,
     Settings,
     SettingsError,
@@ -77,3 +81,19 @@ async def test_the_health_probe_is_the_one_that_was_chosen(settings: Settings) -
         assert parts.probe == PatientProbe(
             TcpProbe(443, timedelta(seconds=3)), timedelta(seconds=1)
         )
+
+
+async def test_the_checks_of_gates_are_the_ones_that_were_named(settings: Settings) -> None:
+    named = {
+        "errors": PrometheusCheckSettings(
+            kind="prometheus", url="http://prom:9090/x", query="up", at_least=1
+        ),
+        "smoke": CommandCheckSettings(kind="command", command=("smoke",)),
+    }
+    async with open_parts(settings.model_copy(update={"gate_checks": named})) as parts:
+        assert parts.checks == {
+            "errors": PrometheusCheck(
+                "http://prom:9090/x", "up", Bounds(at_least=1), timedelta(seconds=10)
+            ),
+            "smoke": CommandCheck(("smoke",), timedelta(minutes=1)),
+        }

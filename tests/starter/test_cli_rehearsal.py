@@ -18,7 +18,16 @@ from tests.starter.stores import note_swap, refused, serve_all, store_of
 from tests.support.command_line import CommandLine
 
 NOW = datetime.now(UTC)
-PLAN_KEYS = ["release_tag", "scope", "waves", "left_out", "frozen", "strata", "unmet_strata"]
+PLAN_KEYS = [
+    "release_tag",
+    "scope",
+    "checks",
+    "waves",
+    "left_out",
+    "frozen",
+    "strata",
+    "unmet_strata",
+]
 SIMULATION_KEYS = [
     "release_tag",
     "scope",
@@ -89,6 +98,13 @@ async def test_a_plan_names_the_waves_and_what_the_canary_meets_and_starts_nothi
     ):
         assert what in shown.out
     assert store.events.list() == before
+
+
+async def test_a_plan_names_what_has_to_pass_after_each_wave(relight, store):
+    words = ("rollout", "plan", "v0.0.74", "--check", "errors", "--check", "smoke")
+    assert "after each wave has to pass: errors, smoke\n" in (await relight(*words)).out
+    assert (await relight(*words, "--json")).json["checks"] == ["errors", "smoke"]
+    assert "has to pass" not in (await relight("rollout", "plan", "v0.0.74")).out
 
 
 async def test_a_plan_as_json_has_every_route_of_the_scope_once(relight, store):

@@ -15,7 +15,7 @@ EVERYTHING = (
     *("--provider-cap", "5", "--region-cap", "3", "--failure-budget", "4", "--roll-back"),
     *("--provider-budget", "20%", "--region-budget", "10%", "--track-budget", "9"),
     *("--soak", "1h30m", "--tolerate", "5%", "--confidence", "0.9"),
-    *("--inconclusive", "widen", "--approval", "canary"),
+    *("--inconclusive", "widen", "--approval", "canary", "--check", "errors", "--check", "smoke"),
 )
 
 
@@ -63,6 +63,7 @@ def test_every_part_of_a_strategy_can_be_said():
         confidence=0.9,
         inconclusive=Inconclusive.WIDEN,
         approval=Approval.CANARY,
+        checks=("errors", "smoke"),
     )
     # A field that is new, and has no flag yet, is named here.
     usual = dict(Strategy())
@@ -91,6 +92,7 @@ def test_what_is_planned_and_rehearsed_can_be_started_with_the_same_flags():
         (("--soak", "long"), "'long'"),
         (("--canary", "bird"), "'bird'"),
         (("--max-concurrent", "0"), "equal to 1"),
+        (("--check", "up > 0"), "a check's name"),
     ],
     ids=str,
 )

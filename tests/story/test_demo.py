@@ -107,8 +107,8 @@ async def test_a_fault_is_a_search_too(story):
 @pytest.mark.parametrize(
     ("tag", "told"),
     [
-        ("v0.0.74", ["converged", "wave 2 of 2", "6 converged"]),
-        ("v0.0.76", ["stopped", "wave 1 of 2", "2 failed", "4 untouched", "east-1-g1"]),
+        ("v0.0.74", ["converged", "| wave | 2 of 2 |", "6 converged"]),
+        ("v0.0.76", ["stopped", "| wave | 1 of 2 |", "2 failed", "4 untouched", "east-1-g1"]),
     ],
 )
 async def test_a_rollouts_page_shows_its_tag_wave_and_counts(story, tag, told):

@@ -62,10 +62,10 @@ class LabFleet:
         return await self.relight("rollout", "start", tag, *strategy, "--wait", "--json")
 
     async def until(self, tag: str, progress: RouteProgress, count: int) -> None:
-        """Wait until so many routes are at something in a rollout that may yet begin."""
+        """Wait until so many routes are at something, in a rollout that may be yet to begin."""
 
         async def reached() -> bool:
-            return sum(self.progress(tag).get(each, "") == progress for each in self.routes) >= count
+            return list(self.progress(tag).values()).count(progress) >= count
 
         await wait_until(reached, timedelta(seconds=60))
 
@@ -207,7 +207,8 @@ async def lab_fleet() -> AsyncIterator[LabFleet]:
 
 
 def _routes(track: str, region: str) -> list[str]:
-    return [f"{track}-{region}-{number}" for number in range(1, PER_PLACE + 1)]
+    place = f"{region.removeprefix('lab-')}-{track}"
+    return [f"{place}-{number}" for number in range(1, PER_PLACE + 1)]
 
 
 async def _provision(relight: CommandLine, track: str, region: str) -> None:

@@ -1,7 +1,7 @@
 """The real workflows and activities over a real store, a fake cloud and simulated hosts."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncssh
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
+from activities.gate_checks import GateCheck
 from fleet.operation import Operation
 from fleet.store import Store, open_store
 from messages.base import Origin
@@ -138,7 +139,9 @@ class Harness:
 
 
 @asynccontextmanager
-async def small_installation(client: Client, folder: Path) -> AsyncIterator[Harness]:
+async def small_installation(
+    client: Client, folder: Path, checks: Mapping[str, GateCheck] | None = None
+) -> AsyncIterator[Harness]:
     """Run an installation with a store in `folder`; v0.0.73 is the fleet's default release."""
     cloud = FakeCloud()
     hosts = SimulatedHosts(cloud)
@@ -154,6 +157,7 @@ async def small_installation(client: Client, folder: Path) -> AsyncIterator[Harn
             user_data=user_data_renderer(asyncssh.generate_private_key("ssh-ed25519")),
             daemon=DAEMON,
             probe=hosts.probe,
+            checks=checks or {},
         )
         made = Harness(client, parts.task_queue, store, cloud, hosts, interference, releases)
         store.tracks.set("stable", None, made.operation())

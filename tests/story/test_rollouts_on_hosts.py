@@ -1,0 +1,206 @@
+"""Rollouts over twelve real hosts: good ones, bad ones, and what befalls those who carry them.
+
+Each test ends with every route proven, so that the next can begin; releases only go up.
+"""
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
+
+import pytest
+
+from lab.names import LabNames
+from lab.packages import Build
+from messages.names import route_workflow_id
+from messages.rollout import RolloutPhase, RouteProgress
+from starter.local_lab import lab_name
+from starter.waiting import wait_until
+from tests.lab.traces import traces
+from tests.support.command_line import Ended
+from tests.support.lab_fleet import LabFleet, lab_fleet
+from workflows.rollout_release import RolloutRelease
+
+pytestmark = pytest.mark.lab
+
+KILLS = 20
+PAUSES = (0.1, 1.5)
+"""Between two kills, in seconds."""
+
+
+@pytest.fixture(scope="module")
+async def fleet() -> AsyncIterator[LabFleet]:
+    async with lab_fleet() as made:
+        yield made
+    assert traces(LabNames(lab_name(made.world.home)).tag) == []
+
+
+async def converged(fleet: LabFleet, tag: str, installs: Mapping[str, list[str]]) -> None:
+    """Every host was given the release once, and proven at it once, by its swap alone."""
+    await fleet.stands(tag)
+    version = tag.removeprefix("v")
+    assert await fleet.installed_since(installs) == {route: [version] for route in fleet.routes}
+    proven = fleet.events("route-proven", tag)
+    assert Counter(event.route_id for event in proven) == dict.fromkeys(fleet.routes, 1)
+    assert all(event.workflow_id == route_workflow_id(str(event.route_id)) for event in proven)
+    assert await fleet.default() == tag
+
+
+async def stopped_and_taken_back(
+    fleet: LabFleet,
+    ended: Ended,
+    kind: str,
+    canary: Sequence[str],
+    installs: Mapping[str, list[str]],
+) -> None:
+    """The canary failed, and is back where it was; no other host was touched; all is told."""
+    assert ended.code == 1, ended
+    status = ended.json_lines[-1]
+    tag, before = status["release_tag"], await fleet.default()
+    assert (status["phase"], status["wave"]) == (RolloutPhase.STOPPED, 1), status
+    assert status["counts"] == {"rolled back": len(canary), "untouched": 12 - len(canary)}
+    assert before != tag
+    await fleet.stands(before)
+    there_and_back = [tag.removeprefix("v"), before.removeprefix("v")]
+    assert await fleet.installed_since(installs) == dict.fromkeys(canary, there_and_back)
+    failed = {event.route_id: event.fault_kind for event in fleet.events("fault-recorded", tag)}
+    assert failed == dict.fromkeys(canary, kind)
+    [decided] = fleet.events("rollout-decided", tag)
+    assert decided.detail["decision"] == "abort"
+    assert kind in str(decided.detail["reason"])
+
+
+async def test_a_good_release_goes_wave_by_wave_as_it_was_planned(fleet: LabFleet) -> None:
+    tag = "v0.0.74"
+    strategy = ("--wave", "4", "--wave", "8", "--max-concurrent", "4")
+    plan = await fleet.ask("rollout", "plan", tag, *strategy)
+    installs = await fleet.installs()
+    done = await fleet.roll_out(tag, *strategy)
+    assert done.code == 0, done
+    await converged(fleet, tag, installs)
+    places = [{route.rpartition("-")[0] for route in wave} for wave in plan["waves"]]
+    assert [len(wave) for wave in places] == [4, 4, 4]  # each track of each region in each
+    numbers = range(1, len(plan["waves"]) + 1)
+    assert plan["waves"] == [await fleet.started(tag, number) for number in numbers]
+    await in_waves(fleet, tag, plan["waves"])
+
+
+async def in_waves(fleet: LabFleet, tag: str, waves: Sequence[Sequence[str]]) -> None:
+    """No route began before all of the wave before had ended, and a gate had agreed."""
+    began = {event.route_id: event.event_id for event in fleet.events("target-set", tag)}
+    ended = {event.route_id: event.event_id for event in fleet.events("route-proven", tag)}
+    decided = fleet.events("rollout-decided", tag)
+    assert [event.detail["decision"] for event in decided] == ["promote"] * len(waves)
+    for (before, after), gate in zip(itertools.pairwise(waves), decided, strict=False):
+        assert max(ended[route] for route in before) < gate.event_id
+        assert gate.event_id < min(began[route] for route in after)
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind"),
+    [
+        ("v0.0.75", "maintainer-script-failed"),
+        ("v0.0.76", "unit-crash-looping"),
+        ("v0.0.77", "probe-failed"),
+    ],
+)
+async def test_a_bad_release_is_stopped_at_its_canary_and_taken_back(
+    fleet: LabFleet, tag: str, kind: str
+) -> None:
+    strategy = ("--wave", "3", "--wave", "6", "--max-concurrent", "3", "--roll-back")
+    canary = (await fleet.ask("rollout", "plan", tag, *strategy))["waves"][0]
+    installs = await fleet.installs()
+    ended = await fleet.roll_out(tag, *strategy, "--reason", "looked good on paper")
+    await stopped_and_taken_back(fleet, ended, kind, canary, installs)
+    [decided] = fleet.events("rollout-decided", tag)
+    assert decided.why == "looked good on paper"
+
+
+async def test_a_repository_that_fails_holds_the_rollout_until_it_is_back(
+    fleet: LabFleet,
+) -> None:
+    tag = await fleet.publish(Build("0.0.78"))
+    installs = await fleet.installs()
+    async with asyncio.TaskGroup() as tasks:
+        rolling = tasks.create_task(fleet.roll_out(tag, "--wave", "2", "--max-concurrent", "3"))
+        await fleet.until(tag, RouteProgress.CONVERGED, 3)
+        with fleet.repository_expired():
+            await holds(fleet, tag)
+            status = await fleet.ask("rollout", "status", tag)
+            assert "repository fault" in status["detail"]
+            assert "which no host is to blame for" in status["detail"]
+            assert "by itself" in status["to_do"]
+            assert "failed" not in status["counts"]
+            assert {route["status"] for route in await fleet.ask("route", "list")} == {"serving"}
+    done = rolling.result()
+    assert done.code == 0, done
+    await converged(fleet, tag, installs)
+    phases = [phase for phase, _ in itertools.groupby(s["phase"] for s in done.json_lines)]
+    assert phases.count(RolloutPhase.HOLDING) == 1
+    one_tried_first(fleet, tag)
+
+
+async def holds(fleet: LabFleet, tag: str) -> None:
+    async def holding() -> bool:
+        under_way = RouteProgress.SWAPPING in fleet.progress(tag).values()
+        status = await fleet.rollout(tag).query(RolloutRelease.status)
+        return status.phase is RolloutPhase.HOLDING and not under_way
+
+    await wait_until(holding, timedelta(seconds=30))
+
+
+def one_tried_first(fleet: LabFleet, tag: str) -> None:
+    """After the last route that met the fault, one alone was proven before others began."""
+    faults = fleet.events("fault-recorded", tag)
+    assert {str(event.fault_class) for event in faults} == {"repository"}
+    last = faults[-1].event_id
+    first, second, *_ = fleet.events("target-set", tag, after=last)
+    [proven] = [e for e in fleet.events("route-proven", tag) if e.route_id == first.route_id]
+    assert first.event_id < proven.event_id < second.event_id
+
+
+async def test_a_worker_killed_over_and_over_loses_and_repeats_nothing(fleet: LabFleet) -> None:
+    tag = await fleet.publish(Build("0.0.79"))
+    installs = await fleet.installs()
+    chance = random.Random(7)
+    async with asyncio.TaskGroup() as tasks:
+        rolling = tasks.create_task(fleet.roll_out(tag, "--wave", "2", "--max-concurrent", "10"))
+        await fleet.until(tag, RouteProgress.CONVERGED, 3)
+        for _ in range(KILLS):
+            await fleet.world.kill_worker()
+            await asyncio.sleep(chance.uniform(*PAUSES))
+    done = rolling.result()
+    assert done.code == 0, done
+    await converged(fleet, tag, installs)
+    attempts = fleet.events("swap-attempted", tag)
+    assert any(event.detail["attempt"] != 1 for event in attempts)  # swaps were under way
+
+
+async def test_a_worker_killed_during_a_rollback_changes_nothing_of_its_outcome(
+    fleet: LabFleet,
+) -> None:
+    tag = await fleet.publish(Build("0.0.80", define="CRASHES"))
+    strategy = ("--wave", "3", "--max-concurrent", "3", "--roll-back")
+    canary = (await fleet.ask("rollout", "plan", tag, *strategy))["waves"][0]
+    installs = await fleet.installs()
+    async with asyncio.TaskGroup() as tasks:
+        rolling = tasks.create_task(fleet.roll_out(tag, *strategy))
+        await fleet.until(tag, RouteProgress.ROLLING_BACK, len(canary))
+        await asyncio.sleep(0.5)
+        await fleet.world.kill_worker()
+    done = rolling.result()
+    await stopped_and_taken_back(fleet, done, "unit-crash-looping", canary, installs)
+
+
+async def test_a_temporal_server_killed_during_a_rollout_loses_nothing(fleet: LabFleet) -> None:
+    tag = await fleet.publish(Build("0.0.81"))
+    installs = await fleet.installs()
+    strategy = ("--wave", "4", "--max-concurrent", "4")
+    await fleet.ask("rollout", "start", tag, *strategy)
+    await fleet.until(tag, RouteProgress.CONVERGED, 1)
+    await fleet.world.kill_temporal()
+    watched = await fleet.relight("rollout", "watch", tag, "--json")
+    assert watched.code == 0, watched
+    await converged(fleet, tag, installs)
