@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from messages.base import Origin
 from messages.fault_table import fault
 from messages.faults import Fault
 from messages.gate import CheckGateInput, Decision, GateDecision
@@ -16,26 +15,17 @@ from messages.rollout import (
     PlanRolloutInput,
     PreflightInput,
     RecordDecisionInput,
-    RecordSteerInput,
     RolloutPhase,
-    RolloutPlan,
     RolloutReleaseInput,
     RolloutStatus,
-    SetSpeed,
-    SkipRoute,
-    Steer,
 )
 from messages.route import ListRoutesInput
 from messages.wave import (
     BeginProofsInput,
     JoinLateInput,
-    RetryFailedInput,
     RolloutWaveInput,
-    RoutesChanged,
-    SkipInput,
     Steering,
     WaveEnded,
-    WaveProgress,
     WaveWork,
     WidenWaveInput,
 )
@@ -44,18 +34,16 @@ from workflows import steps
 from workflows.check_asking import ask_check
 from workflows.failures import failure
 from workflows.reporting import report_fault
-from workflows.rollout_board import RolloutBoard
-from workflows.rollout_wave import WAVE_STANDS, RolloutWave, tally
+from workflows.rollout_steering import SteeredRollout, run_id
+from workflows.rollout_wave import RolloutWave, tally
 from workflows.undo import UndoStack
 
 SUPERSEDING_PAUSE = timedelta(seconds=1)
 """Between looks whether the rollout that is superseded has let go of the scope."""
 
-_ENDED_EARLY = (RolloutPhase.ABORTED, RolloutPhase.SUPERSEDED, RolloutPhase.STOPPED)
-
 
 @workflow.defn
-class RolloutRelease:
+class RolloutRelease(SteeredRollout):
     """Bring every route of a scope to a release, or stop at the first gate that says no.
 
     It completes as `converged`, `stopped`, `aborted` or `superseded`. It fails only where it
@@ -64,15 +52,7 @@ class RolloutRelease:
 
     @workflow.init
     def __init__(self, input: RolloutReleaseInput) -> None:
-        self._input = input
-        self._board = RolloutBoard(input)
-        self._steering = Steering(max_concurrent=input.strategy.max_concurrent)
-        self._plan: RolloutPlan | None = None
-        self._refusal: Fault | None = None
-        self._ended_as: RolloutPhase | None = None
-        self._ended_why = ""
-        self._held_for_approval = False
-        self._wave: workflow.ChildWorkflowHandle[RolloutWave, WaveEnded] | None = None
+        super().__init__(input)
 
     @workflow.run
     async def run(self, input: RolloutReleaseInput) -> RolloutStatus:  # noqa: ARG002 - see init
@@ -144,7 +124,7 @@ class RolloutRelease:
             return True
         joined = await steps.join_late.local(
             JoinLateInput(
-                rollout_run_id=_run_id(),
+                rollout_run_id=run_id(),
                 release_tag=release.tag,
                 scope=self._input.scope,
                 number=number,
@@ -174,7 +154,7 @@ class RolloutRelease:
         self._wave = await workflow.start_child_workflow(
             RolloutWave.run,
             RolloutWaveInput(
-                rollout_run_id=_run_id(),
+                rollout_run_id=run_id(),
                 rollout=workflow.info().workflow_id,
                 release=release,
                 scope=self._input.scope,
@@ -207,23 +187,22 @@ class RolloutRelease:
     async def _pass_gate(self, number: int, release: Release) -> None:
         """Soak, prove again, weigh, ask the checks, and wait for whom the strategy says."""
         await self._soak(number, release)
-        while self._ended_as is None:
-            gate = weigh(self._input.strategy, *tally(self._board.counts))
-            last = number >= self._board.waves
-            if gate.decision is Decision.HOLD and last:
-                gate = GateDecision(decision=Decision.PROMOTE, reason=gate.reason)
-            asked = await self._ask_checks(number, gate)
-            if asked is None:
-                return
-            gate = asked
-            await self._decide(number, gate.decision, gate.reason)
-            if gate.decision is Decision.WIDEN and not last:
-                await self._widen(number, gate.widen_by)
-            if gate.decision is Decision.HOLD:
-                await self._hold(f"{gate.reason}; approve to go on, or abort")
-            if self._needs_approval(number) and not last:
-                await self._hold(f"wave {number} is proven; {gate.reason}; approve to go on")
+        if self._ended_as is not None:
             return
+        weighed = weigh(self._input.strategy, *tally(self._board.counts))
+        last = number >= self._board.waves
+        if weighed.decision is Decision.HOLD and last:
+            weighed = weighed.model_copy(update={"decision": Decision.PROMOTE})
+        gate = await self._ask_checks(number, weighed)
+        if gate is None:
+            return
+        await self._decide(number, gate.decision, gate.reason)
+        if gate.decision is Decision.WIDEN and not last:
+            await self._widen(number, gate.widen_by)
+        if gate.decision is Decision.HOLD:
+            await self._hold(f"{gate.reason}; approve to go on, or abort")
+        if self._needs_approval(number) and not last:
+            await self._hold(f"wave {number} is proven; {gate.reason}; approve to go on")
 
     async def _ask_checks(self, number: int, gate: GateDecision) -> GateDecision | None:
         """Return what the checks make of a decision: the first that does not pass makes it a no.
@@ -265,14 +244,12 @@ class RolloutRelease:
                 lambda: self._ended_as is not None, timeout=soak, timeout_summary="soak"
             )
         except TimeoutError:
-            await steps.begin_proofs.local(
-                BeginProofsInput(rollout_run_id=_run_id(), number=number)
-            )
+            await steps.begin_proofs.local(BeginProofsInput(rollout_run_id=run_id(), number=number))
             await self._take_wave(number, release, WaveWork.PROVE)
 
     async def _widen(self, number: int, by: int) -> None:
         widened = await steps.widen_wave.local(
-            WidenWaveInput(rollout_run_id=_run_id(), number=number, by=by)
+            WidenWaveInput(rollout_run_id=run_id(), number=number, by=by)
         )
         self._board.waves = widened.routes
 
@@ -305,10 +282,6 @@ class RolloutRelease:
 
     # ------------------------------------------------------------------ its end
 
-    def _end_as(self, phase: RolloutPhase, why: str) -> None:
-        self._ended_as, self._ended_why = phase, why
-        self._show(phase, why)
-
     async def _end(self) -> RolloutStatus:
         if self._ended_as is None:
             _, failed = tally(self._board.counts)
@@ -336,186 +309,3 @@ class RolloutRelease:
             origin=self._input.origin,
             promote=phase is RolloutPhase.CONVERGED,
         )
-
-    # ------------------------------------------------------------------ who steers it
-
-    @workflow.update
-    async def planned(self) -> RolloutPlan:
-        """Answer with the plan once there is one; raise the refusal if there is none."""
-        await workflow.wait_condition(lambda: self._plan is not None or self._refusal is not None)
-        if self._plan is None:
-            assert self._refusal is not None
-            raise failure(self._refusal)
-        return self._plan
-
-    @workflow.update
-    async def pause(self, input: Steer) -> RolloutStatus:
-        """Start no further route until resumed; those under way are brought to their end."""
-        self._show(
-            RolloutPhase.PAUSED, f"paused by {_by(input.origin)}", to_do="relight rollout resume"
-        )
-        await self._steer(paused=True)
-        return await self._steered("pause", input)
-
-    @pause.validator
-    def _pause_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
-        self._require("pause", self._plan is not None and not self._steering.paused)
-
-    @workflow.update
-    async def resume(self, input: Steer) -> RolloutStatus:
-        """Go on where the pause stopped."""
-        self._show(RolloutPhase.RUNNING, f"resumed by {_by(input.origin)}")
-        await self._steer(paused=False)
-        return await self._steered("resume", input)
-
-    @resume.validator
-    def _resume_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
-        self._require("resume", self._steering.paused)
-
-    @workflow.update
-    async def approve(self, input: Steer) -> RolloutStatus:
-        """Go on from where it waits for a person."""
-        self._held_for_approval = False
-        self._show(RolloutPhase.RUNNING, f"approved by {_by(input.origin)}")
-        return await self._steered("approve", input)
-
-    @approve.validator
-    def _approve_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
-        self._require("approve", self._held_for_approval)
-
-    @workflow.update
-    async def abort(self, input: Steer) -> RolloutStatus:
-        """Start no further route at all; those under way are brought to their end."""
-        self._end_as(RolloutPhase.ABORTED, f"aborted by {_by(input.origin)}")
-        await self._steer(stopped=True)
-        return await self._steered("abort", input)
-
-    @abort.validator
-    def _abort_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
-        self._require("abort", self._plan is not None)
-
-    @workflow.update
-    async def retry_failed(self, input: Steer) -> RolloutStatus:
-        """Have the routes that failed wait for their turn once more."""
-        retried = await steps.retry_failed(
-            RetryFailedInput(rollout_run_id=_run_id(), number=self._board.wave)
-        )
-        return await self._changed("retry", input, retried)
-
-    @retry_failed.validator
-    def _retry_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
-        self._require("retry the failed routes of", self._wave is not None)
-
-    @workflow.update
-    async def skip_route(self, input: SkipRoute) -> RolloutStatus:
-        """Leave a route out that has not started, or has failed."""
-        skipped = await steps.skip_route(
-            SkipInput(rollout_run_id=_run_id(), route_id=input.route_id, reason=input.origin.reason)
-        )
-        if not skipped.routes:
-            raise failure(
-                fault(
-                    "wrong-phase",
-                    f"{input.route_id} is under way, done, or no route of this rollout",
-                    "skip",
-                )
-            )
-        return await self._changed("skip", input, skipped, route_id=input.route_id)
-
-    @skip_route.validator
-    def _skip_may(self, input: SkipRoute) -> None:  # noqa: ARG002 - all updates take it
-        self._require("skip a route of", self._plan is not None)
-
-    @workflow.update
-    async def set_speed(self, input: SetSpeed) -> RolloutStatus:
-        """Change how many routes are changed at once."""
-        await self._steer(max_concurrent=input.max_concurrent)
-        return await self._steered(f"speed-{input.max_concurrent}", input)
-
-    @set_speed.validator
-    def _set_speed_may(self, input: SetSpeed) -> None:  # noqa: ARG002 - all updates take it
-        self._require("change the speed of", self._plan is not None)
-
-    @workflow.signal
-    async def supersede(self, by: RolloutReleaseInput) -> None:
-        """End in favour of another rollout of the scope; what is under way comes to its end."""
-        if self._ended_as is None:
-            why = f"superseded by {by.release_tag}: {_by(by.origin)}"
-            self._end_as(RolloutPhase.SUPERSEDED, why)
-            await self._steer(stopped=True)
-
-    @workflow.signal(name=WAVE_STANDS)
-    def wave_stands(self, progress: WaveProgress) -> None:
-        """Hear from the wave that is under way."""
-        self._board.hear(progress)
-        if self._ended_as is None and not self._steering.paused:
-            if progress.waits_for:
-                self._show_waiting(progress.waits_for)
-            elif self._board.phase is RolloutPhase.HOLDING:
-                self._show(RolloutPhase.RUNNING, f"wave {self._board.wave} goes on")
-        workflow.set_current_details(self._board.details())
-
-    @workflow.query
-    def status(self) -> RolloutStatus:
-        """Answer where the rollout stands."""
-        return self._board.status()
-
-    @workflow.query
-    def plan(self) -> RolloutPlan | None:
-        """Answer what it will do, once it is planned."""
-        return self._plan
-
-    @workflow.query
-    def why(self) -> str:
-        """Answer why it stands where it does, since when, and what can be done."""
-        return self._board.why()
-
-    async def _steer(self, **how: object) -> None:
-        self._steering = self._steering.model_copy(update=how)
-        if self._wave is not None:
-            await self._wave.signal(RolloutWave.steer, self._steering)
-
-    async def _changed(
-        self, action: str, input: Steer, changed: RoutesChanged, **what: str
-    ) -> RolloutStatus:
-        """Have the wave look anew at its routes."""
-        await self._steer(looks=self._steering.looks + changed.routes)
-        return await self._steered(action, input, **what)
-
-    async def _steered(self, action: str, input: Steer, **what: str) -> RolloutStatus:
-        await steps.record_steer(
-            RecordSteerInput(
-                release_tag=self._input.release_tag,
-                scope=self._input.scope,
-                action=action,
-                origin=input.origin,
-                **what,
-            )
-        )
-        return self._board.status()
-
-    def _require(self, action: str, may: bool) -> None:
-        if self._ended_as is not None or not may:
-            raise failure(
-                fault(
-                    "wrong-phase", f"cannot {action} a rollout that is {self._board.phase}", action
-                )
-            )
-
-    def _show_waiting(self, why: str) -> None:
-        """Show what it waits for without anybody's help."""
-        if not self._steering.paused:
-            to_do = "it goes on by itself; or relight rollout abort"
-            self._show(RolloutPhase.HOLDING, why, to_do=to_do)
-
-    def _show(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
-        self._board.stand(phase, detail, to_do)
-        workflow.set_current_details(self._board.details())
-
-
-def _run_id() -> str:
-    return workflow.info().run_id
-
-
-def _by(origin: Origin) -> str:
-    return f"{origin.requested_by}: {origin.reason}"

@@ -125,7 +125,7 @@ async def test_a_repository_that_fails_holds_the_rollout_until_it_is_back(
     installs = await fleet.installs()
     async with asyncio.TaskGroup() as tasks:
         rolling = tasks.create_task(fleet.roll_out(tag, "--wave", "2", "--max-concurrent", "3"))
-        await fleet.until(tag, RouteProgress.CONVERGED, 3)
+        await fleet.until_events("route-proven", tag, 3)
         with fleet.repository_expired():
             await holds(fleet, tag)
             status = await fleet.ask("rollout", "status", tag)
@@ -167,7 +167,7 @@ async def test_a_worker_killed_over_and_over_loses_and_repeats_nothing(fleet: La
     chance = random.Random(7)
     async with asyncio.TaskGroup() as tasks:
         rolling = tasks.create_task(fleet.roll_out(tag, "--wave", "2", "--max-concurrent", "10"))
-        await fleet.until(tag, RouteProgress.CONVERGED, 3)
+        await fleet.until_events("route-proven", tag, 3)
         for _ in range(KILLS):
             await fleet.world.kill_worker()
             await asyncio.sleep(chance.uniform(*PAUSES))
@@ -184,10 +184,10 @@ async def test_a_worker_killed_during_a_rollback_changes_nothing_of_its_outcome(
     tag = await fleet.publish(Build("0.0.80", define="CRASHES"))
     strategy = ("--wave", "3", "--max-concurrent", "3", "--roll-back")
     canary = (await fleet.ask("rollout", "plan", tag, *strategy))["waves"][0]
-    installs = await fleet.installs()
+    before, mark, installs = await fleet.default(), fleet.last_event(), await fleet.installs()
     async with asyncio.TaskGroup() as tasks:
         rolling = tasks.create_task(fleet.roll_out(tag, *strategy))
-        await fleet.until(tag, RouteProgress.ROLLING_BACK, len(canary))
+        await fleet.until_events("target-set", before, len(canary), after=mark)
         await asyncio.sleep(0.5)
         await fleet.world.kill_worker()
     done = rolling.result()
@@ -199,7 +199,7 @@ async def test_a_temporal_server_killed_during_a_rollout_loses_nothing(fleet: La
     installs = await fleet.installs()
     strategy = ("--wave", "4", "--max-concurrent", "4")
     await fleet.ask("rollout", "start", tag, *strategy)
-    await fleet.until(tag, RouteProgress.CONVERGED, 1)
+    await fleet.until_events("route-proven", tag, 1)
     await fleet.world.kill_temporal()
     watched = await fleet.relight("rollout", "watch", tag, "--json")
     assert watched.code == 0, watched

@@ -61,13 +61,13 @@ class LabFleet:
         """Roll a release out, and follow that to its end: each line is a status."""
         return await self.relight("rollout", "start", tag, *strategy, "--wait", "--json")
 
-    async def until(self, tag: str, progress: RouteProgress, count: int) -> None:
-        """Wait until so many routes are at something, in a rollout that may be yet to begin."""
+    async def until_events(self, kind: str, tag: str, count: int, after: int = 0) -> None:
+        """Wait until the log says something of a release so many times."""
 
-        async def reached() -> bool:
-            return list(self.progress(tag).values()).count(progress) >= count
+        async def said() -> bool:
+            return len(self.events(kind, tag, after)) >= count
 
-        await wait_until(reached, timedelta(seconds=60))
+        await wait_until(said, timedelta(seconds=60))
 
     @property
     def routes(self) -> Sequence[str]:
@@ -150,7 +150,7 @@ class LabFleet:
         return f"v{build.version}"
 
     def _publish(self, build: Build, folder: Path) -> None:
-        packages.build(folder, build)
+        packages.build_package(folder, build)
         repository.publish(self._served, folder, self._key, image.architecture())
 
     @contextmanager

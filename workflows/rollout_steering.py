@@ -1,0 +1,240 @@
+"""A rollout as operators steer it: what they may do at which time, and what they are answered.
+
+Each update says who and why, and leaves an event.
+"""
+
+from temporalio import workflow
+
+from messages.base import Origin
+from messages.fault_table import fault
+from messages.faults import Fault
+from messages.rollout import (
+    RecordSteerInput,
+    RolloutPhase,
+    RolloutPlan,
+    RolloutReleaseInput,
+    RolloutStatus,
+    SetSpeed,
+    SkipRoute,
+    Steer,
+)
+from messages.wave import (
+    RetryFailedInput,
+    RoutesChanged,
+    SkipInput,
+    Steering,
+    WaveEnded,
+    WaveProgress,
+)
+from workflows import steps
+from workflows.failures import failure
+from workflows.rollout_board import RolloutBoard
+from workflows.rollout_wave import WAVE_STANDS, RolloutWave
+
+
+class SteeredRollout:
+    """The base of `RolloutRelease`: all of it but the story of its run."""
+
+    def __init__(self, input: RolloutReleaseInput) -> None:
+        self._input = input
+        self._board = RolloutBoard(input)
+        self._steering = Steering(max_concurrent=input.strategy.max_concurrent)
+        self._plan: RolloutPlan | None = None
+        self._refusal: Fault | None = None
+        self._ended_as: RolloutPhase | None = None
+        self._ended_why = ""
+        self._held_for_approval = False
+        self._wave: workflow.ChildWorkflowHandle[RolloutWave, WaveEnded] | None = None
+
+    # ------------------------------------------------------------------ operators
+
+    @workflow.update
+    async def planned(self) -> RolloutPlan:
+        """Answer with the plan once there is one; raise the refusal if there is none."""
+        await workflow.wait_condition(lambda: self._plan is not None or self._refusal is not None)
+        if self._plan is None:
+            assert self._refusal is not None
+            raise failure(self._refusal)
+        return self._plan
+
+    @workflow.update
+    async def pause(self, input: Steer) -> RolloutStatus:
+        """Start no further route until resumed; those under way are brought to their end."""
+        self._show(
+            RolloutPhase.PAUSED, f"paused by {_by(input.origin)}", to_do="relight rollout resume"
+        )
+        await self._steer(paused=True)
+        return await self._steered("pause", input)
+
+    @pause.validator
+    def _pause_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
+        self._require("pause", self._plan is not None and not self._steering.paused)
+
+    @workflow.update
+    async def resume(self, input: Steer) -> RolloutStatus:
+        """Go on where the pause stopped."""
+        self._show(RolloutPhase.RUNNING, f"resumed by {_by(input.origin)}")
+        await self._steer(paused=False)
+        return await self._steered("resume", input)
+
+    @resume.validator
+    def _resume_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
+        self._require("resume", self._steering.paused)
+
+    @workflow.update
+    async def approve(self, input: Steer) -> RolloutStatus:
+        """Go on from where it waits for a person."""
+        self._held_for_approval = False
+        self._show(RolloutPhase.RUNNING, f"approved by {_by(input.origin)}")
+        return await self._steered("approve", input)
+
+    @approve.validator
+    def _approve_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
+        self._require("approve", self._held_for_approval)
+
+    @workflow.update
+    async def abort(self, input: Steer) -> RolloutStatus:
+        """Start no further route at all; those under way are brought to their end."""
+        self._end_as(RolloutPhase.ABORTED, f"aborted by {_by(input.origin)}")
+        await self._steer(stopped=True)
+        return await self._steered("abort", input)
+
+    @abort.validator
+    def _abort_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
+        self._require("abort", self._plan is not None)
+
+    @workflow.update
+    async def retry_failed(self, input: Steer) -> RolloutStatus:
+        """Have the routes that failed wait for their turn once more."""
+        retried = await steps.retry_failed(
+            RetryFailedInput(rollout_run_id=run_id(), number=self._board.wave)
+        )
+        return await self._changed("retry", input, retried)
+
+    @retry_failed.validator
+    def _retry_may(self, input: Steer) -> None:  # noqa: ARG002 - all updates take it
+        self._require("retry the failed routes of", self._wave is not None)
+
+    @workflow.update
+    async def skip_route(self, input: SkipRoute) -> RolloutStatus:
+        """Leave a route out that has not started, or has failed."""
+        skipped = await steps.skip_route(
+            SkipInput(rollout_run_id=run_id(), route_id=input.route_id, reason=input.origin.reason)
+        )
+        if not skipped.routes:
+            raise failure(
+                fault(
+                    "wrong-phase",
+                    f"{input.route_id} is under way, done, or no route of this rollout",
+                    "skip",
+                )
+            )
+        return await self._changed("skip", input, skipped, route_id=input.route_id)
+
+    @skip_route.validator
+    def _skip_may(self, input: SkipRoute) -> None:  # noqa: ARG002 - all updates take it
+        self._require("skip a route of", self._plan is not None)
+
+    @workflow.update
+    async def set_speed(self, input: SetSpeed) -> RolloutStatus:
+        """Change how many routes are changed at once."""
+        await self._steer(max_concurrent=input.max_concurrent)
+        return await self._steered(f"speed-{input.max_concurrent}", input)
+
+    @set_speed.validator
+    def _set_speed_may(self, input: SetSpeed) -> None:  # noqa: ARG002 - all updates take it
+        self._require("change the speed of", self._plan is not None)
+
+    # ------------------------------------------------------------------ other workflows
+
+    @workflow.signal
+    async def supersede(self, by: RolloutReleaseInput) -> None:
+        """End in favour of another rollout of the scope; what is under way comes to its end."""
+        if self._ended_as is None:
+            why = f"superseded by {by.release_tag}: {_by(by.origin)}"
+            self._end_as(RolloutPhase.SUPERSEDED, why)
+            await self._steer(stopped=True)
+
+    @workflow.signal(name=WAVE_STANDS)
+    def wave_stands(self, progress: WaveProgress) -> None:
+        """Hear from the wave that is under way."""
+        self._board.hear(progress)
+        if self._ended_as is None and not self._steering.paused:
+            if progress.waits_for:
+                self._show_waiting(progress.waits_for)
+            elif self._board.phase is RolloutPhase.HOLDING:
+                self._show(RolloutPhase.RUNNING, f"wave {self._board.wave} goes on")
+        workflow.set_current_details(self._board.details())
+
+    # ------------------------------------------------------------------ answers
+
+    @workflow.query
+    def status(self) -> RolloutStatus:
+        """Answer where the rollout stands."""
+        return self._board.status()
+
+    @workflow.query
+    def plan(self) -> RolloutPlan | None:
+        """Answer what it will do, once it is planned."""
+        return self._plan
+
+    @workflow.query
+    def why(self) -> str:
+        """Answer why it stands where it does, since when, and what can be done."""
+        return self._board.why()
+
+    async def _steer(self, **how: object) -> None:
+        self._steering = self._steering.model_copy(update=how)
+        if self._wave is not None:
+            await self._wave.signal(RolloutWave.steer, self._steering)
+
+    async def _changed(
+        self, action: str, input: Steer, changed: RoutesChanged, **what: str
+    ) -> RolloutStatus:
+        """Have the wave look anew at its routes."""
+        await self._steer(looks=self._steering.looks + changed.routes)
+        return await self._steered(action, input, **what)
+
+    async def _steered(self, action: str, input: Steer, **what: str) -> RolloutStatus:
+        await steps.record_steer(
+            RecordSteerInput(
+                release_tag=self._input.release_tag,
+                scope=self._input.scope,
+                action=action,
+                origin=input.origin,
+                **what,
+            )
+        )
+        return self._board.status()
+
+    def _require(self, action: str, may: bool) -> None:
+        if self._ended_as is not None or not may:
+            raise failure(
+                fault(
+                    "wrong-phase", f"cannot {action} a rollout that is {self._board.phase}", action
+                )
+            )
+
+    def _end_as(self, phase: RolloutPhase, why: str) -> None:
+        """End it, as soon as nothing is under way any more."""
+        self._ended_as, self._ended_why = phase, why
+        self._show(phase, why)
+
+    def _show_waiting(self, why: str) -> None:
+        """Show what it waits for without anybody's help."""
+        if not self._steering.paused:
+            to_do = "it goes on by itself; or relight rollout abort"
+            self._show(RolloutPhase.HOLDING, why, to_do=to_do)
+
+    def _show(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
+        self._board.stand(phase, detail, to_do)
+        workflow.set_current_details(self._board.details())
+
+
+def run_id() -> str:
+    """Return the id of this run, under which the store keeps the rollout's routes."""
+    return workflow.info().run_id
+
+
+def _by(origin: Origin) -> str:
+    return f"{origin.requested_by}: {origin.reason}"
