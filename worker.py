@@ -54,7 +54,9 @@ from workflows.rollout_wave import RolloutWave
 
 WORKFLOWS = (ProvisionRoute, HotSwapRoute, ProveRoute, RolloutRelease, RolloutWave)
 
-WORKFLOWS_STAND_ON = ("failures", "policies", "reporting", "search_attributes", "steps", "undo")
+WORKFLOWS_STAND_ON = (
+    *("failures", "policies", "reporting", "search_attributes", "signals", "steps", "undo"),
+)
 """The modules of `workflows` that hold no workflow."""
 
 GRACE = timedelta(seconds=10)

@@ -36,6 +36,7 @@ from workflows.failures import failure
 from workflows.reporting import report_fault
 from workflows.rollout_steering import SteeredRollout, run_id
 from workflows.rollout_wave import RolloutWave, tally
+from workflows.signals import unless_gone
 from workflows.undo import UndoStack
 
 SUPERSEDING_PAUSE = timedelta(seconds=1)
@@ -89,7 +90,7 @@ class RolloutRelease(SteeredRollout):
             if opened.held_by is None:
                 return
             holder = workflow.get_external_workflow_handle(opened.held_by.workflow_id)
-            await holder.signal(RolloutRelease.supersede, self._input)
+            await unless_gone(holder.signal(RolloutRelease.supersede, self._input))
             await workflow.sleep(SUPERSEDING_PAUSE, summary=f"until {holder.id} has let go")
 
     async def _prepare(self) -> Release:
@@ -171,7 +172,7 @@ class RolloutRelease(SteeredRollout):
         )
         try:
             if not rolling_back and self._steering != steering:  # while it was being started
-                await self._wave.signal(RolloutWave.steer, self._steering)
+                await unless_gone(self._wave.signal(RolloutWave.steer, self._steering))
             return await self._wave
         finally:
             self._wave = None

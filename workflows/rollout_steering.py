@@ -30,6 +30,7 @@ from workflows import steps
 from workflows.failures import failure
 from workflows.rollout_board import RolloutBoard
 from workflows.rollout_wave import WAVE_STANDS, RolloutWave
+from workflows.signals import unless_gone
 
 
 class SteeredRollout:
@@ -186,7 +187,8 @@ class SteeredRollout:
     async def _steer(self, **how: object) -> None:
         self._steering = self._steering.model_copy(update=how)
         if self._wave is not None:
-            await self._wave.signal(RolloutWave.steer, self._steering)
+            # One that has just ended is followed by another, which is given all this at its start.
+            await unless_gone(self._wave.signal(RolloutWave.steer, self._steering))
 
     async def _changed(
         self, action: str, input: Steer, changed: RoutesChanged, **what: str
