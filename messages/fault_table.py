@@ -88,7 +88,7 @@ RULES: Mapping[str, Rule] = {
         False,
         Remedy.REPLACE,
         "The control plane's user may not do as root what it has to.",
-        "Somebody changed its sudo rules: see /etc/sudoers.d on the host.",
+        "Somebody changed its sudo rules, see /etc/sudoers.d on the host, or sudo itself is gone.",
     ),
     "helper-missing": Rule(
         HOST,
