@@ -52,12 +52,9 @@ class FleetView:
     page: Set[RouteId] | None = None
 
 
-def looks_of(view: FleetView, policy: ReconcilePolicy) -> tuple[MachineLook, ...]:
+def looks_of(view: FleetView) -> tuple[MachineLook, ...]:
     """Return the last look at each route's machine, as the breaker counts them."""
-    looks = (
-        look_of(route, history_of(route, view.histories), policy.replacement)
-        for route in view.routes
-    )
+    looks = (look_of(route, history_of(route, view.histories)) for route in view.routes)
     return tuple(look for look in looks if look is not None)
 
 

@@ -113,7 +113,7 @@ def prove(draft: Draft) -> None:
 
 def _looked_at_again(draft: Draft) -> dict[RouteId, str]:
     """Return the routes that were not reached, or stand beside such, each with its reason."""
-    looks = {look.key: look for look in looks_of(draft.view, draft.policy)}
+    looks = {look.key: look for look in looks_of(draft.view)}
     wanted: dict[RouteId, str] = {}
     for route in draft.needing(Treatment.LOOK_AGAIN):
         wanted[route.route_id] = draft.decisions[route.route_id].reason

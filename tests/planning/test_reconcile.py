@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messages.breaker import (
@@ -308,6 +308,22 @@ def test_replacements_pools_and_sweeps_share_the_hourly_limits():
     assert plan.actions[-1].sweep == destroy("y-g1", "west")
 
 
+def test_what_one_sweep_destroys_counts_for_the_next_machine_of_it():
+    sweep = SweepPlan(actions=tuple(destroy(f"{name}-g1") for name in "xyz"))
+    plan = plan_pass(view(sound(5), sweep=sweep), POLICY, NOW)
+    assert [each.sweep.key for each in plan.actions if each.sweep] == ["x-g1", "y-g1"]
+    assert "2 destroyed within an hour" in plan.left_alone[0].reason
+
+
+def test_a_route_that_is_being_replaced_uses_the_budget_of_the_swaps():
+    asked = RouteHistory(route_id="r00000", machine_key="r00000-g1", asked_by="ann")
+    strict = POLICY.model_copy(
+        update={"strategy": Strategy(disruption_budget=DisruptionBudget(region="1"))}
+    )
+    fleet = view([*sound(60), at(OLD_TAG, route("z"))], asked)
+    assert act(fleet, strict) == [(ActionKind.REPLACE, "r00000")]
+
+
 def test_a_pass_is_about_its_page_alone():
     routes = [at(TAG, each, 30 * HOUR) for each in many(5)]
     assert act(view(routes, page={"r00003"})) == [(ActionKind.PROVE, "r00003")]
@@ -471,6 +487,7 @@ def test_excluded_routes_are_looked_at_only_unless_a_person_asks(fleet, policy):
     assert not changed & beta
 
 
+@settings(deadline=None)  # it plays up to 200 passes
 @given(
     st.lists(
         st.builds(

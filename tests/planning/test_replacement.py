@@ -250,6 +250,22 @@ def test_the_very_machine_on_record_may_be_destroyed_once_it_serves_nobody():
     assert "serves route a" in str(why_not_destroy(recorded(serves=True), seen(), "us"))
 
 
+@pytest.mark.parametrize(
+    ("differs", "said"),
+    [
+        ({"key": "a-g2"}, "its key"),
+        ({"provider": "oci"}, "its provider"),
+        ({"provider_id": "78"}, "its id"),
+        ({"generation": 2}, "its generation"),
+        ({"generation": None}, "its generation"),
+        ({"owner": "them"}, "the ownership tag them"),
+        ({"owner": None}, "no ownership tag"),
+    ],
+)
+def test_a_machine_that_differs_in_one_name_alone_is_not_destroyed(differs, said):
+    assert said in str(why_not_destroy(recorded(), seen(**differs), "us"))
+
+
 @given(
     st.sampled_from(["a-g1", "a-g2"]),
     st.sampled_from([1, 2, None]),
