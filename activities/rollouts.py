@@ -13,6 +13,7 @@ from activities.operation import current_operation
 from fleet.errors import ScopeBusyError
 from fleet.rollout_routes import Chosen, FleetSeen
 from fleet.store import Store
+from messages.disruption import DisruptionBudget
 from messages.names import RouteId
 from messages.rollout import (
     Architectures,
@@ -24,6 +25,7 @@ from messages.rollout import (
     Rollout,
     RolloutOpened,
     RolloutPlan,
+    Strategy,
 )
 from messages.route import ListRoutesInput, Recorded
 from messages.wave import (
@@ -82,9 +84,7 @@ class RolloutActivities:
     @activity.defn
     def architectures(self, input: ListRoutesInput) -> Architectures:
         """Return what machines the scope has; none where no route of it has any."""
-        routes = self._store.routes.in_scope(input.scope)
-        found = {route.machine.architecture for route in routes if route.machine}
-        return Architectures(names=tuple(sorted(found)))
+        return Architectures(names=tuple(self._store.routes.architectures(input.scope)))
 
     @activity.defn
     def plan_rollout(self, input: PlanRolloutInput) -> RolloutPlan:
@@ -117,32 +117,30 @@ class RolloutActivities:
     def advance_wave(self, input: AdvanceWaveInput) -> WaveAdvanced:
         """Write down what ended, and claim the routes that may start now."""
         now = datetime.now(UTC)
+        exclusions, freezes = self._store.exclusions.list(), self._store.freezes.list()
+        if input.work is WaveWork.ROLL_BACK:
+            exclusions, freezes = [], []  # a route goes back whoever would rather keep it
+        restrained = input.work is not WaveWork.PROVE and (
+            bool(exclusions or freezes) or _has_limits(input.strategy)
+        )
 
         def choose(waiting: Sequence[RouteId], seen: FleetSeen) -> Chosen:
-            if input.work is WaveWork.PROVE:
-                # It only looks, and takes nobody out.
+            if not restrained:
                 free = max(0, input.at_most - len(seen.under_way))
                 return Chosen(starts=waiting[:free])
-            left_out = _left_out(waiting, seen)
+            routes = {route.route_id: route for route in seen.routes}
+            left_out = [
+                route_id
+                for route_id in waiting
+                if exclusion_of(routes[route_id], exclusions, now, input.release_tag)
+            ]
             strategy = input.strategy.model_copy(update={"max_concurrent": input.at_most})
-            freezes = () if input.work is WaveWork.ROLL_BACK else self._store.freezes.list()
             window = Window(_census(seen), strategy, freezes, seen.under_way)
             window.enter(route_id for route_id in waiting if route_id not in left_out)
             starts = window.start(now)
             return Chosen(starts, left_out, window.held_up_by, window.thaws_at)
 
-        def _left_out(waiting: Sequence[RouteId], seen: FleetSeen) -> list[RouteId]:
-            if input.work is WaveWork.ROLL_BACK:
-                return []
-            exclusions = self._store.exclusions.list()
-            by_id = {route.route_id: route for route in seen.routes}
-            return [
-                route_id
-                for route_id in waiting
-                if exclusion_of(by_id[route_id], exclusions, now, input.release_tag)
-            ]
-
-        return self._store.rollout_routes.advance(input, choose)
+        return self._store.rollout_routes.advance(input, choose, restrained=restrained)
 
     @activity.defn
     def begin_proofs(self, input: BeginProofsInput) -> RoutesChanged:
@@ -216,6 +214,12 @@ class RolloutActivities:
         """Write down how a rollout ended, free its scope, and promote what converged."""
         self._store.rollouts.close(input, current_operation(input.origin))
         return Recorded()
+
+
+def _has_limits(strategy: Strategy) -> bool:
+    """Say whether more than one number limits how many routes are changed at once."""
+    caps = (strategy.max_concurrent_per_provider, strategy.max_concurrent_per_region)
+    return strategy.disruption_budget != DisruptionBudget() or any(caps)
 
 
 def _run_id() -> str:

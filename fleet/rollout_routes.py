@@ -24,7 +24,7 @@ CLAIMED = (RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK)
 """Routes that are out because a rollout has them under way."""
 
 PAGE = 500
-"""How many routes are looked at for those that may start."""
+"""How many routes are looked at for those that may start, where something may hold them up."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,18 @@ class RolloutRoutes:
             session.flush()
             return _count(session, *mine)
 
-    def advance(self, input: AdvanceWaveInput, choose: Choose) -> WaveAdvanced:
+    def advance(self, input: AdvanceWaveInput, choose: Choose, *, restrained: bool) -> WaveAdvanced:
         """Write down what ended, and claim what `choose` says, in one transaction.
 
         A claim whose reply was lost is found again by what the wave does not know of.
+
+        Args:
+            input: what the wave has to say.
+            choose: says which of those that wait may start.
+            restrained: something else than their number may hold routes up. Without it no more
+                are looked at than may start, and nothing of the rest of the fleet.
         """
+        page_size = PAGE if restrained else max(0, input.at_most - len(input.in_flight))
         stage, run_id = STAGES[input.work], input.rollout_run_id
         with self._database.writing() as session:
             for outcome in input.ended:
@@ -156,11 +163,16 @@ class RolloutRoutes:
                 select(RolloutRouteRow)
                 .where(*before)
                 .order_by(col(RolloutRouteRow.place))
-                .limit(PAGE)
+                .limit(page_size)
             ).all()
             ids = [row.route_id for row in page]
             under_way = [*input.in_flight, *(row.route_id for row in lost)]
-            chosen = choose(ids, _seen(session, ids, under_way))
+            seen = (
+                _seen(session, ids, under_way)
+                if restrained
+                else FleetSeen(routes=(), under_way=under_way, out=frozenset(), in_service={})
+            )
+            chosen = choose(ids, seen)
             by_id = {row.route_id: row for row in page}
             for route_id in chosen.left_out:
                 by_id[route_id].progress = RouteProgress.SKIPPED

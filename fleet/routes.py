@@ -1,5 +1,8 @@
 """Routes: the slots that users are assigned to, and what is known of each."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from sqlmodel import Session, col, select
 
 from fleet.database import Database
@@ -156,15 +159,21 @@ class Routes:
             UnknownTrackError: the scope names a track that is not there.
             BadValueError: one was changed by hand and is not of its shape.
         """
-        track = scope_track(scope)
-        query = select(RouteRow).where(col(RouteRow.machine_key).is_not(None))
         with self._database.reading() as session:
-            if track is None:
-                query = query.join(TrackRow).where(col(TrackRow.release_override).is_(None))
-            else:
-                require_track(session, track)
-                query = query.where(RouteRow.track == track)
-            return routes_with_machines(session, query)
+            return routes_with_machines(session, _in_scope(session, select(RouteRow), scope))
+
+    def architectures(self, scope: ScopeName) -> Sequence[str]:
+        """Return what machines the routes of a scope have, by Debian's names, sorted.
+
+        Raises:
+            UnknownTrackError: the scope names a track that is not there.
+        """
+        names = select(MachineRow.architecture).join(
+            RouteRow, col(RouteRow.machine_key) == col(MachineRow.key)
+        )
+        with self._database.reading() as session:
+            found = session.exec(_in_scope(session, names, scope).distinct())
+            return sorted(name for name in found if name)
 
     def list(self, track: str | None = None) -> list[Route]:
         """Return the routes of a track, or all, by id.
@@ -184,3 +193,18 @@ def _require(session: Session, route_id: str) -> RouteRow:
     if row is None:
         raise UnknownRouteError(f"there is no route {route_id}")
     return row
+
+
+def _in_scope(session: Session, query: Any, scope: ScopeName) -> Any:
+    """Return a query about routes, of those that a scope's declaration governs and have a machine.
+
+    Raises:
+        UnknownTrackError: the scope names a track that is not there.
+    """
+    query = query.where(col(RouteRow.machine_key).is_not(None))
+    track = scope_track(scope)
+    if track is not None:
+        require_track(session, track)
+        return query.where(RouteRow.track == track)
+    governed = select(TrackRow.name).where(col(TrackRow.release_override).is_(None))
+    return query.where(col(RouteRow.track).in_(governed))

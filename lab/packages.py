@@ -76,10 +76,15 @@ async def built_packages() -> Path:
 
 async def _build_all(folder: Path) -> None:
     print(f"lab: building {len(BUILDS)} releases of {PACKAGE}", file=sys.stderr)  # noqa: T201
-    await asyncio.gather(*(asyncio.to_thread(_build, folder, build) for build in BUILDS))
+    await asyncio.gather(*(asyncio.to_thread(build_package, folder, build) for build in BUILDS))
 
 
-def _build(folder: Path, build: Build) -> None:
+def build_package(folder: Path, build: Build) -> None:
+    """Build one version into a folder.
+
+    Raises:
+        CommandError: the compiler or dpkg-deb failed.
+    """
     arch = architecture()
     tree = folder / f".{build.version}"
     binary, unit = tree / "usr/bin" / PACKAGE, tree / "lib/systemd/system" / f"{PACKAGE}.service"

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from fleet.rollout_routes import Chosen, FleetSeen
+from fleet.store import Store
 from messages.names import RouteId
 from messages.rollout import RouteOutcome, RouteProgress, Strategy
 from messages.wave import AdvanceWaveInput, WaveAdvanced, WaveWork
-from tests.fleet.fleets import rollout_run, serve
+from tests.fleet.fleets import Run, rollout_run, serve
 from tests.fleet.test_rollouts import claiming
 
 ROUTES = ("r-1", "r-2", "r-3", "r-4")
@@ -19,7 +20,7 @@ def some(waiting: Sequence[RouteId], seen: FleetSeen) -> Chosen:
 
 
 def advancing(
-    store, run, in_flight: tuple[str, ...] = (), ended: tuple[RouteOutcome, ...] = ()
+    store: Store, run: Run, in_flight: tuple[str, ...] = (), ended: tuple[RouteOutcome, ...] = ()
 ) -> WaveAdvanced:
     asked = AdvanceWaveInput(
         rollout_run_id=run.run_id,
@@ -31,10 +32,10 @@ def advancing(
         ended=ended,
         at_most=AT_MOST,
     )
-    return store.rollout_routes.advance(asked, some)
+    return store.rollout_routes.advance(asked, some, restrained=True)
 
 
-def planned(store):
+def planned(store: Store) -> Run:
     run = rollout_run()
     store.rollouts.open(claiming(), run.activity())
     for route_id in ROUTES:

@@ -26,7 +26,7 @@ from workflows.rollout_release import RolloutRelease
 pytestmark = pytest.mark.lab
 
 KILLS = 20
-PAUSES = (0.1, 1.5)
+PAUSES = (0.1, 0.8)
 """Between two kills, in seconds."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
 from chaos.world import World, world
@@ -104,12 +105,12 @@ class LabFleet:
         assert self.world.client is not None
         of_wave = f"{rollout_workflow_id(tag, SCOPE)}/{wave}/{WaveWork.SWAP}"
         history = await self.world.client.get_workflow_handle(of_wave).fetch_history()
-        name = "start_child_workflow_execution_initiated_event_attributes"
-        return [
-            getattr(event, name).workflow_id.removeprefix(route_workflow_id(""))
+        began = (
+            event.start_child_workflow_execution_initiated_event_attributes.workflow_id
             for event in history.events
-            if event.HasField(name)
-        ]
+            if event.event_type == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED
+        )
+        return [workflow_id.removeprefix(route_workflow_id("")) for workflow_id in began]
 
     async def installs(self) -> dict[str, list[str]]:
         """Return every version that dpkg was ever given on each host, in that order."""
