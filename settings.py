@@ -28,7 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROBE_LIMIT = timedelta(seconds=15)
 """How long a probe and its patience may take together. It is asked within a proof, and a worker
-that is silent for 20 s is taken for lost."""
+that is silent for 60 s is taken for lost."""
 
 
 def _words(value: object) -> object:

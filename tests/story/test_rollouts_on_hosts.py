@@ -31,8 +31,8 @@ PAUSES = (0.1, 0.8)
 
 
 @pytest.fixture(scope="module")
-async def fleet() -> AsyncIterator[LabFleet]:
-    async with lab_fleet() as made:
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LabFleet]:
+    async with lab_fleet(tmp_path_factory.mktemp("fleet")) as made:
         yield made
     assert traces(LabNames(lab_name(made.world.home)).tag) == []
 

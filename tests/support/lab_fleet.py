@@ -2,9 +2,10 @@
 
 import asyncio
 import re
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -188,9 +189,14 @@ class LabFleet:
 
 
 @asynccontextmanager
-async def lab_fleet() -> AsyncIterator[LabFleet]:
-    """Bring twelve routes up on two tracks and in two regions, and remove all of it at the end."""
-    async with world(stability_window=WINDOW) as made:
+async def lab_fleet(kept: Path) -> AsyncIterator[LabFleet]:
+    """Bring twelve routes up on two tracks and in two regions, and remove all of it at the end.
+
+    What was said and written down meanwhile is left in the folder `kept`.
+    """
+    async with world(stability_window=WINDOW) as made, AsyncExitStack() as stack:
+        stack.callback(shutil.copytree, made.home / "logs", kept / "logs")
+        stack.callback(lambda: [shutil.copy(each, kept) for each in made.home.glob("fleet.db*")])
         relight = CommandLine(made.home)
         why = ("--reason", "its first release")
         await _done(relight, "settings", "set", "default_release_tag", FIRST, *why)
