@@ -91,7 +91,7 @@ OPTIONS = [
     *("Dir::Etc::sourcelist", "Dir::Etc::sourceparts", "APT::Get::List-Cleanup"),
     *("Dir::Cache::pkgcache", "Dir::Cache::srcpkgcache"),
     *("Acquire::http::Timeout", "Acquire::https::Timeout", "Acquire::Retries"),
-    *("DPkg::Lock::Timeout", "DPkg::Use-Pty", "APT::Update::Error-Mode", "DPkg::Options::"),
+    *("DPkg::Lock::Timeout", "APT::Update::Error-Mode", "DPkg::Options::"),
 ]
 
 
