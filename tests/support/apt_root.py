@@ -47,6 +47,8 @@ _FOLDERS = (
 _MOVED = (
     "/etc/relight/host",
     "/run/relight",
+    "/etc/systemd/system/$UNIT",
+    "/run/systemd/system/$UNIT",
     "/var/lib/dpkg/updates",
     "/var/lib/relight/first-boot",
     "/var/log/cloud-init-output.log",
