@@ -75,14 +75,12 @@ class GateDecision(Message):
         reason: one sentence for a person.
         widen_by: how many routes the next wave may have at most, where the decision is `widen`.
         verdict: what the routes so far say, None where the strategy tolerates no stated rate.
-        incident: what the rollout holds for, where it does not lie with hosts or release.
     """
 
     decision: Decision
     reason: str
     widen_by: int = 0
     verdict: GateVerdict | None = None
-    incident: Incident | None = None
 
 
 class CheckGateInput(Message):

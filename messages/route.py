@@ -194,11 +194,5 @@ class ListRoutesInput(Message):
     scope: ScopeName
 
 
-class RouteList(Message):
-    """Routes, ordered by id."""
-
-    routes: tuple[Route, ...]
-
-
 class Recorded(Message):
     """It is written."""

@@ -1,8 +1,7 @@
 """Whether a rollout may go on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from messages.base import Message
 from messages.faults import Fault, FaultClass
 from messages.gate import Decision, GateDecision, Incident, Outcome
 from messages.rollout import Inconclusive, Strategy
@@ -10,42 +9,6 @@ from planning.verdicts import outcome, verdict
 
 BUDGETED = frozenset({FaultClass.HOST, FaultClass.RELEASE})
 """Faults that say something about the release: the others are ours, and blame no host."""
-
-
-class Verdict(Message):
-    """A gate's answer.
-
-    Attributes:
-        go_on: promote to what is left.
-        reason: one sentence for a person.
-    """
-
-    go_on: bool
-    reason: str
-
-
-def judge(faults: Iterable[Fault], failure_budget: int) -> Verdict:
-    """Say whether the faults so far leave a rollout within its failure budget.
-
-    Repository, provider and controller faults spend no budget, but nobody can prove anything
-    while they last: a rollout that meets one stops too, and says so without blaming a host.
-    """
-    seen = list(faults)
-    spent = [fault for fault in seen if fault.fault_class in BUDGETED]
-    if len(spent) > failure_budget:
-        kinds = ", ".join(sorted({fault.kind for fault in spent}))
-        return Verdict(
-            go_on=False,
-            reason=f"{len(spent)} failed ({kinds}), the failure budget is {failure_budget}",
-        )
-    ours = [fault for fault in seen if fault.fault_class not in BUDGETED]
-    if ours:
-        first = ours[0]
-        return Verdict(
-            go_on=False,
-            reason=f"{first.fault_class} fault, which no host is to blame for: {first.summary}",
-        )
-    return Verdict(go_on=True, reason=f"{len(spent)} failed of a budget of {failure_budget}")
 
 
 def incident_of(faults: Iterable[Fault]) -> Incident | None:
@@ -105,23 +68,4 @@ def weigh(strategy: Strategy, successes: int, failures: int) -> GateDecision:
     widen_by = max(1, min(known.needed or 1, successes + failures))
     return GateDecision(
         decision=Decision.WIDEN, reason=known.reason, widen_by=widen_by, verdict=known
-    )
-
-
-def decide(strategy: Strategy, successes: int, faults: Sequence[Fault]) -> GateDecision:
-    """Return how a rollout goes on after a wave, by all that was proven and all that failed.
-
-    What lies with hosts and release is weighed; what does not holds the rollout as one incident,
-    unless the rollout is at its end anyhow.
-    """
-    blamed = sum(fault.fault_class in BUDGETED for fault in faults)
-    decision = weigh(strategy, successes, blamed)
-    incident = incident_of(faults)
-    if incident is None or decision.decision is Decision.ABORT:
-        return decision.model_copy(update={"incident": incident})
-    return GateDecision(
-        decision=Decision.HOLD,
-        reason=incident.summary,
-        verdict=decision.verdict,
-        incident=incident,
     )

@@ -9,17 +9,6 @@ from messages.route import Route
 Waves = tuple[tuple[RouteId, ...], ...]
 
 
-def cut_waves(routes: Sequence[Route], sizes: Sequence[WaveSize]) -> Waves:
-    """Cut routes into waves, each route in exactly one, none of them empty.
-
-    A size says how many routes have been reached when its wave ends; what is left after the
-    last size makes a last wave. The order spreads every wave over tracks, providers and regions
-    (each stratum's first route, then each one's second), so that a canary of n routes meets n
-    strata; within that it is by route id, so that the same fleet always gives the same waves.
-    """
-    return cut(spread(routes), sizes)
-
-
 def cut(order: Sequence[RouteId], sizes: Sequence[WaveSize], canary: int = 0) -> Waves:
     """Cut routes into waves without changing their order, none of the waves empty.
 

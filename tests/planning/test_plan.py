@@ -9,7 +9,7 @@ from messages.rollout import CanaryRule, Strategy
 from messages.route import RouteStatus
 from planning.plan import late_joiners, plan_rollout
 from planning.strata import strata_of
-from planning.waves import cut_waves
+from planning.waves import cut, spread
 from tests.planning.fleets import (
     HOUR,
     NOW,
@@ -73,7 +73,7 @@ def test_what_is_left_out_is_told_with_its_owner_or_has_no_machine(fleet, strate
 def test_a_plan_by_size_with_nothing_in_its_way_is_the_waves_of_today(fleet, sizes):
     machines = [each for each in fleet if each.machine]
     plan = plan_rollout(machines, Strategy(waves=sizes), (), (), NOW)
-    assert plan.waves == cut_waves(machines, sizes)
+    assert plan.waves == cut(spread(machines), sizes)
 
 
 @given(fleets, strategies, exclusions, freezes)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.route import Route, RouteStatus
-from planning.waves import cut_waves, widen
+from planning.waves import cut, spread, widen
 
 fleets = st.lists(
     st.builds(
@@ -30,7 +30,7 @@ sizes = st.lists(
 
 @given(fleets, sizes)
 def test_every_route_is_in_exactly_one_wave_and_no_wave_is_empty(fleet, sizes):
-    waves = cut_waves(fleet, sizes)
+    waves = cut(spread(fleet), sizes)
     assert sorted(route_id for wave in waves for route_id in wave) == sorted(
         route.route_id for route in fleet
     )
@@ -41,14 +41,14 @@ def test_every_route_is_in_exactly_one_wave_and_no_wave_is_empty(fleet, sizes):
 def test_the_order_in_which_routes_are_listed_changes_nothing(fleet, sizes, random):
     shuffled = list(fleet)
     random.shuffle(shuffled)
-    assert cut_waves(shuffled, sizes) == cut_waves(fleet, sizes)
+    assert cut(spread(shuffled), sizes) == cut(spread(fleet), sizes)
 
 
 @given(fleets)
 def test_a_canary_of_as_many_routes_as_strata_meets_every_stratum(fleet):
     by_id = {route.route_id: route for route in fleet}
     strata = {(route.track, route.provider, route.region) for route in fleet}
-    canary = cut_waves(fleet, [str(len(strata))])[0]
+    canary = cut(spread(fleet), [str(len(strata))])[0]
     met = {(by_id[i].track, by_id[i].provider, by_id[i].region) for i in canary}
     assert met == strata
 
@@ -64,7 +64,7 @@ def test_sizes_say_how_far_the_rollout_has_come_when_the_wave_ends():
         )
         for number in range(8)
     ]
-    waves = cut_waves(fleet, ["1", "50%"])
+    waves = cut(spread(fleet), ["1", "50%"])
     assert waves == (("r0",), ("r1", "r2", "r3"), ("r4", "r5", "r6", "r7"))
 
 
@@ -81,7 +81,7 @@ def test_widening_never_goes_faster_than_planned():
 
 @given(fleets, sizes, st.integers(0, 6), st.integers(1, 30))
 def test_widening_keeps_every_route_and_its_turn(fleet, sizes, taken, by):
-    waves = cut_waves(fleet, sizes)
+    waves = cut(spread(fleet), sizes)
     widened = widen(waves, taken, by)
     assert [i for wave in widened for i in wave] == [i for wave in waves for i in wave]
     assert widened[:taken] == waves[:taken]
