@@ -89,9 +89,10 @@ def test_program_and_control_plane_agree_on_what_they_both_name() -> None:
 
 OPTIONS = [
     *("Dir::Etc::sourcelist", "Dir::Etc::sourceparts", "APT::Get::List-Cleanup"),
-    *("Dir::Cache::pkgcache", "Dir::Cache::srcpkgcache"),
+    *("Dir::Cache::pkgcache", "Dir::Cache::srcpkgcache", "pkgCacheFile::Generate"),
     *("Acquire::http::Timeout", "Acquire::https::Timeout", "Acquire::Retries"),
     *("DPkg::Lock::Timeout", "APT::Update::Error-Mode", "DPkg::Options::"),
+    "Dir::Log::Planner",
 ]
 
 

@@ -129,6 +129,11 @@ class Repository:
             _run("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, pool / f"{name}.deb")
         return pool / f"{name}.deb"
 
+    def withdraw(self, version: str) -> None:
+        """Take a version's packages out; the next index does not have them."""
+        for deb in (self.root / "pool").rglob(f"*_{version}_*.deb"):
+            deb.unlink()
+
     def publish(
         self,
         sign: Callable[[bytes], bytes],
