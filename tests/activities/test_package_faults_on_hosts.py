@@ -8,7 +8,16 @@ import pytest
 
 from messages.faults import FaultClass
 from remote import helper
-from tests.support.faulty_host import BULK, BULKY, GATED, NEW, OLD, FaultyHost, faulty_host
+from tests.support.faulty_host import (
+    ASKING,
+    BULK,
+    BULKY,
+    GATED,
+    NEW,
+    OLD,
+    FaultyHost,
+    faulty_host,
+)
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab
@@ -242,6 +251,14 @@ async def test_a_failing_maintainer_script_is_the_releases_and_a_rollback_mends_
     assert host.main_pid() == pid
     await host.swap(OLD)
     assert host.package() == f"ii {OLD}"
+
+
+async def test_what_a_package_asks_is_answered_by_its_default(host: FaultyHost) -> None:
+    assert host.sh("grep -rl Pre-Install-Pkgs /etc/apt/apt.conf.d").endswith("/70debconf")
+    with host.changed("rm -f /run/answered", "echo PURGE | debconf-communicate lantern-box"):
+        await host.swap(ASKING)
+        assert host.sh("cat /run/answered") == "calm"
+        assert host.package() == f"ii {ASKING}"
 
 
 async def test_a_program_that_was_replaced_in_place_is_no_proof_until_it_is_put_back(

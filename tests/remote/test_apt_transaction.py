@@ -305,6 +305,19 @@ def test_nothing_is_installed_where_the_index_cannot_be_refreshed(host: AptRoot)
     assert host.state() == ABSENT
 
 
+@pytest.mark.parametrize(("others", "ran"), [([], ""), (["99audit"], "70debconf 99audit ")])
+def test_debconfs_hook_is_left_out_unless_another_would_be_left_out_with_it(
+    host: AptRoot, others: list[str], ran: str
+) -> None:
+    for name in ("70debconf", *others):
+        hook = f"DPkg::Pre-Install-Pkgs {{ \"printf '{name} ' >>{host.root}/ran\"; }};"
+        (host.root / "etc/apt/apt.conf.d" / name).write_text(hook)
+    (host.root / "ran").touch()
+    assert host.call("rehearse", NEW, "upgrade").returncode == 0
+    succeed(host, NEW)
+    assert (host.root / "ran").read_text() == ran
+
+
 def test_every_step_of_apt_asks_nothing_and_speaks_english(host: AptRoot) -> None:
     for name in ("apt-get", "apt-cache"):
         host.put_program(name, f'env >>{host.root}/env; exec /usr/bin/{name} "$@"')

@@ -45,6 +45,7 @@ _FOLDERS = (
     "programs",
 )
 _MOVED = (
+    "/etc/apt/apt.conf",
     "/etc/relight/host",
     "/run/relight",
     "/etc/systemd/system/$UNIT",

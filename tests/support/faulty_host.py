@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +25,7 @@ from tests.support.apt_repository import KeyRing, Repository, Served, serve
 from tests.support.contract_hosts import Subject, lab_subject
 from tests.support.lab import Lab
 
-OLD, NEW, GATED, BULKY = "0.0.73", "0.0.74", "0.0.78", "0.0.80"
+OLD, NEW, GATED, ASKING, BULKY = "0.0.73", "0.0.74", "0.0.78", "0.0.79", "0.0.80"
 GATE = "/run/gate"
 BULK = "/usr/share/lantern-box/bulk"
 UNIT = "lantern-box.service"
@@ -36,6 +36,26 @@ _WAIT_AT_GATE = f"""\
 [ -p {GATE} ] || exit 0
 touch {GATE}.reached
 read -r _ <{GATE}
+"""
+
+# A question of debconf's, asked by the package's own script where nobody asked before.
+_TEMPLATES = """\
+Template: lantern-box/level
+Type: string
+Default: calm
+Description: How loud?
+"""
+_CONFIG = """\
+#!/bin/sh
+. /usr/share/debconf/confmodule
+db_input high lantern-box/level || true
+db_go || true
+"""
+_TELL_ANSWER = """\
+#!/bin/sh
+. /usr/share/debconf/confmodule
+db_get lantern-box/level
+echo "$RET" >/run/answered
 """
 
 
@@ -212,17 +232,19 @@ class FaultyHost:
             yield
 
 
-def _repack(deb: Path, version: str, *, postinst: str = "", bulk_bytes: int = 0) -> None:
-    """Make another version of a package, with a script of its own, or a file that takes room."""
+def _repack(
+    deb: Path, version: str, *, scripts: Mapping[str, str] | None = None, bulk_bytes: int = 0
+) -> None:
+    """Make another version of a package, with scripts of its own, or a file that takes room."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
         subprocess.run(["dpkg-deb", "-R", deb, tree], check=True)
         control = tree / "DEBIAN/control"
         old = deb.name.split("_")[1]
         control.write_text(control.read_text().replace(f"Version: {old}", f"Version: {version}"))
-        if postinst:
-            script = tree / "DEBIAN/postinst"
-            script.write_text(postinst)
+        for name, text in (scripts or {}).items():
+            script = tree / "DEBIAN" / name
+            script.write_text(text)
             script.chmod(0o755)
         if bulk_bytes:
             bulk = tree / BULK.lstrip("/")
@@ -240,7 +262,9 @@ async def faulty_host(lab: Lab, key: str, folder: Path) -> AsyncIterator[FaultyH
     good = Repository(folder / "repository", ("amd64",))
     (new,) = good.root.glob(f"pool/**/lantern-box_{NEW}_*.deb")
     good.architectures = (new.stem.rpartition("_")[2],)
-    _repack(new, GATED, postinst=_WAIT_AT_GATE)
+    _repack(new, GATED, scripts={"postinst": _WAIT_AT_GATE})
+    asking = {"templates": _TEMPLATES, "config": _CONFIG, "postinst": _TELL_ANSWER}
+    _repack(new, ASKING, scripts=asking)
     _repack(new, BULKY, bulk_bytes=2**20)
     keys, signer = KeyRing(lab.state / "gnupg"), "lab@localhost"
     good.publish(lambda text: keys.sign(text, [signer]))
