@@ -53,12 +53,14 @@ class GateCheckActivities:
         if check is None:
             # A rollout's preflight saw it: this worker has other settings, or they were changed.
             raise CheckUnansweredError(f"this worker's RELIGHT_GATE_CHECKS has no {input.name}")
-        async with _beating():
+        async with beating():
             return await check(input)
 
 
 @asynccontextmanager
-async def _beating() -> AsyncIterator[None]:
+async def beating() -> AsyncIterator[None]:
+    """Say again and again that the activity is under way, until the block ends."""
+
     async def beat() -> None:
         while True:
             activity.heartbeat()

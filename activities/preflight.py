@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice
 
 from temporalio import activity
 
@@ -51,11 +50,13 @@ class PreflightActivities:
 
         All that stands in the way is told at once, each with its region.
         """
-        routes = await asyncio.to_thread(self._store.routes.in_scope, input.scope)
-        rollback = sorted({r.current_release_tag for r in routes if r.current_release_tag})
-        tags = [tag for tag in rollback if tag != input.release.tag]
-        regions = _by_region(routes)
-        came_of_tags = [self._resolve(tag, routes) for tag in tags]
+        known = self._store.routes
+        current = await asyncio.to_thread(known.releases, input.scope)
+        tags = [tag for tag in current if tag != input.release.tag]
+        regions = _by_region(
+            await asyncio.to_thread(known.first_of_regions, input.scope, ASKED_PER_REGION)
+        )
+        came_of_tags = [self._resolve(tag, current[tag]) for tag in tags]
         came_of_regions = [
             self._ask_region(name, there, input.release) for name, there in regions.items()
         ]
@@ -79,15 +80,12 @@ class PreflightActivities:
             if name not in self._checks
         ]
 
-    async def _resolve(self, tag: ReleaseTag, routes: Sequence[Route]) -> PreflightError | None:
+    async def _resolve(
+        self, tag: ReleaseTag, architectures: Sequence[str]
+    ) -> PreflightError | None:
         """See that routes could go back to where they are now."""
-        architectures = {
-            route.machine.architecture
-            for route in routes
-            if route.machine and route.current_release_tag == tag
-        }
         try:
-            await self._repository.resolve(tag, sorted(architectures))
+            await self._repository.resolve(tag, architectures)
         except DomainError as error:
             if error.retryable:
                 raise
@@ -99,7 +97,7 @@ class PreflightActivities:
     ) -> str | PreflightError:
         """Return the machine that says the release is installable there."""
         last: RemoteError | None = None
-        for route in islice(routes, ASKED_PER_REGION):
+        for route in routes:
             machine = route.machine
             assert machine is not None
             change = Change(release.version, deb=deb_of(release, machine.architecture))

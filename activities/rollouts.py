@@ -89,17 +89,15 @@ class RolloutActivities:
     @activity.defn
     def plan_rollout(self, input: PlanRolloutInput) -> RolloutPlan:
         """Put every route of the scope into a wave, and keep that."""
-        routes = self._store.routes.in_scope(input.scope)
         planned = plan_rollout(
-            routes,
+            self._store.routes.in_scope(input.scope),
             input.strategy,
             self._store.exclusions.list(),
             self._store.freezes.list(),
             datetime.now(UTC),
             input.release.tag,
         )
-        previous = {route.route_id: route.current_release_tag for route in routes}
-        self._store.rollout_routes.plan(_run_id(), planned.waves, previous)
+        self._store.rollout_routes.plan(_run_id(), planned.waves)
         named = sum(map(len, planned.waves)) <= NAMED_ROUTES
         return RolloutPlan(
             release_tag=input.release.tag,
@@ -135,7 +133,7 @@ class RolloutActivities:
                 if exclusion_of(routes[route_id], exclusions, now, input.release_tag)
             ]
             strategy = input.strategy.model_copy(update={"max_concurrent": input.at_most})
-            window = Window(_census(seen), strategy, freezes, seen.under_way)
+            window = Window(census_of(seen), strategy, freezes, seen.under_way)
             window.enter(route_id for route_id in waiting if route_id not in left_out)
             starts = window.start(now)
             return Chosen(starts, left_out, window.held_up_by, window.thaws_at)
@@ -157,21 +155,14 @@ class RolloutActivities:
     @activity.defn
     def join_late(self, input: JoinLateInput) -> RoutesChanged:
         """Make a wave of the routes that came into the scope since the rollout was planned."""
-        known = {
-            each.route_id
-            for each in self._store.rollout_routes.list(input.rollout_run_id)
-            if each.wave < input.number
-        }
-        routes = [
-            route
-            for route in self._store.routes.in_scope(input.scope)
-            if route.route_id not in known and route.current_release_tag != input.release_tag
-        ]
-        exclusions = self._store.exclusions.list()
-        joined = late_joiners(routes, exclusions, datetime.now(UTC), input.release_tag)
-        previous = {route.route_id: route.current_release_tag for route in routes}
+        joined = late_joiners(
+            self._store.routes.newcomers(input),
+            self._store.exclusions.list(),
+            datetime.now(UTC),
+            input.release_tag,
+        )
         waves = [joined] if joined else []
-        kept = self._store.rollout_routes.plan(input.rollout_run_id, waves, previous, input.number)
+        kept = self._store.rollout_routes.plan(input.rollout_run_id, waves, input.number)
         return RoutesChanged(routes=kept)
 
     @activity.defn
@@ -226,7 +217,7 @@ def _run_id() -> str:
     return activity.info().workflow_run_id or ""
 
 
-def _census(seen: FleetSeen) -> Census:
+def census_of(seen: FleetSeen) -> Census:
     """Return what a window counts with, of a fleet that was seen in part."""
     groups = {route.route_id: groups_of(route) for route in seen.routes}
     in_service: Counter[Group] = Counter()

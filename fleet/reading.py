@@ -1,12 +1,69 @@
 """Rows read as messages."""
 
+import sys
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+from sqlalchemy import Select
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from fleet.checking import naming
 from fleet.machines import machine_of
 from fleet.tables import MachineRow, RouteRow
-from messages.route import Route
+from messages.names import RouteId, TrackName
+from messages.route import Route, RouteStatus
+
+_ROWS_AT_ONCE = 1000
+"""How many rows of a long answer are in memory before they are read as what they mean."""
+
+
+class RouteBrief(NamedTuple):
+    """What of a route decides which wave of a rollout it is in: a whole fleet of these is small.
+
+    Attributes:
+        architecture: its machine's, by Debian's name.
+    """
+
+    route_id: RouteId
+    track: TrackName
+    provider: str
+    region: str
+    status: RouteStatus
+    architecture: str | None
+
+
+_AS_BRIEF = TypeAdapter(RouteBrief)
+
+BRIEF: Select[Any] = select_columns(
+    *(col(getattr(RouteRow, name)) for name in RouteBrief._fields[:-1]),
+    col(MachineRow.architecture),
+).outerjoin(MachineRow, col(MachineRow.key) == col(RouteRow.machine_key))
+"""The query for all briefs, to be narrowed."""
+
+
+def briefs(session: Session, query: Select[Any]) -> list[RouteBrief]:
+    """Return what a narrowed `BRIEF` finds, in no order.
+
+    Raises:
+        BadValueError: a route was changed by hand and is not of its shape.
+    """
+    in_parts = query.execution_options(yield_per=_ROWS_AT_ONCE)
+    with session.connection().execute(in_parts) as rows:
+        return [_brief_of(row) for row in rows]
+
+
+def _brief_of(row: Any) -> RouteBrief:
+    with naming(f"route {row.route_id}"):
+        brief = _AS_BRIEF.validate_python(row._asdict())
+    # Ten thousand routes have a handful of places: each name of one is kept once.
+    return brief._replace(
+        track=sys.intern(brief.track),
+        provider=sys.intern(brief.provider),
+        region=sys.intern(brief.region),
+        architecture=sys.intern(brief.architecture) if brief.architecture else None,
+    )
 
 
 def routes_with_machines(session: Session, query: SelectOfScalar[RouteRow]) -> list[Route]:

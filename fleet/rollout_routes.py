@@ -3,19 +3,20 @@
 A route that is under way is claimed here, in the transaction that looks at what is out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, update
 from sqlmodel import Session, col, select
 
 from fleet.checking import naming
 from fleet.database import Database
 from fleet.reading import routes_with_machines
-from fleet.tables import RolloutRouteRow, RolloutRow, RouteRow
-from messages.names import ReleaseTag, RouteId
+from fleet.tables import DisruptionRow, RolloutRouteRow, RolloutRow, RouteRow
+from messages.names import RouteId
 from messages.rollout import RouteOutcome, RouteProgress
 from messages.route import Route, RouteStatus
 from messages.wave import AdvanceWaveInput, WaveAdvanced, WaveWork
@@ -25,6 +26,15 @@ CLAIMED = (RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK)
 
 PAGE = 500
 """How many routes are looked at for those that may start, where something may hold them up."""
+
+_ROWS_AT_ONCE = 1000
+"""How many routes of a plan are on their way to the database at once."""
+
+_PLANNED = insert(RolloutRouteRow).values(
+    previous_release_tag=select(RouteRow.current_release_tag)
+    .where(RouteRow.route_id == bindparam("of_route"))
+    .scalar_subquery()
+)
 
 
 @dataclass(frozen=True)
@@ -93,19 +103,14 @@ class RolloutRoutes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def plan(
-        self,
-        run_id: str,
-        waves: Sequence[Sequence[RouteId]],
-        previous: Mapping[RouteId, ReleaseTag | None],
-        first: int = 1,
-    ) -> int:
+    def plan(self, run_id: str, waves: Sequence[Sequence[RouteId]], first: int = 1) -> int:
         """Keep a plan; one that is kept already stays as it is. Return how many routes it has.
+
+        What each is proven at now is kept as well.
 
         Args:
             run_id: the rollout's run.
             waves: its routes, in the order of their turn.
-            previous: what each was proven at before.
             first: the number of the first of these waves.
         """
         with self._database.writing() as session:
@@ -113,20 +118,9 @@ class RolloutRoutes:
             if kept := _count(session, *mine):
                 return kept
             place = _count(session, RolloutRouteRow.rollout_run_id == run_id)
-            for number, wave in enumerate(waves, start=first):
-                for route_id in wave:
-                    place += 1
-                    session.add(
-                        RolloutRouteRow(
-                            rollout_run_id=run_id,
-                            route_id=route_id,
-                            wave=number,
-                            place=place,
-                            progress=RouteProgress.WAITING,
-                            previous_release_tag=previous[route_id],
-                        )
-                    )
-            session.flush()
+            rows = _rows(run_id, waves, first, place)
+            while some := list(islice(rows, _ROWS_AT_ONCE)):
+                session.connection().execute(_PLANNED, some)
             return _count(session, *mine)
 
     def advance(self, input: AdvanceWaveInput, choose: Choose, *, restrained: bool) -> WaveAdvanced:
@@ -168,7 +162,7 @@ class RolloutRoutes:
             ids = [row.route_id for row in page]
             under_way = [*input.in_flight, *(row.route_id for row in lost)]
             seen = (
-                _seen(session, ids, under_way)
+                see_fleet(session, ids, under_way)
                 if restrained
                 else FleetSeen(routes=(), under_way=under_way, out=frozenset(), in_service={})
             )
@@ -257,6 +251,23 @@ class RolloutRoutes:
             return moved.rowcount
 
 
+def _rows(
+    run_id: str, waves: Sequence[Sequence[RouteId]], first: int, place: int
+) -> Iterator[Mapping[str, Any]]:
+    """Return what `_PLANNED` is told of each route; `place` is the turn of the last before."""
+    for number, wave in enumerate(waves, start=first):
+        for route_id in wave:
+            place += 1
+            yield {
+                "rollout_run_id": run_id,
+                "route_id": route_id,
+                "of_route": route_id,
+                "wave": number,
+                "place": place,
+                "progress": RouteProgress.WAITING,
+            }
+
+
 def _of(run_id: str) -> Any:
     return select(RolloutRouteRow).where(RolloutRouteRow.rollout_run_id == run_id)
 
@@ -274,17 +285,30 @@ def _counts(session: Session, run_id: str) -> Mapping[RouteProgress, int]:
     return {RouteProgress(progress): count for progress, count in session.exec(query)}
 
 
-def _seen(session: Session, ids: Sequence[RouteId], under_way: Sequence[RouteId]) -> FleetSeen:
-    claimed = session.exec(
+def claimed_by_rollouts(session: Session) -> Sequence[RouteId]:
+    """Return the routes that are out because a rollout has them under way."""
+    return session.exec(
         select(RolloutRouteRow.route_id)
         .join(RolloutRow, col(RolloutRow.run_id) == col(RolloutRouteRow.rollout_run_id))
         .where(col(RolloutRow.closed_at).is_(None), col(RolloutRouteRow.progress).in_(CLAIMED))
     ).all()
+
+
+def see_fleet(session: Session, ids: Sequence[RouteId], under_way: Sequence[RouteId]) -> FleetSeen:
+    """Return what of the fleet decides which of some routes may be taken out.
+
+    Args:
+        session: the transaction in which that is decided.
+        ids: those that may be next.
+        under_way: those that the asker has under way.
+    """
+    claimed = claimed_by_rollouts(session)
+    held = session.exec(select(DisruptionRow.route_id)).all()
     served = _served()
     faulted = session.exec(
         select(RouteRow.route_id).where(served, RouteRow.status != RouteStatus.SERVING)
     ).all()
-    out = frozenset([*claimed, *faulted])
+    out = frozenset([*claimed, *held, *faulted])
     where = col(RouteRow.route_id).in_({*ids, *under_way, *out})
     counted = session.exec(
         select(RouteRow.provider, RouteRow.region, RouteRow.track, func.count())

@@ -7,14 +7,14 @@ from messages.names import ReleaseTag, RouteId
 from messages.plan import FrozenRoute, LeftOut, PlannedRollout
 from messages.restraints import Exclusion, FreezeWindow
 from messages.rollout import CanaryRule, Strategy
-from messages.route import Route
+from planning.candidates import Candidate
 from planning.restraints import active_freeze, exclusion_of, freezes_of, thaws_at
 from planning.strata import representatives, strata_of
 from planning.waves import cut, spread
 
 
 def plan_rollout(
-    routes: Sequence[Route],
+    routes: Sequence[Candidate],
     strategy: Strategy,
     exclusions: Sequence[Exclusion],
     freezes: Sequence[FreezeWindow],
@@ -38,7 +38,7 @@ def plan_rollout(
     planned, left_out = _separate(routes, exclusions, now, release_tag)
     frozen = _frozen(planned, freezes, now)
     waiting = frozenset(route.route_id for route in frozen)
-    first: list[Route] = []
+    first: list[Candidate] = []
     if strategy.canary is CanaryRule.STRATA:
         first = representatives(planned, waiting)
     chosen = {route.route_id for route in first}
@@ -56,7 +56,7 @@ def plan_rollout(
 
 
 def late_joiners(
-    newcomers: Sequence[Route],
+    newcomers: Sequence[Candidate],
     exclusions: Sequence[Exclusion],
     now: datetime,
     release_tag: ReleaseTag | None = None,
@@ -76,13 +76,13 @@ def late_joiners(
 
 
 def _separate(
-    routes: Iterable[Route],
+    routes: Iterable[Candidate],
     exclusions: Sequence[Exclusion],
     now: datetime,
     release_tag: ReleaseTag | None,
-) -> tuple[list[Route], tuple[LeftOut, ...]]:
+) -> tuple[list[Candidate], tuple[LeftOut, ...]]:
     """Return the routes that can be changed, and those that are left out, both by id."""
-    planned: list[Route] = []
+    planned: list[Candidate] = []
     left_out: list[LeftOut] = []
     for route in sorted(routes, key=lambda route: route.route_id):
         if exclusion := exclusion_of(route, exclusions, now, release_tag):
@@ -95,7 +95,7 @@ def _separate(
                     pinned_to=exclusion.pinned_to,
                 )
             )
-        elif route.machine is None:
+        elif route.architecture is None:
             reason = f"it is {route.status}, and has no machine to change"
             left_out.append(LeftOut(route_id=route.route_id, reason=reason))
         else:
@@ -104,7 +104,7 @@ def _separate(
 
 
 def _frozen(
-    routes: Iterable[Route], freezes: Sequence[FreezeWindow], now: datetime
+    routes: Iterable[Candidate], freezes: Sequence[FreezeWindow], now: datetime
 ) -> tuple[FrozenRoute, ...]:
     found: list[FrozenRoute] = []
     for route in routes:

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Set
 
 from messages.names import RouteId
 from messages.plan import Stratum
-from messages.route import Route, RouteStatus
+from messages.route import RouteStatus
+from planning.candidates import Candidate
 
 UNKNOWN_ARCHITECTURE = "unknown"
 """The architecture of a route without a machine."""
 
 
-def stratum_key(route: Route) -> tuple[str, str, str]:
+def stratum_key(route: Candidate) -> tuple[str, str, str]:
     """Return a route's provider, architecture and track."""
-    machine = route.machine
-    return route.provider, machine.architecture if machine else UNKNOWN_ARCHITECTURE, route.track
+    return route.provider, route.architecture or UNKNOWN_ARCHITECTURE, route.track
 
 
-def strata_of(routes: Iterable[Route]) -> tuple[Stratum, ...]:
+def strata_of(routes: Iterable[Candidate]) -> tuple[Stratum, ...]:
     """Return the strata that the routes belong to, each once, sorted."""
     return tuple(
         Stratum(provider=provider, architecture=architecture, track=track)
@@ -24,7 +24,9 @@ def strata_of(routes: Iterable[Route]) -> tuple[Stratum, ...]:
     )
 
 
-def representatives(routes: Iterable[Route], frozen: Set[RouteId] = frozenset()) -> list[Route]:
+def representatives(
+    routes: Iterable[Candidate], frozen: Set[RouteId] = frozenset()
+) -> list[Candidate]:
     """Return one route of each stratum, by id.
 
     Of a stratum's routes, one that may be changed now comes before one that is frozen, so that a
@@ -32,7 +34,7 @@ def representatives(routes: Iterable[Route], frozen: Set[RouteId] = frozenset())
     reason of its own and be held against the release; then the first by id.
     """
     chosen: dict[tuple[str, str, str], tuple[bool, bool, RouteId]] = {}
-    by_id: dict[RouteId, Route] = {}
+    by_id: dict[RouteId, Candidate] = {}
     for route in routes:
         by_id[route.route_id] = route
         key = stratum_key(route)

@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 
 from messages.names import RouteId
 from messages.rollout import WaveSize
-from messages.route import Route
+from planning.candidates import Placed
 
 Waves = tuple[tuple[RouteId, ...], ...]
 
@@ -30,7 +30,7 @@ def cut(order: Sequence[RouteId], sizes: Sequence[WaveSize], canary: int = 0) ->
     return waves
 
 
-def spread(routes: Sequence[Route], last: Set[RouteId] = frozenset()) -> list[RouteId]:
+def spread(routes: Sequence[Placed], last: Set[RouteId] = frozenset()) -> list[RouteId]:
     """Return the routes in an order that meets many tracks, providers and regions early.
 
     Args:

@@ -27,6 +27,11 @@ class AptPlace:
     signing_key: Path
 
     @property
+    def address(self) -> str:
+        """Where it is asked."""
+        return self.url
+
+    @property
     def deb_urls(self) -> str:
         """How the address of every file begins that the hosts fetch by themselves: none."""
         return ""
@@ -47,6 +52,11 @@ class GitHubPlace:
     api_url: str
     download_url: str
     token: SecretStr | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """Where it is asked."""
+        return self.api_url
 
     @property
     def deb_urls(self) -> str:

@@ -115,10 +115,10 @@ def _argv(program: str, home: Path, port: int, ui_port: int) -> list[str]:
     argv += ["--ip", _HOST, "--port", str(port), "--ui-port", str(ui_port)]
     # Without a write-ahead log a database file triples what the server costs.
     argv += ["--db-filename", str(home / "temporal.db"), "--sqlite-pragma", "journal_mode=WAL"]
-    # A task queue in one part: its tasks need no forwarding, and priorities order all of them.
-    for what in ("Read", "Write"):
-        argv += ["--dynamic-config-value", f"matching.numTaskqueue{what}Partitions=1"]
     argv += ["--log-level", "warn", "--ui-disable-news-fetch"]
+    # A task queue in several parts keeps the order of priorities within each part alone.
+    for of_what in ("Read", "Write"):
+        argv += ["--dynamic-config-value", f"matching.numTaskqueue{of_what}Partitions=1"]
     for name in SEARCH_ATTRIBUTES:
         argv += ["--search-attribute", f"{name}=Keyword"]
     return argv

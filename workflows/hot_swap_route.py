@@ -1,6 +1,7 @@
 """Another release on a route's machine, in place."""
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 from messages.fault_table import fault
 from messages.faults import Fault
@@ -23,7 +24,8 @@ from workflows.reporting import report_fault, report_release
 from workflows.undo import UndoStack
 
 
-@workflow.defn
+# Minutes long: it ends on the code that it began with.
+@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class HotSwapRoute:
     """Replace the package on a route's machine over SSH, and prove what runs.
 
@@ -58,6 +60,7 @@ class HotSwapRoute:
                     release=release,
                     origin=input.origin,
                     allow_downgrade=input.release_tag is None,
+                    rollout=input.rollout,
                 )
             )
             await steps.record_proof.local(

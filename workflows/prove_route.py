@@ -1,6 +1,7 @@
 """A route looked at once more, and nothing changed there."""
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 from messages.faults import Fault
 from messages.package import ProveReleaseInput
@@ -17,7 +18,8 @@ from workflows.reporting import report_fault
 from workflows.undo import UndoStack
 
 
-@workflow.defn
+# Minutes long: it ends on the code that it began with.
+@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class ProveRoute:
     """See that a route still runs what it was brought to, and record that.
 
@@ -38,7 +40,7 @@ class ProveRoute:
             machine = machine_of(route)
             self._machine_key = machine.key
             proof = await steps.prove_release(
-                ProveReleaseInput(machine=machine, release=input.release)
+                ProveReleaseInput(machine=machine, release=input.release, rollout=input.rollout)
             )
             await steps.record_proof.local(
                 RecordProofInput(

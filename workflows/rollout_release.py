@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 from messages.fault_table import fault
 from messages.faults import Fault
@@ -39,11 +40,15 @@ from workflows.rollout_wave import RolloutWave, tally
 from workflows.signals import unless_gone
 from workflows.undo import UndoStack
 
-SUPERSEDING_PAUSE = timedelta(seconds=1)
-"""Between looks whether the rollout that is superseded has let go of the scope."""
+SUPERSEDING_PAUSE, LONGEST_SUPERSEDING_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
+"""Between looks whether the rollout that is superseded has let go of the scope.
+
+Each is twice as long as the one before: the routes that it has under way may take their minutes.
+"""
 
 
-@workflow.defn
+# Days long: it goes on with the code that is current, and kept histories guard the change.
+@workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class RolloutRelease(SteeredRollout):
     """Bring every route of a scope to a release, or stop at the first gate that says no.
 
@@ -79,6 +84,8 @@ class RolloutRelease(SteeredRollout):
 
     async def _claim(self) -> None:
         """Take the scope; a rollout that has it is superseded, and lets go of it in order."""
+        told: str | None = None
+        pause = SUPERSEDING_PAUSE
         while True:
             opened = await steps.open_rollout(
                 OpenRolloutInput(
@@ -89,9 +96,13 @@ class RolloutRelease(SteeredRollout):
             )
             if opened.held_by is None:
                 return
-            holder = workflow.get_external_workflow_handle(opened.held_by.workflow_id)
-            await unless_gone(holder.signal(RolloutRelease.supersede, self._input))
-            await workflow.sleep(SUPERSEDING_PAUSE, summary=f"until {holder.id} has let go")
+            holder = opened.held_by
+            if holder.run_id != told:
+                told, pause = holder.run_id, SUPERSEDING_PAUSE
+                handle = workflow.get_external_workflow_handle(holder.workflow_id)
+                await unless_gone(handle.signal(RolloutRelease.supersede, self._input))
+            await workflow.sleep(pause, summary=f"until {holder.workflow_id} has let go")
+            pause = min(pause * 2, LONGEST_SUPERSEDING_PAUSE)
 
     async def _prepare(self) -> Release:
         asked = self._input

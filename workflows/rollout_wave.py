@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import Priority
+from temporalio.common import Priority, VersioningBehavior
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 from messages.fault_table import fault
@@ -64,7 +64,8 @@ _AGAIN = {WaveWork.SWAP: RouteProgress.WAITING, WaveWork.PROVE: RouteProgress.SO
 """What a route is whose fault no host is to blame for: it has its turn again."""
 
 
-@workflow.defn
+# As its rollout, so that what it starts from then on is of the current version too.
+@workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class RolloutWave:
     """Take the routes of a wave through one work, each as an operation of its own.
 

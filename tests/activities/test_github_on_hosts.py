@@ -9,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 from messages.release import Release
-from providers.driver import MachineSpec
 from providers.lab import LabDriver
 from remote.errors import CommandFailedError, PackageError
 from repositories.github_releases import GitHubReleases
@@ -23,6 +22,7 @@ from tests.support.contract_hosts import (
     new_store,
     plan,
     running,
+    spec_of,
 )
 from tests.support.fake_github import DOWNLOADS, REPOSITORY, FakeGitHub, fake_github
 from tests.support.installation import user_data_renderer
@@ -128,7 +128,7 @@ async def test_a_first_boot_installs_githubs_release_without_any_source_of_ours(
     driver = LabDriver(lab.api_url, SecretStr(lab.token))
     release = await resolved(github, NEW)
     planned = plan(key, NEW).model_copy(update={"artifact": release.artifacts[0]})
-    spec = MachineSpec(region="lab-east", user_data=user_data.render(planned).text)
+    spec = spec_of(planned, user_data)
     machine = await running(driver, key, spec)
     try:
         with new_store() as store:

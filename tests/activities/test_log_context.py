@@ -82,6 +82,10 @@ SECONDS = timedelta(seconds=20)
     [
         (PROVE, ON_THE_HOST),
         (
+            PROVE.model_copy(update={"rollout": "rollout/v0.0.74/fleet"}),
+            {**ON_THE_HOST, "rollout.id": "rollout/v0.0.74/fleet"},
+        ),
+        (
             CreateMachineInput(plan=PLAN, user_data_sha256="00"),
             {
                 "host.name": "de-1-g2",

@@ -31,9 +31,11 @@ def test_an_address_says_whose_it_is(number):
 def test_the_store_has_every_route_in_scope_with_a_machine(url):
     fill(url, 60, "0.0.73", "amd64")
     with open_store(url) as store:
-        routes = store.routes.in_scope(FLEET_SCOPE)
+        routes = store.routes.list()
+        in_scope = {route.route_id for route in store.routes.in_scope(FLEET_SCOPE)}
         proven = store.routes.proven_tags(routes[0].route_id)
     assert len(routes) == 60
+    assert in_scope == {route.route_id for route in routes}
     assert {route.provider for route in routes} == set(PROVIDERS)
     assert {route.track for route in routes} == set(TRACKS)
     assert len({route.region for route in routes}) == len(PROVIDERS) * REGIONS

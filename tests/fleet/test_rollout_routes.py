@@ -6,8 +6,8 @@ from fleet.rollout_routes import Chosen, FleetSeen
 from fleet.store import Store
 from messages.names import RouteId
 from messages.rollout import RouteOutcome, RouteProgress, Strategy
-from messages.wave import AdvanceWaveInput, WaveAdvanced, WaveWork
-from tests.fleet.fleets import Run, rollout_run, serve
+from messages.wave import AdvanceWaveInput, JoinLateInput, WaveAdvanced, WaveWork
+from tests.fleet.fleets import Run, proving, rollout_run, run_on, serve
 from tests.fleet.test_rollouts import claiming
 
 ROUTES = ("r-1", "r-2", "r-3", "r-4")
@@ -40,7 +40,7 @@ def planned(store: Store) -> Run:
     store.rollouts.open(claiming(), run.activity())
     for route_id in ROUTES:
         serve(store, route_id)
-    store.rollout_routes.plan(run.run_id, [ROUTES], dict.fromkeys(ROUTES, "v0.0.73"))
+    store.rollout_routes.plan(run.run_id, [ROUTES])
     return run
 
 
@@ -68,3 +68,42 @@ def test_what_ended_is_written_down_once_and_makes_room_for_as_many(store):
         RouteProgress.SWAPPING: 2,
         RouteProgress.WAITING: 1,
     }
+
+
+def test_a_plan_keeps_what_each_route_was_proven_at_and_is_kept_once(store):
+    run = rollout_run()
+    for route_id in ROUTES:
+        serve(store, route_id)
+    store.routes.record_proof(proving("r-2", "v0.0.72"), run_on("r-2").activity())
+    assert store.rollout_routes.plan(run.run_id, [ROUTES[:1], ROUTES[1:3]]) == 3
+    assert store.rollout_routes.plan(run.run_id, [ROUTES]) == 3
+    kept = [
+        (each.route_id, each.wave, each.progress, each.previous_release_tag)
+        for each in store.rollout_routes.list(run.run_id)
+    ]
+    assert kept == [
+        ("r-1", 1, RouteProgress.WAITING, "v0.0.73"),
+        ("r-2", 2, RouteProgress.WAITING, "v0.0.72"),
+        ("r-3", 2, RouteProgress.WAITING, "v0.0.73"),
+    ]
+
+
+def test_newcomers_are_those_that_no_earlier_wave_has_and_that_are_not_at_the_release(store):
+    run = rollout_run()
+    for route_id in (*ROUTES, "r-5"):
+        serve(store, route_id)
+    serve(store, "p-1", track="pinned")
+    store.rollout_routes.plan(run.run_id, [ROUTES[:2]])
+    store.rollout_routes.plan(rollout_run("v0.0.73").run_id, [ROUTES])  # another one's
+    store.routes.record_proof(proving("r-4", "v0.0.74"), run_on("r-4").activity())
+
+    def newcomers(scope: str = "fleet") -> list[RouteId]:
+        asked = JoinLateInput(
+            rollout_run_id=run.run_id, release_tag="v0.0.74", scope=scope, number=2
+        )
+        return sorted(route.route_id for route in store.routes.newcomers(asked))
+
+    assert newcomers() == ["r-3", "r-5"]
+    assert newcomers("track:pinned") == ["p-1"]
+    store.rollout_routes.plan(run.run_id, [["r-3", "r-5"]], first=2)
+    assert newcomers() == ["r-3", "r-5"]  # a retry is to see what the first attempt saw

@@ -88,6 +88,12 @@ def test_it_registers_the_search_attributes_that_workflows_set(compose: dict[str
     assert tuple(registered[1].split()) == SEARCH_ATTRIBUTES
 
 
+def test_its_task_queues_are_in_one_part_so_that_priorities_hold(compose: dict[str, Any]) -> None:
+    dynamic = yaml.safe_load(compose["configs"]["temporal-dynamic"]["content"])
+    for of_what in ("Read", "Write"):
+        assert dynamic[f"matching.numTaskqueue{of_what}Partitions"] == [{"value": 1}]
+
+
 def test_it_holds_no_secret(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():

@@ -6,6 +6,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from activities.command_check import CommandCheck
 from activities.prometheus_check import Bounds, PrometheusCheck
@@ -97,3 +98,16 @@ async def test_the_checks_of_gates_are_the_ones_that_were_named(settings: Settin
             ),
             "smoke": CommandCheck(("smoke",), timedelta(minutes=1)),
         }
+
+
+async def test_machines_are_tagged_as_the_fleets_that_was_named(settings: Settings) -> None:
+    async with open_parts(settings) as parts:
+        assert parts.fleet_owner == "relight"
+    async with open_parts(settings.model_copy(update={"fleet_owner": "lantern-eu"})) as parts:
+        assert parts.fleet_owner == "lantern-eu"
+
+
+@pytest.mark.parametrize("owner", ["Relight", "-relight", "re light", "r" * 49])
+def test_a_tag_that_no_provider_would_take_is_refused(owner: str) -> None:
+    with pytest.raises(ValidationError, match="fleet_owner"):
+        Settings(fleet_owner=owner)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import ListTaskQueuePartitionsRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.worker import Worker
@@ -50,6 +52,18 @@ async def test_its_ui_answers(temporal: EmbeddedTemporal) -> None:
 
 async def test_it_knows_every_search_attribute_of_relight(temporal_client: Client) -> None:
     assert await missing_search_attributes(temporal_client) == ()
+
+
+async def test_a_task_queue_is_in_one_part_so_that_priorities_hold_in_all_of_it(
+    temporal_client: Client,
+) -> None:
+    listed = await temporal_client.workflow_service.list_task_queue_partitions(
+        ListTaskQueuePartitionsRequest(
+            namespace=temporal_client.namespace, task_queue=TaskQueue(name="embedded-test")
+        )
+    )
+    assert len(listed.activity_task_queue_partitions) == 1
+    assert len(listed.workflow_task_queue_partitions) == 1
 
 
 async def test_a_workflow_is_found_by_its_route(temporal_client: Client) -> None:

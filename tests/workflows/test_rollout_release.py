@@ -1,6 +1,7 @@
 """RolloutRelease: wave by wave, within its caps and its budget, steered by hand."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
@@ -10,6 +11,7 @@ from messages.base import Origin
 from messages.rollout import RolloutPhase, RouteProgress, Steer
 from messages.route import RouteStatus
 from tests.support.interference import Mishap
+from tests.support.log_lines import logging_as_a_worker
 from tests.workflows.harness import ORIGIN
 from workflows.failures import fault_of
 from workflows.rollout_release import RolloutRelease
@@ -33,6 +35,13 @@ async def route_ids(harness):
 
 def tags(harness, route_ids):
     return [harness.route(route_id).current_release_tag for route_id in route_ids]
+
+
+async def signals(rollout, name):
+    """Count the signals of a name that a rollout was sent."""
+    events = [event async for event in rollout.fetch_history_events()]
+    sent = [event.workflow_execution_signaled_event_attributes.signal_name for event in events]
+    return sent.count(name)
 
 
 async def test_a_good_release_converges_and_becomes_the_fleets_default(harness, route_ids):
@@ -122,14 +131,29 @@ async def test_a_newer_rollout_supersedes_the_one_that_has_the_scope(harness, ro
         await harness.start_rollout("v0.0.74")
     second = await harness.start_rollout("v0.0.78")
     await harness.until_status(first, lambda status: status.phase is RolloutPhase.SUPERSEDED)
+    await harness.until(lambda: harness.interference.ran.count("open_rollout") == 3)
     gate.open()
     ended = await first.result()
     assert ended.phase is RolloutPhase.SUPERSEDED
     assert "superseded by v0.0.78" in ended.detail
+    assert await signals(first, "supersede") == 1  # the second looked twice, and said it once
     assert ended.count(RouteProgress.UNTOUCHED) == 5
     assert (await second.result()).phase is RolloutPhase.CONVERGED
     assert tags(harness, route_ids) == ["v0.0.78"] * 6
     assert harness.store.settings.get("default_release_tag") == "v0.0.78"
+
+
+async def test_each_line_about_work_on_a_host_names_the_rollout(harness, route_ids):
+    with logging_as_a_worker() as logged:
+        rollout = await harness.start_rollout("v0.0.74", waves=("100%",), soak="PT0.1S")
+        await rollout.result()
+        await (await harness.start_swap(route_ids[0], "v0.0.78")).result()
+    done = [(line["event"], line.get("rollout.id")) for line in logged() if "duration_s" in line]
+    assert Counter(done) == {
+        ("swap_release done", rollout.id): 6,
+        ("prove_release done", rollout.id): 6,
+        ("swap_release done", None): 1,
+    }
 
 
 async def test_a_scope_whose_rollout_was_terminated_is_free_again(harness, route_ids):
