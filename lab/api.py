@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from lab.cloud import Cloud, LabelInUseError
 from lab.errors import LabError
@@ -17,6 +17,13 @@ from lab.machine import LabMachine, NotStoppedError
 from lab.network import REGIONS
 
 LONGEST_USER_DATA = 64 * 1024
+MOST_TAGS = 16
+
+Tags = dict[
+    Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")],
+    Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,63}$")],
+]
+"""What somebody writes on a machine, by name."""
 
 
 class Region(BaseModel):
@@ -27,7 +34,7 @@ class Region(BaseModel):
 
 
 class NewMachine(BaseModel):
-    """What to create. The label is the host name, too."""
+    """What to create. The label is the host name, too; tags stay with the machine as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,6 +42,7 @@ class NewMachine(BaseModel):
     region: str
     user_data: SecretStr = Field(default=SecretStr(""), max_length=LONGEST_USER_DATA)
     image: str | None = None
+    tags: Tags = Field(default={}, max_length=MOST_TAGS)
 
 
 class Machine(BaseModel):
@@ -47,6 +55,7 @@ class Machine(BaseModel):
     status: str
     address: str
     created_at: datetime
+    tags: dict[str, str]
     reason: str | None
 
 
@@ -115,8 +124,9 @@ async def _create_machine(new: NewMachine, cloud: _TheCloud, request: Request) -
         raise _refusal(f"there is no region {new.region}; there are {known}")
     if new.image not in (None, image):
         raise _refusal(f"there is no image {new.image}; there is {image}")
+    user_data = new.user_data.get_secret_value()
     try:
-        return _told(cloud.create(new.label, new.region, new.user_data.get_secret_value()), cloud)
+        return _told(cloud.create(new.label, new.region, user_data, new.tags), cloud)
     except LabelInUseError as error:
         raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
     except LabError as error:  # the region is full
@@ -157,6 +167,7 @@ def _told(machine: LabMachine, cloud: Cloud) -> Machine:
         status=machine.status,
         address=str(machine.address),
         created_at=machine.created_at,
+        tags=dict(machine.order.tags),
         reason=machine.reason,
     )
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -48,7 +48,9 @@ class Cloud:
         """Return the machine of this id."""
         return self._machines.get(machine_id)
 
-    def create(self, label: str, region: str, user_data: str) -> LabMachine:
+    def create(
+        self, label: str, region: str, user_data: str, tags: Mapping[str, str]
+    ) -> LabMachine:
         """Create a machine; it comes up in the background.
 
         Raises:
@@ -57,7 +59,9 @@ class Cloud:
         """
         if self.list(label):
             raise LabelInUseError(f"a machine with the label {label} exists")
-        order = Order(id=secrets.token_hex(4), label=label, region=region, user_data=user_data)
+        order = Order(
+            id=secrets.token_hex(4), label=label, region=region, user_data=user_data, tags=tags
+        )
         machine = LabMachine(
             order, self._free_address(region), self._net, self._image, self._folder / order.id
         )

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,6 +19,9 @@ from lab.network import LabNetwork
 
 _LOG = logging.getLogger(__name__)
 _REASON_LINES = 5
+
+CONSOLE_LIMIT_BYTES = 64 * 1024
+"""How much of a console is shown: its end."""
 
 
 class NotStoppedError(LabError):
@@ -35,12 +40,16 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Order:
-    """What somebody asked for. The user-data is a secret: it is written to the disk, no more."""
+    """What somebody asked for. The user-data is a secret: it is written to the disk, no more.
+
+    The tags are kept for whoever wrote them, and mean nothing here.
+    """
 
     id: str
     label: str
     region: str
     user_data: str = field(repr=False)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class LabMachine:
@@ -90,11 +99,17 @@ class LabMachine:
         self._life = asyncio.create_task(self._live(made=True))
 
     def console(self) -> str:
-        """Return what its console showed so far."""
+        """Return the last lines that its console showed, over all its boots."""
         try:
-            return self._vessel.console.read_text(errors="replace")
+            with self._vessel.console.open("rb") as console:
+                size = console.seek(0, os.SEEK_END)
+                console.seek(max(0, size - CONSOLE_LIMIT_BYTES))
+                shown = console.read(CONSOLE_LIMIT_BYTES)
         except FileNotFoundError:
             return ""
+        if size > CONSOLE_LIMIT_BYTES:
+            shown = shown.partition(b"\n")[2] or shown  # From the first line that is whole.
+        return shown.decode(errors="replace")
 
     async def end(self) -> None:
         """Cut its power, wherever it is in its life, and remove all of it.

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from messages.base import Message
-from messages.names import RouteId
+from messages.names import RouteId, TrackName, key_number
 from messages.release import Artifact
 
 
@@ -20,7 +20,8 @@ class MachineRef(Message):
     """Enough to name one VM beyond doubt.
 
     Attributes:
-        key: its label at the provider, `{route_id}-g{generation}`.
+        key: its label at the provider, `{route_id}-g{generation}` or
+            `pool-{provider}-{region}-{number}`.
         provider: the driver's name, as in `lab`.
         provider_id: the provider's own id of it.
     """
@@ -56,7 +57,8 @@ class MachinePlan(Message):
 
     Attributes:
         key: chosen before it is created: the idempotency key of create, adopt and destroy.
-        route_id: the route that it will serve.
+        route_id: the route that it will serve, None for a machine of the pool.
+        track: the route's, None for a machine of the pool.
         provider: the driver's name.
         region: the provider's name of where it shall stand.
         release_version: the exact Debian version that cloud-init installs.
@@ -64,12 +66,17 @@ class MachinePlan(Message):
     """
 
     key: str
-    route_id: RouteId
-    track: str
+    route_id: RouteId | None
+    track: TrackName | None
     provider: str
     region: str
     release_version: str
     artifact: Artifact | None = None
+
+    @property
+    def generation(self) -> int:
+        """What the machine is tagged with: the number of its key, for all its life."""
+        return key_number(self.key)
 
 
 class Region(Message):
@@ -145,19 +152,28 @@ class FirstBootFinished(Message):
 class DestroyMachineInput(Message):
     """Destroy the machine that has this key at this provider. Absent is success.
 
+    A machine of this key that is another one, or not tagged as ours, is left alone.
+
     Attributes:
         provider: the driver's name.
         key: the machine's label.
         provider_id: its id there, None where creation may not have answered.
+        generation: what it is tagged with, None for the number of its key. This is not its
+            route's generation where it came from the pool.
     """
 
     provider: str
     key: str
     provider_id: str | None = None
+    generation: int | None = None
 
 
 class MachineDestroyed(Message):
-    """The provider says that no machine has this key any more."""
+    """The provider says that no machine has this key any more.
+
+    Attributes:
+        was_present: it was there when it was first looked for.
+    """
 
     key: str
     was_present: bool

@@ -1,13 +1,15 @@
 """The lab's API: real Debian machines on this computer, sold like a cloud's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, SecretStr, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, SecretStr, TypeAdapter
 
-from messages.machine import Machine, MachineRef, MachineStatus, Region
-from providers.driver import MachineSpec
+from messages.machine import MachineRef, MachineStatus, Region
+from messages.sweep import MachineAtProvider, ProviderListing
+from providers.driver import MachineSpec, adopted
 from providers.errors import (
     MachineConflictError,
     ProviderCredentialsError,
@@ -26,6 +28,8 @@ class _LabMachine(BaseModel):
     architecture: str
     status: str
     address: str | None = None
+    created_at: AwareDatetime | None = None
+    tags: Mapping[str, str] = {}
 
 
 class _LabRegion(BaseModel):
@@ -43,17 +47,21 @@ _STATUSES = {
 }
 """Every other word of the lab's means that the machine will not come up by itself."""
 
+_OWNER, _GENERATION = "owner", "generation"
+
 
 class LabDriver:
     """The machine key is the label, and the lab admits one machine of a label at a time."""
 
     name = "lab"
 
-    def __init__(self, url: str, token: SecretStr) -> None:
+    def __init__(
+        self, url: str, token: SecretStr, timeout: timedelta = timedelta(seconds=10)
+    ) -> None:
         self._http = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {token.get_secret_value()}"},
-            timeout=httpx.Timeout(10),
+            timeout=httpx.Timeout(timeout.total_seconds()),
         )
 
     async def region(self, name: str) -> Region | None:
@@ -66,22 +74,23 @@ class LabDriver:
                 )
         return None
 
-    async def ensure(self, key: str, spec: MachineSpec) -> Machine:
+    async def ensure(self, key: str, spec: MachineSpec) -> MachineAtProvider:
         """Adopt the machine of this key, or create it."""
         found = await self.find(key)
         if found is not None:
-            return found
-        body = {
+            return adopted(found, spec)
+        body: dict[str, Any] = {
             "label": key,
             "region": spec.region,
             "user_data": spec.user_data.get_secret_value(),
+            "tags": {_OWNER: spec.owner, _GENERATION: str(spec.generation)},
         }
         if spec.image is not None:
             body["image"] = spec.image
         answer = await self._call(f"create {key}", "POST", "/v1/machines", json=body)
         return self._machine(_LabMachine.model_validate(answer))
 
-    async def find(self, key: str) -> Machine | None:
+    async def find(self, key: str) -> MachineAtProvider | None:
         """Return the machine of this key."""
         found = await self._machines(label=key)
         if len(found) > 1:
@@ -90,9 +99,12 @@ class LabDriver:
             )
         return found[0] if found else None
 
-    async def list(self) -> Sequence[Machine]:
-        """Return every machine of the lab."""
-        return await self._machines()
+    async def list(self) -> ProviderListing:
+        """Return every machine of the lab, which tells of all in one answer."""
+        asked_at = datetime.now(UTC)
+        return ProviderListing(
+            provider=self.name, asked_at=asked_at, machines=await self._machines()
+        )
 
     async def destroy(self, machine: MachineRef) -> bool:
         """Ask for the machine's end."""
@@ -109,19 +121,23 @@ class LabDriver:
         answer = await self._call(attempted, "DELETE", path, absent_is_none=True)
         return answer is not None
 
+    async def console(self, machine: MachineRef) -> str | None:
+        """Return what the machine's console showed last."""
+        path = f"/v1/machines/{machine.provider_id}/console"
+        answer = await self._ask(f"read the console of {machine.key}", "GET", path)
+        return None if answer is None else answer.text
+
     async def close(self) -> None:
         """Close its connections."""
         await self._http.aclose()
 
-    async def _machines(self, **query: str) -> Sequence[Machine]:
+    async def _machines(self, **query: str) -> tuple[MachineAtProvider, ...]:
         answer = await self._call("list machines", "GET", "/v1/machines", params=query)
-        return sorted(
-            (self._machine(found) for found in _MACHINES.validate_python(answer)),
-            key=lambda machine: machine.key,
-        )
+        found = (self._machine(each) for each in _MACHINES.validate_python(answer))
+        return tuple(sorted(found, key=lambda machine: machine.key))
 
-    def _machine(self, found: _LabMachine) -> Machine:
-        return Machine(
+    def _machine(self, found: _LabMachine) -> MachineAtProvider:
+        return MachineAtProvider(
             key=found.label,
             provider=self.name,
             provider_id=found.id,
@@ -129,6 +145,9 @@ class LabDriver:
             architecture=found.architecture,
             status=_STATUSES.get(found.status, MachineStatus.FAILED),
             address=found.address,
+            owner=found.tags.get(_OWNER),
+            generation=_number(found.tags.get(_GENERATION, "")),
+            created_at=found.created_at,
         )
 
     async def _call(
@@ -145,19 +164,35 @@ class LabDriver:
         Raises:
             ProviderError: with what was attempted and what came back.
         """
+        answer = await self._ask(attempted, method, path, **request)
+        if answer is None:
+            if absent_is_none:
+                return None
+            raise ProviderError(self.name, attempted, f"there is no {path}")
+        return answer.json() if answer.content else {}
+
+    async def _ask(
+        self, attempted: str, method: str, path: str, **request: Any
+    ) -> httpx.Response | None:
+        """Return the answer, None where there is nothing of this path. Raises as above."""
         try:
             answer = await self._http.request(method, path, **request)
         except httpx.TransportError as error:
             raise ProviderUnavailableError(
                 self.name, attempted, f"{type(error).__name__}: {error}"
             ) from error
-        if answer.status_code == httpx.codes.NOT_FOUND and absent_is_none:
+        if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         if answer.is_success:
-            return answer.json() if answer.content else {}
+            return answer
         raise _error_for(answer.status_code)(
             self.name, attempted, f"{answer.status_code} {answer.text[:500]}"
         )
+
+
+def _number(text: str) -> int | None:
+    """Return what a tag says; whoever shares the lab may write into his what he likes."""
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _error_for(status: int) -> type[ProviderError]:

@@ -1,5 +1,7 @@
 """The API refuses clearly, and never shows what it was given to keep."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.lab.guests import Guest
@@ -67,6 +69,10 @@ def test_a_label_in_use_is_refused_until_its_machine_is_gone(lab: Lab) -> None:
         ({"label": "-"}, "label"),
         ({"label": "a" * 64}, "label"),
         ({"size": "huge"}, "size"),
+        ({"tags": {"Not a name": "squirrel"}}, "tags"),
+        ({"tags": {"owner": "squirrel squirrel"}}, "tags"),
+        ({"tags": {"owner": 7}}, "tags"),
+        ({"tags": {f"tag-{number}": "squirrel" for number in range(17)}}, "tags"),
         ({"user_data": "squirrel" * 10_000}, "user_data"),
         ({"user_data": ["squirrel"]}, "user_data"),
     ],
@@ -89,3 +95,35 @@ def test_the_image_can_be_named(lab: Lab) -> None:
     assert made.status_code in {202, 422}  # 422 on a computer of another Debian
     if made.status_code == 202:
         lab.delete(made.json()["id"])
+
+
+@pytest.mark.parametrize("tags", [None, {}, {"owner": "us", "generation": "3"}])
+def test_tags_stay_with_the_machine_as_they_were_written(
+    lab: Lab, tags: dict[str, str] | None
+) -> None:
+    label = Guest().label
+    body = {"label": label, "region": "lab-east", **({} if tags is None else {"tags": tags})}
+    before = datetime.now(UTC)
+    with lab.client() as client:
+        made = client.post("/v1/machines", json=body).raise_for_status().json()
+        shown = client.get(f"/v1/machines/{made['id']}").json()
+    (listed,) = lab.machines(label)
+    for told in (made, shown, listed):
+        assert told["tags"] == (tags or {})
+        assert before <= datetime.fromisoformat(told["created_at"]) <= datetime.now(UTC)
+    lab.delete(made["id"])
+
+
+def test_of_a_long_console_the_last_lines_are_shown(lab: Lab) -> None:
+    machine_id = lab.create(Guest().label)["id"]
+    console = lab.state / "machines" / machine_id / "console.log"
+    with console.open("a") as file:
+        file.writelines(f"line {number} ä\n" for number in range(10_000))
+    with lab.client() as client:
+        shown = client.get(f"/v1/machines/{machine_id}/console").text
+    lines = [line for line in shown.splitlines() if line.startswith("line ")]
+    last = int(lines[-1].split()[1])
+    assert last == 9_999
+    assert 32 * 1024 < len(shown.encode()) <= 64 * 1024
+    assert lines[0] == f"line {last - len(lines) + 1} ä"
+    lab.delete(machine_id)

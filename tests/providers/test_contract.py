@@ -1,66 +1,31 @@
 """What every provider's driver does: the same sentences, said of each."""
 
 import asyncio
-import uuid
-from datetime import timedelta
+from datetime import UTC, datetime
 
 import pytest
 from pydantic import SecretStr
 
-from messages.machine import Machine, MachineRef, MachineStatus
-from providers.driver import MachineSpec, ProviderDriver
-from providers.errors import MachineConflictError, ProviderCredentialsError, ProviderError
+from messages.machine import MachineRef, MachineStatus
+from messages.sweep import MachineAtProvider
+from providers.errors import (
+    MachineConflictError,
+    ProviderCredentialsError,
+    ProviderError,
+    ProviderRateLimitedError,
+    ProviderUnavailableError,
+)
 from providers.lab import LabDriver
 from starter.waiting import wait_until
-from tests.support.fake_cloud import FakeCloud
-
-DEADLINE = timedelta(seconds=60)
-
-
-class Subject:
-    """A driver under the contract, with a region that it has and a key that nobody uses."""
-
-    def __init__(self, driver: ProviderDriver, region: str) -> None:
-        self.driver = driver
-        self.region = region
-        self.spec = MachineSpec(region=region, user_data=SecretStr("#cloud-config\n{}\n"))
-
-    def new_key(self) -> str:
-        return f"contract-{uuid.uuid4().hex[:8]}-g1"
-
-    async def until_running(self, key: str) -> Machine:
-        async def booted() -> bool:
-            machine = await self.driver.find(key)
-            assert machine is not None
-            return machine.status is not MachineStatus.PROVISIONING
-
-        await wait_until(booted, DEADLINE)
-        machine = await self.driver.find(key)
-        assert machine is not None
-        return machine
-
-    async def until_gone(self, key: str) -> None:
-        async def gone() -> bool:
-            return await self.driver.find(key) is None
-
-        await wait_until(gone, DEADLINE)
+from tests.support.contract_clouds import CLOUDS, DEADLINE, ContractCloud, contract_cloud
+from tests.support.installation import OWNER
+from tests.support.troubles import Call, Trouble
 
 
-@pytest.fixture(params=["fake", pytest.param("lab", marks=pytest.mark.lab)])
+@pytest.fixture(params=CLOUDS)
 async def subject(request):
-    if request.param == "fake":
-        driver: ProviderDriver = FakeCloud()
-        region = FakeCloud.regions[0]
-    else:
-        lab = request.getfixturevalue("lab")
-        driver, region = LabDriver(lab.api_url, SecretStr(lab.token)), "lab-east"
-    subject = Subject(driver, region)
-    yield subject
-    for machine in await driver.list():
-        if machine.key.startswith("contract-"):
-            await driver.destroy(machine.ref)
-            await subject.until_gone(machine.key)
-    await driver.close()
+    async with contract_cloud(request) as cloud:
+        yield cloud
 
 
 async def test_a_region_tells_its_architecture_and_an_unknown_one_is_none(subject):
@@ -82,11 +47,11 @@ async def test_a_machine_is_created_runs_is_listed_and_goes(subject):
     running = await subject.until_running(key)
     assert running.status is MachineStatus.RUNNING
     assert running.address is not None
-    assert running.ref in [machine.ref for machine in await subject.driver.list()]
+    assert running in (await subject.driver.list()).machines
 
     assert await subject.driver.destroy(running.ref)
     await subject.until_gone(key)
-    assert key not in [machine.key for machine in await subject.driver.list()]
+    assert key not in await subject.keys()
 
 
 async def test_creating_twice_adopts_the_first(subject):
@@ -94,7 +59,7 @@ async def test_creating_twice_adopts_the_first(subject):
     first = await subject.driver.ensure(key, subject.spec)
     second = await subject.driver.ensure(key, subject.spec)
     assert second.ref == first.ref
-    assert [machine.key for machine in await subject.driver.list()].count(key) == 1
+    assert (await subject.keys()).count(key) == 1
 
 
 async def test_creating_at_once_from_two_places_makes_one_machine(subject):
@@ -104,7 +69,7 @@ async def test_creating_at_once_from_two_places_makes_one_machine(subject):
     )
     refused = [answer for answer in answers if isinstance(answer, BaseException)]
     assert all(isinstance(answer, ProviderError) and answer.retryable for answer in refused)
-    assert [machine.key for machine in await subject.driver.list()].count(key) == 1
+    assert (await subject.keys()).count(key) == 1
 
 
 async def test_destroying_what_is_absent_succeeds(subject):
@@ -126,6 +91,121 @@ async def test_destroying_an_id_under_another_key_is_refused_and_destroys_nothin
     still_there = await subject.driver.find(key)
     assert still_there is not None
     assert still_there.status is not MachineStatus.DELETING
+
+
+async def test_a_machine_bears_our_tag_its_generation_and_the_time_of_its_creation(subject):
+    key, before = subject.new_key(), datetime.now(UTC)
+    created = await subject.driver.ensure(key, subject.spec_of(generation=7))
+    for seen in (created, await subject.driver.find(key), await listed(subject, key)):
+        assert seen is not None
+        assert (seen.owner, seen.generation) == (OWNER, 7)
+        assert seen.created_at is not None
+        assert before <= seen.created_at <= datetime.now(UTC)
+
+
+async def test_a_listing_says_when_it_was_asked_for_and_that_all_of_it_came(subject):
+    before = datetime.now(UTC)
+    listing = await subject.driver.list()
+    assert before <= listing.asked_at <= datetime.now(UTC)
+    assert (listing.provider, listing.complete) == (subject.driver.name, True)
+    keys = [machine.key for machine in listing.machines]
+    assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [({"owner": "somebody-else"}, "somebody-else"), ({"generation": 2}, "generation 2")],
+)
+async def test_a_machine_of_another_fleet_or_generation_is_never_adopted(subject, tags, said):
+    key = subject.new_key()
+    first = await subject.driver.ensure(key, subject.spec_of(**tags))
+    with pytest.raises(MachineConflictError, match=said) as refused:
+        await subject.driver.ensure(key, subject.spec)
+    assert not refused.value.retryable
+    assert first.provider_id in str(refused.value)
+    found = await subject.driver.find(key)
+    assert found is not None
+    assert (found.ref, found.owner, found.generation) == (
+        first.ref,
+        first.owner,
+        first.generation,
+    )
+    assert (await subject.keys()).count(key) == 1
+
+
+@pytest.mark.parametrize("trouble", [Trouble.REPLY_LOST, Trouble.UNANSWERED, Trouble.BROKEN])
+async def test_a_creation_without_an_answer_is_asked_for_again_and_makes_one_machine(
+    subject, trouble
+):
+    key = subject.new_key()
+    subject.troubles.bring(trouble, Call.CREATE)
+    with pytest.raises(ProviderUnavailableError) as unanswered:
+        await subject.driver.ensure(key, subject.spec)
+    assert unanswered.value.retryable
+    assert (await subject.keys()).count(key) == (trouble is Trouble.REPLY_LOST)
+    await subject.driver.ensure(key, subject.spec)
+    assert (await subject.keys()).count(key) == 1
+
+
+@pytest.mark.parametrize("call", Call)
+async def test_a_provider_that_asks_for_patience_is_told_apart(subject, call):
+    key, another = subject.new_key(), subject.new_key()
+    machine = await subject.driver.ensure(key, subject.spec)
+
+    async def ask() -> None:
+        match call:
+            case Call.LOOK:
+                await subject.driver.list()
+            case Call.CREATE:
+                await subject.driver.ensure(another, subject.spec)
+            case Call.DESTROY:
+                await subject.driver.destroy(machine.ref)
+
+    subject.troubles.bring(Trouble.TOO_MANY, call)
+    with pytest.raises(ProviderRateLimitedError) as refused:
+        await ask()
+    assert refused.value.retryable
+    await ask()
+
+
+async def test_an_end_that_was_accepted_and_forgotten_comes_when_it_is_asked_for_again(subject):
+    key = subject.new_key()
+    machine = await subject.driver.ensure(key, subject.spec)
+    subject.troubles.bring(Trouble.NOT_DONE, Call.DESTROY, times=2)
+    for _ in range(2):
+        assert await subject.driver.destroy(machine.ref)
+        assert await subject.driver.find(key) is not None
+    assert await subject.driver.destroy(machine.ref)
+    await subject.until_gone(key)
+
+
+async def test_an_end_whose_answer_was_lost_comes_all_the_same(subject):
+    key = subject.new_key()
+    machine = await subject.driver.ensure(key, subject.spec)
+    subject.troubles.bring(Trouble.REPLY_LOST, Call.DESTROY)
+    with pytest.raises(ProviderUnavailableError):
+        await subject.driver.destroy(machine.ref)
+    await subject.until_gone(key)
+
+
+async def test_a_console_is_told_while_the_machine_is_there(subject):
+    key = subject.new_key()
+    machine = (await subject.driver.ensure(key, subject.spec)).ref
+    await subject.until_running(key)
+
+    async def told() -> bool:
+        return bool(await subject.driver.console(machine))
+
+    await wait_until(told, DEADLINE)
+    await subject.driver.destroy(machine)
+    await subject.until_gone(key)
+    assert await subject.driver.console(machine) is None
+
+
+async def listed(subject: ContractCloud, key: str) -> MachineAtProvider:
+    machines = (await subject.driver.list()).machines
+    [found] = [machine for machine in machines if machine.key == key]
+    return found
 
 
 @pytest.mark.lab

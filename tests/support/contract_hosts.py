@@ -35,7 +35,7 @@ from providers.lab import LabDriver
 from remote.probe import HttpProbe, Probe
 from starter.waiting import wait_until
 from tests.support.fake_cloud import FakeCloud
-from tests.support.installation import DAEMON, HOST_KEY_SECRET, user_data_renderer
+from tests.support.installation import DAEMON, HOST_KEY_SECRET, OWNER, user_data_renderer
 from tests.support.lab import Lab
 from tests.support.simulated_hosts import SimulatedHosts
 
@@ -132,6 +132,18 @@ def new_store() -> Iterator[Store]:
         yield store
 
 
+def spec_of(
+    planned: MachinePlan, user_data: UserDataRenderer, region: str | None = None
+) -> MachineSpec:
+    """What a provider is told of a machine that is to be."""
+    return MachineSpec(
+        region=region or planned.region,
+        user_data=user_data.render(planned).text,
+        owner=OWNER,
+        generation=planned.generation,
+    )
+
+
 async def running(driver: ProviderDriver, key: str, spec: MachineSpec) -> Machine:
     """Create a machine, and wait until its provider says that it runs."""
     found = [await driver.ensure(key, spec)]
@@ -149,7 +161,7 @@ async def simulated_subject(key: str, version: str) -> AsyncIterator[Subject]:
     cloud = FakeCloud()
     hosts = SimulatedHosts(cloud)
     user_data = user_data_renderer(CLIENT_KEY)
-    spec = MachineSpec(region="fake-east", user_data=user_data.render(plan(key, version)).text)
+    spec = spec_of(plan(key, version), user_data, region=FakeCloud.regions[0])
     machine = await running(cloud, key, spec)
     with new_store() as store:
         yield Subject(machine, hosts, user_data, DAEMON, hosts.probe, store)
@@ -185,7 +197,7 @@ async def lab_subject(
         deb_urls=deb_urls,
     )
     driver = LabDriver(lab.api_url, SecretStr(lab.token))
-    spec = MachineSpec(region="lab-east", user_data=user_data.render(plan(key, version)).text)
+    spec = spec_of(plan(key, version), user_data)
     machine = await running(driver, key, spec)
     try:
         with new_store() as store:

@@ -232,6 +232,18 @@ def test_the_daemons_configuration_says_where_it_serves() -> None:
     }
 
 
+def test_a_machine_of_the_pool_is_told_of_no_route_and_of_no_track() -> None:
+    pooled = MachinePlan(
+        **{**dict(PLAN), "key": "pool-lab-east-3", "route_id": None, "track": None}
+    )
+    text = rendered(pooled).text.get_secret_value()
+    assert text.splitlines()[1] == '# The first boot of "pool-lab-east-3", of the pool.'
+    of_a_route = rendered().text.get_secret_value()
+    assert of_a_route.splitlines()[1] == '# The first boot of "de-1-g1", for the route "de-1".'
+    told = json.loads(files(config(pooled))["/etc/lantern-box/config.json"][1])
+    assert (told["route"], told["track"], told["region"]) == (None, None, "lab-east")
+
+
 def test_a_file_that_names_a_secret_is_for_root_alone(tmp_path: Path) -> None:
     folder = own_files(
         tmp_path,

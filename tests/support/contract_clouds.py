@@ -1,0 +1,95 @@
+"""The clouds that the contract of drivers is tried on, with troubles to be brought on each."""
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from messages.machine import MachineStatus
+from messages.sweep import MachineAtProvider
+from providers.driver import MachineSpec, ProviderDriver
+from providers.lab import LabDriver
+from starter.waiting import wait_until
+from tests.support.fake_cloud import FakeCloud
+from tests.support.installation import OWNER
+from tests.support.troubled_proxy import troubled_proxy
+from tests.support.troubles import Troubles
+
+CLOUDS = ["fake", pytest.param("lab", marks=pytest.mark.lab)]
+
+DEADLINE = timedelta(seconds=60)
+
+ANSWER_WITHIN = timedelta(seconds=2)
+"""How long the lab's driver waits here: some answers never come."""
+
+
+class ContractCloud:
+    """A driver under the contract, with a region that it has and keys that nobody uses."""
+
+    def __init__(self, driver: ProviderDriver, region: str, troubles: Troubles) -> None:
+        self.driver = driver
+        self.region = region
+        self.troubles = troubles
+        self.spec = self.spec_of()
+
+    def new_key(self) -> str:
+        return f"contract-{uuid.uuid4().hex[:8]}-g1"
+
+    def spec_of(self, owner: str = OWNER, generation: int = 1) -> MachineSpec:
+        return MachineSpec(
+            region=self.region,
+            user_data=SecretStr("#cloud-config\n{}\n"),
+            owner=owner,
+            generation=generation,
+        )
+
+    async def keys(self) -> list[str]:
+        return [machine.key for machine in (await self.driver.list()).machines]
+
+    async def until_running(self, key: str) -> MachineAtProvider:
+        async def booted() -> bool:
+            machine = await self.driver.find(key)
+            assert machine is not None
+            return machine.status is not MachineStatus.PROVISIONING
+
+        await wait_until(booted, DEADLINE)
+        machine = await self.driver.find(key)
+        assert machine is not None
+        return machine
+
+    async def until_gone(self, key: str) -> None:
+        async def gone() -> bool:
+            return await self.driver.find(key) is None
+
+        await wait_until(gone, DEADLINE)
+
+    async def tidy(self) -> None:
+        """Leave nothing behind."""
+        self.troubles.clear()
+        for machine in (await self.driver.list()).machines:
+            if machine.key.startswith("contract-"):
+                await self.driver.destroy(machine.ref)
+                await self.until_gone(machine.key)
+
+
+@asynccontextmanager
+async def contract_cloud(request: pytest.FixtureRequest) -> AsyncIterator[ContractCloud]:
+    """The cloud that a fixture's parameter names, one of `CLOUDS`."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "fake":
+            fake = FakeCloud()
+            cloud = ContractCloud(fake, FakeCloud.regions[0], fake.troubles)
+        else:
+            lab = request.getfixturevalue("lab")
+            proxy = stack.enter_context(troubled_proxy(lab.api_url))
+            driver = LabDriver(proxy.url, SecretStr(lab.token), timeout=ANSWER_WITHIN)
+            cloud = ContractCloud(driver, "lab-east", proxy.troubles)
+        try:
+            yield cloud
+        finally:
+            await cloud.tidy()
+            await cloud.driver.close()
