@@ -3,12 +3,13 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from fleet.checking import naming
 from fleet.database import Database
 from fleet.errors import UnknownMachineError, WrongMachineError
 from fleet.tables import MachineRow
+from fleet.writing import Write
 from messages.base import Message
 from messages.machine import Machine, MachineStatus
 from messages.names import RouteId
@@ -17,12 +18,15 @@ from messages.names import RouteId
 class RecordStatus(StrEnum):
     """What is on record of a machine.
 
-    `planned` may or may not exist at its provider; `running` was seen there; `destroyed` is
+    `planned` may or may not exist at its provider; `running` was seen there; `draining` was, and
+    is to be destroyed, since another serves its route; `lost` was no longer there; `destroyed` is
     known not to exist there.
     """
 
     PLANNED = "planned"
     RUNNING = "running"
+    DRAINING = "draining"
+    LOST = "lost"
     DESTROYED = "destroyed"
 
 
@@ -30,15 +34,16 @@ class MachineRecord(Message):
     """A machine on record.
 
     Attributes:
-        generation: the route's how-manieth machine it is, from 1.
+        route_id: the route that it was made for or given to, None while it is the pool's.
+        generation: the route's how-manieth machine it is, from 1; None while it is the pool's.
         provider_id: None while it is only planned.
         created_at: when its key was chosen, UTC.
         destroyed_at: when it was known to be gone, UTC.
     """
 
     key: str
-    route_id: RouteId
-    generation: int
+    route_id: RouteId | None
+    generation: int | None
     provider: str
     provider_id: str | None
     region: str
@@ -56,8 +61,30 @@ class Machines:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def get(self, key: str) -> MachineRecord | None:
+        """Return what is on record of a machine, None where nothing is.
+
+        Raises:
+            BadValueError: it was changed by hand and is not of its shape.
+        """
+        with self._database.reading() as session:
+            row = session.get(MachineRow, key)
+            return record_of(row) if row else None
+
+    def seen(self, key: str) -> Machine | None:
+        """Return a machine as it was seen last, None where nobody saw it, or it is destroyed.
+
+        Raises:
+            BadValueError: it was changed by hand and is not of its shape.
+        """
+        with self._database.reading() as session:
+            row = session.get(MachineRow, key)
+            if row is None or row.provider_id is None or row.status == RecordStatus.DESTROYED:
+                return None
+            return machine_of(row)
+
     def list(self, route_id: str | None = None) -> list[MachineRecord]:
-        """Return the machines of a route, or all, by route and generation.
+        """Return the machines of a route, or all, by route and generation; the pool's come first.
 
         Raises:
             BadValueError: one was changed by hand and is not of its shape.
@@ -66,8 +93,10 @@ class Machines:
         if route_id is not None:
             query = query.where(MachineRow.route_id == route_id)
         with self._database.reading() as session:
-            records = [_record(row) for row in session.exec(query)]
-        return sorted(records, key=lambda record: (record.route_id, record.generation))
+            records = [record_of(row) for row in session.exec(query)]
+        return sorted(
+            records, key=lambda record: (record.route_id or "", record.generation or 0, record.key)
+        )
 
 
 def require_alive(session: Session, key: str) -> MachineRow:
@@ -88,14 +117,50 @@ def require_alive(session: Session, key: str) -> MachineRow:
     return row
 
 
+def last_machine(session: Session, route_id: str) -> MachineRow | None:
+    """Return the row of a route's newest machine, None where it never had one."""
+    return session.exec(
+        select(MachineRow)
+        .where(MachineRow.route_id == route_id)
+        .order_by(col(MachineRow.generation).desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def next_generation(last: MachineRow | None) -> int:
+    """Return the generation that follows a route's newest machine."""
+    return (last.generation or 0) + 1 if last else 1
+
+
+def plan_machine(w: Write, key: str, provider: str, region: str) -> MachineRow:
+    """Return the row of a machine that is to be."""
+    return MachineRow(
+        key=key,
+        provider=provider,
+        region=region,
+        status=RecordStatus.PLANNED,
+        created_at=w.at,
+        planned_run_id=w.operation.run_id,
+        held_run_id=w.operation.run_id,
+    )
+
+
+def bury(row: MachineRow, at: datetime) -> None:
+    """Write down that a machine is known to be gone."""
+    if row.status != RecordStatus.DESTROYED:
+        row.status = RecordStatus.DESTROYED
+        row.destroyed_at = at
+
+
 def describe(row: MachineRow, machine: Machine) -> None:
-    """Write down what a provider said of a machine that runs."""
+    """Write down what a provider said of a machine that runs; one that drains still does."""
     row.provider = machine.provider
     row.provider_id = machine.provider_id
     row.region = machine.region
     row.architecture = machine.architecture
     row.address = machine.address
-    row.status = RecordStatus.RUNNING
+    if row.status != RecordStatus.DRAINING:
+        row.status = RecordStatus.RUNNING
 
 
 def machine_of(row: MachineRow) -> Machine:
@@ -104,6 +169,7 @@ def machine_of(row: MachineRow) -> Machine:
         return Machine.model_validate({**row.model_dump(), "status": MachineStatus.RUNNING})
 
 
-def _record(row: MachineRow) -> MachineRecord:
+def record_of(row: MachineRow) -> MachineRecord:
+    """Return what is on record of a machine."""
     with naming(f"machine {row.key}"):
         return MachineRecord.model_validate(row.model_dump())

@@ -7,18 +7,18 @@ The event is always written. What else changes follows from what the operation h
   refused: nothing was changed, so the route stays as it is;
 - the repository is to blame, which nothing is installed from then: the route serves on, and should
   run what it runs;
+- it was about another machine than the one that serves the route, as a successor that came to
+  nothing or one that was replaced since: the route stays as it is;
 - it worked on a route: that is `faulted`, or `failed` where it has no machine.
 """
 
-from datetime import datetime
-
 from sqlmodel import Session, select
 
-from fleet.machines import RecordStatus
+from fleet.machines import RecordStatus, bury
 from fleet.operation import Operation
 from fleet.tables import MachineRow, RouteRow
 from fleet.writing import Write
-from messages.faults import FaultClass
+from messages.faults import Fault, FaultClass
 from messages.route import RecordFaultInput, RouteStatus
 
 
@@ -28,16 +28,16 @@ def record_fault(w: Write, input: RecordFaultInput) -> None:
     if input.machine_destroyed:
         for machine in held:
             if _known_to_be_gone(machine, input):
-                _bury(machine, w.at)
+                bury(machine, w.at)
                 w.session.add(machine)
     route = w.session.get(RouteRow, input.route_id)
     untouched = not held and (input.machine_destroyed or input.fault.refused)
-    if route is not None and not untouched:
+    if route is not None and not untouched and not _is_anothers(w.session, route, input):
         if input.fault.fault_class is FaultClass.REPOSITORY and route.current_release_tag:
             route.target_release_tag = route.current_release_tag
             w.session.add(route)
         else:
-            _settle(w.session, route, input)
+            settle(w.session, route, input.fault)
     w.log(
         route_id=input.route_id,
         machine_key=input.machine_key,
@@ -72,15 +72,18 @@ def _known_to_be_gone(machine: MachineRow, input: RecordFaultInput) -> bool:
     return machine.planned_run_id == machine.held_run_id
 
 
-def _bury(machine: MachineRow, at: datetime) -> None:
-    if machine.status != RecordStatus.DESTROYED:
-        machine.status = RecordStatus.DESTROYED
-        machine.destroyed_at = at
+def _is_anothers(session: Session, route: RouteRow, input: RecordFaultInput) -> bool:
+    """Say whether the fault is about another machine than the one that serves the route."""
+    serving = session.get(MachineRow, route.machine_key) if route.machine_key else None
+    if serving is None or serving.status == RecordStatus.DESTROYED:
+        return False
+    return input.machine_destroyed or input.machine_key not in (None, serving.key)
 
 
-def _settle(session: Session, route: RouteRow, input: RecordFaultInput) -> None:
+def settle(session: Session, route: RouteRow, fault: Fault) -> None:
+    """Write down that a route does not fare well: `faulted`, or `failed` without a machine."""
     machine = session.get(MachineRow, route.machine_key) if route.machine_key else None
-    route.fault = input.fault.model_dump(mode="json")
+    route.fault = fault.model_dump(mode="json")
     if machine is None or machine.status == RecordStatus.DESTROYED:
         route.status = RouteStatus.FAILED
         route.machine_key = None

@@ -11,11 +11,12 @@ That the earlier run is gone is known from the workflow id, which is the route's
 under that id asks, no other one is alive. Whoever asks without the lock is refused.
 """
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
+from fleet.checking import naming
 from fleet.declarations import require_track
 from fleet.errors import RouteOccupiedError
-from fleet.machines import RecordStatus
+from fleet.machines import RecordStatus, last_machine, next_generation, plan_machine
 from fleet.operation import Operation
 from fleet.tables import MachineRow, RouteRow
 from fleet.writing import Write
@@ -33,7 +34,7 @@ def open_route(w: Write, input: OpenRouteInput) -> RouteOpened:
     """
     require_track(w.session, input.track)
     route = w.session.get(RouteRow, input.route_id)
-    last = _last_machine(w.session, input.route_id)
+    last = last_machine(w.session, input.route_id)
     _require_vacant(route, last, input, w.operation)
     _write_route(w.session, route, input)
     left_over = last is not None and last.status != RecordStatus.DESTROYED
@@ -41,9 +42,11 @@ def open_route(w: Write, input: OpenRouteInput) -> RouteOpened:
         last.held_run_id = w.operation.run_id
         machine = last
     else:
-        machine = _plan(w, input, last.generation + 1 if last else 1)
+        machine = plan_generation(
+            w, input.route_id, next_generation(last), input.provider, input.region
+        )
     w.session.add(machine)
-    opened = RouteOpened(machine_key=machine.key, generation=machine.generation)
+    opened = opened_as(machine)
     w.log(
         route_id=input.route_id,
         machine_key=machine.key,
@@ -59,15 +62,6 @@ def open_route(w: Write, input: OpenRouteInput) -> RouteOpened:
     return opened
 
 
-def _last_machine(session: Session, route_id: str) -> MachineRow | None:
-    return session.exec(
-        select(MachineRow)
-        .where(MachineRow.route_id == route_id)
-        .order_by(col(MachineRow.generation).desc())
-        .limit(1)
-    ).one_or_none()
-
-
 def _require_vacant(
     route: RouteRow | None, last: MachineRow | None, input: OpenRouteInput, operation: Operation
 ) -> None:
@@ -78,7 +72,7 @@ def _require_vacant(
         )
     if last is None or last.status == RecordStatus.DESTROYED:
         return
-    if not _may_take_up(last, operation):
+    if not may_take_up(last, route_id, operation):
         raise RouteOccupiedError(
             f"route {route_id} is being provisioned: machine {last.key} is {last.status}"
         )
@@ -89,12 +83,33 @@ def _require_vacant(
         )
 
 
-def _may_take_up(last: MachineRow, operation: Operation) -> bool:
+def may_take_up(last: MachineRow, route_id: str, operation: Operation) -> bool:
+    """Say whether the operation may go on with what an earlier one left of a route's machine."""
     if not operation.run_id:
         return False
-    return operation.run_id == last.held_run_id or operation.workflow_id == route_workflow_id(
-        last.route_id
-    )
+    return operation.run_id == last.held_run_id or has_lock(route_id, operation)
+
+
+def has_lock(route_id: str, operation: Operation) -> bool:
+    """Say whether the operation runs under the id that is the route's lock."""
+    return operation.workflow_id == route_workflow_id(route_id)
+
+
+def plan_generation(
+    w: Write, route_id: str, generation: int, provider: str, region: str
+) -> MachineRow:
+    """Return the row of a route's machine that is to be."""
+    machine = plan_machine(w, machine_key(route_id, generation), provider, region)
+    machine.route_id, machine.generation = route_id, generation
+    return machine
+
+
+def opened_as(machine: MachineRow) -> RouteOpened:
+    """Return the key that a route is given, and its generation."""
+    with naming(f"machine {machine.key}"):
+        return RouteOpened.model_validate(
+            {"machine_key": machine.key, "generation": machine.generation}
+        )
 
 
 def _write_route(session: Session, route: RouteRow | None, input: OpenRouteInput) -> None:
@@ -106,17 +121,3 @@ def _write_route(session: Session, route: RouteRow | None, input: OpenRouteInput
     session.add(row)
     # Its machine refers to it: it comes first.
     session.flush()
-
-
-def _plan(w: Write, input: OpenRouteInput, generation: int) -> MachineRow:
-    return MachineRow(
-        key=machine_key(input.route_id, generation),
-        route_id=input.route_id,
-        generation=generation,
-        provider=input.provider,
-        region=input.region,
-        status=RecordStatus.PLANNED,
-        created_at=w.at,
-        planned_run_id=w.operation.run_id,
-        held_run_id=w.operation.run_id,
-    )

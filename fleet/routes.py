@@ -1,21 +1,24 @@
 """Routes: the slots that users are assigned to, and what is known of each."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from fleet.database import Database
 from fleet.declarations import require_track
 from fleet.errors import UnknownRouteError, WrongMachineError
-from fleet.machines import describe, require_alive
+from fleet.machines import RecordStatus, describe, require_alive
 from fleet.operation import Operation
-from fleet.reading import route_of, routes_with_machines
+from fleet.reading import BRIEF, RouteBrief, briefs, route_of, routes_with_machines
 from fleet.route_faults import record_fault
 from fleet.route_opening import open_route
-from fleet.tables import EventRow, MachineRow, RouteRow, TrackRow
+from fleet.tables import EventRow, MachineRow, RolloutRouteRow, RouteRow, TrackRow
 from fleet.writing import write
 from messages.names import ReleaseTag, ScopeName, scope_track
+from messages.proof import Proof
 from messages.route import (
     OpenRouteInput,
     RecordFaultInput,
@@ -26,6 +29,7 @@ from messages.route import (
     RouteStatus,
     SetTargetInput,
 )
+from messages.wave import JoinLateInput
 
 ROUTE_PROVEN = "route-proven"
 """The event that a proof becomes."""
@@ -109,25 +113,22 @@ class Routes:
         Raises:
             UnknownRouteError: there is no such route.
             UnknownMachineError: the machine was never planned.
-            WrongMachineError: the machine is destroyed, or is another route's.
+            WrongMachineError: the machine is on its way to its end, or is another route's, or
+                another one serves the route.
         """
         with write(self._database, operation, ROUTE_PROVEN) as w:
             if w.earlier:
                 return
             route = _require(w.session, input.route_id)
-            machine = require_alive(w.session, input.machine.key)
-            if machine.route_id != route.route_id:
+            machine = require_of_route(w.session, route.route_id, input.machine.key)
+            if route.machine_key not in (None, machine.key):
                 raise WrongMachineError(
-                    f"machine {machine.key} is route {machine.route_id}'s, "
-                    f"not route {route.route_id}'s"
+                    f"route {route.route_id} is served by machine {route.machine_key}, "
+                    f"not by {machine.key}"
                 )
             previous = route.current_release_tag
             describe(machine, input.machine)
-            route.machine_key = machine.key
-            route.current_release_tag = input.proof.release_tag
-            route.proven_at = input.proof.observed_at
-            route.status = RouteStatus.SERVING
-            route.fault = None
+            prove_route(route, machine, input.proof)
             w.session.add_all([machine, route])
             w.log(
                 route_id=route.route_id,
@@ -152,15 +153,77 @@ class Routes:
         with self._database.reading() as session:
             return [tag for tag in session.exec(query) if tag is not None]
 
-    def in_scope(self, scope: ScopeName) -> list[Route]:
-        """Return the routes that a scope's declaration governs and that hold a machine, by id.
+    def in_scope(self, scope: ScopeName) -> list[RouteBrief]:
+        """Return the routes that a scope's declaration governs and that hold a machine.
+
+        They are in no order.
 
         Raises:
             UnknownTrackError: the scope names a track that is not there.
             BadValueError: one was changed by hand and is not of its shape.
         """
         with self._database.reading() as session:
-            return routes_with_machines(session, _in_scope(session, select(RouteRow), scope))
+            return briefs(session, _in_scope(session, BRIEF, scope))
+
+    def newcomers(self, input: JoinLateInput) -> list[RouteBrief]:
+        """Return those of a scope that no earlier wave has and that are not at the release.
+
+        Raises:
+            UnknownTrackError: the scope names a track that is not there.
+            BadValueError: one was changed by hand and is not of its shape.
+        """
+        known = select(RolloutRouteRow.route_id).where(
+            RolloutRouteRow.rollout_run_id == input.rollout_run_id,
+            RolloutRouteRow.wave < input.number,
+        )
+        query = BRIEF.where(
+            col(RouteRow.route_id).not_in(known),
+            col(RouteRow.current_release_tag).is_distinct_from(input.release_tag),
+        )
+        with self._database.reading() as session:
+            return briefs(session, _in_scope(session, query, input.scope))
+
+    def first_of_regions(self, scope: ScopeName, at_most: int) -> list[Route]:
+        """Return some routes of each region that a scope has routes in, by id.
+
+        Args:
+            scope: the scope.
+            at_most: how many of a region: of those that serve the first ones by id, then of the
+                others.
+
+        Raises:
+            UnknownTrackError: the scope names a track that is not there.
+            BadValueError: one was changed by hand and is not of its shape.
+        """
+        turn = func.row_number().over(
+            partition_by=[col(RouteRow.provider), col(RouteRow.region)],
+            order_by=[col(RouteRow.status) != RouteStatus.SERVING, col(RouteRow.route_id)],
+        )
+        in_turn = select(RouteRow.route_id, turn.label("turn"))
+        with self._database.reading() as session:
+            ranked = _in_scope(session, in_turn, scope).subquery()
+            first = select(ranked.c.route_id).where(ranked.c.turn <= at_most)
+            query = select(RouteRow).where(col(RouteRow.route_id).in_(first))
+            return routes_with_machines(session, query)
+
+    def releases(self, scope: ScopeName) -> Mapping[ReleaseTag, Sequence[str]]:
+        """Return what the routes of a scope are proven at, each with its machines' architectures.
+
+        Both are sorted.
+
+        Raises:
+            UnknownTrackError: the scope names a track that is not there.
+        """
+        pairs = (
+            select(RouteRow.current_release_tag, MachineRow.architecture)
+            .outerjoin(MachineRow, col(MachineRow.key) == col(RouteRow.machine_key))
+            .where(col(RouteRow.current_release_tag).is_not(None))
+        )
+        found: defaultdict[ReleaseTag, list[str]] = defaultdict(list)
+        with self._database.reading() as session:
+            for tag, architecture in session.exec(_in_scope(session, pairs, scope).distinct()):
+                found[tag] += [architecture] if architecture else []
+        return {tag: sorted(found[tag]) for tag in sorted(found)}
 
     def architectures(self, scope: ScopeName) -> Sequence[str]:
         """Return what machines the routes of a scope have, by Debian's names, sorted.
@@ -186,6 +249,31 @@ class Routes:
             query = query.where(RouteRow.track == track)
         with self._database.reading() as session:
             return routes_with_machines(session, query)
+
+
+def require_of_route(session: Session, route_id: str, key: str) -> MachineRow:
+    """Return the row of a machine that a route may be served by.
+
+    Raises:
+        UnknownMachineError: nobody planned it.
+        WrongMachineError: it is on its way to its end, or is another route's.
+    """
+    machine = require_alive(session, key)
+    if machine.route_id != route_id:
+        whose = f"route {machine.route_id}'s" if machine.route_id else "the pool's"
+        raise WrongMachineError(f"machine {key} is {whose}, not route {route_id}'s")
+    if machine.status == RecordStatus.DRAINING:
+        raise WrongMachineError(f"machine {key} is draining: another one took its place")
+    return machine
+
+
+def prove_route(route: RouteRow, machine: MachineRow, proof: Proof) -> None:
+    """Write down that a route serves on a machine, as that was proven."""
+    route.machine_key = machine.key
+    route.current_release_tag = proof.release_tag
+    route.proven_at = proof.observed_at
+    route.status = RouteStatus.SERVING
+    route.fault = None
 
 
 def _require(session: Session, route_id: str) -> RouteRow:

@@ -4,15 +4,25 @@ from types import TracebackType
 from typing import Self
 
 from fleet import addresses, migrating
+from fleet.audits import Audits
+from fleet.breaker import BreakerOverrides, BreakerStore
+from fleet.care import Care
 from fleet.database import Database
+from fleet.declared import Declared
+from fleet.destructions import Destructions
+from fleet.disruptions import Disruptions
 from fleet.events import Events
 from fleet.machines import Machines
+from fleet.pool import Pool
+from fleet.pool_sizes import PoolSizes
 from fleet.releases import Releases
 from fleet.restraints import Exclusions, Freezes
 from fleet.rollout_routes import RolloutRoutes
 from fleet.rollouts import Rollouts
 from fleet.routes import Routes
 from fleet.settings import FleetSettings
+from fleet.succession import Successors
+from fleet.sweeping import Sweeping
 from fleet.tracks import Tracks
 
 
@@ -34,6 +44,17 @@ class Store:
         self.exclusions = Exclusions(database)
         self.rollout_routes = RolloutRoutes(database)
         self.events = Events(database)
+        self.successors = Successors(database)
+        self.destructions = Destructions(database)
+        self.pool = Pool(database)
+        self.pool_sizes = PoolSizes(database)
+        self.disruptions = Disruptions(database)
+        self.care = Care(database)
+        self.breaker = BreakerStore(database)
+        self.overrides = BreakerOverrides(database)
+        self.declared = Declared(database)
+        self.sweeping = Sweeping(database)
+        self.audits = Audits(database)
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -13,6 +13,7 @@ from fleet.column_types import NUMBER, AnyJson, AnyText
 
 CLAIMED = text("closed_at IS NULL")
 BY_ACTIVITY = text("activity_id <> ''")
+FAULTS = text("fault_kind IS NOT NULL")
 
 
 class Row(SQLModel):
@@ -96,16 +97,17 @@ class RouteRow(Row, table=True):
 class MachineRow(Row, table=True):
     """A machine, from the moment that its key was chosen.
 
-    `planned_run_id` is the workflow run that chose the key; `held_run_id` the one that was given
-    it last. They differ where a later run took up what an earlier one left.
+    One of the pool has neither route nor generation until a route claims it. `planned_run_id` is
+    the workflow run that chose the key; `held_run_id` the one that was given it last. They differ
+    where a later run took up what an earlier one left, or claimed what the pool had made ready.
     """
 
     __tablename__ = "machines"
     __table_args__ = (Index("uq_machines_generation", "route_id", "generation", unique=True),)
 
     key: str = Field(primary_key=True, sa_type=AnyText)
-    route_id: str = Field(sa_type=AnyText, foreign_key="routes.route_id")
-    generation: int
+    route_id: str | None = Field(default=None, sa_type=AnyText, foreign_key="routes.route_id")
+    generation: int | None = None
     provider: str = Field(sa_type=AnyText)
     provider_id: str | None = Field(default=None, sa_type=AnyText)
     region: str = Field(sa_type=AnyText)
@@ -117,6 +119,101 @@ class MachineRow(Row, table=True):
     destroyed_at: datetime | None = None
     planned_run_id: str = Field(sa_type=AnyText)
     held_run_id: str = Field(sa_type=AnyText)
+
+
+class PoolMachineRow(Row, table=True):
+    """A machine of the pool. The row goes when a route claims it, or when it is destroyed."""
+
+    __tablename__ = "pool_machines"
+    __table_args__ = (Index("ix_pool_machines_place", "provider", "region"),)
+
+    key: str = Field(primary_key=True, sa_type=AnyText, foreign_key="machines.key")
+    provider: str = Field(sa_type=AnyText)
+    region: str = Field(sa_type=AnyText)
+    status: str = Field(sa_type=AnyText)
+    since: datetime
+    created_at: datetime
+    release_tag: str | None = Field(default=None, sa_type=AnyText)
+    proven_at: datetime | None = None
+
+
+class PoolSizeRow(Row, table=True):
+    """How many machines a region's pool should have ready; a region without a row has no pool."""
+
+    __tablename__ = "pool_sizes"
+
+    provider: str = Field(primary_key=True, sa_type=AnyText)
+    region: str = Field(primary_key=True, sa_type=AnyText)
+    size: int
+
+
+class RouteCareRow(Row, table=True):
+    """What was said and seen of a route that does not fare well.
+
+    `given_back_at` is when a person last took it out of quarantine: what was tried before that
+    is not held against it.
+    """
+
+    __tablename__ = "route_care"
+
+    route_id: str = Field(primary_key=True, sa_type=AnyText, foreign_key="routes.route_id")
+    quarantined_at: datetime | None = None
+    quarantined_why: str | None = Field(default=None, sa_type=AnyText)
+    given_back_at: datetime | None = None
+    asked_by: str | None = Field(default=None, sa_type=AnyText)
+    asked_why: str | None = Field(default=None, sa_type=AnyText)
+    gone_since: datetime | None = None
+
+
+class DisruptionRow(Row, table=True):
+    """A route that somebody other than a rollout has out, or may take out at any moment."""
+
+    __tablename__ = "disruptions"
+
+    route_id: str = Field(primary_key=True, sa_type=AnyText, foreign_key="routes.route_id")
+    workflow_id: str = Field(sa_type=AnyText)
+    run_id: str = Field(sa_type=AnyText)
+    why: str = Field(sa_type=AnyText)
+    taken_at: datetime
+
+
+class BreakerRow(Row, table=True):
+    """The breaker. There is one, and so there is one row."""
+
+    __tablename__ = "breaker"
+
+    breaker_id: int = Field(
+        default=1, primary_key=True, sa_type=NUMBER, sa_column_kwargs={"autoincrement": False}
+    )
+    state: dict[str, Any] = Field(sa_type=AnyJson)
+
+
+class BreakerOverrideRow(Row, table=True):
+    """Somebody vouches for a group of machines.
+
+    Its number is never given again: a removal that comes twice must not meet another override.
+    """
+
+    __tablename__ = "breaker_overrides"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    override_id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
+    group_name: str = Field(sa_type=AnyText)
+    owner: str = Field(sa_type=AnyText)
+    reason: str = Field(sa_type=AnyText)
+    expires_at: datetime
+    added_at: datetime
+
+
+class WitnessLookRow(Row, table=True):
+    """The last look at a witness."""
+
+    __tablename__ = "witness_looks"
+
+    name: str = Field(primary_key=True, sa_type=AnyText)
+    looked_at: datetime
+    reached: bool
+    said: str = Field(sa_type=AnyText)
 
 
 class RolloutRow(Row, table=True):
@@ -224,6 +321,9 @@ class EventRow(Row, table=True):
             sqlite_where=BY_ACTIVITY,
             postgresql_where=BY_ACTIVITY,
         ),
+        # What happened lately is asked for again and again, of a log that only grows.
+        Index("ix_events_lately", "kind", "at"),
+        Index("ix_events_faults", "at", sqlite_where=FAULTS, postgresql_where=FAULTS),
         {"sqlite_autoincrement": True},
     )
 

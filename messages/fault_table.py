@@ -482,6 +482,13 @@ RULES: Mapping[str, Rule] = {
         "Another operation on the route runs, and has for too long.",
         "See it in the Temporal UI by its workflow id, `route/{id}`.",
     ),
+    "disruption-refused": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "The route may not be taken out now: another has it, or as many are out as may be.",
+        "The text says who, or which budget. Wait, and ask again.",
+    ),
     "breaker-open": Rule(
         CONTROLLER,
         False,

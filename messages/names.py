@@ -1,5 +1,6 @@
 """The names by which things are known: their shapes, and the ids derived from them."""
 
+import re
 from typing import Annotated
 
 from pydantic import StringConstraints
@@ -23,7 +24,12 @@ ScopeName = Annotated[
 CheckName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
 """The name of a gate's check, of the same shape as a route's id."""
 
+OwnerTag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
+"""What our machines are tagged with at their providers, of the same shape as a route's id."""
+
 FLEET_SCOPE: ScopeName = "fleet"
+
+_NUMBERED = re.compile(r".+-g?([1-9][0-9]*)")
 
 DEFAULT_RELEASE_SETTING = "default_release_tag"
 """The setting that declares the release of every track without an override."""
@@ -42,6 +48,16 @@ def scope_track(scope: ScopeName) -> TrackName | None:
 def machine_key(route_id: RouteId, generation: int) -> str:
     """Return the key of a route's machine: its label at the provider and its host name."""
     return f"{route_id}-g{generation}"
+
+
+def key_number(key: str) -> int:
+    """Return the number at the end of a machine's key, which its tag says; 0 without one.
+
+    A machine bears one generation for all its life: that of its key, also where it was made for
+    the pool and is a route's machine of another generation since.
+    """
+    numbered = _NUMBERED.fullmatch(key)
+    return int(numbered[1]) if numbered else 0
 
 
 def route_workflow_id(route_id: RouteId) -> str:

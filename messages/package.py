@@ -13,14 +13,17 @@ class SwapReleaseInput(Message):
     """Bring the machine to exactly this release's version, in a detached transaction, and prove it.
 
     Attributes:
+        route_id: the route that the machine serves or will serve, None for one of the pool.
         allow_downgrade: whether it may take the place of a newer version.
+        rollout: the workflow id of the rollout that asks, None for an operator's own swap.
     """
 
-    route_id: RouteId
+    route_id: RouteId | None
     machine: Machine
     release: Release
     origin: Origin
     allow_downgrade: bool = False
+    rollout: str | None = None
 
 
 class ReleaseSwapped(Message):
@@ -39,7 +42,12 @@ class ReleaseSwapped(Message):
 
 
 class ProveReleaseInput(Message):
-    """Look at the machine until it has been seen to run the release for long enough."""
+    """Look at the machine until it has been seen to run the release for long enough.
+
+    Attributes:
+        rollout: the workflow id of the rollout that asks, None for nobody's.
+    """
 
     machine: Machine
     release: Release
+    rollout: str | None = None

@@ -17,12 +17,15 @@ class FaultSighting(Message):
         machine_key: the machine that it was met on, None where there was none yet.
         fresh: the connection was opened for this very operation. One that broke under it says
             nothing about whether the host can be reached.
+        drifted: a mere look met it, on a machine that was proven at the same release: whatever
+            the kind, the release ran there, and something was changed since.
     """
 
     at: AwareDatetime
     kind: str
     machine_key: str | None = None
     fresh: bool = True
+    drifted: bool = False
 
 
 class RouteHistory(Message):

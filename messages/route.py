@@ -46,6 +46,11 @@ class Route(Message):
     machine: Machine | None = None
     fault: Fault | None = None
 
+    @property
+    def architecture(self) -> str | None:
+        """Its machine's, None where it has none."""
+        return self.machine.architecture if self.machine else None
+
 
 class ProvisionRouteInput(Message):
     """Bring a new route up on a machine of its own, at its desired release."""

@@ -25,6 +25,11 @@ class MachineAtProvider(Machine):
     generation: int | None = None
     created_at: AwareDatetime | None = None
 
+    @property
+    def machine(self) -> Machine:
+        """The machine alone, as operations hand it on."""
+        return Machine.model_validate(self.model_dump(include=set(Machine.model_fields)))
+
 
 class ProviderListing(Message):
     """All machines of our account at a provider.

@@ -16,7 +16,8 @@ from fleet.errors import StoreTooNewError
 from fleet.store import Store
 from fleet.tables import Row
 from tests.fleet.fleets import HAND, serve
-from tests.fleet.sql import execute
+from tests.fleet.pools import made_ready
+from tests.fleet.sql import DATABASE_ERRORS, execute, insert
 
 
 @pytest.fixture
@@ -46,6 +47,58 @@ def test_migrating_again_keeps_what_is_there(store):
     serve(store)
     store.migrate()
     assert [route.route_id for route in store.routes.list()] == ["r-1"]
+
+
+def test_a_store_from_before_the_pool_keeps_what_it_has(database, empty_url):
+    migrating.upgrade(database, "0002")
+    insert(empty_url, "tracks", name="stable")
+    insert(
+        empty_url,
+        "routes",
+        route_id="r-1",
+        track="stable",
+        provider="lab",
+        region="east",
+        status="serving",
+        machine_key="r-1-g1",
+    )
+    insert(
+        empty_url,
+        "machines",
+        key="r-1-g1",
+        route_id="r-1",
+        generation="1",
+        provider="lab",
+        provider_id="id-of-r-1-g1",
+        region="east",
+        architecture="amd64",
+        status="running",
+        created_at="2026-03-01 12:30:15.123456",
+        planned_run_id="",
+        held_run_id="",
+    )
+    migrating.upgrade(database)
+    with Store.open(empty_url) as store:
+        [record] = store.machines.list()
+        assert (record.key, record.route_id, record.generation) == ("r-1-g1", "r-1", 1)
+        assert store.routes.list()[0].machine == store.machines.seen("r-1-g1")
+        assert made_ready(store) == "pool-lab-east-1"
+    with pytest.raises(DATABASE_ERRORS):
+        insert(empty_url, "machines", key="r-1-g2", route_id="r-1", generation="1")
+
+
+def test_a_step_down_forgets_no_machine_that_may_exist(database, empty_url):
+    migrating.upgrade(database)
+    with Store.open(empty_url) as store:
+        key = made_ready(store)
+        with pytest.raises(DBAPIError, match=r"generation|route_id"):
+            migrating.downgrade(database, "0002")
+        assert [member.key for member in store.pool.list()] == [key]
+        store.destructions.record(key, HAND, reason="the pool ends")
+    migrating.downgrade(database, "0002")
+    migrating.upgrade(database)
+    with Store.open(empty_url) as store:
+        assert store.machines.list() == []
 
 
 def test_many_may_migrate_at_once(empty_url):

@@ -11,6 +11,7 @@ from fleet.errors import (
     UnknownTrackError,
     WrongMachineError,
 )
+from fleet.reading import RouteBrief
 from messages.names import track_scope
 from messages.route import RouteStatus, SetTargetInput
 from tests.fleet.fleets import (
@@ -186,11 +187,53 @@ def test_a_scope_governs_the_routes_that_hold_a_machine(store):
     serve(store, "r-1")
     serve(store, "p-1", track="pinned")
     store.routes.open(opening("r-2"), run_on("r-2").activity())
-    assert [route.route_id for route in store.routes.in_scope("fleet")] == ["r-1"]
+    assert store.routes.in_scope("fleet") == [
+        RouteBrief("r-1", "stable", "lab", "east", RouteStatus.SERVING, "amd64")
+    ]
     assert [route.route_id for route in store.routes.in_scope("track:pinned")] == ["p-1"]
     assert [route.route_id for route in store.routes.in_scope(track_scope("stable"))] == ["r-1"]
     with pytest.raises(UnknownTrackError, match="nowhere"):
         store.routes.in_scope("track:nowhere")
+
+
+def test_of_each_region_those_that_serve_come_first(store, store_url):
+    for route_id in ("r-1", "r-2", "r-3", "w-1", "w-2"):
+        serve(store, route_id)
+    serve(store, "p-1", track="pinned")
+    execute(store_url, "UPDATE routes SET region = 'west' WHERE route_id LIKE 'w-%'")
+    for route_id in ("r-1", "w-1"):
+        store.routes.record_fault(failing(route_id), run_on(route_id).activity())
+
+    def first(scope: str, at_most: int) -> list[str]:
+        return [route.route_id for route in store.routes.first_of_regions(scope, at_most)]
+
+    assert first("fleet", 1) == ["r-2", "w-2"]
+    assert first("fleet", 2) == ["r-2", "r-3", "w-1", "w-2"]
+    assert first("track:pinned", 2) == ["p-1"]
+
+
+def test_a_scopes_releases_are_told_with_the_architectures_of_their_machines(store):
+    for route_id in ("r-1", "r-2", "r-3"):
+        serve(store, route_id)
+    serve(store, "p-1", track="pinned")
+    other = proving("r-2", "v0.0.72")
+    other = other.model_copy(
+        update={"machine": other.machine.model_copy(update={"architecture": "arm64"})}
+    )
+    store.routes.record_proof(other, run_on("r-2").activity())
+    store.routes.record_proof(proving("r-3", "v0.0.72"), run_on("r-3").activity())
+    assert store.routes.releases("fleet") == {
+        "v0.0.72": ["amd64", "arm64"],
+        "v0.0.73": ["amd64"],
+    }
+    assert store.routes.releases("track:pinned") == {"v0.0.73": ["amd64"]}
+
+
+def test_a_place_that_was_spoilt_by_hand_is_named_where_a_whole_scope_is_read(store, store_url):
+    serve(store)
+    execute(store_url, "UPDATE routes SET status = 'fine'")
+    with pytest.raises(BadValueError, match="route r-1: status is 'fine'"):
+        store.routes.in_scope("fleet")
 
 
 def test_a_route_that_was_spoilt_by_hand_is_named(store, store_url):
