@@ -16,11 +16,14 @@ from typing import Any
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from messages.autoreplace import AutoreplaceRouteInput
 from messages.base import Origin
+from messages.names import route_workflow_id
 from messages.rollout import RolloutPhase, Steer
 from starter.embedded import embedded_temporal
 from tests.support.interference import Mishap
 from tests.workflows.harness import Harness, small_installation
+from workflows.autoreplace_route import AutoreplaceRoute
 from workflows.rollout_release import RolloutRelease
 
 FOLDER = Path(__file__).parent
@@ -141,6 +144,23 @@ async def rollout_refused(harness: Harness) -> Handle:
     return await harness.start_rollout("v9.9.9")
 
 
+async def replaced(harness: Harness) -> Handle:
+    await harness.provision("recorded-7")
+    harness.store.pool_sizes.set("fake", "fake-east", 1, harness.operation())
+    asked = AutoreplaceRouteInput(route_id="recorded-7", reason="it is sick", origin=STEER.origin)
+    return await harness.client.start_workflow(
+        AutoreplaceRoute.run,
+        asked,
+        id=route_workflow_id(asked.route_id),
+        task_queue=harness.task_queue,
+    )
+
+
+async def pool_kept(harness: Harness) -> Handle:
+    await (await replaced(harness)).result()
+    return harness.client.get_workflow_handle("pool/fake/fake-east")
+
+
 SHAPES: tuple[Shape, ...] = (
     provisioned,
     provision_failed_and_undone,
@@ -160,6 +180,8 @@ SHAPES: tuple[Shape, ...] = (
     wave_stopped,
     wave_rolled_back,
     proven_again,
+    replaced,
+    pool_kept,
 )
 
 

@@ -1,0 +1,45 @@
+"""The breaker before the bulldozer: whether a machine may be destroyed, and that it was."""
+
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from activities.operation import current_operation
+from fleet.store import Store
+from messages.autoreplace import AskDestructionInput, DestructionAllowed, RecordDestroyedInput
+from messages.breaker import BreakerLimits
+from messages.route import Recorded
+from planning.breaker import HOUR, Allowance
+
+_LIMITS = BreakerLimits()
+
+
+class DestructionActivities:
+    """Asked right before a machine goes, and told right after."""
+
+    def __init__(self, store: Store, limits: BreakerLimits = _LIMITS) -> None:
+        self._store = store
+        self._limits = limits
+
+    @activity.defn
+    def ask_destruction(self, input: AskDestructionInput) -> DestructionAllowed:
+        """Say why a machine may not be destroyed now, if there is anything."""
+        now = datetime.now(UTC)
+        # One that waits for its end is counted from the moment it was drained: those behind it
+        # must not hold it up, or two that wait would wait for each other.
+        ahead = self._store.destructions.ahead_of(input.key, now - HOUR)
+        allowance = Allowance(self._store.breaker.get(), ahead, self._limits, now)
+        return DestructionAllowed(
+            why_not=allowance.why_not(input.provider, input.region, input.track)
+        )
+
+    @activity.defn
+    def record_destroyed(self, input: RecordDestroyedInput) -> Recorded:
+        """Write down that a machine is gone."""
+        self._store.destructions.record(
+            input.key,
+            current_operation(input.origin),
+            reason=input.reason,
+            unreachable=input.unreachable,
+        )
+        return Recorded()

@@ -1,0 +1,76 @@
+"""What is kept of a machine before it is destroyed: bounded, without secrets, never in the way."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from temporalio.testing import ActivityEnvironment
+
+from activities import evidence
+from activities.evidence import EvidenceActivities
+from fleet.store import open_store
+from messages.autoreplace import SaveEvidenceInput
+from messages.base import Origin
+from providers.driver import MachineSpec
+from remote.sections import Section
+from remote.shell import Completed
+from tests.support.fake_cloud import FakeCloud
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----"
+
+
+class Talkative:
+    """A shell on a host that says much, and too much."""
+
+    async def run(self, argv, **_):
+        return Completed(tuple(argv), 0, "token=swordfish\n" + KEY, "")
+
+    async def ask(self, questions, **_):
+        return {name: Section("x" * 40_000 + "the end", 0) for name in questions}
+
+
+class Hosts:
+    def __init__(self, *, hang: bool = False) -> None:
+        self._hang = hang
+
+    @asynccontextmanager
+    async def connect(self, _machine):
+        if self._hang:
+            await asyncio.sleep(60)
+        yield Talkative()
+
+
+async def saved(tmp_path: Path, hosts: Hosts) -> dict[str, Any]:
+    cloud = FakeCloud()
+    spec = MachineSpec(region="fake-east", user_data=SecretStr(""), owner="us", generation=1)
+    found = await cloud.ensure("r-1-g1", spec)
+    asked = SaveEvidenceInput(
+        route_id="r-1",
+        machine=found.machine,
+        origin=Origin(requested_by="tester", reason="to see"),
+    )
+    with open_store(f"sqlite:///{tmp_path / 'fleet.db'}") as store:
+        activities = EvidenceActivities(hosts, {"fake": cloud}, store, ["swordfish", ""])
+        await ActivityEnvironment().run(activities.save_evidence, asked)
+        [event] = store.events.list(kind=evidence.EVIDENCE_SAVED)
+    return event.detail
+
+
+async def test_it_is_bounded_and_holds_no_secret(tmp_path):
+    kept = (await saved(tmp_path, Hosts()))["saved"]
+    assert kept["journal"] == "token=[hidden]\n[hidden]"
+    assert len(kept["dpkg log"]) == evidence.KEPT_CHARACTERS
+    assert kept["dpkg log"].endswith("the end")
+    assert "login" in kept["console"]
+
+
+async def test_a_host_that_hangs_is_noted_and_the_console_is_kept(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(evidence, "WITHIN", evidence.WITHIN / 200)
+    kept = await saved(tmp_path, Hosts(hang=True))
+    assert kept["missing"]["journal"].startswith("no answer within")
+    assert list(kept["saved"]) == ["console"]
