@@ -179,6 +179,33 @@ def _gate_checks(value: object) -> GateChecks:
         raise SettingsError(msg) from None
 
 
+Witnesses = tuple[Annotated[str, StringConstraints(pattern=r"^(https?|tcp)://[^/\s]+\S*$")], ...]
+"""Addresses that can be asked whether they are there."""
+
+
+DRAIN_LIMIT = timedelta(hours=1)
+"""How long a drain may take: less than the worker gives it."""
+
+
+class DrainSettings(BaseModel):
+    """A program of yours that has a route's users leave its old machine, before that is destroyed.
+
+    It runs beside the worker, and is told what it is about in `RELIGHT_DRAIN_ROUTE`,
+    `RELIGHT_DRAIN_MACHINE` and `RELIGHT_DRAIN_ADDRESS`. Exit code 0 means drained; any other, or
+    the deadline, keeps nothing up. It may be run twice. No secret may stand in what it says.
+
+    Attributes:
+        command: the program and its arguments, as a JSON list; no shell reads them. Without any
+            nothing is waited for.
+        deadline: how long it may take; then it is killed, with all that it started.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = ()
+    deadline: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0), le=DRAIN_LIMIT)
+
+
 class RepositorySettings(BaseModel):
     """The signed apt repository that carries the daemon's releases.
 
@@ -251,6 +278,34 @@ class LabSettings(BaseModel):
     token_file: Path | None = None
 
 
+class WorkerSettings(BaseModel):
+    """Which of several versions of the worker's code a worker is (`docs/deploying-workers.md`).
+
+    Attributes:
+        deployment: the name that all versions share, such as `relight`. Without one a worker is
+            unversioned, and takes whatever work there is.
+        build_id: what tells this version from the others, such as a commit or an image's digest.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    deployment: str = ""
+    build_id: str = ""
+
+    @model_validator(mode="after")
+    def _version_has_a_name(self) -> Self:
+        if self.deployment and not self.build_id:
+            msg = "RELIGHT_WORKER__BUILD_ID is not set, and RELIGHT_WORKER__DEPLOYMENT is"
+            raise SettingsError(msg)
+        if set(self.deployment) & set(".:") or self.deployment.startswith("__"):
+            msg = (
+                f"RELIGHT_WORKER__DEPLOYMENT is {self.deployment}: Temporal takes no name that"
+                " has a dot or a colon in it, or begins with two underscores"
+            )
+            raise SettingsError(msg)
+        return self
+
+
 def home_folder() -> Path:
     """Return where Relight keeps its state: `RELIGHT_HOME`, else `.relight` in this folder."""
     return Path(os.environ.get("RELIGHT_HOME", ".relight")).absolute()
@@ -261,6 +316,9 @@ class Settings(BaseSettings):
 
     Attributes:
         store_url: the store: `sqlite:///FILE` or `postgresql+psycopg://...`.
+        fleet_owner: what this control plane's machines are tagged with at their providers. Those
+            that bear another tag, or none, it neither adopts nor destroys. Two control planes
+            that share an account need two; one that changes it gives all its machines up.
         task_queue: the Temporal task queue of the workers.
         stability_window: how long a unit must be seen to run before it is proven.
         log_format: `console` or `json`.
@@ -268,6 +326,11 @@ class Settings(BaseSettings):
             `{"errors": {"kind": "prometheus", "url": "http://prometheus:9090", "query": "...",
             "at_most": 0.01}, "smoke": {"kind": "command", "command": ["/usr/local/bin/smoke"]}}`.
             A rollout names them (`--check errors`), and none is asked that it does not name.
+        witnesses: places that are known to be up, as a JSON list of `https://...`, `http://...`
+            and `tcp://HOST:PORT`: while none of them is reached, nothing is destroyed. Without
+            any, the place that releases come from is asked.
+        reconcile_every: how often a pass of reconciliation begins, once `relight schedule apply`
+            has said so to Temporal: `PT5M`.
     """
 
     model_config = SettingsConfigDict(
@@ -280,15 +343,22 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=home_folder)
     store_url: SecretStr = SecretStr("")
+    fleet_owner: Annotated[
+        str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")
+    ] = "relight"
     task_queue: str = "relight"
     stability_window: timedelta = timedelta(seconds=10)
     log_format: str = "console"
+    witnesses: Annotated[Witnesses, NoDecode, BeforeValidator(_words)] = ()
+    reconcile_every: Annotated[timedelta, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
     gate_checks: Annotated[GateChecks, NoDecode, BeforeValidator(_gate_checks)] = {}
     daemon: DaemonSettings = DaemonSettings()
+    drain: DrainSettings = DrainSettings()
     repository: RepositorySettings = RepositorySettings()
     github: GitHubSettings = GitHubSettings()
     ssh: SshSettings = SshSettings()
     lab: LabSettings = LabSettings()
+    worker: WorkerSettings = WorkerSettings()
 
     @property
     def database_url(self) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,25 +13,41 @@ from pathlib import Path, PurePosixPath
 from dotenv import dotenv_values
 from pydantic import SecretStr
 from temporalio.client import Client
-from temporalio.worker import Interceptor, Worker
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import (
+    Interceptor,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+)
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.audits import AuditActivities
 from activities.cloud_init import CloudInitActivities, UserDataRenderer, host_files
 from activities.command_check import CommandCheck
 from activities.connections import ConnectionPool
 from activities.daemon import Daemon
+from activities.destructions import DestructionActivities
+from activities.draining import Drain, DrainActivities
 from activities.errors import FaultInterceptor
+from activities.evidence import EvidenceActivities
 from activities.fleet import FleetActivities
 from activities.gate_checks import GateCheck, GateCheckActivities
 from activities.hosts import Hosts, SshHosts
 from activities.log_context import LogContextInterceptor
 from activities.machines import MachineActivities
+from activities.observing import ObservingActivities
 from activities.packages import PackageActivities
+from activities.pools import PoolActivities
 from activities.preflight import PreflightActivities
 from activities.prometheus_check import Bounds, PrometheusCheck
 from activities.releases import ReleaseActivities
+from activities.replacements import ReplacementActivities
 from activities.rollouts import RolloutActivities
 from activities.services import ServiceActivities
+from activities.sweeps import SweepActivities
+from activities.treatments import TreatmentActivities
+from activities.witnesses import UrlWitness, Witness
 from fleet.store import Store, open_store
 from providers.driver import ProviderDriver
 from providers.registry import open_drivers
@@ -46,16 +62,25 @@ from starter.errors import StarterError
 from starter.logs import configure_logs
 from starter.release_place import release_place
 from templates.user_data import DAEMON_FILES, AptSource, TemplateError, UserDataTemplate
+from workflows.autoreplace_route import AutoreplaceRoute
 from workflows.hot_swap_route import HotSwapRoute
+from workflows.keep_pool import KeepPool
 from workflows.prove_route import ProveRoute
 from workflows.provision_route import ProvisionRoute
+from workflows.reconcile_fleet import ReconcileFleet
 from workflows.rollout_release import RolloutRelease
 from workflows.rollout_wave import RolloutWave
+from workflows.sweep_machine import SweepMachine
+from workflows.unversioned import UnversionedRunner
 
-WORKFLOWS = (ProvisionRoute, HotSwapRoute, ProveRoute, RolloutRelease, RolloutWave)
+WORKFLOWS = (
+    *(ProvisionRoute, HotSwapRoute, ProveRoute, RolloutRelease, RolloutWave),
+    *(ReconcileFleet, SweepMachine, AutoreplaceRoute, KeepPool),
+)
 
 WORKFLOWS_STAND_ON = (
     *("failures", "policies", "reporting", "search_attributes", "signals", "steps", "undo"),
+    *("reconcile_board", "unversioned", "machine_making", "removal"),
 )
 """The modules of `workflows` that hold no workflow."""
 
@@ -71,6 +96,7 @@ class Parts:
     """What the activities act on."""
 
     task_queue: str
+    fleet_owner: str
     store: Store
     drivers: Mapping[str, ProviderDriver]
     hosts: Hosts
@@ -79,9 +105,12 @@ class Parts:
     daemon: Daemon
     probe: Probe
     checks: Mapping[str, GateCheck] = field(default_factory=dict)
+    witnesses: Sequence[Witness] = ()
+    drain: Drain = field(default_factory=Drain)
+    secrets: Collection[str] = field(default=(), repr=False)
 
 
-def workflow_runner() -> SandboxedWorkflowRunner:
+def workflow_runner(*, versioned: bool = False) -> SandboxedWorkflowRunner:
     """Return the sandbox that workflows run in.
 
     An import that nobody meant, as of httpx, keeps a worker from starting. Shared with the world
@@ -92,20 +121,40 @@ def workflow_runner() -> SandboxedWorkflowRunner:
         restrictions=SandboxRestrictions.default.with_passthrough_modules(
             *("pydantic", "pydantic_core", "annotated_types", "messages", "planning"),
             *(f"workflows.{name}" for name in WORKFLOWS_STAND_ON),
-        )
+        ),
+        runner_class=UnsandboxedWorkflowRunner if versioned else UnversionedRunner,
     )
 
 
-def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = ()) -> Worker:
-    """Return a worker of everything that Relight does, not yet running."""
+def build(
+    client: Client,
+    parts: Parts,
+    interceptors: tuple[Interceptor, ...] = (),
+    version: WorkerDeploymentVersion | None = None,
+) -> Worker:
+    """Return a worker of everything that Relight does, not yet running.
+
+    One with a version is given work once that version is current, or what began on it.
+    """
+    replacements = ReplacementActivities(parts.store)
+    evidence = EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets)
+    drains = DrainActivities(parts.drain)
+    destructions = DestructionActivities(parts.store)
+    pools = PoolActivities(parts.store)
     fleet, rollouts = FleetActivities(parts.store), RolloutActivities(parts.store, client)
-    machines = MachineActivities(parts.drivers, parts.user_data)
+    machines = MachineActivities(parts.drivers, parts.user_data, parts.fleet_owner)
     first_boot = CloudInitActivities(parts.user_data, parts.hosts)
     services = ServiceActivities(parts.hosts, parts.daemon, parts.probe)
     packages = PackageActivities(parts.hosts, services, parts.store)
     releases = ReleaseActivities(parts.repository, parts.store)
     preflight = PreflightActivities(parts.hosts, parts.repository, parts.store, parts.checks)
     checks = GateCheckActivities(parts.checks)
+    observing = ObservingActivities(
+        parts.store, parts.drivers, parts.repository, parts.witnesses, parts.fleet_owner, client
+    )
+    audits = AuditActivities(parts.store, parts.hosts, services, parts.repository, client)
+    treatments = TreatmentActivities(parts.store, client)
+    sweeps = SweepActivities(parts.store, parts.drivers, parts.fleet_owner)
     return Worker(
         client,
         task_queue=parts.task_queue,
@@ -142,11 +191,38 @@ def build(client: Client, parts: Parts, interceptors: tuple[Interceptor, ...] = 
             checks.check_gate,
             rollouts.record_steer,
             rollouts.close_rollout,
+            replacements.begin_replacement,
+            replacements.claim_machine,
+            replacements.plan_successor,
+            replacements.attach_machine,
+            replacements.give_back,
+            replacements.release_disruption,
+            evidence.save_evidence,
+            drains.drain_machine,
+            destructions.ask_destruction,
+            destructions.record_destroyed,
+            pools.plan_pool,
+            pools.plan_pool_machine,
+            pools.prepare_pool_machine,
+            pools.leave_pool,
+            pools.record_pool_ready,
+            pools.record_pool_fault,
+            observing.observe_fleet,
+            audits.audit_routes,
+            treatments.begin_treatment,
+            treatments.close_operation,
+            sweeps.look_again,
+            sweeps.record_swept,
         ],
         activity_executor=ThreadPoolExecutor(max_workers=THREADS),
-        workflow_runner=workflow_runner(),
+        workflow_runner=workflow_runner(versioned=version is not None),
         interceptors=[*interceptors, LogContextInterceptor(), FaultInterceptor()],
         graceful_shutdown_timeout=GRACE,
+        # Without a default: a workflow that does not say how it takes a new version keeps a
+        # versioned worker from starting.
+        deployment_config=WorkerDeploymentConfig(version, use_worker_versioning=True)
+        if version
+        else None,
     )
 
 
@@ -163,6 +239,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     client_key = load_client_key(required(ssh.client_key, "ssh", "client_key"))
     host_key_secret = load_secret(required(ssh.host_key_secret, "ssh", "host_key_secret"))
     daemon, place = _daemon(settings), release_place(settings)
+    secrets = _daemon_secrets(settings.daemon.secrets_file)
     source = _apt_source(place) if isinstance(place, AptPlace) else None
     async with AsyncExitStack() as stack:
         store = stack.enter_context(open_store(settings.database_url))
@@ -184,6 +261,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(hosts.close)
         yield Parts(
             task_queue=settings.task_queue,
+            fleet_owner=settings.fleet_owner,
             store=store,
             drivers=drivers,
             hosts=hosts,
@@ -192,7 +270,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 template=UserDataTemplate(
                     source,
                     settings.daemon.files or DAEMON_FILES,
-                    _daemon_secrets(settings.daemon.secrets_file),
+                    secrets,
                     host_files(daemon, place.deb_urls),
                 ),
                 daemon=daemon,
@@ -202,8 +280,19 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             ),
             daemon=daemon,
             probe=_probe(settings),
+            drain=Drain(settings.drain.command, settings.drain.deadline),
+            secrets=tuple(secrets.values()),
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
+            witnesses=[UrlWitness(url) for url in settings.witnesses or (place.address,)],
         )
+
+
+def deployment_version(settings: Settings) -> WorkerDeploymentVersion | None:
+    """Return which version of the code the worker says it is; None where that is not told apart."""
+    worker = settings.worker
+    if not worker.deployment:
+        return None
+    return WorkerDeploymentVersion(worker.deployment, worker.build_id)
 
 
 def _daemon(settings: Settings) -> Daemon:
@@ -259,7 +348,8 @@ async def run() -> None:
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     client = await connect(settings)
     await require_search_attributes(client)
-    async with open_parts(settings) as parts, build(client, parts):
+    version = deployment_version(settings)
+    async with open_parts(settings) as parts, build(client, parts, version=version):
         await stop.wait()
 
 

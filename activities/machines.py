@@ -1,6 +1,7 @@
 """Machines at their providers: created, awaited, destroyed."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -14,14 +15,23 @@ from messages.machine import (
     DestroyMachineInput,
     Machine,
     MachineDestroyed,
-    MachineRef,
     MachineStatus,
     Region,
 )
+from messages.names import key_number
+from messages.sweep import MachineAtProvider
+from planning.replacement import why_another
 from providers.driver import MachineSpec, ProviderDriver
 from providers.errors import ProviderError
 
 POLL = timedelta(milliseconds=300)
+
+ASK_AGAIN_AFTER = timedelta(seconds=30)
+"""How long a machine may be on its way to its end before its provider is asked for it again.
+
+Most are gone within seconds, and then nothing is asked twice. A provider that accepted the first
+and forgot it is reminded often enough for an attempt of ten minutes, and seldom enough for one
+that counts our calls."""
 
 
 class UnknownPlaceError(ProviderError):
@@ -42,12 +52,21 @@ class UserDataChangedError(ProviderError):
     kind = "user-data-changed"
 
 
+class MachineNotOursError(ProviderError):
+    """What has the key of a machine that was to be destroyed is another machine."""
+
+    kind = "machine-not-ours"
+
+
 class MachineActivities:
     """Each asks one provider for one thing."""
 
-    def __init__(self, drivers: Mapping[str, ProviderDriver], user_data: UserDataRenderer) -> None:
+    def __init__(
+        self, drivers: Mapping[str, ProviderDriver], user_data: UserDataRenderer, owner: str
+    ) -> None:
         self._drivers = drivers
         self._user_data = user_data
+        self._owner = owner
 
     @activity.defn
     async def describe_region(self, input: DescribeRegionInput) -> Region:
@@ -73,37 +92,68 @@ class MachineActivities:
                 f"create {input.plan.key}",
                 "templates or settings changed since its user-data was rendered: run it again",
             )
-        spec = MachineSpec(region=input.plan.region, user_data=user_data.text)
-        return await self._driver(input.plan.provider).ensure(input.plan.key, spec)
+        spec = MachineSpec(
+            region=input.plan.region,
+            user_data=user_data.text,
+            owner=self._owner,
+            generation=input.plan.generation,
+        )
+        found = await self._driver(input.plan.provider).ensure(input.plan.key, spec)
+        return found.machine
 
     @activity.defn
     async def await_machine(self, input: AwaitMachineInput) -> Machine:
         """Return the machine once its provider says that it runs and where."""
         driver = self._driver(input.machine.provider)
         while True:
-            machine = await driver.find(input.machine.key)
-            if machine is None or machine.status is MachineStatus.FAILED:
+            found = await driver.find(input.machine.key)
+            if found is None or found.status is MachineStatus.FAILED:
                 raise MachineFailedError(
                     input.machine.provider,
                     f"boot {input.machine.key}",
-                    "the machine is gone" if machine is None else "the machine failed",
+                    "the machine is gone" if found is None else "the machine failed",
                 )
-            if machine.status is MachineStatus.RUNNING and machine.address is not None:
-                return machine
-            activity.heartbeat(machine.status)
+            if found.status is MachineStatus.RUNNING and found.address is not None:
+                return found.machine
+            activity.heartbeat(found.status)
             await asyncio.sleep(POLL.total_seconds())
 
     @activity.defn
     async def destroy_machine(self, input: DestroyMachineInput) -> MachineDestroyed:
-        """Return when the provider has no machine of this key any more. Absent is success."""
+        """Return when the provider has no machine of this key any more. Absent is success.
+
+        At every look, what has the key has to be the very machine that is named, and to bear our
+        tag: else nothing is asked for. An end that was accepted is waited for, and asked for
+        again after a while: providers forget.
+        """
         driver = self._driver(input.provider)
+        asked_at: float | None = None
         was_present = False
-        while (machine := await driver.find(input.key)) is not None:
-            if machine.status is not MachineStatus.DELETING:
-                was_present |= await driver.destroy(_named(machine, input))
-            activity.heartbeat(machine.status)
+        while (found := await driver.find(input.key)) is not None:
+            self._require_ours(found, input)
+            if asked_at is None and found.status is MachineStatus.DELETING:
+                asked_at = time.monotonic()  # By somebody else, or by an attempt before this one.
+            elif asked_at is None or _is_over(ASK_AGAIN_AFTER, asked_at):
+                await driver.destroy(found.ref)
+                asked_at = time.monotonic()
+            was_present = True
+            activity.heartbeat(found.status)
             await asyncio.sleep(POLL.total_seconds())
         return MachineDestroyed(key=input.key, was_present=was_present)
+
+    def _require_ours(self, found: MachineAtProvider, input: DestroyMachineInput) -> None:
+        """Refuse to destroy a machine unless it is the one that is named; what is not known fits.
+
+        Raises:
+            MachineNotOursError: it is another one, or does not bear our tag.
+        """
+        known = {
+            "provider_id": input.provider_id or found.provider_id,
+            "generation": input.generation or key_number(input.key),
+        }
+        why = why_another(input.model_copy(update=known), found, self._owner)
+        if why is not None:
+            raise MachineNotOursError(input.provider, f"destroy {input.key}", why)
 
     def _driver(self, provider: str) -> ProviderDriver:
         try:
@@ -115,10 +165,5 @@ class MachineActivities:
             ) from None
 
 
-def _named(machine: Machine, input: DestroyMachineInput) -> MachineRef:
-    """Name the machine to destroy: by the id that was recorded, where there is one."""
-    return MachineRef(
-        key=input.key,
-        provider=input.provider,
-        provider_id=input.provider_id or machine.provider_id,
-    )
+def _is_over(span: timedelta, since: float) -> bool:
+    return time.monotonic() - since >= span.total_seconds()

@@ -6,6 +6,7 @@ from datetime import datetime
 from messages.breaker import MachineLook
 from messages.fault_table import RULES, Remedy
 from messages.faults import FaultClass
+from messages.machine import DestroyMachineInput
 from messages.replacement import (
     FaultSighting,
     ReplacementPolicy,
@@ -107,23 +108,44 @@ def why_not_destroy(
         seen: what its provider says of it now.
         owner: our ownership tag.
     """
-    if seen.owner != owner:
-        tag = "no ownership tag" if seen.owner is None else f"the ownership tag {seen.owner}"
-        return f"machine {seen.key} bears {tag}, ours is {owner}"
     if record is None:
-        return f"machine {seen.key} is not on record"
+        return _why_not_ours(seen, owner) or f"machine {seen.key} is not on record"
+    if why := why_another(record, seen, owner):
+        return why
+    if record.serves and record.recorded_as is RecordedAs.RUNNING:
+        return f"machine {seen.key} serves route {record.route_id}"
+    return None
+
+
+def why_another(
+    named: MachineOnRecord | DestroyMachineInput, seen: MachineAtProvider, owner: str
+) -> str | None:
+    """Return why a machine is not the one that is named, or not ours; None if it is.
+
+    Args:
+        named: what it is known by.
+        seen: what its provider says of it now.
+        owner: our ownership tag.
+    """
+    if why := _why_not_ours(seen, owner):
+        return why
     pairs = (
-        ("key", record.key, seen.key),
-        ("provider", record.provider, seen.provider),
-        ("id", record.provider_id, seen.provider_id),
-        ("generation", record.generation, seen.generation),
+        ("key", named.key, seen.key),
+        ("provider", named.provider, seen.provider),
+        ("id", named.provider_id, seen.provider_id),
+        ("generation", named.generation, seen.generation),
     )
     for name, recorded, found in pairs:
         if recorded != found:
             return f"machine {seen.key}: its {name} is {found}, on record is {recorded}"
-    if record.serves and record.recorded_as is RecordedAs.RUNNING:
-        return f"machine {seen.key} serves route {record.route_id}"
     return None
+
+
+def _why_not_ours(seen: MachineAtProvider, owner: str) -> str | None:
+    if seen.owner == owner:
+        return None
+    tag = "no ownership tag" if seen.owner is None else f"the ownership tag {seen.owner}"
+    return f"machine {seen.key} bears {tag}, ours is {owner}"
 
 
 def _by_faults(
@@ -138,7 +160,8 @@ def _by_faults(
         return decided(Treatment.LEAVE_ALONE, "another host key answered: a person has to look")
     rule = RULES.get(last.kind)
     remedy = rule.remedy if rule else Remedy.ASK
-    if remedy is Remedy.REPAIR:
+    # Where it ran once it can be made to run again; what a swap itself met is the release's.
+    if remedy is Remedy.REPAIR or (remedy is Remedy.ROLL_BACK and last.drifted):
         return _repair(history, policy, now, faults)
     if remedy is Remedy.REPLACE:
         return _out_of_reach(history, policy, now, faults)

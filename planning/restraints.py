@@ -5,10 +5,10 @@ from datetime import datetime
 
 from messages.names import ReleaseTag
 from messages.restraints import Exclusion, FreezeWindow, Selector
-from messages.route import Route
+from planning.candidates import Placed
 
 
-def covers(selector: Selector, route: Route) -> bool:
+def covers(selector: Selector, route: Placed) -> bool:
     """Say whether a route has all that the selector names."""
     return (
         selector.route_id in (None, route.route_id)
@@ -19,7 +19,7 @@ def covers(selector: Selector, route: Route) -> bool:
 
 
 def exclusion_of(
-    route: Route, exclusions: Iterable[Exclusion], now: datetime, release_tag: ReleaseTag | None
+    route: Placed, exclusions: Iterable[Exclusion], now: datetime, release_tag: ReleaseTag | None
 ) -> Exclusion | None:
     """Return what keeps a release away from a route; of several, what does so the longest.
 
@@ -40,7 +40,7 @@ def exclusion_of(
     return max(held, key=_by_expiry, default=None)
 
 
-def freezes_of(route: Route, freezes: Iterable[FreezeWindow]) -> tuple[FreezeWindow, ...]:
+def freezes_of(route: Placed, freezes: Iterable[FreezeWindow]) -> tuple[FreezeWindow, ...]:
     """Return the freeze windows that cover a route, past and future ones too."""
     return tuple(freeze for freeze in freezes if covers(freeze.covers, route))
 

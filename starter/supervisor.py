@@ -34,11 +34,13 @@ class Parts:
 
     Attributes:
         temporal: a server of our own; without it, the one that the environment names.
+        schedules: not only a worker, but what Temporal does by the clock.
     """
 
     lab: bool = True
     temporal: bool = True
     worker: bool = True
+    schedules: bool = False
 
 
 async def supervise(
@@ -119,6 +121,11 @@ async def _all_up(
         if parts.worker and client is not None:
             say("starting the worker")
             children.append(await stack.enter_async_context(_worker(settings, client)))
+            if parts.schedules:
+                # Only here: it takes workflows' modules, and half a second, to import.
+                from starter import schedules  # noqa: PLC0415
+
+                await schedules.apply(client, settings)
         stack.callback(say, "stopping")
         yield (
             UpState(

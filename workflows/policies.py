@@ -90,6 +90,36 @@ CHECK = Policy(
 )
 """A check may take ten minutes. One that gives no answer for one is told of, and asked anew."""
 
+OBSERVE = Policy(
+    attempt=timedelta(minutes=3),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=5),
+)
+"""A listing may take its minute. What cannot be seen now, the next pass sees."""
+
+AUDIT = Policy(
+    attempt=timedelta(minutes=10),
+    heartbeat=HOST_SILENCE * 2,
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=3),
+)
+"""A page of hosts that all hang is three logins and questions of each, side by side."""
+
+EVIDENCE = Policy(
+    attempt=timedelta(minutes=1),
+    retry=RetryPolicy(maximum_attempts=2),
+)
+"""Whoever waits for another machine does not wait long for the words of the old one."""
+
+DRAIN = Policy(
+    attempt=timedelta(hours=1, minutes=1),
+    heartbeat=timedelta(seconds=20),
+    retry=RetryPolicy(maximum_attempts=2),
+)
+"""The deadline is the setting's, an hour at most. A lost worker is noticed, and the program asked
+once more."""
+
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=5)
+"""Between looks at whether an old machine may be destroyed, or tries at it, growing."""
+
 ROUTE_BUSY_PAUSE = timedelta(seconds=15)
 """Between looks at a route on which another operation runs."""
 

@@ -1,35 +1,28 @@
 """A new route, from nothing to proven."""
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 from messages.faults import Fault
-from messages.machine import (
-    AwaitFirstBootInput,
-    AwaitMachineInput,
-    CreateMachineInput,
-    DescribeRegionInput,
-    DestroyMachineInput,
-    MachinePlan,
-    Region,
-    RenderCloudInitInput,
-)
+from messages.machine import DescribeRegionInput, DestroyMachineInput, MachinePlan, Region
 from messages.package import ProveReleaseInput
 from messages.release import DesiredReleaseInput, Release, ResolveReleaseInput
 from messages.route import (
     OpenRouteInput,
     ProvisionRouteInput,
     RecordFaultInput,
-    RecordMachineInput,
     RecordProofInput,
     RouteOpened,
     RouteProvisioned,
 )
 from workflows import steps
+from workflows.machine_making import make_machine
 from workflows.reporting import report_fault, report_release
 from workflows.undo import UndoStack
 
 
-@workflow.defn
+# Minutes long: it ends on the code that it began with.
+@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class ProvisionRoute:
     """Bring a route up on a machine of its own, at the release that its track should run.
 
@@ -74,17 +67,7 @@ class ProvisionRoute:
             undo.on_failure(
                 self._destroy, DestroyMachineInput(provider=plan.provider, key=plan.key)
             )
-            rendered = await steps.render_cloud_init(RenderCloudInitInput(plan=plan))
-            created = await steps.create_machine(
-                CreateMachineInput(plan=plan, user_data_sha256=rendered.sha256)
-            )
-            machine = await steps.await_machine(AwaitMachineInput(machine=created.ref))
-            await steps.record_machine(
-                RecordMachineInput(
-                    machine=machine, user_data_sha256=rendered.sha256, origin=input.origin
-                )
-            )
-            await steps.await_first_boot(AwaitFirstBootInput(machine=machine))
+            machine = await make_machine(plan, input.origin)
             proof = await steps.prove_release(ProveReleaseInput(machine=machine, release=release))
             await steps.record_proof(
                 RecordProofInput(

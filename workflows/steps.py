@@ -12,15 +12,24 @@ from workflows.policies import Policy
 from workflows.undo import undoing
 
 with workflow.unsafe.imports_passed_through():
+    from activities.audits import AuditActivities
     from activities.cloud_init import CloudInitActivities
+    from activities.destructions import DestructionActivities
+    from activities.draining import DrainActivities
+    from activities.evidence import EvidenceActivities
     from activities.fleet import FleetActivities
     from activities.gate_checks import GateCheckActivities
     from activities.machines import MachineActivities
+    from activities.observing import ObservingActivities
     from activities.packages import PackageActivities
+    from activities.pools import PoolActivities
     from activities.preflight import PreflightActivities
     from activities.releases import ReleaseActivities
+    from activities.replacements import ReplacementActivities
     from activities.rollouts import RolloutActivities
     from activities.services import ServiceActivities
+    from activities.sweeps import SweepActivities
+    from activities.treatments import TreatmentActivities
 
 Owner = TypeVar("Owner")
 Input = TypeVar("Input", bound=Message)
@@ -199,4 +208,79 @@ record_steer = _step(
 )
 close_rollout = _step(
     RolloutActivities.close_rollout, policies.BOOKKEEPING, lambda i: f"{i.phase}: {i.detail}"
+)
+
+observe_fleet = _step(
+    ObservingActivities.observe_fleet,
+    policies.OBSERVE,
+    lambda i: "a dry run" if i.dry_run else "the whole fleet",
+)
+audit_routes = _step(
+    AuditActivities.audit_routes, policies.AUDIT, lambda i: f"of {len(i.routes)} routes"
+)
+begin_treatment = _step(
+    TreatmentActivities.begin_treatment,
+    policies.BOOKKEEPING,
+    lambda i: f"{i.action.kind} {i.action.route_id}: {i.action.reason}",
+)
+close_operation = _step(
+    TreatmentActivities.close_operation, policies.BOOKKEEPING, lambda i: i.step.reason
+)
+look_again = _step(SweepActivities.look_again, policies.LOOK_UP, lambda i: i.step.key)
+record_swept = _step(
+    SweepActivities.record_swept, policies.BOOKKEEPING, lambda i: f"{i.step} {i.key}"
+)
+
+begin_replacement = _step(
+    ReplacementActivities.begin_replacement,
+    policies.BOOKKEEPING,
+    lambda i: f"{i.route_id}: {i.reason}",
+)
+save_evidence = _step(
+    EvidenceActivities.save_evidence, policies.EVIDENCE, lambda i: f"of {i.machine.key}"
+)
+claim_machine = _step(
+    ReplacementActivities.claim_machine, policies.BOOKKEEPING, lambda i: f"for {i.route_id}"
+)
+plan_successor = _step(
+    ReplacementActivities.plan_successor, policies.BOOKKEEPING, lambda i: f"for {i.route_id}"
+)
+attach_machine = _step(
+    ReplacementActivities.attach_machine,
+    policies.BOOKKEEPING,
+    lambda i: f"{i.machine.key} to {i.route_id}",
+)
+give_back = _step(
+    ReplacementActivities.give_back, policies.BOOKKEEPING, lambda i: f"what {i.route_id} claimed"
+)
+release_disruption = _step(
+    ReplacementActivities.release_disruption, policies.BOOKKEEPING, lambda i: i.route_id
+)
+drain_machine = _step(DrainActivities.drain_machine, policies.DRAIN, lambda i: i.machine.key)
+ask_destruction = _step(
+    DestructionActivities.ask_destruction,
+    policies.BOOKKEEPING,
+    lambda i: f"may {i.key} go?",
+)
+record_destroyed = _step(
+    DestructionActivities.record_destroyed, policies.BOOKKEEPING, lambda i: f"{i.key}: {i.reason}"
+)
+
+plan_pool = _step(
+    PoolActivities.plan_pool, policies.BOOKKEEPING, lambda i: f"{i.provider}/{i.region}"
+)
+plan_pool_machine = _step(
+    PoolActivities.plan_pool_machine,
+    policies.BOOKKEEPING,
+    lambda i: f"{i.provider}/{i.region}: {i.release_tag}",
+)
+prepare_pool_machine = _step(
+    PoolActivities.prepare_pool_machine, policies.BOOKKEEPING, lambda i: i.key
+)
+leave_pool = _step(PoolActivities.leave_pool, policies.BOOKKEEPING, lambda i: i.key)
+record_pool_ready = _step(
+    PoolActivities.record_pool_ready, policies.BOOKKEEPING, lambda i: i.machine.key
+)
+record_pool_fault = _step(
+    PoolActivities.record_pool_fault, policies.BOOKKEEPING, lambda i: f"{i.key}: {i.fault.kind}"
 )

@@ -6,7 +6,8 @@ the bug mended, and destroys nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,13 +19,26 @@ from messages.faults import Fault
 from workflows.failures import fault_of
 
 I = TypeVar("I")  # noqa: E741 - a step's input
+Output = TypeVar("Output")
 
 _undoing: ContextVar[bool] = ContextVar("undoing", default=False)
 
 
 def undoing() -> bool:
-    """Whether the code that asks runs as part of an undo, which a cancel must not cut short."""
+    """Whether the code that asks must not be cut short by a cancel, as an undo must not."""
     return _undoing.get()
+
+
+async def to_the_end(deed: Coroutine[Any, Any, Output]) -> Output:
+    """Await what there is no way back from: a cancel that comes meanwhile does not reach it."""
+    token = _undoing.set(True)
+    try:
+        under_way = asyncio.create_task(deed)
+    finally:
+        _undoing.reset(token)
+    with suppress(asyncio.CancelledError):
+        return await asyncio.shield(under_way)
+    return await under_way
 
 
 class UndoStack:

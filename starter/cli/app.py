@@ -29,10 +29,22 @@ class _Commands(LazyGroup):
         "settings": LazyCommand("starter.cli.settings", "What the whole fleet is set to."),
         "track": LazyCommand("starter.cli.track", "Groups of routes with a release of their own."),
         "route": LazyCommand("starter.cli.route", "Bring routes up, and see what they run."),
+        "pool": LazyCommand(
+            "starter.cli.pool", "Machines that are ready before a route needs one."
+        ),
         "release": LazyCommand("starter.cli.release", "The releases that the repository holds."),
         "rollout": LazyCommand("starter.cli.rollout", "Bring a release to the fleet, in waves."),
         "freeze": LazyCommand("starter.cli.freeze", "Times in which no route is taken out."),
         "exclude": LazyCommand("starter.cli.exclude", "Routes that rollouts leave alone."),
+        "reconcile": LazyCommand(
+            "starter.cli.reconcile",
+            "Bring the fleet back to what is declared, or show what that takes.",
+            has_subcommands=False,
+        ),
+        "breaker": LazyCommand(
+            "starter.cli.breaker", "Whether machines may be destroyed, and who vouches for them."
+        ),
+        "schedule": LazyCommand("starter.cli.schedule", "What Temporal does by the clock."),
         "fleet": LazyCommand("starter.cli.fleet", "The fleet at a glance."),
     }
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fleet.errors import UnknownRouteError, UnknownTrackError
+from messages.autoreplace import AutoreplaceRouteInput
 from messages.fleet import Event
 from messages.route import ProvisionRouteInput, Route
 from starter.cli.asking import BY_HAND, ReasonOption, origin, the_store, with_temporal
@@ -18,6 +19,7 @@ from starter.cli.names import (
     RoutesArgument,
     TrackOption,
     route_id_of,
+    tag_or_none,
 )
 from starter.cli.output import JsonOption, print_json, print_line, print_table, stdout
 from starter.cli.route_table import print_faults, print_routes
@@ -108,6 +110,50 @@ def rollback(
         lambda client, settings: roll_back(
             client, settings.task_queue, route, asked_by, as_json=json
         )
+    )
+
+
+@app.command()
+def replace(
+    route: RouteArgument,
+    *,
+    reason: Annotated[
+        str, typer.Option("--reason", "-r", help="Why; it is kept in the event log.")
+    ],
+    release: Annotated[
+        str | None,
+        typer.Option(
+            callback=tag_or_none,
+            help="What the new machine is to run; without it, what the route should run.",
+        ),
+    ] = None,
+    unreachable: Annotated[
+        bool,
+        typer.Option("--unreachable", help="Nobody gets through to the old one: count it so."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Give a route another machine, from the pool if there is one, and destroy the one it has.
+
+    The new one is proven and serves before the old one goes. That waits while the breaker is open,
+    and goes on if this command is ended. Exit code 0 once the old machine is gone.
+
+    [bold]Examples:[/]
+
+      relight route replace eu-1 --reason "its disk is failing"
+      relight route replace eu-1 --unreachable --reason "no login for an hour" --json
+    """
+    from starter.cli.replacing import replace as replace_route  # noqa: PLC0415 - brings in the SDK
+
+    asked = AutoreplaceRouteInput(
+        route_id=route,
+        release_tag=release,
+        reason=reason,
+        unreachable=unreachable,
+        origin=origin(reason),
+    )
+    with_temporal(
+        lambda client, settings: replace_route(client, settings.task_queue, asked, as_json=json)
     )
 
 

@@ -40,6 +40,9 @@ def up(
         ),
     ] = True,
     worker: Annotated[bool, typer.Option(help="Start a worker.")] = True,
+    schedules: Annotated[
+        bool, typer.Option(help="Reconcile by the clock: `relight schedule apply`, once it is up.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once all is up, and leave it running.")
     ] = False,
@@ -57,7 +60,8 @@ def up(
       relight up --no-lab           without the machines, as on a laptop
     """
     own_temporal = temporal and not any(name in os.environ for name in _ELSEWHERE)
-    bring_up(Parts(lab=lab, temporal=own_temporal, worker=worker), detach=detach, as_json=json)
+    parts = Parts(lab=lab, temporal=own_temporal, worker=worker, schedules=schedules)
+    bring_up(parts, detach=detach, as_json=json)
 
 
 def bring_up(parts: Parts, *, detach: bool, as_json: bool) -> None:

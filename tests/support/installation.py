@@ -14,6 +14,9 @@ from templates.user_data import DAEMON_FILES, AptSource, UserDataTemplate
 
 HOST_KEY_SECRET = bytes(range(32))
 
+OWNER = "relight-tests"
+"""What the machines of the tests are tagged with."""
+
 DAEMON = Daemon(
     package="lantern-box",
     unit="lantern-box.service",

@@ -68,7 +68,7 @@ class SimulatedHosts:
     @asynccontextmanager
     async def connect(self, machine: Machine) -> AsyncIterator["SimulatedShell"]:
         destination = Destination(machine.address or "", 22, "relight", machine.key)
-        if machine.key in self.unreachable or await self._cloud.find(machine.key) is None:
+        if machine.key in self.unreachable or self._cloud.seen(machine.key) is None:
             raise HostUnreachableError("no such host", destination=destination, attempted="connect")
         if machine.key not in self._hosts:
             host = SimulatedHost(self, machine.key)
@@ -178,6 +178,8 @@ class SimulatedShell:
                 failed = any(host.steps.values())
                 errors = '["scripts_user failed"]' if failed else "[]"
                 return 0, f'{{"v1": {{"errors": {errors}}}}}'
+            case ["tail", "-c", _, "/var/log/dpkg.log"]:
+                return 0, "".join(f"install {version}\n" for version in host.installs)
             case ["cat", path] if path.endswith("/steps"):
                 return 0, "".join(f"{name} {code}\n" for name, code in host.steps.items())
         raise AssertionError(f"a simulated host does not know {shlex.join(argv)}")

@@ -2,14 +2,18 @@
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import asyncssh
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.service import RPCError
+from temporalio.worker import Worker
 
+from activities.draining import Drain
 from activities.gate_checks import GateCheck
 from fleet.operation import Operation
 from fleet.store import Store, open_store
@@ -17,6 +21,7 @@ from messages.base import Origin
 from messages.fleet import Event
 from messages.machine import Machine
 from messages.names import rollout_workflow_id, route_workflow_id
+from messages.pool import pool_workflow_id
 from messages.rollout import RolloutReleaseInput, RolloutStatus, Strategy
 from messages.route import (
     HotSwapRouteInput,
@@ -28,7 +33,8 @@ from messages.route import (
 from starter.waiting import wait_until
 from tests.support.fake_cloud import FakeCloud
 from tests.support.fake_releases import FakeReleases
-from tests.support.installation import DAEMON, user_data_renderer
+from tests.support.fake_witness import FakeWitness
+from tests.support.installation import DAEMON, OWNER, user_data_renderer
 from tests.support.interference import Interference
 from tests.support.simulated_hosts import SimulatedHosts
 from worker import Parts, build
@@ -42,16 +48,23 @@ ORIGIN = Origin(requested_by="tester", reason="to see what happens")
 
 @dataclass
 class Harness:
-    """One small installation, its worker running."""
+    """One small installation."""
 
     client: Client
-    task_queue: str
+    parts: Parts
     store: Store
     cloud: FakeCloud
     hosts: SimulatedHosts
     interference: Interference
     releases: FakeReleases
     rollouts: list[WorkflowHandle[RolloutRelease, RolloutStatus]] = field(default_factory=list)
+
+    @property
+    def task_queue(self) -> str:
+        return self.parts.task_queue
+
+    def worker(self, version: WorkerDeploymentVersion | None = None) -> Worker:
+        return build(self.client, self.parts, (self.interference,), version)
 
     def new_route_id(self) -> str:
         return f"r-{uuid.uuid4().hex[:8]}"
@@ -98,6 +111,13 @@ class Harness:
         self.rollouts.append(handle)
         return handle
 
+    async def end_pools(self) -> None:
+        """End what a replacement began: the next test's pool has the same name."""
+        for region in self.cloud.regions:
+            pool = self.client.get_workflow_handle(pool_workflow_id(self.cloud.name, region))
+            with suppress(RPCError):
+                await pool.terminate("its test has ended")
+
     async def end_rollouts(self) -> None:
         """End what a failed test left: another test's rollout would be refused because of it."""
         for handle in self.rollouts:
@@ -117,7 +137,7 @@ class Harness:
 
     async def machines_of(self, route_id: str) -> list[Machine]:
         """What the cloud has of this route; what is on its way out is given the time to go."""
-        keys = [machine.key for machine in await self.cloud.list()]
+        keys = [machine.key for machine in (await self.cloud.list()).machines]
         found = [await self.cloud.find(key) for key in keys if key.startswith(f"{route_id}-g")]
         return [machine for machine in found if machine is not None]
 
@@ -140,9 +160,24 @@ class Harness:
 
 @asynccontextmanager
 async def small_installation(
-    client: Client, folder: Path, checks: Mapping[str, GateCheck] | None = None
+    client: Client,
+    folder: Path,
+    checks: Mapping[str, GateCheck] | None = None,
+    drain: Drain | None = None,
 ) -> AsyncIterator[Harness]:
     """Run an installation with a store in `folder`; v0.0.73 is the fleet's default release."""
+    async with idle_installation(client, folder, checks, drain) as made, made.worker():
+        yield made
+
+
+@asynccontextmanager
+async def idle_installation(
+    client: Client,
+    folder: Path,
+    checks: Mapping[str, GateCheck] | None = None,
+    drain: Drain | None = None,
+) -> AsyncIterator[Harness]:
+    """Make the same without a worker."""
     cloud = FakeCloud()
     hosts = SimulatedHosts(cloud)
     interference = Interference()
@@ -150,6 +185,7 @@ async def small_installation(
     with open_store(f"sqlite:///{folder / 'fleet.db'}") as store:
         parts = Parts(
             task_queue=f"workflows-{uuid.uuid4().hex[:8]}",
+            fleet_owner=OWNER,
             store=store,
             drivers={cloud.name: cloud},
             hosts=hosts,
@@ -158,12 +194,14 @@ async def small_installation(
             daemon=DAEMON,
             probe=hosts.probe,
             checks=checks or {},
+            drain=drain or Drain(),
+            witnesses=(FakeWitness(),),
         )
-        made = Harness(client, parts.task_queue, store, cloud, hosts, interference, releases)
+        made = Harness(client, parts, store, cloud, hosts, interference, releases)
         store.tracks.set("stable", None, made.operation())
         store.settings.set("default_release_tag", "v0.0.73", made.operation())
-        async with build(client, parts, (interference,)):
-            try:
-                yield made
-            finally:
-                await made.end_rollouts()
+        try:
+            yield made
+        finally:
+            await made.end_rollouts()
+            await made.end_pools()

@@ -2,11 +2,14 @@
 
 import pytest
 import yaml
+from pydantic import SecretStr
 from temporalio.client import WorkflowFailureError
 
 from messages.machine import MachineStatus
 from messages.route import RouteStatus
+from providers.driver import MachineSpec
 from tests.support.interference import Mishap
+from tests.support.troubles import Call, Trouble
 from tests.support.written_files import content
 from tests.workflows.harness import Harness
 from workflows.failures import fault_of
@@ -89,6 +92,36 @@ async def test_a_step_that_is_cut_short_leaves_nothing(harness, mishap, step):
     kind = fault_of(failed.value.cause).kind
     assert kind == ("cancelled" if mishap.startswith("cancelled") else "controller-bug")
     await assert_nothing_is_left(harness, route_id)
+
+
+async def test_a_provider_that_loses_an_answer_is_not_made_to_create_a_second_machine(harness):
+    troubles, route_id = harness.cloud.troubles, harness.new_route_id()
+    troubles.bring(Trouble.REPLY_LOST, Call.CREATE)
+    troubles.bring(Trouble.TOO_MANY, Call.LOOK)
+    await harness.provision(route_id)
+    await assert_serves(harness, route_id)
+    assert [key for key in harness.cloud.created if key.startswith(route_id)] == [f"{route_id}-g1"]
+
+
+async def test_a_machine_of_somebody_else_under_the_routes_key_is_neither_taken_nor_destroyed(
+    harness,
+):
+    route_id = harness.new_route_id()
+    theirs = MachineSpec(
+        region="fake-east", user_data=SecretStr(""), owner="somebody-else", generation=1
+    )
+    machine = await harness.cloud.ensure(f"{route_id}-g1", theirs)
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.provision(route_id)
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == ("machine-conflict", False)
+    assert "somebody-else" in fault.summary
+    assert Call.DESTROY not in harness.cloud.troubles.asked
+    [found] = await harness.machines_of(route_id)
+    assert (found.ref, found.status) == (machine.ref, MachineStatus.RUNNING)
+    # Whether a machine of ours has the key is not known: it stays on record.
+    assert [m.status for m in harness.store.machines.list(route_id)] == ["planned"]
+    assert harness.route(route_id).status is RouteStatus.FAILED
 
 
 async def test_a_failed_route_is_provisioned_again_as_its_next_generation(harness):

@@ -1,0 +1,63 @@
+"""One step of a sweep, under the lock of the machine that it is about."""
+
+from temporalio import workflow
+from temporalio.common import VersioningBehavior
+
+from messages.autoreplace import Doomed
+from messages.machine import DestroyMachineInput
+from messages.reconciling import MachineSwept, RecordSweptInput, SweepMachineInput
+from messages.sweep import MachineAtProvider, SweepStep
+from workflows import steps
+from workflows.removal import why_not_destroy
+
+
+# Minutes long: it ends on the code that it began with.
+@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
+class SweepMachine:
+    """Look at a machine once more, and adopt it, destroy it, or write down that it is lost.
+
+    An operation that began since the sweep may have taken the machine up: it has had the lock
+    then, and what is seen now is what it left.
+    """
+
+    @workflow.run
+    async def run(self, input: SweepMachineInput) -> MachineSwept:
+        """Look again, act, record."""
+        key = input.step.key
+        seen = await steps.look_again(input)
+        workflow.set_current_details(f"**{seen.step or 'left alone'}** {key}: {seen.reason}")
+        if seen.step is None:
+            return MachineSwept(key=key, reason=seen.reason)
+        if seen.step is SweepStep.DESTROY and seen.machine is not None:
+            why_not = await why_not_destroy(_doomed(seen.machine, seen.reason, input))
+            if why_not is not None:
+                return MachineSwept(key=key, reason=f"{seen.reason}, but {why_not}")
+            await steps.destroy_machine(
+                DestroyMachineInput(
+                    provider=seen.machine.provider,
+                    key=key,
+                    provider_id=seen.machine.provider_id,
+                    generation=seen.machine.generation,
+                )
+            )
+        await steps.record_swept(
+            RecordSweptInput(
+                step=seen.step,
+                key=key,
+                reason=seen.reason,
+                origin=input.origin,
+                machine=seen.machine,
+            )
+        )
+        return MachineSwept(key=key, reason=seen.reason, step=seen.step)
+
+
+def _doomed(machine: MachineAtProvider, reason: str, input: SweepMachineInput) -> Doomed:
+    return Doomed(
+        key=machine.key,
+        provider=machine.provider,
+        region=machine.region,
+        provider_id=machine.provider_id,
+        reason=reason,
+        origin=input.origin,
+    )
