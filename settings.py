@@ -26,6 +26,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from messages.breaker import BreakerLimits
+from messages.reconcile import ReconcilePolicy
+
 PROBE_LIMIT = timedelta(seconds=15)
 """How long a probe and its patience may take together. It is asked within a proof, and a worker
 that is silent for 60 s is taken for lost."""
@@ -331,12 +334,20 @@ class Settings(BaseSettings):
             any, the place that releases come from is asked.
         reconcile_every: how often a pass of reconciliation begins, once `relight schedule apply`
             has said so to Temporal: `PT5M`.
+        reconcile: how much a pass does, and when a host is repaired, replaced or left to a person
+            (`messages/reconcile.py`): `RELIGHT_RECONCILE__PROOF_LASTS=PT6H`,
+            `RELIGHT_RECONCILE__REPLACEMENT__SIGHTED_FOR=PT20M`.
+        breaker: when nothing is destroyed any more, and how much is destroyed until then
+            (`messages/breaker.py`): `RELIGHT_BREAKER__DESTROYED_PER_HOUR=4`.
+        sweep_grace: how old a machine, a record or an operation is before a sweep touches it.
     """
 
     model_config = SettingsConfigDict(
         env_prefix="RELIGHT_",
         env_nested_delimiter="__",
         env_ignore_empty=True,
+        # To set one budget leaves the others as they are.
+        nested_model_default_partial_update=True,
         frozen=True,
         extra="ignore",
     )
@@ -351,6 +362,9 @@ class Settings(BaseSettings):
     log_format: str = "console"
     witnesses: Annotated[Witnesses, NoDecode, BeforeValidator(_words)] = ()
     reconcile_every: Annotated[timedelta, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
+    reconcile: ReconcilePolicy = ReconcilePolicy()
+    breaker: BreakerLimits = BreakerLimits()
+    sweep_grace: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(hours=1)
     gate_checks: Annotated[GateChecks, NoDecode, BeforeValidator(_gate_checks)] = {}
     daemon: DaemonSettings = DaemonSettings()
     drain: DrainSettings = DrainSettings()

@@ -28,6 +28,7 @@ from activities.command_check import CommandCheck
 from activities.connections import ConnectionPool
 from activities.daemon import Daemon
 from activities.destructions import DestructionActivities
+from activities.disruptions import DisruptionActivities, Ledger
 from activities.draining import Drain, DrainActivities
 from activities.errors import FaultInterceptor
 from activities.evidence import EvidenceActivities
@@ -49,6 +50,8 @@ from activities.sweeps import SweepActivities
 from activities.treatments import TreatmentActivities
 from activities.witnesses import UrlWitness, Witness
 from fleet.store import Store, open_store
+from messages.breaker import BreakerLimits
+from messages.reconcile import ReconcilePolicy
 from providers.driver import ProviderDriver
 from providers.registry import open_drivers
 from remote import helper
@@ -107,6 +110,8 @@ class Parts:
     checks: Mapping[str, GateCheck] = field(default_factory=dict)
     witnesses: Sequence[Witness] = ()
     drain: Drain = field(default_factory=Drain)
+    policy: ReconcilePolicy = field(default_factory=ReconcilePolicy)
+    limits: BreakerLimits = field(default_factory=BreakerLimits)
     secrets: Collection[str] = field(default=(), repr=False)
 
 
@@ -136,10 +141,12 @@ def build(
 
     One with a version is given work once that version is current, or what began on it.
     """
-    replacements = ReplacementActivities(parts.store)
+    ledger = Ledger(parts.store, parts.policy.strategy)
+    disruptions = DisruptionActivities(parts.store, ledger)
+    replacements = ReplacementActivities(parts.store, ledger)
     evidence = EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets)
     drains = DrainActivities(parts.drain)
-    destructions = DestructionActivities(parts.store)
+    destructions = DestructionActivities(parts.store, parts.limits)
     pools = PoolActivities(parts.store)
     fleet, rollouts = FleetActivities(parts.store), RolloutActivities(parts.store, client)
     machines = MachineActivities(parts.drivers, parts.user_data, parts.fleet_owner)
@@ -191,12 +198,13 @@ def build(
             checks.check_gate,
             rollouts.record_steer,
             rollouts.close_rollout,
+            disruptions.take_disruption,
+            disruptions.release_disruption,
             replacements.begin_replacement,
             replacements.claim_machine,
             replacements.plan_successor,
             replacements.attach_machine,
             replacements.give_back,
-            replacements.release_disruption,
             evidence.save_evidence,
             drains.drain_machine,
             destructions.ask_destruction,
@@ -281,6 +289,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             daemon=daemon,
             probe=_probe(settings),
             drain=Drain(settings.drain.command, settings.drain.deadline),
+            policy=settings.reconcile,
+            limits=settings.breaker,
             secrets=tuple(secrets.values()),
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
             witnesses=[UrlWitness(url) for url in settings.witnesses or (place.address,)],

@@ -11,13 +11,11 @@ from messages.breaker import BreakerLimits
 from messages.route import Recorded
 from planning.breaker import HOUR, Allowance
 
-_LIMITS = BreakerLimits()
-
 
 class DestructionActivities:
     """Asked right before a machine goes, and told right after."""
 
-    def __init__(self, store: Store, limits: BreakerLimits = _LIMITS) -> None:
+    def __init__(self, store: Store, limits: BreakerLimits) -> None:
         self._store = store
         self._limits = limits
 

@@ -1,14 +1,10 @@
 """Another machine for a route, as the store is told of it: held, claimed, attached, given back."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-
 from temporalio import activity
 
+from activities.disruptions import Ledger
 from activities.operation import current_operation
-from activities.rollouts import census_of
 from fleet.errors import UnknownRouteError
-from fleet.rollout_routes import Chosen, FleetSeen
 from fleet.store import Store
 from messages.autoreplace import (
     AttachMachineInput,
@@ -20,35 +16,22 @@ from messages.autoreplace import (
     OfRouteInput,
     ReplacementBegun,
 )
-from messages.errors import DomainError
-from messages.names import RouteId
-from messages.reconcile import ReconcilePolicy
 from messages.route import Recorded, RouteOpened
 from planning.pool import claimable
-from planning.window import Window
-
-
-class DisruptionRefusedError(DomainError):
-    """The route may not be taken out now."""
-
-    kind = "disruption-refused"
 
 
 class ReplacementActivities:
     """Each write is one transaction with its event."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, ledger: Ledger) -> None:
         self._store = store
+        self._ledger = ledger
 
     @activity.defn
     def begin_replacement(self, input: BeginReplacementInput) -> ReplacementBegun:
         """Hold the route within the budgets that reconciliation keeps, or refuse."""
         operation = current_operation(input.origin)
-        why_not = self._store.disruptions.take(
-            input.route_id, input.reason, operation, within_budgets
-        )
-        if why_not is not None:
-            raise DisruptionRefusedError(f"route {input.route_id} is not replaced now: {why_not}")
+        self._ledger.take(input.route_id, input.reason, operation)
         self._store.care.replacement_begun(input.route_id, operation)
         route = self._store.routes.get(input.route_id)
         if route is None:
@@ -93,17 +76,3 @@ class ReplacementActivities:
         return GivenBack(
             machine_key=self._store.pool.give_back(input.route_id, input.fault, operation)
         )
-
-    @activity.defn
-    def release_disruption(self, input: OfRouteInput) -> Recorded:
-        """Let the route go."""
-        self._store.disruptions.release(input.route_id, current_operation(input.origin))
-        return Recorded()
-
-
-def within_budgets(waiting: Sequence[RouteId], seen: FleetSeen) -> Chosen:
-    """Let routes start within reconciliation's budgets. A freeze holds no replacement up."""
-    window = Window(census_of(seen), ReconcilePolicy().strategy, (), seen.under_way)
-    window.enter(waiting)
-    starts = window.start(datetime.now(UTC))
-    return Chosen(starts, (), window.held_up_by, window.thaws_at)

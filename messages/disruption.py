@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
 
-from messages.base import Message
+from messages.base import Message, Origin
+from messages.names import RouteId
 
 
 def _lets_one_go(size: str) -> str:
@@ -39,3 +40,11 @@ class DisruptionBudget(Message):
     provider: BudgetSize | None = None
     region: BudgetSize | None = None
     track: BudgetSize | None = None
+
+
+class TakeDisruptionInput(Message):
+    """Take a route out within the budgets that reconciliation keeps; or refuse."""
+
+    route_id: RouteId
+    reason: str
+    origin: Origin

@@ -79,6 +79,8 @@ class HotSwapRouteInput(Message):
             proven at before its target. Only that way may be to an older version.
         release: what the tag was resolved to, where a rollout did so for all of its routes.
         rollout: the workflow id of the rollout that asks, None for an operator's own swap.
+        within_budget: take the route out only where reconciliation's budgets let it. A wave has
+            done as much before it begins a swap, and an operator's own asks nobody.
     """
 
     route_id: RouteId
@@ -86,6 +88,7 @@ class HotSwapRouteInput(Message):
     origin: Origin
     release: Release | None = None
     rollout: str | None = None
+    within_budget: bool = False
 
 
 class RouteSwapped(Message):

@@ -25,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from messages.base import Message, Origin
 from messages.reconciling import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
 from settings import Settings
+from starter.passes import pass_input
 from workflows.reconcile_fleet import ReconcileFleet
 
 PREFIX = "relight/"
@@ -83,10 +84,9 @@ def table(settings: Settings) -> tuple[Entry, ...]:
             every=every,
             jitter=every / 10,
             workflow_id=RECONCILE_WORKFLOW_ID,
-            asked=ReconcileFleetInput(
-                origin=Origin(
-                    requested_by=f"schedule {PREFIX}reconcile", reason="it is time for a pass"
-                )
+            asked=pass_input(
+                settings,
+                Origin(requested_by=f"schedule {PREFIX}reconcile", reason="it is time for a pass"),
             ),
         ),
     )

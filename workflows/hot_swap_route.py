@@ -3,6 +3,8 @@
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
 
+from messages.autoreplace import OfRouteInput
+from messages.disruption import TakeDisruptionInput
 from messages.fault_table import fault
 from messages.faults import Fault
 from messages.machine import Machine
@@ -38,11 +40,14 @@ class HotSwapRoute:
         self._input = input
         self._machine_key: str | None = None
         self._release_tag = input.release_tag
+        self._of_route = OfRouteInput(route_id=input.route_id, origin=input.origin)
 
     @workflow.run
     async def run(self, input: HotSwapRouteInput) -> RouteSwapped:
         """Change the host, prove it, record that."""
         async with UndoStack() as undo:
+            if input.within_budget:
+                await self._take_out(undo)
             undo.on_fault(steps.record_fault, self._fault_record)
             route = await steps.load_route.local(LoadRouteInput(route_id=input.route_id))
             machine = machine_of(route)
@@ -71,6 +76,8 @@ class HotSwapRoute:
                     origin=input.origin,
                 )
             )
+            if input.within_budget:
+                await steps.release_disruption.local(self._of_route)
             return RouteSwapped(
                 route_id=input.route_id,
                 machine_key=machine.key,
@@ -78,6 +85,17 @@ class HotSwapRoute:
                 previous_release_tag=route.current_release_tag,
                 proof=swapped.proof,
             )
+
+    async def _take_out(self, undo: UndoStack) -> None:
+        """Hold the route. Being refused changes nothing, and is no fault of the route's."""
+        undo.on_failure(steps.release_disruption, self._of_route)
+        await steps.take_disruption.local(
+            TakeDisruptionInput(
+                route_id=self._input.route_id,
+                reason=self._input.origin.reason,
+                origin=self._input.origin,
+            )
+        )
 
     async def _resolve(self, machine: Machine) -> Release:
         """Find out what is to be installed: the tag, or what the route was proven at before."""

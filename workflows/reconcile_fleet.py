@@ -136,6 +136,7 @@ class ReconcileFleet:
                 route_id=action.route_id,
                 release_tag=action.release_tag,
                 origin=self._input.origin.model_copy(update={"reason": action.reason}),
+                within_budget=True,
             ),
             id=route_workflow_id(action.route_id),
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,

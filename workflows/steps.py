@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.audits import AuditActivities
     from activities.cloud_init import CloudInitActivities
     from activities.destructions import DestructionActivities
+    from activities.disruptions import DisruptionActivities
     from activities.draining import DrainActivities
     from activities.evidence import EvidenceActivities
     from activities.fleet import FleetActivities
@@ -253,8 +254,13 @@ attach_machine = _step(
 give_back = _step(
     ReplacementActivities.give_back, policies.BOOKKEEPING, lambda i: f"what {i.route_id} claimed"
 )
+take_disruption = _step(
+    DisruptionActivities.take_disruption,
+    policies.BOOKKEEPING,
+    lambda i: f"{i.route_id}: {i.reason}",
+)
 release_disruption = _step(
-    ReplacementActivities.release_disruption, policies.BOOKKEEPING, lambda i: i.route_id
+    DisruptionActivities.release_disruption, policies.BOOKKEEPING, lambda i: i.route_id
 )
 drain_machine = _step(DrainActivities.drain_machine, policies.DRAIN, lambda i: i.machine.key)
 ask_destruction = _step(

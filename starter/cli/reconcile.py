@@ -14,6 +14,7 @@ from starter.cli.asking import BY_HAND, ReasonOption, origin, with_temporal
 from starter.cli.operations import cli_error, failure_fault, require_worker
 from starter.cli.output import JsonOption, print_json, print_line, print_table
 from starter.cli.times import moment
+from starter.passes import pass_input
 from workflows.reconcile_fleet import ReconcileFleet
 
 app = typer.Typer()
@@ -39,8 +40,11 @@ def reconcile(
       relight reconcile --reason "after the outage"
       relight reconcile --dry-run --json | jq '.observed.plan.left_alone'
     """
-    asked = ReconcileFleetInput(origin=origin(reason), dry_run=dry_run)
-    done = with_temporal(lambda client, settings: _pass(client, settings, asked))
+    done = with_temporal(
+        lambda client, settings: _pass(
+            client, settings, pass_input(settings, origin(reason), dry_run=dry_run)
+        )
+    )
     if json:
         print_json(done)
         return

@@ -85,11 +85,13 @@ class Harness:
         return await (await self.start_provision(route_id, **where)).result()
 
     async def start_swap(
-        self, route_id: str, tag: str | None
+        self, route_id: str, tag: str | None, *, within_budget: bool = False
     ) -> WorkflowHandle[HotSwapRoute, RouteSwapped]:
         return await self.client.start_workflow(
             HotSwapRoute.run,
-            HotSwapRouteInput(route_id=route_id, release_tag=tag, origin=ORIGIN),
+            HotSwapRouteInput(
+                route_id=route_id, release_tag=tag, origin=ORIGIN, within_budget=within_budget
+            ),
             id=route_workflow_id(route_id),
             task_queue=self.task_queue,
         )

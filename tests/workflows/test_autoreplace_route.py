@@ -13,8 +13,8 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.disruptions import Ledger
 from activities.draining import Drain
-from activities.replacements import within_budgets
 from fleet.machines import RecordStatus
 from fleet.operation import Operation
 from messages.autoreplace import AutoreplaceRouteInput, RouteReplaced
@@ -316,7 +316,7 @@ async def test_a_route_that_another_holds_is_refused_and_left_as_it_is(harness):
         await harness.provision(kind)
     # Of three routes in one region one may be out at once.
     other = Operation(ORIGIN, workflow_id="route/a-1", run_id="another", activity_id="1")
-    assert harness.store.disruptions.take("a-1", "it is held", other, within_budgets) is None
+    Ledger(harness.store, harness.parts.policy.strategy).take("a-1", "it is held", other)
     with pytest.raises(WorkflowFailureError) as failed:
         await replace(harness, route_id)
     fault = fault_of(failed.value.cause)
