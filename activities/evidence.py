@@ -31,7 +31,7 @@ JOURNAL_LINES = 200
 
 EVIDENCE_SAVED = "evidence-saved"
 
-_DPKG_LOG = "dpkg log"
+_DPKG_LOG = "dpkg-log"
 _QUESTIONS = {_DPKG_LOG: ["tail", "-c", str(KEPT_CHARACTERS), "/var/log/dpkg.log"]}
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL

@@ -1,72 +1,129 @@
-"""`python -m chaos`: so many kills over hot swaps on real hosts, and a report."""
+"""`python -m chaos`: so many kills over operations on real hosts, and a report."""
 
 import asyncio
 import json
 import random
 import sys
 from collections import Counter
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 from temporalio.runtime import Runtime, TelemetryConfig
 
-from chaos.mishaps import draw
-from chaos.swaps import BEFORE, ORIGIN, Verdicts, swap_until
+from chaos.kills import kill
+from chaos.mishaps import AT_THE_PROVIDER, ON_HOSTS
+from chaos.replacements import (
+    IMPATIENCE,
+    PROVIDER,
+    REGION,
+    judge_the_end,
+    keep_a_pool,
+    passes_until,
+    replace_until,
+)
+from chaos.swaps import BEFORE, ORIGIN, swap_until
+from chaos.verdicts import Verdicts
 from chaos.world import World, world
 from fleet.operation import Operation
-from messages.names import machine_key, route_workflow_id
+from messages.names import route_workflow_id
 from messages.route import ProvisionRouteInput
 from workflows.provision_route import ProvisionRoute
-
-PAUSES = (0.2, 3.0)
-"""Between two kills, in seconds: shorter and longer than each step of a swap."""
 
 app = typer.Typer(add_completion=False)
 
 
+class Work(StrEnum):
+    """What is under way while the kills come."""
+
+    SWAPS = "swaps"
+    HEALING = "healing"
+    ALL = "all"
+
+
 @app.command()
 def chaos(
-    kills: Annotated[int, typer.Option(min=1, help="How many kills.")] = 200,
-    hosts: Annotated[int, typer.Option(min=1, max=50, help="How many hosts are swapped.")] = 6,
+    kills: Annotated[int, typer.Option(min=1, help="How many kills over each work.")] = 200,
+    hosts: Annotated[int, typer.Option(min=1, max=50, help="How many routes there are.")] = 6,
     seed: Annotated[int | None, typer.Option(help="To draw the same kills again.")] = None,
+    work: Annotated[
+        Work,
+        typer.Option(
+            help="swaps: one release after the other on each host. healing: one machine after the "
+            "other for each route, from a pool, beside passes of reconciliation, and a provider "
+            "that loses answers."
+        ),
+    ] = Work.ALL,
 ) -> None:
-    """Kill what carries hot swaps at random, and see that none is lost, doubled or lied about."""
+    """Kill what carries operations at random, and see that none is lost, doubled or lied about.
+
+    [bold]Examples:[/]
+
+      python -m chaos --kills 200
+      python -m chaos --kills 50 --work healing --seed 7
+    """
     # The SDK would tell on standard output of every connection that a kill breaks.
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=None)))
     drawn = seed if seed is not None else random.SystemRandom().randrange(2**32)
-    print(f"chaos: seed {drawn}, {kills} kills over {hosts} hosts", file=sys.stderr)  # noqa: T201
-    brought, verdicts = asyncio.run(_run(kills, hosts, random.Random(drawn)))  # noqa: S311
-    report = {
-        "seed": drawn,
-        "kills": dict(brought),
-        "swaps_proven": verdicts.swapped,
-        "swaps_faulted": verdicts.faulted,
-        "wrong": verdicts.wrong,
-    }
-    print(json.dumps(report, indent=2))  # noqa: T201
-    raise typer.Exit(1 if verdicts.wrong else 0)
+    wrong = []
+    for each in [Work.SWAPS, Work.HEALING] if work is Work.ALL else [work]:
+        text = f"chaos: {each}: seed {drawn}, {kills} kills over {hosts} routes"
+        print(text, file=sys.stderr)  # noqa: T201
+        brought, verdicts = asyncio.run(_run(each, kills, hosts, random.Random(drawn)))  # noqa: S311
+        report = {
+            "work": each,
+            "seed": drawn,
+            "kills": dict(brought),
+            "done": dict(verdicts.done),
+            "faulted": dict(verdicts.faulted),
+            "wrong": verdicts.wrong,
+        }
+        print(json.dumps(report, indent=2), flush=True)  # noqa: T201
+        wrong += verdicts.wrong
+    raise typer.Exit(1 if wrong else 0)
 
 
-async def _run(kills: int, hosts: int, chance: random.Random) -> tuple[Counter[str], Verdicts]:
-    brought: Counter[str] = Counter()
+async def _run(
+    work: Work, kills: int, hosts: int, chance: random.Random
+) -> tuple[Counter[str], Verdicts]:
     verdicts = Verdicts()
-    async with world() as made:
+    healing = work is Work.HEALING
+    mishaps = [*ON_HOSTS, *(AT_THE_PROVIDER if healing else ())]
+    async with world(further=IMPATIENCE if healing else None) as made:
         routes = [f"chaos-{number}" for number in range(1, hosts + 1)]
         await _provision(made, routes)
         machines = await made.machines()
-        ids = {route: machines[machine_key(route, 1)] for route in routes}
+        if healing:
+            keep_a_pool(made)
+
+        async def victim(chance: random.Random) -> str:
+            """Return the machine that serves a route by now."""
+            route = made.store.routes.get(chance.choice(routes))
+            assert route is not None
+            assert route.machine is not None
+            return route.machine.provider_id
+
+        def say(number: int) -> None:
+            done = ", ".join(f"{count} {what}" for what, count in verdicts.done.items())
+            faulted = sum(verdicts.faulted.values())
+            text = f"{number} of {kills} kills; {done}, {faulted} faulted"
+            print(f"chaos: {text}, {len(verdicts.wrong)} wrong", file=sys.stderr, flush=True)  # noqa: T201
+
         done = asyncio.Event()
-        async with asyncio.TaskGroup() as swaps:
-            for route, machine in ids.items():
-                swaps.create_task(swap_until(made, route, machine, done, verdicts))
-            for number in range(1, kills + 1):
-                await asyncio.sleep(chance.uniform(*PAUSES))
-                mishap = draw(chance)
-                await mishap.bring(made, chance.choice(list(ids.values())))
-                brought[mishap.name] += 1
-                if number % 10 == 0:
-                    _say(number, kills, verdicts)
+        async with asyncio.TaskGroup() as under_way:
+            for route in routes:
+                under_way.create_task(
+                    replace_until(made, route, done, verdicts)
+                    if healing
+                    else swap_until(made, route, machines[f"{route}-g1"], done, verdicts)
+                )
+            if healing:
+                under_way.create_task(passes_until(made, done, verdicts))
+            brought = await kill(made, kills, mishaps, chance, victim, say)
             done.set()
+        if healing:
+            made.troubles.clear()
+            await judge_the_end(made, verdicts)
     return brought, verdicts
 
 
@@ -80,11 +137,7 @@ async def _provision(made: World, routes: list[str]) -> None:
             client.execute_workflow(
                 ProvisionRoute.run,
                 ProvisionRouteInput(
-                    route_id=route,
-                    track="chaos",
-                    provider="lab",
-                    region="lab-east",
-                    origin=ORIGIN,
+                    route_id=route, track="chaos", provider=PROVIDER, region=REGION, origin=ORIGIN
                 ),
                 id=route_workflow_id(route),
                 task_queue=made.settings.task_queue,
@@ -92,12 +145,6 @@ async def _provision(made: World, routes: list[str]) -> None:
             for route in routes
         )
     )
-
-
-def _say(number: int, kills: int, verdicts: Verdicts) -> None:
-    faulted = sum(verdicts.faulted.values())
-    text = f"{number} of {kills} kills; {verdicts.swapped} swaps proven, {faulted} faulted"
-    print(f"chaos: {text}, {len(verdicts.wrong)} wrong", file=sys.stderr, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""What is done to those who carry a swap, one thing at a time."""
+"""What is done to those who carry an operation, one thing at a time."""
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from chaos.troubles import Call, Trouble
 from chaos.world import World
 
 # Whoever logged in over SSH, with all that they run there; our transactions are not among it.
@@ -47,7 +48,16 @@ async def _kill_parents(world: World, machine: str) -> None:
     await world.on_host(machine, _PARENTS)
 
 
-MISHAPS: Sequence[Mishap] = (
+def _provider(weight: int, call: Call, trouble: Trouble) -> Mishap:
+    """Return a trouble that the next call of one sort meets, whoever makes it."""
+
+    async def bring(world: World, _machine: str) -> None:
+        world.troubles.bring(trouble, call)
+
+    return Mishap(f"provider asked to {call}: {trouble}", weight, bring)
+
+
+ON_HOSTS: Sequence[Mishap] = (
     Mishap("worker killed", 3, _kill_worker),
     Mishap("SSH sessions killed", 4, _cut_ssh),
     Mishap("sshd killed", 2, _kill_sshd),
@@ -56,6 +66,20 @@ MISHAPS: Sequence[Mishap] = (
 )
 
 
-def draw(chance: random.Random) -> Mishap:
+AT_THE_PROVIDER: Sequence[Mishap] = (
+    _provider(2, Call.CREATE, Trouble.REPLY_LOST),
+    _provider(1, Call.CREATE, Trouble.UNANSWERED),
+    _provider(1, Call.CREATE, Trouble.TOO_MANY),
+    _provider(1, Call.CREATE, Trouble.BROKEN),
+    _provider(2, Call.DESTROY, Trouble.REPLY_LOST),
+    _provider(1, Call.DESTROY, Trouble.NOT_DONE),
+    _provider(1, Call.DESTROY, Trouble.TOO_MANY),
+    _provider(1, Call.DESTROY, Trouble.BROKEN),
+    _provider(1, Call.LOOK, Trouble.UNANSWERED),
+    _provider(1, Call.LOOK, Trouble.BROKEN),
+)
+
+
+def draw(chance: random.Random, mishaps: Sequence[Mishap]) -> Mishap:
     """Draw the next mishap."""
-    return chance.choices(MISHAPS, [mishap.weight for mishap in MISHAPS])[0]
+    return chance.choices(mishaps, [mishap.weight for mishap in mishaps])[0]

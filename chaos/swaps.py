@@ -1,15 +1,12 @@
 """One swap after the other on a route, each judged at its end by what its host says."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
+from chaos.patience import run_once
+from chaos.verdicts import Verdicts
 from chaos.world import World
 from messages.base import Origin
 from messages.names import RouteId, route_workflow_id
@@ -23,25 +20,8 @@ BEFORE, AFTER = "v0.0.73", "v0.0.74"
 ENDS_WITHIN = timedelta(minutes=8)
 """Eight attempts of a step, each found dead by its heartbeat, and the pauses between them."""
 
-AWAY = timedelta(milliseconds=200)
-
 _INSTALLS = r"grep -cE ' (install|upgrade) lantern-box:' /var/log/dpkg.log || true"
 _STATE = "dpkg-query --show --showformat '${db:Status-Abbrev}|${Version}' lantern-box"
-
-
-@dataclass
-class Verdicts:
-    """What came of all swaps.
-
-    Attributes:
-        swapped: how many ended proven.
-        faulted: how many ended with a fault, by its kind.
-        wrong: what must not be, in words.
-    """
-
-    swapped: int = 0
-    faulted: dict[str, int] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
 
 
 async def swap_until(
@@ -59,10 +39,10 @@ async def swap_until(
             return
         except WorkflowFailureError as error:
             kind = fault_of(error.cause).kind
-            verdicts.faulted[kind] = verdicts.faulted.get(kind, 0) + 1
+            verdicts.faulted[kind] += 1
             _judge_fault(world, route_id, verdicts)
         else:
-            verdicts.swapped += 1
+            verdicts.done["swaps"] += 1
             await _judge_swap(world, route_id, machine_id, swapped, verdicts)
             proofs = len(world.store.events.list(route_id=route_id, kind="route-proven"))
             if proofs != events_before + 1:
@@ -82,43 +62,22 @@ async def _swap(world: World, route_id: RouteId) -> RouteSwapped:
     asked = HotSwapRouteInput(
         route_id=route_id, release_tag=AFTER if forward else None, origin=ORIGIN
     )
-    workflow_id = route_workflow_id(route_id)
-    started = False
-    while True:
-        try:
-            async with _patiently():
-                assert world.client is not None
-                if not started:
-                    await world.client.start_workflow(
-                        HotSwapRoute.run,
-                        asked,
-                        id=workflow_id,
-                        task_queue=world.settings.task_queue,
-                    )
-                    started = True
-                handle = world.client.get_workflow_handle_for(HotSwapRoute.run, workflow_id)
-                return await handle.result()
-        except WorkflowAlreadyStartedError:
-            started = True  # the answer to our start was lost
-        except RPCError:
-            await asyncio.sleep(AWAY.total_seconds())  # the server is being killed
+    swapped: RouteSwapped = await run_once(
+        world, HotSwapRoute.run, asked, route_workflow_id(route_id)
+    )
+    return swapped
 
 
-@asynccontextmanager
-async def _patiently() -> AsyncIterator[None]:
-    """Give a server that was killed in the middle of a question the time to come back."""
-    try:
-        yield
-    except RuntimeError:  # a client of the server before
-        await asyncio.sleep(AWAY.total_seconds())
+async def state_of(world: World, machine_id: str) -> str:
+    """Return what dpkg has on a host, as in `ii |0.0.74`."""
+    return (await world.on_host(machine_id, _STATE)).strip()
 
 
 async def _judge_swap(
     world: World, route_id: RouteId, machine_id: str, swapped: RouteSwapped, verdicts: Verdicts
 ) -> None:
-    state = await world.on_host(machine_id, _STATE)
-    expected = f"ii |{swapped.release_tag.removeprefix('v')}"
-    if state.strip() != expected:
+    state = await state_of(world, machine_id)
+    if state != f"ii |{swapped.release_tag.removeprefix('v')}":
         verdicts.wrong.append(f"{route_id}: proven at {swapped.release_tag}, but dpkg says {state}")
     route = world.store.routes.get(route_id)
     assert route is not None

@@ -1,5 +1,7 @@
 """What is killed: a Temporal server on its database file, a worker, and the hosts of a lab.
 
+The lab is reached through a proxy, on which a provider's answers can be lost.
+
 All of it in a home folder of its own, of which nothing is left.
 """
 
@@ -7,7 +9,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +18,8 @@ from pathlib import Path
 import httpx
 from temporalio.client import Client
 
+from chaos.troubled_proxy import troubled_proxy
+from chaos.troubles import Troubles
 from fleet.store import Store, open_store
 from lab import inside
 from settings import Settings
@@ -43,11 +47,13 @@ class World:
     Attributes:
         home: the home folder.
         lab: the lab's addresses.
+        troubles: what becomes of the next calls of the lab's API.
         store: what the fleet is said to be.
     """
 
     home: Path
     lab: LabAddresses
+    troubles: Troubles
     store: Store
     settings: Settings
     client: Client | None = None
@@ -133,28 +139,37 @@ class World:
 
 
 @asynccontextmanager
-async def world(stability_window: str = WINDOW) -> AsyncIterator[World]:
-    """Set all of it up, and remove it at the end."""
+async def world(
+    stability_window: str = WINDOW, further: Mapping[str, str] | None = None
+) -> AsyncIterator[World]:
+    """Set all of it up, and remove it at the end.
+
+    Args:
+        stability_window: for how long a unit is watched.
+        further: settings of the installation, by their variables.
+    """
     home = Path(tempfile.mkdtemp(prefix="rlc-"))  # short: gpg's agent has a socket below it
     try:
-        async with local_lab(home) as lab:
+        async with local_lab(home) as lab, AsyncExitStack() as stack:
             ssh, addresses = prepare_home(home), lab.addresses
+            proxy = stack.enter_context(troubled_proxy(addresses.url))
             write_env(
                 home,
                 {
                     "RELIGHT_STABILITY_WINDOW": stability_window,
                     "RELIGHT_SSH__CLIENT_KEY": str(ssh.client_key),
                     "RELIGHT_SSH__HOST_KEY_SECRET": str(ssh.host_key_secret),
-                    "RELIGHT_LAB__URL": addresses.url,
+                    "RELIGHT_LAB__URL": proxy.url,
                     "RELIGHT_LAB__TOKEN_FILE": str(addresses.token_file),
                     "RELIGHT_REPOSITORY__URL": addresses.repository_url,
                     "RELIGHT_REPOSITORY__SIGNING_KEY": str(addresses.signing_key),
                     "RELIGHT_DAEMON__SECRETS_FILE": str(prepare_daemon_secrets(home)),
+                    **(further or {}),
                 },
             )
             settings = Settings(home=home, _env_file=home / "env")
             with open_store(settings.database_url) as store:
-                made = World(home, addresses, store, settings)
+                made = World(home, addresses, proxy.troubles, store, settings)
                 try:
                     await made.start()
                     yield made

@@ -30,6 +30,9 @@ def ask(questions: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the one command that asks all questions, each a name without blanks and an argv."""
     script = [_TELL]
     for name, argv in questions.items():
+        if " " in name:
+            msg = f"the answer to {name!r} could not be told apart: its name has a blank"
+            raise ValueError(msg)
         script.append(f"said=$({shlex.join(argv)} 2>&1 </dev/null); code=$?")
         script.append(shlex.join(["tell", name]))
     return ["/bin/sh", "-c", "\n".join(script)]

@@ -8,6 +8,7 @@ from temporalio.testing import ActivityEnvironment
 
 import activities.machines
 from activities.machines import MachineActivities, MachineNotOursError
+from chaos.troubles import Call, Trouble
 from messages.machine import (
     CreateMachineInput,
     DestroyMachineInput,
@@ -20,7 +21,6 @@ from providers.errors import ProviderUnavailableError
 from tests.support.contract_clouds import CLOUDS, ContractCloud, contract_cloud
 from tests.support.installation import OWNER, user_data_renderer
 from tests.support.lab import Lab
-from tests.support.troubles import Call, Trouble
 
 USER_DATA = user_data_renderer(asyncssh.generate_private_key("ssh-ed25519"))
 

@@ -62,8 +62,8 @@ async def saved(tmp_path: Path, hosts: Hosts) -> dict[str, Any]:
 async def test_it_is_bounded_and_holds_no_secret(tmp_path):
     kept = (await saved(tmp_path, Hosts()))["saved"]
     assert kept["journal"] == "token=[hidden]\n[hidden]"
-    assert len(kept["dpkg log"]) == evidence.KEPT_CHARACTERS
-    assert kept["dpkg log"].endswith("the end")
+    assert len(kept["dpkg-log"]) == evidence.KEPT_CHARACTERS
+    assert kept["dpkg-log"].endswith("the end")
     assert "login" in kept["console"]
 
 

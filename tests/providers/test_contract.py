@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
+from chaos.troubles import Call, Trouble
 from messages.machine import MachineRef, MachineStatus
 from messages.sweep import MachineAtProvider
 from providers.errors import (
@@ -19,7 +20,6 @@ from providers.lab import LabDriver
 from starter.waiting import wait_until
 from tests.support.contract_clouds import CLOUDS, DEADLINE, ContractCloud, contract_cloud
 from tests.support.installation import OWNER
-from tests.support.troubles import Call, Trouble
 
 
 @pytest.fixture(params=CLOUDS)

@@ -94,3 +94,8 @@ def test_an_answer_that_there_may_be_is_read_where_it_is_and_not_missed_where_it
     more = {"more": Section("no", 1)}
     assert parse(" no\nmore 1\n yes\ngood 0\n", ["good"], ["more"]) == more | good
     assert parse(" no\nmore x\n yes\ngood 0\n", ["good"], ["more"])["good"].text == "no\nyes"
+
+
+def test_a_name_that_could_not_be_told_from_its_exit_code_is_refused() -> None:
+    with pytest.raises(ValueError, match="'dpkg log' could not be told apart"):
+        ask({"dpkg log": ["true"]})

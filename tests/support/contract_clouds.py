@@ -9,6 +9,8 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from chaos.troubled_proxy import troubled_proxy
+from chaos.troubles import Troubles
 from messages.machine import MachineStatus
 from messages.sweep import MachineAtProvider
 from providers.driver import MachineSpec, ProviderDriver
@@ -16,8 +18,6 @@ from providers.lab import LabDriver
 from starter.waiting import wait_until
 from tests.support.fake_cloud import FakeCloud
 from tests.support.installation import OWNER
-from tests.support.troubled_proxy import troubled_proxy
-from tests.support.troubles import Troubles
 
 CLOUDS = ["fake", pytest.param("lab", marks=pytest.mark.lab)]
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from chaos.troubles import Call, Trouble, Troubles
 from messages.machine import MachineRef, MachineStatus, Region
 from messages.sweep import MachineAtProvider, ProviderListing
 from providers.driver import MachineSpec, adopted
@@ -14,7 +15,6 @@ from providers.errors import (
     ProviderRateLimitedError,
     ProviderUnavailableError,
 )
-from tests.support.troubles import Call, Trouble, Troubles
 
 _REFUSALS = {
     Trouble.TOO_MANY: (ProviderRateLimitedError, "429 slow down"),

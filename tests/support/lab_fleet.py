@@ -1,4 +1,4 @@
-"""Twelve routes on real hosts, commanded as their operator does, and what is true of each."""
+"""Routes on real hosts, commanded as their operator does, and what is true of each."""
 
 import asyncio
 import re
@@ -51,7 +51,7 @@ class LabFleet:
 
     world: World
     relight: CommandLine
-    machine_ids: Mapping[str, str]
+    machine_ids: dict[str, str]
 
     async def ask(self, *words: str) -> Any:
         """Return what a command answers that has to go well."""
@@ -70,6 +70,13 @@ class LabFleet:
             return len(self.events(kind, tag, after)) >= count
 
         await wait_until(said, timedelta(seconds=60))
+
+    async def see_machines(self) -> None:
+        """Look which machines serve the routes by now."""
+        there = await self.world.machines()
+        for route in self.world.store.routes.list():
+            assert route.machine is not None
+            self.machine_ids[route.route_id] = there[route.machine.key]
 
     @property
     def routes(self) -> Sequence[str]:
@@ -115,7 +122,7 @@ class LabFleet:
 
     async def installs(self) -> dict[str, list[str]]:
         """Return every version that dpkg was ever given on each host, in that order."""
-        said = await asyncio.gather(*(self._on_host(each, _INSTALLS) for each in self.routes))
+        said = await asyncio.gather(*(self.on_host(each, _INSTALLS) for each in self.routes))
         return {route: text.split() for route, text in zip(self.routes, said, strict=True)}
 
     async def installed_since(self, before: Mapping[str, list[str]]) -> dict[str, list[str]]:
@@ -128,7 +135,7 @@ class LabFleet:
         """See that every route serves at a release: its host and its health say what we do."""
         version = tag.removeprefix("v")
         packages_there = await asyncio.gather(
-            *(self._on_host(each, _PACKAGE) for each in self.routes)
+            *(self.on_host(each, _PACKAGE) for each in self.routes)
         )
         assert set(packages_there) == {f"ii |{version}"}, packages_there
         listed = {route["route_id"]: route for route in await self.ask("route", "list")}
@@ -184,25 +191,33 @@ class LabFleet:
         state = lab_state(self.world.home)
         return SigningKey(state / "gnupg", state / "signing-key.asc")
 
-    async def _on_host(self, route_id: str, script: str) -> str:
+    async def on_host(self, route_id: str, script: str) -> str:
+        """Run a script as root on a route's host, past its network and its sshd."""
         return (await self.world.on_host(self.machine_ids[route_id], script)).strip()
 
 
 @asynccontextmanager
-async def lab_fleet(kept: Path) -> AsyncIterator[LabFleet]:
-    """Bring twelve routes up on two tracks and in two regions, and remove all of it at the end.
+async def lab_fleet(
+    kept: Path, tracks: Sequence[str] = TRACKS, further: Mapping[str, str] | None = None
+) -> AsyncIterator[LabFleet]:
+    """Bring three routes up in each of two regions, per track, and remove all of it at the end.
 
     What was said and written down meanwhile is left in the folder `kept`.
+
+    Args:
+        kept: the folder.
+        tracks: the tracks.
+        further: settings of the installation, by their variables.
     """
-    async with world(stability_window=WINDOW) as made, AsyncExitStack() as stack:
+    async with world(WINDOW, further) as made, AsyncExitStack() as stack:
         stack.callback(shutil.copytree, made.home / "logs", kept / "logs")
         stack.callback(lambda: [shutil.copy(each, kept) for each in made.home.glob("fleet.db*")])
         relight = CommandLine(made.home)
         why = ("--reason", "its first release")
         await _done(relight, "settings", "set", "default_release_tag", FIRST, *why)
-        for track in TRACKS:
+        for track in tracks:
             await _done(relight, "track", "set", track, *why)
-        places = [(track, region) for track in TRACKS for region in REGIONS]
+        places = [(track, region) for track in tracks for region in REGIONS]
         await asyncio.gather(*(_provision(relight, *place) for place in places))
         machines = await made.machines()
         routes = [route for place in places for route in _routes(*place)]

@@ -15,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.disruptions import Ledger
 from activities.draining import Drain
+from chaos.troubles import Call
 from fleet.machines import RecordStatus
 from fleet.operation import Operation
 from messages.autoreplace import AutoreplaceRouteInput, RouteReplaced
@@ -26,7 +27,6 @@ from messages.pool_keeping import KeepPoolInput, PoolKept
 from messages.route import RouteStatus, SetTargetInput
 from starter.waiting import wait_until
 from tests.support.interference import Mishap
-from tests.support.troubles import Call
 from tests.workflows.harness import ORIGIN, Harness, small_installation
 from workflows import policies
 from workflows.autoreplace_route import AutoreplaceRoute

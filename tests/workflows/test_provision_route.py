@@ -5,11 +5,11 @@ import yaml
 from pydantic import SecretStr
 from temporalio.client import WorkflowFailureError
 
+from chaos.troubles import Call, Trouble
 from messages.machine import MachineStatus
 from messages.route import RouteStatus
 from providers.driver import MachineSpec
 from tests.support.interference import Mishap
-from tests.support.troubles import Call, Trouble
 from tests.support.written_files import content
 from tests.workflows.harness import Harness
 from workflows.failures import fault_of

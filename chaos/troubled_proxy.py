@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
-from tests.support.troubles import Call, Trouble, Troubles
+from chaos.troubles import Call, Trouble, Troubles
 
 _CALLS = {"GET": Call.LOOK, "POST": Call.CREATE, "DELETE": Call.DESTROY}
 _REFUSALS = {Trouble.TOO_MANY: 429, Trouble.BROKEN: 500}
