@@ -181,11 +181,12 @@ def _machine(
         return None
     if held := _held(machine, record, view, policy, now):
         return held
-    if left_over[0] is SweepStep.DESTROY:
-        why = _mismatch(record, machine, policy) if record else _not_its_key(machine)
-        if why is not None:
-            return SweepStep.ASK, f"{left_over[1]}; {why}"
-    return left_over
+    why: str | None = None
+    if record is not None:
+        why = _mismatch(record, machine, policy)
+    elif left_over[0] is SweepStep.DESTROY:
+        why = _not_its_key(machine)
+    return (SweepStep.ASK, f"{left_over[1]}; {why}") if why else left_over
 
 
 def _held(

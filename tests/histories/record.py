@@ -10,20 +10,27 @@ import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from messages.autoreplace import AutoreplaceRouteInput
 from messages.base import Origin
 from messages.names import route_workflow_id
+from messages.reconcile import ReconcilePolicy
+from messages.reconciling import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
 from messages.rollout import RolloutPhase, Steer
+from providers.driver import MachineSpec
 from starter.embedded import embedded_temporal
+from tests.support.installation import OWNER
 from tests.support.interference import Mishap
 from tests.workflows.harness import Harness, small_installation
 from workflows.autoreplace_route import AutoreplaceRoute
+from workflows.reconcile_fleet import ReconcileFleet
 from workflows.rollout_release import RolloutRelease
 
 FOLDER = Path(__file__).parent
@@ -161,6 +168,45 @@ async def pool_kept(harness: Harness) -> Handle:
     return harness.client.get_workflow_handle("pool/fake/fake-east")
 
 
+async def swapped_within_budget(harness: Harness) -> Handle:
+    await harness.provision("recorded-8")
+    return await harness.start_swap("recorded-8", "v0.0.74", within_budget=True)
+
+
+async def reconciled(harness: Harness) -> Handle:
+    """A pass that looks at hosts, swaps one by one, and sweeps."""
+    await _three_routes(harness)
+    stray = MachineSpec(region="fake-east", user_data=SecretStr(""), owner=OWNER, generation=7)
+    await harness.cloud.ensure("recorded-0-g7", stray)
+    harness.cloud.make_older("recorded-0-g7", timedelta(days=1))
+    harness.store.tracks.set("beta", "v0.0.74", harness.operation())
+    for route_id in ("recorded-9", "recorded-10"):
+        await harness.provision(route_id, track="beta")
+    harness.store.tracks.set("beta", "v0.0.78", harness.operation())
+    await (await harness.start_swap("recorded-10", "v0.0.78")).result()
+    return await _reconcile(harness, RECONCILE_WORKFLOW_ID)
+
+
+async def reconciled_by_the_clock(harness: Harness) -> Handle:
+    await _three_routes(harness)
+    return await _reconcile(harness, f"{RECONCILE_WORKFLOW_ID}-2026-11-25T00:00:00Z")
+
+
+async def swept(harness: Harness) -> Handle:
+    await (await reconciled(harness)).result()
+    return harness.client.get_workflow_handle(route_workflow_id("recorded-0"))
+
+
+async def _reconcile(harness: Harness, workflow_id: str) -> Handle:
+    policy = ReconcilePolicy(drift="100%", proof_lasts=timedelta(microseconds=1))
+    return await harness.client.start_workflow(
+        ReconcileFleet.run,
+        ReconcileFleetInput(origin=STEER.origin, policy=policy),
+        id=workflow_id,
+        task_queue=harness.task_queue,
+    )
+
+
 SHAPES: tuple[Shape, ...] = (
     provisioned,
     provision_failed_and_undone,
@@ -182,6 +228,10 @@ SHAPES: tuple[Shape, ...] = (
     proven_again,
     replaced,
     pool_kept,
+    swapped_within_budget,
+    reconciled,
+    reconciled_by_the_clock,
+    swept,
 )
 
 
@@ -213,6 +263,8 @@ async def _record(client: Client, shape: Shape) -> None:
             except WorkflowFailureError as error:
                 print(f"{shape.__name__} ended by {error.cause}")  # noqa: T201
             history = await handle.fetch_history()
+            # What a pass began goes on; the next shape's routes have the same names.
+            await harness.until_nothing_runs()
     number = 1 + max((_number(path) for path in FOLDER.glob(f"{shape.__name__}-*.json")), default=0)
     kept = json.dumps(_without_traces(json.loads(history.to_json())), indent=1)
     (FOLDER / f"{shape.__name__}-{number}.json").write_text(kept + "\n")

@@ -1,6 +1,8 @@
 """Small installations, each of one test alone."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from temporalio.client import Client
 
 from tests.support.time_skipping import time_skipping_client
 from tests.workflows.harness import Harness, small_installation
+from tests.workflows.reconciler import Reconciler
 
 
 @pytest.fixture
@@ -28,3 +31,22 @@ async def skipping_harness(skipping_client: Client, tmp_path: Path) -> AsyncIter
     """On the server that skips time: what takes minutes of patience takes none."""
     async with small_installation(skipping_client, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def reconciler(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reconciler:
+    """Whoever has passes be made over the installation; they look again at once."""
+    monkeypatch.setattr("activities.audits.PAUSE", timedelta(milliseconds=10))
+    return Reconciler(harness, f"sqlite:///{tmp_path / 'fleet.db'}")
+
+
+@pytest.fixture
+async def route_ids(harness: Harness, reconciler: Reconciler) -> list[str]:
+    """Four routes that serve v0.0.73 in two regions."""
+    ids = sorted(harness.new_route_id() for _ in range(4))
+    regions = ("fake-east", "fake-east", "fake-west", "fake-west")
+    await asyncio.gather(
+        *(harness.provision(each, region=region) for each, region in zip(ids, regions, strict=True))
+    )
+    await harness.until_nothing_runs()
+    return ids

@@ -126,6 +126,15 @@ class Harness:
             if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
                 await handle.terminate("its test has ended")
 
+    async def until_nothing_runs(self) -> None:
+        """Wait until the server's list, which lags behind, has nothing of ours under way."""
+        query = f"TaskQueue = '{self.task_queue}' AND ExecutionStatus = 'Running'"
+
+        async def nothing_runs() -> bool:
+            return not [each async for each in self.client.list_workflows(query)]
+
+        await wait_until(nothing_runs, timedelta(seconds=30))
+
     def route(self, route_id: str) -> Route:
         route = self.store.routes.get(route_id)
         assert route is not None

@@ -3,127 +3,19 @@
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pytest
 from pydantic import SecretStr
-from temporalio.client import WorkflowExecutionStatus
 
 from messages.breaker import BreakerLimits
-from messages.names import rollout_workflow_id, route_workflow_id
-from messages.reconcile import ActionKind, ReconcilePolicy
-from messages.reconciling import RECONCILE_WORKFLOW_ID, PassDone, ReconcileFleetInput
+from messages.names import route_workflow_id
+from messages.reconcile import ActionKind
+from messages.reconciling import RECONCILE_WORKFLOW_ID
 from messages.replacement import ReplacementPolicy
 from messages.route import RouteStatus
 from providers.driver import MachineSpec
-from starter.waiting import wait_until
-from tests.fleet.sql import execute
 from tests.support.installation import OWNER
-from tests.workflows.harness import ORIGIN, Harness
-from workflows.reconcile_fleet import ReconcileFleet
-
-AT_ONCE = timedelta(0)
-MOMENT = timedelta(microseconds=1)
-POLICY = ReconcilePolicy(
-    drift="50%",
-    replacement=ReplacementPolicy(look_again_after=AT_ONCE, repair_after=AT_ONCE),
-)
-LIMITS = BreakerLimits(calm_for=AT_ONCE)
-
-
-class Reconciler:
-    """Whoever has passes be made over an installation."""
-
-    def __init__(self, harness: Harness, store_url: str) -> None:
-        self.harness = harness
-        self._store_url = store_url
-        self.policy, self.limits = POLICY, LIMITS
-        self.grace = timedelta(hours=1)
-
-    async def look(self) -> PassDone:
-        """Make a dry run."""
-        return await self.run(f"reconcile/dry-run/{self.harness.new_route_id()}", dry_run=True)
-
-    async def make_pass(self) -> PassDone:
-        """Make a pass, and see what it began to its end."""
-        done = await self.run(RECONCILE_WORKFLOW_ID, dry_run=False)
-        assert done.observed is not None
-        for action in done.observed.plan.actions:
-            if action.kind is ActionKind.START_ROLLOUT:
-                assert action.release_tag is not None
-                assert action.scope is not None
-                await self._end_of(rollout_workflow_id(action.release_tag, action.scope))
-            elif action.route_id is not None and action.kind is not ActionKind.PROVE:
-                await self._end_of(route_workflow_id(action.route_id))
-            elif action.sweep is not None and action.sweep.key:
-                await self._end_of(done.observed.locks[action.sweep.key])
-        await self.listed_as_ended()
-        return done
-
-    async def run(self, workflow_id: str, *, dry_run: bool) -> PassDone:
-        return await self.harness.client.execute_workflow(
-            ReconcileFleet.run,
-            ReconcileFleetInput(
-                origin=ORIGIN,
-                policy=self.policy,
-                limits=self.limits,
-                grace=self.grace,
-                dry_run=dry_run,
-            ),
-            id=workflow_id,
-            task_queue=self.harness.task_queue,
-        )
-
-    async def _end_of(self, workflow_id: str) -> None:
-        async def has_ended() -> bool:
-            described = await self.harness.client.get_workflow_handle(workflow_id).describe()
-            return described.status is not WorkflowExecutionStatus.RUNNING
-
-        await wait_until(has_ended, timedelta(seconds=30))
-
-    async def listed_as_ended(self) -> None:
-        """Wait until the server's list, which lags behind, has nothing of ours under way."""
-        query = f"TaskQueue = '{self.harness.task_queue}' AND ExecutionStatus = 'Running'"
-
-        async def nothing_runs() -> bool:
-            return not [each async for each in self.harness.client.list_workflows(query)]
-
-        await wait_until(nothing_runs, timedelta(seconds=30))
-
-    def by_sql(self, statement: str) -> None:
-        execute(self._store_url, statement)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("activities.audits.PAUSE", timedelta(milliseconds=10))
-
-
-@pytest.fixture
-async def reconciler(harness: Harness, tmp_path: Path) -> Reconciler:
-    return Reconciler(harness, f"sqlite:///{tmp_path / 'fleet.db'}")
-
-
-@pytest.fixture
-async def route_ids(harness: Harness, reconciler: Reconciler) -> list[str]:
-    """Four routes that serve v0.0.73 in two regions."""
-    ids = sorted(harness.new_route_id() for _ in range(4))
-    regions = ("fake-east", "fake-east", "fake-west", "fake-west")
-    await asyncio.gather(
-        *(harness.provision(each, region=region) for each, region in zip(ids, regions, strict=True))
-    )
-    await reconciler.listed_as_ended()
-    return ids
-
-
-def kinds(done: PassDone) -> Counter[ActionKind]:
-    assert done.observed is not None
-    return Counter(action.kind for action in done.observed.plan.actions)
-
-
-def left(done: PassDone) -> dict[str, str]:
-    assert done.observed is not None
-    return {each.about: each.reason for each in done.observed.plan.left_alone}
+from tests.workflows.harness import Harness
+from tests.workflows.reconciler import AT_ONCE, MOMENT, POLICY, kinds, left
 
 
 def tags(harness: Harness, route_ids: list[str]) -> set[str | None]:
@@ -151,7 +43,7 @@ async def test_a_route_that_is_behind_alone_is_swapped(harness, reconciler, rout
     harness.store.settings.set("default_release_tag", "v0.0.74", harness.operation())
     for route_id in route_ids[1:]:
         await (await harness.start_swap(route_id, "v0.0.74")).result()
-    await reconciler.listed_as_ended()
+    await harness.until_nothing_runs()
     assert kinds(await reconciler.make_pass()) == {ActionKind.SWAP: 1}
     assert tags(harness, route_ids) == {"v0.0.74"}
     assert kinds(await reconciler.make_pass()) == Counter()
@@ -313,7 +205,7 @@ async def test_a_rollout_whose_workflow_is_gone_is_closed(harness, reconciler, r
     await gate.reached()
     await rollout.terminate("gone")
     gate.open()
-    await reconciler.listed_as_ended()
+    await harness.until_nothing_runs()
     reconciler.grace = MOMENT
     done = await reconciler.make_pass()
     assert [each.sweep.step for each in done.observed.plan.actions if each.sweep] == ["close"]

@@ -1,0 +1,91 @@
+"""Whoever has passes of reconciliation be made over an installation."""
+
+from collections import Counter
+from datetime import timedelta
+
+from temporalio.client import WorkflowExecutionStatus
+
+from messages.breaker import BreakerLimits
+from messages.names import rollout_workflow_id, route_workflow_id
+from messages.pool import pool_workflow_id
+from messages.reconcile import ActionKind, ReconcilePolicy
+from messages.reconciling import RECONCILE_WORKFLOW_ID, PassDone, ReconcileFleetInput
+from messages.replacement import ReplacementPolicy
+from starter.waiting import wait_until
+from tests.fleet.sql import execute
+from tests.workflows.harness import ORIGIN, Harness
+from workflows.reconcile_fleet import ReconcileFleet
+
+AT_ONCE = timedelta(0)
+MOMENT = timedelta(microseconds=1)
+POLICY = ReconcilePolicy(
+    drift="50%",
+    replacement=ReplacementPolicy(look_again_after=AT_ONCE, repair_after=AT_ONCE),
+)
+LIMITS = BreakerLimits(calm_for=AT_ONCE)
+
+
+class Reconciler:
+    """Whoever has passes be made over an installation."""
+
+    def __init__(self, harness: Harness, store_url: str) -> None:
+        self.harness = harness
+        self._store_url = store_url
+        self.policy, self.limits = POLICY, LIMITS
+        self.grace = timedelta(hours=1)
+
+    async def look(self) -> PassDone:
+        """Make a dry run."""
+        return await self.run(f"reconcile/dry-run/{self.harness.new_route_id()}", dry_run=True)
+
+    async def make_pass(self) -> PassDone:
+        """Make a pass, and see what it began to its end."""
+        done = await self.run(RECONCILE_WORKFLOW_ID, dry_run=False)
+        assert done.observed is not None
+        for action in done.observed.plan.actions:
+            if action.kind is ActionKind.START_ROLLOUT:
+                assert action.release_tag is not None
+                assert action.scope is not None
+                await self._end_of(rollout_workflow_id(action.release_tag, action.scope))
+            elif action.route_id is not None and action.kind is not ActionKind.PROVE:
+                await self._end_of(route_workflow_id(action.route_id))
+            elif action.pool is not None:
+                await self._end_of(pool_workflow_id(action.pool.provider, action.pool.region))
+            elif action.sweep is not None and action.sweep.key:
+                await self._end_of(done.observed.locks[action.sweep.key])
+        await self.harness.until_nothing_runs()
+        return done
+
+    async def run(self, workflow_id: str, *, dry_run: bool) -> PassDone:
+        return await self.harness.client.execute_workflow(
+            ReconcileFleet.run,
+            ReconcileFleetInput(
+                origin=ORIGIN,
+                policy=self.policy,
+                limits=self.limits,
+                grace=self.grace,
+                dry_run=dry_run,
+            ),
+            id=workflow_id,
+            task_queue=self.harness.task_queue,
+        )
+
+    async def _end_of(self, workflow_id: str) -> None:
+        async def has_ended() -> bool:
+            described = await self.harness.client.get_workflow_handle(workflow_id).describe()
+            return described.status is not WorkflowExecutionStatus.RUNNING
+
+        await wait_until(has_ended, timedelta(seconds=30))
+
+    def by_sql(self, statement: str) -> None:
+        execute(self._store_url, statement)
+
+
+def kinds(done: PassDone) -> Counter[ActionKind]:
+    assert done.observed is not None
+    return Counter(action.kind for action in done.observed.plan.actions)
+
+
+def left(done: PassDone) -> dict[str, str]:
+    assert done.observed is not None
+    return {each.about: each.reason for each in done.observed.plan.left_alone}
