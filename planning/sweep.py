@@ -181,12 +181,12 @@ def _machine(
         return None
     if held := _held(machine, record, view, policy, now):
         return held
-    why: str | None = None
+    mismatch: str | None = None
     if record is not None:
-        why = _mismatch(record, machine, policy)
+        mismatch = _mismatch(record, machine, policy)
     elif left_over[0] is SweepStep.DESTROY:
-        why = _not_its_key(machine)
-    return (SweepStep.ASK, f"{left_over[1]}; {why}") if why else left_over
+        mismatch = _not_its_key(machine)
+    return (SweepStep.ASK, f"{left_over[1]}; {mismatch}") if mismatch else left_over
 
 
 def _held(
