@@ -7,7 +7,7 @@ SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run remote/host/relight-host
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: packages $(INSTALLED) ## Install what is missing: Debian packages, and .venv from requirements.lock
@@ -37,7 +37,7 @@ check: setup ## Check style, types, import rules and shell scripts
 	@shellcheck $(SHELL_SCRIPTS)
 
 .PHONY: chaos
-chaos: setup ## Kill at random what carries hot swaps of real hosts (KILLS=200, ARGS="--seed 7")
+chaos: setup ## Kill at random what carries hot swaps and replacements on real hosts (KILLS=200, ARGS="--seed 7")
 	@scripts/as-root .venv/bin/python -m chaos --kills $(or $(KILLS),200) $(ARGS)
 
 .PHONY: lab-image
@@ -52,6 +52,10 @@ bench: setup ## Measure a hot swap of 12 machines beside Ansible, pyinfra, async
 .PHONY: bench-scale
 bench-scale: setup ## Measure a rollout over hosts that are played (ROUTES=10000 beside 1000, ARGS="--json FILE")
 	@scripts/as-root .venv/bin/python -m bench.scale --routes $(or $(ROUTES),1000) $(ARGS)
+
+.PHONY: bench-audit
+bench-audit: setup ## Measure a pass of reconciliation over hosts that are played (ROUTES=1000)
+	@scripts/as-root .venv/bin/python -m bench.scale.audit --routes $(or $(ROUTES),1000)
 
 .PHONY: swap-cost
 swap-cost: setup ## Measure what one hot swap costs its host, step by step

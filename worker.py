@@ -49,6 +49,7 @@ from activities.services import ServiceActivities
 from activities.sweeps import SweepActivities
 from activities.treatments import TreatmentActivities
 from activities.witnesses import UrlWitness, Witness
+from fleet.errors import StoreTooNewError
 from fleet.store import Store, open_store
 from messages.breaker import BreakerLimits
 from messages.reconcile import ReconcilePolicy
@@ -349,6 +350,10 @@ def _daemon_secrets(file: Path | None) -> dict[str, str]:
     return {name: value or "" for name, value in values.items()}
 
 
+REASONS = (SettingsError, StarterError, IdentityError, TemplateError, StoreTooNewError, OSError)
+"""Why a worker may not start: what its operator can mend."""
+
+
 async def run() -> None:
     """Serve until SIGINT or SIGTERM."""
     settings = load_settings()
@@ -367,7 +372,7 @@ def main() -> None:
     """Run a worker; what keeps it from starting is one line on standard error, and exit code 1."""
     try:
         asyncio.run(run())
-    except (SettingsError, StarterError, IdentityError, TemplateError, OSError) as error:
+    except REASONS as error:
         sys.exit(f"error: {error}")
 
 

@@ -9,17 +9,19 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 from temporalio.runtime import Runtime, TelemetryConfig
 
+from chaos.boundaries import kill_at_each
 from chaos.kills import kill
 from chaos.mishaps import AT_THE_PROVIDER, ON_HOSTS
 from chaos.replacements import (
     IMPATIENCE,
-    PROVIDER,
-    REGION,
     judge_the_end,
     keep_a_pool,
     passes_until,
+    provision_input,
     replace_until,
 )
 from chaos.swaps import BEFORE, ORIGIN, swap_until
@@ -27,7 +29,6 @@ from chaos.verdicts import Verdicts
 from chaos.world import World, world
 from fleet.operation import Operation
 from messages.names import route_workflow_id
-from messages.route import ProvisionRouteInput
 from workflows.provision_route import ProvisionRoute
 
 app = typer.Typer(add_completion=False)
@@ -38,6 +39,7 @@ class Work(StrEnum):
 
     SWAPS = "swaps"
     HEALING = "healing"
+    BOUNDARIES = "boundaries"
     ALL = "all"
 
 
@@ -51,7 +53,8 @@ def chaos(
         typer.Option(
             help="swaps: one release after the other on each host. healing: one machine after the "
             "other for each route, from a pool, beside passes of reconciliation, and a provider "
-            "that loses answers."
+            "that loses answers. boundaries: the worker dies once at each activity of a route's "
+            "making and of its replacement, which takes no count of kills."
         ),
     ] = Work.ALL,
 ) -> None:
@@ -61,9 +64,12 @@ def chaos(
 
       python -m chaos --kills 200
       python -m chaos --kills 50 --work healing --seed 7
+      python -m chaos --work boundaries
     """
     # The SDK would tell on standard output of every connection that a kill breaks.
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=None)))
+    if work is Work.BOUNDARIES:
+        raise typer.Exit(asyncio.run(_boundaries()))
     drawn = seed if seed is not None else random.SystemRandom().randrange(2**32)
     wrong = []
     for each in [Work.SWAPS, Work.HEALING] if work is Work.ALL else [work]:
@@ -81,6 +87,22 @@ def chaos(
         print(json.dumps(report, indent=2), flush=True)  # noqa: T201
         wrong += verdicts.wrong
     raise typer.Exit(1 if wrong else 0)
+
+
+async def _boundaries() -> int:
+    verdicts = Verdicts()
+    async with world(further=IMPATIENCE) as made:
+        _declare(made)
+        rows = await kill_at_each(made, verdicts)
+        await judge_the_end(made, verdicts)
+    table = Table("operation", "the worker is killed at", "how it ends", title="Boundaries")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    for wrong in verdicts.wrong:
+        console.print(f"wrong: {wrong}", highlight=False)
+    return 1 if verdicts.wrong else 0
 
 
 async def _run(
@@ -128,23 +150,25 @@ async def _run(
 
 
 async def _provision(made: World, routes: list[str]) -> None:
-    made.store.tracks.set("chaos", None, Operation(origin=ORIGIN))
-    made.store.settings.set("default_release_tag", BEFORE, Operation(origin=ORIGIN))
+    _declare(made)
     client = made.client
     assert client is not None
     await asyncio.gather(
         *(
             client.execute_workflow(
                 ProvisionRoute.run,
-                ProvisionRouteInput(
-                    route_id=route, track="chaos", provider=PROVIDER, region=REGION, origin=ORIGIN
-                ),
+                provision_input(route),
                 id=route_workflow_id(route),
                 task_queue=made.settings.task_queue,
             )
             for route in routes
         )
     )
+
+
+def _declare(made: World) -> None:
+    made.store.tracks.set("chaos", None, Operation(origin=ORIGIN))
+    made.store.settings.set("default_release_tag", BEFORE, Operation(origin=ORIGIN))
 
 
 if __name__ == "__main__":

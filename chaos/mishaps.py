@@ -4,6 +4,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from chaos import troubles
 from chaos.troubles import Call, Trouble
 from chaos.world import World
 
@@ -48,13 +49,13 @@ async def _kill_parents(world: World, machine: str) -> None:
     await world.on_host(machine, _PARENTS)
 
 
-def _provider(weight: int, call: Call, trouble: Trouble) -> Mishap:
+def _provider(call: Call, trouble: Trouble) -> Mishap:
     """Return a trouble that the next call of one sort meets, whoever makes it."""
 
     async def bring(world: World, _machine: str) -> None:
         world.troubles.bring(trouble, call)
 
-    return Mishap(f"provider asked to {call}: {trouble}", weight, bring)
+    return Mishap(f"provider asked to {call}: {trouble}", 1, bring)
 
 
 ON_HOSTS: Sequence[Mishap] = (
@@ -66,18 +67,7 @@ ON_HOSTS: Sequence[Mishap] = (
 )
 
 
-AT_THE_PROVIDER: Sequence[Mishap] = (
-    _provider(2, Call.CREATE, Trouble.REPLY_LOST),
-    _provider(1, Call.CREATE, Trouble.UNANSWERED),
-    _provider(1, Call.CREATE, Trouble.TOO_MANY),
-    _provider(1, Call.CREATE, Trouble.BROKEN),
-    _provider(2, Call.DESTROY, Trouble.REPLY_LOST),
-    _provider(1, Call.DESTROY, Trouble.NOT_DONE),
-    _provider(1, Call.DESTROY, Trouble.TOO_MANY),
-    _provider(1, Call.DESTROY, Trouble.BROKEN),
-    _provider(1, Call.LOOK, Trouble.UNANSWERED),
-    _provider(1, Call.LOOK, Trouble.BROKEN),
-)
+AT_THE_PROVIDER: Sequence[Mishap] = tuple(_provider(*each) for each in troubles.AT_THE_PROVIDER)
 
 
 def draw(chance: random.Random, mishaps: Sequence[Mishap]) -> Mishap:

@@ -16,7 +16,7 @@ from fleet.operation import Operation
 from messages.autoreplace import AutoreplaceRouteInput, RouteReplaced
 from messages.names import RouteId, route_workflow_id
 from messages.reconciling import RECONCILE_WORKFLOW_ID, PassDone
-from messages.route import Route, RouteStatus
+from messages.route import ProvisionRouteInput, Route, RouteStatus
 from starter.passes import pass_input
 from starter.waiting import wait_until
 from workflows.autoreplace_route import AutoreplaceRoute
@@ -42,6 +42,13 @@ ENDS_WITHIN = timedelta(minutes=12)
 
 SETTLES_WITHIN = timedelta(minutes=8)
 PASS_EVERY = timedelta(seconds=5)
+
+
+def provision_input(route_id: RouteId) -> ProvisionRouteInput:
+    """Return what brings a route up."""
+    return ProvisionRouteInput(
+        route_id=route_id, track="chaos", provider=PROVIDER, region=REGION, origin=ORIGIN
+    )
 
 
 def keep_a_pool(world: World) -> None:
@@ -116,12 +123,13 @@ async def judge_the_end(world: World, verdicts: Verdicts) -> None:
         if there == recorded:
             verdicts.wrong.append(f"an operation has not ended after {SETTLES_WITHIN}")
     for route in world.store.routes.list():
-        await _judge_route(world, route, verdicts)
+        await judge_route(world, route.route_id, verdicts)
     destroyed = [event.machine_key for event in world.store.events.list(kind="machine-destroyed")]
     for key in sorted({str(key) for key in destroyed if destroyed.count(key) > 1}):
         verdicts.wrong.append(f"machine {key} is on record as destroyed more than once")
-    if len(world.store.pool.list()) != IN_POOL:
-        verdicts.wrong.append(f"the pool has {len(world.store.pool.list())} machines")
+    wanted = sum(each.size for each in world.store.pool_sizes.list())
+    if len(world.store.pool.list()) != wanted:
+        verdicts.wrong.append(f"the pool has {len(world.store.pool.list())} of {wanted} machines")
 
 
 def _on_record(world: World) -> set[str]:
@@ -135,7 +143,7 @@ async def _judge(world: World, before: Route, replaced: RouteReplaced, verdicts:
         verdicts.wrong.append(f"{route.route_id}: replaced, but it points at {route.machine}")
     if replaced.previous_machine_key in await world.machines():
         verdicts.wrong.append(f"{replaced.previous_machine_key} is gone, but its provider has it")
-    await _judge_route(world, route, verdicts)
+    await judge_route(world, route.route_id, verdicts)
 
 
 async def _judge_failure(world: World, before: Route, verdicts: Verdicts) -> None:
@@ -145,7 +153,9 @@ async def _judge_failure(world: World, before: Route, verdicts: Verdicts) -> Non
         verdicts.wrong.append(f"{route.route_id} points at nothing after a failure")
 
 
-async def _judge_route(world: World, route: Route, verdicts: Verdicts) -> None:
+async def judge_route(world: World, route_id: RouteId, verdicts: Verdicts) -> None:
+    """See that a route points at a machine that is there, and runs what is on record."""
+    route = _route(world, route_id)
     machines = await world.machines()
     if route.machine is None or route.machine.key not in machines:
         verdicts.wrong.append(f"{route.route_id} points at nothing")

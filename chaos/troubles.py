@@ -22,6 +22,14 @@ class Trouble(StrEnum):
     NOT_DONE = "it is accepted, and not done"
 
 
+AT_THE_PROVIDER = (
+    *((Call.LOOK, trouble) for trouble in (Trouble.UNANSWERED, Trouble.TOO_MANY, Trouble.BROKEN)),
+    *((Call.CREATE, trouble) for trouble in Trouble if trouble is not Trouble.NOT_DONE),
+    *((Call.DESTROY, trouble) for trouble in Trouble),
+)
+"""What can become of each sort of call."""
+
+
 class Troubles:
     """The troubles that are still to come, for each sort of call in their order.
 

@@ -11,7 +11,7 @@ from starter.embedded import EmbeddedTemporal, embedded_temporal
 
 pytest_plugins = [
     plugin
-    for plugin in ("tests.support.lab", "tests.support.postgres")
+    for plugin in ("tests.support.boundaries", "tests.support.lab", "tests.support.postgres")
     if importlib.util.find_spec(plugin)
 ]
 

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from temporalio.common import WorkerDeploymentVersion
 
+import worker
+from fleet.store import open_store
 from settings import SettingsError, load_settings
+from tests.fleet.sql import execute
 from worker import deployment_version
 
 
@@ -40,3 +43,18 @@ def test_a_deployment_without_a_build_is_refused(version) -> None:
 def test_a_name_that_temporal_would_not_take_is_refused(version, name: str) -> None:
     with pytest.raises(SettingsError, match=r"RELIGHT_WORKER__DEPLOYMENT is \S+: Temporal takes"):
         version(DEPLOYMENT=name, BUILD_ID="7a4faa9")
+
+
+def test_a_store_of_a_newer_version_is_refused_in_one_line(monkeypatch, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    with open_store(url):
+        pass
+    execute(url, "UPDATE alembic_version SET version_num = '9999'")
+
+    async def start() -> None:
+        with open_store(url):
+            pass
+
+    monkeypatch.setattr(worker, "run", start)
+    with pytest.raises(SystemExit, match=r"^error: the store was made by a newer version"):
+        worker.main()

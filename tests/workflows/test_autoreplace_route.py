@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.disruptions import Ledger
 from activities.draining import Drain
-from chaos.troubles import Call
+from chaos.troubles import AT_THE_PROVIDER, Call
 from fleet.machines import RecordStatus
 from fleet.operation import Operation
 from messages.autoreplace import AutoreplaceRouteInput, RouteReplaced
@@ -193,7 +193,7 @@ async def test_both_generations_are_one_query_away(harness):
 
 @pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
 @pytest.mark.parametrize(("pool", "step"), BOTH)
-async def test_a_step_that_runs_again_changes_nothing(harness, pool, step, mishap):
+async def test_a_step_that_runs_again_changes_nothing(harness, boundaries, pool, step, mishap):
     route_id = await a_route(harness, pool=pool)
     harness.interference.bring(mishap, step, harness.client)
     replaced = await replace(harness, route_id)
@@ -201,6 +201,12 @@ async def test_a_step_that_runs_again_changes_nothing(harness, pool, step, misha
     assert await assert_sound(harness, route_id) == replaced.machine.key
     made = [key for key in harness.cloud.created if key != f"{route_id}-g1"]
     assert len(made) == 1
+    boundaries.ended(*row(pool, step), mishap, "on the new machine")
+
+
+def row(pool, step):
+    """Return where a boundary stands in the table of all."""
+    return "AutoreplaceRoute", f"{step}, from the pool" if pool else step
 
 
 @pytest.mark.parametrize(
@@ -214,7 +220,7 @@ async def test_a_step_that_runs_again_changes_nothing(harness, pool, step, misha
 )
 @pytest.mark.parametrize(("pool", "step"), BOTH)
 async def test_a_step_that_is_cut_short_leaves_the_old_machine_or_the_new_one(
-    harness, pool, step, mishap
+    harness, boundaries, pool, step, mishap
 ):
     route_id = await a_route(harness, pool=pool)
     harness.interference.bring(mishap, step, harness.client)
@@ -232,6 +238,8 @@ async def test_a_step_that_is_cut_short_leaves_the_old_machine_or_the_new_one(
         goes_on = False
     if step == "release_disruption" and mishap is Mishap.FAILS_BEFORE:
         goes_on = True
+    how = "on the new machine" if goes_on else "on the old machine"
+    boundaries.ended(*row(pool, step), mishap, how)
     if goes_on:
         assert undone is None
         assert serving == replaced.machine.key
@@ -241,6 +249,18 @@ async def test_a_step_that_is_cut_short_leaves_the_old_machine_or_the_new_one(
         assert serving == f"{route_id}-g1"
         # What was claimed went back, and its region's pool, which should be empty, recycled it.
         assert await at_the_provider(harness) == [serving] or step == "claim_machine"
+
+
+@pytest.mark.parametrize(("call", "trouble"), AT_THE_PROVIDER)
+async def test_what_a_provider_does_to_a_call_changes_nothing(harness, boundaries, call, trouble):
+    route_id = await a_route(harness)
+    harness.cloud.troubles.bring(trouble, call)
+    replaced = await replace(harness, route_id)
+    assert harness.cloud.troubles.asked.count(call) >= 2, "it was not asked again"
+    assert await assert_sound(harness, route_id) == replaced.machine.key == f"{route_id}-g2"
+    assert await at_the_provider(harness) == [f"{route_id}-g2"]
+    assert harness.cloud.created.count(f"{route_id}-g2") == 1
+    boundaries.ended("AutoreplaceRoute", f"provider: {call}", trouble, "on the new machine")
 
 
 def incident() -> Breaker:

@@ -5,7 +5,7 @@ import yaml
 from pydantic import SecretStr
 from temporalio.client import WorkflowFailureError
 
-from chaos.troubles import Call, Trouble
+from chaos.troubles import AT_THE_PROVIDER, Call, Trouble
 from messages.machine import MachineStatus
 from messages.route import RouteStatus
 from providers.driver import MachineSpec
@@ -66,12 +66,13 @@ async def test_a_route_comes_up_proven_in_the_order_of_its_steps(harness):
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
-async def test_a_step_that_runs_again_changes_nothing(harness, mishap, step):
+async def test_a_step_that_runs_again_changes_nothing(harness, boundaries, mishap, step):
     route_id = harness.new_route_id()
     harness.interference.bring(mishap, step, harness.client)
     await harness.provision(route_id)
     await assert_serves(harness, route_id)
     assert [key for key in harness.cloud.created if key.startswith(route_id)] == [f"{route_id}-g1"]
+    boundaries.ended("ProvisionRoute", step, mishap, "it serves")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -84,7 +85,7 @@ async def test_a_step_that_runs_again_changes_nothing(harness, mishap, step):
         Mishap.FAILS_AFTER,
     ],
 )
-async def test_a_step_that_is_cut_short_leaves_nothing(harness, mishap, step):
+async def test_a_step_that_is_cut_short_leaves_nothing(harness, boundaries, mishap, step):
     route_id = harness.new_route_id()
     harness.interference.bring(mishap, step, harness.client)
     with pytest.raises(WorkflowFailureError) as failed:
@@ -92,15 +93,34 @@ async def test_a_step_that_is_cut_short_leaves_nothing(harness, mishap, step):
     kind = fault_of(failed.value.cause).kind
     assert kind == ("cancelled" if mishap.startswith("cancelled") else "controller-bug")
     await assert_nothing_is_left(harness, route_id)
+    boundaries.ended("ProvisionRoute", step, mishap, "nothing is left")
 
 
-async def test_a_provider_that_loses_an_answer_is_not_made_to_create_a_second_machine(harness):
-    troubles, route_id = harness.cloud.troubles, harness.new_route_id()
-    troubles.bring(Trouble.REPLY_LOST, Call.CREATE)
-    troubles.bring(Trouble.TOO_MANY, Call.LOOK)
+@pytest.mark.parametrize(
+    ("call", "trouble"), [each for each in AT_THE_PROVIDER if each[0] is not Call.DESTROY]
+)
+async def test_what_a_provider_does_to_a_call_makes_no_second_machine(
+    harness, boundaries, call, trouble
+):
+    route_id = harness.new_route_id()
+    harness.cloud.troubles.bring(trouble, call)
     await harness.provision(route_id)
     await assert_serves(harness, route_id)
     assert [key for key in harness.cloud.created if key.startswith(route_id)] == [f"{route_id}-g1"]
+    boundaries.ended("ProvisionRoute", f"provider: {call}", trouble, "it serves")
+
+
+@pytest.mark.parametrize("trouble", list(Trouble))
+async def test_what_a_provider_does_to_the_destruction_of_a_failed_one_leaves_nothing(
+    harness, boundaries, trouble
+):
+    route_id = harness.new_route_id()
+    harness.interference.bring(Mishap.FAILS_AFTER, "create_machine", harness.client)
+    harness.cloud.troubles.bring(trouble, Call.DESTROY)
+    with pytest.raises(WorkflowFailureError):
+        await harness.provision(route_id)
+    await assert_nothing_is_left(harness, route_id)
+    boundaries.ended("ProvisionRoute", f"provider: {Call.DESTROY}", trouble, "nothing is left")
 
 
 async def test_a_machine_of_somebody_else_under_the_routes_key_is_neither_taken_nor_destroyed(
