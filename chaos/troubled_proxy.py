@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -65,9 +65,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.api.request(method, self.path, content=body, headers=headers)
 
     def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # whoever asked has been killed
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
 
 
 @contextmanager

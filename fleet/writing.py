@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlmodel import Session, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from fleet.checking import naming
 from fleet.column_types import storable
 from fleet.database import Database
 from fleet.operation import Operation
-from fleet.tables import EventRow
+from fleet.tables import BY_ACTIVITY, EventRow
 from messages.faults import Fault
 from messages.fleet import Event
 
@@ -85,10 +86,15 @@ def write(database: Database, operation: Operation, kind: str) -> Iterator[Write
 def _earlier(session: Session, operation: Operation, kind: str) -> EventRow | None:
     if not operation.activity_id:
         return None
-    return session.exec(
-        select(EventRow).where(
-            EventRow.run_id == operation.run_id,
-            EventRow.activity_id == operation.activity_id,
-            EventRow.kind == kind,
-        )
-    ).one_or_none()
+    return session.exec(written_by(operation, kind)).one_or_none()
+
+
+def written_by(operation: Operation, kind: str) -> SelectOfScalar[EventRow]:
+    """Return the query for what an activity has written of one kind."""
+    return select(EventRow).where(
+        # Said once more, or the index of these alone is not taken, and the log is read through.
+        BY_ACTIVITY,
+        EventRow.run_id == operation.run_id,
+        EventRow.activity_id == operation.activity_id,
+        EventRow.kind == kind,
+    )

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fleet import addresses
+from fleet.database import Database
 from fleet.errors import BadValueError
 from fleet.operation import Operation
+from fleet.writing import written_by
 from messages.base import Origin
 from messages.faults import Fault, FaultClass
 from tests.fleet.fleets import HAND, failing, rollout_run, serve
@@ -53,6 +56,24 @@ def test_an_activity_that_runs_again_writes_one_event(store):
         store.events.append("rollout-pause", activity)
     store.events.append("rollout-pause", replace(activity, run_id="another"))
     assert len(store.events.list(kind="rollout-pause")) == 2
+
+
+def test_what_an_activity_wrote_is_looked_up_and_not_searched_for(store_url):
+    database = Database(addresses.parse(store_url))
+    try:
+        with database.reading() as session:
+            connection, explain = session.connection(), "EXPLAIN QUERY PLAN"
+            if connection.dialect.name == "postgresql":
+                explain = "EXPLAIN"
+                # It would read an empty table as a whole.
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            query = written_by(rollout_run().activity(), "rollout-pause").compile(
+                connection, compile_kwargs={"literal_binds": True}
+            )
+            plan = connection.exec_driver_sql(f"{explain} {query}").all()
+        assert "uq_events_activity" in str(plan)
+    finally:
+        database.close()
 
 
 def test_a_command_that_is_typed_twice_is_two_events(store):
