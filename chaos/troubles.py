@@ -45,6 +45,11 @@ class Troubles:
         """Bring `trouble` on the next calls of this sort that have none yet."""
         self._due[call].extend([trouble] * times)
 
+    @property
+    def still_due(self) -> int:
+        """How many troubles have met no call yet."""
+        return sum(map(len, self._due.values()))
+
     def clear(self) -> None:
         """Bring nothing more."""
         self._due.clear()

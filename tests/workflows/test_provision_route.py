@@ -105,11 +105,13 @@ async def test_what_a_provider_does_to_a_call_makes_no_second_machine(
     route_id = harness.new_route_id()
     harness.cloud.troubles.bring(trouble, call)
     await harness.provision(route_id)
+    assert harness.cloud.troubles.still_due == 0
     await assert_serves(harness, route_id)
     assert [key for key in harness.cloud.created if key.startswith(route_id)] == [f"{route_id}-g1"]
     boundaries.ended("ProvisionRoute", f"provider: {call}", trouble, "it serves")
 
 
+@pytest.mark.usefixtures("forgetful_providers")
 @pytest.mark.parametrize("trouble", list(Trouble))
 async def test_what_a_provider_does_to_the_destruction_of_a_failed_one_leaves_nothing(
     harness, boundaries, trouble
@@ -119,6 +121,7 @@ async def test_what_a_provider_does_to_the_destruction_of_a_failed_one_leaves_no
     harness.cloud.troubles.bring(trouble, Call.DESTROY)
     with pytest.raises(WorkflowFailureError):
         await harness.provision(route_id)
+    assert harness.cloud.troubles.still_due == 0
     await assert_nothing_is_left(harness, route_id)
     boundaries.ended("ProvisionRoute", f"provider: {Call.DESTROY}", trouble, "nothing is left")
 
