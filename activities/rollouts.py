@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
+from activities.engine import is_under_way
 from activities.operation import current_operation
 from fleet.errors import ScopeBusyError
 from fleet.rollout_routes import Chosen, FleetSeen
@@ -22,7 +22,6 @@ from messages.rollout import (
     PlanRolloutInput,
     RecordDecisionInput,
     RecordSteerInput,
-    Rollout,
     RolloutOpened,
     RolloutPlan,
     Strategy,
@@ -65,21 +64,12 @@ class RolloutActivities:
             try:
                 opened = await asyncio.to_thread(self._store.rollouts.open, input, operation)
             except ScopeBusyError as busy:
-                if await self._runs(busy.holder):
-                    return RolloutOpened(held_by=busy.holder)
-                await asyncio.to_thread(self._store.rollouts.abandon, busy.holder, operation)
+                holder = busy.holder
+                if await is_under_way(self._temporal, holder.workflow_id, holder.run_id):
+                    return RolloutOpened(held_by=holder)
+                await asyncio.to_thread(self._store.rollouts.abandon, holder, operation)
             else:
                 return RolloutOpened(rollout=opened)
-
-    async def _runs(self, rollout: Rollout) -> bool:
-        handle = self._temporal.get_workflow_handle(rollout.workflow_id, run_id=rollout.run_id)
-        try:
-            description = await handle.describe()
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return False
-            raise
-        return description.status is WorkflowExecutionStatus.RUNNING
 
     @activity.defn
     def architectures(self, input: ListRoutesInput) -> Architectures:

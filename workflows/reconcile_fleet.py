@@ -2,12 +2,15 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import Priority, VersioningBehavior
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 from messages.autoreplace import AutoreplaceRouteInput
+from messages.base import Message
 from messages.names import rollout_workflow_id, route_workflow_id, scope_track
 from messages.reconcile import Action, ActionKind
 from messages.reconciling import (
@@ -130,38 +133,35 @@ class ReconcileFleet:
 
     async def _swap(self, action: Action) -> None:
         assert action.route_id is not None
-        await workflow.start_child_workflow(
-            HotSwapRoute.run,
-            HotSwapRouteInput(
-                route_id=action.route_id,
-                release_tag=action.release_tag,
-                origin=self._input.origin.model_copy(update={"reason": action.reason}),
-                within_budget=True,
-            ),
-            id=route_workflow_id(action.route_id),
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            search_attributes=search_attributes.attributes(
-                {
-                    search_attributes.ROUTE: action.route_id,
-                    search_attributes.RELEASE: action.release_tag,
-                }
-            ),
-            priority=_IN_TURN,
-            static_summary=f"{action.kind} {action.route_id} to {action.release_tag}",
-            static_details=action.reason,
+        asked = HotSwapRouteInput(
+            route_id=action.route_id,
+            release_tag=action.release_tag,
+            origin=self._input.origin.model_copy(update={"reason": action.reason}),
+            within_budget=True,
         )
+        summary = f"{action.kind} {action.route_id} to {action.release_tag}"
+        await self._operate(HotSwapRoute.run, asked, action, summary)
 
     async def _replace(self, action: Action) -> None:
         assert action.route_id is not None
+        asked = AutoreplaceRouteInput(
+            route_id=action.route_id,
+            release_tag=action.release_tag,
+            reason=action.reason,
+            unreachable=action.unreachable,
+            origin=self._input.origin,
+        )
+        summary = f"another machine for {action.route_id}"
+        await self._operate(AutoreplaceRoute.run, asked, action, summary)
+
+    async def _operate(
+        self, operation: Callable[..., Any], asked: Message, action: Action, summary: str
+    ) -> None:
+        """Begin an operation on a route, which lives on by itself."""
+        assert action.route_id is not None
         await workflow.start_child_workflow(
-            AutoreplaceRoute.run,
-            AutoreplaceRouteInput(
-                route_id=action.route_id,
-                release_tag=action.release_tag,
-                reason=action.reason,
-                unreachable=action.unreachable,
-                origin=self._input.origin,
-            ),
+            operation,
+            asked,
             id=route_workflow_id(action.route_id),
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             search_attributes=search_attributes.attributes(
@@ -171,7 +171,7 @@ class ReconcileFleet:
                 }
             ),
             priority=_IN_TURN,
-            static_summary=f"another machine for {action.route_id}",
+            static_summary=summary,
             static_details=action.reason,
         )
 

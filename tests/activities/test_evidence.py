@@ -39,7 +39,7 @@ class Hosts:
     @asynccontextmanager
     async def connect(self, _machine):
         if self._hang:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         yield Talkative()
 
 
