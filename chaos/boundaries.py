@@ -19,6 +19,7 @@ from chaos.world import World
 from messages.autoreplace import AutoreplaceRouteInput
 from messages.base import Message
 from messages.names import RouteId, route_workflow_id
+from messages.route import RouteStatus
 from starter.waiting import wait_until
 from workflows.autoreplace_route import AutoreplaceRoute
 from workflows.failures import fault_of
@@ -90,6 +91,9 @@ async def _try(world: World, boundary: Boundary, killing: asyncio.Lock, verdicts
     else:
         verdicts.done[boundary.workflow] += 1
         await judge_route(world, boundary.route_id, verdicts)
+        route = world.store.routes.get(boundary.route_id)
+        if route is None or route.status is not RouteStatus.SERVING:
+            verdicts.wrong.append(f"{boundary.route_id}: it ended well, and does not serve")
     if not in_time:
         verdicts.wrong.append(f"{boundary.route_id}: it had ended before it was killed")
     return "as if nothing had been" if len(verdicts.wrong) == wrong else "WRONG"
