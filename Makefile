@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 
 INSTALLED := .venv/.installed
-SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run remote/host/relight-host
+SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run relight/hosts/files/relight-host
 
 .PHONY: help
 help: ## List the targets
@@ -38,7 +38,7 @@ check: setup ## Check style, types, import rules and shell scripts
 
 .PHONY: chaos
 chaos: setup ## Kill at random what carries hot swaps and replacements on real hosts (KILLS=200, ARGS="--seed 7")
-	@scripts/as-root .venv/bin/python -m chaos --kills $(or $(KILLS),200) $(ARGS)
+	@scripts/as-root .venv/bin/python -m devkit.chaos --kills $(or $(KILLS),200) $(ARGS)
 
 .PHONY: lab-image
 lab-image: setup ## Build the lab's base image now, not at its first start
@@ -47,19 +47,19 @@ lab-image: setup ## Build the lab's base image now, not at its first start
 .PHONY: bench
 bench: setup ## Measure a hot swap of 12 machines beside Ansible, pyinfra, asyncssh (ARGS="--json FILE")
 	@scripts/setup-bench
-	@scripts/as-root .venv/bin/python -m bench $(ARGS)
+	@scripts/as-root .venv/bin/python -m devkit.bench $(ARGS)
 
 .PHONY: bench-scale
 bench-scale: setup ## Measure a rollout over hosts that are played (ROUTES=10000 beside 1000, ARGS="--json FILE")
-	@scripts/as-root .venv/bin/python -m bench.scale --routes $(or $(ROUTES),1000) $(ARGS)
+	@scripts/as-root .venv/bin/python -m devkit.bench.scale --routes $(or $(ROUTES),1000) $(ARGS)
 
 .PHONY: bench-audit
 bench-audit: setup ## Measure a pass of reconciliation over hosts that are played (ROUTES=1000)
-	@scripts/as-root .venv/bin/python -m bench.scale.audit --routes $(or $(ROUTES),1000)
+	@scripts/as-root .venv/bin/python -m devkit.bench.scale.audit --routes $(or $(ROUTES),1000)
 
 .PHONY: swap-cost
 swap-cost: setup ## Measure what one hot swap costs its host, step by step
-	@scripts/as-root .venv/bin/python -m bench.swap_cost $(ARGS)
+	@scripts/as-root .venv/bin/python -m devkit.bench.swap_cost $(ARGS)
 
 .PHONY: histories
 histories: setup ## Record a history of each shape of workflow, beside those that are kept
@@ -67,7 +67,7 @@ histories: setup ## Record a history of each shape of workflow, beside those tha
 
 .PHONY: docs
 docs: setup ## Write docs/faults.md from the table of faults
-	@.venv/bin/python -m messages.fault_document >docs/faults.md
+	@.venv/bin/python -m relight.domain.fault.document >docs/faults.md
 
 .PHONY: lock
 lock: ## Bring the lock files in line with what is asked for (needs uv; ARGS=--upgrade)
@@ -76,7 +76,7 @@ lock: ## Bring the lock files in line with what is asked for (needs uv; ARGS=--u
 		--output-file requirements.lock pyproject.toml
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
-		--output-file bench/requirements.lock bench/requirements.in
+		--output-file devkit/bench/requirements.lock devkit/bench/requirements.in
 
 .PHONY: clean
 clean: ## Stop what runs here, and remove .venv and every cache; the home folder .relight stays

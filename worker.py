@@ -16,77 +16,90 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import (
     Interceptor,
-    UnsandboxedWorkflowRunner,
     Worker,
     WorkerDeploymentConfig,
 )
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.audits import AuditActivities
-from activities.cloud_init import CloudInitActivities, UserDataRenderer, host_files
-from activities.command_check import CommandCheck
-from activities.connections import ConnectionPool
-from activities.daemon import Daemon
-from activities.destructions import DestructionActivities
-from activities.disruptions import DisruptionActivities, Ledger
-from activities.draining import Drain, DrainActivities
-from activities.errors import FaultInterceptor
-from activities.evidence import EvidenceActivities
-from activities.fleet import FleetActivities
-from activities.gate_checks import GateCheck, GateCheckActivities
-from activities.hosts import Hosts, SshHosts
+import workflows
+from activities.faults import FaultInterceptor
+from activities.fleet.connectivity import ConnectivityCheck, UrlConnectivityCheck
+from activities.fleet.observe import ObservationActivities
+from activities.fleet.pool import PoolActivities
+from activities.fleet.remediation import RemediationActivities
+from activities.fleet.sweep import SweepActivities
+from activities.fleet.verification import VerificationActivities
 from activities.log_context import LogContextInterceptor
-from activities.machines import MachineActivities
-from activities.observing import ObservingActivities
-from activities.packages import PackageActivities
-from activities.pools import PoolActivities
-from activities.preflight import PreflightActivities
-from activities.prometheus_check import Bounds, PrometheusCheck
-from activities.releases import ReleaseActivities
-from activities.replacements import ReplacementActivities
-from activities.rollouts import RolloutActivities
-from activities.services import ServiceActivities
-from activities.sweeps import SweepActivities
-from activities.treatments import TreatmentActivities
-from activities.witnesses import UrlWitness, Witness
-from fleet.errors import StoreTooNewError
-from fleet.store import Store, open_store
-from messages.breaker import BreakerLimits
-from messages.reconcile import ReconcilePolicy
-from providers.driver import ProviderDriver
-from providers.registry import open_drivers
-from remote import helper
-from remote.identity import IdentityError, load_client_key, load_secret, public_line
-from remote.probe import Probe, probe_of
-from repositories.registry import AptPlace, open_source
-from repositories.source import ReleaseSource
-from settings import GateCheckSettings, Settings, SettingsError, load_settings, required
-from starter.connection import connect, require_search_attributes
-from starter.errors import StarterError
-from starter.logs import configure_logs
-from starter.release_place import release_place
-from templates.user_data import DAEMON_FILES, AptSource, TemplateError, UserDataTemplate
-from workflows.autoreplace_route import AutoreplaceRoute
-from workflows.hot_swap_route import HotSwapRoute
-from workflows.keep_pool import KeepPool
-from workflows.prove_route import ProveRoute
-from workflows.provision_route import ProvisionRoute
-from workflows.reconcile_fleet import ReconcileFleet
-from workflows.rollout_release import RolloutRelease
-from workflows.rollout_wave import RolloutWave
-from workflows.sweep_machine import SweepMachine
-from workflows.unversioned import UnversionedRunner
+from activities.machine.destruction import DestructionActivities
+from activities.machine.drain import Drain, DrainActivities
+from activities.machine.evidence import EvidenceActivities
+from activities.machine.first_boot import (
+    FirstBootActivities,
+    UserDataRenderer,
+    host_files,
+)
+from activities.machine.machines import MachineActivities
+from activities.operation import current_run_id
+from activities.release import ReleaseActivities
+from activities.rollout.checks import CommandCheck, GateCheck, GateCheckActivities
+from activities.rollout.preflight import PreflightActivities
+from activities.rollout.prometheus import Bounds, PrometheusCheck
+from activities.rollout.rollouts import RolloutActivities
+from activities.route.disruption import DisruptionActivities, Ledger
+from activities.route.hot_swap import HotSwapActivities
+from activities.route.proof import ProofActivities
+from activities.route.replacement import ReplacementActivities
+from activities.route.routes import RouteActivities
+from activities.service import Service
+from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.reconcile.plan import ReconcilePolicy
+from relight.engine.connection import connect, require_search_attributes
+from relight.engine.errors import StarterError
+from relight.engine.logs import configure_logs
+from relight.engine.runner import workflow_runner
+from relight.engine.step import activities_of
+from relight.hosts import host_program
+from relight.hosts.cloud_init.user_data import (
+    SERVICE_FILES,
+    AptSource,
+    TemplateError,
+    UserDataTemplate,
+)
+from relight.hosts.connections import ConnectionPool, Hosts, SshHosts
+from relight.hosts.keys import (
+    IdentityError,
+    load_client_key,
+    load_secret,
+    public_line,
+)
+from relight.hosts.probe import Probe, probe_of
+from relight.providers.driver import ProviderDriver
+from relight.providers.registry import open_drivers
+from relight.release_source import release_source_config
+from relight.releases.registry import AptSourceConfig, open_source
+from relight.releases.source import ReleaseSource
+from relight.settings import (
+    GateCheckSettings,
+    Settings,
+    SettingsError,
+    load_settings,
+    required,
+)
+from relight.store.errors import StoreTooNewError
+from relight.store.store import Store, open_store
+from workflows.fleet.pool import KeepPool
+from workflows.fleet.reconcile import ReconcileFleet
+from workflows.fleet.sweep import SweepMachine
+from workflows.rollout.rollout import RolloutRelease
+from workflows.rollout.wave import RolloutWave
+from workflows.route.hot_swap import HotSwapRoute
+from workflows.route.prove import ProveRoute
+from workflows.route.provision import ProvisionRoute
+from workflows.route.replace import AutoreplaceRoute
 
 WORKFLOWS = (
     *(ProvisionRoute, HotSwapRoute, ProveRoute, RolloutRelease, RolloutWave),
     *(ReconcileFleet, SweepMachine, AutoreplaceRoute, KeepPool),
 )
-
-WORKFLOWS_STAND_ON = (
-    *("failures", "policies", "reporting", "search_attributes", "signals", "steps", "undo"),
-    *("reconcile_board", "unversioned", "machine_making", "removal"),
-)
-"""The modules of `workflows` that hold no workflow."""
 
 GRACE = timedelta(seconds=10)
 """How long a worker that is told to stop lets its activities come to an end."""
@@ -106,30 +119,14 @@ class Parts:
     hosts: Hosts
     repository: ReleaseSource
     user_data: UserDataRenderer
-    daemon: Daemon
+    service: Service
     probe: Probe
     checks: Mapping[str, GateCheck] = field(default_factory=dict)
-    witnesses: Sequence[Witness] = ()
+    connectivity: Sequence[ConnectivityCheck] = ()
     drain: Drain = field(default_factory=Drain)
     policy: ReconcilePolicy = field(default_factory=ReconcilePolicy)
     limits: BreakerLimits = field(default_factory=BreakerLimits)
     secrets: Collection[str] = field(default=(), repr=False)
-
-
-def workflow_runner(*, versioned: bool = False) -> SandboxedWorkflowRunner:
-    """Return the sandbox that workflows run in.
-
-    An import that nobody meant, as of httpx, keeps a worker from starting. Shared with the world
-    outside are messages, and what has no state to share: pure planning, and the modules that
-    workflows stand on, which would else be read anew for each of them.
-    """
-    return SandboxedWorkflowRunner(
-        restrictions=SandboxRestrictions.default.with_passthrough_modules(
-            *("pydantic", "pydantic_core", "annotated_types", "messages", "planning"),
-            *(f"workflows.{name}" for name in WORKFLOWS_STAND_ON),
-        ),
-        runner_class=UnsandboxedWorkflowRunner if versioned else UnversionedRunner,
-    )
 
 
 def build(
@@ -143,88 +140,41 @@ def build(
     One with a version is given work once that version is current, or what began on it.
     """
     ledger = Ledger(parts.store, parts.policy.strategy)
-    disruptions = DisruptionActivities(parts.store, ledger)
-    replacements = ReplacementActivities(parts.store, ledger)
-    evidence = EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets)
-    drains = DrainActivities(parts.drain)
-    destructions = DestructionActivities(parts.store, parts.limits)
-    pools = PoolActivities(parts.store)
-    fleet, rollouts = FleetActivities(parts.store), RolloutActivities(parts.store, client)
-    machines = MachineActivities(parts.drivers, parts.user_data, parts.fleet_owner)
-    first_boot = CloudInitActivities(parts.user_data, parts.hosts)
-    services = ServiceActivities(parts.hosts, parts.daemon, parts.probe)
-    packages = PackageActivities(parts.hosts, services, parts.store)
-    releases = ReleaseActivities(parts.repository, parts.store)
-    preflight = PreflightActivities(parts.hosts, parts.repository, parts.store, parts.checks)
-    checks = GateCheckActivities(parts.checks)
-    observing = ObservingActivities(
-        parts.store, parts.drivers, parts.repository, parts.witnesses, parts.fleet_owner, client
-    )
-    audits = AuditActivities(parts.store, parts.hosts, services, parts.repository, client)
-    treatments = TreatmentActivities(parts.store, client)
-    sweeps = SweepActivities(parts.store, parts.drivers, parts.fleet_owner)
+    proofs = ProofActivities(parts.hosts, parts.service, parts.probe)
     return Worker(
         client,
         task_queue=parts.task_queue,
         workflows=WORKFLOWS,
-        activities=[
-            fleet.desired_release,
-            fleet.load_route,
-            fleet.release_before,
-            fleet.open_route,
-            fleet.record_machine,
-            fleet.set_target,
-            fleet.record_proof,
-            fleet.record_fault,
-            releases.resolve_release,
-            machines.describe_region,
-            machines.create_machine,
-            machines.await_machine,
-            machines.destroy_machine,
-            first_boot.render_cloud_init,
-            first_boot.await_first_boot,
-            packages.swap_release,
-            services.prove_release,
-            rollouts.open_rollout,
-            rollouts.architectures,
-            rollouts.plan_rollout,
-            rollouts.advance_wave,
-            rollouts.begin_proofs,
-            rollouts.widen_wave,
-            rollouts.join_late,
-            rollouts.retry_failed,
-            rollouts.skip_route,
-            rollouts.record_decision,
-            preflight.preflight,
-            checks.check_gate,
-            rollouts.record_steer,
-            rollouts.close_rollout,
-            disruptions.take_disruption,
-            disruptions.release_disruption,
-            replacements.begin_replacement,
-            replacements.claim_machine,
-            replacements.plan_successor,
-            replacements.attach_machine,
-            replacements.give_back,
-            evidence.save_evidence,
-            drains.drain_machine,
-            destructions.ask_destruction,
-            destructions.record_destroyed,
-            pools.plan_pool,
-            pools.plan_pool_machine,
-            pools.prepare_pool_machine,
-            pools.leave_pool,
-            pools.record_pool_ready,
-            pools.record_pool_fault,
-            observing.observe_fleet,
-            audits.audit_routes,
-            treatments.begin_treatment,
-            treatments.close_operation,
-            sweeps.look_again,
-            sweeps.record_swept,
-        ],
+        activities=activities_of(
+            RouteActivities(parts.store),
+            DisruptionActivities(parts.store, ledger),
+            HotSwapActivities(parts.hosts, proofs, parts.store),
+            proofs,
+            ReplacementActivities(parts.store, ledger),
+            ReleaseActivities(parts.repository, parts.store),
+            MachineActivities(parts.drivers, parts.user_data, parts.fleet_owner),
+            FirstBootActivities(parts.user_data, parts.hosts),
+            EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets),
+            DrainActivities(parts.drain),
+            DestructionActivities(parts.store, parts.limits),
+            RolloutActivities(parts.store, client),
+            PreflightActivities(parts.hosts, parts.repository, parts.store, parts.checks),
+            GateCheckActivities(parts.checks),
+            ObservationActivities(
+                parts.store,
+                parts.drivers,
+                parts.repository,
+                parts.connectivity,
+                parts.fleet_owner,
+                client,
+            ),
+            VerificationActivities(parts.store, parts.hosts, proofs, parts.repository, client),
+            RemediationActivities(parts.store, client),
+            SweepActivities(parts.store, parts.drivers, parts.fleet_owner),
+            PoolActivities(parts.store),
+        ),
         activity_executor=ThreadPoolExecutor(max_workers=THREADS),
-        workflow_runner=workflow_runner(versioned=version is not None),
+        workflow_runner=workflow_runner(workflows, WORKFLOWS, versioned=version is not None),
         interceptors=[*interceptors, LogContextInterceptor(), FaultInterceptor()],
         graceful_shutdown_timeout=GRACE,
         # Without a default: a workflow that does not say how it takes a new version keeps a
@@ -247,16 +197,16 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     ssh, lab = settings.ssh, settings.lab
     client_key = load_client_key(required(ssh.client_key, "ssh", "client_key"))
     host_key_secret = load_secret(required(ssh.host_key_secret, "ssh", "host_key_secret"))
-    daemon, place = _daemon(settings), release_place(settings)
-    secrets = _daemon_secrets(settings.daemon.secrets_file)
-    source = _apt_source(place) if isinstance(place, AptPlace) else None
+    service, place = _service(settings), release_source_config(settings)
+    secrets = _service_secrets(settings.service.secrets_file)
+    source = _apt_source(place) if isinstance(place, AptSourceConfig) else None
     async with AsyncExitStack() as stack:
         store = stack.enter_context(open_store(settings.database_url))
         lab_token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
         drivers = open_drivers(lab_url=lab.url, lab_token=lab_token)
         for driver in drivers.values():
             stack.push_async_callback(driver.close)
-        releases = open_source(place, daemon.package)
+        releases = open_source(place, service.package)
         stack.push_async_callback(releases.close)
         hosts = ConnectionPool(
             SshHosts(
@@ -265,7 +215,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 client_key=client_key,
                 host_key_secret=host_key_secret,
                 connect_timeout=ssh.connect_timeout,
-            )
+            ),
+            current_run_id,
         )
         stack.push_async_callback(hosts.close)
         yield Parts(
@@ -278,23 +229,25 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             user_data=UserDataRenderer(
                 template=UserDataTemplate(
                     source,
-                    settings.daemon.files or DAEMON_FILES,
+                    settings.service.files or SERVICE_FILES,
                     secrets,
-                    host_files(daemon, place.deb_urls),
+                    host_files(service, place.deb_urls),
                 ),
-                daemon=daemon,
+                service=service,
                 ssh_user=ssh.user,
                 client_key_public=public_line(client_key, "relight"),
                 host_key_secret=host_key_secret,
             ),
-            daemon=daemon,
+            service=service,
             probe=_probe(settings),
             drain=Drain(settings.drain.command, settings.drain.deadline),
             policy=settings.reconcile,
             limits=settings.breaker,
             secrets=tuple(secrets.values()),
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
-            witnesses=[UrlWitness(url) for url in settings.witnesses or (place.address,)],
+            connectivity=[
+                UrlConnectivityCheck(url) for url in settings.connectivity or (place.address,)
+            ],
         )
 
 
@@ -306,25 +259,25 @@ def deployment_version(settings: Settings) -> WorkerDeploymentVersion | None:
     return WorkerDeploymentVersion(worker.deployment, worker.build_id)
 
 
-def _daemon(settings: Settings) -> Daemon:
-    daemon = settings.daemon
-    return Daemon(
-        package=daemon.package,
-        unit=daemon.unit,
-        executable=daemon.executable,
+def _service(settings: Settings) -> Service:
+    service = settings.service
+    return Service(
+        package=service.package,
+        unit=service.unit,
+        executable=service.executable,
         stability_window=settings.stability_window,
     )
 
 
 def _probe(settings: Settings) -> Probe:
-    daemon = settings.daemon
+    service = settings.service
     return probe_of(
-        daemon.probe,
-        port=daemon.probe_port,
-        path=daemon.probe_path,
-        command=daemon.probe_command,
-        timeout=daemon.probe_timeout,
-        patience=daemon.probe_patience,
+        service.probe,
+        port=service.probe_port,
+        path=service.probe_path,
+        command=service.probe_command,
+        timeout=service.probe_timeout,
+        patience=service.probe_patience,
     )
 
 
@@ -335,9 +288,9 @@ def _gate_check(check: GateCheckSettings) -> GateCheck:
     return PrometheusCheck(str(check.url), check.query, bounds, check.timeout)
 
 
-def _apt_source(place: AptPlace) -> AptSource:
+def _apt_source(place: AptSourceConfig) -> AptSource:
     return AptSource(
-        path=PurePosixPath("/etc/apt", helper.SOURCES_FILE),
+        path=PurePosixPath("/etc/apt", host_program.SOURCES_FILE),
         url=place.url,
         suite=place.suite,
         component=place.component,
@@ -345,7 +298,7 @@ def _apt_source(place: AptPlace) -> AptSource:
     )
 
 
-def _daemon_secrets(file: Path | None) -> dict[str, str]:
+def _service_secrets(file: Path | None) -> dict[str, str]:
     values = dotenv_values(file, interpolate=False) if file else {}
     return {name: value or "" for name, value in values.items()}
 

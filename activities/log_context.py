@@ -14,20 +14,20 @@ from temporalio.worker import (
     Interceptor,
 )
 
-from activities.fleet import FleetActivities
-from messages import log_names
+from activities.route.routes import RouteActivities
+from relight.engine import logs
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.activities")
 
 _WHERE: Mapping[str, tuple[str, ...]] = {
-    log_names.HOST: ("machine.key", "plan.key", "machine_key", "key"),
-    log_names.ADDRESS: ("machine.address",),
-    log_names.ROUTE: ("route_id", "plan.route_id"),
-    log_names.TRACK: ("track", "plan.track"),
-    log_names.PROVIDER: ("provider", "plan.provider", "machine.provider"),
-    log_names.REGION: ("region", "plan.region", "machine.region"),
-    log_names.RELEASE: ("release_tag", "release.tag", "proof.release_tag", "tag"),
-    log_names.ROLLOUT: ("rollout",),
+    logs.HOST: ("machine.key", "plan.key", "machine_key", "key"),
+    logs.ADDRESS: ("machine.address",),
+    logs.ROUTE: ("route_id", "plan.route_id"),
+    logs.TRACK: ("track", "plan.track"),
+    logs.PROVIDER: ("provider", "plan.provider", "machine.provider"),
+    logs.REGION: ("region", "plan.region", "machine.region"),
+    logs.RELEASE: ("release_tag", "release.tag", "proof.release_tag", "tag"),
+    logs.ROLLOUT: ("rollout",),
 }
 """Where the activities' inputs have what a line is about; the first that is there counts."""
 
@@ -58,10 +58,10 @@ class _Named(ActivityInboundInterceptor):
         # activity's task, and with it this context, ends then; a thread has a copy of it.
         structlog.contextvars.bind_contextvars(
             **{
-                **log_names.workflow_names(info.workflow_id, info.workflow_run_id),
+                **logs.workflow_names(info.workflow_id, info.workflow_run_id),
                 **about,
-                log_names.ACTIVITY: info.activity_type,
-                log_names.ATTEMPT: info.attempt,
+                logs.ACTIVITY: info.activity_type,
+                logs.ATTEMPT: info.attempt,
             }
         )
         result = await self.next.execute_activity(input)
@@ -75,8 +75,8 @@ class _Named(ActivityInboundInterceptor):
 
 def _is_work_on_a_host(input: ExecuteActivityInput, about: Mapping[str, str]) -> bool:
     """Tell what an operator follows a host by from what only the store is told of it."""
-    keeps_books = isinstance(getattr(input.fn, "__self__", None), FleetActivities)
-    return log_names.HOST in about and not keeps_books
+    keeps_books = isinstance(getattr(input.fn, "__self__", None), RouteActivities)
+    return logs.HOST in about and not keeps_books
 
 
 class LogContextInterceptor(Interceptor):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from temporalio import activity
 
-from fleet.operation import Operation
-from messages.base import Origin
+from relight.domain.base import Origin
+from relight.store.write import Operation
 
 
 def current_operation(origin: Origin) -> Operation:
@@ -23,3 +23,8 @@ def current_attempt(origin: Origin) -> Operation:
     """Return the operation of this attempt alone: each attempt writes, and writes once."""
     info, operation = activity.info(), current_operation(origin)
     return replace(operation, activity_id=f"{operation.activity_id}/{info.attempt}")
+
+
+def current_run_id() -> str:
+    """Return the run of the workflow that the running activity works for; empty outside of one."""
+    return activity.info().workflow_run_id or ""

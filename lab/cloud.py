@@ -8,7 +8,11 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.machine import LabMachine, Order, Status
+from lab.machine import (
+    LabMachine,
+    Order,
+    Status,
+)
 from lab.network import REGIONS, LabNetwork
 
 _LOG = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from lab.commands import run
 from lab.image import architecture
 
 PACKAGE = "lantern-box"
-_SOURCE = Path(__file__).parent / "daemon" / "lantern-box.c"
+_SOURCE = Path(__file__).parent / "service" / "lantern-box.c"
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,10 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from messages.base import Message, Origin
-from messages.reconciling import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
-from settings import Settings
-from starter.passes import pass_input
-from workflows.reconcile_fleet import ReconcileFleet
+from relight.domain.base import Message, Origin
+from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
+from relight.settings import Settings
+from workflows.fleet.reconcile import ReconcileFleet
 
 PREFIX = "relight/"
 """What the ids of our schedules begin with. Whatever else a namespace has is left alone."""
@@ -84,7 +83,7 @@ def table(settings: Settings) -> tuple[Entry, ...]:
             every=every,
             jitter=every / 10,
             workflow_id=RECONCILE_WORKFLOW_ID,
-            asked=pass_input(
+            asked=reconcile_input(
                 settings,
                 Origin(requested_by=f"schedule {PREFIX}reconcile", reason="it is time for a pass"),
             ),
@@ -213,3 +212,25 @@ async def _change(client: Client, schedule_id: str, wanted: Schedule) -> None:
         return ScheduleUpdate(schedule=wanted)
 
     await client.get_schedule_handle(schedule_id).update(changed)
+
+
+def reconcile_input(
+    settings: Settings, origin: Origin, *, dry_run: bool = False
+) -> ReconcileFleetInput:
+    """Return what a pass is asked by this installation's settings.
+
+    Args:
+        settings: whose limits it keeps.
+        origin: who asks.
+        dry_run: only say what would be done.
+    """
+    return ReconcileFleetInput(
+        origin=origin,
+        policy=settings.reconcile,
+        limits=settings.breaker,
+        grace=settings.sweep_grace,
+        dry_run=dry_run,
+    )
+
+
+# MERGEDOC """What every pass of reconciliation is asked, be it by hand or by the clock."""

@@ -5,10 +5,10 @@ import os
 import socket
 import sys
 
-from settings import load_settings
-from starter.connection import connect
-from starter.errors import TemporalUnreachableError
-from starter.pollers import worker_identities
+from relight.engine.connection import connect
+from relight.engine.errors import TemporalUnreachableError
+from relight.engine.executions import worker_identities
+from relight.settings import load_settings
 
 
 async def _complaint() -> str | None:

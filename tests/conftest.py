@@ -7,7 +7,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from starter.embedded import EmbeddedTemporal, embedded_temporal
+from starter.local.temporal import EmbeddedTemporal, embedded_temporal
 
 pytest_plugins = [
     plugin

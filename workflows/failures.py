@@ -1,7 +1,7 @@
 """From an exception that ended an operation to the fault that it carries."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 
 from temporalio.exceptions import (
     ActivityError,
@@ -13,8 +13,8 @@ from temporalio.exceptions import (
     TimeoutError as TemporalTimeoutError,
 )
 
-from messages.fault_table import fault
-from messages.faults import Fault
+from relight.domain.fault.fault import Fault
+from relight.domain.fault.table import fault
 
 
 def failure(carried: Fault) -> ApplicationError:
@@ -58,3 +58,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
+
+
+_GONE = "ExternalWorkflowExecutionNotFound"
+
+
+async def unless_gone(signal: Awaitable[None]) -> None:
+    """Await a signal's delivery; one to a workflow that has ended needs none."""
+    try:
+        await signal
+    except ApplicationError as error:
+        if error.type != _GONE:
+            raise
+
+
+# MERGEDOC """Signals to workflows that may have ended in this very moment."""

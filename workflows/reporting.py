@@ -2,8 +2,8 @@
 
 from temporalio import workflow
 
-from messages.faults import Fault
-from workflows import search_attributes as attributes
+from relight.domain.fault.fault import Fault
+from relight.engine import search_attributes as attributes
 
 
 def report_release(tag: str) -> None:

@@ -6,39 +6,18 @@ the bug mended, and destroys nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
-from messages.faults import Fault
+from relight.domain.fault.fault import Fault
 from workflows.failures import fault_of
+from workflows.shield import shielding
 
 I = TypeVar("I")  # noqa: E741 - a step's input
-Output = TypeVar("Output")
-
-_undoing: ContextVar[bool] = ContextVar("undoing", default=False)
-
-
-def undoing() -> bool:
-    """Whether the code that asks must not be cut short by a cancel, as an undo must not."""
-    return _undoing.get()
-
-
-async def to_the_end(deed: Coroutine[Any, Any, Output]) -> Output:
-    """Await what there is no way back from: a cancel that comes meanwhile does not reach it."""
-    token = _undoing.set(True)
-    try:
-        under_way = asyncio.create_task(deed)
-    finally:
-        _undoing.reset(token)
-    with suppress(asyncio.CancelledError):
-        return await asyncio.shield(under_way)
-    return await under_way
 
 
 class UndoStack:
@@ -70,13 +49,10 @@ class UndoStack:
         if not isinstance(error, (FailureError, asyncio.CancelledError)):
             return
         fault = fault_of(error)
-        token = _undoing.set(True)
-        try:
+        with shielding():
             for undo in reversed(self._undos):
                 try:
                     await undo(fault)
                 except FailureError as failure:
-                    # One undo that cannot be done must not keep the others from being done.
+                    # One failed undo must not keep the others from running.
                     workflow.logger.error("undo failed: %s", fault_of(failure).summary)
-        finally:
-            _undoing.reset(token)

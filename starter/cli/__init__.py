@@ -6,19 +6,19 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from fleet.errors import (
+from relight.engine.errors import ChildFailedError, StarterError
+from relight.releases.errors import ReleaseUnknownError, RepositoryError
+from relight.settings import SettingsError
+from relight.store.errors import (
     BadValueError,
     FleetError,
     UnknownRouteError,
     UnknownSettingError,
     UnknownTrackError,
 )
-from repositories.errors import ReleaseUnknownError, RepositoryError
-from settings import SettingsError
 from starter.cli.app import app
 from starter.cli.errors import CliError, ExitCode
 from starter.cli.output import complain
-from starter.errors import ChildFailedError, StarterError
 
 # What commands need not catch themselves. The first that fits counts.
 _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (

@@ -26,7 +26,7 @@ class _Commands(LazyGroup):
         "worker": LazyCommand(
             "starter.cli.worker", "Run a worker in the foreground.", has_subcommands=False
         ),
-        "settings": LazyCommand("starter.cli.settings", "What the whole fleet is set to."),
+        "settings": LazyCommand("starter.cli.fleet_settings", "What the whole fleet is set to."),
         "track": LazyCommand("starter.cli.track", "Groups of routes with a release of their own."),
         "route": LazyCommand("starter.cli.route", "Bring routes up, and see what they run."),
         "pool": LazyCommand(

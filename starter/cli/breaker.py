@@ -6,12 +6,30 @@ from typing import Annotated
 
 import typer
 
-from messages.breaker import BreakerOverride
-from planning.breaker import breaker_groups
-from starter.cli.asking import BY_HAND, ReasonOption, by_hand, origin, the_store
+from relight.domain.breaker.breaker import BreakerOverride
+from relight.domain.breaker.decisions import breaker_groups
 from starter.cli.errors import BadInputError
-from starter.cli.output import JsonOption, note, print_json, print_line, print_table
-from starter.cli.restraint_options import ForOption, OwnerOption, UntilOption, WhyOption, state_text
+from starter.cli.hold_options import (
+    ForOption,
+    OwnerOption,
+    UntilOption,
+    WhyOption,
+    state_text,
+)
+from starter.cli.output import (
+    JsonOption,
+    note,
+    print_json,
+    print_line,
+    print_table,
+)
+from starter.cli.session import (
+    BY_HAND,
+    ReasonOption,
+    by_hand,
+    origin,
+    the_store,
+)
 from starter.cli.times import end_of, moment
 
 app = typer.Typer(no_args_is_help=True)
@@ -28,7 +46,7 @@ def _group(name: str) -> str:
 
 @app.command()
 def status(json: JsonOption = False) -> None:
-    """Show where the breaker stands, what it is unsure of, and what its witnesses last said.
+    """Show where the breaker stands, which groups are unknown, and the last result of each connectivity check.
 
     It is turned by each pass of reconciliation; this shows where the last one left it.
 
@@ -38,10 +56,10 @@ def status(json: JsonOption = False) -> None:
       relight breaker status --json | jq .breaker.incident
     """
     with the_store() as store:
-        breaker, witnesses = store.breaker.get(), store.breaker.witnesses()
+        breaker, connectivity = store.breaker.get(), store.breaker.connectivity()
         overrides = store.overrides.list()
     if json:
-        print_json({"breaker": breaker, "witnesses": witnesses, "overrides": overrides})
+        print_json({"breaker": breaker, "connectivity": connectivity, "overrides": overrides})
         return
     incident = breaker.incident
     if incident is None:
@@ -51,17 +69,17 @@ def status(json: JsonOption = False) -> None:
         print_line(f"  {incident.summary}")
     if breaker.calm_since is not None:
         print_line(f"calm since {moment(breaker.calm_since)} UTC; it closes by itself")
-    for each in breaker.unsure:
+    for each in breaker.unknown:
         print_line(
-            f"unsure of {each.group}: {each.unreachable} of {each.looked_at} that were looked at "
+            f"unknown: {each.group}: {each.unreachable} of {each.observed} observed machines "
             f"cannot be reached; there are {each.machines}"
         )
-    if witnesses:
+    if connectivity:
         print_table(
-            ("witness", "reached", "looked at (UTC)", "said"),
+            ("connectivity check", "reached", "observed at (UTC)", "answer"),
             (
-                (each.name, "yes" if each.reached else "no", moment(each.looked_at), each.said)
-                for each in witnesses
+                (each.name, "yes" if each.reached else "no", moment(each.observed_at), each.answer)
+                for each in connectivity
             ),
         )
 

@@ -5,12 +5,9 @@ from typing import Annotated
 
 import typer
 
-from messages.restraints import Exclusion
-from starter.cli.asking import BY_HAND, ReasonOption, by_hand, origin, the_store
+from relight.domain.hold import Exclusion
 from starter.cli.errors import BadInputError
-from starter.cli.names import tag_or_none
-from starter.cli.output import JsonOption, print_json, print_line, print_table
-from starter.cli.restraint_options import (
+from starter.cli.hold_options import (
     ForOption,
     OwnerOption,
     ProviderOption,
@@ -26,6 +23,20 @@ from starter.cli.restraint_options import (
     state_of,
     state_text,
     warn_of_nothing,
+)
+from starter.cli.names import tag_or_none
+from starter.cli.output import (
+    JsonOption,
+    print_json,
+    print_line,
+    print_table,
+)
+from starter.cli.session import (
+    BY_HAND,
+    ReasonOption,
+    by_hand,
+    origin,
+    the_store,
 )
 from starter.cli.times import end_of, moment
 

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from messages.faults import Fault
+from relight.domain.fault.fault import Fault
 
 _COMMAND_CHARACTERS = 200
 

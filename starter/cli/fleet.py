@@ -4,11 +4,15 @@ from collections import Counter
 
 import typer
 
-from messages.names import DEFAULT_RELEASE_SETTING
-from messages.route import Route, RouteStatus
-from starter.cli.asking import the_store
-from starter.cli.output import JsonOption, print_json, print_line
+from relight.domain.names import DEFAULT_RELEASE_SETTING
+from relight.domain.route import Route, RouteStatus
+from starter.cli.output import (
+    JsonOption,
+    print_json,
+    print_line,
+)
 from starter.cli.route_table import print_faults, print_routes
+from starter.cli.session import the_store
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -8,13 +8,24 @@ import typer
 from pydantic import TypeAdapter
 
 from lab import lifecycle
-from settings import load_settings
-from starter import instance
+from relight.settings import load_settings
 from starter.cli.errors import RefusedError
-from starter.cli.output import JsonOption, note, print_json, print_line, print_table
+from starter.cli.output import (
+    JsonOption,
+    note,
+    print_json,
+    print_line,
+    print_table,
+)
 from starter.cli.up import bring_down, bring_up
-from starter.local_lab import LabAddresses, addresses_of, lab_name, lab_state
-from starter.supervisor import Parts
+from starter.local import processes
+from starter.local.lab import (
+    LabAddresses,
+    addresses_of,
+    lab_name,
+    lab_state,
+)
+from starter.local.supervisor import Parts
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -71,7 +82,7 @@ def down() -> None:
       relight lab down
     """
     settings = load_settings()
-    state = instance.state_of(settings.home)
+    state = processes.state_of(settings.home)
     if state is not None and state.temporal is not None and state.lab is not None:
         note("Temporal and the worker go down with it")
     bring_down(settings)

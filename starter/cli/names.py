@@ -5,8 +5,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from messages.names import ReleaseTag, RouteId, TrackName
-from messages.rollout import WaveSize
+from relight.domain.names import (
+    ReleaseTag,
+    RouteId,
+    TrackName,
+)
+from relight.domain.rollout.rollout import WaveSize
 
 
 def checked(kind: Any, name: str, likeness: str) -> str:

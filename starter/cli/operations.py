@@ -4,13 +4,18 @@ from collections.abc import Sequence
 
 from temporalio.client import Client, WorkflowFailureError
 
-from messages.faults import Fault
-from starter.cli.errors import BadInputError, CliError, OperationFailedError, RefusedError
-from starter.pollers import worker_identities
+from relight.domain.fault.fault import Fault
+from relight.engine.executions import worker_identities
+from starter.cli.errors import (
+    BadInputError,
+    CliError,
+    OperationFailedError,
+    RefusedError,
+)
 from workflows.failures import fault_of
 
 _BAD_INPUT = frozenset(
-    {"release-unknown", "unknown-place", "unknown-route", "unknown-track", "bad-value"}
+    {"release-unknown", "unknown-location", "unknown-route", "unknown-track", "bad-value"}
 )
 """Refusals because something that was named does not exist, or cannot be so."""
 

@@ -3,10 +3,20 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from messages.names import CheckName, ReleaseTag, RouteId, ScopeName
-from messages.plan import FrozenRoute, LeftOut, PlannedRollout, Stratum
-from messages.route import Route
-from planning.strata import strata_of
+from relight.domain.names import (
+    CheckName,
+    ReleaseTag,
+    RouteId,
+    ScopeName,
+)
+from relight.domain.rollout.plan import (
+    FrozenRoute,
+    LeftOut,
+    PlannedRollout,
+    Stratum,
+)
+from relight.domain.rollout.planner import strata_of
+from relight.domain.route import Route
 from starter.cli.output import print_line, print_table
 from starter.cli.times import moment
 

@@ -5,9 +5,19 @@ from typing import Annotated
 
 import typer
 
-from starter.cli.asking import BY_HAND, ReasonOption, by_hand, the_store
-from starter.cli.output import JsonOption, print_json, print_line, print_table
+from starter.cli.output import (
+    JsonOption,
+    print_json,
+    print_line,
+    print_table,
+)
 from starter.cli.route_table import age
+from starter.cli.session import (
+    BY_HAND,
+    ReasonOption,
+    by_hand,
+    the_store,
+)
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -7,15 +7,33 @@ import typer
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy
 
-from messages.reconciling import RECONCILE_WORKFLOW_ID, PassDone, ReconcileFleetInput
-from planning.known_releases import about_of
-from settings import Settings
-from starter.cli.asking import BY_HAND, ReasonOption, origin, with_temporal
-from starter.cli.operations import cli_error, failure_fault, require_worker
-from starter.cli.output import JsonOption, print_json, print_line, print_table
+from relight.domain.reconcile.plan import about_of
+from relight.domain.reconcile.run import (
+    RECONCILE_WORKFLOW_ID,
+    ReconcileFleetInput,
+    ReconcileRun,
+)
+from relight.settings import Settings
+from starter.cli.operations import (
+    cli_error,
+    failure_fault,
+    require_worker,
+)
+from starter.cli.output import (
+    JsonOption,
+    print_json,
+    print_line,
+    print_table,
+)
+from starter.cli.session import (
+    BY_HAND,
+    ReasonOption,
+    origin,
+    with_temporal,
+)
 from starter.cli.times import moment
-from starter.passes import pass_input
-from workflows.reconcile_fleet import ReconcileFleet
+from starter.schedules import reconcile_input
+from workflows.fleet.reconcile import ReconcileFleet
 
 app = typer.Typer()
 
@@ -42,7 +60,7 @@ def reconcile(
     """
     done = with_temporal(
         lambda client, settings: _pass(
-            client, settings, pass_input(settings, origin(reason), dry_run=dry_run)
+            client, settings, reconcile_input(settings, origin(reason), dry_run=dry_run)
         )
     )
     if json:
@@ -51,7 +69,7 @@ def reconcile(
     _show(done)
 
 
-async def _pass(client: Client, settings: Settings, asked: ReconcileFleetInput) -> PassDone:
+async def _pass(client: Client, settings: Settings, asked: ReconcileFleetInput) -> ReconcileRun:
     await require_worker(client, settings.task_queue)
     dry = f"{RECONCILE_WORKFLOW_ID}/dry-run/{uuid.uuid4().hex[:8]}"
     handle = await client.start_workflow(
@@ -69,7 +87,7 @@ async def _pass(client: Client, settings: Settings, asked: ReconcileFleetInput) 
         raise cli_error(failure_fault(error)) from None
 
 
-def _show(done: PassDone) -> None:
+def _show(done: ReconcileRun) -> None:
     observed = done.observed
     if observed is not None:
         plan = observed.plan

@@ -6,12 +6,17 @@ from typing import TypeVar
 
 import typer
 
-from repositories.registry import open_source
-from repositories.source import ReleaseSource
-from settings import load_settings
+from relight.release_source import release_source_config
+from relight.releases.registry import open_source
+from relight.releases.source import ReleaseSource
+from relight.settings import load_settings
 from starter.cli.names import TagArgument
-from starter.cli.output import JsonOption, print_json, print_line, print_table
-from starter.release_place import release_place
+from starter.cli.output import (
+    JsonOption,
+    print_json,
+    print_line,
+    print_table,
+)
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -55,8 +60,8 @@ def show(tag: TagArgument, json: JsonOption = False) -> None:
     print_table(
         ("architecture", "file", "bytes", "SHA-256"),
         (
-            (artifact.architecture, artifact.filename, artifact.size_bytes, artifact.sha256)
-            for artifact in release.artifacts
+            (deb_file.architecture, deb_file.filename, deb_file.size_bytes, deb_file.sha256)
+            for deb_file in release.deb_files
         ),
         title=f"{release.tag}: {release.package} {release.version} from {release.source}",
     )
@@ -64,10 +69,10 @@ def show(tag: TagArgument, json: JsonOption = False) -> None:
 
 def _ask(question: Callable[[ReleaseSource], Awaitable[Answer]]) -> Answer:
     settings = load_settings()
-    place = release_place(settings)
+    place = release_source_config(settings)
 
     async def asked() -> Answer:
-        source = open_source(place, settings.daemon.package)
+        source = open_source(place, settings.service.package)
         try:
             return await question(source)
         finally:

@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from messages.rollout import RolloutReleaseInput, Strategy
-from starter.cli import rehearsal, rollout_steering, rollouts
-from starter.cli.asking import BY_HAND, ReasonOption, origin, with_temporal
+from relight.domain.rollout.rollout import RolloutReleaseInput, Strategy
+from starter.cli import preview, rollout_client, rollout_controls
 from starter.cli.names import (
     FindTagArgument,
     FindTrackOption,
@@ -14,8 +13,14 @@ from starter.cli.names import (
     TagArgument,
 )
 from starter.cli.output import JsonOption
-from starter.cli.rehearsal import Rehearsal
-from starter.cli.rollout_finding import find, scope_of
+from starter.cli.preview import Preview
+from starter.cli.rollout_name import find, scope_of
+from starter.cli.session import (
+    BY_HAND,
+    ReasonOption,
+    origin,
+    with_temporal,
+)
 from starter.cli.strategy_options import share_of, takes_strategy
 
 app = typer.Typer(no_args_is_help=True)
@@ -54,7 +59,7 @@ def start(
         release_tag=tag, scope=scope_of(track), origin=origin(reason), strategy=strategy
     )
     with_temporal(
-        lambda client, settings: rollouts.start(
+        lambda client, settings: rollout_client.start(
             client, settings.task_queue, asked, wait=wait, as_json=json
         )
     )
@@ -79,7 +84,7 @@ def plan(
       relight rollout plan v0.0.74 --track beta --canary strata --wave 5% --wave 25%
       relight rollout plan v0.0.74 --json | jq '.left_out'
     """
-    rehearsal.plan(tag, track, strategy, as_json=json)
+    preview.plan(tag, track, strategy, as_json=json)
 
 
 @app.command()
@@ -107,7 +112,7 @@ def simulate(  # noqa: PLR0913 - one argument a flag
     ] = None,
     runs: Annotated[
         int, typer.Option(min=1, max=1000, help="How often each is played.")
-    ] = rehearsal.RUNS,
+    ] = preview.RUNS,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
     strategy: Strategy,
     json: JsonOption = False,
@@ -124,11 +129,11 @@ def simulate(  # noqa: PLR0913 - one argument a flag
       relight rollout simulate v0.0.74 --fleet 10000 --canary strata --probability 2%
       relight rollout simulate v0.0.74 --runs 50 --seed 7 --json
     """
-    rehearsal.simulate(
+    preview.simulate(
         tag,
         track,
         strategy,
-        Rehearsal(generated=fleet, probabilities=tuple(probability or ()), runs=runs, seed=seed),
+        Preview(generated=fleet, probabilities=tuple(probability or ()), runs=runs, seed=seed),
         as_json=json,
     )
 
@@ -145,7 +150,7 @@ def status(
       relight rollout status v0.0.74 --track beta --json
     """
     name = find(tag, track)
-    with_temporal(lambda client, _: rollouts.show(client, name, as_json=json))
+    with_temporal(lambda client, _: rollout_client.show(client, name, as_json=json))
 
 
 @app.command()
@@ -162,7 +167,7 @@ def watch(
       relight rollout watch v0.0.74
     """
     name = find(tag, track)
-    with_temporal(lambda client, _: rollouts.watch(client, name, as_json=json))
+    with_temporal(lambda client, _: rollout_client.watch(client, name, as_json=json))
 
 
 @app.command()
@@ -176,7 +181,7 @@ def why(
       relight rollout why
     """
     name = find(tag, track)
-    with_temporal(lambda client, _: rollouts.why(client, name, as_json=json))
+    with_temporal(lambda client, _: rollout_client.why(client, name, as_json=json))
 
 
-app.add_typer(rollout_steering.app)
+app.add_typer(rollout_controls.app)

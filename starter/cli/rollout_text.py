@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from messages.names import RouteId
-from messages.rollout import RolloutPlan, RolloutStatus, RouteOutcome, RouteProgress
+from relight.domain.names import RouteId
+from relight.domain.rollout.rollout import (
+    RolloutPlan,
+    RolloutStatus,
+    RouteOutcome,
+    RouteProgress,
+)
 from starter.cli.fault_text import fault_panel
 from starter.cli.output import open_table, stdout
 

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from fleet.errors import UnknownRouteError, UnknownTrackError
-from messages.autoreplace import AutoreplaceRouteInput
-from messages.fleet import Event
-from messages.route import ProvisionRouteInput, Route
-from starter.cli.asking import BY_HAND, ReasonOption, origin, the_store, with_temporal
+from relight.domain.event import Event
+from relight.domain.replacement import AutoreplaceRouteInput
+from relight.domain.route import ProvisionRouteInput, Route
+from relight.store.errors import UnknownRouteError, UnknownTrackError
 from starter.cli.errors import BadInputError
 from starter.cli.fault_text import fault_panel
 from starter.cli.names import (
@@ -21,8 +20,21 @@ from starter.cli.names import (
     route_id_of,
     tag_or_none,
 )
-from starter.cli.output import JsonOption, print_json, print_line, print_table, stdout
+from starter.cli.output import (
+    JsonOption,
+    print_json,
+    print_line,
+    print_table,
+    stdout,
+)
 from starter.cli.route_table import print_faults, print_routes
+from starter.cli.session import (
+    BY_HAND,
+    ReasonOption,
+    origin,
+    the_store,
+    with_temporal,
+)
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -52,7 +64,7 @@ def provision(  # noqa: PLR0913 - one argument a flag
       relight route provision eu-1 eu-2 --track stable --region lab-east
       relight route provision --count 3 --track beta --region lab-west --no-wait
     """
-    from starter.cli.provisioning import provision_all  # noqa: PLC0415 - brings in the SDK
+    from starter.cli.provision import provision_all  # noqa: PLC0415 - brings in the SDK
 
     if routes and count != 1:
         msg = "name the routes, or say how many: not both"
@@ -85,7 +97,7 @@ def wait(routes: RoutesArgument, json: JsonOption = False) -> None:
 
       relight route wait eu-1 eu-2
     """
-    from starter.cli.provisioning import wait_for  # noqa: PLC0415 - brings in the SDK
+    from starter.cli.provision import wait_for  # noqa: PLC0415 - brings in the SDK
 
     with_temporal(lambda client, _: wait_for(client, routes or [], as_json=json))
 
@@ -103,7 +115,7 @@ def rollback(
 
       relight route rollback eu-1 --reason "v0.0.76 crashes"
     """
-    from starter.cli.rolling_back import roll_back  # noqa: PLC0415 - brings in the SDK
+    from starter.cli.rollback import roll_back  # noqa: PLC0415 - brings in the SDK
 
     asked_by = origin(reason)
     with_temporal(
@@ -143,7 +155,7 @@ def replace(
       relight route replace eu-1 --reason "its disk is failing"
       relight route replace eu-1 --unreachable --reason "no login for an hour" --json
     """
-    from starter.cli.replacing import replace as replace_route  # noqa: PLC0415 - brings in the SDK
+    from starter.cli.replace import replace as replace_route  # noqa: PLC0415 - brings in the SDK
 
     asked = AutoreplaceRouteInput(
         route_id=route,
@@ -227,7 +239,7 @@ def _print_events(route: Route, events: list[Event]) -> None:
                 _moment(event.at),
                 f"fault: {event.fault_kind}" if event.fault_kind else event.kind,
                 event.release_tag,
-                f"{event.who}: {event.why}",
+                f"{event.requested_by}: {event.reason}",
             )
             for event in events[-SHOWN_EVENTS:]
         ),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from messages.route import Route
+from relight.domain.route import Route
 from starter.cli.output import print_line, print_table
 
 _STATUS_STYLES = {"serving": "green", "faulted": "bold red", "failed": "bold red"}

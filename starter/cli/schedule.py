@@ -3,8 +3,13 @@
 import typer
 
 from starter import schedules
-from starter.cli.asking import with_temporal
-from starter.cli.output import JsonOption, print_json, print_line, print_table
+from starter.cli.output import (
+    JsonOption,
+    print_json,
+    print_line,
+    print_table,
+)
+from starter.cli.session import with_temporal
 from starter.cli.times import moment, span
 
 app = typer.Typer(no_args_is_help=True)

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from messages.names import ReleaseTag, ScopeName
-from messages.simulation import ReleaseForecast, Simulation
+from relight.domain.names import ReleaseTag, ScopeName
+from relight.domain.rollout.simulation import ReleaseForecast, Simulation
 from starter.cli.output import print_line, print_table
 from starter.cli.plan_text import counted, counted_waves
 from starter.cli.swap_durations import SwapDurations

@@ -11,9 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from messages.disruption import BudgetSize, DisruptionBudget
-from messages.names import CheckName
-from messages.rollout import Approval, CanaryRule, Inconclusive, Strategy
+from relight.domain.disruption import BudgetSize, DisruptionBudget
+from relight.domain.names import CheckName
+from relight.domain.rollout.rollout import (
+    Approval,
+    CanaryRule,
+    Inconclusive,
+    Strategy,
+)
 from starter.cli.names import WavesOption, checked
 from starter.cli.times import duration_of
 

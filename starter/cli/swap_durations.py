@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from messages.fleet import Event
-from messages.package import ReleaseSwapped
+from relight.domain.event import Event
+from relight.domain.proof import ReleaseSwapped
 from starter.cli.times import span
 
 if TYPE_CHECKING:  # it takes a good part of a second to import
-    from fleet.store import Store
+    from relight.store.store import Store
 
 SWAP_ATTEMPTED = "swap-attempted"
 """The event that each attempt at a swap leaves."""

@@ -4,11 +4,25 @@ from typing import Annotated
 
 import typer
 
-from fleet.errors import UnknownTrackError
-from starter.cli.asking import BY_HAND, ReasonOption, by_hand, the_store
+from relight.store.errors import UnknownTrackError
 from starter.cli.errors import BadInputError
-from starter.cli.names import OptionalTrackArgument, OverrideOption, TrackArgument
-from starter.cli.output import JsonOption, print_json, print_line, print_table
+from starter.cli.names import (
+    OptionalTrackArgument,
+    OverrideOption,
+    TrackArgument,
+)
+from starter.cli.output import (
+    JsonOption,
+    print_json,
+    print_line,
+    print_table,
+)
+from starter.cli.session import (
+    BY_HAND,
+    ReasonOption,
+    by_hand,
+    the_store,
+)
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -11,15 +11,25 @@ from typing import Annotated
 
 import typer
 
-from settings import Settings, load_settings
-from starter import instance
-from starter.cli.errors import ExitCode, OperationFailedError, RefusedError
-from starter.cli.output import JsonOption, note, print_json, print_line, print_table
-from starter.home import prepare_home
-from starter.instance import AlreadyUpError, UpState
-from starter.local_lab import sweep_lab
-from starter.supervisor import Parts, supervise
-from starter.waiting import POLL_INTERVAL
+from relight.settings import Settings, load_settings
+from starter.cli.errors import (
+    ExitCode,
+    OperationFailedError,
+    RefusedError,
+)
+from starter.cli.output import (
+    JsonOption,
+    note,
+    print_json,
+    print_line,
+    print_table,
+)
+from starter.local import processes
+from starter.local.children import POLL_INTERVAL
+from starter.local.home import prepare_home
+from starter.local.lab import sweep_lab
+from starter.local.processes import AlreadyUpError, UpState
+from starter.local.supervisor import Parts, supervise
 
 START_WITHIN = timedelta(minutes=12)
 STOP_WITHIN = timedelta(minutes=2)
@@ -97,7 +107,7 @@ def down() -> None:
 def bring_down(settings: Settings) -> None:
     """Stop what is up in the home folder, and sweep up after a lab that was killed."""
     try:
-        was_up = asyncio.run(instance.stop(settings.home, STOP_WITHIN))
+        was_up = asyncio.run(processes.stop(settings.home, STOP_WITHIN))
     except TimeoutError:
         msg = f"it has not stopped after {STOP_WITHIN}: see {settings.home / 'logs'}"
         raise OperationFailedError(msg) from None
@@ -108,7 +118,7 @@ def bring_down(settings: Settings) -> None:
 
 
 def _start_detached(home: Path, parts: Parts) -> UpState:
-    if instance.holder(home) is not None:
+    if processes.holder(home) is not None:
         raise AlreadyUpError
     log = home / "logs" / "up.log"
     log.parent.mkdir(exist_ok=True)
@@ -136,7 +146,7 @@ def _wait_for(
 ) -> UpState:
     deadline = time.monotonic() + START_WITHIN.total_seconds()
     while time.monotonic() < deadline:
-        state = instance.state_of(home)
+        state = processes.state_of(home)
         if state is not None and state.pid == process.pid:
             return state
         if (code := process.poll()) is not None:
@@ -151,7 +161,7 @@ def _wait_for(
 
 
 def _show_already_up(home: Path, *, as_json: bool) -> None:
-    state = asyncio.run(instance.settled(home, START_WITHIN))
+    state = asyncio.run(processes.settled(home, START_WITHIN))
     if state is None:
         msg = f"what was being started in {home} did not come up"
         raise OperationFailedError(msg)

@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.connections import ConnectionPool
-from messages.machine import Machine, MachineStatus
-from remote.destination import Destination
-from remote.errors import ConnectionLostError, HostUnreachableError, PackageError
-from starter.waiting import wait_until
+from activities.operation import current_run_id
+from relight.domain.machine import Machine, MachineStatus
+from relight.hosts.connections import ConnectionPool
+from relight.hosts.errors import (
+    ConnectionLostError,
+    Destination,
+    HostUnreachableError,
+    PackageError,
+)
+from starter.local.children import wait_until
 
 SOON = timedelta(seconds=5)
 MACHINE = Machine(
@@ -66,7 +71,7 @@ def hosts():
 
 @pytest.fixture
 async def pool(hosts):
-    pool = ConnectionPool(hosts, idle=timedelta(milliseconds=100), logins=3)
+    pool = ConnectionPool(hosts, current_run_id, idle=timedelta(milliseconds=100), logins=3)
     yield pool
     await pool.close()
     assert hosts.now == 0

@@ -6,10 +6,10 @@ import asyncssh
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-import activities.machines
-from activities.machines import MachineActivities, MachineNotOursError
-from chaos.troubles import Call, Trouble
-from messages.machine import (
+import activities.machine.machines
+from activities.machine.machines import MachineActivities, MachineNotOursError
+from devkit.chaos.troubles import Call, Trouble
+from relight.domain.machine import (
     CreateMachineInput,
     DestroyMachineInput,
     Machine,
@@ -17,8 +17,12 @@ from messages.machine import (
     MachinePlan,
     MachineStatus,
 )
-from providers.errors import ProviderUnavailableError
-from tests.support.contract_clouds import CLOUDS, ContractCloud, contract_cloud
+from relight.providers.driver import ProviderUnavailableError
+from tests.support.contract_clouds import (
+    CLOUDS,
+    ContractCloud,
+    contract_cloud,
+)
 from tests.support.installation import OWNER, user_data_renderer
 from tests.support.lab import Lab
 
@@ -108,7 +112,7 @@ async def test_one_whose_tags_say_too_little_is_left_alone(cloud, lab: Lab, tags
 
 
 async def test_an_end_that_was_forgotten_is_asked_for_until_it_comes(cloud, monkeypatch):
-    monkeypatch.setattr(activities.machines, "ASK_AGAIN_AFTER", timedelta(milliseconds=500))
+    monkeypatch.setattr(activities.machine.machines, "ASK_AGAIN_AFTER", timedelta(milliseconds=500))
     key = cloud.new_key()
     beats: list[object] = []
     await cloud.driver.ensure(key, cloud.spec)

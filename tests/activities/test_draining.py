@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.draining import Drain, DrainActivities
-from messages.autoreplace import DrainMachineInput
-from messages.machine import Machine, MachineStatus
-from settings import Settings, load_settings
+from activities.machine.drain import Drain, DrainActivities
+from relight.domain.machine import Machine, MachineStatus
+from relight.domain.replacement import DrainMachineInput
+from relight.settings import Settings, load_settings
 
 OLD = Machine(
     key="r-1-g1",

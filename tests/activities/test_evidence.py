@@ -9,14 +9,14 @@ import pytest
 from pydantic import SecretStr
 from temporalio.testing import ActivityEnvironment
 
-from activities import evidence
-from activities.evidence import EvidenceActivities
-from fleet.store import open_store
-from messages.autoreplace import SaveEvidenceInput
-from messages.base import Origin
-from providers.driver import MachineSpec
-from remote.sections import Section
-from remote.shell import Completed
+from activities.machine import evidence
+from activities.machine.evidence import EvidenceActivities
+from relight.domain.base import Origin
+from relight.domain.replacement import SaveEvidenceInput
+from relight.hosts.commands import Section
+from relight.hosts.shell import Completed
+from relight.providers.driver import MachineSpec
+from relight.store.store import open_store
 from tests.support.fake_cloud import FakeCloud
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----"

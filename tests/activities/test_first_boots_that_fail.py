@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from activities.errors import describe
+from activities.faults import describe
 from lab.errors import LabError
-from messages.faults import FaultClass
-from remote import first_boot
-from remote.errors import FirstBootFailedError, ServiceFailedError, fault_of
-from templates.user_data import DAEMON_FILES
+from relight.domain.fault.fault import FaultClass
+from relight.hosts import first_boot
+from relight.hosts.cloud_init.user_data import SERVICE_FILES
+from relight.hosts.errors import (
+    FirstBootFailedError,
+    ServiceFailedError,
+    fault_of,
+)
 from tests.support.contract_hosts import Subject, lab_subject
 from tests.support.lab import Lab, until
 
@@ -29,13 +33,13 @@ async def subjects(
 ) -> AsyncIterator[dict[str, Subject]]:
     """A machine for each way to fail; they boot at the same time."""
     checked = tmp_path_factory.mktemp("checked") / "files"
-    shutil.copytree(DAEMON_FILES, checked)
+    shutil.copytree(SERVICE_FILES, checked)
     (checked / DROP_IN).parent.mkdir(parents=True)
     (checked / DROP_IN).write_text(
         "[Service]\nExecStartPre=/bin/sh -c 'echo {{ plan.region }} has no licence; exit 7'\n"
     )
     unconfigured = tmp_path_factory.mktemp("unconfigured") / "files"
-    shutil.copytree(DAEMON_FILES, unconfigured)
+    shutil.copytree(SERVICE_FILES, unconfigured)
     (unconfigured / "etc/lantern-box/config.json.j2").unlink()
 
     async with AsyncExitStack() as stack:
@@ -45,11 +49,11 @@ async def subjects(
             version: str = "0.0.73",
             *,
             repository_url: str = "",
-            daemon_files: Path | None = None,
+            service_files: Path | None = None,
         ) -> Subject:
             key = f"{name}-{uuid.uuid4().hex[:6]}-g1"
             booting = lab_subject(
-                lab, key, version, repository_url=repository_url, daemon_files=daemon_files
+                lab, key, version, repository_url=repository_url, service_files=service_files
             )
             return await stack.enter_async_context(booting)
 
@@ -59,8 +63,8 @@ async def subjects(
             "wrong-path": await boot("wrong-path", repository_url=f"{nowhere}/nowhere"),
             "absent": await boot("absent", "0.0.99"),
             "script": await boot("script", "0.0.75"),
-            "check": await boot("check", daemon_files=checked),
-            "unconfigured": await boot("unconfigured", daemon_files=unconfigured),
+            "check": await boot("check", service_files=checked),
+            "unconfigured": await boot("unconfigured", service_files=unconfigured),
         }
         yield made
 

@@ -12,12 +12,21 @@ from pathlib import Path
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.command_check import CommandCheck
-from activities.gate_checks import CheckNotYetError, CheckUnansweredError, GateCheckActivities
-from activities.prometheus_check import Bounds, PrometheusCheck
-from messages.gate import CheckGateInput, GateChecked
-from starter.waiting import wait_until
-from tests.support.fake_prometheus import FakePrometheus, fake_prometheus, scalar, vector
+from activities.rollout.checks import (
+    CheckNotYetError,
+    CheckUnansweredError,
+    CommandCheck,
+    GateCheckActivities,
+)
+from activities.rollout.prometheus import Bounds, PrometheusCheck
+from relight.domain.rollout.gate import CheckGateInput, GateChecked
+from starter.local.children import wait_until
+from tests.support.fake_prometheus import (
+    FakePrometheus,
+    fake_prometheus,
+    scalar,
+    vector,
+)
 from tests.support.processes import alive
 
 ASKED = CheckGateInput(name="errors", release_tag="v0.0.74", scope="track:beta", wave=2)
@@ -190,7 +199,7 @@ async def test_one_that_cannot_be_run_says_nothing_about_the_release() -> None:
 async def test_a_check_that_takes_its_time_is_heard_of_and_ends_with_a_cancel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.gate_checks.BEAT", timedelta(seconds=0.1))
+    monkeypatch.setattr("activities.rollout.checks.BEAT", timedelta(seconds=0.1))
     pid, beats = tmp_path / "pid", []
     argv = ("/bin/sh", "-c", 'echo $$ > "$1"; sleep 1000', "smoke", str(pid))
     checks = GateCheckActivities({"errors": CommandCheck(argv, timedelta(minutes=1))})

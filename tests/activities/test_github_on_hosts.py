@@ -8,14 +8,14 @@ from ipaddress import IPv4Network
 import pytest
 from pydantic import SecretStr
 
-from messages.release import Release
-from providers.lab import LabDriver
-from remote.errors import CommandFailedError, PackageError
-from repositories.github_releases import GitHubReleases
+from relight.domain.release import Release
+from relight.hosts.errors import CommandFailedError, PackageError
+from relight.providers.lab import LabDriver
+from relight.releases.github_releases import GitHubReleases
 from tests.support.contract_hosts import (
     CLIENT_KEY,
-    LAB_DAEMON,
     LAB_PROBE,
+    LAB_SERVICE,
     Subject,
     lab_hosts,
     lab_subject,
@@ -24,7 +24,12 @@ from tests.support.contract_hosts import (
     running,
     spec_of,
 )
-from tests.support.fake_github import DOWNLOADS, REPOSITORY, FakeGitHub, fake_github
+from tests.support.fake_github import (
+    DOWNLOADS,
+    REPOSITORY,
+    FakeGitHub,
+    fake_github,
+)
 from tests.support.installation import user_data_renderer
 from tests.support.lab import Lab
 
@@ -81,8 +86,8 @@ async def test_a_machine_is_swapped_from_apts_release_to_githubs_and_back(
     before, release = await subject.prove(OLD), await resolved(github, NEW)
     wrong = release.model_copy(
         update={
-            "artifacts": tuple(
-                artifact.model_copy(update={"sha256": "0" * 64}) for artifact in release.artifacts
+            "deb_files": tuple(
+                deb_file.model_copy(update={"sha256": "0" * 64}) for deb_file in release.deb_files
             )
         }
     )
@@ -112,10 +117,10 @@ async def test_a_file_from_elsewhere_is_not_even_fetched(
     lab: Lab, github: FakeGitHub, subject: Subject
 ) -> None:
     release = await resolved(github, NEW)
-    (artifact,) = release.artifacts
-    elsewhere = artifact.model_copy(update={"filename": f"{github.url}/somebody/else.deb"})
+    (deb_file,) = release.deb_files
+    elsewhere = deb_file.model_copy(update={"filename": f"{github.url}/somebody/else.deb"})
     with pytest.raises(CommandFailedError, match="packages come from") as caught:
-        await subject.swap(release.model_copy(update={"artifacts": (elsewhere,)}))
+        await subject.swap(release.model_copy(update={"deb_files": (elsewhere,)}))
     assert (caught.value.exit_code, caught.value.retryable) == (64, False)
     await subject.prove(OLD)
 
@@ -127,12 +132,12 @@ async def test_a_first_boot_installs_githubs_release_without_any_source_of_ours(
     user_data = user_data_renderer(CLIENT_KEY, by_apt=False, deb_urls=f"{github.url}{DOWNLOADS}/")
     driver = LabDriver(lab.api_url, SecretStr(lab.token))
     release = await resolved(github, NEW)
-    planned = plan(key, NEW).model_copy(update={"artifact": release.artifacts[0]})
+    planned = plan(key, NEW).model_copy(update={"deb_file": release.deb_files[0]})
     spec = spec_of(planned, user_data)
     machine = await running(driver, key, spec)
     try:
         with new_store() as store:
-            subject = Subject(machine, lab_hosts(), user_data, LAB_DAEMON, LAB_PROBE, store)
+            subject = Subject(machine, lab_hosts(), user_data, LAB_SERVICE, LAB_PROBE, store)
         await subject.first_boot()
         assert (await subject.prove(NEW)).version == NEW
         assert sh(lab, subject, "ls /etc/apt/sources.list.d/relight* 2>/dev/null || true") == ""

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.errors import describe
-from messages.faults import Fault, FaultClass
-from messages.machine import FirstBootFinished
-from messages.package import ReleaseSwapped
-from remote.errors import (
+from activities.faults import describe
+from relight.domain.fault.fault import Fault, FaultClass
+from relight.domain.machine import FirstBootFinished
+from relight.domain.proof import ReleaseSwapped
+from relight.hosts.errors import (
     HostKeyMismatchError,
     PackageError,
     ProbeFailedError,
@@ -19,7 +19,13 @@ from remote.errors import (
     ServiceFailedError,
     fault_of,
 )
-from tests.support.contract_hosts import ORIGIN, Subject, lab_hosts, lab_subject, simulated_subject
+from tests.support.contract_hosts import (
+    ORIGIN,
+    Subject,
+    lab_hosts,
+    lab_subject,
+    simulated_subject,
+)
 from tests.support.lab import Lab
 
 EXECUTABLE = "/usr/bin/lantern-box"
@@ -75,7 +81,7 @@ async def test_after_the_first_boot_the_release_is_proven(host: Subject) -> None
     assert (proof.release_tag, proof.version) == ("v0.0.73", "0.0.73")
     assert proof.executable == EXECUTABLE
     assert proof.restarts == 0
-    assert proof.stable_for >= host.daemon.stability_window
+    assert proof.stable_for >= host.service.stability_window
     assert proof.probe == f"GET http://{host.machine.address}:8899/healthz: 200"
 
 
@@ -85,7 +91,7 @@ async def test_a_swap_installs_the_release_starts_it_anew_and_proves_it(host: Su
     assert not swapped.attached
     assert (swapped.proof.version, swapped.proof.executable) == ("0.0.74", EXECUTABLE)
     assert swapped.proof.invocation_id != before.invocation_id
-    assert swapped.proof.stable_for >= host.daemon.stability_window
+    assert swapped.proof.stable_for >= host.service.stability_window
     assert swapped.proof.probe.endswith(":8899/healthz: 200")
 
 
@@ -104,7 +110,7 @@ async def test_each_attempt_leaves_an_event_that_says_who_asked_what_ran_and_wha
     with pytest.raises(PackageError):
         await host.swap("0.0.99")
     well, badly = host.store.events.list(kind="swap-attempted")[-2:]
-    assert (well.who, well.why) == (ORIGIN.requested_by, ORIGIN.reason)
+    assert (well.requested_by, well.reason) == (ORIGIN.requested_by, ORIGIN.reason)
     assert (well.machine_key, well.release_tag) == (host.machine.key, "v0.0.74")
     assert (well.detail["attempt"], well.detail["ran"]) == (1, ["0.0.74", "rollback"])
     assert ReleaseSwapped.model_validate(well.detail["seen"]).proof.version == "0.0.74"
@@ -205,11 +211,11 @@ async def test_the_daemon_gets_its_secret_byte_for_byte_and_nobody_else_can_read
 ) -> None:
     await host.settle_at("0.0.74")
     machine_id = on_the_lab.machine_id(host.machine.key)
-    show = ("systemctl", "show", "--value", "--property=MainPID", host.daemon.unit)
+    show = ("systemctl", "show", "--value", "--property=MainPID", host.service.unit)
     pid = on_the_lab.run(machine_id, *show).stdout.strip()
     environment = on_the_lab.run(machine_id, "cat", f"/proc/{pid}/environ").stdout.split("\0")
     assert f"LANTERN_TOKEN={HOSTILE_TOKEN}" in environment
     modes = on_the_lab.run(
-        machine_id, "stat", "-c", "%a %U", f"/etc/default/{host.daemon.package}", EXECUTABLE
+        machine_id, "stat", "-c", "%a %U", f"/etc/default/{host.service.package}", EXECUTABLE
     )
     assert modes.stdout.splitlines() == ["600 root", "755 root"]

@@ -8,11 +8,17 @@ from datetime import timedelta
 import pytest
 
 from lab.errors import LabError
-from messages.faults import FaultClass
-from remote import shell
-from remote.errors import RemoteError
-from starter.waiting import wait_until
-from tests.support.faulty_host import GATED, NEW, OLD, FaultyHost, faulty_host
+from relight.domain.fault.fault import FaultClass
+from relight.hosts import shell
+from relight.hosts.errors import RemoteError
+from starter.local.children import wait_until
+from tests.support.faulty_host import (
+    GATED,
+    NEW,
+    OLD,
+    FaultyHost,
+    faulty_host,
+)
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab

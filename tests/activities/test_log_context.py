@@ -23,13 +23,12 @@ from temporalio.worker import (
     Worker,
 )
 
-from activities.errors import FaultInterceptor
-from activities.fleet import FleetActivities
+from activities.faults import FaultInterceptor
 from activities.log_context import LogContextInterceptor, names_of
-from fleet.store import Store
-from messages.base import Message, Origin
-from messages.faults import Fault, FaultClass
-from messages.machine import (
+from activities.route.routes import RouteActivities
+from relight.domain.base import Message, Origin
+from relight.domain.fault.fault import Fault, FaultClass
+from relight.domain.machine import (
     AwaitMachineInput,
     CreateMachineInput,
     DestroyMachineInput,
@@ -37,12 +36,16 @@ from messages.machine import (
     MachinePlan,
     MachineStatus,
 )
-from messages.package import ProveReleaseInput
-from messages.release import DesiredReleaseInput, Release, ResolveReleaseInput
-from messages.rollout import OpenRolloutInput
-from messages.route import RecordFaultInput, SetTargetInput
-from remote.destination import Destination
-from remote.errors import ProbeFailedError
+from relight.domain.proof import ProveReleaseInput
+from relight.domain.release import (
+    DesiredReleaseInput,
+    Release,
+    ResolveReleaseInput,
+)
+from relight.domain.rollout.rollout import OpenRolloutInput
+from relight.domain.route import RecordFaultInput, SetTargetInput
+from relight.hosts.errors import Destination, ProbeFailedError
+from relight.store.store import Store
 from tests.support.log_lines import logging_as_a_worker
 
 ORIGIN = Origin(requested_by="tester", reason="to see what is logged")
@@ -56,7 +59,7 @@ MACHINE = Machine(
     address="198.18.0.2",
 )
 RELEASE = Release(
-    tag="v0.0.74", version="0.0.74", package="lantern-box", source="apt", artifacts=()
+    tag="v0.0.74", version="0.0.74", package="lantern-box", source="apt", deb_files=()
 )
 PLAN = MachinePlan(
     key="de-1-g2",
@@ -312,7 +315,7 @@ async def level_of(fn: Any, asked: Message) -> str:
 
 
 async def test_what_only_the_store_is_told_is_quiet() -> None:
-    fleet = FleetActivities(cast("Store", None))
+    fleet = RouteActivities(cast("Store", None))
     told = RecordFaultInput(
         route_id="de-1",
         release_tag=None,

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from messages.faults import FaultClass
-from remote import helper
+from relight.domain.fault.fault import FaultClass
+from relight.hosts import host_program
 from tests.support.faulty_host import (
     ASKING,
     BULK,
@@ -39,7 +39,7 @@ async def host(machine: FaultyHost) -> FaultyHost:
 async def test_a_lock_that_another_process_holds_for_long_is_reported_with_its_holder(
     host: FaultyHost,
 ) -> None:
-    program = str(helper.PROGRAM)
+    program = str(host_program.PROGRAM)
     impatient = (
         f"cp -a {program} /root/patient; sed -i s/Lock::Timeout=60/Lock::Timeout=1/ {program}"
     )

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.apt_repository import Repository, key_ring
-from tests.support.faulty_host import NEW, OLD, FaultyHost, faulty_host
+from tests.support.faulty_host import (
+    NEW,
+    OLD,
+    FaultyHost,
+    faulty_host,
+)
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab

@@ -6,9 +6,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from messages.faults import FaultClass
-from remote import helper
-from tests.support.faulty_host import NEW, OLD, UNIT, FaultyHost, faulty_host
+from relight.domain.fault.fault import FaultClass
+from relight.hosts import host_program
+from tests.support.faulty_host import (
+    NEW,
+    OLD,
+    UNIT,
+    FaultyHost,
+    faulty_host,
+)
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab
@@ -202,8 +208,11 @@ async def test_a_host_whose_sudo_is_gone_or_broken_says_so(
 @pytest.mark.parametrize(
     ("bring", "lift"),
     [
-        (f"mv {helper.PROGRAM} /root", f"mv /root/{helper.PROGRAM.name} {helper.PROGRAM}"),
-        (f"chmod 644 {helper.PROGRAM}", f"chmod 755 {helper.PROGRAM}"),
+        (
+            f"mv {host_program.PROGRAM} /root",
+            f"mv /root/{host_program.PROGRAM.name} {host_program.PROGRAM}",
+        ),
+        (f"chmod 644 {host_program.PROGRAM}", f"chmod 755 {host_program.PROGRAM}"),
     ],
     ids=["gone", "not executable"],
 )
@@ -214,8 +223,8 @@ async def test_a_host_that_lost_our_program_says_so(
     with host.changed(bring, lift):
         for doing in (host.subject.swap(NEW), host.subject.prove(OLD)):
             fault = await host.fault(doing)
-            assert (fault.kind, fault.fault_class) == ("helper-missing", FaultClass.HOST)
-            assert f"sudo: {helper.PROGRAM}: command not found" in fault.summary
+            assert (fault.kind, fault.fault_class) == ("host-program-missing", FaultClass.HOST)
+            assert f"sudo: {host_program.PROGRAM}: command not found" in fault.summary
     await untouched(host, log, pid)
     await host.swap()
 

@@ -8,15 +8,21 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from messages.faults import FaultClass
-from remote import helper, look, transaction
-from starter.waiting import wait_until
-from tests.support.faulty_host import GATE, GATED, OLD, FaultyHost, faulty_host
+from relight.domain.fault.fault import FaultClass
+from relight.hosts import host_program, observation, transaction
+from starter.local.children import wait_until
+from tests.support.faulty_host import (
+    GATE,
+    GATED,
+    OLD,
+    FaultyHost,
+    faulty_host,
+)
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab
 
-CALL = f"^/bin/sh {helper.PROGRAM} (swap|see) "
+CALL = f"^/bin/sh {host_program.PROGRAM} (swap|see) "
 """How `pgrep -f` finds the call that waits for a change."""
 
 
@@ -79,7 +85,7 @@ async def test_a_call_that_hangs_times_out_and_the_next_one_finds_its_change(
     host.shut_gate()
     with monkeypatch.context() as hasty:
         hasty.setattr(transaction, "PATIENCE", timedelta(seconds=3))
-        hasty.setattr(look, "COMMAND_TIMEOUT", timedelta(seconds=2))
+        hasty.setattr(observation, "COMMAND_TIMEOUT", timedelta(seconds=2))
         swap = asyncio.create_task(host.fault(host.subject.swap(GATED, run=run)))
         await host.until_at_gate()
         unit = host.transaction()
@@ -87,7 +93,7 @@ async def test_a_call_that_hangs_times_out_and_the_next_one_finds_its_change(
         fault = await swap
     assert (fault.kind, fault.fault_class) == ("command-timeout", FaultClass.HOST)
     assert "no end after 5 s" in fault.summary
-    assert fault.argv[:4] == ("sudo", "-n", "--", str(helper.PROGRAM))
+    assert fault.argv[:4] == ("sudo", "-n", "--", str(host_program.PROGRAM))
     assert host.package() == f"iF {GATED}"
     host.open_gate()
     swapped = await host.subject.swap(GATED, run=run)

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from activities.witnesses import UrlWitness, look_at_all
-from settings import Settings
+from activities.fleet.connectivity import UrlConnectivityCheck, check_all
+from relight.settings import Settings
 
 SHORT = timedelta(milliseconds=200)
 
@@ -27,20 +27,20 @@ async def port() -> AsyncIterator[int]:
 
 
 async def test_one_that_refuses_was_reached(port: int) -> None:
-    looked = await UrlWitness(f"http://127.0.0.1:{port}/x").look()
-    assert (looked.reached, looked.said) == (True, "503")
+    looked = await UrlConnectivityCheck(f"http://127.0.0.1:{port}/x").look()
+    assert (looked.reached, looked.answer) == (True, "503")
     assert looked.name == f"http://127.0.0.1:{port}/x"
 
 
 async def test_a_connection_is_enough(port: int) -> None:
-    assert (await UrlWitness(f"tcp://127.0.0.1:{port}").look()).reached
+    assert (await UrlConnectivityCheck(f"tcp://127.0.0.1:{port}").look()).reached
 
 
 @pytest.mark.parametrize("scheme", ["http", "tcp"])
 async def test_one_that_is_not_there_was_not_reached(port: int, scheme: str) -> None:
-    looked = await UrlWitness(f"{scheme}://127.0.0.1:1").look()
+    looked = await UrlConnectivityCheck(f"{scheme}://127.0.0.1:1").look()
     assert not looked.reached
-    assert looked.said
+    assert looked.answer
 
 
 async def test_one_that_says_nothing_is_not_waited_for_for_long() -> None:
@@ -50,24 +50,29 @@ async def test_one_that_says_nothing_is_not_waited_for_for_long() -> None:
 
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        looked = await UrlWitness(f"http://127.0.0.1:{port}", within=SHORT).look()
+        looked = await UrlConnectivityCheck(f"http://127.0.0.1:{port}", within=SHORT).look()
     assert not looked.reached
 
 
 async def test_all_are_asked_and_no_secret_is_in_a_name(port: int) -> None:
-    witnesses = [UrlWitness(f"http://ann:secret@127.0.0.1:{port}"), UrlWitness("tcp://127.0.0.1:1")]
-    looks = await look_at_all(witnesses)
+    connectivity = [
+        UrlConnectivityCheck(f"http://ann:secret@127.0.0.1:{port}"),
+        UrlConnectivityCheck("tcp://127.0.0.1:1"),
+    ]
+    looks = await check_all(connectivity)
     assert [look.reached for look in looks] == [True, False]
     assert "secret" not in looks[0].name
 
 
 def test_they_are_a_json_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RELIGHT_WITNESSES", '["https://a.example", "tcp://192.0.2.1:443"]')
-    assert Settings().witnesses == ("https://a.example", "tcp://192.0.2.1:443")
+    monkeypatch.setenv(
+        "RELIGHT_CONNECTIVITY_CHECKS", '["https://a.example", "tcp://192.0.2.1:443"]'
+    )
+    assert Settings().connectivity == ("https://a.example", "tcp://192.0.2.1:443")
 
 
 @pytest.mark.parametrize("value", ["https://a.example", '["a.example"]', '["ftp://a.example"]'])
 def test_what_cannot_be_asked_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setenv("RELIGHT_WITNESSES", value)
-    with pytest.raises(ValueError, match="witnesses"):
+    monkeypatch.setenv("RELIGHT_CONNECTIVITY_CHECKS", value)
+    with pytest.raises(ValueError, match="connectivity"):
         Settings()

@@ -18,23 +18,23 @@ from pydantic import SecretStr
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from messages.autoreplace import AutoreplaceRouteInput
-from messages.base import Origin
-from messages.names import route_workflow_id
-from messages.reconcile import ReconcilePolicy
-from messages.reconciling import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
-from messages.rollout import RolloutPhase, Steer
-from providers.driver import MachineSpec
-from starter.embedded import embedded_temporal
+from relight.domain.base import Origin
+from relight.domain.names import route_workflow_id
+from relight.domain.reconcile.plan import ReconcilePolicy
+from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
+from relight.domain.replacement import AutoreplaceRouteInput
+from relight.domain.rollout.rollout import ControlInput, RolloutPhase
+from relight.providers.driver import MachineSpec
+from starter.local.temporal import embedded_temporal
 from tests.support.installation import OWNER
-from tests.support.interference import Mishap
+from tests.support.interference import Injection
 from tests.workflows.harness import Harness, small_installation
-from workflows.autoreplace_route import AutoreplaceRoute
-from workflows.reconcile_fleet import ReconcileFleet
-from workflows.rollout_release import RolloutRelease
+from workflows.fleet.reconcile import ReconcileFleet
+from workflows.rollout.rollout import RolloutRelease
+from workflows.route.replace import AutoreplaceRoute
 
 FOLDER = Path(__file__).parent
-STEER = Steer(origin=Origin(requested_by="recorder", reason="to see it in a history"))
+CONTROL = ControlInput(origin=Origin(requested_by="recorder", reason="to see it in a history"))
 
 Handle = WorkflowHandle[Any, Any]
 Shape = Callable[[Harness], Awaitable[Handle]]
@@ -45,12 +45,12 @@ async def provisioned(harness: Harness) -> Handle:
 
 
 async def provision_failed_and_undone(harness: Harness) -> Handle:
-    harness.interference.bring(Mishap.FAILS_AFTER, "create_machine", harness.client)
+    harness.interference.bring(Injection.FAILS_AFTER, "create_machine", harness.client)
     return await harness.start_provision("recorded-2")
 
 
 async def provision_cancelled(harness: Harness) -> Handle:
-    harness.interference.bring(Mishap.CANCELLED_AFTER, "create_machine", harness.client)
+    harness.interference.bring(Injection.CANCELLED_AFTER, "create_machine", harness.client)
     return await harness.start_provision("recorded-3")
 
 
@@ -83,9 +83,9 @@ async def rollout_paused_and_resumed(harness: Harness) -> Handle:
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
     await gate.reached()
-    await rollout.execute_update(RolloutRelease.pause, STEER)
+    await rollout.execute_update(RolloutRelease.pause, CONTROL)
     gate.open()
-    await rollout.execute_update(RolloutRelease.resume, STEER)
+    await rollout.execute_update(RolloutRelease.resume, CONTROL)
     return rollout
 
 
@@ -94,7 +94,7 @@ async def rollout_aborted(harness: Harness) -> Handle:
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
     await gate.reached()
-    await rollout.execute_update(RolloutRelease.abort, STEER)
+    await rollout.execute_update(RolloutRelease.abort, CONTROL)
     gate.open()
     return rollout
 
@@ -110,7 +110,7 @@ async def rollout_soaked_and_approved(harness: Harness) -> Handle:
         "v0.0.74", waves=("1", "100%"), soak="PT1S", approval="canary"
     )
     await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.HOLDING)
-    await rollout.execute_update(RolloutRelease.approve, STEER)
+    await rollout.execute_update(RolloutRelease.approve, CONTROL)
     return rollout
 
 
@@ -154,7 +154,7 @@ async def rollout_refused(harness: Harness) -> Handle:
 async def replaced(harness: Harness) -> Handle:
     await harness.provision("recorded-7")
     harness.store.pool_sizes.set("fake", "fake-east", 1, harness.operation())
-    asked = AutoreplaceRouteInput(route_id="recorded-7", reason="it is sick", origin=STEER.origin)
+    asked = AutoreplaceRouteInput(route_id="recorded-7", reason="it is sick", origin=CONTROL.origin)
     return await harness.client.start_workflow(
         AutoreplaceRoute.run,
         asked,
@@ -201,7 +201,7 @@ async def _reconcile(harness: Harness, workflow_id: str) -> Handle:
     policy = ReconcilePolicy(drift="100%", proof_lasts=timedelta(microseconds=1))
     return await harness.client.start_workflow(
         ReconcileFleet.run,
-        ReconcileFleetInput(origin=STEER.origin, policy=policy),
+        ReconcileFleetInput(origin=CONTROL.origin, policy=policy),
         id=workflow_id,
         task_queue=harness.task_queue,
     )

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from lab import cgroups, kernel
-from lab.lifecycle import leftovers, preflight, sweep
+from lab.lifecycle import (
+    leftovers,
+    preflight,
+    sweep,
+)
 
 
 def test_on_another_system_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,11 @@ import pytest
 from lab.errors import LabError
 from lab.image import architecture
 from lab.packages import built_packages
-from lab.repository import SigningKey, make_signing_key, publish
+from lab.repository import (
+    SigningKey,
+    make_signing_key,
+    publish,
+)
 
 pytestmark = pytest.mark.lab
 

@@ -6,19 +6,24 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
-from chaos.troubles import Call, Trouble
-from messages.machine import MachineRef, MachineStatus
-from messages.sweep import MachineAtProvider
-from providers.errors import (
+from devkit.chaos.troubles import Call, Trouble
+from relight.domain.machine import MachineRef, MachineStatus
+from relight.domain.sweep.sweep import MachineAtProvider
+from relight.providers.driver import (
     MachineConflictError,
     ProviderCredentialsError,
     ProviderError,
     ProviderRateLimitedError,
     ProviderUnavailableError,
 )
-from providers.lab import LabDriver
-from starter.waiting import wait_until
-from tests.support.contract_clouds import CLOUDS, DEADLINE, ContractCloud, contract_cloud
+from relight.providers.lab import LabDriver
+from starter.local.children import wait_until
+from tests.support.contract_clouds import (
+    CLOUDS,
+    DEADLINE,
+    ContractCloud,
+    contract_cloud,
+)
 from tests.support.installation import OWNER
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import (
+from relight.settings import (
     CommandCheckSettings,
     PrometheusCheckSettings,
     Settings,

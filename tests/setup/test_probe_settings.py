@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from settings import DaemonSettings, SettingsError, load_settings
+from relight.settings import (
+    ServiceSettings,
+    SettingsError,
+    load_settings,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -16,36 +20,36 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch):
-    def with_these(**variables: str) -> DaemonSettings:
+    def with_these(**variables: str) -> ServiceSettings:
         for name, value in variables.items():
-            monkeypatch.setenv(f"RELIGHT_DAEMON__PROBE{name}", value)
-        return load_settings().daemon
+            monkeypatch.setenv(f"RELIGHT_SERVICE__PROBE{name}", value)
+        return load_settings().service
 
     return with_these
 
 
 def test_it_is_http_unless_it_is_said(load) -> None:
-    daemon = load()
-    assert (daemon.probe, daemon.probe_port, daemon.probe_path) == ("http", 8899, "/healthz")
-    assert (daemon.probe_timeout, daemon.probe_patience) == (
+    service = load()
+    assert (service.probe, service.probe_port, service.probe_path) == ("http", 8899, "/healthz")
+    assert (service.probe_timeout, service.probe_patience) == (
         timedelta(seconds=3),
         timedelta(seconds=5),
     )
 
 
 def test_a_port_alone_may_do(load) -> None:
-    daemon = load(**{"": "tcp", "_PORT": "443", "_TIMEOUT": "PT1.5S", "_PATIENCE": "PT0S"})
-    assert (daemon.probe, daemon.probe_port) == ("tcp", 443)
-    assert (daemon.probe_timeout, daemon.probe_patience) == (timedelta(seconds=1.5), timedelta(0))
+    service = load(**{"": "tcp", "_PORT": "443", "_TIMEOUT": "PT1.5S", "_PATIENCE": "PT0S"})
+    assert (service.probe, service.probe_port) == ("tcp", 443)
+    assert (service.probe_timeout, service.probe_patience) == (timedelta(seconds=1.5), timedelta(0))
 
 
 def test_a_command_is_a_list_of_words(load) -> None:
-    daemon = load(**{"": "command", "_COMMAND": '["/usr/local/bin/check", "a b"]'})
-    assert daemon.probe_command == ("/usr/local/bin/check", "a b")
+    service = load(**{"": "command", "_COMMAND": '["/usr/local/bin/check", "a b"]'})
+    assert service.probe_command == ("/usr/local/bin/check", "a b")
 
 
 def test_a_command_that_is_not_said_is_asked_for_by_its_variable(load) -> None:
-    with pytest.raises(SettingsError, match="RELIGHT_DAEMON__PROBE_COMMAND is not set"):
+    with pytest.raises(SettingsError, match="RELIGHT_SERVICE__PROBE_COMMAND is not set"):
         load(**{"": "command"})
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from messages.base import Origin
-from messages.reconciling import ReconcileFleetInput
-from settings import load_settings
-from starter.passes import pass_input
-from starter.schedules import table
+from relight.domain.base import Origin
+from relight.domain.reconcile.run import ReconcileFleetInput
+from relight.settings import load_settings
+from starter.schedules import reconcile_input, table
 
 ORIGIN = Origin(requested_by="ann", reason="to see")
 
@@ -21,7 +20,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_what_is_not_said_is_the_models_own() -> None:
-    assert pass_input(load_settings(), ORIGIN) == ReconcileFleetInput(origin=ORIGIN)
+    assert reconcile_input(load_settings(), ORIGIN) == ReconcileFleetInput(origin=ORIGIN)
 
 
 def test_a_pass_by_hand_and_one_by_the_clock_are_asked_the_same(monkeypatch) -> None:
@@ -35,13 +34,13 @@ def test_a_pass_by_hand_and_one_by_the_clock_are_asked_the_same(monkeypatch) -> 
     }.items():
         monkeypatch.setenv(f"RELIGHT_{name}", value)
     settings = load_settings()
-    by_hand, [entry] = pass_input(settings, ORIGIN), table(settings)
+    by_hand, [entry] = reconcile_input(settings, ORIGIN), table(settings)
     assert by_hand == entry.asked.model_copy(update={"origin": ORIGIN})
     assert by_hand.policy.proof_lasts == timedelta(hours=6)
     budget = by_hand.policy.strategy.disruption_budget
     assert (budget.provider, budget.region, budget.track) == ("10%", "2", "10%")
-    assert by_hand.policy.replacement.sighted_for == timedelta(minutes=20)
-    assert by_hand.policy.replacement.sightings == 3
+    assert by_hand.policy.replacement.unreachable_for == timedelta(minutes=20)
+    assert by_hand.policy.replacement.unreachable_observations == 3
     assert by_hand.limits.open_share == 0.3
     assert by_hand.grace == timedelta(minutes=30)
     assert entry.every == timedelta(minutes=10)
@@ -51,7 +50,11 @@ def test_a_pass_by_hand_and_one_by_the_clock_are_asked_the_same(monkeypatch) -> 
     ("name", "value", "named"),
     [
         ("RECONCILE__PROOF_LASTS", "PT0S", r"reconcile\.proof_lasts"),
-        ("RECONCILE__REPLACEMENT__SIGHTINGS", "1", r"reconcile\.replacement\.sightings"),
+        (
+            "RECONCILE__REPLACEMENT__SIGHTINGS",
+            "1",
+            r"reconcile\.replacement\.unreachable_observations",
+        ),
         ("BREAKER__OPEN_SHARE", "1.5", r"breaker\.open_share"),
         ("BREAKER__OPEN_SHARE", "0.05", "closes at a share no larger"),
         ("SWEEP_GRACE", "PT0S", "sweep_grace"),

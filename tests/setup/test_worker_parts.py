@@ -8,18 +8,18 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from activities.command_check import CommandCheck
-from activities.prometheus_check import Bounds, PrometheusCheck
-from messages.machine import MachinePlan
-from remote.probe import PatientProbe, TcpProbe
-from repositories.apt_repository import AptRepository
-from repositories.github_releases import GitHubReleases
-from settings import (
+from activities.rollout.checks import CommandCheck
+from activities.rollout.prometheus import Bounds, PrometheusCheck
+from relight.domain.machine import MachinePlan
+from relight.hosts.probe import PatientProbe, TcpProbe
+from relight.releases.apt_repository import AptRepository
+from relight.releases.github_releases import GitHubReleases
+from relight.settings import (
     CommandCheckSettings,
-    DaemonSettings,
     GitHubSettings,
     PrometheusCheckSettings,
     RepositorySettings,
+    ServiceSettings,
     Settings,
     SettingsError,
     SshSettings,
@@ -77,8 +77,8 @@ async def test_from_two_places_it_does_not_start(settings: Settings) -> None:
 
 
 async def test_the_health_probe_is_the_one_that_was_chosen(settings: Settings) -> None:
-    daemon = DaemonSettings(probe="tcp", probe_port=443, probe_patience=timedelta(seconds=1))
-    async with open_parts(settings.model_copy(update={"daemon": daemon})) as parts:
+    service = ServiceSettings(probe="tcp", probe_port=443, probe_patience=timedelta(seconds=1))
+    async with open_parts(settings.model_copy(update={"service": service})) as parts:
         assert parts.probe == PatientProbe(
             TcpProbe(443, timedelta(seconds=3)), timedelta(seconds=1)
         )

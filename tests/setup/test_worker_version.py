@@ -6,9 +6,9 @@ import pytest
 from temporalio.common import WorkerDeploymentVersion
 
 import worker
-from fleet.store import open_store
-from settings import SettingsError, load_settings
-from tests.fleet.sql import execute
+from relight.settings import SettingsError, load_settings
+from relight.store.store import open_store
+from tests.store.sql import execute
 from worker import deployment_version
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from starter.embedded import EmbeddedTemporal
+from starter.local.temporal import EmbeddedTemporal
 from tests.starter.operator import Installation, operated_installation
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowExecution
 
-from starter.waiting import wait_until
+from starter.local.children import wait_until
 from tests.support.command_line import CommandLine, Ended
 from tests.workflows.harness import Harness, small_installation
 

@@ -4,9 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from fleet.store import Store, open_store
-from messages.package import ReleaseSwapped
-from tests.fleet.fleets import HAND, proving, run_on, serve
+from relight.domain.proof import ReleaseSwapped
+from relight.store.store import Store, open_store
+from tests.store.fleets import (
+    HAND,
+    proving,
+    run_on,
+    serve,
+)
 from tests.support.command_line import CommandLine, Ended
 
 

@@ -14,9 +14,13 @@ import pytest
 
 from lab import lifecycle
 from lab.names import LabNames
-from starter import instance
-from starter.local_lab import addresses_of, lab_name, lab_state
-from starter.waiting import wait_until
+from starter.local import processes
+from starter.local.children import wait_until
+from starter.local.lab import (
+    addresses_of,
+    lab_name,
+    lab_state,
+)
 from tests.lab.traces import traces
 
 pytestmark = pytest.mark.lab
@@ -80,7 +84,7 @@ async def test_after_a_crash_status_says_what_is_left_and_down_removes_it(
     relight: Relight,
 ) -> None:
     await relight("lab", "up", "--detach")
-    supervisor = instance.holder(relight.home)
+    supervisor = processes.holder(relight.home)
     said = addresses_of(relight.home)
     assert supervisor is not None
     assert said is not None
@@ -90,7 +94,7 @@ async def test_after_a_crash_status_says_what_is_left_and_down_removes_it(
     os.kill(supervisor, signal.SIGKILL)
 
     async def gone() -> bool:
-        return instance.holder(relight.home) is None
+        return processes.holder(relight.home) is None
 
     await wait_until(gone, SOON)
     _, out, _ = await relight("lab", "status")
@@ -103,7 +107,7 @@ async def test_after_a_crash_status_says_what_is_left_and_down_removes_it(
 
 async def test_a_killed_supervisor_takes_the_lab_with_it(relight: Relight) -> None:
     await relight("lab", "up", "--detach")
-    supervisor = instance.holder(relight.home)
+    supervisor = processes.holder(relight.home)
     assert supervisor is not None
     os.kill(supervisor, signal.SIGKILL)
 

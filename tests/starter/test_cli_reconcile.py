@@ -2,7 +2,11 @@
 
 from datetime import UTC, datetime
 
-from messages.breaker import Breaker, BreakerIncident, WitnessLook
+from relight.domain.breaker.breaker import (
+    Breaker,
+    BreakerIncident,
+    ConnectivityResult,
+)
 from tests.starter.operator import Installation
 
 
@@ -39,10 +43,14 @@ async def test_without_a_worker_nothing_is_begun(installation: Installation):
 async def test_the_breaker_shows_its_incident_and_its_witnesses(installation: Installation):
     store, now = installation.harness.store, datetime.now(UTC)
     assert (await installation.relight("breaker", "status")).out.startswith("closed")
-    incident = BreakerIncident(opened_at=now, seen_at=now, summary="region fake/x: 2 of 2")
+    incident = BreakerIncident(opened_at=now, last_observed_at=now, summary="region fake/x: 2 of 2")
     store.breaker.turn(lambda _: Breaker(incident=incident), installation.harness.operation())
-    store.breaker.see_witnesses(
-        [WitnessLook(name="https://a.example", looked_at=now, reached=False, said="no answer")]
+    store.breaker.record_connectivity(
+        [
+            ConnectivityResult(
+                name="https://a.example", observed_at=now, reached=False, said="no answer"
+            )
+        ]
     )
     shown = (await installation.relight("breaker", "status")).out
     assert "OPEN since" in shown

@@ -8,13 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from fleet.store import Store
-from messages.restraints import Exclusion, FreezeWindow, Selector
-from starter.cli.generated_fleet import generate
+from relight.domain.hold import (
+    Exclusion,
+    FreezeWindow,
+    Selector,
+)
+from relight.store.store import Store
+from starter.cli.simulated_fleet import generate
 from starter.cli.swap_durations import ASSUMED, swap_durations
-from tests.fleet.fleets import FAULT, HAND, opening, run_on
-from tests.planning.fleets import HOUR
-from tests.starter.stores import note_swap, refused, serve_all, store_of
+from tests.domain.fleets import HOUR
+from tests.starter.stores import (
+    note_swap,
+    refused,
+    serve_all,
+    store_of,
+)
+from tests.store.fleets import (
+    FAULT,
+    HAND,
+    opening,
+    run_on,
+)
 from tests.support.command_line import CommandLine
 
 NOW = datetime.now(UTC)

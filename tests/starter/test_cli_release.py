@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.apt_repository import KeyRing, Repository, Served, key_ring, serve
+from tests.support.apt_repository import (
+    KeyRing,
+    Repository,
+    Served,
+    key_ring,
+    serve,
+)
 from tests.support.command_line import CommandLine
 
-RELEASE_KEYS = ["tag", "version", "package", "source", "artifacts"]
-ARTIFACT_KEYS = ["architecture", "filename", "sha256", "size_bytes"]
+RELEASE_KEYS = ["tag", "version", "package", "source", "deb_files"]
+DEB_FILE_KEYS = ["architecture", "filename", "sha256", "size_bytes"]
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +70,8 @@ async def test_a_release_as_json_is_one_version_with_a_digest_for_each_architect
     shown = (await relight("release", "show", "v0.0.74", "--json")).json
     assert list(shown) == RELEASE_KEYS
     assert (shown["version"], shown["package"]) == ("0.0.74", "lantern-box")
-    assert [list(artifact) for artifact in shown["artifacts"]] == [ARTIFACT_KEYS] * 2
-    assert all(re.fullmatch("[0-9a-f]{64}", each["sha256"]) for each in shown["artifacts"])
+    assert [list(deb_file) for deb_file in shown["deb_files"]] == [DEB_FILE_KEYS] * 2
+    assert all(re.fullmatch("[0-9a-f]{64}", each["sha256"]) for each in shown["deb_files"])
 
 
 async def test_a_release_for_people_shows_each_file_whole(relight):

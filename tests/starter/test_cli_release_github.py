@@ -50,9 +50,9 @@ async def test_a_release_is_shown_with_an_address_and_a_digest_for_each_architec
 ):
     shown = (await relight("release", "show", "v0.0.74", "--json")).json
     assert shown["source"] == f"github:{REPOSITORY}"
-    for artifact in shown["artifacts"]:
-        assert artifact["filename"].startswith(f"{github.url}{DOWNLOADS}/v0.0.74/lantern-box_")
-        assert re.fullmatch("[0-9a-f]{64}", artifact["sha256"])
+    for deb_file in shown["deb_files"]:
+        assert deb_file["filename"].startswith(f"{github.url}{DOWNLOADS}/v0.0.74/lantern-box_")
+        assert re.fullmatch("[0-9a-f]{64}", deb_file["sha256"])
 
 
 async def test_a_release_for_people_shows_each_file(relight):

@@ -1,6 +1,6 @@
 """`relight route replace` and `relight pool`: another machine for a route, and those kept ready."""
 
-from messages.pool import pool_workflow_id
+from relight.domain.pool.pool import pool_workflow_id
 
 
 async def test_a_route_is_given_another_machine_and_its_end_is_waited_for(installation):
@@ -10,7 +10,7 @@ async def test_a_route_is_given_another_machine_and_its_end_is_waited_for(instal
     assert ended.code == 0, ended
     assert f"proven at v0.0.73 on {route_id}-g2, made for it; {route_id}-g1 is gone" in ended.out
     [event] = harness.events(route_id, "machine-attached")
-    assert event.why == "its disk fails"
+    assert event.reason == "its disk fails"
 
 
 async def test_as_json_it_says_from_where_the_machine_came(installation):

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fleet.store import Store
+from relight.store.store import Store
 from starter.cli.times import span
-from tests.starter.stores import refused, serve_all, store_of
+from tests.starter.stores import (
+    refused,
+    serve_all,
+    store_of,
+)
 from tests.support.command_line import CommandLine
 
 ME = f"{getpass.getuser()}@{socket.gethostname()}"
@@ -48,7 +52,7 @@ async def test_a_freeze_is_from_now_and_for_all_unless_something_is_said(relight
     assert kept.ends_at - kept.starts_at == timedelta(hours=4)
     assert (kept.owner, kept.reason, kept.covers.means_all) == (ME, "incident 412", True)
     [event] = store.events.list(kind="freeze-added")
-    assert (event.who, event.why) == (ME, "incident 412")
+    assert (event.requested_by, event.reason) == (ME, "incident 412")
 
 
 async def test_a_freeze_has_all_that_is_said_and_answers_as_json(relight, store):

@@ -11,8 +11,12 @@ from datetime import timedelta
 
 import pytest
 
-from starter.waiting import wait_until
-from tests.starter.operator import FAULT_KEYS, ROLLOUT_KEYS, ROUTE_OUTCOME_KEYS
+from starter.local.children import wait_until
+from tests.starter.operator import (
+    FAULT_KEYS,
+    ROLLOUT_KEYS,
+    ROUTE_OUTCOME_KEYS,
+)
 
 ME = f"{getpass.getuser()}@{socket.gethostname()}"
 
@@ -60,7 +64,7 @@ async def test_waiting_it_ends_well_only_when_every_route_converged(installation
         assert f"{route_id}: proven at v0.0.74" in done.err
         assert installation.harness.route(route_id).current_release_tag == "v0.0.74"
     [opened] = installation.harness.events(kind="rollout-opened")
-    assert (opened.who, opened.why) == (ME, "fixes DNS")
+    assert (opened.requested_by, opened.reason) == (ME, "fixes DNS")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +170,7 @@ async def test_paused_resumed_aborted_it_says_who_and_why_and_what_makes_no_sens
     assert aborted.code == 0
     assert f"aborted by {ME}: it leaks" in aborted.out
     steered = [
-        (event.kind, event.who, event.why)
+        (event.kind, event.requested_by, event.reason)
         for event in installation.harness.events()
         if event.kind in {"rollout-pause", "rollout-resume", "rollout-abort"}
     ]
@@ -265,7 +269,7 @@ async def test_it_waits_to_be_approved_says_why_and_goes_on_with_who_and_why_on_
     assert approved.code == 0, approved
     assert (await installation.relight("rollout", "watch")).code == 0
     [event] = installation.harness.events(kind="rollout-approve")
-    assert (event.who, event.why) == (ME, "graphs are green")
+    assert (event.requested_by, event.reason) == (ME, "graphs are green")
 
 
 async def test_its_speed_is_changed_a_route_is_skipped_and_a_failed_one_tried_again(
@@ -296,7 +300,7 @@ async def test_its_speed_is_changed_a_route_is_skipped_and_a_failed_one_tried_ag
     assert ended.code == 0, ended
     assert "2 converged, 1 skipped" in ended.out
     assert harness.route(first).current_release_tag == "v0.0.74"
-    assert [event.why for event in harness.events(kind="rollout-retry")] == ["it has room again"]
+    assert [event.reason for event in harness.events(kind="rollout-retry")] == ["it has room again"]
 
 
 @pytest.mark.parametrize("command", ["status", "watch", "abort"])

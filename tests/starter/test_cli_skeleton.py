@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from fleet.errors import FleetError, UnknownTrackError
-from repositories.errors import ReleaseUnknownError, RepositoryUnavailableError
-from settings import Settings
+from relight.engine.errors import ChildFailedError, TemporalUnreachableError
+from relight.releases.errors import ReleaseUnknownError, RepositoryUnavailableError
+from relight.settings import Settings
+from relight.store.errors import FleetError, UnknownTrackError
 from starter import cli
 from starter.cli import output
-from starter.cli.errors import BadInputError, OperationFailedError, RefusedError
-from starter.errors import ChildFailedError, TemporalUnreachableError
+from starter.cli.errors import (
+    BadInputError,
+    OperationFailedError,
+    RefusedError,
+)
 
 
 def relight(*words: str) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from fleet.store import Store, open_store
+from relight.store.store import Store, open_store
 from starter.cli.route_table import age
-from tests.fleet.fleets import HAND, failing, recording, run_on, serve
+from tests.store.fleets import (
+    HAND,
+    failing,
+    recording,
+    run_on,
+    serve,
+)
 from tests.support.command_line import CommandLine, Ended
 
 ROUTE_KEYS = [
@@ -42,8 +48,8 @@ EVENT_KEYS = [
     "event_id",
     "at",
     "kind",
-    "who",
-    "why",
+    "requested_by",
+    "reason",
     "workflow_id",
     "run_id",
     "route_id",
@@ -90,8 +96,8 @@ async def test_a_setting_that_is_set_can_be_read_back_and_says_who_set_it_and_wh
     assert (done.code, done.out.strip()) == (0, "default_release_tag is v0.0.74")
     assert (await relight("settings", "get", "default_release_tag")).out == "v0.0.74\n"
     event = store.events.list(kind="setting-set")[-1]
-    assert "@" in event.who
-    assert event.why == "tested"
+    assert "@" in event.requested_by
+    assert event.reason == "tested"
 
 
 async def test_settings_as_json_are_an_object_of_names_and_values(relight, store):

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from settings import Settings
-from starter.connection import connect, connect_config, require_search_attributes
-from starter.embedded import EmbeddedTemporal
-from starter.errors import TemporalNotPreparedError, TemporalUnreachableError
-from starter.home import write_temporal_profile
+from relight.engine.connection import (
+    connect,
+    connect_config,
+    require_search_attributes,
+)
+from relight.engine.errors import TemporalNotPreparedError, TemporalUnreachableError
+from relight.settings import Settings
+from starter.local.home import write_temporal_profile
+from starter.local.temporal import EmbeddedTemporal
 
 
 @pytest.fixture(autouse=True)

@@ -16,11 +16,11 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.worker import Worker
 
-from messages.search_attributes import ROUTE
-from starter.connection import missing_search_attributes
-from starter.embedded import EmbeddedTemporal, embedded_temporal
-from starter.errors import StarterError
-from starter.waiting import wait_until
+from relight.engine.connection import missing_search_attributes
+from relight.engine.errors import StarterError
+from relight.engine.search_attributes import ROUTE
+from starter.local.children import wait_until
+from starter.local.temporal import EmbeddedTemporal, embedded_temporal
 from tests.starter.probe_workflow import SayRoute
 from tests.support.processes import alive
 
@@ -28,7 +28,7 @@ SOON = timedelta(seconds=20)
 
 
 async def run_a_workflow(client: Client, workflow_id: str) -> str:
-    by_route = SearchAttributeKey.for_keyword(ROUTE)
+    by_route = SearchAttributeKey.for_keyword(ROUTE.name)
     async with Worker(client, task_queue="embedded-test", workflows=[SayRoute]):
         return await client.execute_workflow(
             SayRoute.run,
@@ -115,7 +115,7 @@ async def test_it_dies_with_a_parent_that_is_killed_and_leaves_a_usable_home(
 ) -> None:
     program = f"""
 import asyncio, json, pathlib
-from starter.embedded import embedded_temporal
+from starter.local.temporal import embedded_temporal
 
 async def main():
     async with embedded_temporal(pathlib.Path({str(tmp_path)!r})) as server:
@@ -143,7 +143,7 @@ asyncio.run(main())
 async def test_a_second_server_on_the_same_home_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("starter.embedded.LOCK_WITHIN", timedelta(milliseconds=200))
+    monkeypatch.setattr("starter.local.temporal.LOCK_WITHIN", timedelta(milliseconds=200))
     async with embedded_temporal(tmp_path):
         with pytest.raises(StarterError, match="another Temporal server runs on"):
             async with embedded_temporal(tmp_path):

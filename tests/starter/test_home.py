@@ -7,8 +7,12 @@ import asyncssh
 import pytest
 from temporalio.envconfig import ClientConfig
 
-from settings import load_settings
-from starter.home import prepare_home, write_env, write_temporal_profile
+from relight.settings import load_settings
+from starter.local.home import (
+    prepare_home,
+    write_env,
+    write_temporal_profile,
+)
 
 
 def mode(path: Path) -> int:

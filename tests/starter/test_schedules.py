@@ -17,9 +17,9 @@ from temporalio.client import (
     ScheduleUpdate,
 )
 
-from settings import Settings
+from relight.settings import Settings
 from starter import schedules
-from starter.waiting import wait_until
+from starter.local.children import wait_until
 from tests.starter.operator import Installation
 
 RECONCILE = "relight/reconcile"

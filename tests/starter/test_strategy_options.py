@@ -5,8 +5,13 @@ import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from messages.disruption import DisruptionBudget
-from messages.rollout import Approval, CanaryRule, Inconclusive, Strategy
+from relight.domain.disruption import DisruptionBudget
+from relight.domain.rollout.rollout import (
+    Approval,
+    CanaryRule,
+    Inconclusive,
+    Strategy,
+)
 from starter.cli.rollout import app
 from starter.cli.strategy_options import strategy_of, takes_strategy
 

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from starter import instance
-from starter.waiting import wait_until
+from starter.local import processes
+from starter.local.children import wait_until
 from tests.support.processes import alive
 
 SOON = timedelta(seconds=20)
@@ -66,7 +66,7 @@ class Relight:
                 await process.communicate()
 
     async def is_up(self) -> bool:
-        return instance.state_of(self.home) is not None
+        return processes.state_of(self.home) is not None
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def relight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     relight = Relight(tmp_path / "home")
     yield relight
     if relight.home.exists():
-        await instance.stop(relight.home, SOON)
+        await processes.stop(relight.home, SOON)
 
 
 def temporal_pid(supervisor: int) -> int:
@@ -154,7 +154,7 @@ async def test_a_part_that_dies_is_named_and_the_rest_stops(relight: Relight) ->
         assert up.returncode == 1
     assert "Temporal was ended by SIGKILL" in err.decode()
     assert "temporal.log" in err.decode()
-    assert instance.holder(relight.home) is None
+    assert processes.holder(relight.home) is None
 
 
 async def test_after_a_kill_the_next_up_starts_afresh_on_the_same_state(relight: Relight) -> None:
@@ -172,7 +172,7 @@ async def test_a_server_of_our_own_is_not_started_where_another_is_named(
     relight: Relight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Relight(relight.home.with_name("other")).in_foreground(*PARTS):
-        theirs = instance.state_of(relight.home.with_name("other"))
+        theirs = processes.state_of(relight.home.with_name("other"))
         assert theirs is not None
         assert theirs.temporal is not None
         monkeypatch.setenv("TEMPORAL_ADDRESS", theirs.temporal)

@@ -15,8 +15,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from lab import lifecycle
 from lab.names import LabNames
-from starter.instance import UpState, state_of
-from starter.local_lab import lab_name, lab_state
+from starter.local.lab import lab_name, lab_state
+from starter.local.processes import UpState, state_of
 from tests.lab.traces import traces
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ import pytest
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from lab import inside
-from messages import search_attributes
-from messages.names import rollout_workflow_id, route_workflow_id
-from starter.local_lab import addresses_of, lab_state
+from relight.domain.names import rollout_workflow_id, route_workflow_id
+from relight.engine import search_attributes
+from starter.local.lab import addresses_of, lab_state
 from tests.story.conftest import Story
 
 pytestmark = pytest.mark.lab
@@ -141,6 +141,6 @@ async def test_the_event_log_tells_who_did_what_and_why(story):
     assert kinds.count("route-proven") == 2
     assert kinds[-1] == "fault-recorded"
     assert events[-1]["why"] == "a bad release"
-    assert "@" in events[-1]["who"]
+    assert "@" in events[-1]["requested_by"]
     assert events[-1]["workflow_id"] == route_workflow_id("east-1")
     assert json.dumps(events[-1]["detail"]).count("panic") >= 1

@@ -13,11 +13,17 @@ from typing import Any
 import pytest
 
 from lab.names import LabNames
-from messages.names import rollout_workflow_id, route_workflow_id
-from starter.local_lab import lab_name
-from starter.waiting import wait_until
+from relight.domain.names import rollout_workflow_id, route_workflow_id
+from starter.local.children import wait_until
+from starter.local.lab import lab_name
 from tests.lab.traces import traces
-from tests.support.healing import HEALED_WITHIN, Healing, Seen, healing_fleet, watched
+from tests.support.healing import (
+    HEALED_WITHIN,
+    HealingFleet,
+    Seen,
+    healing_fleet,
+    watched,
+)
 
 pytestmark = pytest.mark.lab
 
@@ -47,13 +53,13 @@ DRIFT = {
 
 
 @pytest.fixture(scope="module")
-async def healing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Healing]:
+async def healing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HealingFleet]:
     async with healing_fleet(tmp_path_factory.mktemp("healing")) as made:
         yield made
     assert traces(LabNames(lab_name(made.fleet.world.home)).tag) == []
 
 
-def declare(healing: Healing, tag: str) -> None:
+def declare(healing: HealingFleet, tag: str) -> None:
     """Change what the fleet declares as an operator does who has the database and nothing else."""
     with sqlite3.connect(healing.fleet.world.home / "fleet.db") as store:
         changed = store.execute(
@@ -63,7 +69,7 @@ def declare(healing: Healing, tag: str) -> None:
 
 
 async def test_a_release_that_is_declared_by_sql_comes_to_every_host_with_no_further_command(
-    healing: Healing,
+    healing: HealingFleet,
 ) -> None:
     fleet = healing.fleet
     installs = await fleet.installs()
@@ -84,14 +90,14 @@ async def test_a_release_that_is_declared_by_sql_comes_to_every_host_with_no_fur
     rollout = fleet.world.store.rollouts.get(rollout_workflow_id(SECOND, "fleet"))
     assert rollout is not None
     [opened] = fleet.events("rollout-opened", SECOND)
-    assert opened.who == "schedule relight/reconcile"
+    assert opened.requested_by == "schedule relight/reconcile"
 
 
-async def test_a_release_that_nobody_knows_is_told_and_not_guessed(healing: Healing) -> None:
+async def test_a_release_that_nobody_knows_is_told_and_not_guessed(healing: HealingFleet) -> None:
     installs = await healing.fleet.installs()
     declare(healing, "v9.9.9")
     try:
-        done = await healing.one_pass()
+        done = await healing.one_run()
     finally:
         declare(healing, SECOND)
     [left] = [each for each in done["observed"]["plan"]["left_alone"] if "fleet" in each["about"]]
@@ -103,7 +109,7 @@ async def test_a_release_that_nobody_knows_is_told_and_not_guessed(healing: Heal
 
 
 async def test_drift_is_found_within_one_pass_and_mended_by_the_next_as_its_dry_run_says(
-    healing: Healing,
+    healing: HealingFleet,
 ) -> None:
     fleet = healing.fleet
     mark = fleet.last_event()
@@ -111,7 +117,7 @@ async def test_drift_is_found_within_one_pass_and_mended_by_the_next_as_its_dry_
         *(fleet.on_host(route_id, script) for route_id, (script, _) in DRIFT.items())
     )
     # Nobody knows yet: the pass looks at all, and finds it.
-    looked = await the_pass_does_what_its_dry_run_says(healing)
+    looked = await the_run_does_what_its_dry_run_says(healing)
     assert looked["begun"] == {"prove": 6}
     assert (looked["proven"], looked["faulted"]) == (2, 4)
     found = {
@@ -119,7 +125,7 @@ async def test_drift_is_found_within_one_pass_and_mended_by_the_next_as_its_dry_
     }
     assert found == {route_id: kind for route_id, (_, kind) in DRIFT.items()}
     # Now it is known.
-    mended = await the_pass_does_what_its_dry_run_says(healing)
+    mended = await the_run_does_what_its_dry_run_says(healing)
     assert mended["begun"] == {"repair": 4, "prove": 2}
     await asyncio.gather(*(ended(healing, route_workflow_id(each)) for each in DRIFT))
     await fleet.stands(SECOND)
@@ -128,9 +134,9 @@ async def test_drift_is_found_within_one_pass_and_mended_by_the_next_as_its_dry_
         assert await fleet.on_host(route_id, "systemctl is-active lantern-box") == "active"
 
 
-async def the_pass_does_what_its_dry_run_says(healing: Healing) -> Any:
+async def the_run_does_what_its_dry_run_says(healing: HealingFleet) -> Any:
     dry = await healing.fleet.ask("reconcile", "--dry-run")
-    done = await healing.one_pass()
+    done = await healing.one_run()
     planned, taken = dry["observed"]["plan"], done["observed"]["plan"]
     assert planned["actions"] == taken["actions"]
     assert planned["left_alone"] == taken["left_alone"]
@@ -139,23 +145,23 @@ async def the_pass_does_what_its_dry_run_says(healing: Healing) -> Any:
     return done
 
 
-async def ended(healing: Healing, workflow_id: str) -> None:
+async def ended(healing: HealingFleet, workflow_id: str) -> None:
     """Wait until an operation has ended, and see that it ended well."""
     await healing.client.get_workflow_handle(workflow_id).result()
 
 
 async def test_a_machine_without_a_network_is_replaced_by_one_of_the_pool(
-    healing: Healing,
+    healing: HealingFleet,
 ) -> None:
     fleet = healing.fleet
     assert (await fleet.relight("pool", "set", "lab", "lab-east", "1")).code == 0
-    await healing.passes_until_healed(SECOND)
+    await healing.runs_until_healed(SECOND)
     [waiting] = fleet.world.store.pool.list()
     assert waiting.release_tag == SECOND
     before, old = await healing.machines(), healing.key(EAST)
     await healing.switch([old], on=False)
     async with watched(healing, EAST) as seen:
-        await healing.passes_until_healed(SECOND)
+        await healing.runs_until_healed(SECOND)
     assert seen == {old: Seen.LISTED, waiting.key: Seen.SERVING}
     after = await healing.machines()
     assert [*after.values()].count(after[waiting.key]) == 1
@@ -177,7 +183,7 @@ async def test_a_machine_without_a_network_is_replaced_by_one_of_the_pool(
 
 
 async def test_a_machine_that_an_operator_gives_up_serves_until_the_next_one_does(
-    healing: Healing,
+    healing: HealingFleet,
 ) -> None:
     fleet, old = healing.fleet, healing.key(WEST)
     async with watched(healing, WEST) as seen:
@@ -197,7 +203,7 @@ async def test_a_machine_that_an_operator_gives_up_serves_until_the_next_one_doe
 
 @pytest.mark.parametrize("cut_off", ["a region", "the control plane"])
 async def test_nothing_is_destroyed_in_an_outage_and_all_is_well_after_it(
-    healing: Healing, cut_off: str
+    healing: HealingFleet, cut_off: str
 ) -> None:
     fleet = healing.fleet
     routes = [each for each in fleet.routes if cut_off != "a region" or each.startswith("west")]
@@ -206,9 +212,9 @@ async def test_nothing_is_destroyed_in_an_outage_and_all_is_well_after_it(
     async with AsyncExitStack() as outage:
         await outage.enter_async_context(healing.without_network(keys))
         if cut_off == "the control plane":
-            await outage.enter_async_context(healing.witness.away())
+            await outage.enter_async_context(healing.check.away())
         for _ in range(4):  # twice as many as lose a machine that is alone in that
-            done = await healing.one_pass()
+            done = await healing.one_run()
             assert done["begun"].keys() <= {"prove"}
         status = await fleet.ask("breaker", "status")
         summary = status["breaker"]["incident"]["summary"]
@@ -219,10 +225,10 @@ async def test_nothing_is_destroyed_in_an_outage_and_all_is_well_after_it(
         )
         assert said in summary
         assert await healing.machines() == before
-    await healing.passes_until_healed(SECOND)
+    await healing.runs_until_healed(SECOND)
 
     async def closed() -> bool:
-        await healing.one_pass()
+        await healing.one_run()
         return (await fleet.ask("breaker", "status"))["breaker"]["incident"] is None
 
     await wait_until(closed, HEALED_WITHIN)
@@ -233,7 +239,7 @@ async def test_nothing_is_destroyed_in_an_outage_and_all_is_well_after_it(
     await fleet.stands(SECOND)
 
 
-def evidence(healing: Healing, route_id: str) -> Any:
+def evidence(healing: HealingFleet, route_id: str) -> Any:
     """Return what was kept of the one machine of a route that was given up."""
     [kept] = healing.fleet.world.store.events.list(route_id=route_id, kind="evidence-saved")
     return kept.detail

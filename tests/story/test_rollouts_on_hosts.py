@@ -14,14 +14,14 @@ import pytest
 
 from lab.names import LabNames
 from lab.packages import Build
-from messages.names import route_workflow_id
-from messages.rollout import RolloutPhase, RouteProgress
-from starter.local_lab import lab_name
-from starter.waiting import wait_until
+from relight.domain.names import route_workflow_id
+from relight.domain.rollout.rollout import RolloutPhase, RouteProgress
+from starter.local.children import wait_until
+from starter.local.lab import lab_name
 from tests.lab.traces import traces
 from tests.support.command_line import Ended
 from tests.support.lab_fleet import LabFleet, lab_fleet
-from workflows.rollout_release import RolloutRelease
+from workflows.rollout.rollout import RolloutRelease
 
 pytestmark = pytest.mark.lab
 
@@ -115,7 +115,7 @@ async def test_a_bad_release_is_stopped_at_its_canary_and_taken_back(
     ended = await fleet.roll_out(tag, *strategy, "--reason", "looked good on paper")
     await stopped_and_taken_back(fleet, ended, kind, canary, installs)
     [decided] = fleet.events("rollout-decided", tag)
-    assert decided.why == "looked good on paper"
+    assert decided.reason == "looked good on paper"
 
 
 async def test_a_repository_that_fails_holds_the_rollout_until_it_is_back(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from remote.identity import derive_host_key, load_secret
-from starter.local_lab import addresses_of
+from relight.hosts.keys import derive_host_key, load_secret
+from starter.local.lab import addresses_of
 from tests.story.conftest import Story
 
 pytestmark = pytest.mark.lab
@@ -26,7 +26,7 @@ def secrets_of(story: Story) -> dict[str, bytes]:
         "the host key secret, raw": secret,
         "the host key secret, in hexadecimal": secret.hex().encode(),
         "the lab's token": lab.token_file.read_bytes().strip(),
-        "the daemon's secret": _daemon_secret(story.home),
+        "the daemon's secret": _service_secret(story.home),
     }
     keys = {"the client key": (story.home / "ssh_client_key").read_text()}
     for route_id in ("east-1", "east-2", "east-3", "west-1", "west-2", "west-3"):
@@ -40,7 +40,7 @@ def secrets_of(story: Story) -> dict[str, bytes]:
     }
 
 
-def _daemon_secret(home: Path) -> bytes:
+def _service_secret(home: Path) -> bytes:
     return (home / "daemon_secrets").read_bytes().strip().partition(b"=")[2]
 
 

@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from remote import helper
-from remote.deb_file import DebFile
-from remote.dpkg import PackageState, parse_query
-from tests.support.apt_repository import COMPONENT, PACKAGE, SUITE
+from relight.domain.release import DebFile
+from relight.hosts import host_program
+from relight.hosts.dpkg import PackageState, parse_query
+from tests.support.apt_repository import (
+    COMPONENT,
+    PACKAGE,
+    SUITE,
+)
 
 UNIT = f"{PACKAGE}.service"
 
@@ -73,7 +77,7 @@ class AptRoot:
         tools["dpkg-query"] = f"--admindir={self.root}/var/lib/dpkg"
         for name, options in tools.items():
             self.put_program(name, f'exec /usr/bin/{name} {options} "$@"')
-        self.program.write_text(self._moved(helper.text().decode()))
+        self.program.write_text(self._moved(host_program.text().decode()))
         self.program.chmod(0o755)
         self.configure()
 
@@ -93,10 +97,10 @@ class AptRoot:
 
     def configure(self, deb_urls: str = "") -> None:
         """Say what the program is about, and where it may fetch packages from."""
-        told = helper.configuration(PACKAGE, UNIT, str(self.executable), deb_urls)
+        told = host_program.configuration(PACKAGE, UNIT, str(self.executable), deb_urls)
         (self.root / "etc/relight/host").write_text(told)
 
-    def read_from(self, url: str, key: bytes, source: str = helper.SOURCES_FILE) -> None:
+    def read_from(self, url: str, key: bytes, source: str = host_program.SOURCES_FILE) -> None:
         """Name a repository, and the binary key that it is signed with."""
         file = self.root / "etc/apt" / source
         file.with_suffix(".gpg").write_bytes(key)
@@ -124,8 +128,8 @@ class AptRoot:
         self, version: str, leave: str = "upgrade", deb: DebFile | None = None
     ) -> tuple[int, str]:
         """Install a version, and return the exit code and all that was written."""
-        change = helper.Change(version, rollback=leave == "rollback", deb=deb)
-        words = helper.install(change)[1:]
+        change = host_program.Change(version, rollback=leave == "rollback", deb=deb)
+        words = host_program.install(change)[1:]
         return self.run(f"exec {shlex.join([str(self.program), *words])} 2>&1")
 
     def hold(self, package: str) -> None:

@@ -13,9 +13,9 @@ class Boundaries:
     def __init__(self) -> None:
         self._cells: defaultdict[str, dict[tuple[str, str], str]] = defaultdict(dict)
 
-    def ended(self, workflow: str, boundary: str, mishap: str, how: str) -> None:
+    def ended(self, workflow: str, boundary: str, injection: str, how: str) -> None:
         """Note how an operation ended; only what was asserted before may be said here."""
-        self._cells[workflow][boundary, mishap] = how
+        self._cells[workflow][boundary, injection] = how
 
     def tables(self) -> list[Table]:
         """Return a table for each workflow: boundaries down, mishaps across."""
@@ -23,12 +23,12 @@ class Boundaries:
 
 
 def _table(workflow: str, cells: dict[tuple[str, str], str]) -> Table:
-    mishaps = list(dict.fromkeys(mishap for _, mishap in cells))
+    injections = list(dict.fromkeys(injection for _, injection in cells))
     table = Table(title=f"{workflow}: how it ends, by where and how it is interrupted")
-    for title in ("boundary", *mishaps):
+    for title in ("boundary", *injections):
         table.add_column(title)
     for boundary in dict.fromkeys(boundary for boundary, _ in cells):
-        table.add_row(boundary, *(cells.get((boundary, mishap), "") for mishap in mishaps))
+        table.add_row(boundary, *(cells.get((boundary, injection), "") for injection in injections))
     return table
 
 

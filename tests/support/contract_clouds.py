@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from chaos.troubled_proxy import troubled_proxy
-from chaos.troubles import Troubles
-from messages.machine import MachineStatus
-from messages.sweep import MachineAtProvider
-from providers.driver import MachineSpec, ProviderDriver
-from providers.lab import LabDriver
-from starter.waiting import wait_until
+from devkit.chaos.troubled_proxy import troubled_proxy
+from devkit.chaos.troubles import Troubles
+from relight.domain.machine import MachineStatus
+from relight.domain.sweep.sweep import MachineAtProvider
+from relight.providers.driver import MachineSpec, ProviderDriver
+from relight.providers.lab import LabDriver
+from starter.local.children import wait_until
 from tests.support.fake_cloud import FakeCloud
 from tests.support.installation import OWNER
 

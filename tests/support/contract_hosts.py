@@ -13,41 +13,50 @@ import asyncssh
 from pydantic import SecretStr
 from temporalio.testing import ActivityEnvironment
 
-from activities.cloud_init import CloudInitActivities, UserDataRenderer
-from activities.daemon import Daemon
-from activities.hosts import Hosts, SshHosts
-from activities.packages import PackageActivities
-from activities.services import ServiceActivities
-from fleet.store import Store, open_store
-from messages.base import Origin
-from messages.machine import (
+from activities.machine.first_boot import FirstBootActivities, UserDataRenderer
+from activities.route.hot_swap import HotSwapActivities
+from activities.route.proof import ProofActivities
+from activities.service import Service
+from relight.domain.base import Origin
+from relight.domain.machine import (
     AwaitFirstBootInput,
     FirstBootFinished,
     Machine,
     MachinePlan,
     MachineStatus,
 )
-from messages.package import ProveReleaseInput, ReleaseSwapped, SwapReleaseInput
-from messages.proof import Proof
-from messages.release import Release
-from providers.driver import MachineSpec, ProviderDriver
-from providers.lab import LabDriver
-from remote.probe import HttpProbe, Probe
-from starter.waiting import wait_until
+from relight.domain.proof import (
+    Proof,
+    ProveReleaseInput,
+    ReleaseSwapped,
+    SwapReleaseInput,
+)
+from relight.domain.release import Release
+from relight.hosts.connections import Hosts, SshHosts
+from relight.hosts.probe import HttpProbe, Probe
+from relight.providers.driver import MachineSpec, ProviderDriver
+from relight.providers.lab import LabDriver
+from relight.store.store import Store, open_store
+from starter.local.children import wait_until
 from tests.support.fake_cloud import FakeCloud
-from tests.support.installation import DAEMON, HOST_KEY_SECRET, OWNER, user_data_renderer
+from tests.support.installation import (
+    HOST_KEY_SECRET,
+    OWNER,
+    SERVICE,
+    user_data_renderer,
+)
 from tests.support.lab import Lab
 from tests.support.simulated_hosts import SimulatedHosts
 
 ORIGIN = Origin(requested_by="tests", reason="to see what happens")
 CLIENT_KEY = asyncssh.generate_private_key("ssh-ed25519")
-LAB_DAEMON = dataclasses.replace(DAEMON, stability_window=timedelta(seconds=1.5))
+LAB_SERVICE = dataclasses.replace(SERVICE, stability_window=timedelta(seconds=1.5))
 LAB_PROBE = HttpProbe(port=8899, path="/healthz", timeout=timedelta(seconds=3))
 
 
 def release(version: str) -> Release:
     return Release(
-        tag=f"v{version}", version=version, package=DAEMON.package, source="lab", artifacts=()
+        tag=f"v{version}", version=version, package=SERVICE.package, source="lab", deb_files=()
     )
 
 
@@ -69,7 +78,7 @@ class Subject:
     machine: Machine
     hosts: Hosts
     user_data: UserDataRenderer
-    daemon: Daemon
+    service: Service
     probe: Probe
     store: Store
     _runs: "itertools.count[int]" = field(default_factory=itertools.count)
@@ -79,7 +88,7 @@ class Subject:
         return f"run-{next(self._runs)}"
 
     async def first_boot(self) -> FirstBootFinished:
-        first_boot = CloudInitActivities(self.user_data, self.hosts)
+        first_boot = FirstBootActivities(self.user_data, self.hosts)
         return await ActivityEnvironment().run(
             first_boot.await_first_boot, AwaitFirstBootInput(machine=self.machine)
         )
@@ -98,7 +107,7 @@ class Subject:
             environment.info, workflow_run_id=run or self.new_run()
         )
         return await environment.run(
-            PackageActivities(self.hosts, self._services(), self.store).swap_release,
+            HotSwapActivities(self.hosts, self._services(), self.store).swap_release,
             SwapReleaseInput(
                 route_id=self.machine.key.rpartition("-g")[0],
                 machine=self.machine,
@@ -118,8 +127,8 @@ class Subject:
         """Bring the machine to a good version, wherever an earlier test left it."""
         return (await self.swap(version, allow_downgrade=True)).proof
 
-    def _services(self) -> ServiceActivities:
-        return ServiceActivities(self.hosts, self.daemon, self.probe)
+    def _services(self) -> ProofActivities:
+        return ProofActivities(self.hosts, self.service, self.probe)
 
 
 @contextmanager
@@ -164,7 +173,7 @@ async def simulated_subject(key: str, version: str) -> AsyncIterator[Subject]:
     spec = spec_of(plan(key, version), user_data, region=FakeCloud.regions[0])
     machine = await running(cloud, key, spec)
     with new_store() as store:
-        yield Subject(machine, hosts, user_data, DAEMON, hosts.probe, store)
+        yield Subject(machine, hosts, user_data, SERVICE, hosts.probe, store)
 
 
 def lab_hosts(host_key_secret: bytes = HOST_KEY_SECRET) -> SshHosts:
@@ -184,7 +193,7 @@ async def lab_subject(
     version: str,
     *,
     repository_url: str = "",
-    daemon_files: Path | None = None,
+    service_files: Path | None = None,
     secrets: dict[str, str] | None = None,
     deb_urls: str = "",
 ) -> AsyncIterator[Subject]:
@@ -192,7 +201,7 @@ async def lab_subject(
         CLIENT_KEY,
         repository_url=repository_url or lab.repository_url,
         signing_key=lab.signing_key.read_bytes(),
-        daemon_files=daemon_files,
+        service_files=service_files,
         secrets=secrets,
         deb_urls=deb_urls,
     )
@@ -201,7 +210,7 @@ async def lab_subject(
     machine = await running(driver, key, spec)
     try:
         with new_store() as store:
-            yield Subject(machine, lab_hosts(), user_data, LAB_DAEMON, LAB_PROBE, store)
+            yield Subject(machine, lab_hosts(), user_data, LAB_SERVICE, LAB_PROBE, store)
     finally:
         await driver.destroy(machine.ref)
         await driver.close()

@@ -6,14 +6,23 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chaos.troubles import Call, Trouble, Troubles
-from messages.machine import MachineRef, MachineStatus, Region
-from messages.sweep import MachineAtProvider, ProviderListing
-from providers.driver import MachineSpec, adopted
-from providers.errors import (
+from devkit.chaos.troubles import (
+    Call,
+    Trouble,
+    Troubles,
+)
+from relight.domain.machine import (
+    MachineRef,
+    MachineStatus,
+    Region,
+)
+from relight.domain.sweep.sweep import MachineAtProvider, ProviderListing
+from relight.providers.driver import (
     MachineConflictError,
+    MachineSpec,
     ProviderRateLimitedError,
     ProviderUnavailableError,
+    adopted,
 )
 
 _REFUSALS = {

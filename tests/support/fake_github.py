@@ -46,12 +46,14 @@ class FakeGitHub:
     asked: list[Asked] = field(default_factory=list)
     not_modified: int = 0
 
-    def release(self, tag: str, *, draft: bool = False, prerelease: bool = False) -> dict[str, Any]:
+    def release(
+        self, tag: str, *, builder: bool = False, prerelease: bool = False
+    ) -> dict[str, Any]:
         made: dict[str, Any] = {
             "id": len(self.releases) + 1,
             "tag_name": tag,
             "name": tag,
-            "draft": draft,
+            "draft": builder,
             "prerelease": prerelease,
             "assets": [],
         }

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from messages.release import Artifact, Release
-from repositories.errors import ReleaseUnknownError
+from relight.domain.release import DebFile, Release
+from relight.releases.errors import ReleaseUnknownError
 
 
 class FakeReleases:
@@ -21,10 +21,10 @@ class FakeReleases:
     def add_with_address(self, tag: str, architecture: str) -> None:
         """Add one whose file lies at an address of its own, as GitHub's do."""
         release = _release(tag, architecture)
-        (artifact,) = release.artifacts
-        address = f"https://files.example/{artifact.filename}"
-        found = artifact.model_copy(update={"filename": address})
-        self._releases[tag] = release.model_copy(update={"artifacts": (found,)})
+        (deb_file,) = release.deb_files
+        address = f"https://files.example/{deb_file.filename}"
+        found = deb_file.model_copy(update={"filename": address})
+        self._releases[tag] = release.model_copy(update={"deb_files": (found,)})
 
     async def resolve(self, tag: str, architectures: Sequence[str]) -> Release:
         release = self._releases.get(tag)
@@ -49,8 +49,8 @@ def _release(tag: str, architecture: str) -> Release:
         version=version,
         package="lantern-box",
         source="memory",
-        artifacts=(
-            Artifact(
+        deb_files=(
+            DebFile(
                 architecture=architecture,
                 filename=f"lantern-box_{version}_{architecture}.deb",
                 sha256="0" * 64,

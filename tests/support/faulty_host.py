@@ -15,13 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from activities.errors import describe
-from messages.fault_table import RULES
-from messages.faults import Fault
-from messages.package import ReleaseSwapped
-from remote import helper
-from remote.errors import RemoteError
-from tests.support.apt_repository import KeyRing, Repository, Served, serve
+from activities.faults import describe
+from relight.domain.fault.fault import Fault
+from relight.domain.fault.table import RULES
+from relight.domain.proof import ReleaseSwapped
+from relight.hosts import host_program
+from relight.hosts.errors import RemoteError
+from tests.support.apt_repository import (
+    KeyRing,
+    Repository,
+    Served,
+    serve,
+)
 from tests.support.contract_hosts import Subject, lab_subject
 from tests.support.lab import Lab
 
@@ -148,15 +153,15 @@ class FaultyHost:
     async def apt_fault(self, version: str = NEW, *, allow_downgrade: bool = False) -> Fault:
         """Return the fault in which a swap ends that apt gives up: with its last words."""
         fault = await self.fault(self.subject.swap(version, allow_downgrade=allow_downgrade))
-        assert fault.argv[:2] == (str(helper.PROGRAM), "swap")
+        assert fault.argv[:2] == (str(host_program.PROGRAM), "swap")
         assert fault.exit_code == 100
         assert fault.stderr_tail
         return fault
 
     def patient(self) -> Subject:
         """The same host, looked at for longer than anything here takes."""
-        daemon = dataclasses.replace(self.subject.daemon, stability_window=timedelta(seconds=60))
-        return dataclasses.replace(self.subject, daemon=daemon)
+        service = dataclasses.replace(self.subject.service, stability_window=timedelta(seconds=60))
+        return dataclasses.replace(self.subject, service=service)
 
     def shut_gate(self, *, unpacking: bool = False) -> None:
         """Have the next change of the package wait: while it unpacks, or as it is configured.
@@ -273,8 +278,8 @@ async def faulty_host(lab: Lab, key: str, folder: Path) -> AsyncIterator[FaultyH
         context = lab_subject(lab, key, OLD, repository_url=served.url)
         async with context as subject:
             # Two looks are enough where nothing is expected to crash.
-            subject.daemon = dataclasses.replace(
-                subject.daemon, stability_window=timedelta(milliseconds=300)
+            subject.service = dataclasses.replace(
+                subject.service, stability_window=timedelta(milliseconds=300)
             )
             subject.hosts = dataclasses.replace(
                 subject.hosts,  # type: ignore[type-var]

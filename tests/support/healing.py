@@ -13,9 +13,9 @@ import httpx
 from temporalio.client import Client
 
 from lab import network
-from messages.machine import Machine
-from messages.route import RouteStatus
-from starter.waiting import wait_until
+from relight.domain.machine import Machine
+from relight.domain.route import RouteStatus
+from starter.local.children import wait_until
 from tests.support.lab_fleet import LabFleet, lab_fleet
 
 HEALED_WITHIN = timedelta(seconds=150)
@@ -37,7 +37,7 @@ IMPATIENCE = {
 }
 
 
-class Witness:
+class ConnectivityCheck:
     """A place that is known to be up: a port on which something listens."""
 
     def __init__(self) -> None:
@@ -65,11 +65,11 @@ class Witness:
 
 
 @dataclass(frozen=True)
-class Healing:
+class HealingFleet:
     """The fleet, the witness of its control plane, and where drained machines are written down."""
 
     fleet: LabFleet
-    witness: Witness
+    check: ConnectivityCheck
     drained: Path
 
     @property
@@ -77,15 +77,15 @@ class Healing:
         assert self.fleet.world.client is not None
         return self.fleet.world.client
 
-    async def one_pass(self) -> Any:
+    async def one_run(self) -> Any:
         """Run a pass of reconciliation to its end, and return what came of it."""
         return await self.fleet.ask("reconcile", "--reason", "a test asks")
 
-    async def passes_until_healed(self, tag: str) -> None:
+    async def runs_until_healed(self, tag: str) -> None:
         """Run passes until every route was seen to run a release, and nothing is under way."""
 
         async def healed() -> bool:
-            await self.one_pass()
+            await self.one_run()
             return self.serves(tag) and not await self.under_way()
 
         await wait_until(healed, HEALED_WITHIN)
@@ -145,7 +145,7 @@ class Seen(StrEnum):
 
 
 @asynccontextmanager
-async def watched(healing: Healing, route_id: str) -> AsyncIterator[dict[str, Seen]]:
+async def watched(healing: HealingFleet, route_id: str) -> AsyncIterator[dict[str, Seen]]:
     """Watch each machine that a route points at meanwhile, and keep the worst that was seen."""
     worst: dict[str, Seen] = {}
     order = [*Seen]
@@ -167,7 +167,7 @@ async def watched(healing: Healing, route_id: str) -> AsyncIterator[dict[str, Se
             done.set()
 
 
-async def look(healing: Healing, http: httpx.AsyncClient, route_id: str) -> tuple[str, Seen]:
+async def look(healing: HealingFleet, http: httpx.AsyncClient, route_id: str) -> tuple[str, Seen]:
     """Return which machine a route points at, and what it does."""
     machine = healing.machine(route_id)
     seen = Seen.SERVING
@@ -182,15 +182,15 @@ async def look(healing: Healing, http: httpx.AsyncClient, route_id: str) -> tupl
 
 
 @asynccontextmanager
-async def healing_fleet(kept: Path) -> AsyncIterator[Healing]:
+async def healing_fleet(kept: Path) -> AsyncIterator[HealingFleet]:
     """Bring six routes up in two regions, whose control plane drains and asks a witness."""
-    witness, drained = Witness(), kept / "drained"
-    await witness.open()
+    check, drained = ConnectivityCheck(), kept / "drained"
+    await check.open()
     drain = f'["sh", "-c", "echo $RELIGHT_DRAIN_MACHINE >>{drained}"]'
     further = {f"RELIGHT_{name}": value for name, value in IMPATIENCE.items()} | {
-        "RELIGHT_WITNESSES": f'["tcp://127.0.0.1:{witness.port}"]',
+        "RELIGHT_CONNECTIVITY_CHECKS": f'["tcp://127.0.0.1:{check.port}"]',
         "RELIGHT_DRAIN__COMMAND": drain,
     }
     async with lab_fleet(kept, tracks=("stable",), further=further) as fleet:
-        yield Healing(fleet, witness, drained)
-    await witness.close()
+        yield HealingFleet(fleet, check, drained)
+    await check.close()

@@ -6,18 +6,22 @@ from pathlib import Path, PurePosixPath
 
 import asyncssh
 
-from activities.cloud_init import UserDataRenderer, host_files
-from activities.daemon import Daemon
-from remote import helper
-from remote.identity import public_line
-from templates.user_data import DAEMON_FILES, AptSource, UserDataTemplate
+from activities.machine.first_boot import UserDataRenderer, host_files
+from activities.service import Service
+from relight.hosts import host_program
+from relight.hosts.cloud_init.user_data import (
+    SERVICE_FILES,
+    AptSource,
+    UserDataTemplate,
+)
+from relight.hosts.keys import public_line
 
 HOST_KEY_SECRET = bytes(range(32))
 
 OWNER = "relight-tests"
 """What the machines of the tests are tagged with."""
 
-DAEMON = Daemon(
+SERVICE = Service(
     package="lantern-box",
     unit="lantern-box.service",
     executable="/usr/bin/lantern-box",
@@ -30,14 +34,14 @@ def user_data_renderer(
     *,
     repository_url: str = "http://repository.example",
     signing_key: bytes = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
-    daemon_files: Path | None = None,
+    service_files: Path | None = None,
     secrets: Mapping[str, str] | None = None,
     by_apt: bool = True,
     deb_urls: str = "",
 ) -> UserDataRenderer:
     """Return a renderer of user-data, as a worker has it."""
     source = AptSource(
-        path=PurePosixPath("/etc/apt", helper.SOURCES_FILE),
+        path=PurePosixPath("/etc/apt", host_program.SOURCES_FILE),
         url=repository_url,
         suite="stable",
         component="main",
@@ -46,11 +50,11 @@ def user_data_renderer(
     return UserDataRenderer(
         template=UserDataTemplate(
             source if by_apt else None,
-            daemon_files or DAEMON_FILES,
+            service_files or SERVICE_FILES,
             {"LANTERN_TOKEN": "a-daemons-secret"} if secrets is None else secrets,
-            host_files(DAEMON, deb_urls),
+            host_files(SERVICE, deb_urls),
         ),
-        daemon=DAEMON,
+        service=SERVICE,
         ssh_user="relight",
         client_key_public=public_line(client_key, "relight"),
         host_key_secret=HOST_KEY_SECRET,

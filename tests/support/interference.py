@@ -14,7 +14,7 @@ from temporalio.worker import (
 )
 
 
-class Mishap(StrEnum):
+class Injection(StrEnum):
     """What befalls the chosen step, on its first attempt."""
 
     REPLY_LOST = "reply lost"
@@ -35,18 +35,18 @@ class Interference(Interceptor):
     def __init__(self) -> None:
         self.ran: list[str] = []
         self._step: str | None = None
-        self._mishap: Mishap | None = None
+        self._injection: Injection | None = None
         self._client: Client | None = None
 
-    def bring(self, mishap: Mishap, step: str, client: Client) -> None:
+    def bring(self, injection: Injection, step: str, client: Client) -> None:
         """Bring `mishap` on the first attempt of the activity type `step`."""
         self.ran.clear()
-        self._mishap, self._step, self._client = mishap, step, client
+        self._injection, self._step, self._client = injection, step, client
 
     def leave_alone(self) -> None:
         """Bring nothing more."""
         self.ran.clear()
-        self._mishap = self._step = None
+        self._injection = self._step = None
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         return _Interfering(next, self)
@@ -57,19 +57,19 @@ class Interference(Interceptor):
         self.ran.append(info.activity_type)
         if info.activity_type != self._step or info.attempt > 1:
             return await act()
-        mishap, self._step = self._mishap, None
-        if mishap is Mishap.CANCELLED_BEFORE:
+        injection, self._step = self._injection, None
+        if injection is Injection.CANCELLED_BEFORE:
             await self._cancel()
-        if mishap is Mishap.FAILS_BEFORE:
+        if injection is Injection.FAILS_BEFORE:
             raise ApplicationError("it failed", type="injected", non_retryable=True)
         result = await act()
-        if mishap is Mishap.RUN_TWICE:
+        if injection is Injection.RUN_TWICE:
             result = await act()
-        if mishap is Mishap.CANCELLED_AFTER:
+        if injection is Injection.CANCELLED_AFTER:
             await self._cancel()
-        if mishap is Mishap.FAILS_AFTER:
+        if injection is Injection.FAILS_AFTER:
             raise ApplicationError("it failed", type="injected", non_retryable=True)
-        if mishap is Mishap.REPLY_LOST:
+        if injection is Injection.REPLY_LOST:
             raise ApplicationError("the reply was lost", type="reply-lost")
         return result
 

@@ -15,19 +15,23 @@ import httpx
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
-from chaos.world import World, world
+from devkit.chaos.world import World, world
 from lab import image, packages, repository
 from lab.packages import Build
 from lab.repository import SigningKey
-from messages.fleet import Event
-from messages.names import machine_key, rollout_workflow_id, route_workflow_id
-from messages.rollout import RolloutStatus, RouteProgress
-from messages.route import RouteStatus
-from messages.wave import WaveWork
-from starter.local_lab import lab_state
-from starter.waiting import wait_until
+from relight.domain.event import Event
+from relight.domain.names import (
+    machine_key,
+    rollout_workflow_id,
+    route_workflow_id,
+)
+from relight.domain.rollout.rollout import RolloutStatus, RouteProgress
+from relight.domain.rollout.wave import WaveWork
+from relight.domain.route import RouteStatus
+from starter.local.children import wait_until
+from starter.local.lab import lab_state
 from tests.support.command_line import CommandLine, Ended
-from workflows.rollout_release import RolloutRelease
+from workflows.rollout.rollout import RolloutRelease
 
 FIRST = "v0.0.73"
 TRACKS, REGIONS = ("beta", "stable"), ("lab-east", "lab-west")

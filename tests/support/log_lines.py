@@ -12,7 +12,7 @@ from unittest.mock import patch
 import structlog
 from temporalio import activity, workflow
 
-from starter.logs import configure_logs
+from relight.engine.logs import configure_logs
 
 Lines = Callable[[], list[dict[str, Any]]]
 

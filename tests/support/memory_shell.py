@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from remote import helper
-from remote.destination import Destination
-from remote.errors import ConnectionLostError
-from remote.sections import Section
-from remote.shell import Completed, command_failed, raise_if_not_run
+from relight.hosts import host_program
+from relight.hosts.commands import Section
+from relight.hosts.errors import ConnectionLostError, Destination
+from relight.hosts.shell import (
+    Completed,
+    command_failed,
+    raise_if_not_run,
+)
 
 HOST = Destination(address="198.18.0.2", port=22, user="relight", machine_key="de-1-g1")
 
@@ -138,7 +141,11 @@ class MemoryHost:
         check: bool = True,
         sudo: bool = False,
     ) -> Completed:
-        words = [helper.PROGRAM.name, *argv[1:]] if argv[0] == str(helper.PROGRAM) else [*argv]
+        words = (
+            [host_program.PROGRAM.name, *argv[1:]]
+            if argv[0] == str(host_program.PROGRAM)
+            else [*argv]
+        )
         command = " ".join(words)
         self.ran.append(command)
         if sudo:
@@ -174,7 +181,7 @@ class MemoryHost:
         for beginning, answer in self.answers.items():
             if command.startswith(beginning):
                 return answer
-        return 0, self._answer(words[1:]) if words[0] == helper.PROGRAM.name else "", ""
+        return 0, self._answer(words[1:]) if words[0] == host_program.PROGRAM.name else "", ""
 
     def _answer(self, words: list[str]) -> str:
         match words:

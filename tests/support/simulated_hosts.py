@@ -12,14 +12,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from messages.machine import Machine
-from remote import helper
-from remote.destination import Destination
-from remote.errors import HostUnreachableError, ProbeFailedError
-from remote.sections import Section
-from remote.shell import Completed, command_failed
+from relight.domain.machine import Machine
+from relight.hosts import host_program
+from relight.hosts.commands import Section
+from relight.hosts.errors import Destination, HostUnreachableError, ProbeFailedError
+from relight.hosts.shell import Completed, command_failed
 from tests.support.fake_cloud import FakeCloud
-from tests.support.simulated_host import EXECUTABLE, LISTED, UNHEALTHY, Gate, SimulatedHost
+from tests.support.simulated_host import (
+    EXECUTABLE,
+    LISTED,
+    UNHEALTHY,
+    Gate,
+    SimulatedHost,
+)
 
 BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
 
@@ -77,7 +82,7 @@ class SimulatedHosts:
         yield SimulatedShell(self._hosts[machine.key], destination)
 
     async def probe(self, destination: Destination) -> str:
-        """Ask a host whether it is healthy, as `remote.probe.HttpProbe` does."""
+        """Ask a host whether it is healthy, as `relight.hosts.probe.HttpProbe` does."""
         asked = f"GET http://{destination.address}:8899/healthz"
         host = self._hosts[destination.machine_key]
         if host.running in {UNHEALTHY, host.sick_at}:
@@ -116,7 +121,7 @@ class SimulatedShell:
         sudo: bool = False,
     ) -> Completed:
         program, verb, *words = argv
-        assert (program, sudo) == (str(helper.PROGRAM), True)
+        assert (program, sudo) == (str(host_program.PROGRAM), True)
         code, said = await self._call(verb, words)
         completed = Completed(tuple(argv), code, said, "" if code == 0 else said)
         if check and code != 0:

@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from messages.search_attributes import SEARCH_ATTRIBUTES
+from relight.engine import search_attributes
 
 
 @asynccontextmanager
@@ -26,7 +26,7 @@ async def time_skipping_client() -> AsyncIterator[Client]:
             AddSearchAttributesRequest(
                 namespace=environment.client.namespace,
                 search_attributes=dict.fromkeys(
-                    SEARCH_ATTRIBUTES, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+                    search_attributes.NAMES, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
                 ),
             )
         )

@@ -36,13 +36,13 @@ async def skipping_harness(skipping_client: Client, tmp_path: Path) -> AsyncIter
 @pytest.fixture
 def forgetful_providers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have an end that was accepted, and did not come, be asked for again after a moment."""
-    monkeypatch.setattr("activities.machines.ASK_AGAIN_AFTER", timedelta(milliseconds=500))
+    monkeypatch.setattr("activities.machine.machines.ASK_AGAIN_AFTER", timedelta(milliseconds=500))
 
 
 @pytest.fixture
 def reconciler(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reconciler:
     """Whoever has passes be made over the installation; they look again at once."""
-    monkeypatch.setattr("activities.audits.PAUSE", timedelta(milliseconds=10))
+    monkeypatch.setattr("activities.fleet.verification.PAUSE", timedelta(milliseconds=10))
     return Reconciler(harness, f"sqlite:///{tmp_path / 'fleet.db'}")
 
 

@@ -13,34 +13,42 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from activities.draining import Drain
-from activities.gate_checks import GateCheck
-from fleet.operation import Operation
-from fleet.store import Store, open_store
-from messages.base import Origin
-from messages.fleet import Event
-from messages.machine import Machine
-from messages.names import rollout_workflow_id, route_workflow_id
-from messages.pool import pool_workflow_id
-from messages.rollout import RolloutReleaseInput, RolloutStatus, Strategy
-from messages.route import (
+from activities.machine.drain import Drain
+from activities.rollout.checks import GateCheck
+from relight.domain.base import Origin
+from relight.domain.event import Event
+from relight.domain.machine import Machine
+from relight.domain.names import rollout_workflow_id, route_workflow_id
+from relight.domain.pool.pool import pool_workflow_id
+from relight.domain.rollout.rollout import (
+    RolloutReleaseInput,
+    RolloutStatus,
+    Strategy,
+)
+from relight.domain.route import (
     HotSwapRouteInput,
     ProvisionRouteInput,
     Route,
     RouteProvisioned,
     RouteSwapped,
 )
-from starter.waiting import wait_until
+from relight.store.store import Store, open_store
+from relight.store.write import Operation
+from starter.local.children import wait_until
 from tests.support.fake_cloud import FakeCloud
+from tests.support.fake_connectivity_check import FakeConnectivityCheck
 from tests.support.fake_releases import FakeReleases
-from tests.support.fake_witness import FakeWitness
-from tests.support.installation import DAEMON, OWNER, user_data_renderer
+from tests.support.installation import (
+    OWNER,
+    SERVICE,
+    user_data_renderer,
+)
 from tests.support.interference import Interference
 from tests.support.simulated_hosts import SimulatedHosts
 from worker import Parts, build
-from workflows.hot_swap_route import HotSwapRoute
-from workflows.provision_route import ProvisionRoute
-from workflows.rollout_release import RolloutRelease
+from workflows.rollout.rollout import RolloutRelease
+from workflows.route.hot_swap import HotSwapRoute
+from workflows.route.provision import ProvisionRoute
 
 TAGS = ("v0.0.70", "v0.0.73", "v0.0.74", "v0.0.75", "v0.0.76", "v0.0.77", "v0.0.78")
 ORIGIN = Origin(requested_by="tester", reason="to see what happens")
@@ -202,11 +210,11 @@ async def idle_installation(
             hosts=hosts,
             repository=releases,
             user_data=user_data_renderer(asyncssh.generate_private_key("ssh-ed25519")),
-            daemon=DAEMON,
+            service=SERVICE,
             probe=hosts.probe,
             checks=checks or {},
             drain=drain or Drain(),
-            witnesses=(FakeWitness(),),
+            connectivity=(FakeConnectivityCheck(),),
         )
         made = Harness(client, parts, store, cloud, hosts, interference, releases)
         store.tracks.set("stable", None, made.operation())

@@ -5,22 +5,26 @@ from datetime import timedelta
 
 from temporalio.client import WorkflowExecutionStatus
 
-from messages.breaker import BreakerLimits
-from messages.names import rollout_workflow_id, route_workflow_id
-from messages.pool import pool_workflow_id
-from messages.reconcile import ActionKind, ReconcilePolicy
-from messages.reconciling import RECONCILE_WORKFLOW_ID, PassDone, ReconcileFleetInput
-from messages.replacement import ReplacementPolicy
-from starter.waiting import wait_until
-from tests.fleet.sql import execute
+from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.names import rollout_workflow_id, route_workflow_id
+from relight.domain.pool.pool import pool_workflow_id
+from relight.domain.reconcile.plan import ActionKind, ReconcilePolicy
+from relight.domain.reconcile.run import (
+    RECONCILE_WORKFLOW_ID,
+    ReconcileFleetInput,
+    ReconcileRun,
+)
+from relight.domain.remediation import ReplacementPolicy
+from starter.local.children import wait_until
+from tests.store.sql import execute
 from tests.workflows.harness import ORIGIN, Harness
-from workflows.reconcile_fleet import ReconcileFleet
+from workflows.fleet.reconcile import ReconcileFleet
 
 AT_ONCE = timedelta(0)
 MOMENT = timedelta(microseconds=1)
 POLICY = ReconcilePolicy(
     drift="50%",
-    replacement=ReplacementPolicy(look_again_after=AT_ONCE, repair_after=AT_ONCE),
+    replacement=ReplacementPolicy(verify_after=AT_ONCE, repair_after=AT_ONCE),
 )
 LIMITS = BreakerLimits(calm_for=AT_ONCE)
 
@@ -34,11 +38,11 @@ class Reconciler:
         self.policy, self.limits = POLICY, LIMITS
         self.grace = timedelta(hours=1)
 
-    async def look(self) -> PassDone:
+    async def look(self) -> ReconcileRun:
         """Make a dry run."""
         return await self.run(f"reconcile/dry-run/{self.harness.new_route_id()}", dry_run=True)
 
-    async def make_pass(self) -> PassDone:
+    async def make_plan(self) -> ReconcileRun:
         """Make a pass, and see what it began to its end."""
         done = await self.run(RECONCILE_WORKFLOW_ID, dry_run=False)
         assert done.observed is not None
@@ -56,7 +60,7 @@ class Reconciler:
         await self.harness.until_nothing_runs()
         return done
 
-    async def run(self, workflow_id: str, *, dry_run: bool) -> PassDone:
+    async def run(self, workflow_id: str, *, dry_run: bool) -> ReconcileRun:
         return await self.harness.client.execute_workflow(
             ReconcileFleet.run,
             ReconcileFleetInput(
@@ -81,11 +85,11 @@ class Reconciler:
         execute(self._store_url, statement)
 
 
-def kinds(done: PassDone) -> Counter[ActionKind]:
+def kinds(done: ReconcileRun) -> Counter[ActionKind]:
     assert done.observed is not None
     return Counter(action.kind for action in done.observed.plan.actions)
 
 
-def left(done: PassDone) -> dict[str, str]:
+def left(done: ReconcileRun) -> dict[str, str]:
     assert done.observed is not None
     return {each.about: each.reason for each in done.observed.plan.left_alone}

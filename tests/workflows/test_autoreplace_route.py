@@ -13,30 +13,34 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.disruptions import Ledger
-from activities.draining import Drain
-from chaos.troubles import AT_THE_PROVIDER, Call
-from fleet.machines import RecordStatus
-from fleet.operation import Operation
-from messages.autoreplace import AutoreplaceRouteInput, RouteReplaced
-from messages.breaker import Breaker, BreakerIncident
-from messages.machine import MachineRef
-from messages.names import route_workflow_id
-from messages.pool import PoolStatus, pool_workflow_id
-from messages.pool_keeping import KeepPoolInput, PoolKept
-from messages.route import RouteStatus, SetTargetInput
-from starter.waiting import wait_until
-from tests.support.interference import Mishap
-from tests.workflows.harness import ORIGIN, Harness, small_installation
-from workflows import policies
-from workflows.autoreplace_route import AutoreplaceRoute
+from activities.machine.drain import Drain
+from activities.route.disruption import Ledger
+from devkit.chaos.troubles import AT_THE_PROVIDER, Call
+from relight.domain.breaker.breaker import Breaker, BreakerIncident
+from relight.domain.machine import MachineRef
+from relight.domain.names import route_workflow_id
+from relight.domain.pool.keep import KeepPoolInput, PoolKept
+from relight.domain.pool.pool import PoolStatus, pool_workflow_id
+from relight.domain.replacement import AutoreplaceRouteInput, RouteReplaced
+from relight.domain.route import RouteStatus, SetTargetInput
+from relight.store.machines import RecordStatus
+from relight.store.write import Operation
+from starter.local.children import wait_until
+from tests.support.interference import Injection
+from tests.workflows.harness import (
+    ORIGIN,
+    Harness,
+    small_installation,
+)
+from workflows import shield
 from workflows.failures import fault_of
-from workflows.keep_pool import KeepPool
+from workflows.fleet.pool import KeepPool
+from workflows.route.replace import AutoreplaceRoute
 
 TO_READY = ("begin_replacement", "save_evidence", "describe_region", "resolve_release")
 MADE = (
     "claim_machine",
-    "plan_successor",
+    "plan_replacement_machine",
     "render_cloud_init",
     "create_machine",
     "await_machine",
@@ -62,8 +66,8 @@ Replacing = WorkflowHandle[AutoreplaceRoute, RouteReplaced]
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policies, "FIRST_WAIT", timedelta(milliseconds=100))
-    monkeypatch.setattr(policies, "LONGEST_WAIT", timedelta(milliseconds=400))
+    monkeypatch.setattr(shield, "FIRST_PAUSE", timedelta(milliseconds=100))
+    monkeypatch.setattr(shield, "LONGEST_PAUSE", timedelta(milliseconds=400))
 
 
 async def start(harness: Harness, route_id: str, **asked: object) -> Replacing:
@@ -191,17 +195,17 @@ async def test_both_generations_are_one_query_away(harness):
         assert kind in kinds
 
 
-@pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
+@pytest.mark.parametrize("injection", [Injection.REPLY_LOST, Injection.RUN_TWICE])
 @pytest.mark.parametrize(("pool", "step"), BOTH)
-async def test_a_step_that_runs_again_changes_nothing(harness, boundaries, pool, step, mishap):
+async def test_a_step_that_runs_again_changes_nothing(harness, boundaries, pool, step, injection):
     route_id = await a_route(harness, pool=pool)
-    harness.interference.bring(mishap, step, harness.client)
+    harness.interference.bring(injection, step, harness.client)
     replaced = await replace(harness, route_id)
     assert replaced.from_pool is pool
     assert await assert_sound(harness, route_id) == replaced.machine.key
     made = [key for key in harness.cloud.created if key != f"{route_id}-g1"]
     assert len(made) == 1
-    boundaries.ended(*row(pool, step), mishap, "on the new machine")
+    boundaries.ended(*row(pool, step), injection, "on the new machine")
 
 
 def row(pool, step):
@@ -210,20 +214,20 @@ def row(pool, step):
 
 
 @pytest.mark.parametrize(
-    "mishap",
+    "injection",
     [
-        Mishap.FAILS_BEFORE,
-        Mishap.FAILS_AFTER,
-        Mishap.CANCELLED_BEFORE,
-        Mishap.CANCELLED_AFTER,
+        Injection.FAILS_BEFORE,
+        Injection.FAILS_AFTER,
+        Injection.CANCELLED_BEFORE,
+        Injection.CANCELLED_AFTER,
     ],
 )
 @pytest.mark.parametrize(("pool", "step"), BOTH)
 async def test_a_step_that_is_cut_short_leaves_the_old_machine_or_the_new_one(
-    harness, boundaries, pool, step, mishap
+    harness, boundaries, pool, step, injection
 ):
     route_id = await a_route(harness, pool=pool)
-    harness.interference.bring(mishap, step, harness.client)
+    harness.interference.bring(injection, step, harness.client)
     handle = await start(harness, route_id)
     undone = None
     try:
@@ -232,19 +236,19 @@ async def test_a_step_that_is_cut_short_leaves_the_old_machine_or_the_new_one(
         undone = fault_of(error.cause).kind
     serving = await assert_sound(harness, route_id)
     goes_on = step in ENDS_ALL_THE_SAME and not (
-        mishap is Mishap.FAILS_BEFORE and step == "attach_machine"
+        injection is Injection.FAILS_BEFORE and step == "attach_machine"
     )
-    if step == "save_evidence" and mishap.startswith("cancelled"):
+    if step == "save_evidence" and injection.startswith("cancelled"):
         goes_on = False
-    if step == "release_disruption" and mishap is Mishap.FAILS_BEFORE:
+    if step == "release_disruption" and injection is Injection.FAILS_BEFORE:
         goes_on = True
     how = "on the new machine" if goes_on else "on the old machine"
-    boundaries.ended(*row(pool, step), mishap, how)
+    boundaries.ended(*row(pool, step), injection, how)
     if goes_on:
         assert undone is None
         assert serving == replaced.machine.key
     else:
-        expected = "cancelled" if mishap.startswith("cancelled") else "controller-bug"
+        expected = "cancelled" if injection.startswith("cancelled") else "controller-bug"
         assert undone == expected
         assert serving == f"{route_id}-g1"
         # What was claimed went back, and its region's pool, which should be empty, recycled it.
@@ -266,7 +270,9 @@ async def test_what_a_provider_does_to_a_call_changes_nothing(harness, boundarie
 
 def incident() -> Breaker:
     now = datetime.now(UTC)
-    return Breaker(incident=BreakerIncident(opened_at=now, seen_at=now, summary="a region is out"))
+    return Breaker(
+        incident=BreakerIncident(opened_at=now, last_observed_at=now, summary="a region is out")
+    )
 
 
 async def test_an_open_breaker_is_waited_for_and_nothing_is_destroyed_meanwhile(harness):

@@ -4,8 +4,8 @@ import pytest
 import structlog
 from temporalio.client import WorkflowFailureError
 
-from messages.route import RouteStatus
-from tests.support.interference import Mishap
+from relight.domain.route import RouteStatus
+from tests.support.interference import Injection
 from workflows.failures import fault_of
 
 STEPS = (
@@ -36,11 +36,11 @@ async def test_a_route_is_swapped_and_proven_in_the_order_of_its_steps(harness, 
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
+@pytest.mark.parametrize("injection", [Injection.REPLY_LOST, Injection.RUN_TWICE])
 async def test_a_step_that_runs_again_installs_once_and_records_once(
-    harness, route_id, mishap, step
+    harness, route_id, injection, step
 ):
-    harness.interference.bring(mishap, step, harness.client)
+    harness.interference.bring(injection, step, harness.client)
     await (await harness.start_swap(route_id, "v0.0.74")).result()
     assert harness.hosts.of(route_id).installs == ["0.0.73", "0.0.74"]
     assert harness.route(route_id).current_release_tag == "v0.0.74"
@@ -49,16 +49,16 @@ async def test_a_step_that_runs_again_installs_once_and_records_once(
 
 @pytest.mark.parametrize("step", STEPS[:-1])
 @pytest.mark.parametrize(
-    "mishap",
+    "injection",
     [
-        Mishap.CANCELLED_BEFORE,
-        Mishap.CANCELLED_AFTER,
-        Mishap.FAILS_BEFORE,
-        Mishap.FAILS_AFTER,
+        Injection.CANCELLED_BEFORE,
+        Injection.CANCELLED_AFTER,
+        Injection.FAILS_BEFORE,
+        Injection.FAILS_AFTER,
     ],
 )
-async def test_a_step_that_is_cut_short_claims_no_new_release(harness, route_id, mishap, step):
-    harness.interference.bring(mishap, step, harness.client)
+async def test_a_step_that_is_cut_short_claims_no_new_release(harness, route_id, injection, step):
+    harness.interference.bring(injection, step, harness.client)
     with pytest.raises(WorkflowFailureError):
         await (await harness.start_swap(route_id, "v0.0.74")).result()
     route = harness.route(route_id)

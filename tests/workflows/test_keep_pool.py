@@ -5,11 +5,15 @@ from contextlib import suppress
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from messages.breaker import Breaker
-from messages.pool import PoolStatus
-from tests.support.interference import Mishap
+from relight.domain.breaker.breaker import Breaker
+from relight.domain.pool.pool import PoolStatus
+from tests.support.interference import Injection
 from tests.workflows.harness import Harness
-from tests.workflows.test_autoreplace_route import at_the_provider, incident, keep_pool
+from tests.workflows.test_autoreplace_route import (
+    at_the_provider,
+    incident,
+    keep_pool,
+)
 
 CREATING = (
     "plan_pool",
@@ -87,20 +91,20 @@ async def test_a_release_that_does_not_come_up_fills_no_pool(harness):
     assert await at_the_provider(harness) == []
 
 
-@pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
+@pytest.mark.parametrize("injection", [Injection.REPLY_LOST, Injection.RUN_TWICE])
 @pytest.mark.parametrize("step", CREATING)
-async def test_creating_a_machine_twice_makes_one(harness, mishap, step):
-    harness.interference.bring(mishap, step, harness.client)
+async def test_creating_a_machine_twice_makes_one(harness, injection, step):
+    harness.interference.bring(injection, step, harness.client)
     await keep_pool(harness, 1)
     assert states(harness) == [("pool-fake-fake-east-1", PoolStatus.READY, "v0.0.73")]
     assert harness.cloud.created == ["pool-fake-fake-east-1"]
 
 
-@pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
+@pytest.mark.parametrize("injection", [Injection.REPLY_LOST, Injection.RUN_TWICE])
 @pytest.mark.parametrize("step", RECYCLING)
-async def test_recycling_a_machine_twice_destroys_it_once(harness, mishap, step):
+async def test_recycling_a_machine_twice_destroys_it_once(harness, injection, step):
     await keep_pool(harness, 1)
-    harness.interference.bring(mishap, step, harness.client)
+    harness.interference.bring(injection, step, harness.client)
     await keep_pool(harness, 0)
     assert states(harness) == []
     assert await at_the_provider(harness) == []
@@ -108,19 +112,19 @@ async def test_recycling_a_machine_twice_destroys_it_once(harness, mishap, step)
 
 
 CUT_SHORT = [
-    Mishap.FAILS_BEFORE,
-    Mishap.FAILS_AFTER,
-    Mishap.CANCELLED_BEFORE,
-    Mishap.CANCELLED_AFTER,
+    Injection.FAILS_BEFORE,
+    Injection.FAILS_AFTER,
+    Injection.CANCELLED_BEFORE,
+    Injection.CANCELLED_AFTER,
 ]
 
 
-@pytest.mark.parametrize("mishap", CUT_SHORT)
+@pytest.mark.parametrize("injection", CUT_SHORT)
 @pytest.mark.parametrize("step", [*CREATING, *RECYCLING])
-async def test_what_is_cut_short_is_put_right_by_the_next(harness, mishap, step):
+async def test_what_is_cut_short_is_put_right_by_the_next(harness, injection, step):
     if step in RECYCLING:
         await keep_pool(harness, 1)
-    harness.interference.bring(mishap, step, harness.client)
+    harness.interference.bring(injection, step, harness.client)
     with suppress(WorkflowFailureError):
         await keep_pool(harness, 0 if step in RECYCLING else 1)
     await assert_known(harness)

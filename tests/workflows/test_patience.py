@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 
-from messages.rollout import RolloutPhase
-from messages.route import RouteStatus
-from starter.waiting import wait_until
-from workflows import policies
+from activities import policies
+from relight.domain.rollout.rollout import RolloutPhase
+from relight.domain.route import RouteStatus
+from starter.local.children import wait_until
 from workflows.failures import fault_of
 
 SOON = timedelta(seconds=30)

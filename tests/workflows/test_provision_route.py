@@ -5,11 +5,15 @@ import yaml
 from pydantic import SecretStr
 from temporalio.client import WorkflowFailureError
 
-from chaos.troubles import AT_THE_PROVIDER, Call, Trouble
-from messages.machine import MachineStatus
-from messages.route import RouteStatus
-from providers.driver import MachineSpec
-from tests.support.interference import Mishap
+from devkit.chaos.troubles import (
+    AT_THE_PROVIDER,
+    Call,
+    Trouble,
+)
+from relight.domain.machine import MachineStatus
+from relight.domain.route import RouteStatus
+from relight.providers.driver import MachineSpec
+from tests.support.interference import Injection
 from tests.support.written_files import content
 from tests.workflows.harness import Harness
 from workflows.failures import fault_of
@@ -65,35 +69,35 @@ async def test_a_route_comes_up_proven_in_the_order_of_its_steps(harness):
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
-async def test_a_step_that_runs_again_changes_nothing(harness, boundaries, mishap, step):
+@pytest.mark.parametrize("injection", [Injection.REPLY_LOST, Injection.RUN_TWICE])
+async def test_a_step_that_runs_again_changes_nothing(harness, boundaries, injection, step):
     route_id = harness.new_route_id()
-    harness.interference.bring(mishap, step, harness.client)
+    harness.interference.bring(injection, step, harness.client)
     await harness.provision(route_id)
     await assert_serves(harness, route_id)
     assert [key for key in harness.cloud.created if key.startswith(route_id)] == [f"{route_id}-g1"]
-    boundaries.ended("ProvisionRoute", step, mishap, "it serves")
+    boundaries.ended("ProvisionRoute", step, injection, "it serves")
 
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(
-    "mishap",
+    "injection",
     [
-        Mishap.CANCELLED_BEFORE,
-        Mishap.CANCELLED_AFTER,
-        Mishap.FAILS_BEFORE,
-        Mishap.FAILS_AFTER,
+        Injection.CANCELLED_BEFORE,
+        Injection.CANCELLED_AFTER,
+        Injection.FAILS_BEFORE,
+        Injection.FAILS_AFTER,
     ],
 )
-async def test_a_step_that_is_cut_short_leaves_nothing(harness, boundaries, mishap, step):
+async def test_a_step_that_is_cut_short_leaves_nothing(harness, boundaries, injection, step):
     route_id = harness.new_route_id()
-    harness.interference.bring(mishap, step, harness.client)
+    harness.interference.bring(injection, step, harness.client)
     with pytest.raises(WorkflowFailureError) as failed:
         await harness.provision(route_id)
     kind = fault_of(failed.value.cause).kind
-    assert kind == ("cancelled" if mishap.startswith("cancelled") else "controller-bug")
+    assert kind == ("cancelled" if injection.startswith("cancelled") else "controller-bug")
     await assert_nothing_is_left(harness, route_id)
-    boundaries.ended("ProvisionRoute", step, mishap, "nothing is left")
+    boundaries.ended("ProvisionRoute", step, injection, "nothing is left")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,7 @@ async def test_what_a_provider_does_to_the_destruction_of_a_failed_one_leaves_no
     harness, boundaries, trouble
 ):
     route_id = harness.new_route_id()
-    harness.interference.bring(Mishap.FAILS_AFTER, "create_machine", harness.client)
+    harness.interference.bring(Injection.FAILS_AFTER, "create_machine", harness.client)
     harness.cloud.troubles.bring(trouble, Call.DESTROY)
     with pytest.raises(WorkflowFailureError):
         await harness.provision(route_id)
@@ -149,7 +153,7 @@ async def test_a_machine_of_somebody_else_under_the_routes_key_is_neither_taken_
 
 async def test_a_failed_route_is_provisioned_again_as_its_next_generation(harness):
     route_id = harness.new_route_id()
-    harness.interference.bring(Mishap.FAILS_AFTER, "create_machine", harness.client)
+    harness.interference.bring(Injection.FAILS_AFTER, "create_machine", harness.client)
     with pytest.raises(WorkflowFailureError):
         await harness.provision(route_id)
     provisioned = await harness.provision(route_id)
@@ -189,7 +193,7 @@ async def test_a_release_with_an_address_is_fetched_from_there_at_the_first_boot
     ("where", "kind", "named"),
     [
         ({"track": "nowhere"}, "unknown-track", "nowhere"),
-        ({"region": "atlantis"}, "unknown-place", "atlantis"),
+        ({"region": "atlantis"}, "unknown-location", "atlantis"),
     ],
 )
 async def test_bad_input_is_refused_by_name_and_changes_nothing(harness, where, kind, named):

@@ -3,14 +3,20 @@
 import pytest
 from pydantic import SecretStr
 
-from messages.pool import PoolStatus, pool_machine_key
-from messages.reconcile import ActionKind
-from messages.replacement import ReplacementPolicy
-from messages.route import RouteStatus
-from messages.sweep import SweepStep
-from providers.driver import MachineSpec
+from relight.domain.pool.pool import PoolStatus, pool_machine_key
+from relight.domain.reconcile.plan import ActionKind
+from relight.domain.remediation import ReplacementPolicy
+from relight.domain.route import RouteStatus
+from relight.domain.sweep.sweep import SweepStep
+from relight.providers.driver import MachineSpec
 from tests.support.installation import OWNER
-from tests.workflows.reconciler import AT_ONCE, MOMENT, POLICY, kinds, left
+from tests.workflows.reconciler import (
+    AT_ONCE,
+    MOMENT,
+    POLICY,
+    kinds,
+    left,
+)
 
 
 async def a_machine(harness, key, generation, region="fake-east"):
@@ -29,7 +35,10 @@ def hopeless(reconciler):
         update={
             "proof_lasts": MOMENT,
             "replacement": ReplacementPolicy(
-                look_again_after=AT_ONCE, sightings=2, sighted_for=MOMENT, replacements=1
+                verify_after=AT_ONCE,
+                unreachable_observations=2,
+                unreachable_for=MOMENT,
+                replacements=1,
             ),
         }
     )
@@ -45,30 +54,30 @@ async def test_a_route_that_other_machines_do_not_help_is_left_to_a_person(
     route_id = route_ids[0]
     harness.hosts.unreachable = {f"{route_id}-g1"}
     for _ in range(3):
-        await reconciler.make_pass()
+        await reconciler.make_plan()
     assert harness.route(route_id).machine.key == f"{route_id}-g2"
     harness.hosts.unreachable = {f"{route_id}-g2"}
     for _ in range(3):
-        done = await reconciler.make_pass()
+        done = await reconciler.make_plan()
     assert kinds(done)[ActionKind.QUARANTINE] == 1
     [quarantined] = harness.events(route_id, "route-quarantined")
     assert "it was replaced 1 times" in str(quarantined.detail)
     # It keeps its machine, is shown, and no later pass does anything about it.
     assert [each.key for each in await harness.machines_of(route_id)] == [f"{route_id}-g2"]
-    last = await reconciler.make_pass()
+    last = await reconciler.make_plan()
     assert not [each for each in last.observed.plan.actions if each.route_id == route_id]
     assert "quarantine" in left(last)[f"route {route_id}"]
 
 
 async def test_a_pool_is_filled_by_the_pass_and_then_left_alone(harness, reconciler, route_ids):
     harness.store.pool_sizes.set("fake", "fake-west", 2, harness.operation())
-    done = await reconciler.make_pass()
+    done = await reconciler.make_plan()
     assert kinds(done) == {ActionKind.POOL: 2}
     ready = harness.store.pool.list()
     assert [(each.status, each.release_tag) for each in ready] == [
         (PoolStatus.READY, "v0.0.73")
     ] * 2
-    assert kinds(await reconciler.make_pass()) == {}
+    assert kinds(await reconciler.make_plan()) == {}
 
 
 async def test_a_machine_of_the_pool_that_nobody_wrote_down_is_adopted_and_made_anew(
@@ -78,14 +87,14 @@ async def test_a_machine_of_the_pool_that_nobody_wrote_down_is_adopted_and_made_
     harness.store.pool_sizes.set("fake", "fake-west", 0, harness.operation())
     await a_machine(harness, key, 1, "fake-west")
     reconciler.grace = MOMENT
-    done = await reconciler.make_pass()
+    done = await reconciler.make_plan()
     [action] = done.observed.plan.actions
     assert (action.sweep.step, action.sweep.key) == (SweepStep.ADOPT, key)
     assert [event.machine_key for event in harness.events(kind="machine-adopted")] == [key]
     [adopted] = harness.store.pool.list()
     # Nobody proved it, and nobody wants it: it is faulted, and the next pass takes it away.
     assert (adopted.key, adopted.status) == (key, PoolStatus.FAULTED)
-    await reconciler.make_pass()
+    await reconciler.make_plan()
     assert harness.cloud.seen(key) is None
     assert harness.store.pool.list() == []
 
@@ -98,11 +107,11 @@ async def test_a_machine_that_was_believed_lost_serves_its_route_again(
     assert harness.route(route_ids[0]).status is RouteStatus.FAULTED
     reconciler.grace = MOMENT
     reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
-    done = await reconciler.make_pass()
+    done = await reconciler.make_plan()
     sweeps = [each.sweep for each in done.observed.plan.actions if each.sweep]
     assert [(each.step, each.key) for each in sweeps] == [(SweepStep.ADOPT, key)]
     assert [event.machine_key for event in harness.events(kind="machine-adopted")] == [key]
-    await reconciler.make_pass()
+    await reconciler.make_plan()
     route = harness.route(route_ids[0])
     assert (route.machine.key, route.status) == (key, RouteStatus.SERVING)
 
@@ -115,10 +124,10 @@ async def test_another_machine_under_the_key_of_a_lost_one_is_left_to_a_person(
     harness.cloud.seen(f"{route_id}-g1")  # on its way out
     assert harness.cloud.seen(f"{route_id}-g1") is None
     reconciler.grace = MOMENT
-    await reconciler.make_pass()
+    await reconciler.make_plan()
     assert harness.route(route_id).status is RouteStatus.FAULTED
     await a_machine(harness, f"{route_id}-g1", 1)
-    done = await reconciler.make_pass()
+    done = await reconciler.make_plan()
     assert kinds(done)[ActionKind.SWEEP] == 0
     assert "its id is" in left(done)[f"machine {route_id}-g1"]
     assert harness.events(kind="machine-adopted") == []

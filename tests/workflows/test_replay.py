@@ -10,8 +10,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+import workflows
+from relight.engine.runner import workflow_runner
 from tests.histories import record
-from worker import WORKFLOWS, workflow_runner
+from worker import WORKFLOWS
 
 HISTORIES = sorted(record.FOLDER.glob("*.json"))
 
@@ -19,7 +21,7 @@ HISTORIES = sorted(record.FOLDER.glob("*.json"))
 def replayer() -> Replayer:
     return Replayer(
         workflows=WORKFLOWS,
-        workflow_runner=workflow_runner(),
+        workflow_runner=workflow_runner(workflows, WORKFLOWS),
         data_converter=pydantic_data_converter,
     )
 

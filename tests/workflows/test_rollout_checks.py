@@ -8,18 +8,22 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client, WorkflowFailureError
 
-from activities.command_check import CommandCheck
-from activities.prometheus_check import Bounds, PrometheusCheck
-from messages.base import Origin
-from messages.rollout import RolloutPhase, RouteProgress, Steer
-from starter.waiting import wait_until
+from activities.rollout.checks import CommandCheck
+from activities.rollout.prometheus import Bounds, PrometheusCheck
+from relight.domain.base import Origin
+from relight.domain.rollout.rollout import (
+    ControlInput,
+    RolloutPhase,
+    RouteProgress,
+)
+from starter.local.children import wait_until
 from tests.support.fake_prometheus import fake_prometheus, vector
 from tests.support.processes import alive
 from tests.workflows.harness import small_installation
 from workflows.failures import fault_of
-from workflows.rollout_release import RolloutRelease
+from workflows.rollout.rollout import RolloutRelease
 
-STEER = Steer(origin=Origin(requested_by="operator", reason="enough"))
+CONTROL = ControlInput(origin=Origin(requested_by="operator", reason="enough"))
 MINUTE = timedelta(minutes=1)
 WAVES = ("1", "100%")
 
@@ -173,7 +177,7 @@ async def test_an_abort_does_not_wait_for_a_check_and_ends_its_program(
     rollout = await harness.start_rollout("v0.0.74", waves=WAVES, checks=("smoke",))
     await harness.until(lambda: pid.exists() and bool(pid.read_text()))
     assert "check smoke is asked" in (await rollout.query(RolloutRelease.status)).detail
-    await rollout.execute_update(RolloutRelease.abort, STEER)
+    await rollout.execute_update(RolloutRelease.abort, CONTROL)
     async with asyncio.timeout(40):
         ended = await rollout.result()
     assert ended.phase is RolloutPhase.ABORTED

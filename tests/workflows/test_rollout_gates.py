@@ -6,15 +6,25 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 
-from messages.base import Origin
-from messages.restraints import Exclusion, FreezeWindow, Selector
-from messages.rollout import RolloutPhase, RouteProgress, SetSpeed, SkipRoute, Steer
-from messages.route import RouteStatus
+from relight.domain.base import Origin
+from relight.domain.hold import (
+    Exclusion,
+    FreezeWindow,
+    Selector,
+)
+from relight.domain.rollout.rollout import (
+    ControlInput,
+    RolloutPhase,
+    RouteProgress,
+    SetConcurrency,
+    SkipRoute,
+)
+from relight.domain.route import RouteStatus
 from workflows.failures import fault_of
-from workflows.rollout_release import RolloutRelease
+from workflows.rollout.rollout import RolloutRelease
 
 ORIGIN = Origin(requested_by="operator", reason="to look closer")
-STEER = Steer(origin=ORIGIN)
+CONTROL = ControlInput(origin=ORIGIN)
 BAD_SIGNATURE = "W: GPG error: http://repository.example stable InRelease: BADSIG"
 
 
@@ -72,7 +82,7 @@ async def test_an_incident_can_be_aborted_and_blames_no_host(harness, route_ids)
     harness.hosts.repository_fault = BAD_SIGNATURE
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
     await holds(harness, rollout)
-    await rollout.execute_update(RolloutRelease.abort, STEER)
+    await rollout.execute_update(RolloutRelease.abort, CONTROL)
     ended = await rollout.result()
     assert ended.phase is RolloutPhase.ABORTED
     assert ended.count(RouteProgress.FAILED) == 0
@@ -113,12 +123,12 @@ async def test_a_verdict_that_knows_too_little_holds_until_somebody_approves(har
     )
     status = await holds(harness, rollout, "95 % confidence")
     assert status.count(RouteProgress.CONVERGED) == 2
-    await rollout.execute_update(RolloutRelease.approve, STEER)
+    await rollout.execute_update(RolloutRelease.approve, CONTROL)
     ended = await rollout.result()
     assert ended.phase is RolloutPhase.CONVERGED
     assert decisions(harness) == ["hold", "promote"]
     [approval] = harness.events(kind="rollout-approve")
-    assert (approval.who, approval.why) == (ORIGIN.requested_by, ORIGIN.reason)
+    assert (approval.requested_by, approval.reason) == (ORIGIN.requested_by, ORIGIN.reason)
 
 
 async def test_it_widens_the_canary_where_the_strategy_says_so(harness, route_ids):
@@ -138,7 +148,7 @@ async def test_it_waits_for_approval_after_its_canary_and_nobody_else_may_approv
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "50%"), approval="canary")
     await holds(harness, rollout, "approve")
     assert tags(harness, route_ids).count("v0.0.74") == 1
-    await rollout.execute_update(RolloutRelease.approve, STEER)
+    await rollout.execute_update(RolloutRelease.approve, CONTROL)
     assert (await rollout.result()).phase is RolloutPhase.CONVERGED
     assert len(harness.events(kind="rollout-approve")) == 1
 
@@ -148,7 +158,7 @@ async def test_what_needs_no_approval_refuses_one(harness, route_ids):
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
     await gate.reached()
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await rollout.execute_update(RolloutRelease.approve, STEER)
+        await rollout.execute_update(RolloutRelease.approve, CONTROL)
     assert "cannot approve" in fault_of(refused.value.cause).summary
     gate.open()
     assert (await rollout.result()).phase is RolloutPhase.CONVERGED
@@ -202,7 +212,7 @@ async def test_aborted_it_takes_what_it_touched_back_and_leaves_the_rest_alone(h
         "v0.0.74", waves=("1", "100%"), approval="canary", roll_back=True
     )
     await holds(harness, rollout)
-    await rollout.execute_update(RolloutRelease.abort, STEER)
+    await rollout.execute_update(RolloutRelease.abort, CONTROL)
     ended = await rollout.result()
     assert ended.phase is RolloutPhase.ABORTED
     assert (ended.count(RouteProgress.ROLLED_BACK), ended.count(RouteProgress.UNTOUCHED)) == (1, 5)
@@ -231,13 +241,13 @@ async def test_a_route_that_failed_is_tried_again_and_one_that_waits_is_skipped(
     harness.hosts.gate = None
     await harness.until_status(rollout, lambda now: now.count(RouteProgress.FAILED) == 1)
     harness.hosts.of(failing).sick_at = None
-    await rollout.execute_update(RolloutRelease.retry_failed, STEER)
+    await rollout.execute_update(RolloutRelease.retry_failed, CONTROL)
     ended = await rollout.result()
     assert ended.phase is RolloutPhase.CONVERGED
     assert (ended.count(RouteProgress.CONVERGED), ended.count(RouteProgress.SKIPPED)) == (5, 1)
     assert tags(harness, [failing, skipped]) == ["v0.0.74", "v0.0.73"]
     [event] = harness.events(kind="rollout-skip")
-    assert (event.route_id, event.who) == (skipped, ORIGIN.requested_by)
+    assert (event.route_id, event.requested_by) == (skipped, ORIGIN.requested_by)
 
 
 async def test_its_speed_is_changed_on_the_way(harness, route_ids):
@@ -245,7 +255,7 @@ async def test_its_speed_is_changed_on_the_way(harness, route_ids):
     rollout = await harness.start_rollout("v0.0.74", waves=("100%",), max_concurrent=1)
     await gate.reached()
     await rollout.execute_update(
-        RolloutRelease.set_speed, SetSpeed(max_concurrent=4, origin=ORIGIN)
+        RolloutRelease.set_concurrency, SetConcurrency(max_concurrent=4, origin=ORIGIN)
     )
     await harness.until(lambda: harness.hosts.most_at_once("install") == 4)
     gate.open()
@@ -283,7 +293,7 @@ async def test_excluded_routes_are_left_out_and_a_route_that_came_late_is_taken(
     assert [(each.route_id, each.owner) for each in plan.left_out] == [(excluded, "ops")]
     await holds(harness, rollout)
     await harness.provision(late)
-    await rollout.execute_update(RolloutRelease.approve, STEER)
+    await rollout.execute_update(RolloutRelease.approve, CONTROL)
     ended = await rollout.result()
     assert ended.count(RouteProgress.CONVERGED) == 6
     assert tags(harness, [excluded, late]) == ["v0.0.73", "v0.0.74"]

@@ -7,16 +7,20 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from messages.base import Origin
-from messages.rollout import RolloutPhase, RouteProgress, Steer
-from messages.route import RouteStatus
-from tests.support.interference import Mishap
+from relight.domain.base import Origin
+from relight.domain.rollout.rollout import (
+    ControlInput,
+    RolloutPhase,
+    RouteProgress,
+)
+from relight.domain.route import RouteStatus
+from tests.support.interference import Injection
 from tests.support.log_lines import logging_as_a_worker
 from tests.workflows.harness import ORIGIN
 from workflows.failures import fault_of
-from workflows.rollout_release import RolloutRelease
+from workflows.rollout.rollout import RolloutRelease
 
-STEER = Steer(origin=Origin(requested_by="operator", reason="to look closer"))
+CONTROL = ControlInput(origin=Origin(requested_by="operator", reason="to look closer"))
 
 
 @pytest.fixture
@@ -94,18 +98,18 @@ async def test_paused_it_starts_nothing_and_resumed_it_converges(harness, route_
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
     await gate.reached()
-    paused = await rollout.execute_update(RolloutRelease.pause, STEER)
+    paused = await rollout.execute_update(RolloutRelease.pause, CONTROL)
     assert paused.phase is RolloutPhase.PAUSED
     gate.open()
     await harness.until(lambda: tags(harness, route_ids).count("v0.0.74") == 1)
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await rollout.execute_update(RolloutRelease.pause, STEER)
+        await rollout.execute_update(RolloutRelease.pause, CONTROL)
     assert fault_of(refused.value.cause).summary == "cannot pause a rollout that is paused"
     status = await rollout.query(RolloutRelease.status)
     assert status.count(RouteProgress.WAITING) == 5
-    await rollout.execute_update(RolloutRelease.resume, STEER)
+    await rollout.execute_update(RolloutRelease.resume, CONTROL)
     assert (await rollout.result()).phase is RolloutPhase.CONVERGED
-    assert [event.who for event in harness.events(kind="rollout-pause")] == ["operator"]
+    assert [event.requested_by for event in harness.events(kind="rollout-pause")] == ["operator"]
 
 
 async def test_aborted_it_brings_what_is_under_way_to_its_end_and_starts_nothing(
@@ -114,7 +118,7 @@ async def test_aborted_it_brings_what_is_under_way_to_its_end_and_starts_nothing
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
     await gate.reached()
-    await rollout.execute_update(RolloutRelease.abort, STEER)
+    await rollout.execute_update(RolloutRelease.abort, CONTROL)
     gate.open()
     status = await rollout.result()
     assert status.phase is RolloutPhase.ABORTED
@@ -201,9 +205,9 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(
         *("advance_wave", "record_decision", "join_late", "close_rollout"),
     ],
 )
-@pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
-async def test_a_step_that_runs_again_changes_nothing(harness, route_ids, mishap, step):
-    harness.interference.bring(mishap, step, harness.client)
+@pytest.mark.parametrize("injection", [Injection.REPLY_LOST, Injection.RUN_TWICE])
+async def test_a_step_that_runs_again_changes_nothing(harness, route_ids, injection, step):
+    harness.interference.bring(injection, step, harness.client)
     status = await (await harness.start_rollout("v0.0.74")).result()
     assert status.phase is RolloutPhase.CONVERGED
     assert len(harness.events(kind="rollout-closed")) == 1
@@ -213,7 +217,7 @@ async def test_a_step_that_runs_again_changes_nothing(harness, route_ids, mishap
     "step", ["open_rollout", "architectures", "resolve_release", "preflight", "plan_rollout"]
 )
 async def test_cancelled_at_a_step_it_frees_the_scope(harness, route_ids, step):
-    harness.interference.bring(Mishap.CANCELLED_BEFORE, step, harness.client)
+    harness.interference.bring(Injection.CANCELLED_BEFORE, step, harness.client)
     with pytest.raises(WorkflowFailureError):
         await (await harness.start_rollout("v0.0.74")).result()
     assert tags(harness, route_ids) == ["v0.0.73"] * 6
@@ -236,7 +240,7 @@ async def test_the_event_log_says_who_rolled_out_what_and_why(harness, route_ids
     await (await harness.start_rollout("v0.0.74")).result()
     [opened] = harness.events(kind="rollout-opened")
     [closed] = harness.events(kind="rollout-closed")
-    assert (opened.who, opened.why) == (ORIGIN.requested_by, ORIGIN.reason)
+    assert (opened.requested_by, opened.reason) == (ORIGIN.requested_by, ORIGIN.reason)
     assert opened.workflow_id == closed.workflow_id == "rollout/v0.0.74/fleet"
 
 

@@ -13,9 +13,9 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from messages.names import track_scope
-from messages.rollout import RolloutPhase
-from starter.waiting import wait_until
+from relight.domain.names import track_scope
+from relight.domain.rollout.rollout import RolloutPhase
+from starter.local.children import wait_until
 from tests.workflows.harness import Harness, idle_installation
 
 ROUTES = 20

@@ -3,10 +3,10 @@
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from activities.disruptions import Ledger
-from fleet.operation import Operation
-from messages.route import RouteStatus
-from tests.support.interference import Mishap
+from activities.route.disruption import Ledger
+from relight.domain.route import RouteStatus
+from relight.store.write import Operation
+from tests.support.interference import Injection
 from tests.workflows.harness import ORIGIN
 from workflows.failures import fault_of
 
@@ -57,9 +57,9 @@ async def test_it_is_refused_where_as_much_is_out_as_may_be(harness, route_id):
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("mishap", [Mishap.REPLY_LOST, Mishap.RUN_TWICE])
-async def test_a_step_that_runs_again_holds_once_and_lets_go(harness, route_id, mishap, step):
-    harness.interference.bring(mishap, step, harness.client)
+@pytest.mark.parametrize("injection", [Injection.REPLY_LOST, Injection.RUN_TWICE])
+async def test_a_step_that_runs_again_holds_once_and_lets_go(harness, route_id, injection, step):
+    harness.interference.bring(injection, step, harness.client)
     await swap(harness, route_id)
     assert harness.hosts.of(route_id).installs == ["0.0.73", "0.0.74"]
     assert len(harness.events(route_id, "disruption-taken")) == 1
@@ -68,10 +68,10 @@ async def test_a_step_that_runs_again_holds_once_and_lets_go(harness, route_id, 
 
 @pytest.mark.parametrize("step", STEPS[:-2])
 @pytest.mark.parametrize(
-    "mishap", [Mishap.CANCELLED_AFTER, Mishap.FAILS_BEFORE, Mishap.FAILS_AFTER]
+    "injection", [Injection.CANCELLED_AFTER, Injection.FAILS_BEFORE, Injection.FAILS_AFTER]
 )
-async def test_a_step_that_is_cut_short_lets_the_route_go(harness, route_id, mishap, step):
-    harness.interference.bring(mishap, step, harness.client)
+async def test_a_step_that_is_cut_short_lets_the_route_go(harness, route_id, injection, step):
+    harness.interference.bring(injection, step, harness.client)
     with pytest.raises(WorkflowFailureError):
         await swap(harness, route_id)
     assert harness.route(route_id).current_release_tag == "v0.0.73"

@@ -16,12 +16,12 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from messages.names import route_workflow_id
-from messages.rollout import RolloutPhase
-from messages.search_attributes import SEARCH_ATTRIBUTES
-from starter.waiting import wait_until
+from relight.domain.names import route_workflow_id
+from relight.domain.rollout.rollout import RolloutPhase
+from relight.engine import search_attributes
+from starter.local.children import wait_until
 from tests.workflows.harness import Harness, idle_installation
-from workflows.rollout_release import RolloutRelease
+from workflows.rollout.rollout import RolloutRelease
 
 TEMPORAL = Path(sys.executable).with_name("temporal")
 SOON = timedelta(seconds=30)
@@ -110,7 +110,9 @@ async def client() -> AsyncIterator[Client]:
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(TEMPORAL),
         dev_server_extra_args=often,
-        search_attributes=[SearchAttributeKey.for_keyword(name) for name in SEARCH_ATTRIBUTES],
+        search_attributes=[
+            SearchAttributeKey.for_keyword(name) for name in search_attributes.NAMES
+        ],
         data_converter=pydantic_data_converter,
     ) as environment:
         yield environment.client

@@ -1,0 +1,1 @@
+"""Activities on the whole fleet: observe, verify, sweep, pool."""

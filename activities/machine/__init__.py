@@ -1,0 +1,1 @@
+"""Activities on one machine: create, first boot, drain, evidence, destroy."""

@@ -1,0 +1,1 @@
+"""Activities of a rollout: its record, its preflight, its checks."""

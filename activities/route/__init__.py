@@ -1,0 +1,1 @@
+"""Activities on one route: its record, its hot swap, its proof, its replacement."""

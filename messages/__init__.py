@@ -1,1 +1,0 @@
-"""What crosses the wire: frozen pydantic models, and nothing else."""

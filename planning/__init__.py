@@ -1,1 +1,0 @@
-"""Every decision as a pure function: no clock, no network, no database."""

@@ -1,1 +1,0 @@
-"""Drivers for the clouds that sell machines. Raises `providers.errors.ProviderError` alone."""

@@ -1,0 +1,1 @@
+"""Relight but for its Temporal face: models and decisions, the store, hosts, releases, providers."""

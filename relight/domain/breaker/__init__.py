@@ -1,0 +1,1 @@
+"""The breaker: whether machines may be destroyed."""

@@ -1,0 +1,1 @@
+"""The pool: machines that are ready before a route needs them."""

@@ -1,0 +1,1 @@
+"""Reconcile: the comparison of declared and actual, and the actions that follow."""

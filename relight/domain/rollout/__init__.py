@@ -1,0 +1,1 @@
+"""Rollouts: their models, and the decisions about waves, gates and admission."""

@@ -1,0 +1,1 @@
+"""Sweep: machines without record, and records without machine."""

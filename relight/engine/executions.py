@@ -1,0 +1,47 @@
+"""What the engine knows of a workflow, without the delay of its lists."""
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+
+async def is_under_way(temporal: Client, workflow_id: str, run_id: str | None = None) -> bool:
+    """Say whether a workflow, or one run of it, is under way; one that never was, is not."""
+    try:
+        description = await temporal.get_workflow_handle(workflow_id, run_id=run_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
+    return description.status is WorkflowExecutionStatus.RUNNING
+
+
+async def worker_identities(client: Client, task_queue: str) -> set[str]:
+    """Return the identities, `PID@HOST`, that ask for workflows' and for activities' work alike.
+
+    A worker that is gone stays listed for some minutes.
+    """
+    workflows, activities = [
+        {
+            poller.identity
+            for poller in (
+                await client.workflow_service.describe_task_queue(
+                    DescribeTaskQueueRequest(
+                        namespace=client.namespace,
+                        task_queue=TaskQueue(name=task_queue),
+                        task_queue_type=kind,
+                    )
+                )
+            ).pollers
+        }
+        for kind in (
+            TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+        )
+    ]
+    return workflows & activities
+
+
+# MERGEDOC """Who asks a Temporal server for work."""

@@ -1,0 +1,143 @@
+"""Steps: activities as workflows await them.
+
+An activity is declared once, where it is defined: `@step(POLICY, summary)`. Its class is registered with
+`activities_of`, and a workflow awaits it by its class, as in `await RouteActivities.load_route(input)`.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
+
+from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
+
+from relight.domain.base import Message
+
+Owner = TypeVar("Owner")
+Input = TypeVar("Input", bound=Message)
+Output = TypeVar("Output", bound=Message)
+Returned = TypeVar("Returned")
+
+shielded: ContextVar[bool] = ContextVar("shielded", default=False)
+"""Whether a cancellation must not cut the running code short, as in an undo."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How long an activity may take, and how it is retried.
+
+    Attributes:
+        attempt: one attempt's time, from its start to its end.
+        retry: pauses and number of attempts; an error that must not be retried is marked itself.
+        heartbeat: how long an attempt may be silent; None for activities too short to need it.
+    """
+
+    attempt: timedelta
+    retry: RetryPolicy
+    heartbeat: timedelta | None = None
+
+
+class Step(Generic[Input, Output, Returned]):
+    """An activity with its policy and its summary.
+
+    Read from an instance it is the plain method. Read from the class it is awaited by workflows: a
+    cancellation that comes while it runs waits for the activity to end, so that an undo never
+    overtakes it. The step then raises the cancellation, even if the activity ended well, unless the
+    running code is shielded.
+    """
+
+    def __init__(
+        self, method: Callable[..., Any], policy: Policy, summary: Callable[[Any], str]
+    ) -> None:
+        self._method = activity.defn(method)
+        self._policy = policy
+        self._summary = summary
+        functools.update_wrapper(cast("Callable[..., Any]", self), method)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Callable[[Input], Returned]: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | Callable[[Input], Returned]:
+        """Return the step for the class, the bound method for an instance."""
+        if instance is None:
+            return self
+        return cast("Callable[[Input], Returned]", self._method.__get__(instance, owner))
+
+    async def __call__(self, input: Input) -> Output:
+        """Run the activity under its policy.
+
+        Raises:
+            ActivityError: it failed finally; its cause carries the fault.
+            asyncio.CancelledError: the workflow was cancelled meanwhile.
+        """
+        output = await workflow.execute_activity(
+            self._method,
+            input,
+            start_to_close_timeout=self._policy.attempt,
+            heartbeat_timeout=self._policy.heartbeat,
+            retry_policy=self._policy.retry,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=self._summary(input),
+        )
+        return self._ended(output)
+
+    async def local(self, input: Input) -> Output:
+        """Run the activity in the workflow's own worker, without a task of its own at the server.
+
+        For activities that take milliseconds and ignore cancellation: it costs a tenth, and is a
+        marker with the same summary in the history. Raises as above.
+        """
+        output = await workflow.execute_local_activity(
+            self._method,
+            input,
+            start_to_close_timeout=self._policy.attempt,
+            retry_policy=self._policy.retry,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=self._summary(input),
+        )
+        return self._ended(output)
+
+    def _ended(self, output: Any) -> Output:
+        if workflow.cancellation_reason() is not None and not shielded.get():
+            raise asyncio.CancelledError
+        return cast("Output", output)
+
+
+class _Declare(Protocol):
+    """The decorator of a coroutine method, or of a plain one that runs in a thread."""
+
+    @overload
+    def __call__(
+        self, method: Callable[[Owner, Input], Coroutine[Any, Any, Output]]
+    ) -> Step[Input, Output, Coroutine[Any, Any, Output]]: ...
+    @overload
+    def __call__(self, method: Callable[[Owner, Input], Output]) -> Step[Input, Output, Output]: ...
+
+
+def step(policy: Policy, summary: Callable[[Any], str]) -> _Declare:
+    """Declare a method as an activity.
+
+    Args:
+        policy: its timeouts and retries.
+        summary: returns what the Temporal UI shows beside the activity, from its input.
+    """
+
+    def declare(method: Callable[..., Any]) -> Step[Any, Any, Any]:
+        return Step(method, policy, summary)
+
+    return cast("_Declare", declare)
+
+
+def activities_of(*owners: object) -> list[Callable[..., Any]]:
+    """Return the activities of instances, as a worker registers them."""
+    return [
+        getattr(owner, name)
+        for owner in owners
+        for name, member in vars(type(owner)).items()
+        if isinstance(member, Step)
+    ]

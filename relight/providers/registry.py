@@ -1,0 +1,16 @@
+"""Which drivers this installation offers."""
+
+from collections.abc import Mapping
+
+from pydantic import SecretStr
+
+from relight.providers.driver import ProviderDriver
+from relight.providers.lab import LabDriver
+
+
+def open_drivers(*, lab_url: str, lab_token: SecretStr | None) -> Mapping[str, ProviderDriver]:
+    """Return the driver of each provider that is configured, by its name."""
+    drivers: list[ProviderDriver] = []
+    if lab_url and lab_token is not None:
+        drivers.append(LabDriver(lab_url, lab_token))
+    return {driver.name: driver for driver in drivers}

@@ -1,0 +1,1 @@
+"""Where releases come from. Raises `relight.releases.errors.RepositoryError` alone."""

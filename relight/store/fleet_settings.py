@@ -1,0 +1,99 @@
+"""Settings of the whole fleet, by name. The environment's are in the module `settings`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlmodel import select
+
+from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag
+from relight.store.database import Database
+from relight.store.declarations import SETTING_SET, set_setting
+from relight.store.errors import UnknownSettingError
+from relight.store.rows import naming
+from relight.store.tables import SettingRow
+from relight.store.write import Operation, write
+
+KNOWN: Mapping[str, TypeAdapter[Any]] = {DEFAULT_RELEASE_SETTING: TypeAdapter(ReleaseTag)}
+"""Every setting that there is, and the shape of its value."""
+
+SETTING_UNSET = "setting-unset"
+
+
+class FleetSettings:
+    """Names and values, both checked."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, name: str) -> str | None:
+        """Return a setting's value, None if it is not set.
+
+        Raises:
+            UnknownSettingError: there is no such setting.
+            BadValueError: the value was changed by hand and is not of its shape.
+        """
+        require_known(name)
+        with self._database.reading() as session:
+            row = session.get(SettingRow, name)
+            return _checked(name, row.value) if row else None
+
+    def set(self, name: str, value: str, operation: Operation) -> None:
+        """Give a setting a value.
+
+        Raises:
+            UnknownSettingError: there is no such setting.
+            BadValueError: the value is not of its shape.
+        """
+        require_known(name)
+        _checked(name, value)
+        with write(self._database, operation, SETTING_SET) as w:
+            if not w.earlier:
+                set_setting(w, name, value)
+
+    def unset(self, name: str, operation: Operation) -> bool:
+        """Take a setting's value away; say whether it had one.
+
+        Raises:
+            UnknownSettingError: there is no such setting.
+        """
+        require_known(name)
+        with write(self._database, operation, SETTING_UNSET) as w:
+            if w.earlier:
+                return True
+            row = w.session.get(SettingRow, name)
+            if row is None:
+                return False
+            w.session.delete(row)
+            w.log(detail={"name": name, "previous": row.value})
+            return True
+
+    def all(self) -> dict[str, str]:
+        """Return what is set, by name.
+
+        Raises:
+            UnknownSettingError: a name was put there by hand, and means nothing.
+            BadValueError: a value was changed by hand and is not of its shape.
+        """
+        with self._database.reading() as session:
+            values = {row.name: row.value for row in session.exec(select(SettingRow))}
+        return {name: _checked(name, values[name]) for name in sorted(values)}
+
+
+def require_known(name: str) -> None:
+    """Refuse a name that no setting has.
+
+    Raises:
+        UnknownSettingError: it is such a name.
+    """
+    if name not in KNOWN:
+        raise UnknownSettingError(
+            f"there is no setting {name}; the settings are: {', '.join(sorted(KNOWN))}"
+        )
+
+
+def _checked(name: str, value: str) -> str:
+    require_known(name)
+    with naming(f"setting {name}"):
+        KNOWN[name].validate_python(value)
+    return value

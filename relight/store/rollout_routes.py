@@ -1,0 +1,343 @@
+"""The routes of rollouts: which wave each is in, and what came of it.
+
+A route that is under way is claimed here, in the transaction that looks at what is out.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, func, insert, update
+from sqlmodel import Session, col, select
+
+from relight.domain.names import RouteId
+from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
+from relight.domain.rollout.wave import (
+    AdvanceWaveInput,
+    WaveAdvanced,
+    WaveWork,
+)
+from relight.domain.route import Route, RouteStatus
+from relight.store.database import Database
+from relight.store.rows import naming, routes_with_machines
+from relight.store.tables import (
+    DisruptionRow,
+    RolloutRouteRow,
+    RolloutRow,
+    RouteRow,
+)
+
+CLAIMED = (RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK)
+"""Routes that are out because a rollout has them under way."""
+
+PAGE = 500
+"""How many routes are looked at for those that may start, where something may hold them up."""
+
+_ROWS_AT_ONCE = 1000
+"""How many routes of a plan are on their way to the database at once."""
+
+_PLANNED = insert(RolloutRouteRow).values(
+    previous_release_tag=select(RouteRow.current_release_tag)
+    .where(RouteRow.route_id == bindparam("of_route"))
+    .scalar_subquery()
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How routes pass through a work.
+
+    Attributes:
+        before: those that are to go through it.
+        under_way: those that are in it.
+    """
+
+    before: tuple[RouteProgress, ...]
+    under_way: RouteProgress
+
+
+STAGES: Mapping[WaveWork, Stage] = {
+    WaveWork.SWAP: Stage((RouteProgress.WAITING,), RouteProgress.SWAPPING),
+    WaveWork.PROVE: Stage((RouteProgress.SOAKING,), RouteProgress.PROVING),
+    WaveWork.ROLL_BACK: Stage(
+        (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.FAILED),
+        RouteProgress.ROLLING_BACK,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class FleetSnapshot:
+    """What of the fleet decides which routes may start.
+
+    Attributes:
+        routes: those that may be next, those under way, and all that are out.
+        under_way: those that the wave has claimed, also where it never heard of that.
+        out: those that do not serve, or that somebody has under way.
+        in_service: how many routes have ever served, by provider, region and track.
+    """
+
+    routes: Sequence[Route]
+    under_way: Sequence[RouteId]
+    out: frozenset[RouteId]
+    in_service: Mapping[tuple[str, str, str], int]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which routes start.
+
+    Attributes:
+        starts: in the order of their turn.
+        left_out: those that somebody keeps out meanwhile.
+        held_up_by: which limits keep further ones from it.
+        thaws_at: when a freeze window that does ends.
+    """
+
+    starts: Sequence[RouteId]
+    left_out: Sequence[RouteId] = ()
+    held_up_by: tuple[str, ...] = ()
+    thaws_at: datetime | None = None
+
+
+Choose = Callable[[Sequence[RouteId], FleetSnapshot], Chosen]
+
+
+class RolloutRoutes:
+    """Each row belongs to one run of a rollout."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def plan(self, run_id: str, waves: Sequence[Sequence[RouteId]], first: int = 1) -> int:
+        """Keep a plan; one that is kept already stays as it is. Return how many routes it has.
+
+        What each is proven at now is kept as well.
+
+        Args:
+            run_id: the rollout's run.
+            waves: its routes, in the order of their turn.
+            first: the number of the first of these waves.
+        """
+        with self._database.writing() as session:
+            mine = (RolloutRouteRow.rollout_run_id == run_id, RolloutRouteRow.wave >= first)
+            if kept := _count(session, *mine):
+                return kept
+            position = _count(session, RolloutRouteRow.rollout_run_id == run_id)
+            rows = _rows(run_id, waves, first, position)
+            while some := list(islice(rows, _ROWS_AT_ONCE)):
+                session.connection().execute(_PLANNED, some)
+            return _count(session, *mine)
+
+    def advance(self, input: AdvanceWaveInput, choose: Choose, *, held: bool) -> WaveAdvanced:
+        """Write down what ended, and claim what `choose` says, in one transaction.
+
+        A claim whose reply was lost is found again by what the wave does not know of.
+
+        Args:
+            input: what the wave has to say.
+            choose: says which of those that wait may start.
+            held: something else than their number may hold routes up. Without it no more
+                are looked at than may start, and nothing of the rest of the fleet.
+        """
+        page_size = PAGE if held else max(0, input.at_most - len(input.in_flight))
+        stage, run_id = STAGES[input.work], input.rollout_run_id
+        with self._database.writing() as session:
+            for outcome in input.ended:
+                row = session.get(RolloutRouteRow, (run_id, outcome.route_id))
+                if row is not None and row.progress == stage.under_way:
+                    row.progress = outcome.progress
+                    row.fault = outcome.fault.model_dump(mode="json") if outcome.fault else None
+                    session.add(row)
+            session.flush()
+            known = {*input.in_flight, *(outcome.route_id for outcome in input.ended)}
+            claimed = session.exec(
+                _of(run_id).where(RolloutRouteRow.progress == stage.under_way)
+            ).all()
+            lost = [row for row in claimed if row.route_id not in known]
+            mine: list[Any] = [RolloutRouteRow.rollout_run_id == run_id]
+            if input.work is not WaveWork.ROLL_BACK:
+                mine.append(RolloutRouteRow.wave == input.number)
+            before = [*mine, col(RolloutRouteRow.progress).in_(stage.before)]
+            page = session.exec(
+                select(RolloutRouteRow)
+                .where(*before)
+                .order_by(col(RolloutRouteRow.position))
+                .limit(page_size)
+            ).all()
+            ids = [row.route_id for row in page]
+            under_way = [*input.in_flight, *(row.route_id for row in lost)]
+            seen = (
+                fleet_snapshot(session, ids, under_way)
+                if held
+                else FleetSnapshot(routes=(), under_way=under_way, out=frozenset(), in_service={})
+            )
+            chosen = choose(ids, seen)
+            by_id = {row.route_id: row for row in page}
+            for route_id in chosen.left_out:
+                by_id[route_id].progress = RouteProgress.SKIPPED
+            starts = [*lost, *(by_id[route_id] for route_id in chosen.starts)]
+            for row in starts:
+                row.progress = stage.under_way
+            session.add_all([*starts, *page])
+            session.flush()
+            return WaveAdvanced(
+                starts=tuple(map(_outcome, starts)),
+                counts=_counts(session, run_id),
+                waiting=_count(session, *before),
+                held_up_by=chosen.held_up_by,
+                thaws_at=chosen.thaws_at,
+            )
+
+    def begin_proofs(self, run_id: str, number: int) -> int:
+        """Have the routes of a wave that were proven wait for a further proof; return how many."""
+        return self._move(run_id, RouteProgress.CONVERGED, RouteProgress.SOAKING, number)
+
+    def widen(self, run_id: str, number: int, by: int) -> int:
+        """Cut a smaller wave out of the one after `number`; return how many waves there are."""
+        with self._database.writing() as session:
+            mine = col(RolloutRouteRow.rollout_run_id) == run_id
+            following = session.exec(
+                _of(run_id)
+                .where(RolloutRouteRow.wave == number + 1)
+                .order_by(col(RolloutRouteRow.position))
+            ).all()
+            if len(following) > by:
+                last = following[by - 1].position
+                later = update(RolloutRouteRow).where(mine, col(RolloutRouteRow.position) > last)
+                session.connection().execute(later.values(wave=col(RolloutRouteRow.wave) + 1))
+            return session.exec(select(func.max(RolloutRouteRow.wave)).where(mine)).one() or 0
+
+    def retry_failed(self, run_id: str, number: int) -> int:
+        """Have the routes that failed wait once more in a wave; return how many."""
+        return self._move(run_id, RouteProgress.FAILED, RouteProgress.WAITING, None, wave=number)
+
+    def skip(self, run_id: str, route_id: RouteId) -> bool:
+        """Leave a route out that waits or has failed; return whether it did."""
+        with self._database.writing() as session:
+            row = session.get(RolloutRouteRow, (run_id, route_id))
+            may = {RouteProgress.WAITING, RouteProgress.FAILED, RouteProgress.SKIPPED}
+            if row is None or row.progress not in may:
+                return False
+            row.progress, row.fault = RouteProgress.SKIPPED, None
+            session.add(row)
+            return True
+
+    def counts(self, run_id: str) -> Mapping[RouteProgress, int]:
+        """Return how many routes of a rollout are at what."""
+        with self._database.reading() as session:
+            return _counts(session, run_id)
+
+    def list(
+        self, run_id: str, progress: RouteProgress | None = None, limit: int | None = None
+    ) -> list[RouteOutcome]:
+        """Return the routes of a rollout, in the order of their turn."""
+        query = _of(run_id).order_by(col(RolloutRouteRow.position)).limit(limit)
+        if progress is not None:
+            query = query.where(RolloutRouteRow.progress == progress)
+        with self._database.reading() as session:
+            return [_outcome(row) for row in session.exec(query)]
+
+    def _move(
+        self,
+        run_id: str,
+        source: RouteProgress,
+        target: RouteProgress,
+        number: int | None,
+        **more: Any,
+    ) -> int:
+        query = update(RolloutRouteRow).where(
+            col(RolloutRouteRow.rollout_run_id) == run_id,
+            col(RolloutRouteRow.progress) == source,
+        )
+        if number is not None:
+            query = query.where(col(RolloutRouteRow.wave) == number)
+        with self._database.writing() as session:
+            moved = session.connection().execute(query.values(progress=target, **more))
+            return moved.rowcount
+
+
+def _rows(
+    run_id: str, waves: Sequence[Sequence[RouteId]], first: int, position: int
+) -> Iterator[Mapping[str, Any]]:
+    """Return what `_PLANNED` is told of each route; `position` is the turn of the last before."""
+    for number, wave in enumerate(waves, start=first):
+        for route_id in wave:
+            position += 1
+            yield {
+                "rollout_run_id": run_id,
+                "route_id": route_id,
+                "of_route": route_id,
+                "wave": number,
+                "position": position,
+                "progress": RouteProgress.WAITING,
+            }
+
+
+def _of(run_id: str) -> Any:
+    return select(RolloutRouteRow).where(RolloutRouteRow.rollout_run_id == run_id)
+
+
+def _count(session: Session, *where: Any) -> int:
+    return session.exec(select(func.count()).select_from(RolloutRouteRow).where(*where)).one()
+
+
+def _counts(session: Session, run_id: str) -> Mapping[RouteProgress, int]:
+    query = (
+        select(RolloutRouteRow.progress, func.count())
+        .where(RolloutRouteRow.rollout_run_id == run_id)
+        .group_by(RolloutRouteRow.progress)
+    )
+    return {RouteProgress(progress): count for progress, count in session.exec(query)}
+
+
+def claimed_by_rollouts(session: Session) -> Sequence[RouteId]:
+    """Return the routes that are out because a rollout has them under way."""
+    return session.exec(
+        select(RolloutRouteRow.route_id)
+        .join(RolloutRow, col(RolloutRow.run_id) == col(RolloutRouteRow.rollout_run_id))
+        .where(col(RolloutRow.closed_at).is_(None), col(RolloutRouteRow.progress).in_(CLAIMED))
+    ).all()
+
+
+def fleet_snapshot(
+    session: Session, ids: Sequence[RouteId], under_way: Sequence[RouteId]
+) -> FleetSnapshot:
+    """Return what of the fleet decides which of some routes may be taken out.
+
+    Args:
+        session: the transaction in which that is decided.
+        ids: those that may be next.
+        under_way: those that the asker has under way.
+    """
+    claimed = claimed_by_rollouts(session)
+    held = session.exec(select(DisruptionRow.route_id)).all()
+    served = _served()
+    faulted = session.exec(
+        select(RouteRow.route_id).where(served, RouteRow.status != RouteStatus.SERVING)
+    ).all()
+    out = frozenset([*claimed, *held, *faulted])
+    where = col(RouteRow.route_id).in_({*ids, *under_way, *out})
+    counted = session.exec(
+        select(RouteRow.provider, RouteRow.region, RouteRow.track, func.count())
+        .where(served)
+        .group_by(RouteRow.provider, RouteRow.region, RouteRow.track)
+    )
+    return FleetSnapshot(
+        routes=routes_with_machines(session, select(RouteRow).where(where)),
+        under_way=under_way,
+        out=out,
+        in_service={(provider, region, track): n for provider, region, track, n in counted},
+    )
+
+
+def _served() -> ColumnElement[bool]:
+    never = (RouteStatus.PROVISIONING, RouteStatus.FAILED)
+    return col(RouteRow.status).not_in(never)
+
+
+def _outcome(row: RolloutRouteRow) -> RouteOutcome:
+    with naming(f"route {row.route_id} of a rollout"):
+        return RouteOutcome.model_validate(row.model_dump())

@@ -1,0 +1,317 @@
+"""Routes: the slots that users are assigned to, and what is known of each."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from relight.domain.names import (
+    ReleaseTag,
+    ScopeName,
+    scope_track,
+)
+from relight.domain.proof import Proof
+from relight.domain.rollout.wave import JoinLateInput
+from relight.domain.route import (
+    OpenRouteInput,
+    RecordFaultInput,
+    RecordMachineInput,
+    RecordProofInput,
+    Route,
+    RouteOpened,
+    RouteStatus,
+    SetTargetInput,
+)
+from relight.store.database import Database
+from relight.store.declarations import require_track
+from relight.store.errors import UnknownRouteError, WrongMachineError
+from relight.store.machines import (
+    RecordStatus,
+    describe,
+    require_alive,
+)
+from relight.store.route_faults import record_fault
+from relight.store.route_opening import open_route
+from relight.store.rows import (
+    BRIEF,
+    RouteBrief,
+    briefs,
+    route_of,
+    routes_with_machines,
+)
+from relight.store.tables import (
+    EventRow,
+    MachineRow,
+    RolloutRouteRow,
+    RouteRow,
+    TrackRow,
+)
+from relight.store.write import Operation, write
+
+ROUTE_PROVEN = "route-proven"
+"""The event that a proof becomes."""
+
+
+class Routes:
+    """Every write is one transaction with its event, and an activity's retry writes once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, route_id: str) -> Route | None:
+        """Return a route with the machine that serves it, None if it is not there.
+
+        Raises:
+            BadValueError: it was changed by hand and is not of its shape.
+        """
+        with self._database.reading() as session:
+            row = session.get(RouteRow, route_id)
+            machine = session.get(MachineRow, row.machine_key) if row and row.machine_key else None
+            return route_of(row, machine) if row else None
+
+    def open(self, input: OpenRouteInput, operation: Operation) -> RouteOpened:
+        """Write a route and its next machine's key down; `relight.store.route_opening` says which.
+
+        Raises:
+            UnknownTrackError: there is no such track.
+            RouteOccupiedError: the route has a machine, or what may be one in another place, or
+                it is being provisioned by somebody else.
+        """
+        with write(self._database, operation, "route-opened") as w:
+            if w.earlier:
+                return RouteOpened.model_validate(w.earlier.detail["opened"])
+            return open_route(w, input)
+
+    def record_machine(self, input: RecordMachineInput, operation: Operation) -> None:
+        """Write down what a provider created for a key that was planned.
+
+        Raises:
+            UnknownMachineError: the key was never planned.
+            WrongMachineError: the machine is destroyed.
+        """
+        with write(self._database, operation, "machine-recorded") as w:
+            if w.earlier:
+                return
+            machine = require_alive(w.session, input.machine.key)
+            describe(machine, input.machine)
+            machine.user_data_sha256 = input.user_data_sha256
+            w.session.add(machine)
+            w.log(
+                route_id=machine.route_id,
+                machine_key=machine.key,
+                detail={
+                    "machine": input.machine.model_dump(mode="json"),
+                    "user_data_sha256": input.user_data_sha256,
+                },
+            )
+
+    def set_target(self, input: SetTargetInput, operation: Operation) -> None:
+        """Write down what a route should run.
+
+        Raises:
+            UnknownRouteError: there is no such route.
+        """
+        with write(self._database, operation, "target-set") as w:
+            if w.earlier:
+                return
+            route = _require(w.session, input.route_id)
+            previous, route.target_release_tag = route.target_release_tag, input.release_tag
+            w.session.add(route)
+            w.log(
+                route_id=route.route_id,
+                machine_key=route.machine_key,
+                release_tag=input.release_tag,
+                detail={"previous": previous},
+            )
+
+    def record_proof(self, input: RecordProofInput, operation: Operation) -> None:
+        """Write down what a route was proven to run: it serves, on the machine that was seen.
+
+        Raises:
+            UnknownRouteError: there is no such route.
+            UnknownMachineError: the machine was never planned.
+            WrongMachineError: the machine is on its way to its end, or is another route's, or
+                another one serves the route.
+        """
+        with write(self._database, operation, ROUTE_PROVEN) as w:
+            if w.earlier:
+                return
+            route = _require(w.session, input.route_id)
+            machine = require_of_route(w.session, route.route_id, input.machine.key)
+            if route.machine_key not in (None, machine.key):
+                raise WrongMachineError(
+                    f"route {route.route_id} is served by machine {route.machine_key}, "
+                    f"not by {machine.key}"
+                )
+            previous = route.current_release_tag
+            describe(machine, input.machine)
+            prove_route(route, machine, input.proof)
+            w.session.add_all([machine, route])
+            w.log(
+                route_id=route.route_id,
+                machine_key=machine.key,
+                release_tag=input.proof.release_tag,
+                detail={"proof": input.proof.model_dump(mode="json"), "previous": previous},
+            )
+
+    def record_fault(self, input: RecordFaultInput, operation: Operation) -> None:
+        """Write down why an operation failed; `relight.store.route_faults` says what else changes."""
+        with write(self._database, operation, "fault-recorded") as w:
+            if not w.earlier:
+                record_fault(w, input)
+
+    def proven_tags(self, route_id: str) -> list[ReleaseTag]:
+        """Return every release that a route was proven at, the last one last."""
+        query = (
+            select(EventRow.release_tag)
+            .where(EventRow.route_id == route_id, EventRow.kind == ROUTE_PROVEN)
+            .order_by(col(EventRow.event_id))
+        )
+        with self._database.reading() as session:
+            return [tag for tag in session.exec(query) if tag is not None]
+
+    def in_scope(self, scope: ScopeName) -> list[RouteBrief]:
+        """Return the routes that a scope's declaration governs and that hold a machine.
+
+        They are in no order.
+
+        Raises:
+            UnknownTrackError: the scope names a track that is not there.
+            BadValueError: one was changed by hand and is not of its shape.
+        """
+        with self._database.reading() as session:
+            return briefs(session, _in_scope(session, BRIEF, scope))
+
+    def newcomers(self, input: JoinLateInput) -> list[RouteBrief]:
+        """Return those of a scope that no earlier wave has and that are not at the release.
+
+        Raises:
+            UnknownTrackError: the scope names a track that is not there.
+            BadValueError: one was changed by hand and is not of its shape.
+        """
+        known = select(RolloutRouteRow.route_id).where(
+            RolloutRouteRow.rollout_run_id == input.rollout_run_id,
+            RolloutRouteRow.wave < input.number,
+        )
+        query = BRIEF.where(
+            col(RouteRow.route_id).not_in(known),
+            col(RouteRow.current_release_tag).is_distinct_from(input.release_tag),
+        )
+        with self._database.reading() as session:
+            return briefs(session, _in_scope(session, query, input.scope))
+
+    def first_of_regions(self, scope: ScopeName, at_most: int) -> list[Route]:
+        """Return some routes of each region that a scope has routes in, by id.
+
+        Args:
+            scope: the scope.
+            at_most: how many of a region: of those that serve the first ones by id, then of the
+                others.
+
+        Raises:
+            UnknownTrackError: the scope names a track that is not there.
+            BadValueError: one was changed by hand and is not of its shape.
+        """
+        turn = func.row_number().over(
+            partition_by=[col(RouteRow.provider), col(RouteRow.region)],
+            order_by=[col(RouteRow.status) != RouteStatus.SERVING, col(RouteRow.route_id)],
+        )
+        in_turn = select(RouteRow.route_id, turn.label("turn"))
+        with self._database.reading() as session:
+            ranked = _in_scope(session, in_turn, scope).subquery()
+            first = select(ranked.c.route_id).where(ranked.c.turn <= at_most)
+            query = select(RouteRow).where(col(RouteRow.route_id).in_(first))
+            return routes_with_machines(session, query)
+
+    def releases(self, scope: ScopeName) -> Mapping[ReleaseTag, Sequence[str]]:
+        """Return what the routes of a scope are proven at, each with its machines' architectures.
+
+        Both are sorted.
+
+        Raises:
+            UnknownTrackError: the scope names a track that is not there.
+        """
+        pairs = (
+            select(RouteRow.current_release_tag, MachineRow.architecture)
+            .outerjoin(MachineRow, col(MachineRow.key) == col(RouteRow.machine_key))
+            .where(col(RouteRow.current_release_tag).is_not(None))
+        )
+        found: defaultdict[ReleaseTag, list[str]] = defaultdict(list)
+        with self._database.reading() as session:
+            for tag, architecture in session.exec(_in_scope(session, pairs, scope).distinct()):
+                found[tag] += [architecture] if architecture else []
+        return {tag: sorted(found[tag]) for tag in sorted(found)}
+
+    def architectures(self, scope: ScopeName) -> Sequence[str]:
+        """Return what machines the routes of a scope have, by Debian's names, sorted.
+
+        Raises:
+            UnknownTrackError: the scope names a track that is not there.
+        """
+        names = select(MachineRow.architecture).join(
+            RouteRow, col(RouteRow.machine_key) == col(MachineRow.key)
+        )
+        with self._database.reading() as session:
+            found = session.exec(_in_scope(session, names, scope).distinct())
+            return sorted(name for name in found if name)
+
+    def list(self, track: str | None = None) -> list[Route]:
+        """Return the routes of a track, or all, by id.
+
+        Raises:
+            BadValueError: one was changed by hand and is not of its shape.
+        """
+        query = select(RouteRow)
+        if track is not None:
+            query = query.where(RouteRow.track == track)
+        with self._database.reading() as session:
+            return routes_with_machines(session, query)
+
+
+def require_of_route(session: Session, route_id: str, key: str) -> MachineRow:
+    """Return the row of a machine that a route may be served by.
+
+    Raises:
+        UnknownMachineError: nobody planned it.
+        WrongMachineError: it is on its way to its end, or is another route's.
+    """
+    machine = require_alive(session, key)
+    if machine.route_id != route_id:
+        whose = f"route {machine.route_id}'s" if machine.route_id else "the pool's"
+        raise WrongMachineError(f"machine {key} is {whose}, not route {route_id}'s")
+    if machine.status == RecordStatus.DRAINING:
+        raise WrongMachineError(f"machine {key} is draining: another one took its place")
+    return machine
+
+
+def prove_route(route: RouteRow, machine: MachineRow, proof: Proof) -> None:
+    """Write down that a route serves on a machine, as that was proven."""
+    route.machine_key = machine.key
+    route.current_release_tag = proof.release_tag
+    route.proven_at = proof.observed_at
+    route.status = RouteStatus.SERVING
+    route.fault = None
+
+
+def _require(session: Session, route_id: str) -> RouteRow:
+    row = session.get(RouteRow, route_id)
+    if row is None:
+        raise UnknownRouteError(f"there is no route {route_id}")
+    return row
+
+
+def _in_scope(session: Session, query: Any, scope: ScopeName) -> Any:
+    """Return a query about routes, of those that a scope's declaration governs and have a machine.
+
+    Raises:
+        UnknownTrackError: the scope names a track that is not there.
+    """
+    query = query.where(col(RouteRow.machine_key).is_not(None))
+    track = scope_track(scope)
+    if track is not None:
+        require_track(session, track)
+        return query.where(RouteRow.track == track)
+    governed = select(TrackRow.name).where(col(TrackRow.release_override).is_(None))
+    return query.where(col(RouteRow.track).in_(governed))

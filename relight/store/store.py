@@ -1,0 +1,100 @@
+"""The store, opened: every area of it under its name."""
+
+from types import TracebackType
+from typing import Self
+
+from relight.store import migrate
+from relight.store.breaker import BreakerOverrides, BreakerStore
+from relight.store.database import Database, parse_url
+from relight.store.declarations import Declared
+from relight.store.destructions import Destructions
+from relight.store.disruptions import Disruptions
+from relight.store.events import Events
+from relight.store.fleet_settings import FleetSettings
+from relight.store.holds import Exclusions, Freezes
+from relight.store.machines import Machines
+from relight.store.pool import Pool, PoolSizes
+from relight.store.releases import Releases
+from relight.store.remediations import Remediations
+from relight.store.replacements import Replacements
+from relight.store.rollout_routes import RolloutRoutes
+from relight.store.rollouts import Rollouts
+from relight.store.routes import Routes
+from relight.store.sweeps import Sweeping
+from relight.store.tracks import Tracks
+from relight.store.verifications import Verifications
+
+
+class Store:
+    """What the fleet is, what it should be, and everything that was done to it.
+
+    Threads may share one. Calls block.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.routes = Routes(database)
+        self.machines = Machines(database)
+        self.tracks = Tracks(database)
+        self.settings = FleetSettings(database)
+        self.releases = Releases(database)
+        self.rollouts = Rollouts(database)
+        self.freezes = Freezes(database)
+        self.exclusions = Exclusions(database)
+        self.rollout_routes = RolloutRoutes(database)
+        self.events = Events(database)
+        self.replacements = Replacements(database)
+        self.destructions = Destructions(database)
+        self.pool = Pool(database)
+        self.pool_sizes = PoolSizes(database)
+        self.disruptions = Disruptions(database)
+        self.remediations = Remediations(database)
+        self.breaker = BreakerStore(database)
+        self.overrides = BreakerOverrides(database)
+        self.declared = Declared(database)
+        self.sweeping = Sweeping(database)
+        self.verifications = Verifications(database)
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open the store at an address. It connects at the first call.
+
+        Raises:
+            BadStoreUrlError: the address names no database that it can be kept in.
+        """
+        return cls(Database(parse_url(url)))
+
+    def migrate(self) -> None:
+        """Bring the tables to this version's shape.
+
+        Raises:
+            StoreTooNewError: a newer version has been here.
+        """
+        migrate.upgrade(self._database)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_store(url: str) -> Store:
+    """Open the store at an address, with its tables in this version's shape.
+
+    Raises:
+        BadStoreUrlError: the address names no database that it can be kept in.
+        StoreTooNewError: a newer version has been here.
+    """
+    store = Store.open(url)
+    store.migrate()
+    return store

@@ -1,0 +1,53 @@
+"""Tracks: named groups of routes, each with its own release override."""
+
+from sqlmodel import select
+
+from relight.domain.event import Track
+from relight.store.database import Database
+from relight.store.declarations import (
+    TRACK_SET,
+    set_track,
+    track_of,
+)
+from relight.store.rows import naming
+from relight.store.tables import TrackRow
+from relight.store.write import Operation, write
+
+
+class Tracks:
+    """A track is there from the first time that it is set."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, name: str) -> Track | None:
+        """Return a track, None if it is not there.
+
+        Raises:
+            BadValueError: its override was changed by hand and is no release tag.
+        """
+        with self._database.reading() as session:
+            row = session.get(TrackRow, name)
+            return track_of(row) if row else None
+
+    def set(self, name: str, release_override: str | None, operation: Operation) -> None:
+        """Make a track, or give the one that is there another override, or None.
+
+        Raises:
+            BadValueError: the name or the tag is not of its shape.
+        """
+        with naming(f"track {name}"):
+            track = Track(name=name, release_override=release_override)
+        with write(self._database, operation, TRACK_SET) as w:
+            if not w.earlier:
+                set_track(w, track)
+
+    def list(self) -> list[Track]:
+        """Return every track, by name.
+
+        Raises:
+            BadValueError: an override was changed by hand and is no release tag.
+        """
+        with self._database.reading() as session:
+            tracks = [track_of(row) for row in session.exec(select(TrackRow))]
+        return sorted(tracks, key=lambda track: track.name)

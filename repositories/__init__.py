@@ -1,1 +1,0 @@
-"""Where releases come from. Raises `repositories.errors.RepositoryError` alone."""

@@ -1,0 +1,137 @@
+"""What `relight freeze` and `relight exclude` share: which routes are meant, and how that reads."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from relight.domain.hold import Selector, covers
+from relight.domain.names import RouteId, TrackName
+from relight.domain.route import Route
+from starter.cli.names import route_id_of, track_or_none
+from starter.cli.output import note
+from starter.cli.times import (
+    duration_of,
+    instant_of,
+    span,
+)
+
+
+def _route_or_none(name: str | None) -> str | None:
+    return None if name is None else route_id_of(name)
+
+
+def _place(name: str | None) -> str | None:
+    if name is not None and not name.strip():
+        msg = "it is empty"
+        raise typer.BadParameter(msg)
+    return name
+
+
+def _said(text: str | None) -> str | None:
+    if text is not None and not text.strip():
+        msg = "it says nothing"
+        raise typer.BadParameter(msg)
+    return text
+
+
+RouteOption = Annotated[
+    str | None, typer.Option("--route", callback=_route_or_none, help="One route, as in eu-1.")
+]
+TrackOption = Annotated[
+    str | None, typer.Option("--track", "-t", callback=track_or_none, help="Routes of this track.")
+]
+ProviderOption = Annotated[
+    str | None, typer.Option("--provider", callback=_place, help="Routes of this provider.")
+]
+RegionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        callback=_place,
+        help="Routes of this region; without --provider, of any provider's that is called so.",
+    ),
+]
+UntilOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--until",
+        metavar="TIME",
+        parser=instant_of,
+        help="When it ends, as in 2026-12-24T18:00: UTC, if it says no time zone.",
+    ),
+]
+ForOption = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--for",
+        metavar="DURATION",
+        parser=duration_of,
+        help="How long it lasts, in place of --until: 30m, 4h, 2d.",
+    ),
+]
+OwnerOption = Annotated[
+    str | None,
+    typer.Option("--owner", callback=_said, help="Who is to be asked.  \\[default: you]"),
+]
+WhyOption = Annotated[
+    str, typer.Option("--reason", "-r", callback=_said, help="Why; whom it stops is told.")
+]
+
+
+def selector_of(
+    route: RouteId | None, track: TrackName | None, provider: str | None, region: str | None
+) -> Selector:
+    """Return the routes that the flags name."""
+    return Selector(route_id=route, track=track, provider=provider, region=region)
+
+
+def covers_text(selector: Selector) -> str:
+    """Return in words which routes a selector means, as in `linode/east, track beta`."""
+    words = []
+    if selector.route_id:
+        words.append(f"route {selector.route_id}")
+    if selector.provider and selector.region:
+        words.append(f"{selector.provider}/{selector.region}")
+    elif selector.provider:
+        words.append(f"provider {selector.provider}")
+    elif selector.region:
+        words.append(f"region {selector.region}")
+    if selector.track:
+        words.append(f"track {selector.track}")
+    return ", ".join(words) or "all routes"
+
+
+def covered(selector: Selector, routes: Sequence[Route]) -> int:
+    """Return how many of the routes a selector means."""
+    return sum(covers(selector, route) for route in routes)
+
+
+def covered_text(count: int) -> str:
+    """Return how many routes are meant now, in words."""
+    return "1 route now" if count == 1 else f"{count or 'no'} routes now"
+
+
+def warn_of_nothing(selector: Selector, count: int) -> None:
+    """Say that a restraint keeps nothing back yet, as where a place is misspelt.
+
+    The store knows the places of its routes alone, so it cannot tell a slip from a plan.
+    """
+    if count == 0 and not selector.means_all:
+        note(f"no route is of {covers_text(selector)} now: is it spelt right?")
+
+
+def state_of(starts_at: datetime, ends_at: datetime, now: datetime) -> str:
+    """Return `upcoming`, `active` or `expired`."""
+    if now < starts_at:
+        return "upcoming"
+    return "active" if now < ends_at else "expired"
+
+
+def state_text(starts_at: datetime, ends_at: datetime, now: datetime) -> str:
+    """Return the state with how long it is until, or since, it changes: `active, 3 h left`."""
+    state = state_of(starts_at, ends_at, now)
+    if state == "upcoming":
+        return f"{state}, in {span(starts_at - now)}"
+    return f"{state}, {span(ends_at - now)} left" if state == "active" else state

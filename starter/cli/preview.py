@@ -1,0 +1,182 @@
+"""Rollouts that are only looked at: planned, or rehearsed, over the store's fleet or a made-up one.
+
+Nothing is started, and the repository is not asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from relight.domain.hold import Exclusion, FreezeWindow
+from relight.domain.names import (
+    ReleaseTag,
+    ScopeName,
+    TrackName,
+)
+from relight.domain.rollout.planner import plan_rollout
+from relight.domain.rollout.rollout import Strategy
+from relight.domain.rollout.simulation import PROBABILITIES, FleetModel
+from relight.domain.rollout.simulation import simulate as play
+from relight.domain.route import Route
+from relight.store.errors import UnknownTrackError
+from starter.cli import plan_text, simulation_text
+from starter.cli.errors import BadInputError, RefusedError
+from starter.cli.output import print_json
+from starter.cli.rollout_name import scope_of
+from starter.cli.session import the_store
+from starter.cli.simulated_fleet import TRACKS, generate
+from starter.cli.swap_durations import swap_durations
+
+if TYPE_CHECKING:  # it takes a good part of a second to import
+    from relight.store.store import Store
+
+RUNS = 10
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a rehearsal is to be.
+
+    Attributes:
+        generated: how many routes to make up; None for the store's own.
+        probabilities: with which each route fails, 0 to 1; none for the usual ones.
+        runs: how often each is played.
+        seed: decides all that is drawn by lot.
+    """
+
+    generated: int | None
+    probabilities: tuple[float, ...]
+    runs: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class ScopedFleet:
+    """A fleet, as a rollout over a scope sees it.
+
+    Attributes:
+        routes: those of the scope, also those without a machine.
+        elsewhere: all others, which count in the same disruption budgets.
+    """
+
+    routes: Sequence[Route]
+    elsewhere: Sequence[Route]
+    exclusions: Sequence[Exclusion] = ()
+    freezes: Sequence[FreezeWindow] = ()
+
+
+def plan(tag: ReleaseTag, track: TrackName | None, strategy: Strategy, *, as_json: bool) -> None:
+    """Print what a rollout would do with each route.
+
+    Raises:
+        UnknownTrackError: there is no such track.
+        RefusedError: the scope has no routes.
+    """
+    scope = scope_of(track)
+    with the_store() as store:
+        fleet = _stored(store, track)
+    _require_routes(fleet, scope)
+    now = datetime.now(UTC)
+    planned = plan_rollout(
+        fleet.routes, strategy, fleet.exclusions, fleet.freezes, now, release_tag=tag
+    )
+    if as_json:
+        print_json({"release_tag": tag, "scope": scope, "checks": strategy.checks, **dict(planned)})
+    else:
+        plan_text.print_plan(planned, tag, scope, fleet.routes, strategy.checks)
+
+
+def simulate(
+    tag: ReleaseTag,
+    track: TrackName | None,
+    strategy: Strategy,
+    rehearsal: Preview,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what a rollout is likely to do.
+
+    Raises:
+        UnknownTrackError: there is no such track.
+        BadInputError: the made-up fleet has no such track.
+        RefusedError: the scope has no routes.
+    """
+    scope = scope_of(track)
+    with the_store() as store:
+        durations = swap_durations(store)
+        fleet = (
+            _stored(store, track)
+            if rehearsal.generated is None
+            else _generated(rehearsal.generated, rehearsal.seed, track)
+        )
+    _require_routes(fleet, scope)
+    played = play(
+        FleetModel(
+            routes=fleet.routes,
+            durations=durations.each,
+            starts_at=datetime.now(UTC),
+            # The model knows no tag: a pin to this one lets it pass.
+            exclusions=[each for each in fleet.exclusions if each.pinned_to != tag],
+            freezes=fleet.freezes,
+            elsewhere=fleet.elsewhere,
+        ),
+        strategy,
+        rehearsal.probabilities or PROBABILITIES,
+        seed=rehearsal.seed,
+        runs=rehearsal.runs,
+    )
+    source = "store" if rehearsal.generated is None else "generated"
+    if as_json:
+        print_json(
+            {
+                "release_tag": tag,
+                "scope": scope,
+                "fleet": {"source": source, "routes": len(fleet.routes)},
+                "durations": durations.summary,
+                **dict(played),
+            }
+        )
+    else:
+        simulation_text.print_simulation(played, tag, scope, durations, source)
+
+
+def _stored(store: "Store", track: TrackName | None) -> ScopedFleet:
+    """Return the store's fleet; the fleet's own scope leaves out tracks with an override."""
+    tracks = store.tracks.list()
+    if track is not None and track not in {each.name for each in tracks}:
+        raise UnknownTrackError(f"there is no track {track}")
+    governed = {each.name for each in tracks if each.release_override is None}
+    return _scoped(
+        store.routes.list(),
+        governed if track is None else {track},
+        store.exclusions.list(),
+        store.freezes.list(),
+    )
+
+
+def _generated(count: int, seed: int, track: TrackName | None) -> ScopedFleet:
+    if track is not None and track not in TRACKS:
+        msg = f"the made-up fleet has no track {track}; it has {', '.join(TRACKS)}"
+        raise BadInputError(msg)
+    return _scoped(generate(count, seed), set(TRACKS) if track is None else {track})
+
+
+def _scoped(
+    routes: Sequence[Route],
+    tracks: set[TrackName],
+    exclusions: Sequence[Exclusion] = (),
+    freezes: Sequence[FreezeWindow] = (),
+) -> ScopedFleet:
+    return ScopedFleet(
+        routes=[route for route in routes if route.track in tracks],
+        elsewhere=[route for route in routes if route.track not in tracks],
+        exclusions=exclusions,
+        freezes=freezes,
+    )
+
+
+def _require_routes(fleet: ScopedFleet, scope: ScopeName) -> None:
+    if not fleet.routes:
+        msg = f"there are no routes in the scope {scope}"
+        raise RefusedError(msg)

@@ -1,0 +1,283 @@
+"""Rollouts as commands speak to them: started, found, followed, steered."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from rich.live import Live
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from relight.domain.names import scope_track
+from relight.domain.rollout.rollout import (
+    ControlInput,
+    RolloutPhase,
+    RolloutPlan,
+    RolloutReleaseInput,
+    RolloutStatus,
+)
+from relight.engine import search_attributes
+from starter.cli import rollout_text
+from starter.cli.errors import (
+    BadInputError,
+    OperationFailedError,
+    RefusedError,
+)
+from starter.cli.operations import (
+    cli_error,
+    failure_fault,
+    require_worker,
+)
+from starter.cli.output import (
+    note,
+    print_json,
+    print_json_line,
+    print_line,
+    stderr,
+)
+from starter.cli.rollout_name import RolloutName
+from workflows.failures import fault_of
+from workflows.rollout.rollout import RolloutRelease
+
+POLL_EVERY = timedelta(milliseconds=500)
+ANSWER_WITHIN = timedelta(seconds=10)
+CONTROL_WITHIN = timedelta(seconds=30)
+
+Handle = WorkflowHandle[RolloutRelease, RolloutStatus]
+
+UPDATES: Mapping[str, Any] = {
+    "pause": RolloutRelease.pause,
+    "resume": RolloutRelease.resume,
+    "approve": RolloutRelease.approve,
+    "abort": RolloutRelease.abort,
+    "retry": RolloutRelease.retry_failed,
+    "skip": RolloutRelease.skip_route,
+    "speed": RolloutRelease.set_concurrency,
+}
+
+
+async def start(
+    client: Client, task_queue: str, input: RolloutReleaseInput, *, wait: bool, as_json: bool
+) -> None:
+    """Start a rollout, and say what it will do; with `wait`, see it to its end.
+
+    Raises:
+        CliError: it was refused, or did not converge.
+    """
+    await require_worker(client, task_queue)
+    name = RolloutName(input.release_tag, input.scope)
+    runs = await _runs(client, name)
+    handle, plan = await _start(client, task_queue, input)
+    if not wait:
+        if as_json:
+            print_json({"workflow_id": handle.id, "plan": plan, "ran_already": runs})
+        else:
+            print_line(rollout_text.plan_text(plan))
+            began = "it runs already, as it was started first" if runs else "started"
+            print_line(f"{began}; follow it with `relight rollout watch {name.arguments}`")
+        return
+    if not as_json:
+        note(rollout_text.plan_text(plan))
+    await _follow(handle, as_json=as_json)
+
+
+async def _runs(client: Client, name: RolloutName) -> bool:
+    """Say whether this very rollout runs: the same tag started twice is the same rollout."""
+    try:
+        description = await client.get_workflow_handle(name.workflow_id).describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return description.status is WorkflowExecutionStatus.RUNNING
+
+
+async def _start(
+    client: Client, task_queue: str, input: RolloutReleaseInput
+) -> tuple[Handle, RolloutPlan]:
+    name = RolloutName(input.release_tag, input.scope)
+    workflow_id = name.workflow_id
+    operation = WithStartWorkflowOperation(
+        RolloutRelease.run,
+        input,
+        id=workflow_id,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        task_queue=task_queue,
+        search_attributes=search_attributes.attributes(
+            {
+                search_attributes.ROLLOUT: workflow_id,
+                search_attributes.RELEASE: input.release_tag,
+                search_attributes.TRACK: scope_track(input.scope),
+            }
+        ),
+        static_summary=f"roll out {input.release_tag} over {input.scope}",
+        static_details=f"Asked for by {input.origin.requested_by}: {input.origin.reason}",
+    )
+    try:
+        plan = await client.execute_update_with_start_workflow(
+            RolloutRelease.planned, start_workflow_operation=operation
+        )
+    except WorkflowUpdateFailedError as error:
+        # It frees its scope on its way out: the next command must not meet it there.
+        with contextlib.suppress(WorkflowFailureError):
+            await (await operation.workflow_handle()).result()
+        raise cli_error(fault_of(error.cause)) from None
+    return await operation.workflow_handle(), plan
+
+
+async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
+    """Print where a rollout stands.
+
+    Raises:
+        CliError: there is none, or no worker answers for it.
+    """
+    handle, state = await _find(client, name)
+    if state is WorkflowExecutionStatus.COMPLETED:  # it answers without a worker
+        status = await handle.result()
+    else:
+        try:
+            status = await handle.query(RolloutRelease.status, rpc_timeout=ANSWER_WITHIN)
+        except (RPCError, WorkflowQueryFailedError) as error:
+            msg = f"no worker answers for {handle.id} ({error.message})"
+            raise RefusedError(msg) from error
+    _show(status, as_json=as_json)
+
+
+async def why(client: Client, name: RolloutName, *, as_json: bool) -> None:
+    """Print why a rollout stands where it does, since when, and what can be done.
+
+    Raises:
+        CliError: there is none, or no worker answers for it.
+    """
+    handle, _ = await _find(client, name)
+    try:
+        said = await handle.query(RolloutRelease.why, rpc_timeout=ANSWER_WITHIN)
+    except (RPCError, WorkflowQueryFailedError) as error:
+        msg = f"no worker answers for {handle.id} ({error.message})"
+        raise RefusedError(msg) from error
+    if as_json:
+        print_json({"workflow_id": handle.id, "why": said})
+    else:
+        print_line(said)
+
+
+async def watch(client: Client, name: RolloutName, *, as_json: bool) -> None:
+    """Follow a rollout to its end.
+
+    Raises:
+        CliError: there is none, or it did not converge.
+    """
+    handle, _ = await _find(client, name)
+    await _follow(handle, as_json=as_json)
+
+
+async def steer(
+    client: Client,
+    task_queue: str,
+    action: str,
+    name: RolloutName,
+    asked: ControlInput,
+    *,
+    as_json: bool,
+) -> None:
+    """Have a rollout do what an operator wants: one of `UPDATES`.
+
+    Raises:
+        CliError: there is none, it cannot be steered so now, or no worker answers for it.
+    """
+    handle, state = await _find(client, name)
+    ended = RefusedError(f"cannot {action} {handle.id}: it has ended")
+    if state is not WorkflowExecutionStatus.RUNNING:
+        raise ended
+    await require_worker(client, task_queue)
+    try:
+        async with asyncio.timeout(CONTROL_WITHIN.total_seconds()):
+            status = await handle.execute_update(UPDATES[action], asked)
+    except WorkflowUpdateFailedError as error:
+        raise RefusedError(f"{handle.id}: {fault_of(error.cause).summary}") from None
+    except TimeoutError:
+        msg = (
+            f"no worker has taken up the {action} of {handle.id} within "
+            f"{CONTROL_WITHIN.total_seconds():.0f} s; it may yet: see `relight rollout status`"
+        )
+        raise OperationFailedError(msg) from None
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise ended from None
+        raise
+    _show(status, as_json=as_json)
+
+
+async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExecutionStatus | None]:
+    """Return a rollout's newest run, and how it is with it."""
+    handle = client.get_workflow_handle_for(RolloutRelease.run, name.workflow_id)
+    try:
+        description = await handle.describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        msg = f"there is no rollout of {name.tag} over {name.scope}"
+        if scope_track(name.scope) is None:
+            msg += "; for that of a track, say --track"
+        raise BadInputError(msg) from None
+    return handle, description.status
+
+
+async def _follow(handle: Handle, *, as_json: bool) -> None:
+    shown: RolloutStatus | None = None
+    silent = False
+    end = asyncio.create_task(handle.result())
+    with Live(console=stderr, transient=True, auto_refresh=False) as live:
+        while not end.done():
+            try:
+                status = await handle.query(RolloutRelease.status, rpc_timeout=ANSWER_WITHIN)
+            except (RPCError, WorkflowQueryFailedError) as error:
+                if not silent:
+                    note(f"{handle.id}: no worker answers for now ({error}); nothing is lost")
+                silent = True
+            else:
+                silent = False
+                _show_change(shown, status, live, as_json=as_json)
+                shown = status
+            await asyncio.wait([end], timeout=POLL_EVERY.total_seconds())
+        try:
+            ended = await end
+        except WorkflowFailureError as error:
+            raise cli_error(failure_fault(error)) from None
+        _show_change(shown, ended, live, as_json=as_json)
+    if not as_json:
+        rollout_text.print_status(ended)
+    if ended.phase is not RolloutPhase.CONVERGED:
+        raise OperationFailedError(rollout_text.conclusion(ended))
+
+
+def _show(status: RolloutStatus, *, as_json: bool) -> None:
+    if as_json:
+        print_json(status)
+    else:
+        rollout_text.print_status(status)
+
+
+def _show_change(
+    before: RolloutStatus | None, now: RolloutStatus, live: Live, *, as_json: bool
+) -> None:
+    if now == before:
+        return
+    if as_json:
+        print_json_line(now)
+        return
+    for line in rollout_text.changes(before, now):
+        note(line)
+    if stderr.is_terminal:
+        live.update(rollout_text.board(now), refresh=True)

@@ -1,0 +1,75 @@
+"""Which rollout is meant: the one that runs, where nobody says more."""
+
+from typing import NamedTuple
+
+from relight.domain.names import (
+    FLEET_SCOPE,
+    ReleaseTag,
+    ScopeName,
+    TrackName,
+    rollout_workflow_id,
+    scope_track,
+    track_scope,
+)
+from relight.domain.rollout.rollout import Rollout
+from starter.cli.errors import BadInputError, RefusedError
+from starter.cli.session import the_store
+
+
+class RolloutName(NamedTuple):
+    """What a rollout is known by."""
+
+    tag: ReleaseTag
+    scope: ScopeName
+
+    @property
+    def workflow_id(self) -> str:
+        """The id of its workflow."""
+        return rollout_workflow_id(self.tag, self.scope)
+
+    @property
+    def arguments(self) -> str:
+        """How it is named on the command line."""
+        track = scope_track(self.scope)
+        return self.tag if track is None else f"{self.tag} --track {track}"
+
+
+def scope_of(track: TrackName | None) -> ScopeName:
+    """Return the scope that a track's name stands for; without one, the fleet."""
+    return FLEET_SCOPE if track is None else track_scope(track)
+
+
+def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
+    """Return the rollout that is meant.
+
+    The store is asked, not Temporal's list, which lags behind, and where a rollout that was
+    refused because another one runs is newer than that one.
+
+    Args:
+        tag: its release; None for the one that runs, or else the newest.
+        track: of this track; None with a tag for the fleet, without a tag for any scope.
+
+    Raises:
+        BadInputError: there has been none.
+        RefusedError: several run.
+    """
+    if tag is not None:
+        return RolloutName(tag, scope_of(track))
+    with the_store() as store:
+        known = [
+            rollout
+            for rollout in store.rollouts.list()
+            if track is None or rollout.scope == track_scope(track)
+        ]
+    if not known:
+        msg = "there has been no rollout" + (f" over {track_scope(track)}" if track else "")
+        raise BadInputError(msg)
+    running = [_name(rollout) for rollout in known if rollout.closed_at is None]
+    if len(running) > 1:
+        msg = "several rollouts run; say which: " + ", or ".join(n.arguments for n in running)
+        raise RefusedError(msg)
+    return running[0] if running else _name(known[-1])
+
+
+def _name(rollout: Rollout) -> RolloutName:
+    return RolloutName(rollout.release_tag, rollout.scope)

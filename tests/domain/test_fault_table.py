@@ -1,0 +1,108 @@
+"""The table of faults is closed: what can be raised stands in it, and the document says it all."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import activities.faults
+import activities.machine.machines
+import activities.rollout.checks
+import relight.domain.release
+import relight.hosts.cloud_init.user_data
+import relight.hosts.errors
+import relight.providers.driver
+import relight.releases.errors
+import relight.store.errors
+from relight.domain.fault.document import document
+from relight.domain.fault.error import DomainError
+from relight.domain.fault.fault import FaultClass
+from relight.domain.fault.table import (
+    RULES,
+    Remedy,
+    fault,
+)
+from relight.domain.rollout.gate import BUDGETED
+
+ROOT = Path(__file__).parents[2]
+RAISING = (
+    activities.faults,
+    activities.rollout.checks,
+    activities.machine.machines,
+    relight.store.errors,
+    relight.domain.release,
+    relight.domain.release,
+    relight.providers.driver,
+    relight.hosts.errors,
+    relight.releases.errors,
+    relight.hosts.cloud_init.user_data,
+)
+
+
+def descendants(kind: type[DomainError]) -> set[type[DomainError]]:
+    below = set(kind.__subclasses__())
+    return below.union(*(descendants(each) for each in below))
+
+
+def test_every_error_that_names_a_kind_names_one_of_the_table():
+    named = {error: error.kind for error in descendants(DomainError) if "kind" in vars(error)}
+    assert len(named) > 20
+    assert {error for error, kind in named.items() if kind not in RULES} == set()
+
+
+WRITTEN = re.compile(
+    r'(?:PackageError|ServiceFailedError|fault)\(\s*"([a-z-]+)"'
+    r'|kind, (?:text|summary) = "([a-z-]+)"'
+)
+DIAGNOSED = re.compile(r'"([a-z]+(?:-[a-z]+)+)"\),?$', re.MULTILINE)
+
+
+def test_every_kind_that_is_written_out_in_code_is_one_of_the_table():
+    written = set(DIAGNOSED.findall((ROOT / "relight/hosts/apt.py").read_text()))
+    for package in ("remote", "workflows", "activities", "starter"):
+        for file in (ROOT / package).rglob("*.py"):
+            for found in WRITTEN.findall(file.read_text()):
+                written |= set(filter(None, found))
+    assert len(written) > 15
+    assert written - RULES.keys() == set()
+
+
+def test_there_is_a_rule_for_every_kind_of_trouble_that_was_measured():
+    assert len(RULES) >= 25
+    assert {rule.fault_class for rule in RULES.values()} == set(FaultClass)
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_a_rule_speaks_in_whole_sentences(kind):
+    rule = RULES[kind]
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)+|[a-z]+(-[a-z]+)*", kind)
+    for words in (rule.meaning, rule.advice):
+        assert words.endswith(".")
+        assert "|" not in words
+
+
+@pytest.mark.parametrize("kind", [kind for kind, rule in RULES.items() if rule.is_refusal])
+def test_a_refusal_is_never_tried_again_and_blames_no_host(kind):
+    assert not RULES[kind].retried
+    assert RULES[kind].fault_class not in BUDGETED
+
+
+@pytest.mark.parametrize("kind", [k for k, r in RULES.items() if r.remedy is Remedy.ROLL_BACK])
+def test_only_a_release_is_rolled_back(kind):
+    assert RULES[kind].fault_class is FaultClass.RELEASE
+
+
+def test_who_a_host_is_and_what_its_operator_meant_is_never_tried_again():
+    for kind in ("host-key-mismatch", "packages-held", "unit-masked"):
+        assert (RULES[kind].retried, RULES[kind].remedy) == (False, Remedy.ASK)
+
+
+def test_a_fault_takes_its_class_from_its_kind():
+    made = fault("scope-busy", "v0.0.74 moves the fleet", "roll out")
+    assert (made.fault_class, made.refused) == (FaultClass.CONTROLLER, True)
+
+
+def test_the_document_is_the_table():
+    assert (ROOT / "docs/faults.md").read_text() == document()
+    for kind in RULES:
+        assert f"| `{kind}` |" in document()

@@ -1,0 +1,176 @@
+"""How a machine's first boot went, from what cloud-init and our steps left on it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from relight.domain.fault.fault import FaultClass
+from relight.hosts.commands import Section
+from relight.hosts.errors import UnreadableAnswerError
+from relight.hosts.first_boot import (
+    FirstBoot,
+    failure,
+    look,
+    parse,
+)
+from tests.support.memory_shell import HOST, MemoryHost
+
+UNIT = "lantern-box.service"
+FOLDER = Path(__file__).parent / "cases" / "first-boot"
+CASES: dict[str, Any] = {
+    path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))
+}
+APT_CASES = Path(__file__).parent / "cases" / "apt"
+BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
+
+
+def answers(case: Mapping[str, Any]) -> dict[str, Section]:
+    """The answers as captured; a file that is not there yet is answered by `cat` with 1."""
+    return {
+        name: Section(f"cat: {name}: No such file or directory", 1)
+        if said is None
+        else Section(said, 0)
+        for name, said in case["answers"].items()
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_a_machine_answers_is_read(name: str) -> None:
+    case = CASES[name]
+    boot = parse(answers(case))
+    assert boot.boot_id == case["boot_id"]
+    assert boot.finished == case["finished"]
+    assert boot.steps == case["steps"]
+    assert boot.failed_step == case["failed_step"]
+    assert [words in error for words, error in zip(case["errors"], boot.errors, strict=True)] == [
+        True for _ in case["errors"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("result", ""),
+        ("result", "{"),
+        ("result", "[]"),
+        ("result", "{}"),
+        ("result", '{"v1": {}}'),
+        ("result", '{"v1": {"errors": null}}'),
+        ("steps", "install"),
+        ("steps", "install zero"),
+        ("steps", "install 0 0"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_refused(question: str, said: str) -> None:
+    found = answers(CASES["ended-well"]) | {question: Section(said, 0)}
+    with pytest.raises(UnreadableAnswerError) as caught:
+        parse(found)
+    assert caught.value.stderr == said
+
+
+async def test_a_look_needs_no_root_and_asks_for_the_steps_after_the_result() -> None:
+    """A result that is there says that all steps have ended, if it was read before them."""
+    host = MemoryHost(
+        answers={
+            "cat /proc": (0, f"{BOOT_ID}\n", ""),
+            "cat /run": (1, "", "cat: /run/cloud-init/result.json: No such file or directory\n"),
+            "cat /var": (0, "install 0\n", ""),
+        }
+    )
+    assert await look(host) == FirstBoot(BOOT_ID, finished=False, errors=(), steps={"install": 0})
+    assert host.as_root == set()
+    assert [command.rpartition("/")[2] for command in host.ran][1:] == ["result.json", "steps"]
+
+
+def ended(steps: Mapping[str, int], errors: tuple[str, ...] = ("scripts_user",)) -> FirstBoot:
+    return FirstBoot(BOOT_ID, finished=True, errors=errors, steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("apt_case", "fault_class"),
+    [
+        ("postinst-failed", FaultClass.RELEASE),
+        ("version-not-found", FaultClass.REPOSITORY),
+        ("repository-refused", FaultClass.REPOSITORY),
+        ("signature-bad", FaultClass.REPOSITORY),
+        ("disk-full-for-deb", FaultClass.HOST),
+    ],
+)
+async def test_an_install_that_failed_says_what_apt_said(
+    apt_case: str, fault_class: FaultClass
+) -> None:
+    captured = yaml.safe_load((APT_CASES / f"{apt_case}.yaml").read_text())
+    step = "relight-host step install"
+    host = MemoryHost(answers={step: (0, captured["output"], "")})
+    error = await failure(host, ended({"install": 100}), "lantern-box", UNIT)
+    assert (error.step, error.exit_code, error.fault_class) == ("install", 100, fault_class)
+    assert error.destination is HOST
+    assert error.stderr == captured["output"]
+    assert str(error).startswith("de-1-g1 (198.18.0.2): first boot, install: exit code 100: ")
+    assert error.text.removeprefix("exit code 100: ") in captured["output"].replace("\n ", "\n")
+    assert host.as_root == {step}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((0, "", ""), f"{UNIT} did not start"),
+        ((1, "", "cat: no such file\n"), f"{UNIT} did not start"),
+        (
+            (0, f"Job for {UNIT} failed.\nrelight: {UNIT} did not start\n", ""),
+            f"{UNIT} did not start",
+        ),
+        (
+            (0, f"relight: there is no unit {UNIT}\n", ""),
+            f"there is no unit {UNIT}",
+        ),
+        (
+            (0, f"Failed to enable unit: Unit file {UNIT} does not exist.\n", ""),
+            f"Failed to enable unit: Unit file {UNIT} does not exist.",
+        ),
+    ],
+)
+async def test_a_service_that_did_not_start_says_so_with_its_journal(
+    answer: tuple[int, str, str], words: str
+) -> None:
+    host = MemoryHost(
+        journal=["cannot read the configuration", "Failed with result 'exit-code'."],
+        answers={"relight-host step service": answer},
+    )
+    error = await failure(host, ended({"install": 0, "service": 1}), "lantern-box", UNIT)
+    assert (error.step, error.exit_code) == ("service", 1)
+    assert error.fault_class is FaultClass.RELEASE
+    assert error.text == f"exit code 1: {words}"
+    assert error.stderr == answer[1]
+    assert error.journal == ("cannot read the configuration", "Failed with result 'exit-code'.")
+
+
+async def test_what_cloud_init_itself_could_not_do_is_the_hosts_fault() -> None:
+    host = MemoryHost(answers={"relight-host step cloud-init": (0, "Traceback: disk full\n", "")})
+    boot = ended({"install": 0, "service": 0}, errors=("('write-files', no space)", "another"))
+    error = await failure(host, boot, "lantern-box", UNIT)
+    assert (error.step, error.exit_code) == ("cloud-init", None)
+    assert error.fault_class is FaultClass.HOST
+    assert error.text == "('write-files', no space); another"
+    assert error.stderr == "Traceback: disk full\n"
+
+
+@pytest.mark.parametrize(("steps", "step"), [({}, "install"), ({"install": 0}, "service")])
+async def test_a_step_that_a_reboot_cut_short_is_a_failure_though_cloud_init_calls_it_none(
+    steps: Mapping[str, int], step: str
+) -> None:
+    boot = ended(steps, errors=())
+    assert boot.failed_step == step
+    error = await failure(
+        MemoryHost(answers={"relight-host step": (0, "Unpacking\n", "")}), boot, "lantern-box", UNIT
+    )
+    assert (error.step, error.exit_code, error.fault_class) == (step, None, FaultClass.HOST)
+    assert "did it reboot?" in error.text
+    assert error.stderr == "Unpacking\n"
+
+
+def test_a_boot_that_goes_on_has_not_failed_for_want_of_its_last_step() -> None:
+    assert FirstBoot(BOOT_ID, finished=False, errors=(), steps={"install": 0}).failed_step is None

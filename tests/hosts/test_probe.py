@@ -1,0 +1,256 @@
+"""The health probes that ask over the network, of real servers, and how patient they are."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Literal
+
+import pytest
+
+from relight.domain.fault.fault import FaultClass
+from relight.hosts.errors import Destination, NobodyListensError, ProbeFailedError
+from relight.hosts.probe import (
+    ANSWER_CHARACTERS,
+    CommandProbe,
+    HttpProbe,
+    PatientProbe,
+    Probe,
+    TcpProbe,
+    probe_of,
+)
+
+HOST = Destination(address="127.0.0.1", port=22, user="relight", machine_key="de-1-g1")
+
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def server(answer: Answer, heads: list[str] | None = None) -> AsyncIterator[int]:
+    """Answer each request like this, and yield the port."""
+
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if heads is not None:
+            heads.append(head.decode())
+        try:
+            await answer(writer)
+        except ConnectionError:
+            pass  # the probe has heard enough
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, HOST.address, 0) as listener:
+        yield listener.sockets[0].getsockname()[1]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def says(status: str, body: str = "", *headers: str) -> Answer:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        head = "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *headers))
+        writer.write(f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode())
+        await writer.drain()
+
+    return answer
+
+
+@contextlib.contextmanager
+def silent_port() -> Iterator[int]:
+    """A port that is taken, and that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind((HOST.address, 0))
+        yield taken.getsockname()[1]
+
+
+async def probe(port: int, seconds: float = 5) -> str:
+    return await HttpProbe(port, "/healthz", timedelta(seconds=seconds))(HOST)
+
+
+async def refused(answer: Answer, seconds: float = 5) -> ProbeFailedError:
+    async with server(answer) as port:
+        with pytest.raises(ProbeFailedError) as caught:
+            await probe(port, seconds)
+    assert caught.value.fault_class is FaultClass.RELEASE
+    assert caught.value.destination is HOST
+    assert caught.value.attempted == f"GET http://127.0.0.1:{port}/healthz"
+    return caught.value
+
+
+@pytest.mark.parametrize("status", ["200 OK", "204 No Content"])
+async def test_an_answer_of_success_is_health(status: str) -> None:
+    heads: list[str] = []
+    async with server(says(status), heads) as port:
+        code = status.partition(" ")[0]
+        assert await probe(port) == f"GET http://127.0.0.1:{port}/healthz: {code}"
+    assert [head.partition("\r\n")[0] for head in heads] == ["GET /healthz HTTP/1.1"]
+
+
+async def test_a_daemon_that_is_not_healthy_says_why_in_its_own_words() -> None:
+    error = await refused(says("503 Service Unavailable", '{"reason":\n  "no upstream answers"}\n'))
+    assert error.text == '503 {"reason": "no upstream answers"}'
+
+
+async def test_words_without_end_are_cut() -> None:
+    error = await refused(says("500 Internal Server Error", "é" * 100_000))
+    assert error.text == f"500 {'é' * ANSWER_CHARACTERS}"
+
+
+async def test_a_redirect_is_no_health_and_is_not_followed() -> None:
+    async with server(says("200 OK")) as elsewhere:
+        location = f"http://127.0.0.1:{elsewhere}/login"
+        error = await refused(says("302 Found", "moved", f"Location: {location}"))
+    assert error.text == f"302 to {location}"
+
+
+async def test_a_port_that_nobody_listens_on_is_refused_in_the_systems_words() -> None:
+    with silent_port() as port, pytest.raises(NobodyListensError, match=r"Connection refused$"):
+        await probe(port)
+
+
+async def test_a_name_that_does_not_resolve_says_so() -> None:
+    host = Destination(address="host.invalid", port=22, user="relight", machine_key="de-1-g1")
+    with pytest.raises(ProbeFailedError, match=r"de-1-g1 .*[Nn]ame"):
+        await HttpProbe(8899, "/healthz", timedelta(seconds=5))(host)
+
+
+async def test_a_daemon_that_is_silent_is_given_up() -> None:
+    async def silent(writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    assert (await refused(silent, 0.2)).text == "no answer after 0.2 s"
+
+
+async def test_an_answer_that_trickles_is_given_up_too() -> None:
+    async def trickles(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 1000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b".")
+            await writer.drain()
+            await asyncio.sleep(0.02)  # each wait is shorter than the limit
+
+    assert (await refused(trickles, 0.3)).text == "no answer after 0.3 s"
+
+
+async def test_what_is_not_http_is_no_health() -> None:
+    async def ssh(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+
+    assert (await refused(ssh)).text
+
+
+async def test_a_connection_that_breaks_is_no_health() -> None:
+    async def nothing(writer: asyncio.StreamWriter) -> None:
+        return
+
+    assert "disconnected" in (await refused(nothing)).text
+
+
+async def test_no_proxy_of_this_computer_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server(says("502 Bad Gateway")) as proxy, server(says("200 OK")) as port:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert (await probe(port)).endswith(": 200")
+
+
+SECONDS = timedelta(seconds=5)
+
+
+async def test_a_connection_is_all_that_the_tcp_probe_wants() -> None:
+    with socket.create_server((HOST.address, 0)) as listener:  # and never accepts
+        port = listener.getsockname()[1]
+        said = await TcpProbe(port, SECONDS)(HOST)
+    assert said == f"connect to 127.0.0.1:{port}: connected"
+
+
+async def test_a_refused_connection_is_no_health() -> None:
+    with silent_port() as port, pytest.raises(NobodyListensError) as caught:
+        await TcpProbe(port, SECONDS)(HOST)
+    assert caught.value.kind == "probe-failed"
+    assert caught.value.destination is HOST
+    assert caught.value.attempted == f"connect to 127.0.0.1:{port}"
+    assert caught.value.text == "Connection refused"
+
+
+async def test_a_connection_that_does_not_come_about_is_given_up() -> None:
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind((HOST.address, 0))
+        full.listen(0)
+        for _ in range(2):  # who comes after them is let wait
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        with pytest.raises(ProbeFailedError, match=r"no connection after 0\.2 s") as caught:
+            await TcpProbe(full.getsockname()[1], timedelta(seconds=0.2))(HOST)
+    assert not isinstance(caught.value, NobodyListensError)
+
+
+@pytest.mark.parametrize("ask", [HttpProbe(1, "/", SECONDS), TcpProbe(1, SECONDS)])
+async def test_an_address_of_ipv6_stands_in_brackets(ask: Probe) -> None:
+    host = Destination(address="::1", port=22, user="relight", machine_key="de-1-g1")
+    with pytest.raises(ProbeFailedError, match=r"\[::1\]:1"):
+        await ask(host)
+
+
+async def test_patience_meets_a_daemon_that_opens_its_port_late() -> None:
+    with silent_port() as port:
+        asking = asyncio.create_task(
+            PatientProbe(HttpProbe(port, "/healthz", SECONDS), SECONDS)(HOST)
+        )
+        await asyncio.sleep(0.3)
+        assert not asking.done()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await says("200 OK")(writer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, HOST.address, port):
+        assert (await asking).endswith(": 200")
+
+
+async def test_patience_has_an_end_and_says_how_long_it_was() -> None:
+    asked = 0
+
+    async def refusing(destination: Destination) -> str:
+        nonlocal asked
+        asked += 1
+        raise NobodyListensError("Connection refused", destination=destination)
+
+    with pytest.raises(NobodyListensError, match=r"Connection refused, for 0\.5 s$"):
+        await PatientProbe(refusing, timedelta(seconds=0.5))(HOST)
+    assert asked == 3
+
+
+async def test_without_patience_it_is_asked_once() -> None:
+    with silent_port() as port, pytest.raises(NobodyListensError, match=r"Connection refused$"):
+        await PatientProbe(TcpProbe(port, SECONDS), timedelta(0))(HOST)
+
+
+async def test_a_wrong_answer_is_an_answer_for_the_patient_too() -> None:
+    heads: list[str] = []
+    async with server(says("503 Service Unavailable"), heads) as port:
+        with pytest.raises(ProbeFailedError, match="503"):
+            await PatientProbe(HttpProbe(port, "/healthz", SECONDS), SECONDS)(HOST)
+    assert len(heads) == 1
+
+
+def test_the_chosen_probe_is_told_what_it_needs() -> None:
+    def chosen(kind: Literal["http", "tcp", "command"]) -> PatientProbe:
+        return probe_of(
+            kind, port=80, path="/up", command=("check",), timeout=SECONDS, patience=SECONDS
+        )
+
+    assert chosen("http") == PatientProbe(HttpProbe(80, "/up", SECONDS), SECONDS)
+    assert chosen("tcp") == PatientProbe(TcpProbe(80, SECONDS), SECONDS)
+    assert chosen("command") == PatientProbe(CommandProbe(("check",), SECONDS), SECONDS)

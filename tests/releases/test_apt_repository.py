@@ -1,0 +1,248 @@
+"""A real signed repository as a source of releases."""
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from relight.domain.release import DebFile
+from relight.releases.apt_repository import AptRepository
+from relight.releases.errors import ReleaseUnknownError
+from tests.releases.conftest import MakeSource, Sign
+from tests.support.apt_repository import (
+    COMPONENT,
+    SUITE,
+    KeyRing,
+    Repository,
+    Served,
+)
+
+
+async def test_a_tag_stands_for_its_exact_version_with_an_artifact_for_each_architecture(
+    source: AptRepository, repository: Repository, served: Served
+) -> None:
+    release = await source.resolve("v0.0.74", ["amd64", "arm64"])
+    assert (release.tag, release.version, release.package) == ("v0.0.74", "0.0.74", "lantern-box")
+    assert release.source == f"{served.url} {SUITE} {COMPONENT}"
+    assert release.architectures == ("amd64", "arm64")
+    for deb_file in release.deb_files:
+        content = (repository.root / deb_file.filename).read_bytes()
+        assert deb_file == DebFile(
+            architecture=deb_file.architecture,
+            filename=f"pool/main/lantern-box_0.0.74_{deb_file.architecture}.deb",
+            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=len(content),
+        )
+
+
+@pytest.mark.parametrize(
+    ("tag", "version"),
+    [
+        ("v0.0.73", "0.0.73"),
+        ("v0.0.75", "0.0.75-1"),
+        ("v1.2.0", "1.2.0"),
+        ("v1.2.0-rc.1", "1.2.0~rc.1"),
+        ("v0.0.5", "1:0.0.5-1"),
+    ],
+)
+async def test_a_tag_stands_for_one_version(source: AptRepository, tag: str, version: str) -> None:
+    assert (await source.resolve(tag, ["amd64"])).version == version
+
+
+async def test_a_tag_of_several_revisions_is_ambiguous_and_the_error_names_them(
+    source: AptRepository,
+) -> None:
+    with pytest.raises(ReleaseUnknownError, match=r"ambiguous.*0\.0\.76-1, 0\.0\.76-2"):
+        await source.resolve("v0.0.76", ["amd64"])
+
+
+async def test_an_unknown_tag_is_refused_with_what_there_is_instead(
+    source: AptRepository, served: Served
+) -> None:
+    with pytest.raises(ReleaseUnknownError) as caught:
+        await source.resolve("v0.0.99", [])
+    for words in ("v0.0.99", "lantern-box 0.0.99", served.url, "1:0.0.5-1, 2026.11, 1.2.0"):
+        assert words in str(caught.value)
+    assert not caught.value.retryable
+
+
+async def test_a_package_that_is_not_there_is_refused(make_source: MakeSource) -> None:
+    with pytest.raises(ReleaseUnknownError, match=r"no-such.*holds no version at all"):
+        await make_source(package="no-such").resolve("v0.0.74", [])
+
+
+async def test_another_package_of_the_repository_is_none_of_ours(
+    make_source: MakeSource,
+) -> None:
+    release = await make_source(package="another-daemon").resolve("v0.0.99", ["amd64"])
+    assert [deb_file.filename for deb_file in release.deb_files] == [
+        "pool/main/another-daemon_0.0.99_amd64.deb"
+    ]
+
+
+async def test_a_version_that_lacks_an_architecture_is_refused_by_its_name(
+    source: AptRepository,
+) -> None:
+    with pytest.raises(ReleaseUnknownError, match=r"not there for arm64, riscv64 .*only for amd64"):
+        await source.resolve("v1.2.0-rc.1", ["riscv64", "amd64", "arm64"])
+
+
+async def test_a_package_for_all_architectures_counts_for_each(source: AptRepository) -> None:
+    release = await source.resolve("v1.2.0", ["amd64", "arm64"])
+    assert release.architectures == ("amd64", "arm64")
+    assert {deb_file.filename for deb_file in release.deb_files} == {
+        "pool/main/lantern-box_1.2.0_all.deb"
+    }
+    with pytest.raises(ReleaseUnknownError, match="riscv64"):
+        await source.resolve("v1.2.0", ["riscv64"])
+
+
+async def test_an_index_for_all_architectures_counts_for_those_that_have_none(
+    source: AptRepository, repository: Repository, sign: Sign
+) -> None:
+    repository.architectures = ("all", "amd64")
+    repository.publish(sign)
+    release = await source.resolve("v1.2.0", ["riscv64"])
+    assert release.architectures == ("amd64", "riscv64")
+
+
+async def test_all_releases_are_listed_the_newest_last(source: AptRepository) -> None:
+    releases = await source.list_releases()
+    assert [(release.tag, release.version) for release in releases] == [
+        ("v0.0.72", "0.0.72"),
+        ("v0.0.73", "0.0.73"),
+        ("v0.0.74", "0.0.74"),
+        ("v0.0.75", "0.0.75-1"),
+        ("v1.2.0-rc.1", "1.2.0~rc.1"),
+        ("v1.2.0", "1.2.0"),
+        ("v0.0.5", "1:0.0.5-1"),
+    ]
+    for release in releases:
+        assert await source.resolve(release.tag, release.architectures) == release
+
+
+@pytest.mark.parametrize("endings", [("",), (".gz",), ("", ".gz", ".xz")])
+@pytest.mark.parametrize("by_hash", [False, True])
+async def test_indices_are_read_in_every_form(
+    source: AptRepository,
+    repository: Repository,
+    served: Served,
+    sign: Sign,
+    endings: tuple[str, ...],
+    by_hash: bool,
+) -> None:
+    repository.publish(sign, endings=endings, by_hash=by_hash)
+    assert (await source.resolve("v0.0.74", ["arm64"])).version == "0.0.74"
+    asked = [path for path in served.requests if "/by-hash/SHA256/" in path]
+    assert len(asked) == (2 if by_hash else 0)
+    assert served.count(f"Packages{endings[-1]}") == (0 if by_hash else 2)
+
+
+async def test_by_hash_survives_that_the_next_index_is_published_meanwhile(
+    source: AptRepository, repository: Repository, sign: Sign
+) -> None:
+    repository.publish(sign, by_hash=True)
+    for ending in ("", ".gz", ".xz"):
+        repository.index("amd64", ending).write_bytes(b"the next one")
+    assert (await source.resolve("v0.0.74", ["amd64"])).version == "0.0.74"
+
+
+@pytest.mark.parametrize("armoured", [True, False])
+async def test_the_key_may_be_armoured_or_binary(
+    make_source: MakeSource, keys: KeyRing, key: str, tmp_path: Path, armoured: bool
+) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(keys.public(key, armoured=armoured))
+    assert await make_source(signing_key=file).list_releases()
+
+
+async def test_a_file_of_two_keys_trusts_both(
+    make_source: MakeSource, keys: KeyRing, key: str, other_key: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(keys.public(other_key, armoured=True) + keys.public(key, armoured=True))
+    assert await make_source(signing_key=file).list_releases()
+
+
+async def test_while_a_repository_changes_its_key_both_signatures_are_there_and_one_suffices(
+    source: AptRepository, repository: Repository, keys: KeyRing, key: str, other_key: str
+) -> None:
+    repository.publish(lambda text: keys.sign(text, [other_key, key]))
+    assert await source.list_releases()
+
+
+async def test_an_index_that_still_holds_and_a_clock_a_little_ahead_are_fine(
+    source: AptRepository, repository: Repository, sign: Sign
+) -> None:
+    now = datetime.now(UTC)
+    ahead, later = now + timedelta(seconds=30), now + timedelta(hours=1)
+    repository.publish(sign, date=ahead, valid_until=later)
+    assert await source.list_releases()
+
+
+async def test_a_redirect_is_followed(
+    source: AptRepository, repository: Repository, served: Served
+) -> None:
+    elsewhere = repository.root / "elsewhere" / "InRelease"
+    elsewhere.parent.mkdir()
+    repository.signed.rename(elsewhere)
+    served.answers[f"/dists/{SUITE}/InRelease"] = (302, b"/elsewhere/InRelease")
+    assert await source.list_releases()
+
+
+async def test_a_hundred_questions_read_the_indices_once(
+    source: AptRepository, served: Served
+) -> None:
+    for _ in range(100):
+        await source.resolve("v0.0.74", ["amd64"])
+    assert served.count("InRelease") == 100
+    assert served.count("Packages.xz") == 2
+
+
+async def test_a_hundred_questions_at_once_share_one_reading(
+    source: AptRepository, served: Served
+) -> None:
+    served.gate.clear()
+    asked = [asyncio.create_task(source.resolve("v0.0.74", ["amd64"])) for _ in range(100)]
+    await asyncio.sleep(0)
+    served.gate.set()
+    assert len({release.version for release in await asyncio.gather(*asked)}) == 1
+    assert len(served.requests) == 3
+
+
+async def test_a_new_index_is_seen_at_the_next_question(
+    source: AptRepository, repository: Repository, sign: Sign
+) -> None:
+    with pytest.raises(ReleaseUnknownError):
+        await source.resolve("v0.0.80", ["amd64"])
+    repository.add("0.0.80")
+    repository.publish(sign)
+    assert (await source.resolve("v0.0.80", ["amd64"])).version == "0.0.80"
+
+
+async def test_one_who_gives_up_does_not_take_the_answer_from_the_others(
+    source: AptRepository, served: Served
+) -> None:
+    served.gate.clear()
+    impatient = asyncio.create_task(source.list_releases())
+    patient = asyncio.create_task(source.list_releases())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    assert impatient.cancelled()
+    served.gate.set()
+    assert await patient
+
+
+async def test_closing_ends_a_reading_that_nobody_waits_for(
+    make_source: MakeSource, served: Served
+) -> None:
+    source = make_source(client=None)
+    served.gate.clear()
+    asked = asyncio.create_task(source.list_releases())
+    await asyncio.sleep(0)
+    await source.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asked

@@ -1,0 +1,380 @@
+"""Releases on GitHub as a source, over real HTTP."""
+
+import asyncio
+import hashlib
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from relight.domain.release import DebFile
+from relight.releases.errors import (
+    ReleaseUnknownError,
+    RepositoryError,
+    RepositoryUnavailableError,
+    RepositoryUntrustedError,
+)
+from relight.releases.github_releases import GitHubReleases
+from tests.support.fake_github import (
+    DOWNLOADS,
+    REPOSITORY,
+    FakeGitHub,
+    Fault,
+    fake_github,
+    list_path,
+    tag_path,
+)
+
+MakeSource = Callable[..., GitHubReleases]
+NAME = "lantern-box_0.0.74_amd64.deb"
+
+
+@pytest.fixture
+def github() -> Iterator[FakeGitHub]:
+    with fake_github() as github:
+        github.publish("v0.0.73", "amd64", "arm64")
+        github.publish("v0.0.74", "amd64", "arm64")
+        yield github
+
+
+@pytest.fixture
+async def make_source(github: FakeGitHub) -> AsyncIterator[MakeSource]:
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+
+        def make(**changed: object) -> GitHubReleases:
+            arguments: dict[str, object] = {
+                "repository": REPOSITORY,
+                "package": "lantern-box",
+                "api_url": github.url,
+                "fresh": timedelta(0),
+                "client": client,
+            }
+            return GitHubReleases(**(arguments | changed))  # type: ignore[arg-type]
+
+        yield make
+
+
+@pytest.fixture
+def source(make_source: MakeSource) -> GitHubReleases:
+    return make_source()
+
+
+async def fails(source: GitHubReleases, kind: type[RepositoryError], tag: str = "v0.0.74") -> str:
+    with pytest.raises(RepositoryError) as caught:
+        await source.resolve(tag, ["amd64"])
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith(f"github:{REPOSITORY}: ")
+    return str(caught.value)
+
+
+def newest(github: FakeGitHub) -> dict[str, object]:
+    """The amd64 package of the newest release."""
+    asset: dict[str, object] = github.releases[0]["assets"][0]
+    return asset
+
+
+async def test_a_tag_stands_for_its_version_with_an_address_and_a_digest_for_each_architecture(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    release = await source.resolve("v0.0.74", ["amd64", "arm64"])
+    assert (release.tag, release.version, release.package) == ("v0.0.74", "0.0.74", "lantern-box")
+    assert release.source == f"github:{REPOSITORY}"
+    assert release.architectures == ("amd64", "arm64")
+    content = github.files[f"{DOWNLOADS}/v0.0.74/{NAME}"]
+    deb_file = release.deb_file("amd64")
+    assert deb_file == DebFile(
+        architecture="amd64",
+        filename=f"{github.url}{DOWNLOADS}/v0.0.74/{NAME}",
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+    )
+    assert deb_file.url == deb_file.filename
+    assert release.deb_file("riscv64") is None
+
+
+async def test_a_pre_release_is_there_with_a_tilde_that_github_took_for_a_dot(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    release = github.release("v1.2.0-rc.1", prerelease=True)
+    github.attach(release, "lantern-box_1.2.0.rc.1_amd64.deb", b"rc")
+    assert (await source.resolve("v1.2.0-rc.1", ["amd64"])).version == "1.2.0~rc.1"
+
+
+async def test_a_debian_revision_is_the_packagers(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    github.attach(github.release("v0.0.75"), "lantern-box_0.0.75-1_amd64.deb", b"75")
+    assert (await source.resolve("v0.0.75", ["amd64"])).version == "0.0.75-1"
+    github.attach(github.releases[0], "lantern-box_0.0.75-2_amd64.deb", b"76")
+    text = await fails(source, ReleaseUnknownError, "v0.0.75")
+    assert "ambiguous" in text
+
+
+async def test_a_package_for_all_architectures_counts_for_each(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    github.publish("v0.0.80", "all")
+    release = await source.resolve("v0.0.80", ["amd64", "riscv64"])
+    assert release.architectures == ("all", "amd64", "riscv64")
+    assert len({deb_file.filename for deb_file in release.deb_files}) == 1
+    assert (await source.list_releases())[-1].deb_file("riscv64") == release.deb_files[0]
+
+
+async def test_files_of_other_packages_and_versions_are_none_of_ours(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    for name in (
+        "lantern-box-extra_0.0.74_amd64.deb",
+        "lantern-box_0.0.99_riscv64.deb",
+        "lantern-box_0.0.74_riscv64.rpm",
+        "lantern-box_0.0.74.deb",
+        "README",
+    ):
+        github.attach(github.releases[0], name, b"")
+    assert (await source.resolve("v0.0.74", [])).architectures == ("amd64", "arm64")
+
+
+async def test_an_unknown_tag_is_refused_with_what_there_is_instead(
+    source: GitHubReleases,
+) -> None:
+    text = await fails(source, ReleaseUnknownError, "v0.0.99")
+    assert "there is no release v0.0.99: its newest are v0.0.74, v0.0.73" in text
+
+
+@pytest.mark.parametrize("by_tag", [True, False])
+async def test_a_draft_is_not_there(
+    source: GitHubReleases, github: FakeGitHub, by_tag: bool
+) -> None:
+    builder = github.publish("v0.0.75", "amd64")
+    builder["draft"] = True
+    if by_tag:  # were GitHub to show one to a token that may see it
+        github.faults[tag_path("v0.0.75")] = Fault(200, {}, json.dumps(builder).encode())
+    text = await fails(source, ReleaseUnknownError, "v0.0.75")
+    assert text.endswith("there is no release v0.0.75: its newest are v0.0.74, v0.0.73")
+    assert [release.tag for release in await source.list_releases()] == ["v0.0.73", "v0.0.74"]
+
+
+async def test_a_repository_without_a_release_says_so(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    github.releases.clear()
+    assert "no release at all" in await fails(source, ReleaseUnknownError)
+    assert await source.list_releases() == []
+
+
+async def test_a_missing_architecture_is_refused_by_its_name(source: GitHubReleases) -> None:
+    with pytest.raises(ReleaseUnknownError, match=r"not there for riscv64 .*only for amd64, arm64"):
+        await source.resolve("v0.0.74", ["amd64", "riscv64"])
+
+
+async def test_a_release_without_our_package_is_refused_with_what_it_has(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    github.attach(github.release("v0.0.75"), "notes.txt", b"")
+    text = await fails(source, ReleaseUnknownError, "v0.0.75")
+    assert "no file lantern-box_0.0.75_*.deb: it has notes.txt" in text
+
+
+@pytest.mark.parametrize("how", ["SHA256SUMS", f"{NAME}.sha256", "alone"])
+async def test_where_github_gives_no_digest_the_releases_own_list_does(
+    source: GitHubReleases, github: FakeGitHub, how: str
+) -> None:
+    asset = newest(github)
+    del asset["digest"]
+    digest = hashlib.sha256(github.files[f"{DOWNLOADS}/v0.0.74/{NAME}"]).hexdigest()
+    line = digest.upper() if how == "alone" else f"{'0' * 64}  other\n{digest}  {NAME}\n"
+    name = f"{NAME}.sha256" if how == "alone" else how
+    github.attach(github.releases[0], name, line.encode())
+    deb_file = (await source.resolve("v0.0.74", ["amd64"])).deb_file("amd64")
+    assert deb_file is not None
+    assert deb_file.sha256 == digest
+
+
+@pytest.mark.parametrize("digest", [None, "", "sha512:00", "sha256:zz"])
+async def test_a_package_without_a_digest_is_refused_by_its_name(
+    source: GitHubReleases, github: FakeGitHub, digest: str | None
+) -> None:
+    newest(github)["digest"] = digest
+    github.attach(github.releases[0], "SHA256SUMS", f"{'0' * 64}  other.deb\n".encode())
+    assert f"SHA-256 of {NAME}" in await fails(source, RepositoryUntrustedError)
+    assert [release.tag for release in await source.list_releases()] == ["v0.0.73"]
+
+
+async def test_a_list_of_digests_that_is_gone_is_a_matter_of_time(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    newest(github)["digest"] = None
+    github.attach(github.releases[0], "SHA256SUMS", b"")
+    github.files.pop(f"{DOWNLOADS}/v0.0.74/SHA256SUMS")
+    assert "SHA256SUMS: 404" in await fails(source, RepositoryUnavailableError)
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 100, b"0" * (1024 * 1024 + 1)])
+async def test_a_list_of_digests_that_is_none_is_refused(
+    source: GitHubReleases, github: FakeGitHub, content: bytes
+) -> None:
+    newest(github)["digest"] = None
+    github.attach(github.releases[0], "SHA256SUMS", content)
+    await fails(source, RepositoryError)
+
+
+async def test_a_package_that_is_still_uploaded_is_a_matter_of_time(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    newest(github)["state"] = "starter"
+    assert f"{NAME} is still being uploaded" in await fails(source, RepositoryUnavailableError)
+    newest(github)["state"] = "uploaded"
+    assert await source.resolve("v0.0.74", ["amd64"])
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "x.deb", "http://h/a b.deb"])
+async def test_an_address_that_no_host_can_fetch_is_refused(
+    source: GitHubReleases, github: FakeGitHub, address: str
+) -> None:
+    newest(github)["browser_download_url"] = address
+    assert "no address" in await fails(source, RepositoryError)
+
+
+async def test_all_releases_of_all_pages_are_listed_the_newest_last(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    for patch in range(75, 275):
+        github.publish(f"v0.0.{patch}", "amd64")
+    github.publish("nightly", "amd64")
+    listed = await source.list_releases()
+    assert [release.tag for release in listed] == [f"v0.0.{patch}" for patch in range(73, 275)]
+    assert [asked.path for asked in github.asked] == [
+        f"{list_path()}?per_page=100",
+        f"{list_path()}?per_page=100&page=2",
+        f"{list_path()}?per_page=100&page=3",
+    ]
+    assert await source.resolve(listed[0].tag, ["arm64"]) == listed[0]
+
+
+async def test_the_token_goes_to_the_api_alone(make_source: MakeSource, github: FakeGitHub) -> None:
+    newest(github)["digest"] = None
+    content = hashlib.sha256(github.files[f"{DOWNLOADS}/v0.0.74/{NAME}"]).hexdigest()
+    github.attach(github.releases[0], "SHA256SUMS", f"{content}  {NAME}".encode())
+    await make_source(token=SecretStr("squirrel")).resolve("v0.0.74", [])
+    assert [asked.token for asked in github.asked] == ["Bearer squirrel", None]
+
+
+async def test_a_hundred_questions_within_a_minute_are_one(
+    make_source: MakeSource, github: FakeGitHub
+) -> None:
+    source = make_source(fresh=timedelta(minutes=1))
+    await asyncio.gather(*(source.resolve("v0.0.74", ["amd64"]) for _ in range(100)))
+    assert len(github.asked) == 1
+
+
+async def test_after_that_an_answer_is_asked_for_by_its_etag(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    first = await source.resolve("v0.0.74", ["amd64"])
+    assert await source.resolve("v0.0.74", ["amd64"]) == first
+    assert github.not_modified == 1
+    github.attach(github.releases[0], "lantern-box_0.0.74_riscv64.deb", b"new")
+    assert "riscv64" in (await source.resolve("v0.0.74", ["amd64"])).architectures
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "words"),
+    [
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1767225600"}, "again at 00:00"),
+        (403, {"X-RateLimit-Remaining": "0"}, "until its limit is renewed"),
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "soon"}, "until its limit"),
+        (403, {"Retry-After": "60"}, "again after 60 s"),
+        (429, {}, "RELIGHT_GITHUB__TOKEN_FILE"),
+        (500, {}, "500"),
+        (502, {}, "502"),
+    ],
+)
+async def test_too_many_questions_and_faults_of_githubs_own_are_a_matter_of_time(
+    make_source: MakeSource, github: FakeGitHub, status: int, headers: dict[str, str], words: str
+) -> None:
+    github.faults[tag_path("v0.0.74")] = Fault(status, headers)
+    source = make_source(token=SecretStr("squirrel"))
+    text = await fails(source, RepositoryUnavailableError)
+    assert words in text
+    assert "squirrel" not in text
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_token_that_is_not_accepted_is_for_the_operator(
+    make_source: MakeSource, github: FakeGitHub, status: int
+) -> None:
+    headers = {"X-RateLimit-Remaining": "4999"}
+    github.faults[tag_path("v0.0.74")] = Fault(status, headers)
+    text = await fails(make_source(token=SecretStr("squirrel")), RepositoryError)
+    assert "RELIGHT_GITHUB__TOKEN_FILE" in text
+    assert "squirrel" not in text
+
+
+async def test_a_repository_that_is_not_there_is_for_the_operator(
+    make_source: MakeSource,
+) -> None:
+    source = make_source(repository="no/such")
+    for question in (source.resolve("v0.0.74", []), source.list_releases()):
+        with pytest.raises(RepositoryError, match=r"github:no/such: there is no such repository"):
+            await question
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>Please log in</html>", b"[]", b"{}", b'{"tag_name": 5}', b'{"tag_name": "v'],
+)
+async def test_what_is_no_answer_of_githubs_is_refused(
+    source: GitHubReleases, github: FakeGitHub, body: bytes
+) -> None:
+    github.faults[tag_path("v0.0.74")] = Fault(200, {}, body)
+    await fails(source, RepositoryError)
+
+
+async def test_a_list_that_is_none_is_refused(source: GitHubReleases, github: FakeGitHub) -> None:
+    github.faults[list_path()] = Fault(200, {}, b'{"message": "hello"}')
+    with pytest.raises(RepositoryError, match=r"no release of GitHub's"):
+        await source.list_releases()
+
+
+async def test_a_renamed_repository_is_followed(source: GitHubReleases, github: FakeGitHub) -> None:
+    moved = "/repositories/7/releases/tags/v0.0.74"
+    github.faults[moved] = github.answer(tag_path("v0.0.74"))
+    github.faults[tag_path("v0.0.74")] = Fault(301, {"Location": moved})
+    assert (await source.resolve("v0.0.74", ["amd64"])).version == "0.0.74"
+
+
+async def test_an_answer_about_another_tag_is_not_believed(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    github.faults[tag_path("v0.0.74")] = github.answer(tag_path("v0.0.73"))
+    assert "there is no release v0.0.74" in await fails(source, ReleaseUnknownError)
+
+
+async def test_an_answer_that_never_ends_is_left(
+    source: GitHubReleases, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relight.releases.github_api.LARGEST_ANSWER_BYTES", 100)
+    assert "far too long" in await fails(source, RepositoryError)
+
+
+async def test_nothing_listens(make_source: MakeSource) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{held.getsockname()[1]}"
+        assert url in await fails(make_source(api_url=url), RepositoryUnavailableError)
+
+
+async def test_an_api_that_is_no_address_is_for_the_operator(make_source: MakeSource) -> None:
+    await fails(make_source(api_url="gopher://api.example"), RepositoryError)
+
+
+async def test_its_own_connections_are_closed(github: FakeGitHub) -> None:
+    source = GitHubReleases(repository=REPOSITORY, package="lantern-box", api_url=github.url)
+    await source.resolve("v0.0.74", [])
+    await source.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await source.resolve("v0.0.73", [])

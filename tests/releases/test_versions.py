@@ -1,0 +1,102 @@
+"""What a tag is called in Debian."""
+
+import pytest
+from debian.debian_support import Version
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from relight.domain.names import ReleaseTag
+from relight.releases.versions import (
+    matching,
+    oldest_first,
+    tag_of,
+    upstream_version,
+)
+
+TAG: TypeAdapter[str] = TypeAdapter(ReleaseTag)
+
+numbers = st.integers(0, 999)
+words = st.text("abcrcdev0123456789", min_size=1, max_size=6)
+pre_releases = st.lists(words, min_size=1, max_size=3).map(".".join)
+tags = st.builds(
+    lambda x, y, z, pre, build: f"v{x}.{y}.{z}" + (f"-{pre}" if pre else "") + build,
+    numbers,
+    numbers,
+    numbers,
+    st.none() | pre_releases,
+    st.just("") | pre_releases.map("+{}".format),
+)
+
+
+@pytest.mark.parametrize(
+    ("tag", "version"),
+    [
+        ("v0.0.74", "0.0.74"),
+        ("v1.2.0-rc.1", "1.2.0~rc.1"),
+        ("v1.2.0-rc-1", "1.2.0~rc~1"),
+        ("v1.2.0-rc.1+build.5", "1.2.0~rc.1+build.5"),
+        ("v1.2.0.4", "1.2.0.4"),
+    ],
+)
+def test_a_tag_has_one_name_in_debian(tag: str, version: str) -> None:
+    assert upstream_version(tag) == version
+    assert tag_of(version) == tag
+
+
+@given(tags)
+def test_every_tag_is_found_again_from_its_version(tag: str) -> None:
+    assert tag_of(upstream_version(tag)) == tag
+
+
+@given(
+    st.from_regex(r"v[0-9]+\.[0-9]+\.[0-9]+([-+~.][0-9A-Za-z][0-9A-Za-z.~+-]*)?", fullmatch=True)
+)
+def test_every_tag_that_messages_admit_is_a_version_without_epoch_and_revision(tag: str) -> None:
+    version = Version(upstream_version(TAG.validate_python(tag)))
+    assert version.epoch is None
+    assert version.debian_revision is None
+    assert version.upstream_version == upstream_version(tag)
+
+
+@given(tags, st.integers(1, 9), st.sampled_from(["1", "1+deb12u1", "0ubuntu2"]))
+def test_neither_epoch_nor_revision_changes_the_tag(tag: str, epoch: int, revision: str) -> None:
+    version = upstream_version(tag)
+    assert tag_of(f"{epoch}:{version}-{revision}") == tag_of(f"{version}-{revision}") == tag
+
+
+@given(numbers, numbers, numbers, pre_releases)
+def test_a_pre_release_sorts_before_its_release(x: int, y: int, z: int, pre: str) -> None:
+    release = f"v{x}.{y}.{z}"
+    before, after = upstream_version(f"{release}-{pre}"), upstream_version(release)
+    assert oldest_first([after, before]) == [before, after]
+
+
+@pytest.mark.parametrize("version", ["2026.11", "1.2", "1.2.0-rc.1-1", "1.2.0+-1", "20261124"])
+def test_a_version_that_no_tag_stands_for_has_none(version: str) -> None:
+    assert tag_of(version) is None
+
+
+def test_versions_sort_by_debians_rules() -> None:
+    shuffled = ["0.0.100", "1:0.0.1", "0.0.99", "1.0.0~rc.1", "0.0.99-1", "1.0.0"]
+    assert oldest_first(shuffled) == [
+        "0.0.99",
+        "0.0.99-1",
+        "0.0.100",
+        "1.0.0~rc.1",
+        "1.0.0",
+        "1:0.0.1",
+    ]
+
+
+@given(tags, st.lists(st.integers(1, 20), unique=True, max_size=4), st.booleans())
+def test_the_exact_version_wins_over_its_revisions(
+    tag: str, revisions: list[int], exact: bool
+) -> None:
+    upstream = upstream_version(tag)
+    there = [f"{upstream}-{revision}" for revision in revisions] + ["0.0.1000-1"]
+    if exact:
+        assert matching(tag, [*there, upstream]) == [upstream]
+    else:
+        expected = [f"{upstream}-{revision}" for revision in sorted(revisions)]
+        assert matching(tag, there) == expected

@@ -1,0 +1,1 @@
+"""Workflows that look after the whole fleet."""

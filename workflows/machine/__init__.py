@@ -1,0 +1,1 @@
+"""What several workflows do with one machine: make it, remove it."""

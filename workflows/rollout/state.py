@@ -1,0 +1,148 @@
+"""Where a rollout stands: what its status query answers and its page in the Temporal UI shows."""
+
+from collections.abc import Iterable, Mapping
+
+from temporalio import workflow
+
+from relight.domain.names import RouteId
+from relight.domain.rollout.rollout import (
+    RolloutPhase,
+    RolloutPlan,
+    RolloutReleaseInput,
+    RolloutStatus,
+    RouteOutcome,
+    RouteProgress,
+)
+from relight.domain.rollout.wave import WaveProgress
+
+SHOWN_FAULTS = 50
+
+
+class RolloutState:
+    """The rollout's counts, and its routes: each of a small one, of a large one what failed.
+
+    Attributes:
+        wave: the wave under way, from 1; 0 before the first.
+        waves: how many there are.
+        phase: where the rollout is.
+        counts: how many routes are at what.
+    """
+
+    def __init__(self, input: RolloutReleaseInput) -> None:
+        self._input = input
+        self._outcomes: dict[RouteId, RouteOutcome] = {}
+        self._since = workflow.now()
+        self._to_do = ""
+        self._detail = "resolving the release and the routes in scope"
+        self.counts: dict[RouteProgress, int] = {}
+        self.waves = 0
+        self.wave = 0
+        self.phase = RolloutPhase.PREPARING
+        self.is_named = True
+
+    def take(self, plan: RolloutPlan) -> None:
+        """Put the plan's routes on the board, all waiting."""
+        self.waves = len(plan.sizes)
+        self.counts = {RouteProgress.WAITING: sum(plan.sizes)}
+        self.is_named = sum(map(len, plan.waves)) == sum(plan.sizes)
+        if not self.is_named:
+            return
+        for number, wave in enumerate(plan.waves, start=1):
+            for route_id in wave:
+                self._outcomes[route_id] = RouteOutcome(
+                    route_id=route_id, wave=number, progress=RouteProgress.WAITING
+                )
+
+    def stand(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
+        """Say where the rollout is, why, and what can be done about it."""
+        if (phase, detail) != (self.phase, self._detail):
+            self._since = workflow.now()
+        self.phase, self._detail, self._to_do = phase, detail, to_do
+
+    def hear(self, progress: WaveProgress) -> None:
+        """Take in how a wave stands."""
+        self.take_in(progress.counts, progress.moved)
+
+    def take_in(self, counts: Mapping[RouteProgress, int], moved: Iterable[RouteOutcome]) -> None:
+        """Take in how many routes are at what, and which moved."""
+        self.counts = dict(counts)
+        for outcome in moved:
+            if self.is_named or outcome.fault is not None:
+                self._outcomes[outcome.route_id] = outcome
+            else:
+                self._outcomes.pop(outcome.route_id, None)
+
+    def end(self) -> RolloutStatus:
+        """End the rollout: what was not reached was not touched."""
+        waiting = self.counts.pop(RouteProgress.WAITING, 0)
+        if waiting:
+            self.counts[RouteProgress.UNTOUCHED] = waiting
+        for route_id, outcome in self._outcomes.items():
+            if outcome.progress is RouteProgress.WAITING:
+                self._outcomes[route_id] = outcome.model_copy(
+                    update={"progress": RouteProgress.UNTOUCHED}
+                )
+        return self.status()
+
+    def status(self) -> RolloutStatus:
+        """Return the board as a message."""
+        return RolloutStatus(
+            release_tag=self._input.release_tag,
+            scope=self._input.scope,
+            phase=self.phase,
+            wave=self.wave,
+            waves=self.waves,
+            routes=tuple(self._outcomes.values()),
+            detail=self._detail,
+            since=self._since,
+            to_do=self._to_do,
+            counts=self.counts,
+        )
+
+    def why(self) -> str:
+        """Return why the rollout stands where it does, since when, and what can be done."""
+        to_do = f"; to do: {self._to_do}" if self._to_do else ""
+        return f"{self.phase} since {self._since:%Y-%m-%d %H:%M:%S} UTC: {self._detail}{to_do}"
+
+    def details(self) -> str:
+        """Return the board as Markdown, for the workflow's page in the Temporal UI."""
+        counts = ", ".join(
+            f"{self.counts[progress]} {progress}"
+            for progress in RouteProgress
+            if self.counts.get(progress)
+        )
+        rows = [
+            ("wave", f"{self.wave} of {self.waves}"),
+            ("routes", counts or "none yet"),
+            ("why", self._detail),
+            ("since", f"{self._since:%Y-%m-%d %H:%M:%S} UTC"),
+            ("to do", self._to_do or "nothing"),
+        ]
+        lines = [
+            f"**{self._input.release_tag}** over **{self._input.scope}**: {self.phase}",
+            "",
+            "| | |",
+            "|---|---|",
+            *(f"| {name} | {_cell(text)} |" for name, text in rows),
+        ]
+        failed = [outcome for outcome in self._outcomes.values() if outcome.fault is not None]
+        if failed:
+            lines += [
+                "",
+                "| route | machine | host | fault | what was seen |",
+                "|---|---|---|---|---|",
+            ]
+        for outcome in failed[:SHOWN_FAULTS]:
+            if (fault := outcome.fault) is not None:
+                lines.append(
+                    f"| {outcome.route_id} | {fault.machine_key} | {fault.host} | {fault.kind} "
+                    f"({fault.fault_class}) | {_cell(fault.summary)} |"
+                )
+        if len(failed) > SHOWN_FAULTS:
+            lines.append(f"| and {len(failed) - SHOWN_FAULTS} more | | | | |")
+        return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Keep a text inside its cell of a Markdown table."""
+    return " ".join(text.replace("|", "\\|").split())

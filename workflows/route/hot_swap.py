@@ -1,0 +1,144 @@
+"""Another release on a route's machine, in place."""
+
+from temporalio import workflow
+from temporalio.common import VersioningBehavior
+
+from relight.domain.disruption import TakeDisruptionInput
+from relight.domain.fault.fault import Fault
+from relight.domain.fault.table import fault
+from relight.domain.machine import Machine
+from relight.domain.names import ReleaseTag
+from relight.domain.proof import SwapReleaseInput
+from relight.domain.release import Release, ResolveReleaseInput
+from relight.domain.replacement import OfRouteInput
+from relight.domain.route import (
+    HotSwapRouteInput,
+    LoadRouteInput,
+    RecordFaultInput,
+    RecordProofInput,
+    Route,
+    RouteSwapped,
+    SetTargetInput,
+)
+from workflows.failures import failure
+from workflows.reporting import report_fault, report_release
+from workflows.route.steps import (
+    DisruptionActivities,
+    HotSwapActivities,
+    ReleaseActivities,
+    RouteActivities,
+)
+from workflows.undo import UndoStack
+
+
+# Minutes long: it ends on the code that it began with.
+@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
+class HotSwapRoute:
+    """Replace the package on a route's machine over SSH, and prove what runs.
+
+    A failure leaves the route `faulted`, with the fault, and its current release as it was last
+    proven: only a proof changes that.
+    """
+
+    @workflow.init
+    def __init__(self, input: HotSwapRouteInput) -> None:
+        self._input = input
+        self._machine_key: str | None = None
+        self._release_tag = input.release_tag
+        self._of_route = OfRouteInput(route_id=input.route_id, origin=input.origin)
+
+    @workflow.run
+    async def run(self, input: HotSwapRouteInput) -> RouteSwapped:
+        """Change the host, prove it, record that."""
+        async with UndoStack() as undo:
+            if input.within_budget:
+                await self._take_out(undo)
+            undo.on_fault(RouteActivities.record_fault, self._fault_record)
+            route = await RouteActivities.load_route.local(LoadRouteInput(route_id=input.route_id))
+            machine = machine_of(route)
+            self._machine_key = machine.key
+            release = input.release or await self._resolve(machine)
+            await RouteActivities.set_target.local(
+                SetTargetInput(
+                    route_id=input.route_id, release_tag=release.tag, origin=input.origin
+                )
+            )
+            swapped = await HotSwapActivities.swap_release(
+                SwapReleaseInput(
+                    route_id=input.route_id,
+                    machine=machine,
+                    release=release,
+                    origin=input.origin,
+                    allow_downgrade=input.release_tag is None,
+                    rollout=input.rollout,
+                )
+            )
+            await RouteActivities.record_proof.local(
+                RecordProofInput(
+                    route_id=input.route_id,
+                    machine=machine,
+                    proof=swapped.proof,
+                    origin=input.origin,
+                )
+            )
+            if input.within_budget:
+                await DisruptionActivities.release_disruption.local(self._of_route)
+            return RouteSwapped(
+                route_id=input.route_id,
+                machine_key=machine.key,
+                release_tag=release.tag,
+                previous_release_tag=route.current_release_tag,
+                proof=swapped.proof,
+            )
+
+    async def _take_out(self, undo: UndoStack) -> None:
+        """Hold the route. Being refused changes nothing, and is no fault of the route's."""
+        undo.on_failure(DisruptionActivities.release_disruption, self._of_route)
+        await DisruptionActivities.take_disruption.local(
+            TakeDisruptionInput(
+                route_id=self._input.route_id,
+                reason=self._input.origin.reason,
+                origin=self._input.origin,
+            )
+        )
+
+    async def _resolve(self, machine: Machine) -> Release:
+        """Find out what is to be installed: the tag, or what the route was proven at before."""
+        tag = self._release_tag or await self._release_before()
+        return await ReleaseActivities.resolve_release(
+            ResolveReleaseInput(tag=tag, architectures=(machine.architecture,))
+        )
+
+    async def _release_before(self) -> ReleaseTag:
+        before = await RouteActivities.release_before.local(
+            LoadRouteInput(route_id=self._input.route_id)
+        )
+        self._release_tag = before.tag
+        report_release(before.tag)
+        return before.tag
+
+    def _fault_record(self, ended_by: Fault) -> RecordFaultInput:
+        report_fault(ended_by)
+        return RecordFaultInput(
+            route_id=self._input.route_id,
+            release_tag=self._release_tag,
+            fault=ended_by,
+            origin=self._input.origin,
+            machine_key=self._machine_key,
+        )
+
+
+def machine_of(route: Route) -> Machine:
+    """Return the machine that serves a route.
+
+    Raises:
+        ApplicationError: it has none.
+    """
+    if route.machine is None or route.machine.address is None:
+        raise failure(
+            fault(
+                "route-without-machine",
+                f"route {route.route_id} is {route.status} and has no machine to swap on",
+            )
+        )
+    return route.machine

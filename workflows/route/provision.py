@@ -1,0 +1,121 @@
+"""A new route, from nothing to proven."""
+
+from temporalio import workflow
+from temporalio.common import VersioningBehavior
+
+from relight.domain.fault.fault import Fault
+from relight.domain.machine import (
+    DescribeRegionInput,
+    DestroyMachineInput,
+    MachinePlan,
+    Region,
+)
+from relight.domain.proof import ProveReleaseInput
+from relight.domain.release import (
+    DesiredReleaseInput,
+    Release,
+    ResolveReleaseInput,
+)
+from relight.domain.route import (
+    OpenRouteInput,
+    ProvisionRouteInput,
+    RecordFaultInput,
+    RecordProofInput,
+    RouteOpened,
+    RouteProvisioned,
+)
+from workflows.machine.make import make_machine
+from workflows.reporting import report_fault, report_release
+from workflows.route.steps import (
+    MachineActivities,
+    ProofActivities,
+    ReleaseActivities,
+    RouteActivities,
+)
+from workflows.undo import UndoStack
+
+
+# Minutes long: it ends on the code that it began with.
+@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
+class ProvisionRoute:
+    """Bring a route up on a machine of its own, at the release that its track should run.
+
+    A failure, or a cancel, at any step leaves no machine behind, and the route `failed` with
+    the fault that stopped it.
+    """
+
+    @workflow.init
+    def __init__(self, input: ProvisionRouteInput) -> None:
+        self._input = input
+        self._opened: RouteOpened | None = None
+        self._release_tag: str | None = None
+        self._destroyed = False
+
+    @workflow.run
+    async def run(self, input: ProvisionRouteInput) -> RouteProvisioned:
+        """Resolve, create, boot, prove, record."""
+        async with UndoStack() as undo:
+            undo.on_fault(RouteActivities.record_fault, self._fault_record)
+            desired = await RouteActivities.desired_release(DesiredReleaseInput(track=input.track))
+            report_release(desired.tag)
+            self._release_tag = desired.tag
+            region = await MachineActivities.describe_region(
+                DescribeRegionInput(provider=input.provider, region=input.region)
+            )
+            release = await ReleaseActivities.resolve_release(
+                ResolveReleaseInput(tag=desired.tag, architectures=(region.architecture,))
+            )
+            self._opened = await RouteActivities.open_route(
+                OpenRouteInput(
+                    route_id=input.route_id,
+                    track=input.track,
+                    provider=input.provider,
+                    region=input.region,
+                    release_tag=release.tag,
+                    origin=input.origin,
+                )
+            )
+            plan = self._plan(self._opened, release, region)
+            # Before anything is created: an earlier run that ended without a word may have
+            # created the machine of this very key.
+            undo.on_failure(
+                self._destroy, DestroyMachineInput(provider=plan.provider, key=plan.key)
+            )
+            machine = await make_machine(plan, input.origin)
+            proof = await ProofActivities.prove_release(
+                ProveReleaseInput(machine=machine, release=release)
+            )
+            await RouteActivities.record_proof(
+                RecordProofInput(
+                    route_id=input.route_id, machine=machine, proof=proof, origin=input.origin
+                )
+            )
+            return RouteProvisioned(
+                route_id=input.route_id, machine=machine, release_tag=release.tag, proof=proof
+            )
+
+    def _plan(self, opened: RouteOpened, release: Release, region: Region) -> MachinePlan:
+        return MachinePlan(
+            key=opened.machine_key,
+            route_id=self._input.route_id,
+            track=self._input.track,
+            provider=self._input.provider,
+            region=self._input.region,
+            release_version=release.version,
+            deb_file=release.deb_file(region.architecture),
+        )
+
+    async def _destroy(self, input: DestroyMachineInput) -> None:
+        await MachineActivities.destroy_machine(input)
+        self._destroyed = True
+
+    def _fault_record(self, fault: Fault) -> RecordFaultInput:
+        report_fault(fault)
+        return RecordFaultInput(
+            route_id=self._input.route_id,
+            release_tag=self._release_tag,
+            fault=fault,
+            origin=self._input.origin,
+            machine_key=self._opened.machine_key if self._opened else None,
+            machine_destroyed=self._destroyed or self._opened is None,
+        )

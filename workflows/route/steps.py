@@ -1,0 +1,26 @@
+"""The activities that operations on a route await: this folder's only way to `activities`."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.machine.drain import DrainActivities
+    from activities.machine.evidence import EvidenceActivities
+    from activities.machine.machines import MachineActivities
+    from activities.release import ReleaseActivities
+    from activities.route.disruption import DisruptionActivities
+    from activities.route.hot_swap import HotSwapActivities
+    from activities.route.proof import ProofActivities
+    from activities.route.replacement import ReplacementActivities
+    from activities.route.routes import RouteActivities
+
+__all__ = [
+    "DisruptionActivities",
+    "DrainActivities",
+    "EvidenceActivities",
+    "HotSwapActivities",
+    "MachineActivities",
+    "ProofActivities",
+    "ReleaseActivities",
+    "ReplacementActivities",
+    "RouteActivities",
+]
