@@ -1,4 +1,4 @@
-# The worker, and the command `relight`, as an image.
+# Image with the worker and the command `relight`.
 FROM python:3.11.14-slim-bookworm
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
@@ -8,8 +8,8 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 
 WORKDIR /opt/relight
 
-# What it stands on changes seldom, and has a layer of its own; every file is checked against its
-# hash. The lock is one for tests and production, so that both run the same.
+# Dependencies change rarely, so they have their own layer; each file is checked against its hash.
+# Tests and production use the same lock file, and so the same versions.
 COPY requirements.lock ./
 RUN pip install --quiet --require-hashes --requirement requirements.lock
 
@@ -22,7 +22,7 @@ USER relight
 ENV RELIGHT_HOME=/var/lib/relight \
     RELIGHT_LOG_FORMAT=json
 
-# The server must have heard from this container's worker.
+# Healthy: the Temporal server lists the worker of this container.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
     CMD ["python", "-m", "starter.worker_check"]
 

@@ -1,4 +1,4 @@
-"""Builds settings, store, drivers and the way to the hosts; registers; runs. No logic."""
+"""The worker: builds its parts from the settings, registers workflows and activities, and runs."""
 
 import asyncio
 import signal
@@ -18,17 +18,17 @@ from temporalio.worker import (
     Interceptor,
     Worker,
     WorkerDeploymentConfig,
+    WorkflowRunner,
 )
 
 import workflows
-from activities.faults import FaultInterceptor
+from activities.execution import FaultInterceptor, LogContextInterceptor, current_run_id
 from activities.fleet.connectivity import ConnectivityCheck, UrlConnectivityCheck
 from activities.fleet.observe import ObservationActivities
 from activities.fleet.pool import PoolActivities
 from activities.fleet.remediation import RemediationActivities
 from activities.fleet.sweep import SweepActivities
 from activities.fleet.verification import VerificationActivities
-from activities.log_context import LogContextInterceptor
 from activities.machine.destruction import DestructionActivities
 from activities.machine.drain import Drain, DrainActivities
 from activities.machine.evidence import EvidenceActivities
@@ -38,22 +38,20 @@ from activities.machine.first_boot import (
     host_files,
 )
 from activities.machine.machines import MachineActivities
-from activities.operation import current_run_id
 from activities.release import ReleaseActivities
 from activities.rollout.checks import CommandCheck, GateCheck, GateCheckActivities
 from activities.rollout.preflight import PreflightActivities
 from activities.rollout.prometheus import Bounds, PrometheusCheck
 from activities.rollout.rollouts import RolloutActivities
-from activities.route.disruption import DisruptionActivities, Ledger
-from activities.route.hot_swap import HotSwapActivities
-from activities.route.proof import ProofActivities
+from activities.route.disruption import DisruptionActivities, DisruptionLedger
+from activities.route.hot_swap import HotSwapActivities, ProofActivities
 from activities.route.replacement import ReplacementActivities
 from activities.route.routes import RouteActivities
-from activities.service import Service
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.reconcile.plan import ReconcilePolicy
+from relight.domain.service import Service
 from relight.engine.connection import connect, require_search_attributes
-from relight.engine.errors import StarterError
+from relight.engine.errors import SetupError
 from relight.engine.logs import configure_logs
 from relight.engine.runner import workflow_runner
 from relight.engine.step import activities_of
@@ -75,15 +73,9 @@ from relight.hosts.probe import Probe, probe_of
 from relight.providers.driver import ProviderDriver
 from relight.providers.registry import open_drivers
 from relight.release_source import release_source_config
-from relight.releases.registry import AptSourceConfig, open_source
-from relight.releases.source import ReleaseSource
-from relight.settings import (
-    GateCheckSettings,
-    Settings,
-    SettingsError,
-    load_settings,
-    required,
-)
+from relight.releases.source import AptSourceConfig, ReleaseSource, open_source
+from relight.setting_groups import GateCheckSettings, SettingsError
+from relight.settings import Settings, load_settings, required
 from relight.store.errors import StoreTooNewError
 from relight.store.store import Store, open_store
 from workflows.fleet.pool import KeepPool
@@ -102,15 +94,15 @@ WORKFLOWS = (
 )
 
 GRACE = timedelta(seconds=10)
-"""How long a worker that is told to stop lets its activities come to an end."""
+"""How long a stopping worker waits for its running activities."""
 
 THREADS = 16
-"""The store's calls block, so each runs in a thread; SQLite writes one at a time anyway."""
+"""For activities that call the store, which blocks. SQLite allows only one writer anyway."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What the activities act on."""
+    """What the activities work with."""
 
     task_queue: str
     fleet_owner: str
@@ -134,12 +126,19 @@ def build(
     parts: Parts,
     interceptors: tuple[Interceptor, ...] = (),
     version: WorkerDeploymentVersion | None = None,
+    runner: WorkflowRunner | None = None,
 ) -> Worker:
-    """Return a worker of everything that Relight does, not yet running.
+    """Return a worker with all workflows and activities. It is not running yet.
 
-    One with a version is given work once that version is current, or what began on it.
+    Args:
+        client: the Temporal client.
+        parts: what the activities work with.
+        interceptors: wrap each activity, outside of Relight's own.
+        version: the version of the code. A versioned worker gets new work once its version is
+            current, and all work that started on it.
+        runner: runs the workflows; by default in the sandbox.
     """
-    ledger = Ledger(parts.store, parts.policy.strategy)
+    ledger = DisruptionLedger(parts.store, parts.policy.strategy)
     proofs = ProofActivities(parts.hosts, parts.service, parts.probe)
     return Worker(
         client,
@@ -174,11 +173,15 @@ def build(
             PoolActivities(parts.store),
         ),
         activity_executor=ThreadPoolExecutor(max_workers=THREADS),
-        workflow_runner=workflow_runner(workflows, WORKFLOWS, versioned=version is not None),
-        interceptors=[*interceptors, LogContextInterceptor(), FaultInterceptor()],
+        workflow_runner=runner
+        or workflow_runner(workflows, WORKFLOWS, versioned=version is not None),
+        interceptors=[
+            *interceptors,
+            LogContextInterceptor(quiet=RouteActivities),
+            FaultInterceptor(),
+        ],
         graceful_shutdown_timeout=GRACE,
-        # Without a default: a workflow that does not say how it takes a new version keeps a
-        # versioned worker from starting.
+        # No default behaviour: a versioned worker does not start if a workflow declares none.
         deployment_config=WorkerDeploymentConfig(version, use_worker_versioning=True)
         if version
         else None,
@@ -187,12 +190,12 @@ def build(
 
 @asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """Open the store, the drivers and the repository that the settings name; close them after.
+    """Open the store, the drivers and the repository of the settings; close them afterwards.
 
     Raises:
-        SettingsError: a setting without which no route can be served is missing.
+        SettingsError: a required setting is missing.
         IdentityError: a key file cannot be used.
-        TemplateError: the daemon's templates cannot be.
+        TemplateError: the templates of the service's files cannot be used.
     """
     ssh, lab = settings.ssh, settings.lab
     client_key = load_client_key(required(ssh.client_key, "ssh", "client_key"))
@@ -246,13 +249,14 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             secrets=tuple(secrets.values()),
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
             connectivity=[
-                UrlConnectivityCheck(url) for url in settings.connectivity or (place.address,)
+                UrlConnectivityCheck(url)
+                for url in settings.connectivity_checks or (place.address,)
             ],
         )
 
 
 def deployment_version(settings: Settings) -> WorkerDeploymentVersion | None:
-    """Return which version of the code the worker says it is; None where that is not told apart."""
+    """Return the version that the worker declares; None for an unversioned worker."""
     worker = settings.worker
     if not worker.deployment:
         return None
@@ -284,7 +288,7 @@ def _probe(settings: Settings) -> Probe:
 def _gate_check(check: GateCheckSettings) -> GateCheck:
     if check.kind == "command":
         return CommandCheck(check.command, check.timeout)
-    bounds = Bounds(at_most=check.at_most, at_least=check.at_least)
+    bounds = Bounds(max_value=check.max_value, min_value=check.min_value)
     return PrometheusCheck(str(check.url), check.query, bounds, check.timeout)
 
 
@@ -303,8 +307,8 @@ def _service_secrets(file: Path | None) -> dict[str, str]:
     return {name: value or "" for name, value in values.items()}
 
 
-REASONS = (SettingsError, StarterError, IdentityError, TemplateError, StoreTooNewError, OSError)
-"""Why a worker may not start: what its operator can mend."""
+REASONS = (SettingsError, SetupError, IdentityError, TemplateError, StoreTooNewError, OSError)
+"""Why a worker cannot start, where an operator can fix the cause."""
 
 
 async def run() -> None:
@@ -322,7 +326,7 @@ async def run() -> None:
 
 
 def main() -> None:
-    """Run a worker; what keeps it from starting is one line on standard error, and exit code 1."""
+    """Run the worker. If it cannot start: one line on standard error, and exit code 1."""
     try:
         asyncio.run(run())
     except REASONS as error:

@@ -1,1 +1,1 @@
-"""One retryable effect on the outside world each, safe to run twice."""
+"""Activities: each has one effect on the outside world, and can safely run twice."""

@@ -1,4 +1,4 @@
-"""The named timeouts and retries of every step, each with its reason. They stand nowhere else."""
+"""The named timeouts and retries of all steps, each with its reason."""
 
 from datetime import timedelta
 
@@ -7,20 +7,22 @@ from temporalio.common import RetryPolicy
 from relight.engine.step import Policy
 
 HOST_SILENCE = timedelta(seconds=60)
-"""A host that hangs is given up by name after a login (10 s) and one question (35 s). Whoever
-waits for it is not to be given up before."""
+"""How long an activity on a host may be silent.
 
-BOOKKEEPING = Policy(
+A host that hangs is reported as a fault after a login (10 s) and one command (35 s). The activity
+must not time out before that."""
+
+STORE = Policy(
     attempt=timedelta(seconds=30),
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30)),
 )
-"""The store is ours: an operation waits for it to come back, however long, and loses nothing."""
+"""Retried without limit: an operation waits until the store is back, and loses nothing."""
 
 LOOKUP = Policy(
     attempt=timedelta(seconds=30),
     retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=6),
 )
-"""A repository in the middle of being published is whole again within a minute."""
+"""Spans a minute: a repository that is being published is consistent again by then."""
 
 CREATE = Policy(
     attempt=timedelta(minutes=2),
@@ -30,23 +32,23 @@ CREATE = Policy(
         maximum_attempts=10,
     ),
 )
-"""Providers limit how often one may create: patience over some minutes, then it is their fault."""
+"""Providers limit the rate of creations: retried for some minutes, then a provider fault."""
 
 BOOT = Policy(
     attempt=timedelta(minutes=10),
     heartbeat=timedelta(seconds=30),
     retry=RetryPolicy(maximum_interval=timedelta(seconds=15), maximum_attempts=4),
 )
-"""A VM and its cloud-init take seconds to minutes; a lost worker is noticed in half a minute."""
+"""A VM and its cloud-init take seconds to minutes. A lost worker is noticed after 30 seconds."""
 
 DESTROY = Policy(
     attempt=timedelta(minutes=10),
     heartbeat=timedelta(seconds=30),
     retry=RetryPolicy(maximum_interval=timedelta(minutes=1)),
 )
-"""Without an end: a machine that nobody destroys is paid for and can hold a route's name."""
+"""Retried without limit: a machine that is left costs money and can block the name of a route."""
 
-CHANGE = Policy(
+SWAP = Policy(
     attempt=timedelta(minutes=15),
     heartbeat=HOST_SILENCE,
     retry=RetryPolicy(
@@ -55,16 +57,16 @@ CHANGE = Policy(
         maximum_attempts=8,
     ),
 )
-"""Work on a host is detached there, so a new attempt attaches to it; eight span two minutes."""
+"""Work on a host is detached, so a new attempt attaches to it. Eight attempts span two minutes."""
 
 PROVE = Policy(
     attempt=timedelta(minutes=5),
     heartbeat=HOST_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=5),
 )
-"""Only a lost link is looked at again: what a proof saw wrong is an answer, not an error."""
+"""Only a lost connection is retried: a failed proof is a result, not an error."""
 
-CHECK = Policy(
+GATE_CHECK = Policy(
     attempt=timedelta(minutes=12),
     heartbeat=timedelta(seconds=20),
     retry=RetryPolicy(
@@ -73,31 +75,30 @@ CHECK = Policy(
         maximum_attempts=6,
     ),
 )
-"""A check may take ten minutes. One that gives no answer for one is told of, and asked anew."""
+"""A check may take ten minutes. One that gives no answer is reported and retried."""
 
 OBSERVE = Policy(
     attempt=timedelta(minutes=3),
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=5),
 )
-"""A listing may take its minute. What cannot be seen now, the next pass sees."""
+"""A listing may take a minute. What stays unavailable is observed by the next reconcile run."""
 
-AUDIT = Policy(
+VERIFY = Policy(
     attempt=timedelta(minutes=10),
     heartbeat=HOST_SILENCE * 2,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=3),
 )
-"""A page of hosts that all hang is three logins and questions of each, side by side."""
+"""If all hosts of a page hang, each takes three logins and commands, concurrently."""
 
 EVIDENCE = Policy(
     attempt=timedelta(minutes=1),
     retry=RetryPolicy(maximum_attempts=2),
 )
-"""Whoever waits for another machine does not wait long for the words of the old one."""
+"""Short: a replacement does not wait long for evidence about the old machine."""
 
 DRAIN = Policy(
     attempt=timedelta(hours=1, minutes=1),
     heartbeat=timedelta(seconds=20),
     retry=RetryPolicy(maximum_attempts=2),
 )
-"""The deadline is the setting's, an hour at most. A lost worker is noticed, and the program asked
-once more."""
+"""The setting limits a drain to one hour. After the loss of a worker the command runs once more."""

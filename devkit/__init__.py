@@ -1,1 +1,1 @@
-"""Tools that measure and attack the whole. Nothing imports them, and no wheel contains them."""
+"""Benchmarks and chaos tests of the whole system. Not in the wheel; only tests import it."""

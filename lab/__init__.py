@@ -1,7 +1,6 @@
-"""A small cloud on this computer: real Debian machines behind an API like a VPS provider's.
+"""A small cloud on this computer: real Debian machines behind an API like a cloud provider's.
 
-A machine is systemd-nspawn over an overlay of one base image, in a network namespace of its own:
-its systemd, sshd, cloud-init, apt and dpkg are the real ones. Beside it stands a signed apt
-repository with releases of a small daemon, good ones and bad ones. It knows nothing of the
-project that is tried out on it.
+A machine is a systemd-nspawn container on an overlay of one base image, in its own network
+namespace. Its systemd, sshd, cloud-init, apt and dpkg are real. A signed apt repository offers good
+and bad releases of a small service. The lab imports nothing of the project that is tested on it.
 """

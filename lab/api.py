@@ -1,4 +1,4 @@
-"""The lab's HTTP API, of the kind that VPS providers have."""
+"""The lab's HTTP API, similar to that of a cloud provider."""
 
 import secrets
 from collections.abc import Sequence
@@ -11,42 +11,62 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
-from lab.cloud import Cloud, LabelInUseError
+from lab.cloud import Cloud, LabelInUseError, SnapshotExistsError
 from lab.errors import LabError
 from lab.machine import LabMachine, NotStoppedError
 from lab.network import REGIONS
 
-LONGEST_USER_DATA = 64 * 1024
-MOST_TAGS = 16
+MAX_USER_DATA_CHARACTERS = 64 * 1024
+MAX_TAGS = 16
+MAX_FILES = 16
 
 Tags = dict[
     Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")],
     Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,63}$")],
 ]
-"""What somebody writes on a machine, by name."""
+"""A machine's tags, by name. The lab stores them for its clients and does not use them."""
+
+Files = dict[
+    Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+$")],
+    Annotated[SecretStr, Field(max_length=MAX_USER_DATA_CHARACTERS)],
+]
+"""Contents of files, by absolute path."""
 
 
 class Region(BaseModel):
-    """Where machines can be."""
+    """A region for machines."""
 
     name: str
     architecture: str
 
 
 class NewMachine(BaseModel):
-    """What to create. The label is the host name, too; tags stay with the machine as they are."""
+    """A request for a machine. Its label is also its host name.
+
+    The image is a snapshot's name, or None for the base image. cloud-init does not run on a machine
+    from a snapshot: it takes files and no user-data.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     label: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
     region: str
-    user_data: SecretStr = Field(default=SecretStr(""), max_length=LONGEST_USER_DATA)
+    user_data: SecretStr = Field(default=SecretStr(""), max_length=MAX_USER_DATA_CHARACTERS)
     image: str | None = None
-    tags: Tags = Field(default={}, max_length=MOST_TAGS)
+    files: Files = Field(default={}, max_length=MAX_FILES)
+    tags: Tags = Field(default={}, max_length=MAX_TAGS)
+
+
+class NewSnapshot(BaseModel):
+    """A request for a snapshot of a stopped machine's disk."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 
 
 class Machine(BaseModel):
-    """A machine as it is told of."""
+    """A machine, as the API shows it."""
 
     id: str
     label: str
@@ -63,9 +83,9 @@ def lab_api(cloud: Cloud, token: str, image: str) -> FastAPI:
     """Return the API of a cloud.
 
     Args:
-        cloud: whose machines it offers.
-        token: what every request has to bear.
-        image: the name of the one image that there is.
+        cloud: the machines.
+        token: the bearer token that every request must have.
+        image: the name of the base image.
     """
     api = FastAPI(title="The lab", docs_url=None, redoc_url=None, openapi_url=None)
     api.state.cloud, api.state.token, api.state.image = cloud, token, image
@@ -79,10 +99,12 @@ _BEARER = HTTPBearer(auto_error=False)
 
 
 async def _authorize(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 ) -> None:
     token: str = request.app.state.token
-    if given is None or not secrets.compare_digest(given.credentials.encode(), token.encode()):
+    if credentials is None or not secrets.compare_digest(
+        credentials.credentials.encode(), token.encode()
+    ):
         raise HTTPException(
             status.HTTP_401_UNAUTHORIZED,
             "no valid token",
@@ -102,31 +124,41 @@ async def _existing(machine_id: str, cloud: Annotated[Cloud, Depends(_cloud)]) -
     return machine
 
 
-_TheCloud = Annotated[Cloud, Depends(_cloud)]
-_Existing = Annotated[LabMachine, Depends(_existing)]
+_CloudDependency = Annotated[Cloud, Depends(_cloud)]
+_ExistingMachine = Annotated[LabMachine, Depends(_existing)]
 
 
 @_routes.get("/regions")
-async def _list_regions(cloud: _TheCloud) -> list[Region]:
+async def _list_regions(cloud: _CloudDependency) -> list[Region]:
     return [Region(name=name, architecture=cloud.architecture) for name in REGIONS]
 
 
 @_routes.get("/machines")
-async def _list_machines(cloud: _TheCloud, label: str | None = None) -> list[Machine]:
-    return [_told(machine, cloud) for machine in cloud.list(label)]
+async def _list_machines(cloud: _CloudDependency, label: str | None = None) -> list[Machine]:
+    return [_shown(machine, cloud) for machine in cloud.list(label)]
 
 
 @_routes.post("/machines", status_code=status.HTTP_202_ACCEPTED)
-async def _create_machine(new: NewMachine, cloud: _TheCloud, request: Request) -> Machine:
+async def _create_machine(new: NewMachine, cloud: _CloudDependency, request: Request) -> Machine:
     image: str = request.app.state.image
     if new.region not in REGIONS:
         known = ", ".join(REGIONS)
         raise _refusal(f"there is no region {new.region}; there are {known}")
-    if new.image not in (None, image):
-        raise _refusal(f"there is no image {new.image}; there is {image}")
+    if new.image not in (None, image, *cloud.snapshots):
+        known = ", ".join((image, *cloud.snapshots))
+        raise _refusal(f"there is no image {new.image}; there is {known}")
+    snapshot = None if new.image == image else new.image
     user_data = new.user_data.get_secret_value()
+    if new.files and snapshot is None:
+        raise _refusal("files need a snapshot as the image; the base image takes user_data")
+    if user_data and snapshot is not None:
+        raise _refusal(f"the snapshot {snapshot} takes no user_data: cloud-init does not run")
+    files = {path: content.get_secret_value() for path, content in new.files.items()}
     try:
-        return _told(cloud.create(new.label, new.region, user_data, new.tags), cloud)
+        machine = cloud.create(
+            new.label, new.region, user_data, new.tags, snapshot=snapshot, files=files
+        )
+        return _shown(machine, cloud)
     except LabelInUseError as error:
         raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
     except LabError as error:  # the region is full
@@ -134,40 +166,51 @@ async def _create_machine(new: NewMachine, cloud: _TheCloud, request: Request) -
 
 
 @_routes.get("/machines/{machine_id}")
-async def _show_machine(machine: _Existing, cloud: _TheCloud) -> Machine:
-    return _told(machine, cloud)
+async def _show_machine(machine: _ExistingMachine, cloud: _CloudDependency) -> Machine:
+    return _shown(machine, cloud)
 
 
 @_routes.delete("/machines/{machine_id}", status_code=status.HTTP_202_ACCEPTED)
-async def _delete_machine(machine: _Existing, cloud: _TheCloud) -> Machine:
+async def _delete_machine(machine: _ExistingMachine, cloud: _CloudDependency) -> Machine:
     cloud.delete(machine)
-    return _told(machine, cloud)
+    return _shown(machine, cloud)
 
 
 @_routes.post("/machines/{machine_id}/start", status_code=status.HTTP_202_ACCEPTED)
-async def _start_machine(machine: _Existing, cloud: _TheCloud) -> Machine:
+async def _start_machine(machine: _ExistingMachine, cloud: _CloudDependency) -> Machine:
     try:
         machine.power_on()
     except NotStoppedError as error:
         raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
-    return _told(machine, cloud)
+    return _shown(machine, cloud)
+
+
+@_routes.post("/machines/{machine_id}/snapshots", status_code=status.HTTP_201_CREATED)
+async def _take_snapshot(
+    new: NewSnapshot, machine: _ExistingMachine, cloud: _CloudDependency
+) -> None:
+    try:
+        # Blocks all requests for the copy, so that nothing starts or removes the machine meanwhile.
+        cloud.take_snapshot(machine, new.name)
+    except (NotStoppedError, SnapshotExistsError) as error:
+        raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
 
 
 @_routes.get("/machines/{machine_id}/console", response_class=PlainTextResponse)
-async def _show_console(machine: _Existing) -> str:
+async def _show_console(machine: _ExistingMachine) -> str:
     return machine.console()
 
 
-def _told(machine: LabMachine, cloud: Cloud) -> Machine:
+def _shown(machine: LabMachine, cloud: Cloud) -> Machine:
     return Machine(
-        id=machine.order.id,
-        label=machine.order.label,
-        region=machine.order.region,
+        id=machine.spec.id,
+        label=machine.spec.label,
+        region=machine.spec.region,
         architecture=cloud.architecture,
         status=machine.status,
         address=str(machine.address),
         created_at=machine.created_at,
-        tags=dict(machine.order.tags),
+        tags=dict(machine.spec.tags),
         reason=machine.reason,
     )
 
@@ -177,8 +220,8 @@ def _refusal(text: str) -> HTTPException:
 
 
 async def _unprocessable(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    """Say what is wrong with a request, and not what was in it: user-data holds secrets."""
+    """Describe the errors of a request without its values: user-data contains secrets."""
     assert isinstance(error, RequestValidationError)
-    problems: Sequence[dict[str, object]] = error.errors()
-    detail = [{"loc": problem["loc"], "msg": problem["msg"]} for problem in problems]
+    errors: Sequence[dict[str, object]] = error.errors()
+    detail = [{"loc": each["loc"], "msg": each["msg"]} for each in errors]
     return JSONResponse({"detail": detail}, status.HTTP_422_UNPROCESSABLE_CONTENT)

@@ -1,4 +1,4 @@
-"""What takes long to build is built once and kept, outside every lab's state."""
+"""A cache of what is slow to build: the base image and the packages. All labs share it."""
 
 import hashlib
 import inspect
@@ -15,41 +15,44 @@ _DEFAULT = "/var/cache/relight-lab"
 
 
 def cache_folder() -> Path:
-    """Return where built things are kept: `RELIGHT_LAB_CACHE`, else a folder in /var/cache."""
+    """Return the folder of the cache: `RELIGHT_LAB_CACHE`, by default a folder in /var/cache."""
     return Path(os.environ.get("RELIGHT_LAB_CACHE", _DEFAULT)).absolute()
 
 
 def recipe_digest(module: ModuleType, *more: str) -> str:
-    """Return a digest of a recipe: the module that builds, and what else decides the result."""
+    """Return a digest of a module's source and of the other inputs that determine its result."""
     recipe = "\0".join((inspect.getsource(module), *more))
     return hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
 
 async def built_once(name: str, build: Callable[[Path], Awaitable[None]]) -> Path:
-    """Return the folder of this name in the cache, built first if it is not there.
+    """Return the folder with this name in the cache, after building it if it is missing.
 
-    Two labs that want it at once build it once; one that was interrupted leaves nothing that
-    looks finished.
+    Concurrent labs build it once. An interrupted build leaves nothing that looks complete.
+
+    Args:
+        name: the name, which must contain a digest of everything that determines the result.
+        build: called with an empty folder to fill.
     """
     target = cache_folder() / name
     if target.is_dir():
         return target
     async with locked(target.with_name(f".{target.name}.lock")):
         if not target.is_dir():
-            building = _begin(target)
+            building = _build_folder(target)
             try:
                 await build(building / "built")
                 (building / "built").rename(target)
             finally:
-                # Threads of a build that was cancelled may still write: the next one cleans up.
+                # Threads of a cancelled build may still write; the next build removes the rest.
                 shutil.rmtree(building, ignore_errors=True)
     return target
 
 
-def _begin(target: Path) -> Path:
+def _build_folder(target: Path) -> Path:
     for unfinished in target.parent.glob(f".{target.name}.build-*"):
         shutil.rmtree(unfinished)
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}.build-", dir=target.parent))
-    building.chmod(0o755)  # apt's own user downloads into it
+    building.chmod(0o755)  # the user of apt's downloads needs access
     (building / "built").mkdir()
     return building

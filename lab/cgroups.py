@@ -1,7 +1,7 @@
-"""The control groups that hold a lab's processes: one per lab, below it one per machine.
+"""The control groups of a lab's processes: one per lab, with one below it per machine.
 
-With them a machine ends at once and as a whole, whatever its processes do, and its power can be
-cut or its time stopped.
+Killing a cgroup ends a machine immediately and completely, whatever its processes do. It can also
+simulate a power cut, and freezing it simulates a hang.
 """
 
 import os
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from lab.errors import LabError
 
-_PATIENCE_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 _V1_OF_SYSTEMD = Path("/sys/fs/cgroup/systemd")
 
 
 def root() -> Path | None:
-    """Return where cgroup v2 is mounted: alone, or beside the hierarchies of v1; else None."""
+    """Return the mount point of cgroup v2, alone or beside the v1 hierarchies; None without v2."""
     for candidate in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")):
         if (candidate / "cgroup.subtree_control").exists():
             return candidate
@@ -27,7 +27,7 @@ def folder(tag: str, machine_id: str = "") -> Path:
     """Return the cgroup of a lab, or of one of its machines.
 
     Raises:
-        LabError: there is no cgroup v2 here.
+        LabError: cgroup v2 is not mounted.
     """
     found = root()
     if found is None:
@@ -36,38 +36,38 @@ def folder(tag: str, machine_id: str = "") -> Path:
 
 
 def mirror(cgroup: Path) -> Path:
-    """Return where systemd-nspawn repeats a cgroup, on computers that still have v1 beside v2."""
+    """Return the copy of a cgroup that systemd-nspawn makes on computers with v1 beside v2."""
     found = root()
     return _V1_OF_SYSTEMD / cgroup.relative_to(found) if found else _V1_OF_SYSTEMD
 
 
 def pids(cgroup: Path) -> list[int]:
-    """Return every process in a cgroup and below it."""
+    """Return the ids of all processes in a cgroup and below it."""
     found: list[int] = []
     for listing in [cgroup / "cgroup.procs", *cgroup.rglob("cgroup.procs")]:
         try:
             found += [int(line) for line in listing.read_text().split()]
-        except OSError:  # it went while we looked
+        except OSError:  # the cgroup was removed meanwhile
             continue
     return sorted(set(found))
 
 
 def kill(cgroup: Path) -> None:
-    """End every process in a cgroup and below it, and wait until none is left.
+    """Kill all processes in a cgroup and below it, and wait until they have ended.
 
     Raises:
-        LabError: some do not end.
+        LabError: some have not ended after 10 seconds.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while _populated(cgroup):
-        _strike(cgroup)
+        _send_kill(cgroup)
         if time.monotonic() > deadline:
             raise LabError(f"processes in {cgroup} do not end: {pids(cgroup)}")
         time.sleep(0.005)
 
 
 def remove(cgroup: Path) -> None:
-    """Remove a cgroup that has no processes, those below it, and its mirror.
+    """Remove a cgroup without processes, those below it, and its mirror.
 
     Raises:
         LabError: it is still in use.
@@ -79,13 +79,13 @@ def remove(cgroup: Path) -> None:
 def _remove_tree(cgroup: Path) -> None:
     below = sorted((path for path in cgroup.rglob("*") if path.is_dir()), reverse=True)
     for path in [*below, cgroup]:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while path.exists():
             try:
                 path.rmdir()
             except FileNotFoundError:
                 break
-            except OSError as error:  # a process that was killed is still being buried
+            except OSError as error:  # the kernel still removes a killed process
                 if time.monotonic() > deadline:
                     raise LabError(f"{path} cannot be removed: {error}") from error
                 time.sleep(0.005)
@@ -98,12 +98,12 @@ def _populated(cgroup: Path) -> bool:
         return False
 
 
-def _strike(cgroup: Path) -> None:
+def _send_kill(cgroup: Path) -> None:
     switch = cgroup / "cgroup.kill"
     if switch.exists():
         switch.write_text("1")
         return
-    for pid in pids(cgroup):  # a kernel before 5.14
+    for pid in pids(cgroup):  # a kernel older than 5.14
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -1,32 +1,32 @@
-"""The machines that there are, by id: what the API offers, without HTTP."""
+"""The existing machines, by id: the functions of the API, without HTTP."""
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.machine import (
-    LabMachine,
-    Order,
-    Status,
-)
+from lab.machine import LabMachine, MachineSpec, Status
 from lab.network import REGIONS, LabNetwork
 
 _LOG = logging.getLogger(__name__)
 
 
 class LabelInUseError(LabError):
-    """A machine has this label already."""
+    """Another machine has this label."""
+
+
+class SnapshotExistsError(LabError):
+    """Another snapshot has this name."""
 
 
 class Cloud:
-    """Creates machines, and removes them.
+    """Creates and removes machines.
 
     Attributes:
-        architecture: of every machine.
+        architecture: the architecture of every machine.
     """
 
     def __init__(self, net: LabNetwork, image: Path, machines: Path, architecture: str) -> None:
@@ -35,27 +35,62 @@ class Cloud:
         self._image = image
         self._folder = machines
         self._machines: dict[str, LabMachine] = {}
-        self._ends: dict[str, asyncio.Task[None]] = {}
+        self._snapshots: dict[str, Path] = {}
+        self._removals: dict[str, asyncio.Task[None]] = {}
         self._addresses: dict[str, Iterator[IPv4Address]] = {
             region: net.addresses(region) for region in REGIONS
         }
 
     def list(self, label: str | None = None) -> list[LabMachine]:
-        """Return the machines that there are, the oldest first."""
+        """Return the machines, oldest first; with a label, only the machine that has it."""
         return [
             machine
             for machine in self._machines.values()
-            if label is None or machine.order.label == label
+            if label is None or machine.spec.label == label
         ]
 
     def find(self, machine_id: str) -> LabMachine | None:
-        """Return the machine of this id."""
+        """Return the machine with this id, None if there is none."""
         return self._machines.get(machine_id)
 
+    @property
+    def snapshots(self) -> Sequence[str]:
+        """The names of the snapshots, oldest first."""
+        return list(self._snapshots)
+
+    def take_snapshot(self, machine: LabMachine, name: str) -> None:
+        """Keep the disk of a stopped machine as an image of further machines.
+
+        Raises:
+            SnapshotExistsError: another snapshot has this name.
+            NotStoppedError: the machine is not stopped.
+            LabError: the copy failed.
+        """
+        if name in self._snapshots:
+            raise SnapshotExistsError(f"a snapshot with the name {name} exists")
+        folder = self._folder / "snapshots" / name
+        machine.copy_disk(folder)
+        self._snapshots[name] = folder
+
     def create(
-        self, label: str, region: str, user_data: str, tags: Mapping[str, str]
+        self,
+        label: str,
+        region: str,
+        user_data: str,
+        tags: Mapping[str, str],
+        *,
+        snapshot: str | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> LabMachine:
-        """Create a machine; it comes up in the background.
+        """Create a machine; it boots in the background.
+
+        Args:
+            label: its label and host name.
+            region: its region.
+            user_data: for cloud-init, which a machine from a snapshot does not run.
+            tags: stored for clients.
+            snapshot: the snapshot that it starts from; None for the base image.
+            files: files to write before it boots, by absolute path.
 
         Raises:
             LabelInUseError: another machine has this label.
@@ -63,42 +98,48 @@ class Cloud:
         """
         if self.list(label):
             raise LabelInUseError(f"a machine with the label {label} exists")
-        order = Order(
-            id=secrets.token_hex(4), label=label, region=region, user_data=user_data, tags=tags
+        spec = MachineSpec(
+            id=secrets.token_hex(4),
+            label=label,
+            region=region,
+            user_data=user_data,
+            files=files or {},
+            tags=tags,
         )
+        layers = [self._image] if snapshot is None else [self._snapshots[snapshot], self._image]
         machine = LabMachine(
-            order, self._free_address(region), self._net, self._image, self._folder / order.id
+            spec, self._free_address(region), self._net, layers, self._folder / spec.id
         )
-        self._machines[order.id] = machine
+        self._machines[spec.id] = machine
         machine.start()
-        _LOG.info("machine %s (%s) is created in %s", order.id, label, region)
+        _LOG.info("machine %s (%s): created in %s", spec.id, label, region)
         return machine
 
     def delete(self, machine: LabMachine) -> None:
         """Remove a machine, in the background."""
-        if machine.order.id not in self._ends:
+        if machine.spec.id not in self._removals:
             machine.status = Status.DELETING
-            self._ends[machine.order.id] = asyncio.create_task(self._end(machine))
+            self._removals[machine.spec.id] = asyncio.create_task(self._remove(machine))
 
     async def close(self) -> None:
-        """Remove every machine."""
+        """Remove all machines, and wait for it."""
         for machine in self.list():
             self.delete(machine)
-        await asyncio.gather(*self._ends.values())
+        await asyncio.gather(*self._removals.values())
 
-    async def _end(self, machine: LabMachine) -> None:
+    async def _remove(self, machine: LabMachine) -> None:
         try:
-            await machine.end()
+            await machine.remove()
         except (LabError, OSError) as error:
-            # The sweep at the lab's end tries once more, and says so if that fails.
-            _LOG.error("machine %s is not wholly removed: %s", machine.order.id, error)
-        del self._machines[machine.order.id]
-        del self._ends[machine.order.id]
-        _LOG.info("machine %s (%s) is gone", machine.order.id, machine.order.label)
+            # The sweep at the lab's end tries again, and reports an error if it fails.
+            _LOG.error("machine %s is not completely removed: %s", machine.spec.id, error)
+        del self._machines[machine.spec.id]
+        del self._removals[machine.spec.id]
+        _LOG.info("machine %s (%s): removed", machine.spec.id, machine.spec.label)
 
     def _free_address(self, region: str) -> IPv4Address:
         taken = {machine.address for machine in self._machines.values()}
         for address, _ in zip(self._addresses[region], range(2**9), strict=False):
             if address not in taken:
                 return address
-        raise LabError(f"{region} has no address left")
+        raise LabError(f"region {region} has no free address")

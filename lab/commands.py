@@ -1,4 +1,4 @@
-"""Running the system's programs, to their end."""
+"""Running programs of the system and waiting for their exit."""
 
 import asyncio
 import os
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from lab.errors import CommandError
 
-# What we read is English, and programs in sbin are found for every root.
-_ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
+# Output must be English, and programs in sbin must be found for every root user.
+_VARIABLES = {"LC_ALL": "C.UTF-8"}
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment in which the lab runs programs."""
+    """Return the environment for programs of the lab, with these variables added."""
     path = f"{os.environ.get('PATH', '/usr/bin:/bin')}:{_SBIN}"
-    return {**os.environ, "PATH": path, **_ENVIRONMENT, **more}
+    return {**os.environ, "PATH": path, **_VARIABLES, **more}
 
 
 def run(
@@ -25,10 +25,10 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a program and return what it wrote.
+    """Run a program and return its standard output.
 
     Raises:
-        CommandError: it failed.
+        CommandError: its exit code was not 0.
     """
     texts = [str(part) for part in argv]
     done = subprocess.run(
@@ -47,12 +47,12 @@ def run(
 
 
 async def run_long(*argv: str | Path, env: Mapping[str, str] | None = None) -> None:
-    """Run a program that takes its time, its output on our stderr; a cancel ends it.
+    """Run a slow program, with its output on our standard error.
 
-    It dies with us, whatever our end is.
+    It is killed when the task is cancelled, and when this process ends, even by SIGKILL.
 
     Raises:
-        CommandError: it failed.
+        CommandError: its exit code was not 0.
     """
     texts = [str(part) for part in argv]
     process = await asyncio.create_subprocess_exec(
@@ -74,11 +74,11 @@ async def run_long(*argv: str | Path, env: Mapping[str, str] | None = None) -> N
         await process.wait()
         raise
     if code != 0:
-        raise CommandError(texts, code, "its output stands above")
+        raise CommandError(texts, code, "see its output above")
 
 
 def attempt(argv: Sequence[str]) -> bool:
-    """Run a program whose failure is an answer too, and say whether it succeeded."""
+    """Run a program that may fail, and return whether it succeeded."""
     try:
         run(*argv)
     except CommandError:

@@ -1,25 +1,25 @@
-"""What can go wrong in the lab. Each error says what was attempted, in words for people."""
+"""Errors of the lab. Each text says what was attempted."""
 
 import shlex
 from collections.abc import Sequence
 
 
 class LabError(Exception):
-    """The lab cannot do what it was asked for."""
+    """The lab cannot do what was requested."""
 
 
 class CommandError(LabError):
     """A program failed.
 
     Attributes:
-        argv: what was run.
+        argv: the program and its arguments.
         code: its exit code.
-        stderr: what it said.
+        stderr: its standard error.
     """
 
     def __init__(self, argv: Sequence[str], code: int, stderr: str) -> None:
-        said = stderr.strip() or "it said nothing"
-        super().__init__(f"`{shlex.join(argv)}` ended with {code}: {said}")
+        text = stderr.strip() or "no error output"
+        super().__init__(f"`{shlex.join(argv)}` failed with exit code {code}: {text}")
         self.argv = tuple(argv)
         self.code = code
         self.stderr = stderr

@@ -1,8 +1,8 @@
-"""The base image: a minimal Debian with what a VPS image has, and nothing of any release.
+"""The base image: a minimal Debian like a cloud's image, without any release of the service.
 
-It is made with mmdebstrap from this computer's own apt sources, and keeps their full package
-index, as hosts in life have it: it is what makes apt slow there. A machine cannot reach those
-sources, and fails at once when it tries, as it has neither a route nor a name server.
+mmdebstrap builds it from this computer's own apt sources. It keeps their full package index, as
+production hosts do, because that makes apt as slow as there. A machine cannot reach those sources:
+without a route and a name server, an attempt fails immediately.
 """
 
 import platform
@@ -19,8 +19,8 @@ PACKAGES = (
     *("ca-certificates", "nftables", "iproute2", "curl", "tzdata", "netbase"),
 )
 
-# cloud-init starts Python four times; what it is not asked to look at is saved time. The modules
-# are those that user-data for a server may use.
+# cloud-init starts Python four times, and each omitted module saves time. These are the modules
+# that user-data for a server may use.
 _CLOUD_INIT = """\
 datasource_list: [NoCloud]
 network: {config: disabled}
@@ -37,33 +37,33 @@ cloud_final_modules:
    power-state-change]
 """
 
-# Nothing acts on a machine by itself, and nothing is started that a machine here has no use for.
+# No periodic work runs on a machine, and no unit that a machine of the lab does not need.
 _MASKED = (
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"),
     *("e2scrub_all.timer", "e2scrub_reap.service", "systemd-tmpfiles-clean.timer"),
     *("console-getty.service", "cloud-init-hotplugd.socket", "systemd-pstore.service"),
 )
 
-_PERSONAL = ("etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/resolv.conf")
-"""What mmdebstrap leaves of the build's own identity; each machine has its own."""
+_IDENTITY_FILES = ("etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/resolv.conf")
+"""Files with the identity of the build; each machine gets its own."""
 
 
 def image_name() -> str:
-    """Return what the base image is called: `debian-12` on Debian 12."""
+    """Return the name of the base image: `debian-12` on Debian 12."""
     release = platform.freedesktop_os_release()
     return f"{release['ID']}-{release.get('VERSION_ID', 'unstable')}"
 
 
 def architecture() -> str:
-    """Return this computer's architecture, as dpkg calls it."""
+    """Return dpkg's name of this computer's architecture."""
     return run("dpkg", "--print-architecture").strip()
 
 
 async def base_image() -> Path:
-    """Return the root folder of the base image, built first if it is not in the cache.
+    """Return the root folder of the base image, after building it if it is not in the cache.
 
     Raises:
-        LabError: it cannot be built.
+        LabError: the build failed.
     """
     digest = cache.recipe_digest(sys.modules[__name__], image_name(), architecture())
     return await cache.built_once(f"images/{image_name()}-{digest}", _build)
@@ -71,19 +71,19 @@ async def base_image() -> Path:
 
 async def _build(root: Path) -> None:
     sources = _own_sources()
-    print(f"lab: building the base image {image_name()}; it takes half a minute", file=sys.stderr)  # noqa: T201
-    # In namespaces of its own: when it is interrupted, nothing of it stays mounted or running.
+    print(f"lab: building the base image {image_name()}; this takes half a minute", file=sys.stderr)  # noqa: T201
+    # In its own namespaces: an interrupted build leaves no mount and no process.
     await run_long(
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--", "mmdebstrap"),
         "--variant=minbase",
         "--skip=cleanup/apt/lists",
         f"--include={','.join(PACKAGES)}",
-        *(f"--aptopt={option}" for option in _ways_to_sources()),
+        *(f"--aptopt={option}" for option in _access_options()),
         _codename(),
         root,
         *sources,
     )
-    _make_impersonal(root)
+    _remove_identity(root)
     _prepare_first_boot(root)
 
 
@@ -92,26 +92,26 @@ def _codename() -> str:
 
 
 def _own_sources() -> list[str]:
-    """Return this computer's sources of Debian itself, whatever else it has beside them."""
+    """Return this computer's apt sources of Debian itself, without any others."""
     form = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
     listed = run("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines()
     codename = _codename()
     suites = {codename, f"{codename}-updates", f"{codename}-security"}
-    found = [line for line in dict.fromkeys(listed) if line.split(" ")[2] in suites]
-    if not any(line.split(" ")[2] == codename for line in found):
-        raise LabError(f"this computer has no apt source for {codename}: nothing to build from")
-    return found
+    sources = [line for line in dict.fromkeys(listed) if line.split(" ")[2] in suites]
+    if not any(line.split(" ")[2] == codename for line in sources):
+        raise LabError(f"cannot build the base image: no apt source for {codename} here")
+    return sources
 
 
-def _ways_to_sources() -> list[str]:
-    """Return this computer's apt options on how to reach its sources: proxies, certificates."""
+def _access_options() -> list[str]:
+    """Return this computer's apt options for access to its sources: proxies and certificates."""
     options = run("apt-config", "dump").splitlines()
-    ours = ("acquire::http::", "acquire::https::", "acquire::check-valid-until")
-    return [option for option in options if option.lower().startswith(ours)]
+    prefixes = ("acquire::http::", "acquire::https::", "acquire::check-valid-until")
+    return [option for option in options if option.lower().startswith(prefixes)]
 
 
-def _make_impersonal(root: Path) -> None:
-    for name in _PERSONAL:
+def _remove_identity(root: Path) -> None:
+    for name in _IDENTITY_FILES:
         (root / name).unlink(missing_ok=True)
     (root / "etc/machine-id").touch()
     (root / "etc/resolv.conf").touch()
@@ -126,9 +126,9 @@ def _prepare_first_boot(root: Path) -> None:
         mask = root / "etc/systemd/system" / unit
         mask.unlink(missing_ok=True)
         mask.symlink_to("/dev/null")
-    # As after any `apt-get install`: the cache that apt keeps of its index.
+    # apt's cache of its index exists on real hosts after any `apt-get install`.
     run("chroot", root, "apt-cache", "gencaches")
-    # The image is as up to date as its /usr: no unit that repairs that at boot has to run.
+    # With the timestamp of /usr, systemd sees no update and skips its units for it at boot.
     for name in ("etc/.updated", "var/.updated"):
         (root / name).touch()
         shutil.copystat(root / "usr", root / name)

@@ -1,4 +1,4 @@
-"""Looking into a machine from this computer, past its network: what is true there."""
+"""Commands inside a machine, run from this computer without the machine's network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +8,12 @@ from lab.lifecycle import MACHINES
 
 
 def leader_file(folder: Path) -> Path:
-    """Return the file with the process id of a machine's init, in the machine's folder."""
+    """Return the file that contains the process id of a machine's init."""
     return folder / "leader"
 
 
 def leader(state: Path, machine_id: str) -> int:
-    """Return the process id of a machine's init, as this computer counts.
+    """Return the process id of a machine's init, in this computer's namespace.
 
     Raises:
         LabError: the machine has not been started.
@@ -25,13 +25,13 @@ def leader(state: Path, machine_id: str) -> int:
 
 
 def inside(state: Path, machine_id: str, argv: Sequence[str]) -> list[str]:
-    """Return the command that runs `argv` inside a machine, as its root.
+    """Return the command that runs `argv` inside a machine, as root.
 
     Raises:
         LabError: the machine has not been started.
     """
     target = f"--target={leader(state, machine_id)}"
-    spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+    namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
     path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
-    enter = ("nsenter", target, *spaces, "--root", "--wdns=/")
+    enter = ("nsenter", target, *namespaces, "--root", "--wdns=/")
     return [*enter, "--", "env", "-i", path, "HOME=/root", "LC_ALL=C.UTF-8", *argv]

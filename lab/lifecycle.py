@@ -1,7 +1,7 @@
-"""A lab from the outside: whether it can be carried here, what it left behind, its removal.
+"""A lab from the outside: whether it can run here, its leftovers, and its removal.
 
-Light, as the command line asks it on every computer. All that a lab makes is found by the lab's
-name, so a lab that was killed, and even one whose state folder is gone, is removed as well.
+The imports are light, because the command line uses this on every computer. Everything that a lab
+creates is found by the lab's name. So a killed lab can be removed, even without its state folder.
 """
 
 import os
@@ -21,10 +21,10 @@ from lab.preflight import preflight
 __all__ = ["LAB_FILE", "MACHINES", "leftovers", "preflight", "remove_leftovers", "sweep"]
 
 LAB_FILE = "lab.json"
-"""Where a lab that answers says so, in its state folder."""
+"""The file in a lab's state folder with the addresses of a lab that is ready."""
 
 MACHINES = "machines"
-"""Where a lab keeps its machines' layers, in its state folder."""
+"""The folder in a lab's state folder with one folder per machine."""
 
 _STOP_SECONDS = 60.0
 _NSPAWN = Path("/run/systemd/nspawn")
@@ -32,30 +32,35 @@ _NSPAWN = Path("/run/systemd/nspawn")
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that a lab made, and how it goes."""
+    """Something that a lab created.
+
+    Attributes:
+        what: its description, one line.
+        remove: removes it.
+    """
 
     what: str
     remove: Callable[[], None]
 
 
 def leftovers(name: str, state: Path) -> list[str]:
-    """Return everything there is of the lab of this name, one line each; it may be running.
+    """Return everything that a lab created, one line each. The lab may be running.
 
     Raises:
-        LabError: that is no name for a lab.
+        LabError: the name is not valid.
     """
     return [leftover.what for leftover in _leftovers(LabNames(name), state)]
 
 
 def sweep(name: str, state: Path) -> list[str]:
-    """End the lab of this name if it runs, and remove all that is left of it.
+    """Stop a lab if it runs, and remove all its leftovers.
 
     Args:
         name: the lab's name.
-        state: its state folder, which itself stays.
+        state: its state folder. The folder itself is not removed.
 
     Returns:
-        What was there, one line each.
+        What was removed, one line each.
 
     Raises:
         LabError: something cannot be removed, or the running lab does not end.
@@ -70,13 +75,13 @@ def sweep(name: str, state: Path) -> list[str]:
 
 
 def remove_leftovers(names: LabNames, state: Path) -> list[str]:
-    """Remove all that is left of a lab that does not run, and return what was there.
+    """Remove the leftovers of a lab that does not run, and return them, one line each.
 
     Raises:
         LabError: something cannot be removed.
     """
     removed = []
-    # Once more: what was being made when its maker was killed may have come up meanwhile.
+    # Twice: something that was being created when the lab was killed may appear later.
     for _ in range(2):
         for leftover in _leftovers(names, state):
             leftover.remove()
@@ -85,17 +90,17 @@ def remove_leftovers(names: LabNames, state: Path) -> list[str]:
 
 
 def _can_exist() -> bool:
-    """Say whether a lab could ever have run here: elsewhere there is nothing to look for."""
+    """Return whether a lab can have run on this computer; otherwise there are no leftovers."""
     return cgroups.root() is not None and os.geteuid() == 0 and shutil.which("ip") is not None
 
 
 def _leftovers(names: LabNames, state: Path) -> Iterator[Leftover]:
-    """Return what is left, in the order in which it can be removed."""
+    """Return the leftovers, in the order in which they can be removed."""
     if not _can_exist():
         return
     yield from _left_processes(names)
-    for at in mounts.mounted(names.tag):
-        yield Leftover(f"mount {at}", partial(mounts.unmount, at))
+    for path in mounts.mounted(names.tag):
+        yield Leftover(f"mount {path}", partial(mounts.unmount, path))
     yield from _left_network(names)
     yield from _left_files(names, state)
 
@@ -112,10 +117,12 @@ def _left_processes(names: LabNames) -> Iterator[Leftover]:
 def _left_network(names: LabNames) -> Iterator[Leftover]:
     for link in network.links(names):
         yield Leftover(f"link {link}", partial(network.remove_link, link))
-    for space in network.namespaces(names):
-        yield Leftover(f"network namespace {space}", partial(network.remove_namespace, space))
-    for target in network.routes(names):
-        yield Leftover(f"unreachable route {target}", partial(network.remove_route, names, target))
+    for namespace in network.namespaces(names):
+        remove = partial(network.remove_namespace, namespace)
+        yield Leftover(f"network namespace {namespace}", remove)
+    for destination in network.routes(names):
+        remove = partial(network.remove_route, names, destination)
+        yield Leftover(f"unreachable route {destination}", remove)
 
 
 def _left_files(names: LabNames, state: Path) -> Iterator[Leftover]:
@@ -137,7 +144,7 @@ def _remove_entry(entry: Path) -> None:
 
 
 def _stop(name: str) -> list[str]:
-    """Ask the process that serves a lab to end, and wait for it."""
+    """Send SIGTERM to the process that serves a lab, and wait until it ends."""
     pid = locks.serving_pid(name)
     if pid is None or pid == os.getpid():
         return []

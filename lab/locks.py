@@ -1,4 +1,4 @@
-"""Locks between processes: held by an open file, and gone with whoever holds it."""
+"""Locks between processes. Each is an open file, so it is released when its process ends."""
 
 import asyncio
 import contextlib
@@ -15,10 +15,10 @@ _POLL_SECONDS = 0.1
 
 @contextlib.contextmanager
 def only_one(name: str) -> Iterator[None]:
-    """Be the one process that serves the lab of this name; its file says which process that is.
+    """Hold the lock of a lab; the lock file contains the id of the process that serves the lab.
 
     Raises:
-        LabError: another one serves it.
+        LabError: another process serves it.
     """
     path = serving_file(name)
     while True:
@@ -29,7 +29,7 @@ def only_one(name: str) -> Iterator[None]:
             except BlockingIOError:
                 pid = file.read().strip() or "unknown"
                 raise LabError(f"the lab {name!r} is running already, as process {pid}") from None
-            if not _is_still(file.fileno(), path):  # it was removed by the one before us
+            if not _is_same_file(file.fileno(), path):  # removed by the previous holder
                 continue
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
@@ -42,7 +42,7 @@ def only_one(name: str) -> Iterator[None]:
 
 
 def serving_pid(name: str) -> int | None:
-    """Return the process that serves the lab of this name, None when none does."""
+    """Return the id of the process that serves a lab, None if none does."""
     try:
         with serving_file(name).open("r") as file:
             try:
@@ -56,7 +56,7 @@ def serving_pid(name: str) -> int | None:
 
 
 def remove_stale(name: str) -> bool:
-    """Remove the lock file of a lab that was killed, and say whether there was one."""
+    """Remove the lock file of a killed lab, and return whether there was one."""
     path = serving_file(name)
     try:
         with path.open("r") as file:
@@ -68,13 +68,13 @@ def remove_stale(name: str) -> bool:
 
 
 def serving_file(name: str) -> Path:
-    """Return the lock file of the lab of this name."""
+    """Return the lock file of a lab."""
     return FOLDER / f"relight-lab-{name}.lock"
 
 
 @contextlib.asynccontextmanager
 async def locked(path: Path) -> AsyncIterator[None]:
-    """Hold a lock among all labs, waiting for whoever has it."""
+    """Wait for a lock that all labs share, and hold it until the block ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         while True:
@@ -87,7 +87,7 @@ async def locked(path: Path) -> AsyncIterator[None]:
         yield
 
 
-def _is_still(handle: int, path: Path) -> bool:
+def _is_same_file(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""The names by which all that a lab sets up in the kernel is known, so that it is found again.
+"""The names of everything that a lab creates in the kernel.
 
-Whatever a lab makes carries its name: no record of it is needed to remove what it left behind.
+All of them contain the lab's name, so leftovers can be found and removed without a record.
 """
 
 import re
@@ -14,43 +14,43 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,11}")
 
 @dataclass(frozen=True)
 class LabNames:
-    """The names of one lab's things.
+    """The names of one lab.
 
     Raises:
-        LabError: the lab's own name is not one.
+        LabError: the lab's name is not valid.
     """
 
     name: str
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            shape = "at most 12 lower-case letters, digits and hyphens"
-            raise LabError(f"{self.name!r} is no name for a lab, which has {shape}")
+            rule = "use at most 12 lower-case letters, digits and hyphens"
+            raise LabError(f"{self.name!r} is not a valid name for a lab: {rule}")
 
     @property
     def tag(self) -> str:
-        """The mark on links, mounts and the cgroup."""
+        """The tag of links, mounts and the cgroup."""
         return f"relight-lab-{self.name}"
 
     @property
     def bridge(self) -> str:
-        """The bridge: at most 15 characters, as the kernel wants it."""
+        """The name of the bridge; the kernel allows at most 15 characters."""
         return f"rl-{self.name}"
 
     @property
     def route_metric(self) -> int:
-        """The metric of its unreachable route: the one thing about a route that we may choose."""
+        """The metric of its unreachable route, the only field of a route that can name a lab."""
         return 1 << 31 | zlib.crc32(self.tag.encode()) >> 1
 
     def machine(self, machine_id: str) -> str:
-        """Return the name of a machine's namespace, and of the machine for systemd-nspawn."""
+        """Return the name of a machine's network namespace, also its name for systemd-nspawn."""
         return f"relight-{self.name}-{machine_id}"
 
     def is_machine(self, text: str) -> bool:
-        """Say whether this names a machine of this lab."""
+        """Return whether this is the name of a machine of this lab."""
         return re.fullmatch(rf"relight-{self.name}-[0-9a-f]{{8}}", text) is not None
 
 
 def link_name(machine_id: str) -> str:
-    """Return the name of a machine's link, on this computer's side."""
+    """Return the name of a machine's link on this computer."""
     return f"rl{machine_id}"

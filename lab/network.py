@@ -1,9 +1,9 @@
-"""A lab's network: a bridge with a range of its own, and a namespace with one link per machine.
+"""A lab's network: a bridge with its own address range, and one namespace and link per machine.
 
-The ranges come from 198.18.0.0/15, which is set aside for such use. Machines have no route out
-of the range and no name server, so that whatever reaches for the internet fails at once. The
-computer has an `unreachable` route below the bridge's own: an address of the range never leaves
-by the default route.
+The ranges are part of 198.18.0.0/15, which is reserved for tests. Machines have no route out of the
+range and no name server, so every connection to the internet fails immediately. The computer also
+has an `unreachable` route for the range, with a lower priority than the bridge's: packets to the
+range never leave by the default route.
 """
 
 import ipaddress
@@ -27,11 +27,11 @@ _NAMESPACES = Path("/run/netns")
 
 @dataclass(frozen=True)
 class LabNetwork:
-    """The range of a lab that runs.
+    """The network of a running lab.
 
     Attributes:
-        names: whose it is.
-        range: all its addresses; each region has one half.
+        names: the lab's names.
+        range: all addresses; each of the two regions has one half.
     """
 
     names: LabNames
@@ -39,18 +39,22 @@ class LabNetwork:
 
     @property
     def gateway(self) -> IPv4Address:
-        """This computer's address in it."""
+        """This computer's address in the range."""
         return self.range.network_address + 1
 
     def addresses(self, region: str) -> Iterator[IPv4Address]:
-        """Go round the addresses of a region for ever, so that one is reused as late as can be."""
+        """Cycle endlessly over a region's addresses, so that each is reused as late as possible."""
         half = list(self.range.subnets(prefixlen_diff=1))[REGIONS.index(region)]
         while True:
             yield from list(half)[10:-1]
 
 
 async def open_network(names: LabNames, lock: Path) -> LabNetwork:
-    """Take a free range and set up the bridge of a lab.
+    """Reserve a free range, and create the bridge of a lab.
+
+    Args:
+        names: the lab's names.
+        lock: the lock file that all labs share.
 
     Raises:
         LabError: no range is free.
@@ -72,9 +76,9 @@ async def open_network(names: LabNames, lock: Path) -> LabNetwork:
 
 
 def attach(network: LabNetwork, machine_id: str, address: IPv4Address) -> None:
-    """Make a machine's namespace, with a link into the bridge."""
+    """Create a machine's namespace, with a link to the bridge."""
     namespace, link = network.names.machine(machine_id), link_name(machine_id)
-    # The hardware address follows from the address: no neighbour remembers a wrong one.
+    # Derived from the IP address, so that no cached neighbour entry is ever wrong.
     hardware = ":".join(f"{byte:02x}" for byte in (0x02, 0x52, *address.packed))
     _batch(
         f"netns add {namespace}",
@@ -91,18 +95,21 @@ def attach(network: LabNetwork, machine_id: str, address: IPv4Address) -> None:
 
 
 def plug(machine_id: str, *, on: bool) -> None:
-    """Switch a machine's link. One that is off must be silent, and not refuse connections."""
+    """Switch a machine's link on or off.
+
+    A machine that is off must not answer at all; with its link up it would refuse connections.
+    """
     run("ip", "link", "set", link_name(machine_id), "up" if on else "down")
 
 
 def detach(names: LabNames, machine_id: str) -> None:
-    """Remove a machine's link and namespace, where they are."""
+    """Remove a machine's link and namespace, if they exist."""
     remove_link(link_name(machine_id))
     remove_namespace(names.machine(machine_id))
 
 
 def links(names: LabNames) -> list[str]:
-    """Return the links of a lab on this computer, the bridge last."""
+    """Return the names of a lab's links on this computer, the bridge last."""
     listed: list[dict[str, Any]] = json.loads(run("ip", "-json", "link", "show") or "[]")
     found = [link["ifname"] for link in listed if link.get("ifalias") == names.tag]
     if names.bridge in [link["ifname"] for link in listed] and names.bridge not in found:
@@ -111,33 +118,33 @@ def links(names: LabNames) -> list[str]:
 
 
 def namespaces(names: LabNames) -> list[str]:
-    """Return the network namespaces of a lab."""
+    """Return the names of a lab's network namespaces."""
     if not _NAMESPACES.is_dir():
         return []
     return sorted(path.name for path in _NAMESPACES.iterdir() if names.is_machine(path.name))
 
 
 def routes(names: LabNames) -> list[str]:
-    """Return the destinations that a lab made unreachable."""
+    """Return the destinations of a lab's unreachable routes."""
     query = ("ip", "-json", "route", "show", "type", "unreachable")
     listed: list[dict[str, Any]] = json.loads(run(*query) or "[]")
     return [route["dst"] for route in listed if route.get("metric") == names.route_metric]
 
 
 def remove_link(name: str) -> None:
-    """Remove a link; an absent one is fine."""
+    """Remove a link, if it exists."""
     if Path("/sys/class/net", name).exists():
         attempt(("ip", "link", "delete", name))
 
 
 def remove_namespace(name: str) -> None:
-    """Remove a network namespace; an absent one is fine."""
+    """Remove a network namespace, if it exists."""
     if (_NAMESPACES / name).exists():
         attempt(("ip", "netns", "delete", name))
 
 
 def remove_route(names: LabNames, destination: str) -> None:
-    """Remove a lab's unreachable route; an absent one is fine."""
+    """Remove a lab's unreachable route, if it exists."""
     metric = str(names.route_metric)
     attempt(("ip", "route", "delete", "unreachable", destination, "metric", metric))
 
@@ -147,11 +154,11 @@ def _free_range() -> IPv4Network:
     for candidate in POOL.subnets(new_prefix=RANGE_PREFIX):
         if not any(candidate.overlaps(other) for other in taken):
             return candidate
-    raise LabError(f"no range of {POOL} is free on this computer")
+    raise LabError(f"no /{RANGE_PREFIX} of {POOL} is free on this computer")
 
 
 def _destinations() -> Iterator[str]:
-    """Return all that this computer has a route to, the default route aside."""
+    """Return the destinations of all routes of this computer, without the default route."""
     for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all") or "[]"):
         try:
             network = ipaddress.IPv4Network(route["dst"], strict=False)

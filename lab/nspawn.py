@@ -1,4 +1,4 @@
-"""One boot of one machine: systemd-nspawn, from its start to the end of its init."""
+"""One boot of one machine: systemd-nspawn, from its start to its exit."""
 
 import asyncio
 import contextlib
@@ -13,20 +13,20 @@ from lab.commands import environment
 REBOOTED = 133
 """nspawn's exit code when the machine asked for a reboot."""
 
-# The payload gets a cgroup below the one that nspawn was started in, so each has its own.
-_IN_CGROUP = 'echo $$ >"$0" && exec "$@"'
+# nspawn creates the container's cgroup below its own, so each machine needs a cgroup.
+_ENTER_CGROUP = 'echo $$ >"$0" && exec "$@"'
 
 
 @dataclass(frozen=True)
-class Vessel:
-    """All that a machine boots in.
+class Container:
+    """The parts that a machine boots with.
 
     Attributes:
-        name: the machine's, for nspawn.
-        root: its root file system, mounted.
+        name: its name for nspawn.
+        root: its mounted root file system.
         namespace: its network namespace.
-        cgroup: its cgroup, empty.
-        console: the file to which its console is appended.
+        cgroup: its cgroup, without processes.
+        console: the file that the console's output is appended to.
     """
 
     name: str
@@ -36,52 +36,52 @@ class Vessel:
     console: Path
 
 
-async def boot(vessel: Vessel, started: Callable[[int], None]) -> int:
+async def boot(container: Container, on_started: Callable[[int], None]) -> int:
     """Boot a machine, and wait until it ends.
 
     Args:
-        vessel: what it boots in.
-        started: told the process id of its init, when there is one.
+        container: the parts that it boots with.
+        on_started: called with the process id of its init, once that runs.
 
     Returns:
-        nspawn's exit code: 0 when the machine was switched off from within, `REBOOTED`, or
-        another when it could not boot or was killed.
+        nspawn's exit code: 0 if the machine was powered off from inside, `REBOOTED`, or another if
+        it could not boot or was killed.
     """
-    vessel.cgroup.mkdir(parents=True, exist_ok=True)
-    async with _notifications(vessel.name, started) as address:
-        with vessel.console.open("ab") as console:
+    container.cgroup.mkdir(parents=True, exist_ok=True)
+    async with _notifications(container.name, on_started) as address:
+        with container.console.open("ab") as console:
             process = await asyncio.create_subprocess_exec(
-                *("sh", "-c", _IN_CGROUP, str(vessel.cgroup / "cgroup.procs")),
-                *_argv(vessel),
+                *("sh", "-c", _ENTER_CGROUP, str(container.cgroup / "cgroup.procs")),
+                *_argv(container),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                # A Ctrl-C in the terminal is for the lab, which ends its machines in order.
+                # A Ctrl-C in the terminal must reach only the lab, which stops its machines itself.
                 start_new_session=True,
                 env=environment(
                     NOTIFY_SOCKET=address,
                     SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1",
-                    # Each root has one machine by construction: no lock files in /run.
+                    # No lock files in /run are needed: each root belongs to one machine.
                     SYSTEMD_NSPAWN_LOCK="0",
                 ),
             )
         code = await process.wait()
-    # What the machine leaves of its cgroups would be in the way of the next boot.
-    await asyncio.to_thread(cgroups.kill, vessel.cgroup)
-    await asyncio.to_thread(cgroups.remove, vessel.cgroup)
+    # Remaining cgroups of the machine would break the next boot.
+    await asyncio.to_thread(cgroups.kill, container.cgroup)
+    await asyncio.to_thread(cgroups.remove, container.cgroup)
     return code
 
 
-def _argv(vessel: Vessel) -> list[str]:
+def _argv(container: Container) -> list[str]:
     return [
         "systemd-nspawn",
         "--quiet",
         "--register=no",
         "--keep-unit",
-        f"--directory={vessel.root}",
-        f"--machine={vessel.name}",
-        f"--network-namespace-path={vessel.namespace}",
-        # A host may have a firewall of its own.
+        f"--directory={container.root}",
+        f"--machine={container.name}",
+        f"--network-namespace-path={container.namespace}",
+        # Hosts may configure a firewall.
         "--capability=CAP_NET_ADMIN",
         "--resolv-conf=off",
         "--timezone=off",
@@ -92,10 +92,10 @@ def _argv(vessel: Vessel) -> list[str]:
 
 
 class _Listener(asyncio.DatagramProtocol):
-    """Hears what nspawn tells by sd_notify."""
+    """Receives the sd_notify messages of nspawn."""
 
-    def __init__(self, started: Callable[[int], None]) -> None:
-        self._started = started
+    def __init__(self, on_started: Callable[[int], None]) -> None:
+        self._on_started = on_started
         self._leader: int | None = None
 
     def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002
@@ -103,18 +103,18 @@ class _Listener(asyncio.DatagramProtocol):
         if "X_NSPAWN_LEADER_PID" in lines:
             self._leader = int(lines["X_NSPAWN_LEADER_PID"])
         if lines.get("READY") == "1" and self._leader is not None:
-            self._started(self._leader)
+            self._on_started(self._leader)
 
 
 @contextlib.asynccontextmanager
-async def _notifications(name: str, started: Callable[[int], None]) -> AsyncIterator[str]:
-    """Listen for nspawn, at an address that needs no file."""
+async def _notifications(name: str, on_started: Callable[[int], None]) -> AsyncIterator[str]:
+    """Listen for messages of nspawn, at an abstract socket address, which needs no file."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.setblocking(False)
         listener.bind(f"\0{name}")
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Listener(started), sock=listener
+            lambda: _Listener(on_started), sock=listener
         )
         try:
             yield f"@{name}"

@@ -1,4 +1,4 @@
-"""The Debian packages of the small daemon: releases that are good, and ones that are not."""
+"""The Debian packages of the small service: good and bad releases."""
 
 import asyncio
 import sys
@@ -16,12 +16,12 @@ _SOURCE = Path(__file__).parent / "service" / "lantern-box.c"
 
 @dataclass(frozen=True)
 class Build:
-    """One version of the package, and what is wrong with it.
+    """One version of the package.
 
     Attributes:
-        version: its Debian version.
-        define: what makes the daemon misbehave, see its source.
-        postinst: a maintainer script; good releases have none, as Lantern's have none.
+        version: the Debian version.
+        define: a macro of the service's source that makes it fail, None for a good version.
+        postinst: a maintainer script. Good versions have none, as Lantern's packages.
     """
 
     version: str
@@ -41,8 +41,8 @@ BUILDS = (
     Build("0.0.77", define="UNHEALTHY"),
 )
 
-# The user exists only while it runs, so the package needs no script that makes one. It may read
-# what only root may: its configuration holds secrets.
+# With DynamicUser the package needs no script that creates a user. The capability lets the service
+# read its configuration, which only root may read because it contains secrets.
 _UNIT = """\
 [Unit]
 Description=Lantern box
@@ -65,7 +65,7 @@ WantedBy=multi-user.target
 
 
 async def built_packages() -> Path:
-    """Return the folder with the .debs, built first if they are not in the cache.
+    """Return the folder with the .deb files, after building them if they are not in the cache.
 
     Raises:
         CommandError: the compiler or dpkg-deb failed.
@@ -75,7 +75,7 @@ async def built_packages() -> Path:
 
 
 async def _build_all(folder: Path) -> None:
-    print(f"lab: building {len(BUILDS)} releases of {PACKAGE}", file=sys.stderr)  # noqa: T201
+    print(f"lab: building {len(BUILDS)} versions of {PACKAGE}", file=sys.stderr)  # noqa: T201
     await asyncio.gather(*(asyncio.to_thread(build_package, folder, build) for build in BUILDS))
 
 
@@ -90,7 +90,7 @@ def build_package(folder: Path, build: Build) -> None:
     binary, unit = tree / "usr/bin" / PACKAGE, tree / "lib/systemd/system" / f"{PACKAGE}.service"
     for path in (binary, unit, tree / "DEBIAN/control"):
         path.parent.mkdir(parents=True)
-    # Static: it runs on whatever Debian the image is of.
+    # Static, so that it runs on every Debian version.
     run(
         *("gcc", "-std=gnu11", "-Os", "-Wall", "-Wextra", "-Werror", "-static", "-s"),
         f'-DVERSION="{build.version}"',
@@ -105,8 +105,8 @@ def build_package(folder: Path, build: Build) -> None:
         Maintainer: The lab <lab@localhost>
         Section: net
         Priority: optional
-        Description: a small daemon with a health probe
-         It stands in for the daemon that a fleet runs.
+        Description: a small service with a health probe
+         It replaces the service of a real fleet in tests.
         """
     (tree / "DEBIAN/control").write_text(textwrap.dedent(control))
     if build.postinst is not None:

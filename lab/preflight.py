@@ -1,11 +1,17 @@
-"""What a computer needs to carry the lab. Light: any program may ask, on any system."""
+"""The requirements of the lab, and the kernel limits that it raises.
 
+The imports are light, and work on every operating system.
+"""
+
+import logging
 import os
 import shutil
 import sys
 from pathlib import Path
 
 from lab import cgroups
+
+_LOG = logging.getLogger(__name__)
 
 _PROGRAMS = {
     "apt-ftparchive": "apt-utils",
@@ -22,25 +28,54 @@ _PROGRAMS = {
     "systemd-nspawn": "systemd-container",
     "unshare": "util-linux",
 }
-"""Every program that the lab runs, and the Debian package that has it."""
+"""Every program that the lab runs, and its Debian package."""
 
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 
+# systemd and sshd use inotify: with the kernel's defaults the 22nd machine's sshd does not start.
+# All machines share the others: keyrings and ptys of their sessions, and the neighbour table.
+_MINIMUM_LIMITS = {
+    "fs/inotify/max_user_instances": 8192,
+    "fs/inotify/max_user_watches": 524288,
+    "kernel/keys/maxkeys": 5000,
+    "kernel/keys/maxbytes": 2000000,
+    "kernel/pty/max": 8192,
+    "net/ipv4/neigh/default/gc_thresh2": 4096,
+    "net/ipv4/neigh/default/gc_thresh3": 8192,
+}
+
 
 def preflight() -> list[str]:
-    """Return what this computer lacks to carry the lab, one line each; empty when it can."""
+    """Return what this computer lacks to run the lab, one line each; empty if it can run it."""
     if sys.platform != "linux":
         return [f"Linux: this is {sys.platform}"]
-    return [*_lacking_power(), *_lacking_kernel(), *_lacking_programs()]
+    return [*_lacking_privileges(), *_lacking_kernel(), *_lacking_programs()]
 
 
-def _lacking_power() -> list[str]:
+def raise_limits(proc_sys: Path = Path("/proc/sys")) -> list[str]:
+    """Raise each limit that is too low; return the names of the raised ones."""
+    raised = []
+    # Reversed, so that gc_thresh3 is raised before gc_thresh2, which it bounds.
+    for name, minimum in sorted(_MINIMUM_LIMITS.items(), reverse=True):
+        limit = proc_sys / name
+        try:
+            if int(limit.read_text()) >= minimum:
+                continue
+            limit.write_text(str(minimum))
+        except OSError as error:  # in a container; a small lab works with the defaults
+            _LOG.warning("%s cannot be raised: %s", name.replace("/", "."), error)
+            continue
+        raised.append(name.replace("/", "."))
+    return raised
+
+
+def _lacking_privileges() -> list[str]:
     if os.geteuid() != 0:
-        return ["root: the lab mounts, and makes namespaces and network links"]
+        return ["root: the lab creates mounts, namespaces and network links"]
     status = Path("/proc/self/status").read_text()
     effective = int(status.partition("CapEff:")[2].split()[0], 16)
     return [
-        f"the capability {name}: this root is confined, as in an unprivileged container"
+        f"the capability {name}: root is restricted here, as in an unprivileged container"
         for name, bit in _CAPABILITIES.items()
         if not effective >> bit & 1
     ]
@@ -53,7 +88,7 @@ def _lacking_kernel() -> list[str]:
     modules = Path("/lib/modules", os.uname().release, "kernel/fs/overlayfs")
     known = Path("/proc/filesystems").read_text().split()
     if "overlay" not in known and not modules.is_dir():
-        lacking.append("the file system overlay, in this kernel")
+        lacking.append("the file system overlay in this kernel")
     return lacking
 
 

@@ -1,7 +1,7 @@
-"""A signed apt repository, as release automation would publish it.
+"""A signed apt repository, as release automation publishes it.
 
-Packages and the indexes by hash come first and InRelease last, each in place by a rename: who
-reads it meanwhile sees the old state or the new one, never a mix.
+Packages and indexes by hash are written first, InRelease last, each by a rename. A client that
+reads meanwhile sees the old state or the new one, never a mixture.
 """
 
 import gzip
@@ -19,24 +19,24 @@ COMPONENT = "main"
 _VALID_FOR = timedelta(days=30)
 _SIGNER = "The lab's repository <lab@localhost>"
 
-# A path of a Unix socket has at most 107 characters, and gpg's agent listens in the key's folder.
-_LONGEST_AGENT_FOLDER = 107 - len("/S.gpg-agent.browser")
+# A path of a Unix socket has at most 107 characters, and gpg-agent has a socket in this folder.
+_MAX_AGENT_FOLDER_LENGTH = 107 - len("/S.gpg-agent.browser")
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A key that signs.
+    """A key that signs the repository.
 
     Attributes:
-        folder: gpg's folder with the secret part.
-        public: the file with the public part, armoured.
+        folder: the GnuPG home folder with the secret key.
+        public: the file with the public key, ASCII-armoured.
     """
 
     folder: Path
     public: Path
 
     def gpg(self, *arguments: str | Path) -> str:
-        """Run gpg with this key, and leave no agent behind."""
+        """Run gpg with this key and return its output; gpg-agent is stopped afterwards."""
         env = {"GNUPGHOME": str(self.folder)}
         try:
             return run("gpg", "--batch", "--yes", "--quiet", *arguments, env=env)
@@ -45,13 +45,13 @@ class SigningKey:
 
 
 def make_signing_key(folder: Path, public: Path) -> SigningKey:
-    """Make a new key.
+    """Create a new key.
 
     Raises:
-        LabError: the folder's path is too long for gpg, or gpg fails.
+        LabError: the folder's path is too long for gpg, or gpg failed.
     """
-    if len(str(folder)) > _LONGEST_AGENT_FOLDER:
-        raise LabError(f"gpg cannot work in a folder whose path is that long: {folder}")
+    if len(str(folder)) > _MAX_AGENT_FOLDER_LENGTH:
+        raise LabError(f"this path is too long for a GnuPG home folder: {folder}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     key = SigningKey(folder, public)
@@ -61,7 +61,7 @@ def make_signing_key(folder: Path, public: Path) -> SigningKey:
 
 
 def publish(root: Path, debs: Path, key: SigningKey, architecture: str) -> None:
-    """Publish every .deb of a folder as the repository at `root`.
+    """Publish all .deb files of a folder in the repository at `root`.
 
     Raises:
         CommandError: apt-ftparchive or gpg failed.
@@ -72,7 +72,7 @@ def publish(root: Path, debs: Path, key: SigningKey, architecture: str) -> None:
     suite = root / "dists" / SUITE
     index = f"{COMPONENT}/binary-{architecture}/Packages"
     packages = run("apt-ftparchive", "--arch", architecture, "packages", "pool", cwd=root).encode()
-    for text, name in ((packages, index), (_compressed(packages), f"{index}.gz")):
+    for text, name in ((packages, index), (gzip.compress(packages, mtime=0), f"{index}.gz")):
         digest = hashlib.sha256(text).hexdigest()
         _put((suite / name).parent / "by-hash/SHA256" / digest, text)
         _put(suite / name, text)
@@ -97,20 +97,16 @@ def _release(suite: Path, architecture: str) -> str:
     }
     options = [f"-oAPT::FTPArchive::Release::{name}={text}" for name, text in fields.items()]
     options += [f"-oAPT::FTPArchive::{weak}=false" for weak in ("MD5", "SHA1", "SHA512")]
-    # By default it would list the Release file that it replaces, too.
+    # The default patterns would also list the old Release file.
     patterns = ["Default-Patterns=false", "Patterns::=Packages", "Patterns::=Packages.*"]
     options += [f"-oAPT::FTPArchive::Release::{pattern}" for pattern in patterns]
     return run("apt-ftparchive", *options, "release", suite)
 
 
-def _sign(key: SigningKey, text: Path, signed: Path, *how: str) -> None:
+def _sign(key: SigningKey, text: Path, signed: Path, *options: str) -> None:
     staged = signed.with_name(f".{signed.name}")
-    key.gpg("--digest-algo", "SHA512", *how, "--output", staged, text)
+    key.gpg("--digest-algo", "SHA512", *options, "--output", staged, text)
     staged.rename(signed)
-
-
-def _compressed(text: bytes) -> bytes:
-    return gzip.compress(text, mtime=0)
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A lab that runs: its parts in the order in which they stand on each other, and their end."""
+"""A running lab: starts its parts in order, and stops them in reverse order."""
 
 import asyncio
 import contextlib
@@ -18,18 +18,19 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from lab import cgroups, image, kernel, lifecycle, locks, network, packages, repository
+from lab import cgroups, image, lifecycle, locks, network, packages, repository
 from lab.api import lab_api
 from lab.cache import cache_folder
 from lab.cloud import Cloud
 from lab.errors import LabError
 from lab.names import LabNames
+from lab.preflight import raise_limits
 
 _LOG = logging.getLogger("lab")
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to us: we stop our parts in order."""
+    """A server without signal handlers: the lab stops its parts in order."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -37,25 +38,25 @@ class _Server(uvicorn.Server):
 
 
 async def serve(name: str, state: Path) -> None:
-    """Serve a lab until SIGINT or SIGTERM, and remove all of it then.
+    """Run a lab until SIGINT or SIGTERM, then remove everything of it.
 
     Args:
-        name: its name.
-        state: the folder for its state, an absolute path.
+        name: the lab's name.
+        state: the absolute path of the folder for its state.
 
     Raises:
-        LabError: this computer cannot carry it, or one of this name runs already.
+        LabError: this computer cannot run a lab, or a lab with this name is already running.
     """
     names = LabNames(name)
     if missing := lifecycle.preflight():
-        raise LabError("this computer cannot carry the lab; it lacks " + "; ".join(missing))
+        raise LabError("this computer cannot run the lab; it lacks " + "; ".join(missing))
     with locks.only_one(name):
         work = asyncio.create_task(_serve(names, state))
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
 
         def stop() -> None:
-            # Once: a second Ctrl-C must not interrupt the removal.
+            # Only once: a second Ctrl-C must not interrupt the removal.
             if not stopping.is_set():
                 stopping.set()
                 work.cancel()
@@ -67,27 +68,28 @@ async def serve(name: str, state: Path) -> None:
 
 
 async def _serve(names: LabNames, state: Path) -> None:
+    lab_file = state / lifecycle.LAB_FILE
     _make_private(state)
     for leftover in lifecycle.remove_leftovers(names, state):
-        _LOG.info("removed what an earlier lab left: %s", leftover)
+        _LOG.info("removed a leftover of an earlier lab: %s", leftover)
     try:
-        async with _standing(names, state) as addresses:
-            _write(state / lifecycle.LAB_FILE, json.dumps(addresses, indent=2) + "\n", 0o644)
-            _LOG.info("the lab %s answers at %s", names.name, addresses["url"])
+        async with _all_up(names, state) as addresses:
+            _write(lab_file, json.dumps(addresses, indent=2) + "\n", 0o644)
+            _LOG.info("the lab %s serves at %s", names.name, addresses["url"])
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
-                _remove(state / lifecycle.LAB_FILE)
+                lab_file.unlink(missing_ok=True)
     finally:
         await asyncio.to_thread(lifecycle.remove_leftovers, names, state)
-        _LOG.info("the lab %s is gone", names.name)
+        _LOG.info("the lab %s is removed", names.name)
 
 
 @contextlib.asynccontextmanager
-async def _standing(names: LabNames, state: Path) -> AsyncIterator[dict[str, Any]]:
-    """Set up every part, and take the machines down at the end."""
-    if raised := kernel.raise_limits():
-        _LOG.info("raised limits of the kernel: %s", ", ".join(raised))
+async def _all_up(names: LabNames, state: Path) -> AsyncIterator[dict[str, Any]]:
+    """Start every part and yield the content of `lab.json`; remove the machines at the end."""
+    if raised := raise_limits():
+        _LOG.info("raised kernel limits: %s", ", ".join(raised))
     root, debs = await asyncio.gather(image.base_image(), packages.built_packages())
     architecture = image.architecture()
     net = await network.open_network(names, cache_folder() / ".network.lock")
@@ -101,8 +103,8 @@ async def _standing(names: LabNames, state: Path) -> AsyncIterator[dict[str, Any
     _write(state / "token", token, 0o600)
     try:
         async with (
-            _answering(lab_api(cloud, token, image.image_name()), "127.0.0.1") as url,
-            _answering(files, str(net.gateway)) as repository_url,
+            _serving(lab_api(cloud, token, image.image_name()), "127.0.0.1") as url,
+            _serving(files, str(net.gateway)) as repository_url,
         ):
             yield {
                 "name": names.name,
@@ -119,8 +121,8 @@ async def _standing(names: LabNames, state: Path) -> AsyncIterator[dict[str, Any
 
 
 @contextlib.asynccontextmanager
-async def _answering(app: Any, host: str) -> AsyncIterator[str]:
-    """Serve an application at a free port until the block ends, and yield its address."""
+async def _serving(app: Any, host: str) -> AsyncIterator[str]:
+    """Serve an application at a free port until the block ends; yield its URL."""
     with socket.create_server((host, 0), backlog=1024) as listener:
         config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
         server = _Server(config)
@@ -136,11 +138,7 @@ async def _answering(app: Any, host: str) -> AsyncIterator[str]:
 
 def _make_private(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)  # seeds of machines hold secrets
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    folder.chmod(0o700)  # cloud-init seeds of machines contain secrets
 
 
 def _write(path: Path, text: str, mode: int) -> None:
@@ -152,10 +150,10 @@ def _write(path: Path, text: str, mode: int) -> None:
 
 
 async def build_image() -> None:
-    """Build what a lab needs and is not in the cache yet.
+    """Build the base image and the packages, unless they are in the cache.
 
     Raises:
-        LabError: it cannot be built.
+        LabError: the build failed.
     """
     root, debs = await asyncio.gather(image.base_image(), packages.built_packages())
     print(f"lab: {root}\nlab: {debs}", file=sys.stderr)  # noqa: T201

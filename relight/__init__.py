@@ -1,1 +1,1 @@
-"""Relight but for its Temporal face: models and decisions, the store, hosts, releases, providers."""
+"""Relight but for its Temporal face: the domain, the store, hosts, releases, providers, engine."""

@@ -1,1 +1,1 @@
-"""What people and release automation call: the CLI `relight`, and what it starts."""
+"""The command line `relight`, the local installation that it starts, and the schedules."""

@@ -1,7 +1,7 @@
-"""What Temporal does for us by the clock: one table, and how a server is brought to it.
+"""The Temporal schedules of Relight: declared in one table, applied to a server.
 
-`apply` may be called again and again: it adds what is missing, changes what differs, and removes
-what bears our prefix and is not in the table. A schedule that somebody paused stays paused.
+`apply` is idempotent: it adds missing schedules, changes differing ones, and removes those that
+have our prefix and are not in the table. A paused schedule stays paused.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,30 +28,30 @@ from relight.settings import Settings
 from workflows.fleet.reconcile import ReconcileFleet
 
 PREFIX = "relight/"
-"""What the ids of our schedules begin with. Whatever else a namespace has is left alone."""
+"""The prefix of our schedules' ids. Other schedules of the namespace are not touched."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One line of the table.
+class DeclaredSchedule:
+    """One entry of the table.
 
     Attributes:
-        schedule_id: beginning with the prefix.
-        every: how often it begins.
-        jitter: within how long after that, so that not all begins in the same moment.
-        workflow_id: what its runs are called, with their time behind it.
-        asked: what the workflow is given.
+        schedule_id: with the prefix.
+        every: its interval.
+        jitter: the maximum random delay of each start, so that not all start at once.
+        workflow_id: the id of its workflows; Temporal appends the time of the start.
+        input: the workflow's input.
     """
 
     schedule_id: str
     every: timedelta
     jitter: timedelta
     workflow_id: str
-    asked: ReconcileFleetInput
+    input: ReconcileFleetInput
 
 
 class Applied(Message):
-    """What was done to bring a server to the table, by the schedules' ids."""
+    """What `apply` did, by schedule id."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -59,12 +59,13 @@ class Applied(Message):
     unchanged: tuple[str, ...] = ()
 
 
-class ScheduleSeen(Message):
+class ScheduleStatus(Message):
     """A schedule as the server has it.
 
     Attributes:
-        as_declared: it is what the table says.
-        next_at: when it begins next.
+        every: its interval; None if it has none.
+        as_declared: whether it equals its entry in the table.
+        next_at: its next start; None if there is none.
     """
 
     schedule_id: str
@@ -74,37 +75,58 @@ class ScheduleSeen(Message):
     next_at: datetime | None
 
 
-def table(settings: Settings) -> tuple[Entry, ...]:
-    """Return what should be done by the clock."""
+def table(settings: Settings) -> tuple[DeclaredSchedule, ...]:
+    """Return the declared schedules."""
     every = settings.reconcile_every
     return (
-        Entry(
+        DeclaredSchedule(
             schedule_id=f"{PREFIX}reconcile",
             every=every,
             jitter=every / 10,
             workflow_id=RECONCILE_WORKFLOW_ID,
-            asked=reconcile_input(
+            input=reconcile_input(
                 settings,
-                Origin(requested_by=f"schedule {PREFIX}reconcile", reason="it is time for a pass"),
+                Origin(
+                    requested_by=f"schedule {PREFIX}reconcile", reason="scheduled reconcile run"
+                ),
             ),
         ),
     )
 
 
+def reconcile_input(
+    settings: Settings, origin: Origin, *, dry_run: bool = False
+) -> ReconcileFleetInput:
+    """Return the input of a reconcile run, manual or scheduled, from the settings.
+
+    Args:
+        settings: the settings with its policy and limits.
+        origin: the requester and the reason.
+        dry_run: only plan; write nothing.
+    """
+    return ReconcileFleetInput(
+        origin=origin,
+        policy=settings.reconcile,
+        limits=settings.breaker,
+        grace=settings.sweep_grace,
+        dry_run=dry_run,
+    )
+
+
 async def apply(client: Client, settings: Settings) -> Applied:
-    """Bring the server's schedules to the table."""
+    """Make the server's schedules equal to the table."""
     entries = {entry.schedule_id: entry for entry in table(settings)}
-    known = await _ours(client, entries)
+    known = await _existing(client, entries)
     done: dict[str, list[str]] = {"added": [], "changed": [], "removed": [], "unchanged": []}
     for schedule_id, entry in sorted(entries.items()):
-        wanted = _schedule(entry, settings.task_queue)
+        declared = _schedule(entry, settings.task_queue)
         if schedule_id not in known:
-            await client.create_schedule(schedule_id, wanted)
+            await client.create_schedule(schedule_id, declared)
             done["added"].append(schedule_id)
-        elif await _is_as_declared(client, schedule_id, wanted):
+        elif await _is_as_declared(client, schedule_id, declared):
             done["unchanged"].append(schedule_id)
         else:
-            await _change(client, schedule_id, wanted)
+            await _change(client, schedule_id, declared)
             done["changed"].append(schedule_id)
     for schedule_id in sorted(known - entries.keys()):
         await client.get_schedule_handle(schedule_id).delete()
@@ -112,32 +134,32 @@ async def apply(client: Client, settings: Settings) -> Applied:
     return Applied.model_validate(done)
 
 
-async def seen(client: Client, settings: Settings) -> Sequence[ScheduleSeen]:
-    """Return the schedules that bear our prefix, by id."""
+async def list_schedules(client: Client, settings: Settings) -> Sequence[ScheduleStatus]:
+    """Return the schedules with our prefix, ordered by id."""
     entries = {entry.schedule_id: entry for entry in table(settings)}
     found = []
-    for schedule_id in sorted(await _ours(client, entries)):
+    for schedule_id in sorted(await _existing(client, entries)):
         description = await client.get_schedule_handle(schedule_id).describe()
         schedule, entry = description.schedule, entries.get(schedule_id)
-        wanted = _schedule(entry, settings.task_queue) if entry else None
+        declared = _schedule(entry, settings.task_queue) if entry else None
         intervals = schedule.spec.intervals
         found.append(
-            ScheduleSeen(
+            ScheduleStatus(
                 schedule_id=schedule_id,
                 every=intervals[0].every if intervals else None,
                 paused=schedule.state.paused,
-                as_declared=wanted is not None
-                and await _is_as_declared(client, schedule_id, wanted),
+                as_declared=declared is not None
+                and await _is_as_declared(client, schedule_id, declared),
                 next_at=next(iter(description.info.next_action_times), None),
             )
         )
     return found
 
 
-async def _ours(client: Client, named: Iterable[str]) -> set[str]:
-    """Return the ids of our schedules that are there; the server's list of them lags behind."""
+async def _existing(client: Client, declared: Iterable[str]) -> set[str]:
+    """Return the ids of our schedules on the server. Its list lags, so each id is checked."""
     listed = {each.id async for each in await client.list_schedules()}
-    ours = {*named, *(each for each in listed if each.startswith(PREFIX))}
+    ours = {*declared, *(each for each in listed if each.startswith(PREFIX))}
     return {each for each in ours if await _exists(client, each)}
 
 
@@ -151,35 +173,37 @@ async def _exists(client: Client, schedule_id: str) -> bool:
     return True
 
 
-def _schedule(entry: Entry, task_queue: str) -> Schedule:
+def _schedule(entry: DeclaredSchedule, task_queue: str) -> Schedule:
     return Schedule(
         action=ScheduleActionStartWorkflow(
             ReconcileFleet.run,
-            entry.asked,
+            entry.input,
             id=entry.workflow_id,
             task_queue=task_queue,
-            static_summary="a pass of reconciliation, by the clock",
+            static_summary="scheduled reconcile run",
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=entry.every)], jitter=entry.jitter),
         policy=SchedulePolicy(
             overlap=ScheduleOverlapPolicy.SKIP,
-            # What was missed while nobody was there is not made up for: the next pass sees it all.
+            # Missed runs are not caught up: the next run observes everything anyway.
             catchup_window=timedelta(minutes=1),
         ),
     )
 
 
-async def _is_as_declared(client: Client, schedule_id: str, wanted: Schedule) -> bool:
-    has = (await client.get_schedule_handle(schedule_id).describe()).schedule
-    return await _facts(client, has) == await _facts(client, wanted)
+async def _is_as_declared(client: Client, schedule_id: str, declared: Schedule) -> bool:
+    actual = (await client.get_schedule_handle(schedule_id).describe()).schedule
+    return await _declared_properties(client, actual) == await _declared_properties(
+        client, declared
+    )
 
 
-async def _facts(client: Client, schedule: Schedule) -> tuple[object, ...]:
-    """Return what of a schedule the table says."""
+async def _declared_properties(client: Client, schedule: Schedule) -> tuple[object, ...]:
+    """Return the properties of a schedule that the table declares."""
     action = schedule.action
     assert isinstance(action, ScheduleActionStartWorkflow)
     spec = schedule.spec
-    plain = not (spec.calendars or spec.cron_expressions or spec.skip or spec.start_at)
+    only_intervals = not (spec.calendars or spec.cron_expressions or spec.skip or spec.start_at)
     return (
         action.workflow,
         action.id,
@@ -187,50 +211,28 @@ async def _facts(client: Client, schedule: Schedule) -> tuple[object, ...]:
         await _encoded(client, action.args),
         [each.every for each in spec.intervals],
         spec.jitter,
-        plain and spec.end_at is None,
+        only_intervals and spec.end_at is None,
         schedule.policy.overlap,
         schedule.policy.catchup_window,
     )
 
 
 async def _encoded(client: Client, args: Sequence[object]) -> list[bytes]:
-    """Return arguments as they are sent; those of a schedule that was read still are."""
+    """Return arguments as payload data; those read from a server already are."""
     data = []
     for arg in args:
-        sent = getattr(arg, "data", None)
-        if sent is None:
+        encoded = getattr(arg, "data", None)
+        if encoded is None:
             [payload] = await client.data_converter.encode([arg])
-            sent = payload.data
-        data.append(sent)
+            encoded = payload.data
+        data.append(encoded)
     return data
 
 
-async def _change(client: Client, schedule_id: str, wanted: Schedule) -> None:
+async def _change(client: Client, schedule_id: str, declared: Schedule) -> None:
     def changed(input: ScheduleUpdateInput) -> ScheduleUpdate:
         before = input.description.schedule.state
-        wanted.state = ScheduleState(note=before.note, paused=before.paused)
-        return ScheduleUpdate(schedule=wanted)
+        declared.state = ScheduleState(note=before.note, paused=before.paused)
+        return ScheduleUpdate(schedule=declared)
 
     await client.get_schedule_handle(schedule_id).update(changed)
-
-
-def reconcile_input(
-    settings: Settings, origin: Origin, *, dry_run: bool = False
-) -> ReconcileFleetInput:
-    """Return what a pass is asked by this installation's settings.
-
-    Args:
-        settings: whose limits it keeps.
-        origin: who asks.
-        dry_run: only say what would be done.
-    """
-    return ReconcileFleetInput(
-        origin=origin,
-        policy=settings.reconcile,
-        limits=settings.breaker,
-        grace=settings.sweep_grace,
-        dry_run=dry_run,
-    )
-
-
-# MERGEDOC """What every pass of reconciliation is asked, be it by hand or by the clock."""

@@ -1,4 +1,4 @@
-"""`python -m starter.worker_check`: does this host's worker ask for work? For health checks."""
+"""`python -m starter.worker_check`: a health check that fails unless this host's worker polls."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from relight.engine.executions import worker_identities
 from relight.settings import load_settings
 
 
-async def _complaint() -> str | None:
+async def _problem() -> str | None:
     settings = load_settings()
     host = socket.gethostname()
     try:
@@ -25,9 +25,9 @@ async def _complaint() -> str | None:
 
 
 if __name__ == "__main__":
-    complaint = asyncio.run(_complaint())
-    if complaint:
-        sys.stderr.write(f"{complaint}\n")
+    problem = asyncio.run(_problem())
+    if problem:
+        sys.stderr.write(f"{problem}\n")
         sys.stderr.flush()
     # Not sys.exit, for the same reason as in `starter.cli`.
-    os._exit(1 if complaint else 0)
+    os._exit(1 if problem else 0)

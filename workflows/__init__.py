@@ -1,1 +1,1 @@
-"""What happens to a route, in which order. Each `run` is the happy path on one screen."""
+"""Workflows: which steps run in which order. Each `run` shows the happy path."""

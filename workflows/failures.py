@@ -1,4 +1,4 @@
-"""From an exception that ended an operation to the fault that it carries."""
+"""Failures of operations: from an exception to its fault and back; signals to ended workflows."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -14,18 +14,20 @@ from temporalio.exceptions import (
 )
 
 from relight.domain.fault.fault import Fault
-from relight.domain.fault.table import fault
+from relight.domain.fault.table import fault as new_fault
+
+_WORKFLOW_ENDED = "ExternalWorkflowExecutionNotFound"
 
 
-def failure(carried: Fault) -> ApplicationError:
-    """Return the error that ends an operation with a fault, and is never retried."""
+def failure(fault: Fault) -> ApplicationError:
+    """Return the error that ends an operation with a fault. It is never retried."""
     return ApplicationError(
-        carried.summary, carried.model_dump(mode="json"), type=carried.kind, non_retryable=True
+        fault.summary, fault.model_dump(mode="json"), type=fault.kind, non_retryable=True
     )
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Return the fault that an operation's error carries, or one that says what is known."""
+    """Return the fault that an error carries, or a fault that describes the error."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ApplicationError):
@@ -35,41 +37,35 @@ def fault_of(error: BaseException) -> Fault:
         (cause.activity_type for cause in causes if isinstance(cause, ActivityError)), ""
     )
     if isinstance(last, (CancelledError, asyncio.CancelledError)):
-        kind, summary = "cancelled", "the operation was cancelled before it was done"
+        kind, summary = "cancelled", "the operation was cancelled before it finished"
     elif isinstance(last, TerminatedError):
-        kind, summary = "terminated", "the operation was terminated before it was done"
+        kind, summary = "terminated", "the operation was terminated before it finished"
     elif isinstance(last, TemporalTimeoutError):
         kind, summary = "timed-out", f"{attempted or 'the operation'} timed out: {last}"
     else:
         kind, summary = "controller-bug", f"{type(last).__name__}: {last}"
-    return fault(kind, summary, attempted)
+    return new_fault(kind, summary, attempted)
+
+
+async def ignore_ended(signal: Awaitable[None]) -> None:
+    """Deliver a signal; ignore it if the workflow has ended meanwhile."""
+    try:
+        await signal
+    except ApplicationError as error:
+        if error.type != _WORKFLOW_ENDED:
+            raise
 
 
 def _carried(error: ApplicationError) -> Fault:
     for detail in error.details:
         if isinstance(detail, dict) and "fault_class" in detail:
             return Fault.model_validate(detail)
-    return fault("controller-bug", f"{error.type}: {error.message}")
+    return new_fault("controller-bug", f"{error.type}: {error.message}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and what caused it, as far as engine errors wrap one another."""
+    """Yield the error and its chain of causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
         cause = cause.__cause__
-
-
-_GONE = "ExternalWorkflowExecutionNotFound"
-
-
-async def unless_gone(signal: Awaitable[None]) -> None:
-    """Await a signal's delivery; one to a workflow that has ended needs none."""
-    try:
-        await signal
-    except ApplicationError as error:
-        if error.type != _GONE:
-            raise
-
-
-# MERGEDOC """Signals to workflows that may have ended in this very moment."""

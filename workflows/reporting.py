@@ -1,4 +1,4 @@
-"""What an operation shows of itself in the Temporal UI."""
+"""What an operation shows in the Temporal UI: search attributes and details."""
 
 from temporalio import workflow
 
@@ -7,12 +7,12 @@ from relight.engine import search_attributes as attributes
 
 
 def report_release(tag: str) -> None:
-    """Make the operation findable by its release."""
+    """Make the operation searchable by its release."""
     workflow.upsert_search_attributes([attributes.RELEASE.value_set(tag)])
 
 
 def report_fault(fault: Fault) -> None:
-    """Make the operation findable by its fault, and show the fault on its page."""
+    """Make the operation searchable by its fault, and show the fault on its page."""
     workflow.upsert_search_attributes([attributes.FAULT.value_set(fault.kind)])
     workflow.set_current_details(_fault_details(fault))
 

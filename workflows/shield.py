@@ -1,4 +1,4 @@
-"""What must finish: work without a way back, whatever is cancelled or fails meanwhile."""
+"""Work that must finish, although the workflow is cancelled or steps fail."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -14,13 +14,13 @@ from workflows.failures import fault_of
 
 Result = TypeVar("Result")
 
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
-"""Between attempts that have no end; each pause is twice as long as the one before."""
+FIRST_PAUSE, MAX_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
+"""Pauses between attempts without limit. Each is twice as long as the one before."""
 
 
 @contextmanager
 def shielding() -> Iterator[None]:
-    """Keep the steps of this block from being cut short by a cancellation."""
+    """Run the steps of this block to completion, shielded from cancellation."""
     token = shielded.set(True)
     try:
         yield
@@ -29,7 +29,7 @@ def shielding() -> Iterator[None]:
 
 
 async def run_shielded(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run work without a way back to its end; a cancellation that comes meanwhile is ignored."""
+    """Run to completion, shielded from cancellation, and return the result."""
     with shielding():
         running = asyncio.create_task(work)
     with suppress(asyncio.CancelledError):
@@ -38,19 +38,19 @@ async def run_shielded(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def retry_until_done(step: Step[Input, Output, Any], input: Input) -> Output:
-    """Run a step without a way back until it succeeds."""
+    """Run a step until it succeeds."""
     for pause in growing_pauses():
         try:
             return await step(input)
         except FailureError as error:
             workflow.logger.error("retried: %s", fault_of(error).summary)
-        await workflow.sleep(pause, summary="until the next attempt")
-    raise AssertionError  # The pauses have no end.
+        await workflow.sleep(pause, summary="pause before the next attempt")
+    raise AssertionError  # Unreachable: the pauses never end.
 
 
 def growing_pauses() -> Iterator[timedelta]:
-    """Yield the pause after each failed attempt, without an end."""
+    """Yield the pause after each failed attempt, without limit."""
     pause = FIRST_PAUSE
     while True:
         yield pause
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = min(2 * pause, MAX_PAUSE)

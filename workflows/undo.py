@@ -1,8 +1,8 @@
-"""Compensation, registered before the deed.
+"""Undo steps (compensation), registered before the step that they undo.
 
-An undo runs when the workflow's body ends by a failure of its steps or by cancellation. It does
-not run for a plain bug in workflow code: that leaves the workflow where it is, for a worker with
-the bug mended, and destroys nothing.
+They run when the workflow's body ends with the failure of a step or with a cancellation. They do
+not run for a bug in workflow code: the workflow then waits for a worker with the bug fixed, and
+nothing is destroyed.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ I = TypeVar("I")  # noqa: E741 - a step's input
 
 
 class UndoStack:
-    """What to undo, last registered first.
+    """The undo steps of one workflow body. The last registered runs first.
 
-    Used as `async with UndoStack() as undo:` around a workflow's body.
+    Use it as `async with UndoStack() as undo:` around the body.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class UndoStack:
         self._undos.append(lambda _fault: step(input))
 
     def on_fault(self, step: Callable[[I], Awaitable[Any]], build: Callable[[Fault], I]) -> None:
-        """Run `step` with what `build` makes of the fault that ended the body."""
+        """Run `step` if the body fails or is cancelled; `build` makes its input from the fault."""
         self._undos.append(lambda fault: step(build(fault)))
 
     async def __aenter__(self) -> "UndoStack":

@@ -1,1 +1,1 @@
-"""Activities on the whole fleet: observe, verify, sweep, pool."""
+"""Activities on the whole fleet: observe, verify, remediate, sweep, pool."""

@@ -1,4 +1,4 @@
-"""Places that are known to be up: a control plane that reaches none of them is cut off itself."""
+"""Connectivity checks: addresses that tell whether the control plane itself is online."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,56 +11,56 @@ import httpx
 
 from relight.domain.breaker.breaker import ConnectivityResult
 
-ANSWER_WITHIN = timedelta(seconds=5)
+CHECK_TIMEOUT = timedelta(seconds=5)
 
 
 class ConnectivityCheck(Protocol):
-    """One such place."""
+    """Checks one address."""
 
-    async def look(self) -> ConnectivityResult:
-        """Ask it, and return whether it answered. Nothing that goes wrong is raised."""
+    async def run(self) -> ConnectivityResult:
+        """Return whether the address answers. Raises nothing."""
 
 
 @dataclass(frozen=True)
 class UrlConnectivityCheck:
-    """A place by its address: `http://`, `https://`, or `tcp://HOST:PORT`.
+    """Checks a URL: `http://`, `https://`, or `tcp://HOST:PORT`.
 
-    Whatever it answers, it was reached: a web server that refuses has answered.
+    Any answer counts as reached, also an HTTP error.
     """
 
     url: str
-    within: timedelta = ANSWER_WITHIN
+    timeout: timedelta = CHECK_TIMEOUT
 
     @property
     def name(self) -> str:
-        """Its address without what would be a secret."""
+        """The URL without user and password."""
         parts = urlsplit(self.url)
-        where = f"{parts.hostname or ''}:{parts.port}" if parts.port else parts.hostname or ""
-        return f"{parts.scheme}://{where}{parts.path}".rstrip("/")
+        host = f"{parts.hostname or ''}:{parts.port}" if parts.port else parts.hostname or ""
+        return f"{parts.scheme}://{host}{parts.path}".rstrip("/")
 
-    async def look(self) -> ConnectivityResult:
-        """Ask it."""
+    async def run(self) -> ConnectivityResult:
+        """Return whether the URL answers within the timeout."""
         observed_at = datetime.now(UTC)
         try:
-            async with asyncio.timeout(self.within.total_seconds()):
-                answer, reached = await self._ask(), True
+            async with asyncio.timeout(self.timeout.total_seconds()):
+                answer, reached = await self._request(), True
         except (OSError, TimeoutError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
             answer, reached = f"{type(error).__name__}: {error}".rstrip(": "), False
         return ConnectivityResult(
             name=self.name, observed_at=observed_at, reached=reached, answer=answer
         )
 
-    async def _ask(self) -> str:
+    async def _request(self) -> str:
         parts = urlsplit(self.url)
         if parts.scheme == "tcp":
             _, writer = await asyncio.open_connection(parts.hostname, parts.port)
             writer.close()
-            return "a connection"
-        async with httpx.AsyncClient(timeout=self.within.total_seconds()) as client:
-            answer = await client.head(self.url)
-        return str(answer.status_code)
+            return "connected"
+        async with httpx.AsyncClient(timeout=self.timeout.total_seconds()) as client:
+            response = await client.head(self.url)
+        return str(response.status_code)
 
 
-async def check_all(connectivity: Sequence[ConnectivityCheck]) -> tuple[ConnectivityResult, ...]:
-    """Ask all of them at once."""
-    return tuple(await asyncio.gather(*(check.look() for check in connectivity)))
+async def run_all(checks: Sequence[ConnectivityCheck]) -> tuple[ConnectivityResult, ...]:
+    """Run all checks concurrently."""
+    return tuple(await asyncio.gather(*(check.run() for check in checks)))

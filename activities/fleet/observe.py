@@ -1,7 +1,7 @@
-"""The fleet as it stands, in one look: what a pass of reconciliation is planned by.
+"""One observation of the whole fleet, and the reconcile plan that follows from it.
 
-The order of reading is the sweep's (`relight/domain/sweep/planner.py`): first the providers' listings, then the
-open workflows, then the records.
+The order of reading is that of the sweep (`relight/domain/sweep/planner.py`): first the listings
+of the providers, then the open workflows, then the records in the store.
 """
 
 import asyncio
@@ -12,18 +12,15 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import Client
 
 from activities import policies
-from activities.fleet.connectivity import ConnectivityCheck, check_all
-from activities.operation import current_operation
+from activities.execution import current_operation
+from activities.fleet.connectivity import ConnectivityCheck, run_all
 from relight.domain.breaker.breaker import (
     Breaker,
     ConnectivityResult,
     MachineObservation,
 )
-from relight.domain.breaker.decisions import (
-    HOUR,
-    count_reach,
-    turn,
-)
+from relight.domain.breaker.decisions import count_reach, update_breaker
+from relight.domain.destruction import HOUR
 from relight.domain.drift import Declarations
 from relight.domain.fault.error import DomainError
 from relight.domain.names import (
@@ -34,7 +31,7 @@ from relight.domain.names import (
 )
 from relight.domain.pool.pool import PoolMachine, PoolTarget
 from relight.domain.reconcile.builder import FleetView, observations_of
-from relight.domain.reconcile.plan import ReconcilePlan, leave_unknown, releases_brought
+from relight.domain.reconcile.plan import ReconcilePlan, drop_unavailable, required_releases
 from relight.domain.reconcile.planner import plan_reconcile
 from relight.domain.reconcile.run import FleetObserved, ReconcileFleetInput
 from relight.domain.remediation import RouteHistory
@@ -52,11 +49,11 @@ from relight.domain.sweep.sweep import (
 from relight.engine.step import step
 from relight.providers.driver import ProviderDriver
 from relight.releases.source import ReleaseSource
+from relight.store.events import Operation
 from relight.store.store import Store
-from relight.store.write import Operation
 
-ASK_WITHIN = timedelta(seconds=60)
-"""How long a provider's listing may take; without it, its machines are left out of the sweep."""
+LISTING_TIMEOUT = timedelta(seconds=60)
+"""After it, the sweep leaves out the machines of this provider."""
 
 OPEN_OPERATIONS = (
     "ExecutionStatus = 'Running' AND (WorkflowId STARTS_WITH 'route/' "
@@ -65,30 +62,32 @@ OPEN_OPERATIONS = (
 
 
 @dataclass(frozen=True)
-class _Listed:
-    """What was seen outside of the store.
+class _Outside:
+    """What was observed outside of the store.
 
     Attributes:
         listings: of the providers that answered.
-        unasked: what was not seen, each with the reason.
-        open_workflows: the ids of what is under way.
-        witnesses: a look at each.
+        unasked: what could not be observed, each with the reason.
+        open_workflows: the ids of the workflows that run.
+        connectivity: the results of all connectivity checks.
     """
 
     listings: tuple[ProviderListing, ...]
-    unasked: tuple[str, ...]
+    unobserved: tuple[str, ...]
     open_workflows: frozenset[str]
     connectivity: tuple[ConnectivityResult, ...]
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What is on record beside that, and what follows for a sweep.
+class _Observation:
+    """The observation together with the records of the store.
 
     Attributes:
-        gone: since when the providers do not have the machines of routes; None where they have
-            one again that was believed gone. Routes about which nothing changed are not there.
-        locks: the id under which each machine is worked on, by its key.
+        view: the fleet, as the planner needs it.
+        connectivity: the latest result of each check, also of checks no longer configured.
+        gone: changes only: since when the machine of a route is missing at its provider, or None
+            where a machine that was missing is there again.
+        locks: the workflow id that locks each machine, by the machine's key.
     """
 
     view: FleetView
@@ -98,7 +97,7 @@ class _Seen:
 
 
 class ObservationActivities:
-    """Looks at everything, and decides by `planning`. The dry run is the same look."""
+    """Observes the fleet and plans. A dry run does the same, and writes nothing."""
 
     def __init__(
         self,
@@ -116,98 +115,101 @@ class ObservationActivities:
         self._owner = owner
         self._temporal = temporal
 
-    @step(policies.OBSERVE, lambda i: "a dry run" if i.dry_run else "the whole fleet")
+    @step(policies.OBSERVE, lambda i: "dry run" if i.dry_run else "whole fleet")
     async def observe_fleet(self, input: ReconcileFleetInput) -> FleetObserved:
-        """Return what a pass would do now.
+        """Return what a reconcile run would do now.
 
-        What was seen of witnesses, of machines that are gone, and of the breaker is kept, but not
-        by a dry run.
+        Unless it is a dry run, this saves the results of the connectivity checks, the machines
+        that are missing at their providers, and the state of the breaker.
         """
-        listed = await self._list()
-        seen = await asyncio.to_thread(self._read, listed, input)
+        outside = await self._observe_outside()
+        observation = await asyncio.to_thread(self._read_store, outside, input)
         now = datetime.now(UTC)
-        breaker = await asyncio.to_thread(
-            self._turn, seen, input, now, None if input.dry_run else current_operation(input.origin)
-        )
-        plan = plan_reconcile(replace(seen.view, breaker=breaker), input.policy, now)
-        plan = await self._without_unknown(plan, seen.view.routes, input)
+        operation = None if input.dry_run else current_operation(input.origin)
+        breaker = await asyncio.to_thread(self._update_breaker, observation, input, now, operation)
+        plan = plan_reconcile(replace(observation.view, breaker=breaker), input.policy, now)
+        plan = await self._without_unknown_releases(plan, observation.view.routes, input)
         keys = {action.sweep.key for action in plan.actions if action.sweep}
         return FleetObserved(
             at=now,
             plan=plan,
             breaker=breaker,
-            locks={key: seen.locks[key] for key in sorted(keys & seen.locks.keys())},
-            unasked=listed.unasked,
+            locks={key: observation.locks[key] for key in sorted(keys & observation.locks.keys())},
+            unobserved=outside.unobserved,
         )
 
     # ------------------------------------------------------------------ outside of the store
 
-    async def _list(self) -> _Listed:
-        looks, answers = await asyncio.gather(
-            check_all(self._connectivity),
-            asyncio.gather(*(self._ask(name) for name in sorted(self._drivers))),
+    async def _observe_outside(self) -> _Outside:
+        connectivity, answers = await asyncio.gather(
+            run_all(self._connectivity),
+            asyncio.gather(*(self._list_machines(name) for name in sorted(self._drivers))),
         )
         listings = tuple(each for each in answers if isinstance(each, ProviderListing))
-        return _Listed(
+        return _Outside(
             listings=listings,
-            unasked=(
+            unobserved=(
                 *(each for each in answers if isinstance(each, str)),
-                *(f"{each.provider}: not all came" for each in listings if not each.complete),
+                *(
+                    f"{each.provider}: the listing is incomplete"
+                    for each in listings
+                    if not each.complete
+                ),
             ),
             open_workflows=await self._open_workflows(),
-            connectivity=looks,
+            connectivity=connectivity,
         )
 
-    async def _ask(self, provider: str) -> ProviderListing | str:
-        """Return a provider's machines, or why it did not say."""
+    async def _list_machines(self, provider: str) -> ProviderListing | str:
+        """Return the machines at a provider, or why it gave no listing."""
         try:
-            async with asyncio.timeout(ASK_WITHIN.total_seconds()):
+            async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
                 return await self._drivers[provider].list()
         except DomainError as error:
             return str(error)
         except TimeoutError:
-            return f"{provider}: no listing within {ASK_WITHIN.total_seconds():.0f} s"
+            return f"{provider}: no listing within {LISTING_TIMEOUT.total_seconds():.0f} s"
 
     async def _open_workflows(self) -> frozenset[str]:
         found = self._temporal.list_workflows(OPEN_OPERATIONS)
         return frozenset([execution.id async for execution in found])
 
-    async def _without_unknown(
+    async def _without_unknown_releases(
         self, plan: ReconcilePlan, routes: Sequence[Route], input: ReconcileFleetInput
     ) -> ReconcilePlan:
-        """Leave out what brings a release that the source does not have, or cannot say."""
+        """Leave out actions whose release the source does not have or cannot resolve now."""
         architectures = sorted({each.architecture for each in routes if each.architecture})
-        why_not: dict[ReleaseTag, str] = {}
-        for tag in sorted(releases_brought(plan)):
+        reasons: dict[ReleaseTag, str] = {}
+        for tag in sorted(required_releases(plan)):
             try:
                 await self._repository.resolve(tag, architectures)
             except DomainError as error:
-                why_not[tag] = str(error)
-        return leave_unknown(plan, why_not, input.policy.max_reported)
+                reasons[tag] = str(error)
+        return drop_unavailable(plan, reasons, input.policy.max_reported)
 
     # ------------------------------------------------------------------ the store
 
-    def _read(self, listed: _Listed, input: ReconcileFleetInput) -> _Seen:
-        """Read the records, after all else was read."""
+    def _read_store(self, outside: _Outside, input: ReconcileFleetInput) -> _Observation:
+        """Read the records, after everything outside was read."""
         store, now = self._store, datetime.now(UTC)
         routes = store.routes.list()
-        busy = self._busy(routes, listed.open_workflows)
+        busy = self._busy(routes, outside.open_workflows)
         histories = dict(store.remediations.histories(now - input.policy.replacement.window))
-        gone = _gone(routes, listed.listings, histories, busy, now)
+        gone = _gone(routes, outside.listings, histories, busy, now)
         for route_id, since in gone.items():
             known = histories.get(route_id) or RouteHistory(route_id=route_id, machine_key=None)
             histories[route_id] = known.model_copy(update={"gone_since": since})
-        sweep, locks = self._sweep(listed, input, now)
-        default = store.settings.get(DEFAULT_RELEASE_SETTING)
+        sweep, locks = self._plan_sweep(outside, input, now)
+        default = store.fleet_settings.get(DEFAULT_RELEASE_SETTING)
         view = FleetView(
             routes=routes,
             declarations=Declarations(
                 tracks=store.tracks.list(),
                 fleet_default=default,
                 rollouts=store.rollouts.list(),
-                declared_at=store.declared.at(),
+                declared_at=store.declarations.times(),
             ),
-            breaker=Breaker(),  # It is turned by what is read here.
+            breaker=Breaker(),  # Replaced later: its state depends on what is read here.
             limits=input.limits,
             histories=histories,
             busy=busy,
@@ -217,32 +219,32 @@ class ObservationActivities:
             pools=self._pools(default),
             sweep=sweep,
         )
-        kept = {each.name: each for each in store.breaker.connectivity()}
-        latest = kept | {each.name: each for each in listed.connectivity}
-        return _Seen(view, tuple(latest[name] for name in sorted(latest)), gone, locks)
+        saved = {each.name: each for each in store.breaker.connectivity()}
+        latest = saved | {each.name: each for each in outside.connectivity}
+        return _Observation(view, tuple(latest[name] for name in sorted(latest)), gone, locks)
 
     def _busy(self, routes: Sequence[Route], open_workflows: Set[str]) -> frozenset[RouteId]:
-        """Return the routes on which an operation is under way, by the engine or on record."""
+        """Return the routes with a running operation, according to Temporal or the store."""
         running = {
             route.route_id
             for route in routes
             if route_workflow_id(route.route_id) in open_workflows
         }
-        return self._store.verifications.under_way() | running
+        return self._store.verifications.routes_in_operation() | running
 
-    def _sweep(
-        self, listed: _Listed, input: ReconcileFleetInput, now: datetime
+    def _plan_sweep(
+        self, outside: _Outside, input: ReconcileFleetInput, now: datetime
     ) -> tuple[SweepPlan, Mapping[str, str]]:
-        records = self._store.sweeping.on_record()
+        records = self._store.sweeps.machines()
         view = SweepView(
-            listings=listed.listings,
-            open_workflows=listed.open_workflows,
+            listings=outside.listings,
+            open_workflows=outside.open_workflows,
             records=records,
-            operations=self._store.sweeping.operations(),
-            route_ids=self._store.sweeping.route_ids(),
+            operations=self._store.sweeps.open_operations(),
+            route_ids=self._store.sweeps.route_ids(),
         )
         plan = plan_sweep(view, SweepPolicy(owner=self._owner, grace=input.grace), now)
-        machines = [machine for listing in listed.listings for machine in listing.machines]
+        machines = [machine for listing in outside.listings for machine in listing.machines]
         locks = {each.key: lock_of(each.key, each.provider, each.region) for each in machines}
         locks |= {
             each.key: lock_of(each.key, each.provider, each.region, each.route_id)
@@ -271,27 +273,33 @@ class ObservationActivities:
             for each in sizes
         )
 
-    def _turn(
-        self, seen: _Seen, input: ReconcileFleetInput, now: datetime, operation: Operation | None
+    def _update_breaker(
+        self,
+        observation: _Observation,
+        input: ReconcileFleetInput,
+        now: datetime,
+        operation: Operation | None,
     ) -> Breaker:
-        """Return where the breaker stands after this look; keep that unless there is no operation.
+        """Return the breaker after this observation; without an operation, save nothing.
 
-        What was seen of machines that are gone is kept with it.
+        With an operation, also save the connectivity results and the missing machines.
         """
-        store, view = self._store, seen.view
-        looks = [*observations_of(view), *(_look_at(each) for each in store.pool.list())]
-        reach = count_reach(looks, view.destructions, input.limits, now)
-        overrides = store.overrides.list()
+        store, view = self._store, observation.view
+        machines = [*observations_of(view), *map(_observation_of, store.pool.list())]
+        reach = count_reach(machines, view.destructions, input.limits, now)
+        overrides = store.breaker_overrides.list()
 
         def decide(before: Breaker) -> Breaker:
-            return turn(before, reach, seen.connectivity, input.limits, now, overrides)
+            return update_breaker(
+                before, reach, observation.connectivity, input.limits, now, overrides
+            )
 
         if operation is None:
             return decide(store.breaker.get())
-        for route_id, since in seen.gone.items():
-            store.remediations.gone_since(route_id, since)
-        store.breaker.record_connectivity(seen.connectivity)
-        return store.breaker.turn(decide, operation)
+        for route_id, since in observation.gone.items():
+            store.remediations.record_gone_since(route_id, since)
+        store.breaker.record_connectivity(observation.connectivity)
+        return store.breaker.update(decide, operation)
 
 
 def _gone(
@@ -301,28 +309,30 @@ def _gone(
     busy: Set[RouteId],
     now: datetime,
 ) -> Mapping[RouteId, datetime | None]:
-    """Return since when routes' machines are gone, or that they are not, where that is news."""
-    news: dict[RouteId, datetime | None] = {}
-    whole = {each.provider: each for each in listings if each.complete}
-    keys = {machine.key for listing in whole.values() for machine in listing.machines}
+    """Return changes: since when a route's machine is missing, or None where it is back."""
+    changes: dict[RouteId, datetime | None] = {}
+    complete = {each.provider: each for each in listings if each.complete}
+    keys = {machine.key for listing in complete.values() for machine in listing.machines}
     for route in routes:
-        listing = whole.get(route.provider)
+        listing = complete.get(route.provider)
         if listing is None or route.machine is None or route.route_id in busy:
             continue
         history = histories.get(route.route_id)
         since = history.gone_since if history else None
         if route.machine.key in keys:
             if since is not None:
-                news[route.route_id] = None
+                changes[route.route_id] = None
         elif route.proven_at is None or route.proven_at < listing.asked_at:
-            # What was proven since is there, whatever was said before.
-            over = since is not None and route.proven_at is not None and route.proven_at >= since
-            if since is None or over:
-                news[route.route_id] = now
-    return news
+            # A proof after `since` shows that the machine was there again in between.
+            outdated = (
+                since is not None and route.proven_at is not None and route.proven_at >= since
+            )
+            if since is None or outdated:
+                changes[route.route_id] = now
+    return changes
 
 
-def _look_at(machine: PoolMachine) -> MachineObservation:
+def _observation_of(machine: PoolMachine) -> MachineObservation:
     return MachineObservation(
         key=machine.key,
         provider=machine.provider,

@@ -1,11 +1,12 @@
-"""One machine of a sweep, looked at once more under its lock, and what was done written down."""
+"""Activities of a sweep on one machine: observe it under its lock, and record what was done."""
 
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from activities import policies
-from activities.operation import current_operation
+from activities.execution import current_operation
+from relight.domain.machine import MachineOnRecord
 from relight.domain.reconcile.run import (
     MachineObserved,
     RecordSweptInput,
@@ -13,25 +14,19 @@ from relight.domain.reconcile.run import (
 )
 from relight.domain.route import Recorded
 from relight.domain.sweep.planner import SweepView, plan_sweep
-from relight.domain.sweep.sweep import (
-    MachineOnRecord,
-    ProviderListing,
-    SweepAction,
-    SweepPolicy,
-    SweepStep,
-)
+from relight.domain.sweep.sweep import ProviderListing, SweepAction, SweepPolicy, SweepStep
 from relight.engine.step import step
 from relight.providers.driver import ProviderDriver
 from relight.store.store import Store
 
 MACHINE_DESTROYED = "machine-destroyed"
 
-_BELIEVED = 1_000_000
-"""One machine is looked at: how many others do not fit says nothing about it any more."""
+_NO_DOUBT = 1_000_000
+"""Turns off the sweep's doubt about many unknown machines: only one machine is observed here."""
 
 
 class SweepActivities:
-    """Decides by the same plan as the sweep, about one machine."""
+    """Plans for one machine in the same way as the sweep plans for all."""
 
     def __init__(self, store: Store, drivers: Mapping[str, ProviderDriver], owner: str) -> None:
         self._store = store
@@ -40,35 +35,35 @@ class SweepActivities:
 
     @step(policies.LOOKUP, lambda i: i.step.key)
     async def observe_machine(self, input: SweepMachineInput) -> MachineObserved:
-        """Return what is to be done about a machine: what the sweep wanted, or nothing."""
-        wanted = input.step
+        """Return the step of the sweep if it is still right, or no step."""
+        planned = input.step
         asked_at = datetime.now(UTC)
-        found = await self._drivers[wanted.provider].find(wanted.key)
+        found = await self._drivers[planned.provider].find(planned.key)
         listing = ProviderListing(
-            provider=wanted.provider,
+            provider=planned.provider,
             asked_at=asked_at,
             machines=(found,) if found is not None else (),
         )
-        decided = await asyncio.to_thread(self._decide, listing, input)
-        if decided is None or decided.step is not wanted.step:
-            reason = decided.reason if decided else "all fits by now"
+        current = await asyncio.to_thread(self._decide, listing, input)
+        if current is None or current.step is not planned.step:
+            reason = current.reason if current else "it now matches the records"
             return MachineObserved(reason=reason, machine=found)
-        return MachineObserved(reason=decided.reason, step=decided.step, machine=found)
+        return MachineObserved(reason=current.reason, step=current.step, machine=found)
 
-    @step(policies.BOOKKEEPING, lambda i: f"{i.step} {i.key}")
+    @step(policies.STORE, lambda i: f"{i.step} {i.key}")
     def record_swept(self, input: RecordSweptInput) -> Recorded:
-        """Write down what was done about a machine."""
+        """Record the step that was taken on a machine."""
         store, operation = self._store, current_operation(input.origin)
         match input.step:
             case SweepStep.ADOPT:
                 assert input.machine is not None
-                store.sweeping.adopt(input.machine.machine, operation)
+                store.sweeps.adopt(input.machine.machine, operation)
             case SweepStep.MARK_LOST:
-                store.sweeping.mark_lost(input.key, operation)
+                store.sweeps.mark_lost(input.key, operation)
             case SweepStep.DESTROY if store.machines.get(input.key) is not None:
                 store.destructions.record(input.key, operation, reason=input.reason)
             case SweepStep.DESTROY:
-                # It never was on record, and counts among the destroyed all the same.
+                # It was never on record, but counts as destroyed for the breaker.
                 assert input.machine is not None
                 store.events.append(
                     MACHINE_DESTROYED,
@@ -87,18 +82,18 @@ class SweepActivities:
     def _decide(self, listing: ProviderListing, input: SweepMachineInput) -> SweepAction | None:
         records = [
             each
-            for each in self._store.sweeping.on_record()
+            for each in self._store.sweeps.machines()
             if each.key == input.step.key or _serves_elsewhere(each, input.step)
         ]
         plan = plan_sweep(
             SweepView(
                 listings=(listing,),
-                # Whoever looks has the lock: nobody else is under way.
+                # The caller holds the machine's lock: no other operation is running.
                 open_workflows=frozenset(),
                 records=records,
-                route_ids=self._store.sweeping.route_ids(),
+                route_ids=self._store.sweeps.route_ids(),
             ),
-            SweepPolicy(owner=self._owner, grace=input.grace, doubt_at_least=_BELIEVED),
+            SweepPolicy(owner=self._owner, grace=input.grace, min_mismatches=_NO_DOUBT),
             datetime.now(UTC),
         )
         found = (*plan.actions, *plan.left)
@@ -106,5 +101,5 @@ class SweepActivities:
 
 
 def _serves_elsewhere(record: MachineOnRecord, step: SweepAction) -> bool:
-    """Say whether a record may say that a machine's route has another one."""
+    """Return whether a record may show that the machine's route has another machine."""
     return record.serves and record.provider == step.provider and record.key != step.key

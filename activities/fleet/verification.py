@@ -1,4 +1,4 @@
-"""Many routes looked at in one activity: read-only, and without a workflow each."""
+"""Verification of many routes in one activity: read-only, without a workflow for each."""
 
 import asyncio
 from dataclasses import replace
@@ -9,9 +9,9 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities import policies
-from activities.faults import describe
-from activities.operation import current_operation
-from activities.route.proof import ProofActivities
+from activities.execution import current_operation, fault_of
+from activities.route.hot_swap import ProofActivities
+from relight.domain import names
 from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import Fault
 from relight.domain.machine import Machine
@@ -25,26 +25,25 @@ from relight.domain.reconcile.run import (
 )
 from relight.domain.release import Release
 from relight.domain.route import Route
-from relight.engine import logs
-from relight.engine.executions import is_under_way
+from relight.engine.executions import is_running
 from relight.engine.step import step
 from relight.hosts.connections import Hosts
 from relight.releases.source import ReleaseSource
+from relight.store.events import Operation
 from relight.store.store import Store
-from relight.store.write import Operation
 
-AT_ONCE = 25
-"""How many hosts one audit looks at at the same time. Each is a login and one question."""
+CONCURRENCY = 25
+"""How many hosts one activity verifies at the same time. Each takes a login and one command."""
 
-TRIES = 3
+ATTEMPTS = 3
 PAUSE = timedelta(seconds=2)
-"""A link that broke is tried again before it is held against a host."""
+"""A broken connection is retried before it counts as a fault of the host."""
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.audits")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.verification")
 
 
 class VerificationActivities:
-    """Proves what hosts run, and writes that down where nobody knows better by then."""
+    """Proves what hosts run, and records it unless the route has changed meanwhile."""
 
     def __init__(
         self,
@@ -60,85 +59,85 @@ class VerificationActivities:
         self._repository = repository
         self._temporal = temporal
 
-    @step(policies.AUDIT, lambda i: f"of {len(i.routes)} routes")
+    @step(policies.VERIFY, lambda i: f"{len(i.routes)} routes")
     async def verify_routes(self, input: VerifyRoutesInput) -> RoutesVerified:
-        """Look at each route's host, and write a proof or a fault down for it.
+        """Observe the host of each route, and record a proof or a fault for it.
 
-        A route that somebody works on, or that changed meanwhile, is left to them.
+        A route with a running operation, or that changed meanwhile, is skipped.
         """
-        operation, at_once = current_operation(input.origin), asyncio.Semaphore(AT_ONCE)
+        operation, slots = current_operation(input.origin), asyncio.Semaphore(CONCURRENCY)
         releases: dict[str, Release | Fault] = {}
-        for tag in sorted({asked.release_tag for asked in input.routes}):
+        for tag in sorted({each.release_tag for each in input.routes}):
             releases[tag] = await self._release(tag)
 
-        async def audit(asked: RouteToVerify) -> RouteVerified:
-            async with at_once:
-                came = await self._audit(asked, releases[asked.release_tag], operation)
-                activity.heartbeat(asked.route_id)
-                return came
+        async def verify(each: RouteToVerify) -> RouteVerified:
+            async with slots:
+                verified = await self._verify(each, releases[each.release_tag], operation)
+                activity.heartbeat(each.route_id)
+                return verified
 
-        return RoutesVerified(routes=tuple(await asyncio.gather(*map(audit, input.routes))))
+        return RoutesVerified(routes=tuple(await asyncio.gather(*map(verify, input.routes))))
 
     async def _release(self, tag: str) -> Release | Fault:
-        """Return what a tag stands for, as it was resolved last; or why nobody can say."""
+        """Return the release of a tag, preferably from the store; or why it cannot be resolved."""
         known = await asyncio.to_thread(self._store.releases.get, tag)
         if known is not None:
             return known
         try:
             return await self._repository.resolve(tag, ())
         except DomainError as error:
-            return describe(error)
+            return fault_of(error)
 
-    async def _audit(
-        self, asked: RouteToVerify, release: Release | Fault, operation: Operation
+    async def _verify(
+        self, expected: RouteToVerify, release: Release | Fault, operation: Operation
     ) -> RouteVerified:
-        route_id = asked.route_id
+        route_id = expected.route_id
         if isinstance(release, Fault):
             return RouteVerified(route_id=route_id, skipped=release.summary)
         route = await asyncio.to_thread(self._store.routes.get, route_id)
         if route is None or route.machine is None:
             return RouteVerified(route_id=route_id, skipped="it has no machine")
-        if await self._is_worked_on(route_id):
-            return RouteVerified(route_id=route_id, skipped="somebody works on it")
-        result = await self._look(route.machine, release)
-        if await self._is_worked_on(route_id):
-            return RouteVerified(route_id=route_id, skipped="somebody began to work on it")
-        why_not = await asyncio.to_thread(
+        if await self._has_operation(route_id):
+            return RouteVerified(route_id=route_id, skipped="an operation is running on it")
+        result = await self._prove(route.machine, release)
+        if await self._has_operation(route_id):
+            return RouteVerified(route_id=route_id, skipped="an operation has started on it")
+        skipped = await asyncio.to_thread(
             self._store.verifications.record,
             route,
             release.tag,
             result,
             replace(operation, activity_id=f"{operation.activity_id}/{route_id}"),
         )
-        if isinstance(result, Fault) and why_not is None:
-            _tell(route, result)
-        kind = result.kind if isinstance(result, Fault) and why_not is None else None
-        return RouteVerified(route_id=route_id, fault=kind, skipped=why_not)
+        if isinstance(result, Fault) and skipped is None:
+            _log_fault(route, result)
+        kind = result.kind if isinstance(result, Fault) and skipped is None else None
+        return RouteVerified(route_id=route_id, fault=kind, skipped=skipped)
 
-    async def _look(self, machine: Machine, release: Release) -> Proof | Fault:
-        for attempt in range(1, TRIES + 1):
+    async def _prove(self, machine: Machine, release: Release) -> Proof | Fault:
+        for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._hosts.connect(machine) as shell:
                     return await self._services.prove(shell, release)
             except DomainError as error:
-                if not error.retryable or attempt == TRIES:
-                    return describe(error)
+                if not error.retryable or attempt == ATTEMPTS:
+                    return fault_of(error)
                 activity.heartbeat(f"{machine.key}: {error}")
             await asyncio.sleep(PAUSE.total_seconds())
         raise AssertionError
 
-    async def _is_worked_on(self, route_id: RouteId) -> bool:
-        return await is_under_way(self._temporal, route_workflow_id(route_id))
+    async def _has_operation(self, route_id: RouteId) -> bool:
+        return await is_running(self._temporal, route_workflow_id(route_id))
 
 
-def _tell(route: Route, fault: Fault) -> None:
-    """Say on which host of which route something is amiss: the activity is about many."""
+def _log_fault(route: Route, fault: Fault) -> None:
+    """Log a fault with its route and host: the activity's own attributes name neither."""
     log.warning(
         fault.summary,
         **{
-            logs.FAULT: fault.kind,
-            logs.FAULT_CLASS: fault.fault_class.value,
-            logs.ROUTE: route.route_id,
-            logs.HOST: route.machine.key if route.machine else "",
+            names.LOG_FAULT: fault.kind,
+            names.LOG_FAULT_CLASS: fault.fault_class.value,
+            names.LOG_ROUTE: route.route_id,
+            names.LOG_HOST: route.machine.key if route.machine else "",
         },
     )

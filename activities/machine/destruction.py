@@ -1,13 +1,14 @@
-"""The breaker before the bulldozer: whether a machine may be destroyed, and that it was."""
+"""Activities on destruction: may a machine be destroyed, and the record that it was."""
 
 from datetime import UTC, datetime
 
 from activities import policies
-from activities.operation import current_operation
+from activities.execution import current_operation
 from relight.domain.breaker.breaker import BreakerLimits
-from relight.domain.breaker.decisions import HOUR, Allowance
-from relight.domain.replacement import (
-    AskDestructionInput,
+from relight.domain.destruction import (
+    HOUR,
+    Allowance,
+    CheckDestructionInput,
     DestructionAllowed,
     RecordDestroyedInput,
 )
@@ -17,27 +18,27 @@ from relight.store.store import Store
 
 
 class DestructionActivities:
-    """Asked right before a machine goes, and told right after."""
+    """Called immediately before and after each destruction."""
 
     def __init__(self, store: Store, limits: BreakerLimits) -> None:
         self._store = store
         self._limits = limits
 
-    @step(policies.BOOKKEEPING, lambda i: f"may {i.key} go?")
-    def ask_destruction(self, input: AskDestructionInput) -> DestructionAllowed:
-        """Say why a machine may not be destroyed now, if there is anything."""
+    @step(policies.STORE, lambda i: i.key)
+    def check_destruction(self, input: CheckDestructionInput) -> DestructionAllowed:
+        """Return why a machine may not be destroyed now; None where it may."""
         now = datetime.now(UTC)
-        # One that waits for its end is counted from the moment it was drained: those behind it
-        # must not hold it up, or two that wait would wait for each other.
+        # A waiting removal counts from the moment its machine was drained. Only those ahead of it
+        # may delay it; otherwise two waiting removals would wait for each other.
         ahead = self._store.destructions.ahead_of(input.key, now - HOUR)
         allowance = Allowance(self._store.breaker.get(), ahead, self._limits, now)
         return DestructionAllowed(
             why_not=allowance.why_not(input.provider, input.region, input.track)
         )
 
-    @step(policies.BOOKKEEPING, lambda i: f"{i.key}: {i.reason}")
+    @step(policies.STORE, lambda i: f"{i.key}: {i.reason}")
     def record_destroyed(self, input: RecordDestroyedInput) -> Recorded:
-        """Write down that a machine is gone."""
+        """Record that a machine is destroyed."""
         self._store.destructions.record(
             input.key,
             current_operation(input.origin),

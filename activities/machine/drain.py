@@ -1,10 +1,10 @@
-"""Whoever uses a machine leaves it: a program of the operator's own sees to that."""
+"""Draining: the operator's own program moves the users off a machine."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 from activities import policies
-from activities.rollout.checks import beating
+from activities.execution import heartbeating
 from relight.domain.replacement import DrainMachineInput, MachineDrained
 from relight.engine.step import step
 from relight.hosts.local_program import run_program
@@ -12,11 +12,11 @@ from relight.hosts.local_program import run_program
 
 @dataclass(frozen=True)
 class Drain:
-    """What drains a machine.
+    """The configuration of draining.
 
     Attributes:
-        command: the program and its arguments; no shell reads them. Without any, nobody is asked.
-        deadline: how long it may take; then it is killed, with all that it started.
+        command: the program and its arguments, run without a shell. Empty means no draining.
+        deadline: its time limit; then it is killed, with all the processes that it started.
     """
 
     command: tuple[str, ...] = ()
@@ -24,28 +24,28 @@ class Drain:
 
 
 class DrainActivities:
-    """Asks a program that runs beside the worker."""
+    """Runs the drain command on the worker's host."""
 
     def __init__(self, drain: Drain) -> None:
         self._drain = drain
 
     @step(policies.DRAIN, lambda i: i.machine.key)
     async def drain_machine(self, input: DrainMachineInput) -> MachineDrained:
-        """Say whether the machine is drained, at the deadline at the latest.
+        """Return whether the machine was drained, at the deadline at the latest.
 
-        Nothing keeps a replacement up: what cannot be drained is destroyed as well.
+        A failure does not stop a replacement: a machine that cannot be drained is destroyed too.
         """
         if not self._drain.command:
-            return MachineDrained(drained=None, seen="no RELIGHT_DRAIN__COMMAND is set")
-        told = {
+            return MachineDrained(drained=None, detail="RELIGHT_DRAIN__COMMAND is not set")
+        variables = {
             "RELIGHT_DRAIN_ROUTE": input.route_id,
             "RELIGHT_DRAIN_MACHINE": input.machine.key,
             "RELIGHT_DRAIN_ADDRESS": input.machine.address or "",
         }
         try:
-            async with beating():
-                ended = await run_program(self._drain.command, told, self._drain.deadline)
+            async with heartbeating():
+                ended = await run_program(self._drain.command, variables, self._drain.deadline)
         except OSError as error:
-            why = f"{self._drain.command[0]} cannot be run: {error.strerror or error}"
-            return MachineDrained(drained=False, seen=why)
-        return MachineDrained(drained=ended.code == 0, seen=ended.text)
+            reason = f"{self._drain.command[0]} cannot be run: {error.strerror or error}"
+            return MachineDrained(drained=False, detail=reason)
+        return MachineDrained(drained=ended.exit_code == 0, detail=ended.text)

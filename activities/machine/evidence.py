@@ -1,7 +1,7 @@
-"""What a machine has to say before it is destroyed: read as far as it can be, and kept.
+"""Evidence: logs of a machine, read and saved before it is destroyed.
 
-It helps whoever asks later why the machine went. Nothing waits for it: a host that is out of reach
-is itself noted, and is what the evidence says then.
+It explains later why the machine was replaced. It is best effort: for an unreachable host, the
+evidence says that it was unreachable.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from activities import policies
-from activities.operation import current_operation
+from activities.execution import current_operation
 from relight.domain.fault.error import DomainError
 from relight.domain.machine import Machine
 from relight.domain.replacement import EvidenceSaved, SaveEvidenceInput
@@ -21,18 +21,18 @@ from relight.hosts.connections import Hosts
 from relight.providers.driver import ProviderDriver
 from relight.store.store import Store
 
-KEPT_CHARACTERS = 16 * 1024
-"""How much of each is kept, from its end."""
+MAX_CHARACTERS = 16 * 1024
+"""How much of each log is saved, from its end."""
 
-WITHIN = timedelta(seconds=20)
-"""How long each may take: a login of ten seconds and two questions."""
+READ_TIMEOUT = timedelta(seconds=20)
+"""For each log: a login of ten seconds and two commands."""
 
 JOURNAL_LINES = 200
 
 EVIDENCE_SAVED = "evidence-saved"
 
 _DPKG_LOG = "dpkg-log"
-_QUESTIONS = {_DPKG_LOG: ["tail", "-c", str(KEPT_CHARACTERS), "/var/log/dpkg.log"]}
+_COMMANDS = {_DPKG_LOG: ["tail", "-c", str(MAX_CHARACTERS), "/var/log/dpkg.log"]}
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
@@ -42,7 +42,7 @@ Read = Callable[[Machine], Coroutine[Any, Any, str]]
 
 
 class EvidenceActivities:
-    """Reads, and writes one event."""
+    """Reads the logs of a machine, and writes them as one event."""
 
     def __init__(
         self,
@@ -51,31 +51,31 @@ class EvidenceActivities:
         store: Store,
         secrets: Collection[str] = (),
     ) -> None:
-        """Know where to read.
+        """Create the activities.
 
         Args:
-            hosts: the way to the machine.
-            drivers: the providers, some of which have a console.
-            store: where the evidence is kept.
-            secrets: words that are struck out of it.
+            hosts: opens connections to machines.
+            drivers: the providers; some offer a console log.
+            store: receives the evidence as an event.
+            secrets: values that are removed from the evidence.
         """
         self._hosts = hosts
         self._drivers = drivers
         self._store = store
         self._secrets = sorted(filter(None, secrets), key=len, reverse=True)
 
-    @step(policies.EVIDENCE, lambda i: f"of {i.machine.key}")
+    @step(policies.EVIDENCE, lambda i: i.machine.key)
     async def save_evidence(self, input: SaveEvidenceInput) -> EvidenceSaved:
-        """Keep the daemon's journal, the end of dpkg's log and the provider's console."""
+        """Save the service's journal, the end of dpkg's log and the provider's console log."""
         reads: Mapping[str, Read] = {
             "journal": self._journal,
             _DPKG_LOG: self._dpkg_log,
             "console": self._console,
         }
-        came = await asyncio.gather(*(_tried(read, input.machine) for read in reads.values()))
-        answers = dict(zip(reads, came, strict=True))
-        saved = {name: self._kept(said) for name, (said, _) in answers.items() if said}
-        missing = {name: self._kept(why) for name, (said, why) in answers.items() if not said}
+        results = await asyncio.gather(*(_try_read(read, input.machine) for read in reads.values()))
+        logs = dict(zip(reads, results, strict=True))
+        saved = {name: self._clean(text) for name, (text, _) in logs.items() if text}
+        missing = {name: self._clean(why) for name, (text, why) in logs.items() if not text}
         await asyncio.to_thread(
             self._store.events.append,
             EVIDENCE_SAVED,
@@ -85,37 +85,40 @@ class EvidenceActivities:
             detail={"saved": saved, "missing": missing},
         )
         return EvidenceSaved(
-            saved=tuple(saved), missing=tuple(f"{name}: {why}" for name, why in missing.items())
+            saved=tuple(saved),
+            missing=tuple(f"{name}: {reason}" for name, reason in missing.items()),
         )
 
     async def _journal(self, machine: Machine) -> str:
         async with self._hosts.connect(machine) as shell:
-            told = await shell.run(host_program.journal(JOURNAL_LINES), timeout=WITHIN, sudo=True)
-        return told.stdout
+            completed = await shell.run(
+                host_program.journal(JOURNAL_LINES), timeout=READ_TIMEOUT, sudo=True
+            )
+        return completed.stdout
 
     async def _dpkg_log(self, machine: Machine) -> str:
         async with self._hosts.connect(machine) as shell:
-            answers = await shell.ask(_QUESTIONS, timeout=WITHIN)
+            answers = await shell.ask(_COMMANDS, timeout=READ_TIMEOUT)
         return answers[_DPKG_LOG].text
 
     async def _console(self, machine: Machine) -> str:
         driver = self._drivers.get(machine.provider)
         return (driver and await driver.console(machine.ref)) or ""
 
-    def _kept(self, said: str) -> str:
-        """Return the end of what was said, without what nobody may read later."""
-        said = _PRIVATE_KEY.sub(_HIDDEN, said)
+    def _clean(self, text: str) -> str:
+        """Return the end of a text, without secrets and private keys."""
+        text = _PRIVATE_KEY.sub(_HIDDEN, text)
         for secret in self._secrets:
-            said = said.replace(secret, _HIDDEN)
-        return said[-KEPT_CHARACTERS:]
+            text = text.replace(secret, _HIDDEN)
+        return text[-MAX_CHARACTERS:]
 
 
-async def _tried(read: Read, machine: Machine) -> tuple[str, str]:
-    """Return what was read, and if it was nothing, why."""
+async def _try_read(read: Read, machine: Machine) -> tuple[str, str]:
+    """Return the text, and the reason in case the text is empty."""
     try:
-        async with asyncio.timeout(WITHIN.total_seconds()):
-            return await read(machine), "there is nothing"
+        async with asyncio.timeout(READ_TIMEOUT.total_seconds()):
+            return await read(machine), "it is empty"
     except TimeoutError:
-        return "", f"no answer within {WITHIN.total_seconds():g} s"
+        return "", f"no answer within {READ_TIMEOUT.total_seconds():g} s"
     except DomainError as error:
         return "", f"{error.kind}: {error}"

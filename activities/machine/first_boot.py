@@ -1,4 +1,4 @@
-"""A machine's first boot: what cloud-init is given, and how it went."""
+"""First boots: render the user-data for cloud-init, and wait until cloud-init has finished."""
 
 import asyncio
 import hashlib
@@ -10,7 +10,6 @@ from pydantic import SecretStr
 from temporalio import activity
 
 from activities import policies
-from activities.service import Service
 from relight.domain.machine import (
     AwaitFirstBootInput,
     CloudInitRendered,
@@ -19,6 +18,7 @@ from relight.domain.machine import (
     MachinePlan,
     RenderCloudInitInput,
 )
+from relight.domain.service import Service
 from relight.engine.step import step
 from relight.hosts import first_boot, host_program
 from relight.hosts.cloud_init.user_data import (
@@ -39,27 +39,27 @@ from relight.hosts.keys import derive_host_key
 
 POLL = timedelta(milliseconds=500)
 
-REACHABLE_WITHIN = timedelta(minutes=5)
-"""From running at its provider to an sshd that answers: clouds take a minute or two."""
+SSH_TIMEOUT = timedelta(minutes=5)
+"""From running at the provider until sshd answers: clouds take a minute or two."""
 
-FINISHED_WITHIN = timedelta(minutes=8)
-"""cloud-init has no limit of its own."""
+CLOUD_INIT_TIMEOUT = timedelta(minutes=8)
+"""cloud-init itself has no time limit."""
 
 
 @dataclass(frozen=True)
 class UserData:
-    """One machine's user-data, which holds its private host key."""
+    """The user-data of one machine. It contains the private host key."""
 
     text: SecretStr
 
     @property
     def sha256(self) -> str:
-        """The digest by which it is known where it may not be seen."""
+        """The digest that workflow history holds instead of the text."""
         return hashlib.sha256(self._bytes()).hexdigest()
 
     @property
     def size_bytes(self) -> int:
-        """Its size; providers set limits of 16 KiB and more."""
+        """Its size. Providers have limits of 16 KiB or more."""
         return len(self._bytes())
 
     def _bytes(self) -> bytes:
@@ -70,26 +70,26 @@ def host_files(service: Service, deb_urls: str) -> list[File]:
     """Return the host program and its configuration.
 
     Args:
-        service: which package and service it is about.
-        deb_urls: how the address of every file begins that a host may fetch and install.
+        service: the package and the unit that the host program manages.
+        deb_urls: the URL prefix of the files that a host may download and install.
     """
-    told = host_program.configuration(service.package, service.unit, service.executable, deb_urls)
+    configuration = host_program.configuration(service, deb_urls)
     return [
         File(host_program.PROGRAM, "0755", host_program.text()),
-        File(host_program.CONFIGURATION, "0644", told.encode()),
+        File(host_program.CONFIGURATION, "0644", configuration.encode()),
     ]
 
 
 @dataclass(frozen=True)
 class UserDataRenderer:
-    """Renders the user-data of a plan; the same plan gives the same bytes.
+    """Renders the user-data of a plan. The same plan gives the same bytes.
 
     Attributes:
-        template: with the repository and the daemon's files.
-        daemon: what is installed and started.
+        template: includes the repository and the files of the service.
+        service: what is installed and started.
         ssh_user: the user that the control plane logs in as.
-        client_key_public: the public key line that lets it in.
-        host_key_secret: from which every machine's host key is derived.
+        client_key_public: the public key of the control plane, as a line of authorized_keys.
+        host_key_secret: the secret from which the host keys of all machines are derived.
     """
 
     template: UserDataTemplate
@@ -116,7 +116,7 @@ class UserDataRenderer:
         return UserData(SecretStr(text))
 
     def _steps(self, plan: MachinePlan) -> list[BootStep]:
-        # What a hot swap does, while cloud-init waits: a first boot is a swap from nothing.
+        # cloud-init runs the same commands as a hot swap: a first boot is a swap from nothing.
         change = Change(plan.release_version, deb=plan.deb_file)
         return [
             BootStep(first_boot.INSTALL_STEP, host_program.install(change)),
@@ -125,49 +125,49 @@ class UserDataRenderer:
 
 
 class FirstBootActivities:
-    """Before a machine is paid for, and after it has booted."""
+    """Called before a machine is created, and while it boots."""
 
     def __init__(self, user_data: UserDataRenderer, hosts: Hosts) -> None:
         self._user_data = user_data
         self._hosts = hosts
 
-    @step(policies.BOOKKEEPING, lambda i: i.plan.key)
+    @step(policies.STORE, lambda i: i.plan.key)
     async def render_cloud_init(self, input: RenderCloudInitInput) -> CloudInitRendered:
-        """See that the user-data can be rendered; answer with its digest, never its text."""
+        """Check that the user-data can be rendered. Return its digest, never its text."""
         rendered = self._user_data.render(input.plan)
         return CloudInitRendered(sha256=rendered.sha256, size_bytes=rendered.size_bytes)
 
     @step(policies.BOOT, lambda i: i.machine.key)
     async def await_first_boot(self, input: AwaitFirstBootInput) -> FirstBootFinished:
-        """Return once cloud-init has ended well; its failure carries the failed step's words."""
-        began = time.monotonic()
+        """Return when cloud-init has succeeded; raise the error of the failed step otherwise."""
+        started_at = time.monotonic()
         while True:
             try:
                 return await self._finished(input.machine)
             except (HostUnreachableError, HostNotReadyError) as error:
-                # It boots: sshd is not up yet, or lets nobody in.
-                if time.monotonic() - began > REACHABLE_WITHIN.total_seconds():
+                # The host is still booting: sshd does not listen yet, or refuses logins.
+                if time.monotonic() - started_at > SSH_TIMEOUT.total_seconds():
                     raise
                 activity.heartbeat(error.kind)
             await asyncio.sleep(POLL.total_seconds())
 
     async def _finished(self, machine: Machine) -> FirstBootFinished:
-        began = time.monotonic()
+        started_at = time.monotonic()
         async with self._hosts.connect(machine) as shell:
-            while not (boot := await first_boot.look(shell)).finished:
-                if time.monotonic() - began > FINISHED_WITHIN.total_seconds():
+            while not (boot := await first_boot.observe(shell)).finished:
+                if time.monotonic() - started_at > CLOUD_INIT_TIMEOUT.total_seconds():
                     raise FirstBootFailedError(
                         first_boot.OTHER_STEP,
-                        f"it has not ended after {FINISHED_WITHIN}; {_progress(boot)}",
+                        f"it has not finished after {CLOUD_INIT_TIMEOUT}; {_progress(boot)}",
                         destination=shell.destination,
                     )
                 activity.heartbeat(_progress(boot))
                 await asyncio.sleep(POLL.total_seconds())
             if boot.failed_step is not None:
                 service = self._user_data.service
-                raise await first_boot.failure(shell, boot, service.package, service.unit)
+                raise await first_boot.failure(shell, boot, service)
         return FirstBootFinished(boot_id=boot.boot_id, steps=tuple(boot.steps))
 
 
 def _progress(boot: FirstBoot) -> str:
-    return f"steps that ended: {', '.join(boot.steps) or 'none'}"
+    return f"finished steps: {', '.join(boot.steps) or 'none'}"

@@ -1,4 +1,4 @@
-"""Machines at their providers: created, awaited, destroyed."""
+"""Activities on machines at their providers: create, wait until they run, destroy."""
 
 import asyncio
 import time
@@ -9,58 +9,57 @@ from temporalio import activity
 
 from activities import policies
 from activities.machine.first_boot import UserDataRenderer
+from relight.domain.destruction import identity_mismatch
 from relight.domain.machine import (
     AwaitMachineInput,
     CreateMachineInput,
     DescribeRegionInput,
     DestroyMachineInput,
     Machine,
+    MachineAtProvider,
     MachineDestroyed,
     MachineStatus,
     Region,
 )
 from relight.domain.names import key_number
-from relight.domain.remediation import why_another
-from relight.domain.sweep.sweep import MachineAtProvider
 from relight.engine.step import step
 from relight.providers.driver import MachineSpec, ProviderDriver, ProviderError
 
 POLL = timedelta(milliseconds=300)
 
-ASK_AGAIN_AFTER = timedelta(seconds=30)
-"""How long a machine may be on its way to its end before its provider is asked for it again.
+REPEAT_DESTROY_AFTER = timedelta(seconds=30)
+"""How long a machine may be deleting before the destroy request is sent again.
 
-Most are gone within seconds, and then nothing is asked twice. A provider that accepted the first
-and forgot it is reminded often enough for an attempt of ten minutes, and seldom enough for one
-that counts our calls."""
+Most machines are gone within seconds. Providers sometimes lose an accepted request, so it is
+repeated: often enough within an attempt of ten minutes, rarely enough for rate limits."""
 
 
 class UnknownLocationError(ProviderError):
-    """There is no such provider, or it has no such region."""
+    """There is no such provider, or the provider has no such region."""
 
     kind = "unknown-location"
 
 
 class MachineFailedError(ProviderError):
-    """The provider says that the machine came to nothing."""
+    """The provider reports that the machine failed, or it is gone."""
 
     kind = "machine-failed"
 
 
 class UserDataChangedError(ProviderError):
-    """The user-data is no longer what was rendered for this machine."""
+    """The user-data differs from what was rendered for this machine before."""
 
     kind = "user-data-changed"
 
 
 class MachineNotOursError(ProviderError):
-    """What has the key of a machine that was to be destroyed is another machine."""
+    """The machine with this key is not the machine that was to be destroyed."""
 
     kind = "machine-not-ours"
 
 
 class MachineActivities:
-    """Each asks one provider for one thing."""
+    """Each activity makes one request to one provider."""
 
     def __init__(
         self, drivers: Mapping[str, ProviderDriver], user_data: UserDataRenderer, owner: str
@@ -71,7 +70,7 @@ class MachineActivities:
 
     @step(policies.LOOKUP, lambda i: f"{i.provider}/{i.region}")
     async def describe_region(self, input: DescribeRegionInput) -> Region:
-        """Return the region; refuse a provider or a region that is not there."""
+        """Return the region; refuse an unknown provider or region."""
         region = await self._driver(input.provider).region(input.region)
         if region is None:
             raise UnknownLocationError(
@@ -81,10 +80,10 @@ class MachineActivities:
 
     @step(policies.CREATE, lambda i: f"{i.plan.key} at {i.plan.provider}/{i.plan.region}")
     async def create_machine(self, input: CreateMachineInput) -> Machine:
-        """Create the plan's machine, or adopt the one that has its key.
+        """Create the machine of a plan, or adopt the machine that has its key.
 
-        The user-data holds the host's private key: it is rendered here, again, and goes from
-        here to the provider and nowhere else.
+        The user-data contains the private host key. It is rendered here again, and goes to the
+        provider only.
         """
         user_data = self._user_data.render(input.plan)
         if user_data.sha256 != input.user_data_sha256:
@@ -104,7 +103,7 @@ class MachineActivities:
 
     @step(policies.BOOT, lambda i: i.machine.key)
     async def await_machine(self, input: AwaitMachineInput) -> Machine:
-        """Return the machine once its provider says that it runs and where."""
+        """Return the machine when its provider reports that it runs and has an address."""
         driver = self._driver(input.machine.provider)
         while True:
             found = await driver.find(input.machine.key)
@@ -121,40 +120,40 @@ class MachineActivities:
 
     @step(policies.DESTROY, lambda i: f"{i.key} at {i.provider}")
     async def destroy_machine(self, input: DestroyMachineInput) -> MachineDestroyed:
-        """Return when the provider has no machine of this key any more. Absent is success.
+        """Return when the provider has no machine with this key. Absent is success.
 
-        At every look, what has the key has to be the very machine that is named, and to bear our
-        tag: else nothing is asked for. An end that was accepted is waited for, and asked for
-        again after a while: providers forget.
+        Each poll checks that the machine with this key is the one that is named and has our
+        ownership tag; otherwise nothing is requested. An accepted request is waited for, and
+        repeated after `REPEAT_DESTROY_AFTER`.
         """
         driver = self._driver(input.provider)
-        asked_at: float | None = None
+        requested_at: float | None = None
         was_present = False
         while (found := await driver.find(input.key)) is not None:
             self._require_ours(found, input)
-            if asked_at is None and found.status is MachineStatus.DELETING:
-                asked_at = time.monotonic()  # By somebody else, or by an attempt before this one.
-            elif asked_at is None or _is_over(ASK_AGAIN_AFTER, asked_at):
+            if requested_at is None and found.status is MachineStatus.DELETING:
+                requested_at = time.monotonic()  # By someone else, or by an earlier attempt.
+            elif requested_at is None or _has_passed(REPEAT_DESTROY_AFTER, requested_at):
                 await driver.destroy(found.ref)
-                asked_at = time.monotonic()
+                requested_at = time.monotonic()
             was_present = True
             activity.heartbeat(found.status)
             await asyncio.sleep(POLL.total_seconds())
         return MachineDestroyed(key=input.key, was_present=was_present)
 
     def _require_ours(self, found: MachineAtProvider, input: DestroyMachineInput) -> None:
-        """Refuse to destroy a machine unless it is the one that is named; what is not known fits.
+        """Refuse to destroy a machine unless it is the one that is named. Unknown values match.
 
         Raises:
-            MachineNotOursError: it is another one, or does not bear our tag.
+            MachineNotOursError: it is another machine, or lacks our ownership tag.
         """
         known = {
             "provider_id": input.provider_id or found.provider_id,
             "generation": input.generation or key_number(input.key),
         }
-        why = why_another(input.model_copy(update=known), found, self._owner)
-        if why is not None:
-            raise MachineNotOursError(input.provider, f"destroy {input.key}", why)
+        reason = identity_mismatch(input.model_copy(update=known), found, self._owner)
+        if reason is not None:
+            raise MachineNotOursError(input.provider, f"destroy {input.key}", reason)
 
     def _driver(self, provider: str) -> ProviderDriver:
         try:
@@ -166,5 +165,5 @@ class MachineActivities:
             ) from None
 
 
-def _is_over(span: timedelta, since: float) -> bool:
+def _has_passed(span: timedelta, since: float) -> bool:
     return time.monotonic() - since >= span.total_seconds()

@@ -1,1 +1,1 @@
-"""Activities of a rollout: its record, its preflight, its checks."""
+"""Activities of a rollout: its records, its preflight, its gate checks."""

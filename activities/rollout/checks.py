@@ -1,112 +1,88 @@
-"""What the operator wants asked after each wave of a rollout, besides the routes themselves."""
+"""Gate checks: what the operator configured to run after each wave. One kind is a command."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from temporalio import activity
-
 from activities import policies
+from activities.execution import heartbeating
 from relight.domain.fault.error import DomainError
 from relight.domain.names import CheckName
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 from relight.engine.step import step
-from relight.hosts.local_program import NOT_YET, run_program
-
-BEAT = timedelta(seconds=5)
-"""How often a check that takes its time is said to be under way."""
+from relight.hosts.local_program import RETRY_EXIT_CODE, run_program
 
 
 class CheckUnansweredError(DomainError):
-    """A check gives no answer, which says nothing about the release: it may be asked again."""
+    """A check gave no answer. This says nothing about the release; the check may be retried."""
 
     kind = "check-unanswered"
 
 
 class CheckNotYetError(DomainError):
-    """It is too early for a check to answer: it may be asked again."""
+    """It is too early for a check to answer; it may be retried."""
 
     kind = "check-not-yet"
 
 
 class GateCheck(Protocol):
-    """Says whether a rollout may go on."""
+    """Decides whether a rollout may continue."""
 
-    async def __call__(self, asked: CheckGateInput) -> GateChecked:
-        """Answer.
+    async def __call__(self, input: CheckGateInput) -> GateChecked:
+        """Run the check.
 
         Raises:
-            CheckUnansweredError: it cannot.
-            CheckNotYetError: it cannot yet.
+            CheckUnansweredError: the check gave no answer.
+            CheckNotYetError: it is too early for an answer.
         """
 
 
 class GateCheckActivities:
-    """Asks the checks that the settings name, and changes nothing."""
+    """Runs the checks that are configured in the settings. They change nothing."""
 
     def __init__(self, checks: Mapping[CheckName, GateCheck]) -> None:
         self._checks = checks
 
-    @step(policies.CHECK, lambda i: f"{i.name}, after wave {i.wave}")
+    @step(policies.GATE_CHECK, lambda i: f"{i.name} after wave {i.wave}")
     async def check_gate(self, input: CheckGateInput) -> GateChecked:
-        """Ask a check; what it runs ends with a cancel."""
+        """Run a check. A cancellation stops its program."""
         check = self._checks.get(input.name)
         if check is None:
-            # A rollout's preflight saw it: this worker has other settings, or they were changed.
+            # The preflight found it: this worker has other settings, or they have changed.
             raise CheckUnansweredError(f"this worker's RELIGHT_GATE_CHECKS has no {input.name}")
-        async with beating():
+        async with heartbeating():
             return await check(input)
-
-
-@asynccontextmanager
-async def beating() -> AsyncIterator[None]:
-    """Say again and again that the activity is under way, until the block ends."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(BEAT.total_seconds())
-
-    beats = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beats.cancel()
 
 
 @dataclass(frozen=True)
 class CommandCheck:
-    """Passes where a program that runs beside the worker says so, by exit code 0.
+    """Runs a program on the worker's host. The check passes if the exit code is 0.
 
-    Exit code 75 asks to be asked again. Anything else does not pass, nor does one that hangs.
+    Exit code 75 means "too early", and the check is retried. Any other exit code, or a timeout,
+    does not pass.
 
     Attributes:
-        argv: the program and its arguments; no shell reads them.
-        timeout: how long it may take; then it is killed, with all that it started.
+        argv: the program and its arguments, run without a shell.
+        timeout: its time limit; then it is killed, with all the processes that it started.
     """
 
     argv: tuple[str, ...]
     timeout: timedelta
 
-    async def __call__(self, asked: CheckGateInput) -> GateChecked:
+    async def __call__(self, input: CheckGateInput) -> GateChecked:
         """Run the program."""
-        told = {
-            "RELIGHT_ROLLOUT_TAG": asked.release_tag,
-            "RELIGHT_ROLLOUT_SCOPE": asked.scope,
-            "RELIGHT_ROLLOUT_WAVE": str(asked.wave),
+        variables = {
+            "RELIGHT_ROLLOUT_TAG": input.release_tag,
+            "RELIGHT_ROLLOUT_SCOPE": input.scope,
+            "RELIGHT_ROLLOUT_WAVE": str(input.wave),
         }
         try:
-            ended = await run_program(self.argv, told, self.timeout)
+            ended = await run_program(self.argv, variables, self.timeout)
         except OSError as error:
             raise CheckUnansweredError(
-                f"check {asked.name}: {self.argv[0]} cannot be run: {error.strerror or error}"
+                f"check {input.name}: {self.argv[0]} cannot be run: {error.strerror or error}"
             ) from error
-        if ended.code == NOT_YET:
-            raise CheckNotYetError(f"check {asked.name}: {ended.text}")
-        return GateChecked(name=asked.name, passed=ended.code == 0, seen=ended.text)
-
-
-# MERGEDOC """A gate's check that is a program of the operator's own."""
+        if ended.exit_code == RETRY_EXIT_CODE:
+            raise CheckNotYetError(f"check {input.name}: {ended.text}")
+        return GateChecked(name=input.name, passed=ended.exit_code == 0, detail=ended.text)

@@ -1,12 +1,13 @@
-"""What has to hold before the first host of a rollout is touched."""
+"""The preflight of a rollout: its conditions are checked before the first host is changed."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from activities import policies
-from activities.release import deb_of
+from activities.route.hot_swap import deb_of
 from relight.domain.fault.error import DomainError
+from relight.domain.fault.fault import FaultClass
 from relight.domain.names import CheckName, ReleaseTag
 from relight.domain.release import Release
 from relight.domain.rollout.rollout import PreflightInput, PreflightPassed
@@ -19,18 +20,18 @@ from relight.hosts.host_program import Change
 from relight.releases.source import ReleaseSource
 from relight.store.store import Store
 
-ASKED_PER_REGION = 3
-"""A host that is out itself says nothing about its region: so many are asked for an answer."""
+HOSTS_PER_REGION = 3
+"""How many hosts of a region are tried: a faulty host says nothing about its region."""
 
 
 class PreflightError(DomainError):
-    """Something stands in a rollout's way; nothing was touched."""
+    """The rollout cannot start; nothing was changed."""
 
     kind = "preflight-failed"
 
 
 class PreflightActivities:
-    """Asks the repository, and one host of each region, and changes nothing."""
+    """Checks the repository and one host of each region. Changes nothing."""
 
     def __init__(
         self,
@@ -46,33 +47,34 @@ class PreflightActivities:
 
     @step(policies.LOOKUP, lambda i: f"{i.release.tag}: {i.scope}")
     async def preflight(self, input: PreflightInput) -> PreflightPassed:
-        """See that the release is installable in every region, and what is there now, too.
+        """Check that the release, and the releases that run now, can be installed in every region.
 
-        All that stands in the way is told at once, each with its region.
+        The error lists all problems at once, each with its region.
         """
-        known = self._store.routes
-        current = await asyncio.to_thread(known.releases, input.scope)
+        store = self._store.routes
+        current = await asyncio.to_thread(store.releases, input.scope)
         tags = [tag for tag in current if tag != input.release.tag]
         regions = _by_region(
-            await asyncio.to_thread(known.first_of_regions, input.scope, ASKED_PER_REGION)
+            await asyncio.to_thread(store.sample_by_region, input.scope, HOSTS_PER_REGION)
         )
-        came_of_tags = [self._resolve(tag, current[tag]) for tag in tags]
-        came_of_regions = [
-            self._ask_region(name, there, input.release) for name, there in regions.items()
+        tag_results = [self._check_rollback(tag, current[tag]) for tag in tags]
+        region_results = [
+            self._check_region(name, routes, input.release) for name, routes in regions.items()
         ]
-        answers = await asyncio.gather(*came_of_tags, *came_of_regions)
-        wrong = [
-            *self._unknown(input.checks),
-            *(answer for answer in answers if isinstance(answer, PreflightError)),
+        results = await asyncio.gather(*tag_results, *region_results)
+        problems = [
+            *self._unknown_checks(input.checks),
+            *(result for result in results if isinstance(result, PreflightError)),
         ]
-        if wrong:
-            raise PreflightError("; ".join(map(str, wrong)))
-        asked = answers[len(tags) :]
+        if problems:
+            raise PreflightError("; ".join(map(str, problems)))
+        machines = results[len(tags) :]
         return PreflightPassed(
-            asked=dict(zip(regions, map(str, asked), strict=True)), rollback_tags=tuple(tags)
+            dry_run_on=dict(zip(regions, map(str, machines), strict=True)),
+            rollback_tags=tuple(tags),
         )
 
-    def _unknown(self, checks: Sequence[CheckName]) -> list[PreflightError]:
+    def _unknown_checks(self, checks: Sequence[CheckName]) -> list[PreflightError]:
         known = f"there are {', '.join(sorted(self._checks))}" if self._checks else "there is none"
         return [
             PreflightError(f"RELIGHT_GATE_CHECKS has no check {name}; {known}")
@@ -80,22 +82,22 @@ class PreflightActivities:
             if name not in self._checks
         ]
 
-    async def _resolve(
+    async def _check_rollback(
         self, tag: ReleaseTag, architectures: Sequence[str]
     ) -> PreflightError | None:
-        """See that routes could go back to where they are now."""
+        """Check that routes could be rolled back to the release that they run now."""
         try:
             await self._repository.resolve(tag, architectures)
         except DomainError as error:
             if error.retryable:
                 raise
-            return PreflightError(f"there is no way back to {tag}: {error}")
+            return PreflightError(f"a rollback to {tag} is not possible: {error}")
         return None
 
-    async def _ask_region(
+    async def _check_region(
         self, name: str, routes: Sequence[Route], release: Release
     ) -> str | PreflightError:
-        """Return the machine that says the release is installable there."""
+        """Return the key of the machine on which a dry run of the installation succeeded."""
         last: RemoteError | None = None
         for route in routes:
             machine = route.machine
@@ -105,16 +107,16 @@ class PreflightActivities:
                 async with self._hosts.connect(machine) as shell:
                     await transaction.dry_run(shell, change, release.package)
             except RemoteError as error:
-                if error.fault_class is not transaction.HOSTS_OWN:
+                if error.fault_class is not FaultClass.HOST:
                     return PreflightError(f"region {name}: {error}")
                 last = error
             else:
                 return machine.key
-        return PreflightError(f"region {name}: no host could be asked: {last}")
+        return PreflightError(f"region {name}: no host could run the check: {last}")
 
 
 def _by_region(routes: Sequence[Route]) -> Mapping[str, list[Route]]:
-    """Return the routes of each region, those that serve first."""
+    """Return the routes of each region; serving routes come first."""
     regions: defaultdict[str, list[Route]] = defaultdict(list)
     for route in sorted(routes, key=lambda route: route.status is not RouteStatus.SERVING):
         regions[f"{route.provider}/{route.region}"].append(route)

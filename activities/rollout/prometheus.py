@@ -1,4 +1,4 @@
-"""A gate's check that is a query of Prometheus. Raises `CheckUnansweredError`."""
+"""A gate check that queries Prometheus. It raises `CheckUnansweredError`."""
 
 import asyncio
 import re
@@ -14,15 +14,15 @@ from activities.rollout.checks import CheckUnansweredError
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 
 ANSWER_CHARACTERS = 300
-"""How much of an error's text is shown."""
+"""How much of an error text is shown."""
 
-NAMED_SAMPLES = 3
+SHOWN_SAMPLES = 3
 
 _WORD = re.compile(r"\$(release|scope)\b")
 
 
 class Sample(NamedTuple):
-    """A value, and what it is of."""
+    """A value with its labels."""
 
     labels: Mapping[str, str]
     value: float
@@ -30,37 +30,37 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What every sample has to be within; one of the two at least is set.
+    """The range that every sample must be in. At least one of the two is set.
 
     Attributes:
-        at_most: the greatest value that passes.
-        at_least: the least.
+        max_value: the greatest value that passes.
+        min_value: the smallest value that passes.
     """
 
-    at_most: float | None = None
-    at_least: float | None = None
+    max_value: float | None = None
+    min_value: float | None = None
 
     def admit(self, value: float) -> bool:
-        """Say whether a value is within; NaN never is."""
-        return (self.at_most is None or value <= self.at_most) and (
-            self.at_least is None or value >= self.at_least
+        """Return whether a value is in the range; NaN never is."""
+        return (self.max_value is None or value <= self.max_value) and (
+            self.min_value is None or value >= self.min_value
         )
 
     def __str__(self) -> str:
-        least = "" if self.at_least is None else f"at least {self.at_least:g}"
-        most = "" if self.at_most is None else f"at most {self.at_most:g}"
+        least = "" if self.min_value is None else f"at least {self.min_value:g}"
+        most = "" if self.max_value is None else f"at most {self.max_value:g}"
         return " and ".join(part for part in (least, most) if part)
 
 
 @dataclass(frozen=True)
 class PrometheusCheck:
-    """Passes where an instant query gives samples, and each is within the bounds.
+    """Passes if an instant query returns samples and all are within the bounds.
 
     Attributes:
-        url: Prometheus, without `/api/v1`.
-        query: PromQL, whose words `$release` and `$scope` are replaced.
-        bounds: what every sample is compared with.
-        timeout: how long the answer may take.
+        url: the URL of Prometheus, without `/api/v1`.
+        query: PromQL; `$release` and `$scope` in it are replaced.
+        bounds: the range for every sample.
+        timeout: the time limit of the request.
     """
 
     url: str
@@ -68,39 +68,39 @@ class PrometheusCheck:
     bounds: Bounds
     timeout: timedelta
 
-    async def __call__(self, asked: CheckGateInput) -> GateChecked:
-        """Ask Prometheus."""
+    async def __call__(self, input: CheckGateInput) -> GateChecked:
+        """Run the query and judge its samples."""
         try:
-            samples, warnings = samples_of(await self._ask(filled(self.query, asked)))
+            samples, warnings = samples_of(await self._run(fill(self.query, input)))
         except CheckUnansweredError as error:
-            raise CheckUnansweredError(f"check {asked.name}: {error}") from error
-        passed, seen = judge(samples, self.bounds)
+            raise CheckUnansweredError(f"check {input.name}: {error}") from error
+        passed, detail = judge(samples, self.bounds)
         if warnings:
-            seen += f" (Prometheus warns: {_short('; '.join(warnings))})"
-        return GateChecked(name=asked.name, passed=passed, seen=seen)
+            detail += f" (Prometheus warns: {_short('; '.join(warnings))})"
+        return GateChecked(name=input.name, passed=passed, detail=detail)
 
-    async def _ask(self, query: str) -> httpx.Response:
+    async def _run(self, query: str) -> httpx.Response:
         limit = self.timeout.total_seconds()
         url = f"{self.url.rstrip('/')}/api/v1/query"
         try:
-            # httpx's own limit is one on each read: an answer that trickles would never end.
+            # The timeout of httpx applies to each read only: a slow trickle would never end.
             async with asyncio.timeout(limit), httpx.AsyncClient(timeout=limit) as http:
                 return await http.get(url, params={"query": query})
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise CheckUnansweredError(f"no answer of Prometheus after {limit:g} s") from error
+            raise CheckUnansweredError(f"no answer from Prometheus after {limit:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Without its address, in which there may be a password.
+            # Without the URL, which may contain a password.
             text = str(error) or type(error).__name__
-            raise CheckUnansweredError(f"Prometheus cannot be asked: {text}") from error
+            raise CheckUnansweredError(f"Prometheus cannot be reached: {text}") from error
 
 
-def filled(query: str, asked: CheckGateInput) -> str:
+def fill(query: str, input: CheckGateInput) -> str:
     """Return a query with `$release` and `$scope` replaced.
 
-    By their patterns neither has a quote or a backslash in it, so that both are safe in a string
-    of PromQL: `version="$release"`. In a regular expression (`=~`) their dots match anything.
+    Tags and scopes contain no quote or backslash, so both are safe in a string of PromQL, as in
+    `version="$release"`. In a regular expression (`=~`) their dots match any character.
     """
-    words = {"release": asked.release_tag, "scope": asked.scope}
+    words = {"release": input.release_tag, "scope": input.scope}
     return _WORD.sub(lambda found: words[found[1]], query)
 
 
@@ -129,10 +129,10 @@ class _Refusal(BaseModel):
 
 
 def samples_of(answer: httpx.Response) -> tuple[Sequence[Sample], Sequence[str]]:
-    """Return the samples of an answer to an instant query, and what Prometheus warns of.
+    """Return the samples and the warnings in the response to an instant query.
 
     Raises:
-        CheckUnansweredError: it is an error, or neither a vector nor a scalar.
+        CheckUnansweredError: the response is an error, or neither a vector nor a scalar.
     """
     if answer.status_code != httpx.codes.OK:
         status = f"{answer.status_code} {answer.reason_phrase}".rstrip()
@@ -148,21 +148,21 @@ def samples_of(answer: httpx.Response) -> tuple[Sequence[Sample], Sequence[str]]
 
 
 def judge(samples: Sequence[Sample], bounds: Bounds) -> tuple[bool, str]:
-    """Say whether all samples are within the bounds, and what was seen.
+    """Return whether all samples are within the bounds, and a text with the values.
 
-    No sample at all is no pass: a query that finds nothing knows nothing.
+    A query without any sample does not pass: it shows nothing about the release.
     """
     if not samples:
-        return False, "the query finds no sample"
+        return False, "the query returned no sample"
     outside = [sample for sample in samples if not bounds.admit(sample.value)]
-    named = ", ".join(map(_told, (outside or samples)[:NAMED_SAMPLES]))
-    more = len(outside or samples) - NAMED_SAMPLES
+    named = ", ".join(map(_sample_text, (outside or samples)[:SHOWN_SAMPLES]))
+    more = len(outside or samples) - SHOWN_SAMPLES
     if more > 0:
         named += f" and {more} more"
-    return not outside, f"{named}; {bounds} passes"
+    return not outside, f"{named}; allowed: {bounds}"
 
 
-def _told(sample: Sample) -> str:
+def _sample_text(sample: Sample) -> str:
     labels = ", ".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
     return f"{sample.value:g} of {{{_short(labels)}}}" if labels else f"{sample.value:g}"
 

@@ -1,1 +1,1 @@
-"""Activities on one route: its record, its hot swap, its proof, its replacement."""
+"""Activities on one route: records, hot swap, proof, replacement, disruption ledger."""

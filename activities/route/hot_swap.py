@@ -1,40 +1,94 @@
-"""Releases on hosts: changed in a transaction that outlives the link to it, and proven."""
+"""The hot swap of a release on a host, in a transaction that survives a lost connection."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from temporalio import activity
 
 from activities import policies
-from activities.faults import describe
-from activities.operation import current_attempt
-from activities.release import deb_of
-from activities.route.proof import ProofActivities
+from activities.execution import current_attempt, fault_of
 from relight.domain.fault.fault import Fault
-from relight.domain.proof import ReleaseSwapped, SwapReleaseInput
+from relight.domain.proof import Proof, ProveReleaseInput, ReleaseSwapped, SwapReleaseInput
+from relight.domain.release import DebFile, Release
+from relight.domain.service import Service
 from relight.engine.step import step
-from relight.hosts import transaction
+from relight.hosts import observation, proof, transaction
 from relight.hosts.connections import Hosts
-from relight.hosts.errors import RemoteError
+from relight.hosts.errors import ProbeFailedError, RemoteError
 from relight.hosts.host_program import Change
+from relight.hosts.observation import Observation
+from relight.hosts.probe import Probe
 from relight.hosts.shell import Shell
 from relight.hosts.transaction import TransactionState
+from relight.releases.errors import ReleaseUnknownError
 from relight.store.store import Store
 
 
-class HotSwapActivities:
-    """The host does the work in a unit of its own; this waits for it, and looks at what it left."""
+class ProofActivities:
+    """Observes one host at a time. Changes nothing there."""
 
-    def __init__(self, hosts: Hosts, services: ProofActivities, store: Store) -> None:
+    def __init__(self, hosts: Hosts, service: Service, probe: Probe) -> None:
         self._hosts = hosts
-        self._services = services
+        self.service = service
+        self._run_probe = probe
+
+    @step(policies.PROVE, lambda i: f"{i.release.tag} on {i.machine.key}")
+    async def prove_release(self, input: ProveReleaseInput) -> Proof:
+        """Return what the machine was observed to run during the stability window."""
+        async with self._hosts.connect(input.machine) as shell:
+            return await self.prove(shell, input.release)
+
+    async def prove(
+        self, shell: Shell, release: Release, first: Observation | None = None
+    ) -> Proof:
+        """Return what a host was observed to run during the stability window.
+
+        Args:
+            shell: the connection to the host.
+            release: what the host should run.
+            first: a recent observation to start from, if there is one.
+
+        Raises:
+            RemoteError: the host runs something else, or does not answer.
+        """
+        stable = await proof.watch(
+            shell, self.service, release.version, _heartbeat_observation, first
+        )
+        probed = await self._probe(shell)
+        return Proof(
+            release_tag=release.tag,
+            version=stable.observation.package.version,
+            executable=stable.observation.running_file,
+            invocation_id=stable.observation.unit.invocation_id,
+            restarts=stable.observation.unit.restarts,
+            stable_for=stable.stable_for,
+            probe=probed,
+            observed_at=datetime.now(UTC),
+        )
+
+    async def _probe(self, shell: Shell) -> str:
+        try:
+            return await self._run_probe(shell.destination)
+        except ProbeFailedError as error:
+            error.journal = await observation.journal(shell)
+            raise
+
+
+class HotSwapActivities:
+    """Starts the transaction on the host, waits for its end, and proves the result."""
+
+    def __init__(self, hosts: Hosts, proofs: ProofActivities, store: Store) -> None:
+        self._hosts = hosts
+        self._proofs = proofs
         self._store = store
 
-    @step(policies.CHANGE, lambda i: f"{i.release.package}={i.release.version} on {i.machine.key}")
+    @step(policies.SWAP, lambda i: f"{i.release.package}={i.release.version} on {i.machine.key}")
     async def swap_release(self, input: SwapReleaseInput) -> ReleaseSwapped:
-        """Bring the machine to the release and prove it; attach where an attempt began it already.
+        """Install the release on the machine and prove it.
 
-        The unit is named after the workflow's run and the version: every attempt finds the same
-        one, and another operation never does. Each attempt leaves an event.
+        The systemd unit that does this is named after the workflow run and the version: a later
+        attempt finds and attaches to it, and other operations never do. Each attempt writes an
+        event.
         """
         release = input.release
         unit = transaction.unit_name(
@@ -49,18 +103,18 @@ class HotSwapActivities:
             async with self._hosts.connect(input.machine) as shell:
                 swapped = await self._swap(shell, unit, change, input)
         except RemoteError as error:
-            await self._note(input, unit, change, fault=describe(error))
+            await self._record_attempt(input, unit, change, fault=fault_of(error))
             raise
-        await self._note(input, unit, change, swapped=swapped)
+        await self._record_attempt(input, unit, change, swapped=swapped)
         return swapped
 
     async def _swap(
         self, shell: Shell, unit: str, change: Change, input: SwapReleaseInput
     ) -> ReleaseSwapped:
-        expected = self._services.expected(input.release)
-        ended = await transaction.run_to_end(shell, unit, change, expected, _tell)
+        service = self._proofs.service
+        ended = await transaction.run_transaction(shell, unit, change, service, _heartbeat)
         try:
-            proof = await self._services.prove(shell, input.release, ended.look)
+            proof = await self._proofs.prove(shell, input.release, ended.observation)
         except RemoteError as error:
             if not error.retryable:
                 await transaction.forget(shell, unit)
@@ -68,7 +122,7 @@ class HotSwapActivities:
         await transaction.forget(shell, unit)
         return ReleaseSwapped(unit=unit, attached=ended.attached, took=ended.took, proof=proof)
 
-    async def _note(
+    async def _record_attempt(
         self,
         input: SwapReleaseInput,
         unit: str,
@@ -77,8 +131,8 @@ class HotSwapActivities:
         swapped: ReleaseSwapped | None = None,
         fault: Fault | None = None,
     ) -> None:
-        """Write down what this attempt ran, and what it saw."""
-        seen = swapped or fault
+        """Record the command of this attempt and its result."""
+        result = swapped or fault
         await asyncio.to_thread(
             self._store.events.append,
             "swap-attempted",
@@ -91,10 +145,32 @@ class HotSwapActivities:
                 "attempt": activity.info().attempt,
                 "unit": unit,
                 "ran": change.words(),
-                "seen": seen.model_dump(mode="json") if seen else {},
+                "seen": result.model_dump(mode="json") if result else {},
             },
         )
 
 
-def _tell(state: TransactionState) -> None:
+def _heartbeat(state: TransactionState) -> None:
     activity.heartbeat(state.phase)
+
+
+def deb_of(release: Release, architecture: str) -> DebFile | None:
+    """Return the file that a host of this architecture downloads; None if it uses apt.
+
+    This is the one place where that is decided, for hot swaps and first boots. For apt, the
+    location and the digest of the file are in the repository's index.
+
+    Raises:
+        ReleaseUnknownError: hosts download this release, but it has no file for the architecture.
+    """
+    found = release.deb_file(architecture)
+    if found is None and any(deb_file.url for deb_file in release.deb_files):
+        raise ReleaseUnknownError(
+            f"{release.package} {release.version} for {release.tag} is not available for "
+            f"{architecture} in {release.source}: only for {', '.join(release.architectures)}"
+        )
+    return found if found is not None and found.url is not None else None
+
+
+def _heartbeat_observation(latest: Observation) -> None:
+    activity.heartbeat(f"{latest.unit.active} ({latest.unit.sub})")

@@ -1,46 +1,45 @@
-"""Another machine for a route, as the store is told of it: held, claimed, attached, given back."""
+"""Records of a replacement: begin it, claim or plan a machine, attach or return it."""
 
 from activities import policies
-from activities.operation import current_operation
-from activities.route.disruption import Ledger
+from activities.execution import current_operation
+from activities.route.disruption import DisruptionLedger
 from relight.domain.pool.pool import claimable
 from relight.domain.replacement import (
     AttachMachineInput,
     BeginReplacementInput,
     ClaimMachineInput,
-    GiveBackInput,
-    GivenBack,
     MachineClaimed,
-    OfRouteInput,
+    MachineReturned,
     ReplacementBegun,
+    ReturnMachineInput,
 )
-from relight.domain.route import Recorded, RouteOpened
+from relight.domain.route import Recorded, RouteOpened, RouteOperationInput
 from relight.engine.step import step
 from relight.store.errors import UnknownRouteError
 from relight.store.store import Store
 
 
 class ReplacementActivities:
-    """Each write is one transaction with its event."""
+    """Writes of the store. Each is one transaction with its event."""
 
-    def __init__(self, store: Store, ledger: Ledger) -> None:
+    def __init__(self, store: Store, ledger: DisruptionLedger) -> None:
         self._store = store
         self._ledger = ledger
 
-    @step(policies.BOOKKEEPING, lambda i: f"{i.route_id}: {i.reason}")
+    @step(policies.STORE, lambda i: f"{i.route_id}: {i.reason}")
     def begin_replacement(self, input: BeginReplacementInput) -> ReplacementBegun:
-        """Hold the route within the budgets that reconciliation keeps, or refuse."""
+        """Take the route out within the disruption budgets, or refuse."""
         operation = current_operation(input.origin)
         self._ledger.take(input.route_id, input.reason, operation)
-        self._store.remediations.replacement_begun(input.route_id, operation)
+        self._store.remediations.record_replacement(input.route_id, operation)
         route = self._store.routes.get(input.route_id)
         if route is None:
             raise UnknownRouteError(f"there is no route {input.route_id}")
         return ReplacementBegun(route=route)
 
-    @step(policies.BOOKKEEPING, lambda i: f"for {i.route_id}")
+    @step(policies.STORE, lambda i: i.route_id)
     def claim_machine(self, input: ClaimMachineInput) -> MachineClaimed:
-        """Give the route a proven machine of its region's pool."""
+        """Claim a proven machine from the pool of the route's region; none if the pool has none."""
         claim = self._store.pool.claim(
             input.route_id,
             input.release_tag,
@@ -52,14 +51,14 @@ class ReplacementActivities:
             return MachineClaimed()
         return MachineClaimed(machine=claim.machine, release_tag=claim.release_tag)
 
-    @step(policies.BOOKKEEPING, lambda i: f"for {i.route_id}")
-    def plan_replacement_machine(self, input: OfRouteInput) -> RouteOpened:
-        """Write the key of the route's next machine down, beside the one that serves."""
+    @step(policies.STORE, lambda i: i.route_id)
+    def plan_replacement_machine(self, input: RouteOperationInput) -> RouteOpened:
+        """Record the key of the route's next machine; the current machine still serves."""
         return self._store.replacements.plan(input.route_id, current_operation(input.origin))
 
-    @step(policies.BOOKKEEPING, lambda i: f"{i.machine.key} to {i.route_id}")
+    @step(policies.STORE, lambda i: f"{i.machine.key} to {i.route_id}")
     def attach_machine(self, input: AttachMachineInput) -> Recorded:
-        """Have the route be served by its new machine; the old one is draining."""
+        """Attach the new machine to the route; the old machine is draining from now on."""
         self._store.replacements.attach(
             input.route_id,
             input.machine,
@@ -69,10 +68,10 @@ class ReplacementActivities:
         )
         return Recorded()
 
-    @step(policies.BOOKKEEPING, lambda i: f"what {i.route_id} claimed")
-    def give_back(self, input: GiveBackInput) -> GivenBack:
-        """Give a claimed machine that does not serve the route back to the pool."""
+    @step(policies.STORE, lambda i: i.route_id)
+    def return_machine(self, input: ReturnMachineInput) -> MachineReturned:
+        """Return the machine that the route claimed, but does not use, to the pool."""
         operation = current_operation(input.origin)
-        return GivenBack(
-            machine_key=self._store.pool.give_back(input.route_id, input.fault, operation)
+        return MachineReturned(
+            machine_key=self._store.pool.return_machine(input.route_id, input.fault, operation)
         )

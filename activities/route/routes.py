@@ -1,87 +1,87 @@
-"""What the store says and is told."""
+"""Activities on a route's records: its declared release, its machine, its target, its proof."""
 
 from activities import policies
-from activities.operation import current_operation
+from activities.execution import current_operation
 from relight.domain.names import DEFAULT_RELEASE_SETTING
-from relight.domain.release import (
-    DesiredRelease,
-    DesiredReleaseInput,
-    desired_release,
-    release_before,
-)
+from relight.domain.release import previous_release
 from relight.domain.route import (
     LoadRouteInput,
     OpenRouteInput,
+    PreviousRelease,
     Recorded,
     RecordFaultInput,
     RecordMachineInput,
     RecordProofInput,
-    ReleaseBefore,
     Route,
     RouteOpened,
     SetTargetInput,
 )
+from relight.domain.track import DesiredRelease, DesiredReleaseInput, desired_release
 from relight.engine.step import step
 from relight.store.errors import UnknownRouteError, UnknownTrackError
 from relight.store.store import Store
 
 
 class RouteActivities:
-    """Reads and writes of the store; each write is one transaction with its event."""
+    """Reads and writes of the store. Each write is one transaction with its event."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    @step(policies.BOOKKEEPING, lambda i: f"for track {i.track}")
+    @step(policies.STORE, lambda i: f"track {i.track}")
     def desired_release(self, input: DesiredReleaseInput) -> DesiredRelease:
-        """Return the tag that a track's routes should run; refuse when nothing declares one."""
+        """Return the tag that the routes of a track should run; refuse if none is declared."""
         track = self._store.tracks.get(input.track)
         if track is None:
             raise UnknownTrackError(f"there is no track {input.track}")
         return desired_release(
-            track.name, track.release_override, self._store.settings.get(DEFAULT_RELEASE_SETTING)
+            track.name,
+            track.release_override,
+            self._store.fleet_settings.get(DEFAULT_RELEASE_SETTING),
         )
 
-    @step(policies.BOOKKEEPING, lambda i: i.route_id)
+    @step(policies.STORE, lambda i: i.route_id)
     def load_route(self, input: LoadRouteInput) -> Route:
-        """Return a route with its machine."""
+        """Return a route with its machine; refuse an unknown route."""
         route = self._store.routes.get(input.route_id)
         if route is None:
             raise UnknownRouteError(f"there is no route {input.route_id}")
         return route
 
-    @step(policies.BOOKKEEPING, lambda i: i.route_id)
-    def release_before(self, input: LoadRouteInput) -> ReleaseBefore:
-        """Return the release that the route goes back to; refuse where there is none."""
+    @step(policies.STORE, lambda i: i.route_id)
+    def previous_release(self, input: LoadRouteInput) -> PreviousRelease:
+        """Return the release for a rollback of the route; refuse if there is none."""
         route = self.load_route(input)
         proven = self._store.routes.proven_tags(route.route_id)
-        return ReleaseBefore(tag=release_before(route.route_id, route.target_release_tag, proven))
+        return PreviousRelease(
+            tag=previous_release(route.route_id, route.target_release_tag, proven)
+        )
 
-    @step(policies.BOOKKEEPING, lambda i: f"{i.route_id}: {i.release_tag}")
+    @step(policies.STORE, lambda i: f"{i.route_id}: {i.release_tag}")
     def open_route(self, input: OpenRouteInput) -> RouteOpened:
-        """Write the route and its next machine's key down."""
+        """Record the route and the key of its next machine."""
         return self._store.routes.open(input, current_operation(input.origin))
 
-    @step(policies.BOOKKEEPING, lambda i: i.machine.key)
+    @step(policies.STORE, lambda i: i.machine.key)
     def record_machine(self, input: RecordMachineInput) -> Recorded:
-        """Write down what the provider created."""
+        """Record the machine that the provider created."""
         self._store.routes.record_machine(input, current_operation(input.origin))
         return Recorded()
 
-    @step(policies.BOOKKEEPING, lambda i: f"{i.route_id}: {i.release_tag}")
+    @step(policies.STORE, lambda i: f"{i.route_id}: {i.release_tag}")
     def set_target(self, input: SetTargetInput) -> Recorded:
-        """Write down what a route should run."""
+        """Record the target release of a route."""
         self._store.routes.set_target(input, current_operation(input.origin))
         return Recorded()
 
-    @step(policies.BOOKKEEPING, lambda i: f"{i.route_id}: {i.proof.release_tag}")
+    @step(policies.STORE, lambda i: f"{i.route_id}: {i.proof.release_tag}")
     def record_proof(self, input: RecordProofInput) -> Recorded:
-        """Write down what a route was proven to run."""
+        """Record what a route was proven to run."""
         self._store.routes.record_proof(input, current_operation(input.origin))
         return Recorded()
 
-    @step(policies.BOOKKEEPING, lambda i: f"{i.route_id}: {i.fault.kind}")
+    @step(policies.STORE, lambda i: f"{i.route_id}: {i.fault.kind}")
     def record_fault(self, input: RecordFaultInput) -> Recorded:
-        """Write down why an operation on a route failed."""
+        """Record the fault that ended an operation on a route."""
         self._store.routes.record_fault(input, current_operation(input.origin))
         return Recorded()

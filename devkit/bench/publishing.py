@@ -1,4 +1,4 @@
-"""The repository between rounds: a release appears in it as in life, and is taken back."""
+"""The lab's repository between rounds: a release is published, and removed again."""
 
 import asyncio
 import shutil
@@ -14,20 +14,24 @@ AFTER_TAG = f"v{AFTER}"
 
 
 class Publisher:
-    """Publishes in the place of the lab's own release automation, with its key."""
+    """Publishes to the repository of a lab, with the lab's own key.
+
+    Args:
+        lab_state: the lab's state folder.
+    """
 
     def __init__(self, lab_state: Path) -> None:
         self._root = lab_state / "repository"
         self._key = SigningKey(lab_state / "gnupg", lab_state / "signing-key.asc")
 
     async def publish(self, *versions: str) -> None:
-        """Have the repository offer these versions and no others."""
+        """Publish exactly these versions; all others are removed."""
         debs = await packages.built_packages()
         await asyncio.to_thread(self._publish, debs, versions)
 
     def _publish(self, debs: Path, versions: tuple[str, ...]) -> None:
         architecture = image.architecture()
-        names = {f"{packages.PACKAGE}_{version}_{architecture}.deb" for version in versions}
+        names = {_deb_name(version, architecture) for version in versions}
         for deb in (self._root / "pool").rglob("*.deb"):
             if deb.name not in names:
                 deb.unlink()
@@ -38,6 +42,9 @@ class Publisher:
 
 
 async def deb_of(version: str) -> Path:
-    """Return the file of a release."""
-    debs = await packages.built_packages()
-    return debs / f"{packages.PACKAGE}_{version}_{image.architecture()}.deb"
+    """Return the .deb file of a version."""
+    return await packages.built_packages() / _deb_name(version, image.architecture())
+
+
+def _deb_name(version: str, architecture: str) -> str:
+    return f"{packages.PACKAGE}_{version}_{architecture}.deb"

@@ -1,26 +1,22 @@
-"""Rounds: each contestant swaps the same fleet from the same state, in another order each time."""
+"""Rounds: each candidate swaps the same fleet from the same state, in another order each time."""
 
 import asyncio
 import statistics
 import sys
 import time
 
-from devkit.bench.contestants import Contestant, contestants
-from devkit.bench.hosts import cpu_of_all, on_all
+from devkit.bench.candidates import Candidate, candidates
+from devkit.bench.environment import LabEnvironment
+from devkit.bench.machines import cpu_of_all, on_all
 from devkit.bench.meter import cpu_seconds, sampled_peak
-from devkit.bench.publishing import (
-    AFTER,
-    BEFORE,
-    deb_of,
-)
+from devkit.bench.publishing import AFTER, BEFORE, deb_of
 from devkit.bench.report import Figures, Report
-from devkit.bench.stage import Stage
 
 SETTLE_SECONDS = 0.5
-"""After a swap, before the meters are read: a host still buries sessions and writes its journal."""
+"""Pause after a swap, before the meters are read: hosts still close sessions and write journals."""
 
-# Outside of the clock. The host then knows an index that has not got the release. Of that one
-# source only: a plain refresh that finds it changed makes apt's caches anew, whatever they were.
+# Not measured. Afterwards the host has an index without the new release. Only our source is
+# refreshed: a refresh of all sources that finds a change would rebuild all of apt's caches.
 _RESET = """\
 dpkg --install /root/before.deb
 systemctl daemon-reload
@@ -37,76 +33,79 @@ curl --fail --silent "http://127.0.0.1:$2$3" | grep -qF "\\"$1\\""
 """
 
 
-async def play(stage: Stage, number: int, only: list[str]) -> Report:
-    """Play so many rounds, and return the medians.
+async def run(environment: LabEnvironment, number: int, only: list[str]) -> Report:
+    """Run the rounds, and return all figures and their medians.
 
     Args:
-        stage: where.
-        number: of rounds.
-        only: the names of those that take part; all where it is empty.
+        environment: the environment.
+        number: the number of rounds.
+        only: the names of the candidates to measure; empty for all.
+
+    Raises:
+        SwapError: a candidate failed.
+        ScriptError: a host failed the check after a swap.
     """
-    taking_part = [each for each in contestants(stage) if not only or each.name in only]
-    await prepare(stage)
-    seen: dict[str, list[Figures]] = {each.name: [] for each in taking_part}
+    chosen = [each for each in candidates(environment) if not only or each.name in only]
+    await prepare(environment)
+    measured: dict[str, list[Figures]] = {each.name: [] for each in chosen}
     try:
         for turn in range(number):
-            shift = turn % len(taking_part)
-            for contestant in [*taking_part[shift:], *taking_part[:shift]]:
-                seen[contestant.name].append(await _measure(stage, contestant))
+            shift = turn % len(chosen)
+            for candidate in [*chosen[shift:], *chosen[:shift]]:
+                measured[candidate.name].append(await _measure(environment, candidate))
     finally:
-        for contestant in taking_part:
-            if contestant.group is not stage.controller:
-                contestant.group.remove()
+        for candidate in chosen:
+            if candidate.group is not environment.controller:
+                candidate.group.remove()
     return Report(
-        hosts=len(stage.hosts),
+        hosts=len(environment.machines),
         rounds=number,
-        medians={name: _median(figures) for name, figures in seen.items()},
-        all={name: tuple(figures) for name, figures in seen.items()},
+        medians={name: _median(figures) for name, figures in measured.items()},
+        all={name: tuple(figures) for name, figures in measured.items()},
     )
 
 
-async def prepare(stage: Stage) -> None:
-    """Lay the release before down on every host, for the resets."""
+async def prepare(environment: LabEnvironment) -> None:
+    """Copy the package of the release before to every host; `reset` installs it."""
     before = (await deb_of(BEFORE)).read_bytes()
-    for host in stage.hosts:
-        root = host.lab_state / "machines" / host.machine_id / "root"
-        (root / "root" / "before.deb").write_bytes(before)
+    for machine in environment.machines:
+        (machine.root / "root" / "before.deb").write_bytes(before)
 
 
-async def reset(stage: Stage) -> None:
+async def reset(environment: LabEnvironment) -> None:
     """Bring all hosts to the release before, and publish the one after it."""
-    await stage.publisher.publish(BEFORE)
-    await on_all(stage.hosts, _RESET)
-    await asyncio.sleep(1.1)  # apt tells an index from the one before by a date in whole seconds
-    await stage.publisher.publish(BEFORE, AFTER)
+    await environment.publisher.publish(BEFORE)
+    await on_all(environment.machines, _RESET)
+    await asyncio.sleep(1.1)  # apt detects a newer index by a date in whole seconds
+    await environment.publisher.publish(BEFORE, AFTER)
 
 
-async def _measure(stage: Stage, contestant: Contestant) -> Figures:
-    await reset(stage)
+async def _measure(environment: LabEnvironment, candidate: Candidate) -> Figures:
+    await reset(environment)
     await asyncio.sleep(SETTLE_SECONDS)
-    count, group = len(stage.hosts), contestant.group.folder
-    hosts_before, controller_before = cpu_of_all(stage.hosts), cpu_seconds(group)
-    parts_before = contestant.group.cpu_by_part()
-    async with sampled_peak(group) as peak:
-        began = time.monotonic()
-        await contestant.swap()
-        wall = time.monotonic() - began
+    machines, cgroup = environment.machines, candidate.group.folder
+    hosts_before, controller_before = cpu_of_all(machines), cpu_seconds(cgroup)
+    parts_before = candidate.group.cpu_by_part()
+    async with sampled_peak(cgroup) as peak:
+        started = time.monotonic()
+        await candidate.swap()
+        wall_seconds = time.monotonic() - started
     await asyncio.sleep(SETTLE_SECONDS)
     figures = Figures(
-        wall_seconds=wall,
-        controller_cpu_seconds=(cpu_seconds(group) - controller_before) / count,
-        host_cpu_seconds=(cpu_of_all(stage.hosts) - hosts_before) / count,
+        wall_seconds=wall_seconds,
+        controller_cpu_seconds=(cpu_seconds(cgroup) - controller_before) / len(machines),
+        host_cpu_seconds=(cpu_of_all(machines) - hosts_before) / len(machines),
         peak_mib=peak.mib,
     )
     parts = {
-        name: f"{(used - parts_before[name]) / count * 1000:.0f} ms/host"
-        for name, used in contestant.group.cpu_by_part().items()
+        name: f"{(used - parts_before[name]) / len(machines) * 1000:.0f} ms/host"
+        for name, used in candidate.group.cpu_by_part().items()
     }
-    print(f"{contestant.name} {figures} {parts}", file=sys.stderr)  # noqa: T201
-    if contestant.group is not stage.controller:
-        contestant.group.empty()
-    probe = stage.settings.service
-    await on_all(stage.hosts, _CHECK, AFTER, str(probe.probe_port), probe.probe_path)
+    print(f"{candidate.name} {figures} {parts}", file=sys.stderr)  # noqa: T201
+    if candidate.group is not environment.controller:
+        candidate.group.empty()
+    service = environment.settings.service
+    await on_all(machines, _CHECK, AFTER, str(service.probe_port), service.probe_path)
     return figures
 
 

@@ -1,4 +1,4 @@
-"""`make chaos`: hot swaps on real hosts, while everything that carries them is killed at random.
+"""`make chaos`: operations on real hosts while the processes they depend on are killed at random.
 
-Each swap must come to an end, install once at most, and leave a record that is true of its host.
+Every operation must end, install at most once, and leave a record that matches its host.
 """

@@ -1,4 +1,4 @@
-"""`python -m chaos`: so many kills over operations on real hosts, and a report."""
+"""`python -m devkit.chaos`: random kills during operations on real hosts, and a report."""
 
 import asyncio
 import json
@@ -14,148 +14,145 @@ from rich.table import Table
 from temporalio.runtime import Runtime, TelemetryConfig
 
 from devkit.chaos.boundaries import kill_at_each
-from devkit.chaos.injections import AT_THE_PROVIDER, ON_HOSTS
-from devkit.chaos.kills import kill
+from devkit.chaos.environment import ChaosEnvironment, chaos_environment
+from devkit.chaos.injections import KILLS, PROVIDER_INJECTIONS, inject_at_random
+from devkit.chaos.operations import BEFORE, ORIGIN, Results, route_record
 from devkit.chaos.replacements import (
-    IMPATIENCE,
-    judge_the_end,
-    keep_a_pool,
+    FAST_SETTINGS,
+    check_final_state,
+    declare_pool,
     provision_input,
+    reconcile_until,
     replace_until,
-    runs_until,
 )
-from devkit.chaos.swaps import (
-    BEFORE,
-    ORIGIN,
-    swap_until,
-)
-from devkit.chaos.verdicts import Verdicts
-from devkit.chaos.world import World, world
+from devkit.chaos.swaps import swap_until
 from relight.domain.names import route_workflow_id
-from relight.store.write import Operation
+from relight.store.events import Operation
 from workflows.route.provision import ProvisionRoute
 
 app = typer.Typer(add_completion=False)
 
 
 class Work(StrEnum):
-    """What is under way while the kills come."""
+    """The operations that run during the kills."""
 
     SWAPS = "swaps"
-    HEALING = "healing"
+    REPLACEMENTS = "replacements"
     BOUNDARIES = "boundaries"
     ALL = "all"
 
 
 @app.command()
 def chaos(
-    kills: Annotated[int, typer.Option(min=1, help="How many kills over each work.")] = 200,
-    hosts: Annotated[int, typer.Option(min=1, max=50, help="How many routes there are.")] = 6,
-    seed: Annotated[int | None, typer.Option(help="To draw the same kills again.")] = None,
+    kills: Annotated[int, typer.Option(min=1, help="Number of kills, for each work.")] = 200,
+    hosts: Annotated[int, typer.Option(min=1, max=50, help="Number of routes.")] = 6,
+    seed: Annotated[int | None, typer.Option(help="Repeats the kills of an earlier run.")] = None,
     work: Annotated[
         Work,
         typer.Option(
-            help="swaps: one release after the other on each host. healing: one machine after the "
-            "other for each route, from a pool, beside passes of reconciliation, and a provider "
-            "that loses answers. boundaries: the worker dies once at each activity of a route's "
-            "making and of its replacement, which takes no count of kills."
+            help="swaps: repeated hot swaps on each host. replacements: repeated replacements of "
+            "each route's machine, with a pool, reconcile runs and provider faults. boundaries: "
+            "one kill of the worker at each activity of provisioning and of replacement; ignores "
+            "--kills. all: swaps, then replacements."
         ),
     ] = Work.ALL,
 ) -> None:
-    """Kill what carries operations at random, and see that none is lost, doubled or lied about.
+    """Kill processes at random while operations run; check that each ends with a correct record.
+
+    Exits with 1 if a check finds a violation.
 
     [bold]Examples:[/]
 
-      python -m chaos --kills 200
-      python -m chaos --kills 50 --work healing --seed 7
-      python -m chaos --work boundaries
+      python -m devkit.chaos --kills 200
+      python -m devkit.chaos --kills 50 --work replacements --seed 7
+      python -m devkit.chaos --work boundaries
     """
-    # The SDK would tell on standard output of every connection that a kill breaks.
+    # Without this the SDK logs every connection that a kill breaks to standard output.
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=None)))
     if work is Work.BOUNDARIES:
         raise typer.Exit(asyncio.run(_boundaries()))
-    drawn = seed if seed is not None else random.SystemRandom().randrange(2**32)
-    wrong = []
-    for each in [Work.SWAPS, Work.HEALING] if work is Work.ALL else [work]:
-        text = f"chaos: {each}: seed {drawn}, {kills} kills over {hosts} routes"
-        print(text, file=sys.stderr)  # noqa: T201
-        brought, verdicts = asyncio.run(_run(each, kills, hosts, random.Random(drawn)))  # noqa: S311
+    used_seed = seed if seed is not None else random.SystemRandom().randrange(2**32)
+    violations = []
+    for each in [Work.SWAPS, Work.REPLACEMENTS] if work is Work.ALL else [work]:
+        _log(f"{each}: seed {used_seed}, {kills} kills, {hosts} routes")
+        rng = random.Random(used_seed)  # noqa: S311
+        used, results = asyncio.run(_random_kills(each, kills, hosts, rng))
         report = {
             "work": each,
-            "seed": drawn,
-            "kills": dict(brought),
-            "done": dict(verdicts.done),
-            "faulted": dict(verdicts.faulted),
-            "wrong": verdicts.wrong,
+            "seed": used_seed,
+            "kills": dict(used),
+            "done": dict(results.done),
+            "faulted": dict(results.faulted),
+            "violations": results.violations,
         }
         print(json.dumps(report, indent=2), flush=True)  # noqa: T201
-        wrong += verdicts.wrong
-    raise typer.Exit(1 if wrong else 0)
+        violations += results.violations
+    raise typer.Exit(1 if violations else 0)
 
 
 async def _boundaries() -> int:
-    verdicts = Verdicts()
-    async with world(further=IMPATIENCE) as made:
-        _declare(made)
-        rows = await kill_at_each(made, verdicts)
-        await judge_the_end(made, verdicts)
-    table = Table("operation", "the worker is killed at", "how it ends", title="Boundaries")
+    """Kill the worker at each activity, print the outcomes, and return the exit code."""
+    results = Results()
+    async with chaos_environment(more_settings=FAST_SETTINGS) as environment:
+        _declare(environment)
+        rows = await kill_at_each(environment, results)
+        await check_final_state(environment, results)
+    table = Table("operation", "worker killed at", "outcome", title="Boundaries")
     for row in rows:
         table.add_row(*row)
     console = Console()
     console.print(table)
-    for wrong in verdicts.wrong:
-        console.print(f"wrong: {wrong}", highlight=False)
-    return 1 if verdicts.wrong else 0
+    for violation in results.violations:
+        console.print(f"violation: {violation}", highlight=False)
+    return 1 if results.violations else 0
 
 
-async def _run(
-    work: Work, kills: int, hosts: int, chance: random.Random
-) -> tuple[Counter[str], Verdicts]:
-    verdicts = Verdicts()
-    healing = work is Work.HEALING
-    injections = [*ON_HOSTS, *(AT_THE_PROVIDER if healing else ())]
-    async with world(further=IMPATIENCE if healing else None) as made:
+async def _random_kills(
+    work: Work, kills: int, hosts: int, rng: random.Random
+) -> tuple[Counter[str], Results]:
+    """Run one kind of operation under random kills; return the used injections and the results."""
+    results = Results()
+    replacing = work is Work.REPLACEMENTS
+    injections = [*KILLS, *(PROVIDER_INJECTIONS if replacing else ())]
+    async with chaos_environment(more_settings=FAST_SETTINGS if replacing else None) as environment:
         routes = [f"chaos-{number}" for number in range(1, hosts + 1)]
-        await _provision(made, routes)
-        machines = await made.machines()
-        if healing:
-            keep_a_pool(made)
+        await _provision(environment, routes)
+        machines = await environment.machines()
+        if replacing:
+            declare_pool(environment)
 
-        async def victim(chance: random.Random) -> str:
-            """Return the machine that serves a route by now."""
-            route = made.store.routes.get(chance.choice(routes))
-            assert route is not None
-            assert route.machine is not None
-            return route.machine.provider_id
+        async def victim(rng: random.Random) -> str:
+            """Return the machine that serves a random route now."""
+            machine = route_record(environment, rng.choice(routes)).machine
+            assert machine is not None
+            return machine.provider_id
 
-        def say(number: int) -> None:
-            done = ", ".join(f"{count} {what}" for what, count in verdicts.done.items())
-            faulted = sum(verdicts.faulted.values())
-            text = f"{number} of {kills} kills; {done}, {faulted} faulted"
-            print(f"chaos: {text}, {len(verdicts.wrong)} wrong", file=sys.stderr, flush=True)  # noqa: T201
+        def report(number: int) -> None:
+            done = ", ".join(f"{count} {what}" for what, count in results.done.items())
+            faulted, violations = sum(results.faulted.values()), len(results.violations)
+            _log(f"{number} of {kills} kills; {done}, {faulted} faulted, {violations} violations")
 
         done = asyncio.Event()
-        async with asyncio.TaskGroup() as under_way:
+        async with asyncio.TaskGroup() as group:
             for route in routes:
-                under_way.create_task(
-                    replace_until(made, route, done, verdicts)
-                    if healing
-                    else swap_until(made, route, machines[f"{route}-g1"], done, verdicts)
+                group.create_task(
+                    replace_until(environment, route, done, results)
+                    if replacing
+                    else swap_until(environment, route, machines[f"{route}-g1"], done, results)
                 )
-            if healing:
-                under_way.create_task(runs_until(made, done, verdicts))
-            brought = await kill(made, kills, injections, chance, victim, say)
+            if replacing:
+                group.create_task(reconcile_until(environment, done, results))
+            used = await inject_at_random(environment, kills, injections, rng, victim, report)
             done.set()
-        if healing:
-            made.troubles.clear()
-            await judge_the_end(made, verdicts)
-    return brought, verdicts
+        if replacing:
+            environment.provider_faults.clear()
+            await check_final_state(environment, results)
+    return used, results
 
 
-async def _provision(made: World, routes: list[str]) -> None:
-    _declare(made)
-    client = made.client
+async def _provision(environment: ChaosEnvironment, routes: list[str]) -> None:
+    _declare(environment)
+    client = environment.client
     assert client is not None
     await asyncio.gather(
         *(
@@ -163,16 +160,21 @@ async def _provision(made: World, routes: list[str]) -> None:
                 ProvisionRoute.run,
                 provision_input(route),
                 id=route_workflow_id(route),
-                task_queue=made.settings.task_queue,
+                task_queue=environment.settings.task_queue,
             )
             for route in routes
         )
     )
 
 
-def _declare(made: World) -> None:
-    made.store.tracks.set("chaos", None, Operation(origin=ORIGIN))
-    made.store.settings.set("default_release_tag", BEFORE, Operation(origin=ORIGIN))
+def _declare(environment: ChaosEnvironment) -> None:
+    """Declare the track and the release of the fleet."""
+    environment.store.tracks.set("chaos", None, Operation(origin=ORIGIN))
+    environment.store.fleet_settings.set("default_release_tag", BEFORE, Operation(origin=ORIGIN))
+
+
+def _log(text: str) -> None:
+    print(f"chaos: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""One machine after the other for a route, each judged by what the provider has and the host says.
+"""Repeated replacements of a route's machine; each result is compared with provider and host.
 
-Beside the replacements run passes of reconciliation, which keep the pool and sweep what is lost.
+Reconcile runs take place at the same time: they keep the pool and sweep lost machines.
 """
 
 import asyncio
@@ -8,26 +8,27 @@ from datetime import timedelta
 
 from temporalio.client import WorkflowFailureError
 
-from devkit.chaos.patience import run_once
-from devkit.chaos.swaps import ORIGIN, state_of
-from devkit.chaos.verdicts import Verdicts
-from devkit.chaos.world import World
+from devkit.chaos.environment import ChaosEnvironment
+from devkit.chaos.operations import (
+    ORIGIN,
+    Results,
+    dpkg_state,
+    expected_dpkg_state,
+    route_record,
+    run_once,
+)
 from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, ReconcileRun
 from relight.domain.replacement import AutoreplaceRouteInput, RouteReplaced
-from relight.domain.route import (
-    ProvisionRouteInput,
-    Route,
-    RouteStatus,
-)
-from relight.store.write import Operation
+from relight.domain.route import ProvisionRouteInput, Route, RouteStatus
+from relight.store.events import Operation
 from starter.local.children import wait_until
 from starter.schedules import reconcile_input
 from workflows.failures import fault_of
 from workflows.fleet.reconcile import ReconcileFleet
 from workflows.route.replace import AutoreplaceRoute
 
-IMPATIENCE = {
+FAST_SETTINGS = {
     "RELIGHT_SWEEP_GRACE": "PT20S",
     "RELIGHT_RECONCILE__STRATEGY__DISRUPTION_BUDGET__PROVIDER": "99",
     "RELIGHT_RECONCILE__STRATEGY__DISRUPTION_BUDGET__REGION": "99",
@@ -36,145 +37,160 @@ IMPATIENCE = {
     "RELIGHT_BREAKER__DESTROYED_PER_HOUR": "9999",
     "RELIGHT_BREAKER__DESTROYED_PER_HOUR_IN_REGION": "9999",
 }
-"""Settings under which nothing waits for long: what is tried is that nothing is lost."""
+"""Settings with short waits and high limits, so that many replacements fit into one run."""
 
 PROVIDER, REGION = "lab", "lab-east"
-IN_POOL = 2
+POOL_SIZE = 2
 
 ENDS_WITHIN = timedelta(minutes=12)
-"""A creation that meets every trouble, a first boot, and a worker found dead at each step."""
+"""Time for a creation with every provider fault, a first boot, and a killed worker at each step."""
 
 SETTLES_WITHIN = timedelta(minutes=8)
-RUN_EVERY = timedelta(seconds=5)
+RECONCILE_INTERVAL = timedelta(seconds=5)
 
 
 def provision_input(route_id: RouteId) -> ProvisionRouteInput:
-    """Return what brings a route up."""
+    """Return the input that provisions a route in the lab."""
     return ProvisionRouteInput(
         route_id=route_id, track="chaos", provider=PROVIDER, region=REGION, origin=ORIGIN
     )
 
 
-def keep_a_pool(world: World) -> None:
-    """Have passes keep machines ready."""
-    world.store.pool_sizes.set(PROVIDER, REGION, IN_POOL, Operation(origin=ORIGIN))
+def replace_input(route_id: RouteId) -> AutoreplaceRouteInput:
+    """Return the input that replaces a route's machine."""
+    return AutoreplaceRouteInput(route_id=route_id, reason=ORIGIN.reason, origin=ORIGIN)
+
+
+def declare_pool(environment: ChaosEnvironment) -> None:
+    """Declare a pool, which reconcile runs then fill."""
+    environment.store.pool_sizes.set(PROVIDER, REGION, POOL_SIZE, Operation(origin=ORIGIN))
 
 
 async def replace_until(
-    world: World, route_id: RouteId, done: asyncio.Event, verdicts: Verdicts
+    environment: ChaosEnvironment, route_id: RouteId, done: asyncio.Event, results: Results
 ) -> None:
-    """Give a route one machine after the other until `done`, and judge each time."""
+    """Replace a route's machine again and again until `done`, and check each replacement."""
     while not done.is_set():
-        before = _route(world, route_id)
-        asked = AutoreplaceRouteInput(route_id=route_id, reason="chaos asks", origin=ORIGIN)
         try:
             async with asyncio.timeout(ENDS_WITHIN.total_seconds()):
                 replaced: RouteReplaced = await run_once(
-                    world, AutoreplaceRoute.run, asked, route_workflow_id(route_id)
+                    environment,
+                    AutoreplaceRoute.run,
+                    replace_input(route_id),
+                    route_workflow_id(route_id),
                 )
         except TimeoutError:
-            verdicts.wrong.append(f"{route_id}: a replacement has not ended after {ENDS_WITHIN}")
+            message = f"{route_id}: a replacement has not ended after {ENDS_WITHIN}"
+            results.violations.append(message)
             return
         except WorkflowFailureError as error:
-            verdicts.faulted[fault_of(error.cause).kind] += 1
-            await _judge_failure(world, before, verdicts)
+            results.faulted[fault_of(error.cause).kind] += 1
+            await _check_failed(environment, route_id, results)
         else:
-            verdicts.done[
-                "replacements from the pool" if replaced.from_pool else "replacements"
-            ] += 1
-            await _judge(world, before, replaced, verdicts)
+            from_pool = " from the pool" if replaced.from_pool else ""
+            results.done[f"replacements{from_pool}"] += 1
+            await _check_replaced(environment, route_id, replaced, results)
 
 
-async def runs_until(world: World, done: asyncio.Event, verdicts: Verdicts) -> None:
-    """Run passes of reconciliation until `done`."""
+async def reconcile_until(
+    environment: ChaosEnvironment, done: asyncio.Event, results: Results
+) -> None:
+    """Start reconcile runs one after another until `done`."""
     while not done.is_set():
-        if await one_run(world) is not None:
-            verdicts.done["passes"] += 1
+        if await _reconcile(environment) is not None:
+            results.done["reconcile runs"] += 1
         try:
-            await asyncio.wait_for(done.wait(), RUN_EVERY.total_seconds())
+            await asyncio.wait_for(done.wait(), RECONCILE_INTERVAL.total_seconds())
         except TimeoutError:
             continue
 
 
-async def one_run(world: World) -> ReconcileRun | None:
-    """Run a pass; None where it failed, which the next one makes good."""
+async def check_final_state(environment: ChaosEnvironment, results: Results) -> None:
+    """Wait until no operation runs; check that the provider has exactly the recorded machines."""
+
+    async def settled() -> bool:
+        await _reconcile(environment)
+        assert environment.client is not None
+        running = environment.client.list_workflows("ExecutionStatus = 'Running'")
+        if any([each.id.startswith(("route/", "pool/")) async for each in running]):
+            return False
+        return set(await environment.machines()) == _recorded_machines(environment)
+
+    violations = results.violations
     try:
-        came: ReconcileRun = await run_once(
-            world,
+        await wait_until(settled, SETTLES_WITHIN)
+    except TimeoutError:
+        present, recorded = set(await environment.machines()), _recorded_machines(environment)
+        violations += [f"machine {key} has no record" for key in sorted(present - recorded)]
+        violations += [f"machine {key} does not exist" for key in sorted(recorded - present)]
+        if present == recorded:
+            violations.append(f"an operation has not ended after {SETTLES_WITHIN}")
+    for route in environment.store.routes.list():
+        await check_route(environment, route.route_id, results)
+    events = environment.store.events.list(kind="machine-destroyed")
+    destroyed = [event.machine_key for event in events]
+    for key in sorted({str(key) for key in destroyed if destroyed.count(key) > 1}):
+        violations.append(f"machine {key} is recorded as destroyed more than once")
+    declared = sum(each.size for each in environment.store.pool_sizes.list())
+    in_pool = len(environment.store.pool.list())
+    if in_pool != declared:
+        violations.append(f"the pool has {in_pool} of {declared} machines")
+
+
+async def check_route(environment: ChaosEnvironment, route_id: RouteId, results: Results) -> None:
+    """Check that a route's machine exists, and that a serving one runs the recorded release."""
+    route = route_record(environment, route_id)
+    machines = await environment.machines()
+    if not _has_machine(route, machines):
+        results.violations.append(f"{route_id}: its machine does not exist")
+    elif route.status is RouteStatus.SERVING and route.current_release_tag is not None:
+        assert route.machine is not None
+        state = await dpkg_state(environment, machines[route.machine.key])
+        if state != expected_dpkg_state(route.current_release_tag):
+            results.violations.append(
+                f"{route_id}: proven at {route.current_release_tag}, but dpkg says {state}"
+            )
+
+
+async def _check_replaced(
+    environment: ChaosEnvironment, route_id: RouteId, replaced: RouteReplaced, results: Results
+) -> None:
+    route = route_record(environment, route_id)
+    if route.machine is None or route.machine.key != replaced.machine.key:
+        message = f"{route_id}: replaced by {replaced.machine.key}, but recorded is {route.machine}"
+        results.violations.append(message)
+    old = replaced.previous_machine_key
+    if old in await environment.machines():
+        results.violations.append(f"machine {old}: reported as destroyed, but it exists")
+    await check_route(environment, route_id, results)
+
+
+async def _check_failed(environment: ChaosEnvironment, route_id: RouteId, results: Results) -> None:
+    """Check that the route still has a machine: a failed replacement must not take it away."""
+    if not _has_machine(route_record(environment, route_id), await environment.machines()):
+        results.violations.append(f"{route_id}: no machine after a failed replacement")
+
+
+def _has_machine(route: Route, machines: dict[str, str]) -> bool:
+    return route.machine is not None and route.machine.key in machines
+
+
+async def _reconcile(environment: ChaosEnvironment) -> ReconcileRun | None:
+    """Run one reconcile run and return its result; None when it failed: the next one retries."""
+    try:
+        run: ReconcileRun = await run_once(
+            environment,
             ReconcileFleet.run,
-            reconcile_input(world.settings, ORIGIN),
+            reconcile_input(environment.settings, ORIGIN),
             RECONCILE_WORKFLOW_ID,
         )
     except WorkflowFailureError:
         return None
-    return came
+    return run
 
 
-async def judge_the_end(world: World, verdicts: Verdicts) -> None:
-    """Let all come to rest, and see that the provider has what is on record, and nothing else."""
-
-    async def at_rest() -> bool:
-        await one_run(world)
-        assert world.client is not None
-        running = world.client.list_workflows("ExecutionStatus = 'Running'")
-        if any([each.id.startswith(("route/", "pool/")) async for each in running]):
-            return False
-        return set(await world.machines()) == _on_record(world)
-
-    try:
-        await wait_until(at_rest, SETTLES_WITHIN)
-    except TimeoutError:
-        there, recorded = set(await world.machines()), _on_record(world)
-        verdicts.wrong += [f"machine {key} is nobody's" for key in sorted(there - recorded)]
-        verdicts.wrong += [f"machine {key} is not there" for key in sorted(recorded - there)]
-        if there == recorded:
-            verdicts.wrong.append(f"an operation has not ended after {SETTLES_WITHIN}")
-    for route in world.store.routes.list():
-        await judge_route(world, route.route_id, verdicts)
-    destroyed = [event.machine_key for event in world.store.events.list(kind="machine-destroyed")]
-    for key in sorted({str(key) for key in destroyed if destroyed.count(key) > 1}):
-        verdicts.wrong.append(f"machine {key} is on record as destroyed more than once")
-    wanted = sum(each.size for each in world.store.pool_sizes.list())
-    if len(world.store.pool.list()) != wanted:
-        verdicts.wrong.append(f"the pool has {len(world.store.pool.list())} of {wanted} machines")
-
-
-def _on_record(world: World) -> set[str]:
-    serving = {route.machine.key for route in world.store.routes.list() if route.machine}
-    return serving | {machine.key for machine in world.store.pool.list()}
-
-
-async def _judge(world: World, before: Route, replaced: RouteReplaced, verdicts: Verdicts) -> None:
-    route = _route(world, before.route_id)
-    if route.machine is None or route.machine.key != replaced.machine.key:
-        verdicts.wrong.append(f"{route.route_id}: replaced, but it points at {route.machine}")
-    if replaced.previous_machine_key in await world.machines():
-        verdicts.wrong.append(f"{replaced.previous_machine_key} is gone, but its provider has it")
-    await judge_route(world, route.route_id, verdicts)
-
-
-async def _judge_failure(world: World, before: Route, verdicts: Verdicts) -> None:
-    """A replacement that fails leaves the route on a machine that is there."""
-    route = _route(world, before.route_id)
-    if route.machine is None or route.machine.key not in await world.machines():
-        verdicts.wrong.append(f"{route.route_id} points at nothing after a failure")
-
-
-async def judge_route(world: World, route_id: RouteId, verdicts: Verdicts) -> None:
-    """See that a route points at a machine that is there, and runs what is on record."""
-    route = _route(world, route_id)
-    machines = await world.machines()
-    if route.machine is None or route.machine.key not in machines:
-        verdicts.wrong.append(f"{route.route_id} points at nothing")
-    elif route.status is RouteStatus.SERVING and route.current_release_tag is not None:
-        state = await state_of(world, machines[route.machine.key])
-        if state != f"ii |{route.current_release_tag.removeprefix('v')}":
-            verdicts.wrong.append(
-                f"{route.route_id}: proven at {route.current_release_tag}, but dpkg says {state}"
-            )
-
-
-def _route(world: World, route_id: RouteId) -> Route:
-    route = world.store.routes.get(route_id)
-    assert route is not None
-    return route
+def _recorded_machines(environment: ChaosEnvironment) -> set[str]:
+    """Return the keys of all machines of routes and of the pool."""
+    routes = environment.store.routes.list()
+    of_routes = {route.machine.key for route in routes if route.machine}
+    return of_routes | {machine.key for machine in environment.store.pool.list()}

@@ -1,99 +1,98 @@
-"""One swap after the other on a route, each judged at its end by what its host says."""
+"""Repeated hot swaps of a route; each result is compared with its host and its record."""
 
 import asyncio
 from datetime import timedelta
 
 from temporalio.client import WorkflowFailureError
 
-from devkit.chaos.patience import run_once
-from devkit.chaos.verdicts import Verdicts
-from devkit.chaos.world import World
-from relight.domain.base import Origin
-from relight.domain.names import RouteId, route_workflow_id
-from relight.domain.route import (
-    HotSwapRouteInput,
-    RouteStatus,
-    RouteSwapped,
+from devkit.chaos.environment import ChaosEnvironment
+from devkit.chaos.operations import (
+    AFTER,
+    BEFORE,
+    ORIGIN,
+    Results,
+    dpkg_state,
+    expected_dpkg_state,
+    route_record,
+    run_once,
 )
+from relight.domain.names import RouteId, route_workflow_id
+from relight.domain.route import HotSwapRouteInput, RouteStatus, RouteSwapped
 from workflows.failures import fault_of
 from workflows.route.hot_swap import HotSwapRoute
 
-ORIGIN = Origin(requested_by="chaos", reason="to see whether a swap can be lost")
-BEFORE, AFTER = "v0.0.73", "v0.0.74"
-
 ENDS_WITHIN = timedelta(minutes=8)
-"""Eight attempts of a step, each found dead by its heartbeat, and the pauses between them."""
+"""Time for eight attempts of a step, each ended by a heartbeat timeout, and the retry intervals."""
 
-_INSTALLS = r"grep -cE ' (install|upgrade) lantern-box:' /var/log/dpkg.log || true"
-_STATE = "dpkg-query --show --showformat '${db:Status-Abbrev}|${Version}' lantern-box"
+_COUNT_INSTALLS = r"grep -cE ' (install|upgrade) lantern-box:' /var/log/dpkg.log || true"
 
 
 async def swap_until(
-    world: World, route_id: RouteId, machine_id: str, done: asyncio.Event, verdicts: Verdicts
+    environment: ChaosEnvironment,
+    route_id: RouteId,
+    machine_id: str,
+    done: asyncio.Event,
+    results: Results,
 ) -> None:
-    """Swap a route to and fro until `done`, and judge each swap."""
+    """Swap a route between two releases until `done`, and check each swap."""
     while not done.is_set():
-        installs_before = int(await world.on_host(machine_id, _INSTALLS))
-        events_before = len(world.store.events.list(route_id=route_id, kind="route-proven"))
+        installs_before = int(await environment.on_host(machine_id, _COUNT_INSTALLS))
+        proofs_before = _count_proofs(environment, route_id)
         try:
             async with asyncio.timeout(ENDS_WITHIN.total_seconds()):
-                swapped = await _swap(world, route_id)
+                swapped = await _swap(environment, route_id)
         except TimeoutError:
-            verdicts.wrong.append(f"{route_id}: a swap has not ended after {ENDS_WITHIN}")
+            results.violations.append(f"{route_id}: a swap has not ended after {ENDS_WITHIN}")
             return
         except WorkflowFailureError as error:
-            kind = fault_of(error.cause).kind
-            verdicts.faulted[kind] += 1
-            _judge_fault(world, route_id, verdicts)
+            results.faulted[fault_of(error.cause).kind] += 1
+            _check_failed(environment, route_id, results)
         else:
-            verdicts.done["swaps"] += 1
-            await _judge_swap(world, route_id, machine_id, swapped, verdicts)
-            proofs = len(world.store.events.list(route_id=route_id, kind="route-proven"))
-            if proofs != events_before + 1:
-                verdicts.wrong.append(
-                    f"{route_id}: one swap left {proofs - events_before} proofs on record"
-                )
-        installs = int(await world.on_host(machine_id, _INSTALLS)) - installs_before
+            results.done["swaps"] += 1
+            await _check_swapped(environment, route_id, machine_id, swapped, results)
+            proofs = _count_proofs(environment, route_id) - proofs_before
+            if proofs != 1:
+                results.violations.append(f"{route_id}: one swap recorded {proofs} proofs")
+        installs = int(await environment.on_host(machine_id, _COUNT_INSTALLS)) - installs_before
         if installs > 1:
-            verdicts.wrong.append(f"{route_id}: one swap installed {installs} times")
+            results.violations.append(f"{route_id}: one swap installed {installs} times")
 
 
-async def _swap(world: World, route_id: RouteId) -> RouteSwapped:
-    """Swap the route to the release that it does not run; forward by a swap, back by a rollback."""
-    route = world.store.routes.get(route_id)
-    assert route is not None
-    forward = route.current_release_tag == BEFORE
-    asked = HotSwapRouteInput(
+async def _swap(environment: ChaosEnvironment, route_id: RouteId) -> RouteSwapped:
+    """Swap the route to the release that it does not run; to the older one by a rollback."""
+    forward = route_record(environment, route_id).current_release_tag == BEFORE
+    swap = HotSwapRouteInput(
         route_id=route_id, release_tag=AFTER if forward else None, origin=ORIGIN
     )
     swapped: RouteSwapped = await run_once(
-        world, HotSwapRoute.run, asked, route_workflow_id(route_id)
+        environment, HotSwapRoute.run, swap, route_workflow_id(route_id)
     )
     return swapped
 
 
-async def state_of(world: World, machine_id: str) -> str:
-    """Return what dpkg has on a host, as in `ii |0.0.74`."""
-    return (await world.on_host(machine_id, _STATE)).strip()
+def _count_proofs(environment: ChaosEnvironment, route_id: RouteId) -> int:
+    return len(environment.store.events.list(route_id=route_id, kind="route-proven"))
 
 
-async def _judge_swap(
-    world: World, route_id: RouteId, machine_id: str, swapped: RouteSwapped, verdicts: Verdicts
+async def _check_swapped(
+    environment: ChaosEnvironment,
+    route_id: RouteId,
+    machine_id: str,
+    swapped: RouteSwapped,
+    results: Results,
 ) -> None:
-    state = await state_of(world, machine_id)
-    if state != f"ii |{swapped.release_tag.removeprefix('v')}":
-        verdicts.wrong.append(f"{route_id}: proven at {swapped.release_tag}, but dpkg says {state}")
-    route = world.store.routes.get(route_id)
-    assert route is not None
+    proven = f"{route_id}: proven at {swapped.release_tag}"
+    state = await dpkg_state(environment, machine_id)
+    if state != expected_dpkg_state(swapped.release_tag):
+        results.violations.append(f"{proven}, but dpkg says {state}")
+    route = route_record(environment, route_id)
     if route.current_release_tag != swapped.release_tag or route.status is not RouteStatus.SERVING:
-        verdicts.wrong.append(
-            f"{route_id}: proven at {swapped.release_tag}, but on record as {route.status} "
-            f"at {route.current_release_tag}"
+        results.violations.append(
+            f"{proven}, but recorded as {route.status} at {route.current_release_tag}"
         )
 
 
-def _judge_fault(world: World, route_id: RouteId, verdicts: Verdicts) -> None:
-    route = world.store.routes.get(route_id)
-    assert route is not None
+def _check_failed(environment: ChaosEnvironment, route_id: RouteId, results: Results) -> None:
+    route = route_record(environment, route_id)
     if route.status is not RouteStatus.FAULTED or route.fault is None:
-        verdicts.wrong.append(f"{route_id}: its swap failed, but it is on record as {route.status}")
+        results.violations.append(f"{route_id}: its swap failed, but recorded as {route.status}")

@@ -10,7 +10,7 @@ class Message(BaseModel):
 
 
 class Origin(Message):
-    """Who asked for an operation, and why. Both are kept in the event log."""
+    """Who requested an operation, and the reason. Both go to the event log."""
 
     requested_by: str
     reason: str

@@ -1,4 +1,8 @@
-"""Disruption budgets: how many routes may be out of service at once."""
+"""Disruption budgets: how many routes may be out of service at once.
+
+One count for every operation that takes routes out. A route is out from the start of an operation
+on it until it is proven again; a route whose operation failed stays out.
+"""
 
 import re
 from collections import Counter
@@ -14,18 +18,31 @@ from relight.domain.names import RouteId
 from relight.domain.route import Route, RouteStatus
 
 
-def _lets_one_go(size: str) -> str:
-    if size.endswith("%") and not 1 <= int(size[:-1]) <= 100:
-        msg = f"a disruption budget's share is 1% to 100% of the routes, not {size}"
-        raise ValueError(msg)
-    if re.fullmatch(r"0+", size):
-        msg = "a disruption budget lets at least 1 route out: to forbid all, use a freeze window"
-        raise ValueError(msg)
-    return size
+def count_or_share(of: str, zero: str) -> AfterValidator:
+    """Return the validator of a count, `2`, or of a share of routes, `10%`, neither of them zero.
 
+    Args:
+        of: whose size it is, for the error.
+        zero: the error for a count of zero.
+    """
+
+    def validate(size: str) -> str:
+        if size.endswith("%") and not 1 <= int(size[:-1]) <= 100:
+            msg = f"{of}'s share is 1% to 100% of the routes, not {size}"
+            raise ValueError(msg)
+        if re.fullmatch(r"0+", size):
+            raise ValueError(zero)
+        return size
+
+    return AfterValidator(validate)
+
+
+_ZERO_BUDGET = "a disruption budget lets at least 1 route out: to forbid all, use a freeze window"
 
 BudgetSize = Annotated[
-    str, StringConstraints(pattern=r"^[0-9]{1,6}%?$"), AfterValidator(_lets_one_go)
+    str,
+    StringConstraints(pattern=r"^[0-9]{1,6}%?$"),
+    count_or_share("a disruption budget", _ZERO_BUDGET),
 ]
 """How many routes may be out at once: a count, `2`, or a share of those in service, `10%`."""
 
@@ -33,13 +50,13 @@ BudgetSize = Annotated[
 class DisruptionBudget(Message):
     """How many routes may be out at once, whatever took them out. None sets no limit.
 
-    A share is rounded down, so that it is never exceeded, but to no less than one route: where
-    none may ever be out, nothing can be changed in place.
+    A share is rounded down, but to no less than one route: with zero, nothing could be changed in
+    place.
 
     Attributes:
-        provider: of each provider's routes.
-        region: of the routes in each region of a provider.
-        track: of each track's routes.
+        provider: limit for each provider.
+        region: limit for each region of a provider.
+        track: limit for each track.
     """
 
     provider: BudgetSize | None = None
@@ -48,19 +65,19 @@ class DisruptionBudget(Message):
 
 
 class TakeDisruptionInput(Message):
-    """Take a route out within the budgets that reconciliation keeps; or refuse."""
+    """Take a route out within the disruption budgets of reconciliation; or refuse."""
 
     route_id: RouteId
     reason: str
     origin: Origin
 
 
-NOT_YET_IN_SERVICE = frozenset({RouteStatus.PROVISIONING, RouteStatus.FAILED})
-"""Routes that never served anybody: no capacity is lost with them, and none is counted on."""
+NEVER_IN_SERVICE = frozenset({RouteStatus.PROVISIONING, RouteStatus.FAILED})
+"""Statuses of routes that never served: they count neither as capacity nor as out."""
 
 
 class GroupKind(StrEnum):
-    """What a disruption budget is set for."""
+    """What a disruption budget applies to."""
 
     PROVIDER = "provider"
     REGION = "region"
@@ -71,7 +88,7 @@ class Group(NamedTuple):
     """The routes of one provider, one of its regions, or one track.
 
     Attributes:
-        name: a region's is `PROVIDER/REGION`: two providers may call theirs the same.
+        name: for a region `PROVIDER/REGION`, since two providers may use the same region name.
     """
 
     kind: GroupKind
@@ -82,12 +99,12 @@ class Group(NamedTuple):
 
 
 def groups_of(route: Route) -> tuple[Group, ...]:
-    """Return the groups that a route counts in: its provider, its region, its track."""
+    """Return the groups of a route: its provider, region and track."""
     return groups_named(route.provider, route.region, route.track)
 
 
 def groups_named(provider: str, region: str, track: str) -> tuple[Group, ...]:
-    """Return the groups that routes of this provider, region and track count in."""
+    """Return the groups of a provider, region and track."""
     return (
         Group(GroupKind.PROVIDER, provider),
         Group(GroupKind.REGION, f"{provider}/{region}"),
@@ -95,8 +112,8 @@ def groups_named(provider: str, region: str, track: str) -> tuple[Group, ...]:
     )
 
 
-def may_be_out(size: BudgetSize, routes: int) -> int:
-    """Return how many of `routes` a budget lets out at once: a share rounded down, at least 1."""
+def max_out(size: BudgetSize, routes: int) -> int:
+    """Return how many of `routes` may be out at once: a share is rounded down, at least 1."""
     if size.endswith("%"):
         return max(1, routes * int(size[:-1]) // 100)
     return int(size)
@@ -104,13 +121,13 @@ def may_be_out(size: BudgetSize, routes: int) -> int:
 
 @dataclass(frozen=True)
 class Census:
-    """A fleet, counted once.
+    """Counts of a fleet at one time.
 
     Attributes:
         routes: every route, by id.
-        groups: the groups that each counts in.
-        in_service: how many routes of each group have ever served: what shares are shares of.
-        out: those of them that are out now.
+        groups: the groups of each route, by its id.
+        in_service: number of routes of each group that ever served; shares refer to it.
+        out: the routes among them that are out now.
     """
 
     routes: Mapping[RouteId, Route]
@@ -123,12 +140,11 @@ def take_census(fleet: Iterable[Route]) -> Census:
     """Count a fleet.
 
     Args:
-        fleet: all routes that share providers, regions and tracks with those to be changed, not
-            only a rollout's own: a budget is a provider's, whoever uses it.
+        fleet: the whole fleet, not only a rollout's scope: all operations share the budgets.
     """
     routes = {route.route_id: route for route in fleet}
     groups = {route_id: groups_of(route) for route_id, route in routes.items()}
-    serving = [route for route in routes.values() if route.status not in NOT_YET_IN_SERVICE]
+    serving = [route for route in routes.values() if route.status not in NEVER_IN_SERVICE]
     return Census(
         routes=routes,
         groups=groups,
@@ -139,8 +155,8 @@ def take_census(fleet: Iterable[Route]) -> Census:
     )
 
 
-class Ledger:
-    """The routes that are out, counted by group, against a budget."""
+class BudgetUsage:
+    """The routes that are out, counted by group and compared with a disruption budget."""
 
     def __init__(self, census: Census, budget: DisruptionBudget) -> None:
         self._census = census
@@ -152,13 +168,13 @@ class Ledger:
             GroupKind.TRACK: budget.track,
         }
         self._limits = {
-            group: may_be_out(size, census.in_service[group])
+            group: max_out(size, census.in_service[group])
             for group in {group for groups in census.groups.values() for group in groups}
             if (size := sizes[group.kind]) is not None
         }
 
     def is_out(self, route_id: RouteId) -> bool:
-        """Say whether a route is out."""
+        """Return whether a route is out."""
         return route_id in self._out
 
     def count(self, group: Group) -> int:
@@ -166,16 +182,16 @@ class Ledger:
         return self._counts[group]
 
     def limit(self, group: Group) -> int | None:
-        """Return how many routes of a group may be out at once, None where there is no limit."""
+        """Return how many routes of a group may be out at once, None without a limit."""
         return self._limits.get(group)
 
     def is_spent(self, group: Group) -> bool:
-        """Say whether no further route of a group may be taken out."""
+        """Return whether no further route of a group may be taken out."""
         limit = self._limits.get(group)
         return limit is not None and self._counts[group] >= limit
 
     def take_out(self, route_id: RouteId) -> None:
-        """Count a route as out; one that is already out is not counted twice."""
+        """Count a route as out. A route that is already out is not counted twice."""
         if route_id not in self._out:
             self._out.add(route_id)
             for group in self._census.groups[route_id]:
@@ -187,10 +203,3 @@ class Ledger:
             self._out.remove(route_id)
             for group in self._census.groups[route_id]:
                 self._counts[group] -= 1
-
-
-# MERGEDOC """Which routes are out of service, and how many more may be taken out.
-#
-# One ledger for whatever takes routes out. A route is out from the moment that an operation on it
-# starts until it is proven again; one that fails stays out.
-# """

@@ -1,12 +1,11 @@
-"""Which routes are behind what is declared, and whether that takes a rollout."""
+"""Drift: which routes differ from the declared release, and whether that needs a rollout."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from relight.domain.disruption import NOT_YET_IN_SERVICE, BudgetSize, may_be_out
-from relight.domain.event import Track
+from relight.domain.disruption import NEVER_IN_SERVICE, BudgetSize, max_out
 from relight.domain.hold import Exclusion, exclusion_of
 from relight.domain.names import (
     FLEET_SCOPE,
@@ -16,23 +15,23 @@ from relight.domain.names import (
     TrackName,
     track_scope,
 )
-from relight.domain.release import NoDesiredReleaseError, desired_release
 from relight.domain.rollout.rollout import Rollout, RolloutPhase
 from relight.domain.route import Route, RouteStatus
+from relight.domain.track import NoDesiredReleaseError, Track, desired_release
 
 UNDECIDED = frozenset({RolloutPhase.STOPPED, RolloutPhase.ABORTED})
-"""Ends of a rollout after which a person has to say what its scope should run."""
+"""Final phases of a rollout after which a person has to declare what its scope should run."""
 
 
 @dataclass(frozen=True)
 class Declarations:
-    """What should run where, and who is about to change that.
+    """The declared releases, and the rollouts that may change them.
 
     Attributes:
-        tracks: each with its override; one that is not named here has none.
-        fleet_default: the release of all others, None where there is none.
-        rollouts: those that are open, and of each scope the last one that ended, or more.
-        declared_at: when each scope's release was last declared, as far as that is known.
+        tracks: tracks with their overrides; a track that is missing here has none.
+        fleet_default: the release of all other tracks, None if not set.
+        rollouts: all open rollouts, and at least the last closed one of each scope.
+        declared_at: when each scope's release was last declared, if known.
     """
 
     tracks: Sequence[Track]
@@ -43,15 +42,15 @@ class Declarations:
 
 @dataclass(frozen=True)
 class ScopeDrift:
-    """How far the routes of a scope are from its release.
+    """The drift of a scope's routes from its release.
 
     Attributes:
-        tag: the declared release; None where there is none.
-        behind: routes that serve, and were last proven at another; nothing keeps it from them.
+        tag: the declared release; None if none is declared.
+        behind: serving routes that were last proven at another release and are not excluded.
         in_service: how many routes of the scope ever served.
         arrived: how many of them were last proven at the release.
-        hands_off: why none of its routes is brought anywhere now; None if they may be.
-        takes_rollout: too many are behind, or none was ever proven at the release.
+        blocked_reason: why no route of the scope may be swapped now; None if they may be.
+        needs_rollout: too many routes are behind, or none was ever proven at the release.
     """
 
     scope: ScopeName
@@ -59,8 +58,8 @@ class ScopeDrift:
     behind: tuple[Route, ...]
     in_service: int
     arrived: int
-    hands_off: str | None
-    takes_rollout: bool
+    blocked_reason: str | None
+    needs_rollout: bool
 
 
 def drift_of(
@@ -70,14 +69,14 @@ def drift_of(
     drift: BudgetSize,
     now: datetime,
 ) -> tuple[Mapping[RouteId, ScopeName], tuple[ScopeDrift, ...]]:
-    """Return which scope governs each route, and how far each scope's routes have drifted.
+    """Return the scope of each route, and the drift of each scope.
 
     Args:
         routes: the whole fleet.
         declarations: what should run where.
-        exclusions: routes that are kept from it are not behind.
-        drift: how many of a scope's routes are still brought there one by one.
-        now: the instant that is asked about, with its time zone.
+        exclusions: excluded routes do not count as behind.
+        drift: how many routes of a scope may be swapped one by one, without a rollout.
+        now: the current time, with its time zone.
     """
     overrides = {track.name: track.release_override for track in declarations.tracks}
     scopes: dict[RouteId, ScopeName] = {}
@@ -94,7 +93,7 @@ def drift_of(
 
 
 def scope_of(track: TrackName, override: ReleaseTag | None) -> ScopeName:
-    """Return the scope whose declaration says what a track's routes should run."""
+    """Return the scope that declares the release of a track's routes."""
     return track_scope(track) if override else FLEET_SCOPE
 
 
@@ -108,12 +107,12 @@ def _drift(
     now: datetime,
 ) -> ScopeDrift:
     track = routes[0].track
-    tag, hands_off = None, _hands_off(scope, declarations)
+    tag, blocked_reason = None, _blocked_reason(scope, declarations)
     try:
         tag = desired_release(track, overrides.get(track), declarations.fleet_default).tag
     except NoDesiredReleaseError as error:
-        hands_off = hands_off or str(error)
-    in_service = [route for route in routes if route.status not in NOT_YET_IN_SERVICE]
+        blocked_reason = blocked_reason or str(error)
+    in_service = [route for route in routes if route.status not in NEVER_IN_SERVICE]
     behind = tuple(
         route
         for route in in_service
@@ -130,21 +129,21 @@ def _drift(
         behind=behind,
         in_service=len(in_service),
         arrived=arrived,
-        hands_off=hands_off,
-        takes_rollout=bool(behind)
-        and (arrived == 0 or len(behind) > may_be_out(drift, len(in_service))),
+        blocked_reason=blocked_reason,
+        needs_rollout=bool(behind)
+        and (arrived == 0 or len(behind) > max_out(drift, len(in_service))),
     )
 
 
-def _hands_off(scope: ScopeName, declarations: Declarations) -> str | None:
-    """Return whose business the scope's release is at present, None if it is anybody's."""
+def _blocked_reason(scope: ScopeName, declarations: Declarations) -> str | None:
+    """Return why nothing but a rollout or a person may change the scope now, else None."""
     own = sorted(
         (each for each in declarations.rollouts if each.scope == scope),
         key=lambda each: (each.opened_at, each.workflow_id, each.run_id),
     )
     for rollout in own:
         if rollout.closed_at is None:
-            return f"the rollout of {rollout.release_tag} has the scope"
+            return f"the rollout of {rollout.release_tag} holds the scope"
     if own and own[-1].phase in UNDECIDED and own[-1].closed_at is not None:
         declared_at = (declarations.declared_at or {}).get(scope)
         if declared_at is None or declared_at <= own[-1].closed_at:

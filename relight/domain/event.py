@@ -1,4 +1,4 @@
-"""What the fleet declares, and what its event log says."""
+"""Events: the append-only log of what happened to the fleet."""
 
 from datetime import datetime
 
@@ -6,34 +6,19 @@ from pydantic import Field
 
 from relight.domain.base import Message
 from relight.domain.fault.fault import FaultClass
-from relight.domain.names import (
-    ReleaseTag,
-    RouteId,
-    TrackName,
-)
-
-
-class Track(Message):
-    """A named group of routes.
-
-    Attributes:
-        release_override: the release that its routes should run in place of the fleet's default.
-    """
-
-    name: TrackName
-    release_override: ReleaseTag | None = None
+from relight.domain.names import ReleaseTag, RouteId
 
 
 class Event(Message):
-    """One line of the append-only event log.
+    """One line of the event log.
 
     Attributes:
         at: UTC.
         kind: what happened, in kebab-case, as in `route-proven`.
-        requested_by: who asked for it.
-        reason: what they gave as the reason.
+        requested_by: who requested the operation.
+        reason: the reason that they gave.
         workflow_id: the operation that it belongs to, empty for a command typed by hand.
-        detail: all that is known of it, JSON-ready.
+        detail: all further facts, JSON-ready.
     """
 
     event_id: int

@@ -1,4 +1,4 @@
-"""What keeps routes from being changed: freeze windows, exclusions and pins."""
+"""Holds: freeze windows, exclusions and pins, which keep routes from being changed."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -7,22 +7,18 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, StringConstraints, model_validator
 
 from relight.domain.base import Message
-from relight.domain.names import (
-    ReleaseTag,
-    RouteId,
-    TrackName,
-)
+from relight.domain.names import ReleaseTag, RouteId, TrackName
 from relight.domain.route import Located
 
 RequiredText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-"""A name or a reason that somebody has to give."""
+"""A mandatory name or reason."""
 
 
 class Selector(Message):
-    """Routes by what they are: those that have all that is named here. Naming nothing means all.
+    """Selects the routes that match every given field. Without a field it selects all routes.
 
     Attributes:
-        region: the provider's name of it; without a provider, the region of any.
+        region: the provider's name of it; without `provider` it matches at every provider.
     """
 
     route_id: RouteId | None = None
@@ -31,19 +27,19 @@ class Selector(Message):
     track: TrackName | None = None
 
     @property
-    def means_all(self) -> bool:
-        """Whether it names nothing, and so means every route."""
+    def selects_all(self) -> bool:
+        """Whether it has no field, and so selects every route."""
         return not (self.route_id or self.provider or self.region or self.track)
 
 
 class FreezeWindow(Message):
-    """A time in which no route that it covers is taken out; those under way are not stopped.
+    """A period in which no covered route is taken out. Operations in progress are not stopped.
 
     Attributes:
-        starts_at: its first instant.
-        ends_at: the first instant after it.
-        owner: who is to be asked.
-        covers: the routes that it is about; all, where it says nothing.
+        starts_at: included.
+        ends_at: excluded.
+        owner: the person to ask.
+        covers: the frozen routes; all of them by default.
     """
 
     starts_at: AwareDatetime
@@ -63,14 +59,14 @@ class FreezeWindow(Message):
 
 
 class Exclusion(Message):
-    """Routes that rollouts leave alone, until a day that somebody has set.
+    """Routes that rollouts leave alone until a date.
 
     Attributes:
-        covers: the routes that it is about; it has to name some.
-        owner: who is to be asked.
-        expires_at: the first instant at which it no longer holds.
-        pinned_to: makes it a pin: the release that the routes are kept at. A rollout of that very
-            release still reaches them. None keeps every release away.
+        covers: the excluded routes; a selector of all routes is refused.
+        owner: the person to ask.
+        expires_at: the exclusion ends at this time.
+        pinned_to: makes it a pin: the release that the routes stay at. A rollout of this release
+            still changes them. None excludes every release.
     """
 
     covers: Selector
@@ -81,14 +77,14 @@ class Exclusion(Message):
 
     @model_validator(mode="after")
     def _names_some_routes(self) -> Self:
-        if self.covers.means_all:
+        if self.covers.selects_all:
             msg = "an exclusion names a route, provider, region or track: to stop all, freeze"
             raise ValueError(msg)
         return self
 
 
 def covers(selector: Selector, route: Located) -> bool:
-    """Say whether a route has all that the selector names."""
+    """Return whether the selector selects a route."""
     return (
         selector.route_id in (None, route.route_id)
         and selector.provider in (None, route.provider)
@@ -100,14 +96,14 @@ def covers(selector: Selector, route: Located) -> bool:
 def exclusion_of(
     route: Located, exclusions: Iterable[Exclusion], now: datetime, release_tag: ReleaseTag | None
 ) -> Exclusion | None:
-    """Return what keeps a release away from a route; of several, what does so the longest.
+    """Return the exclusion that keeps a release from a route; of several, the last to expire.
 
     Args:
         route: the route.
-        exclusions: all that are on record, expired ones too.
-        now: the instant that is asked about, with its time zone.
-        release_tag: the release that is to come; a pin to it does not keep it away. None where
-            it is not known yet: every pin does.
+        exclusions: all exclusions on record, expired ones too.
+        now: the current time, with its time zone.
+        release_tag: the release to install; a pin to it does not exclude it. None if it is not
+            known yet: every pin then excludes it.
     """
     held = [
         exclusion
@@ -120,31 +116,28 @@ def exclusion_of(
 
 
 def freezes_of(route: Located, freezes: Iterable[FreezeWindow]) -> tuple[FreezeWindow, ...]:
-    """Return the freeze windows that cover a route, past and future ones too."""
+    """Return the freeze windows that cover a route, past and future ones included."""
     return tuple(freeze for freeze in freezes if covers(freeze.covers, route))
 
 
 def active_freeze(freezes: Iterable[FreezeWindow], now: datetime) -> FreezeWindow | None:
-    """Return the freeze window that `now` lies in; of several, the one that ends last."""
+    """Return the freeze window that is active now; of several, the one that ends last."""
     active = [freeze for freeze in freezes if freeze.starts_at <= now < freeze.ends_at]
     return max(active, key=_by_end, default=None)
 
 
 def thaws_at(freezes: Sequence[FreezeWindow], now: datetime) -> datetime | None:
-    """Return the first instant from now on that no freeze window holds; None if that is now."""
+    """Return when the freeze ends, over consecutive windows; None if nothing is frozen now."""
     instant = now
     while freeze := active_freeze(freezes, instant):
         instant = freeze.ends_at
     return None if instant == now else instant
 
 
-# Whoever comes last by these is the same one in whatever order they are listed.
+# Total orders: the result does not depend on the order of the records.
 def _by_expiry(exclusion: Exclusion) -> tuple[datetime, str, str, str]:
     return exclusion.expires_at, exclusion.owner, exclusion.reason, exclusion.pinned_to or ""
 
 
 def _by_end(freeze: FreezeWindow) -> tuple[datetime, str, str]:
     return freeze.ends_at, freeze.owner, freeze.reason
-
-
-# MERGEDOC """Which routes are kept from being changed, by whom, and until when."""

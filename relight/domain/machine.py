@@ -1,18 +1,16 @@
-"""Machines: one VM each, known by a key that is chosen before it is created."""
+"""Machines: one VM each, identified by a key that is chosen before the VM is created."""
 
 from enum import StrEnum
 
+from pydantic import AwareDatetime
+
 from relight.domain.base import Message
-from relight.domain.names import (
-    RouteId,
-    TrackName,
-    key_number,
-)
+from relight.domain.names import RouteId, TrackName, key_number
 from relight.domain.release import DebFile
 
 
 class MachineStatus(StrEnum):
-    """What a provider says of a machine."""
+    """The status that a provider reports for a machine."""
 
     PROVISIONING = "provisioning"
     RUNNING = "running"
@@ -21,13 +19,13 @@ class MachineStatus(StrEnum):
 
 
 class MachineRef(Message):
-    """Enough to name one VM beyond doubt.
+    """Identifies one VM.
 
     Attributes:
         key: its label at the provider, `{route_id}-g{generation}` or
             `pool-{provider}-{region}-{number}`.
         provider: the driver's name, as in `lab`.
-        provider_id: the provider's own id of it.
+        provider_id: its id at the provider.
     """
 
     key: str
@@ -39,10 +37,10 @@ class Machine(MachineRef):
     """A VM as its provider describes it.
 
     Attributes:
-        region: the provider's name of where it stands.
-        architecture: Debian's name of its processor's, as in `amd64`.
-        status: what the provider says of it.
-        address: where SSH answers, None until it has one.
+        region: the provider's name of its region.
+        architecture: Debian name, as in `amd64`.
+        status: as the provider reports it.
+        address: IP address for SSH, None until it has one.
     """
 
     region: str
@@ -52,21 +50,76 @@ class Machine(MachineRef):
 
     @property
     def ref(self) -> MachineRef:
-        """The machine's name alone."""
+        """The identity of the machine, without its state."""
         return MachineRef(key=self.key, provider=self.provider, provider_id=self.provider_id)
 
 
-class MachinePlan(Message):
-    """A machine that is to be: all that its user-data and its creation need, and no secret.
+class MachineAtProvider(Machine):
+    """A machine as its provider lists it, with our tags.
 
     Attributes:
-        key: chosen before it is created: the idempotency key of create, adopt and destroy.
-        route_id: the route that it will serve, None for a machine of the pool.
-        track: the route's, None for a machine of the pool.
-        provider: the driver's name.
-        region: the provider's name of where it shall stand.
+        owner: its ownership tag, None without one. It names one control plane's fleet, so that two
+            control planes that share an account leave each other's machines alone.
+        generation: as in its tag; None without one.
+        created_at: when it was created, None if the provider does not report it.
+    """
+
+    owner: str | None = None
+    generation: int | None = None
+    created_at: AwareDatetime | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """The machine without its tags."""
+        return Machine.model_validate(self.model_dump(include=set(Machine.model_fields)))
+
+
+class RecordedAs(StrEnum):
+    """The status of a machine on record.
+
+    `planned`: it may or may not exist. `running`: it was observed at its provider. `lost`: its
+    provider no longer had it. `destroyed`: it was destroyed, and confirmed to be absent.
+    """
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    LOST = "lost"
+    DESTROYED = "destroyed"
+
+
+class MachineOnRecord(Message):
+    """Our record of a machine.
+
+    Attributes:
+        generation: the number of its key.
+        provider_id: None until it was observed.
+        route_id: the route that it was created for or claimed by; None in the pool.
+        serves: whether it is its route's current machine.
+        recorded_at: when its key was recorded.
+    """
+
+    key: str
+    generation: int
+    provider: str
+    region: str
+    provider_id: str | None
+    recorded_as: RecordedAs
+    recorded_at: AwareDatetime
+    route_id: RouteId | None = None
+    serves: bool = False
+
+
+class MachinePlan(Message):
+    """A machine to create: the input of its user-data and its creation, without secrets.
+
+    Attributes:
+        key: chosen before creation; the idempotency key of create, adopt and destroy.
+        route_id: the route that it will serve, None for a pool machine.
+        track: the route's track, None for a pool machine.
+        provider: name of the provider's driver.
+        region: the provider's name of the region.
         release_version: the exact Debian version that cloud-init installs.
-        artifact: the .deb of it for the machine's architecture; None where apt finds it.
+        deb_file: the .deb for the machine's architecture; None if apt finds it in its source.
     """
 
     key: str
@@ -79,15 +132,15 @@ class MachinePlan(Message):
 
     @property
     def generation(self) -> int:
-        """What the machine is tagged with: the number of its key, for all its life."""
+        """The generation in the machine's tag: the number of its key. It never changes."""
         return key_number(self.key)
 
 
 class Region(Message):
-    """A place where a provider sells machines.
+    """A region of a provider.
 
     Attributes:
-        architecture: Debian's name of the processors there, as in `amd64`.
+        architecture: Debian name of its machines' architecture, as in `amd64`.
     """
 
     provider: str
@@ -96,31 +149,31 @@ class Region(Message):
 
 
 class DescribeRegionInput(Message):
-    """Ask the provider for a region; refuse one that it does not have."""
+    """Describe a region; refuse one that the provider does not have."""
 
     provider: str
     region: str
 
 
 class RenderCloudInitInput(Message):
-    """Render the user-data of `plan`, to see that it can be before a machine is paid for."""
+    """Render the user-data of `plan`, to find errors before a machine is paid for."""
 
     plan: MachinePlan
 
 
 class CloudInitRendered(Message):
-    """What may be told of user-data: it holds a private key, so it never leaves its activity."""
+    """Digest and size of user-data. It holds a private key, so it never leaves its activity."""
 
     sha256: str
     size_bytes: int
 
 
 class CreateMachineInput(Message):
-    """Create the machine of `plan`, or adopt the one that has its key.
+    """Create the machine of `plan`, or adopt an existing one with its key.
 
     Attributes:
-        plan: the machine that is to be.
-        user_data_sha256: of the user-data that was rendered for it.
+        plan: the machine to create.
+        user_data_sha256: digest of the user-data that was rendered for it.
     """
 
     plan: MachinePlan
@@ -128,24 +181,24 @@ class CreateMachineInput(Message):
 
 
 class AwaitMachineInput(Message):
-    """Wait until the provider says that the machine runs and has an address."""
+    """Wait until the provider reports that the machine runs and has an address."""
 
     machine: MachineRef
 
 
 class AwaitFirstBootInput(Message):
-    """Wait until cloud-init has ended on the machine; its failure is a fault with its text."""
+    """Wait until cloud-init has ended on the machine. If it failed, a fault has its output."""
 
     machine: Machine
 
 
 class FirstBootFinished(Message):
-    """How a machine's first boot went.
+    """The result of a machine's first boot.
 
     Attributes:
         boot_id: the kernel's id of this boot.
-        steps: each first-boot step that ran, in order.
-        recoverable_errors: what cloud-init grumbled about without failing.
+        steps: the first-boot steps that ran, in order.
+        recoverable_errors: cloud-init's warnings.
     """
 
     boot_id: str
@@ -156,14 +209,14 @@ class FirstBootFinished(Message):
 class DestroyMachineInput(Message):
     """Destroy the machine that has this key at this provider. Absent is success.
 
-    A machine of this key that is another one, or not tagged as ours, is left alone.
+    A machine with this key and another id or generation, or without our tag, is not destroyed.
 
     Attributes:
-        provider: the driver's name.
+        provider: name of the provider's driver.
         key: the machine's label.
-        provider_id: its id there, None where creation may not have answered.
-        generation: what it is tagged with, None for the number of its key. This is not its
-            route's generation where it came from the pool.
+        provider_id: its id at the provider, None if the creation may not have answered.
+        generation: the generation in its tag, None for the number of its key. For a machine from
+            the pool it is not its route's generation.
     """
 
     provider: str
@@ -173,10 +226,10 @@ class DestroyMachineInput(Message):
 
 
 class MachineDestroyed(Message):
-    """The provider says that no machine has this key any more.
+    """The provider reports no machine with this key.
 
     Attributes:
-        was_present: it was there when it was first looked for.
+        was_present: the machine existed before.
     """
 
     key: str

@@ -1,31 +1,31 @@
-"""The names by which things are known: their shapes, and the ids derived from them."""
+"""Names: their format, and the ids that are derived from them."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import StringConstraints
 
 RouteId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
-"""A route's id: lower-case letters, digits and inner hyphens, at most 48, as in a host name."""
+"""Id of a route: up to 48 lower-case letters, digits and inner hyphens, as in a host name."""
 
 TrackName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
-"""A track's name, of the same shape as a route's id."""
+"""Name of a track, in the format of a route's id."""
 
 ReleaseTag = Annotated[
     str, StringConstraints(pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+([-+~.][0-9A-Za-z][0-9A-Za-z.~+-]*)?$")
 ]
-"""A release's tag as release automation writes it: `v0.0.74`, `v1.2.0-rc.1`."""
+"""Tag of a release as release automation writes it: `v0.0.74`, `v1.2.0-rc.1`."""
 
 ScopeName = Annotated[
     str, StringConstraints(pattern=r"^(fleet|track:[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?)$")
 ]
-"""What one declaration governs: `fleet` (the default release) or `track:NAME` (an override)."""
+"""Scope of a declaration: `fleet` (the default release) or `track:NAME` (an override)."""
 
 CheckName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
-"""The name of a gate's check, of the same shape as a route's id."""
+"""Name of a gate's check, in the format of a route's id."""
 
 OwnerTag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
-"""What our machines are tagged with at their providers, of the same shape as a route's id."""
+"""Tag of our machines at their providers, in the format of a route's id."""
 
 FLEET_SCOPE: ScopeName = "fleet"
 
@@ -36,12 +36,12 @@ DEFAULT_RELEASE_SETTING = "default_release_tag"
 
 
 def track_scope(track: TrackName) -> ScopeName:
-    """Return the scope that a track's own override governs."""
+    """Return the scope of a track's own override."""
     return f"track:{track}"
 
 
 def scope_track(scope: ScopeName) -> TrackName | None:
-    """Return the track that a scope names, None for the whole fleet."""
+    """Return the track of a scope, None for the whole fleet."""
     return scope.removeprefix("track:") if scope.startswith("track:") else None
 
 
@@ -51,20 +51,54 @@ def machine_key(route_id: RouteId, generation: int) -> str:
 
 
 def key_number(key: str) -> int:
-    """Return the number at the end of a machine's key, which its tag says; 0 without one.
+    """Return the number at the end of a machine's key, 0 without one.
 
-    A machine bears one generation for all its life: that of its key, also where it was made for
-    the pool and is a route's machine of another generation since.
+    It is the machine's generation, also in its tag, and never changes. For a machine that a route
+    claimed from the pool it differs from the route's own generation number.
     """
     numbered = _NUMBERED.fullmatch(key)
     return int(numbered[1]) if numbered else 0
 
 
 def route_workflow_id(route_id: RouteId) -> str:
-    """Return the id under which every operation on a route runs: the id is the route's lock."""
+    """Return the workflow id of every operation on a route. The id is the route's lock."""
     return f"route/{route_id}"
 
 
 def rollout_workflow_id(tag: ReleaseTag, scope: ScopeName) -> str:
-    """Return the id of a release's rollout over a scope."""
+    """Return the workflow id of a release's rollout over a scope."""
     return f"rollout/{tag}/{scope}"
+
+
+# Attributes of log lines: OpenTelemetry's names where it defines one.
+LOG_HOST: Final = "host.name"
+"""The key of the machine, which is also its host name."""
+
+LOG_ADDRESS: Final = "host.ip"
+LOG_ROUTE: Final = "route.id"
+LOG_TRACK: Final = "track.name"
+LOG_PROVIDER: Final = "cloud.provider"
+LOG_REGION: Final = "cloud.region"
+LOG_RELEASE: Final = "release.tag"
+
+LOG_ROLLOUT: Final = "rollout.id"
+"""The rollout's workflow id."""
+
+LOG_WORKFLOW: Final = "workflow.id"
+LOG_RUN: Final = "workflow.run_id"
+LOG_ACTIVITY: Final = "activity.type"
+LOG_ATTEMPT: Final = "activity.attempt"
+LOG_FAULT: Final = "error.type"
+LOG_FAULT_CLASS: Final = "fault.class"
+
+
+def workflow_attributes(workflow_id: str | None, run_id: str | None) -> dict[str, str]:
+    """Return the attributes of a workflow, and the route or rollout that its id names."""
+    kind, _, rest = (workflow_id or "").partition("/")
+    attributes = {
+        LOG_WORKFLOW: workflow_id,
+        LOG_RUN: run_id,
+        LOG_ROUTE: rest if kind == "route" else None,
+        LOG_ROLLOUT: workflow_id if kind == "rollout" else None,
+    }
+    return {name: value for name, value in attributes.items() if value}

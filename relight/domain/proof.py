@@ -1,4 +1,4 @@
-"""Proof: a fresh record of what a machine was seen to run."""
+"""Proof: a fresh record of what a machine was observed to run."""
 
 from datetime import datetime, timedelta
 
@@ -9,17 +9,17 @@ from relight.domain.release import Release
 
 
 class Proof(Message):
-    """What was seen on a machine. Only this writes a route's `current_release_tag`.
+    """What was observed on a machine. Only a proof writes a route's `current_release_tag`.
 
     Attributes:
-        release_tag: the release that was proven.
-        version: the Debian version that dpkg reports, its status being `ii`.
-        executable: the file that the unit's main process runs, being the one now on disk.
-        invocation_id: systemd's id of the unit's start that was observed.
+        release_tag: the proven release.
+        version: the Debian version that dpkg reports with status `ii`.
+        executable: the file that the unit's main process runs; it is the file now on disk.
+        invocation_id: systemd's id of the observed start of the unit.
         restarts: the unit's restart counter, unchanged over `stable_for`.
-        stable_for: how long the unit was watched.
+        stable_for: how long the unit was observed.
         probe: the health probe that passed, as in `GET http://198.18.0.2:8899/healthz: 200`.
-        observed_at: when the last look was taken, UTC.
+        observed_at: time of the last observation, UTC.
     """
 
     release_tag: ReleaseTag
@@ -33,12 +33,12 @@ class Proof(Message):
 
 
 class SwapReleaseInput(Message):
-    """Bring the machine to exactly this release's version, in a detached transaction, and prove it.
+    """Install exactly this release on the machine, in a detached transaction, and prove it.
 
     Attributes:
-        route_id: the route that the machine serves or will serve, None for one of the pool.
-        allow_downgrade: whether it may take the place of a newer version.
-        rollout: the workflow id of the rollout that asks, None for an operator's own swap.
+        route_id: the route that the machine serves or will serve, None for a pool machine.
+        allow_downgrade: whether the release may replace a newer version.
+        rollout: the workflow id of the rollout that requests it, None for an operator's own swap.
     """
 
     route_id: RouteId | None
@@ -50,11 +50,11 @@ class SwapReleaseInput(Message):
 
 
 class ReleaseSwapped(Message):
-    """The machine was changed, and proven.
+    """The release is installed and proven.
 
     Attributes:
-        unit: the transient systemd unit on the host that did it.
-        attached: an earlier attempt had begun it already, this one only waited for it.
+        unit: the transient systemd unit that ran the transaction on the host.
+        attached: the transaction was started by an earlier attempt; this one only waited for it.
         took: from the unit's start to its end, by the host's clock.
     """
 
@@ -65,15 +65,12 @@ class ReleaseSwapped(Message):
 
 
 class ProveReleaseInput(Message):
-    """Look at the machine until it has been seen to run the release for long enough.
+    """Observe the machine until it has run the release for long enough.
 
     Attributes:
-        rollout: the workflow id of the rollout that asks, None for nobody's.
+        rollout: the workflow id of the rollout that requests it, None without one.
     """
 
     machine: Machine
     release: Release
     rollout: str | None = None
-
-
-# MERGEDOC """What is done to a package and its service on a machine."""

@@ -1,4 +1,4 @@
-"""What a route that does not fare well needs: another look, a repair, another machine, a person."""
+"""Remediation: what is done about a faulty route: verify, repair, replace or quarantine."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -8,29 +8,23 @@ from pydantic import AwareDatetime, Field
 
 from relight.domain.base import Message
 from relight.domain.breaker.breaker import MachineObservation
-from relight.domain.fault.fault import FaultClass
-from relight.domain.fault.table import RULES, Remedy
-from relight.domain.machine import DestroyMachineInput
+from relight.domain.fault.fault import BUDGETED_CLASSES, FaultClass
+from relight.domain.fault.rule import Remedy
+from relight.domain.fault.table import RULES
 from relight.domain.names import RouteId
-from relight.domain.rollout.gate import BUDGETED
 from relight.domain.route import Route
-from relight.domain.sweep.sweep import (
-    MachineAtProvider,
-    MachineOnRecord,
-    RecordedAs,
-)
 
 
 class ObservedFault(Message):
-    """A fault that an operation met on a route.
+    """A fault of an operation on a route.
 
     Attributes:
-        kind: by its name in the table of faults.
-        machine_key: the machine that it was met on, None where there was none yet.
-        fresh: the connection was opened for this very operation. One that broke under it says
-            nothing about whether the host can be reached.
-        drifted: a mere look met it, on a machine that was proven at the same release: whatever
-            the kind, the release ran there, and something was changed since.
+        kind: its name in the table of faults.
+        machine_key: the machine that had it, None if there was none yet.
+        fresh: the connection was opened for this operation. A reused connection that breaks does
+            not show whether the host can be reached.
+        drifted: verification found it on a machine that was proven at the same release. Whatever
+            the kind, the release ran there, and something has changed since.
     """
 
     at: AwareDatetime
@@ -41,18 +35,19 @@ class ObservedFault(Message):
 
 
 class RouteHistory(Message):
-    """What happened to a route lately.
+    """The recent history of a route.
 
     Attributes:
-        machine_key: the machine that serves it now, None where it has none.
+        machine_key: the machine that serves it now, None without one.
         proven_at: when it was last proven on that machine.
-        faults: those that were met lately, in any order.
-        repairs: when a swap was begun lately to mend it.
-        replacements: when another machine was looked for lately, whatever came of it.
-        gone_since: since when its provider, asked again and again, does not have the machine.
-        asked_by: who asked for another machine, None where nobody did.
-        faulted: what was last done to it failed.
-        quarantined: it was taken out of the machinery's hands, until a person gives it back.
+        faults: recent faults, in any order.
+        repairs: start times of recent repair swaps.
+        replacements: start times of recent replacements, successful or not.
+        gone_since: since when its provider has reported, at every query, that it does not have
+            the machine.
+        replacement_requested_by: the person who requested another machine, None if nobody did.
+        faulted: its last operation failed.
+        quarantined: automation leaves it to a person until a command ends the quarantine.
     """
 
     route_id: RouteId
@@ -62,23 +57,24 @@ class RouteHistory(Message):
     repairs: tuple[AwareDatetime, ...] = ()
     replacements: tuple[AwareDatetime, ...] = ()
     gone_since: AwareDatetime | None = None
-    asked_by: str | None = None
+    replacement_requested_by: str | None = None
     faulted: bool = False
     quarantined: bool = False
 
 
 class ReplacementPolicy(Message):
-    """How much it takes to repair a route, to replace its machine, and to give it up.
+    """Thresholds for verifying, repairing, replacing and quarantining a route.
 
     Attributes:
-        unreachable_observations: how many operations have to fail to get through, each by a fresh connection.
-        unreachable_for: how far the first and the last of these lie apart at the least.
-        verify_after: how long after a fault the route is looked at again.
+        unreachable_observations: how many operations with fresh connections must fail to reach the
+            machine before it is replaced.
+        unreachable_for: the minimum time between the first and the last of them.
+        verify_after: how long after a fault the route is verified.
         repairs: how many repairs are tried before the machine is replaced.
-        repair_after: how long after the last repair began the next one may.
-        gone_for: how long a provider has to say that a machine is gone.
-        replacements: a route that had so many within the window is quarantined.
-        window: how far back replacements, and faults, count.
+        repair_after: the minimum time between the starts of two repairs.
+        gone_for: how long a provider must report that a machine is gone.
+        replacements: a route with so many replacements within the window is quarantined.
+        window: older replacements and faults do not count.
     """
 
     unreachable_observations: int = Field(default=3, ge=2)
@@ -94,13 +90,12 @@ class ReplacementPolicy(Message):
 class Remediation(StrEnum):
     """What is done about a route.
 
-    `look again`: prove it by a fresh connection, which changes nothing. `repair`: swap it once more
-    to what it should run. `replace`: give it another machine. `quarantine`: leave it to a person,
-    and touch it no more.
+    `verify`: observe it through a fresh connection; nothing is changed. `repair`: swap it again to
+    what it should run. `replace`: give it another machine. `quarantine`: leave it to a person.
     """
 
     LEAVE_ALONE = "leave alone"
-    VERIFY = "look again"
+    VERIFY = "verify"
     REPAIR = "repair"
     REPLACE = "replace"
     QUARANTINE = "quarantine"
@@ -111,7 +106,7 @@ class RemediationDecision(Message):
 
     Attributes:
         reason: one sentence for a person.
-        unreachable: nobody got through to its machine: what the breaker counts.
+        unreachable: its machine could not be reached; the breaker counts that.
     """
 
     route_id: RouteId
@@ -124,38 +119,39 @@ _Decide = Callable[..., RemediationDecision]
 
 
 def means_unreachable(kind: str) -> bool:
-    """Say whether a kind of fault means that nobody can work on the machine: the breaker counts it.
+    """Return whether a kind of fault means that no work is possible on the machine.
 
-    These are the faults whose remedy is another machine. A changed client key, say, makes all hosts
-    refuse us at once: each of them would be replaced, had the breaker not been told.
+    These are the faults whose remedy is `replace`, and the breaker counts all of them. Example: a
+    changed client key makes all hosts refuse us at once; without the breaker each of them would be
+    replaced.
     """
     rule = RULES.get(kind)
     return rule is not None and rule.remedy is Remedy.REPLACE
 
 
 def observation_of(route: Route, history: RouteHistory) -> MachineObservation | None:
-    """Return what the last look at a route's machine showed; None where it has no machine.
+    """Return the last observation of a route's machine; None without a machine.
 
-    Whatever speaks of the host is a look: a proof, and a fault that its operation met there. What
-    lies with repository, provider or controller may never have come to the host.
+    A proof is an observation, and so is a fault of class host or release. An operation with a
+    fault of another class may never have reached the host.
 
     Args:
         route: the route.
-        history: what happened to it lately.
+        history: its recent history.
     """
     machine = route.machine
     if machine is None:
         return None
-    looks = [(route.proven_at, True)] if route.proven_at is not None else []
-    looks += [
+    observations = [(route.proven_at, True)] if route.proven_at is not None else []
+    observations += [
         (fault.at, not means_unreachable(fault.kind))
         for fault in history.faults
         if fault.machine_key == machine.key
-        and (means_unreachable(fault.kind) or _class_of(fault.kind) in BUDGETED)
+        and (means_unreachable(fault.kind) or _class_of(fault.kind) in BUDGETED_CLASSES)
     ]
     if history.gone_since is not None:
-        looks.append((history.gone_since, False))
-    observed_at, reached = max(looks, default=(None, False))
+        observations.append((history.gone_since, False))
+    observed_at, reached = max(observations, default=(None, False))
     return MachineObservation(
         key=machine.key,
         provider=route.provider,
@@ -169,87 +165,34 @@ def observation_of(route: Route, history: RouteHistory) -> MachineObservation | 
 def decide_remediation(
     history: RouteHistory, policy: ReplacementPolicy, now: datetime
 ) -> RemediationDecision:
-    """Return what is done about a route.
+    """Return what is done about a route. The caller applies the breaker and the budgets.
 
-    Only what was met on its present machine since the last proof counts, and the last fault
-    decides. An operator's word counts more than anything but the breaker and the budgets, which
-    are not asked here. Faults that a person has to decide about, or that no host is to blame for,
-    are left alone.
+    Only faults of its current machine since the last proof count, and the last fault decides. An
+    operator's request comes before everything else. A route is left alone if a person has to
+    decide, or if no host is to blame.
 
     Args:
-        history: what happened to it lately.
-        policy: how much each remediation takes.
-        now: the instant that is asked about, with its time zone.
+        history: its recent history.
+        policy: the thresholds of each remediation.
+        now: the current time, with its time zone.
     """
     decided = _decider(history)
-    if history.asked_by is not None:
-        return decided(Remediation.REPLACE, f"{history.asked_by} asked for another machine")
+    if history.replacement_requested_by is not None:
+        reason = f"{history.replacement_requested_by} asked for another machine"
+        return decided(Remediation.REPLACE, reason)
     if history.quarantined:
-        return decided(Remediation.QUARANTINE, "it is in quarantine until a person ends that")
+        return decided(Remediation.QUARANTINE, "it is in quarantine until a person ends it")
     if history.gone_since is not None and now - history.gone_since >= policy.gone_for:
         proven = history.proven_at is not None and history.proven_at >= history.gone_since
         if not proven:
-            reason = "its provider says that its machine is gone"
+            reason = "its provider reports that its machine is gone"
             return _replace(history, policy, now, reason, unreachable=True)
-    faults = _that_count(history, policy, now)
+    faults = _current_faults(history, policy, now)
     if not faults:
         if history.faulted and history.machine_key is not None:
-            return decided(Remediation.VERIFY, "it is faulted, and nobody looked for long")
-        return decided(Remediation.LEAVE_ALONE, "nothing is known against it")
+            return decided(Remediation.VERIFY, "it is faulted, and was not verified for long")
+        return decided(Remediation.LEAVE_ALONE, "it has no known fault")
     return _by_faults(history, policy, now, faults)
-
-
-def why_not_destroy(
-    record: MachineOnRecord | None, seen: MachineAtProvider, owner: str
-) -> str | None:
-    """Return why a machine may not be destroyed as the one that is on record; None if it may.
-
-    Everything that names a machine has to be the same on record and at its provider, and the
-    machine has to bear our tag. One that serves its route is not destroyed.
-
-    Args:
-        record: what is on record of it, None where nothing is.
-        seen: what its provider says of it now.
-        owner: our ownership tag.
-    """
-    if record is None:
-        return _why_not_ours(seen, owner) or f"machine {seen.key} is not on record"
-    if why := why_another(record, seen, owner):
-        return why
-    if record.serves and record.recorded_as is RecordedAs.RUNNING:
-        return f"machine {seen.key} serves route {record.route_id}"
-    return None
-
-
-def why_another(
-    named: MachineOnRecord | DestroyMachineInput, seen: MachineAtProvider, owner: str
-) -> str | None:
-    """Return why a machine is not the one that is named, or not ours; None if it is.
-
-    Args:
-        named: what it is known by.
-        seen: what its provider says of it now.
-        owner: our ownership tag.
-    """
-    if why := _why_not_ours(seen, owner):
-        return why
-    pairs = (
-        ("key", named.key, seen.key),
-        ("provider", named.provider, seen.provider),
-        ("id", named.provider_id, seen.provider_id),
-        ("generation", named.generation, seen.generation),
-    )
-    for name, recorded, found in pairs:
-        if recorded != found:
-            return f"machine {seen.key}: its {name} is {found}, on record is {recorded}"
-    return None
-
-
-def _why_not_ours(seen: MachineAtProvider, owner: str) -> str | None:
-    if seen.owner == owner:
-        return None
-    tag = "no ownership tag" if seen.owner is None else f"the ownership tag {seen.owner}"
-    return f"machine {seen.key} bears {tag}, ours is {owner}"
 
 
 def _by_faults(
@@ -259,16 +202,18 @@ def _by_faults(
     faults: Sequence[ObservedFault],
 ) -> RemediationDecision:
     decided, last = _decider(history), faults[-1]
-    # Another's machine may have answered: whatever came after is not known to be of our host.
+    # A foreign machine may have answered, so later faults may not be about our host.
     if any(fault.kind == "host-key-mismatch" for fault in faults):
-        return decided(Remediation.LEAVE_ALONE, "another host key answered: a person has to look")
+        return decided(
+            Remediation.LEAVE_ALONE, "another host key answered: a person has to check the host"
+        )
     rule = RULES.get(last.kind)
     remedy = rule.remedy if rule else Remedy.ASK
-    # Where it ran once it can be made to run again; what a swap itself met is the release's.
+    # A release that ran here can be repaired here. A fault of the swap itself is the release's.
     if remedy is Remedy.REPAIR or (remedy is Remedy.ROLL_BACK and last.drifted):
         return _repair(history, policy, now, faults)
     if remedy is Remedy.REPLACE:
-        return _out_of_reach(history, policy, now, faults)
+        return _unreachable(history, policy, now, faults)
     if remedy is Remedy.WAIT and history.faulted and now - last.at >= policy.verify_after:
         return decided(Remediation.VERIFY, f"{last.kind}: no host is to blame")
     reason = {
@@ -284,10 +229,10 @@ def _class_of(kind: str) -> FaultClass | None:
     return rule.fault_class if rule else None
 
 
-def _that_count(
+def _current_faults(
     history: RouteHistory, policy: ReplacementPolicy, now: datetime
 ) -> list[ObservedFault]:
-    """Return the faults that say something about the route as it is now, the last one last."""
+    """Return the faults that concern the route's current state, oldest first."""
     return sorted(
         (
             fault
@@ -316,8 +261,8 @@ def _repair(
     )
     if len(tried) >= policy.repairs:
         if last.at < tried[-1] and now - tried[-1] < policy.repair_after:
-            return decided(Remediation.LEAVE_ALONE, f"{last.kind}: its last repair is under way")
-        reason = f"{last.kind}: {len(tried)} repairs did not cure it"
+            return decided(Remediation.LEAVE_ALONE, f"{last.kind}: its last repair is in progress")
+        reason = f"{last.kind}: {len(tried)} repairs did not help"
         return _replace(history, policy, now, reason, unreachable=False)
     if tried and now - tried[-1] < policy.repair_after:
         return decided(
@@ -325,11 +270,11 @@ def _repair(
             f"{last.kind}: the last repair began less than {policy.repair_after} ago",
         )
     return decided(
-        Remediation.REPAIR, f"{last.kind}: repair {len(tried) + 1} of {policy.repairs} at the most"
+        Remediation.REPAIR, f"{last.kind}: repair {len(tried) + 1} of at most {policy.repairs}"
     )
 
 
-def _out_of_reach(
+def _unreachable(
     history: RouteHistory,
     policy: ReplacementPolicy,
     now: datetime,
@@ -339,23 +284,25 @@ def _out_of_reach(
     if history.machine_key is None:
         reason = f"{last.kind}: it has no machine"
         return _replace(history, policy, now, reason, unreachable=False)
-    sighted = [fault for fault in faults if fault.fresh and means_unreachable(fault.kind)]
-    # Somebody got through in between: what came before that is over.
+    failed = [fault for fault in faults if fault.fresh and means_unreachable(fault.kind)]
+    # An operation that reached the machine clears the failures before it.
     for at in reversed(range(len(faults))):
         if not means_unreachable(faults[at].kind):
-            sighted = [fault for fault in sighted if fault.at > faults[at].at]
+            failed = [fault for fault in failed if fault.at > faults[at].at]
             break
-    enough = len(sighted) >= policy.unreachable_observations
-    if enough and sighted[-1].at - sighted[0].at >= policy.unreachable_for:
+    enough = len(failed) >= policy.unreachable_observations
+    if enough and failed[-1].at - failed[0].at >= policy.unreachable_for:
         reason = (
-            f"{last.kind}: {len(sighted)} operations by fresh connections did not get through "
-            f"within {sighted[-1].at - sighted[0].at}"
+            f"{last.kind}: {len(failed)} operations with fresh connections failed "
+            f"within {failed[-1].at - failed[0].at}"
         )
         return _replace(history, policy, now, reason, unreachable=True)
-    seen = f"{last.kind}: {len(sighted)} of {policy.unreachable_observations} fresh connections did not get through"
+    reason = (
+        f"{last.kind}: {len(failed)} of {policy.unreachable_observations} fresh connections failed"
+    )
     if now - last.at >= policy.verify_after:
-        return decided(Remediation.VERIFY, seen, unreachable=True)
-    return decided(Remediation.LEAVE_ALONE, f"{seen}; it is looked at again soon", unreachable=True)
+        return decided(Remediation.VERIFY, reason, unreachable=True)
+    return decided(Remediation.LEAVE_ALONE, f"{reason}; it will be verified soon", unreachable=True)
 
 
 def _replace(
@@ -366,7 +313,7 @@ def _replace(
     *,
     unreachable: bool,
 ) -> RemediationDecision:
-    """Replace it, unless that was done so often that another machine will not help either."""
+    """Replace the machine; quarantine the route if it was replaced too often."""
     decided = _decider(history)
     done = sum(now - at < policy.window for at in history.replacements)
     if done >= policy.replacements:
@@ -390,6 +337,3 @@ def _decider(history: RouteHistory) -> _Decide:
         )
 
     return decided
-
-
-# MERGEDOC """What a route that does not fare well needs, and which machine may be destroyed for it."""

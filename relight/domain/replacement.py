@@ -1,24 +1,20 @@
-"""Another machine for a route: made ready first, then put in the place of the old one."""
+"""Replacement: another machine for a route, prepared and proven before it takes over."""
 
 from relight.domain.base import Message, Origin
 from relight.domain.fault.fault import Fault
 from relight.domain.machine import Machine
-from relight.domain.names import (
-    ReleaseTag,
-    RouteId,
-    TrackName,
-)
+from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.proof import Proof
 from relight.domain.route import Route
 
 
 class AutoreplaceRouteInput(Message):
-    """Give a route another machine, and destroy the one that it has.
+    """Give a route another machine, and destroy its current one.
 
     Attributes:
-        release_tag: what the new one is to run; None for what the route should run.
-        reason: why, in one sentence for a person.
-        unreachable: nobody gets through to the old machine: the breaker counts that.
+        release_tag: the release for the new machine; None for the route's target.
+        reason: one sentence for a person.
+        unreachable: the old machine cannot be reached; the breaker counts that.
     """
 
     route_id: RouteId
@@ -29,11 +25,11 @@ class AutoreplaceRouteInput(Message):
 
 
 class RouteReplaced(Message):
-    """A route serves on another machine, and the one before is gone.
+    """A route serves on another machine, and its old machine is destroyed.
 
     Attributes:
-        from_pool: the new machine was claimed from the pool, and not made for the route.
-        previous_machine_key: the one that is gone; None where there was none.
+        from_pool: the new machine was claimed from the pool, not created for the route.
+        previous_machine_key: the destroyed machine; None if there was none.
     """
 
     route_id: RouteId
@@ -45,7 +41,7 @@ class RouteReplaced(Message):
 
 
 class BeginReplacementInput(Message):
-    """Hold the route, and write down that another machine is looked for; or refuse."""
+    """Take the route out, and record that its replacement begins; or refuse."""
 
     route_id: RouteId
     reason: str
@@ -53,13 +49,13 @@ class BeginReplacementInput(Message):
 
 
 class ReplacementBegun(Message):
-    """The route is held, and is so."""
+    """The route is out, and this is its record."""
 
     route: Route
 
 
 class SaveEvidenceInput(Message):
-    """Write down what a machine has to say before it is destroyed."""
+    """Save logs and state of a machine before it is destroyed."""
 
     route_id: RouteId
     machine: Machine
@@ -67,11 +63,11 @@ class SaveEvidenceInput(Message):
 
 
 class EvidenceSaved(Message):
-    """What was written down; the words themselves are in the event log alone.
+    """What was saved. The content is in the event log only.
 
     Attributes:
-        saved: the names of what was read.
-        missing: what was not, each with the reason.
+        saved: names of the items that were read.
+        missing: items that were not, each with the reason.
     """
 
     saved: tuple[str, ...] = ()
@@ -79,11 +75,11 @@ class EvidenceSaved(Message):
 
 
 class ClaimMachineInput(Message):
-    """Give a route a machine of its region's pool, if there is one.
+    """Claim a machine of the region's pool for a route.
 
     Attributes:
-        release_tag: what the route should run: a machine that does so already is the best.
-        architecture: what the machine has to be.
+        release_tag: what the route should run; a machine that runs it already is preferred.
+        architecture: the architecture that the route needs.
     """
 
     route_id: RouteId
@@ -93,29 +89,22 @@ class ClaimMachineInput(Message):
 
 
 class MachineClaimed(Message):
-    """What the pool gave.
+    """The machine that was claimed.
 
     Attributes:
-        machine: None where it had none.
-        release_tag: what that was last proven to run.
+        machine: None if the pool had none.
+        release_tag: what it was last proven to run.
     """
 
     machine: Machine | None = None
     release_tag: ReleaseTag | None = None
 
 
-class OfRouteInput(Message):
-    """Do something about a route that needs to know no more than which one."""
-
-    route_id: RouteId
-    origin: Origin
-
-
-class GiveBackInput(Message):
-    """Give what this operation claimed for a route back to the pool, to be recycled there.
+class ReturnMachineInput(Message):
+    """Return the pool machine that this operation claimed, to be recycled.
 
     Attributes:
-        fault: why it is not the route's.
+        fault: why the route does not use it.
     """
 
     route_id: RouteId
@@ -123,14 +112,14 @@ class GiveBackInput(Message):
     origin: Origin
 
 
-class GivenBack(Message):
-    """What went back; None where nothing was claimed, or where it serves the route."""
+class MachineReturned(Message):
+    """The returned machine; None if none was claimed, or if it serves the route."""
 
     machine_key: str | None
 
 
 class AttachMachineInput(Message):
-    """Have a route be served by its new machine, which was proven."""
+    """Make the new, proven machine serve its route."""
 
     route_id: RouteId
     machine: Machine
@@ -140,72 +129,19 @@ class AttachMachineInput(Message):
 
 
 class DrainMachineInput(Message):
-    """Have whoever uses a machine leave it."""
+    """Move the users of a machine away from it."""
 
     route_id: RouteId
     machine: Machine
 
 
 class MachineDrained(Message):
-    """How that went.
+    """The result of draining a machine.
 
     Attributes:
-        drained: whether it is said to be drained; None where nobody was asked.
-        seen: what was said.
+        drained: whether the drain command succeeded; None where none is configured.
+        detail: its exit code and output, or why it did not run.
     """
 
     drained: bool | None
-    seen: str
-
-
-class AskDestructionInput(Message):
-    """Ask whether a machine may be destroyed now.
-
-    Attributes:
-        track: its route's; None for one of the pool.
-    """
-
-    key: str
-    provider: str
-    region: str
-    track: TrackName | None = None
-
-
-class DestructionAllowed(Message):
-    """The answer: why not, or None where it may be."""
-
-    why_not: str | None
-
-
-class RecordDestroyedInput(Message):
-    """Write down that a machine is gone.
-
-    Attributes:
-        reason: why it was destroyed.
-        unreachable: nobody got through to it.
-    """
-
-    key: str
-    reason: str
-    unreachable: bool
-    origin: Origin
-
-
-class Removal(Message):
-    """A machine that is to be destroyed, and all that has to be known for it.
-
-    Attributes:
-        provider_id: its id there, None where nobody ever saw it.
-        track: its route's; None for one of the pool.
-        reason: why, for a person.
-        unreachable: nobody got through to it.
-    """
-
-    key: str
-    provider: str
-    region: str
-    provider_id: str | None
-    track: TrackName | None = None
-    reason: str
-    unreachable: bool = False
-    origin: Origin
+    detail: str

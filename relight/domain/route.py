@@ -1,4 +1,4 @@
-"""Routes: the slots that users are assigned to, which outlive their machines."""
+"""Routes: the logical slots that users are assigned to. A route outlives its machines."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -18,10 +18,10 @@ from relight.domain.release import Release
 
 
 class RouteStatus(StrEnum):
-    """Where a route is in its life.
+    """The status of a route.
 
-    `serving` was proven; `faulted` could not be brought to its target, and says why in the
-    event log; `failed` never came up and holds no machine.
+    `serving`: proven. `faulted`: its last operation failed; the event log has the reason.
+    `failed`: provisioning failed, and it has no machine.
     """
 
     PROVISIONING = "provisioning"
@@ -36,9 +36,9 @@ class Route(Message):
     Attributes:
         target_release_tag: what it should run.
         current_release_tag: what it was last proven to run.
-        proven_at: when that was, UTC.
-        machine: the one that serves it now.
-        fault: what stands in its way, as the last failed operation saw it.
+        proven_at: time of that proof, UTC.
+        machine: the machine that serves it.
+        fault: the fault of the last failed operation.
     """
 
     route_id: RouteId
@@ -54,12 +54,12 @@ class Route(Message):
 
     @property
     def architecture(self) -> str | None:
-        """Its machine's, None where it has none."""
+        """Its machine's architecture, None without a machine."""
         return self.machine.architecture if self.machine else None
 
 
 class ProvisionRouteInput(Message):
-    """Bring a new route up on a machine of its own, at its desired release."""
+    """Create a new route with its machine, at its desired release."""
 
     route_id: RouteId
     track: TrackName
@@ -69,7 +69,7 @@ class ProvisionRouteInput(Message):
 
 
 class RouteProvisioned(Message):
-    """A route serves, and is proven."""
+    """The new route is proven and serves."""
 
     route_id: RouteId
     machine: Machine
@@ -81,12 +81,12 @@ class HotSwapRouteInput(Message):
     """Replace the package on a route's machine in place, and prove it.
 
     Attributes:
-        release_tag: the release to bring; None goes back to the last one that the route was
-            proven at before its target. Only that way may be to an older version.
-        release: what the tag was resolved to, where a rollout did so for all of its routes.
-        rollout: the workflow id of the rollout that asks, None for an operator's own swap.
-        within_budget: take the route out only where reconciliation's budgets let it. A wave has
-            done as much before it begins a swap, and an operator's own asks nobody.
+        release_tag: the release to install; None rolls back to the last release that the route
+            was proven at before its target. Only a rollback may install an older version.
+        release: the resolved tag, if the rollout resolved it for all of its routes.
+        rollout: the workflow id of the rollout that requests it, None for an operator's own swap.
+        within_budget: take the route out only within the budgets of reconciliation. A wave checks
+            its budgets before it starts a swap; an operator's own swap ignores them.
     """
 
     route_id: RouteId
@@ -101,7 +101,7 @@ class RouteSwapped(Message):
     """A route was proven to run the release.
 
     Attributes:
-        previous_release_tag: what it was proven to run before.
+        previous_release_tag: the release that it was proven to run before.
     """
 
     route_id: RouteId
@@ -112,10 +112,10 @@ class RouteSwapped(Message):
 
 
 class ProveRouteInput(Message):
-    """See that a route's machine still runs a release, and change nothing.
+    """Prove that a route's machine still runs a release. Nothing is changed.
 
     Attributes:
-        rollout: the workflow id of the rollout that asks, None for nobody's.
+        rollout: the workflow id of the rollout that requests it, None without one.
     """
 
     route_id: RouteId
@@ -125,14 +125,14 @@ class ProveRouteInput(Message):
 
 
 class RouteProven(Message):
-    """A route was seen to run its release."""
+    """A route was proven to run its release."""
 
     route_id: RouteId
     proof: Proof
 
 
 class OpenRouteInput(Message):
-    """Write the route and its next machine down before anything is created."""
+    """Record the route and its planned machine before anything is created."""
 
     route_id: RouteId
     track: TrackName
@@ -143,14 +143,14 @@ class OpenRouteInput(Message):
 
 
 class RouteOpened(Message):
-    """The key of the machine that is to be, and its generation."""
+    """The key and generation of the planned machine."""
 
     machine_key: str
     generation: int
 
 
 class RecordMachineInput(Message):
-    """Write down what the provider created for a machine's key."""
+    """Record the machine that the provider created for a key."""
 
     machine: Machine
     user_data_sha256: str
@@ -158,7 +158,7 @@ class RecordMachineInput(Message):
 
 
 class RecordProofInput(Message):
-    """Write down what a route was proven to run; it serves."""
+    """Record what a route was proven to run; its status becomes `serving`."""
 
     route_id: RouteId
     machine: Machine
@@ -167,11 +167,12 @@ class RecordProofInput(Message):
 
 
 class RecordFaultInput(Message):
-    """Write down why an operation on a route failed.
+    """Record why an operation on a route failed.
 
     Attributes:
-        machine_key: the machine that it was about, None where it never came to one.
-        machine_destroyed: that machine, or what this operation planned, is gone at the provider.
+        machine_key: the machine of the operation, None if there was none yet.
+        machine_destroyed: that machine, or the one that this operation planned, no longer exists
+            at the provider.
     """
 
     route_id: RouteId
@@ -183,19 +184,19 @@ class RecordFaultInput(Message):
 
 
 class LoadRouteInput(Message):
-    """Ask the store for a route."""
+    """Load a route from the store."""
 
     route_id: RouteId
 
 
-class ReleaseBefore(Message):
-    """The release that a route goes back to."""
+class PreviousRelease(Message):
+    """The release that a rollback installs."""
 
     tag: ReleaseTag
 
 
 class SetTargetInput(Message):
-    """Write down what a route should run, before it is made to."""
+    """Record the target release of a route before it is installed."""
 
     route_id: RouteId
     release_tag: ReleaseTag
@@ -203,17 +204,21 @@ class SetTargetInput(Message):
 
 
 class ListRoutesInput(Message):
-    """Ask for the routes that a scope's declaration governs."""
+    """List the routes of a scope."""
 
     scope: ScopeName
 
 
 class Recorded(Message):
-    """It is written."""
+    """The record is written."""
 
 
 class Located(Protocol):
-    """What has a place in a fleet."""
+    """The location and track of a route.
+
+    Plans for a whole fleet use this and `Candidate` instead of `Route`, because a list of complete
+    routes is large.
+    """
 
     @property
     def route_id(self) -> RouteId:
@@ -221,30 +226,31 @@ class Located(Protocol):
 
     @property
     def track(self) -> TrackName:
-        """Its track."""
+        """Name of its track."""
 
     @property
     def provider(self) -> str:
-        """Whose machine serves it."""
+        """Name of its provider's driver."""
 
     @property
     def region(self) -> str:
-        """Where that stands."""
+        """The provider's name of its region."""
 
 
 class Candidate(Located, Protocol):
-    """A route that may be put into a wave."""
+    """A route that may become part of a wave."""
 
     @property
     def status(self) -> RouteStatus:
-        """Where it is in its life."""
+        """The status of the route."""
 
     @property
     def architecture(self) -> str | None:
-        """Its machine's, by Debian's name; None where it has no machine."""
+        """Its machine's architecture, Debian name; None without a machine."""
 
 
-# MERGEDOC """What planning asks of a route. A `Route` answers it, and so does less than that.
-#
-# A plan is made over a whole fleet, and a fleet of whole routes is large.
-# """
+class RouteOperationInput(Message):
+    """Input of an activity that needs only the route."""
+
+    route_id: RouteId
+    origin: Origin

@@ -1,8 +1,8 @@
-"""The way to Temporal, for the CLI and the worker alike.
+"""The connection to Temporal, for the CLI and the worker.
 
-Where it is and how it knows us is the SDK's own configuration (`temporalio.envconfig`): the
-variables `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, over the
-TOML file that `TEMPORAL_CONFIG_FILE` names, or else the one that `relight up` wrote.
+It is configured as the SDK defines (`temporalio.envconfig`): the variables `TEMPORAL_ADDRESS`,
+`TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY` and `TEMPORAL_TLS_*` override the TOML file that
+`TEMPORAL_CONFIG_FILE` names, or else the one that `relight up` writes.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from relight.engine import search_attributes
 from relight.engine.errors import TemporalNotPreparedError, TemporalUnreachableError
 from relight.settings import Settings
 
-CONNECT_WITHIN = timedelta(seconds=5)
+CONNECT_TIMEOUT = timedelta(seconds=5)
 DEFAULT_ADDRESS = "localhost:7233"
 
 
 def home_profile(home: Path) -> Path:
-    """Return the file in which `relight up` says how its Temporal is reached."""
+    """Return the file in which `relight up` writes the address of its Temporal server."""
     return home / "temporal.toml"
 
 
 def connect_config(settings: Settings) -> ClientConnectConfig:
-    """Return what `connect` will connect to.
+    """Return the configuration that `connect` uses.
 
     Raises:
         TemporalUnreachableError: the configuration cannot be read.
@@ -52,24 +52,24 @@ async def connect(settings: Settings) -> Client:
     """Connect to Temporal.
 
     Raises:
-        TemporalUnreachableError: nothing answers there within `CONNECT_WITHIN`.
+        TemporalUnreachableError: no server answers within `CONNECT_TIMEOUT`.
     """
     config = connect_config(settings)
     try:
-        async with asyncio.timeout(CONNECT_WITHIN.total_seconds()):
+        async with asyncio.timeout(CONNECT_TIMEOUT.total_seconds()):
             return await Client.connect(**config, data_converter=pydantic_data_converter)
     except (RuntimeError, TimeoutError) as error:
-        why = "connection refused" if "ConnectionRefused" in str(error) else str(error)
+        reason = "connection refused" if "ConnectionRefused" in str(error) else str(error)
         msg = (
             f"Temporal does not answer at {config['target_host']}"
-            f" ({why or f'no answer within {CONNECT_WITHIN.total_seconds():.0f} s'}):"
-            " start one with `relight up`, or set TEMPORAL_ADDRESS to where yours is"
+            f" ({reason or f'no answer within {CONNECT_TIMEOUT.total_seconds():.0f} s'}):"
+            " start one with `relight up`, or set TEMPORAL_ADDRESS to the address of yours"
         )
         raise TemporalUnreachableError(msg) from error
 
 
 async def missing_search_attributes(client: Client) -> tuple[str, ...]:
-    """Return those of Relight's search attributes that the server does not have as Keywords."""
+    """Return the search attributes of Relight that the server does not have as Keywords."""
     answer = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=client.namespace)
     )
@@ -79,10 +79,10 @@ async def missing_search_attributes(client: Client) -> tuple[str, ...]:
 
 
 async def require_search_attributes(client: Client) -> None:
-    """See that the server is prepared for Relight's workflows.
+    """Check that the server has what Relight's workflows need.
 
     Raises:
-        TemporalNotPreparedError: it lacks the namespace, or search attributes; the text says how
+        TemporalNotPreparedError: it lacks the namespace or search attributes; the text says how
             to add them.
     """
     try:

@@ -1,4 +1,7 @@
-"""What the engine knows of a workflow, without the delay of its lists."""
+"""Direct questions to the Temporal server: which workflows run, and which workers poll.
+
+Listings of workflows lag behind by a moment; these answers do not.
+"""
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -7,8 +10,8 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 
-async def is_under_way(temporal: Client, workflow_id: str, run_id: str | None = None) -> bool:
-    """Say whether a workflow, or one run of it, is under way; one that never was, is not."""
+async def is_running(temporal: Client, workflow_id: str, run_id: str | None = None) -> bool:
+    """Return whether a workflow, or one run of it, is running; False where it does not exist."""
     try:
         description = await temporal.get_workflow_handle(workflow_id, run_id=run_id).describe()
     except RPCError as error:
@@ -19,9 +22,9 @@ async def is_under_way(temporal: Client, workflow_id: str, run_id: str | None = 
 
 
 async def worker_identities(client: Client, task_queue: str) -> set[str]:
-    """Return the identities, `PID@HOST`, that ask for workflows' and for activities' work alike.
+    """Return the identities, `PID@HOST`, that poll both for workflow and for activity tasks.
 
-    A worker that is gone stays listed for some minutes.
+    A stopped worker stays listed for some minutes.
     """
     workflows, activities = [
         {
@@ -42,6 +45,3 @@ async def worker_identities(client: Client, task_queue: str) -> set[str]:
         )
     ]
     return workflows & activities
-
-
-# MERGEDOC """Who asks a Temporal server for work."""

@@ -19,14 +19,14 @@ SHARED = (
 
 
 class UnversionedRunner(UnsandboxedWorkflowRunner):
-    """Runs a workflow within the sandbox as one that declares no versioning behaviour.
+    """Runs workflows in the sandbox without their declared versioning behaviour.
 
-    The SDK sends a declared behaviour to the server in any case, and the server refuses every task
-    of an unversioned worker that names one.
+    The SDK always sends the declared behaviour to the server, and the server refuses every task
+    of an unversioned worker that declares one.
     """
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """Make the instance of a run."""
+        """Create the instance for one run."""
         return super().create_instance(
             replace(det, defn=replace(det.defn, versioning_behavior=None))
         )
@@ -37,14 +37,14 @@ def workflow_runner(
 ) -> SandboxedWorkflowRunner:
     """Return the sandbox.
 
-    An unintended import, as of httpx, keeps a worker from starting. Shared with the outside are the
-    domain, and the modules without a workflow: they have no state, and would otherwise be imported
-    again for each workflow.
+    A forbidden import in a workflow, such as httpx, keeps the worker from starting. The domain and
+    the modules without a workflow are shared with the outside: they have no state, and would
+    otherwise be imported again for each workflow.
 
     Args:
-        package: the package that holds the workflows.
-        workflows: their classes.
-        versioned: the worker declares a version.
+        package: the package that contains the workflows.
+        workflows: the workflow classes.
+        versioned: whether the worker declares a version.
     """
     return SandboxedWorkflowRunner(
         restrictions=SandboxRestrictions.default.with_passthrough_modules(
@@ -55,7 +55,7 @@ def workflow_runner(
 
 
 def _modules_without(package: ModuleType, workflows: Collection[type]) -> Iterator[str]:
-    """Yield the modules of a package that define none of the workflows."""
+    """Yield the names of the modules in a package that define no workflow."""
     defining = {each.__module__ for each in workflows}
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.ispkg and module.name not in defining:

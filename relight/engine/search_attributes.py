@@ -1,7 +1,7 @@
-"""The search attributes by which Relight's workflows are found in the Temporal UI. All Keywords.
+"""The search attributes of Relight's workflows in Temporal. All are Keywords.
 
-Every server that Relight runs on must know them: `relight up` registers them with the server
-that it starts, and `docker-compose.temporal.yml` with its own.
+The server must have them registered: `relight up` does that for the server that it starts, and
+`docker-compose.temporal.yml` for its own.
 """
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes

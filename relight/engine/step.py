@@ -1,7 +1,8 @@
-"""Steps: activities as workflows await them.
+"""Steps: activities together with their policy and summary.
 
-An activity is declared once, where it is defined: `@step(POLICY, summary)`. Its class is registered with
-`activities_of`, and a workflow awaits it by its class, as in `await RouteActivities.load_route(input)`.
+An activity is declared once, at its definition: `@step(POLICY, summary)`. The worker registers the
+activities of its class with `activities_of`. A workflow awaits the activity through the class:
+`await RouteActivities.load_route(input)`.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ Output = TypeVar("Output", bound=Message)
 Returned = TypeVar("Returned")
 
 shielded: ContextVar[bool] = ContextVar("shielded", default=False)
-"""Whether a cancellation must not cut the running code short, as in an undo."""
+"""Whether the running code must finish despite a cancellation, as an undo must."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Policy:
     """How long an activity may take, and how it is retried.
 
     Attributes:
-        attempt: one attempt's time, from its start to its end.
-        retry: pauses and number of attempts; an error that must not be retried is marked itself.
-        heartbeat: how long an attempt may be silent; None for activities too short to need it.
+        attempt: the time limit of one attempt.
+        retry: pauses and number of attempts. An error that must not be retried carries that mark.
+        heartbeat: the longest time between two heartbeats; None for short activities.
     """
 
     attempt: timedelta
@@ -44,10 +45,10 @@ class Policy:
 class Step(Generic[Input, Output, Returned]):
     """An activity with its policy and its summary.
 
-    Read from an instance it is the plain method. Read from the class it is awaited by workflows: a
-    cancellation that comes while it runs waits for the activity to end, so that an undo never
-    overtakes it. The step then raises the cancellation, even if the activity ended well, unless the
-    running code is shielded.
+    Accessed through an instance, it is the plain method. Accessed through the class, workflows
+    await it. If the workflow is cancelled meanwhile, the step first waits for the activity to end,
+    so that no undo overtakes it. It then raises the cancellation even if the activity succeeded,
+    unless the running code is shielded.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Step(Generic[Input, Output, Returned]):
         """Run the activity under its policy.
 
         Raises:
-            ActivityError: it failed finally; its cause carries the fault.
+            ActivityError: the last attempt failed; its cause carries the fault.
             asyncio.CancelledError: the workflow was cancelled meanwhile.
         """
         output = await workflow.execute_activity(
@@ -84,13 +85,13 @@ class Step(Generic[Input, Output, Returned]):
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=self._summary(input),
         )
-        return self._ended(output)
+        return self._unless_cancelled(output)
 
     async def local(self, input: Input) -> Output:
-        """Run the activity in the workflow's own worker, without a task of its own at the server.
+        """Run the activity in the worker of the workflow, without a task at the server.
 
-        For activities that take milliseconds and ignore cancellation: it costs a tenth, and is a
-        marker with the same summary in the history. Raises as above.
+        For activities that take milliseconds and ignore cancellation. It costs a tenth of a normal
+        activity, and the history shows it as a marker with the same summary. Raises as above.
         """
         output = await workflow.execute_local_activity(
             self._method,
@@ -100,16 +101,16 @@ class Step(Generic[Input, Output, Returned]):
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=self._summary(input),
         )
-        return self._ended(output)
+        return self._unless_cancelled(output)
 
-    def _ended(self, output: Any) -> Output:
+    def _unless_cancelled(self, output: Any) -> Output:
         if workflow.cancellation_reason() is not None and not shielded.get():
             raise asyncio.CancelledError
         return cast("Output", output)
 
 
 class _Declare(Protocol):
-    """The decorator of a coroutine method, or of a plain one that runs in a thread."""
+    """Decorates a coroutine method, or a plain method that runs in a thread."""
 
     @overload
     def __call__(
@@ -124,7 +125,7 @@ def step(policy: Policy, summary: Callable[[Any], str]) -> _Declare:
 
     Args:
         policy: its timeouts and retries.
-        summary: returns what the Temporal UI shows beside the activity, from its input.
+        summary: returns the text that the Temporal UI shows beside the activity, from its input.
     """
 
     def declare(method: Callable[..., Any]) -> Step[Any, Any, Any]:
@@ -134,7 +135,7 @@ def step(policy: Policy, summary: Callable[[Any], str]) -> _Declare:
 
 
 def activities_of(*owners: object) -> list[Callable[..., Any]]:
-    """Return the activities of instances, as a worker registers them."""
+    """Return the activities of these instances, for registration with a worker."""
     return [
         getattr(owner, name)
         for owner in owners

@@ -1,1 +1,1 @@
-"""Commands on a host: how one comes there, what is run, and what its answers mean."""
+"""Hosts: SSH connections, commands and their parsers, transactions, proofs and first boots."""

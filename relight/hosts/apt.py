@@ -1,32 +1,55 @@
-"""What apt's and dpkg's words mean. Pure: no I/O, tested on captured output."""
+"""The reasons why apt failed, parsed from its output. Pure: no I/O, tested on captured output."""
 
 import re
 from typing import NamedTuple
 
-ONCE_MORE = "relight: once more, with all of this machine's sources"
-"""What the transaction says before its second attempt."""
+RETRY_NOTICE = "relight: retrying with all apt sources of this host"
+"""The line that `relight-host` prints before its second attempt."""
 
 NO_REASON = "it gave no reason"
-"""The text of a diagnosis that none was found for."""
+"""The text of a diagnosis for output that matches no rule."""
 
 REFUSED = "relight: refused: "
-"""How the transaction begins the line in which it refuses a file that it fetched."""
+"""Start of the line by which `relight-host` refuses a file that it fetched."""
 
 
 class Diagnosis(NamedTuple):
-    """What made apt fail.
+    """The reason why apt failed.
 
     Attributes:
         kind: a kind of `PackageError`.
-        text: the line that says it.
+        text: the line of output that states it.
     """
 
     kind: str
     text: str
 
 
-# The first that matches decides: what broke comes before what it broke. Only lines by which apt
-# or dpkg gives up count; "Waiting for cache lock" may well have ended in success.
+def diagnose(output: str, package: str) -> Diagnosis:
+    """Return the reason why apt or dpkg failed.
+
+    Args:
+        output: all standard output and error, in the C locale.
+        package: the package that was to change. If a maintainer script of another package fails,
+            that is a fault of the host, not of the release.
+    """
+    # A second attempt is made only for a reason that the first one printed: ignore the first.
+    output = output.rpartition(RETRY_NOTICE)[2]
+    script = _SCRIPT.search(output)
+    if script is not None:
+        # A name, or the path of a .deb; apt prefixes a number when it unpacks several.
+        ours = re.search(rf"(?:^|/(?:\d+-)?){re.escape(package)}(?:_|:|$)", script["subject"])
+        return Diagnosis("maintainer-script-failed" if ours else "apt-failed", script["text"])
+    for pattern, kind in _RULES:
+        found = pattern.search(output)
+        if found is not None:
+            return Diagnosis(kind, _with_lock_holder(found.group().strip(), kind, output))
+    last = _ERROR_LINE.findall(output)
+    return Diagnosis("apt-failed", last[-1] if last else NO_REASON)
+
+
+# The first match decides: causes come before their consequences. Only lines by which apt or dpkg
+# gives up count: "Waiting for cache lock" is also printed before a success.
 _RULES = tuple(
     (re.compile(pattern, re.MULTILINE), kind)
     for pattern, kind in (
@@ -53,9 +76,9 @@ _RULES = tuple(
             "repository-inconsistent",
         ),
         (r"^E: Failed to fetch .*$", "repository-unreachable"),
-        # It says so also of one that it could not fetch.
+        # apt prints this also for a repository that it could not fetch.
         (r"^E: The repository '.*' is (?:not|no longer) signed.*$", "repository-untrusted"),
-        # Of a file that the host fetches by itself.
+        # Printed by relight-host, for a file that it fetches by URL.
         (rf"^{REFUSED}.*$", "repository-inconsistent"),
         (r"^curl: \(23\) .*$", "disk-full"),
         (r"^curl: \(22\) .* (?:404|410)\b.*$", "repository-inconsistent"),
@@ -66,36 +89,14 @@ _RULES = tuple(
     )
 )
 _SCRIPT = re.compile(
-    r"^dpkg: error processing (?:package|archive) (?P<of>\S+).*\n"
+    r"^dpkg: error processing (?:package|archive) (?P<subject>\S+).*\n"
     r"\s*(?P<text>.*script subprocess (?:returned|was).*)$",
     re.MULTILINE,
 )
-_HOLDER = re.compile(r"It is held by process \d+ \([^)]*\)")
-_LAST_WORD = re.compile(r"^(?:E|dpkg): .*$", re.MULTILINE)
+_LOCK_HOLDER = re.compile(r"It is held by process \d+ \([^)]*\)")
+_ERROR_LINE = re.compile(r"^(?:E|dpkg): .*$", re.MULTILINE)
 
 
-def diagnose(output: str, package: str) -> Diagnosis:
-    """Say why apt or dpkg failed, from all that it printed.
-
-    Args:
-        output: its standard output and error, in the C locale.
-        package: the package that was to change: a failing maintainer script of another one is
-            the host's own trouble, and not the release's.
-    """
-    output = output.rpartition(ONCE_MORE)[2]  # what failed first is why there was a second
-    script = _SCRIPT.search(output)
-    if script is not None:
-        # A name, or the path of a .deb, which apt numbers where it unpacks several.
-        ours = re.search(rf"(?:^|/(?:\d+-)?){re.escape(package)}(?:_|:|$)", script["of"])
-        return Diagnosis("maintainer-script-failed" if ours else "apt-failed", script["text"])
-    for pattern, kind in _RULES:
-        found = pattern.search(output)
-        if found is not None:
-            return Diagnosis(kind, _with_holder(found.group().strip(), kind, output))
-    last = _LAST_WORD.findall(output)
-    return Diagnosis("apt-failed", last[-1] if last else NO_REASON)
-
-
-def _with_holder(text: str, kind: str, output: str) -> str:
-    holder = _HOLDER.search(output) if kind.endswith("lock-held") else None
+def _with_lock_holder(text: str, kind: str, output: str) -> str:
+    holder = _LOCK_HOLDER.search(output) if kind.endswith("lock-held") else None
     return f"{text} {holder.group()}" if holder else text

@@ -1,4 +1,11 @@
-"""How an activity comes to a host."""
+"""SSH connections to hosts, pooled per operation.
+
+An operation such as a swap is several activities on one host, seconds apart, and a login costs the
+host more than most commands. So all activities of an operation share one connection per host. It
+is closed some seconds after its last use, and at once after an error, so that the next attempt
+opens a new one. sshd limits concurrent logins: each host sees one, and the total over the fleet is
+limited and spread.
+"""
 
 import asyncio
 import random
@@ -11,26 +18,64 @@ from typing import Protocol
 import asyncssh
 
 from relight.domain.machine import Machine
-from relight.hosts import shell
-from relight.hosts.errors import Destination, HostUnreachableError, RemoteError
+from relight.hosts.errors import (
+    Destination,
+    HostKeyMismatchError,
+    HostNotReadyError,
+    HostUnreachableError,
+    LoginRefusedError,
+    RemoteError,
+)
 from relight.hosts.keys import derive_host_key
-from relight.hosts.shell import Shell
+from relight.hosts.shell import Shell, SshShell
+
+KEEPALIVE = timedelta(seconds=5)
+"""Interval of keepalive messages on a silent connection; three unanswered ones end it."""
+
+# Algorithms that every supported Debian and Ubuntu offers. OpenSSH's default post-quantum key
+# exchange costs 59 of a connection's 69 ms of CPU time.
+_EXCHANGES = (
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+)
+_CIPHERS = ("aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr")
+_HOST_KEY_ALGORITHMS = ("ssh-ed25519",)
+
+# Messages of pam_nologin when it refuses a login. They contain systemd's text in /run/nologin.
+_NOT_READY = ("System is booting up", "System is going down", "not permitted to log in yet")
+
+IDLE_TIMEOUT = timedelta(seconds=5)
+"""Longer than the time between two activities of an operation."""
+
+MAX_LOGINS = 64
+"""How many logins run at once. Each costs some milliseconds of CPU here and on the host."""
+
+JITTER = timedelta(milliseconds=50)
 
 
 class Hosts(Protocol):
-    """The way to every host of the fleet."""
+    """Opens shells on the hosts of the fleet."""
 
     def connect(self, machine: Machine) -> AbstractAsyncContextManager[Shell]:
-        """Open a shell on the machine, whose host key must be the derived one.
+        """Open a shell on the machine, which must present its derived host key.
 
         Raises:
-            RemoteError: it cannot be reached, or is not the machine that it should be.
+            RemoteError: the machine cannot be reached, or has another host key.
         """
 
 
 @dataclass(frozen=True)
 class SshHosts:
-    """Over SSH, with one key to log in and one secret to know every machine by."""
+    """Opens a new SSH connection for each shell.
+
+    Attributes:
+        user: the user to log in as.
+        port: of each sshd.
+        client_key: the control plane's private key.
+        host_key_secret: the secret from which each machine's host key is derived.
+        connect_timeout: for one login.
+    """
 
     user: str
     port: int
@@ -47,55 +92,55 @@ class SshHosts:
                 "it has no address", destination=destination, attempted="connect"
             )
         host_key = derive_host_key(self.host_key_secret, machine.key)
-        async with shell.connect(
+        async with connect(
             destination, self.client_key, host_key.public, self.connect_timeout
         ) as opened:
             yield opened
 
 
-IDLE = timedelta(seconds=5)
-"""Longer than the time between two steps of an operation, shorter than anybody would notice."""
-
-LOGINS = 64
-"""How many log in at once. A login is a few milliseconds of ours, and of each host's."""
-
-JITTER = timedelta(milliseconds=50)
-
 Key = tuple[str, str]
+"""The ids of an operation and of a machine at its provider."""
 
 
 @dataclass
 class _Connection:
-    """A connection, with how many activities use it."""
+    """A connection.
+
+    Attributes:
+        opened: its shell, or the error of the login.
+        stack: closes it.
+        users: how many activities use it now.
+        idle_timer: closes it after its last use.
+    """
 
     opened: asyncio.Future[Shell]
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     users: int = 0
-    end: asyncio.TimerHandle | None = None
+    idle_timer: asyncio.TimerHandle | None = None
 
 
 class ConnectionPool:
-    """The way to every host, in which an operation finds its own connection again."""
+    """Opens one connection per operation and machine, and shares it."""
 
     def __init__(
         self,
         hosts: Hosts,
         operation_id: Callable[[], str],
-        idle: timedelta = IDLE,
-        logins: int = LOGINS,
+        idle_timeout: timedelta = IDLE_TIMEOUT,
+        max_logins: int = MAX_LOGINS,
     ) -> None:
-        """Open nothing yet.
+        """Create an empty pool.
 
         Args:
             hosts: opens the connections.
-            operation_id: returns the id of the operation that asks.
-            idle: how long a connection is kept after its last use.
-            logins: how many log in at once.
+            operation_id: returns the id of the operation that calls `connect`.
+            idle_timeout: how long a connection is kept after its last use.
+            max_logins: how many logins run at once.
         """
         self._hosts = hosts
         self._operation_id = operation_id
-        self._idle = idle
-        self._logins = asyncio.Semaphore(logins)
+        self._idle_timeout = idle_timeout
+        self._logins = asyncio.Semaphore(max_logins)
         self._connections: dict[Key, _Connection] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -110,23 +155,23 @@ class ConnectionPool:
             )
             await self._open(key, connection, machine)
         connection.users += 1
-        if connection.end is not None:
-            connection.end.cancel()
+        if connection.idle_timer is not None:
+            connection.idle_timer.cancel()
         try:
-            # Whoever came while it was being opened waits, and shares its fate.
+            # Concurrent callers wait for the one login, and get its shell or its error.
             yield await asyncio.shield(connection.opened)
         except RemoteError as error:
             if error.retryable:
-                self._forget(key, connection)
+                self._remove(key, connection)
             raise
         finally:
             connection.users -= 1
-            self._rest(key, connection)
+            self._release(key, connection)
 
     async def close(self) -> None:
         """Close every connection."""
         for key, connection in list(self._connections.items()):
-            self._forget(key, connection)
+            self._remove(key, connection)
             self._close(connection)
         await asyncio.gather(*self._closing)
 
@@ -136,39 +181,38 @@ class ConnectionPool:
                 await asyncio.sleep(random.uniform(0, JITTER.total_seconds()))  # noqa: S311
                 shell = await connection.stack.enter_async_context(self._hosts.connect(machine))
         except RemoteError as error:
-            self._give_up(key, connection, error)
+            self._fail(key, connection, error)
             raise
         except asyncio.CancelledError:
-            called_off = HostUnreachableError("whoever was logging in was called off")
-            self._give_up(key, connection, called_off)
+            self._fail(key, connection, HostUnreachableError("the login was cancelled"))
             raise
         connection.opened.set_result(shell)
 
-    def _give_up(self, key: Key, connection: _Connection, error: RemoteError) -> None:
-        self._forget(key, connection)
+    def _fail(self, key: Key, connection: _Connection, error: RemoteError) -> None:
+        self._remove(key, connection)
         connection.opened.set_exception(error)
-        connection.opened.exception()  # it is told to whoever waits for it; nobody need
+        connection.opened.exception()  # marks it as retrieved: there may be no other caller
 
-    def _rest(self, key: Key, connection: _Connection) -> None:
-        """Close a connection that nobody uses: at once if it was given up, else after a while."""
+    def _release(self, key: Key, connection: _Connection) -> None:
+        """Close an unused connection: at once if it was removed, else after the idle timeout."""
         if connection.users > 0:
             return
         if self._connections.get(key) is not connection:
             self._close(connection)
             return
-        connection.end = asyncio.get_running_loop().call_later(
-            self._idle.total_seconds(), self._end, key, connection
+        connection.idle_timer = asyncio.get_running_loop().call_later(
+            self._idle_timeout.total_seconds(), self._expire, key, connection
         )
 
-    def _end(self, key: Key, connection: _Connection) -> None:
-        self._forget(key, connection)
+    def _expire(self, key: Key, connection: _Connection) -> None:
+        self._remove(key, connection)
         self._close(connection)
 
-    def _forget(self, key: Key, connection: _Connection) -> None:
+    def _remove(self, key: Key, connection: _Connection) -> None:
         if self._connections.get(key) is connection:
             del self._connections[key]
-        if connection.end is not None:
-            connection.end.cancel()
+        if connection.idle_timer is not None:
+            connection.idle_timer.cancel()
 
     def _close(self, connection: _Connection) -> None:
         task = asyncio.create_task(connection.stack.aclose())
@@ -176,11 +220,82 @@ class ConnectionPool:
         task.add_done_callback(self._closing.discard)
 
 
-# MERGEDOC """One connection per operation and host, shared by the operation's activities.
-#
-# A swap is several activities on one host, seconds apart: a login for each would cost the host more
-# than what it is asked. SSH carries any number of commands on one connection. An operation's own
-# connection is kept for a while after its last use, and given up at once when it proved unsound, so
-# that the next attempt comes afresh. sshd limits how many may log in at a time; each host sees one,
-# and logins over the whole fleet are bounded and spread.
-# """
+@asynccontextmanager
+async def connect(
+    destination: Destination,
+    client_key: asyncssh.SSHKey,
+    host_key_public: str,
+    timeout: timedelta,
+) -> AsyncIterator[SshShell]:
+    """Open a shell on a host that presents exactly this host key.
+
+    Args:
+        destination: the address and the user.
+        client_key: the control plane's private key.
+        host_key_public: the machine's derived public key line.
+        timeout: for one attempt, from the first packet to the login.
+
+    Raises:
+        HostUnreachableError: no connection could be opened.
+        HostKeyMismatchError: the host key is another one.
+        LoginRefusedError: the host refuses the login.
+        HostNotReadyError: the host is booting or shutting down.
+    """
+    client = _Client()
+    try:
+        # asyncssh's own timeouts cover parts of the attempt; this one covers all of it.
+        async with asyncio.timeout(timeout.total_seconds()):
+            connection = await asyncssh.connect(
+                destination.address,
+                destination.port,
+                client_factory=lambda: client,
+                username=destination.user,
+                client_keys=[client_key],
+                known_hosts=([asyncssh.import_public_key(host_key_public)], [], []),
+                server_host_key_algs=list(_HOST_KEY_ALGORITHMS),
+                config=None,
+                agent_path=None,
+                preferred_auth="publickey",
+                kex_algs=list(_EXCHANGES),
+                encryption_algs=list(_CIPHERS),
+                compression_algs=None,
+                keepalive_interval=KEEPALIVE.total_seconds(),
+                keepalive_count_max=3,
+            )
+    except TimeoutError as error:
+        raise HostUnreachableError(
+            f"no SSH login after {timeout.total_seconds():g} s",
+            destination=destination,
+            attempted="connect",
+        ) from error
+    except (asyncssh.Error, OSError) as error:
+        raise _refusal(error, client.banner, destination) from error
+    async with connection:
+        yield SshShell(connection, destination)
+
+
+class _Client(asyncssh.SSHClient):
+    """Keeps the server's banner, which explains a refused login."""
+
+    def __init__(self) -> None:
+        self.banner = ""
+
+    def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002
+        self.banner += msg
+
+
+def _refusal(error: Exception, banner: str, destination: Destination) -> RemoteError:
+    """Return the error for a connection that failed with `error`."""
+    text = f"{error}".strip() or type(error).__name__
+    kind: type[RemoteError] = HostUnreachableError
+    if any(message in banner or message in text for message in _NOT_READY):
+        kind, text = HostNotReadyError, banner.strip() or text
+    elif isinstance(error, asyncssh.HostKeyNotVerifiable):
+        kind = HostKeyMismatchError
+        text = f"its host key is not the one derived for it ({text})"
+    elif isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in text:
+        kind = HostKeyMismatchError
+        text = f"it has no host key of the derived key's type ({text})"
+    elif isinstance(error, asyncssh.PermissionDenied):
+        kind = LoginRefusedError
+    return kind(text, destination=destination, attempted="connect")

@@ -1,7 +1,7 @@
-"""What can go wrong on a host or on the way to it, and the fault that each becomes.
+"""Errors on a host or on the connection to it, and their conversion to faults.
 
-Every error says what was attempted, on which machine, with which command, and what came back. What
-follows from its kind stands in the table of faults.
+Each error carries what was attempted, on which machine, with which command, and the result. The
+table of faults maps its kind to a class and a remedy.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from relight.domain.fault.fault import Fault, FaultClass
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a machine's sshd answers, and whom it lets in.
+    """The address and login of a machine's sshd.
 
     Attributes:
         address: an IP address or a host name.
         port: of its sshd.
-        user: the unprivileged user that one logs in as.
-        machine_key: the machine's key, so that every error can name it.
+        user: the unprivileged user to log in as.
+        machine_key: the machine's key, named in every error.
     """
 
     address: str
@@ -32,20 +32,20 @@ class Destination:
 
 
 TAIL_LINES = 20
-"""How much of a command's or a unit's last words a fault carries."""
+"""How many of the last lines of a command's output or a unit's journal a fault carries."""
 
 
 class RemoteError(DomainError):
-    """Something on a host did not go as it should.
+    """An operation on a host failed.
 
     Attributes:
-        text: what happened, without where.
-        destination: the host, None where none was spoken to.
-        attempted: what was being done, as in `install lantern-box=0.0.74`.
-        argv: the command that failed, empty where there was none.
-        exit_code: its exit code, None where it had none.
-        stderr: what it wrote to standard error, or to its journal where that is one.
-        journal: the last lines of the unit concerned, oldest first.
+        text: what happened, without the host.
+        destination: the host; None if no connection was attempted.
+        attempted: the operation, as in `install lantern-box=0.0.74`.
+        argv: the command that failed; empty if there was none.
+        exit_code: its exit code; None if it had none.
+        stderr: its standard error, or its journal if it wrote there.
+        journal: the last journal lines of the unit concerned, oldest first.
     """
 
     kind = "command-failed"
@@ -72,12 +72,12 @@ class RemoteError(DomainError):
 
     @property
     def host(self) -> str | None:
-        """The address that was spoken to."""
+        """The address of the host."""
         return self.destination.address if self.destination else None
 
     @property
     def machine_key(self) -> str | None:
-        """The machine that it happened on."""
+        """The key of the machine."""
         return self.destination.machine_key if self.destination else None
 
     def __str__(self) -> str:
@@ -86,49 +86,49 @@ class RemoteError(DomainError):
 
 
 class HostUnreachableError(RemoteError):
-    """No SSH connection came about."""
+    """No SSH connection could be opened."""
 
     kind = "host-unreachable"
 
 
 class HostKeyMismatchError(RemoteError):
-    """Whoever answers is not the machine that was created: never retried, never accepted."""
+    """The host key is not that of the created machine: never retried, never accepted."""
 
     kind = "host-key-mismatch"
 
 
 class LoginRefusedError(RemoteError):
-    """The host does not let the control plane in."""
+    """The host refuses the control plane's login."""
 
     kind = "login-refused"
 
 
 class SudoRefusedError(RemoteError):
-    """The host lets the control plane in, and not do as root what it has to."""
+    """The host accepts the login, but sudo refuses to run the command."""
 
     kind = "sudo-refused"
 
 
 class HostProgramMissingError(RemoteError):
-    """The host lacks the program that does as root what is to be done there."""
+    """The host lacks `relight-host`, or another command that was to run as root."""
 
     kind = "host-program-missing"
 
 
 class HostNotReadyError(RemoteError):
-    """The host is booting or going down, and lets nobody in yet."""
+    """The host is booting or shutting down, and refuses logins or questions."""
 
     kind = "host-booting"
 
 
 class ConnectionLostError(RemoteError):
-    """The link broke under a command: whether the command went on is not known."""
+    """The connection broke during a command. Whether the command went on is unknown."""
 
     kind = "connection-lost"
 
 
 class CommandFailedError(RemoteError):
-    """A command ended with an exit code other than 0, or was killed by a signal."""
+    """A command exited with a code other than 0, or was killed by a signal."""
 
     kind = "command-failed"
 
@@ -140,13 +140,13 @@ class CommandTimeoutError(RemoteError):
 
 
 class TransactionLostError(RemoteError):
-    """The host no longer knows the transaction, as after a reboot: it may be started again."""
+    """The host does not know the transaction any more, as after a reboot: it may start again."""
 
     kind = "transaction-lost"
 
 
 class UnreadableAnswerError(RemoteError):
-    """A host answered with something that its tools do not say."""
+    """The output of a tool on the host cannot be parsed."""
 
     kind = "unreadable-answer"
 
@@ -158,26 +158,26 @@ class StaleProcessError(RemoteError):
 
 
 class ProbeFailedError(RemoteError):
-    """The daemon did not answer its health probe as a healthy one does."""
+    """The service did not pass its health probe."""
 
     kind = "probe-failed"
 
 
-class NobodyListensError(ProbeFailedError):
-    """Its port refuses the connection, as one does that the daemon has not opened yet."""
+class NotListeningError(ProbeFailedError):
+    """The port refuses connections, as before the service has opened it. The probe may retry."""
 
 
 class ProbeNotRunnableError(RemoteError):
-    """The health probe is a command, and cannot be run."""
+    """The health probe is a command that cannot be run."""
 
     kind = "probe-not-runnable"
 
 
 class FirstBootFailedError(RemoteError):
-    """cloud-init, or a step of ours in it, failed.
+    """cloud-init, or one of Relight's steps in it, failed.
 
     Attributes:
-        step: the step that failed, or `cloud-init` where it was none of ours.
+        step: the step that failed; `cloud-init` if it was none of Relight's.
     """
 
     kind = "first-boot-failed"
@@ -206,14 +206,14 @@ class FirstBootFailedError(RemoteError):
 
     @property
     def fault_class(self) -> FaultClass:
-        """At whose door the failed step's own fault lies."""
+        """The class of the failed step's own fault."""
         return self._fault_class
 
 
 class _KindedError(RemoteError):
-    """An error of several kinds."""
+    """An error whose kind is given."""
 
-    def __init__(  # noqa: PLR0913 - the kind, and all that every remote error says
+    def __init__(  # noqa: PLR0913 - the kind, and all fields of RemoteError
         self,
         kind: str,
         text: str,
@@ -238,15 +238,15 @@ class _KindedError(RemoteError):
 
 
 class PackageError(_KindedError):
-    """apt or dpkg refused, or what they left behind is not what was asked for."""
+    """apt or dpkg failed, or the package is not in the expected state."""
 
 
 class ServiceFailedError(_KindedError):
-    """The unit does not run as it should; its journal says why."""
+    """The unit does not run as expected; its journal has the reason."""
 
 
 def fault_of(error: RemoteError) -> Fault:
-    """Return the message that tells of `error`; long outputs are cut to their last lines."""
+    """Return the fault that reports `error`; long outputs are cut to their last lines."""
     return Fault(
         kind=error.kind,
         fault_class=error.fault_class,

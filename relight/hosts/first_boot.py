@@ -1,7 +1,7 @@
-"""A machine's first boot: what cloud-init and our steps in it say of how it went.
+"""The result of a machine's first boot, from cloud-init and Relight's own steps in it.
 
-cloud-init's own command `status --wait` has no limit of its own and tells an error as a number;
-its files, and those that our steps leave, say which step failed and in what words.
+`cloud-init status --wait` has no timeout and reports errors only as a number. The files that
+cloud-init and the steps write show which step failed, and its output.
 """
 
 import json
@@ -11,29 +11,29 @@ from datetime import timedelta
 
 from relight.domain.fault.fault import FaultClass
 from relight.domain.fault.table import RULES
+from relight.domain.service import Service
 from relight.hosts import host_program
 from relight.hosts.apt import diagnose
-from relight.hosts.commands import Section
 from relight.hosts.errors import FirstBootFailedError, UnreadableAnswerError
 from relight.hosts.observation import journal
-from relight.hosts.shell import Shell
+from relight.hosts.shell import Section, Shell
 
 RECORD_FOLDER = "/var/lib/relight/first-boot"
-"""Where our steps leave `NAME CODE` lines in `steps`, and what each said in `NAME.log`."""
+"""Where the steps write lines `NAME CODE` to `steps`, and their output to `NAME.log`."""
 
 INSTALL_STEP = "install"
 SERVICE_STEP = "service"
 OTHER_STEP = "cloud-init"
 
 STEPS = (INSTALL_STEP, SERVICE_STEP)
-"""Our steps, in order. A boot that has ended without one of them was cut short in it."""
+"""Relight's steps, in order. If one is missing at the end of the boot, it was interrupted."""
 
 COMMAND_TIMEOUT = timedelta(seconds=30)
 
 _BOOT_ID, _RESULT, _STEPS = "boot_id", "result", "steps"
 _QUESTIONS = {
     _BOOT_ID: ["cat", "/proc/sys/kernel/random/boot_id"],
-    # cloud-init writes this file last of all, by rename.
+    # cloud-init writes this file last, and atomically.
     _RESULT: ["cat", "/run/cloud-init/result.json"],
     _STEPS: ["cat", f"{RECORD_FOLDER}/steps"],
 }
@@ -41,13 +41,13 @@ _QUESTIONS = {
 
 @dataclass(frozen=True)
 class FirstBoot:
-    """How far a first boot has come.
+    """The progress of a first boot.
 
     Attributes:
         boot_id: the kernel's id of this boot.
         finished: whether cloud-init has ended.
-        errors: what cloud-init says went wrong.
-        steps: our steps that ended, with their exit codes, in order.
+        errors: the errors that cloud-init reports.
+        steps: the exit code of each of Relight's steps that ended, in order.
     """
 
     boot_id: str
@@ -57,9 +57,9 @@ class FirstBoot:
 
     @property
     def failed_step(self) -> str | None:
-        """The step that failed or was cut short; `cloud-init` where it was none of ours.
+        """The step that failed or was interrupted; `cloud-init` if it was none of Relight's.
 
-        cloud-init does not run a step again that a reboot cut short, and calls that no error.
+        cloud-init does not repeat a step that a reboot interrupted, and reports no error for it.
         """
         for name, code in self.steps.items():
             if code != 0:
@@ -70,16 +70,16 @@ class FirstBoot:
         return missing[0] if self.finished and missing else None
 
 
-async def look(shell: Shell) -> FirstBoot:
-    """Return how far the first boot has come."""
+async def observe(shell: Shell) -> FirstBoot:
+    """Return the progress of the first boot."""
     return parse(await shell.ask(_QUESTIONS, timeout=COMMAND_TIMEOUT))
 
 
 def parse(answers: Mapping[str, Section]) -> FirstBoot:
-    """Read the answers to `look`'s questions. A file that is not there yet is an answer too.
+    """Parse the answers to the questions of `observe`. A file may not exist yet.
 
     Raises:
-        UnreadableAnswerError: a file that is there is not what it should be.
+        UnreadableAnswerError: a file is malformed.
     """
     result, steps = answers[_RESULT], answers[_STEPS]
     return FirstBoot(
@@ -90,50 +90,49 @@ def parse(answers: Mapping[str, Section]) -> FirstBoot:
     )
 
 
-async def failure(shell: Shell, boot: FirstBoot, package: str, unit: str) -> FirstBootFailedError:
-    """Return the error that a failed first boot amounts to, with the failed step's own words.
+async def failure(shell: Shell, boot: FirstBoot, service: Service) -> FirstBootFailedError:
+    """Return the error of a failed first boot, with the output of the failed step.
 
     Args:
         shell: on the host.
-        boot: as `look` saw it.
-        package: the package that the boot installed.
-        unit: the unit that it started.
+        boot: as returned by `observe`.
+        service: the service that the boot installed and started.
     """
     step = boot.failed_step or OTHER_STEP
-    code = boot.steps.get(step)
-    told = await shell.run(host_program.step(step), timeout=COMMAND_TIMEOUT, check=False, sudo=True)
-    said = told.stdout
-    text, fault_class = _judged(boot, step, said, package, unit)
+    completed = await shell.run(
+        host_program.step(step), timeout=COMMAND_TIMEOUT, check=False, sudo=True
+    )
+    output = completed.stdout
+    text, fault_class = _reason(boot, step, output, service)
     return FirstBootFailedError(
         step,
         text,
         destination=shell.destination,
-        exit_code=code,
-        stderr=said,
+        exit_code=boot.steps.get(step),
+        stderr=output,
         journal=await journal(shell) if step == SERVICE_STEP else (),
         fault_class=fault_class,
     )
 
 
-def _judged(
-    boot: FirstBoot, step: str, said: str, package: str, unit: str
-) -> tuple[str, FaultClass]:
-    """Say in one line what went wrong, and at whose door it lies."""
+def _reason(boot: FirstBoot, step: str, output: str, service: Service) -> tuple[str, FaultClass]:
+    """Return the reason of a failure in one line, and its fault class."""
     if step == OTHER_STEP:
         return "; ".join(boot.errors) or "cloud-init failed", FaultClass.HOST
     code = boot.steps.get(step)
     if code is None:
         return (
-            "it was cut short, and cloud-init does not repeat it; did it reboot?",
+            "it was interrupted, and cloud-init does not repeat it; did the host reboot?",
             FaultClass.HOST,
         )
     if step == INSTALL_STEP:
-        diagnosis = diagnose(said, package)
+        diagnosis = diagnose(output, service.package)
         fault_class = RULES[diagnosis.kind].fault_class
         return f"exit code {code}: {diagnosis.text}", fault_class
-    # systemctl's own words come before ours; why the start failed is in the unit's journal.
-    words = said.strip().rpartition("\n")[2].removeprefix("relight: ") or f"{unit} did not start"
-    return f"exit code {code}: {words}", FaultClass.RELEASE
+    # relight-host prints its reason last, after systemctl's output. The unit's journal has more.
+    last_line = output.strip().rpartition("\n")[2].removeprefix("relight: ")
+    text = last_line or f"{service.unit} did not start"
+    return f"exit code {code}: {text}", FaultClass.RELEASE
 
 
 def _errors(text: str) -> tuple[str, ...]:
@@ -142,8 +141,8 @@ def _errors(text: str) -> tuple[str, ...]:
         return tuple(str(error) for error in errors)
     except (ValueError, KeyError, TypeError) as error:
         raise UnreadableAnswerError(
-            f"cloud-init's result is not what it should be: {error}",
-            attempted="read how the first boot went",
+            f"cloud-init's result file is malformed: {error}",
+            attempted="read the result of the first boot",
             stderr=text,
         ) from error
 
@@ -154,6 +153,6 @@ def _steps(text: str) -> dict[str, int]:
     except ValueError as error:
         raise UnreadableAnswerError(
             f"a step is not `NAME CODE`: {error}",
-            attempted="read how the first boot went",
+            attempted="read the result of the first boot",
             stderr=text,
         ) from error

@@ -1,8 +1,8 @@
-"""The SSH keys of both ends: each machine's derived host key, and the control plane's own.
+"""SSH keys: each machine's derived host key, and the control plane's client key.
 
-A machine's host key is derived from a secret of the control plane and the machine's key, so it
-is known before the machine exists, nothing needs to be written down, and every derivation gives
-the same bytes: the user-data that carries it can be rendered twice and compared.
+A machine's host key is derived from a secret and the machine's key. So it is known before the
+machine exists, it is not stored, and each derivation gives the same bytes: user-data that contains
+it can be rendered again and compared.
 """
 
 import base64
@@ -42,7 +42,7 @@ class HostKey:
 
 
 def derive_host_key(secret: bytes, machine_key: str) -> HostKey:
-    """Return the host key of the machine of this key; the same for ever for the same secret.
+    """Return the host key of a machine; always the same for the same secret and machine key.
 
     Raises:
         IdentityError: the secret is shorter than 32 bytes.
@@ -63,10 +63,10 @@ def derive_host_key(secret: bytes, machine_key: str) -> HostKey:
 
 
 def load_secret(path: Path) -> bytes:
-    """Return the secret from which host keys are derived; its file holds it in hexadecimal.
+    """Return the secret from which host keys are derived; the file contains it in hexadecimal.
 
     Raises:
-        IdentityError: the file cannot be read, holds something else, or too little.
+        IdentityError: the file cannot be read, is not hexadecimal, or is too short.
     """
     try:
         secret = bytes.fromhex(path.read_text().strip())
@@ -81,10 +81,10 @@ def load_secret(path: Path) -> bytes:
 
 
 def load_client_key(path: Path) -> asyncssh.SSHKey:
-    """Return the key that the control plane logs in with.
+    """Return the private key that the control plane logs in with.
 
     Raises:
-        IdentityError: the file cannot be read, or holds no private key without a passphrase.
+        IdentityError: the file cannot be read, or has no private key without a passphrase.
     """
     try:
         return asyncssh.read_private_key(path)
@@ -93,34 +93,34 @@ def load_client_key(path: Path) -> asyncssh.SSHKey:
 
 
 def public_line(key: asyncssh.SSHKey, comment: str) -> str:
-    """Return the line that lets `key` in, for an authorized_keys file."""
+    """Return the line of an authorized_keys file that accepts `key`."""
     algorithm, blob = key.export_public_key("openssh").decode("ascii").split()[:2]
     return f"{algorithm} {blob} {comment}"
 
 
 def _openssh_private_key(seed: bytes, public: bytes, blob: bytes, comment: bytes) -> str:
-    """Write openssh-key-v1 with a check number derived from the key.
+    """Return the key in the format openssh-key-v1, with a check number derived from the key.
 
-    The usual writers draw that number at random, and no two texts of one key are the same.
+    Other implementations use a random check number, so their output differs each time.
     """
     check = hashlib.sha256(b"check/" + seed).digest()[:4]
     secret_part = (
         check + check + _string(_ALGORITHM) + _string(public) + _string(seed + public)
     ) + _string(comment)
     secret_part += bytes(range(1, -len(secret_part) % _BLOCK_BYTES + 1))
-    whole = (
+    content = (
         b"openssh-key-v1\0"
         + _string(b"none")  # cipher
         + _string(b"none")  # key derivation
-        + _string(b"")  # its options
-        + struct.pack(">I", 1)  # keys in this file
+        + _string(b"")  # key derivation options
+        + struct.pack(">I", 1)  # number of keys
         + _string(blob)
         + _string(secret_part)
     )
-    text = base64.b64encode(whole).decode()
-    lines = [text[at : at + _PEM_COLUMNS] for at in range(0, len(text), _PEM_COLUMNS)]
-    edge = "OPENSSH PRIVATE KEY-----"
-    return "\n".join([f"-----BEGIN {edge}", *lines, f"-----END {edge}", ""])
+    text = base64.b64encode(content).decode()
+    lines = [text[start : start + _PEM_COLUMNS] for start in range(0, len(text), _PEM_COLUMNS)]
+    label = "OPENSSH PRIVATE KEY-----"
+    return "\n".join([f"-----BEGIN {label}", *lines, f"-----END {label}", ""])
 
 
 def _string(data: bytes) -> bytes:

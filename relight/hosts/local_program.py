@@ -1,4 +1,4 @@
-"""A program of the operator's own, run beside the control plane. Raises `OSError` alone."""
+"""Runs an operator's program on the control plane's machine. Raises only `OSError`."""
 
 import asyncio
 import contextlib
@@ -10,80 +10,81 @@ from datetime import timedelta
 from typing import NamedTuple
 
 OUTPUT_CHARACTERS = 300
-"""How much of its last words is shown."""
+"""How many of the last characters of its output are kept."""
 
-NOT_YET = os.EX_TEMPFAIL
-"""The exit code, 75, by which it says that it is too early, and that it may be asked again."""
+RETRY_EXIT_CODE = os.EX_TEMPFAIL
+"""The exit code, 75, of a program that has no result yet and may be run again."""
 
-LAST_WORDS_WITHIN = timedelta(milliseconds=500)
-"""How long its output is read once it has ended. All that it wrote is there by then; what it
-started in a session of its own can hold the pipe open for ever."""
+OUTPUT_TIMEOUT = timedelta(milliseconds=500)
+"""How long output is read after the program's end. Its own output is in the pipe by then; a child
+in another session can hold the pipe open for any time."""
 
 
-class Ended(NamedTuple):
-    """How a program ended.
+class ProgramEnded(NamedTuple):
+    """The end of a program.
 
     Attributes:
-        code: its exit code, less than 0 where a signal ended it; None where its time was over.
-        text: that, and its last words, in one line.
+        exit_code: negative for the signal that killed it; None after a timeout.
+        text: the exit code in words and the end of the output, in one line.
     """
 
-    code: int | None
+    exit_code: int | None
     text: str
 
 
-async def run_program(argv: Sequence[str], told: Mapping[str, str], timeout: timedelta) -> Ended:
-    """Run a program to its end; then nothing of what it started in its session is left.
+async def run_program(
+    argv: Sequence[str], variables: Mapping[str, str], timeout: timedelta
+) -> ProgramEnded:
+    """Run a program. At its end, or after the timeout, all processes of its session are killed.
 
     Args:
-        argv: the program and its arguments; no shell reads them.
-        told: variables that it is given. Of our own environment, which has secrets, it is told
-            next to nothing.
-        timeout: how long it may take; then it is killed, with all that it started.
+        argv: the program and its arguments, without a shell.
+        variables: its environment, in addition to PATH and LANG. It does not inherit the control
+            plane's environment, which contains secrets.
+        timeout: how long it may run.
 
     Raises:
-        OSError: there is no such program, or it may not be run.
+        OSError: the program does not exist, or may not be executed.
     """
-    limit = timeout.total_seconds()
-    output = _LastWords()
-    code: int | None = None
+    output = _Output()
+    exit_code: int | None = None
     with contextlib.suppress(TimeoutError):
         async with (
             _pipe_to(output) as pipe,
-            _running(argv, _environment(told), pipe) as process,
-            asyncio.timeout(limit),
+            _running(argv, _environment(variables), pipe) as process,
+            asyncio.timeout(timeout.total_seconds()),
         ):
-            code = await process.wait()
-    how = f"not ended after {limit:g} s" if code is None else _ending(code)
-    return Ended(code, ": ".join(part for part in (how, output.text) if part))
+            exit_code = await process.wait()
+    ending = _ending(exit_code, timeout)
+    return ProgramEnded(exit_code, ": ".join(part for part in (ending, output.text) if part))
 
 
-class _LastWords(asyncio.Protocol):
-    """Hears all that is said, and remembers the end of it."""
+class _Output(asyncio.Protocol):
+    """Receives all output and keeps the end of it."""
 
     def __init__(self) -> None:
         self._end = b""
-        self.over = asyncio.Event()
+        self.closed = asyncio.Event()
 
     @property
     def text(self) -> str:
-        words = " ".join(self._end.decode(errors="replace").split())
-        return words[-OUTPUT_CHARACTERS:]
+        text = " ".join(self._end.decode(errors="replace").split())
+        return text[-OUTPUT_CHARACTERS:]
 
     def data_received(self, data: bytes) -> None:
         # A character of UTF-8 has at most 4 bytes.
         self._end = (self._end + data)[-4 * OUTPUT_CHARACTERS :]
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's shape
-        self.over.set()
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.closed.set()
 
 
 @asynccontextmanager
-async def _pipe_to(output: _LastWords) -> AsyncIterator[int]:
-    """Yield a pipe's end to write to, and read the other one all the while.
+async def _pipe_to(output: _Output) -> AsyncIterator[int]:
+    """Yield the write end of a pipe whose read end feeds `output`.
 
-    It is a pipe of ours: with one of asyncio's own, a process has not ended before everybody who
-    inherited the pipe has.
+    asyncio's own pipes are not used: with them `process.wait` returns only after every process
+    that inherited the pipe has ended.
     """
     reading, writing = os.pipe()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -94,8 +95,8 @@ async def _pipe_to(output: _LastWords) -> AsyncIterator[int]:
     finally:
         os.close(writing)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_WITHIN.total_seconds()):
-                await output.over.wait()
+            async with asyncio.timeout(OUTPUT_TIMEOUT.total_seconds()):
+                await output.closed.wait()
         transport.close()
 
 
@@ -103,10 +104,10 @@ async def _pipe_to(output: _LastWords) -> AsyncIterator[int]:
 async def _running(
     argv: Sequence[str], environment: dict[str, str], output: int
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a program until the block ends; then nothing of it is left.
+    """Run a program; at the end of the block, kill it and its whole process group.
 
     Raises:
-        OSError: there is no such program, or it may not be run.
+        OSError: the program does not exist, or may not be executed.
     """
     process = await asyncio.create_subprocess_exec(
         *argv,
@@ -114,7 +115,7 @@ async def _running(
         stdout=output,
         stderr=output,
         env=environment,
-        start_new_session=True,  # so that it is a process group, with all that it starts
+        start_new_session=True,  # makes it and its children a process group
     )
     try:
         yield process
@@ -124,13 +125,17 @@ async def _running(
         await process.wait()
 
 
-def _environment(told: Mapping[str, str]) -> dict[str, str]:
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": os.environ.get("LANG", "C.UTF-8"),
-        **told,
+        **variables,
     }
 
 
-def _ending(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+def _ending(exit_code: int | None, timeout: timedelta) -> str:
+    if exit_code is None:
+        return f"not ended after {timeout.total_seconds():g} s"
+    if exit_code < 0:
+        return f"killed by {signal.Signals(-exit_code).name}"
+    return f"exit code {exit_code}"

@@ -1,41 +1,123 @@
-"""How a host stands, at one moment: its package, its service, and the change under way if any.
+"""One observation of a host: its package, its service, and the transaction under way if any.
 
-All of it is one answer of `relight-host`, taken together, so that its parts belong together.
+All parts are one answer of `relight-host`, read at the same moment. A version alone proves nothing:
+dpkg prints one for removed and half-configured packages too. Parsers are pure, tested on captured
+output.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from relight.hosts import commands, dpkg, host_program
-from relight.hosts.dpkg import PackageState
-from relight.hosts.errors import TAIL_LINES, HostNotReadyError, RemoteError
-from relight.hosts.shell import (
-    Completed,
-    Shell,
-    command_failed,
+from relight.hosts import host_program
+from relight.hosts.errors import (
+    TAIL_LINES,
+    HostNotReadyError,
+    RemoteError,
+    UnreadableAnswerError,
 )
-from relight.hosts.systemd import UnitState, parse_shown
+from relight.hosts.shell import Completed, Section, Shell, command_failed, parse_sections
 
 COMMAND_TIMEOUT = timedelta(seconds=30)
-"""For what takes well below a second; a machine that is slower than this has another trouble."""
+"""For commands that normally take well below a second."""
 
 _SECTIONS = ("units", "package", "file", "boot", "verify")
 _BEGIN = "begin"
 
+_VERIFIED = re.compile(r"(?:[?5.MT]{9}|missing) +(?:(?P<kind>[a-z]) )?(?P<path>/.*)")
+_STATUS = re.compile(r"[uihrp?][ncHUFWti?][ Rr?]?")
+
+
+@dataclass(frozen=True)
+class PackageState:
+    """The state of a package in dpkg's database.
+
+    Attributes:
+        status: the abbreviated status, stripped, as in `ii`, `hi` (held), `iF` (half-configured)
+            or `iHR`; `un` if dpkg does not know the package.
+        version: empty if dpkg does not know the package.
+        architecture: empty if dpkg does not know the package.
+    """
+
+    status: str
+    version: str
+    architecture: str
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an operator put the package on hold."""
+        return self.status.startswith("h")
+
+    def is_installed(self, version: str) -> bool:
+        """Whether the package is fully installed at exactly this version, held or not."""
+        return self.status in {"ii", "hi"} and self.version == version
+
+
+ABSENT = PackageState(status="un", version="", architecture="")
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """The state of a systemd unit, from `systemctl show`.
+
+    Attributes:
+        load: `loaded`, `not-found`, `masked`, `bad-setting` or `error`.
+        active: `active`, `activating`, `deactivating`, `inactive`, `failed` or `reloading`.
+        sub: the finer state, as in `running`, `exited`, `auto-restart`.
+        unit_file: `enabled`, `disabled`, `masked`, `transient`...; empty if there is no file.
+        main_pid: 0 if no main process runs.
+        invocation_id: systemd's id of the unit's last start; empty if it never started.
+        restarts: how often systemd restarted the unit by itself since its last manual start.
+        result: `success`, `exit-code`, `signal`, `timeout`, `start-limit-hit`...
+        main_code: how the main process ended: 1 exited, 2 killed, 3 dumped core; 0 it did not end.
+        main_status: its exit code, or the number of the signal.
+        main_started_usec: its start, in microseconds of the host's monotonic clock.
+        main_ended_usec: its end, likewise; 0 if it did not end.
+    """
+
+    load: str
+    active: str
+    sub: str
+    unit_file: str
+    main_pid: int
+    invocation_id: str
+    restarts: int
+    result: str
+    main_code: int
+    main_status: int
+    main_started_usec: int
+    main_ended_usec: int
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the unit was masked on the host, so that it cannot start."""
+        return self.load == "masked" or self.unit_file in {"masked", "masked-runtime"}
+
+    @property
+    def is_running(self) -> bool:
+        """Whether systemd reports the unit as running at this moment."""
+        return self.active == "active" and self.sub == "running"
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the unit is starting or reloading, but not restarting after its process ended."""
+        return self.active in {"activating", "reloading"} and self.sub != "auto-restart"
+
 
 @dataclass(frozen=True)
 class Observation:
-    """How a host was seen to stand.
+    """The state of a host at one moment.
 
     Attributes:
-        package: the daemon's package.
-        unit: the daemon's unit.
+        package: the service's package.
+        unit: the service's unit.
         running_file: the file that the unit's main process runs, as the kernel names it.
-        is_installed_file: whether that is the very file that is on disk now.
-        damaged: the package's files that are not as it brought them.
+        is_installed_file: whether that is the file that is now on disk.
+        damaged: the package's files that were changed or are missing.
         boot_id: the kernel's id of this boot.
-        change: the transient unit of a change; None where none was asked about.
-        begun: how systemd answered to the change's beginning; None where none was begun.
+        transaction: the transient unit of a transaction; None if the question named none.
+        begin: the answer of systemd-run to the start of a transaction; None if none was started.
     """
 
     package: PackageState
@@ -44,57 +126,134 @@ class Observation:
     is_installed_file: bool
     damaged: tuple[str, ...]
     boot_id: str
-    change: UnitState | None = None
-    begun: commands.Section | None = None
-
-    @property
-    def is_starting(self) -> bool:
-        """Whether the unit is on its way up, and not because it ended by itself."""
-        return self.unit.active in {"activating", "reloading"} and self.unit.sub != "auto-restart"
+    transaction: UnitState | None = None
+    begin: Section | None = None
 
 
-async def look(shell: Shell, argv: list[str], patience: timedelta = timedelta()) -> Observation:
-    """Ask a host how it stands.
+async def observe(shell: Shell, argv: list[str], wait: timedelta = timedelta()) -> Observation:
+    """Observe a host.
 
     Args:
         shell: on the host.
-        argv: a call of `relight-host` that tells, from `host_program.see` or `host_program.swap`.
-        patience: how long that call waits before it tells.
+        argv: the call, from `host_program.observe` or `host_program.swap`.
+        wait: how long that call waits on the host before it answers.
 
     Raises:
-        HostNotReadyError: systemd does not answer, as while the host goes down.
-        RemoteError: the host did not answer, or not to that.
+        HostNotReadyError: systemd does not answer, as while the host shuts down.
+        RemoteError: the host did not answer, or its answer cannot be read.
     """
-    told = await shell.run(argv, timeout=COMMAND_TIMEOUT + patience, check=False, sudo=True)
-    if told.exit_code != 0:
-        raise _untold(told, shell)
-    return parse(told.stdout)
+    completed = await shell.run(argv, timeout=COMMAND_TIMEOUT + wait, check=False, sudo=True)
+    if completed.exit_code != 0:
+        raise _observation_failed(completed, shell)
+    return parse(completed.stdout)
+
+
+async def journal(shell: Shell) -> tuple[str, ...]:
+    """Return the last lines of the service's journal, oldest first."""
+    argv = host_program.journal(TAIL_LINES)
+    completed = await shell.run(argv, timeout=COMMAND_TIMEOUT, sudo=True)
+    return tuple(completed.stdout.splitlines())
 
 
 def parse(text: str) -> Observation:
-    """Read what `relight-host` tells.
+    """Parse an observation as `relight-host` prints it.
 
     Raises:
-        UnreadableAnswerError: a part is missing, or is not what it should be.
+        UnreadableAnswerError: a section is missing or malformed.
     """
-    answers = commands.parse(text, _SECTIONS, optional=[_BEGIN])
+    answers = parse_sections(text, _SECTIONS, optional=[_BEGIN])
     package, running = answers["package"], answers["file"]
-    unit, *change = parse_shown(answers["units"].text)
+    unit, *transaction = parse_units(answers["units"].text)
     return Observation(
-        package=dpkg.parse_query(package.text if package.exit_code == 0 else ""),
+        package=parse_query(package.text if package.exit_code == 0 else ""),
         unit=unit,
         running_file=running.text.partition("\n")[0],
         is_installed_file=running.exit_code == 0,
-        damaged=dpkg.parse_verify(answers["verify"].text),
+        damaged=parse_verify(answers["verify"].text),
         boot_id=answers["boot"].text,
-        change=change[0] if change else None,
-        begun=answers.get(_BEGIN),
+        transaction=transaction[0] if transaction else None,
+        begin=answers.get(_BEGIN),
     )
 
 
-def _untold(told: Completed, shell: Shell) -> RemoteError:
-    failed = command_failed(told, shell.destination, "look at the host")
-    if told.exit_code == host_program.NO_ANSWER_EXIT_CODE:
+def parse_query(text: str) -> PackageState:
+    """Parse one line of `dpkg-query`: status, version and architecture, separated by tabs.
+
+    Empty text means that dpkg does not know the package.
+
+    Raises:
+        UnreadableAnswerError: it is not one line of three fields.
+    """
+    lines = text.splitlines()
+    if not lines:
+        return ABSENT
+    fields = lines[0].split("\t")
+    if len(lines) > 1 or len(fields) != 3 or not _STATUS.fullmatch(fields[0]):
+        raise UnreadableAnswerError(
+            f"unexpected output of dpkg-query: {lines[0]!r}",
+            attempted="read a package's state",
+            stderr=text,
+        )
+    return PackageState(status=fields[0].strip(), version=fields[1], architecture=fields[2])
+
+
+def parse_verify(text: str) -> tuple[str, ...]:
+    """Parse the output of `dpkg --verify`; return the files that are missing or changed.
+
+    A line is `??5?????? /usr/bin/lantern-box`, or `missing     /usr/bin/lantern-box`. A
+    configuration file has a `c` between the two; an edited one is not damage.
+    """
+    damaged = []
+    for line in text.splitlines():
+        found = _VERIFIED.fullmatch(line)
+        if found is not None and found["kind"] != "c":
+            damaged.append(found["path"])
+    return tuple(damaged)
+
+
+def parse_units(text: str) -> list[UnitState]:
+    """Parse the output of `systemctl show` for one or more units, in the order of the output.
+
+    Raises:
+        UnreadableAnswerError: a property is missing, or is not a number.
+    """
+    return [_unit_state(block) for block in text.split("\n\n")]
+
+
+def _unit_state(block: str) -> UnitState:
+    found = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    try:
+        return UnitState(
+            load=found["LoadState"],
+            active=found["ActiveState"],
+            sub=found["SubState"],
+            unit_file=found.get("UnitFileState", ""),
+            main_pid=_number(found, "MainPID"),
+            invocation_id=found.get("InvocationID", ""),
+            restarts=_number(found, "NRestarts"),
+            result=found["Result"],
+            main_code=_number(found, "ExecMainCode"),
+            main_status=_number(found, "ExecMainStatus"),
+            main_started_usec=_number(found, "ExecMainStartTimestampMonotonic"),
+            main_ended_usec=_number(found, "ExecMainExitTimestampMonotonic"),
+        )
+    except (KeyError, ValueError) as error:
+        raise UnreadableAnswerError(
+            f"a property of systemctl show is missing or malformed: {error}",
+            attempted="read a unit's state",
+            stderr=block,
+        ) from error
+
+
+def _number(found: Mapping[str, str], name: str) -> int:
+    # A unit that is not loaded lacks the property; newer systemd versions print `[not set]`.
+    value = found.get(name, "")
+    return 0 if value in {"", "[not set]"} else int(value)
+
+
+def _observation_failed(completed: Completed, shell: Shell) -> RemoteError:
+    failed = command_failed(completed, shell.destination, "observe the host")
+    if completed.exit_code == host_program.NO_ANSWER_EXIT_CODE:
         return HostNotReadyError(
             f"systemd does not answer: {failed.text}",
             destination=shell.destination,
@@ -104,12 +263,3 @@ def _untold(told: Completed, shell: Shell) -> RemoteError:
             stderr=failed.stderr,
         )
     return failed
-
-
-async def journal(shell: Shell) -> tuple[str, ...]:
-    """Return the daemon's last lines, the oldest first."""
-    told = await shell.run(host_program.journal(TAIL_LINES), timeout=COMMAND_TIMEOUT, sudo=True)
-    return tuple(told.stdout.splitlines())
-
-
-# MERGEDOC """What the daemon's service has to say."""

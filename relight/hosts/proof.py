@@ -1,8 +1,8 @@
-"""Proof: what a host is seen to run, looked at for long enough to believe it.
+"""Proof that a host runs a release: observe it for a whole stability window.
 
-No exit code and no version string proves anything: dpkg prints the version of a half-configured
-package, and a package without maintainer scripts leaves the old process running. Read, then
-decide: a look is taken of all at once, and `verdict` is pure.
+Neither an exit code nor a version string proves anything: dpkg prints the version of a
+half-configured package, and a package without maintainer scripts leaves the old process running.
+Each observation reads everything at once; `verdict` is pure.
 """
 
 import asyncio
@@ -12,205 +12,200 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from relight.hosts import dpkg, host_program
+from relight.domain.service import Service
+from relight.hosts import host_program
 from relight.hosts.errors import (
     PackageError,
     RemoteError,
     ServiceFailedError,
     StaleProcessError,
 )
-from relight.hosts.observation import Observation, journal, look
+from relight.hosts.observation import Observation, UnitState, journal, observe
 from relight.hosts.shell import Shell
-from relight.hosts.systemd import UnitState
 
-POLL_EVERY = timedelta(seconds=5)
-"""A look sees all that happened since the one before, and costs the host some 30 ms of CPU time."""
+POLL_INTERVAL = timedelta(seconds=5)
+"""Time between observations. systemd's counters show what happened between two of them, and each
+costs the host some 30 ms of CPU time."""
 
-DOUBT_FOR = timedelta(seconds=1)
-"""Until the next look at what is not yet as it should be."""
+RECHECK_INTERVAL = timedelta(seconds=1)
+"""Time until the next observation while the unit is starting or the process looks stale."""
 
-STARTING = timedelta(seconds=60)
-"""How long a unit may be on its way up, as one of Type=notify is, before it counts as not up."""
+START_TIMEOUT = timedelta(seconds=60)
+"""How long a unit may be starting, as one of Type=notify, before it counts as not active."""
 
-_SHORTEST_PAUSE = 0.05
+_SHORTEST_PAUSE_SECONDS = 0.05
 
-# How a main process ended, by waitid's own numbers.
+# How a main process ended, in waitid's numbers.
 _EXITED, _BY_SIGNAL = 1, (2, 3)
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What a host should be seen to run."""
-
-    package: str
-    version: str
-    unit: str
-    executable: str
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A host that was seen to run what it should.
+class StableObservation:
+    """A host that was observed to run the release for the whole window.
 
     Attributes:
-        look: the last look at it.
-        stable_for: since the first look that saw the same start of the unit.
+        observation: the last one.
+        stable_for: time since the first observation of the same start of the unit.
     """
 
-    look: Observation
+    observation: Observation
     stable_for: timedelta
 
 
 async def watch(
     shell: Shell,
-    expected: Expected,
-    window: timedelta,
-    on_look: Callable[[Observation], None],
-    seen: Observation | None = None,
-) -> Seen:
-    """Look until the host has run what it should for the whole window.
+    service: Service,
+    version: str,
+    on_observation: Callable[[Observation], None],
+    first: Observation | None = None,
+) -> StableObservation:
+    """Observe a host until it has run a version for the whole stability window.
 
     Args:
         shell: on the host.
-        expected: what it should run.
-        window: for how long one start of the unit must be seen to run.
-        on_look: is told of every look that another follows, as to send a heartbeat.
-        seen: the first look, where one was taken just now.
+        service: what the host should run; one start of its unit must run for its window.
+        version: the exact version of its package.
+        on_observation: is called after every observation but the last, as to send a heartbeat.
+        first: an observation that was made just now, used as the first one.
 
     Raises:
-        PackageError: dpkg does not have the version, or not wholly, or its files are changed.
+        PackageError: dpkg has another version, or not completely, or its files are changed.
         ServiceFailedError: the unit does not run, or not stably; with its journal.
         StaleProcessError: its process runs another file than the installed one.
         RemoteError: the host did not answer.
     """
     called = time.monotonic()
-    first: Observation | None = None
-    began = called
-    doubted = False
+    current, baseline, began = first, None, called
+    rechecked = False
     while True:
-        seen = seen or await look(shell, host_program.see())
+        current = current or await observe(shell, host_program.observe())
         now = time.monotonic()
-        wrong = verdict(seen, first, expected)
-        pause = DOUBT_FOR.total_seconds()
-        if wrong is None:
-            if first is None:
-                first, began = seen, now
-            left = window.total_seconds() - (now - began)
+        error = verdict(current, baseline, service, version)
+        pause = RECHECK_INTERVAL.total_seconds()
+        if error is None:
+            if baseline is None:
+                baseline, began = current, now
+            left = service.stability_window.total_seconds() - (now - began)
             if left <= 0:
-                return Seen(seen, timedelta(seconds=now - began))
-            pause = min(POLL_EVERY.total_seconds(), max(left, _SHORTEST_PAUSE))
-        elif _may_come_up(wrong, seen, timedelta(seconds=now - called)):
+                return StableObservation(current, timedelta(seconds=now - began))
+            pause = min(POLL_INTERVAL.total_seconds(), max(left, _SHORTEST_PAUSE_SECONDS))
+        elif _may_still_start(error, current, timedelta(seconds=now - called)):
             pass
-        elif isinstance(wrong, StaleProcessError) and not doubted:
-            # It may have ended, or not yet become what it was started as, in this very moment.
-            doubted = True
+        elif isinstance(error, StaleProcessError) and not rechecked:
+            # The process may just have ended, or may not have executed its own file yet.
+            rechecked = True
         else:
-            raise await _with_journal(wrong, shell, expected)
-        on_look(seen)
+            raise await _completed(error, shell, service, version)
+        on_observation(current)
         await asyncio.sleep(pause)
-        seen = None
-
-
-def _may_come_up(wrong: RemoteError, seen: Observation, waited: timedelta) -> bool:
-    """Whether nothing is wrong yet but that the unit is still on its way up."""
-    not_up = isinstance(wrong, ServiceFailedError) and wrong.kind == "unit-not-active"
-    return not_up and seen.is_starting and waited < STARTING
+        current = None
 
 
 async def service_failure(
-    shell: Shell, seen: Observation, expected: Expected, words: str
+    shell: Shell, observation: Observation, service: Service, version: str, text: str
 ) -> RemoteError:
-    """Return why a service did not start, that was seen like this right after.
+    """Return the error of a service that did not start.
 
     Args:
         shell: on the host.
-        seen: how the host stood then.
-        expected: what it should run.
-        words: what the attempt itself said.
+        observation: made right after the attempt to start it.
+        service: the service.
+        version: of its package.
+        text: the message of the attempt itself.
     """
-    wrong = _unit_verdict(seen.unit, None, expected)
-    if wrong is None or wrong.kind == "unit-not-active":
-        wrong = ServiceFailedError("unit-failed", words or f"{expected.unit} did not start")
-    wrong = await _with_journal(wrong, shell, expected)
-    wrong.attempted = f"restart {expected.unit}"
-    wrong.exit_code = host_program.SERVICE_EXIT_CODE
-    return wrong
+    error = _unit_verdict(observation.unit, None, service.unit)
+    if error is None or error.kind == "unit-not-active":
+        error = ServiceFailedError("unit-failed", text or f"{service.unit} did not start")
+    error = await _completed(error, shell, service, version)
+    error.attempted = f"restart {service.unit}"
+    error.exit_code = host_program.SERVICE_EXIT_CODE
+    return error
 
 
-def verdict(seen: Observation, first: Observation | None, expected: Expected) -> RemoteError | None:
-    """Return what is wrong with a host that was seen like this; None when nothing is.
+def verdict(
+    observation: Observation, baseline: Observation | None, service: Service, version: str
+) -> RemoteError | None:
+    """Return what is wrong with an observed host; None if nothing is.
 
     Args:
-        seen: the look to judge.
-        first: the first look of this watch that nothing was wrong with.
-        expected: what the host should run.
+        observation: the one to judge.
+        baseline: the first observation of this window that had no fault.
+        service: what the host should run.
+        version: the exact version of its package.
     """
     return (
-        _boot_verdict(seen, first)
-        or _package_verdict(seen, expected)
-        or _unit_verdict(seen.unit, first.unit if first else None, expected)
-        or _process_verdict(seen, expected)
+        _boot_verdict(observation, baseline)
+        or _package_verdict(observation, service.package, version)
+        or _unit_verdict(observation.unit, baseline.unit if baseline else None, service.unit)
+        or _process_verdict(observation, service)
     )
 
 
-def _boot_verdict(seen: Observation, first: Observation | None) -> RemoteError | None:
-    if first is None or first.boot_id == seen.boot_id:
+def _boot_verdict(observation: Observation, baseline: Observation | None) -> RemoteError | None:
+    if baseline is None or baseline.boot_id == observation.boot_id:
         return None
-    return ServiceFailedError("host-rebooted", "the host booted anew while it was being proven")
+    return ServiceFailedError("host-rebooted", "the host rebooted during the proof")
 
 
-def _package_verdict(seen: Observation, expected: Expected) -> RemoteError | None:
-    package = seen.package
-    if package.version != expected.version:
+def _package_verdict(observation: Observation, name: str, version: str) -> RemoteError | None:
+    package = observation.package
+    if package.version != version:
         return PackageError(
             "package-version-differs",
-            f"{expected.package} is at {package.version or 'no version'}, not {expected.version}",
+            f"{name} is at {package.version or 'no version'}, not {version}",
         )
-    if not dpkg.installed_exactly(package, expected.version):
+    if not package.is_installed(version):
         return PackageError(
             "package-not-installed",
-            f"{expected.package} {package.version} is not wholly installed: {package.status}",
+            f"{name} {package.version} is not fully installed: {package.status}",
         )
-    if seen.damaged:
+    if observation.damaged:
         return PackageError(
-            "package-damaged", f"not as the package brought them: {', '.join(seen.damaged)}"
+            "package-damaged",
+            f"files differ from the package's: {', '.join(observation.damaged)}",
         )
     return None
 
 
-def _unit_verdict(
-    unit: UnitState, first: UnitState | None, expected: Expected
-) -> RemoteError | None:
-    name = expected.unit
+def _unit_verdict(unit: UnitState, baseline: UnitState | None, name: str) -> RemoteError | None:
     if unit.is_masked:
-        return ServiceFailedError("unit-masked", f"{name} is masked: somebody forbade it to run")
+        return ServiceFailedError("unit-masked", f"{name} is masked on the host")
     if unit.load == "not-found":
         return ServiceFailedError("unit-not-found", f"there is no unit {name}")
-    restarted = first is not None and unit.restarts > first.restarts
+    restarted = baseline is not None and unit.restarts > baseline.restarts
     if unit.sub == "auto-restart" or restarted:
         return ServiceFailedError("unit-crash-looping", _crash_text(unit, name))
     if unit.active == "failed":
         return ServiceFailedError("unit-failed", f"{name} failed ({_end_text(unit)})")
     if not unit.is_running:
         return ServiceFailedError("unit-not-active", f"{name} is {unit.active} ({unit.sub})")
-    if first is not None and unit.invocation_id != first.invocation_id:
-        return ServiceFailedError(
-            "unit-restarted", f"somebody started {name} anew while it was being proven"
-        )
+    if baseline is not None and unit.invocation_id != baseline.invocation_id:
+        return ServiceFailedError("unit-restarted", f"{name} was restarted during the proof")
     if unit.unit_file == "disabled":
-        return ServiceFailedError("unit-disabled", f"{name} would not come up at the next boot")
+        return ServiceFailedError(
+            "unit-disabled", f"{name} is disabled and would not start at the next boot"
+        )
     return None
+
+
+def _process_verdict(observation: Observation, service: Service) -> RemoteError | None:
+    if observation.is_installed_file:
+        return None
+    return StaleProcessError(
+        f"{service.unit} runs {observation.running_file or 'nothing'}, "
+        f"not the installed {service.executable}"
+    )
 
 
 def _crash_text(unit: UnitState, name: str) -> str:
     count = f"{unit.restarts} {'restart' if unit.restarts == 1 else 'restarts'} so far"
     if unit.sub != "auto-restart":
-        return f"{name} ended by itself, and systemd started it again ({count})"
-    return f"{name} ended by itself ({_end_text(unit)}); systemd restarts it again ({count})"
+        return f"{name} ended by itself, and systemd restarted it ({count})"
+    return f"{name} ended by itself ({_end_text(unit)}); systemd is restarting it ({count})"
 
 
 def _end_text(unit: UnitState) -> str:
-    """Say how a unit ended, as in `exit-code, 1` or `signal, SIGABRT`."""
+    """Return how a unit ended, as in `exit-code, 1` or `signal, SIGABRT`."""
     if unit.main_code == _EXITED:
         return f"{unit.result}, {unit.main_status}"
     if unit.main_code in _BY_SIGNAL:
@@ -225,19 +220,18 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _process_verdict(seen: Observation, expected: Expected) -> RemoteError | None:
-    if seen.is_installed_file:
-        return None
-    return StaleProcessError(
-        f"{expected.unit} runs {seen.running_file or 'nothing'}, "
-        f"which is not the {expected.executable} that is installed"
-    )
+def _may_still_start(error: RemoteError, observation: Observation, waited: timedelta) -> bool:
+    """Whether the only fault is that the unit is still starting."""
+    not_active = isinstance(error, ServiceFailedError) and error.kind == "unit-not-active"
+    return not_active and observation.unit.is_starting and waited < START_TIMEOUT
 
 
-async def _with_journal(wrong: RemoteError, shell: Shell, expected: Expected) -> RemoteError:
-    """Complete what is wrong with where it is so, and what the unit had to say."""
-    wrong.destination = shell.destination
-    wrong.attempted = f"prove {expected.package} {expected.version}"
-    if not isinstance(wrong, PackageError):
-        wrong.journal = await journal(shell)
-    return wrong
+async def _completed(
+    error: RemoteError, shell: Shell, service: Service, version: str
+) -> RemoteError:
+    """Add the host, what was attempted and the service's journal to an error."""
+    error.destination = shell.destination
+    error.attempted = f"prove {service.package} {version}"
+    if not isinstance(error, PackageError):
+        error.journal = await journal(shell)
+    return error

@@ -1,54 +1,74 @@
-"""A shell on a host, over SSH: one connection, any number of commands."""
+"""A shell on a host over SSH: one connection, any number of commands.
+
+The host must present its derived host key. The local user's SSH configuration, agent and known
+hosts are not used. Commands are argv lists and are quoted in this module only. Raises only
+`relight.hosts.errors`.
+
+On an open connection an exec is cheap for the control plane, but every `sudo` costs the host, and
+answers that are read together describe the same moment: so several questions are asked in one exec.
+In an answer every line is indented by one blank. A line that is not indented ends the section: it
+holds the question's name and exit code. So no answer can be mistaken for the end of itself or for
+another answer, whatever it contains.
+"""
 
 import asyncio
+import re
 import shlex
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 import asyncssh
 
-from relight.hosts import commands
-from relight.hosts.commands import (
-    SUDO,
-    Section,
-    missing,
-    refusal,
-)
 from relight.hosts.errors import (
     CommandFailedError,
     CommandTimeoutError,
     ConnectionLostError,
     Destination,
-    HostKeyMismatchError,
-    HostNotReadyError,
     HostProgramMissingError,
-    HostUnreachableError,
-    LoginRefusedError,
     RemoteError,
     SudoRefusedError,
+    UnreadableAnswerError,
 )
 
-KEEPALIVE = timedelta(seconds=5)
-"""How often a silent link is asked whether it is there; it is given up after three silences."""
+SUDO = ("sudo", "-n", "--")
+"""Prefix of a command that runs as root. It never asks for a password."""
+
+_MISSING = re.compile(r"^sudo: \S+: command not found$", re.MULTILINE)
+
+# Each line means that the command did not run. sudo also complains about a host name that it
+# cannot resolve, but then runs the command.
+_REFUSES = re.compile(
+    # The user's shell prints this if there is no sudo, or if the user may not execute it.
+    r"^(?:\S*sh: (?:(?:line )?\d+: )?\S*sudo: (?:(?:command )?not found|Permission denied)"
+    r"|sudo: (?:a password is required|a terminal is required|no valid sudoers sources"
+    r"|account validation failure|effective uid is not 0|.* must be owned by uid 0)"
+    r"|\S+ is not in the sudoers file|Sorry, user \S+ (?:is not allowed to|may not run) "
+    r"|\S+ is not allowed to run sudo on).*$",
+    re.MULTILINE,
+)
+
+# The last line of an answer gets a newline even if the command printed none.
+_PRINT_SECTION = """\
+section() { printf '%s\\n' "$output" | sed 's/^/ /'; printf '%s %d\\n' "$1" "$code"; }"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The answer to one question.
+
+    Attributes:
+        text: standard output and error together.
+        exit_code: the command's exit code.
+    """
+
+    text: str
+    exit_code: int
+
 
 SIGNALS = 65
-"""One more than Linux's last; nothing that is called as root uses exit codes of that height."""
-
-# The first of each that Debian and Ubuntu still in support offer. OpenSSH's default post-quantum
-# exchange costs 59 of a connection's 69 ms of CPU.
-_EXCHANGES = (
-    "curve25519-sha256",
-    "curve25519-sha256@libssh.org",
-    "ecdh-sha2-nistp256",
-)
-_CIPHERS = ("aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr")
-_HOST_KEY_ALGORITHMS = ("ssh-ed25519",)
-
-# What pam_nologin says, with systemd's own words in /run/nologin, before it turns one away.
-_NOT_READY = ("System is booting up", "System is going down", "not permitted to log in yet")
+"""One more than the last signal of Linux. No command here exits with 128 + a signal."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +76,7 @@ class Completed:
     """A command that ended.
 
     Attributes:
-        argv: as it ran, `sudo` included.
+        argv: as it ran, including `sudo`.
         exit_code: negative for the signal that killed it, as in Python's subprocess.
     """
 
@@ -71,7 +91,7 @@ class Shell(Protocol):
 
     @property
     def destination(self) -> Destination:
-        """Which host that is."""
+        """The host."""
 
     async def run(
         self,
@@ -82,37 +102,37 @@ class Shell(Protocol):
         check: bool = True,
         sudo: bool = False,
     ) -> Completed:
-        """Run one command and return how it ended.
+        """Run one command and return its result.
 
         Args:
             argv: the command and its arguments, unquoted.
-            stdin: what it reads; without it its input is empty.
+            stdin: its standard input; empty by default.
             timeout: how long it may take.
-            check: whether another exit code than 0 is an error.
+            check: whether an exit code other than 0 is an error.
             sudo: whether it runs as root.
 
         Raises:
             CommandFailedError: with `check`, it did not exit with 0.
-            SudoRefusedError: it may not run as root, and did not run.
+            SudoRefusedError: sudo refused, and the command did not run.
             HostProgramMissingError: with `sudo`, there is no such command.
             CommandTimeoutError: it did not end in time; it may still run.
-            ConnectionLostError: the link broke, or with `sudo` the call was killed; it may still
-                run.
+            ConnectionLostError: the connection broke, or with `sudo` the call was killed; it may
+                still run.
         """
 
     async def ask(
         self, questions: Mapping[str, Sequence[str]], *, timeout: timedelta, sudo: bool = False
     ) -> dict[str, Section]:
-        """Run several commands in one exec and return each one's answer, whatever its exit code.
+        """Run several commands in one exec and return all answers, whatever their exit codes.
 
         Args:
             questions: the commands by name.
-            timeout: how long all of them may take.
+            timeout: for all of them together.
             sudo: whether they run as root.
 
         Raises:
-            UnreadableAnswerError: a command was not answered.
-            RemoteError: as `run` does.
+            UnreadableAnswerError: an answer is missing.
+            RemoteError: as `run`.
         """
 
 
@@ -125,7 +145,7 @@ class SshShell:
 
     @property
     def destination(self) -> Destination:
-        """Which host this is."""
+        """The host."""
         return self._destination
 
     async def run(
@@ -137,26 +157,26 @@ class SshShell:
         check: bool = True,
         sudo: bool = False,
     ) -> Completed:
-        """Run one command and return how it ended, as `Shell.run` says."""
+        """Run one command, as described in `Shell.run`."""
         argv = (*SUDO, *argv) if sudo else tuple(argv)
         attempted = f"run {argv[len(SUDO)] if sudo else argv[0]}"
-        given = stdin.encode() if isinstance(stdin, str) else stdin
+        input_bytes = stdin.encode() if isinstance(stdin, str) else stdin
         process: asyncssh.SSHClientProcess[bytes] | None = None
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                # No pty: nothing may ask a question, and a lost link must not hang anybody up.
+                # No pty: no program may prompt, and a lost connection must not send SIGHUP.
                 process = await self._connection.create_process(
                     shlex.join(argv),
-                    input=given,
-                    # asyncssh leaves an input that is empty open: whoever reads it would wait.
-                    stdin=asyncssh.PIPE if given else asyncssh.DEVNULL,
+                    input=input_bytes,
+                    # asyncssh does not close an empty input: a command that reads it would hang.
+                    stdin=asyncssh.PIPE if input_bytes else asyncssh.DEVNULL,
                     encoding=None,
                     request_pty=False,
                 )
                 ended = await process.wait()
         except TimeoutError as error:
             raise CommandTimeoutError(
-                f"no end after {timeout.total_seconds():g} s",
+                f"it did not end within {timeout.total_seconds():g} s",
                 destination=self._destination,
                 attempted=attempted,
                 argv=argv,
@@ -165,9 +185,9 @@ class SshShell:
             raise self._lost(str(error), attempted, argv) from error
         finally:
             if process is not None:
-                process.close()  # of a command that goes on nobody hears any more
+                process.close()  # stops reading the output of a command that still runs
         if ended.returncode is None:
-            # Neither an exit status nor a signal came: the link broke under the command.
+            # Neither an exit status nor a signal was received.
             raise self._lost("the connection broke", attempted, argv)
         completed = Completed(argv, ended.returncode, _text(ended.stdout), _text(ended.stderr))
         if sudo and completed.exit_code:
@@ -179,9 +199,9 @@ class SshShell:
     async def ask(
         self, questions: Mapping[str, Sequence[str]], *, timeout: timedelta, sudo: bool = False
     ) -> dict[str, Section]:
-        """Run several commands in one exec, as `Shell.ask` says."""
-        answer = await self.run(commands.ask(questions), timeout=timeout, sudo=sudo)
-        return commands.parse(answer.stdout, list(questions))
+        """Run several commands in one exec, as described in `Shell.ask`."""
+        answer = await self.run(questions_command(questions), timeout=timeout, sudo=sudo)
+        return parse_sections(answer.stdout, list(questions))
 
     def _lost(self, text: str, attempted: str, argv: Sequence[str]) -> ConnectionLostError:
         return ConnectionLostError(
@@ -190,23 +210,23 @@ class SshShell:
 
 
 def raise_if_not_run(completed: Completed, destination: Destination, attempted: str) -> None:
-    """Raise where it was sudo that failed, and not the command, or somebody who killed the call.
+    """Raise if sudo failed and not the command, or if the call was killed.
 
     Raises:
-        SudoRefusedError: it may not run as root.
+        SudoRefusedError: the command may not run as root.
         HostProgramMissingError: there is no such command.
-        ConnectionLostError: it was killed; what it began may go on.
+        ConnectionLostError: the call was killed; what it started may go on.
     """
     kind: type[RemoteError] = SudoRefusedError
-    said = refusal(completed.stderr)
-    if said is None:
-        kind, said = HostProgramMissingError, missing(completed.stderr)
-    if said is None and (signal := _killed_by(completed.exit_code)):
-        # As by a host that goes down, or one out of memory: it says nothing of what was asked.
-        kind, said = ConnectionLostError, f"the call was killed by signal {signal}"
-    if said is not None:
+    text = sudo_refusal(completed.stderr)
+    if text is None:
+        kind, text = HostProgramMissingError, missing_command(completed.stderr)
+    if text is None and (signal := _killed_by(completed.exit_code)):
+        # The host shuts down, or is out of memory: this says nothing about the command.
+        kind, text = ConnectionLostError, f"the call was killed by signal {signal}"
+    if text is not None:
         raise kind(
-            said,
+            text,
             destination=destination,
             attempted=attempted,
             argv=completed.argv,
@@ -216,7 +236,7 @@ def raise_if_not_run(completed: Completed, destination: Destination, attempted: 
 
 
 def _killed_by(exit_code: int) -> int:
-    """Return the signal that a call ended by, as the user's shell, which outlives it, tells it."""
+    """Return the signal that killed a call, 0 if none did; shells exit with 128 + signal."""
     if exit_code < 0:
         return -exit_code
     return exit_code - 128 if 128 < exit_code < 128 + SIGNALS else 0
@@ -225,12 +245,12 @@ def _killed_by(exit_code: int) -> int:
 def command_failed(
     completed: Completed, destination: Destination, attempted: str
 ) -> CommandFailedError:
-    """Return the error that a command's end amounts to."""
+    """Return the error of a command that failed."""
     code = completed.exit_code
     how = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
-    said = (completed.stderr or completed.stdout).strip().splitlines()
+    lines = (completed.stderr or completed.stdout).strip().splitlines()
     return CommandFailedError(
-        f"{how}: {said[-1]}" if said else how,
+        f"{how}: {lines[-1]}" if lines else how,
         destination=destination,
         attempted=attempted,
         argv=completed.argv,
@@ -239,94 +259,66 @@ def command_failed(
     )
 
 
-@asynccontextmanager
-async def connect(
-    destination: Destination,
-    client_key: asyncssh.SSHKey,
-    host_key_public: str,
-    timeout: timedelta,
-) -> AsyncIterator[SshShell]:
-    """Open a shell on a host that shows exactly this host key.
-
-    Args:
-        destination: where it is, and as whom to log in.
-        client_key: what the control plane logs in with.
-        host_key_public: the public key line that was derived for the machine.
-        timeout: for one attempt, from the first packet to the login.
-
-    Raises:
-        HostUnreachableError: no connection came about.
-        HostKeyMismatchError: another machine answers, or one that was not set up by us.
-        LoginRefusedError: it does not let us in.
-        HostNotReadyError: it lets nobody in yet.
-    """
-    client = _Client()
-    try:
-        # connect_timeout and login_timeout of asyncssh cover parts; this covers the whole.
-        async with asyncio.timeout(timeout.total_seconds()):
-            connection = await asyncssh.connect(
-                destination.address,
-                destination.port,
-                client_factory=lambda: client,
-                username=destination.user,
-                client_keys=[client_key],
-                known_hosts=([asyncssh.import_public_key(host_key_public)], [], []),
-                server_host_key_algs=list(_HOST_KEY_ALGORITHMS),
-                config=None,
-                agent_path=None,
-                preferred_auth="publickey",
-                kex_algs=list(_EXCHANGES),
-                encryption_algs=list(_CIPHERS),
-                compression_algs=None,
-                keepalive_interval=KEEPALIVE.total_seconds(),
-                keepalive_count_max=3,
-            )
-    except TimeoutError as error:
-        raise HostUnreachableError(
-            f"no SSH login after {timeout.total_seconds():g} s",
-            destination=destination,
-            attempted="connect",
-        ) from error
-    except (asyncssh.Error, OSError) as error:
-        raise _refusal(error, client.banner, destination) from error
-    async with connection:
-        yield SshShell(connection, destination)
-
-
-class _Client(asyncssh.SSHClient):
-    """Listens to what the server says before it lets one in or turns one away."""
-
-    def __init__(self) -> None:
-        self.banner = ""
-
-    def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002
-        self.banner += msg
-
-
-def _refusal(error: Exception, banner: str, destination: Destination) -> RemoteError:
-    """Return what it means that `error` came instead of a connection."""
-    text = f"{error}".strip() or type(error).__name__
-    kind: type[RemoteError] = HostUnreachableError
-    if any(words in banner or words in text for words in _NOT_READY):
-        kind, text = HostNotReadyError, banner.strip() or text
-    elif isinstance(error, asyncssh.HostKeyNotVerifiable):
-        kind = HostKeyMismatchError
-        text = f"it shows another host key than the one derived for it ({text})"
-    elif isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in text:
-        kind = HostKeyMismatchError
-        text = f"it has no host key of the derived one's type ({text})"
-    elif isinstance(error, asyncssh.PermissionDenied):
-        kind = LoginRefusedError
-    return kind(text, destination=destination, attempted="connect")
-
-
 def _text(output: str | bytes | None) -> str:
     return output.decode(errors="replace") if isinstance(output, bytes) else (output or "")
 
 
-# MERGEDOC """A shell on a host, over SSH: one connection, any number of commands.
-#
-# The host must show the key that was derived for it; nothing of the local user's SSH set-up (known
-# hosts, agent, configuration) takes part. Commands are argv lists and are quoted here, in this one
-# place. Raises `relight.hosts.errors` alone.
-# """
+def sudo_refusal(stderr: str) -> str | None:
+    """Return the line by which sudo refused to run a command; None if it did not refuse."""
+    found = _REFUSES.search(stderr)
+    return found.group().strip() if found else None
+
+
+def missing_command(stderr: str) -> str | None:
+    """Return the line by which sudo reports that the command does not exist, else None."""
+    found = _MISSING.search(stderr)
+    return found.group() if found else None
+
+
+def questions_command(questions: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return one command that asks all questions.
+
+    Args:
+        questions: an argv by name. A name has no blanks.
+    """
+    script = [_PRINT_SECTION]
+    for name, argv in questions.items():
+        if " " in name:
+            raise ValueError(f"the name of a question cannot contain a blank: {name!r}")
+        script.append(f"output=$({shlex.join(argv)} 2>&1 </dev/null); code=$?")
+        script.append(shlex.join(["section", name]))
+    return ["/bin/sh", "-c", "\n".join(script)]
+
+
+def parse_sections(
+    text: str, names: Collection[str], optional: Collection[str] = ()
+) -> dict[str, Section]:
+    """Parse the sections of an answer to `questions_command` or of `relight-host`.
+
+    Args:
+        text: the whole output.
+        names: the sections that must be there.
+        optional: the sections that may be there.
+
+    Returns:
+        The sections by name, their text without empty lines at either end.
+
+    Raises:
+        UnreadableAnswerError: a section of `names` is missing.
+    """
+    found: dict[str, Section] = {}
+    lines: list[str] = []
+    # str.splitlines splits at ten kinds of line ends; sed and the shell know one.
+    for line in text.split("\n"):
+        name, _, code = line.partition(" ")
+        if line.startswith(" "):
+            lines.append(line[1:])
+        elif (name in names or name in optional) and code.isdecimal():
+            found[name] = Section("\n".join(lines).strip("\n"), int(code))
+            lines = []
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise UnreadableAnswerError(
+            f"no answer to {', '.join(missing)}", attempted="read a host's answers", stderr=text
+        )
+    return found

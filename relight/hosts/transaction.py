@@ -1,8 +1,8 @@
-"""A change on a host that outlives the link to it: a transient systemd unit, found by its name.
+"""A change on a host, made by a transient systemd unit that survives a lost connection.
 
-Begin it or attach to it, wait for its end, read what it said if it failed. The unit keeps its
-outcome until it is forgotten, so whoever comes after a lost reply reads the same. A reboot forgets
-the unit; beginning it again is right then, because a change begins by mending what it finds.
+Start the unit or attach to it, wait for its end, and read its log if it failed. The unit keeps its
+result until it is forgotten, so an attempt after a lost reply reads the same result. A reboot
+deletes the unit. Starting it again is then correct, because a change first repairs what it finds.
 """
 
 import hashlib
@@ -12,13 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from relight.domain.fault.fault import FaultClass
+from relight.domain.service import Service
 from relight.hosts import host_program
-from relight.hosts.apt import (
-    NO_REASON,
-    Diagnosis,
-    diagnose,
-)
+from relight.hosts.apt import NO_REASON, Diagnosis, diagnose
 from relight.hosts.errors import (
     CommandFailedError,
     HostNotReadyError,
@@ -30,20 +26,25 @@ from relight.hosts.host_program import Change
 from relight.hosts.observation import (
     COMMAND_TIMEOUT,
     Observation,
-    look,
+    UnitState,
+    observe,
 )
-from relight.hosts.proof import Expected, service_failure
+from relight.hosts.proof import service_failure
 from relight.hosts.shell import Shell
-from relight.hosts.systemd import UnitState
 
-PATIENCE = timedelta(seconds=5)
-"""How long the host waits before it tells where a change stands: as long as we may be silent."""
+LONG_POLL = timedelta(seconds=5)
+"""How long the host waits for the end of a transaction before it answers. The caller sends no
+heartbeat during this time."""
 
-LAST_WORDS_ATTEMPTS = 5
+DRY_RUN_TIMEOUT = timedelta(minutes=2)
+"""apt gives up a repository that does not answer long before."""
+
+LOG_ATTEMPTS = 5
+"""How often the log of a failed transaction is read until it contains a reason."""
 
 
 class Phase(StrEnum):
-    """Where a transaction is."""
+    """The phase of a transaction."""
 
     ABSENT = "absent"
     RUNNING = "running"
@@ -53,10 +54,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class TransactionState:
-    """What a host says of a transaction.
+    """The state of a transaction, from its unit.
 
     Attributes:
-        exit_code: of its program; None before it ended, negative for a signal.
+        exit_code: of its program; negative for a signal; None before it ended.
         took: from start to end by the host's clock; None before it ended.
     """
 
@@ -70,146 +71,99 @@ class TransactionEnded:
     """A transaction that succeeded.
 
     Attributes:
-        attached: it had been started before, by an attempt whose reply was lost.
+        attached: whether an earlier attempt had started it.
         took: from start to end by the host's clock.
-        look: how the host stood right after.
+        observation: the host right after the end.
     """
 
     attached: bool
     took: timedelta
-    look: Observation
+    observation: Observation
 
 
 def unit_name(operation: str) -> str:
-    """Return the unit of an operation: the same for each attempt, another for each operation."""
+    """Return the unit of an operation: the same for each attempt, unique for each operation."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", operation).strip("-").lower()[:60]
     digest = hashlib.sha256(operation.encode()).hexdigest()[:12]
     return f"relight-{readable}-{digest}.service"
 
 
-async def run_to_end(
+async def run_transaction(
     shell: Shell,
     unit: str,
     change: Change,
-    expected: Expected,
-    on_look: Callable[[TransactionState], None],
+    service: Service,
+    on_state: Callable[[TransactionState], None],
 ) -> TransactionEnded:
-    """Bring a transaction to its end, be it new or another attempt's.
+    """Start a transaction or attach to it, and wait for its end.
 
-    One that succeeded is kept on the host, for whoever comes after a lost reply; `forget` it.
+    The host keeps the result of a success for attempts after a lost reply: call `forget` then.
 
     Args:
         shell: on the host.
-        unit: its name, from `unit_name`.
-        change: what it brings the host to.
-        expected: what the host should run then.
-        on_look: is told of every look that another follows, as to send a heartbeat.
+        unit: the unit's name, from `unit_name`.
+        change: what the transaction does.
+        service: what the host runs.
+        on_state: is called with each state but the last, as to send a heartbeat.
 
     Raises:
-        PackageError: apt failed; the error says why.
-        ServiceFailedError: the package is there, and its service did not start.
-        TransactionLostError: the host forgot it, as after a reboot.
+        PackageError: apt failed; the error contains the reason.
+        ServiceFailedError: the package was installed, and its service did not start.
+        TransactionLostError: the host does not know the transaction any more, as after a reboot.
         RemoteError: the host did not answer; the transaction may go on.
     """
-    begin = host_program.swap(unit, PATIENCE, change)
-    seen = await look(shell, begin, PATIENCE)
-    attached = _attached(seen, begin, shell)
-    while (state := transaction_state(seen.change)).phase is Phase.RUNNING:
-        on_look(state)
-        seen = await look(shell, host_program.see(unit, PATIENCE), PATIENCE)
+    argv = host_program.swap(unit, LONG_POLL, change)
+    observation = await observe(shell, argv, LONG_POLL)
+    attached = _attached(observation, argv, shell)
+    while (state := transaction_state(observation.transaction)).phase is Phase.RUNNING:
+        on_state(state)
+        observation = await observe(shell, host_program.observe(unit, LONG_POLL), LONG_POLL)
     if state.phase is Phase.ABSENT:
         raise TransactionLostError(
-            "the host no longer knows it; did it reboot?",
+            "the host does not know the transaction any more; did it reboot?",
             destination=shell.destination,
             attempted=f"wait for {unit}",
         )
     if state.phase is Phase.FAILED:
-        failure = await _failure(shell, unit, state, seen, expected)
-        failure.argv = failure.argv or tuple(begin)
+        error = await _failure(shell, unit, state, observation, service, change.version)
+        error.argv = error.argv or tuple(argv)
         await forget(shell, unit)
-        raise failure
-    return TransactionEnded(attached=attached, took=state.took or timedelta(), look=seen)
+        raise error
+    return TransactionEnded(attached, state.took or timedelta(), observation)
 
 
 async def forget(shell: Shell, unit: str) -> None:
-    """Have the host forget an ended transaction. One that it does not know is forgotten already."""
+    """Delete an ended transaction from the host. One that does not exist is no error."""
     await shell.run(host_program.forget(unit), timeout=COMMAND_TIMEOUT, check=False, sudo=True)
 
 
-def _attached(seen: Observation, argv: Sequence[str], shell: Shell) -> bool:
-    """Say whether the transaction had been begun before."""
-    if seen.begun is None or seen.begun.exit_code == 0:
-        return False
-    if "already loaded" in seen.begun.text or "already exists" in seen.begun.text:
-        return True
-    raise CommandFailedError(
-        seen.begun.text or "no reason was given",
-        destination=shell.destination,
-        attempted="begin a change",
-        argv=argv,
-        exit_code=seen.begun.exit_code,
-        stderr=seen.begun.text,
-    )
+async def dry_run(shell: Shell, change: Change, package: str) -> None:
+    """Check that a host finds a release and that apt would install it. Nothing is installed.
 
-
-async def _failure(
-    shell: Shell, unit: str, state: TransactionState, seen: Observation, expected: Expected
-) -> RemoteError:
-    """Return what made a transaction fail."""
-    said, diagnosis = await _last_words(shell, unit, state, expected.package)
-    words = said[-1].removeprefix("relight: ") if said else ""
-    if state.exit_code == host_program.SERVICE_EXIT_CODE:
-        return await service_failure(shell, seen, expected, words)
-    if state.exit_code == host_program.NO_ANSWER_EXIT_CODE:
-        return HostNotReadyError(
-            words,
-            destination=shell.destination,
-            attempted=f"restart {expected.unit}",
-            exit_code=state.exit_code,
-            stderr="\n".join(said),
-        )
-    return PackageError(
+    Raises:
+        PackageError: apt would not install it; the error contains the reason.
+        RemoteError: the host did not answer.
+    """
+    argv = host_program.dry_run(change)
+    completed = await shell.run(argv, timeout=DRY_RUN_TIMEOUT, check=False, sudo=True)
+    if completed.exit_code == 0:
+        return
+    output = f"{completed.stdout}\n{completed.stderr}"
+    diagnosis = diagnose(output, package)
+    raise PackageError(
         diagnosis.kind,
         diagnosis.text,
         destination=shell.destination,
-        attempted=f"change {expected.package} to {expected.version}",
-        exit_code=state.exit_code,
-        stderr="\n".join(said),
+        attempted=f"dry run of {package} {change.version}",
+        argv=completed.argv,
+        exit_code=completed.exit_code,
+        stderr=output,
     )
 
 
-async def _last_words(
-    shell: Shell, unit: str, state: TransactionState, package: str
-) -> tuple[tuple[str, ...], Diagnosis]:
-    """Return what a failed transaction said, and why it failed.
-
-    journald may still be reading what a process wrote that ended at once: one that seems to have
-    given no reason is asked again.
-    """
-    # These are told apart by their exit codes: any words will do.
-    of_service = state.exit_code in {
-        host_program.SERVICE_EXIT_CODE,
-        host_program.NO_ANSWER_EXIT_CODE,
-    }
-    for _ in range(LAST_WORDS_ATTEMPTS):
-        told = await shell.run(host_program.said(unit), timeout=COMMAND_TIMEOUT, sudo=True)
-        said = tuple(told.stdout.splitlines())
-        diagnosis = _diagnosis(state, said, package)
-        if diagnosis.text != NO_REASON or (of_service and said):
-            break
-    return said, diagnosis
-
-
-def _diagnosis(state: TransactionState, said: Sequence[str], package: str) -> Diagnosis:
-    if state.exit_code is not None and state.exit_code < 0:
-        # It had no time for last words, and dpkg went with it.
-        return Diagnosis("dpkg-interrupted", f"it was killed by signal {-state.exit_code}")
-    return diagnose("\n".join(said), package)
-
-
 def transaction_state(unit: UnitState | None) -> TransactionState:
-    """Read a transient unit's state as a transaction's."""
-    # `inactive` is stopped and about to be forgotten: another attempt has read its outcome.
+    """Return the transaction's state from its transient unit; a unit of None is absent."""
+    # `inactive`: stopped, and about to be deleted, because another attempt has read its result.
     if unit is None or unit.load == "not-found" or unit.active == "inactive":
         return TransactionState(Phase.ABSENT)
     if unit.active == "failed":
@@ -226,35 +180,82 @@ def transaction_state(unit: UnitState | None) -> TransactionState:
     )
 
 
-TIMEOUT = timedelta(minutes=2)
-"""A repository that does not answer is given up by apt well before."""
-
-HOSTS_OWN = FaultClass.HOST
-"""The class of faults that say something about the host, and nothing about the release."""
-
-
-async def dry_run(shell: Shell, change: Change, package: str) -> None:
-    """See that a host finds a release, and that apt would install it.
+def _attached(observation: Observation, argv: Sequence[str], shell: Shell) -> bool:
+    """Return whether the transaction had been started before.
 
     Raises:
-        PackageError: it would not; the error says why.
-        RemoteError: the host did not answer.
+        CommandFailedError: it could not be started.
     """
-    argv = host_program.dry_run(change)
-    ended = await shell.run(argv, timeout=TIMEOUT, check=False, sudo=True)
-    if ended.exit_code == 0:
-        return
-    said = f"{ended.stdout}\n{ended.stderr}"
-    diagnosis = diagnose(said, package)
-    raise PackageError(
-        diagnosis.kind,
-        diagnosis.text,
+    begin = observation.begin
+    if begin is None or begin.exit_code == 0:
+        return False
+    if "already loaded" in begin.text or "already exists" in begin.text:
+        return True
+    raise CommandFailedError(
+        begin.text or "no reason was given",
         destination=shell.destination,
-        attempted=f"rehearse {package} {change.version}",
-        argv=ended.argv,
-        exit_code=ended.exit_code,
-        stderr=said,
+        attempted="start a transaction",
+        argv=argv,
+        exit_code=begin.exit_code,
+        stderr=begin.text,
     )
 
 
-# MERGEDOC """A change rehearsed on a host: whether it could be made, without making it."""
+async def _failure(
+    shell: Shell,
+    unit: str,
+    state: TransactionState,
+    observation: Observation,
+    service: Service,
+    version: str,
+) -> RemoteError:
+    """Return the error of a failed transaction."""
+    log, diagnosis = await _read_log(shell, unit, state, service.package)
+    last_line = log[-1].removeprefix("relight: ") if log else ""
+    if state.exit_code == host_program.SERVICE_EXIT_CODE:
+        return await service_failure(shell, observation, service, version, last_line)
+    if state.exit_code == host_program.NO_ANSWER_EXIT_CODE:
+        return HostNotReadyError(
+            last_line,
+            destination=shell.destination,
+            attempted=f"restart {service.unit}",
+            exit_code=state.exit_code,
+            stderr="\n".join(log),
+        )
+    return PackageError(
+        diagnosis.kind,
+        diagnosis.text,
+        destination=shell.destination,
+        attempted=f"change {service.package} to {version}",
+        exit_code=state.exit_code,
+        stderr="\n".join(log),
+    )
+
+
+async def _read_log(
+    shell: Shell, unit: str, state: TransactionState, package: str
+) -> tuple[tuple[str, ...], Diagnosis]:
+    """Return the lines that a failed transaction wrote, and the reason of its failure.
+
+    journald may still be reading the output of a process that has just ended: a log without a
+    reason is read again.
+    """
+    # These exit codes are a reason of their own: any line will do.
+    by_exit_code = state.exit_code in {
+        host_program.SERVICE_EXIT_CODE,
+        host_program.NO_ANSWER_EXIT_CODE,
+    }
+    for _ in range(LOG_ATTEMPTS):
+        completed = await shell.run(host_program.log(unit), timeout=COMMAND_TIMEOUT, sudo=True)
+        log = tuple(completed.stdout.splitlines())
+        diagnosis = _diagnosis(state, log, package)
+        if diagnosis.text != NO_REASON or (by_exit_code and log):
+            break
+    return log, diagnosis
+
+
+def _diagnosis(state: TransactionState, log: Sequence[str], package: str) -> Diagnosis:
+    if state.exit_code is not None and state.exit_code < 0:
+        # Its process could not print a reason, and dpkg was killed with it.
+        return Diagnosis("dpkg-interrupted", f"it was killed by signal {-state.exit_code}")
+    return diagnose("\n".join(log), package)

@@ -1,1 +1,1 @@
-"""Drivers for the clouds that sell machines. Raises `relight.providers.driver.ProviderError` alone."""
+"""Drivers of providers. Their calls raise only `relight.providers.driver.ProviderError`."""

@@ -1,22 +1,25 @@
-"""What can go wrong at a provider, in the words of the field and not of one vendor's API."""
+"""The contract of every provider's driver, and its errors.
+
+One contract test, `tests/providers/test_contract.py`, runs against every driver.
+"""
 
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from relight.domain.fault.error import DomainError
-from relight.domain.machine import MachineRef, Region
+from relight.domain.machine import MachineAtProvider, MachineRef, Region
 from relight.domain.names import OwnerTag
-from relight.domain.sweep.sweep import MachineAtProvider, ProviderListing
+from relight.domain.sweep.sweep import ProviderListing
 
 
 class ProviderError(DomainError):
-    """A provider did not do what it was asked.
+    """A request to a provider failed.
 
     Attributes:
         provider: the driver's name.
-        attempted: what it was asked for.
-        answer: what it said.
+        attempted: the operation.
+        answer: the provider's answer.
     """
 
     kind = "provider-refused"
@@ -29,35 +32,38 @@ class ProviderError(DomainError):
 
 
 class ProviderUnavailableError(ProviderError):
-    """No answer, or an answer that says nothing about what happened: look before acting again."""
+    """No answer, or an ambiguous one: check the provider's state before trying again."""
 
     kind = "provider-unavailable"
 
 
 class ProviderRateLimitedError(ProviderUnavailableError):
-    """The provider asks for patience."""
+    """The provider limits the rate of requests."""
 
     kind = "provider-rate-limited"
 
 
 class ProviderCredentialsError(ProviderError):
-    """The provider does not know us."""
+    """The provider refuses the credentials."""
 
     kind = "provider-credentials"
 
 
 class MachineConflictError(ProviderError):
-    """More than one machine, or somebody else's, has the key: a person has to look."""
+    """Several machines, or a foreign one, have the key: a person has to decide."""
 
     kind = "machine-conflict"
 
 
 class MachineSpec(BaseModel):
-    """What to create. It carries the user-data, which holds keys, so it is no message.
+    """The machine to create. It contains the user-data with private keys, so it is not a message.
 
     Attributes:
-        owner: our ownership tag.
-        generation: of the machine's key. Both are written on the machine as it is created.
+        region: at the provider.
+        user_data: for cloud-init.
+        owner: the fleet's ownership tag, written to the machine at its creation.
+        generation: of the machine's key, written to the machine at its creation.
+        image: the provider's image; None for its default.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,38 +76,37 @@ class MachineSpec(BaseModel):
 
 
 class ProviderDriver(Protocol):
-    """One cloud. Every call may be made twice, and may have been made before."""
+    """One provider. Every call is idempotent: it may be repeated."""
 
     name: str
 
     async def region(self, name: str) -> Region | None:
-        """Return the region of this name, None when the provider has none."""
+        """Return the region of this name; None if the provider has none."""
 
     async def ensure(self, key: str, spec: MachineSpec) -> MachineAtProvider:
         """Return the machine whose label is `key`; create it if there is none.
 
-        It looks before it creates, also after an ambiguous answer, and takes what it finds only
-        where that bears our tag and the same generation. The machine may still be `provisioning`
-        and without an address.
+        It searches before it creates, and adopts a machine only if that has the same owner and
+        generation. The machine may still be `provisioning` and without an address.
 
         Raises:
-            MachineConflictError: another's machine, or another generation, has this label.
-            ProviderError: it is not there and could not be created.
+            MachineConflictError: a machine of another owner or generation has this label.
+            ProviderError: it does not exist and could not be created.
         """
 
     async def find(self, key: str) -> MachineAtProvider | None:
-        """Return the machine whose label is `key`, whoever's it is, None when there is none."""
+        """Return the machine whose label is `key`, of any owner; None if there is none."""
 
     async def list(self) -> ProviderListing:
-        """Return every machine of this account, others' too, ordered by key.
+        """Return every machine of this account, of any owner, ordered by key.
 
-        A listing of which only a part came says so; one that did not come at all is an error.
+        An incomplete listing is marked as such; a failed one is an error.
         """
 
     async def destroy(self, machine: MachineRef) -> bool:
-        """Ask for the machine's end, and return whether it was still there.
+        """Request the machine's deletion, and return whether it still existed.
 
-        The provider id and the key must both match; absent is success. The end comes later:
+        The provider id and the key must both match; absent is success. The deletion takes time:
         `find` returns None once the machine is gone.
 
         Raises:
@@ -109,27 +114,23 @@ class ProviderDriver(Protocol):
         """
 
     async def console(self, machine: MachineRef) -> str | None:
-        """Return the last lines of a machine's console, None where there is none to be had."""
+        """Return the last lines of a machine's console; None if there is no console."""
 
     async def close(self) -> None:
-        """Give up its connections."""
+        """Close the driver's connections."""
 
 
 def adopted(found: MachineAtProvider, spec: MachineSpec) -> MachineAtProvider:
-    """Return a machine that has the key of one that is to be, if it is that one.
+    """Return a found machine if it has the spec's owner and generation.
 
     Raises:
-        MachineConflictError: it is another's, or of another generation.
+        MachineConflictError: it has another owner or generation.
     """
-    tags, wanted = (found.owner, found.generation), (spec.owner, spec.generation)
-    if tags != wanted:
+    if (found.owner, found.generation) != (spec.owner, spec.generation):
         raise MachineConflictError(
             found.provider,
             f"create {found.key}",
-            f"{found.provider_id} has this label: its owner is {found.owner or 'not said'} and its "
-            f"generation {found.generation or 'not said'}, not {spec.owner} and {spec.generation}",
+            f"{found.provider_id} has this label: its owner is {found.owner or 'unknown'} and its "
+            f"generation {found.generation or 'unknown'}, not {spec.owner} and {spec.generation}",
         )
     return found
-
-
-# MERGEDOC """What every provider's driver does. One contract test holds all of them to it."""

@@ -1,4 +1,4 @@
-"""The lab's API: real Debian machines on this computer, sold like a cloud's."""
+"""The driver of the lab: real Debian machines on this computer behind an API like a cloud's."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,11 +8,12 @@ import httpx
 from pydantic import AwareDatetime, BaseModel, SecretStr, TypeAdapter
 
 from relight.domain.machine import (
+    MachineAtProvider,
     MachineRef,
     MachineStatus,
     Region,
 )
-from relight.domain.sweep.sweep import MachineAtProvider, ProviderListing
+from relight.domain.sweep.sweep import ProviderListing
 from relight.providers.driver import (
     MachineConflictError,
     MachineSpec,
@@ -25,7 +26,7 @@ from relight.providers.driver import (
 
 
 class _LabMachine(BaseModel):
-    """A machine as the lab's API tells of it."""
+    """A machine as the lab's API returns it."""
 
     id: str
     label: str
@@ -50,13 +51,13 @@ _STATUSES = {
     "running": MachineStatus.RUNNING,
     "deleting": MachineStatus.DELETING,
 }
-"""Every other word of the lab's means that the machine will not come up by itself."""
+"""Every other status means that the machine will not start by itself."""
 
 _OWNER, _GENERATION = "owner", "generation"
 
 
 class LabDriver:
-    """The machine key is the label, and the lab admits one machine of a label at a time."""
+    """The machine key is the label; the lab allows one machine per label."""
 
     name = "lab"
 
@@ -105,14 +106,14 @@ class LabDriver:
         return found[0] if found else None
 
     async def list(self) -> ProviderListing:
-        """Return every machine of the lab, which tells of all in one answer."""
+        """Return every machine; the lab returns all in one answer."""
         asked_at = datetime.now(UTC)
         return ProviderListing(
             provider=self.name, asked_at=asked_at, machines=await self._machines()
         )
 
     async def destroy(self, machine: MachineRef) -> bool:
-        """Ask for the machine's end."""
+        """Request the machine's deletion."""
         path = f"/v1/machines/{machine.provider_id}"
         attempted = f"destroy {machine.key}"
         answer = await self._call(attempted, "GET", path, absent_is_none=True)
@@ -127,9 +128,9 @@ class LabDriver:
         return answer is not None
 
     async def console(self, machine: MachineRef) -> str | None:
-        """Return what the machine's console showed last."""
+        """Return the last lines of the machine's console."""
         path = f"/v1/machines/{machine.provider_id}/console"
-        answer = await self._ask(f"read the console of {machine.key}", "GET", path)
+        answer = await self._request(f"read the console of {machine.key}", "GET", path)
         return None if answer is None else answer.text
 
     async def close(self) -> None:
@@ -162,26 +163,26 @@ class LabDriver:
         path: str,
         *,
         absent_is_none: bool = False,
-        **request: Any,
+        **options: Any,
     ) -> Any:
-        """Return the answer's JSON.
+        """Return the JSON of an answer, `{}` for an empty one.
 
         Raises:
-            ProviderError: with what was attempted and what came back.
+            ProviderError: the request failed, or the path does not exist.
         """
-        answer = await self._ask(attempted, method, path, **request)
+        answer = await self._request(attempted, method, path, **options)
         if answer is None:
             if absent_is_none:
                 return None
             raise ProviderError(self.name, attempted, f"there is no {path}")
         return answer.json() if answer.content else {}
 
-    async def _ask(
-        self, attempted: str, method: str, path: str, **request: Any
+    async def _request(
+        self, attempted: str, method: str, path: str, **options: Any
     ) -> httpx.Response | None:
-        """Return the answer, None where there is nothing of this path. Raises as above."""
+        """Return the answer; None for a 404. Raises as `_call`."""
         try:
-            answer = await self._http.request(method, path, **request)
+            answer = await self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise ProviderUnavailableError(
                 self.name, attempted, f"{type(error).__name__}: {error}"
@@ -196,7 +197,7 @@ class LabDriver:
 
 
 def _number(text: str) -> int | None:
-    """Return what a tag says; whoever shares the lab may write into his what he likes."""
+    """Return a tag's number; None for anything else: foreign machines may have any text there."""
     return int(text) if text.isascii() and text.isdigit() else None
 
 
@@ -205,7 +206,7 @@ def _error_for(status: int) -> type[ProviderError]:
         return ProviderRateLimitedError
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return ProviderCredentialsError
-    # A label that is taken: somebody, perhaps we, created it since we looked. Look again.
+    # Conflict: the label was taken after `find`, perhaps by our own request. Search again.
     if status >= 500 or status == httpx.codes.CONFLICT:
         return ProviderUnavailableError
     return ProviderError

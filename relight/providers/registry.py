@@ -1,4 +1,4 @@
-"""Which drivers this installation offers."""
+"""The drivers of this installation. A new provider is added here."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from relight.providers.lab import LabDriver
 
 
 def open_drivers(*, lab_url: str, lab_token: SecretStr | None) -> Mapping[str, ProviderDriver]:
-    """Return the driver of each provider that is configured, by its name."""
+    """Return the drivers of the configured providers by name."""
     drivers: list[ProviderDriver] = []
     if lab_url and lab_token is not None:
         drivers.append(LabDriver(lab_url, lab_token))

@@ -1,1 +1,1 @@
-"""Where releases come from. Raises `relight.releases.errors.RepositoryError` alone."""
+"""Sources of releases. Their functions raise only `relight.releases.errors.RepositoryError`."""

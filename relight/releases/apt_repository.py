@@ -1,7 +1,7 @@
-"""A signed apt repository as a source of releases. Raises `relight.releases.errors` alone.
+"""A signed apt repository as a source of releases. Raises only `relight.releases.errors`.
 
-Nothing is believed that the one signing key does not vouch for: it signs `InRelease`, which names
-the checksums of the indices, which name those of the packages.
+All trust comes from the one signing key: it signs `InRelease`, which has the checksums of the
+indices, which have the checksums of the packages.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from relight.releases.index import (
     Listed,
     RepositoryIndex,
     build_index,
+    decompress,
     parse_packages,
-    unpacked,
 )
 from relight.releases.release_file import (
     IndexFile,
@@ -32,15 +32,14 @@ from relight.releases.release_file import (
 from relight.releases.signature import read_keyring, signed_text
 
 TIMEOUT = timedelta(seconds=10)
-"""For a connection, and for each silence in an answer."""
+"""For a connection, and for each read of an answer."""
 
 
 class AptRepository:
     """The releases of one package in one component of a suite.
 
-    What it holds is read anew for each question, as far as it changed: the small signed file
-    always, the indices of packages only when that file is another one. Questions that come
-    together share one reading.
+    Each request reads the small signed file, and the package indices only if that file changed.
+    Concurrent requests share one read.
     """
 
     def __init__(
@@ -53,15 +52,15 @@ class AptRepository:
         signing_key: Path | None,
         client: httpx.AsyncClient | None = None,
     ) -> None:
-        """Remember where the repository is; it is first asked when a question comes.
+        """Read nothing yet.
 
         Args:
-            url: its address; empty where none is set.
-            suite: the suite under `dists/`.
+            url: its address; empty if none is set.
+            suite: under `dists/`.
             component: of that suite.
             package: the Debian package.
-            signing_key: the file with its public key, armoured or binary; None where none is set.
-            client: asks; stays its owner's to close.
+            signing_key: the file with its public key, armoured or binary; None if none is set.
+            client: for requests; its owner closes it.
         """
         self._url = url
         self._suite = suite
@@ -74,26 +73,26 @@ class AptRepository:
         self._known: tuple[bytes, ReleaseFile, RepositoryIndex] | None = None
 
     async def resolve(self, tag: ReleaseTag, architectures: Sequence[str]) -> Release:
-        """Return what the tag stands for, with an artifact for each architecture at least.
+        """Return the release of a tag, with a file for at least each of these architectures.
 
         Raises:
-            ReleaseUnknownError: no version, or more than one, or not for every architecture.
-            RepositoryUnavailableError: it does not answer, or is in the middle of being published.
-            RepositoryUntrustedError: its signature, date or checksums do not hold.
-            RepositoryError: it is not set, or is no repository.
+            ReleaseUnknownError: no version, more than one, or not for every architecture.
+            RepositoryUnavailableError: it does not answer, or is being published at this moment.
+            RepositoryUntrustedError: its signature, dates or checksums are not valid.
+            RepositoryError: it is not configured, or is not a repository.
         """
         return (await self._index()).release(tag, architectures)
 
     async def list_releases(self) -> list[Release]:
-        """Return every release that it holds, the newest last.
+        """Return every release, newest last.
 
         Raises:
-            RepositoryError: as `resolve` says.
+            RepositoryError: as `resolve`.
         """
         return (await self._index()).releases()
 
     async def close(self) -> None:
-        """Stop asking, and close the connections that are its own."""
+        """Cancel a running read and close the source's own connections."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
@@ -103,12 +102,12 @@ class AptRepository:
     async def _index(self) -> RepositoryIndex:
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read(), name="read the apt repository")
-            self._reading.add_done_callback(_seen)
-        # The reading is everybody's: it goes on when one who waits for it is cancelled.
+            self._reading.add_done_callback(_retrieve_error)
+        # Shared by concurrent requests: it continues when one of them is cancelled.
         return await asyncio.shield(self._reading)
 
     async def _read(self) -> RepositoryIndex:
-        suite, source, signing_key = self._place()
+        suite, source, signing_key = self._location()
         try:
             keyring = await asyncio.to_thread(read_keyring, signing_key)
             signed = await fetch_signed(self._client, suite)
@@ -123,38 +122,38 @@ class AptRepository:
             raise type(error)(f"{source}: {error}") from error
         return index
 
-    def _place(self) -> tuple[httpx.URL, str, Path]:
-        """Return the suite's address, what it is called without its password, and its key."""
+    def _location(self) -> tuple[httpx.URL, str, Path]:
+        """Return the suite's URL, its name in messages (without a password), and its key."""
         if not self._url:
             raise RepositoryError(
-                "no repository is set: RELIGHT_REPOSITORY__URL is the address of the signed apt "
-                "repository that releases come from"
+                "no repository is set: set RELIGHT_REPOSITORY__URL to the address of the signed "
+                "apt repository of the releases"
             )
         if self._signing_key is None:
             raise RepositoryError(
-                "no repository is set: RELIGHT_REPOSITORY__SIGNING_KEY is the file with the "
+                "no repository is set: set RELIGHT_REPOSITORY__SIGNING_KEY to the file with the "
                 f"public key of {self._url}"
             )
         try:
             url = httpx.URL(f"{self._url.rstrip('/')}/")
             suite = url.join(f"dists/{self._suite}/")
         except httpx.InvalidURL as error:
-            raise RepositoryError(f"RELIGHT_REPOSITORY__URL is no address: {error}") from error
+            raise RepositoryError(f"RELIGHT_REPOSITORY__URL is not a valid URL: {error}") from error
         public = str(url.copy_with(userinfo=b"")).rstrip("/")
         return suite, f"{public} {self._suite} {self._component}", self._signing_key
 
     async def _read_indices(
         self, suite: httpx.URL, source: str, release: ReleaseFile
     ) -> RepositoryIndex:
-        named = {
+        by_architecture = {
             architecture: release.packages_index(self._component, architecture)
             for architecture in release.architectures
         }
-        found = {name: index for name, index in named.items() if index is not None}
+        found = {name: index for name, index in by_architecture.items() if index is not None}
         if not found:
             raise RepositoryError(
-                f"it has no component {self._component}: its components are "
-                f"{', '.join(release.components) or 'not named'}"
+                f"it has no component {self._component}; its components: "
+                f"{', '.join(release.components) or 'not listed'}"
             )
         read = await asyncio.gather(
             *(self._read_packages(suite, index, release.by_hash) for index in found.values())
@@ -167,12 +166,12 @@ class AptRepository:
         content = await fetch_index(self._client, suite, index, by_hash=by_hash)
 
         def parse() -> list[Listed]:
-            return list(parse_packages(unpacked(content, index.name), self._package))
+            return list(parse_packages(decompress(content, index.name), self._package))
 
         return await asyncio.to_thread(parse)
 
 
-def _seen(reading: asyncio.Task[RepositoryIndex]) -> None:
-    """Take note of an error that nobody waits for any more: the next question meets it again."""
+def _retrieve_error(reading: asyncio.Task[RepositoryIndex]) -> None:
+    """Mark an error as retrieved if every request was cancelled. The next request reads again."""
     if not reading.cancelled():
         reading.exception()

@@ -1,27 +1,27 @@
-"""What can go wrong at the place that releases come from."""
+"""Errors of a source of releases."""
 
 from relight.domain.fault.error import DomainError
 
 
 class RepositoryError(DomainError):
-    """The repository did not give what was asked of it."""
+    """The repository gave no usable answer."""
 
     kind = "repository-broken"
 
 
 class RepositoryUnavailableError(RepositoryError):
-    """It does not answer, or is in the middle of being published."""
+    """It does not answer, or is being published at this moment."""
 
     kind = "repository-unavailable"
 
 
 class RepositoryUntrustedError(RepositoryError):
-    """Its signature, date or checksums do not hold."""
+    """Its signature, dates or checksums are not valid."""
 
     kind = "repository-untrusted"
 
 
 class ReleaseUnknownError(RepositoryError):
-    """It holds no such release, or not for every architecture asked for, or more than one."""
+    """The release does not exist, not for every architecture, or is ambiguous."""
 
     kind = "release-unknown"

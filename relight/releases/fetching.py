@@ -1,4 +1,7 @@
-"""Files of a repository over HTTP. Raises `RepositoryUnavailableError` and `RepositoryError`."""
+"""Fetches files of a repository over HTTP.
+
+Raises `RepositoryUnavailableError` and `RepositoryError`.
+"""
 
 import hashlib
 
@@ -7,71 +10,71 @@ import httpx
 from relight.releases.errors import RepositoryError, RepositoryUnavailableError
 from relight.releases.release_file import IndexFile
 
-LARGEST_SIGNED_BYTES = 16 * 1024 * 1024
-"""More than any signed index of a suite: whoever sends more is no repository."""
+MAX_SIGNED_BYTES = 16 * 1024 * 1024
+"""Larger than any signed index of a suite."""
 
 
 async def fetch_signed(client: httpx.AsyncClient, suite: httpx.URL) -> bytes:
-    """Return the signed index of a suite, whose address ends in a slash.
+    """Return the signed index of a suite, whose URL ends with a slash.
 
     Raises:
-        RepositoryUnavailableError: nobody answers, or it is not there.
-        RepositoryError: this is no address, or no signed index.
+        RepositoryUnavailableError: no answer, or the file does not exist.
+        RepositoryError: the URL is not valid, or the file is too large.
     """
-    content = await _fetch(client, suite.join("InRelease"), LARGEST_SIGNED_BYTES)
-    if len(content) > LARGEST_SIGNED_BYTES:
-        raise RepositoryError("what it answers is far too long for a signed index")
+    content = await _fetch(client, suite.join("InRelease"), MAX_SIGNED_BYTES)
+    if len(content) > MAX_SIGNED_BYTES:
+        raise RepositoryError("its answer is too large for a signed index")
     return content
 
 
 async def fetch_index(
     client: httpx.AsyncClient, suite: httpx.URL, index: IndexFile, *, by_hash: bool
 ) -> bytes:
-    """Return an index, still compressed, whose checksum the signed file names.
+    """Return an index, still compressed, after checking it against the signed file's checksum.
 
-    By its checksum's name it stays there while the next one is published. By its own name it may
-    be the next one already.
+    Under its checksum's name, an index stays available while the next one is published. Under its
+    own name, it may already be the next one.
 
     Args:
-        client: asks.
-        suite: the suite's folder, its address ending in a slash.
-        index: what to fetch.
-        by_hash: whether the suite keeps its indices under their checksums' names.
+        client: for requests.
+        suite: the URL of the suite's folder, ending with a slash.
+        index: the index to fetch.
+        by_hash: whether the suite provides its indices under their checksums' names.
 
     Raises:
-        RepositoryUnavailableError: it is not there, or it is another one.
-        RepositoryError: the suite's address is none.
+        RepositoryUnavailableError: it does not exist, or its checksum differs.
+        RepositoryError: the suite's URL is not valid.
     """
     folder = index.name.rpartition("/")[0]
     name = f"{folder}/by-hash/SHA256/{index.sha256}" if by_hash else index.name
     content = await _fetch(client, suite.join(name), index.size_bytes)
     if len(content) != index.size_bytes:
-        raise _torn(index, "size")
+        raise _differs(index, "size")
     if hashlib.sha256(content).hexdigest() != index.sha256:
-        raise _torn(index, "SHA-256")
+        raise _differs(index, "SHA-256")
     return content
 
 
 async def fetch_text(client: httpx.AsyncClient, url: httpx.URL, limit: int) -> str:
-    """Return a small text, as a list of checksums.
+    """Return a small text file, such as a list of checksums.
 
     Raises:
-        RepositoryUnavailableError: nobody answers, or it is not there.
-        RepositoryError: it is no text, longer than `limit` bytes, or the address is none.
+        RepositoryUnavailableError: no answer, or the file does not exist.
+        RepositoryError: it is not UTF-8, is larger than `limit` bytes, or the URL is not valid.
     """
     content = await _fetch(client, url, limit)
     if len(content) > limit:
-        raise RepositoryError(f"{url.path} is far too long for what it should be")
+        raise RepositoryError(f"{url.path} is larger than {limit} bytes")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise RepositoryError(f"{url.path} is no text: {error}") from error
+        raise RepositoryError(f"{url.path} is not UTF-8 text: {error}") from error
 
 
 async def _fetch(client: httpx.AsyncClient, url: httpx.URL, limit: int) -> bytes:
-    """Return a file, or its first `limit` bytes and one more where it is longer."""
+    """Return a file, cut after `limit` + 1 bytes."""
     content = bytearray()
-    # The bytes as they lie there: a server that declares a .gz as encoded would have it unpacked.
+    # identity: if a server declares a .gz as content encoding, httpx would decompress it.
     headers = {"Accept-Encoding": "identity", "Cache-Control": "no-cache"}
     try:
         async with client.stream("GET", url, headers=headers, follow_redirects=True) as answer:
@@ -84,15 +87,15 @@ async def _fetch(client: httpx.AsyncClient, url: httpx.URL, limit: int) -> bytes
                 if len(content) > limit:
                     break
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
-        raise RepositoryError(f"it cannot be asked: {error}") from error
+        raise RepositoryError(f"the request failed: {error}") from error
     except httpx.HTTPError as error:
         text = str(error) or type(error).__name__
         raise RepositoryUnavailableError(f"{url.path}: {text}") from error
     return bytes(content[: limit + 1])
 
 
-def _torn(index: IndexFile, what: str) -> RepositoryUnavailableError:
+def _differs(index: IndexFile, what: str) -> RepositoryUnavailableError:
     return RepositoryUnavailableError(
-        f"{index.name} has another {what} than its signed index says: it may be in the middle of "
-        "being published"
+        f"the {what} of {index.name} differs from the signed index: the repository may be in the "
+        "middle of being published"
     )

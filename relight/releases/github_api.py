@@ -1,10 +1,10 @@
-"""Questions to GitHub's REST API about one repository's releases.
+"""Requests to GitHub's REST API about the releases of one repository.
 
-An answer is used again for a minute, and then asked for by its ETag: a rollout asks the same for
-each of its routes, and GitHub answers few questions an hour to those without a token. The token
-goes to the API alone and is in no error's text.
+An answer is reused for a minute, and then requested again with its ETag: a rollout requests the
+same for each route, and GitHub limits requests without a token to a few per hour. The token is
+sent to the API only and appears in no error message.
 
-Raises `RepositoryUnavailableError` where waiting helps, else `RepositoryError`.
+Raises `RepositoryUnavailableError` if a retry may help, else `RepositoryError`.
 """
 
 import asyncio
@@ -18,68 +18,68 @@ from pydantic import JsonValue, SecretStr, TypeAdapter, ValidationError
 
 from relight.releases.errors import RepositoryError, RepositoryUnavailableError
 
-FRESH = timedelta(minutes=1)
+CACHE_TIME = timedelta(minutes=1)
 
-LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
-"""More than a hundred releases with all their files."""
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Larger than a page of a hundred releases with all their files."""
 
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 _GONE = (httpx.codes.NOT_FOUND, httpx.codes.GONE)
 
 
 @dataclass(frozen=True)
-class _Answer:
-    at: float
+class _CachedAnswer:
+    received_at: float
     etag: str
     content: JsonValue
 
 
 class GitHubApi:
-    """Asks one question at a time, and remembers what came."""
+    """Sends one request at a time, and caches the answers."""
 
     def __init__(
         self,
         client: httpx.AsyncClient,
         url: str,
         token: SecretStr | None,
-        fresh: timedelta = FRESH,
+        cache_time: timedelta = CACHE_TIME,
     ) -> None:
         self._client = client
         self._url = url.rstrip("/")
         self._token = token
-        self._fresh = fresh.total_seconds()
-        self._known: dict[str, _Answer] = {}
-        self._turn = asyncio.Lock()
+        self._cache_seconds = cache_time.total_seconds()
+        self._cache: dict[str, _CachedAnswer] = {}
+        self._lock = asyncio.Lock()
 
     async def get(self, path: str) -> JsonValue:
-        """Return what lies at a path of the API; None where it has nothing there.
+        """Return the JSON at a path of the API; None if there is nothing.
 
         Raises:
-            RepositoryUnavailableError: no answer, a fault of GitHub's own, or too many questions.
-            RepositoryError: this is no such API, or it does not let us ask.
+            RepositoryUnavailableError: no answer, a server error, or a rate limit.
+            RepositoryError: this is not GitHub's API, or access is denied.
         """
-        async with self._turn:
-            known = self._known.get(path)
-            if known is not None and time.monotonic() - known.at < self._fresh:
-                return known.content
-            answer, body = await self._ask(path, known.etag if known else "")
-            if answer.status_code == httpx.codes.NOT_MODIFIED and known is not None:
-                content = known.content
+        async with self._lock:
+            cached = self._cache.get(path)
+            if cached is not None and time.monotonic() - cached.received_at < self._cache_seconds:
+                return cached.content
+            answer, body = await self._request(path, cached.etag if cached else "")
+            if answer.status_code == httpx.codes.NOT_MODIFIED and cached is not None:
+                content = cached.content
             elif answer.status_code in _GONE:
-                self._known.pop(path, None)
+                self._cache.pop(path, None)
                 return None
             else:
                 _check(answer, path)
                 content = _parsed(body, path)
-            etag = answer.headers.get("ETag", known.etag if known else "")
-            self._known[path] = _Answer(time.monotonic(), etag, content)
+            etag = answer.headers.get("ETag", cached.etag if cached else "")
+            self._cache[path] = _CachedAnswer(time.monotonic(), etag, content)
             return content
 
-    async def _ask(self, path: str, etag: str) -> tuple[httpx.Response, bytes]:
+    async def _request(self, path: str, etag: str) -> tuple[httpx.Response, bytes]:
         headers = {
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": "2022-11-28",
-            "User-Agent": "relight",  # GitHub refuses to answer those who do not say
+            "User-Agent": "relight",  # GitHub refuses requests without one
         }
         if etag:
             headers["If-None-Match"] = etag
@@ -87,16 +87,18 @@ class GitHubApi:
             headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
         body = bytearray()
         try:
-            # httpx takes the token along to no other host.
+            # On a redirect to another host httpx does not send the token.
             async with self._client.stream(
                 "GET", f"{self._url}{path}", headers=headers, follow_redirects=True
             ) as answer:
                 async for chunk in answer.aiter_bytes():
                     body += chunk
-                    if len(body) > LARGEST_ANSWER_BYTES:
-                        raise RepositoryError(f"{path}: what it answers is far too long")
+                    if len(body) > MAX_ANSWER_BYTES:
+                        raise RepositoryError(
+                            f"{path}: the answer is larger than {MAX_ANSWER_BYTES} bytes"
+                        )
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
-            raise RepositoryError(f"{self._url} cannot be asked: {error}") from error
+            raise RepositoryError(f"the request to {self._url} failed: {error}") from error
         except httpx.HTTPError as error:
             text = str(error) or type(error).__name__
             raise RepositoryUnavailableError(f"{self._url}{path}: {text}") from error
@@ -104,39 +106,39 @@ class GitHubApi:
 
 
 def _check(answer: httpx.Response, path: str) -> None:
-    """Raise what another status than 200 stands for."""
+    """Raise the error of a status other than 200."""
     status = answer.status_code
     if status == httpx.codes.OK:
         return
     text = f"{path}: {status} {answer.reason_phrase}"
-    until = _limited_until(answer.headers)
+    until = _rate_limit(answer.headers)
     if status == httpx.codes.TOO_MANY_REQUESTS or (status == httpx.codes.FORBIDDEN and until):
         raise RepositoryUnavailableError(
-            f"{text}: too many questions, {until or 'until it says so'}; a token in "
-            "RELIGHT_GITHUB__TOKEN_FILE may ask more"
+            f"{text}: rate limit exceeded{until and f', {until}'}; a token in "
+            "RELIGHT_GITHUB__TOKEN_FILE raises the limit"
         )
     if answer.is_server_error:
         raise RepositoryUnavailableError(text)
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        raise RepositoryError(f"{text}: see the token in RELIGHT_GITHUB__TOKEN_FILE")
+        raise RepositoryError(f"{text}: check the token in RELIGHT_GITHUB__TOKEN_FILE")
     raise RepositoryError(text)
 
 
-def _limited_until(headers: Mapping[str, str]) -> str:
-    """Say how long GitHub wants no more questions; nothing where it does not say so."""
+def _rate_limit(headers: Mapping[str, str]) -> str:
+    """Return in words when GitHub's rate limit ends; empty if the headers name no limit."""
     if after := headers.get("Retry-After"):
-        return f"again after {after} s"
+        return f"retry after {after} s"
     if headers.get("X-RateLimit-Remaining") != "0":
         return ""
     reset = headers.get("X-RateLimit-Reset", "")
     if not reset.isascii() or not reset.isdecimal():
-        return "until its limit is renewed"
+        return "until it is renewed"
     moment = datetime.fromtimestamp(int(reset[:10]), UTC)
-    return f"again at {moment:%H:%M:%S} UTC"
+    return f"retry at {moment:%H:%M:%S} UTC"
 
 
 def _parsed(body: bytes, path: str) -> JsonValue:
     try:
         return _JSON.validate_json(body)
     except ValidationError as error:
-        raise RepositoryError(f"{path}: what it answers is no JSON") from error
+        raise RepositoryError(f"{path}: the answer is not JSON") from error

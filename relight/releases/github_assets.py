@@ -1,4 +1,4 @@
-"""The files of a release on GitHub: which are packages of ours, and what their digests are.
+"""The files of a release on GitHub: which are packages of the service, and their digests.
 
 Pure. Raises `RepositoryError` and `RepositoryUntrustedError`.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from relight.domain.names import ReleaseTag
 from relight.domain.release import DebFile
@@ -23,12 +23,12 @@ _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+~-]*")
 
 
-class _Answered(BaseModel):
+class _ApiModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Asset(_Answered):
-    """One file of a release. While it is being uploaded its state is another than `uploaded`."""
+class Asset(_ApiModel):
+    """One file of a release. Its state is not `uploaded` while the upload runs."""
 
     name: str
     size: int
@@ -37,22 +37,28 @@ class Asset(_Answered):
     digest: str | None = None
 
 
-class GitHubRelease(_Answered):
-    """What GitHub says of a release."""
+class GitHubRelease(_ApiModel):
+    """A release as GitHub's API returns it.
+
+    Attributes:
+        tag_name: its tag.
+        is_unpublished: whether GitHub calls it a draft: it is not public yet.
+        assets: its files.
+    """
 
     tag_name: str
-    builder: bool = False
+    is_unpublished: bool = Field(default=False, alias="draft")
     assets: tuple[Asset, ...] = ()
 
 
-_Read = TypeVar("_Read")
+_Parsed = TypeVar("_Parsed")
 _RELEASE: TypeAdapter[GitHubRelease] = TypeAdapter(GitHubRelease)
 _RELEASES: TypeAdapter[list[GitHubRelease]] = TypeAdapter(list[GitHubRelease])
 _TAG: TypeAdapter[str] = TypeAdapter(ReleaseTag)
 
 
 class Package(NamedTuple):
-    """A package of a release, without its digest. Its architecture may be `all`."""
+    """A package file of a release, without its digest. Its architecture may be `all`."""
 
     version: str
     architecture: str
@@ -60,25 +66,25 @@ class Package(NamedTuple):
 
 
 def parse_release(content: object) -> GitHubRelease:
-    """Read one release.
+    """Parse one release.
 
     Raises:
-        RepositoryError: it is none.
+        RepositoryError: it is malformed.
     """
-    return _read(_RELEASE, content)
+    return _parse(_RELEASE, content)
 
 
 def parse_releases(content: object) -> list[GitHubRelease]:
-    """Read a page of releases.
+    """Parse a page of releases.
 
     Raises:
-        RepositoryError: it is none.
+        RepositoryError: it is malformed.
     """
-    return _read(_RELEASES, content)
+    return _parse(_RELEASES, content)
 
 
 def is_tag(text: str) -> bool:
-    """Whether a tag has the shape of a release's; a repository may have others."""
+    """Whether a tag has the format of a release tag. A repository may have other tags."""
     try:
         _TAG.validate_python(text)
     except ValidationError:
@@ -87,7 +93,7 @@ def is_tag(text: str) -> bool:
 
 
 def packages(release: GitHubRelease, package: str) -> Iterator[Package]:
-    """Yield a release's files `PACKAGE_VERSION_ARCHITECTURE.deb`, whatever their versions."""
+    """Yield a release's files `PACKAGE_VERSION_ARCHITECTURE.deb` of any version."""
     for asset in release.assets:
         stem, dot, ending = asset.name.rpartition(".")
         parts = stem.split("_")
@@ -99,19 +105,21 @@ def packages(release: GitHubRelease, package: str) -> Iterator[Package]:
 
 
 def deb_file(package: Package, checksums: dict[str, str]) -> DebFile:
-    """Return a package with its digest: GitHub's own, or the one that its release lists.
+    """Return a package with its digest, from GitHub or from a checksum file of the release.
 
     Raises:
-        RepositoryUntrustedError: nobody says what its SHA-256 is, or GitHub and the list differ.
+        RepositoryUntrustedError: there is no SHA-256, or GitHub's and the file's differ.
     """
     asset = package.asset
     own, listed = sha256_of(asset), checksums.get(asset.name)
     if own and listed and own != listed:
-        raise RepositoryUntrustedError(f"{asset.name} has another SHA-256 than its release lists")
+        raise RepositoryUntrustedError(
+            f"the SHA-256 of {asset.name} differs from the one that its release lists"
+        )
     sha256 = own or listed
     if sha256 is None:
         raise RepositoryUntrustedError(
-            f"nobody says what the SHA-256 of {asset.name} is: neither GitHub, nor a file "
+            f"there is no SHA-256 of {asset.name}: neither from GitHub, nor in a file "
             f"{CHECKSUMS} or {asset.name}.sha256 of the release"
         )
     return DebFile(
@@ -123,59 +131,62 @@ def deb_file(package: Package, checksums: dict[str, str]) -> DebFile:
 
 
 def sha256_of(asset: Asset) -> str | None:
-    """Return the digest that GitHub itself gives, None where it gives none that we know."""
+    """Return the SHA-256 that GitHub provides; None if it provides none."""
     found = _DIGEST.fullmatch(asset.digest or "")
     return found[1].lower() if found else None
 
 
-def checksum_files(release: GitHubRelease, wanted: Sequence[Package]) -> list[Asset]:
-    """Return the files that list the digests of these packages."""
-    names = {CHECKSUMS, *(f"{package.asset.name}.sha256" for package in wanted)}
+def checksum_files(release: GitHubRelease, needed: Sequence[Package]) -> list[Asset]:
+    """Return the release's files that may contain the digests of these packages."""
+    names = {CHECKSUMS, *(f"{package.asset.name}.sha256" for package in needed)}
     return [asset for asset in release.assets if asset.name in names]
 
 
-def parse_checksums(text: str, only: str) -> dict[str, str]:
-    """Read lines of `HEX  NAME`; what is none is passed over, as is a signature around them.
+def parse_checksums(text: str, file_name: str) -> dict[str, str]:
+    """Parse lines of `HEX  NAME`; other lines, such as a signature, are ignored.
 
     Args:
-        text: the file's text.
-        only: the file's own name: `NAME.sha256` may hold the digest alone.
+        text: the file's content.
+        file_name: a file `NAME.sha256` may contain only the digest.
+
+    Returns:
+        The digests by file name.
     """
     bare = text.strip()
-    if re.fullmatch("[0-9a-fA-F]{64}", bare) and only.endswith(".sha256"):
-        return {only.removesuffix(".sha256"): bare.lower()}
+    if re.fullmatch("[0-9a-fA-F]{64}", bare) and file_name.endswith(".sha256"):
+        return {file_name.removesuffix(".sha256"): bare.lower()}
     found = (_CHECKSUM.fullmatch(line.rstrip()) for line in text.splitlines())
     return {line[2]: line[1].lower() for line in found if line is not None}
 
 
-def check_address(address: str, api: httpx.URL) -> None:
-    """Refuse an address that a host would not fetch from.
+def check_url(url: str, api: httpx.URL) -> None:
+    """Refuse a URL that a host would not fetch from.
 
     Raises:
-        RepositoryError: it is none of HTTP.
-        RepositoryUntrustedError: it gives up the API's own encryption.
+        RepositoryError: it is not an HTTP or HTTPS URL.
+        RepositoryUntrustedError: it is not encrypted although the API is.
     """
-    scheme = address.partition("://")[0].lower()
-    if scheme not in {"http", "https"} or any(not "!" <= char <= "~" for char in address):
-        raise RepositoryError(f"{address!r} is no address that a host can fetch from")
+    scheme = url.partition("://")[0].lower()
+    if scheme not in {"http", "https"} or any(not "!" <= char <= "~" for char in url):
+        raise RepositoryError(f"{url!r} is not a URL that a host can fetch from")
     if scheme == "http" and api.scheme == "https":
-        raise RepositoryUntrustedError(f"{address} is not encrypted, as the API is")
+        raise RepositoryUntrustedError(f"{url} is not encrypted, but the API is")
 
 
 def _with_tildes(version: str, upstream: str) -> str:
-    """Undo what GitHub does to a file's name: it puts a dot in place of each tilde."""
-    flat = upstream.replace("~", ".")
-    if version == flat or version.startswith(f"{flat}-"):
-        return upstream + version[len(flat) :]
+    """Restore tildes in the version of a file name: GitHub replaces each with a dot."""
+    dotted = upstream.replace("~", ".")
+    if version == dotted or version.startswith(f"{dotted}-"):
+        return upstream + version[len(dotted) :]
     return version
 
 
-def _read(adapter: TypeAdapter[_Read], content: object) -> _Read:
+def _parse(adapter: TypeAdapter[_Parsed], content: object) -> _Parsed:
     try:
         return adapter.validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        location = ".".join(str(part) for part in first["loc"])
         raise RepositoryError(
-            f"what it answers is no release of GitHub's: {where}: {first['msg']}"
+            f"the answer is not a release of GitHub: {location}: {first['msg']}"
         ) from error

@@ -1,8 +1,8 @@
-"""A GitHub repository's releases as a source of ours. Raises `relight.releases.errors` alone.
+"""The releases of a GitHub repository as a source. Raises only `relight.releases.errors`.
 
-A release's files are packages `PACKAGE_VERSION_ARCHITECTURE.deb`. Each is believed by a SHA-256
-alone: GitHub's own of it, or the one in a list of the release, which are both as trustworthy as
-whoever may publish there. Hosts fetch without a token, so the repository must be public.
+A release's files are packages `PACKAGE_VERSION_ARCHITECTURE.deb`. Each is trusted by its SHA-256
+only, from GitHub or from a checksum file of the release. Both are as trustworthy as those who may
+publish there. Hosts fetch without a token, so the repository must be public.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from relight.releases.errors import (
     RepositoryUntrustedError,
 )
 from relight.releases.fetching import fetch_text
-from relight.releases.github_api import FRESH, GitHubApi
+from relight.releases.github_api import CACHE_TIME, GitHubApi
 from relight.releases.github_assets import (
     GitHubRelease,
     Package,
-    check_address,
+    check_url,
     checksum_files,
     deb_file,
     is_tag,
@@ -49,14 +49,14 @@ from relight.releases.versions import (
 )
 
 PAGE = 100
-"""The most releases that GitHub gives at once."""
+"""The most releases that GitHub returns in one answer."""
 
-MOST_PAGES = 20
+MAX_PAGES = 20
 
 TIMEOUT = timedelta(seconds=10)
-"""For a connection, and for each silence in an answer."""
+"""For a connection, and for each read of an answer."""
 
-LARGEST_CHECKSUMS_BYTES = 1024 * 1024
+MAX_CHECKSUMS_BYTES = 1024 * 1024
 
 
 class GitHubReleases:
@@ -69,18 +69,18 @@ class GitHubReleases:
         package: str,
         api_url: str,
         token: SecretStr | None = None,
-        fresh: timedelta = FRESH,
+        cache_time: timedelta = CACHE_TIME,
         client: httpx.AsyncClient | None = None,
     ) -> None:
-        """Remember where the repository is; it is first asked when a question comes.
+        """Read nothing yet.
 
         Args:
             repository: `OWNER/NAME`.
             package: the Debian package.
-            api_url: where GitHub's REST API answers.
-            token: what the API is asked with, where there is one.
-            fresh: for how long an answer is used again.
-            client: asks; stays its owner's to close.
+            api_url: of GitHub's REST API.
+            token: for the API, if there is one.
+            cache_time: how long an answer is reused.
+            client: for requests; its owner closes it.
         """
         self._source = f"github:{repository}"
         self._path = f"/repos/{quote(repository)}/releases"
@@ -88,34 +88,34 @@ class GitHubReleases:
         self._api_url = api_url
         self._own_client = client is None
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT.total_seconds())
-        self._api = GitHubApi(self._client, api_url, token, fresh)
+        self._api = GitHubApi(self._client, api_url, token, cache_time)
 
     async def resolve(self, tag: ReleaseTag, architectures: Sequence[str]) -> Release:
-        """Return what the tag stands for, with an artifact for each architecture at least.
+        """Return the release of a tag, with a file for at least each of these architectures.
 
         Raises:
-            ReleaseUnknownError: no such release, or no package for every architecture in it.
-            RepositoryUnavailableError: GitHub does not answer, or asks for patience; or a package
-                is still being uploaded.
-            RepositoryUntrustedError: nobody says what a package's SHA-256 is.
-            RepositoryError: there is no such repository, or what answers is no GitHub.
+            ReleaseUnknownError: no such release, or it lacks a package for an architecture.
+            RepositoryUnavailableError: GitHub does not answer or limits requests, or a package is
+                still being uploaded.
+            RepositoryUntrustedError: a package has no SHA-256.
+            RepositoryError: there is no such repository, or the server is not GitHub's API.
         """
         try:
             found = await self._api.get(f"{self._path}/tags/{quote(tag, safe='')}")
             release = parse_release(found) if found is not None else None
-            if release is None or release.builder or release.tag_name != tag:
-                raise ReleaseUnknownError(f"there is no release {tag}: {await self._newest()}")
+            if release is None or release.is_unpublished or release.tag_name != tag:
+                raise ReleaseUnknownError(f"there is no release {tag}; {await self._newest()}")
             return await self._release(release, architectures)
         except RepositoryError as error:
             raise type(error)(f"{self._source}: {error}") from error
 
     async def list_releases(self) -> list[Release]:
-        """Return every release that can be rolled out, the newest last.
+        """Return every release that can be rolled out, newest last.
 
-        Those without a package, or with one that nobody gives a digest of, cannot.
+        Releases without a package, or with a package without a digest, are left out.
 
         Raises:
-            RepositoryError: as `resolve` says.
+            RepositoryError: as `resolve`.
         """
         try:
             listed = [release for release in await self._all() if is_tag(release.tag_name)]
@@ -126,7 +126,7 @@ class GitHubReleases:
         return [by_version[version] for version in oldest_first(by_version)]
 
     async def close(self) -> None:
-        """Close the connections that are its own."""
+        """Close the source's own connections."""
         if self._own_client:
             await self._client.aclose()
 
@@ -140,40 +140,40 @@ class GitHubReleases:
         tag = release.tag_name
         ours = list(packages(release, self._package))
         versions = matching(tag, {package.version for package in ours})
-        meant = [package for package in ours if package.version in versions]
-        if not meant:
-            names = ", ".join(asset.name for asset in release.assets) or "nothing at all"
+        matched = [package for package in ours if package.version in versions]
+        if not matched:
+            names = ", ".join(asset.name for asset in release.assets) or "none"
             raise ReleaseUnknownError(
-                f"its release {tag} has no file {self._package}_{upstream_version(tag)}_*.deb: "
-                f"it has {names}"
+                f"its release {tag} has no file {self._package}_{upstream_version(tag)}_*.deb; "
+                f"its files: {names}"
             )
-        for package in meant:
+        for package in matched:
             if package.asset.state != "uploaded":
                 raise RepositoryUnavailableError(f"{package.asset.name} is still being uploaded")
-            check_address(package.asset.browser_download_url, httpx.URL(self._api_url))
+            check_url(package.asset.browser_download_url, httpx.URL(self._api_url))
         listed: dict[str, list[Listed]] = {}
-        for package, found in zip(meant, await self._deb_files(release, meant), strict=True):
+        for package, found in zip(matched, await self._deb_files(release, matched), strict=True):
             listed.setdefault(package.architecture, []).append(Listed(package.version, found))
         real = [each for each in listed if each != EVERY_ARCHITECTURE]
-        # A package for all architectures counts for each that is asked for.
+        # A package of architecture `all` serves each requested architecture.
         index = build_index(self._package, self._source, listed)
         return index.release(tag, (*architectures, *real))
 
-    async def _deb_files(self, release: GitHubRelease, meant: Sequence[Package]) -> list[DebFile]:
-        bare = [package for package in meant if sha256_of(package.asset) is None]
+    async def _deb_files(self, release: GitHubRelease, matched: Sequence[Package]) -> list[DebFile]:
+        without_digest = [package for package in matched if sha256_of(package.asset) is None]
         checksums: dict[str, str] = {}
-        for file in checksum_files(release, bare) if bare else ():
-            address = httpx.URL(file.browser_download_url)
-            check_address(file.browser_download_url, httpx.URL(self._api_url))
-            text = await fetch_text(self._client, address, LARGEST_CHECKSUMS_BYTES)
+        for file in checksum_files(release, without_digest) if without_digest else ():
+            check_url(file.browser_download_url, httpx.URL(self._api_url))
+            url = httpx.URL(file.browser_download_url)
+            text = await fetch_text(self._client, url, MAX_CHECKSUMS_BYTES)
             checksums |= parse_checksums(text, file.name)
-        return [deb_file(package, checksums) for package in meant]
+        return [deb_file(package, checksums) for package in matched]
 
     async def _all(self) -> list[GitHubRelease]:
         found: list[GitHubRelease] = []
-        for page in range(1, MOST_PAGES + 1):
+        for page in range(1, MAX_PAGES + 1):
             more = await self._page(page)
-            found += (release for release in more if not release.builder)
+            found += (release for release in more if not release.is_unpublished)
             if len(more) < PAGE:
                 break
         return found
@@ -183,12 +183,12 @@ class GitHubReleases:
         content = await self._api.get(path)
         if content is None:
             raise RepositoryError(
-                "there is no such repository, or it is not public: see RELIGHT_GITHUB__REPOSITORY"
+                "there is no such repository, or it is not public: check RELIGHT_GITHUB__REPOSITORY"
             )
         return parse_releases(content)
 
     async def _newest(self) -> str:
-        tags = [release.tag_name for release in await self._page(1) if not release.builder]
+        tags = [release.tag_name for release in await self._page(1) if not release.is_unpublished]
         if not tags:
-            return "it has no release at all"
-        return f"its newest are {', '.join(tags[:SHOWN_VERSIONS])}"
+            return "there are no releases"
+        return f"the newest: {', '.join(tags[:SHOWN_VERSIONS])}"

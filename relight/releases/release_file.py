@@ -1,7 +1,7 @@
-"""The signed index of a suite, once its signature is known to be good: a `Release` file.
+"""The index of a suite, a `Release` file, after its signature was checked.
 
-It says when it was written, how long it holds, and by which checksums the indices of packages are
-known. Raises `RepositoryUntrustedError` and `RepositoryError`.
+It contains its date, its expiry, and the checksums of the package indices. Raises
+`RepositoryUntrustedError` and `RepositoryError`.
 """
 
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from debian import deb822
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
-"""How far ahead of ours a repository's clock may be."""
+"""How far ahead a repository's clock may be."""
 
 _COMPRESSIONS = (".xz", ".gz", "")
 
 
 @dataclass(frozen=True)
 class IndexFile:
-    """One index of packages, as the signed file describes it.
+    """A package index, as described in the signed file.
 
     Attributes:
         name: relative to the suite's folder, as in `main/binary-amd64/Packages.xz`.
-        sha256: of the file as it lies there, compressed or not.
-        size_bytes: likewise.
+        sha256: of the stored file, compressed or not.
+        size_bytes: of the stored file.
     """
 
     name: str
@@ -36,15 +36,14 @@ class IndexFile:
 
 @dataclass(frozen=True)
 class ReleaseFile:
-    """What a suite says of itself.
+    """The index of a suite.
 
     Attributes:
         date: when it was written.
-        valid_until: how long it holds; None for ever.
-        by_hash: whether its indices can be fetched by their checksums' names.
-        architectures: what it is there for, sorted, `all` among them where that has its own
-            index.
-        components: as it names them; empty where it does not.
+        valid_until: when it expires; None if never.
+        by_hash: whether indices can be fetched under their checksums' names.
+        architectures: sorted; includes `all` if that has its own index.
+        components: empty if the suite lists none.
         indices: by name.
     """
 
@@ -56,7 +55,7 @@ class ReleaseFile:
     indices: Mapping[str, IndexFile]
 
     def packages_index(self, component: str, architecture: str) -> IndexFile | None:
-        """Return the smallest form of an architecture's index, None where it has none."""
+        """Return the best compressed index of an architecture; None if it has none."""
         for ending in _COMPRESSIONS:
             found = self.indices.get(f"{component}/binary-{architecture}/Packages{ending}")
             if found is not None:
@@ -65,11 +64,11 @@ class ReleaseFile:
 
 
 def parse_release(text: str) -> ReleaseFile:
-    """Read a `Release` file.
+    """Parse a `Release` file.
 
     Raises:
-        RepositoryUntrustedError: it has no date, or knows no SHA-256 of its indices.
-        RepositoryError: a field cannot be read.
+        RepositoryUntrustedError: it has no date, or no SHA-256 of its indices.
+        RepositoryError: a field is malformed.
     """
     fields = deb822.Release(text)
     if "Date" not in fields or "SHA256" not in fields:
@@ -88,24 +87,24 @@ def parse_release(text: str) -> ReleaseFile:
             indices={index.name: index for index in indices},
         )
     except (KeyError, ValueError) as error:
-        raise RepositoryError(f"its signed index cannot be read: {error}") from error
+        raise RepositoryError(f"its signed index is malformed: {error}") from error
 
 
 def check_dates(release: ReleaseFile, now: datetime) -> None:
-    """Refuse a file that no longer holds, or does not hold yet.
+    """Refuse a file that has expired or is dated in the future.
 
     Raises:
-        RepositoryUntrustedError: it has expired, or it is dated in the future.
+        RepositoryUntrustedError: it is one of these.
     """
     if release.valid_until is not None and release.valid_until < now:
         raise RepositoryUntrustedError(
-            f"its index expired at {release.valid_until:%Y-%m-%d %H:%M:%S} UTC: is it still "
-            "being published?"
+            f"its index expired at {release.valid_until:%Y-%m-%d %H:%M:%S} UTC: is the repository "
+            "still being published?"
         )
     if release.date > now + CLOCK_TOLERANCE:
         raise RepositoryUntrustedError(
-            f"its index is dated in the future, {release.date:%Y-%m-%d %H:%M:%S} UTC: which "
-            "clock is wrong?"
+            f"its index is dated in the future, {release.date:%Y-%m-%d %H:%M:%S} UTC: check the "
+            "clocks of the repository and of this machine"
         )
 
 

@@ -1,8 +1,8 @@
-"""Whether a repository's index was signed by the one key that may sign it.
+"""Checks that a repository's index was signed by the configured key.
 
-gpgv judges, with that key alone: no user's keyring takes part. What counts afterwards is the text
-that gpgv hands back, not the bytes that came over the network: what stood around the signed part
-is gone from it. Raises `RepositoryUntrustedError`, and `RepositoryError` where it cannot judge.
+gpgv decides, with that key only and no user's keyring. The result is the text that gpgv returns,
+not the bytes from the network, so anything outside the signed part is dropped. Raises
+`RepositoryUntrustedError`, and `RepositoryError` if the check cannot be made.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from tempfile import TemporaryDirectory
 
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
 
-PATIENCE = timedelta(seconds=30)
+GPGV_TIMEOUT = timedelta(seconds=30)
 
 _BEGIN = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _ARMOURED_KEY = re.compile(
     rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\s*?\n(.*?)-----END PGP PUBLIC KEY BLOCK-----",
     re.DOTALL,
 )
-# gpgv's own words for it; the last argument of each names the key.
+# Status keywords of gpgv; the argument of each is the key.
 _BAD = {
-    "BADSIG": "the signature by {} does not fit the text",
+    "BADSIG": "the signature by {} does not match the text",
     "NO_PUBKEY": "it is signed by another key: {}",
     "EXPKEYSIG": "the key {} has expired",
     "REVKEYSIG": "the key {} was revoked",
@@ -33,21 +33,21 @@ _BAD = {
 
 
 def read_keyring(path: Path) -> bytes:
-    """Return the public key in a file, armoured or binary, as the keyring that gpgv reads.
+    """Return the public key in a file, armoured or binary, as a keyring for gpgv.
 
     Raises:
-        RepositoryError: the file cannot be read, or holds no public key.
+        RepositoryError: the file cannot be read, or has no public key.
     """
     try:
         return keyring(path.read_bytes())
     except OSError as error:
         raise RepositoryError(f"the repository's signing key cannot be read: {error}") from error
     except ValueError as error:
-        raise RepositoryError(f"{path} holds no public key of a repository: {error}") from error
+        raise RepositoryError(f"{path} is not a public key: {error}") from error
 
 
 def keyring(key: bytes) -> bytes:
-    """Return a public key, armoured or binary, in binary.
+    """Convert a public key, armoured or binary, to binary.
 
     Raises:
         ValueError: it is neither.
@@ -55,7 +55,7 @@ def keyring(key: bytes) -> bytes:
     blocks = _ARMOURED_KEY.findall(key)
     if blocks:
         return b"".join(_dearmoured(block) for block in blocks)
-    if not key or key[0] & 0x80 == 0:  # OpenPGP: the first bit of every packet is set
+    if not key or key[0] & 0x80 == 0:  # in OpenPGP the first bit of every packet is set
         raise ValueError("neither an armoured nor a binary OpenPGP key")
     return key
 
@@ -71,55 +71,58 @@ def _dearmoured(block: bytes) -> bytes:
 
 
 async def signed_text(signed: bytes, keyring: bytes) -> str:
-    """Return the text of a clear-signed file, once gpgv vouches for it.
+    """Return the text of a clear-signed file, after gpgv has verified it.
 
     Raises:
-        RepositoryUntrustedError: nobody signed it, or somebody else, or it was changed.
-        RepositoryError: gpgv is not there, or does not end.
+        RepositoryUntrustedError: it is unsigned, signed by another key, or was changed.
+        RepositoryError: gpgv is not installed, or does not end.
     """
-    # Two signed messages in one file, or a bare one before it, are for nobody to tell apart.
+    # A second signed message, or text before the first, would be ambiguous.
     if not signed.startswith(_BEGIN) or signed.count(_BEGIN) != 1:
-        raise RepositoryUntrustedError("what it answers is no signed index")
-    with TemporaryDirectory(prefix="relight-gpgv-") as folder:
-        place = Path(folder)
-        await asyncio.to_thread((place / "keyring.gpg").write_bytes, keyring)
-        status, said = await _gpgv(place, signed)
-        _judge(status, said)
-        text = await asyncio.to_thread((place / "text").read_bytes)
+        raise RepositoryUntrustedError("its answer is not a signed index")
+    with TemporaryDirectory(prefix="relight-gpgv-") as name:
+        folder = Path(name)
+        await asyncio.to_thread((folder / "keyring.gpg").write_bytes, keyring)
+        status, messages = await _gpgv(folder, signed)
+        _check_status(status, messages)
+        text = await asyncio.to_thread((folder / "text").read_bytes)
     try:
         return text.decode()
     except UnicodeDecodeError as error:
         raise RepositoryError(f"its signed index is not UTF-8: {error}") from error
 
 
-async def _gpgv(place: Path, signed: bytes) -> tuple[str, str]:
-    """Return what gpgv tells machines, and what it tells people."""
+async def _gpgv(folder: Path, signed: bytes) -> tuple[str, str]:
+    """Return gpgv's machine-readable status lines, and its messages."""
     argv = [
-        *("gpgv", "--homedir", str(place), "--keyring", str(place / "keyring.gpg")),
-        *("--weak-digest", "SHA1", "--status-fd", "1", "--output", str(place / "text"), "-"),
+        *("gpgv", "--homedir", str(folder), "--keyring", str(folder / "keyring.gpg")),
+        *("--weak-digest", "SHA1", "--status-fd", "1", "--output", str(folder / "text"), "-"),
     ]
     pipe = asyncio.subprocess.PIPE
     try:
         process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe)
     except FileNotFoundError as error:
-        raise RepositoryError("gpgv, which checks a repository's signature, is missing") from error
+        raise RepositoryError("gpgv, which verifies signatures, is not installed") from error
     try:
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            status, said = await process.communicate(signed)
+        async with asyncio.timeout(GPGV_TIMEOUT.total_seconds()):
+            status, messages = await process.communicate(signed)
     except TimeoutError as error:
-        raise RepositoryError(f"gpgv did not end in {PATIENCE.seconds} s") from error
+        raise RepositoryError(f"gpgv did not end in {GPGV_TIMEOUT.seconds} s") from error
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return status.decode(errors="replace"), said.decode(errors="replace")
+    return status.decode(errors="replace"), messages.decode(errors="replace")
 
 
-def _judge(status: str, said: str) -> None:
-    """Ask for a good signature, no bad one, and one text that they are about.
+def _check_status(status: str, messages: str) -> None:
+    """Require a good signature, no bad one, and exactly one text.
 
-    While a repository changes its key it is signed by both, and the other one is unknown here:
-    that is no harm, though gpgv's exit code says so.
+    gpgv's exit code is ignored: while a repository changes its key, its index is signed by both
+    keys. Then gpgv fails for the unknown key, but the signature by the known one is sufficient.
+
+    Raises:
+        RepositoryUntrustedError: one of these is not given.
     """
     lines = [line.split(" ") for line in status.splitlines() if line.startswith("[GNUPG:] ")]
     verdicts = {words[1]: words[2] for words in lines if len(words) > 2}
@@ -130,4 +133,4 @@ def _judge(status: str, said: str) -> None:
     for verdict, text in _BAD.items():
         if verdict in verdicts:
             raise RepositoryUntrustedError(text.format(verdicts[verdict]))
-    raise RepositoryUntrustedError(f"its signature is not valid: {' '.join(said.split())}")
+    raise RepositoryUntrustedError(f"its signature is not valid: {' '.join(messages.split())}")

@@ -1,25 +1,110 @@
-"""What every source of releases does."""
+"""The source of releases: its contract, its configuration, and how it is opened."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
+
+from pydantic import SecretStr
 
 from relight.domain.names import ReleaseTag
 from relight.domain.release import Release
+from relight.releases.apt_repository import AptRepository
+from relight.releases.github_releases import GitHubReleases
 
 
 class ReleaseSource(Protocol):
-    """A place that releases come from."""
+    """The releases of one package."""
 
     async def resolve(self, tag: ReleaseTag, architectures: Sequence[str]) -> Release:
-        """Return what the tag stands for, with an artifact for each architecture at least.
+        """Return the release of a tag, with a file for at least each of these architectures.
 
         Raises:
-            ReleaseUnknownError: it is not there, or not for every architecture.
-            RepositoryError: the source cannot be asked, or not be trusted.
+            ReleaseUnknownError: it does not exist, or not for every architecture.
+            RepositoryError: the source cannot be read, or cannot be trusted.
         """
 
     async def list_releases(self) -> list[Release]:
-        """Return every release that it holds, the newest last."""
+        """Return every release, newest last.
+
+        Raises:
+            RepositoryError: as `resolve`.
+        """
 
     async def close(self) -> None:
-        """Stop asking, and close the connections that are its own."""
+        """Cancel running requests and close the source's own connections."""
+
+
+@dataclass(frozen=True)
+class AptSourceConfig:
+    """A signed apt repository, which the hosts use as well.
+
+    Attributes:
+        url: its address.
+        suite: under `dists/`.
+        component: of that suite.
+        signing_key: the file with its public key, armoured or binary.
+    """
+
+    url: str
+    suite: str
+    component: str
+    signing_key: Path
+
+    @property
+    def address(self) -> str:
+        """The URL that the control plane reads from."""
+        return self.url
+
+    @property
+    def deb_urls(self) -> str:
+        """The prefix of every URL that hosts fetch packages from: none, they use apt."""
+        return ""
+
+
+@dataclass(frozen=True)
+class GitHubSourceConfig:
+    """A GitHub repository; hosts fetch the files of its releases.
+
+    Attributes:
+        repository: `OWNER/NAME`.
+        api_url: of GitHub's REST API.
+        download_url: of GitHub's files.
+        token: for the API, if there is one.
+    """
+
+    repository: str
+    api_url: str
+    download_url: str
+    token: SecretStr | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """The URL that the control plane reads from."""
+        return self.api_url
+
+    @property
+    def deb_urls(self) -> str:
+        """The prefix of every URL that hosts fetch packages from."""
+        return f"{self.download_url}/{self.repository}/releases/download/"
+
+
+SourceConfig = AptSourceConfig | GitHubSourceConfig
+
+
+def open_source(config: SourceConfig, package: str) -> ReleaseSource:
+    """Return the source of a package's releases; the caller closes it."""
+    if isinstance(config, AptSourceConfig):
+        return AptRepository(
+            url=config.url,
+            suite=config.suite,
+            component=config.component,
+            package=package,
+            signing_key=config.signing_key,
+        )
+    return GitHubReleases(
+        repository=config.repository,
+        package=package,
+        api_url=config.api_url,
+        token=config.token,
+    )

@@ -1,14 +1,14 @@
-"""What a release's tag is called in Debian. Pure: no I/O.
+"""Conversion between release tags and Debian versions. Pure: no I/O.
 
-A tag is `v`, then a version as release automation writes it. Debian's upstream version is the same
+A tag is `v` and a version as written by release automation. Debian's upstream version is the same
 without the `v`, and with a tilde for every hyphen:
 
     v0.0.74          0.0.74
-    v1.2.0-rc.1      1.2.0~rc.1      sorts before 1.2.0, as a pre-release must
-    v1.2.0-rc-1      1.2.0~rc~1      what follows a hyphen is Debian's own revision
+    v1.2.0-rc.1      1.2.0~rc.1      sorts before 1.2.0, like a pre-release
+    v1.2.0-rc-1      1.2.0~rc~1      a hyphen would start Debian's revision
     v1.2.0+build.5   1.2.0+build.5
 
-An epoch before it and a Debian revision after it are the packager's, and no tag names them.
+The packager may add an epoch before it and a Debian revision after it; tags contain neither.
 """
 
 from collections.abc import Iterable
@@ -22,12 +22,12 @@ _TAG: TypeAdapter[str] = TypeAdapter(ReleaseTag)
 
 
 def upstream_version(tag: ReleaseTag) -> str:
-    """Return the Debian upstream version that a tag stands for."""
+    """Return the Debian upstream version of a tag."""
     return tag.removeprefix("v").replace("-", "~")
 
 
 def tag_of(version: str) -> ReleaseTag | None:
-    """Return the tag that stands for a Debian version, None where none does."""
+    """Return the tag of a Debian version; None if it has none."""
     upstream = Version(version).upstream_version or ""
     try:
         tag = _TAG.validate_python(f"v{upstream.replace('~', '-')}")
@@ -37,9 +37,9 @@ def tag_of(version: str) -> ReleaseTag | None:
 
 
 def matching(tag: ReleaseTag, versions: Iterable[str]) -> list[str]:
-    """Return those of `versions` that a tag may stand for, oldest first.
+    """Return those of `versions` that a tag may mean, oldest first.
 
-    The version that is the tag's to the letter stands alone; else each revision of it counts.
+    If the tag's exact version is there, only that one; otherwise every revision of it.
     """
     upstream = upstream_version(tag)
     found = {version for version in versions if Version(version).upstream_version == upstream}
@@ -47,5 +47,5 @@ def matching(tag: ReleaseTag, versions: Iterable[str]) -> list[str]:
 
 
 def oldest_first(versions: Iterable[str]) -> list[str]:
-    """Sort by Debian's rules, which `sorted` alone does not know."""
+    """Return versions sorted by Debian's rules."""
     return sorted(versions, key=Version)

@@ -1,1 +1,1 @@
-"""The store: what the fleet is, what it should be, and everything that was done to it."""
+"""The store: the fleet's declared and actual state, and the log of all changes."""

@@ -1,4 +1,4 @@
-"""The breaker as it stands, who vouches for which group, and the last look at each witness."""
+"""The breaker's state, its overrides, and the last result of each connectivity check."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,26 +12,27 @@ from relight.domain.breaker.breaker import (
     ConnectivityResult,
 )
 from relight.store.database import Database
-from relight.store.rows import naming
+from relight.store.events import Operation, delete_row, write
+from relight.store.rows import read_row, validating
 from relight.store.tables import (
     BreakerOverrideRow,
     BreakerRow,
     ConnectivityCheckRow,
 )
-from relight.store.write import Operation, write
 
 BREAKER_OPENED, BREAKER_CLOSED = "breaker-opened", "breaker-closed"
 OVERRIDE_ADDED, OVERRIDE_REMOVED = "breaker-override-added", "breaker-override-removed"
 OVERRIDE_EXPIRED = "breaker-override-expired"
 
-THE_ONE = 1
+_BREAKER_ID = 1
+"""The id of the only row."""
 
 
 class OverrideRecord(BreakerOverride):
-    """An override on record.
+    """A recorded override.
 
     Attributes:
-        override_id: its number, which no other will ever have.
+        override_id: unique; never reused.
         added_at: UTC.
     """
 
@@ -40,33 +41,34 @@ class OverrideRecord(BreakerOverride):
 
 
 class BreakerStore:
-    """Where the breaker stands is one row; that it opened or closed is an event."""
+    """The breaker's state is one row. Each opening and closing is an event."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self) -> Breaker:
-        """Return where the breaker stands; closed, where it was never turned.
+        """Return the breaker's state; closed if none was recorded.
 
         Raises:
-            BadValueError: it was changed by hand and is not of its shape.
+            BadValueError: it was changed by hand and is invalid.
         """
         with self._database.reading() as session:
-            return _stands(session)
+            return _state(session)
 
-    def turn(self, decide: Callable[[Breaker], Breaker], operation: Operation) -> Breaker:
-        """Have the breaker stand where `decide` says, by where it stood; return that.
+    def update(self, decide: Callable[[Breaker], Breaker], operation: Operation) -> Breaker:
+        """Replace the breaker's state by what `decide` makes of it; return the new state.
 
         Raises:
-            BadValueError: it was changed by hand and is not of its shape.
+            BadValueError: it was changed by hand and is invalid.
         """
-        # Whether it opens or closes is told by where it stood: a retry finds nothing to tell. And
-        # one activity may turn it more than once.
+        # An event is written only for a change of state, so a retry writes none. One activity may
+        # update the breaker more than once.
         operation = replace(operation, activity_id="")
         with write(self._database, operation, BREAKER_OPENED) as w:
-            before = _stands(w.session)
+            before = _state(w.session)
             after = decide(before)
-            row = w.session.get(BreakerRow, THE_ONE) or BreakerRow(breaker_id=THE_ONE, state={})
+            row = w.session.get(BreakerRow, _BREAKER_ID)
+            row = row or BreakerRow(breaker_id=_BREAKER_ID, state={})
             row.state = after.model_dump(mode="json")
             w.session.add(row)
             if after.incident is not None and before.incident is None:
@@ -78,35 +80,36 @@ class BreakerStore:
                 )
             return after
 
-    def record_connectivity(self, looks: Iterable[ConnectivityResult]) -> None:
-        """Keep the last look at each witness, one that came late behind a later one apart."""
+    def record_connectivity(self, results: Iterable[ConnectivityResult]) -> None:
+        """Keep the newest result of each connectivity check. An older one changes nothing."""
         with self._database.writing() as session:
-            for look in looks:
-                row = session.get(ConnectivityCheckRow, look.name)
-                if row is None or row.observed_at <= look.observed_at:
-                    session.merge(ConnectivityCheckRow(**look.model_dump()))
+            for result in results:
+                row = session.get(ConnectivityCheckRow, result.name)
+                if row is None or row.observed_at <= result.observed_at:
+                    session.merge(ConnectivityCheckRow(**result.model_dump()))
 
     def connectivity(self) -> list[ConnectivityResult]:
-        """Return the last look at each witness, by its name.
+        """Return the newest result of each connectivity check, by name.
 
         Raises:
-            BadValueError: one was changed by hand and is not of its shape.
+            BadValueError: one was changed by hand and is invalid.
         """
+        query = select(ConnectivityCheckRow).order_by(col(ConnectivityCheckRow.name))
         with self._database.reading() as session:
-            rows = session.exec(
-                select(ConnectivityCheckRow).order_by(col(ConnectivityCheckRow.name))
-            )
-            return [_connectivity_result(row) for row in rows]
+            return [
+                read_row(ConnectivityResult, row, f"connectivity check {row.name}")
+                for row in session.exec(query)
+            ]
 
 
 class BreakerOverrides:
-    """Overrides: those that hold, and those that have expired and were not removed."""
+    """Overrides, including expired ones that were not removed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, override: BreakerOverride, operation: Operation) -> OverrideRecord:
-        """Write down that somebody vouches for a group."""
+        """Record an override for a group of machines."""
         with write(self._database, operation, OVERRIDE_ADDED) as w:
             if w.earlier:
                 return OverrideRecord.model_validate(w.earlier.detail["override"])
@@ -116,62 +119,48 @@ class BreakerOverrides:
                 added_at=w.at,
             )
             w.session.add(row)
-            # The database chooses its number.
+            # The database assigns the id.
             w.session.flush()
             record = _override(row)
             w.log(detail={"override": record.model_dump(mode="json")})
             return record
 
     def remove(self, override_id: int, operation: Operation) -> bool:
-        """Take an override away; say whether it was there."""
+        """Remove an override; return whether it existed."""
         with write(self._database, operation, OVERRIDE_REMOVED) as w:
-            if w.earlier:
-                return True
-            row = w.session.get(BreakerOverrideRow, override_id)
-            if row is None:
-                return False
-            w.session.delete(row)
-            # As it stands, so that one that was spoilt by hand can be removed too.
-            w.log(detail={"override": row.model_dump(mode="json")})
-            return True
+            return delete_row(w, w.session.get(BreakerOverrideRow, override_id), "override")
 
     def expire(self, now: datetime, operation: Operation) -> int:
-        """Take away what does not hold any more; return how many."""
+        """Remove the expired overrides; return how many there were."""
         with write(self._database, operation, OVERRIDE_EXPIRED) as w:
-            over = w.session.exec(
+            expired = w.session.exec(
                 select(BreakerOverrideRow).where(BreakerOverrideRow.expires_at <= now)
             ).all()
-            if w.earlier or not over:
+            if w.earlier or not expired:
                 return 0
-            for row in over:
+            for row in expired:
                 w.session.delete(row)
-            w.log(detail={"overrides": [row.model_dump(mode="json") for row in over]})
-            return len(over)
+            w.log(detail={"overrides": [row.model_dump(mode="json") for row in expired]})
+            return len(expired)
 
     def list(self) -> list[OverrideRecord]:
-        """Return every override, those that have expired too, oldest first.
+        """Return every override, including expired ones, oldest first.
 
         Raises:
-            BadValueError: one was changed by hand and is not of its shape.
+            BadValueError: one was changed by hand and is invalid.
         """
         query = select(BreakerOverrideRow).order_by(col(BreakerOverrideRow.override_id))
         with self._database.reading() as session:
             return [_override(row) for row in session.exec(query)]
 
 
-def _stands(session: Session) -> Breaker:
-    row = session.get(BreakerRow, THE_ONE)
+def _state(session: Session) -> Breaker:
+    row = session.get(BreakerRow, _BREAKER_ID)
     if row is None:
         return Breaker()
-    with naming("the breaker"):
+    with validating("the breaker"):
         return Breaker.model_validate(row.state)
 
 
 def _override(row: BreakerOverrideRow) -> OverrideRecord:
-    with naming(f"override {row.override_id}"):
-        return OverrideRecord.model_validate({**row.model_dump(), "group": row.group_name})
-
-
-def _connectivity_result(row: ConnectivityCheckRow) -> ConnectivityResult:
-    with naming(f"witness {row.name}"):
-        return ConnectivityResult.model_validate(row.model_dump())
+    return read_row(OverrideRecord, row, f"override {row.override_id}", group=row.group_name)

@@ -1,11 +1,12 @@
-"""The database below the store: SQLite or PostgreSQL, with one writer at a time on both.
+"""The database of the store: SQLite or PostgreSQL, with one writer at a time on both.
 
-A write begins by waiting for its turn: `BEGIN IMMEDIATE` on SQLite, a lock that the transaction
-holds on PostgreSQL. So what a write has read stays true until it commits, two writers cannot
-deadlock, and the event log's ids are in the order in which their transactions became visible.
-The store sees a few writes per host and operation: turns cost it nothing.
+A write first waits for the write lock: `BEGIN IMMEDIATE` on SQLite, an advisory lock of the
+transaction on PostgreSQL. So what a write has read stays true until it commits, two writers cannot
+deadlock, and event ids are in the order in which their transactions became visible. The store has
+a few writes per host and operation, so the lock does not limit throughput.
 """
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,41 +14,61 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import (
+    JSON,
+    URL,
+    BigInteger,
+    Connection,
+    Dialect,
+    Engine,
+    Integer,
+    Text,
+    TypeDecorator,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session
 
 from relight.store.errors import BadStoreUrlError
 
-PATIENCE = timedelta(seconds=20)
-"""How long a write waits for its turn. An activity's attempt is 30 seconds long."""
+URL_FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
-FORGOTTEN = timedelta(seconds=60)
-"""After this, PostgreSQL ends a write whose process has vanished without a word."""
+WRITE_LOCK_TIMEOUT = timedelta(seconds=20)
+"""How long a write waits for the write lock. An activity's attempt may take 30 seconds."""
 
-LINK = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "30000"}
-"""How soon a PostgreSQL that does not answer is noticed, where the store's address is silent."""
+IDLE_WRITE_TIMEOUT = timedelta(seconds=60)
+"""After this, PostgreSQL ends a write whose process disappeared without closing the connection."""
 
-TURN = 0x52656C69676874
-"""The key of the lock on PostgreSQL: `Relight` in ASCII."""
+CONNECTION_DEFAULTS = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "tcp_user_timeout": "30000",
+}
+"""Timeouts for a PostgreSQL server that does not respond. The store's URL may set others."""
 
-_WRITES = "relight_writes"
+WRITE_LOCK_KEY = 0x52656C69676874
+"""The key of the advisory lock on PostgreSQL: `Relight` in ASCII."""
+
+_IS_WRITE = "relight_is_write"
 
 
 class Database:
-    """Sessions that read, and sessions that write in turn."""
+    """Opens sessions that read, and sessions that write one at a time."""
 
     def __init__(self, url: URL) -> None:
         self._engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
-        self._writer = self._engine.execution_options(**{_WRITES: True})
+        self._writer = self._engine.execution_options(**{_IS_WRITE: True})
         on_sqlite = self._engine.dialect.name == "sqlite"
-        # What is read in several queries must fit together. On SQLite it does.
+        # Several queries of one session must see the same state. On SQLite they always do.
         self._reader = (
             self._engine
             if on_sqlite
             else self._engine.execution_options(isolation_level="REPEATABLE READ")
         )
-        # SQLite's waiting is a poll, which is unfair among many threads; theirs is a queue.
+        # SQLite waits by polling, which is unfair among many threads; they queue here instead.
         self._queue = threading.Lock() if on_sqlite else nullcontext()
 
     @contextmanager
@@ -58,14 +79,14 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Open a session that has the turn to write, and commits when its body ends well."""
+        """Open a session that has the write lock. It commits unless its body raises."""
         with self._queue, Session(self._writer) as session, session.begin():
             session.connection()
             yield session
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Open a bare connection that has the turn to write, for migrations."""
+        """Open a connection that has the write lock, for migrations."""
         with self._queue, self._writer.begin() as connection:
             yield connection
 
@@ -74,19 +95,52 @@ class Database:
         self._engine.dispose()
 
 
+def parse_url(url: str) -> URL:
+    """Return the URL of a SQLite file or of a PostgreSQL database.
+
+    Raises:
+        BadStoreUrlError: the URL has another form, or the file's folder does not exist.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # Not repeated in the message: it may hold a password.
+        raise BadStoreUrlError(f"the store's address is not of the form {URL_FORMS}") from None
+    match parsed.drivername:
+        case "sqlite" | "sqlite+pysqlite":
+            return _existing_folder(parsed)
+        case "postgresql" | "postgresql+psycopg":
+            return parsed.set(drivername="postgresql+psycopg")
+        case other:
+            raise BadStoreUrlError(f"the store does not support {other}: use {URL_FORMS}")
+
+
+def _existing_folder(url: URL) -> URL:
+    if not url.database or url.database == ":memory:":
+        raise BadStoreUrlError(
+            f"the store needs a file, which several processes open: use {URL_FORMS}"
+        )
+    folder = Path(url.database).absolute().parent
+    if not folder.is_dir():
+        raise BadStoreUrlError(f"the store's folder {folder} does not exist")
+    return url
+
+
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=20, connect_args={"timeout": PATIENCE.total_seconds()})
+    engine = create_engine(
+        url, pool_size=20, connect_args={"timeout": WRITE_LOCK_TIMEOUT.total_seconds()}
+    )
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: object) -> None:
-        # The driver would begin transactions by itself, and too late: we do.
+        # The driver would begin transactions by itself, and too late. `_begins` does it.
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
 
     @event.listens_for(engine, "begin")
     def _begins(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES, False)
+        writes = connection.get_execution_options().get(_IS_WRITE, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
@@ -95,22 +149,26 @@ def _sqlite(url: URL) -> Engine:
 def _postgresql(url: URL) -> Engine:
     engine = create_engine(
         url.update_query_dict(
-            {name: value for name, value in LINK.items() if name not in url.query}
+            {name: value for name, value in CONNECTION_DEFAULTS.items() if name not in url.query}
         ),
         pool_size=20,
-        # The server may have restarted since a connection was used last.
+        # The server may have restarted since a connection was last used.
         pool_pre_ping=True,
-        # What a write reads after its turn has come must be what was committed before.
+        # A write must see what was committed before it got the write lock.
         isolation_level="READ COMMITTED",
     )
 
     @event.listens_for(engine, "begin")
     def _begins(connection: Connection) -> None:
-        if connection.get_execution_options().get(_WRITES, False):
-            wait, idle = _milliseconds(PATIENCE), _milliseconds(FORGOTTEN)
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait}")
-            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {idle}")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN})")
+        if connection.get_execution_options().get(_IS_WRITE, False):
+            wait, idle = _milliseconds(WRITE_LOCK_TIMEOUT), _milliseconds(IDLE_WRITE_TIMEOUT)
+            # One round trip: only a statement without parameters may be several.
+            connection.exec_driver_sql(
+                f"SET LOCAL lock_timeout = {wait};"
+                f"SET LOCAL idle_in_transaction_session_timeout = {idle};"
+                f"SELECT pg_advisory_xact_lock({WRITE_LOCK_KEY})",
+                execution_options={"no_parameters": True},
+            )
 
     return engine
 
@@ -119,36 +177,43 @@ def _milliseconds(duration: timedelta) -> int:
     return int(duration / timedelta(milliseconds=1))
 
 
-FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def parse_url(url: str) -> URL:
-    """Return the address of a SQLite file or of a PostgreSQL database.
-
-    Raises:
-        BadStoreUrlError: it is of another form, or the file's folder does not exist.
-    """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # The text may hold a password: it is not repeated.
-        raise BadStoreUrlError(f"the store's address is not of the form {FORMS}") from None
-    match parsed.drivername:
-        case "sqlite" | "sqlite+pysqlite":
-            return _file(parsed)
-        case "postgresql" | "postgresql+psycopg":
-            return parsed.set(drivername="postgresql+psycopg")
-        case other:
-            raise BadStoreUrlError(f"the store is not kept in {other}: use {FORMS}")
+def storable(value: Any) -> Any:
+    """Return a text or JSON value without characters that cannot be stored."""
+    match value:
+        case str():
+            return _UNSTORABLE.sub("\ufffd", value)
+        case dict():
+            return {storable(key): storable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [storable(item) for item in value]
+        case _:
+            return value
 
 
-def _file(url: URL) -> URL:
-    if not url.database or url.database == ":memory:":
-        raise BadStoreUrlError(f"the store needs a file, which several processes open: use {FORMS}")
-    folder = Path(url.database).absolute().parent
-    if not folder.is_dir():
-        raise BadStoreUrlError(f"the store's folder {folder} does not exist")
-    return url
+class AnyText(TypeDecorator[str]):
+    """Text of any length."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Replace characters that cannot be stored."""
+        return None if value is None else str(storable(value))
 
 
-# MERGEDOC """The store's address, read into what SQLAlchemy needs. Raises `BadStoreUrlError`."""
+class AnyJson(TypeDecorator[dict[str, Any]]):
+    """A JSON object; JSONB on PostgreSQL, which can be searched."""
+
+    impl = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
+        """Replace characters that cannot be stored."""
+        return storable(value)
+
+
+NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+"""A counter. SQLite numbers rows itself only where the type is INTEGER."""

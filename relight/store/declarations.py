@@ -1,6 +1,7 @@
-"""What declares a release: the fleet's default, and each track's override.
+"""Declared releases: the fleet's default and each track's override, and when they were declared.
 
-Raises `BadValueError` for a tag that is none, `UnknownTrackError` for a track that is not there.
+The functions that write raise `BadValueError` for an invalid release tag, and `UnknownTrackError`
+for a track that does not exist.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,6 @@ from datetime import datetime
 from sqlalchemy import JSON, func, type_coerce
 from sqlmodel import Session, col, select
 
-from relight.domain.event import Track
 from relight.domain.names import (
     DEFAULT_RELEASE_SETTING,
     FLEET_SCOPE,
@@ -18,18 +18,41 @@ from relight.domain.names import (
     scope_track,
     track_scope,
 )
+from relight.domain.track import Track
 from relight.store.database import Database
 from relight.store.errors import UnknownTrackError
-from relight.store.rows import naming
+from relight.store.events import Write
+from relight.store.rows import read_row
 from relight.store.tables import (
     EventRow,
     SettingRow,
     TrackRow,
 )
-from relight.store.write import Write
 
 SETTING_SET = "setting-set"
 TRACK_SET = "track-set"
+
+
+class Declarations:
+    """The times of declarations, as far as the event log knows them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def times(self) -> Mapping[ScopeName, datetime]:
+        """Return when each scope's current release was declared.
+
+        A change by plain SQL writes no event. Where the last event has another release than is
+        declared now, the time is unknown and the scope is left out. A release that SQL changed and
+        changed back looks like an unchanged one.
+        """
+        with self._database.reading() as session:
+            current = _declared_now(session)
+            return {
+                scope: at
+                for scope, at, tag in _last_declarations(session)
+                if tag is not None and current.get(scope) == tag
+            }
 
 
 def set_setting(w: Write, name: str, value: str) -> None:
@@ -47,7 +70,7 @@ def set_setting(w: Write, name: str, value: str) -> None:
 
 
 def set_track(w: Write, track: Track) -> None:
-    """Write a track and its override down, and log it."""
+    """Create a track or change its override, and log it."""
     row = w.session.get(TrackRow, track.name)
     created = row is None
     row = row or TrackRow(name=track.name)
@@ -67,7 +90,7 @@ def set_track(w: Write, track: Track) -> None:
 
 
 def declare(w: Write, scope: ScopeName, release_tag: ReleaseTag) -> None:
-    """Make a release what the scope declares, and log it."""
+    """Declare a release for a scope, and log it."""
     track = scope_track(scope)
     if track is None:
         set_setting(w, DEFAULT_RELEASE_SETTING, release_tag)
@@ -77,7 +100,11 @@ def declare(w: Write, scope: ScopeName, release_tag: ReleaseTag) -> None:
 
 
 def require_track(session: Session, name: str) -> Track:
-    """Return the track; refuse one that is not there."""
+    """Return a track.
+
+    Raises:
+        UnknownTrackError: there is no such track.
+    """
     row = session.get(TrackRow, name)
     if row is None:
         raise UnknownTrackError(f"there is no track {name}")
@@ -86,30 +113,7 @@ def require_track(session: Session, name: str) -> Track:
 
 def track_of(row: TrackRow) -> Track:
     """Return a row's track."""
-    with naming(f"track {row.name}"):
-        return Track(name=row.name, release_override=row.release_override)
-
-
-class Declared:
-    """The times of declarations."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def at(self) -> Mapping[ScopeName, datetime]:
-        """Return when each scope's release was last declared.
-
-        A declaration that was changed by plain SQL leaves no event: where the last event says
-        another release than is declared now, nobody knows, and the scope is not there. One that
-        was set by SQL to what it was before cannot be told from one that was never touched.
-        """
-        with self._database.reading() as session:
-            now = _declared_now(session)
-            return {
-                scope: at
-                for scope, at, tag in _last_declarations(session)
-                if tag is not None and now.get(scope) == tag
-            }
+    return read_row(Track, row, f"track {row.name}")
 
 
 def _declared_now(session: Session) -> Mapping[ScopeName, ReleaseTag | None]:
@@ -134,6 +138,3 @@ def _last_declarations(
                 yield track_scope(str(declared)), event.at, event.release_tag
             elif declared == DEFAULT_RELEASE_SETTING:
                 yield FLEET_SCOPE, event.at, event.release_tag
-
-
-# MERGEDOC """When each scope's release was declared, as far as the event log knows."""

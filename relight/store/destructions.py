@@ -1,7 +1,7 @@
-"""What was destroyed, and what is about to be: the breaker counts both.
+"""Destroyed machines, and machines that are destroyed next: the breaker counts both.
 
-A machine counts from the moment that another one took its place, since it is destroyed next, or
-else from its end.
+A machine counts from the moment another one replaces it, since it is destroyed next. A machine
+that was not replaced counts from its destruction.
 """
 
 import builtins
@@ -14,24 +14,23 @@ from sqlmodel import Session, col, select
 from relight.domain.breaker.breaker import Destruction
 from relight.domain.fault.table import fault
 from relight.store.database import Database
-from relight.store.errors import UnknownMachineError
-from relight.store.machines import RecordStatus, mark_destroyed
+from relight.store.events import Operation, write
+from relight.store.machines import mark_destroyed
 from relight.store.replacements import MACHINE_ATTACHED
-from relight.store.route_faults import settle
-from relight.store.rows import naming
+from relight.store.route_faults import mark_faulted
+from relight.store.rows import require_machine, validating
 from relight.store.tables import (
     EventRow,
-    MachineRow,
     PoolMachineRow,
+    RecordStatus,
     RouteRow,
 )
-from relight.store.write import Operation, write
 
 MACHINE_DESTROYED = "machine-destroyed"
 
 
 class Destructions:
-    """The ends of machines."""
+    """Destructions, in the order in which they began."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -39,25 +38,23 @@ class Destructions:
     def record(
         self, key: str, operation: Operation, *, reason: str, unreachable: bool = False
     ) -> None:
-        """Write down that a machine is known to be gone at its provider, of a route or the pool.
+        """Record that a machine of a route or the pool no longer exists at its provider.
 
-        A route that it served has none then, and is `failed`.
+        A route that it served has no machine then, and is `failed`.
 
         Args:
-            key: the machine's; one that is destroyed already stays as it is.
-            operation: who destroyed it.
-            reason: why, for a person.
-            unreachable: nobody got through to it.
+            key: the machine's; one that is already destroyed stays unchanged.
+            operation: the operation that destroyed it.
+            reason: for a person.
+            unreachable: the machine could not be reached.
 
         Raises:
-            UnknownMachineError: no machine was ever planned under this key.
+            UnknownMachineError: no machine was planned under this key.
         """
         with write(self._database, operation, MACHINE_DESTROYED) as w:
             if w.earlier:
                 return
-            machine = w.session.get(MachineRow, key)
-            if machine is None:
-                raise UnknownMachineError(f"no machine was ever planned under the key {key}")
+            machine = require_machine(w.session, key)
             if machine.status == RecordStatus.DESTROYED:
                 return
             mark_destroyed(machine, w.at)
@@ -65,14 +62,14 @@ class Destructions:
             if member := w.session.get(PoolMachineRow, key):
                 w.session.delete(member)
             route = w.session.get(RouteRow, machine.route_id) if machine.route_id else None
-            gone = None
+            route_fault = None
             if route is not None and route.machine_key == key:
-                gone = fault("machine-failed", f"machine {key} is destroyed: {reason}")
-                settle(w.session, route, gone)
+                route_fault = fault("machine-failed", f"machine {key} is destroyed: {reason}")
+                mark_faulted(w.session, route, route_fault)
             w.log(
                 route_id=machine.route_id,
                 machine_key=key,
-                fault=gone,
+                fault=route_fault,
                 detail={
                     "provider": machine.provider,
                     "region": machine.region,
@@ -83,19 +80,21 @@ class Destructions:
             )
 
     def list(self, since: datetime) -> list[Destruction]:
-        """Return what was destroyed since an instant, or began to be, each machine once.
+        """Return the destructions that began since an instant, one per machine.
 
         Raises:
-            BadValueError: an event was put there by hand and is not of its shape.
+            BadValueError: an event that was inserted by hand is invalid.
         """
         with self._database.reading() as session:
             return list(_destructions(session, since).values())
 
     def ahead_of(self, key: str, since: datetime) -> builtins.list[Destruction]:
-        """Return those of `list` that began before a machine's own; all, where that did not begin.
+        """Return the destructions of `list` that began before that of a machine.
+
+        Where that of the machine has not begun, all are returned.
 
         Raises:
-            BadValueError: an event was put there by hand and is not of its shape.
+            BadValueError: an event that was inserted by hand is invalid.
         """
         with self._database.reading() as session:
             found = _destructions(session, since)
@@ -103,7 +102,7 @@ class Destructions:
 
 
 def _destructions(session: Session, since: datetime) -> Mapping[str, Destruction]:
-    """Return the destructions by the machine's key, in the order of their beginning."""
+    """Return the destructions by machine key, in the order in which they began."""
     events = session.exec(
         select(EventRow)
         .where(col(EventRow.kind).in_((MACHINE_ATTACHED, MACHINE_DESTROYED)), EventRow.at >= since)
@@ -114,6 +113,6 @@ def _destructions(session: Session, since: datetime) -> Mapping[str, Destruction
         attached = event.kind == MACHINE_ATTACHED
         key = event.detail.get("drained") if attached else event.machine_key
         if key and key not in found:
-            with naming(f"event {event.event_id}"):
+            with validating(f"event {event.event_id}"):
                 found[key] = Destruction.model_validate({**event.detail, "at": event.at})
     return found

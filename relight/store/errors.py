@@ -1,35 +1,35 @@
-"""Why the store refused. Nothing was written."""
+"""Errors of the store. Where one is raised, nothing was written."""
 
 from relight.domain.fault.error import DomainError
 from relight.domain.rollout.rollout import Rollout
 
 
-class FleetError(DomainError):
-    """The store refused what was asked."""
+class StoreError(DomainError):
+    """The store refused a request."""
 
     kind = "fleet-refused"
 
 
-class UnknownTrackError(FleetError):
+class UnknownTrackError(StoreError):
     """There is no such track."""
 
     kind = "unknown-track"
 
 
-class UnknownRouteError(FleetError):
+class UnknownRouteError(StoreError):
     """There is no such route."""
 
     kind = "unknown-route"
 
 
-class RouteOccupiedError(FleetError):
-    """The route has a machine already."""
+class RouteOccupiedError(StoreError):
+    """The route already has a machine, or another operation has its lock."""
 
     kind = "route-occupied"
 
 
-class ScopeBusyError(FleetError):
-    """Another rollout moves the scope, or one that overlaps it.
+class ScopeBusyError(StoreError):
+    """Another rollout holds the scope, or one that overlaps it.
 
     Attributes:
         holder: that rollout.
@@ -42,37 +42,37 @@ class ScopeBusyError(FleetError):
         self.holder = holder
 
 
-class UnknownMachineError(FleetError):
+class UnknownMachineError(StoreError):
     """No machine was ever planned under this key."""
 
     kind = "unknown-machine"
 
 
-class WrongMachineError(FleetError):
-    """The machine is destroyed, or is another route's: nothing can be said of the route by it."""
+class WrongMachineError(StoreError):
+    """The machine cannot serve the route: it is destroyed or draining, or belongs elsewhere."""
 
     kind = "wrong-machine"
 
 
-class UnknownSettingError(FleetError):
+class UnknownSettingError(StoreError):
     """There is no setting of this name."""
 
     kind = "unknown-setting"
 
 
-class BadValueError(FleetError):
-    """A value is not of the shape that it must have, be it given or found in the store."""
+class BadValueError(StoreError):
+    """A given or stored value is invalid."""
 
     kind = "bad-value"
 
 
-class BadStoreUrlError(FleetError):
-    """The store's address names no database that it can be kept in."""
+class BadStoreUrlError(StoreError):
+    """The store's URL is malformed or names an unsupported database."""
 
     kind = "bad-store-url"
 
 
-class StoreTooNewError(FleetError):
-    """A newer Relight has changed the store's tables: this one does not know them."""
+class StoreTooNewError(StoreError):
+    """The store's tables were made by a newer version of Relight."""
 
     kind = "store-too-new"

@@ -1,4 +1,4 @@
-"""Settings of the whole fleet, by name. The environment's are in the module `settings`."""
+"""Settings of the whole fleet, by name. Settings of the environment are in `relight.settings`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +10,18 @@ from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag
 from relight.store.database import Database
 from relight.store.declarations import SETTING_SET, set_setting
 from relight.store.errors import UnknownSettingError
-from relight.store.rows import naming
+from relight.store.events import Operation, write
+from relight.store.rows import validating
 from relight.store.tables import SettingRow
-from relight.store.write import Operation, write
 
 KNOWN: Mapping[str, TypeAdapter[Any]] = {DEFAULT_RELEASE_SETTING: TypeAdapter(ReleaseTag)}
-"""Every setting that there is, and the shape of its value."""
+"""Every setting, and the type of its value."""
 
 SETTING_UNSET = "setting-unset"
 
 
 class FleetSettings:
-    """Names and values, both checked."""
+    """Names and values, both validated."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -31,28 +31,27 @@ class FleetSettings:
 
         Raises:
             UnknownSettingError: there is no such setting.
-            BadValueError: the value was changed by hand and is not of its shape.
+            BadValueError: the value was changed by hand and is invalid.
         """
         require_known(name)
         with self._database.reading() as session:
             row = session.get(SettingRow, name)
-            return _checked(name, row.value) if row else None
+            return _validated(name, row.value) if row else None
 
     def set(self, name: str, value: str, operation: Operation) -> None:
-        """Give a setting a value.
+        """Set a setting's value.
 
         Raises:
             UnknownSettingError: there is no such setting.
-            BadValueError: the value is not of its shape.
+            BadValueError: the value is invalid.
         """
-        require_known(name)
-        _checked(name, value)
+        _validated(name, value)
         with write(self._database, operation, SETTING_SET) as w:
             if not w.earlier:
                 set_setting(w, name, value)
 
     def unset(self, name: str, operation: Operation) -> bool:
-        """Take a setting's value away; say whether it had one.
+        """Remove a setting's value; return whether it had one.
 
         Raises:
             UnknownSettingError: there is no such setting.
@@ -69,22 +68,22 @@ class FleetSettings:
             return True
 
     def all(self) -> dict[str, str]:
-        """Return what is set, by name.
+        """Return the values that are set, by name.
 
         Raises:
-            UnknownSettingError: a name was put there by hand, and means nothing.
-            BadValueError: a value was changed by hand and is not of its shape.
+            UnknownSettingError: a name that no setting has was inserted by hand.
+            BadValueError: a value was changed by hand and is invalid.
         """
         with self._database.reading() as session:
             values = {row.name: row.value for row in session.exec(select(SettingRow))}
-        return {name: _checked(name, values[name]) for name in sorted(values)}
+        return {name: _validated(name, values[name]) for name in sorted(values)}
 
 
 def require_known(name: str) -> None:
     """Refuse a name that no setting has.
 
     Raises:
-        UnknownSettingError: it is such a name.
+        UnknownSettingError: there is no such setting.
     """
     if name not in KNOWN:
         raise UnknownSettingError(
@@ -92,8 +91,8 @@ def require_known(name: str) -> None:
         )
 
 
-def _checked(name: str, value: str) -> str:
+def _validated(name: str, value: str) -> str:
     require_known(name)
-    with naming(f"setting {name}"):
+    with validating(f"setting {name}"):
         KNOWN[name].validate_python(value)
     return value

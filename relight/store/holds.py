@@ -1,7 +1,7 @@
-"""Restraints: freeze windows, exclusions and pins, each until somebody removes it.
+"""Holds: freeze windows, exclusions and pins, each kept until an operator removes it.
 
-One that is over keeps nothing back any more; it stays on record until it is removed. Who put it
-there, and why, is in the event log; its own owner and reason are for those whom it stops.
+An expired one has no effect but stays recorded. Who added it is in the event log; its own owner
+and reason are shown to the operators whom it stops.
 """
 
 from datetime import datetime
@@ -15,24 +15,22 @@ from relight.domain.hold import (
 )
 from relight.store.database import Database
 from relight.store.declarations import require_track
-from relight.store.errors import UnknownRouteError
-from relight.store.rows import naming
+from relight.store.events import Operation, delete_row, write
+from relight.store.rows import require_route, validating
 from relight.store.tables import (
     ExclusionRow,
     FreezeRow,
-    RouteRow,
 )
-from relight.store.write import Operation, write
 
 FREEZE_ADDED, FREEZE_REMOVED = "freeze-added", "freeze-removed"
 EXCLUSION_ADDED, EXCLUSION_REMOVED = "exclusion-added", "exclusion-removed"
 
 
 class FreezeRecord(FreezeWindow):
-    """A freeze window on record.
+    """A recorded freeze window.
 
     Attributes:
-        freeze_id: its number, which no other will ever have.
+        freeze_id: unique; never reused.
         added_at: UTC.
     """
 
@@ -41,10 +39,10 @@ class FreezeRecord(FreezeWindow):
 
 
 class ExclusionRecord(Exclusion):
-    """An exclusion or pin on record.
+    """A recorded exclusion or pin.
 
     Attributes:
-        exclusion_id: its number, which no other will ever have.
+        exclusion_id: unique; never reused.
         added_at: UTC.
     """
 
@@ -53,22 +51,22 @@ class ExclusionRecord(Exclusion):
 
 
 class Freezes:
-    """Freeze windows: past, present and to come."""
+    """Freeze windows: past, current and future."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, freeze: FreezeWindow, operation: Operation) -> FreezeRecord:
-        """Write a freeze window down.
+        """Record a freeze window.
 
         Raises:
-            UnknownRouteError: it names a route that is not there.
-            UnknownTrackError: it names a track that is not there.
+            UnknownRouteError: it names a route that does not exist.
+            UnknownTrackError: it names a track that does not exist.
         """
         with write(self._database, operation, FREEZE_ADDED) as w:
             if w.earlier:
                 return FreezeRecord.model_validate(w.earlier.detail["freeze"])
-            _require_named(w.session, freeze.covers)
+            _require_covered(w.session, freeze.covers)
             row = FreezeRow(
                 starts_at=freeze.starts_at,
                 ends_at=freeze.ends_at,
@@ -78,7 +76,7 @@ class Freezes:
                 **freeze.covers.model_dump(),
             )
             w.session.add(row)
-            # The database chooses its number.
+            # The database assigns the id.
             w.session.flush()
             record = _freeze(row)
             w.log(
@@ -87,23 +85,15 @@ class Freezes:
             return record
 
     def remove(self, freeze_id: int, operation: Operation) -> bool:
-        """Take a freeze window away; say whether it was there."""
+        """Remove a freeze window; return whether it existed."""
         with write(self._database, operation, FREEZE_REMOVED) as w:
-            if w.earlier:
-                return True
-            row = w.session.get(FreezeRow, freeze_id)
-            if row is None:
-                return False
-            w.session.delete(row)
-            # As it stands, so that one that was spoilt by hand can be removed too.
-            w.log(detail={"freeze": row.model_dump(mode="json")})
-            return True
+            return delete_row(w, w.session.get(FreezeRow, freeze_id), "freeze")
 
     def list(self) -> list[FreezeRecord]:
-        """Return every freeze window, those that are over too, oldest first.
+        """Return every freeze window, including expired ones, oldest first.
 
         Raises:
-            BadValueError: one was changed by hand and is not of its shape.
+            BadValueError: one was changed by hand and is invalid.
         """
         with self._database.reading() as session:
             rows = session.exec(select(FreezeRow).order_by(col(FreezeRow.freeze_id)))
@@ -111,22 +101,22 @@ class Freezes:
 
 
 class Exclusions:
-    """Exclusions and pins: those that hold, and those that have expired."""
+    """Exclusions and pins, including expired ones."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, exclusion: Exclusion, operation: Operation) -> ExclusionRecord:
-        """Write an exclusion or a pin down.
+        """Record an exclusion or a pin.
 
         Raises:
-            UnknownRouteError: it names a route that is not there.
-            UnknownTrackError: it names a track that is not there.
+            UnknownRouteError: it names a route that does not exist.
+            UnknownTrackError: it names a track that does not exist.
         """
         with write(self._database, operation, EXCLUSION_ADDED) as w:
             if w.earlier:
                 return ExclusionRecord.model_validate(w.earlier.detail["exclusion"])
-            _require_named(w.session, exclusion.covers)
+            _require_covered(w.session, exclusion.covers)
             row = ExclusionRow(
                 owner=exclusion.owner,
                 reason=exclusion.reason,
@@ -136,7 +126,7 @@ class Exclusions:
                 **exclusion.covers.model_dump(),
             )
             w.session.add(row)
-            # The database chooses its number.
+            # The database assigns the id.
             w.session.flush()
             record = _exclusion(row)
             w.log(
@@ -147,44 +137,36 @@ class Exclusions:
             return record
 
     def remove(self, exclusion_id: int, operation: Operation) -> bool:
-        """Take an exclusion or a pin away; say whether it was there."""
+        """Remove an exclusion or a pin; return whether it existed."""
         with write(self._database, operation, EXCLUSION_REMOVED) as w:
-            if w.earlier:
-                return True
-            row = w.session.get(ExclusionRow, exclusion_id)
-            if row is None:
-                return False
-            w.session.delete(row)
-            # As it stands, so that one that was spoilt by hand can be removed too.
-            w.log(detail={"exclusion": row.model_dump(mode="json")})
-            return True
+            return delete_row(w, w.session.get(ExclusionRow, exclusion_id), "exclusion")
 
     def list(self) -> list[ExclusionRecord]:
-        """Return every exclusion and pin, those that have expired too, oldest first.
+        """Return every exclusion and pin, including expired ones, oldest first.
 
         Raises:
-            BadValueError: one was changed by hand and is not of its shape.
+            BadValueError: one was changed by hand and is invalid.
         """
         with self._database.reading() as session:
             rows = session.exec(select(ExclusionRow).order_by(col(ExclusionRow.exclusion_id)))
             return [_exclusion(row) for row in rows]
 
 
-def _require_named(session: Session, covers: Selector) -> None:
-    """Refuse a route or track that is not there: a misspelt one would keep nothing back."""
-    if covers.route_id is not None and session.get(RouteRow, covers.route_id) is None:
-        raise UnknownRouteError(f"there is no route {covers.route_id}")
+def _require_covered(session: Session, covers: Selector) -> None:
+    """Refuse a selector with an unknown route or track: a misspelt one would hold nothing."""
+    if covers.route_id is not None:
+        require_route(session, covers.route_id)
     if covers.track is not None:
         require_track(session, covers.track)
 
 
 def _freeze(row: FreezeRow) -> FreezeRecord:
-    with naming(f"freeze window {row.freeze_id}"):
+    with validating(f"freeze window {row.freeze_id}"):
         values = row.model_dump()
         return FreezeRecord.model_validate({**values, "covers": Selector.model_validate(values)})
 
 
 def _exclusion(row: ExclusionRow) -> ExclusionRecord:
-    with naming(f"exclusion {row.exclusion_id}"):
+    with validating(f"exclusion {row.exclusion_id}"):
         values = row.model_dump()
         return ExclusionRecord.model_validate({**values, "covers": Selector.model_validate(values)})

@@ -1,7 +1,6 @@
-"""Machines: every key that was ever chosen, and what became of it."""
+"""Machines: every key that was ever planned, and its state."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlmodel import Session, col, select
 
@@ -9,36 +8,20 @@ from relight.domain.base import Message
 from relight.domain.machine import Machine
 from relight.domain.names import RouteId
 from relight.store.database import Database
-from relight.store.errors import UnknownMachineError, WrongMachineError
-from relight.store.rows import machine_of, naming
-from relight.store.tables import MachineRow
-from relight.store.write import Write
-
-
-class RecordStatus(StrEnum):
-    """What is on record of a machine.
-
-    `planned` may or may not exist at its provider; `running` was seen there; `draining` was, and
-    is to be destroyed, since another serves its route; `lost` was no longer there; `destroyed` is
-    known not to exist there.
-    """
-
-    PLANNED = "planned"
-    RUNNING = "running"
-    DRAINING = "draining"
-    LOST = "lost"
-    DESTROYED = "destroyed"
+from relight.store.events import Write
+from relight.store.rows import machine_of, read_row
+from relight.store.tables import MachineRow, RecordStatus
 
 
 class MachineRecord(Message):
-    """A machine on record.
+    """A recorded machine.
 
     Attributes:
-        route_id: the route that it was made for or given to, None while it is the pool's.
-        generation: the route's how-manieth machine it is, from 1; None while it is the pool's.
+        route_id: the route that it belongs to, None while it is in the pool.
+        generation: its 1-based sequence number within the route; None while it is in the pool.
         provider_id: None while it is only planned.
-        created_at: when its key was chosen, UTC.
-        destroyed_at: when it was known to be gone, UTC.
+        created_at: when its key was planned, UTC.
+        destroyed_at: when it was known to be destroyed, UTC.
     """
 
     key: str
@@ -56,26 +39,26 @@ class MachineRecord(Message):
 
 
 class Machines:
-    """Written by what happens to routes; read here."""
+    """Read access. Machines are written by the operations on routes and the pool."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, key: str) -> MachineRecord | None:
-        """Return what is on record of a machine, None where nothing is.
+        """Return the record of a machine, None if there is none.
 
         Raises:
-            BadValueError: it was changed by hand and is not of its shape.
+            BadValueError: a value was changed by hand and is invalid.
         """
         with self._database.reading() as session:
             row = session.get(MachineRow, key)
             return record_of(row) if row else None
 
-    def seen(self, key: str) -> Machine | None:
-        """Return a machine as it was seen last, None where nobody saw it, or it is destroyed.
+    def last_observed(self, key: str) -> Machine | None:
+        """Return a machine as last observed, None if it never was, or is destroyed.
 
         Raises:
-            BadValueError: it was changed by hand and is not of its shape.
+            BadValueError: a value was changed by hand and is invalid.
         """
         with self._database.reading() as session:
             row = session.get(MachineRow, key)
@@ -84,10 +67,10 @@ class Machines:
             return machine_of(row)
 
     def list(self, route_id: str | None = None) -> list[MachineRecord]:
-        """Return the machines of a route, or all, by route and generation; the pool's come first.
+        """Return the machines of a route, or all, by route and generation; pool machines first.
 
         Raises:
-            BadValueError: one was changed by hand and is not of its shape.
+            BadValueError: a value was changed by hand and is invalid.
         """
         query = select(MachineRow)
         if route_id is not None:
@@ -99,26 +82,8 @@ class Machines:
         )
 
 
-def require_alive(session: Session, key: str) -> MachineRow:
-    """Return the row of a machine that is not known to be gone.
-
-    An attempt that was believed dead may still write after its operation was undone: it must
-    not bring a machine back to life.
-
-    Raises:
-        UnknownMachineError: nobody planned it.
-        WrongMachineError: it is destroyed.
-    """
-    row = session.get(MachineRow, key)
-    if row is None:
-        raise UnknownMachineError(f"no machine was ever planned under the key {key}")
-    if row.status == RecordStatus.DESTROYED:
-        raise WrongMachineError(f"machine {key} is destroyed: nothing more can be said of it")
-    return row
-
-
 def last_machine(session: Session, route_id: str) -> MachineRow | None:
-    """Return the row of a route's newest machine, None where it never had one."""
+    """Return the row of a route's newest machine, None if it never had one."""
     return session.exec(
         select(MachineRow)
         .where(MachineRow.route_id == route_id)
@@ -133,7 +98,7 @@ def next_generation(last: MachineRow | None) -> int:
 
 
 def plan_machine(w: Write, key: str, provider: str, region: str) -> MachineRow:
-    """Return the row of a machine that is to be."""
+    """Return the row of a planned machine, which the caller adds."""
     return MachineRow(
         key=key,
         provider=provider,
@@ -146,14 +111,14 @@ def plan_machine(w: Write, key: str, provider: str, region: str) -> MachineRow:
 
 
 def mark_destroyed(row: MachineRow, at: datetime) -> None:
-    """Write down that a machine is known to be gone."""
+    """Record that a machine is known not to exist."""
     if row.status != RecordStatus.DESTROYED:
         row.status = RecordStatus.DESTROYED
         row.destroyed_at = at
 
 
-def describe(row: MachineRow, machine: Machine) -> None:
-    """Write down what a provider said of a machine that runs; one that drains still does."""
+def record_observed(row: MachineRow, machine: Machine) -> None:
+    """Record what a provider reports of a running machine. One that is draining stays so."""
     row.provider = machine.provider
     row.provider_id = machine.provider_id
     row.region = machine.region
@@ -164,6 +129,5 @@ def describe(row: MachineRow, machine: Machine) -> None:
 
 
 def record_of(row: MachineRow) -> MachineRecord:
-    """Return what is on record of a machine."""
-    with naming(f"machine {row.key}"):
-        return MachineRecord.model_validate(row.model_dump())
+    """Return a row's record."""
+    return read_row(MachineRecord, row, f"machine {row.key}")

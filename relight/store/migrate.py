@@ -1,4 +1,6 @@
-"""Brings the database's tables to this version's shape, or to an earlier one."""
+"""Migrate the database's tables to this version's schema, or to an earlier one."""
+
+import threading
 
 from alembic import command
 from alembic.config import Config
@@ -9,16 +11,20 @@ from relight.store.errors import StoreTooNewError
 
 HEAD = "head"
 
+_ALEMBIC = threading.Lock()
+"""Alembic keeps its context in module globals, so one thread at a time can use it."""
+
 
 def upgrade(database: Database, revision: str = HEAD) -> None:
-    """Run the migrations that are missing, all in one transaction.
+    """Run the missing migrations, all in one transaction.
 
-    Several processes may do so at once: each waits for its turn, and finds nothing to do.
+    Several processes may call this at once: each waits for the write lock, and the later ones
+    find nothing to do.
 
     Raises:
-        StoreTooNewError: a newer version has been here.
+        StoreTooNewError: the tables were made by a newer version.
     """
-    with database.connection() as connection:
+    with _ALEMBIC, database.connection() as connection:
         config = _config()
         config.attributes["connection"] = connection
         try:
@@ -31,14 +37,14 @@ def upgrade(database: Database, revision: str = HEAD) -> None:
 
 def downgrade(database: Database, revision: str) -> None:
     """Undo the migrations after `revision`; `base` undoes them all."""
-    with database.connection() as connection:
+    with _ALEMBIC, database.connection() as connection:
         config = _config()
         config.attributes["connection"] = connection
         command.downgrade(config, revision)
 
 
 def _config() -> Config:
-    """Return Alembic's configuration, which stands in no file."""
+    """Return Alembic's configuration, which is in no file."""
     config = Config()
     config.set_main_option("script_location", "relight.store:migrations")
     config.set_main_option("path_separator", "os")

@@ -1,7 +1,7 @@
-"""The pool: machines that are ready before a route needs them, and how a route is given one.
+"""The pool: machines that are ready before a route needs them, and the size of each region's pool.
 
-The store decides which route gets which machine: a claim, a machine's leaving and its being
-brought to another release are each one transaction, so that of two who want it one is refused.
+Claiming a machine, removing it and preparing it for another release are each one transaction, so
+of two concurrent requests for a machine one is refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,28 +20,22 @@ from relight.domain.pool.pool import (
 )
 from relight.domain.proof import Proof
 from relight.store.database import Database
-from relight.store.errors import UnknownMachineError, WrongMachineError
-from relight.store.machines import (
-    RecordStatus,
-    describe,
-    last_machine,
-    next_generation,
-    plan_machine,
-    require_alive,
-)
+from relight.store.errors import WrongMachineError
+from relight.store.events import Operation, Write, write
+from relight.store.machines import last_machine, next_generation, plan_machine, record_observed
 from relight.store.replacements import (
     is_left_over,
     require_lock,
-    was_made_for,
+    was_created_for_route,
 )
-from relight.store.rows import machine_of, naming
+from relight.store.rows import machine_of, read_row, require_alive, require_machine, validating
 from relight.store.tables import (
     MachineRow,
     PoolMachineRow,
     PoolSizeRow,
+    RecordStatus,
     RouteRow,
 )
-from relight.store.write import Operation, Write, write
 
 POOL_MACHINE_PLANNED = "pool-machine-planned"
 POOL_MACHINE_PREPARING = "pool-machine-preparing"
@@ -49,18 +43,19 @@ POOL_MACHINE_READY = "pool-machine-ready"
 POOL_MACHINE_FAULTED = "pool-machine-faulted"
 POOL_MACHINE_LEAVING = "pool-machine-leaving"
 POOL_MACHINE_CLAIMED = "pool-machine-claimed"
-POOL_MACHINE_GIVEN_BACK = "pool-machine-given-back"
+POOL_MACHINE_RETURNED = "pool-machine-returned"
+POOL_SIZE_SET = "pool-size-set"
 
 ChooseMachines = Callable[[Sequence[PoolMachine], ReleaseTag, str | None], Sequence[str]]
-"""Says which machines a route may be given, the best first: `relight.domain.pool.pool.claimable`."""
+"""Returns the keys of the machines that a route may get, best first (as `claimable` does)."""
 
 
 class PoolClaim(Message):
-    """A machine of the pool that is a route's now; it keeps its key.
+    """A machine that a route has claimed from the pool; it keeps its key.
 
     Attributes:
-        generation: the route's how-manieth machine it is.
-        release_tag: what it was last proven to run.
+        generation: its 1-based sequence number within the route.
+        release_tag: the release that it was last proven to run.
     """
 
     machine: Machine
@@ -68,8 +63,16 @@ class PoolClaim(Message):
     release_tag: ReleaseTag | None = None
 
 
+class PoolSize(Message):
+    """How many machines of a region's pool should be ready."""
+
+    provider: str = Field(min_length=1)
+    region: str = Field(min_length=1)
+    size: int = Field(ge=0)
+
+
 class Pool:
-    """Every write is one transaction with its event, and an activity's retry writes once."""
+    """Every write is one transaction with its event. Retries of an activity write once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -77,17 +80,16 @@ class Pool:
     def plan(
         self, provider: str, region: str, release_tag: ReleaseTag, operation: Operation
     ) -> str:
-        """Write the key of a further machine down before it is created, and return it.
+        """Record the key of a further machine before it is created, and return it.
 
-        What a provider creates for it is written down as for any other key, by
-        `Routes.record_machine`.
+        The created machine is recorded by `Routes.record_machine`, as for any other key.
         """
         with write(self._database, operation, POOL_MACHINE_PLANNED) as w:
             if w.earlier:
                 return str(w.earlier.machine_key)
             key = pool_machine_key(provider, region, _next_number(w.session, provider, region))
             w.session.add(plan_machine(w, key, provider, region))
-            # Its row in the pool refers to it: it comes first.
+            # First, since its row in the pool refers to it.
             w.session.flush()
             add_to_pool(w, key, provider, region, PoolStatus.PREPARING)
             w.log(
@@ -97,26 +99,26 @@ class Pool:
             )
             return key
 
-    def preparing(self, key: str, operation: Operation) -> bool:
-        """Take a machine out of the routes' reach, to bring it to another release.
+    def mark_preparing(self, key: str, operation: Operation) -> bool:
+        """Let no route claim a machine while it is swapped to another release.
 
-        Return whether it may be: a route may have claimed it since, or it leaves.
+        Return whether this was possible: a route may have claimed it, or it leaves the pool.
         """
         return self._move(key, PoolStatus.PREPARING, POOL_MACHINE_PREPARING, operation)
 
-    def leaving(self, key: str, operation: Operation) -> bool:
-        """Take a machine out of the pool, to destroy it.
+    def mark_leaving(self, key: str, operation: Operation) -> bool:
+        """Remove a machine from the pool, so that it can be destroyed.
 
-        Return whether it may be: a route may have claimed it since, and is served by it.
+        Return whether this was possible: a route may have claimed it.
         """
         return self._move(key, PoolStatus.LEAVING, POOL_MACHINE_LEAVING, operation)
 
     def record_ready(self, key: str, machine: Machine, proof: Proof, operation: Operation) -> None:
-        """Write down that a machine was proven, and may be claimed.
+        """Record that a machine was proven and may be claimed.
 
         Raises:
-            UnknownMachineError: no machine was ever planned under this key.
-            WrongMachineError: it is destroyed or leaves, or a route has claimed it.
+            UnknownMachineError: no machine was planned under this key.
+            WrongMachineError: it is destroyed or leaves the pool, or a route has claimed it.
         """
         with write(self._database, operation, POOL_MACHINE_READY) as w:
             if w.earlier:
@@ -124,9 +126,13 @@ class Pool:
             record = require_alive(w.session, key)
             row = w.session.get(PoolMachineRow, key)
             if row is None or row.status == PoolStatus.LEAVING:
-                why = f"route {record.route_id} has claimed it" if row is None else "it leaves"
-                raise WrongMachineError(f"machine {key} is not made ready any more: {why}")
-            describe(record, machine)
+                reason = (
+                    f"route {record.route_id} has claimed it"
+                    if row is None
+                    else "it leaves the pool"
+                )
+                raise WrongMachineError(f"machine {key} cannot become ready: {reason}")
+            record_observed(record, machine)
             if row.status != PoolStatus.READY:
                 row.status, row.since = PoolStatus.READY, w.at
             row.release_tag, row.proven_at = proof.release_tag, proof.observed_at
@@ -138,17 +144,17 @@ class Pool:
             )
 
     def record_fault(self, key: str, fault: Fault, operation: Operation) -> None:
-        """Write down why a machine could not be made ready.
+        """Record why a machine could not be made ready.
 
-        One that a route has claimed since, or that leaves, stays as it is.
+        A machine that a route has claimed, or that leaves the pool, stays unchanged.
 
         Raises:
-            UnknownMachineError: no machine was ever planned under this key.
+            UnknownMachineError: no machine was planned under this key.
         """
         with write(self._database, operation, POOL_MACHINE_FAULTED) as w:
             if w.earlier:
                 return
-            _require(w.session, key)
+            require_machine(w.session, key)
             row = w.session.get(PoolMachineRow, key)
             if row is not None and row.status not in (PoolStatus.LEAVING, PoolStatus.FAULTED):
                 row.status, row.since = PoolStatus.FAULTED, w.at
@@ -163,17 +169,18 @@ class Pool:
         choose: ChooseMachines,
         architecture: str | None = None,
     ) -> PoolClaim | None:
-        """Give a route a machine of its region's pool as its next generation; None without any.
+        """Claim a machine of a region's pool as the route's next generation; None if there is none.
 
-        What an earlier run claimed and left behind is taken up. Where it left one behind that was
-        made for the route, the route is given none: `Replacements.plan` takes that up.
+        A machine that an earlier run claimed and left behind is returned again. Where an earlier
+        run left a machine that was created for the route, None is returned: `Replacements.plan`
+        returns that machine.
 
         Args:
             route_id: the route.
-            release_tag: what it should run.
-            operation: who asks; it has to have the route's lock.
-            choose: says which machines it may be given, the best first.
-            architecture: the one that it needs, None for any.
+            release_tag: its target release.
+            operation: has to have the route's lock.
+            choose: returns the machines that the route may get, best first.
+            architecture: the required one, None for any.
 
         Raises:
             UnknownRouteError: there is no such route.
@@ -186,7 +193,7 @@ class Pool:
             last = last_machine(w.session, route_id)
             claimed: MachineRow | None
             if last is not None and is_left_over(last, route):
-                if was_made_for(last) or last.status != RecordStatus.RUNNING:
+                if was_created_for_route(last) or last.status != RecordStatus.RUNNING:
                     return None
                 claimed, tag = last, None
             else:
@@ -204,7 +211,7 @@ class Pool:
             taken_up = claimed is last
             claimed.held_run_id = operation.run_id
             w.session.add(claimed)
-            with naming(f"machine {claimed.key}"):
+            with validating(f"machine {claimed.key}"):
                 claim = PoolClaim.model_validate(
                     {
                         "machine": machine_of(claimed),
@@ -220,19 +227,19 @@ class Pool:
             )
             return claim
 
-    def give_back(self, route_id: str, fault: Fault, operation: Operation) -> str | None:
-        """Take back what the operation claimed for a route that it does not serve; return its key.
+    def return_machine(self, route_id: str, fault: Fault, operation: Operation) -> str | None:
+        """Return a machine that the operation claimed to the pool; return its key, None if none.
 
-        It is faulted, and so is recycled: whatever went wrong, it may have been with it. What
-        serves the route stays there, and so does what was made for the route.
+        It is faulted there, so it is recycled: the machine may be what went wrong. A machine that
+        serves the route, or that was created for it, stays with the route.
         """
-        with write(self._database, operation, POOL_MACHINE_GIVEN_BACK) as w:
+        with write(self._database, operation, POOL_MACHINE_RETURNED) as w:
             if w.earlier:
                 return w.earlier.machine_key
             route, last = w.session.get(RouteRow, route_id), last_machine(w.session, route_id)
             if route is None or last is None or not is_left_over(last, route):
                 return None
-            if was_made_for(last) or last.held_run_id != operation.run_id:
+            if was_created_for_route(last) or last.held_run_id != operation.run_id:
                 return None
             generation = last.generation
             last.route_id = last.generation = None
@@ -246,16 +253,16 @@ class Pool:
             return last.key
 
     def list(self, provider: str | None = None, region: str | None = None) -> list[PoolMachine]:
-        """Return the machines of a provider's or a region's pool, or all, oldest first.
+        """Return the machines of a provider's or region's pools, or all, oldest first.
 
         Raises:
-            BadValueError: one was changed by hand and is not of its shape.
+            BadValueError: one was changed by hand and is invalid.
         """
         with self._database.reading() as session:
             return _members(session, provider, region)
 
     def _move(self, key: str, status: PoolStatus, kind: str, operation: Operation) -> bool:
-        """Give a machine of the pool another status, unless it leaves; say whether it has it."""
+        """Change a machine's status, unless it leaves the pool; return whether it has it now."""
         with write(self._database, operation, kind) as w:
             if w.earlier:
                 return True
@@ -269,8 +276,46 @@ class Pool:
             return True
 
 
+class PoolSizes:
+    """The sizes of the pools. A region has a pool from the first time that its size is set."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def set(self, provider: str, region: str, size: int, operation: Operation) -> None:
+        """Set how many machines of a region's pool should be ready; 0 empties it.
+
+        Raises:
+            BadValueError: the size or the region is invalid.
+        """
+        with validating(f"pool {provider}/{region}"):
+            desired = PoolSize(provider=provider, region=region, size=size)
+        with write(self._database, operation, POOL_SIZE_SET) as w:
+            if w.earlier:
+                return
+            row = w.session.get(PoolSizeRow, (provider, region))
+            previous = row.size if row else None
+            row = row or PoolSizeRow(provider=provider, region=region, size=size)
+            row.size = size
+            w.session.add(row)
+            w.log(detail={**desired.model_dump(), "previous": previous})
+
+    def list(self) -> list[PoolSize]:
+        """Return the size of every pool, by provider and region.
+
+        Raises:
+            BadValueError: one was changed by hand and is invalid.
+        """
+        query = select(PoolSizeRow).order_by(PoolSizeRow.provider, PoolSizeRow.region)
+        with self._database.reading() as session:
+            return [
+                read_row(PoolSize, row, f"pool {row.provider}/{row.region}")
+                for row in session.exec(query)
+            ]
+
+
 def add_to_pool(w: Write, key: str, provider: str, region: str, status: PoolStatus) -> None:
-    """Make a machine the pool's."""
+    """Add a machine to the pool."""
     w.session.add(
         PoolMachineRow(
             key=key, provider=provider, region=region, status=status, since=w.at, created_at=w.at
@@ -279,7 +324,7 @@ def add_to_pool(w: Write, key: str, provider: str, region: str, status: PoolStat
 
 
 def _next_number(session: Session, provider: str, region: str) -> int:
-    """Return a number that no machine of the pool ever had: keys stay on record."""
+    """Return a number that no machine of the pool has ever had: records of keys are kept."""
     prefix = pool_machine_key(provider, region, 0)[:-1]
     keys = session.exec(
         select(MachineRow.key).where(col(MachineRow.key).startswith(prefix, autoescape=True))
@@ -304,76 +349,17 @@ def _members(session: Session, provider: str | None, region: str | None) -> list
 def _take(
     session: Session, keys: Sequence[str]
 ) -> tuple[MachineRow, ReleaseTag | None] | tuple[None, None]:
-    """Take the first of these machines that is ready out of the pool."""
+    """Remove the first of these machines that is ready from the pool, and return it."""
     for key in keys:
         row, machine = session.get(PoolMachineRow, key), session.get(MachineRow, key)
-        # One that nobody saw at its provider, or that is gone from there, is given to no route.
-        seen = machine is not None and machine.status == RecordStatus.RUNNING
-        if row is not None and machine is not None and seen and row.status == PoolStatus.READY:
+        if row is None or machine is None:
+            continue
+        # A machine that was never observed at its provider, or was lost there, is not claimed.
+        if row.status == PoolStatus.READY and machine.status == RecordStatus.RUNNING:
             session.delete(row)
             return machine, row.release_tag
     return None, None
 
 
-def _require(session: Session, key: str) -> None:
-    if session.get(MachineRow, key) is None:
-        raise UnknownMachineError(f"no machine was ever planned under the key {key}")
-
-
 def _member(row: PoolMachineRow, architecture: str | None) -> PoolMachine:
-    with naming(f"machine {row.key}"):
-        return PoolMachine.model_validate({**row.model_dump(), "architecture": architecture})
-
-
-POOL_SIZE_SET = "pool-size-set"
-
-
-class PoolSize(Message):
-    """How many machines of a region's pool should be ready."""
-
-    provider: str = Field(min_length=1)
-    region: str = Field(min_length=1)
-    size: int = Field(ge=0)
-
-
-class PoolSizes:
-    """A region has a pool from the first time that its size is set."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def set(self, provider: str, region: str, size: int, operation: Operation) -> None:
-        """Say how many machines of a region's pool should be ready; 0 empties it.
-
-        Raises:
-            BadValueError: it is no size, or of no region.
-        """
-        with naming(f"pool {provider}/{region}"):
-            wanted = PoolSize(provider=provider, region=region, size=size)
-        with write(self._database, operation, POOL_SIZE_SET) as w:
-            if w.earlier:
-                return
-            row = w.session.get(PoolSizeRow, (provider, region))
-            previous = row.size if row else None
-            row = row or PoolSizeRow(provider=provider, region=region, size=size)
-            row.size = size
-            w.session.add(row)
-            w.log(detail={**wanted.model_dump(), "previous": previous})
-
-    def list(self) -> list[PoolSize]:
-        """Return what every pool should be, by provider and region.
-
-        Raises:
-            BadValueError: one was changed by hand and is not of its shape.
-        """
-        query = select(PoolSizeRow).order_by(PoolSizeRow.provider, PoolSizeRow.region)
-        with self._database.reading() as session:
-            return [_size(row) for row in session.exec(query)]
-
-
-def _size(row: PoolSizeRow) -> PoolSize:
-    with naming(f"pool {row.provider}/{row.region}"):
-        return PoolSize.model_validate(row.model_dump())
-
-
-# MERGEDOC """How many warm machines each region should have: operators say so."""
+    return read_row(PoolMachine, row, f"machine {row.key}", architecture=architecture)

@@ -1,4 +1,4 @@
-"""Releases: what each tag was resolved to."""
+"""Releases: the version and files that each tag was last resolved to."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,18 +7,18 @@ from sqlmodel import Session, col, select
 
 from relight.domain.release import DebFile, Release
 from relight.store.database import Database
-from relight.store.rows import naming
+from relight.store.rows import validating
 from relight.store.tables import DebFileRow, ReleaseRow
 
 
 class Releases:
-    """As the repository described them when they were resolved last."""
+    """Each release as its repository last described it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def save(self, release: Release) -> None:
-        """Write down what a tag stands for, in place of what was known of it."""
+        """Record a resolved release, replacing what was recorded of its tag."""
         with self._database.writing() as session:
             row = session.get(ReleaseRow, release.tag)
             described = release.model_dump(exclude={"deb_files"})
@@ -26,15 +26,15 @@ class Releases:
                 row = ReleaseRow(**described, first_resolved_at=datetime.now(UTC))
             row.sqlmodel_update(described)
             session.add(row)
-            # Artifacts refer to their release: it comes first.
+            # First, since its .deb files refer to it.
             session.flush()
             _replace_deb_files(session, release)
 
     def get(self, tag: str) -> Release | None:
-        """Return what a tag stands for, None if it was never resolved.
+        """Return a release, None if its tag was never resolved.
 
         Raises:
-            BadValueError: it was changed by hand and is not of its shape.
+            BadValueError: it was changed by hand and is invalid.
         """
         return next(iter(self._read(tag)), None)
 
@@ -47,7 +47,7 @@ class Releases:
         with self._database.reading() as session:
             found = session.exec(deb_files).all()
             return [
-                _release(row, [a for a in found if a.release_tag == row.tag])
+                _release(row, [each for each in found if each.release_tag == row.tag])
                 for row in session.exec(rows)
             ]
 
@@ -55,7 +55,7 @@ class Releases:
         """Return every release, in the order in which they were first resolved.
 
         Raises:
-            BadValueError: one was changed by hand and is not of its shape.
+            BadValueError: one was changed by hand and is invalid.
         """
         return self._read()
 
@@ -70,7 +70,7 @@ def _replace_deb_files(session: Session, release: Release) -> None:
 
 
 def _release(row: ReleaseRow, deb_files: Sequence[DebFileRow]) -> Release:
-    with naming(f"release {row.tag}"):
+    with validating(f"release {row.tag}"):
         return Release(
             tag=row.tag,
             version=row.version,
@@ -78,6 +78,6 @@ def _release(row: ReleaseRow, deb_files: Sequence[DebFileRow]) -> Release:
             source=row.source,
             deb_files=tuple(
                 DebFile.model_validate(deb_file.model_dump())
-                for deb_file in sorted(deb_files, key=lambda a: a.architecture)
+                for deb_file in sorted(deb_files, key=lambda each: each.architecture)
             ),
         )

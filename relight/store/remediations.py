@@ -1,46 +1,44 @@
-"""What befell routes lately, and what was said of them: what their remediation is decided by.
+"""The recent history of routes, by which their remediation is decided.
 
-What happened is read from the event log. What holds until somebody takes it back (a quarantine, a
-person's word, a machine that its provider does not have) is a row of `route_remediations`.
+Events of the past are read from the event log. What holds until it is ended (a quarantine, a
+requested replacement, a machine that its provider does not have) is a row of `route_remediations`.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, col, or_, select
 
 from relight.domain.names import RouteId
-from relight.domain.remediation import RouteHistory
+from relight.domain.remediation import ObservedFault, RouteHistory
 from relight.domain.route import RouteStatus
 from relight.store.database import Database
-from relight.store.errors import UnknownRouteError
-from relight.store.rows import naming
+from relight.store.events import Operation, Write, write
+from relight.store.rows import require_route, validating
 from relight.store.tables import (
     EventRow,
     RouteRemediationRow,
     RouteRow,
 )
-from relight.store.write import Operation, Write, write
 
 REPAIR_BEGUN = "repair-begun"
 REPLACEMENT_BEGUN = "replacement-begun"
 ROUTE_QUARANTINED = "route-quarantined"
-ROUTE_GIVEN_BACK = "route-given-back"
-REPLACEMENT_ASKED = "replacement-asked"
-REPLACEMENT_NOT_ASKED = "replacement-not-asked"
+QUARANTINE_ENDED = "quarantine-ended"
+REPLACEMENT_REQUESTED = "replacement-requested"
+REPLACEMENT_REQUEST_CANCELLED = "replacement-request-cancelled"
 
 DRIFT_FOUND = "drift-found"
-"""The event of a fault that a look met on a machine that was proven at the same release."""
+"""The event of a fault that a verification found at the release that was proven there."""
 
-BROKE_UNDER_IT = frozenset({"connection-lost", "host-rebooted", "transaction-lost"})
-"""Faults of an operation that was on the host already: it had got through to it."""
+BROKE_DURING_OPERATION = frozenset({"connection-lost", "host-rebooted", "transaction-lost"})
+"""Faults of an operation that had connected to the host: they do not mean it is unreachable."""
 
-_LISTS = {REPAIR_BEGUN: "repairs", REPLACEMENT_BEGUN: "replacements"}
-
-# Without the detail, which holds whole logs.
-_OF_EVENTS: tuple[Any, ...] = (
+# Without the detail, which contains whole logs.
+_EVENT_COLUMNS: tuple[Any, ...] = (
     EventRow.event_id,
     EventRow.route_id,
     EventRow.at,
@@ -51,139 +49,122 @@ _OF_EVENTS: tuple[Any, ...] = (
 
 
 class Remediations:
-    """Every write but that of `gone_since` is one with its event, and a retry writes once."""
+    """What is recorded about faulty routes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def histories(self, since: datetime) -> Mapping[RouteId, RouteHistory]:
-        """Return what befell each route since an instant; a route without any of it is not there.
+        """Return the history of each route since an instant; routes without any are left out.
 
         Raises:
-            BadValueError: something was changed by hand and is not of its shape.
+            BadValueError: a value was changed by hand and is invalid.
         """
         with self._database.reading() as session:
             found = _routes(session, since)
             for event in _events(session, since):
-                history = found.get(event.route_id)
-                if history is None:
-                    continue
-                if event.fault_kind is not None:
-                    history["faults"].append(
-                        {
-                            "at": event.at,
-                            "kind": event.fault_kind,
-                            "machine_key": event.machine_key,
-                            "fresh": event.fault_kind not in BROKE_UNDER_IT,
-                            "drifted": event.kind == DRIFT_FOUND,
-                        }
-                    )
-                elif not history["given_back_at"] or event.at > history["given_back_at"]:
-                    history[_LISTS[event.kind]].append(event.at)
-        return {route_id: _read(route_id, history) for route_id, history in sorted(found.items())}
+                if event.route_id in found:
+                    found[event.route_id].add(event)
+        return {route_id: history.read() for route_id, history in sorted(found.items())}
 
-    def repair_begun(self, route_id: str, operation: Operation) -> None:
-        """Write down that a swap was begun to mend a route.
+    def record_repair(self, route_id: str, operation: Operation) -> None:
+        """Record that a hot swap to repair a route begins.
 
         Raises:
             UnknownRouteError: there is no such route.
         """
-        self._begun(route_id, REPAIR_BEGUN, operation)
+        self._record_begin(route_id, REPAIR_BEGUN, operation)
 
-    def replacement_begun(self, route_id: str, operation: Operation) -> None:
-        """Write down that another machine is looked for, whatever will come of it.
+    def record_replacement(self, route_id: str, operation: Operation) -> None:
+        """Record that a replacement of a route's machine begins.
 
         Raises:
             UnknownRouteError: there is no such route.
         """
-        self._begun(route_id, REPLACEMENT_BEGUN, operation)
+        self._record_begin(route_id, REPLACEMENT_BEGUN, operation)
 
     def quarantine(self, route_id: str, reason: str, operation: Operation) -> None:
-        """Take a route out of the machinery's hands; one that is out already stays so.
+        """Quarantine a route: automation leaves it alone. One in quarantine stays unchanged.
 
         Raises:
             UnknownRouteError: there is no such route.
         """
-        with self._changing(route_id, ROUTE_QUARANTINED, operation) as (w, route, remediations):
-            if not w.earlier and remediations.quarantined_at is None:
-                remediations.quarantined_at, remediations.quarantine_reason = w.at, reason
+        with self._changing(route_id, ROUTE_QUARANTINED, operation) as (w, route, row):
+            if not w.earlier and row.quarantined_at is None:
+                row.quarantined_at, row.quarantine_reason = w.at, reason
                 w.log(route_id=route_id, machine_key=route.machine_key, detail={"reason": reason})
 
-    def release_from_quarantine(self, route_id: str, operation: Operation) -> bool:
-        """Give a route back; say whether it was in quarantine.
+    def end_quarantine(self, route_id: str, operation: Operation) -> bool:
+        """End a route's quarantine; return whether it was quarantined.
 
-        The repairs and replacements before that are not held against it any more.
+        Earlier repairs and replacements do not count any more.
 
         Raises:
             UnknownRouteError: there is no such route.
         """
-        with self._changing(route_id, ROUTE_GIVEN_BACK, operation) as (w, route, remediations):
-            if w.earlier or remediations.quarantined_at is None:
+        with self._changing(route_id, QUARANTINE_ENDED, operation) as (w, route, row):
+            if w.earlier or row.quarantined_at is None:
                 return w.earlier is not None
             w.log(
                 route_id=route_id,
                 machine_key=route.machine_key,
-                detail={
-                    "since": remediations.quarantined_at.isoformat(),
-                    "reason": remediations.quarantine_reason,
-                },
+                detail={"since": row.quarantined_at.isoformat(), "reason": row.quarantine_reason},
             )
-            remediations.quarantined_at = remediations.quarantine_reason = None
-            remediations.given_back_at = w.at
+            row.quarantined_at = row.quarantine_reason = None
+            row.quarantine_ended_at = w.at
             return True
 
-    def ask_replacement(self, route_id: str, operation: Operation) -> None:
-        """Ask for another machine for a route, until it has one: the operation says who, and why.
+    def request_replacement(self, route_id: str, operation: Operation) -> None:
+        """Request another machine for a route. The request holds until the route has one.
 
         Raises:
             UnknownRouteError: there is no such route.
         """
-        with self._changing(route_id, REPLACEMENT_ASKED, operation) as (w, route, remediations):
+        with self._changing(route_id, REPLACEMENT_REQUESTED, operation) as (w, route, row):
             if not w.earlier:
-                remediations.asked_by, remediations.asked_reason = (
-                    operation.origin.requested_by,
-                    operation.origin.reason,
-                )
+                row.replacement_requested_by = operation.origin.requested_by
+                row.replacement_reason = operation.origin.reason
                 w.log(route_id=route_id, machine_key=route.machine_key)
 
-    def clear_asked(self, route_id: str, operation: Operation) -> bool:
-        """Take that back; say whether somebody had asked.
+    def cancel_replacement_request(self, route_id: str, operation: Operation) -> bool:
+        """Cancel a request for another machine; return whether there was one.
 
         Raises:
             UnknownRouteError: there is no such route.
         """
-        with self._changing(route_id, REPLACEMENT_NOT_ASKED, operation) as (w, route, remediations):
-            if w.earlier or remediations.asked_by is None:
+        with self._changing(route_id, REPLACEMENT_REQUEST_CANCELLED, operation) as (w, route, row):
+            if w.earlier or row.replacement_requested_by is None:
                 return w.earlier is not None
             w.log(
                 route_id=route_id,
                 machine_key=route.machine_key,
                 detail={
-                    "asked_by": remediations.asked_by,
-                    "asked_reason": remediations.asked_reason,
+                    "requested_by": row.replacement_requested_by,
+                    "reason": row.replacement_reason,
                 },
             )
-            remediations.asked_by = remediations.asked_reason = None
+            row.replacement_requested_by = row.replacement_reason = None
             return True
 
-    def gone_since(self, route_id: str, at: datetime | None) -> None:
-        """Write down that a provider does not have a route's machine, or (None) that it has.
+    def record_gone_since(self, route_id: str, at: datetime | None) -> None:
+        """Record since when a provider does not have a route's machine; None: it has it.
 
-        The first of these looks counts, until the machine was proven again. There is no event:
-        this is a look, which is taken again and again.
+        The first time since the machine was last proven is kept. No event is written, since every
+        reconcile run records this.
 
         Raises:
             UnknownRouteError: there is no such route.
         """
         with self._database.writing() as session:
-            route, remediations = _find(session, route_id)
-            set_gone(route, remediations, at)
-            session.add(remediations)
+            route = require_route(session, route_id)
+            row = remediation_row(session, route_id)
+            set_gone_since(route, row, at)
+            session.add(row)
 
-    def _begun(self, route_id: str, kind: str, operation: Operation) -> None:
+    def _record_begin(self, route_id: str, kind: str, operation: Operation) -> None:
         with write(self._database, operation, kind) as w:
             if not w.earlier:
-                route, _ = _find(w.session, route_id)
+                route = require_route(w.session, route_id)
                 w.log(route_id=route_id, machine_key=route.machine_key)
 
     @contextmanager
@@ -191,84 +172,100 @@ class Remediations:
         self, route_id: str, kind: str, operation: Operation
     ) -> Iterator[tuple[Write, RouteRow, RouteRemediationRow]]:
         with write(self._database, operation, kind) as w:
-            route, remediations = _find(w.session, route_id)
-            yield w, route, remediations
-            w.session.add(remediations)
-
-
-def set_gone(route: RouteRow, remediations: RouteRemediationRow, at: datetime | None) -> None:
-    """Write down since when a route's machine is gone; the first look since its proof counts."""
-    proven_since = (
-        remediations.gone_since and route.proven_at and route.proven_at >= remediations.gone_since
-    )
-    if at is None or remediations.gone_since is None or proven_since:
-        remediations.gone_since = at
+            route = require_route(w.session, route_id)
+            row = remediation_row(w.session, route_id)
+            yield w, route, row
+            w.session.add(row)
 
 
 def remediation_row(session: Session, route_id: str) -> RouteRemediationRow:
-    """Return what is kept of a route, or a row in which nothing is."""
+    """Return a route's row, a new empty one if it has none."""
     return session.get(RouteRemediationRow, route_id) or RouteRemediationRow(route_id=route_id)
 
 
-def _find(session: Session, route_id: str) -> tuple[RouteRow, RouteRemediationRow]:
-    route = session.get(RouteRow, route_id)
-    if route is None:
-        raise UnknownRouteError(f"there is no route {route_id}")
-    return route, remediation_row(session, route_id)
+def set_gone_since(route: RouteRow, row: RouteRemediationRow, at: datetime | None) -> None:
+    """Set since when a route's machine is gone, unless an earlier time since its proof is set."""
+    proven_since = row.gone_since and route.proven_at and route.proven_at >= row.gone_since
+    if at is None or row.gone_since is None or proven_since:
+        row.gone_since = at
 
 
-def _routes(session: Session, since: datetime) -> dict[str, dict[str, Any]]:
-    """Return the routes that something befell or that something is kept of, nothing told yet."""
-    befell = [select(EventRow.route_id).where(*where) for where in _asked_for(since)]
+@dataclass
+class _History:
+    """A route's history while its events are collected."""
+
+    route: RouteRow
+    row: RouteRemediationRow
+    faults: list[ObservedFault] = field(default_factory=list)
+    repairs: list[datetime] = field(default_factory=list)
+    replacements: list[datetime] = field(default_factory=list)
+
+    def add(self, event: Any) -> None:
+        """Add an event; events come in the order in which they were written."""
+        if event.fault_kind is not None:
+            self.faults.append(
+                ObservedFault(
+                    at=event.at,
+                    kind=event.fault_kind,
+                    machine_key=event.machine_key,
+                    fresh=event.fault_kind not in BROKE_DURING_OPERATION,
+                    drifted=event.kind == DRIFT_FOUND,
+                )
+            )
+        elif not self.row.quarantine_ended_at or event.at > self.row.quarantine_ended_at:
+            begun = self.repairs if event.kind == REPAIR_BEGUN else self.replacements
+            begun.append(event.at)
+
+    def read(self) -> RouteHistory:
+        with validating(f"route {self.route.route_id}"):
+            return RouteHistory(
+                route_id=self.route.route_id,
+                machine_key=self.route.machine_key,
+                proven_at=self.route.proven_at,
+                faults=tuple(self.faults),
+                repairs=tuple(self.repairs),
+                replacements=tuple(self.replacements),
+                gone_since=self.row.gone_since,
+                replacement_requested_by=self.row.replacement_requested_by,
+                faulted=self.route.status == RouteStatus.FAULTED,
+                quarantined=self.row.quarantined_at is not None,
+            )
+
+
+def _routes(session: Session, since: datetime) -> dict[str, _History]:
+    """Return a history without events for each route that has a row or an event."""
+    with_events = [select(EventRow.route_id).where(*where) for where in _conditions(since)]
     rows = session.exec(
         select(RouteRow, RouteRemediationRow)
         .outerjoin(RouteRemediationRow, col(RouteRemediationRow.route_id) == col(RouteRow.route_id))
         .where(
             or_(
                 col(RouteRow.route_id).in_(select(RouteRemediationRow.route_id)),
-                *(col(RouteRow.route_id).in_(ids) for ids in befell),
+                *(col(RouteRow.route_id).in_(ids) for ids in with_events),
             )
         )
     )
-    return {route.route_id: _history(route, remediations) for route, remediations in rows}
+    return {
+        route.route_id: _History(route, row or RouteRemediationRow(route_id=route.route_id))
+        for route, row in rows
+    }
 
 
 def _events(session: Session, since: datetime) -> list[Any]:
-    """Return what befell routes since an instant, in the order in which it was written down."""
-    # Not ordered by the database: it would walk through the whole log in that order.
+    """Return the events of routes since an instant, in the order in which they were written."""
+    # Not ordered by the database: it would scan the whole log in that order.
     found = [
         event
-        for where in _asked_for(since)
-        for event in session.exec(select(*_OF_EVENTS).where(*where))
+        for where in _conditions(since)
+        for event in session.exec(select(*_EVENT_COLUMNS).where(*where))
     ]
     return sorted(found, key=lambda event: event.event_id)
 
 
-def _asked_for(since: datetime) -> tuple[tuple[Any, ...], ...]:
-    """Return which events a remediation is decided by: one query for each of the log's indexes."""
-    lately = (EventRow.at >= since, col(EventRow.route_id).is_not(None))
+def _conditions(since: datetime) -> tuple[tuple[Any, ...], ...]:
+    """Return which events a remediation depends on: one condition per index of the log."""
+    recent = (EventRow.at >= since, col(EventRow.route_id).is_not(None))
     return (
-        (col(EventRow.fault_kind).is_not(None), *lately),
-        (col(EventRow.kind).in_(_LISTS), *lately),
+        (col(EventRow.fault_kind).is_not(None), *recent),
+        (col(EventRow.kind).in_((REPAIR_BEGUN, REPLACEMENT_BEGUN)), *recent),
     )
-
-
-def _history(route: RouteRow, remediations: RouteRemediationRow | None) -> dict[str, Any]:
-    return {
-        "route_id": route.route_id,
-        "machine_key": route.machine_key,
-        "proven_at": route.proven_at,
-        "faulted": route.status == RouteStatus.FAULTED,
-        "faults": [],
-        "repairs": [],
-        "replacements": [],
-        "gone_since": remediations.gone_since if remediations else None,
-        "asked_by": remediations.asked_by if remediations else None,
-        "quarantined": remediations is not None and remediations.quarantined_at is not None,
-        "given_back_at": remediations.given_back_at if remediations else None,
-    }
-
-
-def _read(route_id: str, history: Mapping[str, Any]) -> RouteHistory:
-    with naming(f"route {route_id}"):
-        return RouteHistory.model_validate(history)

@@ -1,12 +1,13 @@
-"""How a route comes to another machine while it has one: create before destroy.
+"""How a route gets another machine while it has one: create before destroy.
 
-A route's next key is else given out only when the last machine is known to be gone
-(`relight.store.route_opening`). Whoever has the route's lock, which is its workflow id, may plan one
-further machine beside the one that serves. A run that ended without a word leaves it behind: the
-next one takes it up, under the same key, whether it was made for the route or claimed from the
-pool. Once the new machine serves, the old one is `draining` until it is known to be destroyed.
+Otherwise a route's next key is given out only when its last machine is known to be destroyed
+(`relight.store.route_opening`). The run that has the route's lock, which is its workflow id, may
+plan one further machine beside the one that serves. A run that ended without a result leaves it
+behind. The next run continues with it under the same key, whether it was created for the route or
+claimed from the pool. Once the new machine serves, the old one is `draining` until it is known to
+be destroyed.
 
-A route without a machine comes to its next one in the same way.
+A route without a machine gets its next one in the same way.
 """
 
 from sqlmodel import Session
@@ -16,13 +17,13 @@ from relight.domain.names import machine_key
 from relight.domain.proof import Proof
 from relight.domain.route import RouteOpened
 from relight.store.database import Database
-from relight.store.errors import RouteOccupiedError, UnknownRouteError
+from relight.store.errors import RouteOccupiedError
+from relight.store.events import Operation, Write, write
 from relight.store.machines import (
     MachineRecord,
-    RecordStatus,
-    describe,
     last_machine,
     next_generation,
+    record_observed,
     record_of,
 )
 from relight.store.route_opening import (
@@ -35,25 +36,26 @@ from relight.store.routes import (
     prove_route,
     require_of_route,
 )
+from relight.store.rows import require_route
 from relight.store.tables import (
     MachineRow,
+    RecordStatus,
     RouteRemediationRow,
     RouteRow,
 )
-from relight.store.write import Operation, Write, write
 
 REPLACEMENT_MACHINE_PLANNED = "replacement-machine-planned"
 MACHINE_ATTACHED = "machine-attached"
 
 
 class Replacements:
-    """The machines that take the place of others."""
+    """Plan a route's next machine, and attach it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def plan(self, route_id: str, operation: Operation) -> RouteOpened:
-        """Write the key of a route's next machine down, or take up the one that was left over.
+        """Record the key of a route's next machine, or return the one that was left over.
 
         Raises:
             UnknownRouteError: there is no such route.
@@ -94,53 +96,52 @@ class Replacements:
         *,
         unreachable: bool = False,
     ) -> MachineRecord | None:
-        """Have a route served by its new machine, which was proven; the old one is draining.
+        """Let a route's new, proven machine serve it; the old one is draining from now on.
 
-        Return the old one as it is on record, None where there was none. It is destroyed next,
-        which `Destructions` counts from now on.
+        Return the record of the old machine, None if there was none. It is destroyed next;
+        `Destructions` counts it from now on.
 
         Args:
             route_id: the route.
             machine: the new one.
-            proof: what was seen to run there; it is also what the route should run.
-            operation: who asks.
-            unreachable: nobody got through to the old one.
+            proof: what the machine was proven to run; becomes the route's target as well.
+            operation: the operation that attaches it.
+            unreachable: the old machine could not be reached.
 
         Raises:
             UnknownRouteError: there is no such route.
             UnknownMachineError: the new machine was never planned.
-            WrongMachineError: it is on its way to its end, or is another route's.
+            WrongMachineError: it is draining or destroyed, or belongs to another route.
         """
         with write(self._database, operation, MACHINE_ATTACHED) as w:
             if w.earlier:
                 key = w.earlier.detail["drained"]
                 old = w.session.get(MachineRow, key) if key else None
                 return record_of(old) if old else None
-            route = w.session.get(RouteRow, route_id)
-            if route is None:
-                raise UnknownRouteError(f"there is no route {route_id}")
+            route = require_route(w.session, route_id)
             row = require_of_route(w.session, route_id, machine.key)
             old = _drain(w.session, route, row)
-            previous, place = route.current_release_tag, _place(route)
-            describe(row, machine)
+            previous = route.current_release_tag
+            record_observed(row, machine)
             prove_route(route, row, proof)
             route.target_release_tag = proof.release_tag
             w.session.add_all([route, row])
-            _forget_what_was_asked(w.session, route_id)
-            detail = {"proof": proof.model_dump(mode="json"), "previous": previous}
+            _clear_remediation(w.session, route_id)
             w.log(
                 kind=ROUTE_PROVEN,
                 route_id=route_id,
                 machine_key=row.key,
                 release_tag=proof.release_tag,
-                detail=detail,
+                detail={"proof": proof.model_dump(mode="json"), "previous": previous},
             )
             w.log(
                 route_id=route_id,
                 machine_key=row.key,
                 release_tag=proof.release_tag,
                 detail={
-                    **place,
+                    "provider": route.provider,
+                    "region": route.region,
+                    "track": route.track,
                     "generation": row.generation,
                     "drained": old.key if old else None,
                     "drained_generation": old.generation if old else None,
@@ -157,19 +158,17 @@ def require_lock(w: Write, route_id: str) -> RouteRow:
         UnknownRouteError: there is no such route.
         RouteOccupiedError: the operation does not have its lock.
     """
-    route = w.session.get(RouteRow, route_id)
-    if route is None:
-        raise UnknownRouteError(f"there is no route {route_id}")
+    route = require_route(w.session, route_id)
     if not w.operation.run_id or not has_lock(route_id, w.operation):
         raise RouteOccupiedError(
             f"route {route_id} is {route.status} on machine {route.machine_key}: "
-            "another one is planned for it under its own workflow id alone"
+            "only a run under its own workflow id may plan another one"
         )
     return route
 
 
 def is_left_over(last: MachineRow | None, route: RouteRow) -> bool:
-    """Say whether a route's newest machine is one that an earlier run left behind unused."""
+    """Return whether a route's newest machine was left unused by an earlier run."""
     return (
         last is not None
         and last.key != route.machine_key
@@ -177,13 +176,13 @@ def is_left_over(last: MachineRow | None, route: RouteRow) -> bool:
     )
 
 
-def was_made_for(machine: MachineRow) -> bool:
-    """Say whether a machine was made for its route, and not claimed from the pool."""
+def was_created_for_route(machine: MachineRow) -> bool:
+    """Return whether a machine was created for its route, and not claimed from the pool."""
     return machine.key == machine_key(machine.route_id or "", machine.generation or 0)
 
 
 def _drain(session: Session, route: RouteRow, new: MachineRow) -> MachineRow | None:
-    """Have the machine that serves a route give way to a new one; return it."""
+    """Mark the machine that serves a route as draining; return it, None if there is none."""
     if route.machine_key in (None, new.key):
         return None
     old = session.get(MachineRow, route.machine_key)
@@ -193,13 +192,9 @@ def _drain(session: Session, route: RouteRow, new: MachineRow) -> MachineRow | N
     return old
 
 
-def _place(route: RouteRow) -> dict[str, str]:
-    return {"provider": route.provider, "region": route.region, "track": route.track}
-
-
-def _forget_what_was_asked(session: Session, route_id: str) -> None:
-    """Forget what was about the old machine: that another was asked for, that it was gone."""
-    remediations = session.get(RouteRemediationRow, route_id)
-    if remediations is not None:
-        remediations.asked_by = remediations.asked_reason = remediations.gone_since = None
-        session.add(remediations)
+def _clear_remediation(session: Session, route_id: str) -> None:
+    """Clear what was about the old machine: the request to replace it, and that it was gone."""
+    row = session.get(RouteRemediationRow, route_id)
+    if row is not None:
+        row.replacement_requested_by = row.replacement_reason = row.gone_since = None
+        session.add(row)

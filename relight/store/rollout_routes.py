@@ -1,6 +1,6 @@
-"""The routes of rollouts: which wave each is in, and what came of it.
+"""The routes of rollouts: the wave and the progress of each.
 
-A route that is under way is claimed here, in the transaction that looks at what is out.
+A route that a rollout works on is claimed here, in the transaction that counts what is out.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from relight.domain.rollout.wave import (
 )
 from relight.domain.route import Route, RouteStatus
 from relight.store.database import Database
-from relight.store.rows import naming, routes_with_machines
+from relight.store.rows import read_row, routes_with_machines
 from relight.store.tables import (
     DisruptionRow,
     RolloutRouteRow,
@@ -30,15 +30,15 @@ from relight.store.tables import (
 )
 
 CLAIMED = (RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK)
-"""Routes that are out because a rollout has them under way."""
+"""The progress of routes that are out because a rollout works on them."""
 
 PAGE = 500
-"""How many routes are looked at for those that may start, where something may hold them up."""
+"""How many waiting routes are considered at once, where other limits than their number apply."""
 
-_ROWS_AT_ONCE = 1000
-"""How many routes of a plan are on their way to the database at once."""
+_BATCH_SIZE = 1000
+"""How many routes of a plan are inserted at once."""
 
-_PLANNED = insert(RolloutRouteRow).values(
+_INSERT_PLANNED = insert(RolloutRouteRow).values(
     previous_release_tag=select(RouteRow.current_release_tag)
     .where(RouteRow.route_id == bindparam("of_route"))
     .scalar_subquery()
@@ -47,11 +47,11 @@ _PLANNED = insert(RolloutRouteRow).values(
 
 @dataclass(frozen=True)
 class Stage:
-    """How routes pass through a work.
+    """The progress of routes in one kind of work.
 
     Attributes:
-        before: those that are to go through it.
-        under_way: those that are in it.
+        before: routes that the work is still to be done on.
+        under_way: routes that it is done on now.
     """
 
     before: tuple[RouteProgress, ...]
@@ -70,12 +70,12 @@ STAGES: Mapping[WaveWork, Stage] = {
 
 @dataclass(frozen=True)
 class FleetSnapshot:
-    """What of the fleet decides which routes may start.
+    """The part of the fleet that decides which routes may start.
 
     Attributes:
-        routes: those that may be next, those under way, and all that are out.
-        under_way: those that the wave has claimed, also where it never heard of that.
-        out: those that do not serve, or that somebody has under way.
+        routes: those that may start, those under way, and all that are out.
+        under_way: those that the wave has claimed, including claims whose reply was lost.
+        out: those that do not serve, or that an operation works on.
         in_service: how many routes have ever served, by provider, region and track.
     """
 
@@ -90,15 +90,15 @@ class Chosen:
     """Which routes start.
 
     Attributes:
-        starts: in the order of their turn.
-        left_out: those that somebody keeps out meanwhile.
-        held_up_by: which limits keep further ones from it.
-        thaws_at: when a freeze window that does ends.
+        starts: in the order of their position.
+        left_out: those that a hold keeps out by now.
+        limited_by: the limits that keep further routes from starting.
+        thaws_at: the end of a freeze window that does so.
     """
 
     starts: Sequence[RouteId]
     left_out: Sequence[RouteId] = ()
-    held_up_by: tuple[str, ...] = ()
+    limited_by: tuple[str, ...] = ()
     thaws_at: datetime | None = None
 
 
@@ -112,37 +112,39 @@ class RolloutRoutes:
         self._database = database
 
     def plan(self, run_id: str, waves: Sequence[Sequence[RouteId]], first: int = 1) -> int:
-        """Keep a plan; one that is kept already stays as it is. Return how many routes it has.
+        """Record a plan and each route's current release; return how many routes it has.
 
-        What each is proven at now is kept as well.
+        A plan that is already recorded stays unchanged.
 
         Args:
             run_id: the rollout's run.
-            waves: its routes, in the order of their turn.
+            waves: its routes, in the order of their position.
             first: the number of the first of these waves.
         """
         with self._database.writing() as session:
-            mine = (RolloutRouteRow.rollout_run_id == run_id, RolloutRouteRow.wave >= first)
-            if kept := _count(session, *mine):
-                return kept
+            planned = (RolloutRouteRow.rollout_run_id == run_id, RolloutRouteRow.wave >= first)
+            if recorded := _count(session, *planned):
+                return recorded
             position = _count(session, RolloutRouteRow.rollout_run_id == run_id)
             rows = _rows(run_id, waves, first, position)
-            while some := list(islice(rows, _ROWS_AT_ONCE)):
-                session.connection().execute(_PLANNED, some)
-            return _count(session, *mine)
+            while batch := list(islice(rows, _BATCH_SIZE)):
+                session.connection().execute(_INSERT_PLANNED, batch)
+            return _count(session, *planned)
 
-    def advance(self, input: AdvanceWaveInput, choose: Choose, *, held: bool) -> WaveAdvanced:
-        """Write down what ended, and claim what `choose` says, in one transaction.
+    def advance(
+        self, input: AdvanceWaveInput, choose: Choose, *, constrained: bool
+    ) -> WaveAdvanced:
+        """Record what ended, and claim the routes that `choose` selects, in one transaction.
 
-        A claim whose reply was lost is found again by what the wave does not know of.
+        Claims that the wave does not list (their reply was lost) are returned again.
 
         Args:
-            input: what the wave has to say.
-            choose: says which of those that wait may start.
-            held: something else than their number may hold routes up. Without it no more
-                are looked at than may start, and nothing of the rest of the fleet.
+            input: the wave's state.
+            choose: selects which of the waiting routes start.
+            constrained: other limits than the number of concurrent routes apply. If not, only as
+                many routes are read as may start, and nothing of the rest of the fleet.
         """
-        page_size = PAGE if held else max(0, input.at_most - len(input.in_flight))
+        page_size = PAGE if constrained else max(0, input.max_in_flight - len(input.in_flight))
         stage, run_id = STAGES[input.work], input.rollout_run_id
         with self._database.writing() as session:
             for outcome in input.ended:
@@ -157,10 +159,10 @@ class RolloutRoutes:
                 _of(run_id).where(RolloutRouteRow.progress == stage.under_way)
             ).all()
             lost = [row for row in claimed if row.route_id not in known]
-            mine: list[Any] = [RolloutRouteRow.rollout_run_id == run_id]
+            of_wave: list[Any] = [RolloutRouteRow.rollout_run_id == run_id]
             if input.work is not WaveWork.ROLL_BACK:
-                mine.append(RolloutRouteRow.wave == input.number)
-            before = [*mine, col(RolloutRouteRow.progress).in_(stage.before)]
+                of_wave.append(RolloutRouteRow.wave == input.number)
+            before = [*of_wave, col(RolloutRouteRow.progress).in_(stage.before)]
             page = session.exec(
                 select(RolloutRouteRow)
                 .where(*before)
@@ -169,12 +171,12 @@ class RolloutRoutes:
             ).all()
             ids = [row.route_id for row in page]
             under_way = [*input.in_flight, *(row.route_id for row in lost)]
-            seen = (
+            snapshot = (
                 fleet_snapshot(session, ids, under_way)
-                if held
+                if constrained
                 else FleetSnapshot(routes=(), under_way=under_way, out=frozenset(), in_service={})
             )
-            chosen = choose(ids, seen)
+            chosen = choose(ids, snapshot)
             by_id = {row.route_id: row for row in page}
             for route_id in chosen.left_out:
                 by_id[route_id].progress = RouteProgress.SKIPPED
@@ -187,18 +189,18 @@ class RolloutRoutes:
                 starts=tuple(map(_outcome, starts)),
                 counts=_counts(session, run_id),
                 waiting=_count(session, *before),
-                held_up_by=chosen.held_up_by,
+                limited_by=chosen.limited_by,
                 thaws_at=chosen.thaws_at,
             )
 
     def begin_proofs(self, run_id: str, number: int) -> int:
-        """Have the routes of a wave that were proven wait for a further proof; return how many."""
+        """Let the converged routes of a wave soak before a further proof; return how many."""
         return self._move(run_id, RouteProgress.CONVERGED, RouteProgress.SOAKING, number)
 
     def widen(self, run_id: str, number: int, by: int) -> int:
-        """Cut a smaller wave out of the one after `number`; return how many waves there are."""
+        """Split the first `by` routes off the wave after `number`; return the number of waves."""
         with self._database.writing() as session:
-            mine = col(RolloutRouteRow.rollout_run_id) == run_id
+            of_rollout = col(RolloutRouteRow.rollout_run_id) == run_id
             following = session.exec(
                 _of(run_id)
                 .where(RolloutRouteRow.wave == number + 1)
@@ -206,34 +208,36 @@ class RolloutRoutes:
             ).all()
             if len(following) > by:
                 last = following[by - 1].position
-                later = update(RolloutRouteRow).where(mine, col(RolloutRouteRow.position) > last)
+                later = update(RolloutRouteRow).where(
+                    of_rollout, col(RolloutRouteRow.position) > last
+                )
                 session.connection().execute(later.values(wave=col(RolloutRouteRow.wave) + 1))
-            return session.exec(select(func.max(RolloutRouteRow.wave)).where(mine)).one() or 0
+            return session.exec(select(func.max(RolloutRouteRow.wave)).where(of_rollout)).one() or 0
 
     def retry_failed(self, run_id: str, number: int) -> int:
-        """Have the routes that failed wait once more in a wave; return how many."""
+        """Let the failed routes wait again, in a wave; return how many."""
         return self._move(run_id, RouteProgress.FAILED, RouteProgress.WAITING, None, wave=number)
 
     def skip(self, run_id: str, route_id: RouteId) -> bool:
-        """Leave a route out that waits or has failed; return whether it did."""
+        """Skip a route that waits, has failed or is skipped; return whether that was possible."""
         with self._database.writing() as session:
             row = session.get(RolloutRouteRow, (run_id, route_id))
-            may = {RouteProgress.WAITING, RouteProgress.FAILED, RouteProgress.SKIPPED}
-            if row is None or row.progress not in may:
+            skippable = {RouteProgress.WAITING, RouteProgress.FAILED, RouteProgress.SKIPPED}
+            if row is None or row.progress not in skippable:
                 return False
             row.progress, row.fault = RouteProgress.SKIPPED, None
             session.add(row)
             return True
 
     def counts(self, run_id: str) -> Mapping[RouteProgress, int]:
-        """Return how many routes of a rollout are at what."""
+        """Return how many routes of a rollout have each progress."""
         with self._database.reading() as session:
             return _counts(session, run_id)
 
     def list(
         self, run_id: str, progress: RouteProgress | None = None, limit: int | None = None
     ) -> list[RouteOutcome]:
-        """Return the routes of a rollout, in the order of their turn."""
+        """Return the routes of a rollout, in the order of their position."""
         query = _of(run_id).order_by(col(RolloutRouteRow.position)).limit(limit)
         if progress is not None:
             query = query.where(RolloutRouteRow.progress == progress)
@@ -262,7 +266,7 @@ class RolloutRoutes:
 def _rows(
     run_id: str, waves: Sequence[Sequence[RouteId]], first: int, position: int
 ) -> Iterator[Mapping[str, Any]]:
-    """Return what `_PLANNED` is told of each route; `position` is the turn of the last before."""
+    """Return the parameters of `_INSERT_PLANNED` for each route, after the last `position`."""
     for number, wave in enumerate(waves, start=first):
         for route_id in wave:
             position += 1
@@ -294,7 +298,7 @@ def _counts(session: Session, run_id: str) -> Mapping[RouteProgress, int]:
 
 
 def claimed_by_rollouts(session: Session) -> Sequence[RouteId]:
-    """Return the routes that are out because a rollout has them under way."""
+    """Return the routes that are out because an open rollout works on them."""
     return session.exec(
         select(RolloutRouteRow.route_id)
         .join(RolloutRow, col(RolloutRow.run_id) == col(RolloutRouteRow.rollout_run_id))
@@ -305,12 +309,12 @@ def claimed_by_rollouts(session: Session) -> Sequence[RouteId]:
 def fleet_snapshot(
     session: Session, ids: Sequence[RouteId], under_way: Sequence[RouteId]
 ) -> FleetSnapshot:
-    """Return what of the fleet decides which of some routes may be taken out.
+    """Return the part of the fleet that decides which of some routes may be taken out.
 
     Args:
         session: the transaction in which that is decided.
-        ids: those that may be next.
-        under_way: those that the asker has under way.
+        ids: the routes that may start.
+        under_way: the routes that the caller has claimed.
     """
     claimed = claimed_by_rollouts(session)
     held = session.exec(select(DisruptionRow.route_id)).all()
@@ -334,10 +338,9 @@ def fleet_snapshot(
 
 
 def _served() -> ColumnElement[bool]:
-    never = (RouteStatus.PROVISIONING, RouteStatus.FAILED)
-    return col(RouteRow.status).not_in(never)
+    not_served = (RouteStatus.PROVISIONING, RouteStatus.FAILED)
+    return col(RouteRow.status).not_in(not_served)
 
 
 def _outcome(row: RolloutRouteRow) -> RouteOutcome:
-    with naming(f"route {row.route_id} of a rollout"):
-        return RouteOutcome.model_validate(row.model_dump())
+    return read_row(RouteOutcome, row, f"route {row.route_id} of a rollout")

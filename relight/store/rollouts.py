@@ -1,7 +1,7 @@
-"""Rollouts: who moves which declaration, and how it ended.
+"""Rollouts: which run moves which declaration, and how it ended.
 
-The store knows a rollout as a claim on a scope, open or closed. Where an open one stands is known
-to its workflow; here it is `running`.
+The store knows a rollout as a claim on a scope, open or closed. The progress of an open one is
+known to its workflow; here it is `running`.
 """
 
 from dataclasses import replace
@@ -18,22 +18,22 @@ from relight.domain.rollout.rollout import (
 from relight.store.database import Database
 from relight.store.declarations import declare, require_track
 from relight.store.errors import ScopeBusyError
-from relight.store.rows import naming
+from relight.store.events import Operation, Write, write
+from relight.store.rows import read_row
 from relight.store.tables import RolloutRow
-from relight.store.write import Operation, Write, write
 
 
 class Rollouts:
-    """One open rollout per scope; the database itself sees to that."""
+    """One open rollout per scope, enforced by a unique index."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def open(self, input: OpenRolloutInput, operation: Operation) -> Rollout:
-        """Claim a scope. A run that has claimed it already is given its own claim.
+        """Claim a scope. A run that has already claimed it gets its own claim again.
 
         Raises:
-            UnknownTrackError: the scope names a track that is not there.
+            UnknownTrackError: the scope names a track that does not exist.
             ScopeBusyError: another run holds the scope.
         """
         with write(self._database, operation, "rollout-opened") as w:
@@ -45,7 +45,7 @@ class Rollouts:
             holder = _holder(w.session, input.scope)
             if holder is None:
                 return _claim(w, input)
-            rollout = rollout_of(holder)
+            rollout = _rollout(holder)
             if (holder.workflow_id, holder.run_id) == (operation.workflow_id, operation.run_id):
                 return rollout
         raise ScopeBusyError(
@@ -55,9 +55,8 @@ class Rollouts:
         )
 
     def abandon(self, holder: Rollout, operation: Operation) -> None:
-        """Take a scope from a rollout whose workflow is gone. One that is closed stays as it is."""
-        # A claim can be taken but once, so this needs no activity to write once; and on its way
-        # to its own claim, one activity may come past several rollouts that are gone.
+        """Close a rollout whose workflow no longer runs. A closed one stays unchanged."""
+        # Closing is idempotent, and before its own claim one activity may close several rollouts.
         operation = replace(operation, activity_id="")
         with write(self._database, operation, "rollout-abandoned") as w:
             row = _holder(w.session, holder.scope)
@@ -69,28 +68,28 @@ class Rollouts:
             w.session.add(row)
             w.log(
                 release_tag=holder.release_tag,
-                detail={"rollout": rollout_of(row).model_dump(mode="json")},
+                detail={"rollout": _rollout(row).model_dump(mode="json")},
             )
 
     def close(self, input: CloseRolloutInput, operation: Operation) -> None:
-        """Write down how a rollout ended, free its scope and, if so asked, promote its release.
+        """Record how a rollout ended, free its scope and, if requested, declare its release.
 
-        A run that does not hold the scope changes nothing by it, and leaves no event.
+        A run that does not hold the scope changes nothing and writes no event.
 
         Raises:
-            UnknownTrackError: the track to promote it to was removed by hand.
+            UnknownTrackError: the track that would get the release was deleted by hand.
         """
         with write(self._database, operation, "rollout-closed") as w:
             row = _holder(w.session, input.scope)
-            mine = (operation.workflow_id, operation.run_id)
-            if w.earlier or row is None or (row.workflow_id, row.run_id) != mine:
+            run = (operation.workflow_id, operation.run_id)
+            if w.earlier or row is None or (row.workflow_id, row.run_id) != run:
                 return
             row.phase, row.detail, row.closed_at = input.phase, input.detail, w.at
             w.session.add(row)
             w.log(
                 release_tag=input.release_tag,
                 detail={
-                    "rollout": rollout_of(row).model_dump(mode="json"),
+                    "rollout": _rollout(row).model_dump(mode="json"),
                     "promoted": input.promote,
                 },
             )
@@ -101,7 +100,7 @@ class Rollouts:
         """Return the newest rollout of a workflow id, None if it never claimed a scope.
 
         Raises:
-            BadValueError: it was changed by hand and is not of its shape.
+            BadValueError: it was changed by hand and is invalid.
         """
         newest = (
             select(RolloutRow)
@@ -111,23 +110,21 @@ class Rollouts:
         )
         with self._database.reading() as session:
             row = session.exec(newest).one_or_none()
-            return rollout_of(row) if row else None
+            return _rollout(row) if row else None
 
     def list(self) -> list[Rollout]:
         """Return every rollout, oldest first.
 
         Raises:
-            BadValueError: one was changed by hand and is not of its shape.
+            BadValueError: one was changed by hand and is invalid.
         """
         with self._database.reading() as session:
             rows = session.exec(select(RolloutRow).order_by(col(RolloutRow.rollout_id)))
-            return [rollout_of(row) for row in rows]
+            return [_rollout(row) for row in rows]
 
 
-def rollout_of(row: RolloutRow) -> Rollout:
-    """Return a row's rollout."""
-    with naming(f"rollout {row.workflow_id}"):
-        return Rollout.model_validate(row.model_dump())
+def _rollout(row: RolloutRow) -> Rollout:
+    return read_row(Rollout, row, f"rollout {row.workflow_id}")
 
 
 def _holder(session: Session, scope: str) -> RolloutRow | None:
@@ -147,6 +144,6 @@ def _claim(w: Write, input: OpenRolloutInput) -> Rollout:
         opened_at=w.at,
     )
     w.session.add(row)
-    rollout = rollout_of(row)
+    rollout = _rollout(row)
     w.log(release_tag=input.release_tag, detail={"rollout": rollout.model_dump(mode="json")})
     return rollout

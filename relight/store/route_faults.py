@@ -1,42 +1,42 @@
-"""What a failed operation leaves on record of a route.
+"""What a failed operation changes in the record of a route.
 
-The event is always written. What else changes follows from what the operation had done:
+The event is always written. The rest depends on what the operation had done:
 
-- it opened the route, and its machine is gone: the machine is `destroyed`, the route `failed`;
-- it never opened the route (`machine_destroyed`, yet no machine of it was this run's), or it was
-  refused: nothing was changed, so the route stays as it is;
-- the repository is to blame, which nothing is installed from then: the route serves on, and should
-  run what it runs;
-- it was about another machine than the one that serves the route, as a successor that came to
-  nothing or one that was replaced since: the route stays as it is;
-- it worked on a route: that is `faulted`, or `failed` where it has no machine.
+- It opened the route, and its machine is destroyed: the machine is `destroyed`, the route `failed`.
+- It never opened the route (`machine_destroyed`, but this run had no machine of it), or it was
+  refused: nothing was changed, so the route stays unchanged.
+- The fault is the repository's, so nothing was installed: the route keeps serving, and its target
+  is its current release again.
+- It was about another machine than the one that serves the route (a replacement that failed, or a
+  machine that was replaced since): the route stays unchanged.
+- It worked on the route: the route is `faulted`, or `failed` if it has no machine.
 """
 
 from sqlmodel import Session, select
 
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.route import RecordFaultInput, RouteStatus
-from relight.store.machines import RecordStatus, mark_destroyed
-from relight.store.tables import MachineRow, RouteRow
-from relight.store.write import Operation, Write
+from relight.store.events import Operation, Write
+from relight.store.machines import mark_destroyed
+from relight.store.tables import MachineRow, RecordStatus, RouteRow
 
 
 def record_fault(w: Write, input: RecordFaultInput) -> None:
-    """Write down why an operation on a route failed."""
-    held = _held(w.session, input, w.operation)
+    """Record why an operation on a route failed."""
+    held = _held_machines(w.session, input, w.operation)
     if input.machine_destroyed:
         for machine in held:
-            if _known_to_be_gone(machine, input):
+            if _is_destroyed(machine, input):
                 mark_destroyed(machine, w.at)
                 w.session.add(machine)
     route = w.session.get(RouteRow, input.route_id)
-    untouched = not held and (input.machine_destroyed or input.fault.refused)
-    if route is not None and not untouched and not _is_anothers(w.session, route, input):
+    unchanged = not held and (input.machine_destroyed or input.fault.refused)
+    if route is not None and not unchanged and not _is_of_other_machine(w.session, route, input):
         if input.fault.fault_class is FaultClass.REPOSITORY and route.current_release_tag:
             route.target_release_tag = route.current_release_tag
             w.session.add(route)
         else:
-            settle(w.session, route, input.fault)
+            mark_faulted(w.session, route, input.fault)
     w.log(
         route_id=input.route_id,
         machine_key=input.machine_key,
@@ -49,38 +49,8 @@ def record_fault(w: Write, input: RecordFaultInput) -> None:
     )
 
 
-def _held(session: Session, input: RecordFaultInput, operation: Operation) -> list[MachineRow]:
-    """Return the machines of the route that this run was given, or that the fault names gone."""
-    query = select(MachineRow).where(MachineRow.route_id == input.route_id)
-    return [
-        machine
-        for machine in session.exec(query)
-        if (operation.run_id and machine.held_run_id == operation.run_id)
-        or (input.machine_destroyed and machine.key == input.machine_key)
-    ]
-
-
-def _known_to_be_gone(machine: MachineRow, input: RecordFaultInput) -> bool:
-    """Say whether the fault speaks for this machine.
-
-    Where it names none, the operation never learned its key, so it created nothing: a machine
-    that it planned itself does not exist. One that it took up from an earlier run may.
-    """
-    if input.machine_key is not None:
-        return machine.key == input.machine_key
-    return machine.planned_run_id == machine.held_run_id
-
-
-def _is_anothers(session: Session, route: RouteRow, input: RecordFaultInput) -> bool:
-    """Say whether the fault is about another machine than the one that serves the route."""
-    serving = session.get(MachineRow, route.machine_key) if route.machine_key else None
-    if serving is None or serving.status == RecordStatus.DESTROYED:
-        return False
-    return input.machine_destroyed or input.machine_key not in (None, serving.key)
-
-
-def settle(session: Session, route: RouteRow, fault: Fault) -> None:
-    """Write down that a route does not fare well: `faulted`, or `failed` without a machine."""
+def mark_faulted(session: Session, route: RouteRow, fault: Fault) -> None:
+    """Record a route's fault: it is `faulted`, or `failed` if it has no machine."""
     machine = session.get(MachineRow, route.machine_key) if route.machine_key else None
     route.fault = fault.model_dump(mode="json")
     if machine is None or machine.status == RecordStatus.DESTROYED:
@@ -91,3 +61,35 @@ def settle(session: Session, route: RouteRow, fault: Fault) -> None:
     else:
         route.status = RouteStatus.FAULTED
     session.add(route)
+
+
+def _held_machines(
+    session: Session, input: RecordFaultInput, operation: Operation
+) -> list[MachineRow]:
+    """Return the route's machines that this run held, or that the fault says are destroyed."""
+    query = select(MachineRow).where(MachineRow.route_id == input.route_id)
+    return [
+        machine
+        for machine in session.exec(query)
+        if (operation.run_id and machine.held_run_id == operation.run_id)
+        or (input.machine_destroyed and machine.key == input.machine_key)
+    ]
+
+
+def _is_destroyed(machine: MachineRow, input: RecordFaultInput) -> bool:
+    """Return whether the fault says that this machine is destroyed.
+
+    Where it names no machine, the operation never received a key, so it created nothing: a machine
+    that it planned itself does not exist. One that it took over from an earlier run may exist.
+    """
+    if input.machine_key is not None:
+        return machine.key == input.machine_key
+    return machine.planned_run_id == machine.held_run_id
+
+
+def _is_of_other_machine(session: Session, route: RouteRow, input: RecordFaultInput) -> bool:
+    """Return whether the fault is about another machine than the one that serves the route."""
+    serving = session.get(MachineRow, route.machine_key) if route.machine_key else None
+    if serving is None or serving.status == RecordStatus.DESTROYED:
+        return False
+    return input.machine_destroyed or input.machine_key not in (None, serving.key)

@@ -1,14 +1,14 @@
-"""How a route comes to its next machine's key, so that no machine is ever lost track of.
+"""How a route gets its next machine's key, so that no machine is ever lost track of.
 
-A key is on record, `planned`, before anything is created under it, and leaves the record only as
-`destroyed`. The next generation's key is given out when the last one's is `destroyed`, never
-before. Where a run ended without a word (its workflow was terminated), nobody knows whether the
-machine that it planned exists: the next run is given the same key. Creating adopts what has the
-key and undoing destroys it, so whatever was left is taken up or cleared away, and a workflow that
-was cut off late still creates nothing but what this key names.
+A key is recorded as `planned` before anything is created under it, and its record is kept: the
+last status is `destroyed`. The next generation's key is given out only when the last machine is
+`destroyed`. Where a run ended without a result (its workflow was terminated), it is unknown
+whether the machine that it planned exists, so the next run gets the same key. Creating adopts a
+machine that has the key, and undoing destroys it, so what was left is reused or removed. A
+workflow that is terminated late can create nothing but the machine of this key.
 
-That the earlier run is gone is known from the workflow id, which is the route's lock: when a run
-under that id asks, no other one is alive. Whoever asks without the lock is refused.
+The workflow id, which is the route's lock, shows that the earlier run has ended: when a run under
+that id asks for a key, no other run is alive. Requests without the lock are refused.
 """
 
 from sqlmodel import Session
@@ -21,24 +21,19 @@ from relight.domain.route import (
 )
 from relight.store.declarations import require_track
 from relight.store.errors import RouteOccupiedError
-from relight.store.machines import (
-    RecordStatus,
-    last_machine,
-    next_generation,
-    plan_machine,
-)
-from relight.store.rows import naming
-from relight.store.tables import MachineRow, RouteRow
-from relight.store.write import Operation, Write
+from relight.store.events import Operation, Write
+from relight.store.machines import last_machine, next_generation, plan_machine
+from relight.store.rows import validating
+from relight.store.tables import MachineRow, RecordStatus, RouteRow
 
 
 def open_route(w: Write, input: OpenRouteInput) -> RouteOpened:
-    """Write a route and its machine down before anything is created.
+    """Record a route and its planned machine before anything is created.
 
     Raises:
         UnknownTrackError: there is no such track.
-        RouteOccupiedError: the route has a machine, or what may be one in another place, or it
-            is being provisioned by somebody else.
+        RouteOccupiedError: the route has a machine, or may have one in another location, or
+            another operation provisions it.
     """
     require_track(w.session, input.track)
     route = w.session.get(RouteRow, input.route_id)
@@ -80,41 +75,41 @@ def _require_vacant(
         )
     if last is None or last.status == RecordStatus.DESTROYED:
         return
-    if not may_take_up(last, route_id, operation):
+    if not _may_continue(last, route_id, operation):
         raise RouteOccupiedError(
             f"route {route_id} is being provisioned: machine {last.key} is {last.status}"
         )
     if (last.provider, last.region) != (input.provider, input.region):
         raise RouteOccupiedError(
-            f"an earlier operation on route {route_id} ended without a word, and its machine "
+            f"an earlier operation on route {route_id} ended without a result, and its machine "
             f"{last.key} may exist in {last.provider}/{last.region}: provision it there"
         )
 
 
-def may_take_up(last: MachineRow, route_id: str, operation: Operation) -> bool:
-    """Say whether the operation may go on with what an earlier one left of a route's machine."""
+def _may_continue(last: MachineRow, route_id: str, operation: Operation) -> bool:
+    """Return whether the operation may continue with a machine that an earlier one left behind."""
     if not operation.run_id:
         return False
     return operation.run_id == last.held_run_id or has_lock(route_id, operation)
 
 
 def has_lock(route_id: str, operation: Operation) -> bool:
-    """Say whether the operation runs under the id that is the route's lock."""
+    """Return whether the operation runs under the workflow id that is the route's lock."""
     return operation.workflow_id == route_workflow_id(route_id)
 
 
 def plan_generation(
     w: Write, route_id: str, generation: int, provider: str, region: str
 ) -> MachineRow:
-    """Return the row of a route's machine that is to be."""
+    """Return the row of a route's planned machine, which the caller adds."""
     machine = plan_machine(w, machine_key(route_id, generation), provider, region)
     machine.route_id, machine.generation = route_id, generation
     return machine
 
 
 def opened_as(machine: MachineRow) -> RouteOpened:
-    """Return the key that a route is given, and its generation."""
-    with naming(f"machine {machine.key}"):
+    """Return the key and generation of a route's planned machine."""
+    with validating(f"machine {machine.key}"):
         return RouteOpened.model_validate(
             {"machine_key": machine.key, "generation": machine.generation}
         )
@@ -127,5 +122,5 @@ def _write_route(session: Session, route: RouteRow | None, input: OpenRouteInput
     row.target_release_tag = input.release_tag
     row.fault = None
     session.add(row)
-    # Its machine refers to it: it comes first.
+    # First, since its machine refers to it.
     session.flush()

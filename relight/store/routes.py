@@ -1,4 +1,4 @@
-"""Routes: the slots that users are assigned to, and what is known of each."""
+"""Routes: the slots that users are assigned to, and the state of each."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -26,45 +26,44 @@ from relight.domain.route import (
 )
 from relight.store.database import Database
 from relight.store.declarations import require_track
-from relight.store.errors import UnknownRouteError, WrongMachineError
-from relight.store.machines import (
-    RecordStatus,
-    describe,
-    require_alive,
-)
+from relight.store.errors import WrongMachineError
+from relight.store.events import Operation, write
+from relight.store.machines import record_observed
 from relight.store.route_faults import record_fault
 from relight.store.route_opening import open_route
 from relight.store.rows import (
     BRIEF,
     RouteBrief,
     briefs,
+    require_alive,
+    require_route,
     route_of,
     routes_with_machines,
 )
 from relight.store.tables import (
     EventRow,
     MachineRow,
+    RecordStatus,
     RolloutRouteRow,
     RouteRow,
     TrackRow,
 )
-from relight.store.write import Operation, write
 
 ROUTE_PROVEN = "route-proven"
-"""The event that a proof becomes."""
+FAULT_RECORDED = "fault-recorded"
 
 
 class Routes:
-    """Every write is one transaction with its event, and an activity's retry writes once."""
+    """Every write is one transaction with its event. Retries of an activity write once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, route_id: str) -> Route | None:
-        """Return a route with the machine that serves it, None if it is not there.
+        """Return a route with the machine that serves it, None if it does not exist.
 
         Raises:
-            BadValueError: it was changed by hand and is not of its shape.
+            BadValueError: it was changed by hand and is invalid.
         """
         with self._database.reading() as session:
             row = session.get(RouteRow, route_id)
@@ -72,12 +71,12 @@ class Routes:
             return route_of(row, machine) if row else None
 
     def open(self, input: OpenRouteInput, operation: Operation) -> RouteOpened:
-        """Write a route and its next machine's key down; `relight.store.route_opening` says which.
+        """Record a route and its next machine's key (see `relight.store.route_opening`).
 
         Raises:
             UnknownTrackError: there is no such track.
-            RouteOccupiedError: the route has a machine, or what may be one in another place, or
-                it is being provisioned by somebody else.
+            RouteOccupiedError: the route has a machine, or may have one in another location, or
+                another operation provisions it.
         """
         with write(self._database, operation, "route-opened") as w:
             if w.earlier:
@@ -85,7 +84,7 @@ class Routes:
             return open_route(w, input)
 
     def record_machine(self, input: RecordMachineInput, operation: Operation) -> None:
-        """Write down what a provider created for a key that was planned.
+        """Record the machine that a provider created for a planned key.
 
         Raises:
             UnknownMachineError: the key was never planned.
@@ -95,7 +94,7 @@ class Routes:
             if w.earlier:
                 return
             machine = require_alive(w.session, input.machine.key)
-            describe(machine, input.machine)
+            record_observed(machine, input.machine)
             machine.user_data_sha256 = input.user_data_sha256
             w.session.add(machine)
             w.log(
@@ -108,7 +107,7 @@ class Routes:
             )
 
     def set_target(self, input: SetTargetInput, operation: Operation) -> None:
-        """Write down what a route should run.
+        """Record the release that a route should run.
 
         Raises:
             UnknownRouteError: there is no such route.
@@ -116,7 +115,7 @@ class Routes:
         with write(self._database, operation, "target-set") as w:
             if w.earlier:
                 return
-            route = _require(w.session, input.route_id)
+            route = require_route(w.session, input.route_id)
             previous, route.target_release_tag = route.target_release_tag, input.release_tag
             w.session.add(route)
             w.log(
@@ -127,18 +126,18 @@ class Routes:
             )
 
     def record_proof(self, input: RecordProofInput, operation: Operation) -> None:
-        """Write down what a route was proven to run: it serves, on the machine that was seen.
+        """Record a proof: the route serves, at the proven release, on the proven machine.
 
         Raises:
             UnknownRouteError: there is no such route.
             UnknownMachineError: the machine was never planned.
-            WrongMachineError: the machine is on its way to its end, or is another route's, or
-                another one serves the route.
+            WrongMachineError: the machine is draining or destroyed, or belongs to another route,
+                or another machine serves the route.
         """
         with write(self._database, operation, ROUTE_PROVEN) as w:
             if w.earlier:
                 return
-            route = _require(w.session, input.route_id)
+            route = require_route(w.session, input.route_id)
             machine = require_of_route(w.session, route.route_id, input.machine.key)
             if route.machine_key not in (None, machine.key):
                 raise WrongMachineError(
@@ -146,7 +145,7 @@ class Routes:
                     f"not by {machine.key}"
                 )
             previous = route.current_release_tag
-            describe(machine, input.machine)
+            record_observed(machine, input.machine)
             prove_route(route, machine, input.proof)
             w.session.add_all([machine, route])
             w.log(
@@ -157,13 +156,13 @@ class Routes:
             )
 
     def record_fault(self, input: RecordFaultInput, operation: Operation) -> None:
-        """Write down why an operation failed; `relight.store.route_faults` says what else changes."""
-        with write(self._database, operation, "fault-recorded") as w:
+        """Record why an operation failed, and its effect (see `relight.store.route_faults`)."""
+        with write(self._database, operation, FAULT_RECORDED) as w:
             if not w.earlier:
                 record_fault(w, input)
 
     def proven_tags(self, route_id: str) -> list[ReleaseTag]:
-        """Return every release that a route was proven at, the last one last."""
+        """Return the releases that a route was proven at, oldest first."""
         query = (
             select(EventRow.release_tag)
             .where(EventRow.route_id == route_id, EventRow.kind == ROUTE_PROVEN)
@@ -173,23 +172,21 @@ class Routes:
             return [tag for tag in session.exec(query) if tag is not None]
 
     def in_scope(self, scope: ScopeName) -> list[RouteBrief]:
-        """Return the routes that a scope's declaration governs and that hold a machine.
-
-        They are in no order.
+        """Return the routes that a scope's declaration governs and that have a machine, unordered.
 
         Raises:
-            UnknownTrackError: the scope names a track that is not there.
-            BadValueError: one was changed by hand and is not of its shape.
+            UnknownTrackError: the scope names a track that does not exist.
+            BadValueError: one was changed by hand and is invalid.
         """
         with self._database.reading() as session:
             return briefs(session, _in_scope(session, BRIEF, scope))
 
     def newcomers(self, input: JoinLateInput) -> list[RouteBrief]:
-        """Return those of a scope that no earlier wave has and that are not at the release.
+        """Return the routes of a scope that no earlier wave has and that are not at the release.
 
         Raises:
-            UnknownTrackError: the scope names a track that is not there.
-            BadValueError: one was changed by hand and is not of its shape.
+            UnknownTrackError: the scope names a track that does not exist.
+            BadValueError: one was changed by hand and is invalid.
         """
         known = select(RolloutRouteRow.route_id).where(
             RolloutRouteRow.rollout_run_id == input.rollout_run_id,
@@ -202,36 +199,33 @@ class Routes:
         with self._database.reading() as session:
             return briefs(session, _in_scope(session, query, input.scope))
 
-    def first_of_regions(self, scope: ScopeName, at_most: int) -> list[Route]:
-        """Return some routes of each region that a scope has routes in, by id.
+    def sample_by_region(self, scope: ScopeName, per_region: int) -> list[Route]:
+        """Return up to `per_region` routes of each of a scope's regions, by id.
 
-        Args:
-            scope: the scope.
-            at_most: how many of a region: of those that serve the first ones by id, then of the
-                others.
+        Serving routes are preferred, then the first ones by id.
 
         Raises:
-            UnknownTrackError: the scope names a track that is not there.
-            BadValueError: one was changed by hand and is not of its shape.
+            UnknownTrackError: the scope names a track that does not exist.
+            BadValueError: one was changed by hand and is invalid.
         """
-        turn = func.row_number().over(
+        rank = func.row_number().over(
             partition_by=[col(RouteRow.provider), col(RouteRow.region)],
             order_by=[col(RouteRow.status) != RouteStatus.SERVING, col(RouteRow.route_id)],
         )
-        in_turn = select(RouteRow.route_id, turn.label("turn"))
+        query = select(RouteRow.route_id, rank.label("rank"))
         with self._database.reading() as session:
-            ranked = _in_scope(session, in_turn, scope).subquery()
-            first = select(ranked.c.route_id).where(ranked.c.turn <= at_most)
-            query = select(RouteRow).where(col(RouteRow.route_id).in_(first))
-            return routes_with_machines(session, query)
+            ranked = _in_scope(session, query, scope).subquery()
+            chosen = select(ranked.c.route_id).where(ranked.c.rank <= per_region)
+            routes = select(RouteRow).where(col(RouteRow.route_id).in_(chosen))
+            return routes_with_machines(session, routes)
 
     def releases(self, scope: ScopeName) -> Mapping[ReleaseTag, Sequence[str]]:
-        """Return what the routes of a scope are proven at, each with its machines' architectures.
+        """Return the current releases of a scope's routes, each with its machines' architectures.
 
         Both are sorted.
 
         Raises:
-            UnknownTrackError: the scope names a track that is not there.
+            UnknownTrackError: the scope names a track that does not exist.
         """
         pairs = (
             select(RouteRow.current_release_tag, MachineRow.architecture)
@@ -245,10 +239,10 @@ class Routes:
         return {tag: sorted(found[tag]) for tag in sorted(found)}
 
     def architectures(self, scope: ScopeName) -> Sequence[str]:
-        """Return what machines the routes of a scope have, by Debian's names, sorted.
+        """Return the architectures of a scope's machines, by Debian's names, sorted.
 
         Raises:
-            UnknownTrackError: the scope names a track that is not there.
+            UnknownTrackError: the scope names a track that does not exist.
         """
         names = select(MachineRow.architecture).join(
             RouteRow, col(RouteRow.machine_key) == col(MachineRow.key)
@@ -261,7 +255,7 @@ class Routes:
         """Return the routes of a track, or all, by id.
 
         Raises:
-            BadValueError: one was changed by hand and is not of its shape.
+            BadValueError: one was changed by hand and is invalid.
         """
         query = select(RouteRow)
         if track is not None:
@@ -271,23 +265,23 @@ class Routes:
 
 
 def require_of_route(session: Session, route_id: str, key: str) -> MachineRow:
-    """Return the row of a machine that a route may be served by.
+    """Return the row of a machine that may serve a route.
 
     Raises:
-        UnknownMachineError: nobody planned it.
-        WrongMachineError: it is on its way to its end, or is another route's.
+        UnknownMachineError: it was never planned.
+        WrongMachineError: it is draining or destroyed, or belongs to another route or the pool.
     """
     machine = require_alive(session, key)
     if machine.route_id != route_id:
-        whose = f"route {machine.route_id}'s" if machine.route_id else "the pool's"
-        raise WrongMachineError(f"machine {key} is {whose}, not route {route_id}'s")
+        owner = f"route {machine.route_id}" if machine.route_id else "the pool"
+        raise WrongMachineError(f"machine {key} belongs to {owner}, not to route {route_id}")
     if machine.status == RecordStatus.DRAINING:
-        raise WrongMachineError(f"machine {key} is draining: another one took its place")
+        raise WrongMachineError(f"machine {key} is draining: another machine has replaced it")
     return machine
 
 
 def prove_route(route: RouteRow, machine: MachineRow, proof: Proof) -> None:
-    """Write down that a route serves on a machine, as that was proven."""
+    """Record that a route serves on a machine, at the proven release."""
     route.machine_key = machine.key
     route.current_release_tag = proof.release_tag
     route.proven_at = proof.observed_at
@@ -295,18 +289,11 @@ def prove_route(route: RouteRow, machine: MachineRow, proof: Proof) -> None:
     route.fault = None
 
 
-def _require(session: Session, route_id: str) -> RouteRow:
-    row = session.get(RouteRow, route_id)
-    if row is None:
-        raise UnknownRouteError(f"there is no route {route_id}")
-    return row
-
-
 def _in_scope(session: Session, query: Any, scope: ScopeName) -> Any:
-    """Return a query about routes, of those that a scope's declaration governs and have a machine.
+    """Narrow a query to the routes that a scope's declaration governs and that have a machine.
 
     Raises:
-        UnknownTrackError: the scope names a track that is not there.
+        UnknownTrackError: the scope names a track that does not exist.
     """
     query = query.where(col(RouteRow.machine_key).is_not(None))
     track = scope_track(scope)

@@ -1,11 +1,11 @@
-"""Values are checked on their way in and out: an operator may have changed one by SQL."""
+"""Read rows as the domain's models."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy import Select
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
@@ -14,42 +14,22 @@ from sqlmodel.sql.expression import SelectOfScalar
 from relight.domain.machine import Machine, MachineStatus
 from relight.domain.names import RouteId, TrackName
 from relight.domain.route import Route, RouteStatus
-from relight.store.errors import BadValueError
-from relight.store.tables import MachineRow, RouteRow
+from relight.store.errors import (
+    BadValueError,
+    UnknownMachineError,
+    UnknownRouteError,
+    WrongMachineError,
+)
+from relight.store.tables import MachineRow, RecordStatus, RouteRow, Row
 
+M = TypeVar("M", bound=BaseModel)
 
-@contextmanager
-def naming(what: str) -> Iterator[None]:
-    """Turn a value that is not of its shape into an error that says whose it is.
-
-    Raises:
-        BadValueError: the body met such a value.
-    """
-    try:
-        yield
-    except ValidationError as error:
-        raise BadValueError(f"{what}: {_problems(error)}") from error
-
-
-def _problems(error: ValidationError) -> str:
-    return "; ".join(
-        " ".join(
-            (
-                ".".join(str(part) for part in problem["loc"]) or "value",
-                f"is {problem['input']!r}:",
-                problem["msg"],
-            )
-        )
-        for problem in error.errors(include_url=False, include_context=False)
-    )
-
-
-_ROWS_AT_ONCE = 1000
-"""How many rows of a long answer are in memory before they are read as what they mean."""
+_BATCH_SIZE = 1000
+"""Rows of a long result that are in memory before they are converted."""
 
 
 class RouteBrief(NamedTuple):
-    """What of a route decides which wave of a rollout it is in: a whole fleet of these is small.
+    """The part of a route that decides its wave in a rollout; small, for a whole fleet.
 
     Attributes:
         architecture: its machine's, by Debian's name.
@@ -69,37 +49,105 @@ BRIEF: Select[Any] = select_columns(
     *(col(getattr(RouteRow, name)) for name in RouteBrief._fields[:-1]),
     col(MachineRow.architecture),
 ).outerjoin(MachineRow, col(MachineRow.key) == col(RouteRow.machine_key))
-"""The query for all briefs, to be narrowed."""
+"""The query for the briefs of all routes, to be narrowed."""
 
 
-def briefs(session: Session, query: Select[Any]) -> list[RouteBrief]:
-    """Return what a narrowed `BRIEF` finds, in no order.
+@contextmanager
+def validating(what: str) -> Iterator[None]:
+    """Turn a pydantic validation error into one that names the record.
+
+    Values are validated on the way in and on the way out: an operator may have changed one by SQL.
 
     Raises:
-        BadValueError: a route was changed by hand and is not of its shape.
+        BadValueError: the body raised a validation error.
     """
-    in_parts = query.execution_options(yield_per=_ROWS_AT_ONCE)
-    with session.connection().execute(in_parts) as rows:
-        return [_brief_of(row) for row in rows]
+    try:
+        yield
+    except ValidationError as error:
+        raise BadValueError(f"{what}: {_problems(error)}") from error
 
 
-def _brief_of(row: Any) -> RouteBrief:
-    with naming(f"route {row.route_id}"):
-        brief = _AS_BRIEF.validate_python(row._asdict())
-    # Ten thousand routes have a handful of places: each name of one is kept once.
-    return brief._replace(
-        track=sys.intern(brief.track),
-        provider=sys.intern(brief.provider),
-        region=sys.intern(brief.region),
-        architecture=sys.intern(brief.architecture) if brief.architecture else None,
+def read_row(model: type[M], row: Row, what: str, **changes: Any) -> M:
+    """Return a row as a model.
+
+    Args:
+        model: its fields have the names of the columns.
+        row: the row.
+        what: names the record in an error.
+        changes: fields that no column has, or that have another value than the column.
+
+    Raises:
+        BadValueError: a value is invalid: it was changed by hand.
+    """
+    with validating(what):
+        return model.model_validate({**row.model_dump(), **changes})
+
+
+def require_route(session: Session, route_id: str) -> RouteRow:
+    """Return the row of a route.
+
+    Raises:
+        UnknownRouteError: there is no such route.
+    """
+    row = session.get(RouteRow, route_id)
+    if row is None:
+        raise UnknownRouteError(f"there is no route {route_id}")
+    return row
+
+
+def require_machine(session: Session, key: str) -> MachineRow:
+    """Return the row of a machine.
+
+    Raises:
+        UnknownMachineError: no machine was planned under this key.
+    """
+    row = session.get(MachineRow, key)
+    if row is None:
+        raise UnknownMachineError(f"no machine was planned under the key {key}")
+    return row
+
+
+def require_alive(session: Session, key: str) -> MachineRow:
+    """Return the row of a machine that is not destroyed.
+
+    An attempt that timed out may still write after its operation was undone. It must not change a
+    destroyed machine back.
+
+    Raises:
+        UnknownMachineError: no machine was planned under this key.
+        WrongMachineError: the machine is destroyed.
+    """
+    row = require_machine(session, key)
+    if row.status == RecordStatus.DESTROYED:
+        raise WrongMachineError(f"machine {key} is destroyed: its record does not change any more")
+    return row
+
+
+def route_of(row: RouteRow, machine: MachineRow | None) -> Route:
+    """Return a route with the machine that serves it.
+
+    Raises:
+        BadValueError: a value is invalid.
+    """
+    return read_row(
+        Route, row, f"route {row.route_id}", machine=machine_of(machine) if machine else None
     )
 
 
-def routes_with_machines(session: Session, query: SelectOfScalar[RouteRow]) -> list[Route]:
-    """Return the routes that a query finds, each with its machine, by id.
+def machine_of(row: MachineRow) -> Machine:
+    """Return a machine that exists at its provider.
 
     Raises:
-        BadValueError: one was changed by hand and is not of its shape.
+        BadValueError: a value is invalid.
+    """
+    return read_row(Machine, row, f"machine {row.key}", status=MachineStatus.RUNNING)
+
+
+def routes_with_machines(session: Session, query: SelectOfScalar[RouteRow]) -> list[Route]:
+    """Return the routes that a query finds, each with its machine, ordered by id.
+
+    Raises:
+        BadValueError: a value is invalid.
     """
     keys = query.with_only_columns(col(RouteRow.machine_key))
     machines = session.exec(select(MachineRow).where(col(MachineRow.key).in_(keys)))
@@ -108,22 +156,37 @@ def routes_with_machines(session: Session, query: SelectOfScalar[RouteRow]) -> l
     return [route_of(row, by_key.get(row.machine_key or "")) for row in rows]
 
 
-def route_of(row: RouteRow, machine: MachineRow | None) -> Route:
-    """Return a row's route.
+def briefs(session: Session, query: Select[Any]) -> list[RouteBrief]:
+    """Return what a narrowed `BRIEF` finds, unordered.
 
     Raises:
-        BadValueError: it was changed by hand and is not of its shape.
+        BadValueError: a value is invalid.
     """
-    with naming(f"route {row.route_id}"):
-        return Route.model_validate(
-            {**row.model_dump(), "machine": machine_of(machine) if machine else None}
+    in_batches = query.execution_options(yield_per=_BATCH_SIZE)
+    with session.connection().execute(in_batches) as rows:
+        return [_brief_of(row) for row in rows]
+
+
+def _brief_of(row: Any) -> RouteBrief:
+    with validating(f"route {row.route_id}"):
+        brief = _AS_BRIEF.validate_python(row._asdict())
+    # Ten thousand routes share a handful of names: each is kept in memory once.
+    return brief._replace(
+        track=sys.intern(brief.track),
+        provider=sys.intern(brief.provider),
+        region=sys.intern(brief.region),
+        architecture=sys.intern(brief.architecture) if brief.architecture else None,
+    )
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(
+        " ".join(
+            (
+                ".".join(str(part) for part in problem["loc"]) or "value",
+                f"is {problem['input']!r}:",
+                problem["msg"],
+            )
         )
-
-
-def machine_of(row: MachineRow) -> Machine:
-    """Return the machine that serves a route."""
-    with naming(f"machine {row.key}"):
-        return Machine.model_validate({**row.model_dump(), "status": MachineStatus.RUNNING})
-
-
-# MERGEDOC """Rows read as messages."""
+        for problem in error.errors(include_url=False, include_context=False)
+    )

@@ -1,4 +1,4 @@
-"""The store, opened: every area of it under its name."""
+"""The store: one attribute per aggregate."""
 
 from types import TracebackType
 from typing import Self
@@ -6,7 +6,7 @@ from typing import Self
 from relight.store import migrate
 from relight.store.breaker import BreakerOverrides, BreakerStore
 from relight.store.database import Database, parse_url
-from relight.store.declarations import Declared
+from relight.store.declarations import Declarations
 from relight.store.destructions import Destructions
 from relight.store.disruptions import Disruptions
 from relight.store.events import Events
@@ -20,13 +20,13 @@ from relight.store.replacements import Replacements
 from relight.store.rollout_routes import RolloutRoutes
 from relight.store.rollouts import Rollouts
 from relight.store.routes import Routes
-from relight.store.sweeps import Sweeping
+from relight.store.sweeps import Sweeps
 from relight.store.tracks import Tracks
 from relight.store.verifications import Verifications
 
 
 class Store:
-    """What the fleet is, what it should be, and everything that was done to it.
+    """The fleet's declared and actual state, and the log of all changes.
 
     Threads may share one. Calls block.
     """
@@ -36,7 +36,7 @@ class Store:
         self.routes = Routes(database)
         self.machines = Machines(database)
         self.tracks = Tracks(database)
-        self.settings = FleetSettings(database)
+        self.fleet_settings = FleetSettings(database)
         self.releases = Releases(database)
         self.rollouts = Rollouts(database)
         self.freezes = Freezes(database)
@@ -50,25 +50,25 @@ class Store:
         self.disruptions = Disruptions(database)
         self.remediations = Remediations(database)
         self.breaker = BreakerStore(database)
-        self.overrides = BreakerOverrides(database)
-        self.declared = Declared(database)
-        self.sweeping = Sweeping(database)
+        self.breaker_overrides = BreakerOverrides(database)
+        self.declarations = Declarations(database)
+        self.sweeps = Sweeps(database)
         self.verifications = Verifications(database)
 
     @classmethod
     def open(cls, url: str) -> Self:
-        """Open the store at an address. It connects at the first call.
+        """Open the store at a URL. It connects at the first call.
 
         Raises:
-            BadStoreUrlError: the address names no database that it can be kept in.
+            BadStoreUrlError: the URL is malformed or names an unsupported database.
         """
         return cls(Database(parse_url(url)))
 
     def migrate(self) -> None:
-        """Bring the tables to this version's shape.
+        """Migrate the tables to this version's schema.
 
         Raises:
-            StoreTooNewError: a newer version has been here.
+            StoreTooNewError: the tables were made by a newer version.
         """
         migrate.upgrade(self._database)
 
@@ -89,11 +89,11 @@ class Store:
 
 
 def open_store(url: str) -> Store:
-    """Open the store at an address, with its tables in this version's shape.
+    """Open the store at a URL, and migrate its tables to this version's schema.
 
     Raises:
-        BadStoreUrlError: the address names no database that it can be kept in.
-        StoreTooNewError: a newer version has been here.
+        BadStoreUrlError: the URL is malformed or names an unsupported database.
+        StoreTooNewError: the tables were made by a newer version.
     """
     store = Store.open(url)
     store.migrate()

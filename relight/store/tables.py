@@ -1,19 +1,16 @@
-"""The store's tables. What they hold is read and written through the areas of the store.
+"""The store's tables, one model each. They are read and written through `Store`.
 
-They change together with a migration in `fleet/migrations/versions`; a test compares the two.
+A change needs a migration in `relight/store/migrations/versions`; a test compares the two.
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, Index, MetaData, text
 from sqlmodel import Field, SQLModel
 
-from relight.store.column_types import (
-    NUMBER,
-    AnyJson,
-    AnyText,
-)
+from relight.store.database import NUMBER, AnyJson, AnyText
 
 CLAIMED = text("closed_at IS NULL")
 BY_ACTIVITY = text("activity_id <> ''")
@@ -21,7 +18,7 @@ FAULTS = text("fault_kind IS NOT NULL")
 
 
 class Row(SQLModel):
-    """The base of the store's tables, with names for constraints that migrations can refer to."""
+    """The base of all tables; names constraints, so that migrations can refer to them."""
 
     metadata = MetaData(
         naming_convention={
@@ -43,7 +40,7 @@ class TrackRow(Row, table=True):
 
 
 class SettingRow(Row, table=True):
-    """A setting of the whole fleet; one that is not set has no row."""
+    """A setting of the whole fleet. A setting without value has no row."""
 
     __tablename__ = "settings"
 
@@ -52,7 +49,7 @@ class SettingRow(Row, table=True):
 
 
 class ReleaseRow(Row, table=True):
-    """A tag and what it was resolved to."""
+    """A tag, and the version that it was resolved to."""
 
     __tablename__ = "releases"
 
@@ -80,7 +77,7 @@ class DebFileRow(Row, table=True):
 class RouteRow(Row, table=True):
     """A route. `machine_key` is the machine that was last proven to serve it.
 
-    It has no foreign key: `machines` refers to `routes`, and a circle could not be created by
+    The key is no foreign key: `machines` refers to `routes`, and a cycle could not be created by
     one statement per table on both databases.
     """
 
@@ -98,12 +95,28 @@ class RouteRow(Row, table=True):
     fault: dict[str, Any] | None = Field(default=None, sa_type=AnyJson)
 
 
-class MachineRow(Row, table=True):
-    """A machine, from the moment that its key was chosen.
+class RecordStatus(StrEnum):
+    """The recorded state of a machine.
 
-    One of the pool has neither route nor generation until a route claims it. `planned_run_id` is
-    the workflow run that chose the key; `held_run_id` the one that was given it last. They differ
-    where a later run took up what an earlier one left, or claimed what the pool had made ready.
+    `planned`: may or may not exist at its provider. `running`: was observed there. `draining`:
+    another machine serves its route, and it is destroyed next. `lost`: no longer at its provider,
+    though nobody destroyed it. `destroyed`: known not to exist.
+    """
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    DRAINING = "draining"
+    LOST = "lost"
+    DESTROYED = "destroyed"
+
+
+class MachineRow(Row, table=True):
+    """A machine, from the moment its key is planned.
+
+    A machine of the pool has neither route nor generation until a route claims it.
+    `planned_run_id` is the workflow run that planned the key, `held_run_id` the run that last
+    received it. They differ where a later run continued with a machine that an earlier one left
+    behind, or claimed one from the pool.
     """
 
     __tablename__ = "machines"
@@ -126,7 +139,7 @@ class MachineRow(Row, table=True):
 
 
 class PoolMachineRow(Row, table=True):
-    """A machine of the pool. The row goes when a route claims it, or when it is destroyed."""
+    """A machine of the pool. The row is deleted when a route claims it or it is destroyed."""
 
     __tablename__ = "pool_machines"
     __table_args__ = (Index("ix_pool_machines_location", "provider", "region"),)
@@ -142,7 +155,7 @@ class PoolMachineRow(Row, table=True):
 
 
 class PoolSizeRow(Row, table=True):
-    """How many machines a region's pool should have ready; a region without a row has no pool."""
+    """How many machines of a region's pool should be ready. Without a row there is no pool."""
 
     __tablename__ = "pool_sizes"
 
@@ -152,10 +165,10 @@ class PoolSizeRow(Row, table=True):
 
 
 class RouteRemediationRow(Row, table=True):
-    """What was said and seen of a route that does not fare well.
+    """What is recorded about a faulty route.
 
-    `given_back_at` is when a person last took it out of quarantine: what was tried before that
-    is not held against it.
+    `quarantine_ended_at` is when a person last ended its quarantine: earlier repairs and
+    replacements do not count any more.
     """
 
     __tablename__ = "route_remediations"
@@ -163,14 +176,14 @@ class RouteRemediationRow(Row, table=True):
     route_id: str = Field(primary_key=True, sa_type=AnyText, foreign_key="routes.route_id")
     quarantined_at: datetime | None = None
     quarantine_reason: str | None = Field(default=None, sa_type=AnyText)
-    given_back_at: datetime | None = None
-    asked_by: str | None = Field(default=None, sa_type=AnyText)
-    asked_reason: str | None = Field(default=None, sa_type=AnyText)
+    quarantine_ended_at: datetime | None = None
+    replacement_requested_by: str | None = Field(default=None, sa_type=AnyText)
+    replacement_reason: str | None = Field(default=None, sa_type=AnyText)
     gone_since: datetime | None = None
 
 
 class DisruptionRow(Row, table=True):
-    """A route that somebody other than a rollout has out, or may take out at any moment."""
+    """A route that an operation other than a rollout has out, or may take out."""
 
     __tablename__ = "disruptions"
 
@@ -182,7 +195,7 @@ class DisruptionRow(Row, table=True):
 
 
 class BreakerRow(Row, table=True):
-    """The breaker. There is one, and so there is one row."""
+    """The breaker's state; only one row."""
 
     __tablename__ = "breaker"
 
@@ -193,9 +206,9 @@ class BreakerRow(Row, table=True):
 
 
 class BreakerOverrideRow(Row, table=True):
-    """Somebody vouches for a group of machines.
+    """A breaker override for a group of machines.
 
-    Its number is never given again: a removal that comes twice must not meet another override.
+    Ids are never reused: a repeated removal must not remove another override.
     """
 
     __tablename__ = "breaker_overrides"
@@ -210,7 +223,7 @@ class BreakerOverrideRow(Row, table=True):
 
 
 class ConnectivityCheckRow(Row, table=True):
-    """The last look at a witness."""
+    """The newest result of a connectivity check."""
 
     __tablename__ = "connectivity_checks"
 
@@ -221,7 +234,7 @@ class ConnectivityCheckRow(Row, table=True):
 
 
 class RolloutRow(Row, table=True):
-    """A rollout's claim on a scope. The database itself admits one open claim per scope."""
+    """A rollout's claim on a scope. The unique index admits one open claim per scope."""
 
     __tablename__ = "rollouts"
     __table_args__ = (
@@ -246,9 +259,9 @@ class RolloutRow(Row, table=True):
 
 
 class RolloutRouteRow(Row, table=True):
-    """A route in a rollout. `position` is its turn in its wave.
+    """A route in a rollout. `position` is its order number in the rollout.
 
-    It has no foreign key: what a rollout did is told also of routes that are gone since.
+    It has no foreign key: the history of a rollout outlives its routes.
     """
 
     __tablename__ = "rollout_routes"
@@ -266,9 +279,9 @@ class RolloutRouteRow(Row, table=True):
 
 
 class FreezeRow(Row, table=True):
-    """A freeze window. Of the routes that it covers, a column that is NULL asks nothing.
+    """A freeze window. A NULL column of its selector matches every route.
 
-    Its number is never given again: a removal that comes twice must not meet another window.
+    Ids are never reused: a repeated removal must not remove another window.
     """
 
     __tablename__ = "freezes"
@@ -287,9 +300,9 @@ class FreezeRow(Row, table=True):
 
 
 class ExclusionRow(Row, table=True):
-    """An exclusion, or a pin. Of the routes that it covers, a column that is NULL asks nothing.
+    """An exclusion, or a pin. A NULL column of its selector matches every route.
 
-    Its number is never given again: a removal that comes twice must not meet another exclusion.
+    Ids are never reused: a repeated removal must not remove another exclusion.
     """
 
     __tablename__ = "exclusions"
@@ -308,10 +321,10 @@ class ExclusionRow(Row, table=True):
 
 
 class EventRow(Row, table=True):
-    """A line of the event log.
+    """An event of the event log.
 
-    Triggers refuse to change or remove one, and the unique index lets an activity's retries
-    write a line of one kind once.
+    Triggers refuse to change or delete one. By the unique index, an activity writes one event of
+    each kind, however often it is retried.
     """
 
     __tablename__ = "events"
@@ -325,7 +338,7 @@ class EventRow(Row, table=True):
             sqlite_where=BY_ACTIVITY,
             postgresql_where=BY_ACTIVITY,
         ),
-        # What happened lately is asked for again and again, of a log that only grows.
+        # Recent events are read often, from a log that only grows.
         Index("ix_events_lately", "kind", "at"),
         Index("ix_events_faults", "at", sqlite_where=FAULTS, postgresql_where=FAULTS),
         {"sqlite_autoincrement": True},

@@ -2,26 +2,26 @@
 
 from sqlmodel import select
 
-from relight.domain.event import Track
+from relight.domain.track import Track
 from relight.store.database import Database
 from relight.store.declarations import (
     TRACK_SET,
     set_track,
     track_of,
 )
-from relight.store.rows import naming
+from relight.store.events import Operation, write
+from relight.store.rows import validating
 from relight.store.tables import TrackRow
-from relight.store.write import Operation, write
 
 
 class Tracks:
-    """A track is there from the first time that it is set."""
+    """A track exists from the first time that it is set."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, name: str) -> Track | None:
-        """Return a track, None if it is not there.
+        """Return a track, None if it does not exist.
 
         Raises:
             BadValueError: its override was changed by hand and is no release tag.
@@ -31,12 +31,12 @@ class Tracks:
             return track_of(row) if row else None
 
     def set(self, name: str, release_override: str | None, operation: Operation) -> None:
-        """Make a track, or give the one that is there another override, or None.
+        """Create a track, or change the override of an existing one.
 
         Raises:
-            BadValueError: the name or the tag is not of its shape.
+            BadValueError: the name or the tag is invalid.
         """
-        with naming(f"track {name}"):
+        with validating(f"track {name}"):
             track = Track(name=name, release_override=release_override)
         with write(self._database, operation, TRACK_SET) as w:
             if not w.earlier:

@@ -1,4 +1,4 @@
-"""What a look from outside an operation saw of a route: written only where it is still news."""
+"""Results of verifications, which run without the route's lock."""
 
 from sqlmodel import Session, select
 
@@ -7,104 +7,103 @@ from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.proof import Proof
 from relight.domain.route import RecordFaultInput, Route
 from relight.store.database import Database
+from relight.store.events import Operation, Write, write
 from relight.store.remediations import DRIFT_FOUND
 from relight.store.rollout_routes import claimed_by_rollouts
 from relight.store.route_faults import record_fault
 from relight.store.routes import (
+    FAULT_RECORDED,
     ROUTE_PROVEN,
     prove_route,
     require_of_route,
 )
-from relight.store.rows import route_of
+from relight.store.rows import require_route, route_of
 from relight.store.tables import (
     DisruptionRow,
     MachineRow,
     RouteRow,
 )
-from relight.store.write import Operation, Write, write
-
-FAULT_RECORDED = "fault-recorded"
 
 
 class Verifications:
-    """An audit has no route's lock, so whoever has worked on the route since knows better."""
+    """A result is recorded only if no operation has worked on the route meanwhile."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def under_way(self) -> frozenset[RouteId]:
-        """Return the routes that somebody has under way by our record: rollouts, and all others."""
+    def routes_in_operation(self) -> frozenset[RouteId]:
+        """Return the routes that a rollout or another operation works on, by the store."""
         with self._database.reading() as session:
-            return frozenset(_under_way(session))
+            return frozenset(_routes_in_operation(session))
 
     def record(
-        self, seen: Route, release_tag: ReleaseTag, result: Proof | Fault, operation: Operation
+        self, before: Route, release_tag: ReleaseTag, result: Proof | Fault, operation: Operation
     ) -> str | None:
-        """Write a proof or a fault down; return why that was not done, None where it was.
+        """Record a proof or a fault; return why it was not recorded, None if it was.
 
         Args:
-            seen: the route as it was on record before the look.
-            release_tag: what it was looked for.
-            result: what the look showed.
-            operation: whose look; one writes once.
+            before: the route as recorded before the verification.
+            release_tag: the release that the host was compared with.
+            result: a proof, or the fault that was found.
+            operation: the verification; its retries write once.
 
         Raises:
             UnknownMachineError: its machine was never planned.
-            WrongMachineError: its machine is on its way to its end, or is another's.
+            WrongMachineError: its machine is draining or destroyed, or belongs to another route.
         """
-        with write(self._database, operation, _kind(seen, release_tag, result)) as w:
+        with write(self._database, operation, _kind(before, release_tag, result)) as w:
             if w.earlier:
                 return None
-            why_not = _why_not(w.session, seen)
-            if why_not is not None:
-                return why_not
+            refusal = _refusal(w.session, before)
+            if refusal is not None:
+                return refusal
             if isinstance(result, Proof):
-                _prove(w, seen, result)
+                _record_proof(w, before, result)
             else:
-                assert seen.machine is not None
+                assert before.machine is not None
                 record_fault(
                     w,
                     RecordFaultInput(
-                        route_id=seen.route_id,
+                        route_id=before.route_id,
                         release_tag=release_tag,
                         fault=result,
                         origin=operation.origin,
-                        machine_key=seen.machine.key,
+                        machine_key=before.machine.key,
                     ),
                 )
             return None
 
 
-def _kind(seen: Route, release_tag: ReleaseTag, result: Proof | Fault) -> str:
+def _kind(before: Route, release_tag: ReleaseTag, result: Proof | Fault) -> str:
     if isinstance(result, Proof):
         return ROUTE_PROVEN
-    return DRIFT_FOUND if seen.current_release_tag == release_tag else FAULT_RECORDED
+    return DRIFT_FOUND if before.current_release_tag == release_tag else FAULT_RECORDED
 
 
-def _why_not(session: Session, seen: Route) -> str | None:
-    """Return why a look is not written down; None if all stands as when it began."""
-    row = session.get(RouteRow, seen.route_id)
+def _refusal(session: Session, before: Route) -> str | None:
+    """Return why a result is not recorded; None if the route is unchanged and not in use."""
+    row = session.get(RouteRow, before.route_id)
     machine = session.get(MachineRow, row.machine_key) if row and row.machine_key else None
-    if row is None or route_of(row, machine) != seen:
+    if row is None or route_of(row, machine) != before:
         return "it was changed meanwhile"
-    return "somebody works on it" if seen.route_id in _under_way(session) else None
+    in_operation = before.route_id in _routes_in_operation(session)
+    return "another operation works on it" if in_operation else None
 
 
-def _under_way(session: Session) -> set[RouteId]:
+def _routes_in_operation(session: Session) -> set[RouteId]:
     held = session.exec(select(DisruptionRow.route_id)).all()
     return {*claimed_by_rollouts(session), *held}
 
 
-def _prove(w: Write, seen: Route, proof: Proof) -> None:
-    row = w.session.get(RouteRow, seen.route_id)
-    assert row is not None
-    assert seen.machine is not None
-    machine = require_of_route(w.session, seen.route_id, seen.machine.key)
+def _record_proof(w: Write, before: Route, proof: Proof) -> None:
+    row = require_route(w.session, before.route_id)
+    assert before.machine is not None
+    machine = require_of_route(w.session, before.route_id, before.machine.key)
     prove_route(row, machine, proof)
     w.session.add(row)
     w.log(
-        route_id=seen.route_id,
+        route_id=before.route_id,
         machine_key=machine.key,
         release_tag=proof.release_tag,
-        detail={"proof": proof.model_dump(mode="json"), "previous": seen.current_release_tag},
+        detail={"proof": proof.model_dump(mode="json"), "previous": before.current_release_tag},
     )

@@ -1,26 +1,28 @@
-"""The command line. `main` is what the script `relight` calls."""
+"""The command line. The script `relight` calls `main`."""
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 from pydantic import ValidationError
 
-from relight.engine.errors import ChildFailedError, StarterError
+from relight.engine.errors import SetupError
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
-from relight.settings import SettingsError
+from relight.setting_groups import SettingsError
 from relight.store.errors import (
     BadValueError,
-    FleetError,
+    StoreError,
     UnknownRouteError,
     UnknownSettingError,
     UnknownTrackError,
 )
 from starter.cli.app import app
 from starter.cli.errors import CliError, ExitCode
-from starter.cli.output import complain
+from starter.cli.output import print_error
+from starter.local.children import ChildFailedError
 
-# What commands need not catch themselves. The first that fits counts.
+# Errors that commands do not catch themselves. The first match counts.
 _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (UnknownTrackError, ExitCode.BAD_INPUT),
     (UnknownRouteError, ExitCode.BAD_INPUT),
@@ -29,39 +31,44 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (ReleaseUnknownError, ExitCode.BAD_INPUT),
     (ValidationError, ExitCode.BAD_INPUT),
     (ChildFailedError, ExitCode.FAILED),
-    (FleetError, ExitCode.REFUSED),
+    (StoreError, ExitCode.REFUSED),
     (RepositoryError, ExitCode.REFUSED),
     (SettingsError, ExitCode.REFUSED),
-    (StarterError, ExitCode.REFUSED),
+    (SetupError, ExitCode.REFUSED),
 )
 
 
 def main() -> NoReturn:
-    """Run the command on the command line, and end the process with its exit code."""
-    code = _run()
+    """Run the command of the command line, and end the process with its exit code."""
+    code = run()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: the SDK's threads can still be at work while the interpreter takes itself
-    # apart, which now and then aborts the process with 134 (temporalio/sdk-python#300).
+    # Not sys.exit: threads of the SDK may still run while the interpreter shuts down, which
+    # sometimes aborts the process with 134 (temporalio/sdk-python#300).
     os._exit(code)
 
 
-def _run() -> int:
+def run(words: Sequence[str] | None = None) -> int:
+    """Run a command, print its error if it has one, and return its exit code.
+
+    Args:
+        words: the command's words after `relight`; None takes those of the process.
+    """
     try:
-        app(prog_name="relight")
+        app(args=None if words is None else list(words), prog_name="relight")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.OK
     except CliError as error:
-        complain(str(error))
+        print_error(str(error))
         return error.exit_code
     except tuple(kind for kind, _ in _EXIT_CODES) as error:
-        complain(_bad_values(error) if isinstance(error, ValidationError) else str(error))
+        print_error(_bad_values(error) if isinstance(error, ValidationError) else str(error))
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
     return ExitCode.OK
 
 
 def _bad_values(error: ValidationError) -> str:
-    # pydantic's own text shows the rejected input, which for a setting can be a secret.
+    # pydantic's own text contains the rejected input, which can be a secret.
     faults = (
         f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
         for fault in error.errors(include_input=False, include_url=False)

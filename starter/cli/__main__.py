@@ -1,4 +1,4 @@
-"""`python -m starter.cli`, for where the script `relight` is not on PATH."""
+"""`python -m starter.cli`, if the script `relight` is not on PATH."""
 
 from starter.cli import main
 

@@ -1,4 +1,4 @@
-"""The command `relight`: its parts, and what it says of itself."""
+"""The command `relight`: its subcommands and its own help."""
 
 from importlib.metadata import version
 from typing import Annotated, ClassVar
@@ -18,7 +18,7 @@ class _Commands(LazyGroup):
         ),
         "down": LazyCommand(
             "starter.cli.up",
-            "Stop what `up` started, and sweep up what a crash left.",
+            "Stop what `up` started, and sweep up after a crash.",
             app="down_app",
             has_subcommands=False,
         ),
@@ -26,26 +26,26 @@ class _Commands(LazyGroup):
         "worker": LazyCommand(
             "starter.cli.worker", "Run a worker in the foreground.", has_subcommands=False
         ),
-        "settings": LazyCommand("starter.cli.fleet_settings", "What the whole fleet is set to."),
-        "track": LazyCommand("starter.cli.track", "Groups of routes with a release of their own."),
-        "route": LazyCommand("starter.cli.route", "Bring routes up, and see what they run."),
+        "settings": LazyCommand("starter.cli.fleet_settings", "The settings of the whole fleet."),
+        "track": LazyCommand("starter.cli.track", "Groups of routes with their own release."),
+        "route": LazyCommand("starter.cli.route", "Provision, show, roll back and replace routes."),
         "pool": LazyCommand(
             "starter.cli.pool", "Machines that are ready before a route needs one."
         ),
-        "release": LazyCommand("starter.cli.release", "The releases that the repository holds."),
-        "rollout": LazyCommand("starter.cli.rollout", "Bring a release to the fleet, in waves."),
-        "freeze": LazyCommand("starter.cli.freeze", "Times in which no route is taken out."),
-        "exclude": LazyCommand("starter.cli.exclude", "Routes that rollouts leave alone."),
+        "release": LazyCommand("starter.cli.release", "The releases in the repository."),
+        "rollout": LazyCommand("starter.cli.rollout", "Roll a release out to the fleet, in waves."),
+        "freeze": LazyCommand("starter.cli.freeze", "Times when no route is taken out of service."),
+        "exclude": LazyCommand("starter.cli.exclude", "Routes that rollouts skip."),
         "reconcile": LazyCommand(
             "starter.cli.reconcile",
-            "Bring the fleet back to what is declared, or show what that takes.",
+            "Bring the fleet to its declared state, or show the plan.",
             has_subcommands=False,
         ),
         "breaker": LazyCommand(
-            "starter.cli.breaker", "Whether machines may be destroyed, and who vouches for them."
+            "starter.cli.breaker", "Whether machines may be destroyed, and its overrides."
         ),
-        "schedule": LazyCommand("starter.cli.schedule", "What Temporal does by the clock."),
-        "fleet": LazyCommand("starter.cli.fleet", "The fleet at a glance."),
+        "schedule": LazyCommand("starter.cli.schedule", "The Temporal schedules."),
+        "fleet": LazyCommand("starter.cli.fleet", "The state of the fleet."),
     }
 
 
@@ -59,20 +59,22 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print_line(version("relight"))
         raise typer.Exit
 
 
-@app.callback(epilog="Exit codes: 0 done, 1 failed, 2 bad input, 3 refused by the present state.")
+@app.callback(epilog="Exit codes: 0 done, 1 failed, 2 bad input, 3 refused in the present state.")
 def relight(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
-    """Rolls releases of a packaged daemon across a fleet of hosts, and proves what runs on each.
+    """Rolls releases of a packaged service across a fleet of hosts, and proves what runs on each.
 
     [bold]A fleet on this computer, from nothing:[/]
 

@@ -1,4 +1,4 @@
-"""`relight breaker`: whether machines may be destroyed, and who vouches for which group."""
+"""`relight breaker`: whether machines may be destroyed, and the overrides of its groups."""
 
 import re
 from datetime import UTC, datetime
@@ -12,8 +12,8 @@ from starter.cli.errors import BadInputError
 from starter.cli.hold_options import (
     ForOption,
     OwnerOption,
+    RequiredReasonOption,
     UntilOption,
-    WhyOption,
     state_text,
 )
 from starter.cli.output import (
@@ -24,40 +24,44 @@ from starter.cli.output import (
     print_table,
 )
 from starter.cli.session import (
-    BY_HAND,
+    DEFAULT_REASON,
     ReasonOption,
-    by_hand,
+    fleet_store,
+    operation,
     origin,
-    the_store,
 )
 from starter.cli.times import end_of, moment
 
 app = typer.Typer(no_args_is_help=True)
+override_app = typer.Typer(no_args_is_help=True)
+app.add_typer(
+    override_app, name="override", help="Groups of machines that the breaker ignores for a time."
+)
 
 _GROUP = re.compile(r"fleet|(provider|track) [^\s/]+|region [^\s/]+/\S+")
 
 
-def _group(name: str) -> str:
-    if not _GROUP.fullmatch(name):
-        msg = f"{name!r} is no group, as in `fleet`, `provider P`, `region P/R` or `track T`"
+def _group(text: str) -> str:
+    if not _GROUP.fullmatch(text):
+        msg = f"{text!r} is not a group, as in `fleet`, `provider P`, `region P/R` or `track T`"
         raise typer.BadParameter(msg)
-    return name
+    return text
 
 
 @app.command()
 def status(json: JsonOption = False) -> None:
-    """Show where the breaker stands, which groups are unknown, and the last result of each connectivity check.
+    """Show the breaker's state, its unknown groups, and the last connectivity checks.
 
-    It is turned by each pass of reconciliation; this shows where the last one left it.
+    Each reconcile run evaluates the breaker; this is the result of the last one.
 
     [bold]Examples:[/]
 
       relight breaker status
       relight breaker status --json | jq .breaker.incident
     """
-    with the_store() as store:
+    with fleet_store() as store:
         breaker, connectivity = store.breaker.get(), store.breaker.connectivity()
-        overrides = store.overrides.list()
+        overrides = store.breaker_overrides.list()
     if json:
         print_json({"breaker": breaker, "connectivity": connectivity, "overrides": overrides})
         return
@@ -65,14 +69,14 @@ def status(json: JsonOption = False) -> None:
     if incident is None:
         print_line("closed: machines may be destroyed, within the hourly limits")
     else:
-        print_line(f"OPEN since {moment(incident.opened_at)} UTC, nothing is destroyed:")
+        print_line(f"OPEN since {moment(incident.opened_at)} UTC, no machine is destroyed:")
         print_line(f"  {incident.summary}")
     if breaker.calm_since is not None:
         print_line(f"calm since {moment(breaker.calm_since)} UTC; it closes by itself")
     for each in breaker.unknown:
         print_line(
             f"unknown: {each.group}: {each.unreachable} of {each.observed} observed machines "
-            f"cannot be reached; there are {each.machines}"
+            f"cannot be reached; it has {each.machines} machines"
         )
     if connectivity:
         print_table(
@@ -84,8 +88,8 @@ def status(json: JsonOption = False) -> None:
         )
 
 
-@app.command()
-def reset(
+@override_app.command()
+def add(
     *,
     group: Annotated[
         str,
@@ -94,17 +98,17 @@ def reset(
     until: UntilOption = None,
     lasts: ForOption = None,
     owner: OwnerOption = None,
-    reason: WhyOption,
+    reason: RequiredReasonOption,
     json: JsonOption = False,
 ) -> None:
-    """Vouch for a group, until a date: its machines are gone for good, and may be replaced.
+    """Override the breaker for one group, until a date: its machines are lost, replace them.
 
-    The breaker is blind for that one group until then; the next pass heeds it. Nothing overrides
-    the witnesses, nor the hourly limits.
+    The breaker ignores this group from the next reconcile run until then. Connectivity checks and
+    the hourly limits still apply.
 
     [bold]Example:[/]
 
-      relight breaker reset --group "region linode/us-east" --for 6h --reason "they closed it"
+      relight breaker override add --group "region linode/us-east" --for 6h --reason "it closed"
     """
     now = datetime.now(UTC)
     override = BreakerOverride(
@@ -113,32 +117,32 @@ def reset(
         reason=reason,
         expires_at=end_of(now, until, lasts, now),
     )
-    with the_store() as store:
-        record = store.overrides.add(override, by_hand(reason))
+    with fleet_store() as store:
+        record = store.breaker_overrides.add(override, operation(reason))
         known = {
             name
             for route in store.routes.list()
             for name in breaker_groups(route.provider, route.region, route.track)
         }
     if group not in known:
-        note(f"no machine is of {group} now: is it spelt right?")
+        note(f"no machine is in {group} now: check the spelling")
     if json:
         print_json(record)
         return
     print_line(f"override {record.override_id}: {group}, until {moment(record.expires_at)} UTC")
 
 
-@app.command("list")
+@override_app.command("list")
 def list_(json: JsonOption = False) -> None:
-    """List the overrides: those that hold, and those that have expired.
+    """List the overrides, active and expired.
 
     [bold]Examples:[/]
 
-      relight breaker list
-      relight breaker list --json
+      relight breaker override list
+      relight breaker override list --json
     """
-    with the_store() as store:
-        overrides = store.overrides.list()
+    with fleet_store() as store:
+        overrides = store.breaker_overrides.list()
     if json:
         print_json(overrides)
         return
@@ -162,20 +166,22 @@ def list_(json: JsonOption = False) -> None:
     )
 
 
-@app.command()
+@override_app.command()
 def remove(
-    override: Annotated[int, typer.Argument(help="Its number, as `relight breaker list` says.")],
-    reason: ReasonOption = BY_HAND,
+    override: Annotated[
+        int, typer.Argument(help="Its number, as `relight breaker override list` shows it.")
+    ],
+    reason: ReasonOption = DEFAULT_REASON,
 ) -> None:
-    """Remove an override; the next pass judges its group again.
+    """Remove an override; the next reconcile run counts its group again.
 
     [bold]Example:[/]
 
-      relight breaker remove 3 --reason "the region is back"
+      relight breaker override remove 3 --reason "the region is back"
     """
-    with the_store() as store:
-        removed = store.overrides.remove(override, by_hand(reason))
+    with fleet_store() as store:
+        removed = store.breaker_overrides.remove(override, operation(reason))
     if not removed:
-        msg = f"there is no override {override}: see `relight breaker list`"
+        msg = f"there is no override {override}: see `relight breaker override list`"
         raise BadInputError(msg)
     print_line(f"override {override} is removed")

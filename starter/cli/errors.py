@@ -1,15 +1,15 @@
-"""What ends a command: one clear line on standard error, and an exit code.
+"""The errors that end a command: a clear message on standard error, and an exit code.
 
-Exit codes: 0 it was done, 1 it was tried and failed, 2 the input cannot be meant, 3 the input is
-fine but the present state forbids it, or what is needed does not answer. After 2 and 3 nothing
-was changed.
+Exit codes: 0 done; 1 tried and failed; 2 the input is invalid; 3 the input is valid, but the
+present state forbids it, or something that is needed does not answer. After 2 and 3 nothing was
+changed.
 """
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ended, for the shell."""
+    """The exit code of a command."""
 
     OK = 0
     FAILED = 1
@@ -19,24 +19,24 @@ class ExitCode(IntEnum):
 
 
 class CliError(Exception):
-    """An end that a person was told of in full; its text is all that is shown."""
+    """An expected error: its text is all that is shown."""
 
     exit_code = ExitCode.FAILED
 
 
 class OperationFailedError(CliError):
-    """It was tried and did not succeed."""
+    """The operation was tried and failed."""
 
     exit_code = ExitCode.FAILED
 
 
 class BadInputError(CliError):
-    """The input names something that does not exist, or has a shape that it cannot have."""
+    """The input names something that does not exist, or is malformed."""
 
     exit_code = ExitCode.BAD_INPUT
 
 
 class RefusedError(CliError):
-    """The input is fine, but the present state forbids it."""
+    """The input is valid, but the present state forbids it."""
 
     exit_code = ExitCode.REFUSED

@@ -1,4 +1,4 @@
-"""`relight exclude`: routes that rollouts leave alone, until a day that somebody sets."""
+"""`relight exclude`: routes that rollouts skip until a date, and pins to a release."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,17 +12,17 @@ from starter.cli.hold_options import (
     OwnerOption,
     ProviderOption,
     RegionOption,
+    RequiredReasonOption,
     RouteOption,
     TrackOption,
     UntilOption,
-    WhyOption,
     covered,
     covered_text,
-    covers_text,
     selector_of,
+    selector_text,
     state_of,
     state_text,
-    warn_of_nothing,
+    warn_if_none_covered,
 )
 from starter.cli.names import tag_or_none
 from starter.cli.output import (
@@ -32,11 +32,11 @@ from starter.cli.output import (
     print_table,
 )
 from starter.cli.session import (
-    BY_HAND,
+    DEFAULT_REASON,
     ReasonOption,
-    by_hand,
+    fleet_store,
+    operation,
     origin,
-    the_store,
 )
 from starter.cli.times import end_of, moment
 
@@ -55,18 +55,18 @@ def add(  # noqa: PLR0913 - one argument a flag
         typer.Option(
             metavar="TAG",
             callback=tag_or_none,
-            help="Keep them at this release: rollouts of that very release still reach them.",
+            help="Keep them at this release: rollouts of this release still reach them.",
         ),
     ] = None,
     until: UntilOption = None,
     lasts: ForOption = None,
     owner: OwnerOption = None,
-    reason: WhyOption,
+    reason: RequiredReasonOption,
     json: JsonOption = False,
 ) -> None:
-    """Keep rollouts away from routes, until a time that has to be said. They join late after it.
+    """Exclude routes from rollouts until a time, which is required. They join late after it.
 
-    Routes that have all that is named are meant. To stop everything, use `relight freeze`.
+    It covers the routes that match all given options. To hold everything, use `relight freeze`.
 
     [bold]Examples:[/]
 
@@ -75,8 +75,8 @@ def add(  # noqa: PLR0913 - one argument a flag
     """
     now = datetime.now(UTC)
     covers = selector_of(route, track, provider, region)
-    if covers.means_all:
-        msg = "name some routes, by --route, --track, --provider or --region: to stop all, freeze"
+    if covers.selects_all:
+        msg = "select routes with --route, --track, --provider or --region: to hold all, freeze"
         raise BadInputError(msg)
     exclusion = Exclusion(
         covers=covers,
@@ -85,30 +85,30 @@ def add(  # noqa: PLR0913 - one argument a flag
         expires_at=end_of(now, until, lasts, now),
         pinned_to=pin,
     )
-    with the_store() as store:
-        record = store.exclusions.add(exclusion, by_hand(reason))
+    with fleet_store() as store:
+        record = store.exclusions.add(exclusion, operation(reason))
         count = covered(record.covers, store.routes.list())
-    warn_of_nothing(record.covers, count)
+    warn_if_none_covered(record.covers, count)
     if json:
         print_json(record)
         return
     pinned = f"at {pin}, " if pin else ""
     print_line(
-        f"exclusion {record.exclusion_id}: {covers_text(record.covers)} ({covered_text(count)}), "
+        f"exclusion {record.exclusion_id}: {selector_text(record.covers)} ({covered_text(count)}), "
         f"{pinned}until {moment(record.expires_at)} UTC"
     )
 
 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
-    """List the exclusions and pins: those that hold, and those that have expired.
+    """List the exclusions and pins, active and expired.
 
     [bold]Examples:[/]
 
       relight exclude list
       relight exclude list --json | jq '.[] | select(.state == "active")'
     """
-    with the_store() as store:
+    with fleet_store() as store:
         exclusions = store.exclusions.list()
         routes = store.routes.list()
     now = datetime.now(UTC)
@@ -133,7 +133,7 @@ def list_(json: JsonOption = False) -> None:
         (
             (
                 exclusion.exclusion_id,
-                covers_text(exclusion.covers),
+                selector_text(exclusion.covers),
                 count,
                 exclusion.pinned_to,
                 moment(exclusion.expires_at),
@@ -151,16 +151,16 @@ def remove(
     exclusion: Annotated[
         int, typer.Argument(help="Its number, as `relight exclude list` shows it.")
     ],
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
 ) -> None:
-    """Remove an exclusion or a pin; a rollout under way takes its routes in late.
+    """Remove an exclusion or a pin; a running rollout adds its routes late.
 
     [bold]Example:[/]
 
       relight exclude remove 3 --reason "the customer is done"
     """
-    with the_store() as store:
-        removed = store.exclusions.remove(exclusion, by_hand(reason))
+    with fleet_store() as store:
+        removed = store.exclusions.remove(exclusion, operation(reason))
     if not removed:
         msg = f"there is no exclusion {exclusion}: see `relight exclude list`"
         raise BadInputError(msg)

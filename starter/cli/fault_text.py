@@ -1,4 +1,4 @@
-"""A fault, as an operator reads it: what was attempted, where, and what was seen."""
+"""A fault for people: what was attempted, on which host, and what was observed."""
 
 import shlex
 
@@ -8,15 +8,15 @@ from rich.text import Text
 
 from relight.domain.fault.fault import Fault
 
-_COMMAND_CHARACTERS = 200
+_MAX_COMMAND_CHARACTERS = 200
 
 
 def fault_panel(subject: str, fault: Fault) -> RenderableType:
-    """Return a panel that tells of a fault in full.
+    """Return a panel with all details of a fault.
 
     Args:
-        subject: what it befell, as in `route eu-1`.
-        fault: what went wrong.
+        subject: what has the fault, as in `route eu-1`.
+        fault: the fault.
     """
     facts = [
         ("fault", f"{fault.kind} ({fault.fault_class})"),
@@ -25,22 +25,22 @@ def fault_panel(subject: str, fault: Fault) -> RenderableType:
         ("command", _command(fault.argv)),
         ("exit code", fault.exit_code),
     ]
-    lines = [
+    lines: list[RenderableType] = [Text(fault.summary, style="bold red")]
+    lines += [
         Text.assemble((f"{name:<10}", "dim"), f"{value}")
         for name, value in facts
         if value is not None
     ]
-    seen: list[RenderableType] = [Text(fault.summary, style="bold red"), *lines]
     if fault.stderr_tail:
-        seen += [Text("it said", style="dim"), Text(fault.stderr_tail)]
+        lines += [Text("standard error", style="dim"), Text(fault.stderr_tail)]
     if fault.journal_tail:
-        seen += [Text("last log lines of the unit", style="dim")]
-        seen += [Text(line) for line in fault.journal_tail]
-    return Panel(Group(*seen), title=Text(subject), title_align="left", border_style="red")
+        lines += [Text("last log lines of the unit", style="dim")]
+        lines += [Text(line) for line in fault.journal_tail]
+    return Panel(Group(*lines), title=Text(subject), title_align="left", border_style="red")
 
 
 def _command(argv: tuple[str, ...]) -> str | None:
     if not argv:
         return None
     text = " ".join(shlex.join(argv).split())
-    return text if len(text) <= _COMMAND_CHARACTERS else f"{text[:_COMMAND_CHARACTERS]}..."
+    return text if len(text) <= _MAX_COMMAND_CHARACTERS else f"{text[:_MAX_COMMAND_CHARACTERS]}..."

@@ -1,4 +1,4 @@
-"""`relight fleet`: the fleet at a glance."""
+"""`relight fleet`: the state of the fleet."""
 
 from collections import Counter
 
@@ -12,28 +12,28 @@ from starter.cli.output import (
     print_line,
 )
 from starter.cli.route_table import print_faults, print_routes
-from starter.cli.session import the_store
+from starter.cli.session import fleet_store
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def fleet() -> None:
-    """The fleet at a glance."""
+    """The state of the fleet."""
 
 
 @app.command()
 def status(json: JsonOption = False) -> None:
-    """Show what the fleet should run, what it was proven to run, and what stands in the way.
+    """Show the declared and the proven release of each route, and the faults.
 
-    Exit code 0, whatever it shows; with --json, `converged` says whether all is as declared.
+    The exit code is always 0; with --json, `converged` says whether all routes are as declared.
 
     [bold]Example:[/]
 
       relight fleet status --json | jq .converged
     """
-    with the_store() as store:
-        default = store.settings.get(DEFAULT_RELEASE_SETTING)
+    with fleet_store() as store:
+        default = store.fleet_settings.get(DEFAULT_RELEASE_SETTING)
         tracks = store.tracks.list()
         routes = store.routes.list()
     overrides = {track.name: track.release_override for track in tracks}
@@ -53,7 +53,7 @@ def status(json: JsonOption = False) -> None:
         return
     print_routes(routes)
     print_faults(routes)
-    print_line(f"default release: {default or 'none, so provisioning refuses'}")
+    print_line(f"default release: {default or 'none, so provisioning is refused'}")
     for name, override in overrides.items():
         if override:
             print_line(f"track {name}: {override}")

@@ -1,4 +1,4 @@
-"""`relight settings`: what the whole fleet is set to."""
+"""`relight settings`: the settings of the whole fleet, kept in the store."""
 
 from typing import Annotated
 
@@ -14,10 +14,10 @@ from starter.cli.output import (
     print_table,
 )
 from starter.cli.session import (
-    BY_HAND,
+    DEFAULT_REASON,
     ReasonOption,
-    by_hand,
-    the_store,
+    fleet_store,
+    operation,
 )
 
 app = typer.Typer(no_args_is_help=True)
@@ -27,7 +27,7 @@ Name = Annotated[str, typer.Argument(help="As in default_release_tag.")]
 
 @app.command()
 def get(
-    name: Annotated[str | None, typer.Argument(help="One setting; without it, all.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One setting. Default: all.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Show one setting, or all.
@@ -37,11 +37,11 @@ def get(
       relight settings get
       relight settings get default_release_tag
     """
-    with the_store() as store:
+    with fleet_store() as store:
         if name is None:
-            values = store.settings.all()
+            values = store.fleet_settings.all()
         else:
-            value = store.settings.get(name)
+            value = store.fleet_settings.get(name)
             if value is None:
                 msg = f"{name} is not set"
                 raise RefusedError(msg)
@@ -49,7 +49,7 @@ def get(
     if json:
         print_json(values)
     elif not values:
-        print_line("nothing is set: without default_release_tag, provisioning refuses")
+        print_line("nothing is set: without default_release_tag, provisioning is refused")
     elif name is None:
         print_table(("setting", "value"), values.items())
     else:
@@ -60,9 +60,9 @@ def get(
 def set_(
     name: Name,
     value: Annotated[str, typer.Argument(help="As in v0.0.74.")],
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
 ) -> None:
-    """Set a setting. Machines provisioned from now on follow it; a rollout moves those there are.
+    """Set a setting. It applies to routes provisioned from now on; a rollout updates the others.
 
     [bold]Example:[/]
 
@@ -70,19 +70,19 @@ def set_(
     """
     if name == DEFAULT_RELEASE_SETTING:
         tag_of(value)
-    with the_store() as store:
-        store.settings.set(name, value, by_hand(reason))
+    with fleet_store() as store:
+        store.fleet_settings.set(name, value, operation(reason))
     print_line(f"{name} is {value}")
 
 
 @app.command()
-def unset(name: Name, reason: ReasonOption = BY_HAND) -> None:
-    """Unset a setting. Without a default release, provisioning refuses.
+def unset(name: Name, reason: ReasonOption = DEFAULT_REASON) -> None:
+    """Unset a setting. Without a default release, provisioning is refused.
 
     [bold]Example:[/]
 
       relight settings unset default_release_tag
     """
-    with the_store() as store:
-        was_set = store.settings.unset(name, by_hand(reason))
+    with fleet_store() as store:
+        was_set = store.fleet_settings.unset(name, operation(reason))
     print_line(f"{name} is unset" if was_set else f"{name} was not set")

@@ -1,4 +1,4 @@
-"""`relight freeze`: times in which no route is taken out of service."""
+"""`relight freeze`: times when no route is taken out of service."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,17 +12,17 @@ from starter.cli.hold_options import (
     OwnerOption,
     ProviderOption,
     RegionOption,
+    RequiredReasonOption,
     RouteOption,
     TrackOption,
     UntilOption,
-    WhyOption,
     covered,
     covered_text,
-    covers_text,
     selector_of,
+    selector_text,
     state_of,
     state_text,
-    warn_of_nothing,
+    warn_if_none_covered,
 )
 from starter.cli.output import (
     JsonOption,
@@ -31,11 +31,11 @@ from starter.cli.output import (
     print_table,
 )
 from starter.cli.session import (
-    BY_HAND,
+    DEFAULT_REASON,
     ReasonOption,
-    by_hand,
+    fleet_store,
+    operation,
     origin,
-    the_store,
 )
 from starter.cli.times import (
     end_of,
@@ -59,26 +59,26 @@ def add(  # noqa: PLR0913 - one argument a flag
             "--from",
             metavar="TIME",
             parser=instant_of,
-            help="When it begins, as in 2026-12-24T18:00: UTC, if it says no time zone.  "
+            help="When it starts, as in 2026-12-24T18:00; UTC if it has no time zone.  "
             "\\[default: now]",
         ),
     ] = None,
     until: UntilOption = None,
     lasts: ForOption = None,
     owner: OwnerOption = None,
-    reason: WhyOption,
+    reason: RequiredReasonOption,
     json: JsonOption = False,
 ) -> None:
-    """Freeze routes for a time: none of them is taken out, and rollouts wait for the end of it.
+    """Freeze routes for a time: none of them is taken out of service, and rollouts wait.
 
-    Routes that have all that is named are meant; without any name, the whole fleet. What is under
-    way already is not stopped.
+    It covers the routes that match all given options; without options, the whole fleet.
+    Operations that are already running are not stopped.
 
     [bold]Examples:[/]
 
       relight freeze add --for 4h --reason "incident 412"
-      relight freeze add --provider linode --region eu-west --for 2d --reason "they move racks"
-      relight freeze add --from 2026-12-24 --until 2026-12-27 --owner ann --reason "nobody is in"
+      relight freeze add --provider linode --region eu-west --for 2d --reason "rack move"
+      relight freeze add --from 2026-12-24 --until 2026-12-27 --owner ann --reason "holidays"
     """
     now = datetime.now(UTC)
     starts = starts_at or now
@@ -89,29 +89,29 @@ def add(  # noqa: PLR0913 - one argument a flag
         reason=reason,
         covers=selector_of(route, track, provider, region),
     )
-    with the_store() as store:
-        record = store.freezes.add(window, by_hand(reason))
+    with fleet_store() as store:
+        record = store.freezes.add(window, operation(reason))
         count = covered(record.covers, store.routes.list())
-    warn_of_nothing(record.covers, count)
+    warn_if_none_covered(record.covers, count)
     if json:
         print_json(record)
         return
     print_line(
-        f"freeze {record.freeze_id}: {covers_text(record.covers)} ({covered_text(count)}), "
+        f"freeze {record.freeze_id}: {selector_text(record.covers)} ({covered_text(count)}), "
         f"{moment(record.starts_at)} to {moment(record.ends_at)} UTC"
     )
 
 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
-    """List the freezes: those that hold, those to come, and those that are over.
+    """List the freezes: active, upcoming and expired.
 
     [bold]Examples:[/]
 
       relight freeze list
       relight freeze list --json | jq '.[] | select(.state == "active")'
     """
-    with the_store() as store:
+    with fleet_store() as store:
         freezes = store.freezes.list()
         routes = store.routes.list()
     now = datetime.now(UTC)
@@ -136,7 +136,7 @@ def list_(json: JsonOption = False) -> None:
         (
             (
                 freeze.freeze_id,
-                covers_text(freeze.covers),
+                selector_text(freeze.covers),
                 count,
                 moment(freeze.starts_at),
                 moment(freeze.ends_at),
@@ -152,16 +152,16 @@ def list_(json: JsonOption = False) -> None:
 @app.command()
 def remove(
     freeze: Annotated[int, typer.Argument(help="Its number, as `relight freeze list` shows it.")],
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
 ) -> None:
-    """Remove a freeze; what it held may go on at once.
+    """Remove a freeze; what it held continues immediately.
 
     [bold]Example:[/]
 
       relight freeze remove 3 --reason "incident 412 is over"
     """
-    with the_store() as store:
-        removed = store.freezes.remove(freeze, by_hand(reason))
+    with fleet_store() as store:
+        removed = store.freezes.remove(freeze, operation(reason))
     if not removed:
         msg = f"there is no freeze {freeze}: see `relight freeze list`"
         raise BadInputError(msg)

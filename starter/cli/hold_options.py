@@ -1,4 +1,4 @@
-"""What `relight freeze` and `relight exclude` share: which routes are meant, and how that reads."""
+"""What `relight freeze`, `exclude` and `breaker override` share: selector, end, owner and state."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,20 +18,13 @@ from starter.cli.times import (
 )
 
 
-def _route_or_none(name: str | None) -> str | None:
-    return None if name is None else route_id_of(name)
+def _route_or_none(text: str | None) -> str | None:
+    return None if text is None else route_id_of(text)
 
 
-def _place(name: str | None) -> str | None:
-    if name is not None and not name.strip():
-        msg = "it is empty"
-        raise typer.BadParameter(msg)
-    return name
-
-
-def _said(text: str | None) -> str | None:
+def _not_blank(text: str | None) -> str | None:
     if text is not None and not text.strip():
-        msg = "it says nothing"
+        msg = "it is empty"
         raise typer.BadParameter(msg)
     return text
 
@@ -43,14 +36,14 @@ TrackOption = Annotated[
     str | None, typer.Option("--track", "-t", callback=track_or_none, help="Routes of this track.")
 ]
 ProviderOption = Annotated[
-    str | None, typer.Option("--provider", callback=_place, help="Routes of this provider.")
+    str | None, typer.Option("--provider", callback=_not_blank, help="Routes of this provider.")
 ]
 RegionOption = Annotated[
     str | None,
     typer.Option(
         "--region",
-        callback=_place,
-        help="Routes of this region; without --provider, of any provider's that is called so.",
+        callback=_not_blank,
+        help="Routes of this region; without --provider, of any provider with such a region.",
     ),
 ]
 UntilOption = Annotated[
@@ -59,7 +52,7 @@ UntilOption = Annotated[
         "--until",
         metavar="TIME",
         parser=instant_of,
-        help="When it ends, as in 2026-12-24T18:00: UTC, if it says no time zone.",
+        help="When it ends, as in 2026-12-24T18:00; UTC if it has no time zone.",
     ),
 ]
 ForOption = Annotated[
@@ -68,27 +61,29 @@ ForOption = Annotated[
         "--for",
         metavar="DURATION",
         parser=duration_of,
-        help="How long it lasts, in place of --until: 30m, 4h, 2d.",
+        help="How long it lasts, instead of --until: 30m, 4h, 2d.",
     ),
 ]
 OwnerOption = Annotated[
     str | None,
-    typer.Option("--owner", callback=_said, help="Who is to be asked.  \\[default: you]"),
+    typer.Option(
+        "--owner", callback=_not_blank, help="Who can be asked about it.  \\[default: you]"
+    ),
 ]
-WhyOption = Annotated[
-    str, typer.Option("--reason", "-r", callback=_said, help="Why; whom it stops is told.")
+RequiredReasonOption = Annotated[
+    str, typer.Option("--reason", "-r", callback=_not_blank, help="Why; shown where it holds.")
 ]
 
 
 def selector_of(
     route: RouteId | None, track: TrackName | None, provider: str | None, region: str | None
 ) -> Selector:
-    """Return the routes that the flags name."""
+    """Return the selector that the options describe."""
     return Selector(route_id=route, track=track, provider=provider, region=region)
 
 
-def covers_text(selector: Selector) -> str:
-    """Return in words which routes a selector means, as in `linode/east, track beta`."""
+def selector_text(selector: Selector) -> str:
+    """Return a selector for people, as in `linode/east, track beta`."""
     words = []
     if selector.route_id:
         words.append(f"route {selector.route_id}")
@@ -104,22 +99,22 @@ def covers_text(selector: Selector) -> str:
 
 
 def covered(selector: Selector, routes: Sequence[Route]) -> int:
-    """Return how many of the routes a selector means."""
+    """Return how many of the routes a selector covers."""
     return sum(covers(selector, route) for route in routes)
 
 
 def covered_text(count: int) -> str:
-    """Return how many routes are meant now, in words."""
+    """Return how many routes are covered now, as in `2 routes now`."""
     return "1 route now" if count == 1 else f"{count or 'no'} routes now"
 
 
-def warn_of_nothing(selector: Selector, count: int) -> None:
-    """Say that a restraint keeps nothing back yet, as where a place is misspelt.
+def warn_if_none_covered(selector: Selector, count: int) -> None:
+    """Warn that a hold covers no route, as with a misspelt region.
 
-    The store knows the places of its routes alone, so it cannot tell a slip from a plan.
+    The store knows only the locations of its routes, so it cannot reject a wrong name.
     """
-    if count == 0 and not selector.means_all:
-        note(f"no route is of {covers_text(selector)} now: is it spelt right?")
+    if count == 0 and not selector.selects_all:
+        note(f"no route matches {selector_text(selector)} now: check the spelling")
 
 
 def state_of(starts_at: datetime, ends_at: datetime, now: datetime) -> str:
@@ -130,7 +125,7 @@ def state_of(starts_at: datetime, ends_at: datetime, now: datetime) -> str:
 
 
 def state_text(starts_at: datetime, ends_at: datetime, now: datetime) -> str:
-    """Return the state with how long it is until, or since, it changes: `active, 3 h left`."""
+    """Return the state and the time until it changes, as in `active, 3 h left`."""
     state = state_of(starts_at, ends_at, now)
     if state == "upcoming":
         return f"{state}, in {span(starts_at - now)}"

@@ -7,7 +7,6 @@ import httpx
 import typer
 from pydantic import TypeAdapter
 
-from lab import lifecycle
 from relight.settings import load_settings
 from starter.cli.errors import RefusedError
 from starter.cli.output import (
@@ -22,15 +21,16 @@ from starter.local import processes
 from starter.local.lab import (
     LabAddresses,
     addresses_of,
-    lab_name,
-    lab_state,
+    lab_leftovers,
+    lab_preflight,
 )
+from starter.local.requirements import require_local
 from starter.local.supervisor import Parts
 
 app = typer.Typer(no_args_is_help=True)
 
 _MACHINES: TypeAdapter[list[dict[str, object]]] = TypeAdapter(list[dict[str, object]])
-_SHOWN = ("label", "id", "region", "address", "status")
+_COLUMNS = ("label", "id", "region", "address", "status")
 
 
 @app.command()
@@ -52,7 +52,7 @@ def up(
 
 @app.command()
 def status(json: JsonOption = False) -> None:
-    """Show the lab and its machines; where it is down, what it left behind, if anything.
+    """Show the lab and its machines; if it is down, show what it left behind.
 
     [bold]Example:[/]
 
@@ -68,14 +68,14 @@ def status(json: JsonOption = False) -> None:
         print_json({"up": True, "lab": addresses, "machines": machines})
         return
     print_line(f"API {addresses.url}, repository {addresses.repository_url}")
-    print_table(_SHOWN, ([machine.get(name) for name in _SHOWN] for machine in machines))
+    print_table(_COLUMNS, ([machine.get(name) for name in _COLUMNS] for machine in machines))
 
 
 @app.command()
 def down() -> None:
-    """Stop the lab, and all that `relight up` started with it. Its machines are gone for good.
+    """Stop the lab, and everything that `relight up` started with it. Its machines are destroyed.
 
-    It leaves no mount, namespace, process or address behind, also after a crash.
+    No mount, namespace, process or address stays behind, also after a crash.
 
     [bold]Example:[/]
 
@@ -84,35 +84,35 @@ def down() -> None:
     settings = load_settings()
     state = processes.state_of(settings.home)
     if state is not None and state.temporal is not None and state.lab is not None:
-        note("Temporal and the worker go down with it")
+        note("Temporal and the worker are stopped as well")
     bring_down(settings)
 
 
 def _show_down(home: Path, *, as_json: bool) -> None:
-    left = lifecycle.leftovers(lab_name(home), lab_state(home))
-    missing = lifecycle.preflight()
+    require_local(lab=True, temporal=False)
+    leftovers, missing = lab_leftovers(home), lab_preflight()
     if as_json:
-        print_json({"up": False, "left_behind": left, "missing": missing})
+        print_json({"up": False, "left_behind": leftovers, "missing": missing})
         return
     print_line("the lab is down")
     for what in missing:
         print_line(f"this computer lacks: {what}")
-    for what in left:
+    for what in leftovers:
         print_line(f"left behind: {what} (`relight lab down` removes it)")
 
 
 def _machines(addresses: LabAddresses) -> list[dict[str, object]] | None:
-    """Ask the lab for its machines; None where it was killed, and only its word is left."""
+    """Return the lab's machines; None if it was killed and only its address file is left."""
     token = addresses.token_file.read_text().strip()
     try:
-        answer = httpx.get(
+        response = httpx.get(
             f"{addresses.url}/v1/machines",
             headers={"Authorization": f"Bearer {token}"},
             trust_env=False,
         )
     except httpx.ConnectError:
         return None
-    if not answer.is_success:
-        msg = f"the lab answers {answer.status_code}: {answer.text}"
+    if not response.is_success:
+        msg = f"the lab answers {response.status_code}: {response.text}"
         raise RefusedError(msg)
-    return _MACHINES.validate_json(answer.content)
+    return _MACHINES.validate_json(response.content)

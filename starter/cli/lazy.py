@@ -1,7 +1,7 @@
 """A group of commands that imports a command's module only when that command is called.
 
 The SDKs behind the commands take most of a second to import; `relight --help` and a mistyped
-name need none of them.
+command need none of them.
 """
 
 import importlib
@@ -12,17 +12,17 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 if TYPE_CHECKING:
-    from typer._click.core import Command, Context  # Typer does not export what it hands over
+    from typer._click.core import Command, Context  # Typer does not export these types
 
 
 class LazyCommand(NamedTuple):
-    """Where a command lives.
+    """The location of a command.
 
     Attributes:
-        module: the module that holds it.
-        summary: what `--help` says of it in its list.
+        module: the module that defines it.
+        summary: its line in the list of `--help`.
         app: the name of the `typer.Typer` in that module.
-        has_subcommands: whether it is a group, even where it has only one command yet.
+        has_subcommands: whether it is a group, even with a single command.
     """
 
     module: str
@@ -44,7 +44,7 @@ class LazyGroup(TyperGroup):
     lazy_commands: ClassVar[dict[str, LazyCommand]] = {}
 
     def list_commands(self, ctx: "Context") -> list[str]:
-        """Return every command's name, putting a summary in the place of those not called."""
+        """Return every command's name; commands that are not called have their summary only."""
         for name, lazy in self.lazy_commands.items():
             self.commands.setdefault(name, TyperCommand(name, help=lazy.summary))
         return super().list_commands(ctx)
@@ -52,7 +52,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(
         self, ctx: "Context", args: list[str]
     ) -> tuple[str | None, "Command | None", list[str]]:
-        """Load the command that is called, then resolve it as ever."""
+        """Import the command that is called, then resolve it as usual."""
         self.list_commands(ctx)
         if args and (lazy := self.lazy_commands.get(args[0])):
             self.commands[args[0]] = lazy.load(args[0])

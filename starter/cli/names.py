@@ -1,4 +1,4 @@
-"""Names as people type them, checked before anything is asked or started."""
+"""Arguments and options that are names, validated before anything is asked or started."""
 
 from typing import Annotated, Any
 
@@ -10,79 +10,77 @@ from relight.domain.names import (
     RouteId,
     TrackName,
 )
-from relight.domain.rollout.rollout import WaveSize
+from relight.domain.rollout.strategy import WaveSize
 
 
-def checked(kind: Any, name: str, likeness: str) -> str:
-    """Return a word as it was typed.
+def checked(kind: Any, text: str, expected: str) -> str:
+    """Return a text that is valid for a type.
 
     Args:
-        kind: the shape that it has to have.
-        name: the word.
-        likeness: what it should have been, with an example.
+        kind: the type, with its constraints.
+        text: the text as typed.
+        expected: what it should be, with an example.
 
     Raises:
-        typer.BadParameter: it has another shape.
+        typer.BadParameter: it is not valid.
     """
     adapter: TypeAdapter[str] = TypeAdapter(kind)
     try:
-        return adapter.validate_python(name)
+        return adapter.validate_python(text)
     except ValidationError as error:
         first = error.errors()[0]
-        why = f" ({first['msg'].removeprefix('Value error, ')})" if "ctx" in first else ""
-        why = "" if first["type"] == "string_pattern_mismatch" else why
-        msg = f"{name!r} is not {likeness}{why}"
+        detail = f" ({first['msg'].removeprefix('Value error, ')})" if "ctx" in first else ""
+        detail = "" if first["type"] == "string_pattern_mismatch" else detail
+        msg = f"{text!r} is not {expected}{detail}"
         raise typer.BadParameter(msg) from None
 
 
-def tag_of(name: str) -> str:
-    """Return a release tag as it was typed.
+def tag_of(text: str) -> str:
+    """Return a valid release tag.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is not valid.
     """
-    return checked(ReleaseTag, name, "a release tag, as in v0.0.74")
+    return checked(ReleaseTag, text, "a release tag, as in v0.0.74")
 
 
-def tag_or_none(name: str | None) -> str | None:
-    """Return a release tag as it was typed, if it was.
+def tag_or_none(text: str | None) -> str | None:
+    """Return a valid release tag, None if the option is not given.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is not valid.
     """
-    return None if name is None else tag_of(name)
+    return None if text is None else tag_of(text)
 
 
-def _track(name: str) -> str:
-    return checked(TrackName, name, "a track's name: lower-case letters, digits and hyphens")
-
-
-def track_or_none(name: str | None) -> str | None:
-    """Return a track's name as it was typed, if it was.
+def track_or_none(text: str | None) -> str | None:
+    """Return a valid track name, None if the option is not given.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is not valid.
     """
-    return None if name is None else _track(name)
+    return None if text is None else _track(text)
 
 
-def route_id_of(name: str) -> str:
-    """Return a route's id as it was typed.
+def route_id_of(text: str) -> str:
+    """Return a valid route id.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is not valid.
     """
-    return checked(
-        RouteId, name, "a route's id: lower-case letters, digits and hyphens, 48 at most"
-    )
+    return checked(RouteId, text, "a route id: lower-case letters, digits and hyphens, at most 48")
 
 
-def _routes(names: list[str] | None) -> list[str]:
-    return [route_id_of(name) for name in names or []]
+def _track(text: str) -> str:
+    return checked(TrackName, text, "a track name: lower-case letters, digits and hyphens")
 
 
-def _waves(sizes: list[str] | None) -> list[str]:
-    return [checked(WaveSize, size, "a wave's size, as in 2 or 25%") for size in sizes or []]
+def _routes(texts: list[str] | None) -> list[str]:
+    return [route_id_of(text) for text in texts or []]
+
+
+def _waves(texts: list[str] | None) -> list[str]:
+    return [checked(WaveSize, text, "a wave size, as in 2 or 25%") for text in texts or []]
 
 
 TagArgument = Annotated[str, typer.Argument(callback=tag_of, help="The release, as in v0.0.74.")]
@@ -90,7 +88,7 @@ FindTagArgument = Annotated[
     str | None,
     typer.Argument(
         callback=tag_or_none,
-        help="Its release. Without it, the rollout that runs, or else the newest.",
+        help="Its release. Default: the rollout that is running, else the newest.",
     ),
 ]
 OverrideOption = Annotated[
@@ -102,7 +100,7 @@ OverrideOption = Annotated[
     ),
 ]
 OptionalTrackArgument = Annotated[
-    str | None, typer.Argument(callback=track_or_none, help="One track; without it, all.")
+    str | None, typer.Argument(callback=track_or_none, help="The track. Default: all.")
 ]
 TrackArgument = Annotated[str, typer.Argument(callback=_track)]
 TrackOption = Annotated[str, typer.Option("--track", "-t", callback=_track, help="Their track.")]
@@ -112,7 +110,7 @@ ScopeTrackOption = Annotated[
         "--track",
         "-t",
         callback=track_or_none,
-        help="The track whose override it moves; without it, the fleet's default.",
+        help="Change this track's override instead of the fleet's default release.",
     ),
 ]
 FindTrackOption = Annotated[
@@ -121,12 +119,12 @@ FindTrackOption = Annotated[
         "--track",
         "-t",
         callback=track_or_none,
-        help="The rollout of this track's override. With TAG and without it, of the fleet.",
+        help="The rollout of this track. Default: with TAG the fleet's, without TAG any.",
     ),
 ]
 FilterTrackOption = Annotated[
     str | None,
-    typer.Option("--track", "-t", callback=track_or_none, help="Of this track alone."),
+    typer.Option("--track", "-t", callback=track_or_none, help="Only routes of this track."),
 ]
 RouteArgument = Annotated[str, typer.Argument(callback=route_id_of)]
 RoutesArgument = Annotated[
@@ -140,8 +138,8 @@ WavesOption = Annotated[
         "-w",
         metavar="SIZE",
         callback=_waves,
-        help="How far it has come after a wave: a count or a share. Once for each wave; what is "
-        "left makes a last one.  \\[default: 1, 25%, 100%]",
+        help="How many routes are reached when the wave ends: a count or a share. Repeat it for "
+        "each wave; the remaining routes make a last wave.  \\[default: 1, 25%, 100%]",
         rich_help_panel="Strategy",
     ),
 ]

@@ -1,10 +1,12 @@
-"""Operations that commands start and wait for, and how their ends become exit codes."""
+"""Workflows that commands start and wait for, and the exit codes of their results."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from relight.domain.fault.fault import Fault
+from relight.domain.names import RouteId, route_workflow_id
 from relight.engine.executions import worker_identities
 from starter.cli.errors import (
     BadInputError,
@@ -17,25 +19,25 @@ from workflows.failures import fault_of
 _BAD_INPUT = frozenset(
     {"release-unknown", "unknown-location", "unknown-route", "unknown-track", "bad-value"}
 )
-"""Refusals because something that was named does not exist, or cannot be so."""
+"""Fault kinds of refusals that are invalid input: a name that does not exist, a bad value."""
 
 
 async def require_worker(client: Client, task_queue: str) -> None:
-    """See that somebody will do what is about to be asked for.
+    """Check that a worker polls the task queue.
 
     Raises:
-        RefusedError: no worker has asked for work lately.
+        RefusedError: none has polled lately.
     """
     if not await worker_identities(client, task_queue):
         msg = (
-            f"no worker listens on Temporal's task queue {task_queue}, so nothing would happen:"
-            " start one with `relight worker`, or all of it with `relight up`"
+            f"no worker listens on Temporal's task queue {task_queue}, so nothing was started:"
+            " start a worker with `relight worker`, or everything with `relight up`"
         )
         raise RefusedError(msg)
 
 
 def failure_fault(error: WorkflowFailureError) -> Fault:
-    """Return the fault by which a workflow ended."""
+    """Return the fault that a workflow failed with."""
     return fault_of(error.cause)
 
 
@@ -47,8 +49,20 @@ def cli_error(fault: Fault) -> CliError:
 
 
 def refusal(faults: Sequence[Fault]) -> CliError:
-    """Return the error that ends a command because all that it asked for was refused."""
+    """Return the error that ends a command because everything was refused."""
     text = "\n".join(dict.fromkeys(fault.summary for fault in faults))
     if all(fault.kind in _BAD_INPUT for fault in faults):
         return BadInputError(text)
     return RefusedError(text)
+
+
+def busy_text(route_id: RouteId) -> str:
+    """Return the refusal of an operation on a route whose lock another operation has."""
+    workflow_id = route_workflow_id(route_id)
+    return f"another operation runs on route {route_id}: in the Temporal UI it is {workflow_id}"
+
+
+async def running_activities(handle: WorkflowHandle[Any, Any]) -> str:
+    """Return the activities that a workflow waits for, as in `install package`; empty if none."""
+    pending = (await handle.describe()).raw_description.pending_activities
+    return ", ".join(each.activity_type.name for each in pending).replace("_", " ")

@@ -1,12 +1,13 @@
-"""How commands speak: tables for people, JSON with stable keys for programs.
+"""Output of commands: tables for people, JSON with stable keys for programs.
 
-Standard output carries the answer alone; what happens on the way goes to standard error, so that
-`--json` can be piped.
+Standard output has the answer only. Progress and errors go to standard error, so that the output
+of `--json` can be piped.
 """
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -14,17 +15,18 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from rich import box
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON in place of a table.", show_default=False)
+    bool, typer.Option("--json", help="Print JSON instead of a table.", show_default=False)
 ]
-"""The option `--json` of every command that answers something."""
+"""The option `--json` of every command that returns something."""
 
 Answer = BaseModel | Mapping[str, object] | Sequence[BaseModel | Mapping[str, object]]
 
-# A pipe has no width; a table that is cut to 80 columns is of no use to whoever reads it.
+# A pipe has no width, and nobody can use a table that is cut at 80 columns.
 _PIPED_WIDTH = 200
 
 stdout = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
@@ -32,13 +34,13 @@ stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDT
 
 
 def print_json(answer: Answer) -> None:
-    """Print models or mappings as JSON, their keys in the order in which they are declared."""
-    # Not through rich: it would wrap and colour what programs read.
+    """Print models or mappings as JSON, with the keys in declared order."""
+    # Not through rich, which would wrap and colour it.
     typer.echo(json.dumps(to_jsonable_python(answer), indent=2, ensure_ascii=False))
 
 
 def print_json_line(answer: BaseModel) -> None:
-    """Print a model as one line of JSON, at once: one item of a stream."""
+    """Print a model as one line of JSON: one item of a stream."""
     typer.echo(answer.model_dump_json())
 
 
@@ -48,13 +50,13 @@ def print_table(
     title: str = "",
     styles: Mapping[str, str] | None = None,
 ) -> None:
-    """Print a table. None becomes a dash; text is shown as it is, without markup.
+    """Print a table. None is shown as a dash, text without interpreting markup.
 
     Args:
-        columns: their heads.
-        rows: their cells.
-        title: what stands above it.
-        styles: how a cell is shown that reads exactly so.
+        columns: the column heads.
+        rows: the cells, row by row.
+        title: the line above the table.
+        styles: the style of each cell with exactly this text.
     """
     table = open_table(*columns, title=title)
     for row in rows:
@@ -63,9 +65,9 @@ def print_table(
 
 
 def open_table(*columns: str, title: str = "") -> Table:
-    """Return an empty table without a frame: at 80 columns each line of one costs three.
+    """Return an empty table without borders, which would cost three columns of 80.
 
-    What does not fit is folded into a further line, never cut.
+    Text that is too wide is wrapped, never cut.
     """
     table = Table(
         title=title or None,
@@ -80,26 +82,36 @@ def open_table(*columns: str, title: str = "") -> Table:
     return table
 
 
+def print_line(text: str) -> None:
+    """Print one line of an answer, without interpreting markup."""
+    _print(stdout, Text(text))
+
+
+def note(text: str) -> None:
+    """Print progress or a warning to standard error."""
+    _print(stderr, Text(text))
+
+
+def print_error(text: str) -> None:
+    """Print to standard error why a command failed or was refused."""
+    _print(stderr, Text.assemble(("error: ", "bold red"), text))
+
+
+@contextmanager
+def live_view() -> Iterator[Live | None]:
+    """Yield a view on standard error that is redrawn in place; None if that is no terminal."""
+    if not stderr.is_terminal:
+        yield None
+        return
+    with Live(console=stderr, transient=True, auto_refresh=False) as live:
+        yield live
+
+
 def _cell(value: object, styles: Mapping[str, str]) -> Text:
     text = "-" if value is None else str(value)
     return Text(text, style=styles.get(text, ""))
 
 
-def print_line(text: str) -> None:
-    """Print one line of an answer, as it is."""
-    _say(stdout, Text(text))
-
-
-def note(text: str) -> None:
-    """Say to a person what happens, on standard error."""
-    _say(stderr, Text(text))
-
-
-def complain(text: str) -> None:
-    """Say why a command ends without having done what it was asked."""
-    _say(stderr, Text.assemble(("error: ", "bold red"), text))
-
-
-def _say(console: Console, text: Text) -> None:
-    # A terminal would break a long line in the middle of a word; a pipe must not have it broken.
+def _print(console: Console, text: Text) -> None:
+    # Wrap lines at words on a terminal; never break them in a pipe.
     console.print(text, soft_wrap=not console.is_terminal)

@@ -1,4 +1,4 @@
-"""`relight pool`: warm machines, installed and proven, that serve no route yet."""
+"""`relight pool`: spare machines, installed and proven, that serve no route yet."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,13 +11,13 @@ from starter.cli.output import (
     print_line,
     print_table,
 )
-from starter.cli.route_table import age
 from starter.cli.session import (
-    BY_HAND,
+    DEFAULT_REASON,
     ReasonOption,
-    by_hand,
-    the_store,
+    fleet_store,
+    operation,
 )
+from starter.cli.times import age
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -27,40 +27,40 @@ _STYLES = {"ready": "green", "faulted": "bold red"}
 @app.command("set")
 def set_(
     provider: Annotated[str, typer.Argument(help="The provider's name, as in lab.")],
-    region: Annotated[str, typer.Argument(help="The provider's name of it, as in eu-1.")],
-    size: Annotated[int, typer.Argument(min=0, help="How many are ready; 0 empties the pool.")],
-    reason: ReasonOption = BY_HAND,
+    region: Annotated[str, typer.Argument(help="The region's name at the provider, as in eu-1.")],
+    size: Annotated[int, typer.Argument(min=0, help="How many to keep ready; 0 empties the pool.")],
+    reason: ReasonOption = DEFAULT_REASON,
 ) -> None:
-    """Say how many machines of a region's pool should be ready.
+    """Set how many machines of a region's pool should be ready.
 
-    The next pass of reconciliation brings it there, and so does each replacement in the region.
+    The next reconcile run fills the pool, and so does each replacement in the region.
 
     [bold]Examples:[/]
 
       relight pool set lab eu-1 2
       relight pool set lab eu-1 0 --reason "we leave this region"
     """
-    with the_store() as store:
-        store.pool_sizes.set(provider, region, size, by_hand(reason))
+    with fleet_store() as store:
+        store.pool_sizes.set(provider, region, size, operation(reason))
     print_line(f"the pool of {provider}/{region} should have {size}")
 
 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
-    """List the pools: how many machines each should have ready, and those that it has.
+    """List the pools, with the target size and the machines of each.
 
     [bold]Examples:[/]
 
       relight pool list
       relight pool list --json
     """
-    with the_store() as store:
+    with fleet_store() as store:
         sizes, machines = store.pool_sizes.list(), store.pool.list()
     if json:
         print_json({"sizes": sizes, "machines": machines})
         return
     if not sizes and not machines:
-        print_line("no pools yet: make one with `relight pool set PROVIDER REGION SIZE`")
+        print_line("no pools yet: create one with `relight pool set PROVIDER REGION SIZE`")
         return
     for size in sizes:
         ready = sum(
@@ -72,7 +72,7 @@ def list_(json: JsonOption = False) -> None:
         print_line("")
         now = datetime.now(UTC)
         print_table(
-            ("machine", "where", "status", "since", "proven", "age"),
+            ("machine", "location", "status", "since", "proven", "age"),
             (
                 (
                     each.key,

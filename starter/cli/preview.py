@@ -1,6 +1,6 @@
-"""Rollouts that are only looked at: planned, or rehearsed, over the store's fleet or a made-up one.
+"""Rollouts without effect: planned or simulated, over the store's fleet or a generated one.
 
-Nothing is started, and the repository is not asked.
+Nothing is started, and the repository is not read.
 """
 
 from collections.abc import Sequence
@@ -15,34 +15,34 @@ from relight.domain.names import (
     TrackName,
 )
 from relight.domain.rollout.planner import plan_rollout
-from relight.domain.rollout.rollout import Strategy
 from relight.domain.rollout.simulation import PROBABILITIES, FleetModel
-from relight.domain.rollout.simulation import simulate as play
+from relight.domain.rollout.simulation import simulate as simulate_rollout
+from relight.domain.rollout.strategy import Strategy
 from relight.domain.route import Route
 from relight.store.errors import UnknownTrackError
 from starter.cli import plan_text, simulation_text
 from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.output import print_json
 from starter.cli.rollout_name import scope_of
-from starter.cli.session import the_store
+from starter.cli.session import fleet_store
 from starter.cli.simulated_fleet import TRACKS, generate
 from starter.cli.swap_durations import swap_durations
 
-if TYPE_CHECKING:  # it takes a good part of a second to import
+if TYPE_CHECKING:  # slow to import
     from relight.store.store import Store
 
 RUNS = 10
 
 
 @dataclass(frozen=True)
-class Preview:
-    """What a rehearsal is to be.
+class SimulationOptions:
+    """The options of a simulation.
 
     Attributes:
-        generated: how many routes to make up; None for the store's own.
-        probabilities: with which each route fails, 0 to 1; none for the usual ones.
-        runs: how often each is played.
-        seed: decides all that is drawn by lot.
+        generated: how many routes to generate; None for the store's fleet.
+        probabilities: of each route's failure, 0 to 1, one per forecast; empty for the default.
+        runs: how many runs per forecast.
+        seed: determines everything that is random.
     """
 
     generated: int | None
@@ -53,11 +53,11 @@ class Preview:
 
 @dataclass(frozen=True)
 class ScopedFleet:
-    """A fleet, as a rollout over a scope sees it.
+    """A fleet, seen from a rollout over a scope.
 
     Attributes:
-        routes: those of the scope, also those without a machine.
-        elsewhere: all others, which count in the same disruption budgets.
+        routes: the routes of the scope, including those without a machine.
+        elsewhere: all other routes, which count in the same disruption budgets.
     """
 
     routes: Sequence[Route]
@@ -74,7 +74,7 @@ def plan(tag: ReleaseTag, track: TrackName | None, strategy: Strategy, *, as_jso
         RefusedError: the scope has no routes.
     """
     scope = scope_of(track)
-    with the_store() as store:
+    with fleet_store() as store:
         fleet = _stored(store, track)
     _require_routes(fleet, scope)
     now = datetime.now(UTC)
@@ -91,42 +91,42 @@ def simulate(
     tag: ReleaseTag,
     track: TrackName | None,
     strategy: Strategy,
-    rehearsal: Preview,
+    options: SimulationOptions,
     *,
     as_json: bool,
 ) -> None:
-    """Print what a rollout is likely to do.
+    """Print the forecasts of a rollout.
 
     Raises:
         UnknownTrackError: there is no such track.
-        BadInputError: the made-up fleet has no such track.
+        BadInputError: the generated fleet has no such track.
         RefusedError: the scope has no routes.
     """
     scope = scope_of(track)
-    with the_store() as store:
+    with fleet_store() as store:
         durations = swap_durations(store)
         fleet = (
             _stored(store, track)
-            if rehearsal.generated is None
-            else _generated(rehearsal.generated, rehearsal.seed, track)
+            if options.generated is None
+            else _generated(options.generated, options.seed, track)
         )
     _require_routes(fleet, scope)
-    played = play(
+    simulation = simulate_rollout(
         FleetModel(
             routes=fleet.routes,
             durations=durations.each,
             starts_at=datetime.now(UTC),
-            # The model knows no tag: a pin to this one lets it pass.
+            # The model knows no tag, and a pin to this release does not exclude a route.
             exclusions=[each for each in fleet.exclusions if each.pinned_to != tag],
             freezes=fleet.freezes,
             elsewhere=fleet.elsewhere,
         ),
         strategy,
-        rehearsal.probabilities or PROBABILITIES,
-        seed=rehearsal.seed,
-        runs=rehearsal.runs,
+        options.probabilities or PROBABILITIES,
+        seed=options.seed,
+        runs=options.runs,
     )
-    source = "store" if rehearsal.generated is None else "generated"
+    source = "store" if options.generated is None else "generated"
     if as_json:
         print_json(
             {
@@ -134,15 +134,15 @@ def simulate(
                 "scope": scope,
                 "fleet": {"source": source, "routes": len(fleet.routes)},
                 "durations": durations.summary,
-                **dict(played),
+                **dict(simulation),
             }
         )
     else:
-        simulation_text.print_simulation(played, tag, scope, durations, source)
+        simulation_text.print_simulation(simulation, tag, scope, durations, source)
 
 
 def _stored(store: "Store", track: TrackName | None) -> ScopedFleet:
-    """Return the store's fleet; the fleet's own scope leaves out tracks with an override."""
+    """Return the store's fleet; the scope `fleet` has no tracks with an override."""
     tracks = store.tracks.list()
     if track is not None and track not in {each.name for each in tracks}:
         raise UnknownTrackError(f"there is no track {track}")
@@ -157,7 +157,7 @@ def _stored(store: "Store", track: TrackName | None) -> ScopedFleet:
 
 def _generated(count: int, seed: int, track: TrackName | None) -> ScopedFleet:
     if track is not None and track not in TRACKS:
-        msg = f"the made-up fleet has no track {track}; it has {', '.join(TRACKS)}"
+        msg = f"the generated fleet has no track {track}; it has {', '.join(TRACKS)}"
         raise BadInputError(msg)
     return _scoped(generate(count, seed), set(TRACKS) if track is None else {track})
 

@@ -1,4 +1,4 @@
-"""`relight reconcile`: one pass that brings the fleet closer to what is declared."""
+"""`relight reconcile`: one reconcile run, or a dry run that shows its plan."""
 
 import uuid
 from typing import Annotated
@@ -26,7 +26,7 @@ from starter.cli.output import (
     print_table,
 )
 from starter.cli.session import (
-    BY_HAND,
+    DEFAULT_REASON,
     ReasonOption,
     origin,
     with_temporal,
@@ -41,16 +41,17 @@ app = typer.Typer()
 @app.command()
 def reconcile(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what a pass would do now, and why.")
+        bool,
+        typer.Option("--dry-run", help="Only show the plan: what a run would do now, and why."),
     ] = False,
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Look at the whole fleet, and begin what brings it back to what is declared.
+    """Compare the fleet with its declared state, and start what brings it there.
 
-    What is begun goes on by itself; this waits until all is begun, and looked at. A pass that is
-    under way already is joined. The dry run shows the very plan that a pass would take, and
-    writes nothing.
+    Started operations run independently: this waits until all are started and all observed
+    routes are verified. If a reconcile run is active, this command joins it. The dry run shows
+    the same plan that a run would follow, and writes nothing.
 
     [bold]Examples:[/]
 
@@ -58,28 +59,28 @@ def reconcile(
       relight reconcile --reason "after the outage"
       relight reconcile --dry-run --json | jq '.observed.plan.left_alone'
     """
-    done = with_temporal(
-        lambda client, settings: _pass(
+    result = with_temporal(
+        lambda client, settings: _run(
             client, settings, reconcile_input(settings, origin(reason), dry_run=dry_run)
         )
     )
     if json:
-        print_json(done)
+        print_json(result)
         return
-    _show(done)
+    _show(result)
 
 
-async def _pass(client: Client, settings: Settings, asked: ReconcileFleetInput) -> ReconcileRun:
+async def _run(client: Client, settings: Settings, input: ReconcileFleetInput) -> ReconcileRun:
     await require_worker(client, settings.task_queue)
-    dry = f"{RECONCILE_WORKFLOW_ID}/dry-run/{uuid.uuid4().hex[:8]}"
+    dry_run_id = f"{RECONCILE_WORKFLOW_ID}/dry-run/{uuid.uuid4().hex[:8]}"
     handle = await client.start_workflow(
         ReconcileFleet.run,
-        asked,
-        id=dry if asked.dry_run else RECONCILE_WORKFLOW_ID,
+        input,
+        id=dry_run_id if input.dry_run else RECONCILE_WORKFLOW_ID,
         task_queue=settings.task_queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary="what a pass would do" if asked.dry_run else "a pass of reconciliation",
-        static_details=f"Asked for by {asked.origin.requested_by}: {asked.origin.reason}",
+        static_summary="reconcile: dry run" if input.dry_run else "reconcile run",
+        static_details=f"Requested by {input.origin.requested_by}: {input.origin.reason}",
     )
     try:
         return await handle.result()
@@ -87,13 +88,13 @@ async def _pass(client: Client, settings: Settings, asked: ReconcileFleetInput) 
         raise cli_error(failure_fault(error)) from None
 
 
-def _show(done: ReconcileRun) -> None:
-    observed = done.observed
+def _show(result: ReconcileRun) -> None:
+    observed = result.observed
     if observed is not None:
         plan = observed.plan
         if plan.actions:
             print_table(
-                ("what", "about", "release", "why"),
+                ("action", "subject", "release", "reason"),
                 (
                     (
                         action.sweep.step if action.sweep else action.kind,
@@ -106,12 +107,14 @@ def _show(done: ReconcileRun) -> None:
             )
         if plan.left_alone:
             print_table(
-                ("left alone", "why"), ((each.about, each.reason) for each in plan.left_alone)
+                ("left alone", "reason"), ((each.about, each.reason) for each in plan.left_alone)
             )
         if plan.incident is not None:
-            print_line(f"the breaker is open since {moment(plan.incident.opened_at)} UTC")
-        for each in observed.unasked:
-            print_line(f"not asked: {each}")
-    if done.not_begun:
-        print_table(("not begun", "why"), ((each.about, each.reason) for each in done.not_begun))
-    print_line(done.summary)
+            print_line(f"the breaker has been open since {moment(plan.incident.opened_at)} UTC")
+        for each in observed.unobserved:
+            print_line(f"not observed: {each}")
+    if result.not_started:
+        print_table(
+            ("not started", "reason"), ((each.about, each.reason) for each in result.not_started)
+        )
+    print_line(result.summary)

@@ -1,4 +1,4 @@
-"""`relight release`: what the repository holds, and so what can be rolled out."""
+"""`relight release`: the releases in the repository, which can be rolled out."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,8 +7,7 @@ from typing import TypeVar
 import typer
 
 from relight.release_source import release_source_config
-from relight.releases.registry import open_source
-from relight.releases.source import ReleaseSource
+from relight.releases.source import ReleaseSource, open_source
 from relight.settings import load_settings
 from starter.cli.names import TagArgument
 from starter.cli.output import (
@@ -25,18 +24,18 @@ Answer = TypeVar("Answer")
 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
-    """List the releases that the repository holds, the newest last.
+    """List the releases in the repository, the newest last.
 
     [bold]Example:[/]
 
       relight release list
     """
-    releases = _ask(lambda repository: repository.list_releases())
+    releases = _read(lambda repository: repository.list_releases())
     if json:
         print_json(releases)
         return
     if not releases:
-        print_line("the repository holds no release of the package yet")
+        print_line("the repository has no release of the package yet")
         return
     print_table(
         ("tag", "version", "architectures"),
@@ -47,13 +46,13 @@ def list_(json: JsonOption = False) -> None:
 
 @app.command()
 def show(tag: TagArgument, json: JsonOption = False) -> None:
-    """Show what a tag stands for: its exact version, and its files with their digests.
+    """Show a release: its exact version, and its files with their digests.
 
     [bold]Example:[/]
 
       relight release show v0.0.74 --json
     """
-    release = _ask(lambda repository: repository.resolve(tag, ()))
+    release = _read(lambda repository: repository.resolve(tag, ()))
     if json:
         print_json(release)
         return
@@ -67,15 +66,16 @@ def show(tag: TagArgument, json: JsonOption = False) -> None:
     )
 
 
-def _ask(question: Callable[[ReleaseSource], Awaitable[Answer]]) -> Answer:
+def _read(query: Callable[[ReleaseSource], Awaitable[Answer]]) -> Answer:
+    """Open the release source that the settings name, and return what the query reads from it."""
     settings = load_settings()
-    place = release_source_config(settings)
+    config = release_source_config(settings)
 
-    async def asked() -> Answer:
-        source = open_source(place, settings.service.package)
+    async def read() -> Answer:
+        source = open_source(config, settings.service.package)
         try:
-            return await question(source)
+            return await query(source)
         finally:
             await source.close()
 
-    return asyncio.run(asked())
+    return asyncio.run(read())

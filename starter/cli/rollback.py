@@ -1,16 +1,16 @@
-"""A route on its way back to the release before: started, seen to its end."""
+"""Rollback of one route to its previous release: started, and reported at its end."""
 
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from relight.domain.base import Origin
-from relight.domain.fault.fault import Fault
 from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.route import HotSwapRouteInput
 from relight.engine import search_attributes
 from starter.cli.errors import RefusedError
 from starter.cli.fault_text import fault_panel
 from starter.cli.operations import (
+    busy_text,
     cli_error,
     failure_fault,
     require_worker,
@@ -33,7 +33,7 @@ async def roll_back(
         CliError: it was refused, or was not proven there.
     """
     await require_worker(client, task_queue)
-    note(f"{route_id}: going back to the release before")
+    note(f"{route_id}: rolling back to the previous release")
     try:
         swapped = await client.execute_workflow(
             HotSwapRoute.run,
@@ -44,12 +44,11 @@ async def roll_back(
             static_summary=f"roll {route_id} back",
         )
     except WorkflowAlreadyStartedError:
-        held = route_workflow_id(route_id)
-        msg = f"another operation runs on route {route_id}: in the Temporal UI it is {held}"
-        raise RefusedError(msg) from None
+        raise RefusedError(busy_text(route_id)) from None
     except WorkflowFailureError as error:
         fault = failure_fault(error)
-        _show(route_id, fault)
+        if not fault.refused:
+            stderr.print(fault_panel(f"route {route_id}", fault))
         raise cli_error(fault) from None
     if as_json:
         print_json(swapped)
@@ -58,8 +57,3 @@ async def roll_back(
             f"{route_id}: proven at {swapped.release_tag} on {swapped.machine_key}; "
             f"{swapped.proof.probe}"
         )
-
-
-def _show(route_id: RouteId, fault: Fault) -> None:
-    if not fault.refused:
-        stderr.print(fault_panel(f"route {route_id}", fault))

@@ -1,10 +1,11 @@
-"""`relight rollout`: bring a release to the fleet, wave by wave, and steer it on its way."""
+"""`relight rollout`: roll a release out to the fleet, wave by wave, and control it."""
 
 from typing import Annotated
 
 import typer
 
-from relight.domain.rollout.rollout import RolloutReleaseInput, Strategy
+from relight.domain.rollout.rollout import RolloutReleaseInput
+from relight.domain.rollout.strategy import Strategy
 from starter.cli import preview, rollout_client, rollout_controls
 from starter.cli.names import (
     FindTagArgument,
@@ -13,10 +14,10 @@ from starter.cli.names import (
     TagArgument,
 )
 from starter.cli.output import JsonOption
-from starter.cli.preview import Preview
+from starter.cli.preview import SimulationOptions
 from starter.cli.rollout_name import find, scope_of
 from starter.cli.session import (
-    BY_HAND,
+    DEFAULT_REASON,
     ReasonOption,
     origin,
     with_temporal,
@@ -34,19 +35,20 @@ def start(
     track: ScopeTrackOption = None,
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Follow it to its end; exit 0 only if every route converged."),
+        typer.Option(
+            "--wait", help="Wait until it ends; exit code 0 only if every route converged."
+        ),
     ] = False,
     strategy: Strategy,
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Bring every route that a declaration governs to a release.
+    """Bring every route that follows the fleet's default release, or a track's override, to a tag.
 
-    The declaration is the fleet's default release, or a track's override; once every route is
-    proven, it says the new tag. A tag that the repository or a region lacks, or a scope without
-    routes, is refused, and nothing is changed. Another rollout of the same scope is superseded:
-    it brings what it has under way to its end, and lets go. The same tag again joins the rollout
-    that runs.
+    Once every route is proven, the default release or the override is set to the tag. A tag that
+    the repository or a region lacks, or a scope without routes, is refused, and nothing changes.
+    A running rollout of the same scope is superseded: it finishes the routes that are being
+    changed, and ends. The same tag again joins the running rollout.
 
     [bold]Examples:[/]
 
@@ -55,12 +57,12 @@ def start(
       relight rollout start v0.0.74 --max-concurrent 50 --failure-budget 2 --wait --json
       relight rollout start v0.0.74 --canary strata --region-budget 10% --soak 30m
     """
-    asked = RolloutReleaseInput(
+    request = RolloutReleaseInput(
         release_tag=tag, scope=scope_of(track), origin=origin(reason), strategy=strategy
     )
     with_temporal(
         lambda client, settings: rollout_client.start(
-            client, settings.task_queue, asked, wait=wait, as_json=json
+            client, settings.task_queue, request, wait=wait, as_json=json
         )
     )
 
@@ -74,9 +76,10 @@ def plan(
     strategy: Strategy,
     json: JsonOption = False,
 ) -> None:
-    """Show what `start` with the same flags would do with each route. Nothing is started.
+    """Show what `start` with the same options would do with each route. Nothing is started.
 
-    The store alone is asked: whether the repository holds the release, `relight release show` says.
+    It reads the store only. To see whether the repository has the release, use
+    `relight release show`.
 
     [bold]Examples:[/]
 
@@ -96,7 +99,7 @@ def simulate(  # noqa: PLR0913 - one argument a flag
     fleet: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100_000, help="Make up a fleet of so many routes, in place of your own."
+            min=1, max=100_000, help="Generate a fleet of so many routes, instead of your own."
         ),
     ] = None,
     probability: Annotated[
@@ -106,22 +109,21 @@ def simulate(  # noqa: PLR0913 - one argument a flag
             "-p",
             metavar="SHARE",
             parser=share_of,
-            help="How likely each route fails, as in 5%. Once for each forecast.  "
+            help="The probability that a route fails, as in 5%. Repeat it for more forecasts.  "
             "\\[default: 0%, 1%, 5%, 25%, 100%]",
         ),
     ] = None,
     runs: Annotated[
-        int, typer.Option(min=1, max=1000, help="How often each is played.")
+        int, typer.Option(min=1, max=1000, help="How many runs per forecast.")
     ] = preview.RUNS,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
     strategy: Strategy,
     json: JsonOption = False,
 ) -> None:
-    """Rehearse a rollout: how long it takes, what serves meanwhile, and what a bad release reaches.
+    """Simulate a rollout: its duration, the capacity meanwhile, and the reach of a bad release.
 
-    Planned and decided is as in a real rollout; how long a swap takes is drawn from those on
-    record, and whether it fails, by lot. Nobody is waited for: approvals count as given at once,
-    and checks as passed.
+    Plan and decisions are those of a real rollout. The duration of each swap is drawn from the
+    recorded ones, its failure at random. Approvals count as given immediately, checks as passed.
 
     [bold]Examples:[/]
 
@@ -133,7 +135,9 @@ def simulate(  # noqa: PLR0913 - one argument a flag
         tag,
         track,
         strategy,
-        Preview(generated=fleet, probabilities=tuple(probability or ()), runs=runs, seed=seed),
+        SimulationOptions(
+            generated=fleet, probabilities=tuple(probability or ()), runs=runs, seed=seed
+        ),
         as_json=json,
     )
 
@@ -142,7 +146,7 @@ def simulate(  # noqa: PLR0913 - one argument a flag
 def status(
     tag: FindTagArgument = None, track: FindTrackOption = None, json: JsonOption = False
 ) -> None:
-    """Show where a rollout stands; without TAG, the one that runs, or else the newest.
+    """Show the status of a rollout; without TAG, of the running one, else the newest.
 
     [bold]Examples:[/]
 
@@ -157,10 +161,10 @@ def status(
 def watch(
     tag: FindTagArgument = None, track: FindTrackOption = None, json: JsonOption = False
 ) -> None:
-    """Follow a rollout to its end. Exit 0 only if every route converged.
+    """Follow a rollout until it ends. Exit code 0 only if every route converged.
 
-    Ctrl-C ends the watching alone. With --json it is a stream: one line at every change, each a
-    whole status.
+    Ctrl-C ends only this command. --json prints a stream: at every change one line with the
+    full status.
 
     [bold]Example:[/]
 
@@ -174,7 +178,7 @@ def watch(
 def why(
     tag: FindTagArgument = None, track: FindTrackOption = None, json: JsonOption = False
 ) -> None:
-    """Say why a rollout stands where it does, since when, and what can be done about it.
+    """Show what a rollout waits for, since when, and what to do.
 
     [bold]Example:[/]
 

@@ -1,4 +1,4 @@
-"""Rollouts as commands speak to them: started, found, followed, steered."""
+"""Starts, finds, follows and controls rollout workflows."""
 
 import asyncio
 import contextlib
@@ -40,11 +40,11 @@ from starter.cli.operations import (
     require_worker,
 )
 from starter.cli.output import (
+    live_view,
     note,
     print_json,
     print_json_line,
     print_line,
-    stderr,
 )
 from starter.cli.rollout_name import RolloutName
 from workflows.failures import fault_of
@@ -63,37 +63,112 @@ UPDATES: Mapping[str, Any] = {
     "abort": RolloutRelease.abort,
     "retry": RolloutRelease.retry_failed,
     "skip": RolloutRelease.skip_route,
-    "speed": RolloutRelease.set_concurrency,
+    "set-concurrency": RolloutRelease.set_concurrency,
 }
+"""The workflow update behind each control command."""
 
 
 async def start(
     client: Client, task_queue: str, input: RolloutReleaseInput, *, wait: bool, as_json: bool
 ) -> None:
-    """Start a rollout, and say what it will do; with `wait`, see it to its end.
+    """Start a rollout and print its plan; with `wait`, follow it until it ends.
 
     Raises:
-        CliError: it was refused, or did not converge.
+        CliError: it was refused, or with `wait`, did not converge.
     """
     await require_worker(client, task_queue)
     name = RolloutName(input.release_tag, input.scope)
-    runs = await _runs(client, name)
+    ran_already = await _is_running(client, name)
     handle, plan = await _start(client, task_queue, input)
-    if not wait:
-        if as_json:
-            print_json({"workflow_id": handle.id, "plan": plan, "ran_already": runs})
-        else:
-            print_line(rollout_text.plan_text(plan))
-            began = "it runs already, as it was started first" if runs else "started"
-            print_line(f"{began}; follow it with `relight rollout watch {name.arguments}`")
-        return
-    if not as_json:
-        note(rollout_text.plan_text(plan))
+    if wait:
+        if not as_json:
+            note(rollout_text.plan_text(plan))
+        await _follow(handle, as_json=as_json)
+    elif as_json:
+        print_json({"workflow_id": handle.id, "plan": plan, "ran_already": ran_already})
+    else:
+        print_line(rollout_text.plan_text(plan))
+        state = "it is already running" if ran_already else "started"
+        print_line(f"{state}; follow it with `relight rollout watch {name.arguments}`")
+
+
+async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
+    """Print the status of a rollout.
+
+    Raises:
+        CliError: it does not exist, or no worker answers.
+    """
+    handle, state = await _find(client, name)
+    if state is WorkflowExecutionStatus.COMPLETED:  # its result needs no worker
+        status = await handle.result()
+    else:
+        status = await _query(handle, RolloutRelease.status)
+    _show(status, as_json=as_json)
+
+
+async def why(client: Client, name: RolloutName, *, as_json: bool) -> None:
+    """Print what a rollout waits for, since when, and what to do.
+
+    Raises:
+        CliError: it does not exist, or no worker answers.
+    """
+    handle, _ = await _find(client, name)
+    reason = await _query(handle, RolloutRelease.why)
+    if as_json:
+        print_json({"workflow_id": handle.id, "why": reason})
+    else:
+        print_line(reason)
+
+
+async def watch(client: Client, name: RolloutName, *, as_json: bool) -> None:
+    """Follow a rollout until it ends.
+
+    Raises:
+        CliError: it does not exist, or did not converge.
+    """
+    handle, _ = await _find(client, name)
     await _follow(handle, as_json=as_json)
 
 
-async def _runs(client: Client, name: RolloutName) -> bool:
-    """Say whether this very rollout runs: the same tag started twice is the same rollout."""
+async def control(
+    client: Client,
+    task_queue: str,
+    action: str,
+    name: RolloutName,
+    input: ControlInput,
+    *,
+    as_json: bool,
+) -> None:
+    """Send a control to a rollout: one of `UPDATES`.
+
+    Raises:
+        CliError: the rollout does not exist or refuses it now, or no worker answers.
+    """
+    handle, state = await _find(client, name)
+    ended = RefusedError(f"cannot {action} {handle.id}: it has ended")
+    if state is not WorkflowExecutionStatus.RUNNING:
+        raise ended
+    await require_worker(client, task_queue)
+    try:
+        async with asyncio.timeout(CONTROL_WITHIN.total_seconds()):
+            status = await handle.execute_update(UPDATES[action], input)
+    except WorkflowUpdateFailedError as error:
+        raise RefusedError(f"{handle.id}: {fault_of(error.cause).summary}") from None
+    except TimeoutError:
+        msg = (
+            f"no worker accepted `{action}` for {handle.id} within "
+            f"{CONTROL_WITHIN.total_seconds():.0f} s; it may still: see `relight rollout status`"
+        )
+        raise OperationFailedError(msg) from None
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise ended from None
+        raise
+    _show(status, as_json=as_json)
+
+
+async def _is_running(client: Client, name: RolloutName) -> bool:
+    """Return whether this rollout is running: a tag started twice is the same rollout."""
     try:
         description = await client.get_workflow_handle(name.workflow_id).describe()
     except RPCError as error:
@@ -122,105 +197,23 @@ async def _start(
             }
         ),
         static_summary=f"roll out {input.release_tag} over {input.scope}",
-        static_details=f"Asked for by {input.origin.requested_by}: {input.origin.reason}",
+        static_details=f"Requested by {input.origin.requested_by}: {input.origin.reason}",
     )
     try:
         plan = await client.execute_update_with_start_workflow(
             RolloutRelease.planned, start_workflow_operation=operation
         )
     except WorkflowUpdateFailedError as error:
-        # It frees its scope on its way out: the next command must not meet it there.
+        # A refused rollout still holds its scope until it ends; wait, or the next command
+        # would be refused because of it.
         with contextlib.suppress(WorkflowFailureError):
             await (await operation.workflow_handle()).result()
         raise cli_error(fault_of(error.cause)) from None
     return await operation.workflow_handle(), plan
 
 
-async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
-    """Print where a rollout stands.
-
-    Raises:
-        CliError: there is none, or no worker answers for it.
-    """
-    handle, state = await _find(client, name)
-    if state is WorkflowExecutionStatus.COMPLETED:  # it answers without a worker
-        status = await handle.result()
-    else:
-        try:
-            status = await handle.query(RolloutRelease.status, rpc_timeout=ANSWER_WITHIN)
-        except (RPCError, WorkflowQueryFailedError) as error:
-            msg = f"no worker answers for {handle.id} ({error.message})"
-            raise RefusedError(msg) from error
-    _show(status, as_json=as_json)
-
-
-async def why(client: Client, name: RolloutName, *, as_json: bool) -> None:
-    """Print why a rollout stands where it does, since when, and what can be done.
-
-    Raises:
-        CliError: there is none, or no worker answers for it.
-    """
-    handle, _ = await _find(client, name)
-    try:
-        said = await handle.query(RolloutRelease.why, rpc_timeout=ANSWER_WITHIN)
-    except (RPCError, WorkflowQueryFailedError) as error:
-        msg = f"no worker answers for {handle.id} ({error.message})"
-        raise RefusedError(msg) from error
-    if as_json:
-        print_json({"workflow_id": handle.id, "why": said})
-    else:
-        print_line(said)
-
-
-async def watch(client: Client, name: RolloutName, *, as_json: bool) -> None:
-    """Follow a rollout to its end.
-
-    Raises:
-        CliError: there is none, or it did not converge.
-    """
-    handle, _ = await _find(client, name)
-    await _follow(handle, as_json=as_json)
-
-
-async def steer(
-    client: Client,
-    task_queue: str,
-    action: str,
-    name: RolloutName,
-    asked: ControlInput,
-    *,
-    as_json: bool,
-) -> None:
-    """Have a rollout do what an operator wants: one of `UPDATES`.
-
-    Raises:
-        CliError: there is none, it cannot be steered so now, or no worker answers for it.
-    """
-    handle, state = await _find(client, name)
-    ended = RefusedError(f"cannot {action} {handle.id}: it has ended")
-    if state is not WorkflowExecutionStatus.RUNNING:
-        raise ended
-    await require_worker(client, task_queue)
-    try:
-        async with asyncio.timeout(CONTROL_WITHIN.total_seconds()):
-            status = await handle.execute_update(UPDATES[action], asked)
-    except WorkflowUpdateFailedError as error:
-        raise RefusedError(f"{handle.id}: {fault_of(error.cause).summary}") from None
-    except TimeoutError:
-        msg = (
-            f"no worker has taken up the {action} of {handle.id} within "
-            f"{CONTROL_WITHIN.total_seconds():.0f} s; it may yet: see `relight rollout status`"
-        )
-        raise OperationFailedError(msg) from None
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise ended from None
-        raise
-    _show(status, as_json=as_json)
-
-
 async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExecutionStatus | None]:
-    """Return a rollout's newest run, and how it is with it."""
+    """Return a rollout's newest run, and that run's status."""
     handle = client.get_workflow_handle_for(RolloutRelease.run, name.workflow_id)
     try:
         description = await handle.describe()
@@ -229,37 +222,45 @@ async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExec
             raise
         msg = f"there is no rollout of {name.tag} over {name.scope}"
         if scope_track(name.scope) is None:
-            msg += "; for that of a track, say --track"
+            msg += "; for the rollout of a track, add --track"
         raise BadInputError(msg) from None
     return handle, description.status
+
+
+async def _query(handle: Handle, query: Any) -> Any:
+    try:
+        return await handle.query(query, rpc_timeout=ANSWER_WITHIN)
+    except (RPCError, WorkflowQueryFailedError) as error:
+        msg = f"no worker answers for {handle.id} ({error.message})"
+        raise RefusedError(msg) from error
 
 
 async def _follow(handle: Handle, *, as_json: bool) -> None:
     shown: RolloutStatus | None = None
     silent = False
-    end = asyncio.create_task(handle.result())
-    with Live(console=stderr, transient=True, auto_refresh=False) as live:
-        while not end.done():
+    result = asyncio.create_task(handle.result())
+    with live_view() as live:
+        while not result.done():
             try:
                 status = await handle.query(RolloutRelease.status, rpc_timeout=ANSWER_WITHIN)
             except (RPCError, WorkflowQueryFailedError) as error:
                 if not silent:
-                    note(f"{handle.id}: no worker answers for now ({error}); nothing is lost")
+                    note(f"{handle.id}: no worker answers at present ({error}); nothing is lost")
                 silent = True
             else:
                 silent = False
                 _show_change(shown, status, live, as_json=as_json)
                 shown = status
-            await asyncio.wait([end], timeout=POLL_EVERY.total_seconds())
+            await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
         try:
-            ended = await end
+            final = await result
         except WorkflowFailureError as error:
             raise cli_error(failure_fault(error)) from None
-        _show_change(shown, ended, live, as_json=as_json)
+        _show_change(shown, final, live, as_json=as_json)
     if not as_json:
-        rollout_text.print_status(ended)
-    if ended.phase is not RolloutPhase.CONVERGED:
-        raise OperationFailedError(rollout_text.conclusion(ended))
+        rollout_text.print_status(final)
+    if final.phase is not RolloutPhase.CONVERGED:
+        raise OperationFailedError(rollout_text.conclusion(final))
 
 
 def _show(status: RolloutStatus, *, as_json: bool) -> None:
@@ -270,7 +271,7 @@ def _show(status: RolloutStatus, *, as_json: bool) -> None:
 
 
 def _show_change(
-    before: RolloutStatus | None, now: RolloutStatus, live: Live, *, as_json: bool
+    before: RolloutStatus | None, now: RolloutStatus, live: Live | None, *, as_json: bool
 ) -> None:
     if now == before:
         return
@@ -279,5 +280,5 @@ def _show_change(
         return
     for line in rollout_text.changes(before, now):
         note(line)
-    if stderr.is_terminal:
-        live.update(rollout_text.board(now), refresh=True)
+    if live is not None:
+        live.update(rollout_text.status_view(now), refresh=True)

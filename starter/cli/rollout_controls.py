@@ -1,6 +1,6 @@
-"""`relight rollout pause`, `resume`, `approve`, `abort`, `retry`, `skip`, `speed`: a hand on it.
+"""`relight rollout pause`, `resume`, `approve`, `abort`, `retry`, `skip`, `set-concurrency`.
 
-Each says who and why, which is kept in the event log.
+Each is recorded in the event log with its requester and its reason.
 """
 
 from typing import Annotated
@@ -21,7 +21,7 @@ from starter.cli.names import (
 from starter.cli.output import JsonOption
 from starter.cli.rollout_name import find
 from starter.cli.session import (
-    BY_HAND,
+    DEFAULT_REASON,
     ReasonOption,
     origin,
     with_temporal,
@@ -34,82 +34,82 @@ app = typer.Typer()
 def pause(
     tag: FindTagArgument = None,
     track: FindTrackOption = None,
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Start no further route until resumed. Routes under way are brought to their end.
+    """Start no further route until resumed. Routes that are being changed are finished.
 
     [bold]Example:[/]
 
       relight rollout pause v0.0.74 --reason "graphs look odd"
     """
-    _steer("pause", tag, track, ControlInput(origin=origin(reason)), as_json=json)
+    _control("pause", tag, track, ControlInput(origin=origin(reason)), as_json=json)
 
 
 @app.command()
 def resume(
     tag: FindTagArgument = None,
     track: FindTrackOption = None,
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Go on where a pause stopped.
+    """Continue after a pause.
 
     [bold]Example:[/]
 
       relight rollout resume v0.0.74
     """
-    _steer("resume", tag, track, ControlInput(origin=origin(reason)), as_json=json)
+    _control("resume", tag, track, ControlInput(origin=origin(reason)), as_json=json)
 
 
 @app.command()
 def approve(
     tag: FindTagArgument = None,
     track: FindTrackOption = None,
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Let it go on from where it waits for a person: after its canary, say.
+    """Continue a rollout that waits for approval, for example after its canary.
 
     [bold]Example:[/]
 
       relight rollout approve v0.0.74 --reason "dashboards are green"
     """
-    _steer("approve", tag, track, ControlInput(origin=origin(reason)), as_json=json)
+    _control("approve", tag, track, ControlInput(origin=origin(reason)), as_json=json)
 
 
 @app.command()
 def abort(
     tag: FindTagArgument = None,
     track: FindTrackOption = None,
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Start no further route at all. Routes under way are brought to their end.
+    """End the rollout: start no further route. Routes that are being changed are finished.
 
-    If it was started with --roll-back, every route that it touched is then taken back.
+    If it was started with --roll-back, every route that it changed is then rolled back.
 
     [bold]Example:[/]
 
       relight rollout abort v0.0.74 --reason "it leaks"
     """
-    _steer("abort", tag, track, ControlInput(origin=origin(reason)), as_json=json)
+    _control("abort", tag, track, ControlInput(origin=origin(reason)), as_json=json)
 
 
 @app.command()
 def retry(
     tag: FindTagArgument = None,
     track: FindTrackOption = None,
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Have the routes that failed so far wait for their turn once more.
+    """Requeue the routes that have failed so far.
 
     [bold]Example:[/]
 
       relight rollout retry v0.0.74 --reason "the disk has room again"
     """
-    _steer("retry", tag, track, ControlInput(origin=origin(reason)), as_json=json)
+    _control("retry", tag, track, ControlInput(origin=origin(reason)), as_json=json)
 
 
 @app.command()
@@ -119,45 +119,45 @@ def skip(
     ],
     tag: FindTagArgument = None,
     track: FindTrackOption = None,
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Leave a route out that has not started, or has failed.
+    """Skip a route that has not started or has failed.
 
     [bold]Example:[/]
 
-      relight rollout skip v0.0.74 --route de-7 --reason "being looked into"
+      relight rollout skip v0.0.74 --route de-7 --reason "under investigation"
     """
-    asked = SkipRoute(route_id=route, origin=origin(reason))
-    _steer("skip", tag, track, asked, as_json=json)
+    request = SkipRoute(route_id=route, origin=origin(reason))
+    _control("skip", tag, track, request, as_json=json)
 
 
-@app.command()
-def speed(
+@app.command("set-concurrency")
+def set_concurrency(
     max_concurrent: Annotated[
-        int, typer.Option(min=1, max=1000, help="How many routes are changed at once from now on.")
+        int, typer.Option(min=1, max=1000, help="How many routes may be changed at once.")
     ],
     tag: FindTagArgument = None,
     track: FindTrackOption = None,
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Change how many routes are changed at once.
+    """Change how many routes are changed at once, from now on.
 
     [bold]Example:[/]
 
-      relight rollout speed v0.0.74 --max-concurrent 50
+      relight rollout set-concurrency v0.0.74 --max-concurrent 50
     """
-    asked = SetConcurrency(max_concurrent=max_concurrent, origin=origin(reason))
-    _steer("speed", tag, track, asked, as_json=json)
+    request = SetConcurrency(max_concurrent=max_concurrent, origin=origin(reason))
+    _control("set-concurrency", tag, track, request, as_json=json)
 
 
-def _steer(
-    action: str, tag: str | None, track: str | None, asked: ControlInput, *, as_json: bool
+def _control(
+    action: str, tag: str | None, track: str | None, input: ControlInput, *, as_json: bool
 ) -> None:
     name = find(tag, track)
     with_temporal(
-        lambda client, settings: rollout_client.steer(
-            client, settings.task_queue, action, name, asked, as_json=as_json
+        lambda client, settings: rollout_client.control(
+            client, settings.task_queue, action, name, input, as_json=as_json
         )
     )

@@ -1,4 +1,4 @@
-"""Which rollout is meant: the one that runs, where nobody says more."""
+"""Finds the rollout that a command is about: by its tag and track, else the one that is running."""
 
 from typing import NamedTuple
 
@@ -13,11 +13,11 @@ from relight.domain.names import (
 )
 from relight.domain.rollout.rollout import Rollout
 from starter.cli.errors import BadInputError, RefusedError
-from starter.cli.session import the_store
+from starter.cli.session import fleet_store
 
 
 class RolloutName(NamedTuple):
-    """What a rollout is known by."""
+    """The identity of a rollout."""
 
     tag: ReleaseTag
     scope: ScopeName
@@ -29,33 +29,33 @@ class RolloutName(NamedTuple):
 
     @property
     def arguments(self) -> str:
-        """How it is named on the command line."""
+        """Its arguments on the command line."""
         track = scope_track(self.scope)
         return self.tag if track is None else f"{self.tag} --track {track}"
 
 
 def scope_of(track: TrackName | None) -> ScopeName:
-    """Return the scope that a track's name stands for; without one, the fleet."""
+    """Return the scope of a track; without a track, of the fleet."""
     return FLEET_SCOPE if track is None else track_scope(track)
 
 
 def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
-    """Return the rollout that is meant.
+    """Return the rollout that a command is about.
 
-    The store is asked, not Temporal's list, which lags behind, and where a rollout that was
-    refused because another one runs is newer than that one.
+    It is read from the store, not from Temporal's list: that list lags behind, and its newest
+    entry can be a rollout that was refused because another one is running.
 
     Args:
-        tag: its release; None for the one that runs, or else the newest.
-        track: of this track; None with a tag for the fleet, without a tag for any scope.
+        tag: its release; None for the running rollout, else the newest.
+        track: its track; None with a tag for the fleet, without a tag for any scope.
 
     Raises:
-        BadInputError: there has been none.
-        RefusedError: several run.
+        BadInputError: there has been no rollout.
+        RefusedError: several are running.
     """
     if tag is not None:
         return RolloutName(tag, scope_of(track))
-    with the_store() as store:
+    with fleet_store() as store:
         known = [
             rollout
             for rollout in store.rollouts.list()
@@ -66,7 +66,9 @@ def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
         raise BadInputError(msg)
     running = [_name(rollout) for rollout in known if rollout.closed_at is None]
     if len(running) > 1:
-        msg = "several rollouts run; say which: " + ", or ".join(n.arguments for n in running)
+        msg = "several rollouts are running; give one: " + ", or ".join(
+            name.arguments for name in running
+        )
         raise RefusedError(msg)
     return running[0] if running else _name(known[-1])
 

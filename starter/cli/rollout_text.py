@@ -1,4 +1,4 @@
-"""A rollout, as an operator reads it."""
+"""A rollout for people: its plan, its status and its changes."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from relight.domain.rollout.rollout import (
 from starter.cli.fault_text import fault_panel
 from starter.cli.output import open_table, stdout
 
-_NAMED_ROUTES = 12
+_MAX_NAMED_ROUTES = 12
 
 _STYLES = {
     RouteProgress.CONVERGED: "green",
@@ -31,7 +31,7 @@ _STYLES = {
     RouteProgress.WAITING: "dim",
 }
 
-_TOLD = frozenset(
+_REPORTED = frozenset(
     {
         RouteProgress.SWAPPING,
         RouteProgress.CONVERGED,
@@ -39,34 +39,30 @@ _TOLD = frozenset(
         RouteProgress.ROLLED_BACK,
     }
 )
+"""Progress that is reported as it happens. A failure is always reported."""
 
 
 def plan_text(plan: RolloutPlan) -> str:
-    """Return a plan in words: each wave with its routes."""
+    """Return a plan as text: each wave with its routes."""
     sizes = plan.sizes or tuple(map(len, plan.waves))
     routes = sum(sizes)
     waves = "\n".join(
-        f"  wave {number}: {_named(wave, size)}"
+        f"  wave {number}: {_route_names(wave, size)}"
         for number, (wave, size) in enumerate(zip(plan.waves, sizes, strict=True), start=1)
     )
     return (
         f"{plan.release_tag} ({plan.version}) over {plan.scope}: "
-        f"{_counted(routes, 'route')} in {_counted(len(plan.waves), 'wave')}\n{waves}"
+        f"{counted(routes, 'route')} in {counted(len(plan.waves), 'wave')}\n{waves}"
     )
 
 
-def _named(wave: tuple[RouteId, ...], size: int) -> str:
-    names = ", ".join(wave[:_NAMED_ROUTES])
-    more = size - min(len(wave), _NAMED_ROUTES)
-    return f"{names} and {more} more" if more > 0 else names
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 route`, `3 routes`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def headline(status: RolloutStatus) -> str:
-    """Return where a rollout stands, in one line."""
+    """Return the phase, the wave and the counts of a rollout, in one line."""
     counts = ", ".join(
         f"{count} {progress}" for progress in RouteProgress if (count := status.count(progress))
     )
@@ -76,8 +72,8 @@ def headline(status: RolloutStatus) -> str:
     )
 
 
-def board(status: RolloutStatus) -> RenderableType:
-    """Return the whole of a rollout: its headline, why it stands there, and its routes."""
+def status_view(status: RolloutStatus) -> RenderableType:
+    """Return a rollout's headline, its reason and what to do, and its routes."""
     table = open_table("route", "wave", "progress", "from", "fault")
     for outcome in status.routes:
         table.add_row(
@@ -88,46 +84,53 @@ def board(status: RolloutStatus) -> RenderableType:
             outcome.fault.kind if outcome.fault else "-",
         )
     since = f" (since {status.since:%Y-%m-%d %H:%M:%S} UTC)" if status.since else ""
-    why = [Text(f"{status.detail}{since}")]
+    lines = [Text(headline(status), style="bold"), Text(f"{status.detail}{since}")]
     if status.to_do:
-        why.append(Text(f"to do: {status.to_do}", style="yellow"))
-    return Group(Text(headline(status), style="bold"), *why, table)
+        lines.append(Text(f"to do: {status.to_do}", style="yellow"))
+    return Group(*lines, table)
 
 
 def print_status(status: RolloutStatus) -> None:
-    """Print a rollout, and each of its faults in full."""
-    stdout.print(board(status))
+    """Print a rollout, and all details of its faults."""
+    stdout.print(status_view(status))
     for outcome in status.routes:
         if outcome.fault is not None:
             stdout.print(fault_panel(f"route {outcome.route_id}", outcome.fault))
 
 
 def changes(before: RolloutStatus | None, now: RolloutStatus) -> Iterator[str]:
-    """Yield what is new since the last look, a line each."""
+    """Yield the changes between two statuses, one line each."""
     known = {outcome.route_id: outcome for outcome in before.routes} if before else {}
     if before is None or (before.phase, before.wave) != (now.phase, now.wave):
         yield headline(now)
     for outcome in now.routes:
-        was = known.get(outcome.route_id)
-        # A look may come too late for each single step; what failed is always said.
-        if outcome.fault is not None and (was is None or was.fault is None):
+        previous = known.get(outcome.route_id)
+        # Polling can miss single steps, but never a failure: its fault stays.
+        if outcome.fault is not None and (previous is None or previous.fault is None):
             yield f"  {outcome.route_id}: failed: {outcome.fault.summary}"
-        moved = was is None or was.progress != outcome.progress
-        if moved and outcome.progress in _TOLD:
-            yield f"  {outcome.route_id}: {_said(outcome, now)}"
+        changed = previous is None or previous.progress != outcome.progress
+        if changed and outcome.progress in _REPORTED:
+            yield f"  {outcome.route_id}: {_progress_text(outcome, now)}"
 
 
 def conclusion(status: RolloutStatus) -> str:
-    """Return how a rollout that did not converge ended, with each host that failed."""
-    hosts = "".join(f"\n  {each.fault.summary}" for each in status.routes if each.fault)
-    return f"{status.release_tag} over {status.scope}: {status.detail}{hosts}"
+    """Return why a rollout did not converge, with the fault of each failed route."""
+    faults = "".join(f"\n  {each.fault.summary}" for each in status.routes if each.fault)
+    return f"{status.release_tag} over {status.scope}: {status.detail}{faults}"
 
 
-def _said(outcome: RouteOutcome, status: RolloutStatus) -> str:
+def _route_names(wave: tuple[RouteId, ...], size: int) -> str:
+    names = ", ".join(wave[:_MAX_NAMED_ROUTES])
+    more = size - min(len(wave), _MAX_NAMED_ROUTES)
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def _progress_text(outcome: RouteOutcome, status: RolloutStatus) -> str:
+    previous = outcome.previous_release_tag
     if outcome.progress is RouteProgress.ROLLING_BACK:
-        return f"going back to {outcome.previous_release_tag or 'the release before'}"
+        return f"rolling back to {previous or 'the previous release'}"
     if outcome.progress is RouteProgress.ROLLED_BACK:
-        return f"proven at {outcome.previous_release_tag or 'the release before'} again"
+        return f"proven at {previous or 'the previous release'} again"
     if outcome.progress is RouteProgress.CONVERGED:
         return f"proven at {status.release_tag}"
-    return f"{outcome.previous_release_tag or 'nothing'} -> {status.release_tag}"
+    return f"{previous or 'nothing'} -> {status.release_tag}"

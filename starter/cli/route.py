@@ -1,4 +1,4 @@
-"""`relight route`: bring routes up, and see what they run."""
+"""`relight route`: provision, show, roll back and replace routes."""
 
 from collections import Counter
 from datetime import datetime
@@ -29,10 +29,10 @@ from starter.cli.output import (
 )
 from starter.cli.route_table import print_faults, print_routes
 from starter.cli.session import (
-    BY_HAND,
+    DEFAULT_REASON,
     ReasonOption,
+    fleet_store,
     origin,
-    the_store,
     with_temporal,
 )
 
@@ -46,16 +46,18 @@ def provision(  # noqa: PLR0913 - one argument a flag
     routes: RoutesArgument = None,
     *,
     track: TrackOption,
-    region: Annotated[str, typer.Option(help="The provider's name of it, as in lab-east.")],
+    region: Annotated[str, typer.Option(help="The region's name at the provider, as in lab-east.")],
     provider: Annotated[str, typer.Option(help="The provider's name.")] = "lab",
     count: Annotated[
-        int, typer.Option("--count", "-n", min=1, help="How many, in place of naming them.")
+        int, typer.Option("--count", "-n", min=1, help="How many routes, instead of their ids.")
     ] = 1,
-    wait: Annotated[bool, typer.Option(help="Wait until each is proven or has failed.")] = True,
-    reason: ReasonOption = BY_HAND,
+    wait: Annotated[
+        bool, typer.Option(help="Wait until each route is proven or has failed.")
+    ] = True,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Bring up new routes, each on a machine of its own, at the release their track should run.
+    """Provision new routes, each on its own machine, at the release that their track should run.
 
     Exit code 0 only if every route was proven. A route that fails leaves no machine behind.
 
@@ -67,18 +69,19 @@ def provision(  # noqa: PLR0913 - one argument a flag
     from starter.cli.provision import provision_all  # noqa: PLC0415 - brings in the SDK
 
     if routes and count != 1:
-        msg = "name the routes, or say how many: not both"
+        msg = "give the route ids or --count, not both"
         raise BadInputError(msg)
-    asked_by = origin(reason)
+    requester = origin(reason)
     inputs = [
         ProvisionRouteInput(
-            route_id=route_id, track=track, provider=provider, region=region, origin=asked_by
+            route_id=route_id, track=track, provider=provider, region=region, origin=requester
         )
         for route_id in routes or _free_ids(region, count)
     ]
-    twice = [name for name, times in Counter(each.route_id for each in inputs).items() if times > 1]
-    if twice:
-        msg = f"named more than once: {', '.join(twice)}"
+    counts = Counter(each.route_id for each in inputs)
+    repeated = [route_id for route_id, times in counts.items() if times > 1]
+    if repeated:
+        msg = f"named more than once: {', '.join(repeated)}"
         raise BadInputError(msg)
     with_temporal(
         lambda client, settings: provision_all(
@@ -104,12 +107,12 @@ def wait(routes: RoutesArgument, json: JsonOption = False) -> None:
 
 @app.command()
 def rollback(
-    route: RouteArgument, reason: ReasonOption = BY_HAND, json: JsonOption = False
+    route: RouteArgument, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
 ) -> None:
     """Bring a route back to the last release that it was proven at before its target.
 
-    It waits for the end; exit code 0 only if the route was proven there. What its track or the
-    fleet declares stays as it is.
+    Waits for the result; exit code 0 only if the route was proven there. The declared release of
+    its track or of the fleet does not change.
 
     [bold]Example:[/]
 
@@ -117,10 +120,10 @@ def rollback(
     """
     from starter.cli.rollback import roll_back  # noqa: PLC0415 - brings in the SDK
 
-    asked_by = origin(reason)
+    requester = origin(reason)
     with_temporal(
         lambda client, settings: roll_back(
-            client, settings.task_queue, route, asked_by, as_json=json
+            client, settings.task_queue, route, requester, as_json=json
         )
     )
 
@@ -130,25 +133,26 @@ def replace(
     route: RouteArgument,
     *,
     reason: Annotated[
-        str, typer.Option("--reason", "-r", help="Why; it is kept in the event log.")
+        str, typer.Option("--reason", "-r", help="Why; it is recorded in the event log.")
     ],
     release: Annotated[
         str | None,
         typer.Option(
             callback=tag_or_none,
-            help="What the new machine is to run; without it, what the route should run.",
+            help="The release for the new machine. Default: the release that the route should run.",
         ),
     ] = None,
     unreachable: Annotated[
         bool,
-        typer.Option("--unreachable", help="Nobody gets through to the old one: count it so."),
+        typer.Option("--unreachable", help="The old machine cannot be reached: count it as such."),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Give a route another machine, from the pool if there is one, and destroy the one it has.
+    """Replace a route's machine, with one from the pool if there is one, and destroy the old one.
 
-    The new one is proven and serves before the old one goes. That waits while the breaker is open,
-    and goes on if this command is ended. Exit code 0 once the old machine is gone.
+    The new machine is proven and serves before the old one is destroyed. The replacement waits
+    while the breaker is open, and continues if this command is interrupted. Exit code 0 once the
+    old machine is destroyed.
 
     [bold]Examples:[/]
 
@@ -157,7 +161,7 @@ def replace(
     """
     from starter.cli.replace import replace as replace_route  # noqa: PLC0415 - brings in the SDK
 
-    asked = AutoreplaceRouteInput(
+    request = AutoreplaceRouteInput(
         route_id=route,
         release_tag=release,
         reason=reason,
@@ -165,7 +169,7 @@ def replace(
         origin=origin(reason),
     )
     with_temporal(
-        lambda client, settings: replace_route(client, settings.task_queue, asked, as_json=json)
+        lambda client, settings: replace_route(client, settings.task_queue, request, as_json=json)
     )
 
 
@@ -174,14 +178,14 @@ def list_(
     track: FilterTrackOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the routes, with what each should run and was proven to run.
+    """List the routes, with the target and the proven release of each.
 
     [bold]Examples:[/]
 
       relight route list
       relight route list --track beta --json
     """
-    with the_store() as store:
+    with fleet_store() as store:
         if track is not None and store.tracks.get(track) is None:
             raise UnknownTrackError(f"there is no track {track}")
         routes = store.routes.list(track=track)
@@ -194,13 +198,13 @@ def list_(
 
 @app.command()
 def show(route: RouteArgument, json: JsonOption = False) -> None:
-    """Show a route: its machines, its fault if it has one, and what was done to it.
+    """Show a route: its machines, its fault if it has one, and its events.
 
     [bold]Example:[/]
 
       relight route show eu-1
     """
-    with the_store() as store:
+    with fleet_store() as store:
         found = store.routes.get(route)
         if found is None:
             raise UnknownRouteError(f"there is no route {route}")
@@ -233,7 +237,7 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
 
 def _print_events(route: Route, events: list[Event]) -> None:
     print_table(
-        ("at (UTC)", "event", "release", "who and why"),
+        ("at (UTC)", "event", "release", "requested by: reason"),
         (
             (
                 _moment(event.at),
@@ -244,10 +248,10 @@ def _print_events(route: Route, events: list[Event]) -> None:
             for event in events[-SHOWN_EVENTS:]
         ),
     )
-    if (left_out := len(events) - SHOWN_EVENTS) > 0:
-        print_line(f"{left_out} earlier ones: --json shows them all")
+    if (hidden := len(events) - SHOWN_EVENTS) > 0:
+        print_line(f"{hidden} earlier events: --json shows them all")
     print_line("")
-    print_line(f"its history in the Temporal UI: search for RelightRoute = '{route.route_id}'")
+    print_line(f"for its history, search the Temporal UI for RelightRoute = '{route.route_id}'")
 
 
 def _moment(at: datetime | None) -> str | None:
@@ -255,13 +259,13 @@ def _moment(at: datetime | None) -> str | None:
 
 
 def _free_ids(region: str, count: int) -> list[str]:
-    """Return the first ids `REGION-N` that no route has."""
-    with the_store() as store:
+    """Return the first ids `REGION-N` that no route has yet."""
+    with fleet_store() as store:
         taken = {route.route_id for route in store.routes.list()}
     try:
         route_id_of(f"{region}-1")
     except typer.BadParameter:
-        msg = f"no route's id can be made of the region {region!r}: name the routes"
+        msg = f"no route id can be made from the region {region!r}: name the routes"
         raise BadInputError(msg) from None
     ids: list[str] = []
     number = 1

@@ -1,22 +1,23 @@
-"""Routes as a table."""
+"""Routes as a table, and their faults as lines."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from relight.domain.route import Route
 from starter.cli.output import print_line, print_table
+from starter.cli.times import age
 
 _STATUS_STYLES = {"serving": "green", "faulted": "bold red", "failed": "bold red"}
 
 
 def print_routes(routes: Sequence[Route]) -> None:
-    """Print routes, one a line that fits 80 columns."""
+    """Print routes, one per line, within 80 columns."""
     if not routes:
         print_line("no routes")
         return
     now = datetime.now(UTC)
     print_table(
-        ("route", "track", "where", "address", "status", "target", "proven", "ago"),
+        ("route", "track", "location", "address", "status", "target", "proven", "ago"),
         (
             (
                 route.route_id,
@@ -35,16 +36,7 @@ def print_routes(routes: Sequence[Route]) -> None:
 
 
 def print_faults(routes: Sequence[Route]) -> None:
-    """Print what stands in the way of routes, one a line."""
+    """Print the fault of each route that has one, one per line."""
     for route in routes:
         if route.fault is not None:
             print_line(f"{route.route_id} {route.status}: {route.fault.summary}")
-
-
-def age(past: timedelta) -> str:
-    """Return an age in its largest whole unit, as in `5 min`."""
-    seconds = max(0, int(past.total_seconds()))
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

@@ -1,4 +1,4 @@
-"""`relight schedule`: what Temporal does for us by the clock."""
+"""`relight schedule`: the Temporal schedules of Relight."""
 
 import typer
 
@@ -17,11 +17,11 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def apply(json: JsonOption = False) -> None:
-    """Bring Temporal's schedules to what this version says, as often as you like.
+    """Update Temporal's schedules to what this version declares. It is safe to repeat.
 
-    Missing ones are added, those that differ changed, and those that bear our prefix and mean
-    nothing any more removed. One that somebody paused stays paused. RELIGHT_RECONCILE_EVERY says
-    how often the fleet is reconciled.
+    Missing schedules are added, differing ones changed, and ones with the prefix `relight/` that
+    are not declared removed. A paused schedule stays paused. RELIGHT_RECONCILE_EVERY sets how
+    often the fleet is reconciled.
 
     [bold]Examples:[/]
 
@@ -32,26 +32,26 @@ def apply(json: JsonOption = False) -> None:
     if json:
         print_json(applied)
         return
-    for what, ids in applied.model_dump().items():
+    for change, ids in applied.model_dump().items():
         for schedule_id in ids:
-            print_line(f"{schedule_id}: {what}")
+            print_line(f"{schedule_id}: {change}")
 
 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
-    """List the schedules that are Relight's, with when each begins next.
+    """List Relight's schedules, with the next start of each.
 
     [bold]Examples:[/]
 
       relight schedule list
       relight schedule list --json | jq '.[] | select(.as_declared | not)'
     """
-    found = with_temporal(schedules.seen)
+    found = with_temporal(schedules.list_schedules)
     if json:
         print_json(found)
         return
     if not found:
-        print_line("nothing is scheduled: `relight schedule apply` does so")
+        print_line("no schedules yet: add them with `relight schedule apply`")
         return
     print_table(
         ("schedule", "every", "next (UTC)", "paused", "as declared"),

@@ -1,4 +1,4 @@
-"""What commands share: who asks and why, and the ways to the store and to Temporal."""
+"""What commands share: the requester and the reason, and access to the store and to Temporal."""
 
 import asyncio
 import getpass
@@ -14,37 +14,37 @@ from relight.settings import Settings, load_settings
 from starter.cli.errors import ExitCode, OperationFailedError
 from starter.cli.output import note
 
-if TYPE_CHECKING:  # each takes a good part of a second to import: only commands that need it
+if TYPE_CHECKING:  # slow to import: only commands that need them do so
     from temporalio.client import Client
 
+    from relight.store.events import Operation
     from relight.store.store import Store
-    from relight.store.write import Operation
 
 Answer = TypeVar("Answer")
 
 ReasonOption = Annotated[
-    str, typer.Option("--reason", "-r", help="Why; it is kept in the event log.")
+    str, typer.Option("--reason", "-r", help="Why; it is recorded in the event log.")
 ]
 """The option `--reason` of every command that changes something."""
 
-BY_HAND = "typed by hand"
+DEFAULT_REASON = "typed by hand"
 
 
 def origin(reason: str) -> Origin:
-    """Return who asks, by this computer's word, and why."""
+    """Return the requester, as USER@HOST of this computer, and the reason."""
     return Origin(requested_by=f"{getpass.getuser()}@{socket.gethostname()}", reason=reason)
 
 
-def by_hand(reason: str) -> "Operation":
+def operation(reason: str) -> "Operation":
     """Return the operation of a command that writes to the store itself."""
-    from relight.store.write import Operation  # noqa: PLC0415
+    from relight.store.events import Operation  # noqa: PLC0415
 
     return Operation(origin=origin(reason))
 
 
 @contextmanager
-def the_store() -> "Iterator[Store]":
-    """Open the store that the settings name, brought up to date."""
+def fleet_store() -> "Iterator[Store]":
+    """Open the store that the settings name, with its migrations applied."""
     from relight.store.store import open_store  # noqa: PLC0415
 
     settings = load_settings()
@@ -54,11 +54,11 @@ def the_store() -> "Iterator[Store]":
 
 
 def with_temporal(ask: "Callable[[Client, Settings], Awaitable[Answer]]") -> Answer:
-    """Ask Temporal something, and return its answer.
+    """Call a function with a Temporal client, and return its answer.
 
     Raises:
-        StarterError: it does not answer, or is not prepared for Relight.
-        OperationFailedError: it went away, or would not do something.
+        SetupError: Temporal does not answer, or is not prepared for Relight.
+        OperationFailedError: Temporal stopped answering, or refused a request.
     """
     from temporalio.service import RPCError  # noqa: PLC0415
 
@@ -66,16 +66,16 @@ def with_temporal(ask: "Callable[[Client, Settings], Awaitable[Answer]]") -> Ans
 
     settings = load_settings()
 
-    async def asked() -> Answer:
+    async def connected() -> Answer:
         client = await connect(settings)
         await require_search_attributes(client)
         return await ask(client, settings)
 
     try:
-        return asyncio.run(asked())
+        return asyncio.run(connected())
     except RPCError as error:
-        msg = f"Temporal: {error.message}; whatever was started goes on"
+        msg = f"Temporal: {error.message}; started workflows continue"
         raise OperationFailedError(msg) from error
     except KeyboardInterrupt:
-        note("whatever was started goes on")
+        note("started workflows continue")
         raise typer.Exit(ExitCode.INTERRUPTED) from None

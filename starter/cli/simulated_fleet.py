@@ -1,4 +1,4 @@
-"""A made-up fleet, to rehearse on without one of one's own. The same seed makes the same."""
+"""Generates a fleet for simulations. The same seed gives the same fleet."""
 
 from collections.abc import Mapping
 from random import Random
@@ -10,48 +10,48 @@ from relight.domain.route import Route, RouteStatus
 
 
 class _Provider(NamedTuple):
-    """What a provider has of the fleet.
+    """A provider's part of the fleet.
 
     Attributes:
-        share: of all routes; the shares need not add up to anything.
-        regions: how many regions it has, the first of them the largest.
+        weight: its part of all routes, relative to the other providers' weights.
+        regions: how many regions it has; the first is the largest.
         arm64: the share of its machines that are arm64, 0 to 1.
     """
 
-    share: int
+    weight: int
     regions: int
     arm64: float
 
 
 _PROVIDERS: Mapping[str, _Provider] = {
-    "linode": _Provider(share=55, regions=20, arm64=0),
-    "oci": _Provider(share=25, regions=8, arm64=0.6),
-    "alicloud": _Provider(share=15, regions=6, arm64=0.1),
-    "gcore": _Provider(share=5, regions=2, arm64=0),
+    "linode": _Provider(weight=55, regions=20, arm64=0),
+    "oci": _Provider(weight=25, regions=8, arm64=0.6),
+    "alicloud": _Provider(weight=15, regions=6, arm64=0.1),
+    "gcore": _Provider(weight=5, regions=2, arm64=0),
 }
 
 TRACKS: Mapping[str, int] = {"stable": 85, "beta": 12, "edge": 3}
-"""Its tracks, and how the routes are shared out among them."""
+"""Its tracks, and the weight of each."""
 
 
 def generate(count: int, seed: int) -> list[Route]:
-    """Return so many routes, all of which serve, over four providers of many unequal regions."""
-    # For a rehearsal, not for a secret.
-    lots = Random(f"fleet/{seed}")  # noqa: S311
-    providers = lots.choices(
-        list(_PROVIDERS), [each.share for each in _PROVIDERS.values()], k=count
+    """Return routes that all serve, over four providers with many regions of unequal size."""
+    # For a simulation, not for a secret.
+    random = Random(f"fleet/{seed}")  # noqa: S311
+    providers = random.choices(
+        list(_PROVIDERS), [each.weight for each in _PROVIDERS.values()], k=count
     )
-    tracks = lots.choices(list(TRACKS), list(TRACKS.values()), k=count)
+    tracks = random.choices(list(TRACKS), list(TRACKS.values()), k=count)
     return [
-        _route(f"route-{number:05}", provider, track, lots)
+        _route(f"route-{number:05}", provider, track, random)
         for number, (provider, track) in enumerate(zip(providers, tracks, strict=True), start=1)
     ]
 
 
-def _route(route_id: str, provider: str, track: str, lots: Random) -> Route:
-    sold = _PROVIDERS[provider]
+def _route(route_id: str, provider: str, track: str, random: Random) -> Route:
+    spec = _PROVIDERS[provider]
     # The first region has about as many routes as the second and third together, and so on.
-    [number] = lots.choices(range(sold.regions), [1 / (each + 1) for each in range(sold.regions)])
+    [number] = random.choices(range(spec.regions), [1 / (each + 1) for each in range(spec.regions)])
     region = f"region-{number + 1}"
     return Route(
         route_id=route_id,
@@ -64,7 +64,7 @@ def _route(route_id: str, provider: str, track: str, lots: Random) -> Route:
             provider=provider,
             provider_id=route_id,
             region=region,
-            architecture="arm64" if lots.random() < sold.arm64 else "amd64",
+            architecture="arm64" if random.random() < spec.arm64 else "amd64",
             status=MachineStatus.RUNNING,
         ),
     )

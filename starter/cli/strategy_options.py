@@ -1,6 +1,6 @@
-"""The flags of a rollout's strategy: the same ones for every command that is about a rollout.
+"""The options of a rollout's strategy, the same for every command that takes one.
 
-Some are called shorter than what they set: a help of 80 columns cuts off longer names.
+Some have shorter names than the fields that they set: longer names are cut in a help of 80 columns.
 """
 
 import functools
@@ -13,12 +13,7 @@ import typer
 
 from relight.domain.disruption import BudgetSize, DisruptionBudget
 from relight.domain.names import CheckName
-from relight.domain.rollout.rollout import (
-    Approval,
-    CanaryRule,
-    Inconclusive,
-    Strategy,
-)
+from relight.domain.rollout.strategy import Approval, CanaryRule, Inconclusive, Strategy
 from starter.cli.names import WavesOption, checked
 from starter.cli.times import duration_of
 
@@ -27,10 +22,10 @@ _PANEL = "Strategy"
 
 
 def share_of(text: str) -> float:
-    """Return a share of 1 as it was typed, `0.1` or `10%`.
+    """Parse a share of 1: `0.1` or `10%`.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is malformed or out of range.
     """
     try:
         share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -61,20 +56,20 @@ def _confidence(confidence: float | None) -> float | None:
 
 
 def _checks(names: list[str] | None) -> list[str]:
-    likeness = "a check's name: lower-case letters, digits and hyphens"
-    return [checked(CheckName, name, likeness) for name in names or []]
+    expected = "a check name: lower-case letters, digits and hyphens"
+    return [checked(CheckName, name, expected) for name in names or []]
 
 
-def _option(*names: str, metavar: str | None = None, **what: Any) -> Any:
-    return typer.Option(*names, metavar=metavar, rich_help_panel=_PANEL, **what)
+def _option(*names: str, metavar: str | None = None, **settings: Any) -> Any:
+    return typer.Option(*names, metavar=metavar, rich_help_panel=_PANEL, **settings)
 
 
 def _budget_option(of: str) -> Any:
     return _option(
         metavar="SIZE",
         callback=_budget,
-        help=f"How many routes of {of} may be out at once, whatever took them out: a count or a "
-        "share.  \\[default: any]",
+        help=f"How many routes of {of} may be out of service at once, for any reason: a count or "
+        "a share.  \\[default: any]",
     )
 
 
@@ -84,16 +79,19 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         CanaryRule,
         _option(
             metavar="RULE",
-            help="What the first wave is. `size`: as many routes as its size says. `strata`: also "
-            "one of each provider, architecture and track at the least.",
+            help="The first wave. `size`: as many routes as its size. `strata`: in addition, at "
+            "least one of each provider, architecture and track.",
         ),
     ] = _DEFAULT.canary,
     max_concurrent: Annotated[
-        int, _option(metavar="COUNT", min=1, max=1000, help="How many routes are changed at once.")
+        int,
+        _option(metavar="COUNT", min=1, max=1000, help="How many routes may be changed at once."),
     ] = _DEFAULT.max_concurrent,
     max_concurrent_per_provider: Annotated[
         int | None,
-        _option("--provider-cap", metavar="COUNT", min=1, help="Of these, how many of a provider."),
+        _option(
+            "--provider-cap", metavar="COUNT", min=1, help="Of these, how many of one provider."
+        ),
     ] = None,
     max_concurrent_per_region: Annotated[
         int | None,
@@ -101,20 +99,21 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
             "--region-cap",
             metavar="COUNT",
             min=1,
-            help="Of these, how many of a provider's region.",
+            help="Of these, how many of one region.",
         ),
     ] = None,
     provider_budget: Annotated[str | None, _budget_option("a provider")] = None,
     region_budget: Annotated[str | None, _budget_option("a provider's region")] = None,
     track_budget: Annotated[str | None, _budget_option("a track")] = None,
     failure_budget: Annotated[
-        int, _option(metavar="COUNT", min=0, help="How many routes may fail before it stops.")
+        int,
+        _option(metavar="COUNT", min=0, help="How many routes may fail before the rollout stops."),
     ] = _DEFAULT.failure_budget,
     roll_back: Annotated[
         bool,
         _option(
             "--roll-back",
-            help="Where it stops or is aborted, bring each route back to what it ran before.",
+            help="If it stops or is aborted, roll each route back to its previous release.",
         ),
     ] = _DEFAULT.roll_back,
     soak: Annotated[
@@ -122,7 +121,7 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         _option(
             metavar="DURATION",
             parser=duration_of,
-            help="How long a wave is left to run before it is judged, as in 30m.  \\[default: 0s]",
+            help="How long a wave runs before its gate decides, as in 30m.  \\[default: 0s]",
         ),
     ] = None,
     tolerated_failure_rate: Annotated[
@@ -133,7 +132,7 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
             parser=share_of,
             callback=_tolerated,
             help="The share of routes that a good release may fail on, as in 5%. With it, a gate "
-            "asks for proof; without it, the failure budget alone decides.",
+            "tests the failure rate; without it, only the failure budget decides.",
         ),
     ] = None,
     confidence: Annotated[
@@ -142,22 +141,22 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
             metavar="SHARE",
             parser=share_of,
             callback=_confidence,
-            help="How sure a gate has to be about that rate.  \\[default: 95%]",
+            help="The confidence that a gate needs about that rate.  \\[default: 95%]",
         ),
     ] = None,
     inconclusive: Annotated[
         Inconclusive,
         _option(
             metavar="RULE",
-            help="What follows while too few routes were seen to be sure: `hold`, `widen` the "
-            "canary, or `proceed`.",
+            help="If too few routes were changed to decide: `hold`, `widen` the canary, or "
+            "`proceed`.",
         ),
     ] = _DEFAULT.inconclusive,
     approval: Annotated[
         Approval,
         _option(
             metavar="RULE",
-            help="Where a person has to agree: `none`, after the `canary`, or after all `waves`.",
+            help="When a person has to approve: `none`, after the `canary`, or after all `waves`.",
         ),
     ] = _DEFAULT.approval,
     check: Annotated[
@@ -165,12 +164,12 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         _option(
             metavar="NAME",
             callback=_checks,
-            help="A check of the control plane's settings that has to pass after each wave, or it "
-            "stops. Once for each check.",
+            help="A check from the control plane's settings that has to pass after each wave, else "
+            "the rollout stops. Repeat it for more checks.",
         ),
     ] = None,
 ) -> Strategy:
-    """Return the strategy that the flags describe."""
+    """Return the strategy that the options describe."""
     return Strategy(
         waves=tuple(wave) if wave else _DEFAULT.waves,
         canary=canary,
@@ -191,25 +190,25 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
     )
 
 
-_FLAGS: Mapping[str, inspect.Parameter] = inspect.signature(strategy_of).parameters
+_OPTIONS: Mapping[str, inspect.Parameter] = inspect.signature(strategy_of).parameters
 
 
 def takes_strategy(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of a strategy in place of its parameter `strategy`.
+    """Replace a command's parameter `strategy` with the options of a strategy.
 
-    Typer reads a command's flags off its signature, and has no way to share a group of them.
+    Typer reads options from the signature of a command, and cannot share a group of them.
     """
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
-        taken = _FLAGS.values() if name == "strategy" else [parameter]
-        # Typer calls by name; so what has no default may follow what has one.
-        parameters += [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in taken]
+        replaced = _OPTIONS.values() if name == "strategy" else [parameter]
+        # Keyword-only, so that required options may follow optional ones: Typer calls by name.
+        parameters += [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in replaced]
 
     @functools.wraps(command)
-    def called(**given: Any) -> None:
-        flags = {name: given.pop(name) for name in _FLAGS}
-        command(**given, strategy=strategy_of(**flags))
+    def with_options(**arguments: Any) -> None:
+        options = {name: arguments.pop(name) for name in _OPTIONS}
+        command(**arguments, strategy=strategy_of(**options))
 
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    called.__annotations__ = {each.name: each.annotation for each in parameters}
-    return called
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+    return with_options

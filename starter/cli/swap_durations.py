@@ -1,4 +1,4 @@
-"""How long hot swaps take: what the event log says, or, before there was one, an assumption."""
+"""Durations of hot swaps: those in the event log, else an assumption."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from relight.domain.event import Event
 from relight.domain.proof import ReleaseSwapped
 from starter.cli.times import span
 
-if TYPE_CHECKING:  # it takes a good part of a second to import
+if TYPE_CHECKING:  # slow to import
     from relight.store.store import Store
 
 SWAP_ATTEMPTED = "swap-attempted"
-"""The event that each attempt at a swap leaves."""
+"""The event kind that records each attempt at a swap."""
 
 NEWEST = 1000
-"""How many of the events are looked at. Older ones were of other releases, and other hosts."""
+"""How many events are read. Older ones are about other releases and hosts."""
 
 ASSUMED = tuple(timedelta(seconds=seconds) for seconds in (15, 18, 20, 22, 25, 30, 45, 90))
-"""With a stability window of 10 s: most hosts are quick to download, and some are not."""
+"""With a stability window of 10 s: most hosts download quickly, some slowly."""
 
 
 @dataclass(frozen=True)
 class SwapDurations:
-    """Durations of swaps, and whether anybody saw them.
+    """Durations of swaps, and their source.
 
     Attributes:
         each: one or more, the shortest first.
@@ -38,12 +38,12 @@ class SwapDurations:
 
     @property
     def median(self) -> timedelta:
-        """The one in their middle."""
+        """Their median."""
         return self.each[(len(self.each) - 1) // 2]
 
     @property
     def summary(self) -> Mapping[str, object]:
-        """Where they come from, how many they are, and how they spread."""
+        """Their source, count and spread."""
         return {
             "source": self.source,
             "count": len(self.each),
@@ -55,30 +55,30 @@ class SwapDurations:
     @property
     def text(self) -> str:
         """The same in one sentence."""
-        spread = f"{span(self.each[0])} to {span(self.each[-1])}, half of them {span(self.median)}"
+        spread = f"{span(self.each[0])} to {span(self.each[-1])}, median {span(self.median)}"
         if self.source == "recorded":
-            return f"swaps take what the last {len(self.each)} took: {spread} or less"
-        return f"no swap is on record yet: assumed is that they take {spread} or less"
+            return f"duration of a swap, from the last {len(self.each)}: {spread}"
+        return f"no swap is recorded yet; assumed duration: {spread}"
 
 
 def swap_durations(store: "Store") -> SwapDurations:
-    """Return how long the newest swaps took, or an assumption where none is on record."""
+    """Return the durations of the newest swaps, or an assumption if none is recorded."""
     events = store.events.list(kind=SWAP_ATTEMPTED, limit=NEWEST)
-    recorded = [took for event in events if (took := _took(event)) is not None]
+    recorded = [duration for event in events if (duration := _duration(event)) is not None]
     if recorded:
         return SwapDurations(sorted(recorded), "recorded")
     return SwapDurations(ASSUMED, "assumed")
 
 
-def _took(event: Event) -> timedelta | None:
-    """Return how long a swap took: its change, and the look that proved it. None if it failed.
+def _duration(event: Event) -> timedelta | None:
+    """Return how long a swap took: the change and its proof. None if it failed.
 
-    What else an operation does, such as connecting, is in no event; it takes about a second.
+    Other parts of the operation, such as connecting, are in no event; they take about a second.
     """
     if event.fault_kind is not None:
         return None
     try:
         swapped = ReleaseSwapped.model_validate(event.detail.get("seen"))
-    except ValidationError:  # another version's event, in another shape
+    except ValidationError:  # an event of another version, with another schema
         return None
     return swapped.took + swapped.proof.stable_for

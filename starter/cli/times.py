@@ -1,6 +1,6 @@
-"""Instants and durations as people type and read them. Raises `typer.BadParameter`.
+"""Instants and durations: parsed from options, and formatted for people.
 
-An instant without a time zone is UTC, as all that the commands show.
+An instant without a time zone is UTC, as in all output.
 """
 
 import re
@@ -22,10 +22,10 @@ _PART = re.compile(r"(\d{1,6}) ?(min|[smhdw])(?![a-z]) ?")
 
 
 def duration_of(text: str) -> timedelta:
-    """Return a duration as it was typed: `90s`, `30m`, `4h`, `1h 30min`, `2d`, `1w`.
+    """Parse a duration: `90s`, `30m`, `4h`, `1h 30min`, `2d`, `1w`.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is malformed.
     """
     rest, total = text.strip(), timedelta()
     while part := _PART.match(rest):
@@ -38,10 +38,10 @@ def duration_of(text: str) -> timedelta:
 
 
 def instant_of(text: str) -> datetime:
-    """Return an instant as it was typed in ISO form; without a time zone it is UTC.
+    """Parse an ISO 8601 instant; without a time zone it is UTC.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is malformed.
     """
     try:
         instant = datetime.fromisoformat(text.strip())
@@ -56,24 +56,24 @@ def instant_of(text: str) -> datetime:
 def end_of(
     starts_at: datetime, until: datetime | None, lasts: timedelta | None, now: datetime
 ) -> datetime:
-    """Return the end that `--until` or `--for` says.
+    """Return the end that `--until` or `--for` gives.
 
     Raises:
-        BadInputError: neither or both are given, it is before the start, or it is past.
+        BadInputError: neither or both are given, or the end is before the start or in the past.
     """
     if (until is None) == (lasts is None):
-        msg = "say when it ends, by --until or by --for"
-        raise BadInputError(msg + (": not both" if until else ""))
+        msg = "set the end with --until or --for"
+        raise BadInputError(msg + (", not both" if until else ""))
     try:
         end = until or starts_at + (lasts or timedelta())
     except OverflowError:
-        msg = "--for is longer than the calendar"
+        msg = "--for is too long for the calendar"
         raise BadInputError(msg) from None
     if end <= now:
-        msg = f"it would have ended already, at {moment(end)} UTC"
+        msg = f"the end {moment(end)} UTC is in the past"
         raise BadInputError(msg)
     if end <= starts_at:
-        msg = f"it would end at {moment(end)} UTC, and only begin at {moment(starts_at)} UTC"
+        msg = f"the end {moment(end)} UTC is before the start {moment(starts_at)} UTC"
         raise BadInputError(msg)
     return end
 
@@ -84,7 +84,7 @@ def moment(at: datetime) -> str:
 
 
 def span(duration: timedelta) -> str:
-    """Return a duration for people, in two units at the most: `45 s`, `12 min 30 s`, `3 h`."""
+    """Return a duration for people, in at most two units: `45 s`, `12 min 30 s`, `3 h`."""
     seconds = round(duration.total_seconds())
     parts = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
@@ -93,6 +93,15 @@ def span(duration: timedelta) -> str:
             seconds %= size
     if not parts:
         return "0 s"
-    # No seconds beside hours: the second unit is the next smaller one, or none.
-    following = {86400: 3600, 3600: 60, 60: 1}.get(parts[0][0])
-    return " ".join(text for size, text in parts[:2] if size in (parts[0][0], following))
+    # Adjacent units only: no seconds beside hours.
+    next_unit = {86400: 3600, 3600: 60, 60: 1}.get(parts[0][0])
+    return " ".join(text for size, text in parts[:2] if size in (parts[0][0], next_unit))
+
+
+def age(past: timedelta) -> str:
+    """Return an age in its largest whole unit, as in `5 min`."""
+    seconds = max(0, int(past.total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -1,4 +1,4 @@
-"""`relight track`: groups of routes, each with a release of its own if it wants one."""
+"""`relight track`: groups of routes, each with an optional release override."""
 
 from typing import Annotated
 
@@ -18,10 +18,10 @@ from starter.cli.output import (
     print_table,
 )
 from starter.cli.session import (
-    BY_HAND,
+    DEFAULT_REASON,
     ReasonOption,
-    by_hand,
-    the_store,
+    fleet_store,
+    operation,
 )
 
 app = typer.Typer(no_args_is_help=True)
@@ -32,11 +32,14 @@ def set_(
     name: TrackArgument,
     release: OverrideOption = None,
     follow_default: Annotated[
-        bool, typer.Option("--follow-default", help="Have no override: follow the fleet's default.")
+        bool,
+        typer.Option(
+            "--follow-default", help="Remove the override: follow the fleet's default release."
+        ),
     ] = False,
-    reason: ReasonOption = BY_HAND,
+    reason: ReasonOption = DEFAULT_REASON,
 ) -> None:
-    """Make a track, or set its release override.
+    """Create a track, or set its release override.
 
     [bold]Examples:[/]
 
@@ -45,13 +48,13 @@ def set_(
       relight track set beta --follow-default
     """
     if release is not None and follow_default:
-        msg = "--release and --follow-default contradict each other"
+        msg = "--release and --follow-default exclude each other"
         raise BadInputError(msg)
-    with the_store() as store:
+    with fleet_store() as store:
         known = store.tracks.get(name)
         if release is None and not follow_default and known is not None:
             release = known.release_override
-        store.tracks.set(name, release, by_hand(reason))
+        store.tracks.set(name, release, operation(reason))
     print_line(f"track {name} {f'is set to {release}' if release else 'follows the default'}")
 
 
@@ -67,7 +70,7 @@ def show(
       relight track show
       relight track show beta --json
     """
-    with the_store() as store:
+    with fleet_store() as store:
         tracks = store.tracks.list()
         counts = {track.name: len(store.routes.list(track=track.name)) for track in tracks}
     if name is not None:
@@ -85,7 +88,7 @@ def show(
     if json:
         print_json(answers[0] if name is not None else answers)
     elif not tracks:
-        print_line("no tracks yet: make one with `relight track set NAME`")
+        print_line("no tracks yet: create one with `relight track set NAME`")
     else:
         print_table(
             ("track", "release override", "routes"), (answer.values() for answer in answers)

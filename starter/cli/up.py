@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +9,7 @@ from typing import Annotated
 import typer
 
 from relight.settings import Settings, load_settings
-from starter.cli.errors import (
-    ExitCode,
-    OperationFailedError,
-    RefusedError,
-)
+from starter.cli.errors import ExitCode, OperationFailedError, RefusedError
 from starter.cli.output import (
     JsonOption,
     note,
@@ -25,15 +18,14 @@ from starter.cli.output import (
     print_table,
 )
 from starter.local import processes
-from starter.local.children import POLL_INTERVAL
 from starter.local.home import prepare_home
 from starter.local.lab import sweep_lab
-from starter.local.processes import AlreadyUpError, UpState
+from starter.local.processes import AlreadyUpError, DetachedUpError, UpState
 from starter.local.supervisor import Parts, supervise
 
 START_WITHIN = timedelta(minutes=12)
 STOP_WITHIN = timedelta(minutes=2)
-_ELSEWHERE = ("TEMPORAL_ADDRESS", "TEMPORAL_CONFIG_FILE")
+_OTHER_SERVER = ("TEMPORAL_ADDRESS", "TEMPORAL_CONFIG_FILE")
 
 app = typer.Typer()
 down_app = typer.Typer()
@@ -45,57 +37,40 @@ def up(
     temporal: Annotated[
         bool,
         typer.Option(
-            help="Start a Temporal server of our own; without it, or where TEMPORAL_ADDRESS or "
-            "TEMPORAL_CONFIG_FILE is set, use the one that they name."
+            help="Start an embedded Temporal server. Without it, or if TEMPORAL_ADDRESS or "
+            "TEMPORAL_CONFIG_FILE is set, use the server that these variables name."
         ),
     ] = True,
     worker: Annotated[bool, typer.Option(help="Start a worker.")] = True,
     schedules: Annotated[
-        bool, typer.Option(help="Reconcile by the clock: `relight schedule apply`, once it is up.")
+        bool, typer.Option(help="Reconcile on a schedule: run `relight schedule apply` as well.")
     ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once all is up, and leave it running.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Start Temporal with its UI, the lab and a worker, and show where they are.
+    """Start Temporal with its UI, the lab and a worker, and show their addresses.
 
-    Everything they keep is in the home folder: RELIGHT_HOME, else .relight in this folder. When
-    one of them ends by itself, the others are stopped and its last words are shown.
+    All state is in the home folder: RELIGHT_HOME, else .relight in the current folder. If one part
+    ends by itself, the others are stopped and its last output is shown.
 
     [bold]Examples:[/]
 
-      relight up                    all of it, until Ctrl-C
+      relight up                    everything, until Ctrl-C
       relight up --detach           in the background, until `relight down`
       relight up --no-lab           without the machines, as on a laptop
     """
-    own_temporal = temporal and not any(name in os.environ for name in _ELSEWHERE)
+    own_temporal = temporal and not any(name in os.environ for name in _OTHER_SERVER)
     parts = Parts(lab=lab, temporal=own_temporal, worker=worker, schedules=schedules)
     bring_up(parts, detach=detach, as_json=json)
 
 
-def bring_up(parts: Parts, *, detach: bool, as_json: bool) -> None:
-    """Start the parts, show where they are, and stay with them unless detached."""
-    settings = load_settings()
-    prepare_home(settings.home)
-    try:
-        if detach:
-            _show(_start_detached(settings.home, parts), as_json=as_json)
-        else:
-            asyncio.run(
-                supervise(
-                    settings, parts, say=note, on_ready=lambda state: _show(state, as_json=as_json)
-                )
-            )
-    except AlreadyUpError:
-        _show_already_up(settings.home, as_json=as_json)
-
-
 @down_app.command()
 def down() -> None:
-    """Stop what `relight up` started in this home folder, and sweep up what a crash left.
+    """Stop what `relight up` started in this home folder, and sweep up after a crash.
 
-    Nothing that is kept is lost: the store, the histories and the secrets stay in the home folder.
+    No data is lost: the store, the histories and the secrets stay in the home folder.
 
     [bold]Example:[/]
 
@@ -104,8 +79,25 @@ def down() -> None:
     bring_down(load_settings())
 
 
+def bring_up(parts: Parts, *, detach: bool, as_json: bool) -> None:
+    """Start the parts and show their addresses; unless detached, supervise them until a signal."""
+    settings = load_settings()
+    parts.require_packages()
+    prepare_home(settings.home)
+    try:
+        if detach:
+            _show(_start_detached(settings.home, parts), as_json=as_json)
+            return
+        supervised = supervise(
+            settings, parts, report=note, on_ready=lambda state: _show(state, as_json=as_json)
+        )
+        asyncio.run(supervised)
+    except AlreadyUpError:
+        _show_already_up(settings.home, as_json=as_json)
+
+
 def bring_down(settings: Settings) -> None:
-    """Stop what is up in the home folder, and sweep up after a lab that was killed."""
+    """Stop what runs in the home folder, and sweep up after a lab that was killed."""
     try:
         was_up = asyncio.run(processes.stop(settings.home, STOP_WITHIN))
     except TimeoutError:
@@ -114,56 +106,26 @@ def bring_down(settings: Settings) -> None:
     swept = sweep_lab(settings.home)
     print_line("stopped" if was_up else f"nothing is up in {settings.home}")
     if swept:
-        print_line(f"swept up after a lab that was killed: {len(swept)} things")
+        print_line(f"removed what a killed lab left: {len(swept)} items")
 
 
 def _start_detached(home: Path, parts: Parts) -> UpState:
-    if processes.holder(home) is not None:
-        raise AlreadyUpError
-    log = home / "logs" / "up.log"
-    log.parent.mkdir(exist_ok=True)
-    flags = [f"--{'' if on else 'no-'}{name}" for name, on in vars(parts).items()]
-    with log.open("ab") as output:
-        start_bytes = output.tell()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "starter.cli", "up", *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "RELIGHT_HOME": str(home)},
-            start_new_session=True,
-        )
+    log = processes.detached_log(home)
     try:
-        return _wait_for(process, home, log, start_bytes)
-    except BaseException:  # Ctrl-C above all: what is half started must not stay
-        process.terminate()
-        process.wait()
-        raise
-
-
-def _wait_for(
-    process: subprocess.Popen[bytes], home: Path, log: Path, log_start_bytes: int
-) -> UpState:
-    deadline = time.monotonic() + START_WITHIN.total_seconds()
-    while time.monotonic() < deadline:
-        state = processes.state_of(home)
-        if state is not None and state.pid == process.pid:
-            return state
-        if (code := process.poll()) is not None:
-            if code == ExitCode.OK:  # another one was quicker
-                raise AlreadyUpError
-            said = log.read_bytes()[log_start_bytes:].decode(errors="replace").strip()
-            msg = f"nothing was left running ({log}):\n{said}"
-            raise RefusedError(msg) if code == ExitCode.REFUSED else OperationFailedError(msg)
-        time.sleep(POLL_INTERVAL.total_seconds())
-    msg = f"not all is up after {START_WITHIN} (see {log})"
-    raise OperationFailedError(msg)
+        return processes.start_detached(home, parts.flags, START_WITHIN)
+    except DetachedUpError as error:
+        msg = f"nothing was left running ({log}):\n{error.output}"
+        refused = error.exit_code == ExitCode.REFUSED
+        raise RefusedError(msg) if refused else OperationFailedError(msg) from None
+    except TimeoutError:
+        msg = f"not ready after {START_WITHIN} (see {log})"
+        raise OperationFailedError(msg) from None
 
 
 def _show_already_up(home: Path, *, as_json: bool) -> None:
-    state = asyncio.run(processes.settled(home, START_WITHIN))
+    state = asyncio.run(processes.wait_for_start(home, START_WITHIN))
     if state is None:
-        msg = f"what was being started in {home} did not come up"
+        msg = f"another `relight up` in {home} did not become ready"
         raise OperationFailedError(msg)
     note("already up")
     _show(state, as_json=as_json)
@@ -183,5 +145,5 @@ def _show(state: UpState, *, as_json: bool) -> None:
         ("Logs", state.logs),
     )
     print_table(
-        ("part", "where"), (row for row in rows if row[1] is not None), title="Relight is up"
+        ("part", "address"), (row for row in rows if row[1] is not None), title="Relight is up"
     )

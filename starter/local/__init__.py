@@ -1,1 +1,1 @@
-"""`relight up`: Temporal, a worker and the lab as processes on this computer."""
+"""`relight up`: Temporal, a worker and the lab as child processes on this computer."""

@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, whatever its end is."""
+"""Child processes that end when their parent ends, and polling until a condition holds."""
 
 import asyncio
 import contextlib
@@ -11,19 +11,51 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from relight.engine.errors import ChildFailedError
+from relight.engine.errors import SetupError
 
 TAIL_LINES = 20
+POLL_INTERVAL = timedelta(milliseconds=50)
+
+
+class ChildFailedError(SetupError):
+    """A child process ended by itself, or was not ready in time.
+
+    Attributes:
+        name: the name of the child.
+        log: the file that holds its output.
+        tail: the last lines of that file.
+    """
+
+    def __init__(self, name: str, what: str, log: Path, tail: str) -> None:
+        end = f"; its last output ({log}):\n{tail}" if tail else f"; it wrote nothing to {log}"
+        super().__init__(f"{name} {what}{end}")
+        self.name = name
+        self.log = log
+        self.tail = tail
+
+
+async def wait_until(condition: Callable[[], Awaitable[bool]], within: timedelta) -> None:
+    """Poll a condition until it is true.
+
+    Raises:
+        TimeoutError: it is still false after `within`.
+    """
+    async with asyncio.timeout(within.total_seconds()):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(POLL_INTERVAL.total_seconds())
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process that runs.
+    """A child process.
 
     Attributes:
-        name: what people call it.
-        process: it.
-        log: the file to which it writes all it has to say.
+        name: its name in messages.
+        process: the process.
+        log: the file that its output is appended to.
+        log_start_bytes: the size of that file when the process started.
     """
 
     name: str
@@ -36,27 +68,29 @@ class Child:
         """Its process id."""
         return self.process.pid
 
-    def said(self) -> str:
-        """Return all that it has written so far."""
+    def output(self) -> str:
+        """Return everything that it has written so far."""
         with self.log.open("rb") as log:
             log.seek(self.log_start_bytes)
             return log.read().decode(errors="replace")
 
     def failure(self, what: str) -> ChildFailedError:
-        """Return an error that shows the last lines of its log."""
-        tail = "\n".join(self.said().splitlines()[-TAIL_LINES:])
+        """Return an error with the last lines of its output."""
+        tail = "\n".join(self.output().splitlines()[-TAIL_LINES:])
         return ChildFailedError(self.name, what, self.log, tail)
 
-    async def until(self, ready: Callable[[], Awaitable[bool]], within: timedelta) -> None:
-        """Wait until `ready` says so.
+    async def wait_until_ready(
+        self, ready: Callable[[], Awaitable[bool]], within: timedelta
+    ) -> None:
+        """Wait until `ready` returns true.
 
         Raises:
-            ChildFailedError: it ended before, or is not ready after `within`.
+            ChildFailedError: it ended before that, or is not ready after `within`.
         """
 
         async def ready_or_ended() -> bool:
             if self.process.returncode is not None:
-                raise self.failure(_ending(self.process.returncode))
+                raise self.failure(_exit_text(self.process.returncode))
             return await ready()
 
         try:
@@ -65,9 +99,9 @@ class Child:
             seconds = within.total_seconds()
             raise self.failure(f"is not ready after {seconds:.0f} s") from None
 
-    async def ended(self) -> ChildFailedError:
-        """Wait for an end that nobody asked for, and return what to say of it."""
-        return self.failure(_ending(await self.process.wait()))
+    async def unexpected_exit(self) -> ChildFailedError:
+        """Wait until it ends, and return the error for an end that was not requested."""
+        return self.failure(_exit_text(await self.process.wait()))
 
 
 @contextlib.asynccontextmanager
@@ -80,24 +114,24 @@ async def running(
     keep_open: Sequence[int] = (),
     stop_within: timedelta = timedelta(seconds=10),
 ) -> AsyncIterator[Child]:
-    """Run a program until the block ends: then ask it to stop, and make it after `stop_within`.
+    """Run a program until the block ends; then terminate it, and kill it after `stop_within`.
 
-    It has a session of its own, so that a Ctrl-C in the terminal reaches only the parent, which
-    stops its children in order.
+    The child has its own session, so Ctrl-C in the terminal reaches only the parent, which stops
+    its children in order.
 
     Args:
-        name: what people call it.
+        name: its name in messages.
         argv: the program and its arguments.
-        log: the file to which its output is appended.
-        env: what to set over this process's environment.
-        keep_open: descriptors that it inherits.
+        log: the file to append its output to.
+        env: variables to set in addition to this process's environment.
+        keep_open: file descriptors that it inherits.
         stop_within: how long it may take to stop.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         start_bytes = output.tell()
         process = await asyncio.create_subprocess_exec(
-            *_dies_with_parent(),
+            *_die_with_parent(),
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
@@ -112,11 +146,11 @@ async def running(
         await _stop(process, stop_within)
 
 
-def _dies_with_parent() -> list[str]:
-    # setpriv is in util-linux, which every Debian has. Elsewhere a parent that is killed with
-    # SIGKILL leaves its children behind; no other end does.
-    found = shutil.which("setpriv") if sys.platform == "linux" else None
-    return [found, "--pdeathsig", "TERM", "--"] if found else []
+def _die_with_parent() -> list[str]:
+    # setpriv is in util-linux, which every Debian has. On other systems a parent that is killed
+    # with SIGKILL leaves its children running; any other end of the parent stops them.
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 async def _stop(process: asyncio.subprocess.Process, within: timedelta) -> None:
@@ -128,32 +162,13 @@ async def _stop(process: asyncio.subprocess.Process, within: timedelta) -> None:
         async with asyncio.timeout(within.total_seconds()):
             await process.wait()
     except TimeoutError:
-        # Its session is its own, so this reaches it and what it started, and nothing else.
+        # It has its own session, so this kills it and its children, and nothing else.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 
-def _ending(code: int) -> str:
+def _exit_text(code: int) -> str:
     if code < 0:
         return f"was ended by {signal.Signals(-code).name}"
     return f"ended by itself with exit code {code}"
-
-
-POLL_INTERVAL = timedelta(milliseconds=50)
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]], within: timedelta) -> None:
-    """Ask until the answer is yes.
-
-    Raises:
-        TimeoutError: it is not, after `within`.
-    """
-    async with asyncio.timeout(within.total_seconds()):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(POLL_INTERVAL.total_seconds())
-
-
-# MERGEDOC """Waiting for a condition that nothing announces."""

@@ -1,4 +1,4 @@
-"""The home folder: the secrets that are made once, and what `relight up` says in it to others."""
+"""The home folder: secrets that are generated once, files that `relight up` writes, file locks."""
 
 import fcntl
 import os
@@ -21,12 +21,12 @@ HOST_KEY_SECRET_BYTES = 32
 
 
 class SshSecrets(NamedTuple):
-    """The files without which no host can be spoken to.
+    """The files that every SSH connection to a host needs.
 
     Attributes:
-        client_key: the private key with which the control plane logs in, in OpenSSH's form.
-        host_key_secret: the secret from which every machine's host key is derived, in
-            hexadecimal. Losing it means that no machine can be known again.
+        client_key: the private key of the control plane, in OpenSSH format.
+        host_key_secret: the secret that every machine's host key is derived from, in
+            hexadecimal. If it is lost, no machine can be identified again.
     """
 
     client_key: Path
@@ -34,51 +34,46 @@ class SshSecrets(NamedTuple):
 
 
 def prepare_home(home: Path) -> SshSecrets:
-    """Make the folder, closed to others, and the secrets that it lacks."""
+    """Create the folder with mode 0700, and the secrets that are missing in it."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.chmod(0o700)
-    made = SshSecrets(home / "ssh_client_key", home / "host_key_secret")
-    if not made.client_key.exists():
+    ssh = SshSecrets(home / "ssh_client_key", home / "host_key_secret")
+    if not ssh.client_key.exists():
         key = Ed25519PrivateKey.generate()
         write_private(
-            made.client_key,
+            ssh.client_key,
             key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode(),
         )
-    if not made.host_key_secret.exists():
-        write_private(made.host_key_secret, f"{secrets.token_hex(HOST_KEY_SECRET_BYTES)}\n")
-    return made
+    if not ssh.host_key_secret.exists():
+        write_private(ssh.host_key_secret, f"{secrets.token_hex(HOST_KEY_SECRET_BYTES)}\n")
+    return ssh
 
 
 def prepare_service_secrets(home: Path) -> Path:
-    """Make the lab's daemon a secret of its own, as it would have one in life."""
-    file = home / "daemon_secrets"
+    """Return the file with the secrets of the lab's service; create it if it is missing."""
+    file = home / "service_secrets"
     if not file.exists():
         write_private(file, f"LANTERN_TOKEN={secrets.token_hex(16)}\n")
     return file
 
 
 def write_env(home: Path, values: Mapping[str, str]) -> None:
-    """Set variables in the file `env`, which `settings` reads; other lines stay as they are."""
+    """Set variables in the file `env`, which the settings read; keep all other lines."""
     env = home / "env"
     lines = env.read_text().splitlines() if env.exists() else []
     kept = [line for line in lines if line.partition("=")[0].strip() not in values]
-    ours = [_assignment(name, value) for name, value in values.items()]
-    write_private(env, "".join(f"{line}\n" for line in kept + ours))
+    added = [_assignment(name, value) for name, value in values.items()]
+    write_private(env, "".join(f"{line}\n" for line in kept + added))
 
 
 def write_temporal_profile(profile: Path, address: str, namespace: str) -> None:
-    """Write a Temporal client's configuration, as `temporalio.envconfig` reads it."""
+    """Write the configuration of a Temporal client, as `temporalio.envconfig` reads it."""
     text = f'[profile.default]\naddress = "{address}"\nnamespace = "{namespace}"\n'
     write_private(profile, text)
 
 
-def _assignment(name: str, value: str) -> str:
-    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{name}='{quoted}'"
-
-
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read; a reader sees the old text or the new one."""
+    """Write a file with mode 0600 atomically: a reader gets the old text or the new one."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -88,7 +83,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 def try_lock(file: IO[str]) -> bool:
-    """Lock an open file if nobody else has, and return whether it is ours now."""
+    """Lock an open file without waiting, and return whether that succeeded.
+
+    The lock lasts until every copy of the open file is closed, also after SIGKILL.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -100,7 +98,7 @@ async def lock_within(file: IO[str], within: timedelta) -> None:
     """Lock an open file.
 
     Raises:
-        TimeoutError: somebody else has it all the time.
+        TimeoutError: another process still holds the lock after `within`.
     """
 
     async def locked() -> bool:
@@ -109,4 +107,6 @@ async def lock_within(file: IO[str], within: timedelta) -> None:
     await wait_until(locked, within)
 
 
-# MERGEDOC """Locks between processes: held by a file that is open, and gone with whoever holds it."""
+def _assignment(name: str, value: str) -> str:
+    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{name}='{quoted}'"

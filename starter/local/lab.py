@@ -1,4 +1,7 @@
-"""The lab of a home folder: a small cloud on this computer, as a child process."""
+"""The lab of a home folder: a small cloud on this computer, as a child process.
+
+`lab` is imported inside functions only: `relight` has to work where the lab is not installed.
+"""
 
 import contextlib
 import hashlib
@@ -10,9 +13,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lab import lifecycle
-from relight.engine.errors import StarterError
+from relight.engine.errors import SetupError
 from starter.local.children import Child, running
+from starter.local.requirements import require_local
 
 # The first start builds the base image, which downloads a Debian.
 READY_WITHIN = timedelta(minutes=10)
@@ -20,7 +23,7 @@ STOP_WITHIN = timedelta(minutes=1)
 
 
 class LabAddresses(BaseModel):
-    """What a lab that answers says of itself in `lab.json`."""
+    """The file `lab.json`, which a running lab writes."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -33,19 +36,19 @@ class LabAddresses(BaseModel):
 
 @dataclass(frozen=True)
 class LocalLab:
-    """A lab that answers."""
+    """A running lab."""
 
     addresses: LabAddresses
     child: Child
 
 
 def lab_name(home: Path) -> str:
-    """Return the name of a home folder's lab: two homes have two labs."""
+    """Return the name of a home folder's lab, which is unique on this computer."""
     return hashlib.sha256(str(home).encode()).hexdigest()[:6]
 
 
 def lab_state(home: Path) -> Path:
-    """Return where the lab of a home folder keeps its state."""
+    """Return the state folder of a home folder's lab."""
     return home / "lab"
 
 
@@ -54,36 +57,56 @@ async def local_lab(home: Path) -> AsyncIterator[LocalLab]:
     """Run the home folder's lab until the block ends.
 
     Raises:
-        StarterError: this computer cannot carry a lab; the text says what is missing.
-        ChildFailedError: it ended by itself or does not get ready.
+        SetupError: this computer cannot run a lab; the text says what is missing.
+        ChildFailedError: it ended by itself or did not become ready.
     """
-    if missing := lifecycle.preflight():
-        msg = "this computer cannot carry the lab:\n" + "\n".join(f"  {what}" for what in missing)
-        raise StarterError(msg)
+    require_local(lab=True, temporal=False)
+    if missing := lab_preflight():
+        msg = "this computer cannot run the lab:\n" + "\n".join(f"  {what}" for what in missing)
+        raise SetupError(msg)
     state = lab_state(home)
     argv = [sys.executable, "-m", "lab", "serve", "--name", lab_name(home), "--state", str(state)]
     log = home / "logs" / "lab.log"
     async with running("the lab", argv, log=log, stop_within=STOP_WITHIN) as child:
 
         async def ready() -> bool:
-            # One that was killed has left its word, until this one has swept up after it.
-            said = addresses_of(home)
-            return said is not None and said.pid == child.pid
+            # A lab that was killed leaves its file until the next one has swept up.
+            addresses = addresses_of(home)
+            return addresses is not None and addresses.pid == child.pid
 
-        await child.until(ready, READY_WITHIN)
+        await child.wait_until_ready(ready, READY_WITHIN)
         addresses = addresses_of(home)
         assert addresses is not None
         yield LocalLab(addresses, child)
 
 
 def addresses_of(home: Path) -> LabAddresses | None:
-    """Return what the home folder's lab says of itself, None while it does not run."""
+    """Return where the home folder's lab answers, None while it does not run."""
     try:
         return LabAddresses.model_validate_json((lab_state(home) / "lab.json").read_text())
     except (FileNotFoundError, ValidationError):
         return None
 
 
+def lab_preflight() -> list[str]:
+    """Return what this computer lacks to run a lab, one line each."""
+    from lab import lifecycle  # noqa: PLC0415
+
+    return list(lifecycle.preflight())
+
+
+def lab_leftovers(home: Path) -> list[str]:
+    """Return what exists of the home folder's lab on this computer, one line each."""
+    from lab import lifecycle  # noqa: PLC0415
+
+    return lifecycle.leftovers(lab_name(home), lab_state(home))
+
+
 def sweep_lab(home: Path) -> list[str]:
-    """Remove what a killed lab of the home folder left on this computer; say what that was."""
-    return lifecycle.sweep(lab_name(home), lab_state(home)) if lab_state(home).exists() else []
+    """Remove what a killed lab of the home folder left on this computer; return what it was."""
+    if not lab_state(home).exists():
+        return []
+    require_local(lab=True, temporal=False)
+    from lab import lifecycle  # noqa: PLC0415
+
+    return lifecycle.sweep(lab_name(home), lab_state(home))

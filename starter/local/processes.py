@@ -1,15 +1,18 @@
-"""What is up in a home folder: one supervisor at a time, which holds a lock and says who it is."""
+"""The running `relight up` of a home folder: at most one, found by its lock and state file."""
 
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from starter.local.children import wait_until
+from starter.local.children import POLL_INTERVAL, wait_until
 from starter.local.home import lock_within, try_lock, write_private
 
 LOCK_WITHIN = timedelta(milliseconds=300)
@@ -19,17 +22,31 @@ class AlreadyUpError(Exception):
     """Another supervisor holds the home folder."""
 
 
+class DetachedUpError(Exception):
+    """A detached `relight up` ended before all of its parts were ready.
+
+    Attributes:
+        exit_code: its exit code.
+        output: everything that it wrote.
+    """
+
+    def __init__(self, exit_code: int, output: str) -> None:
+        super().__init__(f"`relight up` ended with exit code {exit_code}:\n{output}")
+        self.exit_code = exit_code
+        self.output = output
+
+
 class UpState(BaseModel):
-    """What is up, once all of it answers.
+    """What is running, written once all of it is ready.
 
     Attributes:
         pid: of the supervisor.
-        temporal: `host:port` of the Temporal server; None where only the lab is up.
+        temporal: `host:port` of the Temporal server; None if only the lab is up.
         namespace: Relight's namespace there.
-        ui: the address of its UI; None where the server is somebody else's.
-        lab: the address of the lab's API, where there is a lab.
+        ui: the address of its UI; None if the server was not started by `relight up`.
+        lab: the address of the lab's API; None without a lab.
         repository: the address of the lab's apt repository.
-        task_queue: where the worker listens; None without one.
+        task_queue: the worker's task queue; None without a worker.
         logs: the folder of the logs.
     """
 
@@ -55,7 +72,7 @@ async def claim(home: Path) -> AsyncIterator[None]:
     """
     with (home / "up.lock").open("a+") as lock:
         try:
-            # Not at one look: `holder` takes the lock for a moment to see whether it is free.
+            # Retried for a moment: `holder` takes the lock briefly to test whether it is free.
             await lock_within(lock, LOCK_WITHIN)
         except TimeoutError:
             raise AlreadyUpError from None
@@ -68,13 +85,13 @@ async def claim(home: Path) -> AsyncIterator[None]:
             _state_file(home).unlink(missing_ok=True)
 
 
-def announce(state: UpState) -> None:
-    """Say that all is up."""
+def publish(state: UpState) -> None:
+    """Write the state, once all parts are ready."""
     write_private(_state_file(state.home), state.model_dump_json())
 
 
 def holder(home: Path) -> int | None:
-    """Return the process id of the supervisor that holds the home folder."""
+    """Return the process id of the supervisor that holds the home folder, None if it is free."""
     try:
         lock = (home / "up.lock").open("r+")
     except FileNotFoundError:
@@ -82,12 +99,12 @@ def holder(home: Path) -> int | None:
     with lock:
         if try_lock(lock):
             return None
-        said = lock.read().strip()
-        return int(said) if said else None
+        pid = lock.read().strip()
+        return int(pid) if pid else None
 
 
 def state_of(home: Path) -> UpState | None:
-    """Return what is up there, None while it is not all there or nothing is."""
+    """Return what is running; None if nothing is, or not all of it is ready yet."""
     pid = holder(home)
     try:
         state = UpState.model_validate_json(_state_file(home).read_text())
@@ -96,11 +113,11 @@ def state_of(home: Path) -> UpState | None:
     return state if state.pid == pid else None
 
 
-async def settled(home: Path, within: timedelta) -> UpState | None:
-    """Wait until what is being started is up, and return it; None if it went away instead.
+async def wait_for_start(home: Path, within: timedelta) -> UpState | None:
+    """Wait for a supervisor that is starting; return its state, None if it ended instead.
 
     Raises:
-        TimeoutError: neither, after `within`.
+        TimeoutError: neither happened within that time.
     """
 
     async def up_or_gone() -> bool:
@@ -110,11 +127,49 @@ async def settled(home: Path, within: timedelta) -> UpState | None:
     return state_of(home)
 
 
-async def stop(home: Path, within: timedelta) -> bool:
-    """Stop what is up there, and return whether anything was.
+def start_detached(home: Path, flags: Sequence[str], within: timedelta) -> UpState:
+    """Start `relight up` in the background, and return its state once all parts are ready.
+
+    It is stopped again if this function raises.
 
     Raises:
-        TimeoutError: it is not gone after `within`.
+        AlreadyUpError: another supervisor holds the home folder.
+        DetachedUpError: it ended by itself.
+        TimeoutError: it is not ready after `within`.
+    """
+    if holder(home) is not None:
+        raise AlreadyUpError
+    log = detached_log(home)
+    log.parent.mkdir(exist_ok=True)
+    with log.open("ab") as output:
+        start_bytes = output.tell()
+        # Not an asyncio process: closing the event loop would kill it.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "starter.cli", "up", *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "RELIGHT_HOME": str(home)},
+            start_new_session=True,
+        )
+    try:
+        return _wait_for(process, home, within, start_bytes)
+    except BaseException:  # including Ctrl-C: nothing half-started may stay
+        process.terminate()
+        process.wait()
+        raise
+
+
+def detached_log(home: Path) -> Path:
+    """Return the log of a detached `relight up`."""
+    return home / "logs" / "up.log"
+
+
+async def stop(home: Path, within: timedelta) -> bool:
+    """Stop the supervisor of a home folder, and return whether there was one.
+
+    Raises:
+        TimeoutError: it still runs after `within`.
     """
     if (pid := holder(home)) is None:
         return False
@@ -126,6 +181,23 @@ async def stop(home: Path, within: timedelta) -> bool:
 
     await wait_until(gone, within)
     return True
+
+
+def _wait_for(
+    process: subprocess.Popen[bytes], home: Path, within: timedelta, log_start_bytes: int
+) -> UpState:
+    deadline = time.monotonic() + within.total_seconds()
+    while time.monotonic() < deadline:
+        state = state_of(home)
+        if state is not None and state.pid == process.pid:
+            return state
+        if (code := process.poll()) is not None:
+            if code == 0:  # another supervisor was faster
+                raise AlreadyUpError
+            output = detached_log(home).read_bytes()[log_start_bytes:]
+            raise DetachedUpError(code, output.decode(errors="replace").strip())
+        time.sleep(POLL_INTERVAL.total_seconds())
+    raise TimeoutError
 
 
 def _state_file(home: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What `relight up` does: start the parts in order, watch them, stop them in reverse order."""
+"""`relight up`: starts the parts in order, watches them, and stops them in reverse order."""
 
 import asyncio
 import contextlib
@@ -26,11 +26,9 @@ from starter.local.home import (
     write_env,
     write_temporal_profile,
 )
-from starter.local.processes import (
-    UpState,
-    announce,
-    claim,
-)
+from starter.local.lab import local_lab
+from starter.local.processes import UpState, claim, publish
+from starter.local.requirements import require_local
 from starter.local.temporal import EmbeddedTemporal, embedded_temporal
 
 WORKER_READY_WITHIN = timedelta(seconds=60)
@@ -39,11 +37,13 @@ WORKER_STOP_WITHIN = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Parts:
-    """Which parts are wanted.
+    """Which parts to start.
 
     Attributes:
-        temporal: a server of our own; without it, the one that the environment names.
-        schedules: not only a worker, but what Temporal does by the clock.
+        lab: the lab.
+        temporal: an embedded server; without it, the environment names the server to use.
+        worker: a worker.
+        schedules: apply Relight's Temporal schedules as well; needs a worker.
     """
 
     lab: bool = True
@@ -51,47 +51,66 @@ class Parts:
     worker: bool = True
     schedules: bool = False
 
+    @property
+    def needs_client(self) -> bool:
+        """Whether Temporal has to answer: everywhere but at a lab alone."""
+        return self.temporal or self.worker or self.schedules or not self.lab
+
+    def require_packages(self) -> None:
+        """Check that the optional packages of these parts are installed.
+
+        Raises:
+            SetupError: one is not; the text says how to install it.
+        """
+        require_local(lab=self.lab, temporal=self.temporal)
+
+    @property
+    def flags(self) -> list[str]:
+        """The options of `relight up` that start these parts."""
+        return [f"--{'' if on else 'no-'}{name}" for name, on in vars(self).items()]
+
 
 async def supervise(
     settings: Settings,
     parts: Parts,
     *,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     on_ready: Callable[[UpState], None],
 ) -> None:
-    """Start the parts and stay until SIGINT, SIGTERM or SIGHUP; then stop them.
+    """Start the parts and wait for SIGINT, SIGTERM or SIGHUP; then stop them.
 
     Args:
-        settings: where the home folder is, and how Temporal is reached if not started here.
+        settings: the home folder, and how Temporal is reached if it is not started here.
         parts: what to start.
-        say: is told what happens, one line at a time.
-        on_ready: is told once that all parts answer.
+        report: called with each progress message, one line.
+        on_ready: called once when all parts are ready.
 
     Raises:
         AlreadyUpError: another supervisor holds the home folder.
-        ChildFailedError: a part ended by itself, or did not get ready.
-        StarterError: a part cannot be started here.
+        ChildFailedError: a part ended by itself, or did not become ready.
+        SetupError: a part cannot be started here.
     """
+    parts.require_packages()
     prepare_home(settings.home)
-    with _stoppable() as stopped:
+    with _cancelled_by_signals() as signalled:
         try:
-            async with claim(settings.home), _all_up(settings, parts, say) as (state, children):
-                announce(state)
+            async with claim(settings.home), _all_up(settings, parts, report) as (state, children):
+                publish(state)
                 on_ready(state)
                 await _first_failure(children)
         except asyncio.CancelledError:
-            if not stopped():
+            if not signalled():
                 raise
-            say("stopped")
+            report("stopped")
 
 
 @contextlib.asynccontextmanager
 async def _all_up(
-    settings: Settings, parts: Parts, say: Callable[[str], None]
+    settings: Settings, parts: Parts, report: Callable[[str], None]
 ) -> AsyncIterator[tuple[UpState, list[Child]]]:
     home = settings.home
     ssh = prepare_home(home)
-    told = {
+    env = {
         "RELIGHT_SSH__CLIENT_KEY": str(ssh.client_key),
         "RELIGHT_SSH__HOST_KEY_SECRET": str(ssh.host_key_secret),
     }
@@ -100,42 +119,38 @@ async def _all_up(
     lab_url = repository_url = None
     async with contextlib.AsyncExitStack() as stack:
         if parts.lab:
-            # Only here: without a lab, nothing of it need be there.
-            from starter.local.lab import local_lab  # noqa: PLC0415
-
-            say("starting the lab (its first start builds the base image)")
+            report("starting the lab (its first start builds the base image)")
             lab = await stack.enter_async_context(local_lab(home))
             children.append(lab.child)
             lab_url, repository_url = lab.addresses.url, lab.addresses.repository_url
-            told |= {
+            env |= {
                 "RELIGHT_LAB__URL": lab.addresses.url,
                 "RELIGHT_LAB__TOKEN_FILE": str(lab.addresses.token_file),
                 "RELIGHT_REPOSITORY__URL": lab.addresses.repository_url,
                 "RELIGHT_REPOSITORY__SIGNING_KEY": str(lab.addresses.signing_key),
                 "RELIGHT_SERVICE__SECRETS_FILE": str(prepare_service_secrets(home)),
             }
-        write_env(home, told)
+        write_env(home, env)
         if parts.temporal:
-            say("starting Temporal")
+            report("starting Temporal")
             server = await stack.enter_async_context(embedded_temporal(home))
             children.append(server.child)
             write_temporal_profile(home_profile(home), server.address, "default")
             stack.callback(home_profile(home).unlink, missing_ok=True)
-        settings = load_settings()
+        settings = load_settings()  # again, with the file `env` that was just written
         client: Client | None = None
-        # A lab alone has no use for one.
-        if parts != Parts(lab=True, temporal=False, worker=False):
+        if parts.needs_client:
             client = await connect(settings)
             await require_search_attributes(client)
         if parts.worker and client is not None:
-            say("starting the worker")
+            report("starting the worker")
             children.append(await stack.enter_async_context(_worker(settings, client)))
-            if parts.schedules:
-                # Only here: it takes workflows' modules, and half a second, to import.
-                from starter import schedules  # noqa: PLC0415
+        if parts.worker and parts.schedules and client is not None:
+            # Imported here only: with the workflows' modules it takes half a second.
+            from starter import schedules  # noqa: PLC0415
 
-                await schedules.apply(client, settings)
-        stack.callback(say, "stopping")
+            await schedules.apply(client, settings)
+        stack.callback(report, "stopping")
         yield (
             UpState(
                 pid=os.getpid(),
@@ -163,47 +178,50 @@ async def _worker(settings: Settings, client: Client) -> AsyncIterator[Child]:
     ) as child:
 
         async def polls() -> bool:
-            # The SDK's identity of a worker begins with its pid.
+            # The SDK's identity of a worker begins with its process id.
             identities = await worker_identities(client, settings.task_queue)
             return any(identity.startswith(f"{child.pid}@") for identity in identities)
 
-        await child.until(polls, WORKER_READY_WITHIN)
+        await child.wait_until_ready(polls, WORKER_READY_WITHIN)
         yield child
 
 
 async def _first_failure(children: list[Child]) -> None:
-    ends = [asyncio.create_task(child.ended()) for child in children]
+    exits = [asyncio.create_task(child.unexpected_exit()) for child in children]
     try:
-        if not ends:
+        if not exits:
             await asyncio.Event().wait()
-        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(exits, return_when=asyncio.FIRST_COMPLETED)
         raise next(iter(done)).result()
     finally:
-        for end in ends:
-            end.cancel()
+        for each in exits:
+            each.cancel()
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[Callable[[], bool]]:
-    """Turn the first signal to stop into the cancellation of this task; further ones wait.
+def _cancelled_by_signals() -> Iterator[Callable[[], bool]]:
+    """Cancel this task at the first SIGINT, SIGTERM or SIGHUP; ignore all further ones.
 
-    A second Ctrl-C must not cut off the parts' own clean-up.
+    A second Ctrl-C must not interrupt the clean-up of the parts.
+
+    Yields:
+        A function that returns whether a signal was received.
     """
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
     received: list[signal.Signals] = []
 
-    def stop(received_now: signal.Signals) -> None:
+    def cancel(number: signal.Signals) -> None:
         if not received:
             task.cancel()
-        received.append(received_now)
+        received.append(number)
 
-    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for each in stops:
-        loop.add_signal_handler(each, stop, each)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for each in signals:
+        loop.add_signal_handler(each, cancel, each)
     try:
         yield lambda: bool(received)
     finally:
-        for each in stops:
+        for each in signals:
             loop.remove_signal_handler(each)

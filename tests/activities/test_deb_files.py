@@ -1,8 +1,8 @@
-"""How a host comes to a release: by apt, or by the address of its file."""
+"""How a host gets a release: with apt, or by downloading its file."""
 
 import pytest
 
-from activities.release import deb_of
+from activities.route.hot_swap import deb_of
 from relight.domain.release import DebFile, Release
 from relight.releases.errors import ReleaseUnknownError
 
@@ -22,22 +22,22 @@ def release(*deb_files: tuple[str, str]) -> Release:
     )
 
 
-def test_a_file_with_an_address_is_fetched_for_the_hosts_architecture() -> None:
+def test_a_file_with_a_url_is_downloaded_for_the_hosts_architecture() -> None:
     both = release(("amd64", URL.format("amd64")), ("arm64", URL.format("arm64")))
     assert deb_of(both, "arm64") == both.deb_files[1]
 
 
-def test_a_file_for_all_architectures_is_fetched_by_each() -> None:
+def test_a_file_for_all_architectures_is_downloaded_by_each() -> None:
     for_all = release(("all", URL.format("all")))
     assert deb_of(for_all, "riscv64") == for_all.deb_files[0]
 
 
-def test_a_host_of_another_architecture_is_refused_and_never_left_to_apt() -> None:
+def test_a_host_of_another_architecture_is_refused_and_does_not_use_apt() -> None:
     with pytest.raises(ReleaseUnknownError, match=r"riscv64 in github:owner/name: only for amd64"):
         deb_of(release(("amd64", URL.format("amd64"))), "riscv64")
 
 
 @pytest.mark.parametrize("architecture", ["amd64", "riscv64"])
-def test_what_lies_in_a_pool_is_found_by_apt(architecture: str) -> None:
+def test_a_file_in_a_repository_is_installed_with_apt(architecture: str) -> None:
     assert deb_of(release(("amd64", "pool/main/x.deb")), architecture) is None
     assert deb_of(release(), architecture) is None

@@ -1,4 +1,4 @@
-"""No machine is destroyed but the very one that is named, and that one surely is."""
+"""Destruction of machines: exactly the named machine is destroyed, and it is really gone."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from temporalio.testing import ActivityEnvironment
 
 import activities.machine.machines
 from activities.machine.machines import MachineActivities, MachineNotOursError
-from devkit.chaos.troubles import Call, Trouble
+from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.domain.machine import (
     CreateMachineInput,
     DestroyMachineInput,
@@ -47,7 +47,7 @@ async def destroy(
     beats: list[object] | None = None,
 ) -> MachineDestroyed:
     environment = ActivityEnvironment()
-    environment.on_heartbeat = lambda *said: beats.extend(said) if beats is not None else None
+    environment.on_heartbeat = lambda *details: beats.extend(details) if beats is not None else None
     return await environment.run(
         machines_at(cloud).destroy_machine,
         DestroyMachineInput(
@@ -60,27 +60,27 @@ async def assert_untouched(cloud: ContractCloud, key: str) -> None:
     found = await cloud.driver.find(key)
     assert found is not None
     assert found.status is not MachineStatus.DELETING
-    assert Call.DESTROY not in cloud.troubles.asked
+    assert Call.DESTROY not in cloud.provider_faults.calls
 
 
 @pytest.mark.parametrize("known", [True, False])
-async def test_the_machine_that_is_named_goes(cloud, known):
+async def test_the_named_machine_is_destroyed(cloud, known):
     key = cloud.new_key()
     machine = await cloud.driver.ensure(key, cloud.spec)
     named = {"provider_id": machine.provider_id, "generation": 1} if known else {}
     assert await destroy(cloud, key, **named) == MachineDestroyed(key=key, was_present=True)
     assert await cloud.driver.find(key) is None
-    assert cloud.troubles.asked.count(Call.DESTROY) == 1
+    assert cloud.provider_faults.calls.count(Call.DESTROY) == 1
 
 
-async def test_one_that_is_not_there_is_gone_already(cloud):
+async def test_an_absent_machine_is_success(cloud):
     key = cloud.new_key()
     assert await destroy(cloud, key) == MachineDestroyed(key=key, was_present=False)
-    assert Call.DESTROY not in cloud.troubles.asked
+    assert Call.DESTROY not in cloud.provider_faults.calls
 
 
 @pytest.mark.parametrize(
-    ("tags", "named", "said"),
+    ("tags", "named", "message"),
     [
         ({"owner": "somebody-else"}, {}, "the ownership tag somebody-else, ours is"),
         ({"generation": 2}, {}, "its generation is 2, on record is 1"),
@@ -88,10 +88,10 @@ async def test_one_that_is_not_there_is_gone_already(cloud):
         ({}, {"provider_id": "another-id"}, "on record is another-id"),
     ],
 )
-async def test_one_that_differs_in_one_name_alone_is_left_alone(cloud, tags, named, said):
+async def test_a_machine_that_differs_in_one_value_is_left_alone(cloud, tags, named, message):
     key = cloud.new_key()
     await cloud.driver.ensure(key, cloud.spec_of(**tags))
-    with pytest.raises(MachineNotOursError, match=said) as refused:
+    with pytest.raises(MachineNotOursError, match=message) as refused:
         await destroy(cloud, key, **named)
     assert (refused.value.kind, refused.value.retryable) == ("machine-not-ours", False)
     assert key in str(refused.value)
@@ -101,7 +101,7 @@ async def test_one_that_differs_in_one_name_alone_is_left_alone(cloud, tags, nam
 @pytest.mark.lab
 @pytest.mark.parametrize("cloud", ["lab"], indirect=True)
 @pytest.mark.parametrize("tags", [{}, {"owner": OWNER}, {"owner": OWNER, "generation": "one"}])
-async def test_one_whose_tags_say_too_little_is_left_alone(cloud, lab: Lab, tags):
+async def test_a_machine_with_incomplete_tags_is_left_alone(cloud, lab: Lab, tags):
     key = cloud.new_key()
     body = {"label": key, "region": cloud.region, "tags": tags}
     with lab.client() as client:
@@ -111,32 +111,37 @@ async def test_one_whose_tags_say_too_little_is_left_alone(cloud, lab: Lab, tags
     await assert_untouched(cloud, key)
 
 
-async def test_an_end_that_was_forgotten_is_asked_for_until_it_comes(cloud, monkeypatch):
-    monkeypatch.setattr(activities.machine.machines, "ASK_AGAIN_AFTER", timedelta(milliseconds=500))
+async def test_a_lost_request_is_repeated_until_the_machine_is_gone(cloud, monkeypatch):
+    monkeypatch.setattr(
+        activities.machine.machines, "REPEAT_DESTROY_AFTER", timedelta(milliseconds=500)
+    )
     key = cloud.new_key()
     beats: list[object] = []
     await cloud.driver.ensure(key, cloud.spec)
-    cloud.troubles.bring(Trouble.NOT_DONE, Call.DESTROY, times=2)
+    cloud.provider_faults.inject(ProviderFault.ACCEPTED_NOT_DONE, Call.DESTROY, times=2)
     assert (await destroy(cloud, key, beats=beats)).was_present
     assert await cloud.driver.find(key) is None
-    assert cloud.troubles.asked.count(Call.DESTROY) == 3
-    # It says at every look that it is alive, and it looked more often than it asked.
+    assert cloud.provider_faults.calls.count(Call.DESTROY) == 3
+    # There is a heartbeat for every poll, and there are more polls than requests.
     assert len(beats) > 3
 
 
-async def test_an_end_that_is_under_way_is_waited_for_and_not_asked_for(cloud):
+async def test_a_machine_that_is_being_deleted_is_awaited_without_a_request(cloud):
     key = cloud.new_key()
     machine = await cloud.driver.ensure(key, cloud.spec)
     await cloud.driver.destroy(machine.ref)
     await destroy(cloud, key)
-    assert cloud.troubles.asked.count(Call.DESTROY) == 1
+    assert cloud.provider_faults.calls.count(Call.DESTROY) == 1
 
 
-@pytest.mark.parametrize("trouble", [Trouble.REPLY_LOST, Trouble.BROKEN, Trouble.TOO_MANY])
-async def test_an_end_without_an_answer_is_for_the_next_attempt(cloud, trouble):
+@pytest.mark.parametrize(
+    "provider_fault",
+    [ProviderFault.REPLY_LOST, ProviderFault.SERVER_ERROR, ProviderFault.TOO_MANY_REQUESTS],
+)
+async def test_a_request_without_an_answer_is_left_to_the_next_attempt(cloud, provider_fault):
     key = cloud.new_key()
     await cloud.driver.ensure(key, cloud.spec)
-    cloud.troubles.bring(trouble, Call.DESTROY)
+    cloud.provider_faults.inject(provider_fault, Call.DESTROY)
     with pytest.raises(ProviderUnavailableError) as unanswered:
         await destroy(cloud, key)
     assert unanswered.value.retryable
@@ -145,8 +150,8 @@ async def test_an_end_without_an_answer_is_for_the_next_attempt(cloud, trouble):
 
 
 @pytest.mark.parametrize("number", [1, 12])
-async def test_a_machine_that_was_created_is_one_that_may_be_destroyed(cloud, number):
-    """A pool's machine too, whose key ends with its number alone."""
+async def test_a_created_machine_can_be_destroyed(cloud, number):
+    """Also a pool machine, whose key ends with only its number."""
     key = f"{cloud.new_key().removesuffix('-g1')}-{number}"
     plan = MachinePlan(
         key=key,

@@ -1,4 +1,4 @@
-"""The operator's program that drains a machine: it may say no, or nothing, and keeps nothing up."""
+"""The drain command: its result is reported, and its deadline is enforced."""
 
 from datetime import timedelta
 
@@ -22,24 +22,24 @@ OLD = Machine(
 
 
 @pytest.mark.parametrize(
-    ("command", "drained", "seen"),
+    ("command", "drained", "detail"),
     [
-        ((), None, "no RELIGHT_DRAIN__COMMAND"),
+        ((), None, "RELIGHT_DRAIN__COMMAND is not set"),
         (("true",), True, "exit code 0"),
         (("sh", "-c", "echo three sessions; exit 3"), False, "three sessions"),
         (("sleep", "60"), False, "not ended after 0.3 s"),
         (("/no/such/program",), False, "cannot be run"),
     ],
 )
-async def test_what_it_says_is_told_and_its_deadline_is_kept(command, drained, seen):
+async def test_the_result_is_reported_and_the_deadline_is_enforced(command, drained, detail):
     activities = DrainActivities(Drain(command, timedelta(seconds=0.3)))
-    asked = DrainMachineInput(route_id="r-1", machine=OLD)
-    told = await ActivityEnvironment().run(activities.drain_machine, asked)
-    assert told.drained is drained
-    assert seen in told.seen
+    message = DrainMachineInput(route_id="r-1", machine=OLD)
+    result = await ActivityEnvironment().run(activities.drain_machine, message)
+    assert result.drained is drained
+    assert detail in result.detail
 
 
-def test_it_is_set_as_a_list_of_words(monkeypatch: pytest.MonkeyPatch, tmp_path):
+def test_the_command_is_set_as_a_json_list(monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.setenv("RELIGHT_HOME", str(tmp_path))
     monkeypatch.setenv("RELIGHT_DRAIN__COMMAND", '["drain", "--now"]')
     monkeypatch.setenv("RELIGHT_DRAIN__DEADLINE", "PT30S")

@@ -1,4 +1,4 @@
-"""What is kept of a machine before it is destroyed: bounded, without secrets, never in the way."""
+"""Evidence about a machine: limited in size, without secrets, and never a reason to wait."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -13,8 +13,7 @@ from activities.machine import evidence
 from activities.machine.evidence import EvidenceActivities
 from relight.domain.base import Origin
 from relight.domain.replacement import SaveEvidenceInput
-from relight.hosts.commands import Section
-from relight.hosts.shell import Completed
+from relight.hosts.shell import Completed, Section
 from relight.providers.driver import MachineSpec
 from relight.store.store import open_store
 from tests.support.fake_cloud import FakeCloud
@@ -22,8 +21,8 @@ from tests.support.fake_cloud import FakeCloud
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----"
 
 
-class Talkative:
-    """A shell on a host that says much, and too much."""
+class LeakyShell:
+    """A shell on a host with long logs that contain secrets."""
 
     async def run(self, argv, **_):
         return Completed(tuple(argv), 0, "token=swordfish\n" + KEY, "")
@@ -40,37 +39,37 @@ class Hosts:
     async def connect(self, _machine):
         if self._hang:
             await asyncio.Event().wait()
-        yield Talkative()
+        yield LeakyShell()
 
 
 async def saved(tmp_path: Path, hosts: Hosts) -> dict[str, Any]:
     cloud = FakeCloud()
     spec = MachineSpec(region="fake-east", user_data=SecretStr(""), owner="us", generation=1)
     found = await cloud.ensure("r-1-g1", spec)
-    asked = SaveEvidenceInput(
+    message = SaveEvidenceInput(
         route_id="r-1",
         machine=found.machine,
         origin=Origin(requested_by="tester", reason="to see"),
     )
     with open_store(f"sqlite:///{tmp_path / 'fleet.db'}") as store:
         activities = EvidenceActivities(hosts, {"fake": cloud}, store, ["swordfish", ""])
-        await ActivityEnvironment().run(activities.save_evidence, asked)
+        await ActivityEnvironment().run(activities.save_evidence, message)
         [event] = store.events.list(kind=evidence.EVIDENCE_SAVED)
     return event.detail
 
 
-async def test_it_is_bounded_and_holds_no_secret(tmp_path):
+async def test_evidence_is_limited_and_contains_no_secret(tmp_path):
     kept = (await saved(tmp_path, Hosts()))["saved"]
     assert kept["journal"] == "token=[hidden]\n[hidden]"
-    assert len(kept["dpkg-log"]) == evidence.KEPT_CHARACTERS
+    assert len(kept["dpkg-log"]) == evidence.MAX_CHARACTERS
     assert kept["dpkg-log"].endswith("the end")
     assert "login" in kept["console"]
 
 
-async def test_a_host_that_hangs_is_noted_and_the_console_is_kept(
+async def test_a_hanging_host_is_noted_and_the_console_log_is_saved(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(evidence, "WITHIN", evidence.WITHIN / 200)
+    monkeypatch.setattr(evidence, "READ_TIMEOUT", evidence.READ_TIMEOUT / 200)
     kept = await saved(tmp_path, Hosts(hang=True))
     assert kept["missing"]["journal"].startswith("no answer within")
     assert list(kept["saved"]) == ["console"]

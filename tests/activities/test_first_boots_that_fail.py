@@ -1,4 +1,4 @@
-"""What a first boot that fails shows of itself, on real machines."""
+"""Failed first boots of real machines, and the faults that they report."""
 
 import shutil
 import uuid
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.faults import describe
+from activities.execution import fault_of
 from lab.errors import LabError
 from relight.domain.fault.fault import FaultClass
 from relight.hosts import first_boot
@@ -16,7 +16,6 @@ from relight.hosts.cloud_init.user_data import SERVICE_FILES
 from relight.hosts.errors import (
     FirstBootFailedError,
     ServiceFailedError,
-    fault_of,
 )
 from tests.support.contract_hosts import Subject, lab_subject
 from tests.support.lab import Lab, until
@@ -31,7 +30,7 @@ DROP_IN = "etc/systemd/system/lantern-box.service.d/check.conf.j2"
 async def subjects(
     lab: Lab, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[dict[str, Subject]]:
-    """A machine for each way to fail; they boot at the same time."""
+    """One machine for each kind of failure. They boot at the same time."""
     checked = tmp_path_factory.mktemp("checked") / "files"
     shutil.copytree(SERVICE_FILES, checked)
     (checked / DROP_IN).parent.mkdir(parents=True)
@@ -57,23 +56,22 @@ async def subjects(
             )
             return await stack.enter_async_context(booting)
 
-        nowhere = lab.repository_url.rstrip("/")
-        made = {
+        url = lab.repository_url.rstrip("/")
+        yield {
             "refused": await boot("refused", repository_url="http://127.0.0.1:9"),
-            "wrong-path": await boot("wrong-path", repository_url=f"{nowhere}/nowhere"),
+            "wrong-path": await boot("wrong-path", repository_url=f"{url}/nowhere"),
             "absent": await boot("absent", "0.0.99"),
             "script": await boot("script", "0.0.75"),
             "check": await boot("check", service_files=checked),
             "unconfigured": await boot("unconfigured", service_files=unconfigured),
         }
-        yield made
 
 
 async def failure(subject: Subject) -> FirstBootFailedError:
     with pytest.raises(FirstBootFailedError) as caught:
         await subject.first_boot()
     error = caught.value
-    fault = describe(error)
+    fault = fault_of(error)
     assert (fault.kind, error.retryable) == ("first-boot-failed", False)
     assert fault.attempted == f"first boot, {error.step}"
     assert (fault.machine_key, fault.host) == (subject.machine.key, subject.machine.address)
@@ -90,7 +88,7 @@ async def failure(subject: Subject) -> FirstBootFailedError:
         ("script", FaultClass.RELEASE, "error exit status 3"),
     ],
 )
-async def test_an_install_that_fails_shows_why_in_apts_words(
+async def test_a_failed_install_contains_apts_reason(
     subjects: dict[str, Subject], name: str, fault_class: FaultClass, words: str
 ) -> None:
     error = await failure(subjects[name])
@@ -99,12 +97,12 @@ async def test_an_install_that_fails_shows_why_in_apts_words(
     assert words in fault_of(error).stderr_tail
 
 
-async def test_a_script_that_fails_shows_what_it_wrote(subjects: dict[str, Subject]) -> None:
+async def test_a_failed_maintainer_script_contains_its_output(subjects: dict[str, Subject]) -> None:
     error = await failure(subjects["script"])
     assert "lantern-box: cannot migrate the state" in fault_of(error).stderr_tail
 
 
-async def test_a_service_that_does_not_start_shows_its_journal(
+async def test_a_service_that_does_not_start_contains_its_journal(
     subjects: dict[str, Subject],
 ) -> None:
     error = await failure(subjects["check"])
@@ -114,10 +112,10 @@ async def test_a_service_that_does_not_start_shows_its_journal(
     assert any("lab-east has no licence" in line for line in fault_of(error).journal_tail)
 
 
-async def test_a_daemon_without_its_configuration_starts_and_its_proof_shows_why_it_ends(
+async def test_the_proof_of_a_service_without_its_configuration_contains_its_journal(
     subjects: dict[str, Subject],
 ) -> None:
-    """systemd calls a start good once the process is there, so the boot ends well."""
+    """systemd counts a start as successful once the process exists, so the boot succeeds."""
     subject = subjects["unconfigured"]
     assert (await subject.first_boot()).steps == ("install", "service")
     with pytest.raises(ServiceFailedError) as caught:
@@ -129,27 +127,25 @@ async def test_a_daemon_without_its_configuration_starts_and_its_proof_shows_why
     assert any(words in line for line in fault_of(error).journal_tail)
 
 
-async def test_a_boot_that_a_reboot_cut_short_is_no_success(
+async def test_a_boot_that_a_reboot_interrupted_is_a_failure(
     lab: Lab, subjects: dict[str, Subject]
 ) -> None:
-    """cloud-init does not run the step again at the next boot, and reports no error."""
+    """cloud-init does not repeat the step at the next boot, and reports no error."""
     subject = subjects["absent"]
-    await failure(subject)  # so it has booted
+    await failure(subject)  # waits for its first boot
     machine_id = lab.machine_id(subject.machine.key)
-    # As a reboot leaves it that comes while apt is at work: the step never ended.
+    # As after a reboot during apt's work: the step has no end.
     lab.run(machine_id, "rm", f"{first_boot.RECORD_FOLDER}/steps")
-    booted = lab.run(machine_id, "cat", BOOT_ID).stdout
+    before = lab.run(machine_id, "cat", BOOT_ID).stdout
     lab.run(machine_id, "systemctl", "--no-block", "reboot")
-    until(
-        lambda: boot_id(lab, machine_id) not in {None, booted}, 30, lambda: "it does not come back"
-    )
+    until(lambda: boot_id(lab, machine_id) not in {None, before}, 30, lambda: "it did not reboot")
     error = await failure(subject)
     assert (error.step, error.exit_code, error.fault_class) == ("install", None, FaultClass.HOST)
-    assert "did it reboot?" in error.text
+    assert "did the host reboot?" in error.text
 
 
 def boot_id(lab: Lab, machine_id: str) -> str | None:
-    """Which boot a machine is in; None while it is between two."""
+    """Return the id of a machine's current boot; None while it reboots."""
     try:
         done = lab.run(machine_id, "cat", BOOT_ID, check=False)
     except LabError:

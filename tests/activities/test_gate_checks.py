@@ -1,4 +1,4 @@
-"""A gate's checks: queries of something that answers as Prometheus does, and real programs."""
+"""Gate checks: queries of a fake Prometheus, and real programs."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from tests.support.fake_prometheus import (
 )
 from tests.support.processes import alive
 
-ASKED = CheckGateInput(name="errors", release_tag="v0.0.74", scope="track:beta", wave=2)
+INPUT = CheckGateInput(name="errors", release_tag="v0.0.74", scope="track:beta", wave=2)
 SECONDS = timedelta(seconds=10)
 
 
@@ -43,42 +43,52 @@ def prometheus() -> Iterator[FakePrometheus]:
 
 
 async def ask(prometheus: FakePrometheus, query: str = "up", **bounds: float) -> GateChecked:
-    check = PrometheusCheck(prometheus.url, query, Bounds(**bounds or {"at_most": 0.01}), SECONDS)
-    return await check(ASKED)
+    check = PrometheusCheck(prometheus.url, query, Bounds(**bounds or {"max_value": 0.01}), SECONDS)
+    return await check(INPUT)
 
 
 @pytest.mark.parametrize(
-    ("answer", "bounds", "passed", "seen"),
+    ("answer", "bounds", "passed", "detail"),
     [
-        (vector("0.002"), {"at_most": 0.01}, True, "0.002; at most 0.01 passes"),
-        (vector("0.01"), {"at_most": 0.01}, True, "0.01; at most 0.01 passes"),
-        (scalar("0.02"), {"at_most": 0.01}, False, "0.02; at most 0.01 passes"),
-        (scalar("3"), {"at_least": 2}, True, "3; at least 2 passes"),
-        (scalar("3"), {"at_least": 1, "at_most": 2}, False, "3; at least 1 and at most 2 passes"),
-        (vector("0", "1", "2"), {"at_least": 0}, True, '0 of {instance="i0"}, 1 of'),
-        (vector("9", "8", "7", "6", "0"), {"at_most": 1}, False, "and 1 more; at most 1 passes"),
-        (vector("0", "5"), {"at_most": 1}, False, '5 of {instance="i1"}; at most 1 passes'),
-        (vector(), {"at_most": 1}, False, "the query finds no sample"),
-        (vector("NaN"), {"at_most": 1}, False, "nan; at most 1 passes"),
-        (vector("NaN"), {"at_least": 1}, False, "nan; at least 1 passes"),
-        (vector("0", "NaN"), {"at_least": 0}, False, 'nan of {instance="i1"}'),
-        (vector("+Inf"), {"at_most": 1}, False, "inf; at most 1 passes"),
-        (vector("-Inf"), {"at_least": 1}, False, "-inf; at least 1 passes"),
-        (vector("5", job="api"), {"at_most": 1}, False, '5 of {job="api"}'),
-        ({**vector("0"), "warnings": ["a store is out"]}, {"at_most": 1}, True, "a store is out"),
+        (vector("0.002"), {"max_value": 0.01}, True, "0.002; allowed: at most 0.01"),
+        (vector("0.01"), {"max_value": 0.01}, True, "0.01; allowed: at most 0.01"),
+        (scalar("0.02"), {"max_value": 0.01}, False, "0.02; allowed: at most 0.01"),
+        (scalar("3"), {"min_value": 2}, True, "3; allowed: at least 2"),
+        (
+            scalar("3"),
+            {"min_value": 1, "max_value": 2},
+            False,
+            "3; allowed: at least 1 and at most 2",
+        ),
+        (vector("0", "1", "2"), {"min_value": 0}, True, '0 of {instance="i0"}, 1 of'),
+        (
+            vector("9", "8", "7", "6", "0"),
+            {"max_value": 1},
+            False,
+            "and 1 more; allowed: at most 1",
+        ),
+        (vector("0", "5"), {"max_value": 1}, False, '5 of {instance="i1"}; allowed: at most 1'),
+        (vector(), {"max_value": 1}, False, "the query returned no sample"),
+        (vector("NaN"), {"max_value": 1}, False, "nan; allowed: at most 1"),
+        (vector("NaN"), {"min_value": 1}, False, "nan; allowed: at least 1"),
+        (vector("0", "NaN"), {"min_value": 0}, False, 'nan of {instance="i1"}'),
+        (vector("+Inf"), {"max_value": 1}, False, "inf; allowed: at most 1"),
+        (vector("-Inf"), {"min_value": 1}, False, "-inf; allowed: at least 1"),
+        (vector("5", job="api"), {"max_value": 1}, False, '5 of {job="api"}'),
+        ({**vector("0"), "warnings": ["a store is out"]}, {"max_value": 1}, True, "a store is out"),
     ],
 )
-async def test_every_sample_has_to_be_within_the_bounds(
-    prometheus: FakePrometheus, answer, bounds, passed, seen
+async def test_every_sample_must_be_within_the_bounds(
+    prometheus: FakePrometheus, answer, bounds, passed, detail
 ) -> None:
     prometheus.answer = answer
     checked = await ask(prometheus, **bounds)
     assert checked.name == "errors"
     assert checked.passed is passed
-    assert seen in checked.seen
+    assert detail in checked.detail
 
 
-async def test_the_query_is_of_the_rollout(prometheus: FakePrometheus) -> None:
+async def test_the_query_contains_the_release_and_the_scope(prometheus: FakePrometheus) -> None:
     query = 'x{v="$release", s="$scope", r=~"^a$|$releases"} > 1'
     await ask(prometheus, query)
     assert prometheus.queries == ['x{v="v0.0.74", s="track:beta", r=~"^a$|$releases"} > 1']
@@ -105,7 +115,7 @@ REFUSED = {"status": "error", "errorType": "bad_data", "error": 'parse error: un
         ),
     ],
 )
-async def test_an_error_is_no_verdict(prometheus: FakePrometheus, status, answer, words) -> None:
+async def test_an_error_is_not_a_result(prometheus: FakePrometheus, status, answer, words) -> None:
     prometheus.status, prometheus.answer = status, answer
     with pytest.raises(CheckUnansweredError, match=r"^check errors: ") as caught:
         await ask(prometheus)
@@ -114,23 +124,23 @@ async def test_an_error_is_no_verdict(prometheus: FakePrometheus, status, answer
     assert caught.value.fault_class == "controller"
 
 
-async def test_who_cannot_be_reached_gives_no_verdict_and_no_password_away() -> None:
+async def test_an_unreachable_server_is_not_a_result_and_its_password_is_not_shown() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        taken.bind(("127.0.0.1", 0))  # Bound, but not listening.
         url = f"http://user:squirrel@127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(CheckUnansweredError, match="Prometheus cannot be asked") as caught:
-            await PrometheusCheck(url, "up", Bounds(at_most=1), SECONDS)(ASKED)
+        with pytest.raises(CheckUnansweredError, match="Prometheus cannot be reached") as caught:
+            await PrometheusCheck(url, "up", Bounds(max_value=1), SECONDS)(INPUT)
     assert "squirrel" not in str(caught.value)
 
 
-async def test_who_hangs_is_waited_for_no_longer_than_is_set() -> None:
+async def test_a_silent_server_times_out() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        check = PrometheusCheck(url, "up", Bounds(at_most=1), timedelta(seconds=0.3))
-        with pytest.raises(CheckUnansweredError, match=r"no answer of Prometheus after 0\.3 s"):
-            await check(ASKED)
+        check = PrometheusCheck(url, "up", Bounds(max_value=1), timedelta(seconds=0.3))
+        with pytest.raises(CheckUnansweredError, match=r"no answer from Prometheus after 0\.3 s"):
+            await check(INPUT)
 
 
 # ---------------------------------------------------------------- commands
@@ -138,49 +148,51 @@ async def test_who_hangs_is_waited_for_no_longer_than_is_set() -> None:
 
 async def run(script: str, *words: str, seconds: float = 10) -> GateChecked:
     argv = ("/bin/sh", "-c", script, "smoke", *words)
-    return await CommandCheck(argv, timedelta(seconds=seconds))(ASKED)
+    return await CommandCheck(argv, timedelta(seconds=seconds))(INPUT)
 
 
 @pytest.mark.parametrize(
-    ("script", "passed", "seen"),
+    ("script", "passed", "detail"),
     [
         ("echo 42 requests", True, "exit code 0: 42 requests"),
         ("echo one; echo two >&2; exit 3", False, "exit code 3: one two"),
         ("kill -SEGV $$", False, "killed by SIGSEGV"),
     ],
 )
-async def test_its_exit_code_is_its_answer(script: str, passed: bool, seen: str) -> None:
-    assert await run(script) == GateChecked(name="errors", passed=passed, seen=seen)
+async def test_the_exit_code_is_the_result(script: str, passed: bool, detail: str) -> None:
+    assert await run(script) == GateChecked(name="errors", passed=passed, detail=detail)
 
 
-async def test_by_exit_code_75_it_asks_for_patience() -> None:
+async def test_exit_code_75_means_not_yet() -> None:
     with pytest.raises(CheckNotYetError, match=r"^check errors: exit code 75: too few") as caught:
         await run("echo too few; exit 75")
     assert caught.value.retryable
 
 
-async def test_it_is_told_of_the_rollout_and_of_no_secret(
+async def test_the_program_gets_the_rollout_and_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RELIGHT_STORE_URL", "postgresql://relight:squirrel@db/relight")
     code = "import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], 'w'))"
-    seen = tmp_path / "seen"
-    # Not from a shell, which would set variables of its own.
-    assert (await CommandCheck((sys.executable, "-c", code, str(seen)), SECONDS)(ASKED)).passed
-    environment = json.loads(seen.read_text())
-    told = {name: value for name, value in environment.items() if name.startswith("RELIGHT")}
-    assert told == {
+    written = tmp_path / "environment"
+    # Without a shell, which would set its own variables.
+    assert (await CommandCheck((sys.executable, "-c", code, str(written)), SECONDS)(INPUT)).passed
+    environment = json.loads(written.read_text())
+    variables = {name: value for name, value in environment.items() if name.startswith("RELIGHT")}
+    assert variables == {
         "RELIGHT_ROLLOUT_TAG": "v0.0.74",
         "RELIGHT_ROLLOUT_SCOPE": "track:beta",
         "RELIGHT_ROLLOUT_WAVE": "2",
     }
-    assert set(environment) - {"LC_CTYPE"} == {"PATH", "LANG", *told}
+    assert set(environment) - {"LC_CTYPE"} == {"PATH", "LANG", *variables}
 
 
-async def test_one_that_hangs_does_not_pass_and_is_killed_with_its_children(tmp_path: Path) -> None:
+async def test_a_hanging_program_does_not_pass_and_is_killed_with_its_children(
+    tmp_path: Path,
+) -> None:
     pids = tmp_path / "pids"
     checked = await run('sleep 1000 & echo $$ $! > "$1"; echo hm; wait', str(pids), seconds=0.5)
-    assert (checked.passed, checked.seen) == (False, "not ended after 0.5 s: hm")
+    assert (checked.passed, checked.detail) == (False, "not ended after 0.5 s: hm")
 
     async def gone() -> bool:
         return not any(map(alive, map(int, pids.read_text().split())))
@@ -188,35 +200,35 @@ async def test_one_that_hangs_does_not_pass_and_is_killed_with_its_children(tmp_
     await wait_until(gone, timedelta(seconds=5))
 
 
-async def test_one_that_cannot_be_run_says_nothing_about_the_release() -> None:
+async def test_a_program_that_cannot_be_run_is_not_a_result() -> None:
     with pytest.raises(CheckUnansweredError, match="/no/such cannot be run: No such file"):
-        await CommandCheck(("/no/such",), SECONDS)(ASKED)
+        await CommandCheck(("/no/such",), SECONDS)(INPUT)
 
 
 # ---------------------------------------------------------------- the activity
 
 
-async def test_a_check_that_takes_its_time_is_heard_of_and_ends_with_a_cancel(
+async def test_a_slow_check_sends_heartbeats_and_ends_with_a_cancellation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.rollout.checks.BEAT", timedelta(seconds=0.1))
+    monkeypatch.setattr("activities.execution.HEARTBEAT_INTERVAL", timedelta(seconds=0.1))
     pid, beats = tmp_path / "pid", []
     argv = ("/bin/sh", "-c", 'echo $$ > "$1"; sleep 1000', "smoke", str(pid))
     checks = GateCheckActivities({"errors": CommandCheck(argv, timedelta(minutes=1))})
     environment = ActivityEnvironment()
     environment.on_heartbeat = lambda *_: beats.append(time.monotonic())
-    asking = asyncio.ensure_future(environment.run(checks.check_gate, ASKED))
+    running = asyncio.ensure_future(environment.run(checks.check_gate, INPUT))
 
-    async def under_way() -> bool:
+    async def is_running() -> bool:
         return len(beats) >= 3 and pid.exists() and bool(pid.read_text())
 
-    await wait_until(under_way, timedelta(seconds=10))
+    await wait_until(is_running, timedelta(seconds=10))
     environment.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asking
+        await running
     assert not alive(int(pid.read_text()))
 
 
-async def test_one_that_this_worker_does_not_know_is_not_guessed() -> None:
+async def test_a_check_unknown_to_the_worker_is_not_a_result() -> None:
     with pytest.raises(CheckUnansweredError, match="has no errors"):
-        await ActivityEnvironment().run(GateCheckActivities({}).check_gate, ASKED)
+        await ActivityEnvironment().run(GateCheckActivities({}).check_gate, INPUT)

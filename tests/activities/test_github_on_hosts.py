@@ -1,4 +1,4 @@
-"""A release on GitHub, installed on real machines from what a fake GitHub serves them."""
+"""A release on GitHub, installed on real machines from a fake GitHub server."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -40,11 +40,11 @@ OLD, NEW = "0.0.73", "0.0.74"
 
 @pytest.fixture(scope="module")
 def github(lab: Lab) -> Iterator[FakeGitHub]:
-    """It publishes the lab's own packages, on the one address here that its machines reach."""
+    """A fake GitHub with the lab's packages, at the only address that the machines reach."""
     with fake_github(str(IPv4Network(lab.network)[1])) as github:
         for version in (OLD, NEW):
             (deb,) = lab.state.glob(f"repository/pool/**/lantern-box_{version}_*.deb")
-            # What GitHub makes of a tag with a plus: systemd and curl must leave it alone.
+            # As GitHub encodes a tag with a plus: systemd and curl must not change it.
             asset = github.attach(github.release(f"v{version}"), deb.name, deb.read_bytes())
             path = asset["browser_download_url"].removeprefix(github.url)
             github.files[f"{path}+%"] = github.files.pop(path)
@@ -58,7 +58,7 @@ async def resolved(github: FakeGitHub, version: str) -> Release:
         package="lantern-box",
         api_url=github.url,
         token=SecretStr("squirrel"),
-        fresh=timedelta(0),
+        cache_time=timedelta(0),
     )
     try:
         return await source.resolve(f"v{version}", [])
@@ -68,7 +68,7 @@ async def resolved(github: FakeGitHub, version: str) -> Release:
 
 @pytest.fixture(scope="module")
 async def subject(lab: Lab, github: FakeGitHub) -> AsyncIterator[Subject]:
-    """A machine that apt installed the old release on."""
+    """A machine on which apt installed the old release."""
     key = f"github-{uuid.uuid4().hex[:6]}-g1"
     async with lab_subject(lab, key, OLD, deb_urls=f"{github.url}{DOWNLOADS}/") as subject:
         await subject.first_boot()
@@ -91,7 +91,7 @@ async def test_a_machine_is_swapped_from_apts_release_to_githubs_and_back(
             )
         }
     )
-    with pytest.raises(PackageError, match="another SHA-256") as caught:
+    with pytest.raises(PackageError, match="the SHA-256 of") as caught:
         await subject.swap(wrong)
     assert caught.value.kind == "repository-inconsistent"
     assert (await subject.prove(OLD)).invocation_id == before.invocation_id
@@ -100,7 +100,7 @@ async def test_a_machine_is_swapped_from_apts_release_to_githubs_and_back(
     assert swapped.proof.version == NEW
     assert sh(lab, subject, "ls -d /var/tmp/relight.* 2>/dev/null || true") == ""
 
-    # Damage is mended by the same file, and an older release comes back only with leave.
+    # The same file repairs damage. An older release needs permission.
     file = "/usr/bin/lantern-box"
     sh(lab, subject, f"cp {file} {file}.new; echo damaged >>{file}.new; mv {file}.new {file}")
     assert sh(lab, subject, "dpkg --verify lantern-box | grep -v ' c /'")
@@ -113,19 +113,19 @@ async def test_a_machine_is_swapped_from_apts_release_to_githubs_and_back(
     await subject.swap(older, allow_downgrade=True)
 
 
-async def test_a_file_from_elsewhere_is_not_even_fetched(
+async def test_a_file_from_another_address_is_refused(
     lab: Lab, github: FakeGitHub, subject: Subject
 ) -> None:
     release = await resolved(github, NEW)
     (deb_file,) = release.deb_files
-    elsewhere = deb_file.model_copy(update={"filename": f"{github.url}/somebody/else.deb"})
+    other_address = deb_file.model_copy(update={"filename": f"{github.url}/somebody/else.deb"})
     with pytest.raises(CommandFailedError, match="packages come from") as caught:
-        await subject.swap(release.model_copy(update={"deb_files": (elsewhere,)}))
+        await subject.swap(release.model_copy(update={"deb_files": (other_address,)}))
     assert (caught.value.exit_code, caught.value.retryable) == (64, False)
     await subject.prove(OLD)
 
 
-async def test_a_first_boot_installs_githubs_release_without_any_source_of_ours(
+async def test_a_first_boot_installs_githubs_release_without_an_apt_source(
     lab: Lab, github: FakeGitHub
 ) -> None:
     key = f"github-{uuid.uuid4().hex[:6]}-g1"

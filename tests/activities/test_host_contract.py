@@ -1,4 +1,4 @@
-"""What the activities may rely on from a host: a real Debian machine, and the simulated one."""
+"""The contract of hosts for the activities: a real Debian machine and the simulated host."""
 
 import asyncio
 import uuid
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.faults import describe
+from activities.execution import fault_of
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.machine import FirstBootFinished
 from relight.domain.proof import ReleaseSwapped
@@ -17,7 +17,6 @@ from relight.hosts.errors import (
     ProbeFailedError,
     RemoteError,
     ServiceFailedError,
-    fault_of,
 )
 from tests.support.contract_hosts import (
     ORIGIN,
@@ -34,15 +33,15 @@ HOSTILE_TOKEN = "a \"b\" 'c' $HOME `d` \\e #f; {{ g }} é\U0001f40c\n  second li
 
 @pytest.fixture(scope="module", params=["simulated", pytest.param("lab", marks=pytest.mark.lab)])
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
-    """One machine that was created with 0.0.73; each test brings it to where it begins."""
+    """One machine that was created with 0.0.73. Each test first installs the version it needs."""
     key = f"contract-{uuid.uuid4().hex[:6]}-g1"
     if request.param == "simulated":
         context = simulated_subject(key, "0.0.73")
     else:
         lab: Lab = request.getfixturevalue("lab")
         context = lab_subject(lab, key, "0.0.73", secrets={"LANTERN_TOKEN": HOSTILE_TOKEN})
-    async with context as made:
-        yield made
+    async with context as subject:
+        yield subject
 
 
 @pytest.fixture(scope="module")
@@ -58,22 +57,22 @@ async def host(subject: Subject, booted: FirstBootFinished) -> Subject:
 @pytest.fixture
 def on_the_lab(subject: Subject, request: pytest.FixtureRequest) -> Lab:
     if subject.machine.provider != "lab":
-        pytest.skip("only a real machine has this")
+        pytest.skip("the simulated host has no such property")
     found: Lab = request.getfixturevalue("lab")
     return found
 
 
 def fault_and_class(error: RemoteError) -> tuple[str, FaultClass, bool]:
-    fault = describe(error)
+    fault = fault_of(error)
     return fault.kind, fault.fault_class, error.retryable
 
 
-async def test_the_first_boot_ends_well_and_lists_its_steps(
+async def test_the_first_boot_succeeds_and_lists_its_steps(
     host: Subject, booted: FirstBootFinished
 ) -> None:
     assert booted.steps == ("install", "service")
     assert len(booted.boot_id) == len(str(uuid.uuid4()))
-    assert await host.first_boot() == booted  # whoever asks again hears the same
+    assert await host.first_boot() == booted  # a second call returns the same
 
 
 async def test_after_the_first_boot_the_release_is_proven(host: Subject) -> None:
@@ -85,7 +84,9 @@ async def test_after_the_first_boot_the_release_is_proven(host: Subject) -> None
     assert proof.probe == f"GET http://{host.machine.address}:8899/healthz: 200"
 
 
-async def test_a_swap_installs_the_release_starts_it_anew_and_proves_it(host: Subject) -> None:
+async def test_a_swap_installs_the_release_restarts_the_service_and_proves_it(
+    host: Subject,
+) -> None:
     before = await host.settle_at("0.0.73")
     swapped = await host.swap("0.0.74")
     assert not swapped.attached
@@ -95,7 +96,7 @@ async def test_a_swap_installs_the_release_starts_it_anew_and_proves_it(host: Su
     assert swapped.proof.probe.endswith(":8899/healthz: 200")
 
 
-async def test_a_swap_to_what_runs_already_leaves_the_process_alone(host: Subject) -> None:
+async def test_a_swap_to_the_running_release_keeps_the_process(host: Subject) -> None:
     before = await host.settle_at("0.0.74")
     run = host.new_run()
     first, again = await host.swap("0.0.74", run=run), await host.swap("0.0.74", run=run)
@@ -103,27 +104,27 @@ async def test_a_swap_to_what_runs_already_leaves_the_process_alone(host: Subjec
     assert before.invocation_id == first.proof.invocation_id == again.proof.invocation_id
 
 
-async def test_each_attempt_leaves_an_event_that_says_who_asked_what_ran_and_what_was_seen(
+async def test_each_attempt_writes_an_event_with_its_requester_command_and_result(
     host: Subject,
 ) -> None:
     await host.settle_at("0.0.74")
     with pytest.raises(PackageError):
         await host.swap("0.0.99")
-    well, badly = host.store.events.list(kind="swap-attempted")[-2:]
-    assert (well.requested_by, well.reason) == (ORIGIN.requested_by, ORIGIN.reason)
-    assert (well.machine_key, well.release_tag) == (host.machine.key, "v0.0.74")
-    assert (well.detail["attempt"], well.detail["ran"]) == (1, ["0.0.74", "rollback"])
-    assert ReleaseSwapped.model_validate(well.detail["seen"]).proof.version == "0.0.74"
-    assert (badly.fault_kind, badly.release_tag) == ("version-not-listed", "v0.0.99")
-    assert "0.0.99" in Fault.model_validate(badly.detail["seen"]).summary
+    succeeded, failed = host.store.events.list(kind="swap-attempted")[-2:]
+    assert (succeeded.requested_by, succeeded.reason) == (ORIGIN.requested_by, ORIGIN.reason)
+    assert (succeeded.machine_key, succeeded.release_tag) == (host.machine.key, "v0.0.74")
+    assert (succeeded.detail["attempt"], succeeded.detail["ran"]) == (1, ["0.0.74", "rollback"])
+    assert ReleaseSwapped.model_validate(succeeded.detail["seen"]).proof.version == "0.0.74"
+    assert (failed.fault_kind, failed.release_tag) == ("version-not-listed", "v0.0.99")
+    assert "0.0.99" in Fault.model_validate(failed.detail["seen"]).summary
 
 
-async def test_an_attempt_whose_worker_went_away_is_found_again_by_the_next(
+async def test_the_next_attempt_attaches_to_the_change_of_a_cancelled_one(
     host: Subject,
 ) -> None:
     await host.settle_at("0.0.73")
     run, environment = host.new_run(), ActivityEnvironment()
-    # It goes away while the new process is being watched; the change is kept on the host.
+    # It is cancelled during the stability window. The change stays on the host.
     environment.on_heartbeat = lambda *_: environment.cancel()
     with pytest.raises(asyncio.CancelledError):
         await host.swap("0.0.74", run=run, environment=environment)
@@ -132,7 +133,7 @@ async def test_an_attempt_whose_worker_went_away_is_found_again_by_the_next(
     assert swapped.proof.version == "0.0.74"
 
 
-async def test_a_maintainer_script_that_fails_is_the_releases_fault(host: Subject) -> None:
+async def test_a_failing_maintainer_script_is_a_release_fault(host: Subject) -> None:
     await host.settle_at("0.0.74")
     with pytest.raises(PackageError, match="error exit status 3") as caught:
         await host.swap("0.0.75")
@@ -142,7 +143,7 @@ async def test_a_maintainer_script_that_fails_is_the_releases_fault(host: Subjec
         False,
     )
     assert caught.value.exit_code == 100
-    with pytest.raises(PackageError, match=r"0.0.75 is not wholly installed: iF"):
+    with pytest.raises(PackageError, match=r"0.0.75 is not fully installed: iF"):
         await host.prove("0.0.75")
 
     with pytest.raises(PackageError) as refused:
@@ -152,7 +153,7 @@ async def test_a_maintainer_script_that_fails_is_the_releases_fault(host: Subjec
     assert before.proof.version == "0.0.74"
 
 
-async def test_a_daemon_that_crashes_is_not_proven_and_its_last_words_are_shown(
+async def test_a_service_that_crashes_is_not_proven_and_its_journal_is_in_the_fault(
     host: Subject,
 ) -> None:
     await host.settle_at("0.0.74")
@@ -163,7 +164,7 @@ async def test_a_daemon_that_crashes_is_not_proven_and_its_last_words_are_shown(
     assert caught.value.host == host.machine.address
 
 
-async def test_a_daemon_that_is_not_healthy_says_why(host: Subject) -> None:
+async def test_a_failed_health_probe_is_in_the_fault_with_its_answer(host: Subject) -> None:
     with pytest.raises(ProbeFailedError, match=r"503 .*no upstream answers") as caught:
         await host.swap("0.0.77", allow_downgrade=True)
     assert fault_and_class(caught.value) == ("probe-failed", FaultClass.RELEASE, False)
@@ -180,20 +181,18 @@ async def test_a_version_that_is_not_listed_is_refused_and_changes_nothing(
     assert (await host.prove("0.0.74")).invocation_id == before.invocation_id
 
 
-async def test_another_version_than_the_expected_one_is_no_proof(host: Subject) -> None:
+async def test_another_version_than_the_expected_one_is_not_proven(host: Subject) -> None:
     await host.settle_at("0.0.74")
     with pytest.raises(PackageError, match=r"is at 0.0.74, not 0.0.73") as caught:
         await host.prove("0.0.73")
     assert fault_and_class(caught.value) == ("package-version-differs", FaultClass.HOST, False)
 
 
-async def test_a_machine_with_another_host_key_is_never_spoken_to(
-    host: Subject, on_the_lab: Lab
-) -> None:
-    stranger = lab_hosts(host_key_secret=bytes(32))
+async def test_a_machine_with_another_host_key_is_refused(host: Subject, on_the_lab: Lab) -> None:
+    other_secret = lab_hosts(host_key_secret=bytes(32))
     with pytest.raises(HostKeyMismatchError) as caught:
-        async with stranger.connect(host.machine):
-            pytest.fail("it let us in")
+        async with other_secret.connect(host.machine):
+            pytest.fail("the connection was accepted")
     assert fault_and_class(caught.value) == ("host-key-mismatch", FaultClass.HOST, False)
     assert caught.value.machine_key == host.machine.key
 
@@ -206,7 +205,7 @@ async def test_the_machine_has_the_derived_host_key_and_no_other(
     assert listed == ["/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_ed25519_key.pub"]
 
 
-async def test_the_daemon_gets_its_secret_byte_for_byte_and_nobody_else_can_read_it(
+async def test_the_service_gets_its_secret_unchanged_and_only_root_can_read_the_file(
     host: Subject, on_the_lab: Lab
 ) -> None:
     await host.settle_at("0.0.74")

@@ -1,8 +1,6 @@
-"""What befalls a real machine's packages, what is said of it, and what is true there then."""
+"""Package faults on a real host: the reported fault, the state of the host, the next swap."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -16,35 +14,20 @@ from tests.support.faulty_host import (
     NEW,
     OLD,
     FaultyHost,
-    faulty_host,
 )
-from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab
 
 
-@pytest.fixture(scope="module")
-async def machine(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultyHost]:
-    folder = tmp_path_factory.mktemp("packages")
-    async with faulty_host(lab, f"packages-{uuid.uuid4().hex[:6]}-g1", folder) as made:
-        yield made
-
-
-@pytest.fixture
-async def host(machine: FaultyHost) -> FaultyHost:
-    await machine.settle(OLD)
-    return machine
-
-
-async def test_a_lock_that_another_process_holds_for_long_is_reported_with_its_holder(
+async def test_a_dpkg_lock_held_for_too_long_is_reported_with_its_holder(
     host: FaultyHost,
 ) -> None:
     program = str(host_program.PROGRAM)
-    impatient = (
-        f"cp -a {program} /root/patient; sed -i s/Lock::Timeout=60/Lock::Timeout=1/ {program}"
+    short_timeout = (
+        f"cp -a {program} /root/original; sed -i s/Lock::Timeout=60/Lock::Timeout=1/ {program}"
     )
     with (
-        host.changed(impatient, f"mv /root/patient {program}"),
+        host.changed(short_timeout, f"mv /root/original {program}"),
         host.locked("/var/lib/dpkg/lock-frontend"),
     ):
         fault = await host.apt_fault()
@@ -57,7 +40,7 @@ async def test_a_lock_that_another_process_holds_for_long_is_reported_with_its_h
     await host.swap()
 
 
-async def test_a_lock_that_is_let_go_in_time_is_waited_for(host: FaultyHost) -> None:
+async def test_a_swap_waits_for_a_dpkg_lock_that_is_released_in_time(host: FaultyHost) -> None:
     with host.locked("/var/lib/dpkg/lock-frontend"):
         swap = asyncio.create_task(host.subject.swap(NEW))
         waiting = "journalctl -q -o cat -u 'relight-*' | grep 'Waiting for cache lock'"
@@ -67,7 +50,7 @@ async def test_a_lock_that_is_let_go_in_time_is_waited_for(host: FaultyHost) -> 
     assert host.package() == f"ii {NEW}"
 
 
-async def test_lists_that_another_apt_refreshes_are_reported_with_its_process(
+async def test_a_lock_on_the_package_lists_is_reported_with_its_holder(
     host: FaultyHost,
 ) -> None:
     with host.locked("/var/lib/apt/lists/lock"):
@@ -79,11 +62,11 @@ async def test_lists_that_another_apt_refreshes_are_reported_with_its_process(
     await host.swap()
 
 
-async def test_a_dpkg_that_is_killed_while_it_unpacks_is_mended_by_the_next_attempt(
+async def test_the_next_swap_repairs_a_dpkg_that_was_killed_while_it_unpacked(
     host: FaultyHost,
 ) -> None:
     pid = host.main_pid()
-    host.shut_gate(unpacking=True)
+    host.close_gate(unpacking=True)
     swap = asyncio.create_task(host.apt_fault())
     await host.until_at_gate()
     host.sh("pkill -KILL -x dpkg")
@@ -98,10 +81,10 @@ async def test_a_dpkg_that_is_killed_while_it_unpacks_is_mended_by_the_next_atte
     assert host.package() == f"ii {NEW}"
 
 
-async def test_a_dpkg_that_is_killed_while_it_configures_is_mended_by_the_next_attempt(
+async def test_the_next_swap_repairs_a_dpkg_that_was_killed_while_it_configured(
     host: FaultyHost,
 ) -> None:
-    host.shut_gate()
+    host.close_gate()
     swap = asyncio.create_task(host.apt_fault(GATED))
     await host.until_at_gate()
     host.sh("pkill -KILL -x dpkg")
@@ -115,10 +98,10 @@ async def test_a_dpkg_that_is_killed_while_it_configures_is_mended_by_the_next_a
     assert host.package() == f"ii {GATED}"
 
 
-async def test_a_transaction_that_is_killed_as_a_whole_is_mended_by_the_next_attempt(
+async def test_the_next_swap_repairs_a_transaction_that_was_killed(
     host: FaultyHost,
 ) -> None:
-    host.shut_gate()
+    host.close_gate()
     swap = asyncio.create_task(host.fault(host.subject.swap(GATED)))
     await host.until_at_gate()
     host.sh(f"systemctl kill --signal=KILL {host.transaction()}")
@@ -131,7 +114,7 @@ async def test_a_transaction_that_is_killed_as_a_whole_is_mended_by_the_next_att
     assert host.package() == f"ii {GATED}"
 
 
-async def test_a_disk_without_room_for_the_package_is_reported_and_nothing_is_changed(
+async def test_a_disk_without_space_for_the_package_is_reported_and_nothing_changes(
     host: FaultyHost,
 ) -> None:
     archives = "/var/cache/apt/archives"
@@ -144,13 +127,13 @@ async def test_a_disk_without_room_for_the_package_is_reported_and_nothing_is_ch
     await host.swap()
 
 
-async def test_a_disk_without_room_for_dpkgs_own_records_is_reported_and_then_mended(
+async def test_a_disk_without_space_for_dpkgs_records_is_reported_and_repaired_later(
     host: FaultyHost,
 ) -> None:
     records = "/var/lib/dpkg"
     small = f"cp -a {records} /run/records; mount -t tmpfs -o size=32m full {records}; "
     fill = f"cp -a /run/records/. {records}; cat /dev/zero >{records}/fill 2>/dev/null || true"
-    # What dpkg wrote meanwhile goes below the small disk before that goes.
+    # What dpkg wrote to the small disk replaces the original records.
     keep = f"rm -rf /run/records; cp -a {records} /run/kept; umount {records}; "
     with host.changed(small + fill, f"{keep} cp -a /run/kept/. {records}; rm -rf /run/kept"):
         fault = await host.apt_fault()
@@ -160,53 +143,53 @@ async def test_a_disk_without_room_for_dpkgs_own_records_is_reported_and_then_me
         assert host.package() == f"ii {NEW}"
 
 
-async def test_a_disk_without_room_for_the_packages_files_is_reported_and_the_old_ones_stay(
+async def test_a_disk_without_space_for_the_packages_files_is_reported_and_nothing_changes(
     host: FaultyHost,
 ) -> None:
-    pid, place = host.main_pid(), BULK.rpartition("/")[0]
-    bring = f"mkdir {place}; mount -t tmpfs -o size=64k full {place}"
-    with host.changed(bring, f"umount {place}"):
+    pid, folder = host.main_pid(), BULK.rpartition("/")[0]
+    change = f"mkdir {folder}; mount -t tmpfs -o size=64k full {folder}"
+    with host.changed(change, f"umount {folder}"):
         fault = await host.apt_fault(BULKY)
         assert (fault.kind, fault.fault_class) == ("disk-full", FaultClass.HOST)
         assert f"'{BULK}.dpkg-new': failed to write (No space left on device)" in fault.summary
-        assert host.sh(f"ls {place}") == ""
-        await host.stays(OLD, pid)
+        assert host.sh(f"ls {folder}") == ""
+        await host.assert_unchanged(OLD, pid)
     await host.swap(BULKY)
     assert host.package() == f"ii {BULKY}"
     assert host.sh(f"stat -c %s {BULK}") == str(2**20)
 
 
 @pytest.mark.parametrize("inodes", [1, 3, 4, 6])
-async def test_a_disk_without_an_inode_for_the_lists_is_not_the_repositorys_fault(
+async def test_a_disk_without_inodes_for_the_lists_is_a_fault_of_the_host(
     host: FaultyHost, inodes: int
 ) -> None:
-    """The folder itself, its own folders and apt's lock take one each, and then each file."""
+    """The folder, its subfolders, apt's lock and each file need one inode each."""
     pid, lists = host.main_pid(), "/var/lib/apt/lists"
-    bring = f"mount -t tmpfs -o nr_inodes={inodes} full {lists}"
-    with host.changed(bring, f"umount {lists}"):
+    change = f"mount -t tmpfs -o nr_inodes={inodes} full {lists}"
+    with host.changed(change, f"umount {lists}"):
         fault = await host.apt_fault()
         assert (fault.kind, fault.fault_class) == ("disk-full", FaultClass.HOST)
         assert "No space left on device" in fault.summary
         assert lists in fault.summary
-        await host.stays(OLD, pid)
+        await host.assert_unchanged(OLD, pid)
     await host.swap()
 
 
 @pytest.mark.parametrize("inodes", [1, 3])
-async def test_a_disk_without_an_inode_for_the_package_is_reported_and_nothing_is_changed(
+async def test_a_disk_without_inodes_for_the_package_is_reported_and_nothing_changes(
     host: FaultyHost, inodes: int
 ) -> None:
     pid, archives = host.main_pid(), "/var/cache/apt/archives"
-    bring = f"mount -t tmpfs -o nr_inodes={inodes} full {archives}"
-    with host.changed(bring, f"umount {archives}"):
+    change = f"mount -t tmpfs -o nr_inodes={inodes} full {archives}"
+    with host.changed(change, f"umount {archives}"):
         fault = await host.apt_fault()
         assert (fault.kind, fault.fault_class) == ("disk-full", FaultClass.HOST)
         assert archives in fault.summary
-        await host.stays(OLD, pid)
+        await host.assert_unchanged(OLD, pid)
     await host.swap()
 
 
-async def test_a_disk_without_an_inode_for_dpkgs_own_records_is_reported_and_then_mended(
+async def test_a_disk_without_inodes_for_dpkgs_records_is_reported_and_repaired_later(
     host: FaultyHost,
 ) -> None:
     pid, records = host.main_pid(), "/var/lib/dpkg"
@@ -223,13 +206,13 @@ async def test_a_disk_without_an_inode_for_dpkgs_own_records_is_reported_and_the
         fault = await host.apt_fault()
         assert (fault.kind, fault.fault_class) == ("disk-full", FaultClass.HOST)
         assert "unable to create" in fault.summary
-        await host.stays(OLD, pid)
+        await host.assert_unchanged(OLD, pid)
         host.sh(f"rm -r {records}/fill")
         await host.swap()
         assert host.package() == f"ii {NEW}"
 
 
-async def test_a_held_package_is_left_alone_and_so_is_the_hold(host: FaultyHost) -> None:
+async def test_a_held_package_and_its_hold_are_not_changed(host: FaultyHost) -> None:
     with host.changed("apt-mark hold lantern-box", "apt-mark unhold lantern-box"):
         fault = await host.apt_fault()
         assert fault.kind == "packages-held"
@@ -240,7 +223,7 @@ async def test_a_held_package_is_left_alone_and_so_is_the_hold(host: FaultyHost)
     await host.swap()
 
 
-async def test_a_failing_maintainer_script_is_the_releases_and_a_rollback_mends_the_host(
+async def test_a_failing_maintainer_script_is_a_release_fault_and_a_rollback_repairs_the_host(
     host: FaultyHost,
 ) -> None:
     pid = host.main_pid()
@@ -253,7 +236,7 @@ async def test_a_failing_maintainer_script_is_the_releases_and_a_rollback_mends_
     assert host.package() == f"ii {OLD}"
 
 
-async def test_what_a_package_asks_is_answered_by_its_default(host: FaultyHost) -> None:
+async def test_a_debconf_question_is_answered_with_its_default(host: FaultyHost) -> None:
     assert host.sh("grep -rl Pre-Install-Pkgs /etc/apt/apt.conf.d").endswith("/70debconf")
     with host.changed("rm -f /run/answered", "echo PURGE | debconf-communicate lantern-box"):
         await host.swap(ASKING)
@@ -261,7 +244,7 @@ async def test_what_a_package_asks_is_answered_by_its_default(host: FaultyHost) 
         assert host.package() == f"ii {ASKING}"
 
 
-async def test_a_program_that_was_replaced_in_place_is_no_proof_until_it_is_put_back(
+async def test_a_replaced_executable_is_not_proven_until_it_is_reinstalled(
     host: FaultyHost,
 ) -> None:
     program = "/usr/bin/lantern-box"

@@ -1,8 +1,6 @@
-"""What befalls a real machine's service, its sudo and its identity, and what is true there then."""
+"""Faults of a real host's service, sudo and identity: the report, the state, the next swap."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,9 +11,7 @@ from tests.support.faulty_host import (
     OLD,
     UNIT,
     FaultyHost,
-    faulty_host,
 )
-from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab
 
@@ -23,21 +19,8 @@ SSH_FOLDER = "/home/relight/.ssh"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 
 
-@pytest.fixture(scope="module")
-async def machine(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultyHost]:
-    folder = tmp_path_factory.mktemp("service")
-    async with faulty_host(lab, f"service-{uuid.uuid4().hex[:6]}-g1", folder) as made:
-        yield made
-
-
-@pytest.fixture
-async def host(machine: FaultyHost) -> FaultyHost:
-    await machine.settle(OLD)
-    return machine
-
-
-async def untouched(host: FaultyHost, log: list[str], pid: str) -> None:
-    """The package and the process are as they were before somebody was refused."""
+async def assert_untouched(host: FaultyHost, log: list[str], pid: str) -> None:
+    """Check that neither the package nor the process has changed."""
     assert host.dpkg_log() == log
     assert host.main_pid() == pid
     assert host.transaction() == ""
@@ -47,11 +30,11 @@ async def untouched(host: FaultyHost, log: list[str], pid: str) -> None:
 # ---------------------------------------------------------------- the service
 
 
-async def test_a_masked_unit_is_left_alone_and_so_is_the_mask(host: FaultyHost) -> None:
+async def test_a_masked_unit_and_its_mask_are_not_changed(host: FaultyHost) -> None:
     pid = host.main_pid()
     with host.changed(f"systemctl mask {UNIT}", f"systemctl unmask {UNIT}"):
-        for doing in (host.subject.swap(NEW), host.subject.prove(NEW)):
-            fault = await host.fault(doing)
+        for call in (host.subject.swap(NEW), host.subject.prove(NEW)):
+            fault = await host.fault(call)
             assert (fault.kind, fault.fault_class) == ("unit-masked", FaultClass.HOST)
         assert host.sh(f"systemctl is-enabled {UNIT} || true") == "masked"
         assert host.package() == f"ii {NEW}"
@@ -69,7 +52,7 @@ async def test_a_disabled_unit_is_reported_and_a_swap_enables_it_again(host: Fau
     assert host.sh(f"systemctl is-enabled {UNIT}") == "enabled"
 
 
-async def test_a_unit_that_somebody_stopped_is_no_proof(host: FaultyHost) -> None:
+async def test_a_stopped_unit_is_not_proven(host: FaultyHost) -> None:
     host.sh(f"systemctl stop {UNIT}")
     fault = await host.fault(host.subject.prove(OLD))
     assert fault.kind == "unit-not-active"
@@ -77,12 +60,12 @@ async def test_a_unit_that_somebody_stopped_is_no_proof(host: FaultyHost) -> Non
     await host.swap()
 
 
-async def test_a_unit_that_cannot_start_is_reported_with_its_last_words(host: FaultyHost) -> None:
-    # dpkg unpacks the program with this mode, which is the host's own, whatever the package says.
+async def test_a_unit_that_cannot_start_is_reported_with_its_journal(host: FaultyHost) -> None:
+    # dpkg gives the executable this mode instead of the package's.
     program = "/usr/bin/lantern-box"
-    bring = f"dpkg-statoverride --update --add root root 644 {program}"
-    lift = f"dpkg-statoverride --remove {program}; chmod 755 {program}"
-    with host.changed(bring, lift):
+    change = f"dpkg-statoverride --update --add root root 644 {program}"
+    undo = f"dpkg-statoverride --remove {program}; chmod 755 {program}"
+    with host.changed(change, undo):
         fault = await host.fault(host.subject.swap(NEW))
         assert fault.kind in {"unit-failed", "unit-crash-looping"}
         assert any("Permission denied" in line for line in fault.journal_tail)
@@ -90,7 +73,7 @@ async def test_a_unit_that_cannot_start_is_reported_with_its_last_words(host: Fa
     await host.swap()
 
 
-async def test_a_crash_loop_is_the_releases_and_a_rollback_ends_it(host: FaultyHost) -> None:
+async def test_a_crash_loop_is_a_release_fault_and_a_rollback_ends_it(host: FaultyHost) -> None:
     fault = await host.fault(host.subject.swap("0.0.76"))
     assert (fault.kind, fault.fault_class) == ("unit-crash-looping", FaultClass.RELEASE)
     assert any("panic: runtime error" in line for line in fault.journal_tail)
@@ -98,13 +81,13 @@ async def test_a_crash_loop_is_the_releases_and_a_rollback_ends_it(host: FaultyH
     assert (await host.swap(OLD)).proof.restarts == 0
 
 
-async def test_a_good_release_starts_where_a_bad_one_had_used_up_its_starts(
+async def test_a_good_release_starts_after_a_bad_one_reached_the_start_limit(
     host: FaultyHost,
 ) -> None:
-    hasty = "[Service]\\nRestartSec=0\\n[Unit]\\nStartLimitIntervalSec=60\\nStartLimitBurst=3\\n"
+    limits = "[Service]\\nRestartSec=0\\n[Unit]\\nStartLimitIntervalSec=60\\nStartLimitBurst=3\\n"
     folder = f"/run/systemd/system/{UNIT}.d"
-    bring = f"mkdir -p {folder}; printf '{hasty}' >{folder}/hasty.conf"
-    with host.changed(bring, f"rm -r {folder}; systemctl daemon-reload"):
+    change = f"mkdir -p {folder}; printf '{limits}' >{folder}/limits.conf"
+    with host.changed(change, f"rm -r {folder}; systemctl daemon-reload"):
         await host.fault(host.subject.swap("0.0.76"))
         limited = f"journalctl -q -o cat -u {UNIT} | grep -q 'repeated too quickly'"
         await asyncio.to_thread(host.until_sh, limited)
@@ -114,7 +97,7 @@ async def test_a_good_release_starts_where_a_bad_one_had_used_up_its_starts(
         assert host.package() == f"ii {OLD}"
 
 
-async def test_a_probe_that_fails_is_the_releases_and_a_rollback_heals_it(
+async def test_a_failing_probe_is_a_release_fault_and_a_rollback_repairs_the_host(
     host: FaultyHost,
 ) -> None:
     fault = await host.fault(host.subject.swap("0.0.77"))
@@ -125,7 +108,7 @@ async def test_a_probe_that_fails_is_the_releases_and_a_rollback_heals_it(
     await host.swap(OLD)
 
 
-async def test_a_probe_that_a_firewall_rejects_says_so(host: FaultyHost) -> None:
+async def test_a_probe_that_a_firewall_rejects_is_reported(host: FaultyHost) -> None:
     chain = "chain in { type filter hook input priority 0; "
     rule = f"nft 'table inet probe {{ {chain} tcp dport 8899 reject with tcp reset; }}; }}'"
     with host.changed(rule, "nft delete table inet probe"):
@@ -136,55 +119,55 @@ async def test_a_probe_that_a_firewall_rejects_says_so(host: FaultyHost) -> None
     await host.swap()
 
 
-async def test_a_process_of_another_file_is_no_proof_whatever_the_version_says(
+async def test_a_process_of_another_executable_is_not_proven(
     host: FaultyHost,
 ) -> None:
     drop_in = f"/run/systemd/system/{UNIT}.d"
-    command = "/usr/local/bin/impostor --config /etc/lantern-box/config.json"
+    command = "/usr/local/bin/copy --config /etc/lantern-box/config.json"
     start = f"[Service]\\nExecStart=\\nExecStart={command}\\n"
-    bring = (
-        "cp /usr/bin/lantern-box /usr/local/bin/impostor; "
-        f"mkdir -p {drop_in}; printf '{start}' >{drop_in}/impostor.conf; "
+    change = (
+        "cp /usr/bin/lantern-box /usr/local/bin/copy; "
+        f"mkdir -p {drop_in}; printf '{start}' >{drop_in}/copy.conf; "
         f"systemctl daemon-reload; systemctl restart {UNIT}"
     )
-    with host.changed(bring, f"rm -r {drop_in} /usr/local/bin/impostor; systemctl daemon-reload"):
+    with host.changed(change, f"rm -r {drop_in} /usr/local/bin/copy; systemctl daemon-reload"):
         fault = await host.fault(host.subject.prove(OLD))
         assert fault.kind == "stale-process"
-        assert "runs /usr/local/bin/impostor" in fault.summary
+        assert "runs /usr/local/bin/copy" in fault.summary
         assert host.package() == f"ii {OLD}"
     await host.swap()
 
 
-# ---------------------------------------------------------------- who may do what
+# ---------------------------------------------------------------- sudo, login, identity
 
 
-async def test_a_sudo_that_refuses_is_told_from_a_command_that_fails(host: FaultyHost) -> None:
+async def test_a_sudo_that_asks_for_a_password_is_reported_as_such(host: FaultyHost) -> None:
     pid, log = host.main_pid(), host.dpkg_log()
     rules = "/etc/sudoers.d/90-cloud-init-users"
     with host.changed(f"mv {rules} /root/rules", f"mv /root/rules {rules}"):
-        for doing in (host.subject.swap(NEW), host.subject.prove(OLD)):
-            fault = await host.fault(doing)
+        for call in (host.subject.swap(NEW), host.subject.prove(OLD)):
+            fault = await host.fault(call)
             assert (fault.kind, fault.fault_class) == ("sudo-refused", FaultClass.HOST)
             assert "a password is required" in fault.summary
             assert (fault.argv[:2], fault.exit_code) == (("sudo", "-n"), 1)
             assert "a password is required" in fault.stderr_tail
-    await untouched(host, log, pid)
+    await assert_untouched(host, log, pid)
     await host.swap()
 
 
-async def test_a_sudo_whose_rules_lack_a_command_is_told_too(host: FaultyHost) -> None:
+async def test_a_sudo_rule_without_our_program_is_reported(host: FaultyHost) -> None:
     pid, log = host.main_pid(), host.dpkg_log()
     rules = "/etc/sudoers.d/90-cloud-init-users"
     narrow = f"mv {rules} /root/rules; echo 'relight ALL=(ALL) NOPASSWD: /bin/true' >{rules}"
     with host.changed(narrow, f"mv /root/rules {rules}"):
         fault = await host.fault(host.subject.swap(NEW))
         assert fault.kind == "sudo-refused"
-    await untouched(host, log, pid)
+    await assert_untouched(host, log, pid)
     await host.swap()
 
 
 @pytest.mark.parametrize(
-    ("bring", "lift", "words"),
+    ("change", "undo", "words"),
     [
         ("mv /usr/bin/sudo /root", "mv /root/sudo /usr/bin", "sudo: not found"),
         ("chmod 644 /usr/bin/sudo", "chmod 4755 /usr/bin/sudo", "sudo: Permission denied"),
@@ -192,21 +175,21 @@ async def test_a_sudo_whose_rules_lack_a_command_is_told_too(host: FaultyHost) -
     ],
     ids=["gone", "not executable", "not setuid"],
 )
-async def test_a_host_whose_sudo_is_gone_or_broken_says_so(
-    host: FaultyHost, bring: str, lift: str, words: str
+async def test_a_missing_or_broken_sudo_is_reported(
+    host: FaultyHost, change: str, undo: str, words: str
 ) -> None:
     pid, log = host.main_pid(), host.dpkg_log()
-    with host.changed(bring, lift):
-        for doing in (host.subject.swap(NEW), host.subject.prove(OLD)):
-            fault = await host.fault(doing)
+    with host.changed(change, undo):
+        for call in (host.subject.swap(NEW), host.subject.prove(OLD)):
+            fault = await host.fault(call)
             assert (fault.kind, fault.fault_class) == ("sudo-refused", FaultClass.HOST)
             assert words in fault.summary
-    await untouched(host, log, pid)
+    await assert_untouched(host, log, pid)
     await host.swap()
 
 
 @pytest.mark.parametrize(
-    ("bring", "lift"),
+    ("change", "undo"),
     [
         (
             f"mv {host_program.PROGRAM} /root",
@@ -216,40 +199,38 @@ async def test_a_host_whose_sudo_is_gone_or_broken_says_so(
     ],
     ids=["gone", "not executable"],
 )
-async def test_a_host_that_lost_our_program_says_so(
-    host: FaultyHost, bring: str, lift: str
-) -> None:
+async def test_a_missing_host_program_is_reported(host: FaultyHost, change: str, undo: str) -> None:
     pid, log = host.main_pid(), host.dpkg_log()
-    with host.changed(bring, lift):
-        for doing in (host.subject.swap(NEW), host.subject.prove(OLD)):
-            fault = await host.fault(doing)
+    with host.changed(change, undo):
+        for call in (host.subject.swap(NEW), host.subject.prove(OLD)):
+            fault = await host.fault(call)
             assert (fault.kind, fault.fault_class) == ("host-program-missing", FaultClass.HOST)
             assert f"sudo: {host_program.PROGRAM}: command not found" in fault.summary
-    await untouched(host, log, pid)
+    await assert_untouched(host, log, pid)
     await host.swap()
 
 
-async def test_a_login_that_is_refused_runs_nothing(host: FaultyHost) -> None:
+async def test_a_refused_login_is_reported(host: FaultyHost) -> None:
     pid, log = host.main_pid(), host.dpkg_log()
     keys = f"{SSH_FOLDER}/authorized_keys"
     with host.changed(f"cp -a {keys} /root/keys; >{keys}", f"mv /root/keys {keys}"):
         fault = await host.fault(host.subject.swap(NEW))
         assert (fault.kind, fault.attempted) == ("login-refused", "connect")
-    await untouched(host, log, pid)
+    await assert_untouched(host, log, pid)
     await host.swap()
 
 
-async def test_a_host_key_that_was_changed_on_the_host_is_a_strangers(host: FaultyHost) -> None:
+async def test_a_changed_host_key_is_reported_and_no_login_is_tried(host: FaultyHost) -> None:
     pid, log = host.main_pid(), host.dpkg_log()
-    bring = (
+    change = (
         f"mkdir /root/key; mv {HOST_KEY} {HOST_KEY}.pub /root/key; "
         f"ssh-keygen -q -t ed25519 -N '' -f {HOST_KEY}; systemctl restart ssh"
     )
-    lift = "mv /root/key/* /etc/ssh; rmdir /root/key; systemctl restart ssh"
-    with host.changed(bring, lift):
+    undo = "mv /root/key/* /etc/ssh; rmdir /root/key; systemctl restart ssh"
+    with host.changed(change, undo):
         fault = await host.fault(host.subject.swap(NEW))
         assert (fault.kind, fault.attempted) == ("host-key-mismatch", "connect")
         accepted = "journalctl -q -o cat -u ssh --since -5s"
         assert "Accepted publickey" not in host.sh(accepted).rpartition("Server listening")[2]
-    await untouched(host, log, pid)
+    await assert_untouched(host, log, pid)
     await host.swap()

@@ -1,8 +1,6 @@
-"""What hangs or is killed on a real machine in the middle of a swap, while the link stays whole."""
+"""Processes on a real host that hang or are killed during a swap, with a working connection."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -16,90 +14,75 @@ from tests.support.faulty_host import (
     GATED,
     OLD,
     FaultyHost,
-    faulty_host,
 )
-from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab
 
-CALL = f"^/bin/sh {host_program.PROGRAM} (swap|see) "
-"""How `pgrep -f` finds the call that waits for a change."""
+CALL = f"^/bin/sh {host_program.PROGRAM} (swap|observe) "
+"""The pattern with which `pgrep -f` finds the call that waits for a change."""
 
 
-@pytest.fixture(scope="module")
-async def machine(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultyHost]:
-    folder = tmp_path_factory.mktemp("stalls")
-    async with faulty_host(lab, f"stalls-{uuid.uuid4().hex[:6]}-g1", folder) as made:
-        yield made
-
-
-@pytest.fixture
-async def host(machine: FaultyHost) -> FaultyHost:
-    await machine.settle(OLD)
-    return machine
-
-
-async def installed_once(host: FaultyHost, log: list[str]) -> None:
-    """The change is made, once, and nobody waits for it any more."""
+async def assert_installed_once(host: FaultyHost, log: list[str]) -> None:
+    """Check that the change was made once and that no call waits for it."""
     assert host.package() == f"ii {GATED}"
     assert host.dpkg_log() == [*log, f"upgrade {OLD} {GATED}"]
     assert host.transaction() == ""
     await asyncio.to_thread(host.until_sh, f"! pgrep -f '{CALL}'")
 
 
-@pytest.mark.parametrize("who", ["dpkg", "the whole change"])
-async def test_a_change_that_hangs_is_waited_for_with_heartbeats_until_it_goes_on(
-    host: FaultyHost, monkeypatch: pytest.MonkeyPatch, who: str
+@pytest.mark.parametrize("stopped", ["dpkg", "the whole change"])
+async def test_a_hanging_change_is_waited_for_with_heartbeats(
+    host: FaultyHost, monkeypatch: pytest.MonkeyPatch, stopped: str
 ) -> None:
-    monkeypatch.setattr(transaction, "PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(transaction, "LONG_POLL", timedelta(seconds=1))
     log, beats, environment = host.dpkg_log(), list[object](), ActivityEnvironment()
     environment.on_heartbeat = lambda *details: beats.extend(details)
-    host.shut_gate()
+    host.close_gate()
     swap = asyncio.create_task(host.subject.swap(GATED, environment=environment))
     await host.until_at_gate()
-    stop, go_on = "pkill -STOP -x dpkg", "pkill -CONT -x dpkg"
-    if who == "the whole change":
+    stop, resume = "pkill -STOP -x dpkg", "pkill -CONT -x dpkg"
+    if stopped == "the whole change":
         kill = f"systemctl kill {host.transaction()} --signal="
-        stop, go_on = f"{kill}STOP", f"{kill}CONT"
-    with host.changed(stop, go_on):
+        stop, resume = f"{kill}STOP", f"{kill}CONT"
+    with host.changed(stop, resume):
         assert host.sh("ps -o stat= -C dpkg").startswith("T")
-        # Whoever is stopped opens no gate: it is opened as soon as he goes on.
+        # The gate opens as soon as the stopped process continues.
         host.sh(f"(echo go >{GATE}; rm -f {GATE}) >/dev/null 2>&1 &")
-        so_far = len(beats)
+        before = len(beats)
 
-        async def beats_on() -> bool:
-            return len(beats) >= so_far + 3
+        async def beats_continue() -> bool:
+            return len(beats) >= before + 3
 
-        await wait_until(beats_on, timedelta(seconds=30))
+        await wait_until(beats_continue, timedelta(seconds=30))
         assert set(beats) == {"running"}
         assert not swap.done()
         assert host.package() == f"iF {GATED}"
     assert not (await swap).attached
-    await installed_once(host, log)
+    await assert_installed_once(host, log)
 
 
-async def test_a_call_that_hangs_times_out_and_the_next_one_finds_its_change(
+async def test_a_hanging_call_times_out_and_the_next_attempt_attaches_to_its_change(
     host: FaultyHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, run = host.dpkg_log(), host.subject.new_run()
-    host.shut_gate()
-    with monkeypatch.context() as hasty:
-        hasty.setattr(transaction, "PATIENCE", timedelta(seconds=3))
-        hasty.setattr(observation, "COMMAND_TIMEOUT", timedelta(seconds=2))
+    host.close_gate()
+    with monkeypatch.context() as short_timeouts:
+        short_timeouts.setattr(transaction, "LONG_POLL", timedelta(seconds=2))
+        short_timeouts.setattr(observation, "COMMAND_TIMEOUT", timedelta(seconds=1))
         swap = asyncio.create_task(host.fault(host.subject.swap(GATED, run=run)))
         await host.until_at_gate()
         unit = host.transaction()
         stopped = host.until_sh(f"pgrep -f '{CALL}' && pkill -STOP -f '{CALL}'")
         fault = await swap
     assert (fault.kind, fault.fault_class) == ("command-timeout", FaultClass.HOST)
-    assert "no end after 5 s" in fault.summary
+    assert "it did not end within 3 s" in fault.summary
     assert fault.argv[:4] == ("sudo", "-n", "--", str(host_program.PROGRAM))
     assert host.package() == f"iF {GATED}"
     host.open_gate()
     swapped = await host.subject.swap(GATED, run=run)
     assert (swapped.attached, swapped.unit) == (True, unit)
     host.sh(f"kill -CONT {stopped}")
-    await installed_once(host, log)
+    await assert_installed_once(host, log)
 
 
 @pytest.mark.parametrize(
@@ -110,13 +93,13 @@ async def test_a_call_that_hangs_times_out_and_the_next_one_finds_its_change(
         f"pkill -KILL -f '{CALL}'",
         f"pkill -TERM -f '{CALL}'",
     ],
-    ids=["sudo is killed", "sudo is told to end", "its call is killed", "its call is told to end"],
+    ids=["sudo is killed", "sudo is terminated", "call is killed", "call is terminated"],
 )
-async def test_a_change_outlives_its_callers_and_a_systemd_that_is_executed_anew(
+async def test_a_change_survives_the_end_of_its_call_and_a_reexecution_of_systemd(
     host: FaultyHost, kill: str
 ) -> None:
     log, run = host.dpkg_log(), host.subject.new_run()
-    host.shut_gate()
+    host.close_gate()
     swap = asyncio.create_task(host.fault(host.subject.swap(GATED, run=run)))
     await host.until_at_gate()
     unit = host.transaction()
@@ -130,4 +113,4 @@ async def test_a_change_outlives_its_callers_and_a_systemd_that_is_executed_anew
     host.sh("systemctl daemon-reexec")
     swapped = await host.subject.swap(GATED, run=run)
     assert (swapped.attached, swapped.unit) == (True, unit)
-    await installed_once(host, log)
+    await assert_installed_once(host, log)

@@ -1,4 +1,4 @@
-"""The other tools' lock file: names, versions and hashes, and never a host."""
+"""The lock file of the compared tools: names, versions and hashes, no URLs."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 FOLDER = Path(__file__).parents[2] / "devkit" / "bench"
 
 
-def test_it_names_every_tool_by_version_and_hash_and_no_host():
+def test_every_tool_is_locked_by_version_and_hash_without_a_url():
     lock = (FOLDER / "requirements.lock").read_text()
-    asked = (FOLDER / "requirements.in").read_text().split()
+    required = (FOLDER / "requirements.in").read_text().split()
     locked = set(re.findall(r"^([a-z0-9-]+)==\S+", lock, re.MULTILINE))
-    assert {re.split("[<>=]", line)[0] for line in asked} <= locked
+    assert {re.split("[<>=]", line)[0] for line in required} <= locked
     for entry in re.split(r"\n(?=[a-z0-9])", lock):
         assert "--hash=sha256:" in entry, entry.partition("\n")[0]
     assert "://" not in lock

@@ -1,14 +1,14 @@
-"""The fleet that is played: its names follow from the number, and the store takes it for real."""
+"""The simulated fleet: everything follows from the number, and the store accepts its rows."""
 
 import pytest
 
 from devkit.bench.scale.fleet import (
-    MOST_ROUTES,
+    MAX_ROUTES,
     PROVIDERS,
     REGIONS,
     TRACKS,
-    PlayedRoute,
     Progress,
+    SimulatedRoute,
     at_address,
     fill,
 )
@@ -21,14 +21,14 @@ def url(tmp_path):
     return f"sqlite:///{tmp_path / 'fleet.db'}"
 
 
-@pytest.mark.parametrize("number", [0, 254, 255, 9_999, MOST_ROUTES - 1])
-def test_an_address_says_whose_it_is(number):
-    route = PlayedRoute(number)
+@pytest.mark.parametrize("number", [0, 254, 255, 9_999, MAX_ROUTES - 1])
+def test_a_route_is_found_by_its_address(number):
+    route = SimulatedRoute(number)
     assert route.address.startswith("127.1.")
     assert at_address(route.address) == route
 
 
-def test_the_store_has_every_route_in_scope_with_a_machine(url):
+def test_the_store_has_every_route_in_scope_with_a_proven_machine(url):
     fill(url, 60, "0.0.73", "amd64")
     with open_store(url) as store:
         routes = store.routes.list()
@@ -46,9 +46,9 @@ def test_the_store_has_every_route_in_scope_with_a_machine(url):
     assert proven == ["v0.0.73"]
 
 
-def test_progress_counts_what_is_proven_at_a_release(url):
+def test_progress_counts_routes_proven_at_a_release(url):
     fill(url, 3, "0.0.73", "amd64")
     progress = Progress(url)
     assert (progress.proven_at("v0.0.73"), progress.proven_at("v0.0.74")) == (3, 0)
-    assert progress.faults(at_most=3) == []
+    assert progress.faults(limit=3) == []
     progress.close()

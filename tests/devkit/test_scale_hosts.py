@@ -1,4 +1,4 @@
-"""Hosts that are played answer as real ones do: to the real shell, probe and transaction."""
+"""Simulated hosts answer the real shell, probe and transaction as real hosts do."""
 
 import json
 import sys
@@ -8,11 +8,12 @@ import asyncssh
 import httpx
 import pytest
 
-from devkit.bench.scale.fleet import PlayedRoute
-from devkit.bench.scale.stage import Ports
+from devkit.bench.scale.environment import Ports
+from devkit.bench.scale.fleet import SimulatedRoute
 from relight.domain.machine import Machine, MachineStatus
+from relight.domain.service import Service
 from relight.hosts import host_program, observation, proof, transaction
-from relight.hosts.connections import SshHosts
+from relight.hosts.connections import SshHosts, connect
 from relight.hosts.errors import (
     Destination,
     HostKeyMismatchError,
@@ -26,8 +27,6 @@ from relight.hosts.keys import (
     load_secret,
 )
 from relight.hosts.probe import HttpProbe
-from relight.hosts.proof import Expected
-from relight.hosts.shell import connect
 from relight.hosts.transaction import Phase, TransactionState
 from starter.local.children import running
 from starter.local.home import prepare_home
@@ -36,11 +35,11 @@ ROUTES, CHANGE_SECONDS = 5, 0.3
 BEFORE, AFTER = "0.0.73", "0.0.74"
 UNIT = "relight-swap-1.service"
 SOON = timedelta(seconds=10)
-EXPECTED = Expected("lantern-box", AFTER, "lantern-box.service", "/usr/bin/lantern-box")
+SERVICE = Service("lantern-box", "lantern-box.service", "/usr/bin/lantern-box", timedelta(0))
 
 
 def machine(number: int, address: str | None = None) -> Machine:
-    route = PlayedRoute(number)
+    route = SimulatedRoute(number)
     return Machine(
         key=route.machine_key,
         provider=route.provider,
@@ -71,7 +70,7 @@ def secrets(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 async def ports(secrets, tmp_path_factory):
-    argv = [sys.executable, "-m", "devkit.bench.scale.hosts", "--routes", str(ROUTES)]
+    argv = [sys.executable, "-m", "devkit.bench.scale.host_server", "--routes", str(ROUTES)]
     argv += ["--change-seconds", str(CHANGE_SECONDS), "--version", BEFORE]
     argv += ["--client-key", str(secrets.client_key)]
     argv += ["--host-key-secret", str(secrets.host_key_secret)]
@@ -79,10 +78,10 @@ async def ports(secrets, tmp_path_factory):
     async with running("the hosts", argv, log=log) as child:
 
         async def listen() -> bool:
-            return "\n" in child.said()
+            return "\n" in child.output()
 
-        await child.until(listen, timedelta(seconds=30))
-        yield Ports.model_validate_json(child.said().partition("\n")[0])
+        await child.wait_until_ready(listen, timedelta(seconds=30))
+        yield Ports.model_validate_json(child.output().partition("\n")[0])
 
 
 @pytest.fixture
@@ -91,27 +90,27 @@ def hosts(secrets, ports):
 
 
 @pytest.mark.parametrize("number", [0, ROUTES - 1])
-async def test_each_shows_the_host_key_of_its_own_machine(hosts, number):
+async def test_each_host_has_the_host_key_of_its_machine(hosts, number):
     async with hosts.connect(machine(number)) as shell:
-        seen = await observation.look(shell, host_program.see())
-    assert (seen.package.status, seen.package.version) == ("ii", BEFORE)
-    assert seen.unit.is_running
+        observed = await observation.observe(shell, host_program.observe())
+    assert (observed.package.status, observed.package.version) == ("ii", BEFORE)
+    assert observed.unit.is_running
 
 
-async def test_no_other_machines_host_key_is_shown(hosts):
+async def test_a_host_does_not_have_the_host_key_of_another_machine(hosts):
     with pytest.raises(HostKeyMismatchError):
-        async with hosts.connect(machine(0, address=PlayedRoute(1).address)):
+        async with hosts.connect(machine(0, address=SimulatedRoute(1).address)):
             pass
 
 
-async def test_whoever_has_another_key_is_not_let_in(secrets, ports):
+async def test_another_client_key_is_refused(secrets, ports):
     stranger = ssh_hosts(secrets, ports, client_key=asyncssh.generate_private_key("ssh-ed25519"))
     with pytest.raises(LoginRefusedError):
         async with stranger.connect(machine(0)):
             pass
 
 
-async def test_beyond_the_fleet_there_is_no_host(hosts):
+async def test_there_is_no_host_outside_of_the_fleet(hosts):
     with pytest.raises(HostUnreachableError):
         async with hosts.connect(machine(ROUTES)):
             pass
@@ -120,52 +119,58 @@ async def test_beyond_the_fleet_there_is_no_host(hosts):
 async def test_a_host_is_swapped_by_the_real_transaction_and_proven(hosts, ports):
     states: list[TransactionState] = []
     async with hosts.connect(machine(1)) as shell:
-        ended = await transaction.run_to_end(shell, UNIT, Change(AFTER), EXPECTED, states.append)
-        again = await transaction.run_to_end(shell, UNIT, Change(AFTER), EXPECTED, states.append)
-        seen = await proof.watch(shell, EXPECTED, timedelta(0), lambda _: None, ended.look)
+        ended = await transaction.run_transaction(
+            shell, UNIT, Change(AFTER), SERVICE, states.append
+        )
+        again = await transaction.run_transaction(
+            shell, UNIT, Change(AFTER), SERVICE, states.append
+        )
+        observed = await proof.watch(shell, SERVICE, AFTER, lambda _: None, ended.observation)
         await transaction.forget(shell, UNIT)
-        forgotten = await observation.look(shell, host_program.see(UNIT))
+        forgotten = await observation.observe(shell, host_program.observe(UNIT))
         probed = await HttpProbe(ports.probe_port, "/healthz", SOON)(shell.destination)
     assert (ended.attached, again.attached) == (False, True)
     assert ended.took == pytest.approx(timedelta(seconds=CHANGE_SECONDS), abs=timedelta(seconds=1))
-    assert seen.look.package.version == AFTER
-    assert transaction.transaction_state(forgotten.change).phase is Phase.ABSENT
+    assert observed.observation.package.version == AFTER
+    assert transaction.transaction_state(forgotten.transaction).phase is Phase.ABSENT
     assert probed.endswith(": 200")
 
 
-async def test_a_swap_leaves_the_other_hosts_alone(hosts, ports):
+async def test_a_swap_does_not_change_other_hosts(hosts, ports):
     async with hosts.connect(machine(2)) as shell:
-        await transaction.run_to_end(shell, UNIT, Change(AFTER), EXPECTED, lambda _: None)
+        await transaction.run_transaction(shell, UNIT, Change(AFTER), SERVICE, lambda _: None)
     async with httpx.AsyncClient(trust_env=False) as http:
-        said = [
-            (await http.get(f"http://{PlayedRoute(number).address}:{ports.probe_port}/healthz"))
+        responses = [
+            (await http.get(f"http://{SimulatedRoute(number).address}:{ports.probe_port}/healthz"))
             for number in (2, 3)
         ]
-    assert [json.loads(each.text)["version"] for each in said] == [AFTER, BEFORE]
+    assert [json.loads(each.text)["version"] for each in responses] == [AFTER, BEFORE]
 
 
-async def test_a_change_that_takes_longer_than_one_waits_is_seen_under_way(hosts):
+async def test_a_change_longer_than_the_wait_is_observed_as_running(hosts):
     async with hosts.connect(machine(4)) as shell:
-        seen = await observation.look(shell, host_program.swap(UNIT, timedelta(0), Change(AFTER)))
-    assert transaction.transaction_state(seen.change).phase is Phase.RUNNING
-    assert seen.package.version == BEFORE
+        observed = await observation.observe(
+            shell, host_program.swap(UNIT, timedelta(0), Change(AFTER))
+        )
+    assert transaction.transaction_state(observed.transaction).phase is Phase.RUNNING
+    assert observed.package.version == BEFORE
 
 
-async def test_a_change_is_rehearsed_and_nothing_is_changed(hosts):
+async def test_a_dry_run_changes_nothing(hosts):
     async with hosts.connect(machine(3)) as shell:
-        argv = [str(host_program.PROGRAM), "rehearse", *Change(AFTER).words()]
-        rehearsed = await shell.run(argv, timeout=SOON, sudo=True)
-        seen = await observation.look(shell, host_program.see())
-    assert AFTER in rehearsed.stdout
-    assert seen.package.version == BEFORE
+        argv = [str(host_program.PROGRAM), "dry-run", *Change(AFTER).words()]
+        result = await shell.run(argv, timeout=SOON, sudo=True)
+        observed = await observation.observe(shell, host_program.observe())
+    assert AFTER in result.stdout
+    assert observed.package.version == BEFORE
 
 
-async def test_what_relight_host_does_not_know_is_refused_as_it_refuses(secrets, ports):
-    route = PlayedRoute(0)
+async def test_an_unknown_subcommand_is_refused_as_by_the_host_program(secrets, ports):
+    route = SimulatedRoute(0)
     public = derive_host_key(load_secret(secrets.host_key_secret), route.machine_key).public
     there = Destination(route.address, ports.ssh_port, "relight", route.machine_key)
     async with connect(there, load_client_key(secrets.client_key), public, SOON) as shell:
         program = str(host_program.PROGRAM)
-        told = await shell.run([program, "fly"], timeout=SOON, check=False, sudo=True)
-    assert told.exit_code == 64
-    assert "it does not know" in told.stderr
+        result = await shell.run([program, "fly"], timeout=SOON, check=False, sudo=True)
+    assert result.exit_code == 64
+    assert "unknown subcommand" in result.stderr

@@ -1,4 +1,4 @@
-"""What is held of the figures at two sizes of a fleet."""
+"""The report of two fleet sizes: limits, table and JSON."""
 
 import json
 from dataclasses import replace
@@ -7,8 +7,8 @@ import pytest
 
 from devkit.bench.scale.report import (
     show,
+    violations,
     write,
-    wrong,
 )
 from devkit.bench.scale.rollout import Figures
 
@@ -30,8 +30,8 @@ SMALL = Figures(
 LARGE = replace(SMALL, routes=10_000, wall_seconds=500.0, histories=41)
 
 
-def test_a_cost_that_does_not_grow_is_right():
-    assert wrong([SMALL, replace(LARGE, worker_cpu_ms=33.0, server_peak_mib=900.0)]) == []
+def test_a_cost_that_does_not_grow_is_no_violation():
+    assert violations([SMALL, replace(LARGE, worker_cpu_ms=33.0, server_peak_mib=900.0)]) == []
 
 
 @pytest.mark.parametrize(
@@ -44,16 +44,16 @@ def test_a_cost_that_does_not_grow_is_right():
         {"worker_peak_mib": 500.0},
     ],
 )
-def test_a_cost_that_grows_with_the_fleet_is_wrong(grown):
+def test_a_cost_that_grows_with_the_fleet_is_a_violation(grown):
     (name,) = grown
-    (said,) = wrong([SMALL, replace(LARGE, **grown)])
-    assert f"at 10000 routes {name} is" in said
+    (violation,) = violations([SMALL, replace(LARGE, **grown)])
+    assert f"at 10000 routes {name} is" in violation
 
 
 @pytest.mark.parametrize("too_large", [{"largest_events": 10_000}, {"largest_bytes": 5 * 2**20}])
-def test_a_history_that_is_too_large_is_wrong_at_any_size(too_large):
-    (said,) = wrong([replace(SMALL, **too_large)])
-    assert "at 1000 routes a history has" in said
+def test_a_too_large_history_is_a_violation_at_any_fleet_size(too_large):
+    (violation,) = violations([replace(SMALL, **too_large)])
+    assert "at 1000 routes a history has" in violation
 
 
 def test_the_table_has_both_columns_and_the_ratio(capsys, monkeypatch):
@@ -63,9 +63,9 @@ def test_the_table_has_both_columns_and_the_ratio(capsys, monkeypatch):
     assert [cell.strip() for cell in row.split("│")[2:5]] == ["50.0", "500.0", "10.00"]
 
 
-def test_the_json_has_every_figure_and_what_is_wrong(tmp_path):
+def test_the_json_has_all_figures_and_violations(tmp_path):
     file = tmp_path / "scale.json"
     write([SMALL, replace(LARGE, events=40.0)], file)
-    told = json.loads(file.read_text())
-    assert [each["routes"] for each in told["rollouts"]] == [1000, 10_000]
-    assert told["wrong"] == ["at 10000 routes events is 2.00 times that at 1000"]
+    content = json.loads(file.read_text())
+    assert [each["routes"] for each in content["rollouts"]] == [1000, 10_000]
+    assert content["violations"] == ["at 10000 routes events is 2.00 times that at 1000"]

@@ -1,4 +1,4 @@
-"""A machine's key says what its machine is tagged with."""
+"""The number at the end of a machine's key."""
 
 import pytest
 from hypothesis import given
@@ -12,15 +12,15 @@ NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 
 
 @given(NAMES, NUMBERS)
-def test_a_routes_machine_bears_its_generation(route_id, generation):
+def test_the_key_of_a_routes_machine_ends_with_its_generation(route_id, generation):
     assert key_number(machine_key(route_id, generation)) == generation
 
 
 @given(NAMES, NAMES, NUMBERS)
-def test_a_pools_machine_bears_its_number(provider, region, number):
+def test_the_key_of_a_pool_machine_ends_with_its_number(provider, region, number):
     assert key_number(pool_machine_key(provider, region, number)) == number
 
 
 @pytest.mark.parametrize("key", ["", "r-1-g", "r-1-g0", "r-g01", "7", "g7", "-g7x", "r-1-h2"])
-def test_what_ends_otherwise_has_none(key):
+def test_other_keys_have_no_number(key):
     assert key_number(key) == 0

@@ -1,7 +1,7 @@
-"""`make histories`: run each shape of workflow once, and keep its history for the replay test.
+"""`make histories`: run each kind of operation once, and keep its history for the replay test.
 
-Kept histories are never overwritten: they stand for workflows that run somewhere. A change of
-workflow code adds new ones beside them, under the next number.
+Kept histories are never overwritten: they stand for workflows that run somewhere. After a change of
+workflow code, new histories are added under the next number.
 """
 
 import asyncio
@@ -34,10 +34,10 @@ from workflows.rollout.rollout import RolloutRelease
 from workflows.route.replace import AutoreplaceRoute
 
 FOLDER = Path(__file__).parent
-CONTROL = ControlInput(origin=Origin(requested_by="recorder", reason="to see it in a history"))
+CONTROL = ControlInput(origin=Origin(requested_by="recorder", reason="to record a history"))
 
 Handle = WorkflowHandle[Any, Any]
-Shape = Callable[[Harness], Awaitable[Handle]]
+Operation = Callable[[Harness], Awaitable[Handle]]
 
 
 async def provisioned(harness: Harness) -> Handle:
@@ -45,12 +45,12 @@ async def provisioned(harness: Harness) -> Handle:
 
 
 async def provision_failed_and_undone(harness: Harness) -> Handle:
-    harness.interference.bring(Injection.FAILS_AFTER, "create_machine", harness.client)
+    harness.interference.inject(Injection.FAILS_AFTER, "create_machine")
     return await harness.start_provision("recorded-2")
 
 
 async def provision_cancelled(harness: Harness) -> Handle:
-    harness.interference.bring(Injection.CANCELLED_AFTER, "create_machine", harness.client)
+    harness.interference.inject(Injection.CANCELLED_AFTER, "create_machine")
     return await harness.start_provision("recorded-3")
 
 
@@ -154,11 +154,13 @@ async def rollout_refused(harness: Harness) -> Handle:
 async def replaced(harness: Harness) -> Handle:
     await harness.provision("recorded-7")
     harness.store.pool_sizes.set("fake", "fake-east", 1, harness.operation())
-    asked = AutoreplaceRouteInput(route_id="recorded-7", reason="it is sick", origin=CONTROL.origin)
+    replacement = AutoreplaceRouteInput(
+        route_id="recorded-7", reason="it is faulty", origin=CONTROL.origin
+    )
     return await harness.client.start_workflow(
         AutoreplaceRoute.run,
-        asked,
-        id=route_workflow_id(asked.route_id),
+        replacement,
+        id=route_workflow_id(replacement.route_id),
         task_queue=harness.task_queue,
     )
 
@@ -174,7 +176,7 @@ async def swapped_within_budget(harness: Harness) -> Handle:
 
 
 async def reconciled(harness: Harness) -> Handle:
-    """A pass that looks at hosts, swaps one by one, and sweeps."""
+    """A reconcile run that verifies hosts, swaps single routes, and sweeps."""
     await _three_routes(harness)
     stray = MachineSpec(region="fake-east", user_data=SecretStr(""), owner=OWNER, generation=7)
     await harness.cloud.ensure("recorded-0-g7", stray)
@@ -207,7 +209,7 @@ async def _reconcile(harness: Harness, workflow_id: str) -> Handle:
     )
 
 
-SHAPES: tuple[Shape, ...] = (
+OPERATIONS: tuple[Operation, ...] = (
     provisioned,
     provision_failed_and_undone,
     provision_cancelled,
@@ -241,10 +243,10 @@ async def _three_routes(harness: Harness) -> None:
 
 
 async def record_all() -> None:
-    """Record every shape once more."""
+    """Record every operation once."""
     async with _temporal() as client:
-        for shape in SHAPES:
-            await _record(client, shape)
+        for operation in OPERATIONS:
+            await _record(client, operation)
 
 
 @asynccontextmanager
@@ -254,20 +256,22 @@ async def _temporal() -> AsyncIterator[Client]:
             yield await Client.connect(server.address, data_converter=pydantic_data_converter)
 
 
-async def _record(client: Client, shape: Shape) -> None:
+async def _record(client: Client, operation: Operation) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with small_installation(client, Path(folder)) as harness:
-            handle = await shape(harness)
+            handle = await operation(harness)
             try:
                 await handle.result()
             except WorkflowFailureError as error:
-                print(f"{shape.__name__} ended by {error.cause}")  # noqa: T201
+                print(f"{operation.__name__} ended by {error.cause}")  # noqa: T201
             history = await handle.fetch_history()
-            # What a pass began goes on; the next shape's routes have the same names.
-            await harness.until_nothing_runs()
-    number = 1 + max((_number(path) for path in FOLDER.glob(f"{shape.__name__}-*.json")), default=0)
+            # A reconcile run starts other workflows; the next operation uses the same route ids.
+            await harness.until_idle()
+    number = 1 + max(
+        (_number(path) for path in FOLDER.glob(f"{operation.__name__}-*.json")), default=0
+    )
     kept = json.dumps(_without_traces(json.loads(history.to_json())), indent=1)
-    (FOLDER / f"{shape.__name__}-{number}.json").write_text(kept + "\n")
+    (FOLDER / f"{operation.__name__}-{number}.json").write_text(kept + "\n")
 
 
 def _number(path: Path) -> int:
@@ -275,14 +279,14 @@ def _number(path: Path) -> int:
 
 
 def _without_traces(part: Any) -> Any:
-    """Leave out what tells of the computer that recorded it, which no replay reads."""
+    """Remove traces of the computer that recorded it. No replay reads them."""
     if isinstance(part, list):
         return [_without_traces(item) for item in part]
     if isinstance(part, dict):
         return {
             name: _without_traces(value) for name, value in part.items() if name != "stackTrace"
         }
-    if isinstance(part, str) and re.match(r"[0-9]+@", part):  # a worker: PID@HOST
+    if isinstance(part, str) and re.match(r"[0-9]+@", part):  # A worker: PID@HOST.
         return "recorder"
     return part
 

@@ -1,4 +1,4 @@
-"""The faults that errors on a host become."""
+"""Faults of errors on a host."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from relight.hosts.errors import (
 HOST = Destination(address="198.18.0.2", port=22, user="relight", machine_key="de-1-g1")
 
 
-def test_a_fault_says_where_what_and_how_it_failed() -> None:
+def test_a_fault_contains_host_operation_and_output() -> None:
     error = PackageError(
         "disk-full",
         "No space left on device",
@@ -36,14 +36,14 @@ def test_a_fault_says_where_what_and_how_it_failed() -> None:
     assert len(fault.journal_tail) == TAIL_LINES
 
 
-def test_an_error_without_a_host_says_only_what_it_knows() -> None:
+def test_a_fault_without_a_host_has_only_its_text() -> None:
     fault = fault_of(RemoteError("something"))
     assert fault.summary == "something"
     assert fault.host is None
 
 
 @pytest.mark.parametrize("kind", ["disk-full", "dpkg-lock-held", "repository-unreachable"])
-def test_what_follows_from_an_error_stands_in_the_table_of_faults(kind: str) -> None:
+def test_class_and_retry_come_from_the_table_of_faults(kind: str) -> None:
     error = PackageError(kind, "text")
     assert (error.fault_class, error.retryable) == (RULES[kind].fault_class, RULES[kind].retried)
 

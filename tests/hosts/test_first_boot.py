@@ -1,6 +1,7 @@
-"""How a machine's first boot went, from what cloud-init and our steps left on it."""
+"""The result of a first boot, from the files of cloud-init and Relight's steps."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,19 @@ import pytest
 import yaml
 
 from relight.domain.fault.fault import FaultClass
-from relight.hosts.commands import Section
+from relight.domain.service import Service
 from relight.hosts.errors import UnreadableAnswerError
 from relight.hosts.first_boot import (
     FirstBoot,
     failure,
-    look,
+    observe,
     parse,
 )
+from relight.hosts.shell import Section
 from tests.support.memory_shell import HOST, MemoryHost
 
 UNIT = "lantern-box.service"
+SERVICE = Service("lantern-box", UNIT, "/usr/bin/lantern-box", timedelta())
 FOLDER = Path(__file__).parent / "cases" / "first-boot"
 CASES: dict[str, Any] = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))
@@ -28,30 +31,30 @@ BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
 
 
 def answers(case: Mapping[str, Any]) -> dict[str, Section]:
-    """The answers as captured; a file that is not there yet is answered by `cat` with 1."""
+    """Return the captured answers; for a missing file `cat` exits with 1."""
     return {
         name: Section(f"cat: {name}: No such file or directory", 1)
-        if said is None
-        else Section(said, 0)
-        for name, said in case["answers"].items()
+        if output is None
+        else Section(output, 0)
+        for name, output in case["answers"].items()
     }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_a_machine_answers_is_read(name: str) -> None:
+def test_a_machines_answers_are_parsed(name: str) -> None:
     case = CASES[name]
     boot = parse(answers(case))
     assert boot.boot_id == case["boot_id"]
     assert boot.finished == case["finished"]
     assert boot.steps == case["steps"]
     assert boot.failed_step == case["failed_step"]
-    assert [words in error for words, error in zip(case["errors"], boot.errors, strict=True)] == [
+    assert [part in error for part, error in zip(case["errors"], boot.errors, strict=True)] == [
         True for _ in case["errors"]
     ]
 
 
 @pytest.mark.parametrize(
-    ("question", "said"),
+    ("question", "output"),
     [
         ("result", ""),
         ("result", "{"),
@@ -64,15 +67,15 @@ def test_what_a_machine_answers_is_read(name: str) -> None:
         ("steps", "install 0 0"),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be_is_refused(question: str, said: str) -> None:
-    found = answers(CASES["ended-well"]) | {question: Section(said, 0)}
+def test_a_malformed_file_is_refused(question: str, output: str) -> None:
+    found = answers(CASES["ended-well"]) | {question: Section(output, 0)}
     with pytest.raises(UnreadableAnswerError) as caught:
         parse(found)
-    assert caught.value.stderr == said
+    assert caught.value.stderr == output
 
 
-async def test_a_look_needs_no_root_and_asks_for_the_steps_after_the_result() -> None:
-    """A result that is there says that all steps have ended, if it was read before them."""
+async def test_observing_needs_no_root_and_reads_the_steps_after_the_result() -> None:
+    """If the result exists and is read first, then the steps are complete."""
     host = MemoryHost(
         answers={
             "cat /proc": (0, f"{BOOT_ID}\n", ""),
@@ -80,7 +83,9 @@ async def test_a_look_needs_no_root_and_asks_for_the_steps_after_the_result() ->
             "cat /var": (0, "install 0\n", ""),
         }
     )
-    assert await look(host) == FirstBoot(BOOT_ID, finished=False, errors=(), steps={"install": 0})
+    assert await observe(host) == FirstBoot(
+        BOOT_ID, finished=False, errors=(), steps={"install": 0}
+    )
     assert host.as_root == set()
     assert [command.rpartition("/")[2] for command in host.ran][1:] == ["result.json", "steps"]
 
@@ -99,13 +104,13 @@ def ended(steps: Mapping[str, int], errors: tuple[str, ...] = ("scripts_user",))
         ("disk-full-for-deb", FaultClass.HOST),
     ],
 )
-async def test_an_install_that_failed_says_what_apt_said(
+async def test_a_failed_install_has_the_reason_from_apt(
     apt_case: str, fault_class: FaultClass
 ) -> None:
     captured = yaml.safe_load((APT_CASES / f"{apt_case}.yaml").read_text())
     step = "relight-host step install"
     host = MemoryHost(answers={step: (0, captured["output"], "")})
-    error = await failure(host, ended({"install": 100}), "lantern-box", UNIT)
+    error = await failure(host, ended({"install": 100}), SERVICE)
     assert (error.step, error.exit_code, error.fault_class) == ("install", 100, fault_class)
     assert error.destination is HOST
     assert error.stderr == captured["output"]
@@ -115,7 +120,7 @@ async def test_an_install_that_failed_says_what_apt_said(
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "text"),
     [
         ((0, "", ""), f"{UNIT} did not start"),
         ((1, "", "cat: no such file\n"), f"{UNIT} did not start"),
@@ -133,25 +138,25 @@ async def test_an_install_that_failed_says_what_apt_said(
         ),
     ],
 )
-async def test_a_service_that_did_not_start_says_so_with_its_journal(
-    answer: tuple[int, str, str], words: str
+async def test_a_service_that_did_not_start_is_reported_with_its_journal(
+    answer: tuple[int, str, str], text: str
 ) -> None:
     host = MemoryHost(
         journal=["cannot read the configuration", "Failed with result 'exit-code'."],
         answers={"relight-host step service": answer},
     )
-    error = await failure(host, ended({"install": 0, "service": 1}), "lantern-box", UNIT)
+    error = await failure(host, ended({"install": 0, "service": 1}), SERVICE)
     assert (error.step, error.exit_code) == ("service", 1)
     assert error.fault_class is FaultClass.RELEASE
-    assert error.text == f"exit code 1: {words}"
+    assert error.text == f"exit code 1: {text}"
     assert error.stderr == answer[1]
     assert error.journal == ("cannot read the configuration", "Failed with result 'exit-code'.")
 
 
-async def test_what_cloud_init_itself_could_not_do_is_the_hosts_fault() -> None:
+async def test_an_error_of_cloud_init_is_a_fault_of_the_host() -> None:
     host = MemoryHost(answers={"relight-host step cloud-init": (0, "Traceback: disk full\n", "")})
     boot = ended({"install": 0, "service": 0}, errors=("('write-files', no space)", "another"))
-    error = await failure(host, boot, "lantern-box", UNIT)
+    error = await failure(host, boot, SERVICE)
     assert (error.step, error.exit_code) == ("cloud-init", None)
     assert error.fault_class is FaultClass.HOST
     assert error.text == "('write-files', no space); another"
@@ -159,18 +164,18 @@ async def test_what_cloud_init_itself_could_not_do_is_the_hosts_fault() -> None:
 
 
 @pytest.mark.parametrize(("steps", "step"), [({}, "install"), ({"install": 0}, "service")])
-async def test_a_step_that_a_reboot_cut_short_is_a_failure_though_cloud_init_calls_it_none(
+async def test_a_step_interrupted_by_a_reboot_is_a_failure_without_an_error_of_cloud_init(
     steps: Mapping[str, int], step: str
 ) -> None:
     boot = ended(steps, errors=())
     assert boot.failed_step == step
     error = await failure(
-        MemoryHost(answers={"relight-host step": (0, "Unpacking\n", "")}), boot, "lantern-box", UNIT
+        MemoryHost(answers={"relight-host step": (0, "Unpacking\n", "")}), boot, SERVICE
     )
     assert (error.step, error.exit_code, error.fault_class) == (step, None, FaultClass.HOST)
-    assert "did it reboot?" in error.text
+    assert "did the host reboot?" in error.text
     assert error.stderr == "Unpacking\n"
 
 
-def test_a_boot_that_goes_on_has_not_failed_for_want_of_its_last_step() -> None:
+def test_a_running_boot_has_not_failed_although_a_step_is_missing() -> None:
     assert FirstBoot(BOOT_ID, finished=False, errors=(), steps={"install": 0}).failed_step is None

@@ -1,4 +1,4 @@
-"""The health probes that ask over the network, of real servers, and how patient they are."""
+"""Health probes over the network against real servers, and their retries."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from relight.domain.fault.fault import FaultClass
-from relight.hosts.errors import Destination, NobodyListensError, ProbeFailedError
+from relight.hosts.errors import Destination, NotListeningError, ProbeFailedError
 from relight.hosts.probe import (
     ANSWER_CHARACTERS,
     CommandProbe,
@@ -29,7 +29,7 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def server(answer: Answer, heads: list[str] | None = None) -> AsyncIterator[int]:
-    """Answer each request like this, and yield the port."""
+    """Run a server that answers each request with `answer`; yield its port."""
 
     tasks: set[asyncio.Task[None]] = set()
 
@@ -43,7 +43,7 @@ async def server(answer: Answer, heads: list[str] | None = None) -> AsyncIterato
         try:
             await answer(writer)
         except ConnectionError:
-            pass  # the probe has heard enough
+            pass  # the probe closed the connection
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
@@ -56,7 +56,7 @@ async def server(answer: Answer, heads: list[str] | None = None) -> AsyncIterato
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def says(status: str, body: str = "", *headers: str) -> Answer:
+def respond(status: str, body: str = "", *headers: str) -> Answer:
     async def answer(writer: asyncio.StreamWriter) -> None:
         head = "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *headers))
         writer.write(f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode())
@@ -67,7 +67,7 @@ def says(status: str, body: str = "", *headers: str) -> Answer:
 
 @contextlib.contextmanager
 def silent_port() -> Iterator[int]:
-    """A port that is taken, and that nobody listens on."""
+    """Yield a bound port that does not listen."""
     with socket.socket() as taken:
         taken.bind((HOST.address, 0))
         yield taken.getsockname()[1]
@@ -88,76 +88,78 @@ async def refused(answer: Answer, seconds: float = 5) -> ProbeFailedError:
 
 
 @pytest.mark.parametrize("status", ["200 OK", "204 No Content"])
-async def test_an_answer_of_success_is_health(status: str) -> None:
+async def test_a_2xx_status_is_healthy(status: str) -> None:
     heads: list[str] = []
-    async with server(says(status), heads) as port:
+    async with server(respond(status), heads) as port:
         code = status.partition(" ")[0]
         assert await probe(port) == f"GET http://127.0.0.1:{port}/healthz: {code}"
     assert [head.partition("\r\n")[0] for head in heads] == ["GET /healthz HTTP/1.1"]
 
 
-async def test_a_daemon_that_is_not_healthy_says_why_in_its_own_words() -> None:
-    error = await refused(says("503 Service Unavailable", '{"reason":\n  "no upstream answers"}\n'))
+async def test_the_body_of_an_unhealthy_answer_is_the_reason() -> None:
+    error = await refused(
+        respond("503 Service Unavailable", '{"reason":\n  "no upstream answers"}\n')
+    )
     assert error.text == '503 {"reason": "no upstream answers"}'
 
 
-async def test_words_without_end_are_cut() -> None:
-    error = await refused(says("500 Internal Server Error", "é" * 100_000))
+async def test_a_long_body_is_cut() -> None:
+    error = await refused(respond("500 Internal Server Error", "é" * 100_000))
     assert error.text == f"500 {'é' * ANSWER_CHARACTERS}"
 
 
-async def test_a_redirect_is_no_health_and_is_not_followed() -> None:
-    async with server(says("200 OK")) as elsewhere:
+async def test_a_redirect_is_unhealthy_and_not_followed() -> None:
+    async with server(respond("200 OK")) as elsewhere:
         location = f"http://127.0.0.1:{elsewhere}/login"
-        error = await refused(says("302 Found", "moved", f"Location: {location}"))
+        error = await refused(respond("302 Found", "moved", f"Location: {location}"))
     assert error.text == f"302 to {location}"
 
 
-async def test_a_port_that_nobody_listens_on_is_refused_in_the_systems_words() -> None:
-    with silent_port() as port, pytest.raises(NobodyListensError, match=r"Connection refused$"):
+async def test_a_refused_connection_has_the_operating_systems_text() -> None:
+    with silent_port() as port, pytest.raises(NotListeningError, match=r"Connection refused$"):
         await probe(port)
 
 
-async def test_a_name_that_does_not_resolve_says_so() -> None:
+async def test_a_name_that_does_not_resolve_is_named() -> None:
     host = Destination(address="host.invalid", port=22, user="relight", machine_key="de-1-g1")
     with pytest.raises(ProbeFailedError, match=r"de-1-g1 .*[Nn]ame"):
         await HttpProbe(8899, "/healthz", timedelta(seconds=5))(host)
 
 
-async def test_a_daemon_that_is_silent_is_given_up() -> None:
+async def test_a_silent_service_times_out() -> None:
     async def silent(writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
     assert (await refused(silent, 0.2)).text == "no answer after 0.2 s"
 
 
-async def test_an_answer_that_trickles_is_given_up_too() -> None:
+async def test_a_slow_answer_times_out() -> None:
     async def trickles(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 1000\r\n\r\n")
         while not writer.is_closing():
             writer.write(b".")
             await writer.drain()
-            await asyncio.sleep(0.02)  # each wait is shorter than the limit
+            await asyncio.sleep(0.02)  # shorter than the timeout
 
     assert (await refused(trickles, 0.3)).text == "no answer after 0.3 s"
 
 
-async def test_what_is_not_http_is_no_health() -> None:
+async def test_an_answer_that_is_not_http_is_unhealthy() -> None:
     async def ssh(writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.2p1\r\n")
 
     assert (await refused(ssh)).text
 
 
-async def test_a_connection_that_breaks_is_no_health() -> None:
+async def test_a_broken_connection_is_unhealthy() -> None:
     async def nothing(writer: asyncio.StreamWriter) -> None:
         return
 
     assert "disconnected" in (await refused(nothing)).text
 
 
-async def test_no_proxy_of_this_computer_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with server(says("502 Bad Gateway")) as proxy, server(says("200 OK")) as port:
+async def test_the_local_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server(respond("502 Bad Gateway")) as proxy, server(respond("200 OK")) as port:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy}")
         monkeypatch.delenv("no_proxy", raising=False)
         assert (await probe(port)).endswith(": 200")
@@ -166,15 +168,15 @@ async def test_no_proxy_of_this_computer_takes_part(monkeypatch: pytest.MonkeyPa
 SECONDS = timedelta(seconds=5)
 
 
-async def test_a_connection_is_all_that_the_tcp_probe_wants() -> None:
-    with socket.create_server((HOST.address, 0)) as listener:  # and never accepts
+async def test_the_tcp_probe_only_connects() -> None:
+    with socket.create_server((HOST.address, 0)) as listener:  # never accepts
         port = listener.getsockname()[1]
-        said = await TcpProbe(port, SECONDS)(HOST)
-    assert said == f"connect to 127.0.0.1:{port}: connected"
+        result = await TcpProbe(port, SECONDS)(HOST)
+    assert result == f"connect to 127.0.0.1:{port}: connected"
 
 
-async def test_a_refused_connection_is_no_health() -> None:
-    with silent_port() as port, pytest.raises(NobodyListensError) as caught:
+async def test_a_refused_tcp_connection_is_unhealthy() -> None:
+    with silent_port() as port, pytest.raises(NotListeningError) as caught:
         await TcpProbe(port, SECONDS)(HOST)
     assert caught.value.kind == "probe-failed"
     assert caught.value.destination is HOST
@@ -182,27 +184,27 @@ async def test_a_refused_connection_is_no_health() -> None:
     assert caught.value.text == "Connection refused"
 
 
-async def test_a_connection_that_does_not_come_about_is_given_up() -> None:
+async def test_a_tcp_connection_times_out() -> None:
     with socket.socket() as full, contextlib.ExitStack() as waiting:
         full.bind((HOST.address, 0))
         full.listen(0)
-        for _ in range(2):  # who comes after them is let wait
+        for _ in range(2):  # further connections wait
             one = waiting.enter_context(socket.socket())
             one.setblocking(False)
             one.connect_ex(full.getsockname())
         with pytest.raises(ProbeFailedError, match=r"no connection after 0\.2 s") as caught:
             await TcpProbe(full.getsockname()[1], timedelta(seconds=0.2))(HOST)
-    assert not isinstance(caught.value, NobodyListensError)
+    assert not isinstance(caught.value, NotListeningError)
 
 
-@pytest.mark.parametrize("ask", [HttpProbe(1, "/", SECONDS), TcpProbe(1, SECONDS)])
-async def test_an_address_of_ipv6_stands_in_brackets(ask: Probe) -> None:
+@pytest.mark.parametrize("selected", [HttpProbe(1, "/", SECONDS), TcpProbe(1, SECONDS)])
+async def test_an_ipv6_address_is_in_brackets(selected: Probe) -> None:
     host = Destination(address="::1", port=22, user="relight", machine_key="de-1-g1")
     with pytest.raises(ProbeFailedError, match=r"\[::1\]:1"):
-        await ask(host)
+        await selected(host)
 
 
-async def test_patience_meets_a_daemon_that_opens_its_port_late() -> None:
+async def test_a_patient_probe_waits_for_a_service_that_opens_its_port_late() -> None:
     with silent_port() as port:
         asking = asyncio.create_task(
             PatientProbe(HttpProbe(port, "/healthz", SECONDS), SECONDS)(HOST)
@@ -212,45 +214,45 @@ async def test_patience_meets_a_daemon_that_opens_its_port_late() -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        await says("200 OK")(writer)
+        await respond("200 OK")(writer)
         writer.close()
 
     async with await asyncio.start_server(serve, HOST.address, port):
         assert (await asking).endswith(": 200")
 
 
-async def test_patience_has_an_end_and_says_how_long_it_was() -> None:
-    asked = 0
+async def test_a_patient_probe_gives_up_and_names_the_time() -> None:
+    requests = 0
 
     async def refusing(destination: Destination) -> str:
-        nonlocal asked
-        asked += 1
-        raise NobodyListensError("Connection refused", destination=destination)
+        nonlocal requests
+        requests += 1
+        raise NotListeningError("Connection refused", destination=destination)
 
-    with pytest.raises(NobodyListensError, match=r"Connection refused, for 0\.5 s$"):
+    with pytest.raises(NotListeningError, match=r"Connection refused, for 0\.5 s$"):
         await PatientProbe(refusing, timedelta(seconds=0.5))(HOST)
-    assert asked == 3
+    assert requests == 3
 
 
-async def test_without_patience_it_is_asked_once() -> None:
-    with silent_port() as port, pytest.raises(NobodyListensError, match=r"Connection refused$"):
+async def test_a_probe_without_patience_asks_once() -> None:
+    with silent_port() as port, pytest.raises(NotListeningError, match=r"Connection refused$"):
         await PatientProbe(TcpProbe(port, SECONDS), timedelta(0))(HOST)
 
 
-async def test_a_wrong_answer_is_an_answer_for_the_patient_too() -> None:
+async def test_a_patient_probe_does_not_repeat_an_unhealthy_answer() -> None:
     heads: list[str] = []
-    async with server(says("503 Service Unavailable"), heads) as port:
+    async with server(respond("503 Service Unavailable"), heads) as port:
         with pytest.raises(ProbeFailedError, match="503"):
             await PatientProbe(HttpProbe(port, "/healthz", SECONDS), SECONDS)(HOST)
     assert len(heads) == 1
 
 
-def test_the_chosen_probe_is_told_what_it_needs() -> None:
-    def chosen(kind: Literal["http", "tcp", "command"]) -> PatientProbe:
+def test_the_configured_probe_gets_its_settings() -> None:
+    def configured(kind: Literal["http", "tcp", "command"]) -> PatientProbe:
         return probe_of(
             kind, port=80, path="/up", command=("check",), timeout=SECONDS, patience=SECONDS
         )
 
-    assert chosen("http") == PatientProbe(HttpProbe(80, "/up", SECONDS), SECONDS)
-    assert chosen("tcp") == PatientProbe(TcpProbe(80, SECONDS), SECONDS)
-    assert chosen("command") == PatientProbe(CommandProbe(("check",), SECONDS), SECONDS)
+    assert configured("http") == PatientProbe(HttpProbe(80, "/up", SECONDS), SECONDS)
+    assert configured("tcp") == PatientProbe(TcpProbe(80, SECONDS), SECONDS)
+    assert configured("command") == PatientProbe(CommandProbe(("check",), SECONDS), SECONDS)

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -12,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relight.hosts import shell as shell_module
-from relight.hosts.commands import Section
+from relight.hosts.connections import connect
 from relight.hosts.errors import (
     CommandFailedError,
     CommandTimeoutError,
@@ -27,7 +26,7 @@ from relight.hosts.errors import (
     SudoRefusedError,
 )
 from relight.hosts.keys import derive_host_key
-from relight.hosts.shell import SshShell, connect
+from relight.hosts.shell import Section, SshShell
 from tests.support.ssh_server import (
     HANG,
     SshServer,
@@ -54,7 +53,7 @@ async def refused(
     client_key: asyncssh.SSHKey = CLIENT_KEY,
     timeout: timedelta = SOON,
 ) -> RemoteError:
-    """Fail to connect, with an error that names the machine."""
+    """Fail to connect, with an error that names the machine; return the error."""
     with pytest.raises(RemoteError) as caught:
         async with connect(destination(port), client_key, HOST_KEY.public, timeout):
             pytest.fail("it connected")
@@ -78,14 +77,14 @@ async def shell(server: SshServer) -> AsyncIterator[SshShell]:
 # ---------------------------------------------------------------- commands
 
 
-async def test_a_command_says_how_it_ended(shell: SshShell) -> None:
+async def test_a_command_returns_exit_code_and_output(shell: SshShell) -> None:
     script = "echo out; echo err >&2; exit 3"
     ended = await shell.run(["sh", "-c", script], timeout=SOON, check=False)
     assert ended.argv == ("sh", "-c", script)
     assert (ended.exit_code, ended.stdout, ended.stderr) == (3, "out\n", "err\n")
 
 
-async def test_a_command_that_fails_is_an_error_with_its_last_words(shell: SshShell) -> None:
+async def test_a_failed_command_is_an_error_with_its_last_line(shell: SshShell) -> None:
     with pytest.raises(CommandFailedError) as caught:
         await shell.run(["sh", "-c", "echo first; echo last >&2; exit 3"], timeout=SOON)
     assert str(caught.value) == "de-1-g1 (127.0.0.1): run sh: exit code 3: last"
@@ -93,25 +92,25 @@ async def test_a_command_that_fails_is_an_error_with_its_last_words(shell: SshSh
     assert not caught.value.retryable
 
 
-async def test_a_command_that_is_killed_says_by_which_signal(shell: SshShell) -> None:
+async def test_a_killed_command_is_an_error_with_the_signal(shell: SshShell) -> None:
     with pytest.raises(CommandFailedError, match="killed by signal 9") as caught:
         await shell.run(["sh", "-c", "kill -9 $$"], timeout=SOON)
     assert caught.value.exit_code == -9
 
 
 @pytest.mark.parametrize("script", ["kill -9 $$", "sh -c 'kill -9 $$'; exit $?"])
-async def test_a_call_as_root_that_is_killed_is_to_be_made_again(
+async def test_a_killed_call_as_root_may_be_retried(
     shell: SshShell, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    """Whether the user's shell went with it, or stayed to tell its end."""
+    """Whether the user's shell was killed too, or reports the signal."""
     monkeypatch.setattr(shell_module, "SUDO", ("sh", "-c", script))
     for check in (True, False):
         with pytest.raises(ConnectionLostError, match="killed by signal 9") as caught:
-            await shell.run(["relight-host", "see"], timeout=SOON, check=check, sudo=True)
+            await shell.run(["relight-host", "observe"], timeout=SOON, check=check, sudo=True)
         assert caught.value.retryable
 
 
-async def test_sudo_stands_before_the_command_and_asks_nothing(
+async def test_sudo_prefixes_the_command_and_never_prompts(
     shell: SshShell, server: SshServer
 ) -> None:
     ended = await shell.run(["id", "-u"], timeout=SOON, check=False, sudo=True)
@@ -119,7 +118,7 @@ async def test_sudo_stands_before_the_command_and_asks_nothing(
     assert server.commands[-1] == "sudo -n -- id -u"
 
 
-async def test_an_error_names_the_command_and_not_sudo(shell: SshShell) -> None:
+async def test_an_error_names_the_command_not_sudo(shell: SshShell) -> None:
     with pytest.raises(RemoteError, match="run no-such-program:"):
         await shell.run(["no-such-program"], timeout=SOON, sudo=True)
 
@@ -131,51 +130,51 @@ async def test_an_error_names_the_command_and_not_sudo(shell: SshShell) -> None:
         ("sudo: /usr/local/sbin/relight-host: command not found", HostProgramMissingError),
     ],
 )
-async def test_a_sudo_that_does_not_run_the_command_is_an_error_whether_or_not_it_is_checked(
+async def test_a_command_that_sudo_does_not_run_is_an_error_with_and_without_check(
     shell: SshShell, monkeypatch: pytest.MonkeyPatch, line: str, kind: type[RemoteError]
 ) -> None:
     monkeypatch.setattr(shell_module, "SUDO", ("sh", "-c", f"echo '{line}' >&2; exit 1"))
     for check in (True, False):
         with pytest.raises(RemoteError) as caught:
-            await shell.run(["relight-host", "see"], timeout=SOON, check=check, sudo=True)
+            await shell.run(["relight-host", "observe"], timeout=SOON, check=check, sudo=True)
         error = caught.value
         assert type(error) is kind
         assert str(error) == f"de-1-g1 (127.0.0.1): run relight-host: {line}"
-        assert (error.argv[-1], error.exit_code, error.stderr) == ("see", 1, f"{line}\n")
+        assert (error.argv[-1], error.exit_code, error.stderr) == ("observe", 1, f"{line}\n")
         assert not error.retryable
     ended = await shell.run(["sh", "-c", f"echo '{line}' >&2; exit 1"], timeout=SOON, check=False)
-    assert ended.exit_code == 1  # nobody asked for root
+    assert ended.exit_code == 1  # sudo was not used
 
 
-@pytest.mark.parametrize("given", ["text\nü\n", b"bytes\0\xff", "x" * 1_000_000])
-async def test_a_command_reads_what_it_is_given(shell: SshShell, given: str | bytes) -> None:
-    data = given.encode() if isinstance(given, str) else given
-    ended = await shell.run(["cat"], stdin=given, timeout=SOON)
-    assert ended.stdout == data.decode(errors="replace")
+@pytest.mark.parametrize("data", ["text\nü\n", b"bytes\0\xff", "x" * 1_000_000])
+async def test_a_command_reads_its_input(shell: SshShell, data: str | bytes) -> None:
+    ended = await shell.run(["cat"], stdin=data, timeout=SOON)
+    expected = data.encode() if isinstance(data, str) else data
+    assert ended.stdout == expected.decode(errors="replace")
 
 
-@pytest.mark.parametrize("given", [None, "", b""])
-async def test_a_command_that_is_given_nothing_reads_nothing(
-    shell: SshShell, given: str | bytes | None
+@pytest.mark.parametrize("data", [None, "", b""])
+async def test_a_command_without_input_reads_nothing(
+    shell: SshShell, data: str | bytes | None
 ) -> None:
-    assert (await shell.run(["cat"], stdin=given, timeout=SOON)).stdout == ""
+    assert (await shell.run(["cat"], stdin=data, timeout=SOON)).stdout == ""
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-async def test_arguments_arrive_as_they_are(shell: SshShell, arguments: list[str]) -> None:
-    program = "import sys; sys.stdout.buffer.write('\\0'.join(sys.argv[1:]).encode())"
-    ended = await shell.run([sys.executable, "-c", program, *arguments], timeout=SOON)
-    assert ended.stdout == "\0".join(arguments)
+async def test_any_arguments_arrive_unchanged(shell: SshShell, arguments: list[str]) -> None:
+    script = r'for argument; do printf "%s\0" "$argument"; done'
+    ended = await shell.run(["sh", "-c", script, "sh", *arguments], timeout=SOON)
+    assert ended.stdout == "".join(f"{argument}\0" for argument in arguments)
 
 
 @pytest.mark.parametrize(
     "argument",
     ["$HOME", "`id`", "$(id)", "a; exit 9", "'", '"', "\\", "*", "-n", "", " ", "a\nb", "é\u2028"],
 )
-async def test_a_hostile_argument_is_only_an_argument(shell: SshShell, argument: str) -> None:
+async def test_a_hostile_argument_is_quoted(shell: SshShell, argument: str) -> None:
     ended = await shell.run(["printf", "%s|", argument, argument], timeout=SOON)
     assert ended.stdout == f"{argument}|{argument}|"
 
@@ -189,9 +188,7 @@ async def test_many_commands_share_one_connection(shell: SshShell, server: SshSe
     assert server.logins == before
 
 
-async def test_several_questions_are_asked_in_one_command(
-    shell: SshShell, server: SshServer
-) -> None:
+async def test_several_questions_are_one_command(shell: SshShell, server: SshServer) -> None:
     before = len(server.commands)
     answers = await shell.ask(
         {"good": ["echo", "yes"], "bad": ["sh", "-c", "echo no >&2; exit 3"]}, timeout=SOON
@@ -200,19 +197,19 @@ async def test_several_questions_are_asked_in_one_command(
     assert len(server.commands) == before + 1
 
 
-async def test_a_command_that_does_not_end_in_time_is_given_up_and_the_link_lives_on(
+async def test_a_command_that_times_out_leaves_the_connection_usable(
     shell: SshShell,
 ) -> None:
-    with pytest.raises(CommandTimeoutError, match=r"no end after 0\.3 s") as caught:
+    with pytest.raises(CommandTimeoutError, match=r"it did not end within 0\.3 s") as caught:
         await shell.run([HANG], timeout=AT_ONCE)
     assert caught.value.retryable
     assert (await shell.run(["echo", "here"], timeout=SOON)).stdout == "here\n"
 
 
-async def test_a_command_that_was_given_up_holds_no_channel(
+async def test_a_command_that_timed_out_keeps_no_channel(
     shell: SshShell, server: SshServer
 ) -> None:
-    """OpenSSH gives out ten of them per connection."""
+    """OpenSSH allows ten channels per connection."""
     for _ in range(3):
         with pytest.raises(CommandTimeoutError):
             await shell.run([HANG], timeout=timedelta(milliseconds=50))
@@ -220,10 +217,10 @@ async def test_a_command_that_was_given_up_holds_no_channel(
     assert len(server.connections[-1]._channels) <= 1
 
 
-# ---------------------------------------------------------------- the link
+# ---------------------------------------------------------------- the connection
 
 
-async def test_a_link_that_is_cut_under_a_command_is_lost() -> None:
+async def test_a_connection_that_is_cut_during_a_command_is_lost() -> None:
     key = asyncssh.import_private_key(HOST_KEY.private)
     async with (
         ssh_server(key, CLIENT_KEY) as server,
@@ -239,7 +236,7 @@ async def test_a_link_that_is_cut_under_a_command_is_lost() -> None:
             await shell.run(["true"], timeout=SOON)
 
 
-async def test_a_link_that_turns_into_a_black_hole_is_given_up(
+async def test_a_silent_connection_is_given_up(
     server: SshServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shell_module, "KEEPALIVE", timedelta(milliseconds=50))
@@ -257,7 +254,7 @@ async def test_a_link_that_turns_into_a_black_hole_is_given_up(
 # ---------------------------------------------------------------- connecting
 
 
-async def test_another_host_key_is_refused_before_anything_is_said() -> None:
+async def test_another_host_key_is_refused_before_the_login() -> None:
     key = asyncssh.import_private_key(OTHER_HOST_KEY.private)
     async with ssh_server(key, CLIENT_KEY) as server:
         error = await refused(server.port, HostKeyMismatchError)
@@ -265,7 +262,7 @@ async def test_another_host_key_is_refused_before_anything_is_said() -> None:
     assert not error.retryable
 
 
-async def test_a_host_key_of_another_type_is_refused_too() -> None:
+async def test_a_host_key_of_another_type_is_refused() -> None:
     key = asyncssh.generate_private_key("ecdsa-sha2-nistp256")
     async with ssh_server(key, CLIENT_KEY) as server:
         error = await refused(server.port, HostKeyMismatchError)
@@ -273,15 +270,15 @@ async def test_a_host_key_of_another_type_is_refused_too() -> None:
     assert not error.retryable
 
 
-async def test_another_client_key_is_not_let_in(server: SshServer) -> None:
+async def test_another_client_key_is_refused(server: SshServer) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519")
     error = await refused(server.port, LoginRefusedError, client_key=other)
     assert not error.retryable
 
 
-@pytest.mark.parametrize("going", ["booting up", "going down"])
-async def test_a_host_that_boots_lets_nobody_in_yet(going: str) -> None:
-    banner = f"System is {going}. Unprivileged users are not permitted to log in yet.\n"
+@pytest.mark.parametrize("state", ["booting up", "going down"])
+async def test_a_host_that_boots_or_shuts_down_is_not_ready(state: str) -> None:
+    banner = f"System is {state}. Unprivileged users are not permitted to log in yet.\n"
     key = asyncssh.import_private_key(HOST_KEY.private)
     async with ssh_server(key, CLIENT_KEY, banner) as server:
         error = await refused(server.port, HostNotReadyError)
@@ -289,14 +286,14 @@ async def test_a_host_that_boots_lets_nobody_in_yet(going: str) -> None:
     assert error.text == banner.strip()
 
 
-async def test_where_nothing_listens_nobody_is_reached() -> None:
+async def test_a_port_that_does_not_listen_is_unreachable() -> None:
     with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))  # and does not listen
+        held.bind(("127.0.0.1", 0))  # without listening
         error = await refused(held.getsockname()[1], HostUnreachableError)
     assert error.retryable
 
 
-async def test_a_socket_that_says_nothing_is_given_up_in_time() -> None:
+async def test_a_silent_server_is_unreachable_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         began = asyncio.get_running_loop().time()
@@ -305,10 +302,10 @@ async def test_a_socket_that_says_nothing_is_given_up_in_time() -> None:
     assert asyncio.get_running_loop().time() - began < 3
 
 
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n"])
-async def test_whoever_hangs_up_is_not_reached(said: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n"])
+async def test_a_server_that_closes_the_connection_is_unreachable(data: bytes) -> None:
     async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(said)
+        writer.write(data)
         writer.close()
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as listener:
@@ -316,7 +313,7 @@ async def test_whoever_hangs_up_is_not_reached(said: bytes) -> None:
         assert (await refused(port, HostUnreachableError)).retryable
 
 
-async def test_the_local_users_ssh_set_up_takes_no_part(
+async def test_the_local_users_ssh_configuration_is_not_used(
     server: SshServer, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path_factory.mktemp("home")

@@ -1,4 +1,4 @@
-"""A change on a host that outlives the link to it."""
+"""Transactions: started or attached to, awaited, and their failures."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relight.domain.fault.fault import FaultClass
+from relight.domain.service import Service
 from relight.hosts import host_program, transaction
 from relight.hosts.errors import (
     CommandFailedError,
@@ -22,14 +23,13 @@ from relight.hosts.errors import (
     TransactionLostError,
 )
 from relight.hosts.host_program import Change
-from relight.hosts.proof import Expected
-from relight.hosts.systemd import parse_shown
+from relight.hosts.observation import parse_units
 from relight.hosts.transaction import (
-    PATIENCE,
+    LONG_POLL,
     Phase,
     TransactionEnded,
     TransactionState,
-    run_to_end,
+    run_transaction,
     transaction_state,
     unit_name,
 )
@@ -43,16 +43,16 @@ from tests.support.memory_shell import (
 
 UNIT = "relight-install.service"
 CHANGE = Change("0.0.74")
-EXPECTED = Expected("lantern-box", "0.0.74", "lantern-box.service", "/usr/bin/lantern-box")
-SWAP, SEE = f"relight-host swap {UNIT} 5 0.0.74 upgrade", f"relight-host see {UNIT} 5"
-SAID, FORGET = f"relight-host said {UNIT}", f"relight-host forget {UNIT}"
-BEGIN = tuple(host_program.swap(UNIT, PATIENCE, CHANGE))
+SERVICE = Service("lantern-box", "lantern-box.service", "/usr/bin/lantern-box", timedelta())
+SWAP, OBSERVE = f"relight-host swap {UNIT} 5 0.0.74 upgrade", f"relight-host observe {UNIT} 5"
+LOG, FORGET = f"relight-host log {UNIT}", f"relight-host forget {UNIT}"
+BEGIN = tuple(host_program.swap(UNIT, LONG_POLL, CHANGE))
 CASES = Path(__file__).parent / "cases" / "apt"
 
 
-async def run(host: MemoryHost, looks: list[TransactionState] | None = None) -> TransactionEnded:
-    seen = looks if looks is not None else []
-    return await run_to_end(host, UNIT, CHANGE, EXPECTED, seen.append)
+async def run(host: MemoryHost, states: list[TransactionState] | None = None) -> TransactionEnded:
+    seen = states if states is not None else []
+    return await run_transaction(host, UNIT, CHANGE, SERVICE, seen.append)
 
 
 async def failure(host: MemoryHost) -> RemoteError:
@@ -62,58 +62,61 @@ async def failure(host: MemoryHost) -> RemoteError:
 
 
 def start(then: Unit) -> MemoryHost:
-    """A host on which the transaction begins, runs for two looks, and ends like this."""
+    """A host on which the transaction starts, runs for two observations, and ends as `then`."""
     return MemoryHost(coming=[running(), running(), then])
 
 
-async def test_a_transaction_is_begun_and_looked_at_until_its_end_and_its_outcome_is_kept() -> None:
-    host, looks = start(succeeded()), list[TransactionState]()
-    ended = await run(host, looks)
+async def test_a_transaction_is_started_and_observed_until_its_end_and_its_result_is_kept() -> None:
+    host, states = start(succeeded()), list[TransactionState]()
+    ended = await run(host, states)
     assert (ended.attached, ended.took) == (False, timedelta(seconds=3.5))
-    assert (ended.look.package.version, ended.look.is_installed_file) == ("0.0.74", True)
-    assert [look.phase for look in looks] == [Phase.RUNNING, Phase.RUNNING]
-    assert host.ran == [SWAP, SEE, SEE]
+    assert (ended.observation.package.version, ended.observation.is_installed_file) == (
+        "0.0.74",
+        True,
+    )
+    assert [state.phase for state in states] == [Phase.RUNNING, Phase.RUNNING]
+    assert host.ran == [SWAP, OBSERVE, OBSERVE]
     assert host.change == succeeded()
     await transaction.forget(host, UNIT)
     assert host.change == Unit()
 
 
-async def test_one_that_ends_soon_is_one_call() -> None:
-    host, looks = MemoryHost(coming=[succeeded()]), list[TransactionState]()
-    assert not (await run(host, looks)).attached
+async def test_a_short_transaction_is_one_call() -> None:
+    host, states = MemoryHost(coming=[succeeded()]), list[TransactionState]()
+    assert not (await run(host, states)).attached
     assert host.ran == [SWAP]
-    assert looks == []
+    assert states == []
 
 
-async def test_all_of_it_runs_as_root() -> None:
+async def test_every_call_runs_as_root() -> None:
     host = start(failed())
     await failure(host)
     assert host.as_root == set(host.ran)
 
 
-@pytest.mark.parametrize("there", [running(), succeeded()])
-async def test_a_transaction_that_is_there_already_is_attached_to(there: Unit) -> None:
-    host = MemoryHost(change=there, coming=[there, succeeded()])
+@pytest.mark.parametrize("existing", [running(), succeeded()])
+async def test_an_existing_transaction_is_attached_to(existing: Unit) -> None:
+    host = MemoryHost(change=existing, coming=[existing, succeeded()])
     assert (await run(host)).attached
 
 
 @pytest.mark.parametrize("said", ["was already loaded or has a fragment file", "already exists"])
-async def test_one_that_another_attempt_began_is_waited_for(said: str) -> None:
+async def test_a_transaction_of_another_attempt_is_waited_for(said: str) -> None:
     host = start(succeeded())
     host.refuses_to_begin = f"Unit {UNIT} {said}."
     assert (await run(host)).attached
 
 
-async def test_one_that_cannot_be_begun_says_why() -> None:
+async def test_a_transaction_that_cannot_start_is_an_error_with_the_reason() -> None:
     error = await failure(MemoryHost(refuses_to_begin="Access denied"))
     assert isinstance(error, CommandFailedError)
     assert str(error).endswith(
-        ": begin a change: Failed to start transient service unit: Access denied"
+        ": start a transaction: Failed to start transient service unit: Access denied"
     )
     assert (error.argv, error.exit_code) == (BEGIN, 1)
 
 
-async def test_a_systemd_that_does_not_answer_is_a_host_that_goes_down() -> None:
+async def test_a_systemd_that_does_not_answer_is_a_host_that_is_not_ready() -> None:
     said = "Failed to connect to bus: No such file or directory\n"
     error = await failure(MemoryHost(answers={"relight-host swap": (75, "", said)}))
     assert isinstance(error, HostNotReadyError)
@@ -129,7 +132,7 @@ async def test_a_systemd_that_does_not_answer_is_a_host_that_goes_down() -> None
         ("sudo: /usr/local/sbin/relight-host: command not found", HostProgramMissingError),
     ],
 )
-async def test_a_host_that_does_not_run_the_program_for_us_says_so(
+async def test_a_host_that_does_not_run_the_program_is_an_error(
     line: str, kind: type[RemoteError]
 ) -> None:
     error = await failure(MemoryHost(answers={"relight-host": (1, "", f"{line}\n")}))
@@ -138,7 +141,7 @@ async def test_a_host_that_does_not_run_the_program_for_us_says_so(
     assert (error.fault_class, error.retryable) == (FaultClass.HOST, False)
 
 
-async def test_a_call_that_the_program_refuses_is_an_error_with_its_words() -> None:
+async def test_a_call_that_the_program_refuses_is_an_error_with_its_message() -> None:
     said = "relight-host: not a version: -o\n"
     error = await failure(MemoryHost(answers={"relight-host swap": (64, "", said)}))
     assert isinstance(error, CommandFailedError)
@@ -146,7 +149,7 @@ async def test_a_call_that_the_program_refuses_is_an_error_with_its_words() -> N
 
 
 @pytest.mark.parametrize("case", ["postinst-failed", "dpkg-lock-held", "version-not-found"])
-async def test_one_that_fails_says_what_apt_said(case: str) -> None:
+async def test_a_failed_transaction_has_the_reason_from_apt(case: str) -> None:
     captured = yaml.safe_load((CASES / f"{case}.yaml").read_text())
     host = start(failed())
     host.said = captured["output"].splitlines()
@@ -155,28 +158,28 @@ async def test_one_that_fails_says_what_apt_said(case: str) -> None:
     assert (error.kind, error.exit_code, error.argv) == (captured["kind"], 100, BEGIN)
     assert error.attempted == "change lantern-box to 0.0.74"
     assert error.stderr.splitlines() == host.said
-    assert host.change == Unit()  # forgotten, so that the next attempt begins anew
+    assert host.change == Unit()  # forgotten, so that the next attempt starts a new one
 
 
-async def test_one_that_failed_under_another_attempt_fails_here_too() -> None:
+async def test_the_failure_of_another_attempt_is_raised() -> None:
     host = MemoryHost(change=failed(), said=["E: Held packages were changed and -y was used"])
     error = await failure(host)
     assert (error.kind, error.fault_class) == ("packages-held", FaultClass.HOST)
 
 
-async def test_one_that_was_killed_had_no_last_words() -> None:
+async def test_a_killed_transaction_has_no_reason_in_its_log() -> None:
     host = MemoryHost(coming=[failed(9, code=2)], said=["Unpacking"])
     error = await failure(host)
     assert (error.kind, error.exit_code) == ("dpkg-interrupted", -9)
-    assert host.count(SAID) == 1
+    assert host.count(LOG) == 1
 
 
 @pytest.mark.parametrize(
-    ("unit", "words", "kind", "fault_class"),
+    ("unit", "last_line", "kind", "fault_class"),
     [
         (
             Unit("masked", unit_file="masked"),
-            "relight: lantern-box.service is masked: somebody on this host forbade it to run",
+            "relight: lantern-box.service is masked on this host",
             "unit-masked",
             FaultClass.HOST,
         ),
@@ -202,11 +205,11 @@ async def test_one_that_was_killed_had_no_last_words() -> None:
         ),
     ],
 )
-async def test_one_whose_service_did_not_start_says_how_it_stands_and_what_it_wrote(
-    unit: Unit, words: str, kind: str, fault_class: FaultClass
+async def test_a_service_that_did_not_start_is_reported_with_unit_and_journal(
+    unit: Unit, last_line: str, kind: str, fault_class: FaultClass
 ) -> None:
     host = start(failed(90))
-    host.unit, host.said = unit, ["Setting up lantern-box", words]
+    host.unit, host.said = unit, ["Setting up lantern-box", last_line]
     host.journal = ["cannot bind", "exiting"]
     error = await failure(host)
     assert isinstance(error, ServiceFailedError)
@@ -214,24 +217,24 @@ async def test_one_whose_service_did_not_start_says_how_it_stands_and_what_it_wr
     assert (error.argv, error.journal) == (BEGIN, ("cannot bind", "exiting"))
     assert error.attempted == "restart lantern-box.service"
     assert host.change == Unit()
-    assert host.count(SAID) == 1  # its words are no reason of apt's, and are there all the same
+    assert host.count(LOG) == 1  # its log has no reason of apt, but is complete
 
 
-async def test_the_words_of_a_service_that_seems_well_by_now_are_its_reason() -> None:
+async def test_the_log_is_the_reason_if_the_service_runs_by_now() -> None:
     host = start(failed(90))
     host.said = ["Job for it failed.", "relight: lantern-box.service did not start"]
     error = await failure(host)
     assert (error.kind, error.text) == ("unit-failed", "lantern-box.service did not start")
 
 
-async def test_one_that_the_host_forgot_is_lost_and_may_be_begun_again() -> None:
+async def test_a_transaction_that_the_host_forgot_is_lost_and_may_be_retried() -> None:
     with pytest.raises(TransactionLostError, match="did it reboot") as caught:
         await run(start(Unit()))
     assert caught.value.retryable
 
 
-@pytest.mark.parametrize("reply", [SWAP, SEE])
-async def test_losing_a_reply_begins_nothing_twice(reply: str) -> None:
+@pytest.mark.parametrize("reply", [SWAP, OBSERVE])
+async def test_a_lost_reply_starts_nothing_twice(reply: str) -> None:
     host = start(succeeded())
     host.lose = [reply]
     with pytest.raises(ConnectionLostError):
@@ -239,16 +242,16 @@ async def test_losing_a_reply_begins_nothing_twice(reply: str) -> None:
     assert (await run(host)).attached
 
 
-async def test_losing_the_reply_of_what_a_failed_one_said_loses_nothing_of_it() -> None:
+async def test_a_lost_reply_of_the_log_loses_nothing() -> None:
     host = start(failed())
-    host.said, host.lose = ["E: Held packages were changed and -y was used"], [SAID]
+    host.said, host.lose = ["E: Held packages were changed and -y was used"], [LOG]
     with pytest.raises(ConnectionLostError):
         await run(host)
     assert (await failure(host)).kind == "packages-held"
 
 
-async def test_losing_the_reply_to_the_forgetting_leaves_nothing_to_attach_to() -> None:
-    """Its outcome is gone, so it runs once more: apt finds the version there already."""
+async def test_after_a_lost_reply_of_forget_a_new_transaction_is_started() -> None:
+    """Its result is gone, so it runs again: apt finds the version installed."""
     host = start(failed())
     host.said, host.lose = ["E: Held packages were changed and -y was used"], [FORGET]
     assert isinstance(await failure(host), ConnectionLostError)
@@ -256,12 +259,12 @@ async def test_losing_the_reply_to_the_forgetting_leaves_nothing_to_attach_to() 
     assert not (await run(host)).attached
 
 
-async def test_forgetting_what_is_not_there_is_no_error() -> None:
+async def test_forgetting_an_absent_transaction_is_no_error() -> None:
     host = MemoryHost(answers={"relight-host forget": (1, "", "no")})
     await transaction.forget(host, UNIT)
 
 
-async def test_a_unit_that_was_not_asked_about_is_no_transaction() -> None:
+async def test_a_missing_unit_is_an_absent_transaction() -> None:
     assert transaction_state(None) == TransactionState(Phase.ABSENT)
 
 
@@ -279,14 +282,16 @@ async def test_a_unit_that_was_not_asked_about_is_no_transaction() -> None:
         (failed(11, code=3), Phase.FAILED, -11),
     ],
 )
-def test_a_units_state_is_a_transactions(unit: Unit, phase: Phase, exit_code: int | None) -> None:
-    state = transaction_state(parse_shown(unit.shown())[0])
+def test_the_state_of_a_unit_is_that_of_its_transaction(
+    unit: Unit, phase: Phase, exit_code: int | None
+) -> None:
+    state = transaction_state(parse_units(unit.shown())[0])
     assert (state.phase, state.exit_code) == (phase, exit_code)
     assert (state.took is None) == (exit_code is None)
 
 
 @given(st.text(max_size=300))
-def test_any_operation_has_a_name_that_systemd_takes(operation: str) -> None:
+def test_any_operation_has_a_valid_unit_name(operation: str) -> None:
     name = unit_name(operation)
     assert len(name) < 256
     assert name.startswith("relight-")
@@ -296,18 +301,18 @@ def test_any_operation_has_a_name_that_systemd_takes(operation: str) -> None:
 
 
 @given(st.sets(st.text(max_size=100), min_size=2, max_size=10))
-def test_each_operation_has_a_name_of_its_own(operations: set[str]) -> None:
+def test_each_operation_has_another_unit_name(operations: set[str]) -> None:
     assert len({unit_name(operation) for operation in operations}) == len(operations)
 
 
-async def test_last_words_that_journald_is_late_with_are_waited_for() -> None:
+async def test_the_log_is_read_again_if_journald_is_late() -> None:
     host = MemoryHost(change=failed(), said=["Reading package lists..."])
 
     def arrive(host: MemoryHost) -> None:
-        if host.count(SAID) == 2:
+        if host.count(LOG) == 2:
             host.said.append("E: Held packages were changed and -y was used")
 
-    host.deeds[SAID] = arrive
+    host.deeds[LOG] = arrive
     with pytest.raises(PackageError) as caught:
         await run(host)
     assert caught.value.kind == "packages-held"

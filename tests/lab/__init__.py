@@ -1,1 +1,1 @@
-"""The lab: real machines, a real repository, and nothing left behind."""
+"""The lab: real machines, a real repository, no leftovers."""

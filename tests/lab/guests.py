@@ -1,4 +1,4 @@
-"""Machines for tests: user-data with a host key of its own, and SSH that trusts nothing else."""
+"""Machines for tests: user-data with its own host key, and SSH that accepts only that key."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ CLIENT_KEY = asyncssh.generate_private_key("ssh-ed25519")
 
 @dataclass(frozen=True)
 class Guest:
-    """What a machine is to become at its first boot."""
+    """The configuration of a machine for its first boot."""
 
     label: str = field(default_factory=lambda: f"guest-{uuid.uuid4().hex[:6]}")
     host_key: asyncssh.SSHKey = field(
@@ -48,7 +48,7 @@ class Guest:
         return "#cloud-config\n" + json.dumps(config)
 
     async def ssh(self, address: str, command: str, seconds: float = 30) -> str:
-        """Run a command over SSH once sshd answers, with exactly our host key."""
+        """Run a command over SSH as soon as sshd answers; accept only the guest's host key."""
         public = self.host_key.export_public_key().decode()
         known = asyncssh.import_known_hosts(f"{address} {public}")
         async with asyncio.timeout(seconds):

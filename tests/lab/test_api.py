@@ -1,4 +1,4 @@
-"""The API refuses clearly, and never shows what it was given to keep."""
+"""The API explains what it refuses, and never shows user-data."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,9 @@ pytestmark = pytest.mark.lab
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
 @pytest.mark.parametrize("path", ["/v1/regions", "/v1/machines", "/v1/machines/00000000"])
-def test_without_the_token_nothing_is_told(lab: Lab, path: str, headers: dict[str, str]) -> None:
+def test_a_request_without_the_token_is_refused(
+    lab: Lab, path: str, headers: dict[str, str]
+) -> None:
     with lab.client() as client:
         del client.headers["Authorization"]
         answer = client.get(path, headers=headers)
@@ -20,11 +22,11 @@ def test_without_the_token_nothing_is_told(lab: Lab, path: str, headers: dict[st
     assert lab.token not in answer.text
 
 
-def test_the_token_is_for_its_owner_only(lab: Lab) -> None:
+def test_only_the_owner_can_read_the_token(lab: Lab) -> None:
     assert (lab.state / "token").stat().st_mode & 0o777 == 0o600
 
 
-def test_there_are_two_regions_of_this_computers_architecture(lab: Lab) -> None:
+def test_there_are_two_regions_with_this_computers_architecture(lab: Lab) -> None:
     with lab.client() as client:
         regions = client.get("/v1/regions").json()
     assert [region["name"] for region in regions] == ["lab-east", "lab-west"]
@@ -61,7 +63,7 @@ def test_a_label_in_use_is_refused_until_its_machine_is_gone(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
         ({"region": "lab-north"}, "there is no region lab-north; there are lab-east, lab-west"),
         ({"image": "windows-95"}, "there is no image windows-95"),
@@ -77,30 +79,28 @@ def test_a_label_in_use_is_refused_until_its_machine_is_gone(lab: Lab) -> None:
         ({"user_data": ["squirrel"]}, "user_data"),
     ],
 )
-def test_what_cannot_be_is_refused_and_says_why(
-    lab: Lab, change: dict[str, object], said: str
+def test_an_invalid_request_is_refused_with_the_reason(
+    lab: Lab, change: dict[str, object], text: str
 ) -> None:
     body = {"label": Guest().label, "region": "lab-east", "user_data": "squirrel", **change}
     with lab.client() as client:
         answer = client.post("/v1/machines", json=body)
     assert answer.status_code == 422
-    assert said in answer.text
+    assert text in answer.text
     assert "squirrel" not in answer.text
 
 
-def test_the_image_can_be_named(lab: Lab) -> None:
+def test_a_request_can_name_the_image(lab: Lab) -> None:
     body = {"label": Guest().label, "region": "lab-west", "image": "debian-12"}
     with lab.client() as client:
         made = client.post("/v1/machines", json=body)
-    assert made.status_code in {202, 422}  # 422 on a computer of another Debian
+    assert made.status_code in {202, 422}  # 422 on a computer with another Debian version
     if made.status_code == 202:
         lab.delete(made.json()["id"])
 
 
 @pytest.mark.parametrize("tags", [None, {}, {"owner": "us", "generation": "3"}])
-def test_tags_stay_with_the_machine_as_they_were_written(
-    lab: Lab, tags: dict[str, str] | None
-) -> None:
+def test_tags_are_kept_unchanged(lab: Lab, tags: dict[str, str] | None) -> None:
     label = Guest().label
     body = {"label": label, "region": "lab-east", **({} if tags is None else {"tags": tags})}
     before = datetime.now(UTC)
@@ -108,13 +108,13 @@ def test_tags_stay_with_the_machine_as_they_were_written(
         made = client.post("/v1/machines", json=body).raise_for_status().json()
         shown = client.get(f"/v1/machines/{made['id']}").json()
     (listed,) = lab.machines(label)
-    for told in (made, shown, listed):
-        assert told["tags"] == (tags or {})
-        assert before <= datetime.fromisoformat(told["created_at"]) <= datetime.now(UTC)
+    for machine in (made, shown, listed):
+        assert machine["tags"] == (tags or {})
+        assert before <= datetime.fromisoformat(machine["created_at"]) <= datetime.now(UTC)
     lab.delete(made["id"])
 
 
-def test_of_a_long_console_the_last_lines_are_shown(lab: Lab) -> None:
+def test_the_last_lines_of_a_long_console_are_shown(lab: Lab) -> None:
     machine_id = lab.create(Guest().label)["id"]
     console = lab.state / "machines" / machine_id / "console.log"
     with console.open("a") as file:

@@ -1,4 +1,4 @@
-"""However a lab ends, nothing of it is left; and two labs do not know each other."""
+"""A lab leaves nothing behind, however it ends; two labs do not affect each other."""
 
 import contextlib
 import signal
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.lab
 
 @contextlib.contextmanager
 def lab_with_a_machine(state: Path) -> Iterator[Lab]:
-    """A lab that the test ends itself; whatever is left of it goes at the end all the same."""
+    """A lab that the test ends; leftovers are removed at the end in any case."""
     name = new_name()
     process = start_lab(name, state)
     try:
@@ -52,7 +52,7 @@ def python_lab(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_nothing_is_left(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_a_lab_without_leftovers(tmp_path: Path, number: signal.Signals) -> None:
     with lab_with_a_machine(tmp_path / "state") as lab:
         assert lifecycle.leftovers(lab.name, lab.state) != []
         stop(lab.process, number)
@@ -63,21 +63,21 @@ def test_a_signal_ends_it_and_nothing_is_left(tmp_path: Path, number: signal.Sig
         assert not (lab.state / "machines").exists()
 
 
-def test_one_that_was_killed_is_swept_by_the_next_start(tmp_path: Path) -> None:
+def test_the_next_start_removes_the_leftovers_of_a_killed_lab(tmp_path: Path) -> None:
     with lab_with_a_machine(tmp_path / "state") as lab:
         lab.process.kill()
         lab.process.wait()
-        left = lifecycle.leftovers(lab.name, lab.state)
-        assert any("processes in" in what for what in left)
+        leftovers = lifecycle.leftovers(lab.name, lab.state)
+        assert any("processes in" in leftover for leftover in leftovers)
         assert traces(lab.name, lab.network) != []
         with running_lab(lab.state, lab.name) as again:
             assert again.machines() == []
             assert again.network == lab.network
-            assert "removed what an earlier lab left" in log_of(lab.state).read_text()
+            assert "removed a leftover of an earlier lab" in log_of(lab.state).read_text()
         assert traces(lab.name, lab.network) == []
 
 
-def test_down_removes_one_that_was_killed_even_without_its_state(tmp_path: Path) -> None:
+def test_down_removes_a_killed_lab_without_its_state_folder(tmp_path: Path) -> None:
     with lab_with_a_machine(tmp_path / "state") as lab:
         lab.process.kill()
         lab.process.wait()
@@ -88,7 +88,7 @@ def test_down_removes_one_that_was_killed_even_without_its_state(tmp_path: Path)
         assert traces(lab.name, lab.network) == []
 
 
-def test_down_ends_one_that_runs(tmp_path: Path) -> None:
+def test_down_stops_a_running_lab(tmp_path: Path) -> None:
     with lab_with_a_machine(tmp_path / "state") as lab:
         down = python_lab("down", "--name", lab.name, "--state", str(lab.state))
         assert f"process {lab.process.pid}" in down.stderr
@@ -96,7 +96,7 @@ def test_down_ends_one_that_runs(tmp_path: Path) -> None:
         assert traces(lab.name, lab.network) == []
 
 
-def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+def test_a_lab_ends_with_its_parent(tmp_path: Path) -> None:
     state, name = tmp_path / "state", new_name()
     shell = start_lab(name, state, wrapper=("sh", "-c", '"$@" & wait', "sh"))
     file = state / "lab.json"
@@ -106,7 +106,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     until(lambda: traces(name) == [], 15, lambda: str(traces(name)))
 
 
-def test_a_second_one_of_the_same_name_is_refused_and_the_first_goes_on(lab: Lab) -> None:
+def test_a_second_lab_with_the_same_name_is_refused(lab: Lab) -> None:
     other = lab.state.with_name("other")
     second = python_lab("serve", "--name", lab.name, "--state", str(other))
     assert second.returncode == 1
@@ -115,7 +115,7 @@ def test_a_second_one_of_the_same_name_is_refused_and_the_first_goes_on(lab: Lab
     assert lab.machines() is not None
 
 
-def test_two_labs_run_at_once_and_do_not_see_each_other(lab: Lab, tmp_path: Path) -> None:
+def test_two_labs_run_at_the_same_time_without_contact(lab: Lab, tmp_path: Path) -> None:
     label = Guest().label
     mine = lab.create(label)
     with running_lab(tmp_path / "state") as other:
@@ -132,7 +132,7 @@ def test_two_labs_run_at_once_and_do_not_see_each_other(lab: Lab, tmp_path: Path
     lab.delete(mine["id"])
 
 
-def test_a_stopped_labs_addresses_never_leave_by_the_default_route(lab: Lab) -> None:
+def test_a_labs_range_has_an_unreachable_route(lab: Lab) -> None:
     routes = subprocess.run(
         ["ip", "route", "show", "type", "unreachable"], capture_output=True, text=True, check=True
     )
@@ -140,16 +140,16 @@ def test_a_stopped_labs_addresses_never_leave_by_the_default_route(lab: Lab) -> 
 
 
 @pytest.mark.parametrize("name", ["", "UPPER", "a" * 13, "a/b", "-a"])
-def test_a_bad_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(LabError, match="no name for a lab"):
+def test_an_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LabError, match="not a valid name for a lab"):
         lifecycle.leftovers(name, tmp_path)
 
 
-def test_sweeping_what_never_was_removes_nothing(tmp_path: Path) -> None:
+def test_sweeping_an_unknown_lab_removes_nothing(tmp_path: Path) -> None:
     assert lifecycle.sweep(new_name(), tmp_path / "nowhere") == []
 
 
-def test_the_processes_of_a_machine_are_gone_with_it(lab: Lab) -> None:
+def test_the_processes_of_a_machine_end_with_it(lab: Lab) -> None:
     machine = lab.create(Guest().label)
     leader = lab.leader(machine["id"])
     assert alive(leader)

@@ -1,4 +1,4 @@
-"""The repository's packages do what is said of them, on a machine, through its own apt."""
+"""The repository's packages behave as documented, installed on a machine by apt."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ ONLY_OURS = (
 
 
 class Host:
-    """A machine with the lab's repository among its sources."""
+    """A machine with the lab's repository in its apt sources."""
 
     def __init__(self, lab: Lab, machine_id: str, address: str) -> None:
         self.lab = lab
@@ -83,18 +83,18 @@ def host(lab: Lab) -> Iterator[Host]:
 
 def configure(host: Host) -> None:
     host.lab.run(host.id, "mkdir", "-p", "/etc/lantern-box")
-    # Readable by root alone, as a file with secrets is.
+    # Readable by root only, as a file with secrets must be.
     config = "umask 077 && echo '{}' >/etc/lantern-box/config.json"
     host.lab.run(host.id, "sh", "-c", config)
 
 
-def test_it_offers_six_versions_for_this_architecture(host: Host) -> None:
+def test_six_versions_are_available_for_this_architecture(host: Host) -> None:
     listed = host.lab.run(host.id, "apt-cache", *ONLY_OURS, "madison", "lantern-box").stdout
     versions = [line.split("|")[1].strip() for line in listed.splitlines()]
     assert versions == ["0.0.77", "0.0.76", "0.0.75", "0.0.74", "0.0.73", "0.0.70"]
 
 
-def test_a_good_version_installs_and_starts_nothing_by_itself(host: Host) -> None:
+def test_installing_a_good_version_starts_nothing(host: Host) -> None:
     host.install("0.0.73")
     status = host.lab.run(
         host.id, "dpkg-query", "-W", "-f", "${db:Status-Abbrev}|${Version}", "lantern-box"
@@ -107,7 +107,7 @@ def test_a_good_version_installs_and_starts_nothing_by_itself(host: Host) -> Non
     assert "/etc/lantern-box/config.json" not in files
 
 
-def test_without_its_configuration_it_does_not_start_and_says_why(host: Host) -> None:
+def test_without_its_configuration_the_service_does_not_start_and_logs_why(host: Host) -> None:
     host.install("0.0.73")
     host.lab.run(host.id, "rm", "-f", "/etc/lantern-box/config.json")
     host.restart()
@@ -128,7 +128,7 @@ def test_a_good_version_runs_unprivileged_and_is_healthy(host: Host) -> None:
     assert host.lab.run(host.id, "stat", "-c", "%u", f"/proc/{pid}").stdout != "0\n"
 
 
-def test_an_upgrade_leaves_the_old_process_running_until_it_is_restarted(host: Host) -> None:
+def test_after_an_upgrade_the_old_process_runs_until_a_restart(host: Host) -> None:
     configure(host)
     host.install("0.0.73")
     host.restart()
@@ -141,17 +141,17 @@ def test_an_upgrade_leaves_the_old_process_running_until_it_is_restarted(host: H
     assert host.probe().json()["version"] == "0.0.74"
 
 
-def test_0_0_75_fails_in_its_postinst_and_the_version_before_repairs_it(host: Host) -> None:
-    code, said = host.install("0.0.75", check=False)
+def test_0_0_75_fails_in_its_postinst_and_a_downgrade_repairs_it(host: Host) -> None:
+    code, output = host.install("0.0.75", check=False)
     assert code == 100
-    assert "lantern-box: cannot migrate the state" in said
-    assert "error exit status 3" in said or "exit status 3" in said
+    assert "lantern-box: cannot migrate the state" in output
+    assert "error exit status 3" in output or "exit status 3" in output
     state = host.lab.run(host.id, "dpkg-query", "-W", "-f", "${db:Status-Abbrev}", "lantern-box")
     assert state.stdout == "iF "
     host.install("0.0.73")
 
 
-def test_0_0_76_panics_on_start_again_and_again(host: Host) -> None:
+def test_0_0_76_panics_at_every_start(host: Host) -> None:
     configure(host)
     host.install("0.0.76")
     host.restart()
@@ -161,7 +161,7 @@ def test_0_0_76_panics_on_start_again_and_again(host: Host) -> None:
     host.install("0.0.73")
 
 
-def test_0_0_77_runs_and_its_probe_says_what_is_wrong(host: Host) -> None:
+def test_0_0_77_runs_and_its_probe_reports_the_problem(host: Host) -> None:
     configure(host)
     host.install("0.0.77")
     host.restart()
@@ -169,7 +169,7 @@ def test_0_0_77_runs_and_its_probe_says_what_is_wrong(host: Host) -> None:
     answer = host.probe()
     assert answer.status_code == 503
     assert json.loads(answer.text)["reason"] == "no upstream answers"
-    # It does not end by itself: the count is what the crashes of the version before left.
+    # It keeps running. NRestarts is not checked: it still counts the crashes of another version.
     assert host.unit("ActiveState") == "active"
     assert host.unit("MainPID") == pid
     host.install("0.0.73")
@@ -180,8 +180,8 @@ def test_a_repository_signed_by_another_key_is_refused(host: Host) -> None:
     host.lab.run(host.id, "cp", key, "/root/lantern.asc")
     host.lab.run(
         host.id, "sh", "-c", f"gpg --version >/dev/null 2>&1; : >{key}"
-    )  # a key ring without the key
-    code, said = host.apt("-o", "APT::Update::Error-Mode=any", "update", check=False)
+    )  # an empty key ring
+    code, output = host.apt("-o", "APT::Update::Error-Mode=any", "update", check=False)
     host.lab.run(host.id, "cp", "/root/lantern.asc", key)
     assert code == 100
-    assert "NO_PUBKEY" in said or "not signed" in said
+    assert "NO_PUBKEY" in output or "not signed" in output

@@ -1,4 +1,4 @@
-"""A publication is whole: signed, dated, with its indexes by hash, and in place by renames."""
+"""A publication is complete: signed, dated, with indexes by hash, replaced by renames."""
 
 import hashlib
 import subprocess
@@ -45,7 +45,7 @@ def unfinished(repository: Path) -> list[Path]:
     return list(repository.rglob(".*"))
 
 
-def test_both_signatures_are_good(published: Path, key: SigningKey, tmp_path: Path) -> None:
+def test_both_signatures_are_valid(published: Path, key: SigningKey, tmp_path: Path) -> None:
     ring = tmp_path / "ring.gpg"
     ring.write_bytes(
         subprocess.run(
@@ -60,7 +60,7 @@ def test_both_signatures_are_good(published: Path, key: SigningKey, tmp_path: Pa
         assert verified.returncode == 0, verified.stderr
 
 
-def test_the_release_file_says_what_apt_needs(published: Path) -> None:
+def test_the_release_file_has_the_fields_that_apt_needs(published: Path) -> None:
     release = fields((published / "dists/stable/Release").read_text())
     assert release["Suite"] == "stable"
     assert release["Components"] == "main"
@@ -70,7 +70,7 @@ def test_the_release_file_says_what_apt_needs(published: Path) -> None:
     assert (until - made).days in {29, 30}
 
 
-def test_every_index_is_there_by_its_hash_too(published: Path) -> None:
+def test_every_index_is_also_available_by_hash(published: Path) -> None:
     suite = published / "dists/stable"
     listed = (suite / "Release").read_text().partition("SHA256:\n")[2].splitlines()
     entries = [line.split() for line in listed if line.startswith(" ")]
@@ -81,7 +81,7 @@ def test_every_index_is_there_by_its_hash_too(published: Path) -> None:
         assert by_hash.read_bytes() == (suite / name).read_bytes()
 
 
-async def test_publishing_again_changes_no_package_and_leaves_no_unfinished_file(
+async def test_publishing_again_changes_no_package_and_leaves_no_temporary_file(
     published: Path, key: SigningKey
 ) -> None:
     packages = inodes(published)
@@ -91,13 +91,13 @@ async def test_publishing_again_changes_no_package_and_leaves_no_unfinished_file
     assert unfinished(published) == []
 
 
-def test_signing_leaves_no_agent_behind(key: SigningKey) -> None:
+def test_signing_leaves_no_agent_running(key: SigningKey) -> None:
     commands = [
         path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.is_dir()
     ]
     assert not [command for command in commands if str(key.folder).encode() in command]
 
 
-def test_a_folder_that_gpg_cannot_use_is_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="path is that long"):
+def test_a_folder_with_a_too_long_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="path is too long"):
         make_signing_key(tmp_path / ("long" * 30), tmp_path / "key.asc")

@@ -1,4 +1,4 @@
-"""Every trace of a lab on this computer, looked for without the lab's own code."""
+"""All traces of a lab on this computer, found without the lab's own code."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from tests.support.processes import alive
 
 
 def traces(name: str, network: str | None = None) -> list[str]:
-    """Return what there is of the lab of this unique name, and of its range of addresses."""
+    """Return the traces of the lab with this unique name, and of its address range."""
     found = [f"process {line}" for line in _processes(name)]
     found += [f"mount {line}" for line in _lines("/proc/mounts") if name in line]
     found += [f"cgroup {path}" for path in _below("/sys/fs/cgroup") if name in path.name]
@@ -42,7 +42,7 @@ def _addresses_and_routes(network: IPv4Network) -> list[str]:
 def _processes(name: str) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        if not alive(int(process.name)):  # ended, and not yet reaped by whoever inherited it
+        if not alive(int(process.name)):  # ended, but not yet reaped by its parent
             continue
         command = _text(process / "cmdline").replace("\0", " ")
         if f"--name {name}" in command or f"-{name}-" in command:
@@ -53,7 +53,7 @@ def _processes(name: str) -> list[str]:
 
 
 def _below(folder: str) -> list[Path]:
-    # Not rglob: another lab's folders may go while we look.
+    # Not rglob: folders of another lab may be removed meanwhile.
     return sorted(
         Path(root, name) for root, folders, files in os.walk(folder) for name in folders + files
     )

@@ -1,4 +1,4 @@
-"""What every provider's driver does: the same sentences, said of each."""
+"""The contract of every provider's driver."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
-from devkit.chaos.troubles import Call, Trouble
-from relight.domain.machine import MachineRef, MachineStatus
-from relight.domain.sweep.sweep import MachineAtProvider
+from devkit.chaos.provider_faults import Call, ProviderFault
+from relight.domain.machine import MachineAtProvider, MachineRef, MachineStatus
 from relight.providers.driver import (
     MachineConflictError,
     ProviderCredentialsError,
@@ -33,7 +32,7 @@ async def subject(request):
         yield cloud
 
 
-async def test_a_region_tells_its_architecture_and_an_unknown_one_is_none(subject):
+async def test_a_region_has_its_architecture_and_an_unknown_one_is_none(subject):
     region = await subject.driver.region(subject.region)
     assert region is not None
     assert (region.provider, region.name) == (subject.driver.name, subject.region)
@@ -41,7 +40,7 @@ async def test_a_region_tells_its_architecture_and_an_unknown_one_is_none(subjec
     assert await subject.driver.region("nowhere") is None
 
 
-async def test_a_machine_is_created_runs_is_listed_and_goes(subject):
+async def test_a_machine_is_created_runs_is_listed_and_is_destroyed(subject):
     key = subject.new_key()
     created = await subject.driver.ensure(key, subject.spec)
     assert (created.key, created.region, created.provider) == (
@@ -67,7 +66,7 @@ async def test_creating_twice_adopts_the_first(subject):
     assert (await subject.keys()).count(key) == 1
 
 
-async def test_creating_at_once_from_two_places_makes_one_machine(subject):
+async def test_concurrent_creations_make_one_machine(subject):
     key = subject.new_key()
     answers = await asyncio.gather(
         *(subject.driver.ensure(key, subject.spec) for _ in range(4)), return_exceptions=True
@@ -77,7 +76,7 @@ async def test_creating_at_once_from_two_places_makes_one_machine(subject):
     assert (await subject.keys()).count(key) == 1
 
 
-async def test_destroying_what_is_absent_succeeds(subject):
+async def test_destroying_an_absent_machine_succeeds(subject):
     key = subject.new_key()
     machine = await subject.driver.ensure(key, subject.spec)
     await subject.driver.destroy(machine.ref)
@@ -98,7 +97,7 @@ async def test_destroying_an_id_under_another_key_is_refused_and_destroys_nothin
     assert still_there.status is not MachineStatus.DELETING
 
 
-async def test_a_machine_bears_our_tag_its_generation_and_the_time_of_its_creation(subject):
+async def test_a_machine_has_owner_generation_and_creation_time(subject):
     key, before = subject.new_key(), datetime.now(UTC)
     created = await subject.driver.ensure(key, subject.spec_of(generation=7))
     for seen in (created, await subject.driver.find(key), await listed(subject, key)):
@@ -108,7 +107,7 @@ async def test_a_machine_bears_our_tag_its_generation_and_the_time_of_its_creati
         assert before <= seen.created_at <= datetime.now(UTC)
 
 
-async def test_a_listing_says_when_it_was_asked_for_and_that_all_of_it_came(subject):
+async def test_a_listing_has_its_time_and_is_complete(subject):
     before = datetime.now(UTC)
     listing = await subject.driver.list()
     assert before <= listing.asked_at <= datetime.now(UTC)
@@ -118,13 +117,13 @@ async def test_a_listing_says_when_it_was_asked_for_and_that_all_of_it_came(subj
 
 
 @pytest.mark.parametrize(
-    ("tags", "said"),
-    [({"owner": "somebody-else"}, "somebody-else"), ({"generation": 2}, "generation 2")],
+    ("tags", "text"),
+    [({"owner": "another-owner"}, "another-owner"), ({"generation": 2}, "generation 2")],
 )
-async def test_a_machine_of_another_fleet_or_generation_is_never_adopted(subject, tags, said):
+async def test_a_machine_of_another_fleet_or_generation_is_never_adopted(subject, tags, text):
     key = subject.new_key()
     first = await subject.driver.ensure(key, subject.spec_of(**tags))
-    with pytest.raises(MachineConflictError, match=said) as refused:
+    with pytest.raises(MachineConflictError, match=text) as refused:
         await subject.driver.ensure(key, subject.spec)
     assert not refused.value.retryable
     assert first.provider_id in str(refused.value)
@@ -138,45 +137,48 @@ async def test_a_machine_of_another_fleet_or_generation_is_never_adopted(subject
     assert (await subject.keys()).count(key) == 1
 
 
-@pytest.mark.parametrize("trouble", [Trouble.REPLY_LOST, Trouble.UNANSWERED, Trouble.BROKEN])
-async def test_a_creation_without_an_answer_is_asked_for_again_and_makes_one_machine(
-    subject, trouble
+@pytest.mark.parametrize(
+    "provider_fault",
+    [ProviderFault.REPLY_LOST, ProviderFault.UNANSWERED, ProviderFault.SERVER_ERROR],
+)
+async def test_a_creation_without_an_answer_is_repeated_and_makes_one_machine(
+    subject, provider_fault
 ):
     key = subject.new_key()
-    subject.troubles.bring(trouble, Call.CREATE)
+    subject.provider_faults.inject(provider_fault, Call.CREATE)
     with pytest.raises(ProviderUnavailableError) as unanswered:
         await subject.driver.ensure(key, subject.spec)
     assert unanswered.value.retryable
-    assert (await subject.keys()).count(key) == (trouble is Trouble.REPLY_LOST)
+    assert (await subject.keys()).count(key) == (provider_fault is ProviderFault.REPLY_LOST)
     await subject.driver.ensure(key, subject.spec)
     assert (await subject.keys()).count(key) == 1
 
 
 @pytest.mark.parametrize("call", Call)
-async def test_a_provider_that_asks_for_patience_is_told_apart(subject, call):
+async def test_a_rate_limit_is_a_retryable_error(subject, call):
     key, another = subject.new_key(), subject.new_key()
     machine = await subject.driver.ensure(key, subject.spec)
 
-    async def ask() -> None:
+    async def request() -> None:
         match call:
-            case Call.LOOK:
+            case Call.READ:
                 await subject.driver.list()
             case Call.CREATE:
                 await subject.driver.ensure(another, subject.spec)
             case Call.DESTROY:
                 await subject.driver.destroy(machine.ref)
 
-    subject.troubles.bring(Trouble.TOO_MANY, call)
+    subject.provider_faults.inject(ProviderFault.TOO_MANY_REQUESTS, call)
     with pytest.raises(ProviderRateLimitedError) as refused:
-        await ask()
+        await request()
     assert refused.value.retryable
-    await ask()
+    await request()
 
 
-async def test_an_end_that_was_accepted_and_forgotten_comes_when_it_is_asked_for_again(subject):
+async def test_a_deletion_that_was_accepted_and_not_done_is_repeated(subject):
     key = subject.new_key()
     machine = await subject.driver.ensure(key, subject.spec)
-    subject.troubles.bring(Trouble.NOT_DONE, Call.DESTROY, times=2)
+    subject.provider_faults.inject(ProviderFault.ACCEPTED_NOT_DONE, Call.DESTROY, times=2)
     for _ in range(2):
         assert await subject.driver.destroy(machine.ref)
         assert await subject.driver.find(key) is not None
@@ -184,24 +186,24 @@ async def test_an_end_that_was_accepted_and_forgotten_comes_when_it_is_asked_for
     await subject.until_gone(key)
 
 
-async def test_an_end_whose_answer_was_lost_comes_all_the_same(subject):
+async def test_a_deletion_whose_answer_was_lost_still_happens(subject):
     key = subject.new_key()
     machine = await subject.driver.ensure(key, subject.spec)
-    subject.troubles.bring(Trouble.REPLY_LOST, Call.DESTROY)
+    subject.provider_faults.inject(ProviderFault.REPLY_LOST, Call.DESTROY)
     with pytest.raises(ProviderUnavailableError):
         await subject.driver.destroy(machine.ref)
     await subject.until_gone(key)
 
 
-async def test_a_console_is_told_while_the_machine_is_there(subject):
+async def test_a_console_is_available_while_the_machine_exists(subject):
     key = subject.new_key()
     machine = (await subject.driver.ensure(key, subject.spec)).ref
     await subject.until_running(key)
 
-    async def told() -> bool:
+    async def available() -> bool:
         return bool(await subject.driver.console(machine))
 
-    await wait_until(told, DEADLINE)
+    await wait_until(available, DEADLINE)
     await subject.driver.destroy(machine)
     await subject.until_gone(key)
     assert await subject.driver.console(machine) is None
@@ -214,7 +216,7 @@ async def listed(subject: ContractCloud, key: str) -> MachineAtProvider:
 
 
 @pytest.mark.lab
-async def test_a_wrong_token_is_told_apart_and_not_retryable(lab):
+async def test_a_wrong_token_is_not_retryable(lab):
     driver = LabDriver(lab.api_url, SecretStr("wrong"))
     with pytest.raises(ProviderCredentialsError) as refused:
         await driver.list()

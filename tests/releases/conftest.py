@@ -1,4 +1,4 @@
-"""A signed repository, built once for all tests of this folder, and copied where one breaks it."""
+"""A signed repository, built once for all tests of this folder, and copied for each test."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -55,7 +55,7 @@ def key_file(keys: KeyRing, key: str, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def published(sign: Sign, tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """What nobody may change: see `repository`."""
+    """The original, which no test changes: see `repository`."""
     repository = Repository(tmp_path_factory.mktemp("apt") / "repository")
     for version in VERSIONS:
         repository.add(version, "amd64")
@@ -64,14 +64,14 @@ def published(sign: Sign, tmp_path_factory: pytest.TempPathFactory) -> Repositor
     repository.add("1.2.0", "all")
     repository.add("1:0.0.5-1", "amd64")
     repository.add("2026.11", "amd64")
-    repository.add("0.0.99", "amd64", package="another-daemon")
+    repository.add("0.0.99", "amd64", package="another-service")
     repository.publish(sign)
     return repository
 
 
 @pytest.fixture
 def repository(published: Repository, tmp_path: Path) -> Repository:
-    """A copy to break."""
+    """A copy that the test may change."""
     return published.copy(tmp_path / "repository")
 
 

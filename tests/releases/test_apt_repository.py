@@ -20,7 +20,7 @@ from tests.support.apt_repository import (
 )
 
 
-async def test_a_tag_stands_for_its_exact_version_with_an_artifact_for_each_architecture(
+async def test_a_tag_is_its_exact_version_with_a_file_for_each_architecture(
     source: AptRepository, repository: Repository, served: Served
 ) -> None:
     release = await source.resolve("v0.0.74", ["amd64", "arm64"])
@@ -47,49 +47,49 @@ async def test_a_tag_stands_for_its_exact_version_with_an_artifact_for_each_arch
         ("v0.0.5", "1:0.0.5-1"),
     ],
 )
-async def test_a_tag_stands_for_one_version(source: AptRepository, tag: str, version: str) -> None:
+async def test_a_tag_is_one_version(source: AptRepository, tag: str, version: str) -> None:
     assert (await source.resolve(tag, ["amd64"])).version == version
 
 
-async def test_a_tag_of_several_revisions_is_ambiguous_and_the_error_names_them(
+async def test_a_tag_of_several_revisions_is_an_error_that_names_them(
     source: AptRepository,
 ) -> None:
     with pytest.raises(ReleaseUnknownError, match=r"ambiguous.*0\.0\.76-1, 0\.0\.76-2"):
         await source.resolve("v0.0.76", ["amd64"])
 
 
-async def test_an_unknown_tag_is_refused_with_what_there_is_instead(
+async def test_an_unknown_tag_is_an_error_with_the_newest_versions(
     source: AptRepository, served: Served
 ) -> None:
     with pytest.raises(ReleaseUnknownError) as caught:
         await source.resolve("v0.0.99", [])
-    for words in ("v0.0.99", "lantern-box 0.0.99", served.url, "1:0.0.5-1, 2026.11, 1.2.0"):
-        assert words in str(caught.value)
+    for text in ("v0.0.99", "lantern-box 0.0.99", served.url, "1:0.0.5-1, 2026.11, 1.2.0"):
+        assert text in str(caught.value)
     assert not caught.value.retryable
 
 
-async def test_a_package_that_is_not_there_is_refused(make_source: MakeSource) -> None:
-    with pytest.raises(ReleaseUnknownError, match=r"no-such.*holds no version at all"):
+async def test_a_missing_package_is_an_error(make_source: MakeSource) -> None:
+    with pytest.raises(ReleaseUnknownError, match=r"no-such.*there are no versions"):
         await make_source(package="no-such").resolve("v0.0.74", [])
 
 
-async def test_another_package_of_the_repository_is_none_of_ours(
+async def test_other_packages_of_the_repository_are_ignored(
     make_source: MakeSource,
 ) -> None:
-    release = await make_source(package="another-daemon").resolve("v0.0.99", ["amd64"])
+    release = await make_source(package="another-service").resolve("v0.0.99", ["amd64"])
     assert [deb_file.filename for deb_file in release.deb_files] == [
-        "pool/main/another-daemon_0.0.99_amd64.deb"
+        "pool/main/another-service_0.0.99_amd64.deb"
     ]
 
 
-async def test_a_version_that_lacks_an_architecture_is_refused_by_its_name(
+async def test_a_missing_architecture_is_an_error_that_names_it(
     source: AptRepository,
 ) -> None:
-    with pytest.raises(ReleaseUnknownError, match=r"not there for arm64, riscv64 .*only for amd64"):
+    with pytest.raises(ReleaseUnknownError, match=r"for arm64, riscv64; it has it for amd64"):
         await source.resolve("v1.2.0-rc.1", ["riscv64", "amd64", "arm64"])
 
 
-async def test_a_package_for_all_architectures_counts_for_each(source: AptRepository) -> None:
+async def test_a_package_for_all_architectures_serves_each(source: AptRepository) -> None:
     release = await source.resolve("v1.2.0", ["amd64", "arm64"])
     assert release.architectures == ("amd64", "arm64")
     assert {deb_file.filename for deb_file in release.deb_files} == {
@@ -99,7 +99,7 @@ async def test_a_package_for_all_architectures_counts_for_each(source: AptReposi
         await source.resolve("v1.2.0", ["riscv64"])
 
 
-async def test_an_index_for_all_architectures_counts_for_those_that_have_none(
+async def test_an_index_for_all_architectures_serves_those_without_one(
     source: AptRepository, repository: Repository, sign: Sign
 ) -> None:
     repository.architectures = ("all", "amd64")
@@ -108,7 +108,7 @@ async def test_an_index_for_all_architectures_counts_for_those_that_have_none(
     assert release.architectures == ("amd64", "riscv64")
 
 
-async def test_all_releases_are_listed_the_newest_last(source: AptRepository) -> None:
+async def test_all_releases_are_listed_newest_last(source: AptRepository) -> None:
     releases = await source.list_releases()
     assert [(release.tag, release.version) for release in releases] == [
         ("v0.0.72", "0.0.72"),
@@ -125,7 +125,7 @@ async def test_all_releases_are_listed_the_newest_last(source: AptRepository) ->
 
 @pytest.mark.parametrize("endings", [("",), (".gz",), ("", ".gz", ".xz")])
 @pytest.mark.parametrize("by_hash", [False, True])
-async def test_indices_are_read_in_every_form(
+async def test_indices_are_read_in_every_compression(
     source: AptRepository,
     repository: Repository,
     served: Served,
@@ -135,12 +135,12 @@ async def test_indices_are_read_in_every_form(
 ) -> None:
     repository.publish(sign, endings=endings, by_hash=by_hash)
     assert (await source.resolve("v0.0.74", ["arm64"])).version == "0.0.74"
-    asked = [path for path in served.requests if "/by-hash/SHA256/" in path]
-    assert len(asked) == (2 if by_hash else 0)
+    by_hash_paths = [path for path in served.requests if "/by-hash/SHA256/" in path]
+    assert len(by_hash_paths) == (2 if by_hash else 0)
     assert served.count(f"Packages{endings[-1]}") == (0 if by_hash else 2)
 
 
-async def test_by_hash_survives_that_the_next_index_is_published_meanwhile(
+async def test_by_hash_reads_the_old_index_while_the_next_is_published(
     source: AptRepository, repository: Repository, sign: Sign
 ) -> None:
     repository.publish(sign, by_hash=True)
@@ -158,7 +158,7 @@ async def test_the_key_may_be_armoured_or_binary(
     assert await make_source(signing_key=file).list_releases()
 
 
-async def test_a_file_of_two_keys_trusts_both(
+async def test_both_keys_of_a_file_are_trusted(
     make_source: MakeSource, keys: KeyRing, key: str, other_key: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "key"
@@ -166,14 +166,14 @@ async def test_a_file_of_two_keys_trusts_both(
     assert await make_source(signing_key=file).list_releases()
 
 
-async def test_while_a_repository_changes_its_key_both_signatures_are_there_and_one_suffices(
+async def test_one_of_two_signatures_is_sufficient(
     source: AptRepository, repository: Repository, keys: KeyRing, key: str, other_key: str
 ) -> None:
     repository.publish(lambda text: keys.sign(text, [other_key, key]))
     assert await source.list_releases()
 
 
-async def test_an_index_that_still_holds_and_a_clock_a_little_ahead_are_fine(
+async def test_an_index_that_has_not_expired_and_a_clock_slightly_ahead_are_accepted(
     source: AptRepository, repository: Repository, sign: Sign
 ) -> None:
     now = datetime.now(UTC)
@@ -192,7 +192,7 @@ async def test_a_redirect_is_followed(
     assert await source.list_releases()
 
 
-async def test_a_hundred_questions_read_the_indices_once(
+async def test_a_hundred_requests_read_the_indices_once(
     source: AptRepository, served: Served
 ) -> None:
     for _ in range(100):
@@ -201,18 +201,18 @@ async def test_a_hundred_questions_read_the_indices_once(
     assert served.count("Packages.xz") == 2
 
 
-async def test_a_hundred_questions_at_once_share_one_reading(
+async def test_a_hundred_concurrent_requests_share_one_read(
     source: AptRepository, served: Served
 ) -> None:
     served.gate.clear()
-    asked = [asyncio.create_task(source.resolve("v0.0.74", ["amd64"])) for _ in range(100)]
+    requests = [asyncio.create_task(source.resolve("v0.0.74", ["amd64"])) for _ in range(100)]
     await asyncio.sleep(0)
     served.gate.set()
-    assert len({release.version for release in await asyncio.gather(*asked)}) == 1
+    assert len({release.version for release in await asyncio.gather(*requests)}) == 1
     assert len(served.requests) == 3
 
 
-async def test_a_new_index_is_seen_at_the_next_question(
+async def test_the_next_request_reads_a_new_index(
     source: AptRepository, repository: Repository, sign: Sign
 ) -> None:
     with pytest.raises(ReleaseUnknownError):
@@ -222,27 +222,25 @@ async def test_a_new_index_is_seen_at_the_next_question(
     assert (await source.resolve("v0.0.80", ["amd64"])).version == "0.0.80"
 
 
-async def test_one_who_gives_up_does_not_take_the_answer_from_the_others(
+async def test_a_cancelled_request_does_not_cancel_the_shared_read(
     source: AptRepository, served: Served
 ) -> None:
     served.gate.clear()
-    impatient = asyncio.create_task(source.list_releases())
-    patient = asyncio.create_task(source.list_releases())
+    cancelled_request = asyncio.create_task(source.list_releases())
+    other_request = asyncio.create_task(source.list_releases())
     await asyncio.sleep(0)
-    impatient.cancel()
-    await asyncio.wait([impatient])
-    assert impatient.cancelled()
+    cancelled_request.cancel()
+    await asyncio.wait([cancelled_request])
+    assert cancelled_request.cancelled()
     served.gate.set()
-    assert await patient
+    assert await other_request
 
 
-async def test_closing_ends_a_reading_that_nobody_waits_for(
-    make_source: MakeSource, served: Served
-) -> None:
+async def test_closing_cancels_a_running_read(make_source: MakeSource, served: Served) -> None:
     source = make_source(client=None)
     served.gate.clear()
-    asked = asyncio.create_task(source.list_releases())
+    request = asyncio.create_task(source.list_releases())
     await asyncio.sleep(0)
     await source.close()
     with pytest.raises(asyncio.CancelledError):
-        await asked
+        await request

@@ -1,4 +1,4 @@
-"""Each thing that can be wrong with a repository, really wrong with a real one."""
+"""Faults of a real repository."""
 
 import socket
 from collections.abc import Callable
@@ -41,21 +41,21 @@ async def untrusted(source: AptRepository) -> str:
 
 
 async def refused(source: AptRepository) -> str:
-    """The operator must act: neither waiting nor another key helps."""
+    """Fail with an error that only an operator can fix; return its text."""
     with pytest.raises(RepositoryError) as caught:
         await source.resolve("v0.0.74", ["amd64"])
     assert type(caught.value) is RepositoryError
     return str(caught.value)
 
 
-async def test_nothing_listens(make_source: MakeSource) -> None:
+async def test_the_port_does_not_listen(make_source: MakeSource) -> None:
     with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))  # and does not listen
+        held.bind(("127.0.0.1", 0))  # without listening
         url = f"http://127.0.0.1:{held.getsockname()[1]}"
         assert url in await unavailable(make_source(url=url))
 
 
-async def test_it_accepts_and_never_answers(make_source: MakeSource) -> None:
+async def test_the_server_accepts_and_never_answers(make_source: MakeSource) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         async with httpx.AsyncClient(timeout=0.2, trust_env=False) as client:
@@ -63,24 +63,24 @@ async def test_it_accepts_and_never_answers(make_source: MakeSource) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 403, 429, 500, 503])
-async def test_the_signed_index_is_refused(
+async def test_the_signed_index_has_an_error_status(
     source: AptRepository, served: Served, status: int
 ) -> None:
     served.answers[IN_RELEASE] = (status, b"")
     assert f"{IN_RELEASE}: {status}" in await unavailable(source)
 
 
-async def test_the_suite_is_not_there(make_source: MakeSource) -> None:
+async def test_the_suite_does_not_exist(make_source: MakeSource) -> None:
     assert "/dists/no-such/InRelease: 404" in await unavailable(make_source(suite="no-such"))
 
 
-async def test_the_component_is_not_there(make_source: MakeSource) -> None:
+async def test_the_component_does_not_exist(make_source: MakeSource) -> None:
     text = await refused(make_source(component="contrib"))
-    assert "no component contrib: its components are main" in text
+    assert "no component contrib; its components: main" in text
 
 
 @pytest.mark.parametrize("by_hash", [False, True])
-async def test_an_index_is_gone(
+async def test_an_index_is_missing(
     source: AptRepository, repository: Repository, sign: Sign, by_hash: bool
 ) -> None:
     repository.publish(sign, by_hash=by_hash)
@@ -93,12 +93,12 @@ async def test_an_index_is_gone(
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda whole: whole[::-1], id="as long"),
-        pytest.param(lambda whole: whole + b"x", id="longer"),
-        pytest.param(lambda whole: whole[:-1], id="shorter"),
+        pytest.param(lambda original: original[::-1], id="same length"),
+        pytest.param(lambda original: original + b"x", id="longer"),
+        pytest.param(lambda original: original[:-1], id="shorter"),
     ],
 )
-async def test_an_index_is_torn(
+async def test_an_index_differs_from_its_checksum(
     source: AptRepository, repository: Repository, change: Callable[[bytes], bytes]
 ) -> None:
     file = repository.index("amd64", ".xz")
@@ -106,21 +106,21 @@ async def test_an_index_is_torn(
     assert "in the middle of being published" in await unavailable(source)
 
 
-async def test_a_torn_index_is_forgotten_once_it_is_whole(
+async def test_an_index_is_read_again_after_a_wrong_checksum(
     source: AptRepository, repository: Repository
 ) -> None:
     file = repository.index("arm64", ".xz")
-    whole = file.read_bytes()
-    file.write_bytes(whole[::-1])
+    original = file.read_bytes()
+    file.write_bytes(original[::-1])
     await unavailable(source)
-    file.write_bytes(whole)
+    file.write_bytes(original)
     assert (await source.resolve("v0.0.74", ["arm64"])).version == "0.0.74"
 
 
 async def test_the_signed_text_was_changed(source: AptRepository, repository: Repository) -> None:
     signed = repository.signed.read_bytes()
     repository.signed.write_bytes(signed.replace(b"Suite: stable", b"Suite: broken"))
-    assert "does not fit" in await untrusted(source)
+    assert "does not match" in await untrusted(source)
 
 
 async def test_it_is_signed_by_another_key(
@@ -132,22 +132,22 @@ async def test_it_is_signed_by_another_key(
 
 async def test_it_is_not_signed(source: AptRepository, repository: Repository) -> None:
     repository.publish(bytes)
-    assert "no signed index" in await untrusted(source)
+    assert "not a signed index" in await untrusted(source)
 
 
-async def test_a_captive_portal_answers_in_its_place(source: AptRepository, served: Served) -> None:
+async def test_a_captive_portal_answers(source: AptRepository, served: Served) -> None:
     served.answers[IN_RELEASE] = (200, b"<html>Please log in</html>")
-    assert "no signed index" in await untrusted(source)
+    assert "not a signed index" in await untrusted(source)
 
 
-async def test_something_unsigned_stands_before_the_signed_text(
+async def test_unsigned_text_before_the_signed_text_is_refused(
     source: AptRepository, repository: Repository
 ) -> None:
     repository.signed.write_bytes(b"Suite: evil\n\n" + repository.signed.read_bytes())
-    assert "no signed index" in await untrusted(source)
+    assert "not a signed index" in await untrusted(source)
 
 
-async def test_what_stands_after_the_signed_text_is_not_read(
+async def test_text_after_the_signed_text_is_ignored(
     source: AptRepository, repository: Repository
 ) -> None:
     with repository.signed.open("ab") as file:
@@ -155,12 +155,14 @@ async def test_what_stands_after_the_signed_text_is_not_read(
     assert (await source.resolve("v0.0.74", ["amd64"])).version == "0.0.74"
 
 
-async def test_two_signed_texts_in_one_file(source: AptRepository, repository: Repository) -> None:
+async def test_two_signed_texts_in_one_file_are_refused(
+    source: AptRepository, repository: Repository
+) -> None:
     repository.signed.write_bytes(repository.signed.read_bytes() * 2)
-    assert "no signed index" in await untrusted(source)
+    assert "not a signed index" in await untrusted(source)
 
 
-async def test_another_message_follows_the_signed_text(
+async def test_an_unsigned_message_after_the_signed_text_is_refused(
     source: AptRepository, repository: Repository, keys: KeyRing
 ) -> None:
     with repository.signed.open("ab") as file:
@@ -200,7 +202,7 @@ async def test_it_has_expired(source: AptRepository, repository: Repository, sig
     assert "expired at" in await untrusted(source)
 
 
-async def test_it_expires_while_we_know_it(
+async def test_a_cached_index_expires(
     source: AptRepository,
     repository: Repository,
     served: Served,
@@ -227,7 +229,7 @@ async def test_it_is_dated_in_the_future(
 
 
 @pytest.mark.parametrize("field", ["Date", "SHA256"])
-async def test_it_lacks_what_is_needed_to_trust_it(
+async def test_a_required_field_is_missing(
     source: AptRepository, repository: Repository, sign: Sign, field: str
 ) -> None:
     def without(text: bytes) -> bytes:
@@ -237,12 +239,14 @@ async def test_it_lacks_what_is_needed_to_trust_it(
     assert "lacks" in await untrusted(source)
 
 
-async def test_its_date_is_none(source: AptRepository, repository: Repository, sign: Sign) -> None:
+async def test_its_date_is_malformed(
+    source: AptRepository, repository: Repository, sign: Sign
+) -> None:
     repository.publish(lambda text: sign(text.replace(b"\nDate: ", b"\nDate: the day before ")))
-    assert "cannot be read" in await refused(source)
+    assert "is malformed" in await refused(source)
 
 
-async def test_no_address_is_set(make_source: MakeSource) -> None:
+async def test_no_url_is_set(make_source: MakeSource) -> None:
     assert "RELIGHT_REPOSITORY__URL" in await refused(make_source(url=""))
 
 
@@ -250,27 +254,27 @@ async def test_no_key_is_set(make_source: MakeSource) -> None:
     assert "RELIGHT_REPOSITORY__SIGNING_KEY" in await refused(make_source(signing_key=None))
 
 
-async def test_the_keys_file_is_not_there(make_source: MakeSource, tmp_path: Path) -> None:
+async def test_the_key_file_does_not_exist(make_source: MakeSource, tmp_path: Path) -> None:
     text = await refused(make_source(signing_key=tmp_path / "no-such"))
     assert "signing key cannot be read" in text
     assert "no-such" in text
 
 
 @pytest.mark.parametrize("content", [b"", b"no key", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"])
-async def test_the_keys_file_holds_none(
+async def test_the_key_file_has_no_key(
     make_source: MakeSource, tmp_path: Path, content: bytes
 ) -> None:
     file = tmp_path / "key.asc"
     file.write_bytes(content)
-    assert "holds no public key" in await refused(make_source(signing_key=file))
+    assert "is not a public key" in await refused(make_source(signing_key=file))
 
 
-async def test_a_private_key_is_no_public_one(
+async def test_the_key_file_has_a_private_key(
     make_source: MakeSource, keys: KeyRing, key: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "key.asc"
     file.write_bytes(keys.private(key))
-    assert "holds no public key" in await refused(make_source(signing_key=file))
+    assert "is not a public key" in await refused(make_source(signing_key=file))
 
 
 async def test_the_armour_of_the_key_is_damaged(
@@ -282,13 +286,11 @@ async def test_the_armour_of_the_key_is_damaged(
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "127.0.0.1", "http://[::1", "http://\0"])
-async def test_the_address_is_none(make_source: MakeSource, url: str) -> None:
+async def test_the_url_is_invalid(make_source: MakeSource, url: str) -> None:
     await refused(make_source(url=url))
 
 
-async def test_a_password_in_the_address_is_told_to_nobody(
-    make_source: MakeSource, served: Served
-) -> None:
+async def test_a_password_in_the_url_is_not_shown(make_source: MakeSource, served: Served) -> None:
     url = served.url.replace("://", "://user:hunter2@")
     release = await make_source(url=url).resolve("v0.0.74", ["amd64"])
     assert "hunter2" not in release.model_dump_json()
@@ -296,19 +298,19 @@ async def test_a_password_in_the_address_is_told_to_nobody(
     assert "hunter2" not in await unavailable(make_source(url=url))
 
 
-async def test_what_it_answers_never_ends(source: AptRepository, served: Served) -> None:
+async def test_the_answer_is_too_large(source: AptRepository, served: Served) -> None:
     served.answers[IN_RELEASE] = (200, b"-----BEGIN" * 2**21)
-    assert "far too long" in await refused(source)
+    assert "too large" in await refused(source)
 
 
-async def test_gpgv_is_missing(
+async def test_gpgv_is_not_installed(
     source: AptRepository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "gpgv" in await refused(source)
 
 
-async def test_the_users_own_keys_take_no_part(
+async def test_the_users_keyring_is_not_used(
     source: AptRepository,
     repository: Repository,
     keys: KeyRing,

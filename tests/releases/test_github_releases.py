@@ -1,4 +1,4 @@
-"""Releases on GitHub as a source, over real HTTP."""
+"""GitHub releases as a source, over real HTTP."""
 
 import asyncio
 import hashlib
@@ -50,7 +50,7 @@ async def make_source(github: FakeGitHub) -> AsyncIterator[MakeSource]:
                 "repository": REPOSITORY,
                 "package": "lantern-box",
                 "api_url": github.url,
-                "fresh": timedelta(0),
+                "cache_time": timedelta(0),
                 "client": client,
             }
             return GitHubReleases(**(arguments | changed))  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ def newest(github: FakeGitHub) -> dict[str, object]:
     return asset
 
 
-async def test_a_tag_stands_for_its_version_with_an_address_and_a_digest_for_each_architecture(
+async def test_a_tag_is_its_version_with_url_and_digest_for_each_architecture(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     release = await source.resolve("v0.0.74", ["amd64", "arm64"])
@@ -96,7 +96,7 @@ async def test_a_tag_stands_for_its_version_with_an_address_and_a_digest_for_eac
     assert release.deb_file("riscv64") is None
 
 
-async def test_a_pre_release_is_there_with_a_tilde_that_github_took_for_a_dot(
+async def test_a_pre_release_is_found_although_github_replaces_the_tilde_by_a_dot(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     release = github.release("v1.2.0-rc.1", prerelease=True)
@@ -104,7 +104,7 @@ async def test_a_pre_release_is_there_with_a_tilde_that_github_took_for_a_dot(
     assert (await source.resolve("v1.2.0-rc.1", ["amd64"])).version == "1.2.0~rc.1"
 
 
-async def test_a_debian_revision_is_the_packagers(
+async def test_a_debian_revision_may_be_added_to_the_tag(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     github.attach(github.release("v0.0.75"), "lantern-box_0.0.75-1_amd64.deb", b"75")
@@ -114,7 +114,7 @@ async def test_a_debian_revision_is_the_packagers(
     assert "ambiguous" in text
 
 
-async def test_a_package_for_all_architectures_counts_for_each(
+async def test_a_package_for_all_architectures_serves_each(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     github.publish("v0.0.80", "all")
@@ -124,7 +124,7 @@ async def test_a_package_for_all_architectures_counts_for_each(
     assert (await source.list_releases())[-1].deb_file("riscv64") == release.deb_files[0]
 
 
-async def test_files_of_other_packages_and_versions_are_none_of_ours(
+async def test_files_of_other_packages_and_versions_are_ignored(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     for name in (
@@ -138,56 +138,56 @@ async def test_files_of_other_packages_and_versions_are_none_of_ours(
     assert (await source.resolve("v0.0.74", [])).architectures == ("amd64", "arm64")
 
 
-async def test_an_unknown_tag_is_refused_with_what_there_is_instead(
+async def test_an_unknown_tag_is_an_error_with_the_newest_tags(
     source: GitHubReleases,
 ) -> None:
     text = await fails(source, ReleaseUnknownError, "v0.0.99")
-    assert "there is no release v0.0.99: its newest are v0.0.74, v0.0.73" in text
+    assert "there is no release v0.0.99; the newest: v0.0.74, v0.0.73" in text
 
 
 @pytest.mark.parametrize("by_tag", [True, False])
-async def test_a_draft_is_not_there(
+async def test_an_unpublished_release_is_ignored(
     source: GitHubReleases, github: FakeGitHub, by_tag: bool
 ) -> None:
-    builder = github.publish("v0.0.75", "amd64")
-    builder["draft"] = True
-    if by_tag:  # were GitHub to show one to a token that may see it
-        github.faults[tag_path("v0.0.75")] = Fault(200, {}, json.dumps(builder).encode())
+    release_json = github.publish("v0.0.75", "amd64")
+    release_json["draft"] = True
+    if by_tag:  # as if GitHub showed it to a token with access
+        github.faults[tag_path("v0.0.75")] = Fault(200, {}, json.dumps(release_json).encode())
     text = await fails(source, ReleaseUnknownError, "v0.0.75")
-    assert text.endswith("there is no release v0.0.75: its newest are v0.0.74, v0.0.73")
+    assert text.endswith("there is no release v0.0.75; the newest: v0.0.74, v0.0.73")
     assert [release.tag for release in await source.list_releases()] == ["v0.0.73", "v0.0.74"]
 
 
-async def test_a_repository_without_a_release_says_so(
+async def test_a_repository_without_releases_is_an_error(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     github.releases.clear()
-    assert "no release at all" in await fails(source, ReleaseUnknownError)
+    assert "there are no releases" in await fails(source, ReleaseUnknownError)
     assert await source.list_releases() == []
 
 
-async def test_a_missing_architecture_is_refused_by_its_name(source: GitHubReleases) -> None:
-    with pytest.raises(ReleaseUnknownError, match=r"not there for riscv64 .*only for amd64, arm64"):
+async def test_a_missing_architecture_is_an_error_that_names_it(source: GitHubReleases) -> None:
+    with pytest.raises(ReleaseUnknownError, match=r"for riscv64; it has it for amd64, arm64"):
         await source.resolve("v0.0.74", ["amd64", "riscv64"])
 
 
-async def test_a_release_without_our_package_is_refused_with_what_it_has(
+async def test_a_release_without_the_package_is_an_error_with_its_files(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     github.attach(github.release("v0.0.75"), "notes.txt", b"")
     text = await fails(source, ReleaseUnknownError, "v0.0.75")
-    assert "no file lantern-box_0.0.75_*.deb: it has notes.txt" in text
+    assert "no file lantern-box_0.0.75_*.deb; its files: notes.txt" in text
 
 
-@pytest.mark.parametrize("how", ["SHA256SUMS", f"{NAME}.sha256", "alone"])
-async def test_where_github_gives_no_digest_the_releases_own_list_does(
-    source: GitHubReleases, github: FakeGitHub, how: str
+@pytest.mark.parametrize("form", ["SHA256SUMS", f"{NAME}.sha256", "digest only"])
+async def test_a_digest_may_come_from_a_checksum_file(
+    source: GitHubReleases, github: FakeGitHub, form: str
 ) -> None:
     asset = newest(github)
     del asset["digest"]
     digest = hashlib.sha256(github.files[f"{DOWNLOADS}/v0.0.74/{NAME}"]).hexdigest()
-    line = digest.upper() if how == "alone" else f"{'0' * 64}  other\n{digest}  {NAME}\n"
-    name = f"{NAME}.sha256" if how == "alone" else how
+    line = digest.upper() if form == "digest only" else f"{'0' * 64}  other\n{digest}  {NAME}\n"
+    name = f"{NAME}.sha256" if form == "digest only" else form
     github.attach(github.releases[0], name, line.encode())
     deb_file = (await source.resolve("v0.0.74", ["amd64"])).deb_file("amd64")
     assert deb_file is not None
@@ -195,7 +195,7 @@ async def test_where_github_gives_no_digest_the_releases_own_list_does(
 
 
 @pytest.mark.parametrize("digest", [None, "", "sha512:00", "sha256:zz"])
-async def test_a_package_without_a_digest_is_refused_by_its_name(
+async def test_a_package_without_a_digest_is_an_error_that_names_it(
     source: GitHubReleases, github: FakeGitHub, digest: str | None
 ) -> None:
     newest(github)["digest"] = digest
@@ -204,7 +204,7 @@ async def test_a_package_without_a_digest_is_refused_by_its_name(
     assert [release.tag for release in await source.list_releases()] == ["v0.0.73"]
 
 
-async def test_a_list_of_digests_that_is_gone_is_a_matter_of_time(
+async def test_a_missing_checksum_file_may_be_retried(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     newest(github)["digest"] = None
@@ -214,7 +214,7 @@ async def test_a_list_of_digests_that_is_gone_is_a_matter_of_time(
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 100, b"0" * (1024 * 1024 + 1)])
-async def test_a_list_of_digests_that_is_none_is_refused(
+async def test_an_invalid_checksum_file_is_an_error(
     source: GitHubReleases, github: FakeGitHub, content: bytes
 ) -> None:
     newest(github)["digest"] = None
@@ -222,7 +222,7 @@ async def test_a_list_of_digests_that_is_none_is_refused(
     await fails(source, RepositoryError)
 
 
-async def test_a_package_that_is_still_uploaded_is_a_matter_of_time(
+async def test_a_package_that_is_being_uploaded_may_be_retried(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     newest(github)["state"] = "starter"
@@ -231,15 +231,15 @@ async def test_a_package_that_is_still_uploaded_is_a_matter_of_time(
     assert await source.resolve("v0.0.74", ["amd64"])
 
 
-@pytest.mark.parametrize("address", ["file:///etc/passwd", "x.deb", "http://h/a b.deb"])
-async def test_an_address_that_no_host_can_fetch_is_refused(
-    source: GitHubReleases, github: FakeGitHub, address: str
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "x.deb", "http://h/a b.deb"])
+async def test_a_url_that_no_host_can_fetch_is_an_error(
+    source: GitHubReleases, github: FakeGitHub, url: str
 ) -> None:
-    newest(github)["browser_download_url"] = address
-    assert "no address" in await fails(source, RepositoryError)
+    newest(github)["browser_download_url"] = url
+    assert "not a URL" in await fails(source, RepositoryError)
 
 
-async def test_all_releases_of_all_pages_are_listed_the_newest_last(
+async def test_the_releases_of_all_pages_are_listed_newest_last(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     for patch in range(75, 275):
@@ -255,7 +255,9 @@ async def test_all_releases_of_all_pages_are_listed_the_newest_last(
     assert await source.resolve(listed[0].tag, ["arm64"]) == listed[0]
 
 
-async def test_the_token_goes_to_the_api_alone(make_source: MakeSource, github: FakeGitHub) -> None:
+async def test_the_token_is_sent_to_the_api_only(
+    make_source: MakeSource, github: FakeGitHub
+) -> None:
     newest(github)["digest"] = None
     content = hashlib.sha256(github.files[f"{DOWNLOADS}/v0.0.74/{NAME}"]).hexdigest()
     github.attach(github.releases[0], "SHA256SUMS", f"{content}  {NAME}".encode())
@@ -263,15 +265,15 @@ async def test_the_token_goes_to_the_api_alone(make_source: MakeSource, github: 
     assert [asked.token for asked in github.asked] == ["Bearer squirrel", None]
 
 
-async def test_a_hundred_questions_within_a_minute_are_one(
+async def test_a_hundred_calls_within_a_minute_are_one_request(
     make_source: MakeSource, github: FakeGitHub
 ) -> None:
-    source = make_source(fresh=timedelta(minutes=1))
+    source = make_source(cache_time=timedelta(minutes=1))
     await asyncio.gather(*(source.resolve("v0.0.74", ["amd64"]) for _ in range(100)))
     assert len(github.asked) == 1
 
 
-async def test_after_that_an_answer_is_asked_for_by_its_etag(
+async def test_an_expired_answer_is_requested_with_its_etag(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     first = await source.resolve("v0.0.74", ["amd64"])
@@ -282,29 +284,29 @@ async def test_after_that_an_answer_is_asked_for_by_its_etag(
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "words"),
+    ("status", "headers", "expected"),
     [
-        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1767225600"}, "again at 00:00"),
-        (403, {"X-RateLimit-Remaining": "0"}, "until its limit is renewed"),
-        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "soon"}, "until its limit"),
-        (403, {"Retry-After": "60"}, "again after 60 s"),
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1767225600"}, "retry at 00:00"),
+        (403, {"X-RateLimit-Remaining": "0"}, "until it is renewed"),
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "soon"}, "until it is renewed"),
+        (403, {"Retry-After": "60"}, "retry after 60 s"),
         (429, {}, "RELIGHT_GITHUB__TOKEN_FILE"),
         (500, {}, "500"),
         (502, {}, "502"),
     ],
 )
-async def test_too_many_questions_and_faults_of_githubs_own_are_a_matter_of_time(
-    make_source: MakeSource, github: FakeGitHub, status: int, headers: dict[str, str], words: str
+async def test_rate_limits_and_server_errors_may_be_retried(
+    make_source: MakeSource, github: FakeGitHub, status: int, headers: dict[str, str], expected: str
 ) -> None:
     github.faults[tag_path("v0.0.74")] = Fault(status, headers)
     source = make_source(token=SecretStr("squirrel"))
     text = await fails(source, RepositoryUnavailableError)
-    assert words in text
+    assert expected in text
     assert "squirrel" not in text
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_token_that_is_not_accepted_is_for_the_operator(
+async def test_a_refused_token_is_an_error_for_the_operator(
     make_source: MakeSource, github: FakeGitHub, status: int
 ) -> None:
     headers = {"X-RateLimit-Remaining": "4999"}
@@ -314,29 +316,29 @@ async def test_a_token_that_is_not_accepted_is_for_the_operator(
     assert "squirrel" not in text
 
 
-async def test_a_repository_that_is_not_there_is_for_the_operator(
+async def test_a_missing_repository_is_an_error_for_the_operator(
     make_source: MakeSource,
 ) -> None:
     source = make_source(repository="no/such")
-    for question in (source.resolve("v0.0.74", []), source.list_releases()):
+    for request in (source.resolve("v0.0.74", []), source.list_releases()):
         with pytest.raises(RepositoryError, match=r"github:no/such: there is no such repository"):
-            await question
+            await request
 
 
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>Please log in</html>", b"[]", b"{}", b'{"tag_name": 5}', b'{"tag_name": "v'],
 )
-async def test_what_is_no_answer_of_githubs_is_refused(
+async def test_an_invalid_release_is_an_error(
     source: GitHubReleases, github: FakeGitHub, body: bytes
 ) -> None:
     github.faults[tag_path("v0.0.74")] = Fault(200, {}, body)
     await fails(source, RepositoryError)
 
 
-async def test_a_list_that_is_none_is_refused(source: GitHubReleases, github: FakeGitHub) -> None:
+async def test_an_invalid_list_is_an_error(source: GitHubReleases, github: FakeGitHub) -> None:
     github.faults[list_path()] = Fault(200, {}, b'{"message": "hello"}')
-    with pytest.raises(RepositoryError, match=r"no release of GitHub's"):
+    with pytest.raises(RepositoryError, match="not a release of GitHub"):
         await source.list_releases()
 
 
@@ -347,28 +349,28 @@ async def test_a_renamed_repository_is_followed(source: GitHubReleases, github: 
     assert (await source.resolve("v0.0.74", ["amd64"])).version == "0.0.74"
 
 
-async def test_an_answer_about_another_tag_is_not_believed(
+async def test_an_answer_with_another_tag_is_refused(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     github.faults[tag_path("v0.0.74")] = github.answer(tag_path("v0.0.73"))
     assert "there is no release v0.0.74" in await fails(source, ReleaseUnknownError)
 
 
-async def test_an_answer_that_never_ends_is_left(
+async def test_an_answer_that_is_too_large_is_an_error(
     source: GitHubReleases, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relight.releases.github_api.LARGEST_ANSWER_BYTES", 100)
-    assert "far too long" in await fails(source, RepositoryError)
+    monkeypatch.setattr("relight.releases.github_api.MAX_ANSWER_BYTES", 100)
+    assert "larger than 100 bytes" in await fails(source, RepositoryError)
 
 
-async def test_nothing_listens(make_source: MakeSource) -> None:
+async def test_a_port_that_does_not_listen_is_unavailable(make_source: MakeSource) -> None:
     with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))  # and does not listen
+        held.bind(("127.0.0.1", 0))  # without listening
         url = f"http://127.0.0.1:{held.getsockname()[1]}"
         assert url in await fails(make_source(api_url=url), RepositoryUnavailableError)
 
 
-async def test_an_api_that_is_no_address_is_for_the_operator(make_source: MakeSource) -> None:
+async def test_an_invalid_api_url_is_an_error_for_the_operator(make_source: MakeSource) -> None:
     await fails(make_source(api_url="gopher://api.example"), RepositoryError)
 
 

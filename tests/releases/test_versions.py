@@ -1,4 +1,4 @@
-"""What a tag is called in Debian."""
+"""Conversion between tags and Debian versions."""
 
 import pytest
 from debian.debian_support import Version
@@ -39,20 +39,20 @@ tags = st.builds(
         ("v1.2.0.4", "1.2.0.4"),
     ],
 )
-def test_a_tag_has_one_name_in_debian(tag: str, version: str) -> None:
+def test_a_tag_has_one_debian_version(tag: str, version: str) -> None:
     assert upstream_version(tag) == version
     assert tag_of(version) == tag
 
 
 @given(tags)
-def test_every_tag_is_found_again_from_its_version(tag: str) -> None:
+def test_every_tag_is_recovered_from_its_version(tag: str) -> None:
     assert tag_of(upstream_version(tag)) == tag
 
 
 @given(
     st.from_regex(r"v[0-9]+\.[0-9]+\.[0-9]+([-+~.][0-9A-Za-z][0-9A-Za-z.~+-]*)?", fullmatch=True)
 )
-def test_every_tag_that_messages_admit_is_a_version_without_epoch_and_revision(tag: str) -> None:
+def test_every_valid_tag_is_a_version_without_epoch_and_revision(tag: str) -> None:
     version = Version(upstream_version(TAG.validate_python(tag)))
     assert version.epoch is None
     assert version.debian_revision is None
@@ -60,7 +60,7 @@ def test_every_tag_that_messages_admit_is_a_version_without_epoch_and_revision(t
 
 
 @given(tags, st.integers(1, 9), st.sampled_from(["1", "1+deb12u1", "0ubuntu2"]))
-def test_neither_epoch_nor_revision_changes_the_tag(tag: str, epoch: int, revision: str) -> None:
+def test_epoch_and_revision_do_not_change_the_tag(tag: str, epoch: int, revision: str) -> None:
     version = upstream_version(tag)
     assert tag_of(f"{epoch}:{version}-{revision}") == tag_of(f"{version}-{revision}") == tag
 
@@ -73,7 +73,7 @@ def test_a_pre_release_sorts_before_its_release(x: int, y: int, z: int, pre: str
 
 
 @pytest.mark.parametrize("version", ["2026.11", "1.2", "1.2.0-rc.1-1", "1.2.0+-1", "20261124"])
-def test_a_version_that_no_tag_stands_for_has_none(version: str) -> None:
+def test_a_version_that_is_no_release_has_no_tag(version: str) -> None:
     assert tag_of(version) is None
 
 
@@ -94,9 +94,9 @@ def test_the_exact_version_wins_over_its_revisions(
     tag: str, revisions: list[int], exact: bool
 ) -> None:
     upstream = upstream_version(tag)
-    there = [f"{upstream}-{revision}" for revision in revisions] + ["0.0.1000-1"]
+    available = [f"{upstream}-{revision}" for revision in revisions] + ["0.0.1000-1"]
     if exact:
-        assert matching(tag, [*there, upstream]) == [upstream]
+        assert matching(tag, [*available, upstream]) == [upstream]
     else:
         expected = [f"{upstream}-{revision}" for revision in sorted(revisions)]
-        assert matching(tag, there) == expected
+        assert matching(tag, available) == expected

@@ -6,15 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from relight.settings import (
-    CommandCheckSettings,
-    PrometheusCheckSettings,
-    Settings,
-    SettingsError,
-    load_settings,
-)
+from relight.setting_groups import CommandCheckSettings, PrometheusCheckSettings, SettingsError
+from relight.settings import Settings, load_settings
 
-ERRORS = {"kind": "prometheus", "url": "http://prom:9090", "query": "up", "at_most": 0.01}
+ERRORS = {"kind": "prometheus", "url": "http://prom:9090", "query": "up", "max_value": 0.01}
 SMOKE = {"kind": "command", "command": ["/usr/local/bin/smoke", "a b"], "timeout": "PT2M"}
 
 
@@ -38,7 +33,7 @@ def test_they_are_a_json_object_by_name(load) -> None:
     checks = load({"errors": ERRORS, "smoke": SMOKE}).gate_checks
     errors, smoke = checks["errors"], checks["smoke"]
     assert isinstance(errors, PrometheusCheckSettings)
-    assert (str(errors.url), errors.query, errors.at_most, errors.at_least) == (
+    assert (str(errors.url), errors.query, errors.max_value, errors.min_value) == (
         "http://prom:9090/",
         "up",
         0.01,
@@ -65,10 +60,10 @@ def test_they_stand_in_the_home_folders_file_too(
         ({"Errors": ERRORS}, "Errors.*should match pattern"),
         ({"errors": {"kind": "grafana"}}, "errors: .*'grafana'"),
         ({"errors": {"url": "http://prom"}}, "errors: .*kind"),
-        ({"errors": {**ERRORS, "at_most": None}}, "errors.*neither at_most nor at_least"),
-        ({"errors": {**ERRORS, "at_least": 1}}, "at_least is more than at_most"),
-        ({"errors": {**ERRORS, "at_most": "few"}}, r"errors\.prometheus\.at_most: .*number"),
-        ({"errors": {**ERRORS, "at_most": "nan"}}, r"errors\.prometheus\.at_most: .*finite"),
+        ({"errors": {**ERRORS, "max_value": None}}, "errors.*neither max_value nor min_value"),
+        ({"errors": {**ERRORS, "min_value": 1}}, "min_value is more than max_value"),
+        ({"errors": {**ERRORS, "max_value": "few"}}, r"errors\.prometheus\.max_value: .*number"),
+        ({"errors": {**ERRORS, "max_value": "nan"}}, r"errors\.prometheus\.max_value: .*finite"),
         ({"errors": {**ERRORS, "query": ""}}, r"errors\.prometheus\.query"),
         ({"errors": {**ERRORS, "url": "prom:9090"}}, r"errors\.prometheus\.url"),
         ({"errors": {**ERRORS, "at_mots": 1}}, r"errors\.prometheus\.at_mots: Extra"),
@@ -86,5 +81,5 @@ def test_what_cannot_be_asked_is_refused_by_name(load, value: object, words: str
 def test_a_refusal_gives_no_password_away(load) -> None:
     url = "http://user:squirrel@prom:9090"
     with pytest.raises(SettingsError) as caught:
-        load({"errors": {**ERRORS, "url": url, "at_most": None}})
+        load({"errors": {**ERRORS, "url": url, "max_value": None}})
     assert "squirrel" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""How a daemon's health is asked for, as an operator sets it."""
+"""The service's health probe, as an operator sets it."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,11 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from relight.settings import (
-    ServiceSettings,
-    SettingsError,
-    load_settings,
-)
+from relight.setting_groups import ServiceSettings, SettingsError
+from relight.settings import load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +52,7 @@ def test_a_command_that_is_not_said_is_asked_for_by_its_variable(load) -> None:
 
 @pytest.mark.parametrize("words", ["/usr/local/bin/check", '"check"', "[1]", "{}"])
 def test_a_command_of_another_shape_is_refused_by_name(load, words: str) -> None:
-    with pytest.raises(ValidationError, match=r"daemon\.probe_command"):
+    with pytest.raises(ValidationError, match=r"service\.probe_command"):
         load(**{"": "command", "_COMMAND": words})
 
 
@@ -75,5 +72,5 @@ def test_a_probe_may_not_outlast_the_workers_own_silence(load) -> None:
     ],
 )
 def test_what_cannot_be_is_refused(load, name: str, value: str) -> None:
-    with pytest.raises(ValidationError, match=rf"daemon\.probe{name.lower()}"):
+    with pytest.raises(ValidationError, match=rf"service\.probe{name.lower()}"):
         load(**{name: value})

@@ -1,4 +1,4 @@
-"""How much a pass of reconciliation does, as an installation sets it."""
+"""How much a reconcile run does, as an installation sets it."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -23,11 +23,11 @@ def test_what_is_not_said_is_the_models_own() -> None:
     assert reconcile_input(load_settings(), ORIGIN) == ReconcileFleetInput(origin=ORIGIN)
 
 
-def test_a_pass_by_hand_and_one_by_the_clock_are_asked_the_same(monkeypatch) -> None:
+def test_a_run_by_hand_and_one_by_schedule_get_the_same_input(monkeypatch) -> None:
     for name, value in {
         "RECONCILE__PROOF_LASTS": "PT6H",
         "RECONCILE__STRATEGY__DISRUPTION_BUDGET__REGION": "2",
-        "RECONCILE__REPLACEMENT__SIGHTED_FOR": "PT20M",
+        "RECONCILE__REPLACEMENT__UNREACHABLE_FOR": "PT20M",
         "BREAKER__OPEN_SHARE": "0.3",
         "SWEEP_GRACE": "PT30M",
         "RECONCILE_EVERY": "PT10M",
@@ -35,7 +35,7 @@ def test_a_pass_by_hand_and_one_by_the_clock_are_asked_the_same(monkeypatch) -> 
         monkeypatch.setenv(f"RELIGHT_{name}", value)
     settings = load_settings()
     by_hand, [entry] = reconcile_input(settings, ORIGIN), table(settings)
-    assert by_hand == entry.asked.model_copy(update={"origin": ORIGIN})
+    assert by_hand == entry.input.model_copy(update={"origin": ORIGIN})
     assert by_hand.policy.proof_lasts == timedelta(hours=6)
     budget = by_hand.policy.strategy.disruption_budget
     assert (budget.provider, budget.region, budget.track) == ("10%", "2", "10%")
@@ -51,7 +51,7 @@ def test_a_pass_by_hand_and_one_by_the_clock_are_asked_the_same(monkeypatch) -> 
     [
         ("RECONCILE__PROOF_LASTS", "PT0S", r"reconcile\.proof_lasts"),
         (
-            "RECONCILE__REPLACEMENT__SIGHTINGS",
+            "RECONCILE__REPLACEMENT__UNREACHABLE_OBSERVATIONS",
             "1",
             r"reconcile\.replacement\.unreachable_observations",
         ),

@@ -14,16 +14,16 @@ from relight.domain.machine import MachinePlan
 from relight.hosts.probe import PatientProbe, TcpProbe
 from relight.releases.apt_repository import AptRepository
 from relight.releases.github_releases import GitHubReleases
-from relight.settings import (
+from relight.setting_groups import (
     CommandCheckSettings,
     GitHubSettings,
     PrometheusCheckSettings,
     RepositorySettings,
     ServiceSettings,
-    Settings,
     SettingsError,
     SshSettings,
 )
+from relight.settings import Settings
 from worker import open_parts
 
 PLAN = MachinePlan(
@@ -58,11 +58,11 @@ async def files_of(settings: Settings, source: type) -> set[str]:
     return {file["path"] for file in yaml.safe_load(text)["write_files"]}
 
 
-async def test_from_an_apt_repository_that_hosts_are_told_of(settings: Settings) -> None:
+async def test_from_an_apt_repository_its_source_is_written_to_hosts(settings: Settings) -> None:
     assert "/etc/apt/sources.list.d/relight.sources" in await files_of(settings, AptRepository)
 
 
-async def test_from_github_that_hosts_are_told_nothing_of(settings: Settings) -> None:
+async def test_from_github_no_apt_source_is_written_to_hosts(settings: Settings) -> None:
     github = {"github": GitHubSettings(repository="owner/name"), "repository": RepositorySettings()}
     files = await files_of(settings.model_copy(update=github), GitHubReleases)
     assert files
@@ -87,14 +87,14 @@ async def test_the_health_probe_is_the_one_that_was_chosen(settings: Settings) -
 async def test_the_checks_of_gates_are_the_ones_that_were_named(settings: Settings) -> None:
     named = {
         "errors": PrometheusCheckSettings(
-            kind="prometheus", url="http://prom:9090/x", query="up", at_least=1
+            kind="prometheus", url="http://prom:9090/x", query="up", min_value=1
         ),
         "smoke": CommandCheckSettings(kind="command", command=("smoke",)),
     }
     async with open_parts(settings.model_copy(update={"gate_checks": named})) as parts:
         assert parts.checks == {
             "errors": PrometheusCheck(
-                "http://prom:9090/x", "up", Bounds(at_least=1), timedelta(seconds=10)
+                "http://prom:9090/x", "up", Bounds(min_value=1), timedelta(seconds=10)
             ),
             "smoke": CommandCheck(("smoke",), timedelta(minutes=1)),
         }

@@ -6,7 +6,8 @@ import pytest
 from temporalio.common import WorkerDeploymentVersion
 
 import worker
-from relight.settings import SettingsError, load_settings
+from relight.setting_groups import SettingsError
+from relight.settings import load_settings
 from relight.store.store import open_store
 from tests.store.sql import execute
 from worker import deployment_version

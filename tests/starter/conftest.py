@@ -1,22 +1,49 @@
-"""Installations whose operator is the command line."""
+"""The command line, alone with a store or with a small installation."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 
+from relight.store.store import Store
 from starter.local.temporal import EmbeddedTemporal
-from tests.starter.operator import Installation, operated_installation
+from tests.starter.in_process import InProcess
+from tests.starter.installation import Installation, operated_installation
+from tests.starter.stores import store_of
+from tests.store.fleets import MANUAL, failing, run_on, serve
+
+
+@pytest.fixture
+def relight(tmp_path: Path) -> InProcess:
+    """A command line without Temporal."""
+    return InProcess(tmp_path / "home")
+
+
+@pytest.fixture
+def store(relight: InProcess) -> Iterator[Store]:
+    """The store of that command line, with a track `stable` and v0.0.73 as default release."""
+    with store_of(relight) as store:
+        store.fleet_settings.set("default_release_tag", "v0.0.73", MANUAL)
+        yield store
+
+
+@pytest.fixture
+def one_faulted(store: Store) -> Store:
+    """A fleet of two routes, one of which failed to be brought to v0.0.74."""
+    serve(store, "east-1")
+    serve(store, "east-2")
+    store.routes.record_fault(failing("east-2", key="east-2-g1"), run_on("east-2").activity())
+    return store
 
 
 @pytest.fixture
 async def installation(
     temporal: EmbeddedTemporal, temporal_client: Client, tmp_path: Path
 ) -> AsyncIterator[Installation]:
-    """One of this test alone."""
-    async with operated_installation(temporal_client, temporal.address, tmp_path) as made:
-        yield made
+    """An installation of this test only."""
+    async with operated_installation(temporal_client, temporal.address, tmp_path) as installation:
+        yield installation
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The smallest workflow that shows that a server works."""
+"""The smallest workflow that proves that a server works."""
 
 from temporalio import workflow
 

@@ -7,20 +7,33 @@ from datetime import timedelta
 from relight.domain.proof import ReleaseSwapped
 from relight.store.store import Store, open_store
 from tests.store.fleets import (
-    HAND,
+    MANUAL,
     proving,
     run_on,
     serve,
 )
 from tests.support.command_line import CommandLine, Ended
 
+ROUTE_KEYS = [
+    "route_id",
+    "track",
+    "provider",
+    "region",
+    "status",
+    "target_release_tag",
+    "current_release_tag",
+    "proven_at",
+    "machine",
+    "fault",
+]
+
 
 @contextmanager
 def store_of(relight: CommandLine) -> Iterator[Store]:
-    """Make the store that a command line finds, with a track `stable`."""
+    """Create the store that a command line finds, with a track `stable`."""
     relight.home.mkdir()
     with open_store(f"sqlite:///{relight.home / 'fleet.db'}") as store:
-        store.tracks.set("stable", None, HAND)
+        store.tracks.set("stable", None, MANUAL)
         yield store
 
 
@@ -29,8 +42,8 @@ def serve_all(store: Store, *route_ids: str, track: str = "stable") -> None:
         serve(store, route_id, track=track)
 
 
-def note_swap(store: Store, took: timedelta, route_id: str = "east-1") -> None:
-    """Leave the event of a swap that went well; its proof watched the unit for 10 s."""
+def record_swap(store: Store, took: timedelta, route_id: str = "east-1") -> None:
+    """Append the event of a successful swap; its proof observed the unit for 10 s."""
     swapped = ReleaseSwapped(unit="u", attached=False, took=took, proof=proving(route_id).proof)
     store.events.append(
         "swap-attempted",
@@ -40,9 +53,9 @@ def note_swap(store: Store, took: timedelta, route_id: str = "east-1") -> None:
     )
 
 
-def refused(ended: Ended, code: int, *named: str) -> None:
-    """See that a command was refused with this exit code, and said these words."""
+def refused(ended: Ended, code: int, *texts: str) -> None:
+    """Check that a command ended with this code, and that its error has these texts."""
     assert ended.code == code, ended
     assert ended.out == ""
-    for name in named:
-        assert name in ended.said
+    for text in texts:
+        assert text in ended.said

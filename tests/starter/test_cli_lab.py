@@ -1,4 +1,4 @@
-"""`relight lab`: up, looked at, down; and what is left after a crash."""
+"""`relight lab` up, status and down, also after a crash."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ SOON = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Relight:
-    """The command, on a home folder of its own."""
+    """The command on a home folder."""
 
     home: Path
 
@@ -61,7 +61,7 @@ async def relight(tmp_path: Path) -> AsyncIterator[Relight]:
     assert relight.traces == []
 
 
-async def test_it_comes_up_alone_is_shown_and_goes_without_a_trace(relight: Relight) -> None:
+async def test_it_starts_alone_is_shown_and_stops_without_a_trace(relight: Relight) -> None:
     code, out, err = await relight("lab", "up", "--detach", "--json")
     assert code == 0, err
     up = json.loads(out)
@@ -80,17 +80,16 @@ async def test_it_comes_up_alone_is_shown_and_goes_without_a_trace(relight: Reli
     assert json.loads(out) == {"up": False, "left_behind": [], "missing": []}
 
 
-async def test_after_a_crash_status_says_what_is_left_and_down_removes_it(
+async def test_after_a_crash_status_shows_what_is_left_and_down_removes_it(
     relight: Relight,
 ) -> None:
     await relight("lab", "up", "--detach")
     supervisor = processes.holder(relight.home)
-    said = addresses_of(relight.home)
+    addresses = addresses_of(relight.home)
     assert supervisor is not None
-    assert said is not None
-    served_by = json.loads((lab_state(relight.home) / "lab.json").read_text())["pid"]
-    # The lab first: it would clean up after a supervisor that is gone.
-    os.kill(served_by, signal.SIGKILL)
+    assert addresses is not None
+    # The lab first: it cleans up when its supervisor is gone.
+    os.kill(addresses.pid, signal.SIGKILL)
     os.kill(supervisor, signal.SIGKILL)
 
     async def gone() -> bool:
@@ -101,11 +100,11 @@ async def test_after_a_crash_status_says_what_is_left_and_down_removes_it(
     assert "left behind" in out
     code, out, _ = await relight("lab", "down")
     assert code == 0
-    assert "swept up after a lab that was killed" in out
+    assert "removed what a killed lab left" in out
     assert lifecycle.leftovers(lab_name(relight.home), lab_state(relight.home)) == []
 
 
-async def test_a_killed_supervisor_takes_the_lab_with_it(relight: Relight) -> None:
+async def test_the_lab_ends_with_a_killed_supervisor(relight: Relight) -> None:
     await relight("lab", "up", "--detach")
     supervisor = processes.holder(relight.home)
     assert supervisor is not None

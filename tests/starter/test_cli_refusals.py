@@ -1,27 +1,27 @@
-"""What commands refuse that would start an operation: by name, and with nothing changed."""
+"""Refused commands: the error names the cause, and nothing is changed or started."""
 
 import socket
 
 import pytest
 
-from tests.starter.operator import operated_installation, provision
+from tests.starter.installation import operated_installation, provision
 
 
 @pytest.fixture(scope="module")
-async def settled(temporal, temporal_client, tmp_path_factory):
-    """One installation for all of them, since nothing of this changes it."""
-    folder = tmp_path_factory.mktemp("settled")
-    async with operated_installation(temporal_client, temporal.address, folder) as made:
-        yield made
+async def shared(temporal, temporal_client, tmp_path_factory):
+    """One installation for all tests here, which do not change it."""
+    folder = tmp_path_factory.mktemp("shared")
+    async with operated_installation(temporal_client, temporal.address, folder) as installation:
+        yield installation
 
 
 @pytest.fixture(scope="module")
-async def routes(settled):
-    return await settled.provision(3)
+async def routes(shared):
+    return await shared.provision(3)
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("words", "texts"),
     [
         (("start", "v9.9.9"), ["v9.9.9"]),
         (("start", "v0.0.79"), ["v0.0.79", "amd64"]),
@@ -38,21 +38,21 @@ async def routes(settled):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-async def test_a_rollout_that_cannot_be_meant_is_bad_input_by_name(settled, routes, words, named):
-    settled.harness.releases.add("v0.0.79", "arm64")
-    await settled.refuses(2, ("rollout", *words), *named)
-    await settled.nothing_runs()
+async def test_an_invalid_rollout_is_bad_input(shared, routes, words, texts):
+    shared.harness.releases.add("v0.0.79", "arm64")
+    await shared.refuses(2, ("rollout", *words), *texts)
+    await shared.nothing_runs()
 
 
-async def test_a_scope_without_routes_is_refused_by_name(settled):
-    harness = settled.harness
+async def test_a_scope_without_routes_is_refused(shared):
+    harness = shared.harness
     harness.store.tracks.set("empty", None, harness.operation())
-    await settled.refuses(3, ("rollout", "start", "v0.0.74", "--track", "empty"), "empty")
-    await settled.nothing_runs()
+    await shared.refuses(3, ("rollout", "start", "v0.0.74", "--track", "empty"), "empty")
+    await shared.nothing_runs()
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("words", "texts"),
     [
         (provision("r-x", track="nowhere"), ["nowhere"]),
         (provision("r-x", region="fake-north"), ["fake-north"]),
@@ -65,41 +65,41 @@ async def test_a_scope_without_routes_is_refused_by_name(settled):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-async def test_a_route_that_cannot_be_meant_is_bad_input_by_name(settled, words, named):
-    await settled.refuses(2, words, *named)
-    await settled.nothing_runs()
+async def test_an_invalid_route_is_bad_input(shared, words, texts):
+    await shared.refuses(2, words, *texts)
+    await shared.nothing_runs()
 
 
-async def test_without_a_default_release_provisioning_is_refused(settled):
-    harness = settled.harness
-    harness.store.settings.unset("default_release_tag", harness.operation())
+async def test_without_a_default_release_provisioning_is_refused(shared):
+    harness = shared.harness
+    harness.store.fleet_settings.unset("default_release_tag", harness.operation())
     try:
         words = provision(harness.new_route_id())
-        await settled.refuses(3, words, "stable", "default_release_tag")
+        await shared.refuses(3, words, "stable", "default_release_tag")
     finally:
-        harness.store.settings.set("default_release_tag", "v0.0.73", harness.operation())
+        harness.store.fleet_settings.set("default_release_tag", "v0.0.73", harness.operation())
 
 
-async def test_routes_that_are_occupied_are_refused_each_by_name(settled, routes):
+async def test_every_occupied_route_is_named(shared, routes):
     first, second, _ = routes
-    await settled.refuses(3, provision(first, second), f"{first}-g1", f"{second}-g1")
-    await settled.nothing_runs()
+    await shared.refuses(3, provision(first, second), f"{first}-g1", f"{second}-g1")
+    await shared.nothing_runs()
 
 
 @pytest.mark.parametrize("words", [("rollout", "start", "v0.0.74"), provision("r-x")])
-async def test_without_a_worker_nothing_is_started_and_it_says_what_to_type(settled, words):
-    named = ("nobody-listens", "relight worker", "relight up")
-    await settled.refuses(3, words, *named, RELIGHT_TASK_QUEUE="nobody-listens")
-    await settled.nothing_runs()
+async def test_without_a_worker_nothing_is_started_and_the_remedies_are_named(shared, words):
+    texts = ("nobody-listens", "relight worker", "relight up")
+    await shared.refuses(3, words, *texts, RELIGHT_TASK_QUEUE="nobody-listens")
+    await shared.nothing_runs()
 
 
 @pytest.mark.parametrize("words", [("rollout", "status", "v0.0.74"), provision("r-x")])
-async def test_a_temporal_that_does_not_answer_is_refused_by_its_address(settled, words):
+async def test_a_temporal_server_that_does_not_answer_is_named(shared, words):
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = f"127.0.0.1:{server.getsockname()[1]}"
-    await settled.refuses(3, words, free, "relight up", TEMPORAL_ADDRESS=free)
+    await shared.refuses(3, words, free, "relight up", TEMPORAL_ADDRESS=free)
 
 
-async def test_a_setting_of_the_environment_that_cannot_be_so_is_named(settled):
+async def test_an_invalid_environment_variable_is_named(shared):
     words = ("rollout", "status")
-    await settled.refuses(2, words, "stability_window", RELIGHT_STABILITY_WINDOW="soon")
+    await shared.refuses(2, words, "stability_window", RELIGHT_STABILITY_WINDOW="soon")

@@ -1,4 +1,4 @@
-"""`relight release` against a real signed repository."""
+"""`relight release` with a real signed apt repository."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.starter.in_process import InProcess
 from tests.support.apt_repository import (
     KeyRing,
     Repository,
@@ -14,7 +15,6 @@ from tests.support.apt_repository import (
     key_ring,
     serve,
 )
-from tests.support.command_line import CommandLine
 
 RELEASE_KEYS = ["tag", "version", "package", "source", "deb_files"]
 DEB_FILE_KEYS = ["architecture", "filename", "sha256", "size_bytes"]
@@ -39,8 +39,8 @@ def served(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def relight(keys: KeyRing, served: Served, tmp_path: Path) -> CommandLine:
-    """Its settings are in the home folder's file `env`, as `relight up` writes them."""
+def relight(keys: KeyRing, served: Served, tmp_path: Path) -> InProcess:
+    """The command line with its settings in the file `env`, as `relight up` writes them."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "key.asc").write_bytes(keys.public("repository@example.org", armoured=True))
@@ -48,25 +48,23 @@ def relight(keys: KeyRing, served: Served, tmp_path: Path) -> CommandLine:
         f"RELIGHT_REPOSITORY__URL='{served.url}'\n"
         f"RELIGHT_REPOSITORY__SIGNING_KEY='{home / 'key.asc'}'\n"
     )
-    return CommandLine(home)
+    return InProcess(home)
 
 
-async def test_the_list_as_json_has_every_release_the_newest_last(relight):
+async def test_the_list_as_json_has_every_release_newest_last(relight):
     listed = await relight("release", "list", "--json")
     assert (listed.code, listed.err) == (0, "")
     assert [release["tag"] for release in listed.json] == ["v0.0.73", "v0.0.74"]
     assert [list(release) for release in listed.json] == [RELEASE_KEYS] * 2
 
 
-async def test_the_list_for_people_says_where_it_is_from_and_for_what_architectures(
-    relight, served
-):
+async def test_the_list_has_the_source_and_the_architectures(relight, served):
     listed = (await relight("release", "list")).out
     assert served.url in listed
     assert re.search(r"v0\.0\.74 +0\.0\.74 +amd64, arm64", listed)
 
 
-async def test_a_release_as_json_is_one_version_with_a_digest_for_each_architecture(relight):
+async def test_a_release_as_json_has_a_digest_for_each_architecture(relight):
     shown = (await relight("release", "show", "v0.0.74", "--json")).json
     assert list(shown) == RELEASE_KEYS
     assert (shown["version"], shown["package"]) == ("0.0.74", "lantern-box")
@@ -74,47 +72,45 @@ async def test_a_release_as_json_is_one_version_with_a_digest_for_each_architect
     assert all(re.fullmatch("[0-9a-f]{64}", each["sha256"]) for each in shown["deb_files"])
 
 
-async def test_a_release_for_people_shows_each_file_whole(relight):
+async def test_a_release_has_each_file_with_its_digest(relight):
     shown = (await relight("release", "show", "v0.0.73")).out
     assert re.search(r"amd64 .*lantern-box_0\.0\.73_amd64\.deb +\d+ +[0-9a-f]{64}", shown)
 
 
-async def test_a_tag_that_the_repository_lacks_is_bad_input_and_the_newest_is_named(
-    relight, served
-):
+async def test_an_unknown_tag_is_bad_input_and_the_newest_is_named(relight, served):
     ended = await relight("release", "show", "v9.9.9", "--json")
     assert (ended.code, ended.out) == (2, "")
-    for named in ("v9.9.9", served.url, "0.0.74"):
-        assert named in ended.said
+    for text in ("v9.9.9", served.url, "0.0.74"):
+        assert text in ended.said
 
 
-async def test_a_malformed_tag_is_bad_input_before_anything_is_asked(relight, served):
-    asked = len(served.requests)
+async def test_a_malformed_tag_is_bad_input_before_any_request(relight, served):
+    before = len(served.requests)
     ended = await relight("release", "show", "0.0.74")
     assert (ended.code, ended.out) == (2, "")
     assert "'0.0.74' is not a release tag, as in v0.0.74" in ended.said
-    assert len(served.requests) == asked
+    assert len(served.requests) == before
 
 
-@pytest.mark.parametrize("lacking", ["RELIGHT_REPOSITORY__URL", "RELIGHT_REPOSITORY__SIGNING_KEY"])
+@pytest.mark.parametrize("missing", ["RELIGHT_REPOSITORY__URL", "RELIGHT_REPOSITORY__SIGNING_KEY"])
 @pytest.mark.parametrize("words", [("list",), ("show", "v0.0.74")], ids=" ".join)
-async def test_a_repository_that_is_not_set_is_refused_by_its_variable(relight, words, lacking):
+async def test_a_missing_repository_setting_is_named(relight, words, missing):
     env = relight.home / "env"
-    kept = [line for line in env.read_text().splitlines() if not line.startswith(lacking)]
+    kept = [line for line in env.read_text().splitlines() if not line.startswith(missing)]
     env.write_text("\n".join(kept))
     ended = await relight("release", *words)
     assert (ended.code, ended.out) == (3, "")
-    assert lacking in ended.said
+    assert missing in ended.said
 
 
-async def test_a_repository_that_does_not_answer_is_refused_by_its_address(relight):
-    nobody = relight.where(RELIGHT_REPOSITORY__URL="http://127.0.0.1:1")
-    ended = await nobody("release", "list")
+async def test_a_repository_that_does_not_answer_is_named(relight):
+    unreachable = relight.where(RELIGHT_REPOSITORY__URL="http://127.0.0.1:1")
+    ended = await unreachable("release", "list")
     assert (ended.code, ended.out) == (3, "")
     assert "http://127.0.0.1:1" in ended.said
 
 
-async def test_a_repository_that_another_key_signed_is_refused(relight, keys):
+async def test_a_repository_signed_with_another_key_is_refused(relight, keys):
     keys.make("somebody-else")
     (relight.home / "key.asc").write_bytes(keys.public("somebody-else@example.org", armoured=True))
     ended = await relight("release", "list")
@@ -122,7 +118,7 @@ async def test_a_repository_that_another_key_signed_is_refused(relight, keys):
     assert "sign" in ended.said
 
 
-async def test_a_key_that_is_not_there_is_refused_by_its_path(relight):
+async def test_a_missing_key_file_is_named(relight):
     (relight.home / "key.asc").unlink()
     ended = await relight("release", "list")
     assert (ended.code, ended.out) == (3, "")

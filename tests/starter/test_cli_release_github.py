@@ -1,4 +1,4 @@
-"""`relight release` where releases come from GitHub."""
+"""`relight release` with releases from GitHub."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import CommandLine
+from tests.starter.in_process import InProcess
 from tests.support.fake_github import (
     DOWNLOADS,
     REPOSITORY,
@@ -26,7 +26,7 @@ def github() -> Iterator[FakeGitHub]:
 
 
 @pytest.fixture
-def relight(github: FakeGitHub, tmp_path: Path) -> CommandLine:
+def relight(github: FakeGitHub, tmp_path: Path) -> InProcess:
     home = tmp_path / "home"
     home.mkdir()
     (home / "token").write_text("squirrel\n")
@@ -35,19 +35,17 @@ def relight(github: FakeGitHub, tmp_path: Path) -> CommandLine:
         f"RELIGHT_GITHUB__API_URL='{github.url}'\n"
         f"RELIGHT_GITHUB__TOKEN_FILE='{home / 'token'}'\n"
     )
-    return CommandLine(home)
+    return InProcess(home)
 
 
-async def test_the_list_says_where_it_is_from_and_for_what_architectures(relight, github):
+async def test_the_list_has_the_source_and_the_architectures(relight, github):
     listed = (await relight("release", "list")).out
     assert f"github:{REPOSITORY}" in listed
     assert re.search(r"v0\.0\.74 +0\.0\.74 +amd64, arm64", listed)
     assert github.asked[-1].token == "Bearer squirrel"
 
 
-async def test_a_release_is_shown_with_an_address_and_a_digest_for_each_architecture(
-    relight, github
-):
+async def test_a_release_has_url_and_digest_for_each_architecture(relight, github):
     shown = (await relight("release", "show", "v0.0.74", "--json")).json
     assert shown["source"] == f"github:{REPOSITORY}"
     for deb_file in shown["deb_files"]:
@@ -55,28 +53,28 @@ async def test_a_release_is_shown_with_an_address_and_a_digest_for_each_architec
         assert re.fullmatch("[0-9a-f]{64}", deb_file["sha256"])
 
 
-async def test_a_release_for_people_shows_each_file(relight):
+async def test_a_release_has_each_file_with_its_digest(relight):
     shown = (await relight("release", "show", "v0.0.73")).out
     assert re.search(r"amd64 .*lantern-box_0\.0\.73_amd64\.deb +\d+ +[0-9a-f]{64}", shown)
 
 
-async def test_a_tag_that_is_not_there_is_bad_input_and_the_newest_is_named(relight):
+async def test_an_unknown_tag_is_bad_input_and_the_newest_is_named(relight):
     ended = await relight("release", "show", "v9.9.9")
     assert (ended.code, ended.out) == (2, "")
-    for named in ("v9.9.9", f"github:{REPOSITORY}", "v0.0.74"):
-        assert named in ended.said
+    for text in ("v9.9.9", f"github:{REPOSITORY}", "v0.0.74"):
+        assert text in ended.said
 
 
-async def test_too_many_questions_are_told_without_the_token(relight, github):
+async def test_a_rate_limit_is_reported_without_the_token(relight, github):
     github.faults[list_path()] = Fault(429, {"Retry-After": "60"})
     ended = await relight("release", "list")
     github.faults.clear()
     assert (ended.code, ended.out) == (3, "")
-    assert "again after 60 s" in ended.said
+    assert "retry after 60 s" in ended.said
     assert "squirrel" not in ended.said
 
 
-async def test_two_places_at_once_are_refused_by_their_variables(relight):
+async def test_two_release_sources_are_refused_by_their_variables(relight):
     both = relight.where(RELIGHT_REPOSITORY__URL="http://127.0.0.1:1")
     ended = await both("release", "list")
     assert (ended.code, ended.out) == (3, "")

@@ -1,4 +1,4 @@
-"""A rollout as its operator sees and steers it: `relight rollout`."""
+"""`relight rollout`: started, followed and controlled."""
 
 import asyncio
 import getpass
@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from starter.local.children import wait_until
-from tests.starter.operator import (
+from tests.starter.installation import (
     FAULT_KEYS,
     ROLLOUT_KEYS,
     ROUTE_OUTCOME_KEYS,
@@ -23,7 +23,7 @@ ME = f"{getpass.getuser()}@{socket.gethostname()}"
 
 @pytest.fixture
 async def held(installation, three_routes):
-    """The gate that holds the canary of v0.0.74's rollout over the fleet in mid-flight."""
+    """The gate that holds the canary of a rollout of v0.0.74 over the fleet."""
     gate = installation.harness.hosts.hold_installs()
     started = await installation.relight("rollout", "start", "v0.0.74", "-r", "fixes DNS")
     assert started.code == 0, started
@@ -48,7 +48,7 @@ async def test_start_prints_the_plan_and_how_to_follow_it(installation, three_ro
     assert (await installation.relight(*command[1].split())).code == 0
 
 
-async def test_start_as_json_is_the_workflow_and_the_plan(installation, three_routes):
+async def test_start_as_json_has_the_workflow_and_the_plan(installation, three_routes):
     started = await installation.relight("rollout", "start", "v0.0.74", "--json")
     assert list(started.json) == ["workflow_id", "plan", "ran_already"]
     assert set(started.json["plan"]) >= {"release_tag", "scope", "version", "waves", "sizes"}
@@ -56,7 +56,7 @@ async def test_start_as_json_is_the_workflow_and_the_plan(installation, three_ro
     assert sorted(itertools.chain(*started.json["plan"]["waves"])) == three_routes
 
 
-async def test_waiting_it_ends_well_only_when_every_route_converged(installation, three_routes):
+async def test_with_wait_it_succeeds_once_every_route_converged(installation, three_routes):
     done = await installation.relight("rollout", "start", "v0.0.74", "--wait", "-r", "fixes DNS")
     assert done.code == 0, done
     assert "v0.0.74 over fleet: converged" in done.out
@@ -75,15 +75,15 @@ async def test_waiting_it_ends_well_only_when_every_route_converged(installation
         ("v0.0.77", "probe-failed"),
     ],
 )
-async def test_stopped_it_fails_and_shows_host_fault_and_what_the_host_said(
+async def test_a_stopped_rollout_fails_and_shows_host_fault_and_log(
     installation, three_routes, tag, kind
 ):
     stopped = await installation.relight("rollout", "start", tag, "--wait")
     assert stopped.code == 1
     canary = three_routes[0]
     address = installation.harness.route(canary).machine.address
-    for what in (f"route {canary}", f"{canary}-g1 {address}", kind, "2 untouched"):
-        assert what in stopped.out
+    for text in (f"route {canary}", f"{canary}-g1 {address}", kind, "2 untouched"):
+        assert text in stopped.out
     assert f"error: {tag} over fleet: stopped in wave 1" in stopped.said
     assert f"{canary}-g1 ({address})" in stopped.said
     if tag == "v0.0.76":
@@ -91,10 +91,13 @@ async def test_stopped_it_fails_and_shows_host_fault_and_what_the_host_said(
         assert "panic: " in stopped.out
 
 
-async def test_waiting_as_json_ends_with_the_final_status_and_its_faults(
+async def test_with_wait_the_json_ends_with_the_final_status_and_its_faults(
     installation, three_routes
 ):
-    stopped = await installation.relight("rollout", "start", "v0.0.76", "--wait", "--json")
+    # A real process: its exit code and its standard output are what release automation uses.
+    stopped = await installation.relight.processes(
+        "rollout", "start", "v0.0.76", "--wait", "--json"
+    )
     assert stopped.code == 1
     final = stopped.json_lines[-1]
     assert list(final) == ROLLOUT_KEYS
@@ -105,7 +108,7 @@ async def test_waiting_as_json_ends_with_the_final_status_and_its_faults(
     assert fault["journal_tail"]
 
 
-async def test_watch_as_json_is_one_status_a_line_up_to_the_final_one(installation, held):
+async def test_watch_as_json_is_one_status_per_line_up_to_the_final_one(installation, held):
     async with installation.relight.running("rollout", "watch", "--json") as watching:
         first = json.loads(await watching.stdout.readline())
         assert progress(first) == ["swapping", "waiting", "waiting"]
@@ -118,9 +121,7 @@ async def test_watch_as_json_is_one_status_a_line_up_to_the_final_one(installati
     assert all(before != after for before, after in itertools.pairwise(statuses))
 
 
-async def test_aborted_while_it_is_watched_the_stream_ends_when_nothing_is_under_way(
-    installation, held
-):
+async def test_a_watch_of_an_aborted_rollout_ends_once_its_last_route_is_done(installation, held):
     async with installation.relight.running("rollout", "watch", "--json") as watching:
         await watching.stdout.readline()
         assert (await installation.relight("rollout", "abort")).code == 0
@@ -132,30 +133,30 @@ async def test_aborted_while_it_is_watched_the_stream_ends_when_nothing_is_under
     assert progress(final) == ["converged", "untouched", "untouched"]
 
 
-async def test_a_watch_of_a_rollout_that_is_terminated_ends_too(installation, held):
+async def test_a_watch_ends_when_the_rollout_is_terminated(installation, held):
     async with installation.relight.running("rollout", "watch", "--json") as watching:
         await watching.stdout.readline()
         handle = installation.harness.client.get_workflow_handle("rollout/v0.0.74/fleet")
         await handle.terminate("gone")
-        _, said = await watching.communicate()
+        _, err = await watching.communicate()
     assert watching.returncode == 1
-    assert b"terminated" in said
+    assert b"terminated" in err
 
 
-async def test_ctrl_c_ends_the_watching_and_not_the_rollout(installation, held):
+async def test_ctrl_c_ends_the_watch_and_not_the_rollout(installation, held):
     async with installation.relight.running("rollout", "watch") as watching:
         await watching.stderr.readline()
         watching.send_signal(signal.SIGINT)
-        _, said = await watching.communicate()
+        _, err = await watching.communicate()
     assert watching.returncode == 130
-    assert b"goes on" in said
-    assert b"Traceback" not in said
+    assert b"workflows continue" in err
+    assert b"Traceback" not in err
     held.open()
     assert (await installation.relight("rollout", "watch")).code == 0
 
 
 @pytest.mark.parametrize("tag", [("v0.0.74",), ()], ids=["by tag", "without a tag"])
-async def test_paused_resumed_aborted_it_says_who_and_why_and_what_makes_no_sense_is_refused(
+async def test_controls_record_their_requester_and_reason_and_impossible_ones_are_refused(
     installation, held, tag
 ):
     relight = installation.relight
@@ -169,12 +170,12 @@ async def test_paused_resumed_aborted_it_says_who_and_why_and_what_makes_no_sens
     aborted = await relight("rollout", "abort", *tag, "-r", "it leaks")
     assert aborted.code == 0
     assert f"aborted by {ME}: it leaks" in aborted.out
-    steered = [
+    controls = [
         (event.kind, event.requested_by, event.reason)
         for event in installation.harness.events()
         if event.kind in {"rollout-pause", "rollout-resume", "rollout-abort"}
     ]
-    assert steered == [
+    assert controls == [
         ("rollout-pause", ME, "odd graphs"),
         ("rollout-resume", ME, "it was the graphs"),
         ("rollout-abort", ME, "it leaks"),
@@ -189,7 +190,7 @@ async def test_paused_resumed_aborted_it_says_who_and_why_and_what_makes_no_sens
     )
 
 
-async def test_status_after_the_end_shows_the_end(installation, three_routes):
+async def test_the_status_of_an_ended_rollout_is_its_result(installation, three_routes):
     await installation.relight("rollout", "start", "v0.0.76", "--wait")
     shown, as_json = await asyncio.gather(
         installation.relight("rollout", "status"),
@@ -205,12 +206,12 @@ async def test_status_after_the_end_shows_the_end(installation, three_routes):
 async def test_the_same_tag_started_twice_is_the_same_rollout(installation, held):
     again = await installation.relight("rollout", "start", "v0.0.74")
     assert again.code == 0
-    assert "it runs already" in again.out
+    assert "it is already running" in again.out
     status = await installation.relight("rollout", "status", "--json")
     assert (status.json["release_tag"], status.json["phase"]) == ("v0.0.74", "running")
 
 
-async def test_another_tag_supersedes_the_rollout_that_runs(installation, held):
+async def test_another_tag_supersedes_the_running_rollout(installation, held):
     second = asyncio.create_task(installation.relight("rollout", "start", "v0.0.78", "--wait"))
     handle = installation.harness.client.get_workflow_handle("rollout/v0.0.74/fleet")
 
@@ -225,7 +226,7 @@ async def test_another_tag_supersedes_the_rollout_that_runs(installation, held):
     assert "superseded by v0.0.78" in first.out
 
 
-async def test_a_tracks_rollout_is_found_by_its_track_and_where_it_is_the_only_one_that_runs(
+async def test_a_rollout_of_a_track_is_found_by_its_track_or_as_the_only_running_one(
     installation,
 ):
     harness = installation.harness
@@ -250,11 +251,9 @@ async def test_a_tracks_rollout_is_found_by_its_track_and_where_it_is_the_only_o
     assert harness.store.tracks.get("beta").release_override == "v0.0.74"
 
 
-async def test_it_waits_to_be_approved_says_why_and_goes_on_with_who_and_why_on_record(
-    installation, three_routes
-):
-    begun = await installation.relight("rollout", "start", "v0.0.74", "--approval", "canary")
-    assert begun.code == 0, begun
+async def test_it_waits_for_approval_says_so_and_records_the_approval(installation, three_routes):
+    started = await installation.relight("rollout", "start", "v0.0.74", "--approval", "canary")
+    assert started.code == 0, started
     handle = installation.harness.client.get_workflow_handle("rollout/v0.0.74/fleet")
 
     async def holds():
@@ -272,7 +271,7 @@ async def test_it_waits_to_be_approved_says_why_and_goes_on_with_who_and_why_on_
     assert (event.requested_by, event.reason) == (ME, "graphs are green")
 
 
-async def test_its_speed_is_changed_a_route_is_skipped_and_a_failed_one_tried_again(
+async def test_concurrency_is_changed_a_route_is_skipped_and_a_failed_one_retried(
     installation, three_routes
 ):
     harness = installation.harness
@@ -281,9 +280,9 @@ async def test_its_speed_is_changed_a_route_is_skipped_and_a_failed_one_tried_ag
     await installation.relight("rollout", "start", "v0.0.74", *words)
     await gate.reached()
     first, *_, last = three_routes
-    harness.hosts.of(first).sick_at = "0.0.74"
+    harness.hosts.of(first).unhealthy_version = "0.0.74"
     await installation.refuses(
-        2, ("rollout", "speed", "--max-concurrent", "0"), "greater than or equal to 1"
+        2, ("rollout", "set-concurrency", "--max-concurrent", "0"), "greater than or equal to 1"
     )
     assert (await installation.relight("rollout", "skip", "--route", last)).code == 0
     await installation.refuses(3, ("rollout", "skip", "--route", "nobody"), "nobody")
@@ -291,8 +290,10 @@ async def test_its_speed_is_changed_a_route_is_skipped_and_a_failed_one_tried_ag
     gate.open()
     await following.reached()
     assert harness.route(first).status == "faulted"
-    harness.hosts.of(first).sick_at = None
-    assert (await installation.relight("rollout", "speed", "--max-concurrent", "2")).code == 0
+    harness.hosts.of(first).unhealthy_version = None
+    assert (
+        await installation.relight("rollout", "set-concurrency", "--max-concurrent", "2")
+    ).code == 0
     retried = await installation.relight("rollout", "retry", "-r", "it has room again")
     assert retried.code == 0, retried
     following.open()
@@ -304,11 +305,13 @@ async def test_its_speed_is_changed_a_route_is_skipped_and_a_failed_one_tried_ag
 
 
 @pytest.mark.parametrize("command", ["status", "watch", "abort"])
-async def test_where_there_has_been_no_rollout_it_says_so(installation, command):
+async def test_without_any_rollout_it_is_bad_input(installation, command):
     await installation.refuses(2, ("rollout", command), "there has been no rollout")
 
 
-async def test_a_bad_release_is_taken_back_on_the_hosts_that_it_reached(installation, three_routes):
+async def test_a_bad_release_is_rolled_back_on_the_hosts_that_it_reached(
+    installation, three_routes
+):
     canary = three_routes[0]
     ended = await installation.relight(
         "rollout", "start", "v0.0.76", "--wave", "1", "--roll-back", "--wait"
@@ -323,7 +326,7 @@ async def test_a_bad_release_is_taken_back_on_the_hosts_that_it_reached(installa
         assert (route.status, route.current_release_tag) == ("serving", "v0.0.73")
 
 
-async def test_a_route_goes_back_by_hand_and_is_proven_there(installation, three_routes):
+async def test_a_route_is_rolled_back_by_command_and_proven_there(installation, three_routes):
     await installation.relight("rollout", "start", "v0.0.74", "--wait")
     back = await installation.relight("route", "rollback", three_routes[0], "-r", "it leaks")
     assert back.code == 0, back
@@ -332,9 +335,11 @@ async def test_a_route_goes_back_by_hand_and_is_proven_there(installation, three
     assert (again.json["release_tag"], again.json["previous_release_tag"]) == ("v0.0.74", "v0.0.73")
 
 
-async def test_with_nothing_to_go_back_to_a_rollback_is_refused(installation, three_routes):
+async def test_without_a_previous_release_a_rollback_is_refused(installation, three_routes):
     refused = await installation.relight("route", "rollback", three_routes[0])
     assert refused.code == 3
-    assert f"route {three_routes[0]} was never proven at another release" in refused.err
+    assert (
+        f"route {three_routes[0]} was never proven at a release other than v0.0.73" in refused.err
+    )
     unknown = await installation.relight("route", "rollback", "nobody")
     assert (unknown.code, "there is no route nobody" in unknown.err) == (2, True)

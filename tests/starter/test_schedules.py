@@ -1,6 +1,5 @@
-"""What Temporal does by the clock: whatever a server has, `apply` brings it to the table."""
+"""Relight's Temporal schedules: `apply` makes any server equal to the declared table."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,11 +19,11 @@ from temporalio.client import (
 from relight.settings import Settings
 from starter import schedules
 from starter.local.children import wait_until
-from tests.starter.operator import Installation
+from tests.starter.installation import Installation
 
 RECONCILE = "relight/reconcile"
 STRAYS = ("relight/of-an-older-version", "relight/reconcile-2")
-ANOTHERS = "somebody-elses"
+FOREIGN = "of-somebody-else"
 
 
 @pytest.fixture
@@ -33,9 +32,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(autouse=True)
-async def none_is_left(temporal_client: Client) -> AsyncIterator[None]:
+async def remove_schedules(temporal_client: Client) -> AsyncIterator[None]:
     yield
-    for schedule_id in (RECONCILE, *STRAYS, ANOTHERS):
+    for schedule_id in (RECONCILE, *STRAYS, FOREIGN):
         if await schedules._exists(temporal_client, schedule_id):
             await temporal_client.get_schedule_handle(schedule_id).delete()
 
@@ -58,7 +57,7 @@ async def make(client: Client, schedule_id: str) -> None:
 
 
 async def is_converged(client: Client, settings: Settings) -> bool:
-    found = await schedules.seen(client, settings)
+    found = await schedules.list_schedules(client, settings)
     again = await schedules.apply(client, settings)
     ids = [entry.schedule_id for entry in schedules.table(settings)]
     return (
@@ -68,21 +67,21 @@ async def is_converged(client: Client, settings: Settings) -> bool:
     )
 
 
-async def test_what_is_missing_is_added_once(temporal_client, settings):
+async def test_a_missing_schedule_is_added_once(temporal_client, settings):
     applied = await schedules.apply(temporal_client, settings)
     assert applied == schedules.Applied(added=(RECONCILE,))
     assert await is_converged(temporal_client, settings)
 
 
-@pytest.mark.parametrize("had_before", [(), (RECONCILE,), STRAYS, (RECONCILE, *STRAYS)])
-async def test_whatever_a_server_has_it_comes_to_the_table(temporal_client, settings, had_before):
-    for schedule_id in (*had_before, ANOTHERS):
+@pytest.mark.parametrize("existing", [(), (RECONCILE,), STRAYS, (RECONCILE, *STRAYS)])
+async def test_any_server_becomes_equal_to_the_table(temporal_client, settings, existing):
+    for schedule_id in (*existing, FOREIGN):
         await make(temporal_client, schedule_id)
     applied = await schedules.apply(temporal_client, settings)
-    assert set(applied.removed) == set(had_before) - {RECONCILE}
-    assert applied.changed == ((RECONCILE,) if RECONCILE in had_before else ())
+    assert set(applied.removed) == set(existing) - {RECONCILE}
+    assert applied.changed == ((RECONCILE,) if RECONCILE in existing else ())
     assert await is_converged(temporal_client, settings)
-    assert await schedules._exists(temporal_client, ANOTHERS)
+    assert await schedules._exists(temporal_client, FOREIGN)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ async def test_whatever_a_server_has_it_comes_to_the_table(temporal_client, sett
     ],
     ids=["interval", "cron", "overlap", "action"],
 )
-async def test_what_somebody_changed_is_changed_back(temporal_client, settings, changed):
+async def test_a_changed_schedule_is_changed_back(temporal_client, settings, changed):
     await schedules.apply(temporal_client, settings)
 
     def change(input):
@@ -108,22 +107,21 @@ async def test_what_somebody_changed_is_changed_back(temporal_client, settings, 
     assert await is_converged(temporal_client, settings)
 
 
-async def test_another_setting_changes_it_and_a_pause_stays(temporal_client, settings):
+async def test_another_setting_changes_a_schedule_and_keeps_its_pause(temporal_client, settings):
     await schedules.apply(temporal_client, settings)
     handle = temporal_client.get_schedule_handle(RECONCILE)
     await handle.pause(note="incident 412")
-    oftener = settings.model_copy(update={"reconcile_every": timedelta(minutes=30)})
-    assert (await schedules.apply(temporal_client, oftener)).changed == (RECONCILE,)
+    more_often = settings.model_copy(update={"reconcile_every": timedelta(minutes=30)})
+    assert (await schedules.apply(temporal_client, more_often)).changed == (RECONCILE,)
     state = (await handle.describe()).schedule.state
     assert (state.paused, state.note) == (True, "incident 412")
 
 
-async def test_by_command(installation: Installation):
+async def test_schedules_are_applied_and_listed_by_command(installation: Installation):
     relight = installation.relight.where(RELIGHT_RECONCILE_EVERY="PT2H")
-    assert (await relight("schedule", "list")).out.startswith("nothing is scheduled")
+    assert (await relight("schedule", "list")).out.startswith("no schedules yet")
     applied = await relight("schedule", "apply", "--json")
     assert applied.json == {"added": [RECONCILE], "changed": [], "removed": [], "unchanged": []}
-    await asyncio.sleep(0)
     [shown] = (await relight("schedule", "list", "--json")).json
     assert (shown["schedule_id"], shown["every"], shown["as_declared"]) == (
         *(RECONCILE, "PT2H"),
@@ -132,13 +130,13 @@ async def test_by_command(installation: Installation):
     assert "2 h" in (await relight("schedule", "list")).out
 
 
-async def test_a_run_by_the_clock_makes_a_pass(installation: Installation):
+async def test_a_scheduled_start_makes_a_reconcile_run(installation: Installation):
     await installation.relight("schedule", "apply")
     handle = installation.harness.client.get_schedule_handle(RECONCILE)
     await handle.trigger()
 
-    async def has_looked() -> bool:
+    async def has_observed() -> bool:
         return "observe_fleet" in installation.harness.interference.ran
 
-    await wait_until(has_looked, timedelta(seconds=30))
+    await wait_until(has_observed, timedelta(seconds=30))
     await installation.nothing_runs()

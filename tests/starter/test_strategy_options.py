@@ -1,4 +1,4 @@
-"""The flags of a strategy: all of it can be said, and three commands say it alike."""
+"""The options of a strategy: one for every field, the same for three commands."""
 
 import pytest
 import typer
@@ -6,12 +6,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from relight.domain.disruption import DisruptionBudget
-from relight.domain.rollout.rollout import (
-    Approval,
-    CanaryRule,
-    Inconclusive,
-    Strategy,
-)
+from relight.domain.rollout.strategy import Approval, CanaryRule, Inconclusive, Strategy
 from starter.cli.rollout import app
 from starter.cli.strategy_options import strategy_of, takes_strategy
 
@@ -24,23 +19,23 @@ EVERYTHING = (
 )
 
 
-def said(*words: str) -> Strategy:
+def parsed(*words: str) -> Strategy:
     """Return the strategy that a command is called with."""
     probe = typer.Typer()
-    heard: list[Strategy] = []
+    received: list[Strategy] = []
 
     @probe.command()
     @takes_strategy
-    def listen(*, strategy: Strategy) -> None:
-        heard.append(strategy)
+    def command(*, strategy: Strategy) -> None:
+        received.append(strategy)
 
     ended = CliRunner().invoke(probe, list(words))
     assert ended.exit_code == 0, ended.output
-    [strategy] = heard
+    [strategy] = received
     return strategy
 
 
-def flags(command: str) -> set[str]:
+def options(command: str) -> set[str]:
     return {option for each in _command(command).params for option in each.opts}
 
 
@@ -48,12 +43,12 @@ def _command(name: str):
     return get_command(app).commands[name]  # type: ignore[attr-defined]
 
 
-def test_what_is_not_said_is_as_the_strategy_has_it():
-    assert said() == Strategy()
+def test_without_options_it_is_the_default_strategy():
+    assert parsed() == Strategy()
 
 
-def test_every_part_of_a_strategy_can_be_said():
-    strategy = said(*EVERYTHING)
+def test_every_field_has_an_option():
+    strategy = parsed(*EVERYTHING)
     assert strategy == Strategy(
         waves=("2", "25%"),
         max_concurrent=7,
@@ -70,20 +65,20 @@ def test_every_part_of_a_strategy_can_be_said():
         approval=Approval.CANARY,
         checks=("errors", "smoke"),
     )
-    # A field that is new, and has no flag yet, is named here.
-    usual = dict(Strategy())
-    assert [name for name, value in dict(strategy).items() if value == usual[name]] == []
+    # A new field without an option is listed here.
+    default = dict(Strategy())
+    assert [name for name, value in dict(strategy).items() if value == default[name]] == []
 
 
-def test_what_is_planned_and_rehearsed_can_be_started_with_the_same_flags():
+def test_plan_simulate_and_start_take_the_same_options():
     strategy = {f"--{name.replace('_', '-')}" for name in ("wave", "canary", "tolerate", "soak")}
-    assert strategy < flags("plan") < flags("simulate")
-    assert flags("plan") - {"--json"} < flags("start")
-    assert len(flags("plan")) > len(strategy_of.__annotations__)
+    assert strategy < options("plan") < options("simulate")
+    assert options("plan") - {"--json"} < options("start")
+    assert len(options("plan")) > len(strategy_of.__annotations__)
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("words", "text"),
     [
         (("--wave", "0"), "at least 1 route"),
         (("--region-budget", "0"), "use a freeze window"),
@@ -97,21 +92,21 @@ def test_what_is_planned_and_rehearsed_can_be_started_with_the_same_flags():
         (("--soak", "long"), "'long'"),
         (("--canary", "bird"), "'bird'"),
         (("--max-concurrent", "0"), "equal to 1"),
-        (("--check", "up > 0"), "a check's name"),
+        (("--check", "up > 0"), "a check name"),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("command", ["start", "plan", "simulate"])
-def test_what_no_strategy_can_have_is_bad_input_by_its_flag(command, words, named):
+def test_an_invalid_value_is_bad_input_and_names_its_option(command, words, text):
     ended = CliRunner(env={"COLUMNS": "200"}).invoke(app, [command, "v0.0.74", *words])
     assert ended.exit_code == 2
     assert words[0] in ended.output
-    assert named in ended.output
+    assert text in ended.output
 
 
 @pytest.mark.parametrize("command", ["start", "plan", "simulate"])
-def test_no_flag_is_cut_off_in_the_help_of_80_columns(command):
+def test_no_option_is_cut_in_a_help_of_80_columns(command):
     shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, [command, "--help"]).output
     assert "…" not in shown
-    for flag in flags(command):
-        assert flag in shown
+    for option in options(command):
+        assert option in shown

@@ -1,39 +1,44 @@
-"""Stores on both databases, each test's own."""
+"""A store on each of both databases, reset before each test."""
 
-import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from relight.store.store import Store
-from tests.store.fleets import by_hand
+from tests.store.databases import (
+    MigratedPostgres,
+    MigratedSqlite,
+    MigratedStore,
+    use_fast_sqlite,
+)
+from tests.store.fleets import declare_tracks
 from tests.support.postgres import PostgresServer
 
 DATABASES = ("sqlite", "postgresql")
 
-
-@pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with the store's tables and nothing in them, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "fleet.db"
-    with Store.open(f"sqlite:///{path}") as store:
-        store.migrate()
-    return path
+use_fast_sqlite()
 
 
 @pytest.fixture(scope="session")
-def migrated_postgres(postgres_server: PostgresServer) -> str:
-    """A database with the store's tables and nothing in them, to be copied."""
-    name = postgres_server.create_database()
-    with Store.open(postgres_server.url(name)) as store:
-        store.migrate()
-    return name
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MigratedSqlite]:
+    """A migrated SQLite store for the session."""
+    migrated = MigratedSqlite(tmp_path_factory.mktemp("sqlite"))
+    with migrated.store:
+        yield migrated
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgres_server: PostgresServer) -> Iterator[MigratedPostgres]:
+    """A migrated PostgreSQL store for the session."""
+    with closing(MigratedPostgres(postgres_server)) as migrated:
+        yield migrated
 
 
 @pytest.fixture(params=DATABASES)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a database without any table."""
+    """The URL of a database without any table, used by one test only."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'fleet.db'}"
     url: str = request.getfixturevalue("postgres_url")
@@ -41,18 +46,21 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=DATABASES)
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a store with its tables and nothing in them."""
-    if request.param == "sqlite":
-        path = shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "fleet.db")
-        return f"sqlite:///{path}"
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    return server.url(server.create_database(request.getfixturevalue("migrated_postgres")))
+def migrated(request: pytest.FixtureRequest) -> MigratedStore:
+    """A store that has its tables and no rows."""
+    migrated: MigratedStore = request.getfixturevalue(f"migrated_{request.param}")
+    migrated.reset()
+    return migrated
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    """A store that knows the tracks `stable` and `pinned`, which is at v0.0.70."""
-    with Store.open(store_url) as store:
-        by_hand(store)
-        yield store
+def store_url(migrated: MigratedStore) -> str:
+    """The URL of the database of `store`."""
+    return migrated.url
+
+
+@pytest.fixture
+def store(migrated: MigratedStore) -> Store:
+    """A store with the tracks `stable`, and `pinned` with the override v0.0.70."""
+    declare_tracks(migrated.store)
+    return migrated.store

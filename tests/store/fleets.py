@@ -1,8 +1,10 @@
-"""What the store's tests put into it: operations, machines, proofs, routes."""
+"""Operations, machines, proofs, routes and rollouts for the store's tests."""
 
 import itertools
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from relight.domain.base import Origin
 from relight.domain.fault.fault import Fault, FaultClass
@@ -13,6 +15,11 @@ from relight.domain.names import (
     route_workflow_id,
 )
 from relight.domain.proof import Proof
+from relight.domain.rollout.rollout import (
+    CloseRolloutInput,
+    OpenRolloutInput,
+    RolloutPhase,
+)
 from relight.domain.route import (
     OpenRouteInput,
     RecordFaultInput,
@@ -20,21 +27,21 @@ from relight.domain.route import (
     RecordProofInput,
     Route,
 )
+from relight.store.events import Operation
 from relight.store.store import Store
-from relight.store.write import Operation
 
-ORIGIN = Origin(requested_by="tester", reason="to see what happens")
-HAND = Operation(origin=ORIGIN)
-SEEN_AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
+ORIGIN = Origin(requested_by="tester", reason="a test")
+MANUAL = Operation(origin=ORIGIN)
+OBSERVED_AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 
-def by_hand(store: Store) -> None:
-    store.tracks.set("stable", None, HAND)
-    store.tracks.set("pinned", "v0.0.70", HAND)
+def declare_tracks(store: Store) -> None:
+    store.tracks.set("stable", None, MANUAL)
+    store.tracks.set("pinned", "v0.0.70", MANUAL)
 
 
 class Run:
-    """A workflow run. Each of its operations is another activity, unless it is a retry."""
+    """A workflow run. Each call of `activity` is another activity; a retry uses the same one."""
 
     def __init__(self, workflow_id: str) -> None:
         self.workflow_id = workflow_id
@@ -54,8 +61,8 @@ def rollout_run(tag: str = "v0.0.74", scope: str = "fleet") -> Run:
 
 
 def opening(route_id: str = "r-1", *, track: str = "stable", **changes: str) -> OpenRouteInput:
-    where = {"provider": "lab", "region": "east", "release_tag": "v0.0.73", **changes}
-    return OpenRouteInput(route_id=route_id, track=track, origin=ORIGIN, **where)
+    values = {"provider": "lab", "region": "east", "release_tag": "v0.0.73", **changes}
+    return OpenRouteInput(route_id=route_id, track=track, origin=ORIGIN, **values)
 
 
 def machine(key: str = "r-1-g1", region: str = "east") -> Machine:
@@ -75,7 +82,7 @@ def recording(key: str = "r-1-g1") -> RecordMachineInput:
 
 
 def proving(
-    route_id: str = "r-1", tag: str = "v0.0.73", *, generation: int = 1, at: datetime = SEEN_AT
+    route_id: str = "r-1", tag: str = "v0.0.73", *, generation: int = 1, at: datetime = OBSERVED_AT
 ) -> RecordProofInput:
     proof = Proof(
         release_tag=tag,
@@ -130,12 +137,45 @@ def failing(
 
 
 def serve(store: Store, route_id: str = "r-1", *, track: str = "stable") -> Route:
-    """Bring a route up, as a provisioning does."""
+    """Provision a route, as its workflow does."""
     run = run_on(route_id)
     opened = store.routes.open(opening(route_id, track=track), run.activity())
     store.routes.record_machine(recording(opened.machine_key), run.activity())
     store.routes.record_proof(proving(route_id, generation=opened.generation), run.activity())
     return route_of(store, route_id)
+
+
+def replace_machine(store: Store, run: Run | None = None, *, unreachable: bool = False) -> Any:
+    """Give route r-1 its second machine, as its replacement does; return the old one's record."""
+    run = run or run_on()
+    opened = store.replacements.plan("r-1", run.activity())
+    store.routes.record_machine(recording(opened.machine_key), run.activity())
+    created, proof = machine(opened.machine_key), proving(tag="v0.0.74").proof
+    return store.replacements.attach("r-1", created, proof, run.activity(), unreachable=unreachable)
+
+
+def opening_rollout(tag: str = "v0.0.74", scope: str = "fleet") -> OpenRolloutInput:
+    return OpenRolloutInput(release_tag=tag, scope=scope, origin=ORIGIN)
+
+
+def closing_rollout(
+    tag: str = "v0.0.74",
+    scope: str = "fleet",
+    phase: RolloutPhase = RolloutPhase.CONVERGED,
+    *,
+    promote: bool = True,
+) -> CloseRolloutInput:
+    return CloseRolloutInput(
+        release_tag=tag, scope=scope, phase=phase, detail="it ended", origin=ORIGIN, promote=promote
+    )
+
+
+def plan_rollout(store: Store, routes: Sequence[str]) -> Run:
+    """Open a rollout of the fleet, with one wave."""
+    run = rollout_run()
+    store.rollouts.open(opening_rollout(), run.activity())
+    store.rollout_routes.plan(run.run_id, [routes])
+    return run
 
 
 def route_of(store: Store, route_id: str = "r-1") -> Route:

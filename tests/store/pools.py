@@ -1,12 +1,17 @@
-"""Pools for the store's tests."""
+"""Pool machines for the store's tests."""
 
+from typing import Any
+
+from relight.domain.pool.pool import claimable
 from relight.domain.route import RecordMachineInput
+from relight.store.events import Operation
 from relight.store.store import Store
 from tests.store.fleets import (
     ORIGIN,
     Run,
     machine,
     proving,
+    run_on,
 )
 
 PROOF = proving().proof
@@ -21,12 +26,23 @@ def planned(store: Store, region: str = "east") -> str:
 
 
 def made_ready(store: Store, region: str = "east", tag: str = "v0.0.73") -> str:
-    """Make a machine of a pool ready, as its workflow does."""
+    """Make a machine of a pool ready, as its workflow does; return its key."""
     run, key = pool_run(region), planned(store, region)
-    seen = machine(key, region)
+    created = machine(key, region)
     store.routes.record_machine(
-        RecordMachineInput(machine=seen, user_data_sha256="cd" * 32, origin=ORIGIN), run.activity()
+        RecordMachineInput(machine=created, user_data_sha256="cd" * 32, origin=ORIGIN),
+        run.activity(),
     )
     proof = PROOF.model_copy(update={"release_tag": tag})
-    store.pool.record_ready(key, seen, proof, run.activity())
+    store.pool.record_ready(key, created, proof, run.activity())
     return key
+
+
+def claim(
+    store: Store,
+    route_id: str = "r-1",
+    activity: Operation | None = None,
+    architecture: str | None = None,
+) -> Any:
+    activity = activity or run_on(route_id).activity()
+    return store.pool.claim(route_id, "v0.0.73", activity, claimable, architecture)

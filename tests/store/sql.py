@@ -1,4 +1,4 @@
-"""What an operator may do to the database by hand."""
+"""Changes of the database that bypass the store, as an operator may make them by hand."""
 
 import sqlite3
 from contextlib import closing
@@ -9,7 +9,7 @@ DATABASE_ERRORS = (sqlite3.Error, psycopg.Error)
 
 
 def execute(url: str, statement: str) -> None:
-    """Run one statement, around the store."""
+    """Run one statement."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file, file:
             file.execute(statement)
@@ -19,6 +19,6 @@ def execute(url: str, statement: str) -> None:
 
 
 def insert(url: str, table: str, **values: str) -> None:
-    """Insert one row of text, around the store."""
+    """Insert one row of text values."""
     names, quoted = ", ".join(values), ", ".join(f"'{value}'" for value in values.values())
     execute(url, f"INSERT INTO {table} ({names}) VALUES ({quoted})")

@@ -1,4 +1,4 @@
-"""The breaker stands where it was left, and says when it opened and closed."""
+"""The breaker's state is kept, and its opening and closing are events."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ from relight.domain.breaker.breaker import (
     GroupReach,
 )
 from relight.store.errors import BadValueError
-from tests.store.fleets import HAND, Run
+from tests.store.fleets import MANUAL, Run
 from tests.store.sql import execute
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -21,24 +21,26 @@ INCIDENT = BreakerIncident(opened_at=NOON, last_observed_at=NOON, groups=(REACH,
 OPEN = Breaker(incident=INCIDENT)
 
 
-def stand(state: Breaker):
-    return lambda before: state
+def becomes(state: Breaker):
+    return lambda _before: state
 
 
 def override(expires_at: datetime = NOON, group: str = "region lab/east") -> BreakerOverride:
-    return BreakerOverride(group=group, owner="ann", reason="it burnt down", expires_at=expires_at)
+    return BreakerOverride(
+        group=group, owner="ann", reason="fire in the data centre", expires_at=expires_at
+    )
 
 
-def test_one_that_was_never_turned_is_closed(store):
+def test_without_a_record_the_breaker_is_closed(store):
     assert store.breaker.get() == Breaker()
 
 
-def test_it_is_read_back_as_it_stands_and_tells_of_its_opening_and_closing_alone(store):
+def test_each_state_is_read_back_and_only_opening_and_closing_are_events(store):
     run = Run("reconcile")
     later = OPEN.model_copy(update={"calm_since": NOON + timedelta(minutes=1)})
     unknown = Breaker(unknown=(REACH,))
     for state in (unknown, OPEN, OPEN, later, unknown, Breaker()):
-        assert store.breaker.turn(stand(state), run.activity()) == state
+        assert store.breaker.update(becomes(state), run.activity()) == state
         assert store.breaker.get() == state
     kinds = [event.kind for event in store.events.list() if event.kind.startswith("breaker")]
     assert kinds == ["breaker-opened", "breaker-closed"]
@@ -46,62 +48,62 @@ def test_it_is_read_back_as_it_stands_and_tells_of_its_opening_and_closing_alone
     assert BreakerIncident.model_validate(opened.detail["incident"]) == INCIDENT
 
 
-def test_it_is_turned_from_where_it_stands(store):
-    seen: list[Breaker] = []
+def test_an_update_starts_from_the_recorded_state(store):
+    states: list[Breaker] = []
     activity = Run("reconcile").activity()
     for state in (OPEN, OPEN, Breaker(), OPEN):
 
         def decide(before: Breaker, state: Breaker = state) -> Breaker:
-            seen.append(before)
+            states.append(before)
             return state
 
-        store.breaker.turn(decide, activity)
-    assert seen == [Breaker(), OPEN, OPEN, Breaker()]
+        store.breaker.update(decide, activity)
+    assert states == [Breaker(), OPEN, OPEN, Breaker()]
     assert len(store.events.list(kind="breaker-opened")) == 2
 
 
-def test_the_last_look_at_each_witness_is_kept(store):
+def test_the_newest_result_of_each_connectivity_check_is_kept(store):
     first = ConnectivityResult(
-        name="https://a.example", observed_at=NOON, reached=False, said="no route"
+        name="https://a.example", observed_at=NOON, reached=False, answer="no route"
     )
     other = ConnectivityResult(name="https://b.example", observed_at=NOON, reached=True)
     later = first.model_copy(update={"observed_at": NOON + timedelta(minutes=1), "reached": True})
     store.breaker.record_connectivity([other, first])
     store.breaker.record_connectivity([later])
-    store.breaker.record_connectivity([first])  # it came late
+    store.breaker.record_connectivity([first])  # older than what is recorded
     assert store.breaker.connectivity() == [later, other]
 
 
-def test_an_override_is_read_back_until_it_is_removed(store):
+def test_an_override_is_kept_until_it_is_removed(store):
     adding = Run("x").activity()
-    record, again = (store.overrides.add(override(), adding) for _ in range(2))
+    record, again = (store.breaker_overrides.add(override(), adding) for _ in range(2))
     assert record == again
-    assert store.overrides.list() == [record]
+    assert store.breaker_overrides.list() == [record]
     assert BreakerOverride.model_validate(record.model_dump()) == override()
-    assert store.overrides.remove(record.override_id, HAND)
-    assert not store.overrides.remove(record.override_id, HAND)
-    assert store.overrides.list() == []
-    assert store.overrides.add(override(), HAND).override_id > record.override_id
+    assert store.breaker_overrides.remove(record.override_id, MANUAL)
+    assert not store.breaker_overrides.remove(record.override_id, MANUAL)
+    assert store.breaker_overrides.list() == []
+    assert store.breaker_overrides.add(override(), MANUAL).override_id > record.override_id
 
 
-def test_what_does_not_hold_any_more_is_taken_away_together(store):
+def test_expired_overrides_are_removed_together(store):
     for _ in range(2):
-        store.overrides.add(override(), HAND)
-    kept = store.overrides.add(override(NOON + timedelta(seconds=1)), HAND)
-    assert store.overrides.expire(NOON, HAND) == 2
-    assert store.overrides.expire(NOON, HAND) == 0
-    assert store.overrides.list() == [kept]
+        store.breaker_overrides.add(override(), MANUAL)
+    kept = store.breaker_overrides.add(override(NOON + timedelta(seconds=1)), MANUAL)
+    assert store.breaker_overrides.expire(NOON, MANUAL) == 2
+    assert store.breaker_overrides.expire(NOON, MANUAL) == 0
+    assert store.breaker_overrides.list() == [kept]
     [event] = store.events.list(kind="breaker-override-expired")
     assert len(event.detail["overrides"]) == 2
 
 
-def test_what_was_spoilt_by_hand_is_named(store, store_url):
-    store.breaker.turn(stand(OPEN), HAND)
-    record = store.overrides.add(override(), HAND)
+def test_an_invalid_value_is_named(store, store_url):
+    store.breaker.update(becomes(OPEN), MANUAL)
+    record = store.breaker_overrides.add(override(), MANUAL)
     execute(store_url, "UPDATE breaker_overrides SET owner = ''")
     execute(store_url, """UPDATE breaker SET state = '{"incident": 1}'""")
     with pytest.raises(BadValueError, match="the breaker: incident"):
         store.breaker.get()
     with pytest.raises(BadValueError, match=f"override {record.override_id}: owner"):
-        store.overrides.list()
-    assert store.overrides.remove(record.override_id, HAND)
+        store.breaker_overrides.list()
+    assert store.breaker_overrides.remove(record.override_id, MANUAL)

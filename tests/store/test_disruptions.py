@@ -1,4 +1,4 @@
-"""One ledger: what rollouts and everybody else have out never exceeds a budget that all keep."""
+"""The disruption ledger: rollouts and all other operations together stay within the budget."""
 
 import random
 from collections import Counter
@@ -17,67 +17,56 @@ from relight.domain.disruption import (
 )
 from relight.domain.names import RouteId
 from relight.domain.rollout.admission import Admission
-from relight.domain.rollout.rollout import (
-    CloseRolloutInput,
-    RolloutPhase,
-    RouteProgress,
-    Strategy,
-)
+from relight.domain.rollout.rollout import RolloutPhase, RouteProgress
+from relight.domain.rollout.strategy import Strategy
 from relight.domain.rollout.wave import AdvanceWaveInput, WaveWork
 from relight.store.errors import UnknownRouteError
 from relight.store.rollout_routes import Chosen, FleetSnapshot
+from tests.store.concurrency import run_concurrently
 from tests.store.fleets import (
-    HAND,
-    ORIGIN,
+    MANUAL,
     Run,
+    closing_rollout,
     failing,
-    rollout_run,
+    plan_rollout,
     run_on,
     serve,
 )
-from tests.store.test_concurrency import at_once
-from tests.store.test_rollouts import claiming
 
 BUDGET = 2
 STRATEGY = Strategy(disruption_budget=DisruptionBudget(region=str(BUDGET)), max_concurrent=100)
 ROUTES = tuple(f"r-{number}" for number in range(1, 9))
+FEW_ROUTES = ROUTES[:4]
 
 
-def choose(waiting: Sequence[RouteId], seen: FleetSnapshot) -> Chosen:
-    """As the activities choose: by the rollouts' own window."""
+def choose(waiting: Sequence[RouteId], snapshot: FleetSnapshot) -> Chosen:
+    """As the activities do, by the admission of rollouts."""
     in_service: Counter[Group] = Counter()
-    for place, routes in seen.in_service.items():
-        in_service.update(dict.fromkeys(groups_named(*place), routes))
+    for location, routes in snapshot.in_service.items():
+        in_service.update(dict.fromkeys(groups_named(*location), routes))
     census = Census(
-        routes={route.route_id: route for route in seen.routes},
-        groups={route.route_id: groups_of(route) for route in seen.routes},
+        routes={route.route_id: route for route in snapshot.routes},
+        groups={route.route_id: groups_of(route) for route in snapshot.routes},
         in_service=in_service,
-        out=seen.out,
+        out=snapshot.out,
     )
-    window = Admission(census, STRATEGY, (), seen.under_way)
-    window.enter(waiting)
-    starts = window.start(datetime.now(UTC))
-    return Chosen(starts, (), window.held_up_by, window.thaws_at)
+    admission = Admission(census, STRATEGY, (), snapshot.under_way)
+    admission.enter(waiting)
+    starts = admission.start(datetime.now(UTC))
+    return Chosen(starts, (), admission.limited_by, admission.thaws_at)
 
 
-def take(store, route_id: str, run: Run | None = None, why: str = "dead"):
-    return store.disruptions.take(route_id, why, (run or run_on(route_id)).activity(), choose)
+def take(store, route_id: str, run: Run | None = None, reason: str = "dead"):
+    return store.disruptions.take(route_id, reason, (run or run_on(route_id)).activity(), choose)
 
 
-def fleet(store, routes: Sequence[str] = ROUTES) -> None:
+def fleet(store, routes: Sequence[str] = FEW_ROUTES) -> None:
     for route_id in routes:
         serve(store, route_id)
 
 
-def rolling(store, routes: Sequence[str] = ROUTES) -> Run:
-    run = rollout_run()
-    store.rollouts.open(claiming(), run.activity())
-    store.rollout_routes.plan(run.run_id, [routes])
-    return run
-
-
 def advance(store, run: Run, in_flight=(), ended=()):
-    asked = AdvanceWaveInput(
+    state = AdvanceWaveInput(
         rollout_run_id=run.run_id,
         release_tag="v0.0.74",
         work=WaveWork.SWAP,
@@ -85,9 +74,9 @@ def advance(store, run: Run, in_flight=(), ended=()):
         strategy=STRATEGY,
         in_flight=tuple(in_flight),
         ended=tuple(ended),
-        at_most=100,
+        max_in_flight=100,
     )
-    return store.rollout_routes.advance(asked, choose, held=True)
+    return store.rollout_routes.advance(state, choose, constrained=True)
 
 
 def out_of(store, run: Run | None = None) -> set[str]:
@@ -98,7 +87,7 @@ def out_of(store, run: Run | None = None) -> set[str]:
     return held | {route.route_id for route in store.routes.list() if route.status == "faulted"}
 
 
-def test_a_route_is_held_until_it_is_let_go(store):
+def test_a_route_is_held_until_it_is_released(store):
     fleet(store)
     run = run_on("r-1")
     assert take(store, "r-1", run) is None
@@ -110,7 +99,7 @@ def test_a_route_is_held_until_it_is_let_go(store):
     assert store.disruptions.list() == []
 
 
-def test_a_run_holds_what_it_holds_and_says_so_once(store):
+def test_a_run_may_claim_twice_and_retries_write_once(store):
     fleet(store)
     run = run_on("r-1")
     activity, freeing = run.activity(), run.activity()
@@ -120,34 +109,34 @@ def test_a_run_holds_what_it_holds_and_says_so_once(store):
     assert len(store.disruptions.list()) == 1
     for _ in range(2):
         assert store.disruptions.release("r-1", freeing)
-    # An attempt that was believed dead does not take it again.
+    # A late attempt that timed out does not claim it again.
     assert store.disruptions.take("r-1", "dead", activity, choose) is None
     assert store.disruptions.list() == []
 
 
-def test_a_stranger_is_told_who_holds_it_and_the_lock_takes_it_over(store):
+def test_another_run_is_refused_and_the_run_with_the_lock_takes_over(store):
     fleet(store)
-    passing, other, route = Run("reconcile"), Run("another"), run_on("r-1")
-    assert take(store, "r-1", passing, why="it drifted") is None
+    reconcile, other, route = Run("reconcile"), Run("another"), run_on("r-1")
+    assert take(store, "r-1", reconcile, reason="it drifted") is None
     assert "reconcile has it since" in take(store, "r-1", other)
     assert not store.disruptions.release("r-1", other.activity())
     assert take(store, "r-1", route) is None
-    assert not store.disruptions.release("r-1", passing.activity())
+    assert not store.disruptions.release("r-1", reconcile.activity())
     assert store.disruptions.release("r-1", route.activity())
 
 
-def test_what_a_run_that_is_gone_held_is_taken_from_it_alone(store):
+def test_abandoning_releases_only_the_claim_of_the_given_run(store):
     fleet(store)
     take(store, "r-1")
     [gone] = store.disruptions.list()
     take(store, "r-1")  # the next run of the same id
-    assert not store.disruptions.abandon(gone, HAND)
+    assert not store.disruptions.abandon(gone, MANUAL)
     [held] = store.disruptions.list()
-    assert store.disruptions.abandon(held, HAND)
+    assert store.disruptions.abandon(held, MANUAL)
     assert store.disruptions.list() == []
 
 
-def test_a_budget_that_is_spent_is_named(store):
+def test_an_exhausted_budget_is_named(store):
     fleet(store)
     assert [take(store, route_id) for route_id in ("r-1", "r-2")] == [None, None]
     assert take(store, "r-3") == "region lab/east: 2 are out, 2 may be"
@@ -155,7 +144,7 @@ def test_a_budget_that_is_spent_is_named(store):
         take(store, "r-99")
 
 
-def test_a_route_that_is_out_already_takes_nothing_away(store):
+def test_a_route_that_is_already_out_needs_no_budget(store):
     fleet(store)
     for route_id in ("r-1", "r-2"):
         store.routes.record_fault(failing(route_id), run_on(route_id).activity())
@@ -163,40 +152,31 @@ def test_a_route_that_is_out_already_takes_nothing_away(store):
     assert take(store, "r-1") is None
 
 
-def test_what_is_held_counts_for_a_rollout_and_the_other_way_round(store):
+def test_claims_of_operations_and_rollouts_count_for_each_other(store):
     fleet(store)
-    take(store, "r-8")
-    run = rolling(store)
+    take(store, "r-4")
+    run = plan_rollout(store, FEW_ROUTES)
     advanced = advance(store, run)
     assert [outcome.route_id for outcome in advanced.starts][:1] == ["r-1"]
-    assert out_of(store, run) == {"r-1", "r-8"}
-    assert advanced.held_up_by == ("region lab/east: 2 are out, 2 may be",)
+    assert out_of(store, run) == {"r-1", "r-4"}
+    assert advanced.limited_by == ("region lab/east: 2 are out, 2 may be",)
     assert take(store, "r-3") == "region lab/east: 2 are out, 2 may be"
-    assert take(store, "r-1") == "a rollout has it under way"
+    assert take(store, "r-1") == "a rollout works on it"
 
 
-def test_what_a_rollout_that_ended_had_under_way_holds_nobody_up(store):
+def test_claims_of_a_closed_rollout_do_not_count(store):
     fleet(store)
-    run = rolling(store)
+    run = plan_rollout(store, FEW_ROUTES)
     advance(store, run)
     assert take(store, "r-3") is not None
-    store.rollouts.close(
-        CloseRolloutInput(
-            release_tag="v0.0.74",
-            scope="fleet",
-            phase=RolloutPhase.ABORTED,
-            detail="",
-            origin=ORIGIN,
-        ),
-        run.activity(),
-    )
+    store.rollouts.close(closing_rollout(phase=RolloutPhase.ABORTED, promote=False), run.activity())
     assert take(store, "r-3") is None
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_happens_in_whatever_order_no_more_are_out_than_may_be(store, seed):
-    fleet(store)
-    run, chance = rolling(store), random.Random(seed)
+def test_the_budget_holds_for_any_order_of_operations(store, seed):
+    fleet(store, ROUTES)
+    run, chance = plan_rollout(store, ROUTES), random.Random(seed)
     runs: dict[str, Run] = {}
     for _ in range(40):
         claims = store.rollout_routes.list(run.run_id, RouteProgress.SWAPPING)
@@ -220,10 +200,10 @@ def test_whatever_happens_in_whatever_order_no_more_are_out_than_may_be(store, s
         assert len(out_of(store, run)) <= BUDGET
 
 
-def test_of_many_that_ask_at_once_no_more_go_out_than_may_be(store):
-    fleet(store)
-    run = rolling(store)
-    at_once(
+def test_the_budget_holds_for_concurrent_requests(store):
+    fleet(store, ROUTES)
+    run = plan_rollout(store, ROUTES)
+    run_concurrently(
         [
             partial(advance, store, run),
             *(partial(take, store, route_id) for route_id in reversed(ROUTES)),

@@ -1,4 +1,4 @@
-"""The event log only grows, and an activity's retries write once."""
+"""The event log is append-only, and an activity's retries write once."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,9 +11,9 @@ from relight.domain.base import Origin
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.store.database import Database, parse_url
 from relight.store.errors import BadValueError
-from relight.store.write import Operation, written_by
+from relight.store.events import Operation, written_by
 from tests.store.fleets import (
-    HAND,
+    MANUAL,
     failing,
     rollout_run,
     serve,
@@ -23,7 +23,7 @@ from tests.store.sql import DATABASE_ERRORS, execute
 COLUMNS = "at, kind, requested_by, reason, workflow_id, run_id, activity_id, detail"
 
 
-def test_every_write_leaves_an_event_oldest_first(store):
+def test_every_write_appends_an_event(store):
     serve(store)
     assert [event.kind for event in store.events.list(route_id="r-1")] == [
         "route-opened",
@@ -34,7 +34,7 @@ def test_every_write_leaves_an_event_oldest_first(store):
     assert store.events.list(kind="route-proven", workflow_id="route/r-2") == []
 
 
-def test_a_limit_keeps_the_newest_and_their_order(store):
+def test_a_limit_returns_the_newest_events_oldest_first(store):
     serve(store)
     assert [event.kind for event in store.events.list(limit=2)] == [
         "machine-recorded",
@@ -42,18 +42,18 @@ def test_a_limit_keeps_the_newest_and_their_order(store):
     ]
 
 
-def test_an_event_says_who_why_in_which_run_and_when_in_utc(store):
+def test_an_event_has_requester_reason_run_and_time(store):
     run = rollout_run()
     store.events.append("rollout-pause", run.activity(), detail={"scope": "fleet"})
     [event] = store.events.list(kind="rollout-pause")
-    assert (event.requested_by, event.reason) == ("tester", "to see what happens")
+    assert (event.requested_by, event.reason) == ("tester", "a test")
     assert (event.workflow_id, event.run_id) == (run.workflow_id, run.run_id)
     assert event.detail == {"scope": "fleet"}
     assert event.at.utcoffset() == timedelta(0)
     assert datetime.now(UTC) - event.at < timedelta(seconds=10)
 
 
-def test_an_activity_that_runs_again_writes_one_event(store):
+def test_retries_of_an_activity_write_one_event(store):
     activity = rollout_run().activity()
     for _ in range(3):
         store.events.append("rollout-pause", activity)
@@ -61,14 +61,14 @@ def test_an_activity_that_runs_again_writes_one_event(store):
     assert len(store.events.list(kind="rollout-pause")) == 2
 
 
-def test_what_an_activity_wrote_is_looked_up_and_not_searched_for(store_url):
+def test_the_event_of_an_activity_is_found_by_index(store_url):
     database = Database(parse_url(store_url))
     try:
         with database.reading() as session:
             connection, explain = session.connection(), "EXPLAIN QUERY PLAN"
             if connection.dialect.name == "postgresql":
                 explain = "EXPLAIN"
-                # It would read an empty table as a whole.
+                # Otherwise it would scan the empty table.
                 connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             query = written_by(rollout_run().activity(), "rollout-pause").compile(
                 connection, compile_kwargs={"literal_binds": True}
@@ -79,20 +79,20 @@ def test_what_an_activity_wrote_is_looked_up_and_not_searched_for(store_url):
         database.close()
 
 
-def test_a_command_that_is_typed_twice_is_two_events(store):
+def test_a_command_that_is_run_twice_writes_two_events(store):
     for _ in range(2):
-        store.events.append("noted", HAND)
+        store.events.append("noted", MANUAL)
     assert len(store.events.list(kind="noted")) == 2
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE events SET reason = 'nothing happened'",
+        "UPDATE events SET reason = 'changed'",
         "DELETE FROM events WHERE kind = 'route-proven'",
     ],
 )
-def test_the_database_refuses_to_change_or_remove_an_event(store, store_url, statement):
+def test_the_database_refuses_to_change_or_delete_an_event(store, store_url, statement):
     serve(store)
     before = store.events.list()
     with pytest.raises(DATABASE_ERRORS, match="append-only"):
@@ -116,7 +116,7 @@ def test_the_database_refuses_to_overwrite_an_event(store, store_url):
         insert_by = f"INSERT INTO events (event_id, {COLUMNS}) VALUES ({same_id})"
         statements = [
             "TRUNCATE events",
-            f"{insert_by} ON CONFLICT (event_id) DO UPDATE SET reason = 'nothing happened'",
+            f"{insert_by} ON CONFLICT (event_id) DO UPDATE SET reason = 'changed'",
         ]
     for statement in statements:
         with pytest.raises(DATABASE_ERRORS, match="append-only"):
@@ -124,7 +124,7 @@ def test_the_database_refuses_to_overwrite_an_event(store, store_url):
     assert store.events.list() == before
 
 
-def test_the_database_itself_refuses_a_second_event_of_an_activity(store, store_url):
+def test_the_database_refuses_a_second_event_of_an_activity(store, store_url):
     activity = rollout_run().activity()
     store.events.append("noted", activity)
     with pytest.raises(DATABASE_ERRORS):
@@ -136,9 +136,9 @@ def test_the_database_itself_refuses_a_second_event_of_an_activity(store, store_
     assert len(store.events.list(kind="noted")) == 1
 
 
-def test_what_could_not_be_read_back_is_not_written(store):
+def test_an_invalid_event_is_refused(store):
     with pytest.raises(BadValueError, match="the event noted: release_tag is 'latest'"):
-        store.events.append("noted", HAND, release_tag="latest")
+        store.events.append("noted", MANUAL, release_tag="latest")
     assert store.events.list(kind="noted") == []
 
 
@@ -148,22 +148,22 @@ anything = st.text(st.characters(codec=None), max_size=40)
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(who=anything, why=anything, said=anything)
-def test_whatever_a_host_or_a_person_said_can_be_written_down(store, who, why, said):
+@given(requested_by=anything, reason=anything, output=anything)
+def test_any_text_can_be_recorded(store, requested_by, reason, output):
     serve_once(store)
-    operation = Operation(origin=Origin(requested_by=who, reason=why))
+    operation = Operation(origin=Origin(requested_by=requested_by, reason=reason))
     fault = Fault(
         kind="unit-failed",
         fault_class=FaultClass.HOST,
-        summary=said,
-        stderr_tail=said,
-        journal_tail=(said, "\x00"),
+        summary=output,
+        stderr_tail=output,
+        journal_tail=(output, "\x00"),
     )
     store.routes.record_fault(failing(fault=fault), operation)
     event = store.events.list(route_id="r-1")[-1]
-    expected = said.replace("\x00", "\ufffd")
+    expected = output.replace("\x00", "\ufffd")
     assert plain(event.detail["fault"]["summary"]) == plain(expected)
-    assert plain(event.requested_by) == plain(who.replace("\x00", "\ufffd"))
+    assert plain(event.requested_by) == plain(requested_by.replace("\x00", "\ufffd"))
     assert store.routes.get("r-1").fault.journal_tail[1] == "\ufffd"
 
 
@@ -173,5 +173,5 @@ def serve_once(store):
 
 
 def plain(text):
-    """The text with each half of a surrogate pair replaced."""
+    """Return the text with each half of a surrogate pair replaced."""
     return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)

@@ -1,10 +1,11 @@
-"""The pool's machines: each is given to one route, once, and none is lost track of."""
+"""Pool machines: each is claimed by one route, and each is recorded until it is destroyed."""
 
 from functools import partial
 
 import pytest
 
-from relight.domain.pool.pool import PoolStatus, claimable
+from relight.domain.fault.table import fault
+from relight.domain.pool.pool import PoolStatus
 from relight.store.errors import (
     BadValueError,
     RouteOccupiedError,
@@ -12,9 +13,10 @@ from relight.store.errors import (
     WrongMachineError,
 )
 from relight.store.pool import PoolSize
+from tests.store.concurrency import run_concurrently
 from tests.store.fleets import (
     FAULT,
-    HAND,
+    MANUAL,
     machine,
     opening,
     run_on,
@@ -23,47 +25,44 @@ from tests.store.fleets import (
 )
 from tests.store.pools import (
     PROOF,
+    claim,
     made_ready,
     planned,
     pool_run,
 )
 from tests.store.sql import execute
-from tests.store.test_concurrency import at_once
+
+UNUSABLE = fault("machine-failed", "it did not start")
 
 
-def claim(store, route_id="r-1", activity=None, tag="v0.0.73", architecture=None):
-    activity = activity or run_on(route_id).activity()
-    return store.pool.claim(route_id, tag, activity, claimable, architecture)
-
-
-def test_a_machine_of_the_pool_is_on_record_before_it_is_created(store):
+def test_a_machine_is_recorded_before_it_is_created(store):
     assert planned(store) == "pool-lab-east-1"
     [record] = store.machines.list()
     assert (record.key, record.status) == ("pool-lab-east-1", "planned")
     assert (record.route_id, record.generation) == (None, None)
     [member] = store.pool.list("lab", "east")
     assert (member.status, member.release_tag) == (PoolStatus.PREPARING, None)
-    assert store.machines.seen("pool-lab-east-1") is None
+    assert store.machines.last_observed("pool-lab-east-1") is None
 
 
-def test_a_number_is_never_given_again_and_each_region_counts_for_itself(store):
+def test_numbers_are_never_reused_and_each_region_has_its_own(store):
     assert [planned(store) for _ in range(2)] == ["pool-lab-east-1", "pool-lab-east-2"]
     assert planned(store, "east-1") == "pool-lab-east-1-1"
-    store.destructions.record("pool-lab-east-2", HAND, reason="it came to nothing")
+    store.destructions.record("pool-lab-east-2", MANUAL, reason="it did not start")
     assert [member.key for member in store.pool.list("lab", "east")] == ["pool-lab-east-1"]
     assert planned(store) == "pool-lab-east-3"
 
 
-def test_one_that_was_proven_is_ready_and_says_what_it_runs(store):
+def test_a_proven_machine_is_ready_at_its_release(store):
     key = made_ready(store)
     [member] = store.pool.list("lab", "east")
     assert (member.key, member.status, member.architecture) == (key, PoolStatus.READY, "amd64")
     assert (member.release_tag, member.proven_at) == ("v0.0.73", PROOF.observed_at)
-    assert store.machines.seen(key) == machine(key)
+    assert store.machines.last_observed(key) == machine(key)
     assert store.pool.list("lab", "west") == []
 
 
-def test_a_claimed_machine_is_the_routes_next_and_keeps_its_key(store):
+def test_a_claimed_machine_is_the_next_generation_of_the_route_and_keeps_its_key(store):
     serve(store)
     key = made_ready(store)
     claimed = claim(store)
@@ -76,7 +75,7 @@ def test_a_claimed_machine_is_the_routes_next_and_keeps_its_key(store):
     )
 
 
-def test_the_choice_is_asked_what_the_route_needs(store):
+def test_a_claim_considers_release_region_and_architecture(store):
     serve(store)
     made_ready(store, tag="v0.0.72")
     best = made_ready(store, tag="v0.0.73")
@@ -85,7 +84,7 @@ def test_the_choice_is_asked_what_the_route_needs(store):
     assert claim(store).machine.key == best
 
 
-def test_an_empty_pool_gives_nothing_and_writes_nothing(store):
+def test_a_claim_without_a_ready_machine_writes_nothing(store):
     serve(store)
     planned(store)
     before = store.events.list()
@@ -93,26 +92,26 @@ def test_an_empty_pool_gives_nothing_and_writes_nothing(store):
     assert store.events.list() == before
 
 
-def test_an_activity_that_claims_twice_is_given_the_same_machine(store):
+def test_concurrent_attempts_of_a_claim_get_the_same_machine(store):
     serve(store)
     made_ready(store)
     made_ready(store)
     activity = run_on("r-1").activity()
-    answers = at_once([partial(claim, store, "r-1", activity) for _ in range(4)])
-    assert len({answer.machine.key for answer in answers}) == 1
+    results = run_concurrently([partial(claim, store, "r-1", activity) for _ in range(4)])
+    assert len({result.machine.key for result in results}) == 1
     assert len(store.pool.list()) == 1
     assert len(store.events.list(kind="pool-machine-claimed")) == 1
 
 
-def test_each_activity_that_runs_again_changes_nothing(store):
+def test_retries_change_nothing(store):
     run = pool_run()
     planning, proving, moving, failing, leaving = (run.activity() for _ in range(5))
     for _ in range(2):
         key = store.pool.plan("lab", "east", "v0.0.73", planning)
         store.pool.record_ready(key, machine(key), PROOF, proving)
-        assert store.pool.preparing(key, moving)
+        assert store.pool.mark_preparing(key, moving)
         store.pool.record_fault(key, FAULT, failing)
-        assert store.pool.leaving(key, leaving)
+        assert store.pool.mark_leaving(key, leaving)
     [member] = store.pool.list()
     assert (member.key, member.status) == ("pool-lab-east-1", PoolStatus.LEAVING)
     kinds = [event.kind for event in store.events.list(workflow_id=run.workflow_id)]
@@ -121,67 +120,67 @@ def test_each_activity_that_runs_again_changes_nothing(store):
     ]
 
 
-def test_of_routes_that_claim_at_once_no_two_are_given_the_same_machine(store):
+def test_concurrent_claims_of_routes_get_different_machines(store):
     routes = [f"r-{number}" for number in range(1, 7)]
     for route_id in routes:
         serve(store, route_id)
     keys = {made_ready(store) for _ in range(4)}
-    answers = at_once([partial(claim, store, route_id) for route_id in routes])
-    given = [answer.machine.key for answer in answers if answer is not None]
+    results = run_concurrently([partial(claim, store, route_id) for route_id in routes])
+    given = [result.machine.key for result in results if result is not None]
     assert sorted(given) == sorted(keys)
 
 
-def test_of_a_claim_and_a_recycling_at_once_one_wins(store):
+def test_of_a_claim_and_a_concurrent_removal_one_wins(store):
     serve(store)
     for _ in range(5):
         key = made_ready(store)
         route = run_on("r-1")
-        leaves = partial(store.pool.leaving, key, pool_run().activity())
-        claimed, left = at_once([partial(claim, store, "r-1", route.activity()), leaves])
+        leaves = partial(store.pool.mark_leaving, key, pool_run().activity())
+        claimed, left = run_concurrently([partial(claim, store, "r-1", route.activity()), leaves])
         assert (claimed is None) == left
         store.destructions.record(key, route.activity(), reason="the next one")
 
 
-def test_what_leaves_or_is_brought_to_another_release_is_not_claimed(store):
+def test_a_machine_that_leaves_or_is_prepared_is_not_claimed(store):
     serve(store)
     leaving, swapped = made_ready(store), made_ready(store)
-    assert store.pool.leaving(leaving, HAND)
-    assert store.pool.preparing(swapped, HAND)
-    assert not store.pool.preparing(leaving, HAND)
+    assert store.pool.mark_leaving(leaving, MANUAL)
+    assert store.pool.mark_preparing(swapped, MANUAL)
+    assert not store.pool.mark_preparing(leaving, MANUAL)
     assert claim(store) is None
-    store.pool.record_ready(swapped, machine(swapped), PROOF, HAND)
+    store.pool.record_ready(swapped, machine(swapped), PROOF, MANUAL)
     assert claim(store).machine.key == swapped
-    assert not store.pool.leaving(swapped, HAND)
-    with pytest.raises(WrongMachineError, match="it leaves"):
-        store.pool.record_ready(leaving, machine(leaving), PROOF, HAND)
+    assert not store.pool.mark_leaving(swapped, MANUAL)
+    with pytest.raises(WrongMachineError, match="it leaves the pool"):
+        store.pool.record_ready(leaving, machine(leaving), PROOF, MANUAL)
     with pytest.raises(WrongMachineError, match="r-1 has claimed it"):
-        store.pool.record_ready(swapped, machine(swapped), PROOF, HAND)
+        store.pool.record_ready(swapped, machine(swapped), PROOF, MANUAL)
 
 
-def test_a_fault_takes_a_machine_out_of_reach_but_not_out_of_a_routes_hands(store):
+def test_a_faulted_machine_is_not_claimed_and_a_claimed_one_stays_claimed(store):
     serve(store)
     key, other = made_ready(store), made_ready(store)
-    store.pool.record_fault(key, FAULT, HAND)
+    store.pool.record_fault(key, FAULT, MANUAL)
     assert claim(store).machine.key == other
-    store.pool.record_fault(other, FAULT, HAND)
+    store.pool.record_fault(other, FAULT, MANUAL)
     [member] = store.pool.list()
     assert (member.key, member.status) == (key, PoolStatus.FAULTED)
     assert [e.fault_kind for e in store.events.list(kind="pool-machine-faulted")] == [
         "unit-failed"
     ] * 2
     with pytest.raises(UnknownMachineError, match="pool-lab-east-9"):
-        store.pool.record_fault("pool-lab-east-9", FAULT, HAND)
+        store.pool.record_fault("pool-lab-east-9", FAULT, MANUAL)
 
 
-def test_only_who_has_the_routes_lock_claims_for_it(store):
+def test_a_claim_needs_the_lock_of_the_route(store):
     serve(store)
     made_ready(store)
-    for stranger in (HAND, run_on("r-2").activity()):
+    for stranger in (MANUAL, run_on("r-2").activity()):
         with pytest.raises(RouteOccupiedError, match="its own workflow id"):
             claim(store, activity=stranger)
 
 
-def test_what_a_run_claimed_and_left_is_taken_up_by_the_next(store):
+def test_the_next_run_gets_the_machine_that_a_run_claimed_and_left_behind(store):
     serve(store)
     for _ in range(2):
         made_ready(store)
@@ -191,41 +190,71 @@ def test_what_a_run_claimed_and_left_is_taken_up_by_the_next(store):
     assert store.replacements.plan("r-1", run_on("r-1").activity()).machine_key == key
 
 
-def test_a_route_that_was_left_its_own_successor_is_given_none_of_the_pool(store):
+def test_a_route_with_an_unused_machine_of_its_own_claims_none(store):
     serve(store)
     store.replacements.plan("r-1", run_on("r-1").activity())
     made_ready(store)
     assert claim(store) is None
 
 
-def test_a_route_that_has_no_machine_may_be_given_one(store):
+def test_a_route_without_a_machine_may_claim_one(store):
     run = run_on("r-1")
     opened = store.routes.open(opening(), run.activity())
-    store.destructions.record(opened.machine_key, run.activity(), reason="it came to nothing")
+    store.destructions.record(opened.machine_key, run.activity(), reason="it did not start")
     key = made_ready(store)
     claimed = claim(store)
     assert (claimed.machine.key, claimed.generation) == (key, 2)
 
 
-def test_a_pools_size_is_kept_and_said(store):
-    store.pool_sizes.set("lab", "west", 1, HAND)
-    store.pool_sizes.set("lab", "east", 2, HAND)
-    store.pool_sizes.set("lab", "east", 3, HAND)
+def test_pool_sizes_are_recorded_and_validated(store):
+    store.pool_sizes.set("lab", "west", 1, MANUAL)
+    store.pool_sizes.set("lab", "east", 2, MANUAL)
+    store.pool_sizes.set("lab", "east", 3, MANUAL)
     assert store.pool_sizes.list() == [
         PoolSize(provider="lab", region="east", size=3),
         PoolSize(provider="lab", region="west", size=1),
     ]
     assert store.events.list(kind="pool-size-set")[-1].detail["previous"] == 2
     with pytest.raises(BadValueError, match="pool lab/east: size"):
-        store.pool_sizes.set("lab", "east", -1, HAND)
+        store.pool_sizes.set("lab", "east", -1, MANUAL)
 
 
-def test_what_was_spoilt_by_hand_is_named(store, store_url):
+def test_an_invalid_value_is_named(store, store_url):
     key = made_ready(store)
-    store.pool_sizes.set("lab", "east", 1, HAND)
-    execute(store_url, "UPDATE pool_machines SET status = 'tepid'")
+    store.pool_sizes.set("lab", "east", 1, MANUAL)
+    execute(store_url, "UPDATE pool_machines SET status = 'unknown'")
     execute(store_url, "UPDATE pool_sizes SET size = -1")
-    with pytest.raises(BadValueError, match=f"machine {key}: status is 'tepid'"):
+    with pytest.raises(BadValueError, match=f"machine {key}: status is 'unknown'"):
         store.pool.list()
     with pytest.raises(BadValueError, match="pool lab/east: size"):
         store.pool_sizes.list()
+
+
+def test_a_claimed_machine_is_returned_to_the_pool_once_and_faulted(store):
+    serve(store)
+    key, run = made_ready(store), run_on()
+    assert claim(store, activity=run.activity()).machine.key == key
+    returning = run.activity()
+    assert store.pool.return_machine("r-1", UNUSABLE, returning) == key
+    assert store.pool.return_machine("r-1", UNUSABLE, returning) == key
+    [member] = store.pool.list()
+    assert (member.key, member.status) == (key, PoolStatus.FAULTED)
+    assert [each.key for each in store.machines.list("r-1")] == ["r-1-g1"]
+    assert store.pool.return_machine("r-1", UNUSABLE, run.activity()) is None
+
+
+def test_a_machine_that_serves_a_route_or_was_created_for_it_is_not_returned(store):
+    serve(store)
+    key, run = made_ready(store), run_on()
+    claim(store, activity=run.activity())
+    store.replacements.attach("r-1", machine(key), PROOF, run.activity())
+    assert store.pool.return_machine("r-1", UNUSABLE, run.activity()) is None
+    store.replacements.plan("r-1", run.activity())
+    assert store.pool.return_machine("r-1", UNUSABLE, run.activity()) is None
+
+
+def test_the_claim_of_another_run_is_not_returned(store):
+    serve(store)
+    made_ready(store)
+    claim(store)
+    assert store.pool.return_machine("r-1", UNUSABLE, run_on().activity()) is None

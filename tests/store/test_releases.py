@@ -1,4 +1,4 @@
-"""Releases: what a tag was resolved to last."""
+"""Releases are kept as last resolved."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def release(tag: str, *architectures: str, size_bytes: int = 1) -> Release:
     )
 
 
-def test_a_release_is_read_as_it_was_saved(store):
+def test_a_release_is_read_as_saved(store):
     # Larger than a 32-bit number.
     saved = release("v0.0.74", "amd64", "arm64", size_bytes=5 * 1024**3)
     store.releases.save(saved)
@@ -35,7 +35,7 @@ def test_a_release_is_read_as_it_was_saved(store):
     assert store.releases.get("v0.0.75") is None
 
 
-def test_saved_again_it_is_what_it_is_now(store):
+def test_saving_again_replaces_a_release(store):
     store.releases.save(release("v0.0.74", "amd64", "armhf"))
     now = release("v0.0.74", "amd64", "arm64", size_bytes=7)
     store.releases.save(now)
@@ -48,7 +48,7 @@ def test_releases_are_listed_in_the_order_in_which_they_were_first_resolved(stor
     assert [found.tag for found in store.releases.list()] == ["v0.0.9", "v0.0.10"]
 
 
-def test_a_release_that_was_spoilt_by_hand_is_named(store, store_url):
+def test_an_invalid_release_is_named(store, store_url):
     store.releases.save(release("v0.0.74"))
     execute(store_url, "UPDATE releases SET tag = 'newest'")
     with pytest.raises(BadValueError, match="release newest: tag"):

@@ -1,13 +1,10 @@
-"""The routes of a rollout are claimed once, also where nobody heard of it."""
+"""The routes of a rollout are claimed once, even if the reply was lost."""
 
 from collections.abc import Sequence
 
 from relight.domain.names import RouteId
-from relight.domain.rollout.rollout import (
-    RouteOutcome,
-    RouteProgress,
-    Strategy,
-)
+from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
+from relight.domain.rollout.strategy import Strategy
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
     JoinLateInput,
@@ -18,26 +15,26 @@ from relight.store.rollout_routes import Chosen, FleetSnapshot
 from relight.store.store import Store
 from tests.store.fleets import (
     Run,
+    plan_rollout,
     proving,
     rollout_run,
     run_on,
     serve,
 )
-from tests.store.test_rollouts import claiming
 
 ROUTES = ("r-1", "r-2", "r-3", "r-4")
-AT_MOST = 2
+MAX_IN_FLIGHT = 2
 
 
-def some(waiting: Sequence[RouteId], seen: FleetSnapshot) -> Chosen:
+def choose(waiting: Sequence[RouteId], snapshot: FleetSnapshot) -> Chosen:
     """As many as may be under way at once."""
-    return Chosen(waiting[: max(0, AT_MOST - len(seen.under_way))])
+    return Chosen(waiting[: max(0, MAX_IN_FLIGHT - len(snapshot.under_way))])
 
 
 def advancing(
     store: Store, run: Run, in_flight: tuple[str, ...] = (), ended: tuple[RouteOutcome, ...] = ()
 ) -> WaveAdvanced:
-    asked = AdvanceWaveInput(
+    state = AdvanceWaveInput(
         rollout_run_id=run.run_id,
         release_tag="v0.0.74",
         work=WaveWork.SWAP,
@@ -45,25 +42,22 @@ def advancing(
         strategy=Strategy(),
         in_flight=in_flight,
         ended=ended,
-        at_most=AT_MOST,
+        max_in_flight=MAX_IN_FLIGHT,
     )
-    return store.rollout_routes.advance(asked, some, held=True)
+    return store.rollout_routes.advance(state, choose, constrained=True)
 
 
 def planned(store: Store) -> Run:
-    run = rollout_run()
-    store.rollouts.open(claiming(), run.activity())
     for route_id in ROUTES:
         serve(store, route_id)
-    store.rollout_routes.plan(run.run_id, [ROUTES])
-    return run
+    return plan_rollout(store, ROUTES)
 
 
 def started(advanced: WaveAdvanced) -> list[str]:
     return [outcome.route_id for outcome in advanced.starts]
 
 
-def test_a_claim_whose_reply_was_lost_is_told_again_and_no_other_is_made(store):
+def test_claims_whose_reply_was_lost_are_returned_again(store):
     run = planned(store)
     assert started(advancing(store, run)) == ["r-1", "r-2"]
     again = advancing(store, run)
@@ -71,7 +65,7 @@ def test_a_claim_whose_reply_was_lost_is_told_again_and_no_other_is_made(store):
     assert again.counts == {RouteProgress.SWAPPING: 2, RouteProgress.WAITING: 2}
 
 
-def test_what_ended_is_written_down_once_and_makes_room_for_as_many(store):
+def test_an_outcome_is_recorded_once_and_frees_one_claim(store):
     run = planned(store)
     first, second = advancing(store, run).starts
     done = first.model_copy(update={"progress": RouteProgress.CONVERGED})
@@ -85,7 +79,7 @@ def test_what_ended_is_written_down_once_and_makes_room_for_as_many(store):
     }
 
 
-def test_a_plan_keeps_what_each_route_was_proven_at_and_is_kept_once(store):
+def test_a_plan_is_recorded_once_with_the_current_releases(store):
     run = rollout_run()
     for route_id in ROUTES:
         serve(store, route_id)
@@ -103,22 +97,22 @@ def test_a_plan_keeps_what_each_route_was_proven_at_and_is_kept_once(store):
     ]
 
 
-def test_newcomers_are_those_that_no_earlier_wave_has_and_that_are_not_at_the_release(store):
+def test_newcomers_are_in_no_earlier_wave_and_not_at_the_release(store):
     run = rollout_run()
     for route_id in (*ROUTES, "r-5"):
         serve(store, route_id)
     serve(store, "p-1", track="pinned")
     store.rollout_routes.plan(run.run_id, [ROUTES[:2]])
-    store.rollout_routes.plan(rollout_run("v0.0.73").run_id, [ROUTES])  # another one's
+    store.rollout_routes.plan(rollout_run("v0.0.73").run_id, [ROUTES])  # another rollout
     store.routes.record_proof(proving("r-4", "v0.0.74"), run_on("r-4").activity())
 
     def newcomers(scope: str = "fleet") -> list[RouteId]:
-        asked = JoinLateInput(
+        late = JoinLateInput(
             rollout_run_id=run.run_id, release_tag="v0.0.74", scope=scope, number=2
         )
-        return sorted(route.route_id for route in store.routes.newcomers(asked))
+        return sorted(route.route_id for route in store.routes.newcomers(late))
 
     assert newcomers() == ["r-3", "r-5"]
     assert newcomers("track:pinned") == ["p-1"]
     store.rollout_routes.plan(run.run_id, [["r-3", "r-5"]], first=2)
-    assert newcomers() == ["r-3", "r-5"]  # a retry is to see what the first attempt saw
+    assert newcomers() == ["r-3", "r-5"]  # a retry must get the result of the first attempt

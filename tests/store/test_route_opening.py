@@ -1,13 +1,13 @@
-"""A route's next machine: no key that may exist at a provider is ever lost track of."""
+"""A route's next key: each machine that may exist at its provider stays recorded."""
 
 import pytest
 
 from relight.domain.route import RouteStatus
 from relight.store.errors import RouteOccupiedError
-from relight.store.write import Operation
+from relight.store.events import Operation
 from tests.store.fleets import (
     FAULT,
-    HAND,
+    MANUAL,
     ORIGIN,
     failing,
     opening,
@@ -20,7 +20,7 @@ from tests.store.fleets import (
 )
 
 
-def test_a_key_is_on_record_before_its_machine_is_created(store):
+def test_a_key_is_recorded_before_its_machine_is_created(store):
     opened = store.routes.open(opening(), run_on().activity())
     assert (opened.machine_key, opened.generation) == ("r-1-g1", 1)
     assert statuses(store) == [("r-1-g1", "planned")]
@@ -30,7 +30,7 @@ def test_a_key_is_on_record_before_its_machine_is_created(store):
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-def test_a_failed_route_is_opened_with_its_next_generation(store, recorded):
+def test_a_failed_route_gets_its_next_generation(store, recorded):
     run = run_on()
     store.routes.open(opening(), run.activity())
     if recorded:
@@ -44,7 +44,7 @@ def test_a_failed_route_is_opened_with_its_next_generation(store, recorded):
     assert (route.status, route.fault, route.region) == (RouteStatus.PROVISIONING, None, "west")
 
 
-def test_a_run_that_never_heard_of_its_key_created_nothing(store):
+def test_a_run_that_never_received_its_key_created_nothing(store):
     run = run_on()
     store.routes.open(opening(), run.activity())
     store.routes.record_fault(failing(key=None, destroyed=True), run.activity())
@@ -53,7 +53,7 @@ def test_a_run_that_never_heard_of_its_key_created_nothing(store):
 
 
 @pytest.mark.parametrize("status", [RouteStatus.SERVING, RouteStatus.FAULTED])
-def test_a_route_that_holds_a_machine_is_occupied(store, status):
+def test_a_route_with_a_machine_is_occupied(store, status):
     serve(store)
     if status is RouteStatus.FAULTED:
         store.routes.record_fault(failing(key="r-1-g1"), run_on().activity())
@@ -64,7 +64,7 @@ def test_a_route_that_holds_a_machine_is_occupied(store, status):
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-def test_what_a_run_left_without_a_word_is_taken_up_under_the_same_key(store, recorded):
+def test_the_next_run_gets_the_key_that_a_terminated_run_left_behind(store, recorded):
     gone, next_run = run_on(), run_on()
     store.routes.open(opening(), gone.activity())
     if recorded:
@@ -79,11 +79,11 @@ def test_what_a_run_left_without_a_word_is_taken_up_under_the_same_key(store, re
     assert statuses(store) == [("r-1-g1", "running")]
 
 
-def test_what_was_taken_up_and_not_destroyed_stays_on_record(store):
+def test_a_machine_that_was_left_behind_and_not_destroyed_stays_recorded(store):
     store.routes.open(opening(), run_on().activity())
     taker = run_on()
     store.routes.open(opening(), taker.activity())
-    # Cut off before it heard of the key: it cannot have destroyed what the first run left.
+    # Terminated before it received the key, so it did not destroy what the first run left behind.
     store.routes.record_fault(failing(key=None, destroyed=True), taker.activity())
     assert route_of(store).status is RouteStatus.FAILED
     assert statuses(store) == [("r-1-g1", "planned")]
@@ -93,7 +93,7 @@ def test_what_was_taken_up_and_not_destroyed_stays_on_record(store):
     assert store.routes.open(opening(), run_on().activity()).machine_key == "r-1-g2"
 
 
-def test_what_may_exist_in_one_place_is_not_planned_in_another(store):
+def test_a_machine_that_may_exist_is_not_planned_in_another_region(store):
     store.routes.open(opening(), run_on().activity())
     with pytest.raises(RouteOccupiedError, match="r-1-g1 may exist in lab/east"):
         store.routes.open(opening(region="west"), run_on().activity())
@@ -102,16 +102,16 @@ def test_what_may_exist_in_one_place_is_not_planned_in_another(store):
 
 @pytest.mark.parametrize(
     "stranger",
-    [HAND, Operation(ORIGIN, "another/workflow", "another-run", "1")],
+    [MANUAL, Operation(ORIGIN, "another/workflow", "another-run", "1")],
     ids=["a person", "another workflow"],
 )
-def test_whoever_does_not_hold_the_routes_lock_takes_nothing_up(store, stranger):
+def test_without_the_lock_of_the_route_nothing_is_continued(store, stranger):
     store.routes.open(opening(), run_on().activity())
     with pytest.raises(RouteOccupiedError, match="r-1 is being provisioned"):
         store.routes.open(opening(), stranger)
 
 
-def test_a_run_that_asks_anew_is_given_its_own_key(store):
+def test_a_run_that_opens_a_route_again_gets_its_own_key(store):
     run = run_on()
     first = store.routes.open(opening(), run.activity())
     assert store.routes.open(opening(), run.activity()) == first

@@ -1,4 +1,4 @@
-"""Routes: what each operation leaves on record, and that its retry leaves the same."""
+"""Routes: what each operation records, and that its retry records the same."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -16,10 +16,10 @@ from relight.store.errors import (
 from relight.store.rows import RouteBrief
 from tests.store.fleets import (
     FAULT,
-    HAND,
+    MANUAL,
+    OBSERVED_AT,
     ORIGIN,
     REFUSAL,
-    SEEN_AT,
     failing,
     machine,
     opening,
@@ -33,7 +33,7 @@ from tests.store.fleets import (
 from tests.store.sql import execute
 
 
-def test_a_route_is_proven_on_its_machine(store):
+def test_a_proof_is_recorded_with_its_machine(store):
     route = serve(store)
     assert (route.status, route.track) == (RouteStatus.SERVING, "stable")
     assert route.target_release_tag == route.current_release_tag == "v0.0.73"
@@ -47,18 +47,18 @@ def test_a_route_is_proven_on_its_machine(store):
     assert event.detail["proof"]["probe"] == "GET http://192.0.2.7:8899/healthz: 200"
 
 
-def test_times_are_utc_whatever_zone_they_came_in(store):
+def test_times_are_stored_in_utc(store):
     serve(store)
-    elsewhere = SEEN_AT.astimezone(timezone(timedelta(hours=-7)))
+    elsewhere = OBSERVED_AT.astimezone(timezone(timedelta(hours=-7)))
     store.routes.record_proof(proving(at=elsewhere), run_on().activity())
     proven_at = route_of(store).proven_at
     assert proven_at is not None
-    assert (proven_at, proven_at.utcoffset()) == (SEEN_AT, timedelta(0))
+    assert (proven_at, proven_at.utcoffset()) == (OBSERVED_AT, timedelta(0))
     assert datetime.now(UTC) - store.machines.list()[0].created_at < timedelta(seconds=10)
 
 
-@pytest.mark.parametrize("again", ["at once", "when all is over"])
-def test_each_activity_that_runs_again_changes_nothing(store, again):
+@pytest.mark.parametrize("when", ["immediately", "at the end"])
+def test_retries_change_nothing(store, when):
     run = run_on()
     writes = [
         (store.routes.open, opening()),
@@ -68,21 +68,21 @@ def test_each_activity_that_runs_again_changes_nothing(store, again):
         (store.routes.record_fault, failing(key="r-1-g1")),
         (store.routes.record_proof, proving(tag="v0.0.74")),
     ]
-    activities = [(write, said, run.activity()) for write, said in writes]
-    answers = []
-    for write, said, activity in activities:
-        answers.append(write(said, activity))
-        if again == "at once":
-            assert write(said, activity) == answers[-1]
+    activities = [(write, message, run.activity()) for write, message in writes]
+    results = []
+    for write, message, activity in activities:
+        results.append(write(message, activity))
+        if when == "immediately":
+            assert write(message, activity) == results[-1]
     before = (store.routes.list(), store.machines.list(), store.events.list())
-    for (write, said, activity), answer in zip(activities, answers, strict=True):
-        assert write(said, activity) == answer
+    for (write, message, activity), result in zip(activities, results, strict=True):
+        assert write(message, activity) == result
     assert (store.routes.list(), store.machines.list(), store.events.list()) == before
     assert len(store.events.list(route_id="r-1")) == len(writes)
     assert len(store.events.list(kind="route-proven")) == 2
 
 
-def test_a_target_is_written_before_the_route_is_made_to_run_it(store):
+def test_a_target_changes_nothing_else(store):
     serve(store)
     store.routes.set_target(target("v0.0.74"), run_on().activity())
     route = route_of(store)
@@ -91,7 +91,7 @@ def test_a_target_is_written_before_the_route_is_made_to_run_it(store):
     assert store.events.list(kind="target-set")[0].detail == {"previous": "v0.0.73"}
 
 
-def test_a_fault_leaves_what_was_proven_and_a_proof_clears_it(store):
+def test_a_fault_keeps_the_current_release_and_a_proof_clears_it(store):
     serve(store)
     run = run_on()
     store.routes.set_target(target("v0.0.74"), run.activity())
@@ -110,7 +110,7 @@ def test_a_fault_leaves_what_was_proven_and_a_proof_clears_it(store):
     assert route.current_release_tag == "v0.0.74"
 
 
-def test_a_refusal_leaves_a_route_as_it_was_and_is_on_record(store):
+def test_a_refusal_is_recorded_and_leaves_the_route_unchanged(store):
     before = serve(store)
     store.routes.record_fault(failing(fault=REFUSAL, tag="v9.9.9"), run_on().activity())
     assert route_of(store) == before
@@ -118,20 +118,20 @@ def test_a_refusal_leaves_a_route_as_it_was_and_is_on_record(store):
     assert (event.fault_kind, event.release_tag) == ("release-unknown", "v9.9.9")
 
 
-def test_a_fault_of_a_route_that_is_not_there_is_on_record_and_makes_none(store):
-    store.routes.record_fault(failing("nobody", destroyed=True), run_on("nobody").activity())
-    assert store.routes.get("nobody") is None
-    assert len(store.events.list(route_id="nobody", kind="fault-recorded")) == 1
+def test_a_fault_of_an_unknown_route_is_recorded_and_creates_none(store):
+    store.routes.record_fault(failing("unknown", destroyed=True), run_on("unknown").activity())
+    assert store.routes.get("unknown") is None
+    assert len(store.events.list(route_id="unknown", kind="fault-recorded")) == 1
 
 
-def test_an_operation_that_never_opened_a_serving_route_leaves_it_alone(store):
+def test_a_fault_before_opening_leaves_a_serving_route_unchanged(store):
     before = serve(store)
     store.routes.record_fault(failing(destroyed=True), run_on().activity())
     assert route_of(store) == before
     assert statuses(store) == [("r-1-g1", "running")]
 
 
-def test_a_proof_that_was_undone_leaves_a_failed_route_without_machine(store):
+def test_undoing_a_proof_leaves_a_failed_route_without_machine(store):
     run = run_on()
     store.routes.open(opening(), run.activity())
     store.routes.record_machine(recording(), run.activity())
@@ -144,7 +144,7 @@ def test_a_proof_that_was_undone_leaves_a_failed_route_without_machine(store):
     assert store.machines.list()[0].destroyed_at is not None
 
 
-def test_a_late_write_does_not_bring_a_destroyed_machine_back(store):
+def test_a_late_write_does_not_restore_a_destroyed_machine(store):
     run = run_on()
     store.routes.open(opening(), run.activity())
     store.routes.record_fault(failing(key="r-1-g1", destroyed=True), run.activity())
@@ -155,23 +155,23 @@ def test_a_late_write_does_not_bring_a_destroyed_machine_back(store):
     assert statuses(store) == [("r-1-g1", "destroyed")]
 
 
-def test_a_route_is_not_proven_by_anothers_machine(store):
+def test_a_machine_of_another_route_does_not_prove_a_route(store):
     serve(store, "r-1")
     serve(store, "r-2")
     other = proving("r-2").model_copy(update={"route_id": "r-1"})
-    with pytest.raises(WrongMachineError, match="r-2-g1 is route r-2's"):
+    with pytest.raises(WrongMachineError, match="r-2-g1 belongs to route r-2"):
         store.routes.record_proof(other, run_on().activity())
 
 
-def test_what_is_unknown_is_refused_by_name(store):
+def test_unknown_machines_routes_and_tracks_are_refused(store):
     with pytest.raises(UnknownMachineError, match="r-9-g1"):
-        store.routes.record_machine(recording("r-9-g1"), HAND)
+        store.routes.record_machine(recording("r-9-g1"), MANUAL)
     with pytest.raises(UnknownRouteError, match="r-9"):
-        store.routes.record_proof(proving("r-9"), HAND)
+        store.routes.record_proof(proving("r-9"), MANUAL)
     with pytest.raises(UnknownRouteError, match="r-9"):
-        store.routes.set_target(target("v0.0.74", "r-9"), HAND)
+        store.routes.set_target(target("v0.0.74", "r-9"), MANUAL)
     with pytest.raises(UnknownTrackError, match="nowhere"):
-        store.routes.open(opening(track="nowhere"), HAND)
+        store.routes.open(opening(track="nowhere"), MANUAL)
     assert store.routes.list() == []
 
 
@@ -183,7 +183,7 @@ def test_routes_are_listed_by_id_and_by_track(store):
     assert [route.route_id for route in store.routes.list(track="pinned")] == ["p-1"]
 
 
-def test_a_scope_governs_the_routes_that_hold_a_machine(store):
+def test_a_scope_has_the_routes_with_a_machine(store):
     serve(store, "r-1")
     serve(store, "p-1", track="pinned")
     store.routes.open(opening("r-2"), run_on("r-2").activity())
@@ -196,7 +196,7 @@ def test_a_scope_governs_the_routes_that_hold_a_machine(store):
         store.routes.in_scope("track:nowhere")
 
 
-def test_of_each_region_those_that_serve_come_first(store, store_url):
+def test_a_sample_of_each_region_prefers_serving_routes(store, store_url):
     for route_id in ("r-1", "r-2", "r-3", "w-1", "w-2"):
         serve(store, route_id)
     serve(store, "p-1", track="pinned")
@@ -204,15 +204,15 @@ def test_of_each_region_those_that_serve_come_first(store, store_url):
     for route_id in ("r-1", "w-1"):
         store.routes.record_fault(failing(route_id), run_on(route_id).activity())
 
-    def first(scope: str, at_most: int) -> list[str]:
-        return [route.route_id for route in store.routes.first_of_regions(scope, at_most)]
+    def sample(scope: str, per_region: int) -> list[str]:
+        return [route.route_id for route in store.routes.sample_by_region(scope, per_region)]
 
-    assert first("fleet", 1) == ["r-2", "w-2"]
-    assert first("fleet", 2) == ["r-2", "r-3", "w-1", "w-2"]
-    assert first("track:pinned", 2) == ["p-1"]
+    assert sample("fleet", 1) == ["r-2", "w-2"]
+    assert sample("fleet", 2) == ["r-2", "r-3", "w-1", "w-2"]
+    assert sample("track:pinned", 2) == ["p-1"]
 
 
-def test_a_scopes_releases_are_told_with_the_architectures_of_their_machines(store):
+def test_the_releases_of_a_scope_have_the_architectures_of_their_machines(store):
     for route_id in ("r-1", "r-2", "r-3"):
         serve(store, route_id)
     serve(store, "p-1", track="pinned")
@@ -229,14 +229,14 @@ def test_a_scopes_releases_are_told_with_the_architectures_of_their_machines(sto
     assert store.routes.releases("track:pinned") == {"v0.0.73": ["amd64"]}
 
 
-def test_a_place_that_was_spoilt_by_hand_is_named_where_a_whole_scope_is_read(store, store_url):
+def test_an_invalid_route_is_named_when_a_scope_is_read(store, store_url):
     serve(store)
-    execute(store_url, "UPDATE routes SET status = 'fine'")
-    with pytest.raises(BadValueError, match="route r-1: status is 'fine'"):
+    execute(store_url, "UPDATE routes SET status = 'unknown'")
+    with pytest.raises(BadValueError, match="route r-1: status is 'unknown'"):
         store.routes.in_scope("fleet")
 
 
-def test_a_route_that_was_spoilt_by_hand_is_named(store, store_url):
+def test_an_invalid_route_is_named(store, store_url):
     serve(store)
     execute(store_url, "UPDATE routes SET current_release_tag = 'newest'")
     with pytest.raises(BadValueError, match="route r-1: current_release_tag is 'newest'"):

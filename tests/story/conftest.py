@@ -1,7 +1,6 @@
-"""The demo, run once as a newcomer runs it, and left up for the tests to look at."""
+"""The demo, run once as a new user runs it, and kept running for the tests."""
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -18,46 +17,40 @@ from lab.names import LabNames
 from starter.local.lab import lab_name, lab_state
 from starter.local.processes import UpState, state_of
 from tests.lab.traces import traces
+from tests.starter.in_process import InProcess
 
 ROOT = Path(__file__).parents[2]
 WITHIN_SECONDS = 280
+STABILITY_WINDOW = "PT1S"
+"""Shorter than the demo's own: the demo waits for it in each swap."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """What the demo left up.
+    """The demo after its end.
 
     Attributes:
         home: its home folder.
-        said: all that it printed.
-        state: what is up.
-        client: of its Temporal server.
+        output: everything that it printed.
+        state: its running processes.
+        client: a client of its Temporal server.
     """
 
     home: Path
-    said: str
+    output: str
     state: UpState
     client: Client
 
     async def ask(self, *words: str) -> Any:
-        """Return what a `relight` command answers with --json."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "starter.cli",
-            *words,
-            "--json",
-            stdout=asyncio.subprocess.PIPE,
-            env=_environment(self.home),
-        )
-        out, _ = await process.communicate()
-        assert process.returncode == 0, words
-        return json.loads(out)
+        """Return the JSON output of a `relight` command, which must succeed."""
+        ended = await InProcess(self.home)(*words, "--json")
+        assert ended.code == 0, ended
+        return ended.json
 
 
 @pytest.fixture(scope="package")
 async def story(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Story]:
-    # Short: gpg's agent has a socket below it.
+    # The path must be short: gpg's agent has a socket in it.
     home = tmp_path_factory.mktemp("story") / "home"
     process = await asyncio.create_subprocess_exec(
         ROOT / "scripts" / "demo",
@@ -68,13 +61,14 @@ async def story(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Story
     )
     try:
         async with asyncio.timeout(WITHIN_SECONDS):
-            said, _ = await process.communicate()
-        assert process.returncode == 0, said.decode()
+            printed, _ = await process.communicate()
+        output = printed.decode()
+        assert process.returncode == 0, output
         state = state_of(home)
         assert state is not None
         assert state.temporal is not None
         client = await Client.connect(state.temporal, data_converter=pydantic_data_converter)
-        yield Story(home, said.decode(), state, client)
+        yield Story(home, output, state, client)
     finally:
         down = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "starter.cli", "down", env=_environment(home)
@@ -88,4 +82,9 @@ async def story(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Story
 
 def _environment(home: Path) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
-    return {**ours, "RELIGHT_HOME": str(home), "COLUMNS": "200"}
+    return {
+        **ours,
+        "RELIGHT_HOME": str(home),
+        "RELIGHT_STABILITY_WINDOW": STABILITY_WINDOW,
+        "COLUMNS": "200",
+    }

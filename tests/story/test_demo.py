@@ -1,4 +1,4 @@
-"""After the demo: what it told is true, on the hosts themselves and in the Temporal UI."""
+"""The results of the demo, on the hosts and in the Temporal UI."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.story.conftest import Story
 pytestmark = pytest.mark.lab
 
 TOUCHED = ("east-1", "east-3")
-"""The first wave: one route of each track, as far as it goes."""
+"""The first wave: one route of each track."""
 UNTOUCHED = ("east-2", "west-1", "west-2", "west-3")
 
 
@@ -31,8 +31,8 @@ def machine_ids(story: Story) -> dict[str, str]:
     return {machine["label"]: machine["id"] for machine in machines}
 
 
-async def host_says(story: Story, route_id: str, *argv: str) -> str:
-    """Ask a route's machine something, past its network and its sshd."""
+async def on_host(story: Story, route_id: str, *argv: str) -> str:
+    """Run a command on a route's machine. It needs neither the network nor sshd."""
     machine = machine_ids(story)[f"{route_id}-g1"]
     process = await asyncio.create_subprocess_exec(
         *inside.inside(lab_state(story.home), machine, argv), stdout=asyncio.subprocess.PIPE
@@ -48,7 +48,7 @@ async def test_six_routes_on_two_tracks_and_two_regions_are_listed(story):
     assert {route["region"] for route in routes} == {"lab-east", "lab-west"}
 
 
-async def test_the_bad_release_touched_the_first_wave_alone(story):
+async def test_the_bad_release_changed_the_first_wave_only(story):
     for route in await story.ask("route", "list"):
         touched = route["route_id"] in TOUCHED
         assert route["status"] == ("faulted" if touched else "serving")
@@ -57,12 +57,12 @@ async def test_the_bad_release_touched_the_first_wave_alone(story):
 
 
 @pytest.mark.parametrize("route_id", UNTOUCHED)
-async def test_every_other_host_still_runs_the_release_before(story, route_id):
-    version = await host_says(
+async def test_every_other_host_still_runs_the_previous_release(story, route_id):
+    version = await on_host(
         story, route_id, "dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Version}", "lantern-box"
     )
     assert version == "ii 0.0.74"
-    log = await host_says(story, route_id, "grep", " install \\| upgrade ", "/var/log/dpkg.log")
+    log = await on_host(story, route_id, "grep", " install \\| upgrade ", "/var/log/dpkg.log")
     assert "0.0.76" not in log
     route = (await story.ask("route", "show", route_id))["route"]
     async with httpx.AsyncClient(trust_env=False) as http:
@@ -71,7 +71,7 @@ async def test_every_other_host_still_runs_the_release_before(story, route_id):
 
 
 @pytest.mark.parametrize("route_id", TOUCHED)
-async def test_each_failed_host_is_named_with_its_fault_and_its_units_last_words(story, route_id):
+async def test_each_failed_host_is_printed_with_its_fault_and_its_journal(story, route_id):
     route = (await story.ask("route", "show", route_id))["route"]
     fault = route["fault"]
     assert fault["kind"] == "unit-crash-looping"
@@ -81,13 +81,13 @@ async def test_each_failed_host_is_named_with_its_fault_and_its_units_last_words
         route["machine"]["address"],
     )
     assert any("panic" in line for line in fault["journal_tail"])
-    on_screen = story.said.partition("v0.0.76 crashes on start")[2]
+    on_screen = story.output.partition("v0.0.76 crashes on start")[2]
     assert f"{route_id}-g1" in on_screen
     assert "unit-crash-looping (release)" in on_screen
     assert "panic: runtime error" in on_screen
 
 
-async def test_a_routes_whole_history_is_one_search(story):
+async def test_one_search_finds_all_operations_of_a_route(story):
     query = f"{search_attributes.ROUTE} = 'east-1'"
     found = [execution async for execution in story.client.list_workflows(query)]
     assert {execution.id for execution in found} == {route_workflow_id("east-1")}
@@ -98,32 +98,32 @@ async def test_a_routes_whole_history_is_one_search(story):
     ]
 
 
-async def test_a_fault_is_a_search_too(story):
+async def test_one_search_finds_all_routes_with_a_fault(story):
     query = f"{search_attributes.FAULT} = 'unit-crash-looping'"
     found = {execution.id async for execution in story.client.list_workflows(query)}
     assert found == {route_workflow_id(route_id) for route_id in TOUCHED}
 
 
 @pytest.mark.parametrize(
-    ("tag", "told"),
+    ("tag", "texts"),
     [
         ("v0.0.74", ["converged", "| wave | 2 of 2 |", "6 converged"]),
         ("v0.0.76", ["stopped", "| wave | 1 of 2 |", "2 failed", "4 untouched", "east-1-g1"]),
     ],
 )
-async def test_a_rollouts_page_shows_its_tag_wave_and_counts(story, tag, told):
+async def test_a_rollouts_page_shows_its_tag_wave_and_counts(story, tag, texts):
     handle = story.client.get_workflow_handle(rollout_workflow_id(tag, "fleet"))
     shown: WorkflowMetadata = await handle.query(
         "__temporal_workflow_metadata", result_type=WorkflowMetadata
     )
-    for text in (tag, *told):
+    for text in (tag, *texts):
         assert text in shown.current_details
     assert tag in await (await handle.describe()).static_summary()
 
 
-async def test_the_ui_answers_at_the_address_that_was_printed(story):
+async def test_the_ui_answers_at_the_printed_address(story):
     assert story.state.ui is not None
-    assert story.state.ui in story.said
+    assert story.state.ui in story.output
     async with httpx.AsyncClient(trust_env=False) as http:
         assert (await http.get(story.state.ui)).status_code == 200
 
@@ -135,12 +135,12 @@ async def test_the_fleets_default_is_the_release_that_converged(story):
     assert not status["converged"]
 
 
-async def test_the_event_log_tells_who_did_what_and_why(story):
+async def test_each_event_has_its_operation_requester_and_reason(story):
     events = (await story.ask("route", "show", "east-1"))["events"]
     kinds = [event["kind"] for event in events]
     assert kinds.count("route-proven") == 2
     assert kinds[-1] == "fault-recorded"
-    assert events[-1]["why"] == "a bad release"
+    assert events[-1]["reason"] == "a bad release"
     assert "@" in events[-1]["requested_by"]
     assert events[-1]["workflow_id"] == route_workflow_id("east-1")
     assert json.dumps(events[-1]["detail"]).count("panic") >= 1

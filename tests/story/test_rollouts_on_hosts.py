@@ -1,6 +1,6 @@
-"""Rollouts over twelve real hosts: good ones, bad ones, and what befalls those who carry them.
+"""Rollouts over twelve real hosts: good and bad releases, and kills of worker and server.
 
-Each test ends with every route proven, so that the next can begin; releases only go up.
+Each test ends with all routes proven, which is where the next one starts. Releases only go up.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from workflows.rollout.rollout import RolloutRelease
 
 pytestmark = pytest.mark.lab
 
-KILLS = 20
+KILLS = 8
 PAUSES = (0.1, 0.8)
-"""Between two kills, in seconds."""
+"""The range of pauses between two kills, in seconds."""
 
 
 @pytest.fixture(scope="module")
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LabFleet]:
-    async with lab_fleet(tmp_path_factory.mktemp("fleet")) as made:
-        yield made
-    assert traces(LabNames(lab_name(made.world.home)).tag) == []
+    async with lab_fleet(tmp_path_factory.mktemp("fleet")) as provisioned:
+        yield provisioned
+    assert traces(LabNames(lab_name(provisioned.environment.home)).tag) == []
 
 
-async def converged(fleet: LabFleet, tag: str, installs: Mapping[str, list[str]]) -> None:
-    """Every host was given the release once, and proven at it once, by its swap alone."""
-    await fleet.stands(tag)
+async def assert_converged(fleet: LabFleet, tag: str, installs: Mapping[str, list[str]]) -> None:
+    """Check that each host got the release once, and that its swap proved it once."""
+    await fleet.assert_serves(tag)
     version = tag.removeprefix("v")
     assert await fleet.installed_since(installs) == {route: [version] for route in fleet.routes}
     proven = fleet.events("route-proven", tag)
@@ -48,21 +48,21 @@ async def converged(fleet: LabFleet, tag: str, installs: Mapping[str, list[str]]
     assert await fleet.default() == tag
 
 
-async def stopped_and_taken_back(
+async def assert_stopped_and_rolled_back(
     fleet: LabFleet,
     ended: Ended,
     kind: str,
     canary: Sequence[str],
     installs: Mapping[str, list[str]],
 ) -> None:
-    """The canary failed, and is back where it was; no other host was touched; all is told."""
+    """Check that the canary failed and was rolled back, and that no other host changed."""
     assert ended.code == 1, ended
     status = ended.json_lines[-1]
     tag, before = status["release_tag"], await fleet.default()
     assert (status["phase"], status["wave"]) == (RolloutPhase.STOPPED, 1), status
     assert status["counts"] == {"rolled back": len(canary), "untouched": 12 - len(canary)}
     assert before != tag
-    await fleet.stands(before)
+    await fleet.assert_serves(before)
     there_and_back = [tag.removeprefix("v"), before.removeprefix("v")]
     assert await fleet.installed_since(installs) == dict.fromkeys(canary, there_and_back)
     failed = {event.route_id: event.fault_kind for event in fleet.events("fault-recorded", tag)}
@@ -72,30 +72,30 @@ async def stopped_and_taken_back(
     assert kind in str(decided.detail["reason"])
 
 
-async def test_a_good_release_goes_wave_by_wave_as_it_was_planned(fleet: LabFleet) -> None:
+async def test_a_good_release_is_rolled_out_in_the_planned_waves(fleet: LabFleet) -> None:
     tag = "v0.0.74"
     strategy = ("--wave", "4", "--wave", "8", "--max-concurrent", "4")
     plan = await fleet.ask("rollout", "plan", tag, *strategy)
     installs = await fleet.installs()
     done = await fleet.roll_out(tag, *strategy)
     assert done.code == 0, done
-    await converged(fleet, tag, installs)
-    places = [{route.rpartition("-")[0] for route in wave} for wave in plan["waves"]]
-    assert [len(wave) for wave in places] == [4, 4, 4]  # each track of each region in each
+    await assert_converged(fleet, tag, installs)
+    groups = [{route.rpartition("-")[0] for route in wave} for wave in plan["waves"]]
+    assert [len(wave) for wave in groups] == [4, 4, 4]  # each track of each region is in each wave
     numbers = range(1, len(plan["waves"]) + 1)
     assert plan["waves"] == [await fleet.started(tag, number) for number in numbers]
-    await in_waves(fleet, tag, plan["waves"])
+    assert_in_waves(fleet, tag, plan["waves"])
 
 
-async def in_waves(fleet: LabFleet, tag: str, waves: Sequence[Sequence[str]]) -> None:
-    """No route began before all of the wave before had ended, and a gate had agreed."""
-    began = {event.route_id: event.event_id for event in fleet.events("target-set", tag)}
+def assert_in_waves(fleet: LabFleet, tag: str, waves: Sequence[Sequence[str]]) -> None:
+    """Check that each wave started after the wave before it had ended and its gate had passed."""
+    started = {event.route_id: event.event_id for event in fleet.events("target-set", tag)}
     ended = {event.route_id: event.event_id for event in fleet.events("route-proven", tag)}
     decided = fleet.events("rollout-decided", tag)
     assert [event.detail["decision"] for event in decided] == ["promote"] * len(waves)
     for (before, after), gate in zip(itertools.pairwise(waves), decided, strict=False):
         assert max(ended[route] for route in before) < gate.event_id
-        assert gate.event_id < min(began[route] for route in after)
+        assert gate.event_id < min(started[route] for route in after)
 
 
 @pytest.mark.parametrize(
@@ -106,19 +106,19 @@ async def in_waves(fleet: LabFleet, tag: str, waves: Sequence[Sequence[str]]) ->
         ("v0.0.77", "probe-failed"),
     ],
 )
-async def test_a_bad_release_is_stopped_at_its_canary_and_taken_back(
+async def test_a_bad_release_is_stopped_at_its_canary_and_rolled_back(
     fleet: LabFleet, tag: str, kind: str
 ) -> None:
     strategy = ("--wave", "3", "--wave", "6", "--max-concurrent", "3", "--roll-back")
     canary = (await fleet.ask("rollout", "plan", tag, *strategy))["waves"][0]
     installs = await fleet.installs()
     ended = await fleet.roll_out(tag, *strategy, "--reason", "looked good on paper")
-    await stopped_and_taken_back(fleet, ended, kind, canary, installs)
+    await assert_stopped_and_rolled_back(fleet, ended, kind, canary, installs)
     [decided] = fleet.events("rollout-decided", tag)
     assert decided.reason == "looked good on paper"
 
 
-async def test_a_repository_that_fails_holds_the_rollout_until_it_is_back(
+async def test_a_repository_fault_holds_the_rollout_until_it_is_repaired(
     fleet: LabFleet,
 ) -> None:
     tag = await fleet.publish(Build("0.0.78"))
@@ -127,7 +127,7 @@ async def test_a_repository_that_fails_holds_the_rollout_until_it_is_back(
         rolling = tasks.create_task(fleet.roll_out(tag, "--wave", "2", "--max-concurrent", "3"))
         await fleet.until_events("route-proven", tag, 3)
         with fleet.repository_expired():
-            await holds(fleet, tag)
+            await until_holding(fleet, tag)
             status = await fleet.ask("rollout", "status", tag)
             assert "repository fault" in status["detail"]
             assert "which no host is to blame for" in status["detail"]
@@ -136,23 +136,25 @@ async def test_a_repository_that_fails_holds_the_rollout_until_it_is_back(
             assert {route["status"] for route in await fleet.ask("route", "list")} == {"serving"}
     done = rolling.result()
     assert done.code == 0, done
-    await converged(fleet, tag, installs)
+    await assert_converged(fleet, tag, installs)
     phases = [phase for phase, _ in itertools.groupby(s["phase"] for s in done.json_lines)]
     assert phases.count(RolloutPhase.HOLDING) == 1
-    one_tried_first(fleet, tag)
+    assert_one_route_tried_first(fleet, tag)
 
 
-async def holds(fleet: LabFleet, tag: str) -> None:
+async def until_holding(fleet: LabFleet, tag: str) -> None:
+    """Wait until the rollout holds and no swap is running."""
+
     async def holding() -> bool:
-        under_way = RouteProgress.SWAPPING in fleet.progress(tag).values()
+        swapping = RouteProgress.SWAPPING in fleet.progress(tag).values()
         status = await fleet.rollout(tag).query(RolloutRelease.status)
-        return status.phase is RolloutPhase.HOLDING and not under_way
+        return status.phase is RolloutPhase.HOLDING and not swapping
 
     await wait_until(holding, timedelta(seconds=30))
 
 
-def one_tried_first(fleet: LabFleet, tag: str) -> None:
-    """After the last route that met the fault, one alone was proven before others began."""
+def assert_one_route_tried_first(fleet: LabFleet, tag: str) -> None:
+    """Check that, after the last fault, one route was proven before another one started."""
     faults = fleet.events("fault-recorded", tag)
     assert {str(event.fault_class) for event in faults} == {"repository"}
     last = faults[-1].event_id
@@ -161,7 +163,9 @@ def one_tried_first(fleet: LabFleet, tag: str) -> None:
     assert first.event_id < proven.event_id < second.event_id
 
 
-async def test_a_worker_killed_over_and_over_loses_and_repeats_nothing(fleet: LabFleet) -> None:
+async def test_no_swap_is_lost_or_repeated_when_the_worker_is_killed_repeatedly(
+    fleet: LabFleet,
+) -> None:
     tag = await fleet.publish(Build("0.0.79"))
     installs = await fleet.installs()
     chance = random.Random(7)
@@ -169,16 +173,16 @@ async def test_a_worker_killed_over_and_over_loses_and_repeats_nothing(fleet: La
         rolling = tasks.create_task(fleet.roll_out(tag, "--wave", "2", "--max-concurrent", "10"))
         await fleet.until_events("route-proven", tag, 3)
         for _ in range(KILLS):
-            await fleet.world.kill_worker()
+            await fleet.environment.kill_worker()
             await asyncio.sleep(chance.uniform(*PAUSES))
     done = rolling.result()
     assert done.code == 0, done
-    await converged(fleet, tag, installs)
+    await assert_converged(fleet, tag, installs)
     attempts = fleet.events("swap-attempted", tag)
-    assert any(event.detail["attempt"] != 1 for event in attempts)  # swaps were under way
+    assert any(event.detail["attempt"] != 1 for event in attempts)  # kills interrupted swaps
 
 
-async def test_a_worker_killed_during_a_rollback_changes_nothing_of_its_outcome(
+async def test_a_rollback_has_the_same_result_when_the_worker_is_killed(
     fleet: LabFleet,
 ) -> None:
     tag = await fleet.publish(Build("0.0.80", define="CRASHES"))
@@ -189,18 +193,18 @@ async def test_a_worker_killed_during_a_rollback_changes_nothing_of_its_outcome(
         rolling = tasks.create_task(fleet.roll_out(tag, *strategy))
         await fleet.until_events("target-set", before, len(canary), after=mark)
         await asyncio.sleep(0.5)
-        await fleet.world.kill_worker()
+        await fleet.environment.kill_worker()
     done = rolling.result()
-    await stopped_and_taken_back(fleet, done, "unit-crash-looping", canary, installs)
+    await assert_stopped_and_rolled_back(fleet, done, "unit-crash-looping", canary, installs)
 
 
-async def test_a_temporal_server_killed_during_a_rollout_loses_nothing(fleet: LabFleet) -> None:
+async def test_a_rollout_continues_after_the_temporal_server_was_killed(fleet: LabFleet) -> None:
     tag = await fleet.publish(Build("0.0.81"))
     installs = await fleet.installs()
     strategy = ("--wave", "4", "--max-concurrent", "4")
     await fleet.ask("rollout", "start", tag, *strategy)
     await fleet.until_events("route-proven", tag, 1)
-    await fleet.world.kill_temporal()
+    await fleet.environment.kill_temporal()
     watched = await fleet.relight("rollout", "watch", tag, "--json")
     assert watched.code == 0, watched
-    await converged(fleet, tag, installs)
+    await assert_converged(fleet, tag, installs)

@@ -1,19 +1,24 @@
-"""A root of its own for the real apt and dpkg: what they change on a host, and nothing of this one.
+"""A root folder of a host for the real apt and dpkg, separate from this machine's.
 
-In it the real `relight-host` works, with its paths moved into the root. Packages in it must have
-no maintainer scripts: dpkg would run them in that root, where no shell is.
+The real `relight-host` runs in it, with its paths moved into the root. Packages in it must have no
+maintainer scripts: dpkg would run them in that root, which has no shell.
 """
 
 import os
 import shlex
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from relight.domain.release import DebFile
+from relight.domain.service import Service
 from relight.hosts import host_program
-from relight.hosts.dpkg import PackageState, parse_query
+from relight.hosts.observation import PackageState, parse_query
 from tests.support.apt_repository import (
     COMPONENT,
     PACKAGE,
@@ -61,9 +66,33 @@ _MOVED = (
 )
 
 
+_DRIVER = """\
+n=0
+call() {
+  n=$((n + 1))
+  "$PROGRAM" "$@" >"$ANSWERS/$n.out" 2>"$ANSWERS/$n.err" </dev/null
+  echo $? >"$ANSWERS/$n.code"
+  [ ! -e "$TRACE" ] || mv "$TRACE" "$ANSWERS/$n.trace"
+}
+"""
+
+
+class Answer(NamedTuple):
+    """The answer to a call of `relight-host`.
+
+    Attributes:
+        trace: what the programs that it ran wrote to `AptRoot.trace`.
+    """
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    trace: str
+
+
 @dataclass
 class AptRoot:
-    """The files of a host, as far as apt, dpkg and `relight-host` care for them."""
+    """The files of a host that apt, dpkg and `relight-host` use."""
 
     root: Path
 
@@ -87,7 +116,7 @@ class AptRoot:
 
     @property
     def executable(self) -> Path:
-        """The file that the daemon's process should run."""
+        """The file that the service's process should run."""
         return self.root / "usr/bin" / PACKAGE
 
     @property
@@ -95,13 +124,19 @@ class AptRoot:
         """The record of the unit files that systemd has read."""
         return self.root / "run/relight/loaded"
 
+    @property
+    def trace(self) -> Path:
+        """A file that stub programs may append to."""
+        return self.root / "trace"
+
     def configure(self, deb_urls: str = "") -> None:
-        """Say what the program is about, and where it may fetch packages from."""
-        told = host_program.configuration(PACKAGE, UNIT, str(self.executable), deb_urls)
+        """Write the program's configuration."""
+        service = Service(PACKAGE, UNIT, str(self.executable), timedelta(0))
+        told = host_program.configuration(service, deb_urls)
         (self.root / "etc/relight/host").write_text(told)
 
     def read_from(self, url: str, key: bytes, source: str = host_program.SOURCES_FILE) -> None:
-        """Name a repository, and the binary key that it is signed with."""
+        """Add a repository with its binary key."""
         file = self.root / "etc/apt" / source
         file.with_suffix(".gpg").write_bytes(key)
         file.write_text(
@@ -110,24 +145,35 @@ class AptRoot:
         )
 
     def put_program(self, name: str, script: str) -> None:
-        """Put a program where a shell finds it first."""
+        """Install a stub program, first in PATH."""
         file = self.root / "programs" / name
         file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(0o755)
 
     def run(self, script: str) -> tuple[int, str]:
-        """Run a script as root would, and return its exit code and what it wrote."""
+        """Run a script, and return its exit code and its output."""
         ended = self._run(["/bin/sh", "-c", script])
         return ended.returncode, ended.stdout + ended.stderr
 
     def call(self, *words: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Call the program as sudo does, with these words."""
+        """Call the program with these arguments."""
         return self._run([str(self.program), *words], path)
+
+    def call_all(self, calls: Sequence[Sequence[str]]) -> list[Answer]:
+        """Call the program once for each of these argument lists, from one shell."""
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            driver = folder / "driver"
+            lines = [_DRIVER, *(f"call {shlex.join(call)}\n" for call in calls)]
+            driver.write_text("".join(lines), encoding="utf-8")
+            variables = {"PROGRAM": self.program, "ANSWERS": folder, "TRACE": self.trace}
+            self._run(["/bin/sh", str(driver)], variables=variables)
+            return [_read_answer(folder, number) for number in range(1, len(calls) + 1)]
 
     def install(
         self, version: str, leave: str = "upgrade", deb: DebFile | None = None
     ) -> tuple[int, str]:
-        """Install a version, and return the exit code and all that was written."""
+        """Install a version, and return the exit code and the output."""
         change = host_program.Change(version, rollback=leave == "rollback", deb=deb)
         words = host_program.install(change)[1:]
         return self.run(f"exec {shlex.join([str(self.program), *words])} 2>&1")
@@ -142,20 +188,26 @@ class AptRoot:
         return parse_query(ended.stdout)
 
     def files(self) -> Mapping[str, tuple[int, int]]:
-        """Return all that there is, so that any change shows."""
+        """Return time and size of each file, so that any change shows."""
         found = {}
         for path in sorted(self.root.rglob("*")):
             stat = path.lstat()
             found[str(path)] = (stat.st_mtime_ns, stat.st_size)
         return found
 
-    def _run(self, argv: list[str], path: str | None = None) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self,
+        argv: list[str],
+        path: str | None = None,
+        variables: Mapping[str, Path] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
         programs = f"{self.root / 'programs'}:{os.environ['PATH']}"
         return subprocess.run(
             argv,
             env={
                 "APT_CONFIG": str(self.root / "apt.conf"),
                 "PATH": programs if path is None else path,
+                **{name: str(value) for name, value in (variables or {}).items()},
             },
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -167,9 +219,47 @@ class AptRoot:
     def _moved(self, program: str) -> str:
         replaced = {path: f"{self.root}{path}" for path in _MOVED}
         replaced["DPkg::Lock::Timeout=60"] = "DPkg::Lock::Timeout=1"
-        # The paths that dpkg knows are those inside.
+        replaced["for pause in 0.1 0.5 2 0"] = "for pause in 0 0 0 0"
+        # dpkg's paths are relative to the root.
         replaced["| xargs "] = f"| sed 's|^|{self.root}|' | xargs "
         for old, new in replaced.items():
             assert old in program, f"relight-host has no {old} any more"
             program = program.replace(old, new)
         return program
+
+
+def _read_answer(folder: Path, number: int) -> Answer:
+    def text(kind: str) -> str:
+        return (folder / f"{number}.{kind}").read_text(encoding="utf-8", errors="replace")
+
+    trace = text("trace") if (folder / f"{number}.trace").exists() else ""
+    return Answer(int(text("code")), text("out"), text("err"), trace)
+
+
+class Snapshots:
+    """Named states of a host: each is prepared once, and restored for each test that needs it."""
+
+    def __init__(self, host: AptRoot) -> None:
+        """Take a snapshot of the host as it is now; every other state is prepared from it."""
+        self._root = host.root
+        self._folder = host.root.with_name(f"{host.root.name}-snapshots")
+        self._save("initial")
+
+    def restore(self, name: str = "initial", prepare: Callable[[], None] | None = None) -> None:
+        """Bring the host to a state.
+
+        Args:
+            name: of the state.
+            prepare: brings the initial host to this state; called once.
+        """
+        saved = self._folder / name
+        exists = saved.exists()
+        shutil.rmtree(self._root)
+        shutil.copytree(saved if exists else self._folder / "initial", self._root, symlinks=True)
+        if not exists:
+            assert prepare is not None
+            prepare()
+            self._save(name)
+
+    def _save(self, name: str) -> None:
+        shutil.copytree(self._root, self._folder / name, symlinks=True)

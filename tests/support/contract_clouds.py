@@ -1,4 +1,4 @@
-"""The clouds that the contract of drivers is tried on, with troubles to be brought on each."""
+"""The clouds that the contract of drivers is tried on, each with injectable faults."""
 
 import contextlib
 import uuid
@@ -9,10 +9,9 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from devkit.chaos.troubled_proxy import troubled_proxy
-from devkit.chaos.troubles import Troubles
-from relight.domain.machine import MachineStatus
-from relight.domain.sweep.sweep import MachineAtProvider
+from devkit.chaos.faulty_proxy import faulty_proxy
+from devkit.chaos.provider_faults import ProviderFaults
+from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.providers.lab import LabDriver
 from starter.local.children import wait_until
@@ -30,10 +29,12 @@ ANSWER_WITHIN = timedelta(seconds=2)
 class ContractCloud:
     """A driver under the contract, with a region that it has and keys that nobody uses."""
 
-    def __init__(self, driver: ProviderDriver, region: str, troubles: Troubles) -> None:
+    def __init__(
+        self, driver: ProviderDriver, region: str, provider_faults: ProviderFaults
+    ) -> None:
         self.driver = driver
         self.region = region
-        self.troubles = troubles
+        self.provider_faults = provider_faults
         self.spec = self.spec_of()
 
     def new_key(self) -> str:
@@ -69,7 +70,7 @@ class ContractCloud:
 
     async def tidy(self) -> None:
         """Leave nothing behind."""
-        self.troubles.clear()
+        self.provider_faults.clear()
         for machine in (await self.driver.list()).machines:
             if machine.key.startswith("contract-"):
                 await self.driver.destroy(machine.ref)
@@ -82,12 +83,12 @@ async def contract_cloud(request: pytest.FixtureRequest) -> AsyncIterator[Contra
     with contextlib.ExitStack() as stack:
         if request.param == "fake":
             fake = FakeCloud()
-            cloud = ContractCloud(fake, FakeCloud.regions[0], fake.troubles)
+            cloud = ContractCloud(fake, FakeCloud.regions[0], fake.provider_faults)
         else:
             lab = request.getfixturevalue("lab")
-            proxy = stack.enter_context(troubled_proxy(lab.api_url))
+            proxy = stack.enter_context(faulty_proxy(lab.api_url))
             driver = LabDriver(proxy.url, SecretStr(lab.token), timeout=ANSWER_WITHIN)
-            cloud = ContractCloud(driver, "lab-east", proxy.troubles)
+            cloud = ContractCloud(driver, "lab-east", proxy.provider_faults)
         try:
             yield cloud
         finally:

@@ -1,4 +1,4 @@
-"""One machine to try the activities on: a simulated one, or a real one in the lab."""
+"""A machine for tests of the activities: simulated, or real in the lab."""
 
 import dataclasses
 import itertools
@@ -14,9 +14,7 @@ from pydantic import SecretStr
 from temporalio.testing import ActivityEnvironment
 
 from activities.machine.first_boot import FirstBootActivities, UserDataRenderer
-from activities.route.hot_swap import HotSwapActivities
-from activities.route.proof import ProofActivities
-from activities.service import Service
+from activities.route.hot_swap import HotSwapActivities, ProofActivities
 from relight.domain.base import Origin
 from relight.domain.machine import (
     AwaitFirstBootInput,
@@ -32,6 +30,7 @@ from relight.domain.proof import (
     SwapReleaseInput,
 )
 from relight.domain.release import Release
+from relight.domain.service import Service
 from relight.hosts.connections import Hosts, SshHosts
 from relight.hosts.probe import HttpProbe, Probe
 from relight.providers.driver import MachineSpec, ProviderDriver
@@ -48,9 +47,9 @@ from tests.support.installation import (
 from tests.support.lab import Lab
 from tests.support.simulated_hosts import SimulatedHosts
 
-ORIGIN = Origin(requested_by="tests", reason="to see what happens")
+ORIGIN = Origin(requested_by="tests", reason="a test")
 CLIENT_KEY = asyncssh.generate_private_key("ssh-ed25519")
-LAB_SERVICE = dataclasses.replace(SERVICE, stability_window=timedelta(seconds=1.5))
+LAB_SERVICE = dataclasses.replace(SERVICE, stability_window=timedelta(seconds=0.5))
 LAB_PROBE = HttpProbe(port=8899, path="/healthz", timeout=timedelta(seconds=3))
 
 
@@ -73,7 +72,7 @@ def plan(key: str, version: str) -> MachinePlan:
 
 @dataclass
 class Subject:
-    """A machine, and the activities as a worker has them."""
+    """A machine, and the parts of a worker that act on it."""
 
     machine: Machine
     hosts: Hosts
@@ -84,7 +83,7 @@ class Subject:
     _runs: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def new_run(self) -> str:
-        """The id of a workflow's run: what two attempts at the same have in common."""
+        """Return the id of a new workflow run. Attempts of one operation have the same id."""
         return f"run-{next(self._runs)}"
 
     async def first_boot(self) -> FirstBootFinished:
@@ -101,7 +100,7 @@ class Subject:
         run: str | None = None,
         environment: ActivityEnvironment | None = None,
     ) -> ReleaseSwapped:
-        """Bring the machine to a version, or a release of one's own, and prove it."""
+        """Install a version or a release on the machine, and prove it."""
         environment = environment or ActivityEnvironment()
         environment.info = dataclasses.replace(
             environment.info, workflow_run_id=run or self.new_run()
@@ -124,7 +123,7 @@ class Subject:
         )
 
     async def settle_at(self, version: str) -> Proof:
-        """Bring the machine to a good version, wherever an earlier test left it."""
+        """Install a good version, whatever an earlier test left installed, and prove it."""
         return (await self.swap(version, allow_downgrade=True)).proof
 
     def _services(self) -> ProofActivities:
@@ -133,7 +132,7 @@ class Subject:
 
 @contextmanager
 def new_store() -> Iterator[Store]:
-    """Open a store that nothing is in."""
+    """Open an empty store."""
     with (
         tempfile.TemporaryDirectory() as folder,
         open_store(f"sqlite:///{folder}/fleet.db") as store,
@@ -144,7 +143,7 @@ def new_store() -> Iterator[Store]:
 def spec_of(
     planned: MachinePlan, user_data: UserDataRenderer, region: str | None = None
 ) -> MachineSpec:
-    """What a provider is told of a machine that is to be."""
+    """Return a provider's specification of a planned machine."""
     return MachineSpec(
         region=region or planned.region,
         user_data=user_data.render(planned).text,
@@ -154,7 +153,7 @@ def spec_of(
 
 
 async def running(driver: ProviderDriver, key: str, spec: MachineSpec) -> Machine:
-    """Create a machine, and wait until its provider says that it runs."""
+    """Create a machine, and wait until its provider reports it as running."""
     found = [await driver.ensure(key, spec)]
 
     async def runs() -> bool:
@@ -176,13 +175,15 @@ async def simulated_subject(key: str, version: str) -> AsyncIterator[Subject]:
         yield Subject(machine, hosts, user_data, SERVICE, hosts.probe, store)
 
 
-def lab_hosts(host_key_secret: bytes = HOST_KEY_SECRET) -> SshHosts:
+def lab_hosts(
+    host_key_secret: bytes = HOST_KEY_SECRET, connect_timeout: timedelta = timedelta(seconds=10)
+) -> SshHosts:
     return SshHosts(
         user="relight",
         port=22,
         client_key=CLIENT_KEY,
         host_key_secret=host_key_secret,
-        connect_timeout=timedelta(seconds=10),
+        connect_timeout=connect_timeout,
     )
 
 

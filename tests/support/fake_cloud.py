@@ -6,17 +6,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from devkit.chaos.troubles import (
+from devkit.chaos.provider_faults import (
     Call,
-    Trouble,
-    Troubles,
+    ProviderFault,
+    ProviderFaults,
 )
 from relight.domain.machine import (
+    MachineAtProvider,
     MachineRef,
     MachineStatus,
     Region,
 )
-from relight.domain.sweep.sweep import MachineAtProvider, ProviderListing
+from relight.domain.sweep.sweep import ProviderListing
 from relight.providers.driver import (
     MachineConflictError,
     MachineSpec,
@@ -26,30 +27,32 @@ from relight.providers.driver import (
 )
 
 _REFUSALS = {
-    Trouble.TOO_MANY: (ProviderRateLimitedError, "429 slow down"),
-    Trouble.BROKEN: (ProviderUnavailableError, "500 broken"),
-    Trouble.UNANSWERED: (ProviderUnavailableError, "no answer came"),
+    ProviderFault.TOO_MANY_REQUESTS: (ProviderRateLimitedError, "429 slow down"),
+    ProviderFault.SERVER_ERROR: (ProviderUnavailableError, "500 broken"),
+    ProviderFault.UNANSWERED: (ProviderUnavailableError, "no answer came"),
 }
 
 
 class FakeCloud:
-    """Machines come up at the first look after their creation, and go at the first after their end.
+    """One account at a provider in memory.
+
+    The first read after a creation or a destruction still returns the machine's old state; the next
+    one returns that it runs, or that it is gone.
 
     Attributes:
-        created: the key of every machine that was ever created, in order.
-        user_data: what each was created with.
-        troubles: what goes wrong.
-        lists_in_part: only the first half of a listing comes.
+        name: the provider's name.
+        created: the key of every machine that was created, in order.
+        user_data: the user-data of each machine, by key.
+        provider_faults: the faults to inject into calls.
     """
 
-    name = "fake"
     regions = ("fake-east", "fake-west")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "fake") -> None:
+        self.name = name
         self.created: list[str] = []
         self.user_data: dict[str, str] = {}
-        self.troubles = Troubles()
-        self.lists_in_part = False
+        self.provider_faults = ProviderFaults()
         self._machines: dict[str, MachineAtProvider] = {}
         self._ending: set[str] = set()
         self._numbers = itertools.count(1)
@@ -63,48 +66,44 @@ class FakeCloud:
         found = await self.find(key)
         if found is not None:
             return adopted(found, spec)
-        with self._asked(Call.CREATE, f"create {key}"):
+        with self._call(Call.CREATE, f"create {key}"):
             return self._create(key, spec)
 
     async def find(self, key: str) -> MachineAtProvider | None:
-        with self._asked(Call.LOOK, f"find {key}"):
-            return self.seen(key)
+        with self._call(Call.READ, f"find {key}"):
+            return self.read(key)
 
     async def list(self) -> ProviderListing:
-        asked_at = datetime.now(UTC)
-        with self._asked(Call.LOOK, "list machines"):
+        requested_at = datetime.now(UTC)
+        with self._call(Call.READ, "list machines"):
             machines = sorted(self._machines.values(), key=lambda machine: machine.key)
-            came = machines[: len(machines) // 2] if self.lists_in_part else machines
             return ProviderListing(
-                provider=self.name,
-                asked_at=asked_at,
-                machines=tuple(came),
-                complete=not self.lists_in_part,
+                provider=self.name, asked_at=requested_at, machines=tuple(machines)
             )
 
     async def destroy(self, machine: MachineRef) -> bool:
         attempted = f"destroy {machine.key}"
-        with self._asked(Call.DESTROY, attempted) as trouble:
+        with self._call(Call.DESTROY, attempted) as fault:
             present = self._machines.get(machine.provider_id)
             if present is None:
                 return False
             if present.key != machine.key:
                 raise MachineConflictError(self.name, attempted, f"it is labelled {present.key}")
-            self._change(present, status=MachineStatus.DELETING)
-            if trouble is not Trouble.NOT_DONE:
+            self.change(present, status=MachineStatus.DELETING)
+            if fault is not ProviderFault.ACCEPTED_NOT_DONE:
                 self._ending.add(present.provider_id)
             return True
 
     async def console(self, machine: MachineRef) -> str | None:
-        with self._asked(Call.LOOK, f"read the console of {machine.key}"):
+        with self._call(Call.READ, f"read the console of {machine.key}"):
             present = self._machines.get(machine.provider_id)
             return f"{present.key} login: " if present is not None else None
 
     async def close(self) -> None:
-        """Hold no connection."""
+        """There is no connection."""
 
-    def seen(self, key: str) -> MachineAtProvider | None:
-        """Look at a machine, past all troubles."""
+    def read(self, key: str) -> MachineAtProvider | None:
+        """Return a machine as `find` does, but without injected faults."""
         found = [machine for machine in self._machines.values() if machine.key == key]
         if len(found) > 1:
             raise MachineConflictError(self.name, f"find {key}", "more than one has this label")
@@ -113,28 +112,32 @@ class FakeCloud:
         self._advance(found[0])
         return found[0]
 
+    def change(self, machine: MachineAtProvider, **fields: Any) -> None:
+        """Change fields of a machine."""
+        self._machines[machine.provider_id] = machine.model_copy(update=fields)
+
     def make_older(self, key: str, by: timedelta) -> None:
-        """Have a machine be created earlier than it was."""
+        """Move a machine's creation time into the past."""
         for machine in [each for each in self._machines.values() if each.key == key]:
             assert machine.created_at is not None
-            self._change(machine, created_at=machine.created_at - by)
+            self.change(machine, created_at=machine.created_at - by)
 
     @contextmanager
-    def _asked(self, call: Call, attempted: str) -> Iterator[Trouble | None]:
-        """Answer a call, or let go wrong what is due to it."""
-        trouble = self.troubles.take(call)
-        if trouble in _REFUSALS:
-            error, answer = _REFUSALS[trouble]
+    def _call(self, call: Call, attempted: str) -> Iterator[ProviderFault | None]:
+        """Record a call, and fail it with the fault that is injected into it, if any."""
+        fault = self.provider_faults.next_for(call)
+        if fault in _REFUSALS:
+            error, answer = _REFUSALS[fault]
             raise error(self.name, attempted, answer)
-        yield trouble
-        if trouble is Trouble.REPLY_LOST:
+        yield fault
+        if fault is ProviderFault.REPLY_LOST:
             raise ProviderUnavailableError(self.name, attempted, "the answer was lost")
 
     def _create(self, key: str, spec: MachineSpec) -> MachineAtProvider:
         machine = MachineAtProvider(
             key=key,
             provider=self.name,
-            provider_id=f"fake-{next(self._numbers)}",
+            provider_id=f"{self.name}-{next(self._numbers)}",
             region=spec.region,
             architecture="amd64",
             status=MachineStatus.PROVISIONING,
@@ -148,13 +151,10 @@ class FakeCloud:
         return machine
 
     def _advance(self, machine: MachineAtProvider) -> None:
-        """Take one step towards what was asked for, after it was looked at."""
+        """Take the next step after a read: a new machine runs, a destroyed one is gone."""
         if machine.status is MachineStatus.PROVISIONING:
-            number = int(machine.provider_id.removeprefix("fake-"))
+            number = int(machine.provider_id.rpartition("-")[2])
             address = f"192.0.2.{number % 250 + 1}"
-            self._change(machine, status=MachineStatus.RUNNING, address=address)
+            self.change(machine, status=MachineStatus.RUNNING, address=address)
         elif machine.provider_id in self._ending:
             del self._machines[machine.provider_id]
-
-    def _change(self, machine: MachineAtProvider, **what: Any) -> None:
-        self._machines[machine.provider_id] = machine.model_copy(update=what)

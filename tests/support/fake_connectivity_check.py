@@ -15,10 +15,10 @@ class FakeConnectivityCheck:
     def __init__(self) -> None:
         self.reached = True
 
-    async def look(self) -> ConnectivityResult:
+    async def run(self) -> ConnectivityResult:
         return ConnectivityResult(
             name="https://witness.example",
             observed_at=datetime.now(UTC),
             reached=self.reached,
-            said="200" if self.reached else "no answer",
+            answer="200" if self.reached else "no answer",
         )

@@ -47,13 +47,13 @@ class FakeGitHub:
     not_modified: int = 0
 
     def release(
-        self, tag: str, *, builder: bool = False, prerelease: bool = False
+        self, tag: str, *, is_unpublished: bool = False, prerelease: bool = False
     ) -> dict[str, Any]:
         made: dict[str, Any] = {
             "id": len(self.releases) + 1,
             "tag_name": tag,
             "name": tag,
-            "draft": builder,
+            "draft": is_unpublished,
             "prerelease": prerelease,
             "assets": [],
         }

@@ -7,7 +7,7 @@ from relight.releases.errors import ReleaseUnknownError
 
 
 class FakeReleases:
-    """Holds the releases that it was given, each for amd64 unless it was added for another."""
+    """Releases without any file behind them, for amd64 unless `add` says otherwise."""
 
     def __init__(self, *tags: str) -> None:
         self._releases = {tag: _release(tag, "amd64") for tag in tags}
@@ -18,13 +18,16 @@ class FakeReleases:
     def remove(self, tag: str) -> None:
         del self._releases[tag]
 
-    def add_with_address(self, tag: str, architecture: str) -> None:
-        """Add one whose file lies at an address of its own, as GitHub's do."""
+    def add_with_url(self, tag: str, architecture: str) -> None:
+        """Add a release whose file has a URL of its own, as GitHub's do."""
         release = _release(tag, architecture)
         (deb_file,) = release.deb_files
-        address = f"https://files.example/{deb_file.filename}"
-        found = deb_file.model_copy(update={"filename": address})
-        self._releases[tag] = release.model_copy(update={"deb_files": (found,)})
+        url = f"https://files.example/{deb_file.filename}"
+        at_url = deb_file.model_copy(update={"filename": url})
+        self._releases[tag] = release.model_copy(update={"deb_files": (at_url,)})
+
+    def get(self, tag: str) -> Release:
+        return self._releases[tag]
 
     async def resolve(self, tag: str, architectures: Sequence[str]) -> Release:
         release = self._releases.get(tag)
@@ -32,14 +35,14 @@ class FakeReleases:
             raise ReleaseUnknownError(f"there is no release {tag}")
         missing = sorted(set(architectures) - set(release.architectures))
         if missing:
-            raise ReleaseUnknownError(f"{tag} is not there for {', '.join(missing)}")
+            raise ReleaseUnknownError(f"{tag} has no package for {', '.join(missing)}")
         return release
 
     async def list_releases(self) -> list[Release]:
         return list(self._releases.values())
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """There is no connection."""
 
 
 def _release(tag: str, architecture: str) -> Release:

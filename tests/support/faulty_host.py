@@ -1,7 +1,12 @@
-"""A real machine on which faults are brought about, and its true state past the network."""
+"""Real machines on which tests cause faults, and their true state, read past the network.
+
+The first machine boots with cloud-init and installs a release. The others start from a snapshot of
+its disk: each test gets its own, in a second, and no test has to repair what another one left.
+"""
 
 import asyncio
 import dataclasses
+import itertools
 import shlex
 import shutil
 import subprocess
@@ -15,27 +20,32 @@ from pathlib import Path
 
 import pytest
 
-from activities.faults import describe
+from activities.execution import fault_of
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import RULES
+from relight.domain.machine import Machine
 from relight.domain.proof import ReleaseSwapped
 from relight.hosts import host_program
 from relight.hosts.errors import RemoteError
+from relight.hosts.keys import derive_host_key
 from tests.support.apt_repository import (
     KeyRing,
     Repository,
     Served,
     serve,
 )
-from tests.support.contract_hosts import Subject, lab_subject
+from tests.support.contract_hosts import Subject, lab_hosts, lab_subject
+from tests.support.installation import HOST_KEY_SECRET
 from tests.support.lab import Lab
 
 OLD, NEW, GATED, ASKING, BULKY = "0.0.73", "0.0.74", "0.0.78", "0.0.79", "0.0.80"
 GATE = "/run/gate"
 BULK = "/usr/share/lantern-box/bulk"
 UNIT = "lantern-box.service"
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+SNAPSHOT = "faulty"
 
-# A script of the package that goes no further while the gate is shut.
+# A maintainer script that waits while the gate is closed.
 _WAIT_AT_GATE = f"""\
 #!/bin/sh
 [ -p {GATE} ] || exit 0
@@ -43,7 +53,7 @@ touch {GATE}.reached
 read -r _ <{GATE}
 """
 
-# A question of debconf's, asked by the package's own script where nobody asked before.
+# A debconf question that the package's own script asks for the first time.
 _TEMPLATES = """\
 Template: lantern-box/level
 Type: string
@@ -66,12 +76,12 @@ echo "$RET" >/run/answered
 
 @dataclass
 class FaultyHost:
-    """One machine, and the repository that it alone installs from.
+    """A machine with `OLD` installed and running, and the repository that it installs from.
 
     Attributes:
-        good: what the repository is when nothing is wrong with it.
-        served: how it answers; `served.root` may be another one for a while.
-        keys: the ring with the key that the host trusts, which is `signer`'s.
+        good: the repository without a fault.
+        served: its HTTP server; `served.root` may be another repository for some time.
+        keys: the key ring with `signer`'s key, which the host trusts.
     """
 
     lab: Lab
@@ -83,66 +93,56 @@ class FaultyHost:
 
     @property
     def id(self) -> str:
-        return self.lab.machine_id(self.subject.machine.key)
+        """The lab's id of the machine."""
+        return self.subject.machine.provider_id
 
     def sh(self, script: str) -> str:
-        """Run a script on the machine as root, whatever the state of its network and sshd."""
+        """Run a script on the machine as root. It needs neither the network nor sshd."""
         return self.lab.run(self.id, "sh", "-ec", script).stdout.strip()
 
     def sign(self, text: bytes) -> bytes:
-        """Sign as the one whom the host trusts."""
+        """Sign with the key that the host trusts."""
         return self.keys.sign(text, [self.signer])
 
     def until_sh(self, script: str) -> str:
-        """Run a script on the machine until it succeeds."""
+        """Repeat a script on the machine until it succeeds."""
         return self.lab.until_run(self.id, "sh", "-ec", script).strip()
 
     def package(self) -> str:
-        """What dpkg truly has, as in `ii 0.0.74`."""
+        """Return the state and version of the package in dpkg, as in `ii 0.0.74`."""
         return self.sh("dpkg-query -Wf '${db:Status-Abbrev} ${Version}' lantern-box | tr -s ' '")
 
     def dpkg_log(self) -> list[str]:
-        """What dpkg did to the package, as in `upgrade 0.0.73 0.0.74`."""
+        """Return what dpkg did to the package, as in `upgrade 0.0.73 0.0.74`, oldest first."""
         lines = self.sh("cat /var/log/dpkg.log").splitlines()
         rows = [line.split()[2:] for line in lines if " lantern-box:" in line]
         return [f"{row[0]} {row[2]} {row[3]}" for row in rows if row[0] in {"install", "upgrade"}]
 
     def main_pid(self) -> str:
+        """Return the process id of the service."""
         return self.sh(f"systemctl show --value --property=MainPID {UNIT}")
 
-    async def settle(self, version: str) -> None:
-        """Bring the host to a version by another way than the one that is tried."""
-        script = (
-            "systemctl stop 'relight-swap-*' 2>/dev/null || true; "
-            f"rm -f {GATE} {GATE}.reached /var/lib/dpkg/info/lantern-box.postrm; apt-get clean; "
-            f"curl -fsSo /run/settle.deb {self.served.url}/{self.deb(version)}; "
-            "dpkg --configure -a || true; dpkg -i --force-downgrade /run/settle.deb >/dev/null; "
-            f"systemctl daemon-reload; systemctl reset-failed; systemctl restart {UNIT}"
-        )
-        self.sh(script)
-        await self.subject.prove(version)
-
     def deb(self, version: str) -> str:
-        """The path of a package in the repository."""
+        """Return the path of a version of the package in the repository."""
         (found,) = self.good.root.glob(f"pool/**/lantern-box_{version}_*.deb")
         return str(found.relative_to(self.good.root))
 
-    async def stays(self, version: str, pid: str) -> None:
-        """Nothing was changed: the version is whole, and the process of before proves it."""
+    async def assert_unchanged(self, version: str, pid: str) -> None:
+        """Check that the version is installed and proven by the same process as before."""
         assert self.package() == f"ii {version}"
         assert self.main_pid() == pid
         await self.subject.prove(version)
         assert self.main_pid() == pid
 
     async def swap(self, version: str = NEW, *, run: str | None = None) -> ReleaseSwapped:
-        """Bring the host to a version, be it an older one."""
+        """Install a newer or older version, and prove it."""
         return await self.subject.swap(version, run=run, allow_downgrade=True)
 
-    async def fault(self, doing: Awaitable[object]) -> Fault:
-        """Return the fault in which something ends, that must name this host and its class."""
+    async def fault(self, call: Awaitable[object]) -> Fault:
+        """Return the fault in which a call ends. It must name this host and the right class."""
         with pytest.raises(RemoteError) as caught:
-            await doing
-        fault = describe(caught.value)
+            await call
+        fault = fault_of(caught.value)
         machine = self.subject.machine
         assert (fault.host, fault.machine_key) == (machine.address, machine.key)
         assert fault.fault_class is RULES[fault.kind].fault_class
@@ -151,23 +151,23 @@ class FaultyHost:
         return fault
 
     async def apt_fault(self, version: str = NEW, *, allow_downgrade: bool = False) -> Fault:
-        """Return the fault in which a swap ends that apt gives up: with its last words."""
+        """Return the fault of a swap in which apt fails. It must contain apt's last output."""
         fault = await self.fault(self.subject.swap(version, allow_downgrade=allow_downgrade))
         assert fault.argv[:2] == (str(host_program.PROGRAM), "swap")
         assert fault.exit_code == 100
         assert fault.stderr_tail
         return fault
 
-    def patient(self) -> Subject:
-        """The same host, looked at for longer than anything here takes."""
+    def with_long_stability_window(self) -> Subject:
+        """Return the same host with a stability window that is longer than any test."""
         service = dataclasses.replace(self.subject.service, stability_window=timedelta(seconds=60))
         return dataclasses.replace(self.subject, service=service)
 
-    def shut_gate(self, *, unpacking: bool = False) -> None:
-        """Have the next change of the package wait: while it unpacks, or as it is configured.
+    def close_gate(self, *, unpacking: bool = False) -> None:
+        """Make the next change of the package wait, in its unpacking or in its configuration.
 
-        The version `GATED` waits as it is configured; what waits in the unpacking is a script of
-        the version that is there.
+        Only the version `GATED` waits in its configuration. In the unpacking, a script of the
+        installed version waits.
         """
         self.sh(f"mkfifo {GATE}")
         if unpacking:
@@ -176,19 +176,20 @@ class FaultyHost:
             self.sh(f"printf %s {script} >{target}; chmod 755 {target}")
 
     async def until_at_gate(self) -> None:
+        """Wait until the change waits at the gate."""
         await asyncio.to_thread(self.until_sh, f"test -e {GATE}.reached")
 
     def open_gate(self) -> None:
-        """Let what waits there go on."""
+        """Let the waiting change continue."""
         self.sh(f"echo go >{GATE}; rm -f {GATE}")
 
     def transaction(self) -> str:
-        """The unit that changes packages."""
+        """Return the name of the unit that changes the package; empty without one."""
         return self.sh("systemctl list-units --plain --no-legend 'relight-*' | cut -d' ' -f1")
 
     @contextmanager
     def rules(self, verdict: str) -> Iterator[None]:
-        """Have packets to the repository meet a verdict of nftables."""
+        """Apply an nftables verdict to all packets to the repository, until the block ends."""
         port = self.served.url.rpartition(":")[2]
         chain = "chain out { type filter hook output priority 0; "
         self.sh(f"nft 'table inet fault {{ {chain} tcp dport {port} {verdict}; }}; }}'")
@@ -199,7 +200,7 @@ class FaultyHost:
 
     @contextmanager
     def serving(self, repository: Repository) -> Iterator[None]:
-        """Serve another repository for a while."""
+        """Serve another repository until the block ends."""
         self.served.root = repository.root
         try:
             yield
@@ -208,7 +209,7 @@ class FaultyHost:
 
     @contextmanager
     def answering(self, path: str, status: int, body: bytes) -> Iterator[None]:
-        """Give another answer for one path for a while."""
+        """Give another answer for one path until the block ends."""
         self.served.answers[f"/{path}"] = (status, body)
         try:
             yield
@@ -216,17 +217,17 @@ class FaultyHost:
             self.served.answers.clear()
 
     @contextmanager
-    def changed(self, bring: str, lift: str) -> Iterator[None]:
-        """Run one script, and another one at the end."""
-        self.sh(bring)
+    def changed(self, change: str, undo: str) -> Iterator[None]:
+        """Run one script, and another one at the end of the block."""
+        self.sh(change)
         try:
             yield
         finally:
-            self.sh(lift)
+            self.sh(undo)
 
     @contextmanager
     def locked(self, path: str) -> Iterator[None]:
-        """Have a process of its own hold a lock of dpkg or apt."""
+        """Hold a lock of dpkg or apt in another process of the machine, until the block ends."""
         program = (
             f"import fcntl, time; held = open({path!r}, 'w'); fcntl.lockf(held, fcntl.LOCK_EX); "
             "open('/run/locked', 'w').close(); time.sleep(600)"
@@ -240,7 +241,7 @@ class FaultyHost:
 def _repack(
     deb: Path, version: str, *, scripts: Mapping[str, str] | None = None, bulk_bytes: int = 0
 ) -> None:
-    """Make another version of a package, with scripts of its own, or a file that takes room."""
+    """Build another version of a package, with maintainer scripts or a large file."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
         subprocess.run(["dpkg-deb", "-R", deb, tree], check=True)
@@ -260,9 +261,57 @@ def _repack(
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
 
 
+class FaultyHosts:
+    """Starts machines from a snapshot of `original`, one ahead of the tests."""
+
+    def __init__(self, original: FaultyHost, pristine: Path) -> None:
+        """Use a snapshot named `SNAPSHOT`, and a copy of the good repository's `dists` folder."""
+        self._original = original
+        self._pristine = pristine
+        self._count = itertools.count(1)
+        self._next = self._create()
+
+    @asynccontextmanager
+    async def start(self) -> AsyncIterator[FaultyHost]:
+        """Return a machine that no test has used; remove it at the end of the block."""
+        self._restore_repository()
+        lab, machine = self._original.lab, self._next
+        # It boots while the test runs.
+        self._next = self._create()
+        lab.until_status(machine.provider_id, "running")
+        lab.until_run(machine.provider_id, "systemctl", "is-system-running", "--wait")
+        subject = dataclasses.replace(self._original.subject, machine=machine)
+        try:
+            yield dataclasses.replace(self._original, subject=subject)
+        finally:
+            lab.request_deletion(machine.provider_id)
+
+    def _create(self) -> Machine:
+        key = f"faulty-{next(self._count)}-g1"
+        host_key = derive_host_key(HOST_KEY_SECRET, key)
+        created = self._original.lab.request_machine(
+            label=key,
+            image=SNAPSHOT,
+            files={HOST_KEY: host_key.private, f"{HOST_KEY}.pub": host_key.public},
+        )
+        return self._original.subject.machine.model_copy(
+            update={"key": key, "provider_id": created["id"], "address": created["address"]}
+        )
+
+    def _restore_repository(self) -> None:
+        good, served = self._original.good, self._original.served
+        served.root = good.root
+        served.answers.clear()
+        shutil.rmtree(good.root / "dists")
+        shutil.copytree(self._pristine, good.root / "dists")
+
+
 @asynccontextmanager
-async def faulty_host(lab: Lab, key: str, folder: Path) -> AsyncIterator[FaultyHost]:
-    """Make a machine that installs from a repository of the tests' own, signed by the lab's key."""
+async def faulty_hosts(lab: Lab, folder: Path) -> AsyncIterator[FaultyHosts]:
+    """Boot and provision one machine, and take the snapshot for the others.
+
+    They install from a repository in `folder`, which is signed with the lab's key.
+    """
     shutil.copytree(lab.state / "repository/pool", folder / "repository/pool")
     good = Repository(folder / "repository", ("amd64",))
     (new,) = good.root.glob(f"pool/**/lantern-box_{NEW}_*.deb")
@@ -273,17 +322,18 @@ async def faulty_host(lab: Lab, key: str, folder: Path) -> AsyncIterator[FaultyH
     _repack(new, BULKY, bulk_bytes=2**20)
     keys, signer = KeyRing(lab.state / "gnupg"), "lab@localhost"
     good.publish(lambda text: keys.sign(text, [signer]))
+    pristine = shutil.copytree(good.root / "dists", folder / "pristine")
     gateway = str(IPv4Network(lab.network)[1])
     with serve(good.root, gateway) as served:
-        context = lab_subject(lab, key, OLD, repository_url=served.url)
-        async with context as subject:
-            # Two looks are enough where nothing is expected to crash.
+        async with lab_subject(lab, "faulty-0-g1", OLD, repository_url=served.url) as subject:
+            # Two observations are enough where no crash is expected.
             subject.service = dataclasses.replace(
                 subject.service, stability_window=timedelta(milliseconds=300)
             )
-            subject.hosts = dataclasses.replace(
-                subject.hosts,  # type: ignore[type-var]
-                connect_timeout=timedelta(seconds=2),
-            )
+            subject.hosts = lab_hosts(connect_timeout=timedelta(seconds=2))
             await subject.first_boot()
-            yield FaultyHost(lab, subject, good, served, keys, signer)
+            await subject.prove(OLD)
+            original = FaultyHost(lab, subject, good, served, keys, signer)
+            lab.shut_down(original.id)
+            lab.take_snapshot(original.id, SNAPSHOT)
+            yield FaultyHosts(original, pristine)

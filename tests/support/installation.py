@@ -1,4 +1,4 @@
-"""The parts of an installation that tests of several kinds share."""
+"""Parts of an installation that several kinds of test share."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import asyncssh
 
 from activities.machine.first_boot import UserDataRenderer, host_files
-from activities.service import Service
+from relight.domain.service import Service
 from relight.hosts import host_program
 from relight.hosts.cloud_init.user_data import (
     SERVICE_FILES,
@@ -19,7 +19,7 @@ from relight.hosts.keys import public_line
 HOST_KEY_SECRET = bytes(range(32))
 
 OWNER = "relight-tests"
-"""What the machines of the tests are tagged with."""
+"""The ownership tag of the tests' machines."""
 
 SERVICE = Service(
     package="lantern-box",
@@ -39,7 +39,7 @@ def user_data_renderer(
     by_apt: bool = True,
     deb_urls: str = "",
 ) -> UserDataRenderer:
-    """Return a renderer of user-data, as a worker has it."""
+    """Return a user-data renderer as a worker builds it."""
     source = AptSource(
         path=PurePosixPath("/etc/apt", host_program.SOURCES_FILE),
         url=repository_url,
@@ -51,7 +51,7 @@ def user_data_renderer(
         template=UserDataTemplate(
             source if by_apt else None,
             service_files or SERVICE_FILES,
-            {"LANTERN_TOKEN": "a-daemons-secret"} if secrets is None else secrets,
+            {"LANTERN_TOKEN": "a-service-secret"} if secrets is None else secrets,
             host_files(SERVICE, deb_urls),
         ),
         service=SERVICE,

@@ -1,6 +1,7 @@
-"""What can befall an activity, done on purpose."""
+"""Failures, cancellations and repetitions of activities, injected on purpose."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +16,7 @@ from temporalio.worker import (
 
 
 class Injection(StrEnum):
-    """What befalls the chosen step, on its first attempt."""
+    """What happens to the first attempt of an activity."""
 
     REPLY_LOST = "reply lost"
     RUN_TWICE = "run twice"
@@ -25,39 +26,60 @@ class Injection(StrEnum):
     FAILS_AFTER = "fails after it acted"
 
 
+REPEATED = (Injection.REPLY_LOST, Injection.RUN_TWICE)
+"""The activity runs again, and the operation goes on."""
+
+CUT_SHORT = tuple(injection for injection in Injection if injection not in REPEATED)
+"""The operation is cancelled, or the activity fails finally."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An injection into the next activity of a type, of one workflow or of any."""
+
+    injection: Injection
+    step: str
+    workflow_id: str | None
+
+    def hits(self, info: activity.Info) -> bool:
+        return (
+            info.activity_type == self.step
+            and info.attempt == 1
+            and self.workflow_id in {None, info.workflow_id}
+        )
+
+
 class Interference(Interceptor):
-    """Brings one mishap on one step, and remembers every step that ran.
+    """Injects into activities, and records every attempt.
 
     Attributes:
-        ran: the activity types in the order in which they were started, retries included.
+        ran: the activity types in the order in which their attempts started.
+        pending: the injections that have not happened yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, client: Client) -> None:
         self.ran: list[str] = []
-        self._step: str | None = None
-        self._injection: Injection | None = None
-        self._client: Client | None = None
+        self._client = client
+        self.pending: list[Pending] = []
 
-    def bring(self, injection: Injection, step: str, client: Client) -> None:
-        """Bring `mishap` on the first attempt of the activity type `step`."""
-        self.ran.clear()
-        self._injection, self._step, self._client = injection, step, client
-
-    def leave_alone(self) -> None:
-        """Bring nothing more."""
-        self.ran.clear()
-        self._injection = self._step = None
+    def inject(self, injection: Injection, step: str, workflow_id: str | None = None) -> None:
+        """Inject into the next activity of type `step`: of any workflow, or of one."""
+        self.pending.append(Pending(injection, step, workflow_id))
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         return _Interfering(next, self)
 
-    async def around(self, act: Callable[[], Any]) -> Any:
-        """Run `act` with the mishap that is due to it, if any."""
+    async def run(self, act: Callable[[], Any]) -> Any:
+        """Run `act`, the body of the current activity, with the injection that is due to it."""
         info = activity.info()
         self.ran.append(info.activity_type)
-        if info.activity_type != self._step or info.attempt > 1:
+        due = next((each for each in self.pending if each.hits(info)), None)
+        if due is None:
             return await act()
-        injection, self._step = self._injection, None
+        self.pending.remove(due)
+        return await self._run_with(due.injection, act)
+
+    async def _run_with(self, injection: Injection, act: Callable[[], Any]) -> Any:
         if injection is Injection.CANCELLED_BEFORE:
             await self._cancel()
         if injection is Injection.FAILS_BEFORE:
@@ -74,7 +96,6 @@ class Interference(Interceptor):
         return result
 
     async def _cancel(self) -> None:
-        assert self._client is not None
         info = activity.info()
         assert info.workflow_id is not None
         handle = self._client.get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
@@ -87,4 +108,4 @@ class _Interfering(ActivityInboundInterceptor):
         self._interference = interference
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        return await self._interference.around(lambda: self.next.execute_activity(input))
+        return await self._interference.run(lambda: self.next.execute_activity(input))

@@ -1,4 +1,4 @@
-"""A lab of the tests' own, as a real process, and a way into its machines past their network."""
+"""A lab for the tests, as a real process, and access to its machines without their network."""
 
 import contextlib
 import json
@@ -18,21 +18,21 @@ import pytest
 from lab import cgroups, inside, lifecycle
 from lab.names import LabNames
 
-READY_SECONDS = 240  # the first one builds the base image
+READY_SECONDS = 240  # the first start builds the base image
 STOP_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab that answers.
+    """A running lab.
 
     Attributes:
         name: its name.
         state: its state folder.
         process: the process that serves it.
         api_url, token: how to reach its API.
-        repository_url, signing_key: its apt repository, and the file with the public key.
-        network: the range of its addresses.
+        repository_url, signing_key: its apt repository, and the file with its public key.
+        network: its range of addresses.
     """
 
     name: str
@@ -45,12 +45,13 @@ class Lab:
     network: str
 
     def client(self) -> httpx.Client:
-        """Return a client of the API that bears the token."""
+        """Return a client of the API, with the token."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.Client(base_url=self.api_url, headers=headers, timeout=10)
+        # Without TLS there is nothing to verify; to load certificates takes 20 ms each time.
+        return httpx.Client(base_url=self.api_url, headers=headers, timeout=10, verify=False)
 
     def machines(self, label: str | None = None) -> list[dict[str, Any]]:
-        """Return the machines that there are."""
+        """Return the existing machines; with a label, only the machine that has it."""
         with self.client() as client:
             query = {} if label is None else {"label": label}
             return list(client.get("/v1/machines", params=query).raise_for_status().json())
@@ -62,10 +63,21 @@ class Lab:
 
     def create(self, label: str, user_data: str = "", region: str = "lab-east") -> dict[str, Any]:
         """Create a machine, and wait until it runs."""
-        body = {"label": label, "region": region, "user_data": user_data}
+        created = self.request_machine(label=label, region=region, user_data=user_data)
+        return self.until_status(created["id"], "running")
+
+    def request_machine(self, *, region: str = "lab-east", **body: Any) -> dict[str, Any]:
+        """Create a machine and return it. It boots in the background."""
         with self.client() as client:
-            made = client.post("/v1/machines", json=body).raise_for_status().json()
-        return self.until_status(made["id"], "running")
+            answer = client.post("/v1/machines", json={"region": region, **body})
+            created: dict[str, Any] = answer.raise_for_status().json()
+        return created
+
+    def take_snapshot(self, machine_id: str, name: str) -> None:
+        """Make the disk of a stopped machine an image for further machines."""
+        with self.client() as client:
+            path = f"/v1/machines/{machine_id}/snapshots"
+            client.post(path, json={"name": name}).raise_for_status()
 
     def until_status(self, machine_id: str, status: str) -> dict[str, Any]:
         """Wait until a machine has this status, and return it."""
@@ -79,6 +91,11 @@ class Lab:
         until(reached, 30, lambda: f"{machine_id} is not {status}: {found}")
         return found
 
+    def request_deletion(self, machine_id: str) -> None:
+        """Delete a machine. It is removed in the background."""
+        with self.client() as client:
+            client.delete(f"/v1/machines/{machine_id}").raise_for_status()
+
     def delete(self, machine_id: str) -> None:
         """Delete a machine, and wait until it is gone."""
         with self.client() as client:
@@ -89,7 +106,7 @@ class Lab:
     def run(
         self, machine_id: str, *argv: str, check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside a machine as root: not over SSH, so it needs nothing of it."""
+        """Run a command in a machine as root. It needs neither the network nor sshd."""
         done = subprocess.run(
             inside.inside(self.state, machine_id, argv),
             capture_output=True,
@@ -103,7 +120,7 @@ class Lab:
         return done
 
     def until_run(self, machine_id: str, *argv: str, seconds: float = 30) -> str:
-        """Run a command inside a machine again and again until it succeeds."""
+        """Repeat a command in a machine until it succeeds, and return its output."""
         last: list[subprocess.CompletedProcess[str]] = []
 
         def succeeds() -> bool:
@@ -114,36 +131,36 @@ class Lab:
         return last[0].stdout
 
     def leader(self, machine_id: str) -> int:
-        """Return the process id of a machine's init, as this computer counts."""
+        """Return the process id of a machine's init on this computer."""
         return inside.leader(self.state, machine_id)
 
     def cgroup(self, machine_id: str) -> Path:
-        """Return the cgroup of all of a machine's processes."""
+        """Return the cgroup of a machine's processes."""
         return cgroups.folder(LabNames(self.name).tag, machine_id)
 
     def namespace(self, machine_id: str) -> str:
-        """Return the name of a machine's network namespace, as `ip netns` knows it."""
+        """Return the name of a machine's network namespace in `ip netns`."""
         return LabNames(self.name).machine(machine_id)
 
     def cut_power(self, machine_id: str) -> None:
-        """End all of a machine's processes at once; it is off until it is started."""
+        """Kill all processes of a machine. It is then stopped."""
         cgroups.kill(self.cgroup(machine_id))
         self.until_status(machine_id, "stopped")
 
     def shut_down(self, machine_id: str) -> None:
-        """Have a machine switch itself off; it is off until it is started."""
+        """Shut a machine down in order. It is then stopped."""
         self.run(machine_id, "systemctl", "--no-block", "poweroff")
         self.until_status(machine_id, "stopped")
 
     def start(self, machine_id: str) -> None:
-        """Start a machine that is off, and wait until it runs."""
+        """Start a stopped machine, and wait until it runs."""
         with self.client() as client:
             client.post(f"/v1/machines/{machine_id}/start").raise_for_status()
         self.until_status(machine_id, "running")
 
     @contextlib.contextmanager
     def black_hole(self, machine_id: str) -> Iterator[None]:
-        """Drop all that reaches a machine, without a word, until the block ends."""
+        """Drop all packets to a machine until the block ends."""
         enter = ["ip", "netns", "exec", self.namespace(machine_id), "nft"]
         table = "add table inet black_hole"
         chain = (
@@ -157,7 +174,7 @@ class Lab:
 
     @contextlib.contextmanager
     def frozen(self, machine_id: str) -> Iterator[None]:
-        """Stop a machine's time until the block ends: it hangs, its kernel still answers."""
+        """Freeze the processes of a machine until the block ends. Its kernel still answers."""
         switch = self.cgroup(machine_id) / "cgroup.freeze"
         switch.write_text("1")
         try:
@@ -176,14 +193,14 @@ def until(condition: Callable[[], bool], seconds: float, otherwise: Callable[[],
 
 
 def new_name() -> str:
-    """Return a lab's name that nobody uses."""
+    """Return an unused name for a lab."""
     return f"t{uuid.uuid4().hex[:8]}"
 
 
 def start_lab(name: str, state: Path, *, wrapper: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     """Start a lab; its output is appended to a file beside its state folder."""
     serve = [sys.executable, "-m", "lab", "serve", "--name", name, "--state", str(state)]
-    # It ends with us, whatever our end is.
+    # It ends with this process, also when this process is killed.
     dies_with_us = ["setpriv", "--pdeathsig", "TERM", "--"]
     with log_of(state).open("ab") as log:
         return subprocess.Popen(
@@ -196,26 +213,26 @@ def start_lab(name: str, state: Path, *, wrapper: tuple[str, ...] = ()) -> subpr
 
 
 def until_ready(name: str, state: Path, process: subprocess.Popen[bytes]) -> Lab:
-    """Wait until a lab that was started answers."""
+    """Wait until a started lab answers."""
     file = state / lifecycle.LAB_FILE
 
     def ready() -> bool:
         if process.poll() is not None:
             pytest.fail(f"the lab ended with {process.returncode}:\n{log_of(state).read_text()}")
-        # One that was killed leaves its file until the next one has swept.
+        # The file of a killed lab stays until the next lab has removed it.
         return file.exists() and json.loads(file.read_text())["pid"] == process.pid
 
     until(ready, READY_SECONDS, lambda: f"the lab does not answer:\n{log_of(state).read_text()}")
-    said = json.loads(file.read_text())
+    addresses = json.loads(file.read_text())
     return Lab(
         name=name,
         state=state,
         process=process,
-        api_url=said["url"],
-        token=Path(said["token_file"]).read_text(),
-        repository_url=said["repository_url"],
-        signing_key=Path(said["signing_key"]),
-        network=said["network"],
+        api_url=addresses["url"],
+        token=Path(addresses["token_file"]).read_text(),
+        repository_url=addresses["repository_url"],
+        signing_key=Path(addresses["signing_key"]),
+        network=addresses["network"],
     )
 
 
@@ -226,7 +243,7 @@ def log_of(state: Path) -> Path:
 
 @contextlib.contextmanager
 def running_lab(state: Path, name: str | None = None) -> Iterator[Lab]:
-    """Run a lab until the block ends, and see that nothing of it is left then."""
+    """Run a lab until the block ends. It must then leave nothing behind."""
     name = name or new_name()
     process = start_lab(name, state)
     try:
@@ -238,7 +255,7 @@ def running_lab(state: Path, name: str | None = None) -> Iterator[Lab]:
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> None:
-    """Ask a lab to end, and wait for it."""
+    """Send a signal to a lab, and wait for its end."""
     if process.poll() is None:
         process.send_signal(number)
         process.wait(STOP_SECONDS)
@@ -246,15 +263,17 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTE
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """One lab for all tests; each cleans up its own machines."""
+    """One lab for all tests. Each test deletes its own machines."""
     with running_lab(tmp_path_factory.mktemp("lab") / "state") as lab:
         yield lab
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a lab where this computer cannot carry one, and say why."""
+    """Skip the tests that need a lab if this computer cannot run one, with the reason."""
     marked = [item for item in items if item.get_closest_marker("lab")]
     if marked and (missing := lifecycle.preflight()):
-        skip = pytest.mark.skip(reason="no lab here, it lacks " + "; ".join(missing))
+        skip = pytest.mark.skip(
+            reason="this computer cannot run a lab; it lacks " + "; ".join(missing)
+        )
         for item in marked:
             item.add_marker(skip)

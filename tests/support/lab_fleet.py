@@ -1,4 +1,8 @@
-"""Routes on real hosts, commanded as their operator does, and what is true of each."""
+"""A fleet on real hosts: its operator's commands, and the true state of each host.
+
+The operator's commands run in the process of the tests: a process of its own costs a second of CPU
+for its imports. Worker, Temporal server, lab and hosts are real.
+"""
 
 import asyncio
 import re
@@ -15,7 +19,7 @@ import httpx
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
-from devkit.chaos.world import World, world
+from devkit.chaos.environment import ChaosEnvironment, chaos_environment
 from lab import image, packages, repository
 from lab.packages import Build
 from lab.repository import SigningKey
@@ -30,12 +34,13 @@ from relight.domain.rollout.wave import WaveWork
 from relight.domain.route import RouteStatus
 from starter.local.children import wait_until
 from starter.local.lab import lab_state
+from tests.starter.in_process import InProcess
 from tests.support.command_line import CommandLine, Ended
 from workflows.rollout.rollout import RolloutRelease
 
 FIRST = "v0.0.73"
 TRACKS, REGIONS = ("beta", "stable"), ("lab-east", "lab-west")
-PER_PLACE = 3
+PER_LOCATION = 3
 SCOPE = "fleet"
 WINDOW = "PT1S"
 
@@ -45,103 +50,101 @@ _INSTALLS = r"sed -nE 's/.* (install|upgrade) lantern-box:\S+ \S+ (\S+)$/\2/p' /
 
 @dataclass(frozen=True)
 class LabFleet:
-    """Routes that serve, each on a host of its own.
+    """Serving routes, each on its own host.
 
     Attributes:
-        world: what carries them; its worker and its server can be killed.
-        relight: the command line of their operator.
+        environment: the worker and the Temporal server, which can be killed, and the lab.
+        relight: the operator's command line.
         machine_ids: the lab's id of each route's machine.
     """
 
-    world: World
+    environment: ChaosEnvironment
     relight: CommandLine
     machine_ids: dict[str, str]
 
     async def ask(self, *words: str) -> Any:
-        """Return what a command answers that has to go well."""
+        """Return the JSON output of a command, which must succeed."""
         ended = await self.relight(*words, "--json")
         assert ended.code == 0, ended
         return ended.json
 
     async def roll_out(self, tag: str, *strategy: str) -> Ended:
-        """Roll a release out, and follow that to its end: each line is a status."""
+        """Run a rollout to its end. Each line of the output is a status."""
         return await self.relight("rollout", "start", tag, *strategy, "--wait", "--json")
 
     async def until_events(self, kind: str, tag: str, count: int, after: int = 0) -> None:
-        """Wait until the log says something of a release so many times."""
+        """Wait until a release has this many events of a kind."""
 
-        async def said() -> bool:
+        async def recorded() -> bool:
             return len(self.events(kind, tag, after)) >= count
 
-        await wait_until(said, timedelta(seconds=60))
+        await wait_until(recorded, timedelta(seconds=60))
 
-    async def see_machines(self) -> None:
-        """Look which machines serve the routes by now."""
-        there = await self.world.machines()
-        for route in self.world.store.routes.list():
+    async def refresh_machines(self) -> None:
+        """Read again which machine serves each route."""
+        ids = await self.environment.machines()
+        for route in self.environment.store.routes.list():
             assert route.machine is not None
-            self.machine_ids[route.route_id] = there[route.machine.key]
+            self.machine_ids[route.route_id] = ids[route.machine.key]
 
     @property
     def routes(self) -> Sequence[str]:
         return sorted(self.machine_ids)
 
     def progress(self, tag: str) -> Mapping[str, RouteProgress]:
-        """Where each route is in the newest rollout of a tag, by the store."""
-        store = self.world.store
+        """Return the progress of each route in the newest rollout of a tag, from the store."""
+        store = self.environment.store
         rollout = store.rollouts.get(rollout_workflow_id(tag, SCOPE))
         if rollout is None:
             return {}
         return {row.route_id: row.progress for row in store.rollout_routes.list(rollout.run_id)}
 
     def events(self, kind: str, tag: str, after: int = 0) -> list[Event]:
-        """Return what the log says of a release, oldest first."""
+        """Return the events of a release, oldest first."""
         return [
             event
-            for event in self.world.store.events.list(kind=kind)
+            for event in self.environment.store.events.list(kind=kind)
             if event.release_tag == tag and event.event_id > after
         ]
 
     def last_event(self) -> int:
-        """Return the number of the newest event."""
-        return self.world.store.events.list(limit=1)[-1].event_id
+        """Return the id of the newest event."""
+        return self.environment.store.events.list(limit=1)[-1].event_id
 
     def rollout(self, tag: str) -> WorkflowHandle[RolloutRelease, RolloutStatus]:
-        assert self.world.client is not None
-        return self.world.client.get_workflow_handle_for(
+        assert self.environment.client is not None
+        return self.environment.client.get_workflow_handle_for(
             RolloutRelease.run, rollout_workflow_id(tag, SCOPE)
         )
 
     async def started(self, tag: str, wave: int) -> list[str]:
-        """Return the routes that a wave started, in that order, by its own history."""
-        assert self.world.client is not None
+        """Return the routes that a wave started, in this order, from its history."""
+        assert self.environment.client is not None
         of_wave = f"{rollout_workflow_id(tag, SCOPE)}/{wave}/{WaveWork.SWAP}"
-        history = await self.world.client.get_workflow_handle(of_wave).fetch_history()
-        began = (
+        history = await self.environment.client.get_workflow_handle(of_wave).fetch_history()
+        workflow_ids = (
             event.start_child_workflow_execution_initiated_event_attributes.workflow_id
             for event in history.events
             if event.event_type == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED
         )
-        return [workflow_id.removeprefix(route_workflow_id("")) for workflow_id in began]
+        return [workflow_id.removeprefix(route_workflow_id("")) for workflow_id in workflow_ids]
 
     async def installs(self) -> dict[str, list[str]]:
-        """Return every version that dpkg was ever given on each host, in that order."""
-        said = await asyncio.gather(*(self.on_host(each, _INSTALLS) for each in self.routes))
-        return {route: text.split() for route, text in zip(self.routes, said, strict=True)}
+        """Return all versions that dpkg installed on each host, oldest first."""
+        logs = await asyncio.gather(*(self.on_host(each, _INSTALLS) for each in self.routes))
+        return {route: text.split() for route, text in zip(self.routes, logs, strict=True)}
 
     async def installed_since(self, before: Mapping[str, list[str]]) -> dict[str, list[str]]:
-        """Return the versions that dpkg was given since on each host, where there are any."""
+        """Return the versions that dpkg installed since `before`, for each host with any."""
         now = await self.installs()
         since = {route: now[route][len(before[route]) :] for route in self.routes}
         return {route: versions for route, versions in since.items() if versions}
 
-    async def stands(self, tag: str) -> None:
-        """See that every route serves at a release: its host and its health say what we do."""
+    async def assert_serves(self, tag: str) -> None:
+        """Check that every route serves a release, by its record, its host and its health."""
         version = tag.removeprefix("v")
-        packages_there = await asyncio.gather(
-            *(self.on_host(each, _PACKAGE) for each in self.routes)
-        )
-        assert set(packages_there) == {f"ii |{version}"}, packages_there
+        installed = await asyncio.gather(*(self.on_host(each, _PACKAGE) for each in self.routes))
+        assert set(installed) == {f"ii |{version}"}, installed
         listed = {route["route_id"]: route for route in await self.ask("route", "list")}
         assert sorted(listed) == self.routes
         async with httpx.AsyncClient(trust_env=False) as http:
@@ -153,11 +156,11 @@ class LabFleet:
                 assert health.json() == {"status": "ok", "version": version}, route_id
 
     async def default(self) -> str:
-        """Return the release that the fleet declares."""
+        """Return the fleet's default release."""
         return str((await self.ask("fleet", "status"))["default_release_tag"])
 
     async def publish(self, build: Build) -> str:
-        """Have the repository offer a further release, and return its tag."""
+        """Publish another release in the repository, and return its tag."""
         with tempfile.TemporaryDirectory() as folder:
             await asyncio.to_thread(self._publish, build, Path(folder))
         return f"v{build.version}"
@@ -168,7 +171,7 @@ class LabFleet:
 
     @contextmanager
     def repository_expired(self) -> Iterator[None]:
-        """Have the repository be one that nobody has kept up: no host installs from that."""
+        """Let the repository's signed index be expired until the block ends: no host accepts it."""
         suite = self._served / "dists" / repository.SUITE
         signed, staged, text = suite / "InRelease", suite / ".InRelease", suite / ".expired"
         good = signed.read_bytes()
@@ -188,53 +191,53 @@ class LabFleet:
 
     @property
     def _served(self) -> Path:
-        return lab_state(self.world.home) / "repository"
+        return lab_state(self.environment.home) / "repository"
 
     @property
     def _key(self) -> SigningKey:
-        state = lab_state(self.world.home)
+        state = lab_state(self.environment.home)
         return SigningKey(state / "gnupg", state / "signing-key.asc")
 
     async def on_host(self, route_id: str, script: str) -> str:
-        """Run a script as root on a route's host, past its network and its sshd."""
-        return (await self.world.on_host(self.machine_ids[route_id], script)).strip()
+        """Run a script as root on a route's host. It needs neither the network nor sshd."""
+        return (await self.environment.on_host(self.machine_ids[route_id], script)).strip()
 
 
 @asynccontextmanager
 async def lab_fleet(
     kept: Path, tracks: Sequence[str] = TRACKS, further: Mapping[str, str] | None = None
 ) -> AsyncIterator[LabFleet]:
-    """Bring three routes up in each of two regions, per track, and remove all of it at the end.
-
-    What was said and written down meanwhile is left in the folder `kept`.
+    """Provision three routes per track in each of two regions; remove everything at the end.
 
     Args:
-        kept: the folder.
+        kept: a folder that gets the logs and the store.
         tracks: the tracks.
         further: settings of the installation, by their variables.
     """
-    async with world(WINDOW, further) as made, AsyncExitStack() as stack:
-        stack.callback(shutil.copytree, made.home / "logs", kept / "logs")
-        stack.callback(lambda: [shutil.copy(each, kept) for each in made.home.glob("fleet.db*")])
-        relight = CommandLine(made.home)
-        why = ("--reason", "its first release")
-        await _done(relight, "settings", "set", "default_release_tag", FIRST, *why)
+    async with chaos_environment(WINDOW, further) as environment, AsyncExitStack() as stack:
+        stack.callback(shutil.copytree, environment.home / "logs", kept / "logs")
+        stack.callback(
+            lambda: [shutil.copy(each, kept) for each in environment.home.glob("fleet.db*")]
+        )
+        relight = InProcess(environment.home)
+        reason = ("--reason", "its first release")
+        await _done(relight, "settings", "set", "default_release_tag", FIRST, *reason)
         for track in tracks:
-            await _done(relight, "track", "set", track, *why)
-        places = [(track, region) for track in tracks for region in REGIONS]
-        await asyncio.gather(*(_provision(relight, *place) for place in places))
-        machines = await made.machines()
-        routes = [route for place in places for route in _routes(*place)]
+            await _done(relight, "track", "set", track, *reason)
+        locations = [(track, region) for track in tracks for region in REGIONS]
+        await asyncio.gather(*(_provision(relight, *location) for location in locations))
+        machines = await environment.machines()
+        routes = [route for location in locations for route in _routes(*location)]
         yield LabFleet(
-            world=made,
+            environment=environment,
             relight=relight,
             machine_ids={route: machines[machine_key(route, 1)] for route in routes},
         )
 
 
 def _routes(track: str, region: str) -> list[str]:
-    place = f"{region.removeprefix('lab-')}-{track}"
-    return [f"{place}-{number}" for number in range(1, PER_PLACE + 1)]
+    location = f"{region.removeprefix('lab-')}-{track}"
+    return [f"{location}-{number}" for number in range(1, PER_LOCATION + 1)]
 
 
 async def _provision(relight: CommandLine, track: str, region: str) -> None:

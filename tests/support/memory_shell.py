@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from relight.hosts import host_program
-from relight.hosts.commands import Section
 from relight.hosts.errors import ConnectionLostError, Destination
 from relight.hosts.shell import (
     Completed,
+    Section,
     command_failed,
     raise_if_not_run,
 )
@@ -187,11 +187,11 @@ class MemoryHost:
         match words:
             case ["swap", unit, *_]:
                 return self._begun(unit) + self._told(of_change=True)
-            case ["see", *rest]:
+            case ["observe", *rest]:
                 return self._told(of_change=bool(rest))
             case ["journal", _]:
                 return "".join(f"{line}\n" for line in self.journal)
-            case ["said", _]:
+            case ["log", _]:
                 return "".join(f"{line}\n" for line in self.said)
             case ["forget", _]:
                 self.change = Unit()

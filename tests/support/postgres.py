@@ -1,7 +1,8 @@
-"""A real PostgreSQL of the tests' own, on a socket that nobody else finds.
+"""A PostgreSQL server of the tests' own, on a Unix socket in a temporary folder.
 
-Where it is not installed, what asks for it is skipped. It is told to be quick, not durable, and
-its clock's zone is an odd one, so that a time that is not handled as UTC shows.
+Each pytest process (each worker of pytest-xdist) starts its own, so nothing is shared and no port
+is used. Tests that need it are skipped where PostgreSQL is not installed. The server is configured
+for speed, not for durability. Its time zone is unusual, so that a time not handled as UTC shows.
 """
 
 import itertools
@@ -22,11 +23,17 @@ import pytest
 
 SERVER_USER = "postgres"
 
+MEMORY = Path("/dev/shm")
+MIN_MEMORY_BYTES = 1024**3
+
 SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "autovacuum": "off",
     "shared_buffers": "16MB",
     "max_connections": "100",
     "timezone": "Asia/Kathmandu",
@@ -36,7 +43,7 @@ SETTINGS = {
 
 @dataclass
 class PostgresServer:
-    """A running server; each database is made when it is asked for."""
+    """A running server. Each test database is created on request."""
 
     socket_folder: Path
     process: subprocess.Popen[bytes]
@@ -45,11 +52,11 @@ class PostgresServer:
     def url(self, database: str) -> str:
         return f"postgresql://{SERVER_USER}@/{database}?host={self.socket_folder}"
 
-    def create_database(self, template: str = "template0") -> str:
-        """Make a database like `template`, to which nobody may be connected; return its name."""
+    def create_database(self) -> str:
+        """Create an empty database and return its name."""
         name = f"test_{next(self._numbers)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
         return name
 
 
@@ -58,8 +65,8 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server for the whole session."""
     programs = _programs()
     user = _server_user()
-    # Not below pytest's own folder: only its user may enter that, and a socket's path is short.
-    folder = Path(tempfile.mkdtemp(prefix="relight-postgres-"))
+    # Not below pytest's own folder: only its user may enter that, and socket paths must be short.
+    folder = Path(tempfile.mkdtemp(prefix="relight-postgres-", dir=_memory_folder()))
     try:
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
@@ -76,8 +83,15 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> str:
-    """The address of an empty database."""
+    """The URL of a new empty database."""
     return postgres_server.url(postgres_server.create_database())
+
+
+def _memory_folder() -> Path | None:
+    """Return a folder in memory, None if there is none of sufficient size."""
+    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < MIN_MEMORY_BYTES:
+        return None
+    return MEMORY
 
 
 def _programs() -> Path:
@@ -91,7 +105,7 @@ def _programs() -> Path:
 
 
 def _server_user() -> pwd.struct_passwd | None:
-    """The user that the server runs as, None for the one that runs the tests."""
+    """Return the user that the server runs as, None for the user that runs the tests."""
     if os.geteuid() != 0:
         return None
     try:
@@ -120,11 +134,12 @@ def _create_cluster(programs: Path, folder: Path, user: pwd.struct_passwd | None
 
 def _start(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> subprocess.Popen[bytes]:
     settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
-    # It ends with the tests, however they end.
-    leash = ["setpriv", "--pdeathsig=INT", "--"] if shutil.which("setpriv") else []
+    command = [str(programs / "postgres"), "-D", str(folder / "data"), "-k", str(folder), *settings]
+    # The kernel stops the server when the test process ends, however it ends.
+    on_parent_exit = ["setpriv", "--pdeathsig=INT", "--"] if shutil.which("setpriv") else []
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
-            [*leash, programs / "postgres", "-D", folder / "data", "-k", folder, *settings],
+            [*on_parent_exit, *command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -153,7 +168,8 @@ def _await_ready(process: subprocess.Popen[bytes], folder: Path) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGINT)
+    # An immediate shutdown: the data is deleted.
+    process.send_signal(signal.SIGQUIT)
     try:
         process.wait(timeout=10)
     except subprocess.TimeoutExpired:

@@ -1,10 +1,10 @@
-"""Looking at processes that are not our children."""
+"""The state of processes that are not children of this one."""
 
 from pathlib import Path
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process runs. One that only waits to be reaped does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""One host in memory: its package, its unit, and what apt makes of them."""
+"""One host in memory: its package, its systemd unit, and how apt changes them."""
 
 import asyncio
 import itertools
@@ -23,19 +23,19 @@ _PANIC = (
 )
 _SIGABRT = 6
 
-_PATIENCE_SECONDS = 0.05
+_WAIT_SECONDS = 0.05
 
 
 @dataclass
 class _Transaction:
-    """A transient unit: its exit code once it has ended, and what it said."""
+    """A transient unit: its exit code once it has ended, and its output."""
 
     exit_code: int | None = None
-    said: str = ""
+    output: str = ""
 
 
 class Gate:
-    """Holds whoever comes to it until it is opened."""
+    """Blocks every task that comes to it until it is opened."""
 
     def __init__(self) -> None:
         self._reached = asyncio.Event()
@@ -46,7 +46,7 @@ class Gate:
         await self._open.wait()
 
     async def reached(self) -> None:
-        """Wait until somebody is held."""
+        """Wait until a task is blocked."""
         async with asyncio.timeout(30):
             await self._reached.wait()
 
@@ -55,31 +55,34 @@ class Gate:
 
 
 class Fleet(Protocol):
-    """What a host knows of all hosts."""
+    """What all hosts share; see `SimulatedHosts`."""
 
     gate: Gate | None
     repository_fault: str
 
-    def counted(self, what: str) -> AbstractAsyncContextManager[None]:
-        """Count a host as being at it."""
+    def counted(self, activity: str) -> AbstractAsyncContextManager[None]:
+        """Count a host as busy with an activity until the block ends."""
 
 
 class SimulatedHost:
     """One machine, from its first boot on.
 
     Attributes:
-        sick_at: a version that is not healthy here, though it is elsewhere.
-        installs: every version that apt was really made to install, in order.
+        unhealthy_version: a version that is unhealthy on this host only.
+        installs: every version that apt installed, in order.
+        status: dpkg's status of the package, as in `ii`.
+        file: a number that changes whenever the executable is unpacked.
+        running: the version that the service runs, None when it is stopped.
+        running_file: the number of the file that it runs.
     """
 
-    def __init__(self, fleet: Fleet, key: str) -> None:
+    def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._key = key
         self._invocations = itertools.count(1)
-        self.sick_at: str | None = None
+        self.unhealthy_version: str | None = None
         self.installs: list[str] = []
         self.status, self.version = "un", ""
-        self.file = 0  # which of all files that were ever unpacked is on disk
+        self.file = 0
         self.running: str | None = None
         self.running_file = 0
         self.invocation, self.enabled = "", False
@@ -90,16 +93,16 @@ class SimulatedHost:
         self._working: set[asyncio.Task[None]] = set()
 
     def first_boot(self, user_data: str) -> None:
-        """Do what the user-data's own script says."""
+        """Do what the script in the user-data does."""
         found = _INSTALL.search(_scripts_in(user_data))
         assert found is not None
         self.steps["install"], self.logs["install"] = self._install(found[1], found[2])
         if self.steps["install"] == 0:
-            self._serve()
+            self.serve()
             self.steps["service"], self.logs["service"] = 0, ""
 
-    def begin(self, unit: str, version: str, leave: str) -> tuple[int, str]:
-        """Begin a change, which goes on whoever looks; one of this name is left alone."""
+    def start(self, unit: str, version: str, leave: str) -> tuple[int, str]:
+        """Start a detached transaction and return; refuse if the unit exists."""
         if unit in self.transactions:
             return 1, f"Failed to start transient service unit: Unit {unit} was already loaded."
         transaction = self.transactions[unit] = _Transaction()
@@ -109,18 +112,18 @@ class SimulatedHost:
         return 0, ""
 
     async def wait_for(self, unit: str) -> None:
-        """Wait for a change to end, but not for long."""
+        """Wait a short while for a transaction to end."""
         transaction = self.transactions.get(unit)
         if transaction is not None and transaction.exit_code is None:
-            await asyncio.wait(self._working, timeout=_PATIENCE_SECONDS)
+            await asyncio.wait(self._working, timeout=_WAIT_SECONDS)
 
     async def _transact(self, transaction: _Transaction, version: str, leave: str) -> None:
         async with self._fleet.counted("install"):
             if self._fleet.gate is not None:
                 await self._fleet.gate.pass_through()
-            code, transaction.said = self._install(version, leave)
+            code, transaction.output = self._install(version, leave)
             if code == 0:
-                self._serve()
+                self.serve()
             transaction.exit_code = code
 
     def _install(self, version: str, leave: str) -> tuple[int, str]:
@@ -145,8 +148,8 @@ class SimulatedHost:
         self.status = "ii"
         return 0, f"Setting up {PACKAGE} ({version}) ..."
 
-    def _serve(self) -> None:
-        """Start the unit anew, from what is installed, unless it runs that."""
+    def serve(self) -> None:
+        """Start or restart the service, unless it already runs the installed file."""
         self.enabled = True
         if self.running is not None and self.running_file == self.file:
             return

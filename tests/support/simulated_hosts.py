@@ -1,8 +1,8 @@
-"""Hosts in memory, which answer the commands that the control plane really sends.
+"""Hosts in memory, which answer the commands that the control plane sends.
 
-They pass the same contract as the lab's machines (`tests/activities/test_host_contract.py`), and
-know what the lab's releases are like: 0.0.75's maintainer script fails, 0.0.76 crashes on start,
-0.0.77 is not healthy. Beside the lab's there is 0.0.78, which is good.
+They pass the same contract test as the lab's machines (`tests/activities/test_host_contract.py`),
+and their releases behave as the lab's do: the maintainer script of 0.0.75 fails, 0.0.76 crashes on
+start, 0.0.77 is unhealthy. 0.0.78, which the lab does not have, is good.
 """
 
 import asyncio
@@ -14,9 +14,8 @@ from datetime import timedelta
 
 from relight.domain.machine import Machine
 from relight.hosts import host_program
-from relight.hosts.commands import Section
 from relight.hosts.errors import Destination, HostUnreachableError, ProbeFailedError
-from relight.hosts.shell import Completed, command_failed
+from relight.hosts.shell import Completed, Section, command_failed
 from tests.support.fake_cloud import FakeCloud
 from tests.support.simulated_host import (
     EXECUTABLE,
@@ -30,67 +29,72 @@ BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
 
 
 class SimulatedHosts:
-    """The way to every simulated host.
+    """The hosts of all machines in fake clouds, and the connections to them.
 
     Attributes:
-        gate: what holds every installation up, where there is one.
-        repository_fault: what apt says of the repository, where that is at fault.
-        unreachable: the keys of machines that no connection comes to.
+        gate: blocks every installation until it is opened, if there is one.
+        repository_fault: what apt prints when the repository is at fault; empty if it is not.
+        unreachable: the keys of machines that refuse connections.
     """
 
-    def __init__(self, cloud: FakeCloud) -> None:
-        self._cloud = cloud
+    def __init__(self, *clouds: FakeCloud) -> None:
+        self._clouds = {cloud.name: cloud for cloud in clouds}
         self._hosts: dict[str, SimulatedHost] = {}
-        self._now: Counter[str] = Counter()
-        self._most: Counter[str] = Counter()
+        self._busy: Counter[str] = Counter()
+        self._max_busy: Counter[str] = Counter()
         self.gate: Gate | None = None
         self.repository_fault = ""
         self.unreachable: set[str] = set()
+
+    def add(self, cloud: FakeCloud) -> None:
+        """Give the machines of another cloud hosts too."""
+        self._clouds[cloud.name] = cloud
 
     def of(self, route_id: str) -> SimulatedHost:
         """Return the host of the route's first machine."""
         return self._hosts[f"{route_id}-g1"]
 
     def hold_installs(self) -> Gate:
-        """Hold every installation up from now on, until the gate is opened."""
+        """Block every installation from now on, until the gate is opened."""
         self.gate = Gate()
         return self.gate
 
-    def most_at_once(self, what: str) -> int:
-        """Return how many hosts were at it at the same time, at most."""
-        return self._most[what]
+    def max_concurrent(self, activity: str) -> int:
+        """Return the largest number of hosts that were busy with an activity at the same time."""
+        return self._max_busy[activity]
 
     @asynccontextmanager
-    async def counted(self, what: str) -> AsyncIterator[None]:
-        """Count a host as being at it."""
-        self._now[what] += 1
-        self._most[what] = max(self._most[what], self._now[what])
+    async def counted(self, activity: str) -> AsyncIterator[None]:
+        """Count a host as busy with an activity until the block ends."""
+        self._busy[activity] += 1
+        self._max_busy[activity] = max(self._max_busy[activity], self._busy[activity])
         try:
             yield
         finally:
-            self._now[what] -= 1
+            self._busy[activity] -= 1
 
     @asynccontextmanager
     async def connect(self, machine: Machine) -> AsyncIterator["SimulatedShell"]:
         destination = Destination(machine.address or "", 22, "relight", machine.key)
-        if machine.key in self.unreachable or self._cloud.seen(machine.key) is None:
+        cloud = self._clouds[machine.provider]
+        if machine.key in self.unreachable or cloud.read(machine.key) is None:
             raise HostUnreachableError("no such host", destination=destination, attempted="connect")
         if machine.key not in self._hosts:
-            host = SimulatedHost(self, machine.key)
-            host.first_boot(self._cloud.user_data[machine.key])
+            host = SimulatedHost(self)
+            host.first_boot(cloud.user_data[machine.key])
             self._hosts[machine.key] = host
         yield SimulatedShell(self._hosts[machine.key], destination)
 
     async def probe(self, destination: Destination) -> str:
-        """Ask a host whether it is healthy, as `relight.hosts.probe.HttpProbe` does."""
-        asked = f"GET http://{destination.address}:8899/healthz"
+        """Check whether a host is healthy, as `relight.hosts.probe.HttpProbe` does."""
+        request = f"GET http://{destination.address}:8899/healthz"
         host = self._hosts[destination.machine_key]
-        if host.running in {UNHEALTHY, host.sick_at}:
-            said = (
+        if host.running in {UNHEALTHY, host.unhealthy_version}:
+            body = (
                 f'{{"status":"unhealthy","version":"{UNHEALTHY}","reason":"no upstream answers"}}'
             )
-            raise ProbeFailedError(f"503 {said}", destination=destination, attempted=asked)
-        return f"{asked}: 200"
+            raise ProbeFailedError(f"503 {body}", destination=destination, attempted=request)
+        return f"{request}: 200"
 
 
 class SimulatedShell:
@@ -109,7 +113,7 @@ class SimulatedShell:
     ) -> dict[str, Section]:
         await asyncio.sleep(0)
         answers = {name: self._read(list(argv)) for name, argv in questions.items()}
-        return {name: Section(said, code) for name, (code, said) in answers.items()}
+        return {name: Section(output, code) for name, (code, output) in answers.items()}
 
     async def run(
         self,
@@ -122,8 +126,8 @@ class SimulatedShell:
     ) -> Completed:
         program, verb, *words = argv
         assert (program, sudo) == (str(host_program.PROGRAM), True)
-        code, said = await self._call(verb, words)
-        completed = Completed(tuple(argv), code, said, "" if code == 0 else said)
+        code, output = await self._call(verb, words)
+        completed = Completed(tuple(argv), code, output, "" if code == 0 else output)
         if check and code != 0:
             raise command_failed(completed, self._destination, f"run {program}")
         return completed
@@ -133,20 +137,20 @@ class SimulatedShell:
         host = self._host
         match verb, words:
             case "swap", [unit, _, version, leave, *_]:
-                begun = _section("begin", *host.begin(unit, version, leave))
+                started = _section("begin", *host.start(unit, version, leave))
                 await host.wait_for(unit)
-                return 0, begun + self._told(unit)
-            case "see", []:
-                return 0, self._told()
-            case "see", [unit, _]:
+                return 0, started + self._observed(unit)
+            case "observe", []:
+                return 0, self._observed()
+            case "observe", [unit, _]:
                 await host.wait_for(unit)
-                return 0, self._told(unit)
-            case "rehearse", [version, _, *_]:
+                return 0, self._observed(unit)
+            case "dry-run", [version, _, *_]:
                 listed = version in LISTED
                 missing = f"E: Version '{version}' for 'lantern-box' was not found"
                 return (0, "") if listed else (100, missing)
-            case "said", [unit]:
-                return 0, host.transactions[unit].said
+            case "log", [unit]:
+                return 0, host.transactions[unit].output
             case "forget", [unit]:
                 host.transactions.pop(unit, None)
                 return 0, ""
@@ -154,9 +158,9 @@ class SimulatedShell:
                 return 0, "\n".join(host.journal)
             case "step", [name]:
                 return 0, host.logs[name]
-        raise AssertionError(f"a simulated host does not know {verb} {words}")
+        raise AssertionError(f"unknown command of relight-host: {verb} {words}")
 
-    def _told(self, unit: str | None = None) -> str:
+    def _observed(self, unit: str | None = None) -> str:
         host = self._host
         shown = [_shown(host.unit_properties)]
         if unit is not None:
@@ -171,10 +175,10 @@ class SimulatedShell:
         }
         if not host.unit_properties["MainPID"]:
             sections["file"] = 1, ""
-        return "".join(_section(name, code, said) for name, (code, said) in sections.items())
+        return "".join(_section(name, code, output) for name, (code, output) in sections.items())
 
     def _read(self, argv: list[str]) -> tuple[int, str]:
-        """Answer what is asked without `relight-host`."""
+        """Answer a command other than `relight-host`."""
         host = self._host
         match argv:
             case ["cat", "/proc/sys/kernel/random/boot_id"]:
@@ -187,12 +191,12 @@ class SimulatedShell:
                 return 0, "".join(f"install {version}\n" for version in host.installs)
             case ["cat", path] if path.endswith("/steps"):
                 return 0, "".join(f"{name} {code}\n" for name, code in host.steps.items())
-        raise AssertionError(f"a simulated host does not know {shlex.join(argv)}")
+        raise AssertionError(f"unknown command: {shlex.join(argv)}")
 
 
 def _shown(properties: Mapping[str, object]) -> str:
     return "\n".join(f"{name}={value}" for name, value in properties.items())
 
 
-def _section(name: str, code: int, said: str) -> str:
-    return "".join(f" {line}\n" for line in said.split("\n")) + f"{name} {code}\n"
+def _section(name: str, code: int, output: str) -> str:
+    return "".join(f" {line}\n" for line in output.split("\n")) + f"{name} {code}\n"

@@ -1,4 +1,4 @@
-"""A real SSH server on loopback, in this process: each command is really run by a shell."""
+"""A real SSH server on loopback, in this process. A shell runs each command."""
 
 import asyncio
 import contextlib
@@ -10,19 +10,21 @@ from dataclasses import dataclass, field
 import asyncssh
 
 HANG = "hang"
-"""A command that starts and never ends."""
+"""A command that never ends."""
 
 
 @dataclass
 class SshServer:
-    """One server.
+    """A running server.
 
     Attributes:
-        authorized: the client key that it lets in.
-        banner: what it says to whoever wants to log in.
-        logins: how often somebody tried to.
-        commands: what it was asked to run.
-        hangs: set once a command hangs.
+        authorized: the client key that it accepts.
+        banner: is sent at each login, which is then refused; empty accepts logins.
+        port: its port.
+        logins: the number of attempted logins.
+        commands: the commands that it ran.
+        hangs: is set once a command hangs.
+        connections: all connections so far.
     """
 
     authorized: asyncssh.SSHKey
@@ -34,7 +36,7 @@ class SshServer:
     connections: list[asyncssh.SSHServerConnection] = field(default_factory=list)
 
     def cut(self) -> None:
-        """Have every connection break."""
+        """Break every connection."""
         for connection in self.connections:
             connection.abort()
 
@@ -44,13 +46,13 @@ class SshServer:
         if command == HANG:
             self.hangs.set()
             await asyncio.Event().wait()
-        # As sshd does not: it waits for the end of the input first, so one left open shows.
-        given = await process.stdin.read()
+        # Unlike sshd, it waits for the end of the input: an input that stays open makes it hang.
+        received = await process.stdin.read()
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(
             "/bin/sh", "-c", f"exec {command}", stdin=pipe, stdout=pipe, stderr=pipe
         )
-        stdout, stderr = await child.communicate(given)
+        stdout, stderr = await child.communicate(received)
         process.stdout.write(stdout)
         process.stderr.write(stderr)
         code = child.returncode
@@ -106,7 +108,12 @@ async def ssh_server(
 
 @dataclass
 class Link:
-    """A wire to a server that can turn into a black hole: it takes all, and carries nothing."""
+    """A forwarded port that can stop forwarding without closing its connections.
+
+    Attributes:
+        port: the local port.
+        open: cleared while nothing is forwarded.
+    """
 
     port: int = 0
     open: asyncio.Event = field(default_factory=asyncio.Event)
@@ -118,7 +125,7 @@ async def link_to(port: int) -> AsyncIterator[Link]:
     link.open.set()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
                 await link.open.wait()
@@ -126,9 +133,9 @@ async def link_to(port: int) -> AsyncIterator[Link]:
         writer.close()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        tasks.add(asyncio.create_task(carry(reader, back)))
-        tasks.add(asyncio.create_task(carry(there, writer)))
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        tasks.add(asyncio.create_task(forward(reader, server_writer)))
+        tasks.add(asyncio.create_task(forward(server_reader, writer)))
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as listener:
         link.port = listener.sockets[0].getsockname()[1]

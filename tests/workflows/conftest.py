@@ -1,4 +1,4 @@
-"""Small installations, each of one test alone."""
+"""Installations, each for one test."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,16 +8,60 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from activities import policies
+from relight.domain.breaker.breaker import BreakerLimits
+from relight.engine.runner import UnversionedRunner
+from relight.engine.step import Policy
+from tests.store.databases import use_fast_sqlite
 from tests.support.time_skipping import time_skipping_client
 from tests.workflows.harness import Harness, small_installation
 from tests.workflows.reconciler import Reconciler
 
+use_fast_sqlite()
+
+RETRY_AFTER = timedelta(milliseconds=50)
+WAITS = {
+    "activities.machine.machines.POLL": timedelta(milliseconds=10),
+    "activities.machine.first_boot.POLL": timedelta(milliseconds=10),
+    "activities.fleet.verification.PAUSE": timedelta(milliseconds=10),
+    "workflows.shield.FIRST_PAUSE": timedelta(milliseconds=100),
+    "workflows.shield.MAX_PAUSE": timedelta(milliseconds=400),
+}
+
 
 @pytest.fixture
-async def harness(temporal_client: Client, tmp_path: Path) -> AsyncIterator[Harness]:
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten polls and pauses, and the wait before the first retry of each activity."""
+    for policy in vars(policies).values():
+        if isinstance(policy, Policy):
+            monkeypatch.setattr(policy.retry, "initial_interval", RETRY_AFTER)
+    for name, wait in WAITS.items():
+        monkeypatch.setattr(name, wait)
+
+
+@pytest.fixture
+async def harness(
+    temporal_client: Client, tmp_path: Path, short_waits: None
+) -> AsyncIterator[Harness]:
     """On the server that `relight up` starts."""
-    async with small_installation(temporal_client, tmp_path) as made:
-        yield made
+    async with small_installation(temporal_client, tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture
+async def unsandboxed_harness(
+    temporal_client: Client, tmp_path: Path, short_waits: None
+) -> AsyncIterator[Harness]:
+    """An installation for many cells at once.
+
+    Its workflows run outside the sandbox, which imports modules again for each run, and its breaker
+    allows one destruction or more per cell and hour.
+    """
+    limits = BreakerLimits(destroyed_per_hour=10_000)
+    async with small_installation(
+        temporal_client, tmp_path, runner=UnversionedRunner(), limits=limits
+    ) as harness:
+        yield harness
 
 
 @pytest.fixture(scope="session")
@@ -28,31 +72,33 @@ async def skipping_client() -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def skipping_harness(skipping_client: Client, tmp_path: Path) -> AsyncIterator[Harness]:
-    """On the server that skips time: what takes minutes of patience takes none."""
-    async with small_installation(skipping_client, tmp_path) as made:
-        yield made
+    """On the server that skips time: waits of minutes take no time, so none is shortened."""
+    async with small_installation(skipping_client, tmp_path) as harness:
+        yield harness
 
 
 @pytest.fixture
-def forgetful_providers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have an end that was accepted, and did not come, be asked for again after a moment."""
-    monkeypatch.setattr("activities.machine.machines.ASK_AGAIN_AFTER", timedelta(milliseconds=500))
+def impatient_destruction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeat a destruction that the provider accepted, but did not do, after half a second."""
+    monkeypatch.setattr(
+        "activities.machine.machines.REPEAT_DESTROY_AFTER", timedelta(milliseconds=500)
+    )
 
 
 @pytest.fixture
-def reconciler(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reconciler:
-    """Whoever has passes be made over the installation; they look again at once."""
-    monkeypatch.setattr("activities.fleet.verification.PAUSE", timedelta(milliseconds=10))
+def reconciler(harness: Harness, tmp_path: Path) -> Reconciler:
     return Reconciler(harness, f"sqlite:///{tmp_path / 'fleet.db'}")
 
 
 @pytest.fixture
-async def route_ids(harness: Harness, reconciler: Reconciler) -> list[str]:
-    """Four routes that serve v0.0.73 in two regions."""
-    ids = sorted(harness.new_route_id() for _ in range(4))
+async def route_ids(harness: Harness) -> list[str]:
+    """Four routes that serve v0.0.73, in two regions."""
     regions = ("fake-east", "fake-east", "fake-west", "fake-west")
+    ids = sorted(harness.new_route_id() for _ in regions)
     await asyncio.gather(
-        *(harness.provision(each, region=region) for each, region in zip(ids, regions, strict=True))
+        *(
+            harness.serving_route(route_id=route_id, region=region)
+            for route_id, region in zip(ids, regions, strict=True)
+        )
     )
-    await harness.until_nothing_runs()
     return ids

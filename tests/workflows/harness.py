@@ -1,48 +1,51 @@
-"""The real workflows and activities over a real store, a fake cloud and simulated hosts."""
+"""An installation with real workflows, activities and store, a fake cloud and simulated hosts."""
 
+import functools
+import itertools
+import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError
-from temporalio.worker import Worker
+from temporalio.testing import ActivityEnvironment
+from temporalio.worker import Worker, WorkflowRunner
 
-from activities.machine.drain import Drain
-from activities.rollout.checks import GateCheck
+from activities.route.hot_swap import ProofActivities
 from relight.domain.base import Origin
 from relight.domain.event import Event
-from relight.domain.machine import Machine
+from relight.domain.machine import Machine, MachinePlan
 from relight.domain.names import rollout_workflow_id, route_workflow_id
 from relight.domain.pool.pool import pool_workflow_id
-from relight.domain.rollout.rollout import (
-    RolloutReleaseInput,
-    RolloutStatus,
-    Strategy,
-)
+from relight.domain.proof import Proof, ProveReleaseInput
+from relight.domain.release import Release
+from relight.domain.rollout.rollout import RolloutReleaseInput, RolloutStatus
+from relight.domain.rollout.strategy import Strategy
 from relight.domain.route import (
     HotSwapRouteInput,
+    OpenRouteInput,
     ProvisionRouteInput,
+    RecordMachineInput,
+    RecordProofInput,
     Route,
     RouteProvisioned,
     RouteSwapped,
 )
+from relight.providers.driver import MachineSpec, ProviderDriver
+from relight.store.events import Operation
 from relight.store.store import Store, open_store
-from relight.store.write import Operation
 from starter.local.children import wait_until
 from tests.support.fake_cloud import FakeCloud
 from tests.support.fake_connectivity_check import FakeConnectivityCheck
 from tests.support.fake_releases import FakeReleases
-from tests.support.installation import (
-    OWNER,
-    SERVICE,
-    user_data_renderer,
-)
+from tests.support.installation import OWNER, SERVICE, user_data_renderer
 from tests.support.interference import Interference
 from tests.support.simulated_hosts import SimulatedHosts
 from worker import Parts, build
@@ -51,20 +54,31 @@ from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.provision import ProvisionRoute
 
 TAGS = ("v0.0.70", "v0.0.73", "v0.0.74", "v0.0.75", "v0.0.76", "v0.0.77", "v0.0.78")
-ORIGIN = Origin(requested_by="tester", reason="to see what happens")
+ORIGIN = Origin(requested_by="tester", reason="a test")
+
+_cells = itertools.count(1)
 
 
 @dataclass
 class Harness:
-    """One small installation."""
+    """An installation, as tests use it.
+
+    Attributes:
+        cloud: the provider account of the routes that are made here.
+        track: the track of these routes.
+        runner: runs the workflows; None for the sandbox.
+    """
 
     client: Client
     parts: Parts
     store: Store
     cloud: FakeCloud
+    drivers: dict[str, ProviderDriver]
     hosts: SimulatedHosts
     interference: Interference
     releases: FakeReleases
+    track: str = "stable"
+    runner: WorkflowRunner | None = None
     rollouts: list[WorkflowHandle[RolloutRelease, RolloutStatus]] = field(default_factory=list)
 
     @property
@@ -72,25 +86,129 @@ class Harness:
         return self.parts.task_queue
 
     def worker(self, version: WorkerDeploymentVersion | None = None) -> Worker:
-        return build(self.client, self.parts, (self.interference,), version)
+        return build(self.client, self.parts, (self.interference,), version, self.runner)
+
+    def cell(self) -> "Harness":
+        """Return the same installation with another provider account and another track.
+
+        What runs in one cell does not disturb other cells.
+        """
+        number = next(_cells)
+        cloud, track = FakeCloud(f"fake-{number}"), f"track-{number}"
+        self.drivers[cloud.name] = cloud
+        self.hosts.add(cloud)
+        self.store.tracks.set(track, None, self.operation())
+        return replace(self, cloud=cloud, track=track, rollouts=[])
+
+    # ---------------------------------------------------------------- routes
 
     def new_route_id(self) -> str:
         return f"r-{uuid.uuid4().hex[:8]}"
 
+    async def serving_route(
+        self, *, region: str = "fake-east", track: str | None = None, route_id: str | None = None
+    ) -> str:
+        """Return a new route that serves the default release, as provisioning leaves it.
+
+        The state is set directly, which is several times as fast as the workflow.
+        """
+        route_id, track, release = (
+            route_id or self.new_route_id(),
+            track or self.track,
+            self.release,
+        )
+        opened = self.store.routes.open(
+            OpenRouteInput(
+                route_id=route_id,
+                track=track,
+                provider=self.cloud.name,
+                region=region,
+                release_tag=release.tag,
+                origin=ORIGIN,
+            ),
+            self.operation(),
+        )
+        machine, proof = await self._boot(opened.machine_key, region, release, route_id, track)
+        self.store.routes.record_proof(
+            RecordProofInput(route_id=route_id, machine=machine, proof=proof, origin=ORIGIN),
+            self.operation(),
+        )
+        return route_id
+
+    async def pool_machine(self, region: str = "fake-east") -> str:
+        """Return the key of a new machine in the pool, as KeepPool leaves it."""
+        release = self.release
+        key = self.store.pool.plan(self.cloud.name, region, release.tag, self.operation())
+        machine, proof = await self._boot(key, region, release)
+        self.store.pool.record_ready(key, machine, proof, self.operation())
+        return key
+
+    @property
+    def release(self) -> Release:
+        """The default release."""
+        tag = self.store.fleet_settings.get("default_release_tag")
+        assert tag is not None
+        return self.releases.get(tag)
+
+    async def _boot(
+        self,
+        key: str,
+        region: str,
+        release: Release,
+        route_id: str | None = None,
+        track: str | None = None,
+    ) -> tuple[Machine, Proof]:
+        """Create a machine, record it, and prove its release."""
+        plan = MachinePlan(
+            key=key,
+            route_id=route_id,
+            track=track,
+            provider=self.cloud.name,
+            region=region,
+            release_version=release.version,
+            deb_file=release.deb_file("amd64"),
+        )
+        user_data = self.parts.user_data.render(plan)
+        await self.cloud.ensure(
+            key,
+            MachineSpec(
+                region=region, user_data=user_data.text, owner=OWNER, generation=plan.generation
+            ),
+        )
+        self.cloud.read(key)
+        running = self.cloud.read(key)
+        assert running is not None
+        machine = running.machine
+        self.store.routes.record_machine(
+            RecordMachineInput(machine=machine, user_data_sha256=user_data.sha256, origin=ORIGIN),
+            self.operation(),
+        )
+        proofs = ProofActivities(self.hosts, self.parts.service, self.parts.probe)
+        proof = await ActivityEnvironment().run(
+            proofs.prove_release, ProveReleaseInput(machine=machine, release=release)
+        )
+        return machine, proof
+
     async def start_provision(
-        self, route_id: str, *, track: str = "stable", region: str = "fake-east"
+        self, route_id: str, *, track: str | None = None, region: str = "fake-east"
     ) -> WorkflowHandle[ProvisionRoute, RouteProvisioned]:
         return await self.client.start_workflow(
             ProvisionRoute.run,
             ProvisionRouteInput(
-                route_id=route_id, track=track, provider="fake", region=region, origin=ORIGIN
+                route_id=route_id,
+                track=track or self.track,
+                provider=self.cloud.name,
+                region=region,
+                origin=ORIGIN,
             ),
             id=route_workflow_id(route_id),
             task_queue=self.task_queue,
         )
 
-    async def provision(self, route_id: str, **where: str) -> RouteProvisioned:
-        return await (await self.start_provision(route_id, **where)).result()
+    async def provision(
+        self, route_id: str, *, track: str | None = None, region: str = "fake-east"
+    ) -> RouteProvisioned:
+        return await (await self.start_provision(route_id, track=track, region=region)).result()
 
     async def start_swap(
         self, route_id: str, tag: str | None, *, within_budget: bool = False
@@ -103,6 +221,35 @@ class Harness:
             id=route_workflow_id(route_id),
             task_queue=self.task_queue,
         )
+
+    async def swap(
+        self, route_id: str, tag: str | None, *, within_budget: bool = False
+    ) -> RouteSwapped:
+        return await (await self.start_swap(route_id, tag, within_budget=within_budget)).result()
+
+    def route(self, route_id: str) -> Route:
+        route = self.store.routes.get(route_id)
+        assert route is not None
+        return route
+
+    def current_tags(self, route_ids: list[str]) -> list[str | None]:
+        return [self.route(route_id).current_release_tag for route_id in route_ids]
+
+    async def machines_of(self, route_id: str) -> list[Machine]:
+        """Return the machines of a route that the provider still has."""
+        keys = await self.machine_keys()
+        found = [self.cloud.read(key) for key in keys if key.startswith(f"{route_id}-g")]
+        return [machine for machine in found if machine is not None]
+
+    async def machine_keys(self) -> list[str]:
+        """Return the keys of the machines that the provider still has.
+
+        A read removes a machine that is being destroyed, so each is read before it counts.
+        """
+        keys = [machine.key for machine in (await self.cloud.list()).machines]
+        return [key for key in keys if self.cloud.read(key) is not None]
+
+    # ---------------------------------------------------------------- rollouts
 
     async def start_rollout(
         self, tag: str, scope: str = "fleet", **strategy: object
@@ -121,45 +268,6 @@ class Harness:
         self.rollouts.append(handle)
         return handle
 
-    async def end_pools(self) -> None:
-        """End what a replacement began: the next test's pool has the same name."""
-        for region in self.cloud.regions:
-            pool = self.client.get_workflow_handle(pool_workflow_id(self.cloud.name, region))
-            with suppress(RPCError):
-                await pool.terminate("its test has ended")
-
-    async def end_rollouts(self) -> None:
-        """End what a failed test left: another test's rollout would be refused because of it."""
-        for handle in self.rollouts:
-            if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-                await handle.terminate("its test has ended")
-
-    async def until_nothing_runs(self) -> None:
-        """Wait until the server's list, which lags behind, has nothing of ours under way."""
-        query = f"TaskQueue = '{self.task_queue}' AND ExecutionStatus = 'Running'"
-
-        async def nothing_runs() -> bool:
-            return not [each async for each in self.client.list_workflows(query)]
-
-        await wait_until(nothing_runs, timedelta(seconds=30))
-
-    def route(self, route_id: str) -> Route:
-        route = self.store.routes.get(route_id)
-        assert route is not None
-        return route
-
-    def operation(self) -> Operation:
-        return Operation(origin=ORIGIN)
-
-    def events(self, route_id: str | None = None, kind: str | None = None) -> list[Event]:
-        return self.store.events.list(route_id=route_id, kind=kind)
-
-    async def machines_of(self, route_id: str) -> list[Machine]:
-        """What the cloud has of this route; what is on its way out is given the time to go."""
-        keys = [machine.key for machine in (await self.cloud.list()).machines]
-        found = [await self.cloud.find(key) for key in keys if key.startswith(f"{route_id}-g")]
-        return [machine for machine in found if machine is not None]
-
     async def until_status(
         self,
         rollout: WorkflowHandle[RolloutRelease, RolloutStatus],
@@ -170,57 +278,117 @@ class Harness:
 
         await wait_until(holds, timedelta(seconds=30))
 
+    # ---------------------------------------------------------------- everything else
+
+    def operation(self) -> Operation:
+        return Operation(origin=ORIGIN)
+
+    def events(self, route_id: str | None = None, kind: str | None = None) -> list[Event]:
+        return self.store.events.list(route_id=route_id, kind=kind)
+
+    def destroyed(self) -> list[str]:
+        """Return the keys of this account's machines whose destruction was recorded."""
+        keys = [event.machine_key for event in self.events(kind="machine-destroyed")]
+        return [key for key in keys if key in self.cloud.created]
+
     async def until(self, condition: Callable[[], bool]) -> None:
         async def holds() -> bool:
             return condition()
 
         await wait_until(holds, timedelta(seconds=30))
 
+    async def until_idle(self) -> None:
+        """Wait until no workflow of this installation runs, as the server lists them."""
+        query = f"TaskQueue = '{self.task_queue}' AND ExecutionStatus = 'Running'"
+
+        async def idle() -> bool:
+            return not [each async for each in self.client.list_workflows(query)]
+
+        await wait_until(idle, timedelta(seconds=30))
+
+    async def terminate_rest(self) -> None:
+        """Terminate the pools and rollouts that a test left: the next test uses the same ids."""
+        for region in self.cloud.regions:
+            pool = self.client.get_workflow_handle(pool_workflow_id(self.cloud.name, region))
+            with suppress(RPCError):
+                await pool.terminate("its test has ended")
+        for rollout in self.rollouts:
+            if (await rollout.describe()).status is WorkflowExecutionStatus.RUNNING:
+                await rollout.terminate("its test has ended")
+
 
 @asynccontextmanager
 async def small_installation(
-    client: Client,
-    folder: Path,
-    checks: Mapping[str, GateCheck] | None = None,
-    drain: Drain | None = None,
+    client: Client, folder: Path, *, runner: WorkflowRunner | None = None, **parts: Any
 ) -> AsyncIterator[Harness]:
-    """Run an installation with a store in `folder`; v0.0.73 is the fleet's default release."""
-    async with idle_installation(client, folder, checks, drain) as made, made.worker():
-        yield made
+    """Run an installation with its store in `folder`; v0.0.73 is the fleet's default release.
+
+    Args:
+        client: the Temporal client.
+        folder: where the database is.
+        runner: runs the workflows; None for the sandbox.
+        parts: other parts than the usual ones.
+    """
+    async with (
+        idle_installation(client, folder, runner=runner, **parts) as harness,
+        harness.worker(),
+    ):
+        yield harness
 
 
 @asynccontextmanager
 async def idle_installation(
-    client: Client,
-    folder: Path,
-    checks: Mapping[str, GateCheck] | None = None,
-    drain: Drain | None = None,
+    client: Client, folder: Path, *, runner: WorkflowRunner | None = None, **parts: Any
 ) -> AsyncIterator[Harness]:
-    """Make the same without a worker."""
+    """Make the same installation without a worker."""
     cloud = FakeCloud()
+    drivers: dict[str, ProviderDriver] = {cloud.name: cloud}
     hosts = SimulatedHosts(cloud)
-    interference = Interference()
     releases = FakeReleases(*TAGS)
-    with open_store(f"sqlite:///{folder / 'fleet.db'}") as store:
-        parts = Parts(
+    database = folder / "fleet.db"
+    database.write_bytes(_migrated_database())
+    with Store.open(f"sqlite:///{database}") as store:
+        usual = Parts(
             task_queue=f"workflows-{uuid.uuid4().hex[:8]}",
             fleet_owner=OWNER,
             store=store,
-            drivers={cloud.name: cloud},
+            drivers=drivers,
             hosts=hosts,
             repository=releases,
-            user_data=user_data_renderer(asyncssh.generate_private_key("ssh-ed25519")),
+            user_data=user_data_renderer(_client_key()),
             service=SERVICE,
             probe=hosts.probe,
-            checks=checks or {},
-            drain=drain or Drain(),
             connectivity=(FakeConnectivityCheck(),),
         )
-        made = Harness(client, parts, store, cloud, hosts, interference, releases)
-        store.tracks.set("stable", None, made.operation())
-        store.settings.set("default_release_tag", "v0.0.73", made.operation())
+        harness = Harness(
+            client=client,
+            parts=replace(usual, **parts),
+            store=store,
+            cloud=cloud,
+            drivers=drivers,
+            hosts=hosts,
+            interference=Interference(client),
+            releases=releases,
+            runner=runner,
+        )
+        store.tracks.set(harness.track, None, harness.operation())
+        store.fleet_settings.set("default_release_tag", "v0.0.73", harness.operation())
         try:
-            yield made
+            yield harness
         finally:
-            await made.end_rollouts()
-            await made.end_pools()
+            await harness.terminate_rest()
+
+
+@functools.cache
+def _migrated_database() -> bytes:
+    """Return a database file with all tables and no rows: migrating one takes much longer."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "fleet.db")
+        with open_store(f"sqlite:///{path}"):
+            pass  # Closing it moves everything into the one file.
+        return path.read_bytes()
+
+
+@functools.cache
+def _client_key() -> asyncssh.SSHKey:
+    return asyncssh.generate_private_key("ssh-ed25519")

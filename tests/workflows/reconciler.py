@@ -1,4 +1,4 @@
-"""Whoever has passes of reconciliation be made over an installation."""
+"""Reconcile runs over an installation."""
 
 from collections import Counter
 from datetime import timedelta
@@ -30,7 +30,13 @@ LIMITS = BreakerLimits(calm_for=AT_ONCE)
 
 
 class Reconciler:
-    """Whoever has passes be made over an installation."""
+    """Runs reconciles.
+
+    Attributes:
+        policy: of the next runs.
+        limits: of the breaker in the next runs.
+        grace: how old a mismatch must be before the next runs sweep it.
+    """
 
     def __init__(self, harness: Harness, store_url: str) -> None:
         self.harness = harness
@@ -38,29 +44,29 @@ class Reconciler:
         self.policy, self.limits = POLICY, LIMITS
         self.grace = timedelta(hours=1)
 
-    async def look(self) -> ReconcileRun:
-        """Make a dry run."""
-        return await self.run(f"reconcile/dry-run/{self.harness.new_route_id()}", dry_run=True)
+    async def dry_run(self) -> ReconcileRun:
+        return await self.start(f"reconcile/dry-run/{self.harness.new_route_id()}", dry_run=True)
 
-    async def make_plan(self) -> ReconcileRun:
-        """Make a pass, and see what it began to its end."""
-        done = await self.run(RECONCILE_WORKFLOW_ID, dry_run=False)
+    async def run(self) -> ReconcileRun:
+        """Run once, and wait until all that the run started has ended."""
+        done = await self.start(RECONCILE_WORKFLOW_ID)
         assert done.observed is not None
         for action in done.observed.plan.actions:
             if action.kind is ActionKind.START_ROLLOUT:
                 assert action.release_tag is not None
                 assert action.scope is not None
-                await self._end_of(rollout_workflow_id(action.release_tag, action.scope))
-            elif action.route_id is not None and action.kind is not ActionKind.PROVE:
-                await self._end_of(route_workflow_id(action.route_id))
+                await self._until_ended(rollout_workflow_id(action.release_tag, action.scope))
+            elif action.route_id is not None and action.kind is not ActionKind.VERIFY:
+                await self._until_ended(route_workflow_id(action.route_id))
             elif action.pool is not None:
-                await self._end_of(pool_workflow_id(action.pool.provider, action.pool.region))
+                await self._until_ended(pool_workflow_id(action.pool.provider, action.pool.region))
             elif action.sweep is not None and action.sweep.key:
-                await self._end_of(done.observed.locks[action.sweep.key])
-        await self.harness.until_nothing_runs()
+                await self._until_ended(done.observed.locks[action.sweep.key])
+        await self.harness.until_idle()
         return done
 
-    async def run(self, workflow_id: str, *, dry_run: bool) -> ReconcileRun:
+    async def start(self, workflow_id: str, *, dry_run: bool = False) -> ReconcileRun:
+        """Run once under a workflow id."""
         return await self.harness.client.execute_workflow(
             ReconcileFleet.run,
             ReconcileFleetInput(
@@ -74,14 +80,14 @@ class Reconciler:
             task_queue=self.harness.task_queue,
         )
 
-    async def _end_of(self, workflow_id: str) -> None:
-        async def has_ended() -> bool:
+    async def _until_ended(self, workflow_id: str) -> None:
+        async def ended() -> bool:
             described = await self.harness.client.get_workflow_handle(workflow_id).describe()
             return described.status is not WorkflowExecutionStatus.RUNNING
 
-        await wait_until(has_ended, timedelta(seconds=30))
+        await wait_until(ended, timedelta(seconds=30))
 
-    def by_sql(self, statement: str) -> None:
+    def execute_sql(self, statement: str) -> None:
         execute(self._store_url, statement)
 
 
@@ -90,6 +96,7 @@ def kinds(done: ReconcileRun) -> Counter[ActionKind]:
     return Counter(action.kind for action in done.observed.plan.actions)
 
 
-def left(done: ReconcileRun) -> dict[str, str]:
+def left_alone(done: ReconcileRun) -> dict[str, str]:
+    """Return the reason of each thing that the plan leaves alone, by its name."""
     assert done.observed is not None
     return {each.about: each.reason for each in done.observed.plan.left_alone}

@@ -1,4 +1,4 @@
-"""What ran under older code is taken over by today's: every kept history replays."""
+"""Workflows that started on older code continue on today's: every kept history replays."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ def replayer() -> Replayer:
 
 
 def workflow_id(history: str) -> str:
-    """Children are named after it."""
+    """The ids of child workflows contain it."""
     [first, *_] = json.loads(history)["events"]
     return str(first["workflowExecutionStartedEventAttributes"]["workflowId"])
 
@@ -38,12 +38,12 @@ async def test_a_kept_history_replays(history: Path) -> None:
     await replayer().replay_workflow(WorkflowHistory.from_json(workflow_id(text), text))
 
 
-def test_every_shape_of_workflow_is_kept() -> None:
+def test_every_recorded_operation_has_a_history() -> None:
     kept = {path.stem.rpartition("-")[0] for path in HISTORIES}
-    assert kept == {shape.__name__ for shape in record.SHAPES}
+    assert kept == {operation.__name__ for operation in record.OPERATIONS}
 
 
-async def test_a_history_that_code_no_longer_follows_is_noticed() -> None:
+async def test_a_history_that_does_not_match_the_code_fails() -> None:
     text = (record.FOLDER / "swapped-2.json").read_text()
     changed = text.replace('"resolve_release"', '"open_route"')
     assert changed != text

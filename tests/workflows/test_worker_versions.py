@@ -1,4 +1,4 @@
-"""Workers of a new version while a rollout is under way, by `docs/deploying-workers.md`."""
+"""Workers of a new version during a rollout, as in `docs/deploying-workers.md`."""
 
 import asyncio
 import json
@@ -29,12 +29,12 @@ UNVERSIONED = ""
 
 
 class Operator:
-    """Who deploys workers of an installation, with the commands that the document has."""
+    """Deploys workers of an installation, with the commands in the document."""
 
     def __init__(self, harness: Harness) -> None:
         self._harness = harness
         self._client = harness.client
-        self._deployment = harness.task_queue  # one for each test
+        self._deployment = harness.task_queue  # One for each test.
 
     def worker(self, build_id: str) -> Worker:
         return self._harness.worker(WorkerDeploymentVersion(self._deployment, build_id))
@@ -61,23 +61,23 @@ class Operator:
 
         await wait_until(is_drained, SOON)
 
-    async def until_found_busy(self, build_id: str) -> None:
-        """Wait until the server has looked, and seen that something still runs there."""
+    async def until_draining(self, build_id: str) -> None:
+        """Wait until the server has checked, and found workflows that still run there."""
 
-        async def is_busy() -> bool:
-            seen = await self.drainage(build_id)
-            assert seen["drainageStatus"] == "draining"
-            return seen["lastCheckedTime"] != seen["lastChangedTime"]
+        async def is_checked() -> bool:
+            drainage = await self.drainage(build_id)
+            assert drainage["drainageStatus"] == "draining"
+            return drainage["lastCheckedTime"] != drainage["lastChangedTime"]
 
-        await wait_until(is_busy, SOON)
+        await wait_until(is_checked, SOON)
 
     async def drainage(self, build_id: str) -> dict[str, str]:
-        said = await self.temporal("describe-version", build_id, "--output", "json")
-        info: dict[str, str] = json.loads(said or "{}")["drainageInfo"]
+        output = await self.temporal("describe-version", build_id, "--output", "json")
+        info: dict[str, str] = json.loads(output or "{}")["drainageInfo"]
         return info
 
     async def temporal(self, verb: str, build_id: str, *words: str) -> str | None:
-        """Run a command on a version; None where it is refused."""
+        """Run a command on a version; return its output, None if it fails."""
         named = ("--deployment-name", self._deployment, "--build-id", build_id)
         return await self.run("worker", "deployment", verb, *named, *words)
 
@@ -86,11 +86,11 @@ class Operator:
         process = await asyncio.create_subprocess_exec(
             *(str(TEMPORAL), *words, "--address", address), stdout=asyncio.subprocess.PIPE
         )
-        said, _ = await process.communicate()
-        return said.decode() if process.returncode == 0 else None
+        output, _ = await process.communicate()
+        return output.decode() if process.returncode == 0 else None
 
     async def ran_on(self, workflow_id: str) -> list[str]:
-        """Return the builds that took a workflow's tasks, in their order."""
+        """Return the builds that ran a workflow's tasks, in order."""
         history = await self._client.get_workflow_handle(workflow_id).fetch_history()
         builds = [
             event.workflow_task_completed_event_attributes.deployment_version.build_id
@@ -102,14 +102,14 @@ class Operator:
 
 @pytest.fixture(scope="module")
 async def client() -> AsyncIterator[Client]:
-    """On a server that looks every second whether a version is drained, not every few minutes."""
-    often = [
+    """On a server that checks every second whether a version is drained, not every few minutes."""
+    arguments = [
         f'--dynamic-config-value=matching.wv.VersionDrainageStatus{name}="1s"'
         for name in ("RefreshInterval", "VisibilityGracePeriod")
     ]
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(TEMPORAL),
-        dev_server_extra_args=often,
+        dev_server_extra_args=arguments,
         search_attributes=[
             SearchAttributeKey.for_keyword(name) for name in search_attributes.NAMES
         ],
@@ -120,8 +120,8 @@ async def client() -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def harness(client: Client, tmp_path: Path) -> AsyncIterator[Harness]:
-    async with idle_installation(client, tmp_path) as made:
-        yield made
+    async with idle_installation(client, tmp_path) as harness:
+        yield harness
 
 
 @pytest.fixture
@@ -129,14 +129,16 @@ def operator(harness: Harness) -> Operator:
     return Operator(harness)
 
 
-async def provision(harness: Harness, routes: int) -> None:
-    await asyncio.gather(*(harness.provision(harness.new_route_id()) for _ in range(routes)))
+async def add_routes(harness: Harness, count: int) -> None:
+    await asyncio.gather(*(harness.serving_route() for _ in range(count)))
 
 
-async def test_a_rollout_goes_on_with_the_new_version_and_a_swap_ends_on_its_own(harness, operator):
+async def test_a_rollout_continues_on_the_new_version_and_a_swap_completes_on_its_own(
+    harness, operator
+):
     async with operator.worker("old") as old:
         await operator.make_current("old")
-        await provision(harness, 3)
+        await add_routes(harness, 3)
         gate = harness.hosts.hold_installs()
         rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
         await gate.reached()
@@ -159,18 +161,17 @@ async def test_a_rollout_goes_on_with_the_new_version_and_a_swap_ends_on_its_own
     assert await operator.ran_on(f"{rollout.id}/2/swap") == ["new"]
 
 
-async def test_an_old_version_is_not_drained_while_a_swap_runs_on_it_which_can_be_moved(
+async def test_an_old_version_is_not_drained_while_a_swap_runs_on_it_and_the_swap_can_be_moved(
     harness, operator
 ):
     async with operator.worker("old"), operator.worker("new"):
         await operator.make_current("old")
-        route_id = harness.new_route_id()
-        await harness.provision(route_id)
+        route_id = await harness.serving_route()
         gate = harness.hosts.hold_installs()
         swap = await harness.start_swap(route_id, "v0.0.74")
         await gate.reached()
         await operator.make_current("new")
-        await operator.until_found_busy("old")
+        await operator.until_draining("old")
         assert await operator.run(
             *("workflow", "update-options", "--workflow-id", swap.id),
             *("--versioning-override-behavior", "auto_upgrade"),
@@ -181,9 +182,9 @@ async def test_an_old_version_is_not_drained_while_a_swap_runs_on_it_which_can_b
     assert await operator.ran_on(swap.id) == ["old", "new"]
 
 
-async def test_the_first_version_takes_over_what_began_without_one(harness, operator):
+async def test_the_first_version_continues_what_started_without_a_version(harness, operator):
     async with harness.worker():
-        await provision(harness, 2)
+        await add_routes(harness, 2)
         gate = harness.hosts.hold_installs()
         rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
         await gate.reached()

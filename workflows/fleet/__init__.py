@@ -1,1 +1,1 @@
-"""Workflows that look after the whole fleet."""
+"""Workflows on the whole fleet: reconcile, sweep, pool."""

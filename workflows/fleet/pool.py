@@ -1,4 +1,4 @@
-"""A region's pool, brought to what operators say that it should be."""
+"""Upkeep of a region's pool, until it is as declared."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -8,6 +8,7 @@ from temporalio.common import VersioningBehavior
 from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 
 from relight.domain.base import Origin
+from relight.domain.destruction import Removal
 from relight.domain.machine import (
     DescribeRegionInput,
     Machine,
@@ -16,37 +17,37 @@ from relight.domain.machine import (
 from relight.domain.names import ReleaseTag
 from relight.domain.pool.keep import (
     KeepPoolInput,
-    OfPoolMachineInput,
     PlanPoolInput,
     PlanPoolMachineInput,
     PoolKept,
+    PoolMachineInput,
     PoolWork,
     RecordPoolFaultInput,
     RecordPoolReadyInput,
 )
 from relight.domain.pool.pool import PoolStep, pool_workflow_id
 from relight.domain.release import Release, ResolveReleaseInput
-from relight.domain.replacement import Removal
 from relight.engine import search_attributes
 from workflows.failures import fault_of
 from workflows.fleet.steps import MachineActivities, PoolActivities, ReleaseActivities
-from workflows.machine import remove
-from workflows.machine.make import bring_to, make_machine
+from workflows.machine.make import make_machine, swap_or_prove
+from workflows.machine.remove import destroy, destruction_refusal
 from workflows.undo import UndoStack
 
-MOST_STEPS = 40
-"""A run ends after so many, some twenty events each; whoever keeps pools begins it again."""
+MAX_STEPS = 40
+"""Per run, about twenty events each. The next reconcile run starts another run."""
 
-Take = Callable[[PoolWork], Awaitable[str | None]]
+Handler = Callable[[PoolWork], Awaitable[str | None]]
 
 
-# Minutes long: it ends on the code that it began with.
+# It takes minutes, so a run stays on the worker version that started it.
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class KeepPool:
-    """Take one step after the other until the pool is as it should be, or none helps any more.
+    """Create, update and destroy machines of a pool until it is as declared or no step succeeds.
 
-    A machine that cannot be made ready is faulted, and recycled by a later step. A step that fails
-    is not tried again by this run.
+    A failed step is skipped for the rest of the run. A machine that could not be made ready is
+    recorded as faulted, and a later step destroys it. A cancellation leaves its current machine
+    faulted in the same way.
     """
 
     @workflow.init
@@ -54,21 +55,21 @@ class KeepPool:
         self._input = input
         self._done: list[str] = []
         self._left: dict[tuple[PoolStep, str | None], str] = {}
-        self._takes: Mapping[PoolStep, Take] = {
+        self._handlers: Mapping[PoolStep, Handler] = {
             PoolStep.CREATE: self._create,
             PoolStep.SWAP: self._swap,
-            PoolStep.PROVE: self._prove,
+            PoolStep.VERIFY: self._prove,
             PoolStep.RECYCLE: self._recycle,
         }
 
     @workflow.run
     async def run(self, input: KeepPoolInput) -> PoolKept:
-        """Plan, take the first step, and plan anew: each changes what comes next."""
-        for _ in range(MOST_STEPS):
-            work = await self._next()
+        """Plan the upkeep, run its first step, and repeat: each step changes the next plan."""
+        for _ in range(MAX_STEPS):
+            work = await self._next_step()
             if work is None:
                 break
-            await self._take(work)
+            await self._run_step(work)
         return PoolKept(
             provider=input.provider,
             region=input.region,
@@ -76,72 +77,72 @@ class KeepPool:
             left=tuple(self._left.values()),
         )
 
-    async def _next(self) -> PoolWork | None:
+    async def _next_step(self) -> PoolWork | None:
         planned = await PoolActivities.plan_pool.local(
             PlanPoolInput(provider=self._input.provider, region=self._input.region)
         )
-        return next((work for work in planned.steps if _about(work) not in self._left), None)
+        return next((work for work in planned.steps if _step_of(work) not in self._left), None)
 
-    async def _take(self, work: PoolWork) -> None:
-        step, key = _about(work)
+    async def _run_step(self, work: PoolWork) -> None:
+        step, key = _step_of(work)
         workflow.set_current_details(f"{step} {key or 'a machine'}: {work.action.reason}")
         try:
-            why_not = await self._takes[step](work)
+            problem = await self._handlers[step](work)
         except FailureError as error:
-            why_not = fault_of(error).summary
-        if why_not is None:
+            problem = fault_of(error).summary
+        if problem is None:
             self._done.append(f"{step} {key}" if key else str(step))
         else:
-            self._left[step, key] = f"{step} {key or 'a machine'}: {why_not}"
+            self._left[step, key] = f"{step} {key or 'a machine'}: {problem}"
 
     async def _create(self, work: PoolWork) -> str | None:
-        place = self._input
+        pool = self._input
         region = await MachineActivities.describe_region(
-            DescribeRegionInput(provider=place.provider, region=place.region)
+            DescribeRegionInput(provider=pool.provider, region=pool.region)
         )
         release = await self._release(work, region.architecture)
         planned = await PoolActivities.plan_pool_machine(
             PlanPoolMachineInput(
-                provider=place.provider,
-                region=place.region,
+                provider=pool.provider,
+                region=pool.region,
                 release_tag=release.tag,
-                origin=place.origin,
+                origin=pool.origin,
             )
         )
-        async with self._faulted_else(planned.key):
+        async with self._fault_on_failure(planned.key):
             plan = MachinePlan(
                 key=planned.key,
                 route_id=None,
                 track=None,
-                provider=place.provider,
-                region=place.region,
+                provider=pool.provider,
+                region=pool.region,
                 release_version=release.version,
                 deb_file=release.deb_file(region.architecture),
             )
-            machine = await make_machine(plan, place.origin)
+            machine = await make_machine(plan, pool.origin)
             await self._make_ready(machine, release, release.tag)
         return None
 
     async def _swap(self, work: PoolWork) -> str | None:
         machine = work.machine
         if machine is None:
-            return "nobody saw it"
+            return "it was never observed"
         release = await self._release(work, machine.architecture)
         taken = await PoolActivities.prepare_pool_machine(
-            OfPoolMachineInput(key=machine.key, origin=self._input.origin)
+            PoolMachineInput(key=machine.key, origin=self._input.origin)
         )
         if not taken.taken:
-            return "a route has claimed it, or it leaves"
-        async with self._faulted_else(machine.key):
+            return "a route has claimed it, or it is being destroyed"
+        async with self._fault_on_failure(machine.key):
             await self._make_ready(machine, release, None)
         return None
 
     async def _prove(self, work: PoolWork) -> str | None:
         machine = work.machine
         if machine is None:
-            return "nobody saw it"
+            return "it was never observed"
         release = await self._release(work, machine.architecture)
-        async with self._faulted_else(machine.key):
+        async with self._fault_on_failure(machine.key):
             await self._make_ready(machine, release, release.tag)
         return None
 
@@ -156,20 +157,21 @@ class KeepPool:
             reason=work.action.reason,
             origin=self._input.origin,
         )
-        if (why_not := await remove.why_not_destroy(removal)) is not None:
-            return why_not
+        refusal = await destruction_refusal(removal)
+        if refusal is not None:
+            return refusal
         taken = await PoolActivities.leave_pool(
-            OfPoolMachineInput(key=key, origin=self._input.origin)
+            PoolMachineInput(key=key, origin=self._input.origin)
         )
         if not taken.taken:
             return "a route has claimed it"
-        await remove.destroy(removal)
+        await destroy(removal)
         return None
 
     async def _make_ready(
-        self, machine: Machine, release: Release, runs: ReleaseTag | None
+        self, machine: Machine, release: Release, current: ReleaseTag | None
     ) -> None:
-        proof = await bring_to(release, machine, runs, self._input.origin)
+        proof = await swap_or_prove(release, machine, current, self._input.origin)
         await PoolActivities.record_pool_ready(
             RecordPoolReadyInput(machine=machine, proof=proof, origin=self._input.origin)
         )
@@ -181,8 +183,8 @@ class KeepPool:
             ResolveReleaseInput(tag=tag, architectures=(architecture,))
         )
 
-    def _faulted_else(self, key: str) -> UndoStack:
-        """Return what has a machine be faulted where the block that it guards does not end well."""
+    def _fault_on_failure(self, key: str) -> UndoStack:
+        """Return an undo stack that records a machine as faulted if its block fails."""
         undo = UndoStack()
         undo.on_fault(
             PoolActivities.record_pool_fault,
@@ -191,8 +193,8 @@ class KeepPool:
         return undo
 
 
-async def begin_keeping(provider: str, region: str, origin: Origin) -> None:
-    """Have a region's pool be kept, unless that is under way; nobody waits for it."""
+async def start_pool_upkeep(provider: str, region: str, origin: Origin) -> None:
+    """Start the upkeep of a region's pool, unless it is running. Does not wait for its end."""
     with suppress(WorkflowAlreadyStartedError):
         await workflow.start_child_workflow(
             KeepPool.run,
@@ -203,9 +205,9 @@ async def begin_keeping(provider: str, region: str, origin: Origin) -> None:
             search_attributes=search_attributes.attributes(
                 {search_attributes.PROVIDER: provider, search_attributes.REGION: region}
             ),
-            static_summary=f"keep the pool of {provider}/{region}",
+            static_summary=f"upkeep of the pool {provider}/{region}",
         )
 
 
-def _about(work: PoolWork) -> tuple[PoolStep, str | None]:
+def _step_of(work: PoolWork) -> tuple[PoolStep, str | None]:
     return work.action.step, work.action.key

@@ -1,4 +1,4 @@
-"""One pass of reconciliation: the fleet is looked at, and brought a step closer to what is said."""
+"""One reconcile run: the fleet is observed, and the actions of the plan are started."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ from relight.domain.reconcile.run import (
     BeginRemediationInput,
     CloseOperationInput,
     FleetObserved,
-    NotBegun,
+    NotStarted,
     ReconcileFleetInput,
     ReconcileRun,
     RouteToVerify,
@@ -34,7 +34,7 @@ from relight.domain.rollout.rollout import RolloutReleaseInput
 from relight.domain.route import HotSwapRouteInput
 from relight.domain.sweep.sweep import SweepStep
 from relight.engine import search_attributes
-from workflows.fleet.pool import begin_keeping
+from workflows.fleet.pool import start_pool_upkeep
 from workflows.fleet.report import details_of, summary_of
 from workflows.fleet.steps import (
     ObservationActivities,
@@ -47,80 +47,81 @@ from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.replace import AutoreplaceRoute
 
 ROUTES_PER_VERIFICATION = 25
-"""So many routes are one activity, of three events: a pass of 50 proofs has some twenty in all."""
+"""Routes verified by one activity, which has three events in the history."""
 
-_IN_TURN = Priority(priority_key=4)
-"""As a rollout's; an operator's own swap has 3, and comes first."""
+_PRIORITY = Priority(priority_key=4)
+"""The same as for rollouts. Operations of operators have 3 and go first."""
 
-_BUSY = "an operation is under way there"
+_BUSY = "another operation is running on it"
 
 
-# Minutes long: it ends on the code that it began with.
+# It takes minutes, so a run stays on the worker version that started it.
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class ReconcileFleet:
-    """Observe, then begin what the plan says, each under the lock of what it is about.
+    """Observe the fleet, plan, and start the planned actions, each under the lock of its subject.
 
-    What it begins lives on by itself; only what it looks at it waits for. It begins nothing on
-    what somebody works on already: the next pass looks again.
+    Started workflows run independently; only verifications are awaited. An action whose lock is
+    held is not started; the next reconcile run plans it again. A failure or a cancellation leaves
+    the remaining actions to the next reconcile run.
     """
 
     @workflow.init
     def __init__(self, input: ReconcileFleetInput) -> None:
         self._input = input
-        self._begun: Counter[str] = Counter()
-        self._not_begun: list[NotBegun] = []
+        self._started: Counter[str] = Counter()
+        self._not_started: list[NotStarted] = []
 
     @workflow.run
     async def run(self, input: ReconcileFleetInput) -> ReconcileRun:
-        """Look, begin, audit."""
+        """Observe and plan, start the actions, and verify routes."""
         if not input.dry_run and workflow.info().workflow_id != RECONCILE_WORKFLOW_ID:
-            return await self._as_the_one_run()
+            return await self._run_as_child()
         observed = await ObservationActivities.observe_fleet(input)
         workflow.set_current_details(details_of(observed))
         if input.dry_run:
             return ReconcileRun(observed=observed, summary=summary_of(observed.plan))
         verifications = []
         for action in observed.plan.actions:
-            if action.kind is ActionKind.PROVE:
+            if action.kind is ActionKind.VERIFY:
                 verifications.append(action)
             else:
-                await self._begin_or_report(action, observed)
-        verified = await self._audit(verifications)
-        workflow.set_current_details(details_of(observed, self._not_begun))
-        return self._done(observed, verified)
+                await self._start_or_report(action, observed)
+        verified = await self._verify(verifications)
+        workflow.set_current_details(details_of(observed, self._not_started))
+        return self._result(observed, verified)
 
-    async def _as_the_one_run(self) -> ReconcileRun:
-        """Run under the id that is the passes' lock: a schedule gives each run an id of its own."""
+    async def _run_as_child(self) -> ReconcileRun:
+        """Run as a child with the workflow id that is the lock: a schedule appends to its ids."""
         try:
             return await workflow.execute_child_workflow(
                 ReconcileFleet.run,
                 self._input,
                 id=RECONCILE_WORKFLOW_ID,
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary="a pass of reconciliation",
+                static_summary="reconcile the fleet",
             )
         except WorkflowAlreadyStartedError:
-            return ReconcileRun(observed=None, summary="another pass is under way")
+            return ReconcileRun(observed=None, summary="another reconcile run is running")
 
-    # ------------------------------------------------------------------ what is begun
+    # ------------------------------------------------------------------ actions
 
-    async def _begin_or_report(self, action: Action, observed: FleetObserved) -> None:
+    async def _start_or_report(self, action: Action, observed: FleetObserved) -> None:
         try:
-            await self._begin(action, observed)
+            await self._start(action, observed)
         except (WorkflowAlreadyStartedError, ChildWorkflowError):
-            self._not_begun.append(NotBegun(about=about_of(action), reason=_BUSY))
+            self._not_started.append(NotStarted(about=about_of(action), reason=_BUSY))
         else:
-            self._begun[action.kind] += 1
+            self._started[action.kind] += 1
 
-    async def _begin(self, action: Action, observed: FleetObserved) -> None:
+    async def _start(self, action: Action, observed: FleetObserved) -> None:
         match action.kind:
             case ActionKind.REPAIR:
-                await self._write_down(action)
+                await self._record(action)
                 await self._swap(action)
             case ActionKind.SWAP:
                 await self._swap(action)
             case ActionKind.QUARANTINE:
-                await self._write_down(action)
+                await self._record(action)
             case ActionKind.START_ROLLOUT:
                 await self._start_rollout(action)
             case ActionKind.SWEEP:
@@ -128,48 +129,50 @@ class ReconcileFleet:
             case ActionKind.REPLACE:
                 await self._replace(action)
             case ActionKind.POOL:
-                # One run takes all the steps that the pool needs; it is begun but once.
+                # One upkeep run takes all steps of a pool, and is started only once.
                 assert action.pool is not None
-                await begin_keeping(action.pool.provider, action.pool.region, self._input.origin)
-            case ActionKind.PROVE:
-                raise AssertionError(action)  # It is looked at, and nothing is begun.
+                await start_pool_upkeep(
+                    action.pool.provider, action.pool.region, self._input.origin
+                )
+            case ActionKind.VERIFY:
+                raise AssertionError(action)  # Verifications are not started as workflows.
 
-    async def _write_down(self, action: Action) -> None:
+    async def _record(self, action: Action) -> None:
         await RemediationActivities.begin_remediation.local(
             BeginRemediationInput(action=action, origin=self._input.origin)
         )
 
     async def _swap(self, action: Action) -> None:
         assert action.route_id is not None
-        asked = HotSwapRouteInput(
+        swap = HotSwapRouteInput(
             route_id=action.route_id,
             release_tag=action.release_tag,
             origin=self._input.origin.model_copy(update={"reason": action.reason}),
             within_budget=True,
         )
         summary = f"{action.kind} {action.route_id} to {action.release_tag}"
-        await self._operate(HotSwapRoute.run, asked, action, summary)
+        await self._start_operation(HotSwapRoute.run, swap, action, summary)
 
     async def _replace(self, action: Action) -> None:
         assert action.route_id is not None
-        asked = AutoreplaceRouteInput(
+        replace = AutoreplaceRouteInput(
             route_id=action.route_id,
             release_tag=action.release_tag,
             reason=action.reason,
             unreachable=action.unreachable,
             origin=self._input.origin,
         )
-        summary = f"another machine for {action.route_id}"
-        await self._operate(AutoreplaceRoute.run, asked, action, summary)
+        summary = f"replace the machine of {action.route_id}"
+        await self._start_operation(AutoreplaceRoute.run, replace, action, summary)
 
-    async def _operate(
-        self, operation: Callable[..., Any], asked: Message, action: Action, summary: str
+    async def _start_operation(
+        self, operation: Callable[..., Any], input: Message, action: Action, summary: str
     ) -> None:
-        """Begin an operation on a route, which lives on by itself."""
+        """Start an operation on a route. It runs independently."""
         assert action.route_id is not None
         await workflow.start_child_workflow(
             operation,
-            asked,
+            input,
             id=route_workflow_id(action.route_id),
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             search_attributes=search_attributes.attributes(
@@ -178,7 +181,7 @@ class ReconcileFleet:
                     search_attributes.RELEASE: action.release_tag,
                 }
             ),
-            priority=_IN_TURN,
+            priority=_PRIORITY,
             static_summary=summary,
             static_details=action.reason,
         )
@@ -212,7 +215,7 @@ class ReconcileFleet:
         step, origin = action.sweep, self._input.origin
         assert step is not None
         if step.step is SweepStep.CLOSE:
-            # What is closed is a claim of one run, which can be taken but once: it needs no lock.
+            # No lock is needed: what is closed belongs to one run, and can be closed only once.
             await RemediationActivities.close_operation.local(
                 CloseOperationInput(step=step, origin=origin)
             )
@@ -222,44 +225,44 @@ class ReconcileFleet:
             SweepMachineInput(step=step, grace=self._input.grace, origin=origin),
             id=observed.locks[step.key],
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            priority=_IN_TURN,
+            priority=_PRIORITY,
             static_summary=f"{step.step} {step.key}",
             static_details=step.reason,
         )
 
-    # ------------------------------------------------------------------ what is looked at
+    # ------------------------------------------------------------------ verifications
 
-    async def _audit(self, actions: list[Action]) -> list[RouteVerified]:
-        """Look at routes, a page of them in one activity; a page that fails is told of."""
-        asked = [
+    async def _verify(self, actions: list[Action]) -> list[RouteVerified]:
+        """Verify routes in pages of `ROUTES_PER_VERIFICATION`, one activity for each page."""
+        routes = [
             RouteToVerify(route_id=action.route_id, release_tag=action.release_tag)
             for action in actions
             if action.route_id is not None and action.release_tag is not None
         ]
         pages = [
             VerifyRoutesInput(
-                routes=tuple(asked[start : start + ROUTES_PER_VERIFICATION]),
+                routes=tuple(routes[start : start + ROUTES_PER_VERIFICATION]),
                 origin=self._input.origin,
             )
-            for start in range(0, len(asked), ROUTES_PER_VERIFICATION)
+            for start in range(0, len(routes), ROUTES_PER_VERIFICATION)
         ]
-        self._begun[ActionKind.PROVE] += len(asked)
+        self._started[ActionKind.VERIFY] += len(routes)
         verified = await asyncio.gather(*map(VerificationActivities.verify_routes, pages))
         return [route for page in verified for route in page.routes]
 
-    def _done(self, observed: FleetObserved, verified: list[RouteVerified]) -> ReconcileRun:
+    def _result(self, observed: FleetObserved, verified: list[RouteVerified]) -> ReconcileRun:
         skipped = sum(route.skipped is not None for route in verified)
         faulted = sum(route.fault is not None for route in verified)
         proven = len(verified) - skipped - faulted
-        looks = (
-            f"; of {len(verified)} looked at, {proven} proven, {faulted} faulted, {skipped} left"
+        verification = (
+            f"; {len(verified)} verified: {proven} proven, {faulted} faulted, {skipped} skipped"
         )
         return ReconcileRun(
             observed=observed,
-            begun={kind: count for kind, count in self._begun.items() if count},
-            not_begun=tuple(self._not_begun),
+            started={kind: count for kind, count in self._started.items() if count},
+            not_started=tuple(self._not_started),
             proven=proven,
             faulted=faulted,
             skipped=skipped,
-            summary=summary_of(observed.plan) + (looks if verified else ""),
+            summary=summary_of(observed.plan) + (verification if verified else ""),
         )

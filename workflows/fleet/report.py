@@ -1,47 +1,51 @@
-"""A pass of reconciliation as its page in the Temporal UI shows it, and in one sentence."""
+"""The text of a reconcile run: its page in the Temporal UI, and its summary."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from relight.domain.reconcile.plan import ReconcilePlan, about_of
-from relight.domain.reconcile.run import FleetObserved, NotBegun
+from relight.domain.reconcile.run import FleetObserved, NotStarted
 
-SHOWN = 50
-"""How many lines of each table: a page is read by people."""
+MAX_ROWS = 50
+"""Per table of the page."""
 
 
-def details_of(observed: FleetObserved, not_begun: Iterable[NotBegun] = ()) -> str:
-    """Return what a pass does, what it leaves alone, and the incident, as Markdown."""
+def details_of(observed: FleetObserved, not_started: Iterable[NotStarted] = ()) -> str:
+    """Return the actions, what is left alone, and the incident, as Markdown."""
     plan = observed.plan
     lines = [f"**{summary_of(plan)}**"]
     if plan.incident is not None:
-        lines.append(f"\nThe breaker is open since {plan.incident.opened_at:%Y-%m-%d %H:%M} UTC.")
-    lines += [f"- not asked: {each}" for each in observed.unasked]
+        lines.append(
+            f"\nThe breaker has been open since {plan.incident.opened_at:%Y-%m-%d %H:%M} UTC."
+        )
+    lines += [f"- not observed: {each}" for each in observed.unobserved]
     actions = [
         (action.kind, about_of(action), action.release_tag or "", action.reason)
         for action in plan.actions
     ]
-    lines += _table(("what", "about", "release", "why"), actions)
-    lines += _table(("left alone", "why"), [(each.about, each.reason) for each in plan.left_alone])
-    lines += _table(("not begun", "why"), [(each.about, each.reason) for each in not_begun])
+    lines += _table(("action", "about", "release", "reason"), actions)
+    lines += _table(
+        ("left alone", "reason"), [(each.about, each.reason) for each in plan.left_alone]
+    )
+    lines += _table(("not started", "reason"), [(each.about, each.reason) for each in not_started])
     return "\n".join(lines)
 
 
 def summary_of(plan: ReconcilePlan) -> str:
-    """Return a plan in one sentence."""
+    """Return a summary of a plan."""
     counts = Counter(action.kind for action in plan.actions)
-    doing = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing to do"
+    actions = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing to do"
     left = f"; {plan.left_alone_count} left alone" if plan.left_alone_count else ""
     incident = f"; incident: {plan.incident.summary}" if plan.incident else ""
-    return f"{doing}{left}{incident}"
+    return f"{actions}{left}{incident}"
 
 
-def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     if not rows:
         return []
-    lines = ["", _row(heads), _row(("---",) * len(heads)), *map(_row, rows[:SHOWN])]
-    further = len(rows) - SHOWN
-    return [*lines, f"\n... and {further} more"] if further > 0 else lines
+    lines = ["", _row(header), _row(("---",) * len(header)), *map(_row, rows[:MAX_ROWS])]
+    hidden = len(rows) - MAX_ROWS
+    return [*lines, f"\n... and {hidden} more"] if hidden > 0 else lines
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The activities that reconcile, sweep and pool await: this folder's only way to `activities`."""
+"""The activities of this folder. Its modules import activities only from here."""
 
 from temporalio import workflow
 

@@ -1,62 +1,65 @@
-"""One step of a sweep, under the lock of the machine that it is about."""
+"""One step of a sweep on one machine, under the lock of that machine."""
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
 
-from relight.domain.machine import DestroyMachineInput
+from relight.domain.destruction import Removal
+from relight.domain.machine import DestroyMachineInput, MachineAtProvider
 from relight.domain.reconcile.run import (
     MachineSwept,
     RecordSweptInput,
     SweepMachineInput,
 )
-from relight.domain.replacement import Removal
-from relight.domain.sweep.sweep import MachineAtProvider, SweepStep
+from relight.domain.sweep.sweep import SweepStep
 from workflows.fleet.steps import MachineActivities, SweepActivities
-from workflows.machine.remove import why_not_destroy
+from workflows.machine.remove import destruction_refusal
 
 
-# Minutes long: it ends on the code that it began with.
+# It takes minutes, so a run stays on the worker version that started it.
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class SweepMachine:
-    """Look at a machine once more, and adopt it, destroy it, or write down that it is lost.
+    """Observe a machine again under its lock, and adopt it, destroy it, or record it as lost.
 
-    An operation that began since the sweep may have taken the machine up: it has had the lock
-    then, and what is seen now is what it left.
+    The new observation matters because an operation may have changed the machine since the sweep
+    was planned. A failure or a cancellation leaves the machine for the next sweep.
     """
 
     @workflow.run
     async def run(self, input: SweepMachineInput) -> MachineSwept:
-        """Look again, act, record."""
+        """Observe the machine, take the step if it is still right, and record it."""
         key = input.step.key
-        seen = await SweepActivities.observe_machine(input)
-        workflow.set_current_details(f"**{seen.step or 'left alone'}** {key}: {seen.reason}")
-        if seen.step is None:
-            return MachineSwept(key=key, reason=seen.reason)
-        if seen.step is SweepStep.DESTROY and seen.machine is not None:
-            why_not = await why_not_destroy(_doomed(seen.machine, seen.reason, input))
-            if why_not is not None:
-                return MachineSwept(key=key, reason=f"{seen.reason}, but {why_not}")
+        observed = await SweepActivities.observe_machine(input)
+        workflow.set_current_details(
+            f"**{observed.step or 'left alone'}** {key}: {observed.reason}"
+        )
+        if observed.step is None:
+            return MachineSwept(key=key, reason=observed.reason)
+        if observed.step is SweepStep.DESTROY and observed.machine is not None:
+            removal = _removal_of(observed.machine, observed.reason, input)
+            refusal = await destruction_refusal(removal)
+            if refusal is not None:
+                return MachineSwept(key=key, reason=f"{observed.reason}, but {refusal}")
             await MachineActivities.destroy_machine(
                 DestroyMachineInput(
-                    provider=seen.machine.provider,
+                    provider=observed.machine.provider,
                     key=key,
-                    provider_id=seen.machine.provider_id,
-                    generation=seen.machine.generation,
+                    provider_id=observed.machine.provider_id,
+                    generation=observed.machine.generation,
                 )
             )
         await SweepActivities.record_swept(
             RecordSweptInput(
-                step=seen.step,
+                step=observed.step,
                 key=key,
-                reason=seen.reason,
+                reason=observed.reason,
                 origin=input.origin,
-                machine=seen.machine,
+                machine=observed.machine,
             )
         )
-        return MachineSwept(key=key, reason=seen.reason, step=seen.step)
+        return MachineSwept(key=key, reason=observed.reason, step=observed.step)
 
 
-def _doomed(machine: MachineAtProvider, reason: str, input: SweepMachineInput) -> Removal:
+def _removal_of(machine: MachineAtProvider, reason: str, input: SweepMachineInput) -> Removal:
     return Removal(
         key=machine.key,
         provider=machine.provider,

@@ -1,1 +1,1 @@
-"""What several workflows do with one machine: make it, remove it."""
+"""Parts of several workflows: make a machine, remove a machine."""

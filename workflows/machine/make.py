@@ -1,4 +1,4 @@
-"""A machine from its plan to its release, proven: for a route or for the pool."""
+"""Make a machine ready, for a route or for the pool: create it, boot it, swap or prove it."""
 
 from relight.domain.base import Origin
 from relight.domain.machine import (
@@ -23,9 +23,9 @@ from workflows.machine.steps import (
 
 
 async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
-    """Create a plan's machine and see it through its first boot.
+    """Create the machine of a plan, and wait until its first boot has succeeded.
 
-    Its key is on record before. Whoever calls has registered what undoes it.
+    The caller has recorded the machine's key and registered its undo before.
     """
     rendered = await FirstBootActivities.render_cloud_init(RenderCloudInitInput(plan=plan))
     created = await MachineActivities.create_machine(
@@ -39,23 +39,25 @@ async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
     return machine
 
 
-async def bring_to(
+async def swap_or_prove(
     release: Release,
     machine: Machine,
-    runs: ReleaseTag | None,
+    current: ReleaseTag | None,
     origin: Origin,
     route_id: RouteId | None = None,
 ) -> Proof:
-    """Bring a machine that serves nobody to a release, and prove it; a newer one may have to go.
+    """Prove that a machine runs a release; install the release first if it runs another.
+
+    The machine serves no route, so a downgrade is allowed.
 
     Args:
-        release: what it is to run.
-        machine: which one.
-        runs: what it was last proven to run, None where that is not known.
-        origin: who asks.
-        route_id: the route that it will serve, None for one of the pool.
+        release: what the machine should run.
+        machine: the machine.
+        current: what the machine was last proven to run; None if that is unknown.
+        origin: who requested it, and why.
+        route_id: the route that the machine will serve; None for a pool machine.
     """
-    if runs == release.tag:
+    if current == release.tag:
         return await ProofActivities.prove_release(
             ProveReleaseInput(machine=machine, release=release)
         )

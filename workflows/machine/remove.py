@@ -1,26 +1,22 @@
-"""The end of a machine: asked of the breaker, destroyed, written down."""
+"""Remove a machine: ask the breaker, destroy the machine, record that."""
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
+from relight.domain.destruction import CheckDestructionInput, RecordDestroyedInput, Removal
 from relight.domain.machine import DestroyMachineInput
-from relight.domain.replacement import (
-    AskDestructionInput,
-    RecordDestroyedInput,
-    Removal,
-)
 from workflows.failures import fault_of
 from workflows.machine.steps import DestructionActivities, MachineActivities
 from workflows.shield import growing_pauses
 
-LEFT_TO_A_PERSON = frozenset({"machine-not-ours", "machine-conflict"})
-"""What has the machine's key is not known to be ours: that does not change by waiting."""
+NOT_OURS = frozenset({"machine-not-ours", "machine-conflict"})
+"""Fault kinds left to a person: the machine with this key may not be ours. Waiting cannot help."""
 
 
-async def why_not_destroy(removal: Removal) -> str | None:
-    """Ask the breaker why a machine may not be destroyed now; None where it may."""
-    allowed = await DestructionActivities.ask_destruction.local(
-        AskDestructionInput(
+async def destruction_refusal(removal: Removal) -> str | None:
+    """Return why the breaker refuses to destroy a machine now; None if it does not."""
+    allowed = await DestructionActivities.check_destruction.local(
+        CheckDestructionInput(
             key=removal.key, provider=removal.provider, region=removal.region, track=removal.track
         )
     )
@@ -28,10 +24,10 @@ async def why_not_destroy(removal: Removal) -> str | None:
 
 
 async def destroy(removal: Removal) -> None:
-    """Destroy a machine that the breaker lets go, and write it down. Absent is success.
+    """Destroy a machine that the breaker allows to destroy, and record that. Absent is success.
 
     Raises:
-        FailureError: it is not known to be gone, or that is not written down.
+        FailureError: the machine may still exist, or its destruction is not recorded.
     """
     await MachineActivities.destroy_machine(
         DestroyMachineInput(
@@ -49,24 +45,26 @@ async def destroy(removal: Removal) -> None:
 
 
 async def remove(removal: Removal) -> None:
-    """Destroy a machine as soon as the breaker lets it go, however often that has to be tried.
+    """Destroy a machine as soon as the breaker allows it. Retries without limit.
 
-    What it waits for is shown as the operation's details.
+    The details of the operation show what it waits for.
 
     Raises:
-        FailureError: what has its key is not known to be ours: nothing was destroyed.
+        FailureError: the machine with this key may not be ours; nothing was destroyed.
     """
     for pause in growing_pauses():
         try:
-            why_not = await why_not_destroy(removal)
-            if why_not is None:
+            reason = await destruction_refusal(removal)
+            if reason is None:
                 await destroy(removal)
                 workflow.set_current_details("")
                 return
         except FailureError as error:
             fault = fault_of(error)
-            if fault.kind in LEFT_TO_A_PERSON:
+            if fault.kind in NOT_OURS:
                 raise
-            why_not = fault.summary
-        workflow.set_current_details(f"machine {removal.key} is not destroyed yet: {why_not}")
-        await workflow.sleep(pause, summary=f"until {removal.key} may be destroyed")
+            reason = fault.summary
+        workflow.set_current_details(f"machine {removal.key} is not destroyed yet: {reason}")
+        await workflow.sleep(
+            pause, summary=f"pause before the next attempt to destroy {removal.key}"
+        )

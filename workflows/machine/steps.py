@@ -1,4 +1,4 @@
-"""The activities that the making and the removal of a machine await: this folder's only way to `activities`."""
+"""The activities of this folder. Its modules import activities only from here."""
 
 from temporalio import workflow
 
@@ -6,8 +6,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.machine.destruction import DestructionActivities
     from activities.machine.first_boot import FirstBootActivities
     from activities.machine.machines import MachineActivities
-    from activities.route.hot_swap import HotSwapActivities
-    from activities.route.proof import ProofActivities
+    from activities.route.hot_swap import HotSwapActivities, ProofActivities
     from activities.route.routes import RouteActivities
 
 __all__ = [

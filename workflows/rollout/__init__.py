@@ -1,1 +1,1 @@
-"""One release over a scope."""
+"""The rollout of one release over a scope, and its waves."""

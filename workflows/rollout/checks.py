@@ -1,4 +1,4 @@
-"""A check of the operator's own, asked until it answers or nobody waits for it any more."""
+"""Running a gate check until it gives an answer or the rollout ends."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,44 +10,48 @@ from temporalio.exceptions import ActivityError
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 from workflows.failures import fault_of
 from workflows.rollout.steps import GateCheckActivities
-from workflows.rollout.wave import FIRST_INCIDENT_PAUSE, LONGEST_INCIDENT_PAUSE
+from workflows.rollout.wave import FIRST_INCIDENT_PAUSE, MAX_INCIDENT_PAUSE
 
 
-async def ask_check(
-    asked: CheckGateInput, is_over: Callable[[], bool], tell: Callable[[str], None]
+async def run_check(
+    input: CheckGateInput, has_ended: Callable[[], bool], report: Callable[[str], None]
 ) -> GateChecked | None:
-    """Return a check's answer; None where the rollout has ended meanwhile.
+    """Return the result of a check; None if the rollout has ended meanwhile.
 
-    One that gives no answer says nothing about the release: it is asked again, less and less often.
+    A check without an answer says nothing about the release. It is retried with growing pauses.
 
     Args:
-        asked: the check, and what it is asked about.
-        is_over: whether the rollout has ended.
-        tell: is told why there is no answer.
+        input: the check and the wave.
+        has_ended: returns whether the rollout has ended.
+        report: receives the reason why there is no answer yet.
     """
     pause = FIRST_INCIDENT_PAUSE
-    while not is_over():
-        asking = await _asked(asked, is_over)
-        if asking.cancelled() or is_over():
+    while not has_ended():
+        attempt = await _attempt(input, has_ended)
+        if attempt.cancelled() or has_ended():
             return None
         try:
-            return asking.result()
+            return attempt.result()
         except ActivityError as error:
-            tell(fault_of(error).summary)
+            report(fault_of(error).summary)
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                is_over, timeout=pause, timeout_summary=f"until {asked.name} is asked again"
+                has_ended,
+                timeout=pause,
+                timeout_summary=f"pause before check {input.name} is retried",
             )
-        pause = min(2 * pause, LONGEST_INCIDENT_PAUSE)
+        pause = min(2 * pause, MAX_INCIDENT_PAUSE)
     return None
 
 
-async def _asked(asked: CheckGateInput, is_over: Callable[[], bool]) -> asyncio.Task[GateChecked]:
-    """Ask once, and call it off where the rollout ends meanwhile; what is returned is done."""
-    asking = asyncio.create_task(GateCheckActivities.check_gate(asked))
+async def _attempt(
+    input: CheckGateInput, has_ended: Callable[[], bool]
+) -> asyncio.Task[GateChecked]:
+    """Run the check once; cancel it if the rollout ends. The returned task is done."""
+    attempt = asyncio.create_task(GateCheckActivities.check_gate(input))
     try:
-        await workflow.wait_condition(lambda: asking.done() or is_over())
+        await workflow.wait_condition(lambda: attempt.done() or has_ended())
     finally:
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
-    return asking
+        attempt.cancel()
+        await asyncio.gather(attempt, return_exceptions=True)
+    return attempt

@@ -1,6 +1,6 @@
-"""A rollout as operators steer it: what they may do at which time, and what they are answered.
+"""The controls of a rollout: its updates, signals and queries.
 
-Each update says who and why, and leaves an event.
+Each update names who requested it and the reason, and writes an event.
 """
 
 from temporalio import workflow
@@ -26,14 +26,14 @@ from relight.domain.rollout.wave import (
     WaveEnded,
     WaveProgress,
 )
-from workflows.failures import failure, unless_gone
+from workflows.failures import failure, ignore_ended
 from workflows.rollout.state import RolloutState
 from workflows.rollout.steps import RolloutActivities
 from workflows.rollout.wave import WAVE_PROGRESS, RolloutWave
 
 
 class ControlledRollout:
-    """The base of `RolloutRelease`: all of it but the story of its run."""
+    """The base class of `RolloutRelease`: everything except its `run`."""
 
     def __init__(self, input: RolloutReleaseInput) -> None:
         self._input = input
@@ -41,16 +41,16 @@ class ControlledRollout:
         self._controls = Controls(max_concurrent=input.strategy.max_concurrent)
         self._plan: RolloutPlan | None = None
         self._refusal: Fault | None = None
-        self._ended_as: RolloutPhase | None = None
-        self._ended_why = ""
-        self._held_for_approval = False
+        self._end_phase: RolloutPhase | None = None
+        self._end_reason = ""
+        self._awaits_approval = False
         self._wave: workflow.ChildWorkflowHandle[RolloutWave, WaveEnded] | None = None
 
     # ------------------------------------------------------------------ operators
 
     @workflow.update
     async def planned(self) -> RolloutPlan:
-        """Answer with the plan once there is one; raise the refusal if there is none."""
+        """Return the plan as soon as there is one; raise the refusal if there will be none."""
         await workflow.wait_condition(lambda: self._plan is not None or self._refusal is not None)
         if self._plan is None:
             assert self._refusal is not None
@@ -59,65 +59,65 @@ class ControlledRollout:
 
     @workflow.update
     async def pause(self, input: ControlInput) -> RolloutStatus:
-        """Start no further route until resumed; those under way are brought to their end."""
-        self._show(
+        """Start no further route until resumed. Running operations finish."""
+        self._set_phase(
             RolloutPhase.PAUSED, f"paused by {_by(input.origin)}", to_do="relight rollout resume"
         )
-        await self._steer(paused=True)
-        return await self._controlled("pause", input)
+        await self._set_controls(paused=True)
+        return await self._record_control("pause", input)
 
     @pause.validator
-    def _pause_may(self, input: ControlInput) -> None:  # noqa: ARG002 - all updates take it
+    def _check_pause(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
         self._require("pause", self._plan is not None and not self._controls.paused)
 
     @workflow.update
     async def resume(self, input: ControlInput) -> RolloutStatus:
-        """Go on where the pause stopped."""
-        self._show(RolloutPhase.RUNNING, f"resumed by {_by(input.origin)}")
-        await self._steer(paused=False)
-        return await self._controlled("resume", input)
+        """Continue a paused rollout."""
+        self._set_phase(RolloutPhase.RUNNING, f"resumed by {_by(input.origin)}")
+        await self._set_controls(paused=False)
+        return await self._record_control("resume", input)
 
     @resume.validator
-    def _resume_may(self, input: ControlInput) -> None:  # noqa: ARG002 - all updates take it
+    def _check_resume(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
         self._require("resume", self._controls.paused)
 
     @workflow.update
     async def approve(self, input: ControlInput) -> RolloutStatus:
-        """Go on from where it waits for a person."""
-        self._held_for_approval = False
-        self._show(RolloutPhase.RUNNING, f"approved by {_by(input.origin)}")
-        return await self._controlled("approve", input)
+        """Continue a rollout that waits for approval."""
+        self._awaits_approval = False
+        self._set_phase(RolloutPhase.RUNNING, f"approved by {_by(input.origin)}")
+        return await self._record_control("approve", input)
 
     @approve.validator
-    def _approve_may(self, input: ControlInput) -> None:  # noqa: ARG002 - all updates take it
-        self._require("approve", self._held_for_approval)
+    def _check_approve(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
+        self._require("approve", self._awaits_approval)
 
     @workflow.update
     async def abort(self, input: ControlInput) -> RolloutStatus:
-        """Start no further route at all; those under way are brought to their end."""
-        self._end_as(RolloutPhase.ABORTED, f"aborted by {_by(input.origin)}")
-        await self._steer(stopped=True)
-        return await self._controlled("abort", input)
+        """End the rollout: start no further route. Running operations finish."""
+        self._finish_as(RolloutPhase.ABORTED, f"aborted by {_by(input.origin)}")
+        await self._set_controls(stopped=True)
+        return await self._record_control("abort", input)
 
     @abort.validator
-    def _abort_may(self, input: ControlInput) -> None:  # noqa: ARG002 - all updates take it
+    def _check_abort(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
         self._require("abort", self._plan is not None)
 
     @workflow.update
     async def retry_failed(self, input: ControlInput) -> RolloutStatus:
-        """Have the routes that failed wait for their turn once more."""
+        """Retry the failed routes of the running wave."""
         retried = await RolloutActivities.retry_failed(
             RetryFailedInput(rollout_run_id=run_id(), number=self._state.wave)
         )
-        return await self._changed("retry", input, retried)
+        return await self._reread_routes("retry", input, retried)
 
     @retry_failed.validator
-    def _retry_may(self, input: ControlInput) -> None:  # noqa: ARG002 - all updates take it
+    def _check_retry(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
         self._require("retry the failed routes of", self._wave is not None)
 
     @workflow.update
     async def skip_route(self, input: SkipRoute) -> RolloutStatus:
-        """Leave a route out that has not started, or has failed."""
+        """Skip a route that has not started, or has failed."""
         skipped = await RolloutActivities.skip_route(
             SkipInput(rollout_run_id=run_id(), route_id=input.route_id, reason=input.origin.reason)
         )
@@ -125,115 +125,117 @@ class ControlledRollout:
             raise failure(
                 fault(
                     "wrong-phase",
-                    f"{input.route_id} is under way, done, or no route of this rollout",
+                    f"{input.route_id} is in progress, done, or no route of this rollout",
                     "skip",
                 )
             )
-        return await self._changed("skip", input, skipped, route_id=input.route_id)
+        return await self._reread_routes("skip", input, skipped, route_id=input.route_id)
 
     @skip_route.validator
-    def _skip_may(self, input: SkipRoute) -> None:  # noqa: ARG002 - all updates take it
+    def _check_skip(self, input: SkipRoute) -> None:  # noqa: ARG002 - the update's input
         self._require("skip a route of", self._plan is not None)
 
     @workflow.update
     async def set_concurrency(self, input: SetConcurrency) -> RolloutStatus:
-        """Change how many routes are changed at once."""
-        await self._steer(max_concurrent=input.max_concurrent)
-        return await self._controlled(f"speed-{input.max_concurrent}", input)
+        """Set how many routes are changed at once."""
+        await self._set_controls(max_concurrent=input.max_concurrent)
+        return await self._record_control(f"set-concurrency-{input.max_concurrent}", input)
 
     @set_concurrency.validator
-    def _set_speed_may(self, input: SetConcurrency) -> None:  # noqa: ARG002 - all updates take it
-        self._require("change the speed of", self._plan is not None)
+    def _check_set_concurrency(self, input: SetConcurrency) -> None:  # noqa: ARG002 - the update's input
+        self._require("change the concurrency of", self._plan is not None)
 
     # ------------------------------------------------------------------ other workflows
 
     @workflow.signal
     async def supersede(self, by: RolloutReleaseInput) -> None:
-        """End in favour of another rollout of the scope; what is under way comes to its end."""
-        if self._ended_as is None:
-            why = f"superseded by {by.release_tag}: {_by(by.origin)}"
-            self._end_as(RolloutPhase.SUPERSEDED, why)
-            await self._steer(stopped=True)
+        """End in favour of another rollout of the scope. Running operations finish."""
+        if self._end_phase is None:
+            reason = f"superseded by {by.release_tag}: {_by(by.origin)}"
+            self._finish_as(RolloutPhase.SUPERSEDED, reason)
+            await self._set_controls(stopped=True)
 
     @workflow.signal(name=WAVE_PROGRESS)
-    def wave_progressed(self, progress: WaveProgress) -> None:
-        """Hear from the wave that is under way."""
-        self._state.hear(progress)
-        if self._ended_as is None and not self._controls.paused:
-            if progress.waits_for:
-                self._show_waiting(progress.waits_for)
+    def wave_progress(self, progress: WaveProgress) -> None:
+        """Receive the progress of the running wave."""
+        self._state.record_progress(progress.counts, progress.moved)
+        if self._end_phase is None and not self._controls.paused:
+            if progress.blocked_by:
+                self._set_waiting(progress.blocked_by)
             elif self._state.phase is RolloutPhase.HOLDING:
-                self._show(RolloutPhase.RUNNING, f"wave {self._state.wave} goes on")
+                self._set_phase(RolloutPhase.RUNNING, f"wave {self._state.wave} continues")
         workflow.set_current_details(self._state.details())
 
-    # ------------------------------------------------------------------ answers
+    # ------------------------------------------------------------------ queries
 
     @workflow.query
     def status(self) -> RolloutStatus:
-        """Answer where the rollout stands."""
+        """Return the status of the rollout."""
         return self._state.status()
 
     @workflow.query
     def plan(self) -> RolloutPlan | None:
-        """Answer what it will do, once it is planned."""
+        """Return the plan; None before it exists."""
         return self._plan
 
     @workflow.query
     def why(self) -> str:
-        """Answer why it stands where it does, since when, and what can be done."""
+        """Return the phase, since when, its reason, and what an operator can do."""
         return self._state.why()
 
-    async def _steer(self, **how: object) -> None:
-        self._controls = self._controls.model_copy(update=how)
+    async def _set_controls(self, **changes: object) -> None:
+        self._controls = self._controls.model_copy(update=changes)
         if self._wave is not None:
-            # One that has just ended is followed by another, which is given all this at its start.
-            await unless_gone(self._wave.signal(RolloutWave.steer, self._controls))
+            # If the wave has just ended, the next one starts with these controls.
+            await ignore_ended(self._wave.signal(RolloutWave.set_controls, self._controls))
 
-    async def _changed(
-        self, action: str, input: ControlInput, changed: RoutesChanged, **what: str
+    async def _reread_routes(
+        self, action: str, input: ControlInput, changed: RoutesChanged, **fields: str
     ) -> RolloutStatus:
-        """Have the wave look anew at its routes."""
-        await self._steer(looks=self._controls.looks + changed.routes)
-        return await self._controlled(action, input, **what)
+        """Make the wave read its routes again, and record the control."""
+        await self._set_controls(revision=self._controls.revision + changed.routes)
+        return await self._record_control(action, input, **fields)
 
-    async def _controlled(self, action: str, input: ControlInput, **what: str) -> RolloutStatus:
+    async def _record_control(
+        self, action: str, input: ControlInput, **fields: str
+    ) -> RolloutStatus:
         await RolloutActivities.record_control(
             RecordControlInput(
                 release_tag=self._input.release_tag,
                 scope=self._input.scope,
                 action=action,
                 origin=input.origin,
-                **what,
+                **fields,
             )
         )
         return self._state.status()
 
     def _require(self, action: str, may: bool) -> None:
-        if self._ended_as is not None or not may:
+        if self._end_phase is not None or not may:
             raise failure(
                 fault(
                     "wrong-phase", f"cannot {action} a rollout that is {self._state.phase}", action
                 )
             )
 
-    def _end_as(self, phase: RolloutPhase, why: str) -> None:
-        """End it, as soon as nothing is under way any more."""
-        self._ended_as, self._ended_why = phase, why
-        self._show(phase, why)
+    def _finish_as(self, phase: RolloutPhase, reason: str) -> None:
+        """End the rollout as soon as no route operation is running."""
+        self._end_phase, self._end_reason = phase, reason
+        self._set_phase(phase, reason)
 
-    def _show_waiting(self, why: str) -> None:
-        """Show what it waits for without anybody's help."""
+    def _set_waiting(self, reason: str) -> None:
+        """Show what the rollout waits for, if it can continue without an operator."""
         if not self._controls.paused:
-            to_do = "it goes on by itself; or relight rollout abort"
-            self._show(RolloutPhase.HOLDING, why, to_do=to_do)
+            to_do = "it continues by itself; or relight rollout abort"
+            self._set_phase(RolloutPhase.HOLDING, reason, to_do=to_do)
 
-    def _show(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
-        self._state.stand(phase, detail, to_do)
+    def _set_phase(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
+        self._state.set_phase(phase, detail, to_do)
         workflow.set_current_details(self._state.details())
 
 
 def run_id() -> str:
-    """Return the id of this run, under which the store keeps the rollout's routes."""
+    """Return the id of this run. The store has the rollout's routes under it."""
     return workflow.info().run_id
 
 

@@ -1,4 +1,4 @@
-"""Where a rollout stands: what its status query answers and its page in the Temporal UI shows."""
+"""The state of a rollout: the answer of its status query, and its page in the Temporal UI."""
 
 from collections.abc import Iterable, Mapping
 
@@ -13,19 +13,19 @@ from relight.domain.rollout.rollout import (
     RouteOutcome,
     RouteProgress,
 )
-from relight.domain.rollout.wave import WaveProgress
 
-SHOWN_FAULTS = 50
+MAX_SHOWN_FAULTS = 50
 
 
 class RolloutState:
-    """The rollout's counts, and its routes: each of a small one, of a large one what failed.
+    """Counts and routes of a rollout. A large rollout lists only its failed routes.
 
     Attributes:
-        wave: the wave under way, from 1; 0 before the first.
-        waves: how many there are.
-        phase: where the rollout is.
-        counts: how many routes are at what.
+        wave: the number of the running wave, from 1; 0 before the first.
+        waves: the number of waves.
+        phase: the phase of the rollout.
+        counts: the number of routes in each progress.
+        is_named: whether every route is listed.
     """
 
     def __init__(self, input: RolloutReleaseInput) -> None:
@@ -40,8 +40,8 @@ class RolloutState:
         self.phase = RolloutPhase.PREPARING
         self.is_named = True
 
-    def take(self, plan: RolloutPlan) -> None:
-        """Put the plan's routes on the board, all waiting."""
+    def set_plan(self, plan: RolloutPlan) -> None:
+        """Add the routes of the plan, all waiting."""
         self.waves = len(plan.sizes)
         self.counts = {RouteProgress.WAITING: sum(plan.sizes)}
         self.is_named = sum(map(len, plan.waves)) == sum(plan.sizes)
@@ -53,18 +53,16 @@ class RolloutState:
                     route_id=route_id, wave=number, progress=RouteProgress.WAITING
                 )
 
-    def stand(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
-        """Say where the rollout is, why, and what can be done about it."""
+    def set_phase(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
+        """Set the phase, its reason, and what an operator can do about it."""
         if (phase, detail) != (self.phase, self._detail):
             self._since = workflow.now()
         self.phase, self._detail, self._to_do = phase, detail, to_do
 
-    def hear(self, progress: WaveProgress) -> None:
-        """Take in how a wave stands."""
-        self.take_in(progress.counts, progress.moved)
-
-    def take_in(self, counts: Mapping[RouteProgress, int], moved: Iterable[RouteOutcome]) -> None:
-        """Take in how many routes are at what, and which moved."""
+    def record_progress(
+        self, counts: Mapping[RouteProgress, int], moved: Iterable[RouteOutcome]
+    ) -> None:
+        """Update the counts and the routes whose progress changed."""
         self.counts = dict(counts)
         for outcome in moved:
             if self.is_named or outcome.fault is not None:
@@ -72,8 +70,8 @@ class RolloutState:
             else:
                 self._outcomes.pop(outcome.route_id, None)
 
-    def end(self) -> RolloutStatus:
-        """End the rollout: what was not reached was not touched."""
+    def finish(self) -> RolloutStatus:
+        """Mark the routes that still wait as untouched, and return the final status."""
         waiting = self.counts.pop(RouteProgress.WAITING, 0)
         if waiting:
             self.counts[RouteProgress.UNTOUCHED] = waiting
@@ -85,7 +83,7 @@ class RolloutState:
         return self.status()
 
     def status(self) -> RolloutStatus:
-        """Return the board as a message."""
+        """Return the state as a message."""
         return RolloutStatus(
             release_tag=self._input.release_tag,
             scope=self._input.scope,
@@ -100,12 +98,12 @@ class RolloutState:
         )
 
     def why(self) -> str:
-        """Return why the rollout stands where it does, since when, and what can be done."""
+        """Return the phase, since when, its reason, and what an operator can do."""
         to_do = f"; to do: {self._to_do}" if self._to_do else ""
         return f"{self.phase} since {self._since:%Y-%m-%d %H:%M:%S} UTC: {self._detail}{to_do}"
 
     def details(self) -> str:
-        """Return the board as Markdown, for the workflow's page in the Temporal UI."""
+        """Return the state as Markdown, for the page in the Temporal UI."""
         counts = ", ".join(
             f"{self.counts[progress]} {progress}"
             for progress in RouteProgress
@@ -114,7 +112,7 @@ class RolloutState:
         rows = [
             ("wave", f"{self.wave} of {self.waves}"),
             ("routes", counts or "none yet"),
-            ("why", self._detail),
+            ("reason", self._detail),
             ("since", f"{self._since:%Y-%m-%d %H:%M:%S} UTC"),
             ("to do", self._to_do or "nothing"),
         ]
@@ -129,20 +127,20 @@ class RolloutState:
         if failed:
             lines += [
                 "",
-                "| route | machine | host | fault | what was seen |",
+                "| route | machine | host | fault | summary |",
                 "|---|---|---|---|---|",
             ]
-        for outcome in failed[:SHOWN_FAULTS]:
+        for outcome in failed[:MAX_SHOWN_FAULTS]:
             if (fault := outcome.fault) is not None:
                 lines.append(
                     f"| {outcome.route_id} | {fault.machine_key} | {fault.host} | {fault.kind} "
                     f"({fault.fault_class}) | {_cell(fault.summary)} |"
                 )
-        if len(failed) > SHOWN_FAULTS:
-            lines.append(f"| and {len(failed) - SHOWN_FAULTS} more | | | | |")
+        if len(failed) > MAX_SHOWN_FAULTS:
+            lines.append(f"| and {len(failed) - MAX_SHOWN_FAULTS} more | | | | |")
         return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
-    """Keep a text inside its cell of a Markdown table."""
+    """Escape a text for a cell of a Markdown table."""
     return " ".join(text.replace("|", "\\|").split())

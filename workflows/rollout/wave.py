@@ -1,4 +1,4 @@
-"""One wave of a rollout: its routes taken one after the other, a few at a time."""
+"""One wave of a rollout: one operation for each of its routes, a limited number at a time."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedErro
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault
 from relight.domain.names import RouteId, route_workflow_id
-from relight.domain.rollout.gate import incident_of, why_stop
+from relight.domain.rollout.gate import incident_of, stop_reason
 from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
@@ -30,29 +30,29 @@ from workflows.rollout.steps import RolloutActivities
 from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.prove import ProveRoute
 
-EVENTS_BEFORE_CONTINUE = 4000
-"""A history of more events goes on as a new one; a server takes ten times as many."""
+MAX_HISTORY_EVENTS = 4000
+"""Above it, the wave continues as new. The server's limit is more than ten times higher."""
 
-REPORT_EVERY = timedelta(seconds=3)
-"""How often the rollout is told of routes that went well. What failed is told at once."""
+REPORT_INTERVAL = timedelta(seconds=3)
+"""How often successes are reported to the rollout. Failures are reported immediately."""
 
-FIRST_INCIDENT_PAUSE, LONGEST_INCIDENT_PAUSE = timedelta(seconds=15), timedelta(minutes=2)
-"""How long an incident holds a wave before one route tries whether it is over."""
+FIRST_INCIDENT_PAUSE, MAX_INCIDENT_PAUSE = timedelta(seconds=15), timedelta(minutes=2)
+"""How long an incident holds the wave before one route tries again. Doubled each time."""
 
-GATHER_FOR = timedelta(seconds=3)
-"""How long routes that went well are waited for, to be written down together."""
+BATCH_DELAY = timedelta(seconds=3)
+"""How long successes are collected, to be recorded together."""
 
-HELD_UP_PAUSE = timedelta(seconds=15)
-"""Between looks at a disruption budget that others have spent."""
+BUDGET_PAUSE = timedelta(seconds=15)
+"""Between checks of a disruption budget that is spent."""
 
-ROUTE_BUSY_PAUSE, ROUTE_BUSY_TRIES = timedelta(seconds=15), 40
-"""Ten minutes: longer than any operation on a healthy route takes."""
+ROUTE_BUSY_PAUSE, ROUTE_BUSY_ATTEMPTS = timedelta(seconds=15), 40
+"""Ten minutes in all: longer than any operation on a healthy route."""
 
-_IN_TURN = Priority(priority_key=4)
-"""An operator's own swap has 3, and comes first."""
+_PRIORITY = Priority(priority_key=4)
+"""Operations of operators have 3 and go first."""
 
-WAVE_PROGRESS = "wave_stands"
-"""The signal by which a wave tells its rollout how it stands."""
+WAVE_PROGRESS = "wave_progress"
+"""The signal with which a wave reports its progress to its rollout."""
 
 _DONE = {
     WaveWork.SWAP: RouteProgress.CONVERGED,
@@ -64,72 +64,73 @@ _FAILED = {
     WaveWork.PROVE: RouteProgress.FAILED,
     WaveWork.ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
 }
-_AGAIN = {WaveWork.SWAP: RouteProgress.WAITING, WaveWork.PROVE: RouteProgress.SOAKING}
-"""What a route is whose fault no host is to blame for: it has its turn again."""
+_REQUEUED = {WaveWork.SWAP: RouteProgress.WAITING, WaveWork.PROVE: RouteProgress.SOAKING}
+"""State of a route hit by an infrastructure fault: requeued."""
 
 
-# As its rollout, so that what it starts from then on is of the current version too.
+# It moves to the current worker version like its rollout, so that new operations start there.
 @workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class RolloutWave:
-    """Take the routes of a wave through one work, each as an operation of its own.
+    """Run one operation (swap, prove or roll back) on each route of a wave.
 
-    The store knows which routes those are and where each is. Nothing further is started once the
-    failure budget is spent. What no host is to blame for holds the wave as one incident: after a
-    pause one route tries again, and if it fares well the others follow.
+    The store has the routes and their progress. No further operation starts once the failure budget
+    is spent. An infrastructure fault holds the wave as an incident: after a pause one route tries
+    again, and if it succeeds the others follow. A cancellation or termination ends the wave;
+    operations that are running on routes finish.
     """
 
     @workflow.init
     def __init__(self, input: RolloutWaveInput) -> None:
         self._input = input
         self._controls = input.controls
-        self._under_way: dict[RouteId, RouteOutcome] = {}
+        self._in_flight: dict[RouteId, RouteOutcome] = {}
         self._ended: list[RouteOutcome] = []
         self._moved: dict[RouteId, RouteOutcome] = {}
-        self._told_at = workflow.now() - REPORT_EVERY
+        self._reported_at = workflow.now() - REPORT_INTERVAL
         self._stopped_by: str | None = None
         self._kinds: set[str] = set()
         self._tally = (0, 0)
         self._hold = _seconds(input.hold_for_seconds)
         self._incident: dict[RouteId, Fault] = {}
         self._held_until = workflow.now()
-        self._waits_for = self._told_waits_for = ""
-        self._heeded = input.controls
+        self._blocked_by = self._reported_blocked_by = ""
+        self._applied_controls = input.controls
 
     @workflow.run
     async def run(self, input: RolloutWaveInput) -> WaveEnded:  # noqa: ARG002 - see init
-        """Start what may start, hear of what ended, until nothing is left."""
+        """Start the routes that may start and record those that ended, until none is left."""
         routes: set[asyncio.Task[None]] = set()
         while True:
             advanced = await self._advance()
             for outcome in advanced.starts:
-                self._under_way[outcome.route_id] = outcome
-                self._move(outcome)
-                task = asyncio.create_task(self._take(outcome))
+                self._in_flight[outcome.route_id] = outcome
+                self._add_moved(outcome)
+                task = asyncio.create_task(self._run_route(outcome))
                 routes.add(task)
                 task.add_done_callback(routes.discard)
-            self._note_waiting(advanced)
-            await self._tell(advanced)
-            if not self._under_way and not self._ended:
-                if self._is_through(advanced):
+            self._update_blocked_by(advanced)
+            await self._report(advanced)
+            if not self._in_flight and not self._ended:
+                if self._is_finished(advanced):
                     return WaveEnded(
                         counts=advanced.counts,
                         moved=tuple(self._moved.values()),
                         stopped_by=self._stopped_by,
                     )
                 if self._history_is_long:
-                    await self._tell(advanced, at_once=True)
-                    workflow.continue_as_new(self._anew())
-            await self._until_something_happens(advanced)
+                    await self._report(advanced, force=True)
+                    workflow.continue_as_new(self._next_input())
+            await self._wait_for_change(advanced)
 
     @workflow.signal
-    def steer(self, controls: Controls) -> None:
-        """Go on as the rollout's operators want."""
+    def set_controls(self, controls: Controls) -> None:
+        """Apply new controls of the rollout."""
         self._controls = controls
 
     async def _advance(self) -> WaveAdvanced:
-        self._judge()
+        self._check_failures()
         ended, self._ended = self._ended, []
-        self._heeded = self._controls
+        self._applied_controls = self._controls
         advanced = await RolloutActivities.advance_wave.local(
             AdvanceWaveInput(
                 rollout_run_id=self._input.rollout_run_id,
@@ -137,23 +138,23 @@ class RolloutWave:
                 work=self._input.work,
                 number=self._input.number,
                 strategy=self._input.strategy,
-                in_flight=tuple(self._under_way),
+                in_flight=tuple(self._in_flight),
                 ended=tuple(ended),
-                at_most=self._at_most,
+                max_in_flight=self._max_in_flight,
             )
         )
         self._tally = tally(advanced.counts)
         return advanced
 
     @property
-    def _at_most(self) -> int:
-        """How many routes may be under way now."""
+    def _max_in_flight(self) -> int:
+        """How many routes may be in flight now."""
         controls = self._controls
         if controls.paused or controls.stopped or self._stopped_by or self._history_is_long:
             return 0
         if not self._hold:
             return controls.max_concurrent
-        # After a pause one route tries whether the incident is over.
+        # After the pause, one route tests whether the incident is over.
         return 1 if workflow.now() >= self._held_until else 0
 
     @property
@@ -161,47 +162,47 @@ class RolloutWave:
         info = workflow.info()
         return (
             info.is_continue_as_new_suggested()
-            or info.get_current_history_length() > EVENTS_BEFORE_CONTINUE
+            or info.get_current_history_length() > MAX_HISTORY_EVENTS
         )
 
-    def _is_through(self, advanced: WaveAdvanced) -> bool:
+    def _is_finished(self, advanced: WaveAdvanced) -> bool:
         return not advanced.waiting or self._controls.stopped or self._stopped_by is not None
 
-    def _anew(self) -> RolloutWaveInput:
+    def _next_input(self) -> RolloutWaveInput:
         hold = self._hold.total_seconds() if self._hold else None
         return self._input.model_copy(update={"controls": self._controls, "hold_for_seconds": hold})
 
-    async def _until_something_happens(self, advanced: WaveAdvanced) -> None:
-        # What came while it looked at its routes, it has not heeded either.
+    async def _wait_for_change(self, advanced: WaveAdvanced) -> None:
+        # Controls that arrived while `_advance` ran are not applied yet, so they end the wait.
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: bool(self._ended) or self._controls != self._heeded,
-                timeout=self._pause(advanced),
+                lambda: bool(self._ended) or self._controls != self._applied_controls,
+                timeout=self._time_limit(advanced),
             )
-        if self._may_gather(advanced):
+        if self._may_batch(advanced):
             with suppress(TimeoutError):
                 await workflow.wait_condition(
-                    lambda: not self._may_gather(advanced), timeout=GATHER_FOR
+                    lambda: not self._may_batch(advanced), timeout=BATCH_DELAY
                 )
 
-    def _may_gather(self, advanced: WaveAdvanced) -> bool:
-        """Whether what ended can wait for more: it went well, and leaves nobody room to start."""
+    def _may_batch(self, advanced: WaveAdvanced) -> bool:
+        """Return whether ended routes can wait for more: all succeeded, and no route can start."""
         failed = any(outcome.fault for outcome in self._ended)
-        waits = advanced.waiting or failed or self._controls != self._heeded
-        return bool(self._ended) and bool(self._under_way) and not waits
+        urgent = advanced.waiting or failed or self._controls != self._applied_controls
+        return bool(self._ended) and bool(self._in_flight) and not urgent
 
-    def _pause(self, advanced: WaveAdvanced) -> timedelta | None:
-        """How long nothing needs to be looked at, if nothing happens; None for ever."""
+    def _time_limit(self, advanced: WaveAdvanced) -> timedelta | None:
+        """Return how long to wait if nothing changes; None for no limit."""
         if self._controls.paused or not advanced.waiting or self._stopped_by:
             return None
-        if self._hold and not self._under_way:
+        if self._hold and not self._in_flight:
             return max(self._held_until - workflow.now(), timedelta(seconds=1))
         if advanced.thaws_at is not None:
             return max(advanced.thaws_at - workflow.now(), timedelta(seconds=1))
-        return HELD_UP_PAUSE if advanced.held_up_by else None
+        return BUDGET_PAUSE if advanced.limited_by else None
 
-    def _judge(self) -> None:
-        """Stop where the failures so far say so, before anything further is started."""
+    def _check_failures(self) -> None:
+        """Stop the wave if the failures so far require it, before another route starts."""
         if self._input.work is WaveWork.ROLL_BACK or self._stopped_by is not None:
             return
         failed = [each for each in self._ended if each.progress is RouteProgress.FAILED]
@@ -209,61 +210,61 @@ class RolloutWave:
         self._kinds |= {each.fault.kind for each in failed if each.fault}
         successes, failures = self._tally
         if self._input.work is WaveWork.PROVE:
-            proven = -len(failed)  # they were counted among the successes so far
-        why = why_stop(self._input.strategy, successes + proven, failures + len(failed))
-        if failed and why is not None:
-            self._stopped_by = f"{why} ({', '.join(sorted(self._kinds))})"
+            proven = -len(failed)  # They were counted as successes after the swap.
+        reason = stop_reason(self._input.strategy, successes + proven, failures + len(failed))
+        if failed and reason is not None:
+            self._stopped_by = f"{reason} ({', '.join(sorted(self._kinds))})"
 
-    def _note_waiting(self, advanced: WaveAdvanced) -> None:
-        """Say what keeps routes from being started."""
+    def _update_blocked_by(self, advanced: WaveAdvanced) -> None:
+        """Set the reason why routes that wait are not started."""
         if self._hold:
-            return  # what the incident is was said when it came
-        self._waits_for = ""
+            return  # The reason is the incident, and is already set.
+        self._blocked_by = ""
         if advanced.waiting and not advanced.starts and not self._controls.paused:
-            limits = list(advanced.held_up_by)
+            limits = list(advanced.limited_by)
             if advanced.thaws_at:
                 limits.append(
                     f"a freeze window that ends at {advanced.thaws_at:%Y-%m-%d %H:%M} UTC"
                 )
-            self._waits_for = "; ".join(limits)
+            self._blocked_by = "; ".join(limits)
 
-    async def _take(self, outcome: RouteOutcome) -> None:
-        """Bring one route through the wave's work, and keep what came of it."""
+    async def _run_route(self, outcome: RouteOutcome) -> None:
+        """Run the operation on one route, and keep its outcome."""
         route_id, started = outcome.route_id, workflow.now()
         try:
-            await self._while_busy(route_id)
+            await self._operate_when_free(route_id)
         except ChildWorkflowError as error:
             ended = self._failed(outcome, fault_of(error))
         except WorkflowAlreadyStartedError:
             ended = self._failed(outcome, _busy(route_id))
         else:
             if started >= self._held_until:
-                self._hold = None  # the incident is over
+                self._hold = None  # The incident is over.
                 self._incident.clear()
-            # What made it fail stays on the board when it was brought back.
+            # A route that was rolled back keeps the fault that caused it.
             keep = outcome.fault if self._input.work is WaveWork.ROLL_BACK else None
             ended = _at(outcome, _DONE[self._input.work], keep)
-        del self._under_way[route_id]
+        del self._in_flight[route_id]
         self._ended.append(ended)
-        self._move(ended, was_told_of=outcome.fault is not None)
+        self._add_moved(ended, had_fault=outcome.fault is not None)
 
     def _failed(self, outcome: RouteOutcome, cause: Fault) -> RouteOutcome:
-        again = _AGAIN.get(self._input.work)
-        if again is None or incident_of([cause]) is None:
+        requeued = _REQUEUED.get(self._input.work)
+        if requeued is None or incident_of([cause]) is None:
             return _at(outcome, _FAILED[self._input.work], cause)
         self._incident[outcome.route_id] = cause
         if not self._hold:
             self._hold = FIRST_INCIDENT_PAUSE
         elif workflow.now() >= self._held_until:
-            self._hold = min(self._hold * 2, LONGEST_INCIDENT_PAUSE)
+            self._hold = min(self._hold * 2, MAX_INCIDENT_PAUSE)
         self._held_until = workflow.now() + self._hold
         if incident := incident_of(self._incident.values()):
-            self._waits_for = incident.summary
-        return _at(outcome, again, cause)
+            self._blocked_by = incident.summary
+        return _at(outcome, requeued, cause)
 
-    async def _while_busy(self, route_id: RouteId) -> None:
-        """Run the route's own operation, once no other one is at it."""
-        for _ in range(ROUTE_BUSY_TRIES):
+    async def _operate_when_free(self, route_id: RouteId) -> None:
+        """Run the operation on a route; while another one runs there, try again."""
+        for _ in range(ROUTE_BUSY_ATTEMPTS):
             try:
                 return await self._operate(route_id)
             except WorkflowAlreadyStartedError:
@@ -271,74 +272,74 @@ class RolloutWave:
         return await self._operate(route_id)
 
     async def _operate(self, route_id: RouteId) -> None:
-        """Start the route's own operation, which lives on if the wave does not."""
-        asked, release = self._input, self._input.release
+        """Run the operation on a route. It continues if the wave ends."""
+        release, origin = self._input.release, self._input.origin
         attributes = search_attributes.attributes(
             {
                 search_attributes.ROUTE: route_id,
                 search_attributes.RELEASE: release.tag,
-                search_attributes.ROLLOUT: asked.rollout,
+                search_attributes.ROLLOUT: self._input.rollout,
             }
         )
-        if asked.work is WaveWork.PROVE:
+        if self._input.work is WaveWork.PROVE:
             await workflow.execute_child_workflow(
                 ProveRoute.run,
                 ProveRouteInput(
-                    route_id=route_id, release=release, origin=asked.origin, rollout=asked.rollout
+                    route_id=route_id, release=release, origin=origin, rollout=self._input.rollout
                 ),
                 id=route_workflow_id(route_id),
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
                 search_attributes=attributes,
-                priority=_IN_TURN,
-                static_summary=f"prove {route_id} at {release.tag} again",
+                priority=_PRIORITY,
+                static_summary=f"prove {route_id} at {release.tag} after the soak",
             )
             return
-        forward = asked.work is WaveWork.SWAP
+        forward = self._input.work is WaveWork.SWAP
         await workflow.execute_child_workflow(
             HotSwapRoute.run,
             HotSwapRouteInput(
                 route_id=route_id,
                 release_tag=release.tag if forward else None,
-                origin=asked.origin,
-                # Each route gets the very files that the tag stood for when the rollout began.
+                origin=origin,
+                # All routes get the files to which the tag was resolved when the rollout started.
                 release=release if forward else None,
-                rollout=asked.rollout,
+                rollout=self._input.rollout,
             ),
             id=route_workflow_id(route_id),
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
             search_attributes=attributes,
-            priority=_IN_TURN,
+            priority=_PRIORITY,
             static_summary=(
                 f"hot swap {route_id} to {release.tag}" if forward else f"roll {route_id} back"
             ),
         )
 
-    def _move(self, outcome: RouteOutcome, *, was_told_of: bool = False) -> None:
-        """Have the rollout be told of a route; of a large one, where a fault comes or goes."""
-        if self._input.named or was_told_of or outcome.fault is not None:
+    def _add_moved(self, outcome: RouteOutcome, *, had_fault: bool = False) -> None:
+        """Add a route to the next report; in a large rollout, only if its fault changes."""
+        if self._input.named or had_fault or outcome.fault is not None:
             self._moved[outcome.route_id] = outcome
 
-    async def _tell(self, advanced: WaveAdvanced, *, at_once: bool = False) -> None:
-        """Tell the rollout how the wave stands, but not at each step."""
+    async def _report(self, advanced: WaveAdvanced, *, force: bool = False) -> None:
+        """Report progress to the rollout: urgent changes immediately, others at intervals."""
         failed = any(outcome.fault for outcome in self._moved.values())
-        news = failed or self._waits_for != self._told_waits_for
-        if not (at_once or news) and workflow.now() - self._told_at < REPORT_EVERY:
+        urgent = failed or self._blocked_by != self._reported_blocked_by
+        if not (force or urgent) and workflow.now() - self._reported_at < REPORT_INTERVAL:
             return
         moved, self._moved = self._moved, {}
-        self._told_at, self._told_waits_for = workflow.now(), self._waits_for
+        self._reported_at, self._reported_blocked_by = workflow.now(), self._blocked_by
         rollout = workflow.get_external_workflow_handle(self._input.rollout)
         await rollout.signal(
             WAVE_PROGRESS,
             WaveProgress(
-                counts=advanced.counts, moved=tuple(moved.values()), waits_for=self._waits_for
+                counts=advanced.counts, moved=tuple(moved.values()), blocked_by=self._blocked_by
             ),
         )
 
 
 def tally(counts: Mapping[RouteProgress, int]) -> tuple[int, int]:
-    """Return how many routes of a rollout were proven, and how many failed."""
+    """Return how many routes of a rollout are proven, and how many failed."""
     proven = (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.PROVING)
     return sum(counts.get(each, 0) for each in proven), counts.get(RouteProgress.FAILED, 0)
 

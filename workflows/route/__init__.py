@@ -1,1 +1,1 @@
-"""Operations on one route."""
+"""Operations on one route: provision, hot swap, prove, replace."""

@@ -1,4 +1,4 @@
-"""Another release on a route's machine, in place."""
+"""Hot swap: another release on the machine of a route, in place."""
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
@@ -10,13 +10,13 @@ from relight.domain.machine import Machine
 from relight.domain.names import ReleaseTag
 from relight.domain.proof import SwapReleaseInput
 from relight.domain.release import Release, ResolveReleaseInput
-from relight.domain.replacement import OfRouteInput
 from relight.domain.route import (
     HotSwapRouteInput,
     LoadRouteInput,
     RecordFaultInput,
     RecordProofInput,
     Route,
+    RouteOperationInput,
     RouteSwapped,
     SetTargetInput,
 )
@@ -31,13 +31,13 @@ from workflows.route.steps import (
 from workflows.undo import UndoStack
 
 
-# Minutes long: it ends on the code that it began with.
+# It takes minutes, so a run stays on the worker version that started it.
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class HotSwapRoute:
-    """Replace the package on a route's machine over SSH, and prove what runs.
+    """Replace the package on the machine of a route over SSH, and prove what runs.
 
-    A failure leaves the route `faulted`, with the fault, and its current release as it was last
-    proven: only a proof changes that.
+    A failure or a cancellation leaves the route `faulted` with the fault. Its current release stays
+    as it was last proven. The host may run either release; the transaction there is not undone.
     """
 
     @workflow.init
@@ -45,14 +45,14 @@ class HotSwapRoute:
         self._input = input
         self._machine_key: str | None = None
         self._release_tag = input.release_tag
-        self._of_route = OfRouteInput(route_id=input.route_id, origin=input.origin)
+        self._of_route = RouteOperationInput(route_id=input.route_id, origin=input.origin)
 
     @workflow.run
     async def run(self, input: HotSwapRouteInput) -> RouteSwapped:
-        """Change the host, prove it, record that."""
+        """Load the route, set its target, swap and prove the release, and record the proof."""
         async with UndoStack() as undo:
             if input.within_budget:
-                await self._take_out(undo)
+                await self._take_disruption(undo)
             undo.on_fault(RouteActivities.record_fault, self._fault_record)
             route = await RouteActivities.load_route.local(LoadRouteInput(route_id=input.route_id))
             machine = machine_of(route)
@@ -91,8 +91,8 @@ class HotSwapRoute:
                 proof=swapped.proof,
             )
 
-    async def _take_out(self, undo: UndoStack) -> None:
-        """Hold the route. Being refused changes nothing, and is no fault of the route's."""
+    async def _take_disruption(self, undo: UndoStack) -> None:
+        """Take the route out. A refusal changes nothing and is not a fault of the route."""
         undo.on_failure(DisruptionActivities.release_disruption, self._of_route)
         await DisruptionActivities.take_disruption.local(
             TakeDisruptionInput(
@@ -103,26 +103,26 @@ class HotSwapRoute:
         )
 
     async def _resolve(self, machine: Machine) -> Release:
-        """Find out what is to be installed: the tag, or what the route was proven at before."""
-        tag = self._release_tag or await self._release_before()
+        """Return the release to install: that of the input's tag, or the previous release."""
+        tag = self._release_tag or await self._previous_release()
         return await ReleaseActivities.resolve_release(
             ResolveReleaseInput(tag=tag, architectures=(machine.architecture,))
         )
 
-    async def _release_before(self) -> ReleaseTag:
-        before = await RouteActivities.release_before.local(
+    async def _previous_release(self) -> ReleaseTag:
+        previous = await RouteActivities.previous_release.local(
             LoadRouteInput(route_id=self._input.route_id)
         )
-        self._release_tag = before.tag
-        report_release(before.tag)
-        return before.tag
+        self._release_tag = previous.tag
+        report_release(previous.tag)
+        return previous.tag
 
-    def _fault_record(self, ended_by: Fault) -> RecordFaultInput:
-        report_fault(ended_by)
+    def _fault_record(self, cause: Fault) -> RecordFaultInput:
+        report_fault(cause)
         return RecordFaultInput(
             route_id=self._input.route_id,
             release_tag=self._release_tag,
-            fault=ended_by,
+            fault=cause,
             origin=self._input.origin,
             machine_key=self._machine_key,
         )
@@ -132,7 +132,7 @@ def machine_of(route: Route) -> Machine:
     """Return the machine that serves a route.
 
     Raises:
-        ApplicationError: it has none.
+        ApplicationError: the route has no machine.
     """
     if route.machine is None or route.machine.address is None:
         raise failure(

@@ -1,4 +1,4 @@
-"""A route looked at once more, and nothing changed there."""
+"""Prove a route again. Nothing is changed on its host."""
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
@@ -18,12 +18,12 @@ from workflows.route.steps import ProofActivities, RouteActivities
 from workflows.undo import UndoStack
 
 
-# Minutes long: it ends on the code that it began with.
+# It takes minutes, so a run stays on the worker version that started it.
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class ProveRoute:
-    """See that a route still runs what it was brought to, and record that.
+    """Prove that a route still runs its release, and record the proof.
 
-    A failure leaves the route `faulted`, with the fault.
+    A failure or a cancellation leaves the route `faulted` with the fault. The host is not changed.
     """
 
     @workflow.init
@@ -33,7 +33,7 @@ class ProveRoute:
 
     @workflow.run
     async def run(self, input: ProveRouteInput) -> RouteProven:
-        """Look, record."""
+        """Load the route, prove the release on its machine, and record the proof."""
         async with UndoStack() as undo:
             undo.on_fault(RouteActivities.record_fault, self._fault_record)
             route = await RouteActivities.load_route.local(LoadRouteInput(route_id=input.route_id))
@@ -49,12 +49,12 @@ class ProveRoute:
             )
             return RouteProven(route_id=input.route_id, proof=proof)
 
-    def _fault_record(self, ended_by: Fault) -> RecordFaultInput:
-        report_fault(ended_by)
+    def _fault_record(self, cause: Fault) -> RecordFaultInput:
+        report_fault(cause)
         return RecordFaultInput(
             route_id=self._input.route_id,
             release_tag=self._input.release.tag,
-            fault=ended_by,
+            fault=cause,
             origin=self._input.origin,
             machine_key=self._machine_key,
         )

@@ -1,4 +1,4 @@
-"""A new route, from nothing to proven."""
+"""Provision: a new route with its first machine."""
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
@@ -11,11 +11,7 @@ from relight.domain.machine import (
     Region,
 )
 from relight.domain.proof import ProveReleaseInput
-from relight.domain.release import (
-    DesiredReleaseInput,
-    Release,
-    ResolveReleaseInput,
-)
+from relight.domain.release import Release, ResolveReleaseInput
 from relight.domain.route import (
     OpenRouteInput,
     ProvisionRouteInput,
@@ -24,6 +20,7 @@ from relight.domain.route import (
     RouteOpened,
     RouteProvisioned,
 )
+from relight.domain.track import DesiredReleaseInput
 from workflows.machine.make import make_machine
 from workflows.reporting import report_fault, report_release
 from workflows.route.steps import (
@@ -35,13 +32,13 @@ from workflows.route.steps import (
 from workflows.undo import UndoStack
 
 
-# Minutes long: it ends on the code that it began with.
+# It takes minutes, so a run stays on the worker version that started it.
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class ProvisionRoute:
-    """Bring a route up on a machine of its own, at the release that its track should run.
+    """Create a machine for a new route, and prove the release of its track on it.
 
-    A failure, or a cancel, at any step leaves no machine behind, and the route `failed` with
-    the fault that stopped it.
+    A failure or a cancellation at any step destroys the machine, and leaves the route `failed` with
+    the fault.
     """
 
     @workflow.init
@@ -53,7 +50,7 @@ class ProvisionRoute:
 
     @workflow.run
     async def run(self, input: ProvisionRouteInput) -> RouteProvisioned:
-        """Resolve, create, boot, prove, record."""
+        """Resolve the release, open the route, create and boot the machine, prove it, record it."""
         async with UndoStack() as undo:
             undo.on_fault(RouteActivities.record_fault, self._fault_record)
             desired = await RouteActivities.desired_release(DesiredReleaseInput(track=input.track))
@@ -76,8 +73,8 @@ class ProvisionRoute:
                 )
             )
             plan = self._plan(self._opened, release, region)
-            # Before anything is created: an earlier run that ended without a word may have
-            # created the machine of this very key.
+            # Registered before the creation: an earlier run that was terminated may have created
+            # a machine with the same key.
             undo.on_failure(
                 self._destroy, DestroyMachineInput(provider=plan.provider, key=plan.key)
             )

@@ -1,4 +1,4 @@
-"""Another machine for a route: made ready and attached first; then the one before goes."""
+"""Replacement: another machine for a route, attached before the old machine is destroyed."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ from temporalio import workflow
 from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, FailureError
 
+from relight.domain.destruction import Removal
 from relight.domain.fault.fault import Fault
 from relight.domain.machine import (
     DescribeRegionInput,
@@ -16,20 +17,14 @@ from relight.domain.machine import (
 )
 from relight.domain.names import ReleaseTag
 from relight.domain.proof import Proof, ProveReleaseInput
-from relight.domain.release import (
-    DesiredReleaseInput,
-    Release,
-    ResolveReleaseInput,
-)
+from relight.domain.release import Release, ResolveReleaseInput
 from relight.domain.replacement import (
     AttachMachineInput,
     AutoreplaceRouteInput,
     BeginReplacementInput,
     ClaimMachineInput,
     DrainMachineInput,
-    GiveBackInput,
-    OfRouteInput,
-    Removal,
+    ReturnMachineInput,
     RouteReplaced,
     SaveEvidenceInput,
 )
@@ -37,10 +32,12 @@ from relight.domain.route import (
     LoadRouteInput,
     RecordFaultInput,
     Route,
+    RouteOperationInput,
 )
+from relight.domain.track import DesiredReleaseInput
 from workflows.failures import failure, fault_of
-from workflows.fleet.pool import begin_keeping
-from workflows.machine.make import bring_to, make_machine
+from workflows.fleet.pool import start_pool_upkeep
+from workflows.machine.make import make_machine, swap_or_prove
 from workflows.machine.remove import remove
 from workflows.reporting import report_fault, report_release
 from workflows.route.steps import (
@@ -59,35 +56,36 @@ from workflows.undo import UndoStack
 
 @dataclass(frozen=True)
 class _Ready:
-    """A machine that could serve the route, as it was proven."""
+    """A machine that is ready to serve the route, with its proof."""
 
     machine: Machine
     proof: Proof
     from_pool: bool
 
 
-# Once another machine is attached it may wait for hours until the old one may go; even so it ends
-# on the code that it began with.
+# A run stays on the worker version that started it, although it may wait for hours until the old
+# machine may be destroyed.
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class AutoreplaceRoute:
-    """Create before destroy: the route is served all the while by one machine or the other.
+    """Attach another machine to a route, then destroy the old machine. One always serves the route.
 
-    A failure, or a cancel, before the new machine is attached leaves the route on the old one,
-    untouched, and no other machine. Nothing undoes it from then on: the old machine is destroyed
-    as soon as the breaker lets it go, whatever is cancelled meanwhile.
+    A failure or a cancellation before the new machine is attached leaves the route on its old
+    machine. A machine created for it is destroyed; one claimed from the pool is returned. Once
+    the new machine is attached, a cancellation has no effect: the old machine is destroyed as soon
+    as the breaker allows it.
     """
 
     @workflow.init
     def __init__(self, input: AutoreplaceRouteInput) -> None:
         self._input = input
-        self._of_route = OfRouteInput(route_id=input.route_id, origin=input.origin)
+        self._of_route = RouteOperationInput(route_id=input.route_id, origin=input.origin)
         self._release_tag: ReleaseTag | None = input.release_tag
         self._new_key: str | None = None
         self._destroyed = False
 
     @workflow.run
     async def run(self, input: AutoreplaceRouteInput) -> RouteReplaced:
-        """Hold the route, keep the evidence, make ready, attach; then drain, destroy, let go."""
+        """Take the route out, save evidence, attach a new machine, and remove the old one."""
         async with UndoStack() as undo:
             undo.on_fault(self._record, lambda fault: fault)
             undo.on_failure(DisruptionActivities.release_disruption, self._of_route)
@@ -103,7 +101,7 @@ class AutoreplaceRoute:
                 DescribeRegionInput(provider=route.provider, region=route.region)
             )
             release = await self._resolve(route, region)
-            undo.on_fault(lambda fault: self._give_back(route, fault), lambda fault: fault)
+            undo.on_fault(lambda fault: self._return_machine(route, fault), lambda fault: fault)
             ready = await self._claim(release, region)
             if ready is None:
                 ready = await self._make(undo, route, release, region)
@@ -119,14 +117,14 @@ class AutoreplaceRoute:
         )
 
     async def _save_evidence(self, old: Machine) -> None:
-        asked = SaveEvidenceInput(
+        save = SaveEvidenceInput(
             route_id=self._input.route_id, machine=old, origin=self._input.origin
         )
         try:
-            await EvidenceActivities.save_evidence(asked)
+            await EvidenceActivities.save_evidence(save)
         except ActivityError as error:
-            # A route does not wait for another machine because nobody can say why.
-            workflow.logger.warning("no evidence was kept: %s", fault_of(error).summary)
+            # Missing evidence must not delay the replacement.
+            workflow.logger.warning("no evidence was saved: %s", fault_of(error).summary)
 
     async def _resolve(self, route: Route, region: Region) -> Release:
         tag = self._release_tag or route.target_release_tag
@@ -140,7 +138,7 @@ class AutoreplaceRoute:
         )
 
     async def _claim(self, release: Release, region: Region) -> _Ready | None:
-        """Make a machine of the pool ready; None where there is none."""
+        """Claim a machine of the pool and make it ready; None if the pool has none."""
         claimed = await ReplacementActivities.claim_machine(
             ClaimMachineInput(
                 route_id=self._input.route_id,
@@ -153,7 +151,7 @@ class AutoreplaceRoute:
         if machine is None:
             return None
         self._new_key = machine.key
-        proof = await bring_to(
+        proof = await swap_or_prove(
             release, machine, claimed.release_tag, self._input.origin, self._input.route_id
         )
         return _Ready(machine, proof, from_pool=True)
@@ -161,7 +159,7 @@ class AutoreplaceRoute:
     async def _make(
         self, undo: UndoStack, route: Route, release: Release, region: Region
     ) -> _Ready:
-        """Make a machine for the route, as when it was provisioned."""
+        """Create a machine for the route, as provisioning does."""
         planned = await ReplacementActivities.plan_replacement_machine(self._of_route)
         self._new_key = planned.machine_key
         plan = MachinePlan(
@@ -173,8 +171,8 @@ class AutoreplaceRoute:
             release_version=release.version,
             deb_file=release.deb_file(region.architecture),
         )
-        # Before anything is created: an earlier run that ended without a word may have created
-        # the machine of this very key.
+        # Registered before the creation: an earlier run that was terminated may have created a
+        # machine with the same key.
         undo.on_failure(self._destroy, DestroyMachineInput(provider=plan.provider, key=plan.key))
         machine = await make_machine(plan, self._input.origin)
         proof = await ProofActivities.prove_release(
@@ -183,7 +181,7 @@ class AutoreplaceRoute:
         return _Ready(machine, proof, from_pool=False)
 
     async def _attach(self, ready: _Ready) -> None:
-        """Have the route be served by the new machine, in one write; there is no way back."""
+        """Attach the new machine to the route in one write. This is never undone."""
         try:
             await ReplacementActivities.attach_machine(
                 AttachMachineInput(
@@ -195,31 +193,31 @@ class AutoreplaceRoute:
                 )
             )
         except ActivityError:
-            # It may have been done before it failed, and what serves a route is not undone.
+            # The write may have succeeded before the failure; then the machine serves the route.
             route = await RouteActivities.load_route(LoadRouteInput(route_id=self._input.route_id))
             if route.machine is None or route.machine.key != ready.machine.key:
                 raise
 
     async def _finish(self, route: Route, old: Machine | None) -> None:
-        """Drain and destroy the old machine, let the route go, and have the pool be filled again.
+        """Drain and destroy the old machine, release the route, and start the upkeep of the pool.
 
         Raises:
-            ApplicationError: what has the old machine's key is not known to be ours.
+            ApplicationError: the machine with the old machine's key may not be ours.
         """
-        left = None if old is None else await self._remove(route, old)
+        fault = None if old is None else await self._remove(route, old)
         await retry_until_done(DisruptionActivities.release_disruption, self._of_route)
-        await begin_keeping(route.provider, route.region, self._input.origin)
-        if left is not None:
-            raise failure(left)
+        await start_pool_upkeep(route.provider, route.region, self._input.origin)
+        if fault is not None:
+            raise failure(fault)
 
     async def _remove(self, route: Route, old: Machine) -> Fault | None:
-        """Drain and destroy the old machine; return why that is left to a person, if it is."""
+        """Drain and destroy the old machine; return the fault if that is left to a person."""
         try:
             await DrainActivities.drain_machine(
                 DrainMachineInput(route_id=route.route_id, machine=old)
             )
         except ActivityError as error:
-            workflow.logger.warning("%s is not drained: %s", old.key, fault_of(error).summary)
+            workflow.logger.warning("%s was not drained: %s", old.key, fault_of(error).summary)
         removal = Removal(
             key=old.key,
             provider=old.provider,
@@ -233,29 +231,31 @@ class AutoreplaceRoute:
         try:
             await remove(removal)
         except FailureError as error:
-            left = fault_of(error)
-            report_fault(left)
-            await retry_until_done(RouteActivities.record_fault, self._fault_record(left, old.key))
-            return left
+            fault = fault_of(error)
+            report_fault(fault)
+            await retry_until_done(RouteActivities.record_fault, self._fault_record(fault, old.key))
+            return fault
         return None
 
     async def _destroy(self, input: DestroyMachineInput) -> None:
         await MachineActivities.destroy_machine(input)
         self._destroyed = True
 
-    async def _give_back(self, route: Route, ended_by: Fault) -> None:
-        given = await ReplacementActivities.give_back(
-            GiveBackInput(route_id=self._input.route_id, fault=ended_by, origin=self._input.origin)
+    async def _return_machine(self, route: Route, cause: Fault) -> None:
+        returned = await ReplacementActivities.return_machine(
+            ReturnMachineInput(
+                route_id=self._input.route_id, fault=cause, origin=self._input.origin
+            )
         )
-        if given.machine_key is not None:
-            await begin_keeping(route.provider, route.region, self._input.origin)
+        if returned.machine_key is not None:
+            await start_pool_upkeep(route.provider, route.region, self._input.origin)
 
-    async def _record(self, ended_by: Fault) -> None:
-        report_fault(ended_by)
-        # A refusal changed nothing. On record it would be the last that is known of the route,
-        # and hide what speaks for another machine.
-        if not (ended_by.refused and self._new_key is None):
-            await RouteActivities.record_fault(self._fault_record(ended_by, self._new_key))
+    async def _record(self, cause: Fault) -> None:
+        report_fault(cause)
+        # A refusal changed nothing. Its record would replace the route's latest fault, and hide
+        # the reason for a replacement.
+        if not (cause.refused and self._new_key is None):
+            await RouteActivities.record_fault(self._fault_record(cause, self._new_key))
 
     def _fault_record(self, fault: Fault, machine_key: str | None) -> RecordFaultInput:
         return RecordFaultInput(

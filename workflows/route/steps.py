@@ -1,4 +1,4 @@
-"""The activities that operations on a route await: this folder's only way to `activities`."""
+"""The activities of this folder. Its modules import activities only from here."""
 
 from temporalio import workflow
 
@@ -8,8 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.machine.machines import MachineActivities
     from activities.release import ReleaseActivities
     from activities.route.disruption import DisruptionActivities
-    from activities.route.hot_swap import HotSwapActivities
-    from activities.route.proof import ProofActivities
+    from activities.route.hot_swap import HotSwapActivities, ProofActivities
     from activities.route.replacement import ReplacementActivities
     from activities.route.routes import RouteActivities
 

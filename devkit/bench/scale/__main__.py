@@ -1,4 +1,4 @@
-"""`python -m devkit.bench.scale`: what a route costs in a small fleet, and in a large one."""
+"""`python -m devkit.bench.scale`: the cost per route of a rollout, in a small and a large fleet."""
 
 import asyncio
 import logging
@@ -9,26 +9,28 @@ from typing import Annotated
 import typer
 
 from devkit.bench.scale import report
-from devkit.bench.scale.fleet import MOST_ROUTES
+from devkit.bench.scale.environment import simulated_environment
+from devkit.bench.scale.fleet import MAX_ROUTES
 from devkit.bench.scale.rollout import Figures, measure
-from devkit.bench.scale.stage import stage
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def bench_scale(
-    routes: Annotated[int, typer.Option(min=1, max=MOST_ROUTES, help="How many routes.")] = 1000,
-    small: Annotated[int, typer.Option(min=1, help="The fleet to compare a larger one with.")] = (
+    routes: Annotated[int, typer.Option(min=1, max=MAX_ROUTES, help="Number of routes.")] = 1000,
+    small: Annotated[int, typer.Option(min=1, help="Size of the small fleet to compare with.")] = (
         1000
     ),
-    concurrent: Annotated[int, typer.Option(min=1, max=1000, help="Routes changed at once.")] = 100,
-    change_seconds: Annotated[float, typer.Option(min=0, help="A host's time to change.")] = 0.5,
-    json: Annotated[Path | None, typer.Option(help="Write the figures there, too.")] = None,
+    concurrent: Annotated[int, typer.Option(min=1, max=1000, help="Concurrent routes.")] = 100,
+    change_seconds: Annotated[
+        float, typer.Option(min=0, help="How long a change takes on a host.")
+    ] = 0.5,
+    json: Annotated[Path | None, typer.Option(help="Also write all figures to this file.")] = None,
 ) -> None:
-    """Measure a rollout over so many routes, beside one over a small fleet if that is smaller.
+    """Measure a rollout over a fleet, and over a small fleet first if that is smaller.
 
-    Exits with 1 where the cost of a route grows with the fleet, or a history becomes too large.
+    Exits with 1 if the cost per route grows with the fleet, or if a history is too large.
     """
     logging.basicConfig(level=logging.WARNING)
     sizes = [small, routes] if routes > small else [routes]
@@ -36,13 +38,13 @@ def bench_scale(
     report.show(columns)
     if json is not None:
         report.write(columns, json)
-    if wrong := report.wrong(columns):
-        sys.exit("\n".join(f"error: {what}" for what in wrong))
+    if violations := report.violations(columns):
+        sys.exit("\n".join(f"error: {each}" for each in violations))
 
 
 async def _run(routes: int, concurrent: int, change_seconds: float) -> Figures:
-    async with stage(routes, change_seconds) as made:
-        return await measure(made, concurrent)
+    async with simulated_environment(routes, change_seconds) as environment:
+        return await measure(environment, concurrent)
 
 
 if __name__ == "__main__":

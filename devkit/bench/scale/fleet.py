@@ -1,6 +1,6 @@
-"""The fleet that is played: route number 0, 1, 2..., and what each is called and where it stands.
+"""The simulated fleet: routes number 0, 1, 2..., their names, locations and addresses.
 
-All of it follows from the number, so the store and the hosts' process need not tell each other.
+Everything is derived from the number, so the store and the hosts' process agree without messages.
 """
 
 import ipaddress
@@ -21,93 +21,92 @@ from relight.domain.names import (
 from relight.domain.proof import Proof
 from relight.domain.route import RouteStatus
 from relight.store.database import Database, parse_url
-from relight.store.machines import RecordStatus
+from relight.store.events import Operation
 from relight.store.routes import ROUTE_PROVEN
 from relight.store.store import open_store
 from relight.store.tables import (
     EventRow,
     MachineRow,
+    RecordStatus,
     RouteRow,
     Row,
 )
-from relight.store.write import Operation
 
-ORIGIN = Origin(requested_by="bench", reason="to be measured")
+ORIGIN = Origin(requested_by="bench", reason="benchmark")
 
 PROVIDERS = ("linode", "oci", "alicloud", "gcore")
 REGIONS = 5
-"""Of each provider."""
+"""The number of regions of each provider."""
 
 TRACKS = ("stable", "beta", "staff")
-"""None has a release of its own, so all of them are in the scope of the fleet."""
+"""No track has a release override, so every route is in the scope of the fleet."""
 
-MOST_ROUTES = 60_000
+MAX_ROUTES = 60_000
 
-# In loopback, and not where anything else listens by habit.
+# A loopback address far from 127.0.0.1, where other programs listen.
 _FIRST_ADDRESS = ipaddress.IPv4Address("127.1.0.1")
 
 
 @dataclass(frozen=True)
-class PlayedRoute:
-    """One route of the fleet, and its machine."""
+class SimulatedRoute:
+    """One route of the fleet and its machine."""
 
     number: int
 
     @property
     def route_id(self) -> RouteId:
-        """Its id."""
+        """The route id."""
         return f"scale-{self.number:05}"
 
     @property
     def machine_key(self) -> str:
-        """Its machine's key."""
+        """The machine key."""
         return machine_key(self.route_id, 1)
 
     @property
     def address(self) -> str:
-        """Its machine's address."""
+        """The machine's address."""
         return str(_FIRST_ADDRESS + self.number)
 
     @property
     def provider(self) -> str:
-        """Whose machine it is."""
+        """The machine's provider."""
         return PROVIDERS[self.number % len(PROVIDERS)]
 
     @property
     def region(self) -> str:
-        """Where it stands."""
+        """The machine's region."""
         return f"{self.provider}-{self.number // len(PROVIDERS) % REGIONS + 1}"
 
     @property
     def track(self) -> str:
-        """Its track."""
+        """The track."""
         return TRACKS[self.number % len(TRACKS)]
 
 
-def at_address(address: str) -> PlayedRoute:
-    """Return the route whose machine has an address; whether there is one is for others to say."""
-    return PlayedRoute(int(ipaddress.IPv4Address(address)) - int(_FIRST_ADDRESS))
+def at_address(address: str) -> SimulatedRoute:
+    """Return the route whose machine has an address; its number may be outside of the fleet."""
+    return SimulatedRoute(int(ipaddress.IPv4Address(address)) - int(_FIRST_ADDRESS))
 
 
 def fill(store_url: str, routes: int, version: str, architecture: str) -> None:
-    """Have a new store say that so many routes serve, each proven at a version.
+    """Fill a new store with routes that serve, each proven at a version.
 
-    Through the store's own writes this would be as long as a rollout; so the rows that those leave
-    are put there at once.
+    The rows are inserted directly: the store's own writes would take as long as a rollout.
 
     Args:
-        store_url: where the store is.
-        routes: how many.
+        store_url: the URL of the store.
+        routes: the number of routes.
         version: the Debian version that they run.
         architecture: of their machines.
     """
     tag, operation = f"v{version}", Operation(ORIGIN)
     with open_store(store_url) as store:
-        store.settings.set(DEFAULT_RELEASE_SETTING, tag, operation)
+        store.fleet_settings.set(DEFAULT_RELEASE_SETTING, tag, operation)
         for track in TRACKS:
             store.tracks.set(track, None, operation)
     at = datetime.now(UTC)
-    fleet = [PlayedRoute(number) for number in range(routes)]
+    fleet = [SimulatedRoute(number) for number in range(routes)]
     rows: dict[type[Row], Iterator[dict[str, Any]]] = {
         RouteRow: (_route_row(route, tag, at) for route in fleet),
         MachineRow: (_machine_row(route, architecture, at) for route in fleet),
@@ -123,31 +122,31 @@ def fill(store_url: str, routes: int, version: str, architecture: str) -> None:
 
 
 class Progress:
-    """How far a rollout has come by the store's word, which costs no worker anything."""
+    """Progress of a rollout, read from the store, so that it costs the worker nothing."""
 
     def __init__(self, store_url: str) -> None:
         self._database = Database(parse_url(store_url))
 
     def proven_at(self, tag: str) -> int:
-        """Count the routes that serve, proven at a release."""
+        """Return the number of routes that serve and are proven at a release."""
         query = select(func.count(col(RouteRow.route_id))).where(
             RouteRow.current_release_tag == tag, RouteRow.status == RouteStatus.SERVING
         )
         with self._database.reading() as session:
             return session.exec(query).one()
 
-    def faults(self, at_most: int) -> list[Mapping[str, Any]]:
-        """Return what stands in the way of routes that are not served."""
+    def faults(self, limit: int) -> list[Mapping[str, Any]]:
+        """Return the faults of at most `limit` faulted routes."""
         query = select(RouteRow.fault).where(RouteRow.status == RouteStatus.FAULTED)
         with self._database.reading() as session:
-            return [fault for fault in session.exec(query.limit(at_most)) if fault]
+            return [fault for fault in session.exec(query.limit(limit)) if fault]
 
     def close(self) -> None:
         """Close the connections."""
         self._database.close()
 
 
-def _route_row(route: PlayedRoute, tag: str, at: datetime) -> dict[str, Any]:
+def _route_row(route: SimulatedRoute, tag: str, at: datetime) -> dict[str, Any]:
     return {
         "route_id": route.route_id,
         "track": route.track,
@@ -161,13 +160,13 @@ def _route_row(route: PlayedRoute, tag: str, at: datetime) -> dict[str, Any]:
     }
 
 
-def _machine_row(route: PlayedRoute, architecture: str, at: datetime) -> dict[str, Any]:
+def _machine_row(route: SimulatedRoute, architecture: str, at: datetime) -> dict[str, Any]:
     return {
         "key": route.machine_key,
         "route_id": route.route_id,
         "generation": 1,
         "provider": route.provider,
-        "provider_id": f"played-{route.number}",
+        "provider_id": f"simulated-{route.number}",
         "region": route.region,
         "architecture": architecture,
         "address": route.address,
@@ -178,7 +177,7 @@ def _machine_row(route: PlayedRoute, architecture: str, at: datetime) -> dict[st
     }
 
 
-def _proven_row(route: PlayedRoute, version: str, at: datetime) -> dict[str, Any]:
+def _proven_row(route: SimulatedRoute, version: str, at: datetime) -> dict[str, Any]:
     proof = Proof(
         release_tag=f"v{version}",
         version=version,

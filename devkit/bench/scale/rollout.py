@@ -1,52 +1,34 @@
-"""One rollout over a whole fleet that is played, and what it cost."""
+"""One rollout over a whole fleet of simulated hosts, and its cost."""
 
 import asyncio
 import random
 import statistics
 import sys
-import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
-from devkit.bench.meter import sampled_peak
+from devkit.bench.meter import measured
 from devkit.bench.publishing import AFTER_TAG
-from devkit.bench.scale.fleet import (
-    ORIGIN,
-    PlayedRoute,
-    Progress,
-)
-from devkit.bench.scale.stage import (
-    HOSTS,
-    SERVER,
-    WORKER,
-    Stage,
-)
-from relight.domain.names import (
-    FLEET_SCOPE,
-    RouteId,
-    rollout_workflow_id,
-    route_workflow_id,
-)
-from relight.domain.rollout.rollout import (
-    RolloutPhase,
-    RolloutReleaseInput,
-    Strategy,
-)
+from devkit.bench.scale.environment import HOSTS, SERVER, WORKER, SimulatedEnvironment
+from devkit.bench.scale.fleet import ORIGIN, Progress, SimulatedRoute
+from relight.domain.names import FLEET_SCOPE, RouteId, rollout_workflow_id, route_workflow_id
+from relight.domain.rollout.rollout import RolloutPhase, RolloutReleaseInput
+from relight.domain.rollout.strategy import Strategy
 from workflows.rollout.rollout import RolloutRelease
 
 SAMPLES = 20
-"""How many routes' histories are looked at: they hardly differ."""
+"""The number of routes whose histories are read: they hardly differ."""
 
 SETTLE_SECONDS = 1.0
-"""After a rollout, before the meters are read: its last workflow task is still being written."""
+"""Pause after a rollout, before CPU time is read: its last workflow task is still being written."""
 
-PROGRESS_EVERY_SECONDS = 10.0
-_SHOWN_FAULTS = 3
+PROGRESS_INTERVAL_SECONDS = 10.0
+_MAX_SHOWN_FAULTS = 3
 
 
 class RolloutError(Exception):
@@ -54,7 +36,7 @@ class RolloutError(Exception):
 
 
 class History(NamedTuple):
-    """How large a workflow's history is."""
+    """The size of a workflow's history."""
 
     events: int
     size_bytes: int
@@ -62,16 +44,16 @@ class History(NamedTuple):
 
 @dataclass(frozen=True)
 class Figures:
-    """What a rollout cost. CPU times, events and bytes are per route.
+    """The cost of a rollout. CPU times, events and bytes are per route.
 
     Attributes:
-        events: of the route's own history, and its part of the rollout's.
+        events: of the route's own history, and its share of the rollout's.
         history_bytes: likewise.
-        worker_peak_mib: the most resident memory while it ran.
-        largest_events: of the longest history of the rollout itself and of its waves.
+        worker_peak_mib: the largest resident memory during the rollout.
+        largest_events: of the longest history of the rollout itself and its waves.
         largest_bytes: of the largest one.
-        histories: how many of those there are.
-        hosts_cpu_ms: what it took to play the hosts; in life they do that themselves.
+        histories: the number of those histories.
+        hosts_cpu_ms: for simulating the hosts; real hosts use their own CPU.
     """
 
     routes: int
@@ -89,60 +71,55 @@ class Figures:
     hosts_cpu_ms: float
 
     def as_dict(self) -> dict[str, float]:
-        """Return them by name."""
+        """Return the figures by name."""
         return asdict(self)
 
 
 class _Status(BaseModel):
-    """What is asked of a rollout's status."""
+    """The part of a rollout's status that is read."""
 
     phase: RolloutPhase
     detail: str = ""
 
 
-async def measure(stage: Stage, max_concurrent: int) -> Figures:
-    """Roll the release out over the fleet, and return what that cost.
+async def measure(environment: SimulatedEnvironment, max_concurrent: int) -> Figures:
+    """Roll the release out over the fleet, and return the cost.
 
     Args:
-        stage: a fresh one.
-        max_concurrent: how many routes are changed at once.
+        environment: one without an earlier rollout.
+        max_concurrent: the number of routes that are changed at the same time.
 
     Raises:
-        RolloutError: it did not converge.
-        ChildFailedError: the worker, the server or the hosts ended meanwhile.
+        RolloutError: the rollout did not converge.
+        ChildFailedError: the worker, the server or the hosts' process ended meanwhile.
     """
-    before = stage.group.cpu_by_part()
-    async with AsyncExitStack() as stack:
-        peaks = {
-            part: await stack.enter_async_context(sampled_peak(stage.group.folder / part))
-            for part in (WORKER, SERVER)
-        }
-        began = time.monotonic()
-        await _roll_out(stage, max_concurrent)
-        wall = time.monotonic() - began
-    await asyncio.sleep(SETTLE_SECONDS)
-    used = {part: after - before[part] for part, after in stage.group.cpu_by_part().items()}
-    per_route_ms = {part: seconds / stage.routes * 1000 for part, seconds in used.items()}
-    own, of_rollout = await _routes_histories(stage), await _rollouts_histories(stage.client)
+    async with measured(environment.group, (WORKER, SERVER), SETTLE_SECONDS) as usage:
+        await _roll_out(environment, max_concurrent)
+    routes = environment.routes
+    cpu_ms = {part: seconds / routes * 1000 for part, seconds in usage.cpu_seconds.items()}
+    of_routes = await _route_histories(environment)
+    of_rollout = await _rollout_histories(environment.client)
+    events = sum(each.events for each in of_rollout)
+    size_bytes = sum(each.size_bytes for each in of_rollout)
     return Figures(
-        routes=stage.routes,
-        wall_seconds=wall,
-        routes_per_second=stage.routes / wall,
-        worker_cpu_ms=per_route_ms[WORKER],
-        server_cpu_ms=per_route_ms[SERVER],
-        events=_mean(own, 0) + sum(each.events for each in of_rollout) / stage.routes,
-        history_bytes=_mean(own, 1) + sum(each.size_bytes for each in of_rollout) / stage.routes,
-        worker_peak_mib=peaks[WORKER].mib,
-        server_peak_mib=peaks[SERVER].mib,
+        routes=routes,
+        wall_seconds=usage.wall_seconds,
+        routes_per_second=routes / usage.wall_seconds,
+        worker_cpu_ms=cpu_ms[WORKER],
+        server_cpu_ms=cpu_ms[SERVER],
+        events=statistics.fmean(each.events for each in of_routes) + events / routes,
+        history_bytes=statistics.fmean(each.size_bytes for each in of_routes) + size_bytes / routes,
+        worker_peak_mib=usage.peak_mib[WORKER],
+        server_peak_mib=usage.peak_mib[SERVER],
         largest_events=max(each.events for each in of_rollout),
         largest_bytes=max(each.size_bytes for each in of_rollout),
         histories=len(of_rollout),
-        hosts_cpu_ms=per_route_ms[HOSTS],
+        hosts_cpu_ms=cpu_ms[HOSTS],
     )
 
 
-async def _roll_out(stage: Stage, max_concurrent: int) -> None:
-    handle = await stage.client.start_workflow(
+async def _roll_out(environment: SimulatedEnvironment, max_concurrent: int) -> None:
+    handle = await environment.client.start_workflow(
         RolloutRelease.run,
         RolloutReleaseInput(
             release_tag=AFTER_TAG,
@@ -151,49 +128,50 @@ async def _roll_out(stage: Stage, max_concurrent: int) -> None:
             strategy=Strategy(max_concurrent=max_concurrent),
         ),
         id=rollout_workflow_id(AFTER_TAG, FLEET_SCOPE),
-        task_queue=stage.settings.task_queue,
+        task_queue=environment.settings.task_queue,
     )
-    progress = Progress(stage.settings.database_url)
+    progress = Progress(environment.settings.database_url)
+    routes = environment.routes
     try:
-        async with _told_of(progress, stage.routes):
-            await _end_of(handle, stage)
+        async with _progress_reports(progress, routes):
+            await _result(handle, environment)
         status = await handle.query("status", result_type=_Status)
         proven = progress.proven_at(AFTER_TAG)
-        if status.phase is not RolloutPhase.CONVERGED or proven != stage.routes:
-            faults = "\n".join(str(fault) for fault in progress.faults(_SHOWN_FAULTS))
-            msg = f"{status.phase}: {status.detail}; {proven}/{stage.routes} proven\n{faults}"
+        if status.phase is not RolloutPhase.CONVERGED or proven != routes:
+            faults = "\n".join(str(fault) for fault in progress.faults(_MAX_SHOWN_FAULTS))
+            msg = f"{status.phase}: {status.detail}; {proven}/{routes} proven\n{faults}"
             raise RolloutError(msg)
     finally:
         progress.close()
 
 
-async def _end_of(handle: WorkflowHandle[Any, Any], stage: Stage) -> None:
-    """Wait for a rollout's end, or for that of a child without which it has none."""
+async def _result(handle: WorkflowHandle[Any, Any], environment: SimulatedEnvironment) -> None:
+    """Wait until a rollout ends; raise an error if a child process ends before."""
     result = asyncio.create_task(handle.result())
-    ends = [asyncio.create_task(child.ended()) for child in stage.children]
+    exits = [asyncio.create_task(child.unexpected_exit()) for child in environment.children]
     try:
-        await asyncio.wait([result, *ends], return_when=asyncio.FIRST_COMPLETED)
-        for end in ends:
-            if end.done():
-                raise end.result()
+        await asyncio.wait([result, *exits], return_when=asyncio.FIRST_COMPLETED)
+        for each in exits:
+            if each.done():
+                raise each.result()
         await result
     finally:
-        for task in (result, *ends):
+        for task in (result, *exits):
             task.cancel()
-        await asyncio.gather(result, *ends, return_exceptions=True)
+        await asyncio.gather(result, *exits, return_exceptions=True)
 
 
 @asynccontextmanager
-async def _told_of(progress: Progress, routes: int) -> AsyncIterator[None]:
-    """Say every now and then how far the rollout has come, until the block ends."""
+async def _progress_reports(progress: Progress, routes: int) -> AsyncIterator[None]:
+    """Print the rollout's progress periodically until the block ends."""
 
-    async def tell() -> None:
+    async def report() -> None:
         while True:
-            await asyncio.sleep(PROGRESS_EVERY_SECONDS)
+            await asyncio.sleep(PROGRESS_INTERVAL_SECONDS)
             proven = await asyncio.to_thread(progress.proven_at, AFTER_TAG)
             print(f"bench: {proven} of {routes} routes", file=sys.stderr)  # noqa: T201
 
-    task = asyncio.create_task(tell())
+    task = asyncio.create_task(report())
     try:
         yield
     finally:
@@ -201,29 +179,29 @@ async def _told_of(progress: Progress, routes: int) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def _routes_histories(stage: Stage) -> list[History]:
-    """Return those of some routes, the same ones for the same fleet."""
-    picked = random.Random(0).sample(range(stage.routes), min(SAMPLES, stage.routes))  # noqa: S311
-    return [await _of_route(stage.client, PlayedRoute(number).route_id) for number in picked]
+async def _route_histories(environment: SimulatedEnvironment) -> list[History]:
+    """Return the histories of a sample of routes; the same sample for the same number of routes."""
+    routes = environment.routes
+    sample = random.Random(0).sample(range(routes), min(SAMPLES, routes))  # noqa: S311
+    return [
+        await _route_history(environment.client, SimulatedRoute(number).route_id)
+        for number in sample
+    ]
 
 
-async def _of_route(client: Client, route_id: RouteId) -> History:
+async def _route_history(client: Client, route_id: RouteId) -> History:
     return _size(await client.get_workflow_handle(route_workflow_id(route_id)).describe())
 
 
-async def _rollouts_histories(client: Client) -> list[History]:
-    """Return those of the rollout and of its waves: of every workflow that is not a route's."""
-    routes = route_workflow_id("")
+async def _rollout_histories(client: Client) -> list[History]:
+    """Return the histories of the rollout and its waves: of all workflows but those of routes."""
+    prefix = route_workflow_id("")
     return [
         _size(await client.get_workflow_handle(each.id, run_id=each.run_id).describe())
         async for each in client.list_workflows(page_size=1000)
-        if not each.id.startswith(routes)
+        if not each.id.startswith(prefix)
     ]
 
 
 def _size(execution: WorkflowExecution) -> History:
     return History(execution.history_length, execution.raw_info.history_size_bytes)
-
-
-def _mean(histories: list[History], column: int) -> float:
-    return statistics.fmean(history[column] for history in histories)

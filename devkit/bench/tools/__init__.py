@@ -1,1 +1,1 @@
-"""The other contestants' own files: they run with their own interpreters, and import none of us."""
+"""Files of the other tools. They run with their own interpreters and import nothing of Relight."""

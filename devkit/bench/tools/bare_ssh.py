@@ -1,6 +1,7 @@
-"""The least that can do it: asyncssh, one script on each host, all at once; it keeps nothing.
+"""The minimum: one asyncssh connection and one script per host, all at once, without a record.
 
-Run as `python -m devkit.bench.tools.bare_ssh FLEET VERSION`; FLEET is the file that `bench.fleet` writes.
+Run as `python -m devkit.bench.tools.bare_ssh FLEET VERSION`; FLEET is the file that
+`devkit.bench.environment` writes.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ _PROBE_SECONDS = 3.0
 
 
 async def swap(fleet: dict[str, Any], address: str, version: str) -> None:
-    """Swap one host: one connection, one exec for the change and its check, one probe."""
+    """Swap one host: one connection, one command for the change and its check, one probe."""
     scripts = [(_HERE / name).read_text() for name in ("swap.sh", "check.sh")]
     command = ["sudo", "-n", "sh", "-c", "\n".join(scripts), "swap", version]
     async with asyncssh.connect(
@@ -47,7 +48,7 @@ async def _healthy(address: str, port: int, path: str) -> bool:
 
 
 async def main(fleet: dict[str, Any], version: str) -> None:
-    """Swap all hosts at once."""
+    """Swap all hosts at the same time."""
     async with asyncio.TaskGroup() as group:
         for host in fleet["hosts"]:
             group.create_task(swap(fleet, host["address"], version))

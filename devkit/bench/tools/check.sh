@@ -1,5 +1,5 @@
-# What every general tool checks after its swap, once; "$1" is the version. The process has a
-# second to become what it was started as.
+# The check of every general tool after its swap; "$1" is the version. It waits up to one second
+# until the process runs the unit's executable: right after the start it is still systemd.
 set -eu
 state=$(dpkg-query -W -f '${db:Status-Abbrev}${Version}' lantern-box)
 [ "$state" = "ii $1" ] || { echo "dpkg says $state" >&2; exit 1; }

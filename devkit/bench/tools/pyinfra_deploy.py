@@ -1,4 +1,4 @@
-"""The job with pyinfra's own operations, and the check that every general tool makes."""
+"""The swap with pyinfra's own operations, and the check of every general tool."""
 
 import json
 import os
@@ -15,13 +15,13 @@ _PROBE_SECONDS = 3.0
 
 
 def probe() -> None:
-    """Ask the host's daemon from here whether it is healthy."""
+    """Probe the service of the host from the controller."""
     url = f"http://{host.name}:{_FLEET['port']}{_FLEET['path']}"
     deadline = time.monotonic() + _PROBE_SECONDS
     while True:
         try:
             with urllib.request.urlopen(url, timeout=_PROBE_SECONDS):
-                return  # any other answer than a good one raises
+                return  # any status but success raises an error
         except ConnectionError:
             if time.monotonic() > deadline:
                 raise
@@ -39,7 +39,7 @@ apt.packages(
     _sudo=True,
 )
 systemd.service(
-    name="Restart the daemon",
+    name="Restart the service",
     service="lantern-box.service",
     restarted=True,
     daemon_reload=True,
@@ -50,4 +50,4 @@ server.shell(
     commands=[f"set -- {_VERSION}\n{(Path(__file__).parent / 'check.sh').read_text()}"],
     _sudo=True,
 )
-python.call(name="Ask for its health", function=probe)
+python.call(name="Probe its health", function=probe)

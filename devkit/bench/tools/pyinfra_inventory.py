@@ -1,4 +1,4 @@
-"""pyinfra's inventory: the hosts of the file that the variable BENCH_FLEET names."""
+"""pyinfra's inventory: the hosts in the file that the variable BENCH_FLEET names."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-# The whole change as a careful person would type it, with the host's own apt; "$1" is the version.
+# The whole change as a careful administrator would type it, with apt; "$1" is the version.
 set -eu
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 apt-get -q --error-on=any update

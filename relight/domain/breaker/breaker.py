@@ -1,4 +1,4 @@
-"""The breaker: what was seen of the fleet at large, and whether machines may be destroyed."""
+"""The breaker: observations of the whole fleet, and whether machines may be destroyed."""
 
 from datetime import timedelta
 from typing import Self
@@ -11,13 +11,13 @@ from relight.domain.names import TrackName
 
 
 class MachineObservation(Message):
-    """The last look at a machine, by its route's operations or at its provider.
+    """The last observation of a machine, by an operation on its route or at its provider.
 
     Attributes:
         key: the machine's.
-        track: its route's; None for one in the pool.
-        observed_at: when somebody looked last; None where nobody did.
-        reached: whether it let the control plane in and work there.
+        track: its route's; None for a pool machine.
+        observed_at: time of the observation; None if there was none.
+        reached: whether the control plane could log in and work there.
     """
 
     key: str
@@ -29,13 +29,13 @@ class MachineObservation(Message):
 
 
 class ConnectivityResult(Message):
-    """A look at a place that is known to be up: can the control plane reach anything at all?
+    """The result of a connectivity check: whether the control plane itself is online.
 
     Attributes:
-        name: what was asked, as in `https://deb.debian.org`.
-        observed_at: when.
-        reached: whether it answered.
-        answer: what came back, for a person.
+        name: the address, as in `https://deb.debian.org`.
+        observed_at: time of the check.
+        reached: whether the address answered.
+        answer: the answer, for a person.
     """
 
     name: str
@@ -48,9 +48,10 @@ class Destruction(Message):
     """A machine that was destroyed, or is about to be.
 
     Attributes:
-        at: when it was asked for.
-        track: its route's; None for one in the pool.
-        unreachable: it was destroyed because nobody reached it: this speaks of its place still.
+        at: time of the request.
+        track: its route's; None for a pool machine.
+        unreachable: it was destroyed because it could not be reached. The breaker counts that for
+            a while.
     """
 
     at: AwareDatetime
@@ -61,20 +62,20 @@ class Destruction(Message):
 
 
 class BreakerLimits(Message):
-    """When the breaker opens, when it closes again, and how much is destroyed while it is closed.
+    """When the breaker opens and closes, and how many machines may be destroyed while closed.
 
     Attributes:
-        open_share: it opens where more than this share of a group cannot be reached; 0 to 1.
-        close_share: a group that it opened for is calm again from this share down.
-        min_unreachable: how many machines of a group that takes at the least: one alone is a host's
-            fault, whatever share of its group it is.
-        calm_for: how long all has to be calm before it closes.
-        observation_lasts: how long a machine that was reached counts as one that can be.
-        connectivity_lasts: how long a look at a witness does.
-        remembered_for: how long a machine that was destroyed because nobody reached it counts as
-            one that is not reached.
-        destroyed_per_hour: how many machines are destroyed in any hour.
-        destroyed_per_hour_in_region: how many of one region of a provider are.
+        open_share: the breaker opens if more than this share of a group is unreachable; 0 to 1.
+        close_share: a group that opened it must fall to this share or below before it closes.
+        min_unreachable: minimum number of unreachable machines in such a group. A single one is
+            always a fault of its host.
+        calm_for: how long all groups must stay below their limits before the breaker closes.
+        observation_lasts: how long a machine that was reached counts as reachable.
+        connectivity_lasts: how long the result of a connectivity check is valid.
+        remembered_for: how long a machine that was destroyed as unreachable still counts as
+            unreachable.
+        destroyed_per_hour: how many machines may be destroyed within an hour.
+        destroyed_per_hour_in_region: how many of them in one region of a provider.
     """
 
     open_share: float = Field(default=0.2, gt=0, lt=1)
@@ -99,15 +100,15 @@ class BreakerLimits(Message):
 
 
 class BreakerOverride(Message):
-    """Somebody knows that a group's machines are gone for good: they may be replaced.
+    """An operator's statement that a group's machines are lost and may be replaced.
 
-    It makes the breaker blind for one group, until a day that somebody has set. Nothing overrides
-    the witness, nor the hourly limits.
+    The breaker ignores the group until the override expires. Connectivity checks and the hourly
+    limits still apply.
 
     Attributes:
         group: as the breaker names it: `fleet`, `provider P`, `region P/R`, `track T`.
-        owner: who is to be asked.
-        expires_at: the first instant at which it no longer holds.
+        owner: the person to ask.
+        expires_at: the override ends at this time.
     """
 
     group: RequiredText
@@ -117,13 +118,14 @@ class BreakerOverride(Message):
 
 
 class GroupReach(Message):
-    """How many of a group's machines can be reached.
+    """Number of machines of a group that can be reached.
 
     Attributes:
         group: `fleet`, `provider P`, `region P/R` or `track T`.
-        machines: all of them.
-        observed: those that were reached lately, or were not reached at the last look.
-        unreachable: those of these that were not reached.
+        machines: all machines of the group.
+        observed: machines that were reached recently, or were not reached at their last
+            observation.
+        unreachable: the observed machines that were not reached.
     """
 
     group: str
@@ -140,14 +142,15 @@ class GroupReach(Message):
 
 
 class BreakerIncident(Message):
-    """Why nothing is destroyed: one incident, however many groups and machines it is about.
+    """Why the breaker is open: one incident for all affected groups and machines.
 
     Attributes:
-        opened_at: when the breaker opened; this names the incident.
-        last_observed_at: when it was last seen to go on.
-        groups: each group that had too many machines out of reach at some time of it, at its worst.
-        witnesses: what was asked and did not answer, when no witness was reached.
-        summary: what was seen, in one sentence for a person.
+        opened_at: when the breaker opened; identifies the incident.
+        last_observed_at: when the cause was last observed.
+        groups: each group that had too many unreachable machines during the incident, with its
+            worst counts.
+        connectivity: the failed connectivity checks, if none succeeded.
+        summary: one sentence for a person.
     """
 
     opened_at: AwareDatetime
@@ -158,12 +161,12 @@ class BreakerIncident(Message):
 
 
 class Breaker(Message):
-    """Where the breaker stands.
+    """The state of the breaker.
 
     Attributes:
         incident: why it is open; None while it is closed.
-        calm_since: since when nothing of the incident is seen any more.
-        unsure: groups in which nothing is destroyed until more of their machines were looked at.
+        calm_since: since when the cause of the incident is no longer observed.
+        unknown: groups in which nothing is destroyed until more of their machines are observed.
     """
 
     incident: BreakerIncident | None = None

@@ -1,1 +1,1 @@
-"""Faults: the closed table of their kinds, and the models that carry them."""
+"""Faults: the models, and the closed table of their kinds with class, remedy and advice."""

@@ -1,37 +1,38 @@
-"""`python -m relight.domain.fault.document`: the table of faults as a document for operators."""
+"""`python -m relight.domain.fault.document`: the table of faults as Markdown, for operators."""
 
 import sys
 
 from relight.domain.fault.fault import FaultClass
-from relight.domain.fault.table import RULES, Remedy
+from relight.domain.fault.rule import Remedy
+from relight.domain.fault.table import RULES
 
 _OPENING = """\
 # Faults
 
-Made from `relight/domain/fault/table.py` by `make docs`: change it there.
+Generated from `relight/domain/fault/` by `make docs`: change it there.
 
-Each failure is one of these kinds. Its class says at whose door it lies: only host and release
-faults spend a rollout's failure budget; the others blame no host, and are one incident for a whole
-rollout. A fault is always shown with what was attempted, on which host, the command, its exit code,
-its last words, and the unit's last log lines where there is a unit.
+Each failure is one of these kinds. Its class is the part that is to blame. Only host and release
+faults spend a rollout's failure budget. The others blame no host, and are one incident for the
+whole rollout. A fault is always shown with what was attempted, the host, the command, its exit
+code, its last output, and the unit's last log lines if there is a unit.
 
 """
 
 _REMEDIES = {
-    Remedy.REPAIR: "the next operation on the host begins with mending what it finds",
+    Remedy.REPAIR: "the next operation on the host begins with a repair of what it finds",
     Remedy.ROLL_BACK: "bring the route back to the release before: `relight route rollback`",
     Remedy.REPLACE: "give the route another machine",
-    Remedy.WAIT: "no host is to blame: go on when what is missing is back",
+    Remedy.WAIT: "no host is to blame: continue when the cause is gone",
     Remedy.ASK: "a person has to decide",
-    Remedy.NONE: "nothing was changed, so there is nothing to mend",
+    Remedy.NONE: "nothing was changed, so nothing needs a repair",
 }
 
 _CLASSES = {
-    FaultClass.HOST: "Something is wrong with one host.",
-    FaultClass.RELEASE: "The release itself is bad: it would fail on other hosts as well.",
-    FaultClass.REPOSITORY: "The place that releases come from is down, torn or not to be trusted.",
-    FaultClass.PROVIDER: "The cloud that sells machines does not do what it is asked.",
-    FaultClass.CONTROLLER: "It lies with the control plane, or with what it was asked for.",
+    FaultClass.HOST: "One host has a problem.",
+    FaultClass.RELEASE: "The release is bad: it would fail on other hosts as well.",
+    FaultClass.REPOSITORY: "The source of releases is down, inconsistent or not trustworthy.",
+    FaultClass.PROVIDER: "The provider does not do what was requested.",
+    FaultClass.CONTROLLER: "The control plane, or the request to it, is the cause.",
 }
 
 
@@ -41,7 +42,7 @@ def document() -> str:
     lines += [f"| {remedy} | {meaning} |" for remedy, meaning in _REMEDIES.items()]
     for fault_class, meaning in _CLASSES.items():
         lines += ["", f"## {fault_class.capitalize()}", "", meaning, ""]
-        lines += ["| kind | tried again | then | what it means | what to do |"]
+        lines += ["| kind | retried | remedy | meaning | what to do |"]
         lines += ["| --- | --- | --- | --- | --- |"]
         lines += [
             f"| `{kind}` | {'yes' if rule.retried else 'no'} | {rule.remedy} | {rule.meaning} "

@@ -1,29 +1,30 @@
-"""The base of every error that the world outside may bring; anything else is a bug of ours."""
+"""The base of every error with a cause outside of the program. Any other error is a bug."""
 
 from relight.domain.fault.fault import FaultClass
-from relight.domain.fault.table import RULES, Rule
+from relight.domain.fault.rule import Rule
+from relight.domain.fault.table import RULES
 
 
 class DomainError(Exception):
-    """Something outside did not go as it should.
+    """An operation failed for an external reason.
 
     Attributes:
-        kind: which fault it is, by its name in the table of faults.
+        kind: the kind of fault, by its name in the table of faults.
     """
 
     kind: str
 
     @property
     def rule(self) -> Rule:
-        """What the table of faults says of it."""
+        """The rule for its kind in the table of faults."""
         return RULES[self.kind]
 
     @property
     def fault_class(self) -> FaultClass:
-        """At whose door it lies."""
+        """The class of the fault."""
         return self.rule.fault_class
 
     @property
     def retryable(self) -> bool:
-        """Whether trying the same again may help."""
+        """Whether a retry may help."""
         return self.rule.retried

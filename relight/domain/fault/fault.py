@@ -1,4 +1,4 @@
-"""What went wrong, on which host, and at whose door it lies."""
+"""Faults: what failed, on which host, and in which class."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from relight.domain.base import Message
 
 
 class FaultClass(StrEnum):
-    """Whose fault it is. Only host and release faults spend a rollout's failure budget."""
+    """The part that is to blame for a fault."""
 
     HOST = "host"
     RELEASE = "release"
@@ -15,21 +15,25 @@ class FaultClass(StrEnum):
     CONTROLLER = "controller"
 
 
+BUDGETED_CLASSES = frozenset({FaultClass.HOST, FaultClass.RELEASE})
+"""Classes whose faults spend a rollout's failure budget. The others blame no host."""
+
+
 class Fault(Message):
-    """One failure, with all that an operator needs to see to act on it.
+    """One failure, with all that an operator needs to act on it.
 
     Attributes:
         kind: what failed, in kebab-case, as in `unit-failed`.
-        fault_class: at whose door it lies.
+        fault_class: the part that is to blame.
         summary: one sentence for a person.
-        attempted: what was being done, as in `restart lantern-box.service`.
-        host: the address that was spoken to, where there was one.
-        machine_key: the machine that it happened on, where there was one.
+        attempted: what was attempted, as in `restart lantern-box.service`.
+        host: the address of the host, if there was one.
+        machine_key: the machine, if there was one.
         argv: the command that failed on the host.
         exit_code: its exit code.
-        stderr_tail: the last lines of what it wrote to standard error.
+        stderr_tail: the last lines of its standard error.
         journal_tail: the last lines of the unit's journal.
-        refused: what was asked for cannot be done as things stand, and nothing was changed.
+        refused: the request cannot be fulfilled in the current state, and nothing was changed.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""The upkeep of a region's pool: what is looked at, what is done, what came of it."""
+"""Maintenance of a region's pool: the messages of its workflow and activities."""
 
 from relight.domain.base import Message, Origin
 from relight.domain.fault.fault import Fault
@@ -9,7 +9,7 @@ from relight.domain.proof import Proof
 
 
 class KeepPoolInput(Message):
-    """Bring a region's pool to what it should be."""
+    """Bring a region's pool to its target."""
 
     provider: str
     region: str
@@ -17,11 +17,11 @@ class KeepPoolInput(Message):
 
 
 class PoolKept(Message):
-    """What came of it.
+    """The result of the maintenance of a pool.
 
     Attributes:
-        done: each step that was taken, as in `create pool-lab-east-3`.
-        left: each that was not, with the reason.
+        done: the completed steps, as in `create pool-lab-east-3`.
+        left: the other steps, each with the reason.
     """
 
     provider: str
@@ -31,17 +31,17 @@ class PoolKept(Message):
 
 
 class PlanPoolInput(Message):
-    """Ask what the pool of a region needs now."""
+    """Ask for the steps that the pool of a region needs now."""
 
     provider: str
     region: str
 
 
 class PoolWork(Message):
-    """A step, and the machine that it is about.
+    """A step and its machine.
 
     Attributes:
-        machine: as it was seen last; None where nobody ever saw it.
+        machine: as last observed; None if it was never observed.
     """
 
     action: PoolAction
@@ -49,13 +49,13 @@ class PoolWork(Message):
 
 
 class PoolPlanned(Message):
-    """The steps in their order; what is left alone is not among them."""
+    """The steps in their order, without `keep`."""
 
     steps: tuple[PoolWork, ...]
 
 
 class PlanPoolMachineInput(Message):
-    """Write the key of a further machine down before it is created."""
+    """Record the key of a new machine before it is created."""
 
     provider: str
     region: str
@@ -64,26 +64,26 @@ class PlanPoolMachineInput(Message):
 
 
 class PoolMachinePlanned(Message):
-    """The key."""
+    """The key of the new machine."""
 
     key: str
 
 
-class OfPoolMachineInput(Message):
-    """Take a machine out of the routes' reach, to change it or to destroy it."""
+class PoolMachineInput(Message):
+    """Reserve a pool machine, so that no route claims it while it is changed or destroyed."""
 
     key: str
     origin: Origin
 
 
 class PoolMachineTaken(Message):
-    """Whether it is out of their reach: a route may have claimed it since."""
+    """Whether the machine is reserved; False if a route has claimed it."""
 
     taken: bool
 
 
 class RecordPoolReadyInput(Message):
-    """Write down that a machine was proven, and may be claimed."""
+    """Record that a machine is proven and may be claimed."""
 
     machine: Machine
     proof: Proof
@@ -91,7 +91,7 @@ class RecordPoolReadyInput(Message):
 
 
 class RecordPoolFaultInput(Message):
-    """Write down why a machine could not be made ready."""
+    """Record why a machine could not be prepared."""
 
     key: str
     fault: Fault

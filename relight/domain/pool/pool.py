@@ -1,4 +1,8 @@
-"""The pool: warm machines, installed and proven, that serve no route yet."""
+"""The pool: warm machines, installed and proven, that serve no route yet.
+
+`plan_pool` decides the steps that a region's pool needs; `claimable` decides which machine a route
+claims first.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -14,13 +18,13 @@ class PoolTarget(Message):
     """What the pool of one region of a provider should be.
 
     Attributes:
-        size: how many machines are ready to be claimed.
-        release_tag: what they should run; None where nothing declares it: nothing is made then.
-        max_age: a machine older than this is replaced by a new one.
-        surge: how many machines there may be beyond `size` while new ones take the place of old.
-        prepare_for: how long a machine may take until it is ready.
-        proof_lasts: how old a machine's proof may be before it is proven again.
-        at_once: how many machines are made ready at one time.
+        size: how many machines should be ready.
+        release_tag: what they should run; None if no release is declared: nothing is created then.
+        max_age: older machines are replaced by new ones.
+        surge: how many machines may exist beyond `size` while old ones are replaced.
+        prepare_for: how long the preparation of a machine may take.
+        proof_lasts: how old a machine's proof may be before the machine is verified.
+        max_preparing: how many machines are prepared at once.
     """
 
     provider: str
@@ -31,14 +35,14 @@ class PoolTarget(Message):
     surge: int = Field(default=1, ge=1)
     prepare_for: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
     proof_lasts: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))
-    at_once: int = Field(default=2, ge=1)
+    max_preparing: int = Field(default=2, ge=1)
 
 
 class PoolStatus(StrEnum):
-    """Where a machine of the pool is. One that was claimed is its route's, and not the pool's.
+    """The status of a pool machine. A claimed machine is no longer in the pool.
 
-    `preparing`: it is being created, or brought to another release. `ready`: it was proven and may
-    be claimed. `faulted`: it could not be made ready. `leaving`: it is on its way to its end.
+    `preparing`: it is being created or swapped. `ready`: it is proven and may be claimed.
+    `faulted`: it could not be prepared. `leaving`: it is being destroyed.
     """
 
     PREPARING = "preparing"
@@ -48,7 +52,7 @@ class PoolStatus(StrEnum):
 
 
 class PoolMachine(Message):
-    """A machine of the pool, as it is on record.
+    """The record of a pool machine.
 
     Attributes:
         key: `pool-{provider}-{region}-{number}`.
@@ -69,25 +73,25 @@ class PoolMachine(Message):
 
 
 class PoolStep(StrEnum):
-    """What is done about the pool.
+    """A step of the pool's plan.
 
-    `create`: make a further machine ready. `swap`: bring a machine to the release, in place.
-    `prove`: look at it again. `recycle`: destroy it; if it is missed, a new one was made or will
-    be. `keep`: leave it.
+    `create`: create and prepare a new machine. `swap`: swap a machine to the release, in place.
+    `verify`: prove it again. `recycle`: destroy it; a missing machine is created by another step.
+    `keep`: leave it as it is.
     """
 
     CREATE = "create"
     SWAP = "swap"
-    PROVE = "prove"
+    VERIFY = "verify"
     RECYCLE = "recycle"
     KEEP = "keep"
 
 
 class PoolAction(Message):
-    """One step about the pool.
+    """One step, with its machine and reason.
 
     Attributes:
-        key: the machine's; None for one that is to be created: its key is chosen when it is.
+        key: the machine's; None for a machine to create, whose key is chosen later.
         reason: one sentence for a person.
     """
 
@@ -100,28 +104,28 @@ class PoolAction(Message):
 
 
 def pool_machine_key(provider: str, region: str, number: int) -> str:
-    """Return the key of a pool's machine: its label at the provider and its host name."""
+    """Return the key of a pool machine: its label at the provider and its host name."""
     return f"pool-{provider}-{region}-{number}"
 
 
 def pool_workflow_id(provider: str, region: str) -> str:
-    """Return the id under which a region's pool is changed: the id is the pool's lock."""
+    """Return the workflow id of every change of a region's pool. The id is the pool's lock."""
     return f"pool/{provider}/{region}"
 
 
 def plan_pool(
     target: PoolTarget, machines: Sequence[PoolMachine], now: datetime
 ) -> tuple[PoolAction, ...]:
-    """Return one step for each machine of the pool, and one for each that is to be created.
+    """Return one step for each machine of the pool, and one for each machine to create.
 
-    New ones come before old ones go: an aged machine stays claimable until as many are ready as
-    should be, so that recycling never empties the pool. Machines that are behind are swapped in
-    place, which is cheaper than another machine. With no release declared nothing is made.
+    An aged machine stays claimable until enough new machines are ready, so that recycling never
+    empties the pool. Machines with another release are swapped in place, which is cheaper than a
+    new machine. Without a declared release nothing is created.
 
     Args:
         target: what the pool should be.
-        machines: the region's, as they are on record, in any order.
-        now: the instant that is asked about, with its time zone.
+        machines: the records of the region's machines, in any order.
+        now: the current time, with its time zone.
     """
     alive = sorted(
         (machine for machine in machines if machine.status is not PoolStatus.LEAVING),
@@ -138,18 +142,18 @@ def plan_pool(
     steps |= _surplus(target, aged, young)
     kept = [machine for machine in (*aged, *young) if machine.key not in steps]
     preparing = sum(machine.status is PoolStatus.PREPARING for machine in kept)
-    room = max(0, target.at_once - preparing)
-    # Those that are on their way out count: where none can be destroyed, no more are made either.
-    wanted = min(target.size - len(young), target.size + target.surge - len(machines))
-    creates = 0 if target.release_tag is None else max(0, min(wanted, room))
+    room = max(0, target.max_preparing - preparing)
+    # Leaving machines count: while none can be destroyed, none are created either.
+    missing = min(target.size - len(young), target.size + target.surge - len(machines))
+    creates = 0 if target.release_tag is None else max(0, min(missing, room))
     room -= creates
     for machine in kept:
         step, reason = _upkeep(machine, target, now)
         if machine in aged and step is PoolStep.SWAP:
-            step, reason = PoolStep.KEEP, f"{reason}, and goes once a new one is ready"
-        # A swap takes the machine out of the pool for its while: not all at once.
+            step, reason = PoolStep.KEEP, f"{reason}, and is recycled once a new one is ready"
+        # A machine cannot be claimed during its swap, so the number of swaps is limited.
         if step is PoolStep.SWAP and room <= 0:
-            step, reason = PoolStep.KEEP, f"{reason}; others are made ready first"
+            step, reason = PoolStep.KEEP, f"{reason}; others are prepared first"
         room -= step is PoolStep.SWAP
         steps[machine.key] = step, reason
     actions = [_action(target, step, reason, key) for key, (step, reason) in sorted(steps.items())]
@@ -161,11 +165,11 @@ def plan_pool(
 def claimable(
     machines: Iterable[PoolMachine], release_tag: ReleaseTag, architecture: str | None = None
 ) -> tuple[str, ...]:
-    """Return the keys of machines that a route may be given, the best first.
+    """Return the keys of machines that a route may claim, the best first.
 
-    Which one is claimed is decided by the store, in one transaction: it takes the first that is
-    still ready. One that runs the release already comes first, then the one that was proven last;
-    a route brings it to its release in any case, and proves it.
+    Machines that already run the release come first, then the most recently proven ones. The store
+    claims the first one that is still ready, in one transaction. The route swaps it to its release
+    if needed, and proves it.
 
     Args:
         machines: those of the route's region, in any order.
@@ -196,14 +200,14 @@ def _is_broken(machine: PoolMachine, target: PoolTarget, now: datetime) -> bool:
 
 def _what_broke(machine: PoolMachine) -> str:
     if machine.status is PoolStatus.FAULTED:
-        return "it could not be made ready"
-    return f"it is being made ready since {machine.since:%Y-%m-%d %H:%M} UTC"
+        return "it could not be prepared"
+    return f"it has been in preparation since {machine.since:%Y-%m-%d %H:%M} UTC"
 
 
 def _surplus(
     target: PoolTarget, aged: Sequence[PoolMachine], young: Sequence[PoolMachine]
 ) -> dict[str, tuple[PoolStep, str]]:
-    """Return the machines that are too many once enough are ready: the aged, then the oldest."""
+    """Return the machines to recycle because enough others are ready: aged, then oldest."""
     ready = sum(machine.status is PoolStatus.READY for machine in (*aged, *young))
     surplus: dict[str, tuple[PoolStep, str]] = {}
     for machine in (*aged, *young):
@@ -224,13 +228,13 @@ def _surplus(
 
 def _upkeep(machine: PoolMachine, target: PoolTarget, now: datetime) -> tuple[PoolStep, str]:
     if machine.status is PoolStatus.PREPARING:
-        return PoolStep.KEEP, "it is being made ready"
+        return PoolStep.KEEP, "it is in preparation"
     if target.release_tag is None:
-        return PoolStep.KEEP, "nothing declares which release it should run"
+        return PoolStep.KEEP, "no release is declared for it"
     if machine.release_tag != target.release_tag:
         return PoolStep.SWAP, f"it runs {machine.release_tag}"
     if machine.proven_at is None or now - machine.proven_at > target.proof_lasts:
-        return PoolStep.PROVE, f"it was last proven at {machine.proven_at}"
+        return PoolStep.VERIFY, f"it was last proven at {machine.proven_at}"
     return PoolStep.KEEP, "it is ready"
 
 
@@ -243,6 +247,3 @@ def _action(target: PoolTarget, step: PoolStep, reason: str, key: str | None = N
         key=key,
         release_tag=target.release_tag,
     )
-
-
-# MERGEDOC """What a region's pool needs, and which of its machines is claimed first."""

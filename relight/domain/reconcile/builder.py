@@ -1,4 +1,4 @@
-"""A pass of reconciliation while it is being planned: the fleet, and what was decided so far."""
+"""The plan builder: the fleet, and the actions that were decided so far."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from relight.domain.breaker.breaker import (
     Destruction,
     MachineObservation,
 )
-from relight.domain.breaker.decisions import Allowance
+from relight.domain.destruction import Allowance
 from relight.domain.disruption import take_census
 from relight.domain.drift import (
     Declarations,
@@ -41,20 +41,20 @@ from relight.domain.sweep.sweep import SweepPlan
 
 @dataclass(frozen=True)
 class FleetView:
-    """The fleet as it stands.
+    """The current state of the fleet.
 
     Attributes:
-        routes: all of them: budgets count the whole fleet.
-        declarations: what they should run, and the rollouts that change that.
-        breaker: where it stands after a look at this very fleet.
+        routes: all routes, because budgets count the whole fleet.
+        declarations: what they should run, and the rollouts that may change that.
+        breaker: its state, computed from this fleet.
         limits: the breaker's.
-        histories: what happened lately to the routes that anything happened to.
-        busy: routes on which an operation is under way.
-        exclusions, freezes: those on record, past and future ones too.
-        destructions: those of the last hour, and one for each replacement that is under way.
-        pools: what each region's pool should be, and its machines.
-        sweep: what a sweep of this very fleet would do.
-        page: the routes that this pass is about; None for all.
+        histories: the recent histories of routes, where there are any.
+        busy: routes with an operation in progress.
+        exclusions, freezes: all on record, past and future ones included.
+        destructions: those of the last hour, and one for each replacement in progress.
+        pools: each region's pool target and machines.
+        sweep: the sweep plan for this fleet.
+        page: the routes of this run; None for all.
     """
 
     routes: Sequence[Route]
@@ -72,13 +72,13 @@ class FleetView:
 
 
 def observations_of(view: FleetView) -> tuple[MachineObservation, ...]:
-    """Return the last look at each route's machine, as the breaker counts them."""
-    looks = (observation_of(route, history_of(route, view.histories)) for route in view.routes)
-    return tuple(look for look in looks if look is not None)
+    """Return the last observation of each route's machine, as the breaker counts them."""
+    found = (observation_of(route, history_of(route, view.histories)) for route in view.routes)
+    return tuple(observation for observation in found if observation is not None)
 
 
 def history_of(route: Route, histories: Mapping[RouteId, RouteHistory]) -> RouteHistory:
-    """Return what happened to a route, with its machine, proof and status as the route has them."""
+    """Return the history of a route, with machine, proof and status from its current record."""
     known = histories.get(route.route_id) or RouteHistory(route_id=route.route_id, machine_key=None)
     return known.model_copy(
         update={
@@ -90,16 +90,16 @@ def history_of(route: Route, histories: Mapping[RouteId, RouteHistory]) -> Route
 
 
 class PlanBuilder:
-    """What a pass begins and leaves alone, so far.
+    """Collects the actions of a reconcile run, and what it leaves alone.
 
     Attributes:
-        routes: all of the fleet, by id, in the order of their ids.
-        decisions: what each route of this pass needs that nobody works on.
-        drifts: how far each scope has drifted.
+        routes: the whole fleet by id, in the order of the ids.
+        decisions: the remediation of each route of this run that is not busy.
+        drifts: the drift of each scope.
         allowance: how many machines may still be destroyed.
-        closed: why nothing may be changed; None while the breaker is closed. What is seen while it
-            is open is not to be trusted.
-        taken: the routes on which something is begun.
+        blocked: why nothing may be changed: the breaker is open, so observations are not reliable.
+            None while it is closed.
+        taken: the routes with an action.
     """
 
     def __init__(self, view: FleetView, policy: ReconcilePolicy, now: datetime) -> None:
@@ -123,13 +123,13 @@ class PlanBuilder:
         }
         self.allowance = Allowance(view.breaker, view.destructions, view.limits, now)
         incident = view.breaker.incident
-        self.closed = f"the breaker is open: {incident.summary}" if incident else None
+        self.blocked = f"the breaker is open: {incident.summary}" if incident else None
         self.taken: dict[RouteId, None] = {}
         self._actions: list[Action] = []
         self._left: dict[str, str] = {}
 
     def needing(self, remediation: Remediation) -> list[Route]:
-        """Return the routes that need a remediation, by id."""
+        """Return the routes that need a remediation, sorted by id."""
         return [
             self.routes[route_id]
             for route_id, decision in self.decisions.items()
@@ -137,18 +137,18 @@ class PlanBuilder:
         ]
 
     def drift_of(self, route: Route) -> ScopeDrift:
-        """Return how far the scope has drifted that governs a route."""
+        """Return the drift of a route's scope."""
         return self._drift[route.route_id]
 
     def exclusion_of(self, route: Route) -> Exclusion | None:
-        """Return what keeps releases from a route: one that keeps all of them before a pin."""
-        whole = [each for each in self.view.exclusions if each.pinned_to is None]
-        return exclusion_of(route, whole, self.now, None) or exclusion_of(
+        """Return the exclusion of a route; one of every release comes before a pin."""
+        unpinned = [each for each in self.view.exclusions if each.pinned_to is None]
+        return exclusion_of(route, unpinned, self.now, None) or exclusion_of(
             route, self.view.exclusions, self.now, None
         )
 
     def should_run(self, route: Route) -> ReleaseTag | None:
-        """Return what a route is mended to: its pin, its own target, or what is declared."""
+        """Return the release for a repair or replacement: pin, else target, else declaration."""
         exclusion = self.exclusion_of(route)
         pinned = exclusion.pinned_to if exclusion else None
         return pinned or route.target_release_tag or self.drift_of(route).tag
@@ -162,7 +162,7 @@ class PlanBuilder:
         *,
         unreachable: bool = False,
     ) -> None:
-        """Begin something on a route, on which nothing else is begun."""
+        """Add an action on a route, which must have no other action."""
         self.taken[route.route_id] = None
         self.add(
             Action(
@@ -175,24 +175,24 @@ class PlanBuilder:
         )
 
     def add(self, action: Action) -> None:
-        """Begin something."""
+        """Add an action."""
         self._actions.append(action)
 
     def leave(self, about: str, reason: str) -> None:
-        """Say why something is left as it is. The first reason is told."""
+        """Record why something is left as it is. Only its first reason is kept."""
         self._left.setdefault(about, reason)
 
-    def leave_waiting(self, routes: Iterable[RouteId], window: Admission) -> None:
-        """Say of routes that a window did not let go what it is that held them up."""
-        held_up_by = [*window.held_up_by]
-        if window.thaws_at is not None:
-            held_up_by.append(f"a freeze until {window.thaws_at:%Y-%m-%d %H:%M} UTC")
-        reason = "; ".join(held_up_by) or "as much is under way as may be"
+    def leave_waiting(self, routes: Iterable[RouteId], admission: Admission) -> None:
+        """Record the limits and freezes because of which routes were not admitted."""
+        limited_by = [*admission.limited_by]
+        if admission.thaws_at is not None:
+            limited_by.append(f"a freeze until {admission.thaws_at:%Y-%m-%d %H:%M} UTC")
+        reason = "; ".join(limited_by) or "the limit of concurrent operations is reached"
         for route_id in routes:
             self.leave(f"route {route_id}", f"it waits: {reason}")
 
     def plan(self) -> ReconcilePlan:
-        """Return what was decided."""
+        """Return the plan."""
         left = tuple(
             LeftAlone(about=about, reason=reason) for about, reason in sorted(self._left.items())
         )

@@ -1,4 +1,4 @@
-"""Reconciliation: what brings the fleet back to what is declared, and why."""
+"""The reconcile plan: the actions that bring the fleet to what is declared, with their reasons."""
 
 from collections.abc import Mapping, Set
 from datetime import timedelta
@@ -16,22 +16,22 @@ from relight.domain.names import (
 )
 from relight.domain.pool.pool import PoolAction, PoolStep
 from relight.domain.remediation import ReplacementPolicy
-from relight.domain.rollout.rollout import Strategy
+from relight.domain.rollout.strategy import Strategy
 from relight.domain.sweep.sweep import SweepAction
 
 
 class ReconcilePolicy(Message):
-    """How much one pass of reconciliation does.
+    """Limits of one reconcile run.
 
     Attributes:
-        strategy: the budgets and limits that its swaps keep, and the strategy of rollouts that it
+        strategy: the budgets and limits for its swaps, and the strategy of the rollouts that it
             starts.
-        drift: up to so many routes of a scope that are behind its release are swapped one by one;
-            more of them are brought there by a rollout.
-        proof_lasts: how old a proof may be before the route is proven again.
-        max_replacements, max_swaps, max_rollouts, max_verifications, max_pool_steps: how
-            many of each a pass begins; repairs count among the swaps.
-        max_reported: of how many things that it leaves alone a plan says why.
+        drift: up to this many routes of a scope that are behind its release are swapped one by
+            one; more of them need a rollout.
+        proof_lasts: how old a proof may be before the route is verified.
+        max_replacements, max_swaps, max_rollouts, max_verifications, max_pool_steps: how many of
+            each one run starts; repairs count as swaps.
+        max_reported: how many entries of `left_alone` a plan lists.
     """
 
     strategy: Strategy = Strategy(
@@ -49,12 +49,12 @@ class ReconcilePolicy(Message):
 
 
 class ActionKind(StrEnum):
-    """What reconciliation does about something.
+    """The kind of an action.
 
-    `start rollout`: bring a scope to its release, wave by wave. `swap`: bring one route to it.
-    `repair`: swap a route once more to what it should run. `replace`: give it another machine.
-    `quarantine`: leave it to a person. `prove`: look at it, and change nothing. `pool` and `sweep`:
-    take a step of that plan.
+    `start rollout`: bring a scope to its release, wave by wave. `swap`: swap one route to it.
+    `repair`: swap a route again to what it should run. `replace`: give it another machine.
+    `quarantine`: leave it to a person. `verify`: observe it; nothing is changed. `pool`, `sweep`:
+    take a step of the pool's or the sweep's plan.
     """
 
     REPLACE = "replace"
@@ -62,18 +62,18 @@ class ActionKind(StrEnum):
     REPAIR = "repair"
     SWAP = "swap"
     START_ROLLOUT = "start rollout"
-    PROVE = "prove"
+    VERIFY = "verify"
     POOL = "pool"
     SWEEP = "sweep"
 
 
 class Action(Message):
-    """One thing that is begun.
+    """One action of a reconcile run.
 
     Attributes:
         reason: one sentence for a person.
-        release_tag: what is brought there, or is to be proven.
-        unreachable: of a replacement: nobody gets through to the machine that it takes away.
+        release_tag: the release to install or to verify.
+        unreachable: for a replacement: the old machine cannot be reached.
         pool: the step of the pool's plan.
         sweep: the step of the sweep.
     """
@@ -89,7 +89,7 @@ class Action(Message):
 
 
 class LeftAlone(Message):
-    """Something that is not as it should be, and is left so in this pass.
+    """Something that is not as declared, and that this run does not change.
 
     Attributes:
         about: `route R`, `scope S`, `machine M` or `pool P/R`.
@@ -101,12 +101,12 @@ class LeftAlone(Message):
 
 
 class ReconcilePlan(Message):
-    """What one pass does, in this order. A dry run shows it; the real pass does it.
+    """The actions of one reconcile run, in their order. With `--dry-run` it is only shown.
 
     Attributes:
-        left_alone: what it does not, and why; the first of them where there are many.
-        left_alone_count: how many there are.
-        incident: why nothing is destroyed, and nothing changed, while the breaker is open.
+        left_alone: what is left as it is, with the reasons; only the first ones if there are many.
+        left_alone_count: the total number of them.
+        incident: why the breaker is open and nothing is changed; None while it is closed.
     """
 
     actions: tuple[Action, ...]
@@ -115,43 +115,43 @@ class ReconcilePlan(Message):
     incident: BreakerIncident | None = None
 
 
-_BRINGS = frozenset(
+_INSTALLS = frozenset(
     {ActionKind.START_ROLLOUT, ActionKind.SWAP, ActionKind.REPAIR, ActionKind.REPLACE}
 )
-_POOL_BRINGS = frozenset({PoolStep.CREATE, PoolStep.SWAP})
+_POOL_INSTALLS = frozenset({PoolStep.CREATE, PoolStep.SWAP})
 
 
-def releases_brought(plan: ReconcilePlan) -> Set[ReleaseTag]:
-    """Return the releases that a plan brings to some machine."""
-    return {tag for action in plan.actions if (tag := _brought_by(action)) is not None}
+def required_releases(plan: ReconcilePlan) -> Set[ReleaseTag]:
+    """Return the releases that a plan installs on some machine."""
+    return {tag for action in plan.actions if (tag := _installed_by(action)) is not None}
 
 
-def leave_unknown(
+def drop_unavailable(
     plan: ReconcilePlan, why_not: Mapping[ReleaseTag, str], max_reported: int
 ) -> ReconcilePlan:
-    """Return a plan without the actions that bring a release that cannot be had.
+    """Return a plan without the actions that install an unavailable release.
 
-    Another release is never put in its place: which one was meant, only a person knows.
+    It is never substituted by another release, since only a person knows which one was meant.
 
     Args:
-        plan: what would be done.
-        why_not: the releases that cannot be had, each with the reason.
-        max_reported: of how many things that are left alone the plan says why.
+        plan: the plan.
+        why_not: the unavailable releases, each with the reason.
+        max_reported: how many entries of `left_alone` the plan lists.
     """
     kept, left = [], {each.about: each.reason for each in plan.left_alone}
     further = 0
     for action in plan.actions:
-        reason = why_not.get(_brought_by(action) or "")
+        reason = why_not.get(_installed_by(action) or "")
         if reason is None:
             kept.append(action)
             continue
         further += about_of(action) not in left
         left.setdefault(about_of(action), f"{action.reason}, but {reason}")
-    told = tuple(LeftAlone(about=about, reason=left[about]) for about in sorted(left))
+    left_alone = tuple(LeftAlone(about=about, reason=left[about]) for about in sorted(left))
     return plan.model_copy(
         update={
             "actions": tuple(kept),
-            "left_alone": told[:max_reported],
+            "left_alone": left_alone[:max_reported],
             "left_alone_count": plan.left_alone_count + further,
         }
     )
@@ -171,9 +171,6 @@ def about_of(action: Action) -> str:
     return f"operation {operation.workflow_id}" if operation else action.kind
 
 
-def _brought_by(action: Action) -> ReleaseTag | None:
-    pool = action.pool is not None and action.pool.step in _POOL_BRINGS
-    return action.release_tag if action.kind in _BRINGS or pool else None
-
-
-# MERGEDOC """A plan without what nobody can bring anywhere: releases that their source does not have."""
+def _installed_by(action: Action) -> ReleaseTag | None:
+    pool = action.pool is not None and action.pool.step in _POOL_INSTALLS
+    return action.release_tag if action.kind in _INSTALLS or pool else None

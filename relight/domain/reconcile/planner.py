@@ -1,8 +1,8 @@
-"""What one pass of reconciliation does: the dry run shows this value, the real pass takes it.
+"""Planning of a reconcile run. A dry run shows the same plan that a real run executes.
 
-A pass begins no more than its policy says, and nothing on a route that is busy. Whatever takes a
-route out goes through the rollout's own window, so that one budget is kept whoever uses it. While
-the breaker is open a pass only looks.
+A run starts no more than its policy allows, and nothing on a busy route. Everything that takes a
+route out goes through the same `Admission` as a rollout, so that all operations share one budget.
+While the breaker is open a run only verifies.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from relight.domain.reconcile.plan import (
     ReconcilePolicy,
 )
 from relight.domain.reconcile.routes import (
-    prove,
     quarantine,
     repair_and_swap,
     replace,
+    verify,
 )
 from relight.domain.remediation import Remediation
 from relight.domain.route import RouteStatus
@@ -30,21 +30,21 @@ from relight.domain.sweep.sweep import SweepAction, SweepStep
 
 
 def plan_reconcile(view: FleetView, policy: ReconcilePolicy, now: datetime) -> ReconcilePlan:
-    """Return what a pass does, in its order; the same for the same fleet in whatever order.
+    """Return the plan of a reconcile run. It does not depend on the order of the input.
 
     Args:
         view: the fleet.
-        policy: how much a pass does.
-        now: the instant of the pass, with its time zone.
+        policy: the limits of a run.
+        now: the time of the run, with its time zone.
     """
     builder = PlanBuilder(view, policy, now)
-    # Records are put right first, and what only a sweep found is destroyed last.
+    # Records are corrected first; machines that only the sweep found are destroyed last.
     _sweep(builder, lambda step: step is not SweepStep.DESTROY)
     replace(builder)
     repair_and_swap(builder)
     quarantine(builder)
     _start_rollouts(builder)
-    prove(builder)
+    verify(builder)
     _keep_pools(builder)
     _sweep(builder, lambda step: step is SweepStep.DESTROY)
     _report_the_rest(builder)
@@ -56,8 +56,8 @@ def _start_rollouts(builder: PlanBuilder) -> None:
     for drift in builder.drifts:
         about = f"scope {drift.scope}"
         if drift.tag is None and drift.in_service:
-            builder.leave(about, drift.hands_off or "no release is declared for it")
-        if not drift.behind or not (drift.takes_rollout or drift.hands_off):
+            builder.leave(about, drift.blocked_reason or "no release is declared for it")
+        if not drift.behind or not (drift.needs_rollout or drift.blocked_reason):
             continue
         reason = (
             f"{len(drift.behind)} of {drift.in_service} routes do not run {drift.tag}, "
@@ -65,7 +65,7 @@ def _start_rollouts(builder: PlanBuilder) -> None:
         )
         why_not = _kept_from_rollout(builder, drift)
         if why_not is None and room == 0:
-            why_not = "this pass starts no further rollout"
+            why_not = "this run starts no further rollout"
         if why_not is not None:
             builder.leave(about, f"{reason}, but {why_not}")
             continue
@@ -81,8 +81,8 @@ def _start_rollouts(builder: PlanBuilder) -> None:
 
 
 def _kept_from_rollout(builder: PlanBuilder, drift: ScopeDrift) -> str | None:
-    if drift.hands_off is not None or builder.closed is not None:
-        return drift.hands_off or builder.closed
+    if drift.blocked_reason is not None or builder.blocked is not None:
+        return drift.blocked_reason or builder.blocked
     frozen = all(
         thaws_at(freezes_of(route, builder.view.freezes), builder.now) for route in drift.behind
     )
@@ -100,7 +100,7 @@ def _keep_pools(builder: PlanBuilder) -> None:
             if why_not := _kept_from_pool(builder, step):
                 builder.leave(about, f"{step.step} {step.key or 'a machine'}: {why_not}")
             elif room == 0:
-                builder.leave(about, "this pass takes no further step about pools")
+                builder.leave(about, "this run takes no further pool steps")
             else:
                 room -= 1
                 if step.step is PoolStep.RECYCLE:
@@ -118,7 +118,7 @@ def _keep_pools(builder: PlanBuilder) -> None:
 def _kept_from_pool(builder: PlanBuilder, step: PoolAction) -> str | None:
     if step.step is PoolStep.RECYCLE:
         return builder.allowance.why_not(step.provider, step.region)
-    return None if step.step is PoolStep.PROVE else builder.closed
+    return None if step.step is PoolStep.VERIFY else builder.blocked
 
 
 def _sweep(builder: PlanBuilder, takes: Callable[[SweepStep], bool]) -> None:
@@ -137,21 +137,21 @@ def _sweep(builder: PlanBuilder, takes: Callable[[SweepStep], bool]) -> None:
 
 
 def _kept_from_sweeping(builder: PlanBuilder, step: SweepAction) -> str | None:
-    """Return why a step of the sweep is not taken now; a machine that it destroys is counted."""
+    """Return why a step of the sweep is not taken now, else None; count its destruction."""
     if step.step is not SweepStep.DESTROY:
-        # That a workflow is gone is known from the engine, and not from what cannot be reached.
-        return None if step.step is SweepStep.CLOSE else builder.closed
+        # That a workflow has ended is known from the engine, whatever can be reached.
+        return None if step.step is SweepStep.CLOSE else builder.blocked
     if step.machine is None:
-        return "nobody saw it at its provider"
-    place = step.machine.provider, step.machine.region
-    why_not = builder.allowance.why_not(*place)
+        return "it was not observed at its provider"
+    location = step.machine.provider, step.machine.region
+    why_not = builder.allowance.why_not(*location)
     if why_not is None:
-        builder.allowance.take(*place)
+        builder.allowance.take(*location)
     return why_not
 
 
 def _report_the_rest(builder: PlanBuilder) -> None:
-    """Say of each route that is out, and that nothing is done about, why that is so."""
+    """Report each route that is out and has no action."""
     for route in builder.needing(Remediation.LEAVE_ALONE):
         if route.status is not RouteStatus.SERVING and route.route_id not in builder.taken:
             builder.leave(f"route {route.route_id}", builder.decisions[route.route_id].reason)

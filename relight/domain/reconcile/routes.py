@@ -1,4 +1,4 @@
-"""What a pass of reconciliation does about single routes: replace, repair, swap, look again."""
+"""Actions of a reconcile run on single routes: replace, repair, swap, verify, quarantine."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -16,38 +16,42 @@ from relight.domain.route import Route, RouteStatus
 
 
 def quarantine(builder: PlanBuilder) -> None:
-    """Take routes out of the machinery's hands, and tell of those that are."""
+    """Quarantine routes, and report those that are in quarantine."""
     for route in builder.needing(Remediation.QUARANTINE):
         history = builder.view.histories.get(route.route_id)
         reason = builder.decisions[route.route_id].reason
         if history is not None and history.quarantined:
             builder.leave(f"route {route.route_id}", reason)
-        elif builder.closed is not None:
-            builder.leave(f"route {route.route_id}", f"{reason}, but {builder.closed}")
+        elif builder.blocked is not None:
+            builder.leave(f"route {route.route_id}", f"{reason}, but {builder.blocked}")
         else:
             builder.begin(ActionKind.QUARANTINE, route, reason)
 
 
 def replace(builder: PlanBuilder) -> None:
-    """Give routes other machines: first those that a person asked about, then by id."""
-    asked = {route_id for route_id, history in builder.view.histories.items() if history.asked_by}
-    wanted: list[RouteId] = []
+    """Replace machines: first those that a person requested, then by route id."""
+    requested = {
+        route_id
+        for route_id, history in builder.view.histories.items()
+        if history.replacement_requested_by
+    }
+    candidates: list[RouteId] = []
     for route in builder.needing(Remediation.REPLACE):
-        reason = _kept_from_replacing(builder, route, asked=route.route_id in asked)
-        if reason is None:
-            wanted.append(route.route_id)
+        why_not = _why_not_replace(builder, route, requested=route.route_id in requested)
+        if why_not is None:
+            candidates.append(route.route_id)
         else:
-            said = builder.decisions[route.route_id].reason
-            builder.leave(f"route {route.route_id}", f"{said}, but {reason}")
-    window = Admission(builder.census, builder.policy.strategy, (), builder.busy)
-    window.enter(sorted(wanted, key=lambda route_id: (route_id not in asked, route_id)))
-    admitted = window.start(builder.now)
+            reason = builder.decisions[route.route_id].reason
+            builder.leave(f"route {route.route_id}", f"{reason}, but {why_not}")
+    admission = Admission(builder.census, builder.policy.strategy, (), builder.busy)
+    admission.enter(sorted(candidates, key=lambda route_id: (route_id not in requested, route_id)))
+    admitted = admission.start(builder.now)
     room = builder.policy.max_replacements
     for route_id in admitted:
         route, decision = builder.routes[route_id], builder.decisions[route_id]
         why_not = builder.allowance.why_not(route.provider, route.region, route.track)
         if why_not is None and room == 0:
-            why_not = "this pass replaces no more"
+            why_not = "this run replaces no more machines"
         if why_not is not None:
             builder.leave(f"route {route_id}", f"{decision.reason}, but {why_not}")
             continue
@@ -60,131 +64,136 @@ def replace(builder: PlanBuilder) -> None:
             builder.should_run(route),
             unreachable=decision.unreachable,
         )
-    builder.leave_waiting(set(wanted) - set(admitted), window)
+    builder.leave_waiting(set(candidates) - set(admitted), admission)
 
 
 def repair_and_swap(builder: PlanBuilder) -> None:
-    """Repair what is broken, then bring what has drifted to what is declared."""
+    """Repair faulty routes, then swap drifted routes to the declared release."""
     repairs: dict[RouteId, str] = {}
     for route in builder.needing(Remediation.REPAIR):
-        said = builder.decisions[route.route_id].reason
-        if reason := _kept_from_repair(builder, route):
-            builder.leave(f"route {route.route_id}", f"{said}, but {reason}")
+        reason = builder.decisions[route.route_id].reason
+        if why_not := _why_not_repair(builder, route):
+            builder.leave(f"route {route.route_id}", f"{reason}, but {why_not}")
         else:
-            repairs[route.route_id] = said
-    sound = {route.route_id for route in builder.needing(Remediation.LEAVE_ALONE)}
+            repairs[route.route_id] = reason
+    healthy = {route.route_id for route in builder.needing(Remediation.LEAVE_ALONE)}
     drifted = {
         route.route_id: f"it runs {route.current_release_tag}, and should run {drift.tag}"
         for drift in builder.drifts
-        if drift.hands_off is None and not drift.takes_rollout
+        if drift.blocked_reason is None and not drift.needs_rollout
         for route in drift.behind
-        if route.route_id in sound
+        if route.route_id in healthy
     }
     order = [*repairs, *spread([builder.routes[route_id] for route_id in drifted])]
     reasons = {**drifted, **repairs}
-    if builder.closed is not None:
+    if builder.blocked is not None:
         for route_id in order:
-            builder.leave(f"route {route_id}", f"{reasons[route_id]}, but {builder.closed}")
+            builder.leave(f"route {route_id}", f"{reasons[route_id]}, but {builder.blocked}")
         return
-    window, room = _window(builder)
-    window.enter(order)
-    started = window.start(builder.now) if room else ()
-    for route_id in started:
+    admission, room = _swap_admission(builder)
+    admission.enter(order)
+    admitted = admission.start(builder.now) if room else ()
+    for route_id in admitted:
         route = builder.routes[route_id]
         if route_id in repairs:
             builder.begin(ActionKind.REPAIR, route, reasons[route_id], builder.should_run(route))
         else:
             builder.begin(ActionKind.SWAP, route, reasons[route_id], builder.drift_of(route).tag)
-    builder.leave_waiting(set(order) - set(started), window)
+    builder.leave_waiting(set(order) - set(admitted), admission)
 
 
-def prove(builder: PlanBuilder) -> None:
-    """Look again at what failed, at what the breaker is unsure of, at what was proven long ago."""
-    wanted = _looked_at_again(builder)
-    for route_id, reason in _long_unproven(builder):
-        wanted.setdefault(route_id, reason)
+def verify(builder: PlanBuilder) -> None:
+    """Verify faulty routes, routes in groups that the breaker does not know, and old proofs."""
+    reasons = _due_for_verification(builder)
+    for route_id, reason in _proof_expired(builder):
+        reasons.setdefault(route_id, reason)
     room = builder.policy.max_verifications
-    for route_id, reason in wanted.items():
-        route, tag = builder.routes[route_id], _runs(builder, builder.routes[route_id])
+    for route_id, reason in reasons.items():
+        route = builder.routes[route_id]
+        tag = _release_to_verify(builder, route)
         if room > 0 and route_id not in builder.taken and tag is not None and route.machine:
             room -= 1
-            builder.begin(ActionKind.PROVE, route, reason, tag)
+            builder.begin(ActionKind.VERIFY, route, reason, tag)
 
 
-def _looked_at_again(builder: PlanBuilder) -> dict[RouteId, str]:
-    """Return the routes that were not reached, or stand beside such, each with its reason."""
-    looks = {look.key: look for look in observations_of(builder.view)}
-    wanted: dict[RouteId, str] = {}
+def _due_for_verification(builder: PlanBuilder) -> dict[RouteId, str]:
+    """Return faulty routes and, if machines are unreachable, their neighbours; with reasons."""
+    observations = {each.key: each for each in observations_of(builder.view)}
+    reasons: dict[RouteId, str] = {}
     for route in builder.needing(Remediation.VERIFY):
-        wanted[route.route_id] = builder.decisions[route.route_id].reason
+        reasons[route.route_id] = builder.decisions[route.route_id].reason
     for route in builder.needing(Remediation.REPLACE):
         decision = builder.decisions[route.route_id]
-        # Held up by the breaker, say, which closes only when somebody gets through again.
-        if decision.unreachable and _is_due(builder, route, looks):
-            wanted[route.route_id] = decision.reason
-    if builder.closed or any(decision.unreachable for decision in builder.decisions.values()):
-        for route_id in _peers(builder, looks):
-            wanted.setdefault(route_id, "machines beside it cannot be reached")
-    return wanted
+        # The replacement may be blocked by the breaker, which needs new observations to close.
+        if decision.unreachable and _may_be_observed(builder, route, observations):
+            reasons[route.route_id] = decision.reason
+    if builder.blocked or any(decision.unreachable for decision in builder.decisions.values()):
+        for route_id in _unknown_neighbours(builder, observations):
+            reasons.setdefault(route_id, "machines in its group cannot be reached")
+    return reasons
 
 
-def _long_unproven(builder: PlanBuilder) -> Iterable[tuple[RouteId, str]]:
-    """Yield the routes that serve by an old proof, or by none; the oldest proof first."""
+def _proof_expired(builder: PlanBuilder) -> Iterable[tuple[RouteId, str]]:
+    """Yield the serving routes with an old proof or none, the oldest proof first; with reasons."""
     serving = [
         route
         for route_id in builder.decisions
         if (route := builder.routes[route_id]).status is RouteStatus.SERVING
     ]
-    for route in sorted(serving, key=_proven_longest_ago_first):
+    for route in sorted(serving, key=_oldest_proof_first):
         if route.proven_at is None:
             yield route.route_id, "it has no proof"
         elif builder.now - route.proven_at > builder.policy.proof_lasts:
             yield route.route_id, f"it was last proven at {route.proven_at:%Y-%m-%d %H:%M} UTC"
 
 
-def _kept_from_replacing(builder: PlanBuilder, route: Route, *, asked: bool) -> str | None:
-    """Return why a route is not given another machine now, budgets apart; None if it may be."""
+def _why_not_replace(builder: PlanBuilder, route: Route, *, requested: bool) -> str | None:
+    """Return why a route's machine is not replaced now, budgets apart; None if it may be."""
     if builder.should_run(route) is None:
-        return "nothing says which release it should run"
+        return "no release is declared for it"
     exclusion = builder.exclusion_of(route)
-    if exclusion is not None and exclusion.pinned_to is None and not asked:
+    if exclusion is not None and exclusion.pinned_to is None and not requested:
         return f"{exclusion.owner} excluded it: {exclusion.reason}"
     if route.status is not RouteStatus.SERVING:
-        return None  # It is out already: nobody is taken out by it, which is what a freeze is for.
+        return None  # It is already out. A freeze only forbids taking a route out.
     thaw = thaws_at(freezes_of(route, builder.view.freezes), builder.now)
     return f"it is frozen until {thaw:%Y-%m-%d %H:%M} UTC" if thaw else None
 
 
-def _kept_from_repair(builder: PlanBuilder, route: Route) -> str | None:
-    """Return why a route is not swapped once more, budgets and freezes apart; None if it may be."""
+def _why_not_repair(builder: PlanBuilder, route: Route) -> str | None:
+    """Return why a route is not repaired, budgets and freezes apart; None if it may be."""
     if builder.should_run(route) is None:
-        return "nothing says which release it should run"
+        return "no release is declared for it"
     exclusion = builder.exclusion_of(route)
     if exclusion is not None and exclusion.pinned_to is None:
         return f"{exclusion.owner} excluded it: {exclusion.reason}"
-    return builder.drift_of(route).hands_off
+    return builder.drift_of(route).blocked_reason
 
 
-def _window(builder: PlanBuilder) -> tuple[Admission, int]:
-    """Return the window for swaps, behind what is under way, and how many it lets go at most."""
+def _swap_admission(builder: PlanBuilder) -> tuple[Admission, int]:
+    """Return the admission for swaps, with all routes in flight, and how many swaps may start."""
     in_flight = [*builder.busy, *(each for each in builder.taken if each not in builder.view.busy)]
-    most = builder.policy.strategy.max_concurrent
-    room = min(max(0, most - len(in_flight)), builder.policy.max_swaps)
+    limit = builder.policy.strategy.max_concurrent
+    room = min(max(0, limit - len(in_flight)), builder.policy.max_swaps)
     strategy = builder.policy.strategy.model_copy(update={"max_concurrent": len(in_flight) + room})
     return Admission(builder.census, strategy, builder.view.freezes, in_flight), room
 
 
-def _is_due(builder: PlanBuilder, route: Route, looks: Mapping[str, MachineObservation]) -> bool:
-    """Say whether a machine may be looked at once more by now."""
-    look = looks.get(route.machine.key) if route.machine else None
-    if look is None:
+def _may_be_observed(
+    builder: PlanBuilder, route: Route, observations: Mapping[str, MachineObservation]
+) -> bool:
+    """Return whether the last observation of a route's machine is old enough for another."""
+    last = observations.get(route.machine.key) if route.machine else None
+    if last is None:
         return False
     pause = builder.policy.replacement.verify_after
-    return look.observed_at is None or builder.now - look.observed_at >= pause
+    return last.observed_at is None or builder.now - last.observed_at >= pause
 
 
-def _peers(builder: PlanBuilder, looks: Mapping[str, MachineObservation]) -> Iterable[RouteId]:
-    """Return the routes whose look tells the breaker what it is unsure of."""
+def _unknown_neighbours(
+    builder: PlanBuilder, observations: Mapping[str, MachineObservation]
+) -> Iterable[RouteId]:
+    """Return the routes to observe so that the breaker's unknown groups become known."""
     idle = {
         route.machine.key: route_id
         for route_id, route in builder.routes.items()
@@ -192,7 +201,7 @@ def _peers(builder: PlanBuilder, looks: Mapping[str, MachineObservation]) -> Ite
     }
     keys = machines_to_observe(
         builder.view.breaker,
-        [look for look in looks.values() if look.key in idle],
+        [each for each in observations.values() if each.key in idle],
         builder.view.limits,
         builder.now,
         builder.policy.max_verifications,
@@ -200,12 +209,12 @@ def _peers(builder: PlanBuilder, looks: Mapping[str, MachineObservation]) -> Ite
     return [idle[key] for key in keys]
 
 
-def _runs(builder: PlanBuilder, route: Route) -> ReleaseTag | None:
-    """Return what a look is about: what a route was proven at, or what it should run by now."""
+def _release_to_verify(builder: PlanBuilder, route: Route) -> ReleaseTag | None:
+    """Return the release that a route should be observed to run."""
     if route.status is RouteStatus.SERVING and route.current_release_tag:
         return route.current_release_tag
     return builder.should_run(route)
 
 
-def _proven_longest_ago_first(route: Route) -> tuple[bool, datetime | None, RouteId]:
+def _oldest_proof_first(route: Route) -> tuple[bool, datetime | None, RouteId]:
     return route.proven_at is not None, route.proven_at, route.route_id

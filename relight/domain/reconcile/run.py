@@ -1,4 +1,4 @@
-"""A pass of reconciliation under way: what it is asked for, what it sees, and what came of it."""
+"""A reconcile run: the messages of its workflow and activities."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -8,30 +8,27 @@ from pydantic import AwareDatetime, Field
 
 from relight.domain.base import Message, Origin
 from relight.domain.breaker.breaker import Breaker, BreakerLimits
+from relight.domain.machine import MachineAtProvider
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.reconcile.plan import (
     Action,
     ReconcilePlan,
     ReconcilePolicy,
 )
-from relight.domain.sweep.sweep import (
-    MachineAtProvider,
-    SweepAction,
-    SweepStep,
-)
+from relight.domain.sweep.sweep import SweepAction, SweepStep
 
 RECONCILE_WORKFLOW_ID: Final = "reconcile"
-"""The id under which a pass acts: the engine itself admits one at a time."""
+"""The workflow id of reconcile runs. The engine admits one at a time."""
 
 
 class ReconcileFleetInput(Message):
-    """Bring the fleet a step closer to what is declared.
+    """Bring the fleet closer to what is declared.
 
     Attributes:
-        policy: how much a pass does.
+        policy: the limits of a run.
         limits: the breaker's.
-        grace: how old a machine, a record or an operation is before a sweep touches it.
-        dry_run: only say what would be done; nothing is written.
+        grace: the sweep leaves younger machines, records and operations alone.
+        dry_run: only show the plan; nothing is written.
     """
 
     origin: Origin
@@ -42,42 +39,42 @@ class ReconcileFleetInput(Message):
 
 
 class FleetObserved(Message):
-    """The fleet was looked at, and this is what follows.
+    """The observed fleet and the plan for it.
 
     Attributes:
-        at: the instant that the plan is made for.
-        breaker: where it stands after this look.
-        locks: the id under which each machine of the sweep is worked on, by the machine's key.
-        unasked: what was not seen, and is left out of the plan because of that.
+        at: the time of the plan.
+        breaker: its state after this observation.
+        locks: the workflow id that locks each machine of the sweep, by the machine's key.
+        unobserved: what could not be observed and is therefore not in the plan.
     """
 
     at: AwareDatetime
     plan: ReconcilePlan
     breaker: Breaker
     locks: Mapping[str, str] = {}
-    unasked: tuple[str, ...] = ()
+    unobserved: tuple[str, ...] = ()
 
 
 class RouteToVerify(Message):
-    """A route that is looked at, and what it should be seen to run."""
+    """A route to verify, and the release that it should run."""
 
     route_id: RouteId
     release_tag: ReleaseTag
 
 
 class VerifyRoutesInput(Message):
-    """Look at these routes' hosts, change nothing there, and write down what was seen."""
+    """Observe the hosts of these routes without a change, and record the results."""
 
     routes: tuple[RouteToVerify, ...]
     origin: Origin
 
 
 class RouteVerified(Message):
-    """What came of a look at one route.
+    """The result of the verification of one route.
 
     Attributes:
-        fault: the kind of the fault that was met, None where it was proven or not looked at.
-        skipped: why nothing was written, None where something was.
+        fault: the kind of the fault that was found, None if it was proven or skipped.
+        skipped: why nothing was recorded, None if something was.
     """
 
     route_id: RouteId
@@ -86,16 +83,16 @@ class RouteVerified(Message):
 
 
 class RoutesVerified(Message):
-    """What came of each look."""
+    """The results of a verification."""
 
     routes: tuple[RouteVerified, ...]
 
 
 class BeginRemediationInput(Message):
-    """Write down that a route is quarantined, or that its repair begins.
+    """Record that a route is quarantined, or that its repair begins.
 
     Attributes:
-        action: the step of the pass.
+        action: the action of the plan.
     """
 
     action: Action
@@ -103,18 +100,18 @@ class BeginRemediationInput(Message):
 
 
 class CloseOperationInput(Message):
-    """Write down that an operation is over whose workflow is gone."""
+    """Record that an operation has ended, because its workflow has."""
 
     step: SweepAction
     origin: Origin
 
 
 class SweepMachineInput(Message):
-    """Look at one machine once more, and take a sweep's step about it.
+    """Observe one machine again, and take the sweep's step for it.
 
     Attributes:
-        step: what the sweep saw, and would have.
-        grace: how old it has to be.
+        step: the planned step.
+        grace: the minimum age of the machine.
     """
 
     step: SweepAction
@@ -123,12 +120,12 @@ class SweepMachineInput(Message):
 
 
 class MachineObserved(Message):
-    """What is to be done about a machine, now that nobody else works on it.
+    """The step for a machine, decided again under its lock.
 
     Attributes:
-        step: None where nothing is.
+        step: None if nothing is to be done.
         reason: one sentence for a person.
-        machine: what its provider has.
+        machine: as its provider lists it.
     """
 
     reason: str
@@ -137,7 +134,7 @@ class MachineObserved(Message):
 
 
 class RecordSweptInput(Message):
-    """Write down what was done about a machine."""
+    """Record the step that was taken for a machine."""
 
     step: SweepStep
     key: str
@@ -147,10 +144,10 @@ class RecordSweptInput(Message):
 
 
 class MachineSwept(Message):
-    """What was done about a machine, and why.
+    """The step that was taken for a machine, and why.
 
     Attributes:
-        step: None where it was left as it is.
+        step: None if it was left as it is.
     """
 
     key: str
@@ -158,27 +155,27 @@ class MachineSwept(Message):
     step: SweepStep | None = None
 
 
-class NotBegun(Message):
-    """A step of the plan that was not begun, and why."""
+class NotStarted(Message):
+    """An action of the plan that was not started, and why."""
 
     about: str
     reason: str
 
 
 class ReconcileRun(Message):
-    """What came of a pass.
+    """The result of a reconcile run.
 
     Attributes:
-        observed: what was seen, and the whole plan; the parts of it are not repeated here.
-        begun: how many steps of each kind were begun.
-        not_begun: those that were not.
-        proven, faulted, skipped: how many of the routes that were looked at came to what.
+        observed: the observed fleet with the whole plan.
+        started: number of started actions by kind.
+        not_started: the actions that were not started.
+        proven, faulted, skipped: number of verified routes by result.
         summary: one sentence for a person.
     """
 
     observed: FleetObserved | None
-    begun: Mapping[str, int] = {}
-    not_begun: tuple[NotBegun, ...] = ()
+    started: Mapping[str, int] = {}
+    not_started: tuple[NotStarted, ...] = ()
     proven: int = 0
     faulted: int = 0
     skipped: int = 0

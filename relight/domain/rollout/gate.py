@@ -1,30 +1,30 @@
-"""What a gate knows after a wave, and what follows from it."""
+"""Gates: what the results so far prove about a release, and whether its rollout continues."""
 
 from collections.abc import Iterable
 from enum import StrEnum
 
 from relight.domain.base import Message
-from relight.domain.fault.fault import Fault, FaultClass
+from relight.domain.fault.fault import BUDGETED_CLASSES, Fault, FaultClass
 from relight.domain.names import (
     CheckName,
     ReleaseTag,
     ScopeName,
 )
 from relight.domain.rollout.binomial import (
-    at_least,
-    at_most,
     lower_bound,
+    probability_at_least,
+    probability_at_most,
     trials_needed,
     upper_bound,
 )
-from relight.domain.rollout.rollout import Inconclusive, Strategy
+from relight.domain.rollout.strategy import Inconclusive, Strategy
 
 
 class Outcome(StrEnum):
-    """What the routes so far prove about a release, at the stated confidence.
+    """What the results so far prove about a release, at the stated confidence.
 
-    `pass`: it fails no more often than is tolerated. `fail`: it fails more often. `inconclusive`:
-    too few were seen to say either.
+    `pass`: its failure rate is tolerated. `fail`: its failure rate is higher. `inconclusive`: there
+    are too few results.
     """
 
     PASS = "pass"  # noqa: S105 - no password
@@ -33,13 +33,13 @@ class Outcome(StrEnum):
 
 
 class GateVerdict(Message):
-    """What a number of routes says about a release's failure rate.
+    """What the results say about a release's failure rate.
 
     Attributes:
-        lower_bound: the failure rate is above this, at the confidence; a share of 1.
-        upper_bound: it is below this, at the confidence.
-        needed: how many more routes, none of which fails, make it a pass. 0 where it is one, None
-            where it is a fail.
+        lower_bound: the failure rate is above this at the confidence; 0 to 1.
+        upper_bound: the failure rate is below this at the confidence; 0 to 1.
+        needed: how many more routes without a failure make it `pass`. 0 for `pass`, None for
+            `fail`.
         reason: one sentence for a person.
     """
 
@@ -53,12 +53,12 @@ class GateVerdict(Message):
 
 
 class Incident(Message):
-    """Trouble that no host is to blame for, however many routes met it: one thing to mend.
+    """One cause outside of hosts that holds a rollout, however many routes it affects.
 
     Attributes:
-        fault_classes: at whose door it lies: repository, provider, controller.
-        kinds: which faults were seen, by their names in the table of faults.
-        routes: how many routes met it.
+        fault_classes: the classes of its faults: repository, provider, controller.
+        kinds: the kinds of its faults, by their names in the table of faults.
+        routes: how many routes it affects.
         summary: one sentence for a person.
     """
 
@@ -69,10 +69,10 @@ class Incident(Message):
 
 
 class Decision(StrEnum):
-    """How a rollout goes on after a wave.
+    """How a rollout continues after a wave.
 
-    `promote`: to the next wave. `widen`: to a part of the next wave, and judge again. `hold`:
-    nothing more starts until somebody says so, or an incident is over. `abort`: it ends here.
+    `promote`: take the next wave. `widen`: take a part of the next wave, and judge again. `hold`:
+    start nothing until a person decides or an incident ends. `abort`: end the rollout.
     """
 
     PROMOTE = "promote"
@@ -82,12 +82,12 @@ class Decision(StrEnum):
 
 
 class GateDecision(Message):
-    """A gate's answer after a wave.
+    """A gate's decision after a wave.
 
     Attributes:
         reason: one sentence for a person.
-        widen_by: how many routes the next wave may have at most, where the decision is `widen`.
-        verdict: what the routes so far say, None where the strategy tolerates no stated rate.
+        widen_by: for `widen` the maximum number of routes in the next wave.
+        verdict: None if the strategy has no tolerated failure rate.
     """
 
     decision: Decision
@@ -97,11 +97,11 @@ class GateDecision(Message):
 
 
 class CheckGateInput(Message):
-    """Ask a check of the operator's own whether a rollout may go on after a wave.
+    """Run an operator's own check after a wave.
 
     Attributes:
-        name: as the control plane's settings name it.
-        wave: the wave that is to be judged, from 1.
+        name: its name in the control plane's settings.
+        wave: the wave to judge, from 1.
     """
 
     name: CheckName
@@ -111,35 +111,35 @@ class CheckGateInput(Message):
 
 
 class GateChecked(Message):
-    """A check's answer.
+    """The result of a check.
 
     Attributes:
-        seen: what it saw, in one line.
+        detail: what the check found, in one line.
     """
 
     name: CheckName
     passed: bool
-    seen: str
+    detail: str
 
 
 def outcome(
     successes: int, failures: int, confidence: float, tolerated_failure_rate: float
 ) -> Outcome:
-    """Return what so many routes prove.
+    """Return what the results prove.
 
-    A pass, where a release that fails just as often as is tolerated would show so few failures
-    with no more than the probability 1 - confidence; a fail, where it would show so many.
+    `pass`: at exactly the tolerated rate, so few failures have a probability of at most
+    1 - confidence. `fail`: so many failures have.
 
     Args:
         successes: routes that were proven at the release.
-        failures: routes that failed by a fault of their host or of the release.
-        confidence: how sure the verdict has to be, 0.5 up to but not 1.
-        tolerated_failure_rate: of a good release, 0 to 1, both excluded.
+        failures: routes that failed with a fault of class host or release.
+        confidence: required confidence, from 0.5 to below 1.
+        tolerated_failure_rate: of a good release, between 0 and 1, both excluded.
     """
-    seen = successes + failures
-    if at_most(failures, seen, tolerated_failure_rate) <= 1 - confidence:
+    trials = successes + failures
+    if probability_at_most(failures, trials, tolerated_failure_rate) <= 1 - confidence:
         return Outcome.PASS
-    if at_least(failures, seen, tolerated_failure_rate) <= 1 - confidence:
+    if probability_at_least(failures, trials, tolerated_failure_rate) <= 1 - confidence:
         return Outcome.FAIL
     return Outcome.INCONCLUSIVE
 
@@ -147,17 +147,17 @@ def outcome(
 def verdict(
     successes: int, failures: int, confidence: float, tolerated_failure_rate: float
 ) -> GateVerdict:
-    """Return what so many routes prove, and what is known of the failure rate.
+    """Return what the results prove, with the bounds of the failure rate.
 
-    It takes what `outcome` takes.
+    The arguments are those of `outcome`.
     """
-    seen = successes + failures
+    trials = successes + failures
     found = outcome(successes, failures, confidence, tolerated_failure_rate)
-    lower = lower_bound(failures, seen, confidence)
-    upper = upper_bound(failures, seen, confidence)
+    lower = lower_bound(failures, trials, confidence)
+    upper = upper_bound(failures, trials, confidence)
     sure, tolerated = f"at {_percent(confidence)} confidence", _percent(tolerated_failure_rate)
-    below, above = (_beside(bound, tolerated_failure_rate) for bound in (upper, lower))
-    reason = f"{failures} of {seen} failed: the failure rate is "
+    below, above = (_bound_text(bound, tolerated_failure_rate) for bound in (upper, lower))
+    reason = f"{failures} of {trials} failed: the failure rate is "
     needed: int | None = None
     if found is Outcome.FAIL:
         reason += f"above {above} {sure}; {tolerated} are tolerated"
@@ -166,7 +166,7 @@ def verdict(
         reason += f"below {below} {sure}; {tolerated} are tolerated"
     else:
         enough = trials_needed(failures, confidence, tolerated_failure_rate)
-        needed = enough - seen
+        needed = enough - trials
         further = "" if failures == 0 else " without a further failure"
         reason += (
             f"below {below} {sure}; {tolerated} are tolerated, "
@@ -184,47 +184,43 @@ def verdict(
 
 
 def _percent(share: float) -> str:
-    """Return a share of 1 that somebody stated, as they did: `10 %`, `99.9 %`."""
+    """Return a share as a percentage: `10 %`, `99.9 %`."""
     return f"{100 * share:.4g} %"
 
 
-def _beside(bound: float, tolerated: float) -> str:
-    """Return a bound in two digits, or in as many as tell it from what is tolerated."""
+def _bound_text(bound: float, tolerated: float) -> str:
+    """Return a bound with two digits, or with more if it would look like the tolerated rate."""
     if bound >= 0.995:
         return _percent(bound)
     short = f"{100 * bound:.2g} %"
     return _percent(bound) if short == f"{100 * tolerated:.2g} %" else short
 
 
-BUDGETED = frozenset({FaultClass.HOST, FaultClass.RELEASE})
-"""Faults that say something about the release: the others are ours, and blame no host."""
-
-
 def incident_of(faults: Iterable[Fault]) -> Incident | None:
-    """Return what lies with repository, provider or controller as one incident; None if nothing.
+    """Return the faults of classes repository, provider and controller as one incident, else None.
 
-    Its routes are not held against the release: nobody knows yet how they would have fared.
+    Its routes do not count against the release, because their result is not known yet.
     """
-    ours = [fault for fault in faults if fault.fault_class not in BUDGETED]
-    if not ours:
+    outside = [fault for fault in faults if fault.fault_class not in BUDGETED_CLASSES]
+    if not outside:
         return None
-    classes = tuple(sorted({fault.fault_class for fault in ours}))
-    met = "1 route" if len(ours) == 1 else f"{len(ours)} routes"
+    classes = tuple(sorted({fault.fault_class for fault in outside}))
+    routes = "1 route" if len(outside) == 1 else f"{len(outside)} routes"
     return Incident(
         fault_classes=classes,
-        kinds=tuple(sorted({fault.kind for fault in ours})),
-        routes=len(ours),
+        kinds=tuple(sorted({fault.kind for fault in outside})),
+        routes=len(outside),
         summary=(
-            f"{' and '.join(classes)} fault on {met}, which no host is to blame for: "
-            f"{ours[0].summary}"
+            f"{' and '.join(classes)} fault on {routes}, which no host is to blame for: "
+            f"{outside[0].summary}"
         ),
     )
 
 
-def why_stop(strategy: Strategy, successes: int, failures: int) -> str | None:
-    """Return why a rollout has to end now, in the middle of a wave; None lets it go on.
+def stop_reason(strategy: Strategy, successes: int, failures: int) -> str | None:
+    """Return why a rollout must stop now, also in the middle of a wave; None if it may continue.
 
-    No success can change None into a reason: only a failure has to ask.
+    A success never changes None into a reason, so it is enough to call this after each failure.
     """
     if failures > strategy.failure_budget:
         return f"{failures} failed, the failure budget is {strategy.failure_budget}"
@@ -234,17 +230,17 @@ def why_stop(strategy: Strategy, successes: int, failures: int) -> str | None:
     return None
 
 
-def weigh(strategy: Strategy, successes: int, failures: int) -> GateDecision:
-    """Return how a rollout goes on after a wave, by what all its routes so far have shown.
+def evaluate_gate(strategy: Strategy, successes: int, failures: int) -> GateDecision:
+    """Return how a rollout continues after a wave, given the results of all waves so far.
 
     Args:
         strategy: the rollout's.
-        successes: routes of all waves so far that were proven at the release.
-        failures: routes of them that failed by a fault of their host or of the release.
+        successes: routes that were proven at the release.
+        failures: routes that failed with a fault of class host or release.
     """
     rate = strategy.tolerated_failure_rate
     known = verdict(successes, failures, strategy.confidence, rate) if rate else None
-    if stop := why_stop(strategy, successes, failures):
+    if stop := stop_reason(strategy, successes, failures):
         return GateDecision(decision=Decision.ABORT, reason=stop, verdict=known)
     if known is None:
         reason = f"{failures} failed of a budget of {strategy.failure_budget}"
@@ -253,12 +249,8 @@ def weigh(strategy: Strategy, successes: int, failures: int) -> GateDecision:
         return GateDecision(decision=Decision.PROMOTE, reason=known.reason, verdict=known)
     if strategy.inconclusive is Inconclusive.HOLD:
         return GateDecision(decision=Decision.HOLD, reason=known.reason, verdict=known)
-    # Never more than were reached so far: what is not known to be good spreads no faster.
+    # No more than were reached so far: an unproven release spreads no faster.
     widen_by = max(1, min(known.needed or 1, successes + failures))
     return GateDecision(
         decision=Decision.WIDEN, reason=known.reason, widen_by=widen_by, verdict=known
     )
-
-
-# MERGEDOC """What the routes so far prove about a release, and at what confidence."""
-# MERGEDOC """Whether a rollout may go on."""

@@ -1,20 +1,16 @@
-"""What a rollout will do with each route, before it does it."""
+"""The plan of a rollout: what it will do with each route."""
 
 from datetime import datetime
 
 from relight.domain.base import Message
-from relight.domain.names import (
-    ReleaseTag,
-    RouteId,
-    TrackName,
-)
+from relight.domain.names import ReleaseTag, RouteId, TrackName
 
 
 class Stratum(Message):
-    """Routes on which a release may behave in its own way: a canary has to meet each kind.
+    """A kind of routes. A release may behave differently on each, so a canary should cover all.
 
     Attributes:
-        architecture: Debian's name of the machine's, `unknown` where there is no machine.
+        architecture: Debian name; `unknown` for a route without a machine.
     """
 
     provider: str
@@ -23,13 +19,13 @@ class Stratum(Message):
 
 
 class LeftOut(Message):
-    """A route of the scope that the rollout will not touch, and why.
+    """A route of the scope that the rollout will not change.
 
     Attributes:
-        reason: the exclusion's, or what is amiss with the route.
-        owner: whose exclusion it is, None where no one excluded it.
-        expires_at: when the exclusion ends, and the route joins late.
-        pinned_to: the release that it is kept at.
+        reason: the exclusion's reason, or why the route cannot be changed.
+        owner: owner of the exclusion, None without one.
+        expires_at: when the exclusion ends; the route then joins late.
+        pinned_to: the release that it stays at.
     """
 
     route_id: RouteId
@@ -40,11 +36,11 @@ class LeftOut(Message):
 
 
 class FrozenRoute(Message):
-    """A route of a wave that a freeze window holds now: it waits, and its wave with it.
+    """A route of a wave that is frozen now. It waits, and its wave waits for it.
 
     Attributes:
-        owner: whose window it is; of several, the one that ends last.
-        thaws_at: when no window holds the route any more.
+        owner: owner of the freeze window; of several, of the one that ends last.
+        thaws_at: when the last of the route's freeze windows ends.
     """
 
     route_id: RouteId
@@ -54,15 +50,15 @@ class FrozenRoute(Message):
 
 
 class PlannedRollout(Message):
-    """Every route of a scope, once: in a wave, or left out.
+    """Every route of a scope exactly once: in a wave, or left out.
 
     Attributes:
-        waves: the routes that are changed between two gates, in the order of their turn; the
-            first is the canary. The disruption budget decides how many are out at once.
-        left_out: those that are not touched, by id.
-        frozen: those of the waves that wait for the end of a freeze window, by id.
-        strata: what the canary meets.
-        unmet_strata: what is in the waves, and not in the canary.
+        waves: the routes of each wave, in their order; the first wave is the canary. The
+            disruption budget decides how many of them are out at once.
+        left_out: routes that are not changed, by id.
+        frozen: routes of the waves that wait for the end of a freeze window, by id.
+        strata: the strata that the canary covers.
+        unmet_strata: the strata of the waves that the canary does not cover.
     """
 
     waves: tuple[tuple[RouteId, ...], ...]

@@ -1,4 +1,4 @@
-"""What a rollout will do with each route of its scope."""
+"""Planning of a rollout: which route is in which wave, and which are left out."""
 
 from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
@@ -18,7 +18,7 @@ from relight.domain.rollout.plan import (
     PlannedRollout,
     Stratum,
 )
-from relight.domain.rollout.rollout import CanaryRule, Strategy, WaveSize
+from relight.domain.rollout.strategy import CanaryRule, Strategy, WaveSize
 from relight.domain.route import Candidate, Located, RouteStatus
 
 
@@ -30,19 +30,18 @@ def plan_rollout(
     now: datetime,
     release_tag: ReleaseTag | None = None,
 ) -> PlannedRollout:
-    """Put every route into one wave, or leave it out and say why.
+    """Assign every route to a wave, or leave it out with a reason.
 
-    The same routes give the same plan in whatever order they are listed. A frozen route is not
-    left out: it keeps its place in a wave, which waits for it, and comes as late as the canary's
-    strata allow.
+    The plan does not depend on the order of the input. A frozen route is not left out: its wave
+    waits for it. It is placed as late as the canary's strata allow.
 
     Args:
-        routes: those of the scope.
-        strategy: sizes of the waves, and what the canary has to meet.
-        exclusions: exclusions and pins; those that have expired do not count.
-        freezes: freeze windows, whenever they are.
-        now: the instant that the plan is made for, with its time zone.
-        release_tag: the release that is to come, so that a pin to it lets it pass.
+        routes: the routes of the scope.
+        strategy: the sizes of the waves and the canary rule.
+        exclusions: exclusions and pins; expired ones do not count.
+        freezes: freeze windows, past and future ones included.
+        now: the time of the plan, with its time zone.
+        release_tag: the rollout's release; a pin to it does not leave a route out.
     """
     planned, left_out = _separate(routes, exclusions, now, release_tag)
     frozen = _frozen(planned, freezes, now)
@@ -52,7 +51,9 @@ def plan_rollout(
         first = representatives(planned, waiting)
     chosen = {route.route_id for route in first}
     others = [route for route in planned if route.route_id not in chosen]
-    waves = cut([*spread(first), *spread(others, last=waiting)], strategy.waves, canary=len(first))
+    waves = cut_waves(
+        [*spread(first), *spread(others, last=waiting)], strategy.waves, canary=len(first)
+    )
     canary = set(waves[0]) if waves else set()
     strata = strata_of(route for route in planned if route.route_id in canary)
     return PlannedRollout(
@@ -70,15 +71,15 @@ def late_joiners(
     now: datetime,
     release_tag: ReleaseTag | None = None,
 ) -> tuple[RouteId, ...]:
-    """Return those of the routes that no wave has which nothing keeps out, in their turn's order.
+    """Return the routes that may join a running rollout, in the order of their start.
 
-    They have come into the scope since, have a machine since, or their exclusion has ended.
+    They joined the scope or got a machine after it was planned, or their exclusion has ended.
 
     Args:
-        newcomers: the scope's routes as they are now, that no wave of the rollout has.
-        exclusions: exclusions and pins as they are now.
-        now: the instant that is asked about, with its time zone.
-        release_tag: the release that is on its way.
+        newcomers: the scope's current routes that are in no wave.
+        exclusions: the current exclusions and pins.
+        now: the current time, with its time zone.
+        release_tag: the rollout's release.
     """
     joined, _ = _separate(newcomers, exclusions, now, release_tag)
     return tuple(spread(joined))
@@ -90,7 +91,7 @@ def _separate(
     now: datetime,
     release_tag: ReleaseTag | None,
 ) -> tuple[list[Candidate], tuple[LeftOut, ...]]:
-    """Return the routes that can be changed, and those that are left out, both by id."""
+    """Return the routes to change and those that are left out, both sorted by id."""
     planned: list[Candidate] = []
     left_out: list[LeftOut] = []
     for route in sorted(routes, key=lambda route: route.route_id):
@@ -142,7 +143,7 @@ def stratum_key(route: Candidate) -> tuple[str, str, str]:
 
 
 def strata_of(routes: Iterable[Candidate]) -> tuple[Stratum, ...]:
-    """Return the strata that the routes belong to, each once, sorted."""
+    """Return the strata of the routes, each once, sorted."""
     return tuple(
         Stratum(provider=provider, architecture=architecture, track=track)
         for provider, architecture, track in sorted({stratum_key(route) for route in routes})
@@ -152,11 +153,10 @@ def strata_of(routes: Iterable[Candidate]) -> tuple[Stratum, ...]:
 def representatives(
     routes: Iterable[Candidate], frozen: Set[RouteId] = frozenset()
 ) -> list[Candidate]:
-    """Return one route of each stratum, by id.
+    """Return one route of each stratum, sorted by id.
 
-    Of a stratum's routes, one that may be changed now comes before one that is frozen, so that a
-    canary need not wait; then one that serves before one that is faulted, which might fail for a
-    reason of its own and be held against the release; then the first by id.
+    Preferred is a route that is not frozen, so that the canary need not wait; then one that serves,
+    because a faulted one may fail for a reason of its own; then the first by id.
     """
     chosen: dict[tuple[str, str, str], tuple[bool, bool, RouteId]] = {}
     by_id: dict[RouteId, Candidate] = {}
@@ -175,14 +175,13 @@ def representatives(
 Waves = tuple[tuple[RouteId, ...], ...]
 
 
-def cut(order: Sequence[RouteId], sizes: Sequence[WaveSize], canary: int = 0) -> Waves:
-    """Cut routes into waves without changing their order, none of the waves empty.
+def cut_waves(order: Sequence[RouteId], sizes: Sequence[WaveSize], canary: int = 0) -> Waves:
+    """Cut routes into waves, in their order. No wave is empty.
 
     Args:
-        order: the routes, first come first.
-        sizes: how many routes have been reached when each wave ends.
-        canary: how many routes the first wave has at the least. A size that it goes beyond makes
-            no wave.
+        order: the routes in the order of their start.
+        sizes: the number of routes that are changed when each wave ends.
+        canary: the minimum size of the first wave. Smaller sizes make no wave of their own.
     """
     waves: Waves = ()
     reached = 0
@@ -197,32 +196,31 @@ def cut(order: Sequence[RouteId], sizes: Sequence[WaveSize], canary: int = 0) ->
 
 
 def spread(routes: Sequence[Located], last: Set[RouteId] = frozenset()) -> list[RouteId]:
-    """Return the routes in an order that meets many tracks, providers and regions early.
+    """Return the routes in an order that covers many tracks, providers and regions early.
 
     Args:
         routes: the routes, in any order.
-        last: those of them that come after all others.
+        last: the routes that come after all others.
     """
-    seen: dict[tuple[str, str, str], int] = {}
+    counts: dict[tuple[str, str, str], int] = {}
     ranked: list[tuple[bool, int, RouteId]] = []
     for route in sorted(routes, key=lambda route: route.route_id):
-        place = (route.track, route.provider, route.region)
-        rank = seen.get(place, 0)
-        seen[place] = rank + 1
+        key = (route.track, route.provider, route.region)
+        rank = counts.get(key, 0)
+        counts[key] = rank + 1
         ranked.append((route.route_id in last, rank, route.route_id))
     return [route_id for _, _, route_id in sorted(ranked)]
 
 
 def widen(waves: Waves, taken: int, by: int) -> Waves:
-    """Return the waves with a smaller one after those that were taken.
+    """Return the waves with the next one split: its first `by` routes become a wave of their own.
 
-    Its routes are the first of the next wave, which keeps the others: no route comes sooner than
-    planned. A next wave of no more routes than `by` stays as it is.
+    No route starts earlier than planned. A next wave with at most `by` routes stays as it is.
 
     Args:
-        waves: all waves, those that were taken too.
-        taken: how many were taken.
-        by: how many routes the smaller wave has, 1 or more.
+        waves: all waves, including those that were taken.
+        taken: how many waves were taken.
+        by: size of the new wave, 1 or more.
     """
     following = waves[taken:]
     if not following or len(following[0]) <= by:
@@ -231,11 +229,7 @@ def widen(waves: Waves, taken: int, by: int) -> Waves:
 
 
 def _count(size: WaveSize, routes: int) -> int:
-    """Return how many of `routes` a size stands for; a share is rounded up."""
+    """Return a wave size as a number of routes; a share is rounded up."""
     if size.endswith("%"):
         return -(-routes * int(size[:-1]) // 100)
     return int(size)
-
-
-# MERGEDOC """The kinds of routes on which a release may behave each in its own way."""
-# MERGEDOC """How a rollout is cut into waves."""

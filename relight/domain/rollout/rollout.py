@@ -1,15 +1,12 @@
-"""Rollouts: one release over a scope, wave by wave, behind gates."""
+"""Rollouts: one release over a scope, wave by wave, with a gate after each wave."""
 
-import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field
 
 from relight.domain.base import Message, Origin
-from relight.domain.disruption import DisruptionBudget
 from relight.domain.fault.fault import Fault
 from relight.domain.names import (
     CheckName,
@@ -19,96 +16,7 @@ from relight.domain.names import (
 )
 from relight.domain.release import Release
 from relight.domain.rollout.plan import PlannedRollout
-
-
-def _share_in_range(size: str) -> str:
-    if size.endswith("%") and not 1 <= int(size[:-1]) <= 100:
-        msg = f"a wave's share is 1% to 100% of the routes, not {size}"
-        raise ValueError(msg)
-    if re.fullmatch(r"0+", size):
-        msg = "a wave has at least 1 route"
-        raise ValueError(msg)
-    return size
-
-
-WaveSize = Annotated[
-    str, StringConstraints(pattern=r"^[0-9]{1,6}%?$"), AfterValidator(_share_in_range)
-]
-"""How many routes have been reached when the wave ends: a count, `2`, or a share, `25%`."""
-
-
-class CanaryRule(StrEnum):
-    """What the first wave is.
-
-    `size`: as many routes as the first wave's size says. `strata`: at least one of each provider,
-    architecture and track in scope, and no fewer than that size.
-    """
-
-    SIZE = "size"
-    STRATA = "strata"
-
-
-class Inconclusive(StrEnum):
-    """What a rollout does after a wave that proves neither that a release is good nor bad.
-
-    `hold`: wait for a person. `widen`: take a part of the next wave, at most as many as were
-    reached so far, and judge again. `proceed`: take the whole next wave.
-    """
-
-    HOLD = "hold"
-    WIDEN = "widen"
-    PROCEED = "proceed"
-
-
-class Approval(StrEnum):
-    """Where a rollout waits for a person before it goes on.
-
-    `none`: nowhere. `canary`: after its first wave. `waves`: after each.
-    """
-
-    NONE = "none"
-    CANARY = "canary"
-    WAVES = "waves"
-
-
-class Strategy(Message):
-    """How fast a rollout goes, and what it takes to stop it.
-
-    Attributes:
-        waves: how far the rollout has come after each wave; what is left makes a last wave.
-        max_concurrent: how many routes are changed at once.
-        failure_budget: how many routes may fail before it stops: 0 stops at the first.
-        roll_back: where it stops or is aborted, bring each route that it touched back to what that
-            was proven at before, and prove it.
-        canary: what the first wave is.
-        disruption_budget: how many routes may be out at once, of each provider, region and track.
-        max_concurrent_per_provider: how many routes of one provider are changed at once.
-        max_concurrent_per_region: how many routes of one region of a provider are.
-        soak: how long a wave is left to run before its routes are proven again and judged.
-        tolerated_failure_rate: the share of routes that a good release may fail on, 0 to 1, both
-            excluded. None leaves the decision to the failure budget alone; with a rate, the
-            failure budget still ends the rollout when it is spent.
-        confidence: how sure a verdict about that rate has to be, 0.5 up to but not 1.
-        inconclusive: what happens while too few routes were seen for a verdict.
-        approval: where it waits for a person.
-        checks: what else has to pass after each wave, by its name in the control plane's settings;
-            one that does not pass stops it.
-    """
-
-    waves: tuple[WaveSize, ...] = ("1", "25%", "100%")
-    max_concurrent: int = Field(default=10, ge=1, le=1000)
-    failure_budget: int = Field(default=0, ge=0)
-    roll_back: bool = False
-    canary: CanaryRule = CanaryRule.SIZE
-    disruption_budget: DisruptionBudget = DisruptionBudget()
-    max_concurrent_per_provider: int | None = Field(default=None, ge=1)
-    max_concurrent_per_region: int | None = Field(default=None, ge=1)
-    soak: timedelta = Field(default=timedelta(0), ge=timedelta(0))
-    tolerated_failure_rate: float | None = Field(default=None, gt=0, lt=1)
-    confidence: float = Field(default=0.95, ge=0.5, lt=1)
-    inconclusive: Inconclusive = Inconclusive.HOLD
-    approval: Approval = Approval.NONE
-    checks: tuple[CheckName, ...] = ()
+from relight.domain.rollout.strategy import Strategy
 
 
 class RolloutReleaseInput(Message):
@@ -121,10 +29,11 @@ class RolloutReleaseInput(Message):
 
 
 class RolloutPhase(StrEnum):
-    """Where a rollout is.
+    """The phase of a rollout.
 
-    `holding`: it waits for what its detail says, and may go on by itself. `converged`, `stopped`
-    (a gate said no), `aborted` and `superseded` (by another rollout of its scope) are its ends.
+    `holding`: it waits for what its detail says, and may continue by itself. It ends as
+    `converged`, `stopped` (by a gate), `aborted` (by a person) or `superseded` (by another rollout
+    of its scope).
     """
 
     PREPARING = "preparing"
@@ -140,9 +49,9 @@ class RolloutPhase(StrEnum):
 
 
 class RouteProgress(StrEnum):
-    """Where a route is in a rollout.
+    """How far a route is in a rollout.
 
-    `soaking`: proven, and to be proven again.
+    `soaking`: proven, and to be proven again after the soak.
     """
 
     WAITING = "waiting"
@@ -169,10 +78,11 @@ class RouteOutcome(Message):
 
 
 class RolloutPlan(PlannedRollout):
-    """What a rollout will do, before it does it.
+    """What a rollout will do.
 
     Attributes:
-        sizes: how many routes each wave has. Of a large rollout `waves` names the first ones only.
+        sizes: number of routes in each wave. For a large rollout `waves` lists the first waves
+            only.
     """
 
     release_tag: ReleaseTag
@@ -182,16 +92,16 @@ class RolloutPlan(PlannedRollout):
 
 
 class RolloutStatus(Message):
-    """A rollout as it stands.
+    """The current status of a rollout.
 
     Attributes:
-        wave: the wave under way, from 1; 0 before the first.
-        waves: how many there are.
-        routes: each route, with its wave and its fault; of a large rollout those that failed.
-        detail: why it stands where it does, in one sentence.
-        since: since when it does, UTC.
-        to_do: what a person can do about it, where there is something.
-        counts: how many routes are at what.
+        wave: the current wave, from 1; 0 before the first.
+        waves: the number of waves.
+        routes: each route with its wave and fault; for a large rollout only those that failed.
+        detail: the reason for the phase, in one sentence.
+        since: start of the phase, UTC.
+        to_do: what a person can do, if anything.
+        counts: number of routes by progress.
     """
 
     release_tag: ReleaseTag
@@ -206,18 +116,18 @@ class RolloutStatus(Message):
     counts: Mapping[RouteProgress, int] = {}
 
     def count(self, progress: RouteProgress) -> int:
-        """Count the routes that are at `progress`."""
+        """Return the number of routes with this progress."""
         return self.counts.get(progress, 0)
 
 
 class ControlInput(Message):
-    """An operator's hand on a rollout."""
+    """An operator's command to a running rollout."""
 
     origin: Origin
 
 
 class SkipRoute(ControlInput):
-    """Leave a route out that has not started, or has failed."""
+    """Skip a route that has not started or has failed."""
 
     route_id: RouteId
 
@@ -229,7 +139,7 @@ class SetConcurrency(ControlInput):
 
 
 class OpenRolloutInput(Message):
-    """Claim a scope for a rollout: one at a time moves a declaration."""
+    """Claim a scope for a rollout. A scope has one open rollout at a time."""
 
     release_tag: ReleaseTag
     scope: ScopeName
@@ -237,11 +147,11 @@ class OpenRolloutInput(Message):
 
 
 class RolloutOpened(Message):
-    """A claim on a scope, or who holds it.
+    """The result of a claim on a scope.
 
     Attributes:
-        rollout: ours; None where another one holds the scope.
-        held_by: that other one.
+        rollout: ours; None if another rollout holds the scope.
+        held_by: that other rollout.
     """
 
     rollout: "Rollout | None" = None
@@ -249,13 +159,13 @@ class RolloutOpened(Message):
 
 
 class Architectures(Message):
-    """Debian's names of the architectures of a scope's machines, sorted."""
+    """Debian names of the architectures of a scope's machines, sorted."""
 
     names: tuple[str, ...]
 
 
 class PlanRolloutInput(Message):
-    """Put every route of the scope into a wave, and keep that in the store."""
+    """Assign every route of the scope to a wave and store the plan."""
 
     release: Release
     scope: ScopeName
@@ -264,10 +174,10 @@ class PlanRolloutInput(Message):
 
 
 class PreflightInput(Message):
-    """See that a release can be brought to every region of a scope, and taken back.
+    """Check that a release can be installed in every region of a scope, and rolled back.
 
     Attributes:
-        checks: those that will be asked after each wave.
+        checks: the checks that will run after each wave.
     """
 
     release: Release
@@ -276,19 +186,19 @@ class PreflightInput(Message):
 
 
 class PreflightPassed(Message):
-    """Nothing stands in the way.
+    """The preflight found no obstacle.
 
     Attributes:
-        asked: the machine that was asked in each region, by `PROVIDER/REGION`.
+        dry_run_on: the machine that did the dry run in each region, by `PROVIDER/REGION`.
         rollback_tags: the releases that routes would go back to, each still installable.
     """
 
-    asked: Mapping[str, str]
+    dry_run_on: Mapping[str, str]
     rollback_tags: tuple[ReleaseTag, ...]
 
 
 class RecordDecisionInput(Message):
-    """Write down what was decided about a rollout, and why."""
+    """Record a decision about a rollout and its reason."""
 
     release_tag: ReleaseTag
     scope: ScopeName
@@ -299,10 +209,10 @@ class RecordDecisionInput(Message):
 
 
 class CloseRolloutInput(Message):
-    """Write down how a rollout ended and free its scope.
+    """Record how a rollout ended, and free its scope.
 
     Attributes:
-        promote: make the release what the scope declares from now on.
+        promote: declare the release for the scope from now on.
     """
 
     release_tag: ReleaseTag
@@ -314,7 +224,7 @@ class CloseRolloutInput(Message):
 
 
 class RecordControlInput(Message):
-    """Write down that an operator steered a rollout."""
+    """Record an operator's command to a rollout."""
 
     release_tag: ReleaseTag
     scope: ScopeName

@@ -1,4 +1,9 @@
-"""What a rollout is likely to do to a fleet, told before it runs."""
+"""Simulation: a rollout played on a model of the fleet, to forecast its effects.
+
+Plan, waves, starts and verdicts come from the same code as in a real rollout. Only the duration of
+each swap, and whether it fails, are random. Failures occur only at the swap: a soak takes its time
+and finds nothing. Failed routes are not rolled back.
+"""
 
 import heapq
 import math
@@ -17,37 +22,37 @@ from relight.domain.disruption import (
 )
 from relight.domain.hold import Exclusion, FreezeWindow
 from relight.domain.rollout.admission import Admission, next_starts
-from relight.domain.rollout.gate import Decision, weigh, why_stop
+from relight.domain.rollout.gate import Decision, evaluate_gate, stop_reason
 from relight.domain.rollout.plan import PlannedRollout
 from relight.domain.rollout.planner import plan_rollout, widen
-from relight.domain.rollout.rollout import RolloutPhase, Strategy
+from relight.domain.rollout.rollout import RolloutPhase
+from relight.domain.rollout.strategy import Strategy
 from relight.domain.route import Route
 
 
 class WaveForecast(Message):
-    """A wave as the budgets let it be taken.
+    """A wave within the disruption budgets.
 
     Attributes:
-        routes: how many it has.
-        at_once: how many of them can start together when nothing else is out than is now.
+        routes: number of its routes.
+        concurrency: how many of them can start at once if no further route is out than now.
     """
 
     routes: int
-    at_once: int
+    concurrency: int
 
 
 class ReleaseForecast(Message):
-    """What happens, run after run, if each route fails with a given probability.
+    """The results of all runs with one failure probability.
 
     Attributes:
         failure_probability: of each route, 0 to 1.
-        converged, aborted, held: how many runs ended so.
-        touched_median, touched_p90, touched_most: routes that the release reached before the run
-            ended.
-        failed_median, failed_p90: routes of these that failed.
+        converged, aborted, held: number of runs by their end.
+        touched_median, touched_p90, touched_most: number of routes that were changed.
+        failed_median, failed_p90: number of routes that failed.
         took_median, took_p90: from the first start to the end of the run, soak included.
-        lowest_capacity: the smallest share of each region's routes that served at any instant of
-            any run, 0 to 1, by `PROVIDER/REGION`.
+        lowest_capacity: the lowest share of serving routes at any time of any run, 0 to 1, by
+            `PROVIDER/REGION`.
     """
 
     failure_probability: float
@@ -65,14 +70,14 @@ class ReleaseForecast(Message):
 
 
 class Simulation(Message):
-    """A rollout, rehearsed.
+    """The result of a simulation.
 
     Attributes:
-        plan: the very plan that the rollout would follow.
-        waves: how each of its waves can be taken.
-        releases: a forecast for each failure probability that was asked for.
-        runs: how often each was played.
-        seed: gives the same simulation again.
+        plan: the plan that the real rollout would follow.
+        waves: a forecast for each wave.
+        releases: a forecast for each failure probability.
+        runs: number of runs for each probability.
+        seed: reproduces the simulation.
     """
 
     plan: PlannedRollout
@@ -85,20 +90,20 @@ class Simulation(Message):
 Number = TypeVar("Number", int, float)
 
 PROBABILITIES = (0.0, 0.01, 0.05, 0.25, 1.0)
-"""From a good release to one that fails everywhere."""
+"""Default failure probabilities, from a good release to one that fails everywhere."""
 
 
 @dataclass(frozen=True)
 class FleetModel:
-    """A fleet to rehearse on.
+    """The fleet of a simulation.
 
     Attributes:
-        routes: those of the rollout's scope.
-        durations: how long swaps took, one or more; each route takes one of these.
+        routes: the routes of the rollout's scope.
+        durations: measured durations of swaps, at least one; each simulated swap takes one of them.
         starts_at: when the rollout would start, with its time zone.
-        exclusions: what keeps routes out of it.
-        freezes: what makes routes wait.
-        elsewhere: routes outside of the scope, which budgets count as well.
+        exclusions: exclusions and pins.
+        freezes: freeze windows.
+        elsewhere: routes outside of the scope, which also count in the budgets.
     """
 
     routes: Sequence[Route]
@@ -117,17 +122,17 @@ def simulate(
     seed: int = 0,
     runs: int = 10,
 ) -> Simulation:
-    """Play a rollout some times for each failure probability. The same seed plays the same.
+    """Play a rollout several times for each failure probability.
 
     Args:
-        model: the fleet, and how long its swaps take.
+        model: the fleet and the durations of its swaps.
         strategy: the rollout's.
-        probabilities: with which each route fails, 0 to 1; a forecast is made for each.
-        seed: decides all that is drawn by lot.
-        runs: how often it is played for each probability, 1 or more.
+        probabilities: failure probabilities of a route, 0 to 1.
+        seed: seed of all random choices; the same seed gives the same result.
+        runs: number of runs for each probability, 1 or more.
 
     Raises:
-        ValueError: there are no durations, no runs, or a probability is not one.
+        ValueError: there are no durations, no runs, or a probability is not between 0 and 1.
     """
     if not model.durations or runs < 1:
         msg = "a simulation takes at least one recorded duration and one run"
@@ -143,15 +148,14 @@ def simulate(
     for probability in probabilities:
         played = []
         for run in range(runs):
-            # For a rehearsal, not for a secret; the same lots for each probability, so that
-            # forecasts differ by the probability alone.
-            lots = Random(f"{seed}/{run}")  # noqa: S311
-            played.append(_Run(model, strategy, plan, census, probability, lots).play())
+            # The same random numbers for each probability, so that only the probability differs.
+            random = Random(f"{seed}/{run}")  # noqa: S311 - not for a secret
+            played.append(_Run(model, strategy, plan, census, probability, random).play())
         releases.append(_forecast(probability, played))
     waves = tuple(
         WaveForecast(
             routes=len(wave),
-            at_once=len(next_starts(wave, (), census, strategy, (), model.starts_at)),
+            concurrency=len(next_starts(wave, (), census, strategy, (), model.starts_at)),
         )
         for wave in plan.waves
     )
@@ -160,12 +164,12 @@ def simulate(
 
 @dataclass(frozen=True)
 class _Played:
-    """How one run went.
+    """The result of one run.
 
     Attributes:
-        phase: converged, stopped, or paused where it holds.
+        phase: converged, stopped, or paused if it holds.
         seconds: from its start to its end.
-        capacity: the smallest share of routes in service, by region.
+        capacity: the lowest share of serving routes, by region.
     """
 
     phase: RolloutPhase
@@ -176,7 +180,7 @@ class _Played:
 
 
 class _Run:
-    """One rollout, event by event."""
+    """One simulated rollout."""
 
     def __init__(
         self,
@@ -185,32 +189,32 @@ class _Run:
         plan: PlannedRollout,
         census: Census,
         probability: float,
-        lots: Random,
+        random: Random,
     ) -> None:
         self._strategy = strategy
         self._starts_at = model.starts_at
         self._waves = plan.waves
         self._census = census
         self._probability = probability
-        self._lots = lots
+        self._random = random
         self._durations = [duration.total_seconds() for duration in model.durations]
-        self._window = Admission(census, strategy, model.freezes)
+        self._admission = Admission(census, strategy, model.freezes)
         self._seconds = 0.0
         self._successes = 0
         self._failures = 0
         self._ends: list[tuple[float, str, bool]] = []
-        self._most_out = {
-            group: self._window.ledger.count(group)
+        self._max_out = {
+            group: self._admission.usage.count(group)
             for group in census.in_service
             if group.kind is GroupKind.REGION
         }
 
     def play(self) -> _Played:
-        """Take wave after wave, as the gates say."""
+        """Take wave after wave, as the gates decide."""
         taken = 0
         phase = RolloutPhase.CONVERGED
         while taken < len(self._waves) and phase is RolloutPhase.CONVERGED:
-            self._window.enter(self._waves[taken])
+            self._admission.enter(self._waves[taken])
             taken += 1
             phase = self._take_wave()
             if phase is RolloutPhase.CONVERGED:
@@ -222,13 +226,13 @@ class _Run:
             seconds=self._seconds,
             capacity={
                 group.name: 1 - out / self._census.in_service[group]
-                for group, out in self._most_out.items()
+                for group, out in self._max_out.items()
             },
         )
 
     def _judge(self, taken: int) -> RolloutPhase:
         self._seconds += self._strategy.soak.total_seconds()
-        gate = weigh(self._strategy, self._successes, self._failures)
+        gate = evaluate_gate(self._strategy, self._successes, self._failures)
         if gate.decision is Decision.ABORT:
             return RolloutPhase.STOPPED
         if gate.decision is Decision.HOLD and taken < len(self._waves):
@@ -238,43 +242,46 @@ class _Run:
         return RolloutPhase.CONVERGED
 
     def _take_wave(self) -> RolloutPhase:
-        """Change the routes that wait; those under way come to their end whatever happens."""
+        """Change the routes of the wave. After a stop nothing starts, but started swaps finish."""
         stopped = False
         self._start()
         while self._ends:
             self._seconds, route_id, fails = heapq.heappop(self._ends)
-            self._window.finish(route_id, proven=not fails)
+            self._admission.finish(route_id, proven=not fails)
             if fails:
                 self._failures += 1
-                stopped = stopped or bool(why_stop(self._strategy, self._successes, self._failures))
+                stopped = stopped or bool(
+                    stop_reason(self._strategy, self._successes, self._failures)
+                )
             else:
                 self._successes += 1
             if not stopped:
                 self._start()
         if stopped:
             return RolloutPhase.STOPPED
-        # What still waits can never start: others are out for good, and fill the budget.
-        return RolloutPhase.PAUSED if self._window.waiting else RolloutPhase.CONVERGED
+        # Routes that still wait can never start: failed routes stay out and fill the budget.
+        return RolloutPhase.PAUSED if self._admission.waiting else RolloutPhase.CONVERGED
 
     def _start(self) -> None:
-        """Start what may start; with nothing under way, sleep until a freeze ends."""
-        started = self._window.start(self._now())
-        while not started and not self._ends and (thaw := self._window.thaws_at):
+        """Start the routes that may start; with none in flight, skip to the end of a freeze."""
+        started = self._admission.start(self._now())
+        while not started and not self._ends and (thaw := self._admission.thaws_at):
             self._seconds = (thaw - self._starts_at).total_seconds()
-            started = self._window.start(thaw)
+            started = self._admission.start(thaw)
         for route_id in started:
-            ends_at = self._seconds + self._lots.choice(self._durations)
-            heapq.heappush(self._ends, (ends_at, route_id, self._lots.random() < self._probability))
-            self._watch(self._census.groups[route_id])
+            ends_at = self._seconds + self._random.choice(self._durations)
+            fails = self._random.random() < self._probability
+            heapq.heappush(self._ends, (ends_at, route_id, fails))
+            self._record_out(self._census.groups[route_id])
 
     def _now(self) -> datetime:
         return self._starts_at + timedelta(seconds=self._seconds)
 
-    def _watch(self, groups: Sequence[Group]) -> None:
+    def _record_out(self, groups: Sequence[Group]) -> None:
         for group in groups:
-            if group in self._most_out:
-                out = self._window.ledger.count(group)
-                self._most_out[group] = max(self._most_out[group], out)
+            if group in self._max_out:
+                out = self._admission.usage.count(group)
+                self._max_out[group] = max(self._max_out[group], out)
 
 
 def _forecast(probability: float, played: Sequence[_Played]) -> ReleaseForecast:
@@ -302,13 +309,5 @@ def _forecast(probability: float, played: Sequence[_Played]) -> ReleaseForecast:
 
 
 def _quantile(values: Sequence[Number], share: float) -> Number:
-    """Return the smallest of the values that is not exceeded by `share` of them."""
+    """Return the smallest value that at least `share` of the values do not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
-
-
-# MERGEDOC """A rollout rehearsed: what it is likely to do to a fleet, by the very code that would do it.
-#
-# Routes, waves, starts and verdicts are planned and decided as in a real rollout; only how long a
-# route takes, and whether it fails, is drawn by lot. What fails, fails at its swap: soaking takes
-# its time and finds nothing. Routes that failed are not rolled back.
-# """

@@ -1,4 +1,4 @@
-"""One wave of a rollout: what is done on each of its routes, and how it is steered."""
+"""One wave of a rollout: the work on each of its routes, and its controls."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,18 +11,15 @@ from relight.domain.names import (
     ScopeName,
 )
 from relight.domain.release import Release
-from relight.domain.rollout.rollout import (
-    RouteOutcome,
-    RouteProgress,
-    Strategy,
-)
+from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
+from relight.domain.rollout.strategy import Strategy
 
 
 class WaveWork(StrEnum):
-    """What is done on each route.
+    """What a wave does on each route.
 
-    `swap`: bring it to the release. `prove`: see that it still runs that, after a soak. `roll
-    back`: bring it back to what it was proven at before.
+    `swap`: swap it to the release. `prove`: prove, after a soak, that it still runs the release.
+    `roll back`: swap it back to the release that it was proven at before.
     """
 
     SWAP = "swap"
@@ -31,31 +28,31 @@ class WaveWork(StrEnum):
 
 
 class Controls(Message):
-    """What the rollout's operators want of its wave. Each one replaces the one before.
+    """The operators' commands that apply to a running wave. A new value replaces the old one.
 
     Attributes:
-        paused: start nothing further for now.
-        stopped: start nothing further at all.
+        paused: start no further routes for now.
+        stopped: start no further routes at all.
         max_concurrent: how many routes are changed at once.
-        looks: counts what happened to the routes meanwhile: a wave that learns of one looks anew.
+        revision: revision counter; a change makes the wave read its routes again.
     """
 
     paused: bool = False
     stopped: bool = False
     max_concurrent: int
-    looks: int = 0
+    revision: int = 0
 
 
 class RolloutWaveInput(Message):
-    """Take the routes of one wave.
+    """Run one wave.
 
     Attributes:
-        rollout_run_id: the rollout's run, under which its routes are kept in the store.
-        rollout: its workflow id.
+        rollout_run_id: run id of the rollout; the store keeps its routes under this id.
+        rollout: workflow id of the rollout.
         number: the wave, from 1.
-        steering: as it is when the wave begins.
-        named: whether it is told of each route that moved, or only of those that failed.
-        hold_for_seconds: how long the next pause for an incident is; None where there is none.
+        controls: the controls when the wave starts.
+        named: report each route that changed; otherwise only the routes that failed.
+        hold_for_seconds: duration of the next hold for an incident; None without one.
     """
 
     rollout_run_id: str
@@ -72,27 +69,27 @@ class RolloutWaveInput(Message):
 
 
 class WaveProgress(Message):
-    """How a wave stands.
+    """The progress of a wave.
 
     Attributes:
-        counts: how many routes of the whole rollout are at what.
-        moved: routes whose progress changed since the last word; of a large rollout those that
-            failed.
-        waits_for: what keeps further routes from being started, if anything does.
+        counts: number of routes of the whole rollout by progress.
+        moved: routes whose progress changed since the last report; for a large rollout only those
+            that failed.
+        blocked_by: what keeps further routes from starting; empty if nothing does.
     """
 
     counts: Mapping[RouteProgress, int]
     moved: tuple[RouteOutcome, ...] = ()
-    waits_for: str = ""
+    blocked_by: str = ""
 
 
 class WaveEnded(Message):
-    """No route of a wave is under way any more.
+    """A wave has ended; none of its routes is in flight.
 
     Attributes:
-        counts: how many routes of the whole rollout are at what.
-        moved: the routes that moved since it told of them last.
-        stopped_by: why it stopped before it was through; None where it is through.
+        counts: number of routes of the whole rollout by progress.
+        moved: routes whose progress changed since the last report.
+        stopped_by: why the wave stopped early; None if it is complete.
     """
 
     counts: Mapping[RouteProgress, int]
@@ -101,14 +98,14 @@ class WaveEnded(Message):
 
 
 class AdvanceWaveInput(Message):
-    """Write down what ended, and claim routes that may start.
+    """Record outcomes, and claim the routes that may start.
 
     Attributes:
-        release_tag: the release that is on its way.
-        in_flight: the routes that the wave has under way. One that is claimed, and is neither
-            among these nor ended, was claimed by an attempt whose reply was lost.
-        ended: what came of routes since the last time.
-        at_most: how many routes may be under way.
+        release_tag: the rollout's release.
+        in_flight: the wave's routes in flight. A claimed route that is neither in flight nor
+            ended was claimed by an attempt whose reply was lost; it is returned again.
+        ended: outcomes since the last call.
+        max_in_flight: how many routes may be in flight.
     """
 
     rollout_run_id: str
@@ -118,36 +115,40 @@ class AdvanceWaveInput(Message):
     strategy: Strategy
     in_flight: tuple[RouteId, ...]
     ended: tuple[RouteOutcome, ...]
-    at_most: int
+    max_in_flight: int
 
 
 class WaveAdvanced(Message):
-    """Routes to start, and what is left.
+    """The routes to start, and how many are left.
 
     Attributes:
-        starts: in the order of their turn; they are claimed.
-        counts: how many routes of the whole rollout are at what.
-        waiting: how many of this wave were not started yet.
-        held_up_by: which limits keep them from it.
-        thaws_at: when a freeze window that does ends.
+        starts: the claimed routes, in their order.
+        counts: number of routes of the whole rollout by progress.
+        waiting: how many routes of this wave have not started.
+        limited_by: the limits that keep them from starting.
+        thaws_at: when the freeze that holds them ends; None without one.
     """
 
     starts: tuple[RouteOutcome, ...]
     counts: Mapping[RouteProgress, int]
     waiting: int
-    held_up_by: tuple[str, ...] = ()
+    limited_by: tuple[str, ...] = ()
     thaws_at: datetime | None = None
 
 
 class BeginProofsInput(Message):
-    """Have the routes of a wave that were proven wait for their further proof."""
+    """Make the proven routes of a wave wait for their proof after the soak."""
 
     rollout_run_id: str
     number: int
 
 
 class WidenWaveInput(Message):
-    """Cut a smaller wave out of the next one."""
+    """Split a smaller wave off the next one.
+
+    Attributes:
+        by: the number of its routes.
+    """
 
     rollout_run_id: str
     number: int
@@ -155,7 +156,7 @@ class WidenWaveInput(Message):
 
 
 class JoinLateInput(Message):
-    """Make a further wave of the routes that came into the scope since."""
+    """Add a wave with the routes that have joined the scope since."""
 
     rollout_run_id: str
     release_tag: ReleaseTag
@@ -164,14 +165,14 @@ class JoinLateInput(Message):
 
 
 class RetryFailedInput(Message):
-    """Have the routes that failed wait once more, in the wave that is under way."""
+    """Make the failed routes wait again, in the current wave."""
 
     rollout_run_id: str
     number: int
 
 
 class SkipInput(Message):
-    """Leave a route out."""
+    """Skip a route."""
 
     rollout_run_id: str
     route_id: RouteId
@@ -179,6 +180,6 @@ class SkipInput(Message):
 
 
 class RoutesChanged(Message):
-    """How many routes it was about."""
+    """The number of routes that were changed."""
 
     routes: int

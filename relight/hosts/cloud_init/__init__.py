@@ -1,1 +1,1 @@
-"""What a machine is told at its first boot: cloud-init's user-data and the files in it."""
+"""cloud-init user-data: its templates and their rendering."""

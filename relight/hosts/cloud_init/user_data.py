@@ -1,6 +1,7 @@
-"""Text in its place: no value, whatever it contains, can end the place that it stands in.
+"""cloud-init's user-data for one machine. Pure: the same input gives the same bytes.
 
-Raises `ValueError` for what has no form there.
+Every value is quoted for the place where it stands, so that no value can change the structure of
+the document. Raises `TemplateError`, with the template's name, if a template cannot be rendered.
 """
 
 import base64
@@ -9,7 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -20,45 +21,8 @@ from pydantic import SecretStr
 from relight.domain.fault.error import DomainError
 from relight.domain.machine import MachinePlan
 
-
-def yaml_text(text: str) -> str:
-    """Return `text` as a double-quoted YAML scalar in printable ASCII.
-
-    JSON would nearly do. But JSON leaves DEL as it is, which YAML forbids, and writes what is
-    beyond the sixteenth bit as two halves, which YAML takes for two characters.
-    """
-    return '"' + "".join(_escaped(character) for character in text) + '"'
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xD800 <= code <= 0xDFFF:
-        raise ValueError(f"half of a character, {code:#x}, is no text")
-    if character in '"\\':
-        return f"\\{character}"
-    if " " <= character <= "~":
-        return character
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
-
-
-def environment_value(text: str) -> str:
-    """Return `text` as a value in a file that systemd's EnvironmentFile= or a shell reads."""
-    if "\0" in text:
-        raise ValueError("no environment can hold a NUL")
-    for special in '\\"$`':
-        text = text.replace(special, f"\\{special}")
-    return f'"{text}"'
-
-
-def deb822_word(text: str) -> str:
-    """Return `text` as one word of a field in an apt source."""
-    if not text or not text.isprintable() or " " in text:
-        raise ValueError("it is empty, or holds a blank or what cannot be printed")
-    return text
-
-
 SERVICE_FILES = Path(__file__).parent / "service"
-"""The templates of lantern-box's own files, for a fleet that names no others."""
+"""The default templates of the service's own files, for lantern-box."""
 
 FIRST_BOOT_SCRIPT = PurePosixPath("/usr/local/lib/relight/first-boot")
 
@@ -67,7 +31,7 @@ _READ_BY_ALL, _READ_BY_ROOT, _RUN_BY_ROOT = "0644", "0600", "0700"
 _PGP_ARMOUR = b"-----BEGIN PGP"
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-# What a template's own expressions may raise; the UnicodeDecodeError of its file is one, too.
+# What expressions in a template may raise. ValueError includes UnicodeDecodeError of its file.
 _RAISED = (
     jinja2.TemplateError,
     ArithmeticError,
@@ -81,21 +45,21 @@ _Rendered = TypeVar("_Rendered")
 
 
 class TemplateError(DomainError):
-    """A template cannot be rendered: it is broken, or names what nobody gave."""
+    """A template cannot be rendered: it is invalid, or uses an undefined variable."""
 
     kind = "template-broken"
 
 
 @dataclass(frozen=True)
 class Access:
-    """How the control plane comes to the machine, and knows it.
+    """The control plane's access to the machine.
 
     Attributes:
         user: the unprivileged user that it logs in as.
-        client_key_public: the public key line that lets it in.
-        host_key_private: the machine's SSH host key, in OpenSSH's PEM form.
+        sudo: what the user may do as root, in the syntax of sudoers.
+        client_key_public: the control plane's public key line.
+        host_key_private: the machine's SSH host key, in OpenSSH's PEM format.
         host_key_public: its public key line.
-        sudo: what the user may do as root, in the words of sudoers.
     """
 
     user: str
@@ -107,10 +71,13 @@ class Access:
 
 @dataclass(frozen=True)
 class AptSource:
-    """The signed repository.
+    """The signed apt repository.
 
     Attributes:
-        path: where its source is written on the host.
+        path: of the source file on the host.
+        url: of the repository.
+        suite: under `dists/`.
+        component: of that suite.
         signing_key: its public key, armoured or binary.
     """
 
@@ -122,14 +89,14 @@ class AptSource:
 
     @property
     def key_path(self) -> PurePosixPath:
-        """Where its key is written on the host; apt tells the two forms apart by the name."""
-        form = "asc" if self.signing_key.lstrip().startswith(_PGP_ARMOUR) else "gpg"
-        return PurePosixPath(f"/etc/apt/keyrings/relight.{form}")
+        """Path of its key on the host. apt reads the format from the suffix."""
+        suffix = "asc" if self.signing_key.lstrip().startswith(_PGP_ARMOUR) else "gpg"
+        return PurePosixPath(f"/etc/apt/keyrings/relight.{suffix}")
 
 
 @dataclass(frozen=True)
 class BootStep:
-    """One step of the first boot, after all files are written."""
+    """One command of the first boot, run after all files are written."""
 
     name: str
     argv: Sequence[str]
@@ -137,7 +104,7 @@ class BootStep:
 
 @dataclass(frozen=True)
 class File:
-    """A file that is on the host before anything is installed.
+    """A file that is written to the host before anything is installed.
 
     Attributes:
         mode: in octal digits, as in `0644`.
@@ -149,9 +116,9 @@ class File:
 
     @property
     def packed(self) -> tuple[str, str]:
-        """Its content as cloud-init reads it, with the encoding's name, whichever is shorter.
+        """The shorter encoding of its content for cloud-init, as the encoding's name and the text.
 
-        Providers take no more than 16 KiB of user-data.
+        Providers accept at most 16 KiB of user-data.
         """
         plain = base64.b64encode(self.content).decode()
         small = base64.b64encode(gzip.compress(self.content, mtime=0)).decode()
@@ -159,7 +126,7 @@ class File:
 
 
 class UserDataTemplate:
-    """Renders user-data for machines that differ in their plan and their host key alone."""
+    """Renders user-data for machines that differ only in their plan and their host key."""
 
     def __init__(
         self,
@@ -171,22 +138,21 @@ class UserDataTemplate:
         """Read the templates.
 
         Args:
-            source: the repository that the release comes from; None where each comes by its own
-                address.
-            service_files: a folder of templates `PATH.j2`, each becoming the host's `/PATH`.
-            secrets: what those templates may name as `secrets.NAME`. A file that names any is
-                readable by root alone, all others by everybody.
-            host_files: what else is on every host.
+            source: the apt repository of the releases; None if hosts fetch packages by URL.
+            service_files: a folder of templates `PATH.j2`, each rendered to `/PATH` on the host.
+            secrets: available to these templates as `secrets.NAME`. A file that uses a secret is
+                readable by root only, all others by everybody.
+            host_files: other files of every host.
 
         Raises:
-            TemplateError: the folder has no template, one of them is broken, or a secret's name
-                or a part of the repository's address cannot be one.
+            TemplateError: the folder has no template, a template is invalid, or the name of a
+                secret or a part of the repository's address is invalid.
         """
         for name in secrets:
             if not _SECRET_NAME.fullmatch(name):
-                raise TemplateError(f"{name!r} cannot be the name of a secret")
+                raise TemplateError(f"{name!r} is not a valid name of a secret")
         self._secrets = dict(secrets)
-        self._own = _environment(jinja2.PackageLoader("relight.hosts", "cloud_init"))
+        self._own = _own_environment()
         self._service = _environment(jinja2.FileSystemLoader(service_files))
         self._names = sorted(self._service.list_templates(extensions=[_SUFFIX[1:]]))
         if not self._names:
@@ -197,16 +163,16 @@ class UserDataTemplate:
     def render(
         self, plan: MachinePlan, access: Access, steps: Sequence[BootStep], record_folder: str
     ) -> str:
-        """Return the user-data of the plan's machine. It holds the machine's private host key.
+        """Return the user-data of the plan's machine. It contains the machine's private host key.
 
         Args:
-            plan: the machine that is to be.
-            access: how one comes to it.
-            steps: what is done after all files are written; the first that fails ends the boot.
-            record_folder: where the host keeps how each step went.
+            plan: of the machine.
+            access: the control plane's access to it.
+            steps: run in order after all files are written; the first failure ends the boot.
+            record_folder: where the host keeps the result of each step.
 
         Raises:
-            TemplateError: a template is broken, or names what is not there.
+            TemplateError: a template is invalid, or uses an undefined variable.
         """
         script = self._render_own(
             "first-boot.sh.j2",
@@ -231,10 +197,10 @@ class UserDataTemplate:
         )
 
     def _source_files(self, source: AptSource) -> list[File]:
-        listed = self._render_own("relight.sources.j2", source=source).encode()
+        text = self._render_own("relight.sources.j2", source=source).encode()
         return [
             File(source.key_path, _READ_BY_ALL, source.signing_key),
-            File(source.path, _READ_BY_ALL, listed),
+            File(source.path, _READ_BY_ALL, text),
         ]
 
     def _service_file(self, name: str, plan: MachinePlan) -> File:
@@ -246,20 +212,20 @@ class UserDataTemplate:
         return File(path, self._modes[name], _named(name, content))
 
     def _mode_of(self, name: str) -> str:
-        """Say who may read what becomes of a template, be it this or a part that names a secret."""
-        seen: set[str] = set()
-        parts = [name]
-        while parts:
-            part = parts.pop()
-            seen.add(part)
-            tree = self._service.parse(self._text_of(part), filename=part)
+        """Return the mode of a template's file: secret if the template or an included one is."""
+        checked: set[str] = set()
+        pending = [name]
+        while pending:
+            current = pending.pop()
+            checked.add(current)
+            tree = self._service.parse(self._text_of(current), filename=current)
             if "secrets" in jinja2.meta.find_undeclared_variables(tree):
                 return _READ_BY_ROOT
             for other in jinja2.meta.find_referenced_templates(tree):
-                if other is None:  # which one is known only when it is rendered
+                if other is None:  # its name is an expression, known only when rendered
                     return _READ_BY_ROOT
-                if other not in seen:
-                    parts.append(other)
+                if other not in checked:
+                    pending.append(other)
         return _READ_BY_ALL
 
     def _text_of(self, name: str) -> str:
@@ -271,13 +237,19 @@ class UserDataTemplate:
 
 
 def _named(name: str, work: Callable[[], _Rendered]) -> _Rendered:
-    """Do something with a template; what is wrong with it is an error that names it."""
+    """Call `work`; raise its errors as a TemplateError that names the template."""
     try:
         return work()
     except _RAISED as error:
-        where = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else None
-        at = f", line {where}" if where else ""
-        raise TemplateError(f"{name}{at}: {error}") from error
+        line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else None
+        position = f", line {line}" if line else ""
+        raise TemplateError(f"{name}{position}: {error}") from error
+
+
+@cache
+def _own_environment() -> jinja2.Environment:
+    """Return the environment of this package's templates, which compiles each of them once."""
+    return _environment(jinja2.PackageLoader("relight.hosts", "cloud_init"))
 
 
 def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
@@ -286,7 +258,7 @@ def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
-        autoescape=False,  # noqa: S701 - YAML and shell: each value is quoted where it stands
+        autoescape=False,  # noqa: S701 - YAML and shell, not HTML: templates quote values by filters
     )
     environment.filters["yaml"] = yaml_text
     environment.filters["env"] = environment_value
@@ -294,7 +266,48 @@ def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
     return environment
 
 
-# MERGEDOC """User-data: what cloud-init is given for one machine. Pure: the same input, the same bytes.
-#
-# Raises `TemplateError` where a template cannot be rendered, naming it.
-# """
+def yaml_text(text: str) -> str:
+    """Return `text` as a double-quoted YAML scalar in printable ASCII.
+
+    JSON is not enough: it does not escape DEL, which YAML forbids, and it writes characters above
+    U+FFFF as surrogate pairs, which YAML reads as two characters.
+
+    Raises:
+        ValueError: it contains a lone surrogate.
+    """
+    return '"' + "".join(_escaped(character) for character in text) + '"'
+
+
+def environment_value(text: str) -> str:
+    """Return `text` as a value in a file that systemd's EnvironmentFile= or a shell reads.
+
+    Raises:
+        ValueError: it contains a NUL.
+    """
+    if "\0" in text:
+        raise ValueError("an environment variable cannot contain a NUL")
+    for special in '\\"$`':
+        text = text.replace(special, f"\\{special}")
+    return f'"{text}"'
+
+
+def deb822_word(text: str) -> str:
+    """Return `text` as one word of a field in an apt source.
+
+    Raises:
+        ValueError: it is empty, or contains a blank or an unprintable character.
+    """
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError("it is empty, or contains a blank or an unprintable character")
+    return text
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xD800 <= code <= 0xDFFF:
+        raise ValueError(f"it contains a lone surrogate, {code:#x}")
+    if character in '"\\':
+        return f"\\{character}"
+    if " " <= character <= "~":
+        return character
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

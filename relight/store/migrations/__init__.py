@@ -1,1 +1,1 @@
-"""How the store's tables came to their shape, step by step."""
+"""The migrations of the store's tables."""

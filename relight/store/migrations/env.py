@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, on the connection that `relight.store.migrate` hands it."""
+"""Run by Alembic: the migrations, on the connection that `relight.store.migrate` passes."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ from relight.store.tables import Row
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Row.metadata,
-    # Also on SQLite a migration that fails must leave nothing behind.
+    # A failed migration must leave nothing behind, on SQLite too.
     transactional_ddl=True,
 )
 with context.begin_transaction():

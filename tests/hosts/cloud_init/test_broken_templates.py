@@ -1,4 +1,4 @@
-"""Templates that cannot be rendered: refused as soon as that can be known, and named."""
+"""Templates that cannot be rendered: refused as early as possible, and named."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.hosts.cloud_init.test_user_data import (
     PLAN,
     SECRETS,
     SOURCE,
-    own_files,
+    write_templates,
 )
 from tests.support.installation import user_data_renderer
 
@@ -28,28 +28,28 @@ def render(folder: Path, secrets: dict[str, str] | None = None) -> None:
 
 @pytest.mark.parametrize("part", ["url", "suite", "component"])
 @pytest.mark.parametrize("text", ["a\nTrusted: yes", "a b", ""])
-def test_a_repository_whose_address_breaks_out_of_its_line_is_refused(part: str, text: str) -> None:
+def test_a_repository_address_that_is_not_one_word_is_refused(part: str, text: str) -> None:
     source = replace(SOURCE, **{part: text})  # type: ignore[arg-type]
     with pytest.raises(TemplateError, match=r"^relight\.sources\.j2: "):
         UserDataTemplate(source, SERVICE_FILES, SECRETS)
 
 
-def test_a_secret_that_nobody_gave_is_an_error_that_names_template_and_secret(
+def test_an_undefined_secret_is_an_error_with_template_and_name(
     tmp_path: Path,
 ) -> None:
-    folder = own_files(tmp_path, **{"etc__x.j2": "{{ secrets.MISSING }}"})
+    folder = write_templates(tmp_path, **{"etc__x.j2": "{{ secrets.MISSING }}"})
     with pytest.raises(TemplateError, match=r"^etc/x\.j2: .*MISSING"):
         render(folder)
 
 
 @pytest.mark.parametrize("name", ["", "A B", "A\nB", "1A", "A-B", "é"])
-def test_a_secret_with_a_name_that_no_template_can_name_is_refused(name: str) -> None:
-    with pytest.raises(TemplateError, match="name of a secret"):
+def test_an_invalid_secret_name_is_refused(name: str) -> None:
+    with pytest.raises(TemplateError, match="valid name of a secret"):
         UserDataTemplate(SOURCE, SERVICE_FILES, {name: "squirrel"})
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "pattern"),
     [
         ("a\n{{ plan.", r"etc/x\.j2, line 2: "),
         ("{% if %}", r"etc/x\.j2, line 1: "),
@@ -61,14 +61,16 @@ def test_a_secret_with_a_name_that_no_template_can_name_is_refused(name: str) ->
         ("{{ 1 / 0 }}", r"etc/x\.j2: division by zero"),
     ],
 )
-def test_a_broken_template_is_an_error_that_names_it(tmp_path: Path, text: str, words: str) -> None:
-    folder = own_files(tmp_path, **{"etc__x.j2": text})
-    with pytest.raises(TemplateError, match=f"^{words}"):
+def test_an_invalid_template_is_an_error_that_names_it(
+    tmp_path: Path, text: str, pattern: str
+) -> None:
+    folder = write_templates(tmp_path, **{"etc__x.j2": text})
+    with pytest.raises(TemplateError, match=f"^{pattern}"):
         render(folder)
 
 
 @pytest.mark.parametrize("content", [b"{% if %}", b"\xff\xfe"])
-def test_what_can_be_known_to_be_broken_is_refused_before_any_machine_is_planned(
+def test_a_syntax_or_encoding_error_is_refused_when_the_template_is_loaded(
     tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "x.j2").write_bytes(content)
@@ -77,7 +79,7 @@ def test_what_can_be_known_to_be_broken_is_refused_before_any_machine_is_planned
 
 
 def test_an_error_does_not_show_a_secrets_value(tmp_path: Path) -> None:
-    folder = own_files(tmp_path, **{"x.j2": "{{ secrets.TOKEN | env }}"})
+    folder = write_templates(tmp_path, **{"x.j2": "{{ secrets.TOKEN | env }}"})
     with pytest.raises(TemplateError) as caught:
         render(folder, secrets={"TOKEN": "squirrel\0"})
     assert "squirrel" not in str(caught.value)
@@ -87,6 +89,6 @@ def test_an_error_does_not_show_a_secrets_value(tmp_path: Path) -> None:
 def test_a_folder_without_templates_is_refused(tmp_path: Path, present: bool) -> None:
     folder = tmp_path / "folder"
     if present:
-        own_files(folder, README="not a template")
+        write_templates(folder, README="not a template")
     with pytest.raises(TemplateError, match=f"no template NAME.j2 in {folder}"):
         UserDataTemplate(SOURCE, folder, SECRETS)

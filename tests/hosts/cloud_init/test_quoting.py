@@ -1,4 +1,4 @@
-"""No value, whatever it contains, can end the place that it stands in."""
+"""Quoting: no value can change the structure of the text that it is inserted into."""
 
 import subprocess
 
@@ -18,18 +18,18 @@ SHELL_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters
 
 
 @given(ANY_TEXT)
-def test_text_in_yaml_is_read_as_it_was(text: str) -> None:
+def test_any_text_in_yaml_is_read_unchanged(text: str) -> None:
     written = yaml_text(text)
     assert written.isascii()
     assert written.isprintable()
-    assert yaml.safe_load(f"before: 1\nat: {written}\nafter: [2]\n") == {
+    assert yaml.safe_load(f"before: 1\nvalue: {written}\nafter: [2]\n") == {
         "before": 1,
-        "at": text,
+        "value": text,
         "after": [2],
     }
 
 
-def test_half_of_a_character_is_no_text() -> None:
+def test_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(ValueError, match="0xd83d"):
         yaml_text("\ud83d")
 
@@ -38,23 +38,23 @@ def test_half_of_a_character_is_no_text() -> None:
 @example("a\\\nb\n# c\n")
 @given(SHELL_TEXT)
 @settings(max_examples=50, deadline=None)
-def test_a_value_in_an_environment_file_is_read_as_it_was(text: str) -> None:
+def test_any_value_in_an_environment_file_is_read_unchanged(text: str) -> None:
     script = f'VALUE={environment_value(text)}\nprintf %s "$VALUE"'
     read = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=True).stdout
     assert read.decode() == text
 
 
-def test_no_environment_holds_a_nul() -> None:
+def test_a_nul_in_an_environment_file_is_refused() -> None:
     with pytest.raises(ValueError, match="NUL"):
         environment_value("a\0b")
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a\nTrusted: yes", "a\tb", "a\u00a0b", "a\u2028b"])
-def test_what_is_not_one_word_has_no_place_in_a_source(text: str) -> None:
+def test_a_value_that_is_not_one_word_is_refused_in_a_source(text: str) -> None:
     with pytest.raises(ValueError, match="blank"):
         deb822_word(text)
 
 
 @pytest.mark.parametrize("text", ["https://a.example:8080/x?y=z#1", "stable/updates", "./"])
-def test_a_word_in_a_source_stands_as_it_is(text: str) -> None:
+def test_a_word_in_a_source_is_unchanged(text: str) -> None:
     assert deb822_word(text) == text

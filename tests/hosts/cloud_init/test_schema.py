@@ -1,4 +1,4 @@
-"""The user-data is valid by cloud-init's own schema, of the cloud-init that machines have."""
+"""The user-data is valid by the schema of the cloud-init that machines have."""
 
 import subprocess
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab
 
-# In mounts of its own: the image is shared, and nothing is ever written into it.
+# In its own mount namespace: the image is shared and never written to.
 _VALIDATE = """\
 set -e
 mount -t tmpfs tmpfs "$1/tmp"
@@ -24,7 +24,7 @@ exec chroot "$1" cloud-init schema --config-file /tmp/user-data
 
 @pytest.fixture(scope="module")
 async def image(lab: Lab) -> Path:
-    """The root folder of the image that the lab's machines are of."""
+    """The root folder of the image of the lab's machines."""
     return await base_image()
 
 
@@ -37,7 +37,7 @@ def user_data(lab: Lab) -> str:
 
 
 def validate(image: Path, user_data: str) -> tuple[int, str]:
-    """Return the validator's exit code, and all that it has to say."""
+    """Return the validator's exit code and output."""
     done = subprocess.run(
         ["unshare", "--mount", "--", "sh", "-c", _VALIDATE, "validate", image],
         input=user_data,
@@ -55,7 +55,7 @@ def test_the_user_data_is_valid_without_a_warning(image: Path, user_data: str) -
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "words"),
+    ("right", "wrong", "text"),
     [
         ("ssh_pwauth: false", "ssh_pwauth: [never]", "ssh_pwauth"),
         ("encoding: b64", "encoding: rot13", "rot13"),
@@ -63,15 +63,15 @@ def test_the_user_data_is_valid_without_a_warning(image: Path, user_data: str) -
         ("no_ssh_fingerprints: true", "no_ssh_fingerprint: {", "parsing"),
     ],
 )
-def test_what_is_wrong_is_noticed(
-    image: Path, user_data: str, right: str, wrong: str, words: str
+def test_an_invalid_value_is_reported(
+    image: Path, user_data: str, right: str, wrong: str, text: str
 ) -> None:
     assert right in user_data
-    code, said = validate(image, user_data.replace(right, wrong))
+    code, output = validate(image, user_data.replace(right, wrong))
     assert code != 0
-    assert words in said
+    assert text in output
 
 
-def test_what_is_deprecated_is_noticed(image: Path, user_data: str) -> None:
-    code, said = validate(image, user_data.replace("lock_passwd: true", "lock-passwd: true"))
-    assert (code, said) != (0, "Valid cloud-config: /tmp/user-data\n")
+def test_a_deprecated_key_is_reported(image: Path, user_data: str) -> None:
+    code, output = validate(image, user_data.replace("lock_passwd: true", "lock-passwd: true"))
+    assert (code, output) != (0, "Valid cloud-config: /tmp/user-data\n")

@@ -1,4 +1,4 @@
-"""What a machine is told at its first boot."""
+"""The user-data of a machine."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -58,22 +59,22 @@ RECORD = "/var/lib/relight/first-boot"
 HOSTILE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 
 
-def rendered(plan: MachinePlan = PLAN, **how: Any) -> UserData:
-    return user_data_renderer(CLIENT_KEY, signing_key=ARMOURED, **how).render(plan)
+def rendered(plan: MachinePlan = PLAN, **options: Any) -> UserData:
+    return user_data_renderer(CLIENT_KEY, signing_key=ARMOURED, **options).render(plan)
 
 
-def config(plan: MachinePlan = PLAN, **how: Any) -> dict[str, Any]:
-    text = rendered(plan, **how).text.get_secret_value()
+def config(plan: MachinePlan = PLAN, **options: Any) -> dict[str, Any]:
+    text = rendered(plan, **options).text.get_secret_value()
     assert text.startswith("#cloud-config\n")
     return dict(yaml.safe_load(text))
 
 
 def files(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Each file's mode and text, by its path, in order."""
+    """Return mode and text of each file by its path, in order."""
     return {file["path"]: (file["permissions"], content(file)) for file in config["write_files"]}
 
 
-def own_files(folder: Path, **templates: str) -> Path:
+def write_templates(folder: Path, **templates: str) -> Path:
     for name, text in templates.items():
         path = folder / name.replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,38 +92,38 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
     assert len(digests | {rendered().sha256}) == 5
 
 
-def test_it_is_small_enough_for_every_provider() -> None:
+def test_it_fits_the_limit_of_every_provider() -> None:
     assert rendered().size_bytes < 16 * 1024
     assert rendered().size_bytes == len(rendered().text.get_secret_value().encode())
 
 
-def test_its_text_is_not_shown_by_accident() -> None:
+def test_secrets_are_not_in_the_repr() -> None:
     assert "PRIVATE KEY" not in repr(rendered())
     assert "PRIVATE" not in repr(ACCESS)
     assert HOST_KEY_SECRET.hex() not in repr(user_data_renderer(CLIENT_KEY))
     assert repr(HOST_KEY_SECRET) not in repr(user_data_renderer(CLIENT_KEY))
 
 
-def test_the_machine_gets_the_derived_host_key_and_no_other() -> None:
-    said, key = config(), derive_host_key(HOST_KEY_SECRET, PLAN.key)
-    assert said["ssh_keys"] == {"ed25519_private": key.private, "ed25519_public": key.public}
-    private = asyncssh.import_private_key(said["ssh_keys"]["ed25519_private"])
-    public = asyncssh.import_public_key(said["ssh_keys"]["ed25519_public"])
+def test_the_machine_gets_only_the_derived_host_key() -> None:
+    found, key = config(), derive_host_key(HOST_KEY_SECRET, PLAN.key)
+    assert found["ssh_keys"] == {"ed25519_private": key.private, "ed25519_public": key.public}
+    private = asyncssh.import_private_key(found["ssh_keys"]["ed25519_private"])
+    public = asyncssh.import_public_key(found["ssh_keys"]["ed25519_public"])
     assert private.public_data == public.public_data
-    assert said["ssh_deletekeys"] is True
-    assert said["ssh"] == {"emit_keys_to_console": False}
-    assert said["no_ssh_fingerprints"] is True
+    assert found["ssh_deletekeys"] is True
+    assert found["ssh"] == {"emit_keys_to_console": False}
+    assert found["no_ssh_fingerprints"] is True
 
 
-def test_one_user_comes_in_by_one_key_and_nobody_by_a_password_or_as_root() -> None:
-    said = config()
-    assert (said["ssh_pwauth"], said["disable_root"]) == (False, True)
-    (user,) = said["users"]
+def test_one_user_logs_in_by_one_key_without_passwords_and_root() -> None:
+    found = config()
+    assert (found["ssh_pwauth"], found["disable_root"]) == (False, True)
+    (user,) = found["users"]
     assert (user["name"], user["lock_passwd"]) == ("relight", True)
     assert not {"passwd", "hashed_passwd", "plain_text_passwd", "ssh_import_id"} & set(user)
     (line,) = user["ssh_authorized_keys"]
     assert asyncssh.import_public_key(line).public_data == CLIENT_KEY.public_data
-    assert not {"chpasswd", "password", "ssh_authorized_keys"} & set(said)
+    assert not {"chpasswd", "password", "ssh_authorized_keys"} & set(found)
 
 
 def test_the_host_is_named_after_its_machine() -> None:
@@ -136,10 +137,10 @@ def test_the_host_is_named_after_its_machine() -> None:
         (b"\x99\x01\x0d\x04", "/etc/apt/keyrings/relight.gpg"),
     ],
 )
-def test_the_source_is_signed_by_the_key_that_is_written_in_its_form(key: bytes, path: str) -> None:
+def test_the_source_names_the_key_file_with_the_suffix_of_its_format(key: bytes, path: str) -> None:
     template = UserDataTemplate(replace(SOURCE, signing_key=key), SERVICE_FILES, SECRETS)
-    said = yaml.safe_load(template.render(PLAN, ACCESS, [], RECORD))
-    first, second = said["write_files"][:2]
+    found = yaml.safe_load(template.render(PLAN, ACCESS, [], RECORD))
+    first, second = found["write_files"][:2]
     assert (first["path"], first["permissions"]) == (path, "0644")
     assert binary_content(first) == key
     assert (second["path"], second["permissions"]) == (str(SOURCE.path), "0644")
@@ -153,9 +154,9 @@ def test_the_source_is_signed_by_the_key_that_is_written_in_its_form(key: bytes,
     ]
 
 
-def test_every_file_is_there_before_the_one_script_installs_and_starts() -> None:
-    said = config()
-    assert list(files(said)) == [
+def test_every_file_is_written_before_the_script_runs() -> None:
+    found = config()
+    assert list(files(found)) == [
         str(host_program.PROGRAM),
         str(host_program.CONFIGURATION),
         "/etc/apt/keyrings/relight.asc",
@@ -164,8 +165,8 @@ def test_every_file_is_there_before_the_one_script_installs_and_starts() -> None
         "/etc/lantern-box/config.json",
         str(FIRST_BOOT_SCRIPT),
     ]
-    assert said["runcmd"] == [[str(FIRST_BOOT_SCRIPT)]]
-    assert not {"packages", "package_update", "package_upgrade", "bootcmd", "apt"} & set(said)
+    assert found["runcmd"] == [[str(FIRST_BOOT_SCRIPT)]]
+    assert not {"packages", "package_update", "package_upgrade", "bootcmd", "apt"} & set(found)
 
 
 def test_the_script_installs_the_pinned_version_and_starts_the_service_last() -> None:
@@ -177,10 +178,10 @@ def test_the_script_installs_the_pinned_version_and_starts_the_service_last() ->
     assert service == ["step", "service", program, "serve"]
 
 
-def test_the_host_gets_the_program_that_does_what_takes_root_and_is_told_what_it_is_about() -> None:
-    said = files(config(deb_urls="https://files.example/"))
-    assert said["/usr/local/sbin/relight-host"] == ("0755", host_program.text().decode())
-    assert said["/etc/relight/host"] == (
+def test_the_host_gets_the_host_program_and_its_configuration() -> None:
+    found = files(config(deb_urls="https://files.example/"))
+    assert found["/usr/local/sbin/relight-host"] == ("0755", host_program.text().decode())
+    assert found["/etc/relight/host"] == (
         "0644",
         (
             "PACKAGE=lantern-box\nUNIT=lantern-box.service\nEXECUTABLE=/usr/bin/lantern-box\n"
@@ -189,27 +190,27 @@ def test_the_host_gets_the_program_that_does_what_takes_root_and_is_told_what_it
     )
 
 
-def test_the_control_planes_user_may_do_one_thing_as_root() -> None:
+def test_the_control_planes_user_may_run_only_the_host_program_as_root() -> None:
     (user,) = config()["users"]
     assert user["sudo"] == "ALL=(root) NOPASSWD: /usr/local/sbin/relight-host"
     assert user["lock_passwd"] is True
 
 
-def test_a_release_with_an_address_is_fetched_from_there_and_no_source_is_written() -> None:
+def test_a_release_with_a_url_is_fetched_without_an_apt_source() -> None:
     deb_file = DebFile(
         architecture="amd64",
         filename="https://files.example/lantern-box_0.0.74_amd64.deb",
         sha256="0" * 64,
         size_bytes=7,
     )
-    said = files(config(PLAN.model_copy(update={"deb_file": deb_file}), by_apt=False))
-    assert not [path for path in said if path.startswith("/etc/apt/")]
-    script = said[str(FIRST_BOOT_SCRIPT)][1]
+    found = files(config(PLAN.model_copy(update={"deb_file": deb_file}), by_apt=False))
+    assert not [path for path in found if path.startswith("/etc/apt/")]
+    script = found[str(FIRST_BOOT_SCRIPT)][1]
     install = shlex.split(script.splitlines()[-2])
     assert install == ["step", "install", *host_program.install(Change("0.0.74", deb=deb_file))]
 
 
-def test_a_release_that_apt_finds_is_installed_by_apt() -> None:
+def test_a_release_without_a_url_is_installed_by_apt() -> None:
     deb_file = DebFile(
         architecture="amd64", filename="pool/main/x.deb", sha256="0" * 64, size_bytes=7
     )
@@ -218,7 +219,7 @@ def test_a_release_that_apt_finds_is_installed_by_apt() -> None:
     assert files(config(with_deb_file))[path] == files(config())[path]
 
 
-def test_the_daemons_configuration_says_where_it_serves() -> None:
+def test_the_services_configuration_names_route_and_location() -> None:
     mode, text = files(config())["/etc/lantern-box/config.json"]
     assert mode == "0644"
     assert json.loads(text) == {
@@ -230,20 +231,20 @@ def test_the_daemons_configuration_says_where_it_serves() -> None:
     }
 
 
-def test_a_machine_of_the_pool_is_told_of_no_route_and_of_no_track() -> None:
+def test_a_machine_of_the_pool_has_no_route_and_no_track() -> None:
     pooled = MachinePlan(
         **{**dict(PLAN), "key": "pool-lab-east-3", "route_id": None, "track": None}
     )
     text = rendered(pooled).text.get_secret_value()
-    assert text.splitlines()[1] == '# The first boot of "pool-lab-east-3", of the pool.'
+    assert text.splitlines()[1] == '# The first boot of "pool-lab-east-3", for the pool.'
     of_a_route = rendered().text.get_secret_value()
     assert of_a_route.splitlines()[1] == '# The first boot of "de-1-g1", for the route "de-1".'
-    told = json.loads(files(config(pooled))["/etc/lantern-box/config.json"][1])
-    assert (told["route"], told["track"], told["region"]) == (None, None, "lab-east")
+    document = json.loads(files(config(pooled))["/etc/lantern-box/config.json"][1])
+    assert (document["route"], document["track"], document["region"]) == (None, None, "lab-east")
 
 
-def test_a_file_that_names_a_secret_is_for_root_alone(tmp_path: Path) -> None:
-    folder = own_files(
+def test_a_file_that_uses_a_secret_is_readable_by_root_only(tmp_path: Path) -> None:
+    folder = write_templates(
         tmp_path,
         **{
             "etc__plain.j2": "{{ plan.region }} and 'secrets'",
@@ -260,7 +261,7 @@ def test_a_file_that_names_a_secret_is_for_root_alone(tmp_path: Path) -> None:
     )
     modes = {path: mode for path, (mode, _) in files(config(service_files=folder)).items()}
     assert {path.removeprefix("/etc/"): modes[path] for path in list(modes)[4:-1]} == {
-        "dynamic": "0600",  # which part it names is known only when it is rendered
+        "dynamic": "0600",  # the included name is known only when rendered
         "importing": "0644",
         "including": "0600",
         "named": "0600",
@@ -270,42 +271,52 @@ def test_a_file_that_names_a_secret_is_for_root_alone(tmp_path: Path) -> None:
     }
 
 
-def test_the_defaults_file_with_the_secrets_is_for_root_alone() -> None:
+def test_the_file_with_the_secrets_is_readable_by_root_only() -> None:
     mode, text = files(config())["/etc/default/lantern-box"]
     assert mode == "0600"
-    assert text.splitlines()[1:] == ['LANTERN_TOKEN="a-daemons-secret"']
+    assert text.splitlines()[1:] == ['LANTERN_TOKEN="a-service-secret"']
+
+
+@cache
+def ordinary_config() -> dict[str, Any]:
+    template = UserDataTemplate(SOURCE, SERVICE_FILES, SECRETS)
+    return dict(yaml.safe_load(template.render(PLAN, ACCESS, [], RECORD)))
 
 
 @given(track=HOSTILE, region=HOSTILE, provider=HOSTILE, key=HOSTILE, secret=HOSTILE)
 @settings(deadline=None, max_examples=60)
-def test_no_value_breaks_out_of_its_place(
+def test_no_value_changes_the_structure(
     track: str, region: str, provider: str, key: str, secret: str
 ) -> None:
     names = {"track": track, "region": region, "provider": provider, "key": key}
     plan = PLAN.model_copy(update=names)
     template = UserDataTemplate(SOURCE, SERVICE_FILES, {"LANTERN_TOKEN": secret})
     access = replace(ACCESS, host_key_public=key, client_key_public=track, user=region)
-    said = yaml.safe_load(template.render(plan, access, [], RECORD))
-    usual = yaml.safe_load(template.render(PLAN, ACCESS, [], RECORD))
-    assert said.keys() == usual.keys()
-    assert said["hostname"] == key
-    assert said["ssh_keys"]["ed25519_public"] == key
-    assert said["users"][0]["ssh_authorized_keys"] == [track]
-    assert said["users"][0]["name"] == region
-    assert {name: said[name] for name in ("runcmd", "ssh_pwauth", "disable_root")} == {
+    found = yaml.load(template.render(plan, access, [], RECORD), Loader=yaml.CSafeLoader)
+    usual = ordinary_config()
+    assert found.keys() == usual.keys()
+    assert found["hostname"] == key
+    assert found["ssh_keys"]["ed25519_public"] == key
+    assert found["users"][0]["ssh_authorized_keys"] == [track]
+    assert found["users"][0]["name"] == region
+    assert {name: found[name] for name in ("runcmd", "ssh_pwauth", "disable_root")} == {
         name: usual[name] for name in ("runcmd", "ssh_pwauth", "disable_root")
     }
-    written = files(said)
+    written = files(found)
     assert written.keys() == files(usual).keys()
-    told = json.loads(written["/etc/lantern-box/config.json"][1])
-    assert (told["track"], told["region"], told["provider"]) == (track, region, provider)
+    document = json.loads(written["/etc/lantern-box/config.json"][1])
+    assert (document["track"], document["region"], document["provider"]) == (
+        track,
+        region,
+        provider,
+    )
 
 
 @given(argument=HOSTILE, folder=st.sampled_from(["plain", "with blank", "a'b", "$(x)", "#x"]))
 @settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_the_script_hands_each_argument_on_as_it_is(
+def test_the_script_passes_any_argument_unchanged(
     tmp_path: Path, argument: str, folder: str
 ) -> None:
     record = tmp_path / folder
@@ -317,7 +328,7 @@ def test_the_script_hands_each_argument_on_as_it_is(
     assert (record / "steps").read_text() == "install 0\n"
 
 
-def test_the_first_step_that_fails_ends_the_boot_with_its_words(tmp_path: Path) -> None:
+def test_the_first_failed_step_ends_the_boot_with_its_output(tmp_path: Path) -> None:
     done = run_script(
         tmp_path / "record",
         BootStep("install", ["sh", "-c", "echo first; cat"]),
@@ -333,9 +344,9 @@ def test_the_first_step_that_fails_ends_the_boot_with_its_words(tmp_path: Path) 
 
 def run_script(record: Path, *steps: BootStep) -> subprocess.CompletedProcess[bytes]:
     template = UserDataTemplate(SOURCE, SERVICE_FILES, SECRETS)
-    said = yaml.safe_load(template.render(PLAN, ACCESS, steps, str(record)))
-    script = files(said)[str(FIRST_BOOT_SCRIPT)][1]
-    # Its input stays open: no step may wait for it.
+    found = yaml.safe_load(template.render(PLAN, ACCESS, steps, str(record)))
+    script = files(found)[str(FIRST_BOOT_SCRIPT)][1]
+    # Standard input stays open: no step may read it.
     reader, writer = os.pipe()
     try:
         return subprocess.run(

@@ -1,0 +1,209 @@
+"""What surrounds a running activity: its operation, heartbeats, log attributes and faults.
+
+A `DomainError` that leaves an activity becomes an `ApplicationError`: its type is the fault kind,
+its detail is the `Fault`. Any other exception is a bug: it keeps its type, and Temporal retries it
+under the step's policy while somebody fixes it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from operator import attrgetter
+from typing import Any
+
+import structlog
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+)
+
+from relight.domain import names
+from relight.domain.base import Origin
+from relight.domain.fault.error import DomainError
+from relight.domain.fault.fault import Fault
+from relight.hosts import errors as host_errors
+from relight.store.events import Operation
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.activities")
+
+HEARTBEAT_INTERVAL = timedelta(seconds=5)
+
+
+def current_operation(origin: Origin) -> Operation:
+    """Return the operation of the running activity. All its attempts together write once."""
+    info = activity.info()
+    return Operation(
+        origin=origin,
+        workflow_id=info.workflow_id or "",
+        run_id=info.workflow_run_id or "",
+        activity_id=info.activity_id,
+    )
+
+
+def current_attempt(origin: Origin) -> Operation:
+    """Return the operation of the current attempt only. Each attempt writes once."""
+    info, operation = activity.info(), current_operation(origin)
+    return replace(operation, activity_id=f"{operation.activity_id}/{info.attempt}")
+
+
+def current_run_id() -> str:
+    """Return the run id of the workflow of the running activity; empty outside of one."""
+    return activity.info().workflow_run_id or ""
+
+
+@asynccontextmanager
+async def heartbeating() -> AsyncIterator[None]:
+    """Send heartbeats at `HEARTBEAT_INTERVAL` until the block ends."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(HEARTBEAT_INTERVAL.total_seconds())
+
+    beats = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beats.cancel()
+
+
+_INPUT_PATHS: Mapping[str, tuple[str, ...]] = {
+    names.LOG_HOST: ("machine.key", "plan.key", "machine_key", "key"),
+    names.LOG_ADDRESS: ("machine.address",),
+    names.LOG_ROUTE: ("route_id", "plan.route_id"),
+    names.LOG_TRACK: ("track", "plan.track"),
+    names.LOG_PROVIDER: ("provider", "plan.provider", "machine.provider"),
+    names.LOG_REGION: ("region", "plan.region", "machine.region"),
+    names.LOG_RELEASE: ("release_tag", "release.tag", "proof.release_tag", "tag"),
+    names.LOG_ROLLOUT: ("rollout",),
+}
+"""Where the inputs of activities hold each attribute. The first path that exists is used."""
+
+
+def attributes_of(input: object) -> dict[str, str]:
+    """Return the log attributes that an activity's input contains."""
+    attributes = {}
+    for name, paths in _INPUT_PATHS.items():
+        values = (_value_at(path, input) for path in paths)
+        value = next((each for each in values if isinstance(each, str)), None)
+        if value is not None:
+            attributes[name] = value
+    return attributes
+
+
+class LogContextInterceptor(Interceptor):
+    """Adds host, route, release and operation to log lines, and logs when an activity is done.
+
+    It must wrap the fault interceptor, so that lines about faults have these attributes too.
+    """
+
+    def __init__(self, quiet: type) -> None:
+        """Wrap nothing yet.
+
+        Args:
+            quiet: the class of the activities that only write to the store: at each of its ends an
+                operator would read the same twice.
+        """
+        self._quiet = quiet
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap the next interceptor."""
+        return _LogContext(next, self._quiet)
+
+
+class _LogContext(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, quiet: type) -> None:
+        super().__init__(next)
+        self._quiet = quiet
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        info, started_at = activity.info(), time.monotonic()
+        attributes = attributes_of(input.args[0] if input.args else None)
+        # Not only bound for a block: the SDK logs a failure after all interceptors have returned.
+        # The context ends with the activity's task; a thread has its own copy.
+        structlog.contextvars.bind_contextvars(
+            **{
+                **names.workflow_attributes(info.workflow_id, info.workflow_run_id),
+                **attributes,
+                names.LOG_ACTIVITY: info.activity_type,
+                names.LOG_ATTEMPT: info.attempt,
+            }
+        )
+        result = await self.next.execute_activity(input)
+        is_quiet = names.LOG_HOST not in attributes or isinstance(
+            getattr(input.fn, "__self__", None), self._quiet
+        )
+        log.log(
+            logging.DEBUG if is_quiet else logging.INFO,
+            f"{info.activity_type} done",
+            duration_s=round(time.monotonic() - started_at, 3),
+        )
+        return result
+
+
+def _value_at(path: str, input: object) -> object:
+    try:
+        return attrgetter(path)(input)
+    except AttributeError:
+        return None
+
+
+def fault_of(error: DomainError) -> Fault:
+    """Return the fault that a domain error stands for."""
+    if isinstance(error, host_errors.RemoteError):
+        return host_errors.fault_of(error)
+    return Fault(
+        kind=error.kind,
+        fault_class=error.fault_class,
+        summary=str(error),
+        attempted=activity.info().activity_type if activity.in_activity() else "",
+        refused=error.rule.is_refusal,
+    )
+
+
+class FaultInterceptor(Interceptor):
+    """Converts every domain error that leaves an activity."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap the next interceptor."""
+        return _FaultConversion(next)
+
+
+class _FaultConversion(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        try:
+            return await self.next.execute_activity(input)
+        except DomainError as error:
+            fault = fault_of(error)
+            _log(fault, retryable=error.retryable)
+            raise ApplicationError(
+                fault.summary,
+                fault.model_dump(mode="json"),
+                type=fault.kind,
+                non_retryable=not error.retryable,
+            ) from error
+
+
+def _log(fault: Fault, *, retryable: bool) -> None:
+    """Log the fault immediately: it may be retried for a long time.
+
+    The other attributes are bound already. The host of the fault overrides theirs.
+    """
+    attributes = {
+        names.LOG_FAULT: fault.kind,
+        names.LOG_FAULT_CLASS: fault.fault_class.value,
+        names.LOG_HOST: fault.machine_key,
+        names.LOG_ADDRESS: fault.host,
+        "retried": retryable,
+    }
+    log.warning(
+        fault.summary,
+        **{name: value for name, value in attributes.items() if value is not None},
+    )

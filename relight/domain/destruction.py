@@ -1,0 +1,179 @@
+"""Destruction: whether a machine may be destroyed, and the removal of one."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from relight.domain.base import Message, Origin
+from relight.domain.breaker.breaker import Breaker, BreakerLimits, Destruction
+from relight.domain.breaker.decisions import breaker_groups
+from relight.domain.machine import (
+    DestroyMachineInput,
+    MachineAtProvider,
+    MachineOnRecord,
+    RecordedAs,
+)
+from relight.domain.names import TrackName
+
+HOUR = timedelta(hours=1)
+"""The period of the breaker's limits on destructions."""
+
+
+class Removal(Message):
+    """A machine that is to be destroyed.
+
+    Attributes:
+        provider_id: its id at the provider, None if never observed.
+        track: its route's; None for a pool machine.
+        reason: one sentence for a person.
+        unreachable: it is destroyed because it could not be reached.
+    """
+
+    key: str
+    provider: str
+    region: str
+    provider_id: str | None
+    track: TrackName | None = None
+    reason: str
+    unreachable: bool = False
+    origin: Origin
+
+
+class CheckDestructionInput(Message):
+    """Ask whether a machine may be destroyed now.
+
+    Attributes:
+        track: its route's; None for a pool machine.
+    """
+
+    key: str
+    provider: str
+    region: str
+    track: TrackName | None = None
+
+
+class DestructionAllowed(Message):
+    """Whether a machine may be destroyed.
+
+    Attributes:
+        why_not: the reason of a refusal; None if the machine may be destroyed.
+    """
+
+    why_not: str | None
+
+
+class RecordDestroyedInput(Message):
+    """Record that a machine is destroyed.
+
+    Attributes:
+        reason: why it was destroyed.
+        unreachable: it was destroyed because it could not be reached.
+    """
+
+    key: str
+    reason: str
+    unreachable: bool
+    origin: Origin
+
+
+class Allowance:
+    """How many machines may still be destroyed now, by region."""
+
+    def __init__(
+        self,
+        breaker: Breaker,
+        destructions: Iterable[Destruction],
+        limits: BreakerLimits,
+        now: datetime,
+    ) -> None:
+        """Count the destructions of the last hour.
+
+        Args:
+            breaker: the breaker's current state.
+            destructions: those of the last hour, and those in progress.
+            limits: the hourly limits.
+            now: the current time, with its time zone.
+        """
+        self._incident = breaker.incident
+        self._unknown = {each.group: each for each in breaker.unknown}
+        self._limits = limits
+        recent = [each for each in destructions if now - each.at < HOUR]
+        self._all = len(recent)
+        self._by_region = Counter((each.provider, each.region) for each in recent)
+
+    def why_not(self, provider: str, region: str, track: str | None = None) -> str | None:
+        """Return why no machine of this location may be destroyed now; None if one may."""
+        if self._incident is not None:
+            return f"the breaker is open: {self._incident.summary}"
+        for group in breaker_groups(provider, region, track):
+            if reach := self._unknown.get(group):
+                return (
+                    f"{group}: {reach.unreachable} of {reach.observed} recently observed machines "
+                    f"cannot be reached; more of its {reach.machines} are observed first"
+                )
+        destroyed = self._by_region[provider, region]
+        limit = self._limits.destroyed_per_hour_in_region
+        if destroyed >= limit:
+            where = f"region {provider}/{region}"
+            return f"{where}: {destroyed} destroyed within an hour, {limit} may be"
+        if self._all >= self._limits.destroyed_per_hour:
+            return f"{self._all} destroyed within an hour, {self._limits.destroyed_per_hour} may be"
+        return None
+
+    def take(self, provider: str, region: str) -> None:
+        """Count one more destruction in this location."""
+        self._all += 1
+        self._by_region[provider, region] += 1
+
+
+def destruction_refusal(
+    record: MachineOnRecord | None, found: MachineAtProvider, owner: str
+) -> str | None:
+    """Return why a machine must not be destroyed as the recorded one; None if it may be.
+
+    Key, provider, id and generation must be equal on record and at the provider, and the machine
+    must have our ownership tag. A machine that serves its route is not destroyed.
+
+    Args:
+        record: our record of it, None without one.
+        found: what its provider reports now.
+        owner: our ownership tag.
+    """
+    if record is None:
+        return _ownership_mismatch(found, owner) or f"machine {found.key} is not on record"
+    if mismatch := identity_mismatch(record, found, owner):
+        return mismatch
+    if record.serves and record.recorded_as is RecordedAs.RUNNING:
+        return f"machine {found.key} serves route {record.route_id}"
+    return None
+
+
+def identity_mismatch(
+    expected: MachineOnRecord | DestroyMachineInput, found: MachineAtProvider, owner: str
+) -> str | None:
+    """Return why a machine is not the expected one, or not ours; None if it is.
+
+    Args:
+        expected: key, provider, id and generation to compare with.
+        found: what its provider reports now.
+        owner: our ownership tag.
+    """
+    if mismatch := _ownership_mismatch(found, owner):
+        return mismatch
+    pairs = (
+        ("key", expected.key, found.key),
+        ("provider", expected.provider, found.provider),
+        ("id", expected.provider_id, found.provider_id),
+        ("generation", expected.generation, found.generation),
+    )
+    for name, recorded, actual in pairs:
+        if recorded != actual:
+            return f"machine {found.key}: its {name} is {actual}, on record is {recorded}"
+    return None
+
+
+def _ownership_mismatch(found: MachineAtProvider, owner: str) -> str | None:
+    if found.owner == owner:
+        return None
+    tag = "no ownership tag" if found.owner is None else f"the ownership tag {found.owner}"
+    return f"machine {found.key} has {tag}, ours is {owner}"

@@ -1,0 +1,220 @@
+"""Rules of the faults of the control plane and of requests to it."""
+
+from collections.abc import Mapping
+
+from relight.domain.fault.fault import FaultClass
+from relight.domain.fault.rule import Remedy, Rule
+
+CONTROLLER = FaultClass.CONTROLLER
+
+CONTROLLER_RULES: Mapping[str, Rule] = {
+    # Provisioning.
+    "user-data-changed": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "Templates or settings changed while a machine was provisioned.",
+        "Provision it again.",
+    ),
+    "template-broken": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "A template of cloud-init or of the service's files cannot be rendered.",
+        "The message names the template and what it lacks.",
+    ),
+    "no-desired-release": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "No release is declared for the track's routes.",
+        "`relight settings set default_release_tag TAG`, or an override on the track.",
+    ),
+    # Rollouts.
+    "preflight-failed": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "A check before the first host found a reason why the rollout would fail.",
+        "The message names each region and its reason. Fix it, and start the rollout again.",
+    ),
+    "check-unanswered": Rule(
+        CONTROLLER,
+        True,
+        Remedy.WAIT,
+        "A check after a wave gives no answer. That says nothing about the release.",
+        "The message has the reason. Fix the check or RELIGHT_GATE_CHECKS; it is run again.",
+    ),
+    "check-not-yet": Rule(
+        CONTROLLER,
+        True,
+        Remedy.WAIT,
+        "The command of a check after a wave reports that it is too early (exit code 75).",
+        "Nothing: it is run again. `relight rollout abort` does not wait for it.",
+    ),
+    "no-routes": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "No route in the rollout's scope serves.",
+        "See `relight route list`, and which tracks have an override of their own.",
+    ),
+    "no-release-before": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "The route was never proven at another release than its target.",
+        "Roll out a release that is known to be good.",
+    ),
+    "scope-busy": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "Another rollout holds the scope.",
+        "`relight rollout status` shows it. Abort it, or wait.",
+    ),
+    "wrong-phase": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "The command is not possible in the rollout's current phase.",
+        "See `relight rollout status`.",
+    ),
+    # Routes and machines.
+    "route-busy": Rule(
+        CONTROLLER,
+        False,
+        Remedy.WAIT,
+        "Another operation on the route has been running for too long.",
+        "Find it in the Temporal UI by its workflow id, `route/{id}`.",
+    ),
+    "disruption-refused": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "The route may not be taken out now: another operation has it, or a budget is used up.",
+        "The message names the operation or the budget. Wait, and try again.",
+    ),
+    "breaker-open": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "Nothing is destroyed: too many machines are unreachable, or no connectivity check passes.",
+        "The message has the counts. The breaker closes by itself; an override releases one group.",
+    ),
+    "destruction-limit": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "The hourly limit of destroyed machines is reached, in the region or in total.",
+        "Wait: the next reconcile run continues.",
+    ),
+    "route-quarantined": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "The route's machine was replaced several times, and the route still fails.",
+        "Find the common cause, then end the quarantine or remove the route.",
+    ),
+    "route-without-machine": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "The route has no machine to work on.",
+        "Provision it again.",
+    ),
+    "route-occupied": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "The route already has a machine, or may have one.",
+        "See `relight route show`.",
+    ),
+    "wrong-machine": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "The machine is destroyed, or belongs to another route; its result is not recorded.",
+        "Nothing: the operation was too late.",
+    ),
+    # Names and values.
+    "unknown-route": Rule(
+        CONTROLLER, False, Remedy.NONE, "There is no such route.", "See `relight route list`."
+    ),
+    "unknown-track": Rule(
+        CONTROLLER, False, Remedy.NONE, "There is no such track.", "See `relight track show`."
+    ),
+    "unknown-machine": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "No machine was ever planned under this key.",
+        "Report it as a bug: an operation recorded a machine that it had not planned.",
+    ),
+    "unknown-setting": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "There is no such setting.",
+        "See `relight settings get`.",
+    ),
+    "bad-value": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "A value in the store, or to be stored, does not have the required format.",
+        "The message names the value. It may have been changed by SQL.",
+    ),
+    # The store.
+    "bad-store-url": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "The store's URL is not that of a supported database.",
+        "Check RELIGHT_STORE_URL.",
+    ),
+    "store-too-new": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "The store's tables were migrated by a newer version of Relight.",
+        "Run that version.",
+    ),
+    "fleet-refused": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "The store refused a request.",
+        "The message has the reason.",
+    ),
+    # The operation itself.
+    "cancelled": Rule(
+        CONTROLLER,
+        False,
+        Remedy.REPAIR,
+        "The operation was cancelled before it was complete.",
+        "Run it again: it begins with a repair of what it finds.",
+    ),
+    "terminated": Rule(
+        CONTROLLER,
+        False,
+        Remedy.REPAIR,
+        "The operation was terminated and could not undo anything.",
+        "Run it again: it continues from what was left.",
+    ),
+    "timed-out": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "A step did not end within its time limit, over all its attempts.",
+        "Find out which step, and whether a worker runs.",
+    ),
+    "controller-bug": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "Relight itself has a bug.",
+        "Report it with the message. Nothing was destroyed because of it.",
+    ),
+}
+"""The rule of each kind."""

@@ -1,0 +1,268 @@
+"""Rules of the faults that occur on a host, of the classes host, release and controller."""
+
+from collections.abc import Mapping
+
+from relight.domain.fault.fault import FaultClass
+from relight.domain.fault.rule import Remedy, Rule
+
+HOST, RELEASE, CONTROLLER = FaultClass.HOST, FaultClass.RELEASE, FaultClass.CONTROLLER
+
+HOST_RULES: Mapping[str, Rule] = {
+    # Connection.
+    "host-unreachable": Rule(
+        HOST,
+        True,
+        Remedy.REPLACE,
+        "No SSH connection: the host is off, has no network, or its sshd does not run.",
+        "Check the machine at its provider. If many hosts report this at once, check the network.",
+    ),
+    "host-booting": Rule(
+        HOST,
+        True,
+        Remedy.REPLACE,
+        "The host is booting or shutting down and accepts no login yet.",
+        "Wait. If it stays so, its boot hangs: read its console at the provider.",
+    ),
+    "host-key-mismatch": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The SSH host key is not the one that was derived for this machine.",
+        "Treat it as a foreign machine until its identity is clear. Nothing was sent to it.",
+    ),
+    "login-refused": Rule(
+        HOST,
+        False,
+        Remedy.REPLACE,
+        "The host key is right, but the host refuses the control plane's login.",
+        "Its authorized keys or its user were changed, or the control plane's client key was.",
+    ),
+    "sudo-refused": Rule(
+        HOST,
+        False,
+        Remedy.REPLACE,
+        "The control plane's user may not run what it needs as root.",
+        "Its sudo rules were changed (see /etc/sudoers.d on the host), or sudo was removed.",
+    ),
+    "host-program-missing": Rule(
+        HOST,
+        False,
+        Remedy.REPLACE,
+        "The host lacks /usr/local/sbin/relight-host, the program that does all work as root.",
+        "It is installed at first boot only: it was removed, or the host was set up differently.",
+    ),
+    "connection-lost": Rule(
+        HOST,
+        True,
+        Remedy.REPAIR,
+        "The connection broke during a command. A package transaction continues without it.",
+        "Nothing for a single case: the next attempt finds the result on the host.",
+    ),
+    "command-failed": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "A command failed that should never fail.",
+        "Read its output: this host differs from the others.",
+    ),
+    "command-timeout": Rule(
+        HOST,
+        True,
+        Remedy.REPLACE,
+        "A short command did not end: the host hangs, or lacks memory or disk throughput.",
+        "Check its load, memory and disk.",
+    ),
+    "unreadable-answer": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "A tool on the host printed output in an unknown format.",
+        "Check which Debian release the host runs, and report the output as a bug.",
+    ),
+    "host-rebooted": Rule(
+        HOST,
+        True,
+        Remedy.REPAIR,
+        "The host rebooted during an operation.",
+        "Nothing: the next attempt repairs what the reboot interrupted. Find out why it rebooted.",
+    ),
+    "transaction-lost": Rule(
+        HOST,
+        True,
+        Remedy.REPAIR,
+        "The host no longer knows the unit that ran the package transaction.",
+        "Nothing: the transaction runs again and repairs what it finds.",
+    ),
+    # First boot.
+    "first-boot-failed": Rule(
+        HOST,
+        False,
+        Remedy.REPLACE,
+        "cloud-init or one of our first-boot steps failed. The class is that of the step's fault.",
+        "Read the step's output. The machine is destroyed, and the route can be provisioned again.",
+    ),
+    # Packages.
+    "dpkg-lock-held": Rule(
+        HOST,
+        True,
+        Remedy.ASK,
+        "Another program has been changing packages on the host for unusually long.",
+        "The message names the process that holds the lock. Never delete the lock file.",
+    ),
+    "lists-lock-held": Rule(
+        HOST,
+        True,
+        Remedy.ASK,
+        "Another apt is refreshing its package lists on the host.",
+        "The message names the process that holds the lock. Unattended upgrades end by themselves.",
+    ),
+    "dpkg-interrupted": Rule(
+        HOST,
+        True,
+        Remedy.REPAIR,
+        "dpkg was killed, or the host lost power, during a package change.",
+        "Nothing: the next attempt runs `dpkg --configure -a` and installs again.",
+    ),
+    "disk-full": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The host has no disk space for the package or for dpkg's own records.",
+        "Free space in /var or /usr on the host, then roll out again.",
+    ),
+    "packages-held": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The package is held on this host on purpose (`apt-mark hold`).",
+        "Find out who held it and why. `apt-mark unhold` ends it; Relight never overrides it.",
+    ),
+    "package-not-installed": Rule(
+        HOST,
+        False,
+        Remedy.REPAIR,
+        "dpkg has the right version, but it is only unpacked, half-configured or removed.",
+        "Swap the route again: a swap begins with a repair.",
+    ),
+    "package-version-differs": Rule(
+        HOST,
+        False,
+        Remedy.REPAIR,
+        "dpkg has another version than the one that was installed.",
+        "Something else changes packages on this host: read /var/log/dpkg.log.",
+    ),
+    "package-damaged": Rule(
+        HOST,
+        False,
+        Remedy.REPAIR,
+        "A file of the package was changed after its installation (`dpkg --verify`).",
+        "Find out who changed it. The next swap to this release restores it.",
+    ),
+    "clock-behind": Rule(
+        HOST,
+        True,
+        Remedy.ASK,
+        "The host's clock is behind the repository's, so its index is dated in the future.",
+        "Run `timedatectl` on the host. Date checks are never disabled.",
+    ),
+    "apt-failed": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "apt or dpkg failed for a reason without a kind of its own.",
+        "Read its output. An example is a failing script of another package.",
+    ),
+    "maintainer-script-failed": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The package's own script failed: it is half-configured, and the old process still runs.",
+        "Fix the package. A rollback to the release before repairs the host.",
+    ),
+    "dependencies-missing": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The release needs packages that none of the host's apt sources has.",
+        "Fix the package's dependencies, or add a source that has them to the hosts.",
+    ),
+    "downgrade-refused": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "The host runs a newer version, and only a rollback may install an older one.",
+        "`relight route rollback ROUTE` goes back to the release before.",
+    ),
+    # The service.
+    "unit-failed": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The service did not start, or it failed.",
+        "Read its last log lines.",
+    ),
+    "unit-crash-looping": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The service exits again and again, and systemd restarts it each time.",
+        "Read its last log lines.",
+    ),
+    "unit-not-active": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The service is not active, but did not fail.",
+        "Run `systemctl status` on the host: a person may have stopped it.",
+    ),
+    "unit-not-found": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The package contains no unit of the configured name.",
+        "Check RELIGHT_SERVICE__UNIT and the content of the package.",
+    ),
+    "unit-disabled": Rule(
+        HOST,
+        False,
+        Remedy.REPAIR,
+        "The service runs, but would not start at the next boot.",
+        "It was disabled on the host. A swap enables it again.",
+    ),
+    "unit-masked": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The service is masked on the host (`systemctl mask`), so it cannot start.",
+        "Find out who masked it and why. `systemctl unmask` ends it; Relight never overrides it.",
+    ),
+    "unit-restarted": Rule(
+        HOST,
+        True,
+        Remedy.REPAIR,
+        "The service was restarted from outside during its proof.",
+        "Nothing for a single case: it is proven again.",
+    ),
+    "stale-process": Rule(
+        HOST,
+        False,
+        Remedy.REPAIR,
+        "The service's process runs another file than the installed one.",
+        "It was not restarted after the package changed, or runs another program. Swap it again.",
+    ),
+    "probe-failed": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The service runs, but its health probe does not pass.",
+        "The message has the probe's answer. If all hosts report this at once, check firewalls.",
+    ),
+    "probe-not-runnable": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "The control plane cannot run the command of the health probe.",
+        "Set RELIGHT_SERVICE__PROBE_COMMAND to a command that it can run. No host is to blame.",
+    ),
+}
+"""The rule of each kind."""

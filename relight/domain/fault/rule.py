@@ -1,0 +1,46 @@
+"""Rules: what follows from a kind of fault."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from relight.domain.fault.fault import FaultClass
+
+
+class Remedy(StrEnum):
+    """What a fault needs after the step's own retries have failed.
+
+    `repair`: the next operation on the host repairs what it finds. `roll back`: bring the route
+    back to the release before. `replace`: another machine for the route. `wait`: no host is to
+    blame; continue when the cause is gone. `ask`: a person has to decide. `none`: nothing was
+    changed, or nothing needs a repair.
+    """
+
+    REPAIR = "repair"
+    ROLL_BACK = "roll back"
+    REPLACE = "replace"
+    WAIT = "wait"
+    ASK = "ask"
+    NONE = "none"
+
+
+class Rule(NamedTuple):
+    """What follows from a kind of fault.
+
+    Attributes:
+        fault_class: the part that is to blame. Host and release faults spend a failure budget.
+        retried: whether the step is retried first, under its own policy.
+        remedy: what it needs after that.
+        meaning: what happened, for an operator.
+        advice: what to do or to check.
+    """
+
+    fault_class: FaultClass
+    retried: bool
+    remedy: Remedy
+    meaning: str
+    advice: str
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the request cannot be fulfilled in the current state, and nothing was changed."""
+        return self.remedy is Remedy.NONE

@@ -1,0 +1,21 @@
+"""The packaged service that runs on every host."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is installed, started and proven on a host.
+
+    Attributes:
+        package: the Debian package.
+        unit: the systemd unit that the package contains.
+        executable: the file that the unit's main process runs.
+        stability_window: how long one start of the unit must be observed before it is proven.
+    """
+
+    package: str
+    unit: str
+    executable: str
+    stability_window: timedelta

@@ -1,0 +1,302 @@
+"""The groups of settings, one frozen model each: `RELIGHT_<GROUP>__<NAME>` in the environment."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import NoDecode
+
+PROBE_LIMIT = timedelta(seconds=15)
+"""Upper limit for a probe's timeout and patience together. The probe is part of a proof, and a
+worker that is silent for 60 s counts as lost."""
+
+CHECK_LIMIT = timedelta(minutes=10)
+"""Upper limit for a gate check: less than the activity's own timeout."""
+
+DRAIN_LIMIT = timedelta(hours=1)
+"""Upper limit for a drain: less than the activity's own timeout."""
+
+
+class SettingsError(Exception):
+    """A setting is missing or cannot be used; the text names its variable."""
+
+
+def words(value: object) -> object:
+    """Read a list of words from a variable, in JSON; a list is returned as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        msg = 'it is no JSON list of words, as in ["check", "--fast"]'
+        raise ValueError(msg) from None
+
+
+class ServiceSettings(BaseModel):
+    """The packaged service that the fleet runs. The defaults describe lantern-box.
+
+    Attributes:
+        package: the Debian package.
+        unit: the systemd unit in the package.
+        executable: the file that the unit's main process runs.
+        probe: the health probe, sent from the control plane: `http` expects a 2xx, `tcp` a
+            connection, `command` exit code 0 of a program of yours.
+        probe_port: the port for `http` and `tcp`.
+        probe_path: the path for `http`.
+        probe_command: the program and its arguments for `command`, as a JSON list. It gets the host
+            in `RELIGHT_PROBE_ADDRESS` and `RELIGHT_PROBE_MACHINE`. Its arguments and its output are
+            kept with proofs and faults: they must not contain a secret.
+        probe_timeout: for one answer.
+        probe_patience: how long the probe is retried while nothing listens, as just after a start;
+            a command asks for a retry with exit code 75.
+        files: a folder of jinja templates for the service's configuration and environment files,
+            laid out as on the host; None for `relight/hosts/cloud_init/service`.
+        secrets_file: `NAME=value` lines that those templates may use and that no message holds.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    package: str = "lantern-box"
+    unit: str = "lantern-box.service"
+    executable: str = "/usr/bin/lantern-box"
+    probe: Literal["http", "tcp", "command"] = "http"
+    probe_port: int = Field(default=8899, ge=1, le=65535)
+    probe_path: str = "/healthz"
+    probe_command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)] = ()
+    probe_timeout: timedelta = Field(default=timedelta(seconds=3), gt=timedelta(0))
+    probe_patience: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(0))
+    files: Path | None = None
+    secrets_file: Path | None = None
+
+    # Not a ValueError: pydantic would wrap it into an error that shows every value.
+    @model_validator(mode="after")
+    def _probe_is_complete(self) -> Self:
+        if self.probe == "command" and not self.probe_command:
+            msg = (
+                "RELIGHT_SERVICE__PROBE_COMMAND is not set, and RELIGHT_SERVICE__PROBE is `command`"
+            )
+            raise SettingsError(msg)
+        if self.probe_timeout + self.probe_patience > PROBE_LIMIT:
+            msg = (
+                "RELIGHT_SERVICE__PROBE_TIMEOUT and RELIGHT_SERVICE__PROBE_PATIENCE are more than "
+                f"{PROBE_LIMIT.total_seconds():g} s together"
+            )
+            raise SettingsError(msg)
+        return self
+
+
+class PrometheusCheckSettings(BaseModel):
+    """A gate check that is an instant query of Prometheus.
+
+    It passes if the query returns a scalar, or a vector of at least one sample, and every value is
+    within the limits. NaN is within none.
+
+    Attributes:
+        url: Prometheus, without `/api/v1`.
+        query: PromQL. The words `$release` and `$scope` are replaced by the rollout's (`v0.0.74`;
+            `fleet` or `track:NAME`). Neither can contain a quote or a backslash, so both are safe
+            in a string: `version="$release"`.
+        max_value: the greatest value that passes.
+        min_value: the least value that passes; at least one of the two limits is set.
+        timeout: for the answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["prometheus"]
+    url: AnyHttpUrl
+    query: str = Field(min_length=1)
+    max_value: float | None = Field(default=None, allow_inf_nan=False)
+    min_value: float | None = Field(default=None, allow_inf_nan=False)
+    timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0), le=CHECK_LIMIT)
+
+    @model_validator(mode="after")
+    def _can_pass(self) -> Self:
+        least, most = self.min_value, self.max_value
+        if least is None and most is None:
+            msg = "it has neither max_value nor min_value, so that nothing would be compared"
+            raise ValueError(msg)
+        if least is not None and most is not None and least > most:
+            msg = "min_value is more than max_value, so that nothing would pass"
+            raise ValueError(msg)
+        return self
+
+
+class CommandCheckSettings(BaseModel):
+    """A gate check that is a program of yours, run beside the worker.
+
+    Exit code 0 passes; 75 asks for a retry later; any other does not pass. The program gets the
+    rollout in `RELIGHT_ROLLOUT_TAG`, `RELIGHT_ROLLOUT_SCOPE` and `RELIGHT_ROLLOUT_WAVE`. The end of
+    its output is kept: it must not contain a secret.
+
+    Attributes:
+        command: the program and its arguments; no shell reads them.
+        timeout: after it the program and all that it started are killed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["command"]
+    command: tuple[str, ...] = Field(min_length=1)
+    timeout: timedelta = Field(default=timedelta(minutes=1), gt=timedelta(0), le=CHECK_LIMIT)
+
+
+GateCheckSettings = PrometheusCheckSettings | CommandCheckSettings
+
+GateChecks = dict[
+    Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")],
+    Annotated[GateCheckSettings, Field(discriminator="kind")],
+]
+_GATE_CHECKS: TypeAdapter[GateChecks] = TypeAdapter(GateChecks)
+
+
+# Not left to pydantic, whose own error shows every value: a URL may contain a password.
+def read_gate_checks(value: object) -> GateChecks:
+    """Read the named checks from a variable, in JSON."""
+    try:
+        return _GATE_CHECKS.validate_python(json.loads(value) if isinstance(value, str) else value)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors()
+        )
+        raise SettingsError(f"RELIGHT_GATE_CHECKS: {wrong}") from None
+    except ValueError:
+        msg = 'RELIGHT_GATE_CHECKS is no JSON object, as in {"smoke": {"kind": "command", ...}}'
+        raise SettingsError(msg) from None
+
+
+ConnectivityChecks = tuple[
+    Annotated[str, StringConstraints(pattern=r"^(https?|tcp)://[^/\s]+\S*$")], ...
+]
+"""Addresses that tell whether the control plane itself is online."""
+
+
+class DrainSettings(BaseModel):
+    """A program of yours that moves a route's users off its old machine before it is destroyed.
+
+    It runs beside the worker, and gets `RELIGHT_DRAIN_ROUTE`, `RELIGHT_DRAIN_MACHINE` and
+    `RELIGHT_DRAIN_ADDRESS`. Exit code 0 means drained; neither another code nor the deadline stops
+    the replacement. It may run twice. Its output must not contain a secret.
+
+    Attributes:
+        command: the program and its arguments, as a JSON list; no shell reads them. Empty: none.
+        deadline: after it the program and all that it started are killed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)] = ()
+    deadline: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0), le=DRAIN_LIMIT)
+
+
+class RepositorySettings(BaseModel):
+    """The signed apt repository that carries the service's releases.
+
+    Attributes:
+        url: its URL, reachable from hosts and from the control plane.
+        suite: the suite under `dists/`.
+        component: the component of that suite.
+        signing_key: the file with its public key, armoured or binary.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str = ""
+    suite: str = "stable"
+    component: str = "main"
+    signing_key: Path | None = None
+
+
+class GitHubSettings(BaseModel):
+    """The GitHub repository whose releases carry the service's packages, instead of an apt one.
+
+    Attributes:
+        repository: `OWNER/NAME`; if set, releases come from there.
+        api_url: the URL of its REST API.
+        download_url: the URL of its files: the only one that hosts fetch from.
+        token_file: the file with a token, for a higher rate limit of the API. Hosts fetch without
+            one, so the files must be public.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    repository: str = ""
+    api_url: str = "https://api.github.com"
+    download_url: str = "https://github.com"
+    token_file: Path | None = None
+
+
+class SshSettings(BaseModel):
+    """The control plane's SSH connection to a host.
+
+    Attributes:
+        user: the unprivileged user that it logs in as.
+        port: of sshd.
+        client_key: the file with its private key, in OpenSSH's format.
+        host_key_secret: the file with the secret from which every machine's host key is derived; at
+            least 32 bytes.
+        connect_timeout: for one attempt, login included.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    user: str = "relight"
+    port: int = 22
+    client_key: Path | None = None
+    host_key_secret: Path | None = None
+    connect_timeout: timedelta = timedelta(seconds=10)
+
+
+class LabSettings(BaseModel):
+    """The lab: a small cloud on this computer.
+
+    Attributes:
+        url: the URL of its API; if set, the provider `lab` is offered.
+        token_file: the file with its API token.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str = ""
+    token_file: Path | None = None
+
+
+class WorkerSettings(BaseModel):
+    """The version of a worker's code (`docs/deploying-workers.md`).
+
+    Attributes:
+        deployment: the name that all versions share, such as `relight`. Empty: the worker is
+            unversioned, and takes any task.
+        build_id: identifies this version, such as a commit or an image's digest.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    deployment: str = ""
+    build_id: str = ""
+
+    @model_validator(mode="after")
+    def _version_has_a_name(self) -> Self:
+        if self.deployment and not self.build_id:
+            msg = "RELIGHT_WORKER__BUILD_ID is not set, and RELIGHT_WORKER__DEPLOYMENT is"
+            raise SettingsError(msg)
+        if set(self.deployment) & set(".:") or self.deployment.startswith("__"):
+            msg = (
+                f"RELIGHT_WORKER__DEPLOYMENT is {self.deployment}: Temporal takes no name that"
+                " has a dot or a colon in it, or begins with two underscores"
+            )
+            raise SettingsError(msg)
+        return self

@@ -1,0 +1,222 @@
+"""Which steps a pool needs, and which of its machines is claimed first."""
+
+from collections import Counter
+from datetime import timedelta
+from itertools import product
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relight.domain.pool.pool import (
+    PoolMachine,
+    PoolStatus,
+    PoolStep,
+    PoolTarget,
+    claimable,
+    plan_pool,
+    pool_machine_key,
+)
+from tests.domain.fleets import HOUR, NOW, shuffled
+
+DAY = 24 * HOUR
+TAG = "v0.0.74"
+
+
+def target(size: int = 2, **fields) -> PoolTarget:
+    return PoolTarget(
+        **{"provider": "p", "region": "r", "size": size, "release_tag": TAG, **fields}
+    )
+
+
+def machine(number: int, status=PoolStatus.READY, age: timedelta = HOUR, **fields) -> PoolMachine:
+    facts = {
+        "key": pool_machine_key("p", "r", number),
+        "provider": "p",
+        "region": "r",
+        "status": status,
+        "since": NOW - min(age, HOUR / 2),
+        "created_at": NOW - age,
+        "release_tag": TAG,
+        "proven_at": NOW - min(age, HOUR),
+    }
+    return PoolMachine(**{**facts, **fields})
+
+
+def steps(goal: PoolTarget, *machines: PoolMachine):
+    return Counter(each.step for each in plan_pool(goal, machines, NOW))
+
+
+targets = st.builds(
+    target,
+    st.integers(0, 5),
+    release_tag=st.sampled_from([TAG, TAG, None]),
+    surge=st.integers(1, 3),
+    max_preparing=st.integers(1, 3),
+)
+
+
+# Status and release of each machine are one choice from all combinations: that is fast to draw.
+pools = st.lists(
+    st.tuples(
+        st.sampled_from(
+            list(
+                product(
+                    [*PoolStatus, PoolStatus.READY, PoolStatus.READY],
+                    [TAG, TAG, "v0.0.73", None],
+                )
+            )
+        ),
+        st.integers(1, 300),
+        st.integers(0, 90),
+    ),
+    max_size=10,
+).map(
+    lambda drawn: [
+        machine(
+            number, status, hours * HOUR, release_tag=tag, since=NOW - timedelta(minutes=minutes)
+        )
+        for number, ((status, tag), hours, minutes) in enumerate(drawn, start=1)
+    ]
+)
+
+
+def test_an_empty_pool_is_filled_a_few_at_a_time():
+    assert steps(target(5)) == {PoolStep.CREATE: 2}
+    assert steps(target(5, max_preparing=9)) == {PoolStep.CREATE: 5}
+
+
+def test_a_full_pool_needs_no_change():
+    assert steps(target(2), machine(1), machine(2)) == {PoolStep.KEEP: 2}
+
+
+def test_a_machine_in_preparation_is_not_created_twice():
+    assert steps(target(1), machine(1, PoolStatus.PREPARING)) == {PoolStep.KEEP: 1}
+
+
+def test_a_machine_with_another_release_is_swapped_in_place():
+    assert steps(target(1), machine(1, release_tag="v0.0.73")) == {PoolStep.SWAP: 1}
+
+
+def test_a_machine_with_an_old_proof_is_verified():
+    assert steps(target(1), machine(1, age=2 * DAY, proven_at=NOW - 25 * HOUR)) == {
+        PoolStep.VERIFY: 1
+    }
+
+
+def test_an_aged_machine_is_recycled_only_once_a_new_one_is_ready():
+    aged = machine(1, age=8 * DAY)
+    assert steps(target(1), aged) == {PoolStep.KEEP: 1, PoolStep.CREATE: 1}
+    coming = machine(2, PoolStatus.PREPARING)
+    assert steps(target(1), aged, coming) == {PoolStep.KEEP: 2}
+    assert steps(target(1), aged, machine(2)) == {PoolStep.RECYCLE: 1, PoolStep.KEEP: 1}
+
+
+def test_a_machine_that_could_not_be_prepared_is_recycled():
+    stuck = machine(1, PoolStatus.PREPARING, since=NOW - 2 * HOUR)
+    assert steps(target(1), stuck)[PoolStep.RECYCLE] == 1
+    assert steps(target(1), machine(1, PoolStatus.FAULTED))[PoolStep.RECYCLE] == 1
+
+
+def test_while_broken_machines_remain_no_new_ones_are_created():
+    broken = [machine(number, PoolStatus.FAULTED) for number in range(1, 4)]
+    assert steps(target(2), *broken) == {PoolStep.RECYCLE: 3}
+
+
+def test_without_a_declared_release_nothing_is_created():
+    assert steps(target(2, release_tag=None), machine(1)) == {PoolStep.KEEP: 1}
+
+
+def test_a_pool_that_is_too_large_loses_its_oldest_machine():
+    plan = plan_pool(target(1), [machine(1, age=2 * HOUR), machine(2, age=HOUR)], NOW)
+    assert [each.key for each in plan if each.step is PoolStep.RECYCLE] == ["pool-p-r-1"]
+
+
+@given(targets, pools)
+def test_recycling_never_leaves_fewer_ready_machines_than_the_size(goal, machines):
+    ready = {each.key for each in machines if each.status is PoolStatus.READY}
+    recycled = {
+        each.key for each in plan_pool(goal, machines, NOW) if each.step is PoolStep.RECYCLE
+    }
+    assert len(ready - recycled) >= min(len(ready), goal.size)
+
+
+@given(targets, pools)
+def test_no_more_machines_are_created_than_are_missing_and_than_the_limits_allow(goal, machines):
+    plan = plan_pool(goal, machines, NOW)
+    created = sum(each.step is PoolStep.CREATE for each in plan)
+    if created:
+        assert goal.release_tag is not None
+        assert len(machines) + created <= goal.size + goal.surge
+    swapped = sum(each.step is PoolStep.SWAP for each in plan)
+    assert created + swapped <= goal.max_preparing
+    assert all(each.reason for each in plan)
+
+
+@given(targets, pools)
+def test_each_machine_that_is_not_leaving_has_exactly_one_step(goal, machines):
+    keys = [each.key for each in plan_pool(goal, machines, NOW) if each.key]
+    staying = [each.key for each in machines if each.status is not PoolStatus.LEAVING]
+    assert sorted(keys) == sorted(staying)
+
+
+@given(targets, pools, st.randoms())
+def test_the_plan_does_not_depend_on_the_order_of_the_machines(goal, machines, random):
+    plan = plan_pool(goal, machines, NOW)
+    assert plan_pool(goal, shuffled(machines, random), NOW) == plan
+
+
+@given(targets, pools)
+def test_if_every_step_succeeds_the_pool_reaches_its_target(goal, machines):
+    for _ in range(60):
+        plan = plan_pool(goal, machines, NOW)
+        coming = any(each.status is PoolStatus.PREPARING for each in machines)
+        if {each.step for each in plan} <= {PoolStep.KEEP} and not coming:
+            break
+        machines = after_steps(plan, machines)
+    alive = [each for each in machines if each.status is not PoolStatus.LEAVING]
+    if goal.release_tag is not None:
+        assert len(alive) == goal.size
+        assert all(each.release_tag == TAG for each in alive)
+        assert all(NOW - each.created_at <= goal.max_age for each in alive)
+
+
+def after_steps(plan, machines):
+    """Return the pool after every step, and every preparation in progress, succeeded."""
+    by_key = {each.key: each for each in machines if each.status is not PoolStatus.LEAVING}
+    fresh = {"status": PoolStatus.READY, "release_tag": TAG, "proven_at": NOW}
+    for key, each in by_key.items():
+        if each.status is PoolStatus.PREPARING:
+            by_key[key] = each.model_copy(update=fresh)
+    for step in plan:
+        if step.step is PoolStep.RECYCLE:
+            del by_key[step.key]
+        elif step.step in {PoolStep.SWAP, PoolStep.VERIFY}:
+            by_key[step.key] = by_key[step.key].model_copy(update=fresh)
+        elif step.step is PoolStep.CREATE:
+            number = 1001 + len(by_key)
+            while pool_machine_key("p", "r", number) in by_key:
+                number += 1
+            new = machine(number, age=timedelta(0))
+            by_key[new.key] = new
+    return list(by_key.values())
+
+
+def test_of_claimable_machines_those_at_the_release_come_first():
+    machines = [
+        machine(1, release_tag="v0.0.73", proven_at=NOW),
+        machine(2, proven_at=NOW - HOUR),
+        machine(3, proven_at=NOW),
+        machine(4, PoolStatus.PREPARING),
+        machine(5, proven_at=None),
+        machine(6, architecture="arm64"),
+    ]
+    assert claimable(machines[:5], TAG) == ("pool-p-r-3", "pool-p-r-2", "pool-p-r-1")
+    assert claimable(machines, TAG, "arm64") == ("pool-p-r-6",)
+
+
+@given(pools)
+def test_only_ready_and_proven_machines_can_be_claimed(machines):
+    ready = {each.key for each in machines if each.status is PoolStatus.READY and each.proven_at}
+    claims = claimable(machines, TAG)
+    assert len(claims) == len(set(claims))
+    assert set(claims) == ready

@@ -1,0 +1,139 @@
+"""Which machines may be destroyed, and how many in an hour."""
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relight.domain.breaker.breaker import Breaker, BreakerLimits, Destruction
+from relight.domain.destruction import Allowance, destruction_refusal
+from relight.domain.machine import MachineAtProvider, MachineOnRecord, MachineStatus, RecordedAs
+from tests.domain.fleets import HOUR, NOW
+
+FACTS = ("key", "provider", "provider_id", "generation")
+LIMITS = BreakerLimits()
+MINUTE = timedelta(minutes=1)
+CLOSED = Breaker()
+
+
+def found(**fields) -> MachineAtProvider:
+    facts = {
+        "key": "a-g1",
+        "generation": 1,
+        "provider": "linode",
+        "provider_id": "77",
+        "region": "east",
+        "architecture": "amd64",
+        "status": MachineStatus.RUNNING,
+        "owner": "us",
+        "created_at": NOW - 5 * HOUR,
+    }
+    return MachineAtProvider(**{**facts, **fields})
+
+
+def recorded(**fields) -> MachineOnRecord:
+    facts = {
+        "key": "a-g1",
+        "generation": 1,
+        "provider": "linode",
+        "provider_id": "77",
+        "region": "east",
+        "recorded_as": RecordedAs.RUNNING,
+        "recorded_at": NOW - 5 * HOUR,
+        "route_id": "a",
+    }
+    return MachineOnRecord(**{**facts, **fields})
+
+
+def test_the_recorded_machine_may_be_destroyed_unless_it_serves_its_route():
+    assert destruction_refusal(recorded(), found(), "us") is None
+    assert "serves route a" in str(destruction_refusal(recorded(serves=True), found(), "us"))
+
+
+@pytest.mark.parametrize(
+    ("differs", "reason"),
+    [
+        ({"key": "a-g2"}, "its key"),
+        ({"provider": "oci"}, "its provider"),
+        ({"provider_id": "78"}, "its id"),
+        ({"generation": 2}, "its generation"),
+        ({"generation": None}, "its generation"),
+        ({"owner": "them"}, "the ownership tag them"),
+        ({"owner": None}, "no ownership tag"),
+    ],
+)
+def test_a_machine_that_differs_in_one_fact_is_not_destroyed(differs, reason):
+    assert reason in str(destruction_refusal(recorded(), found(**differs), "us"))
+
+
+@given(
+    st.sampled_from(["a-g1", "a-g2"]),
+    st.sampled_from([1, 2, None]),
+    st.sampled_from(["linode", "oci"]),
+    st.sampled_from(["77", "78"]),
+    st.sampled_from(["us", "them", None, ""]),
+    st.sampled_from([None, "77"]),
+)
+def test_a_machine_is_destroyed_only_if_all_facts_and_the_tag_match(
+    key, generation, provider, provider_id, owner, known_id
+):
+    machine = found(
+        key=key, generation=generation, provider=provider, provider_id=provider_id, owner=owner
+    )
+    record = recorded(provider_id=known_id)
+    same = all(getattr(machine, fact) == getattr(record, fact) for fact in FACTS)
+    assert (destruction_refusal(record, machine, "us") is None) is (same and owner == "us")
+    assert destruction_refusal(None, machine, "us") is not None
+
+
+destructions = st.lists(
+    st.builds(
+        Destruction,
+        at=st.integers(-90, 0).map(lambda minutes: NOW + minutes * MINUTE),
+        provider=st.sampled_from(["linode", "oci"]),
+        region=st.sampled_from(["east", "west"]),
+        unreachable=st.booleans(),
+    ),
+    max_size=15,
+)
+
+
+def why_not(breaker, provider="linode", location="east", done=()):
+    return Allowance(breaker, done, LIMITS, NOW).why_not(provider, location, "stable")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 25), st.sampled_from(["linode", "oci"]), st.sampled_from(["east", "w"])
+        ),
+        max_size=80,
+    )
+)
+def test_no_hour_has_more_destructions_than_the_limits(requests):
+    done: list[Destruction] = []
+    now = NOW
+    for minutes, provider, location in requests:
+        now += minutes * MINUTE
+        if Allowance(CLOSED, done, LIMITS, now).why_not(provider, location) is None:
+            done.append(Destruction(at=now, provider=provider, region=location))
+    for last in done:
+        hour = [each for each in done if last.at - HOUR < each.at <= last.at]
+        assert len(hour) <= LIMITS.destroyed_per_hour
+        by_region = Counter((each.provider, each.region) for each in hour)
+        assert max(by_region.values()) <= LIMITS.destroyed_per_hour_in_region
+
+
+@given(destructions)
+def test_a_taken_destruction_counts_like_a_recorded_one(done):
+    allowance = Allowance(CLOSED, done, LIMITS, NOW)
+    recent = [each for each in done if NOW - each.at < HOUR]
+    taken = 0
+    while allowance.why_not("linode", "east") is None:
+        allowance.take("linode", "east")
+        taken += 1
+    here = sum((each.provider, each.region) == ("linode", "east") for each in recent)
+    room = min(LIMITS.destroyed_per_hour_in_region - here, LIMITS.destroyed_per_hour - len(recent))
+    assert taken == max(0, room)

@@ -1,0 +1,368 @@
+"""`relight-host` observe, swap, log, forget, journal and step, and the parser of their output."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from relight.hosts import host_program
+from relight.hosts.errors import UnreadableAnswerError
+from relight.hosts.host_program import Change
+from relight.hosts.observation import ABSENT, Observation, PackageState, parse, parse_units
+from tests.support.apt_repository import PACKAGE, Repository
+from tests.support.apt_root import UNIT, AptRoot
+from tests.support.memory_shell import (
+    Unit,
+    failed,
+    running,
+    succeeded,
+)
+from tests.support.stub_systemd import StubSystemd
+
+TRANSACTION = "relight-install.service"
+FILE = "/usr/share/lantern-box/file"
+WAIT = timedelta(seconds=5)
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@pytest.fixture(scope="module")
+def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = {"/etc/lantern-box/config": "1", "/DEBIAN/conffiles": "/etc/lantern-box/config\n"}
+    repository = Repository(tmp_path_factory.mktemp("files"))
+    return repository.add("0.0.74", files={FILE: "1", **config})
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> AptRoot:
+    return AptRoot(tmp_path / "host")
+
+
+@pytest.fixture
+def systemd(host: AptRoot) -> StubSystemd:
+    return StubSystemd(host)
+
+
+@pytest.fixture
+def process(host: AptRoot) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs the service's file."""
+    shutil.copy("/usr/bin/sleep", host.executable)
+    with subprocess.Popen([host.executable, "600"]) as process:
+        yield process
+        process.kill()
+
+
+def output(host: AptRoot, call: list[str]) -> str:
+    ended = host.call(*call[1:])
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
+
+
+def observed(host: AptRoot, call: list[str] | None = None) -> Observation:
+    return parse(output(host, call or host_program.observe()))
+
+
+def unit(shown: Unit) -> object:
+    return parse_units(shown.shown())[0]
+
+
+def test_a_host_that_runs_what_is_installed(
+    host: AptRoot, systemd: StubSystemd, process: subprocess.Popen[bytes], deb: Path
+) -> None:
+    assert host.run(f"dpkg --install {deb}")[0] == 0
+    up = running()
+    up.main_pid = process.pid
+    systemd.set(UNIT, up)
+    assert observed(host) == Observation(
+        package=PackageState("ii", "0.0.74", "amd64"),
+        unit=unit(up),  # type: ignore[arg-type]
+        running_file=str(host.executable),
+        is_installed_file=True,
+        damaged=(),
+        boot_id=BOOT_ID,
+    )
+
+
+def test_exactly_the_parsed_properties_are_requested(host: AptRoot, systemd: StubSystemd) -> None:
+    observed(host)
+    ((_, _, requested, *rest),) = systemd.calls()
+    parsed = {line.partition("=")[0] for line in running().shown().splitlines()}
+    assert set(requested.removeprefix("--property=").split(",")) == parsed
+    assert rest == ["--", UNIT]
+
+
+def test_a_host_without_package_and_unit(host: AptRoot, systemd: StubSystemd) -> None:
+    systemd.set(UNIT, Unit())
+    found = observed(host)
+    assert (found.package, found.damaged) == (ABSENT, ())
+    assert found.unit == unit(Unit())
+    assert (found.running_file, found.is_installed_file) == ("", False)
+    assert (found.transaction, found.begin) == (None, None)
+
+
+def test_a_transaction_on_a_host_without_the_unit(host: AptRoot, systemd: StubSystemd) -> None:
+    systemd.set(UNIT, Unit())
+    systemd.set(TRANSACTION, succeeded())
+    found = observed(host, host_program.observe(TRANSACTION, WAIT))
+    assert (found.unit, found.transaction) == (unit(Unit()), unit(succeeded()))
+    assert (found.running_file, found.is_installed_file) == ("", False)
+
+
+def test_an_absent_transaction_on_a_host_with_the_unit(
+    host: AptRoot, systemd: StubSystemd, process: subprocess.Popen[bytes]
+) -> None:
+    systemd.set(UNIT, running(), main_pid=process.pid)
+    found = observed(host, host_program.observe(TRANSACTION, WAIT))
+    assert found.transaction == unit(Unit())
+    assert found.is_installed_file
+
+
+def test_neither_transaction_nor_unit(host: AptRoot, systemd: StubSystemd) -> None:
+    systemd.set(UNIT, Unit())
+    found = observed(host, host_program.observe(TRANSACTION, WAIT))
+    assert found.unit == found.transaction == unit(Unit())
+
+
+@pytest.mark.parametrize(
+    "state", [failed(), Unit("loaded", "activating", "auto-restart", "enabled", restarts=2)]
+)
+def test_a_service_without_a_process_runs_nothing(
+    host: AptRoot, systemd: StubSystemd, state: Unit, process: subprocess.Popen[bytes]
+) -> None:
+    """The process of a transaction is not taken for the service's."""
+    systemd.set(UNIT, state)
+    systemd.set(TRANSACTION, running(), main_pid=process.pid)
+    found = observed(host, host_program.observe(TRANSACTION, timedelta()))
+    assert found.unit == unit(state)
+    assert (found.running_file, found.is_installed_file) == ("", False)
+
+
+def test_a_process_that_has_just_ended_runs_nothing(host: AptRoot, systemd: StubSystemd) -> None:
+    with subprocess.Popen(["/bin/true"]) as gone:
+        gone.wait()
+    systemd.set(UNIT, running(), main_pid=gone.pid)
+    found = observed(host)
+    assert (found.running_file, found.is_installed_file) == ("", False)
+
+
+def test_a_file_that_was_replaced_while_its_process_runs(
+    host: AptRoot, systemd: StubSystemd, process: subprocess.Popen[bytes]
+) -> None:
+    systemd.set(UNIT, running(), main_pid=process.pid)
+    host.executable.unlink()
+    shutil.copy("/usr/bin/sleep", host.executable)
+    found = observed(host)
+    assert found.running_file == f"{host.executable} (deleted)"
+    assert not found.is_installed_file
+
+
+def test_a_package_that_is_removed_or_damaged(
+    host: AptRoot, systemd: StubSystemd, deb: Path
+) -> None:
+    assert host.run(f"dpkg --install {deb}")[0] == 0
+    (host.root / "etc/lantern-box/config").write_text("edited")
+    assert observed(host).damaged == ()
+    (host.root / FILE.lstrip("/")).write_text("changed on the host")
+    assert observed(host).damaged == (FILE,)
+    (host.root / FILE.lstrip("/")).unlink()
+    assert observed(host).damaged == (FILE,)
+    assert host.run(f"dpkg --remove {PACKAGE}")[0] == 0
+    assert observed(host).package == PackageState("rc", "0.0.74", "amd64")
+
+
+def test_hostile_output_cannot_look_like_another_section(
+    host: AptRoot, systemd: StubSystemd
+) -> None:
+    """Whatever a tool prints, as on a host under somebody else's control."""
+    hostile = "file 0\nEND\n boot 1\n\npackage 0\n\\c \\n %s %d $(id) `id` $HOME\n"
+    (host.root / "hostile").write_text(hostile)
+    host.put_program("dpkg", f"cat {host.root}/hostile; exit 3")
+    text = output(host, host_program.observe())
+    ends = [line for line in text.split("\n") if line and not line.startswith(" ")]
+    assert ends == ["units 0", "package 1", "file 1", "boot 0", "verify 3"]
+    assert text.endswith("".join(f" {line}\n" for line in hostile.splitlines()) + "verify 3\n")
+
+
+def test_a_very_long_section_is_complete(host: AptRoot, systemd: StubSystemd) -> None:
+    host.put_program("dpkg", 'seq -f "??5??????   /usr/lib/%.0f" 20000; exit 1')
+    damaged = observed(host).damaged
+    assert (len(damaged), damaged[-1]) == (20000, "/usr/lib/20000")
+
+
+def test_a_systemd_that_does_not_answer_is_the_only_output(
+    host: AptRoot, systemd: StubSystemd
+) -> None:
+    systemd.fail("show", "Failed to connect to bus: No such file or directory\n")
+    for call in (host_program.observe(), host_program.observe(TRANSACTION, WAIT)):
+        ended = host.call(*call[1:])
+        assert (ended.returncode, ended.stdout) == (host_program.NO_ANSWER_EXIT_CODE, "")
+        assert ended.stderr == "Failed to connect to bus: No such file or directory\n"
+
+
+def test_a_missing_configuration_is_reported(host: AptRoot) -> None:
+    (host.root / "etc/relight/host").unlink()
+    ended = host.call("observe")
+    assert ended.returncode != 0
+    assert "etc/relight/host" in ended.stderr
+
+
+def test_an_incomplete_answer_is_refused(host: AptRoot, systemd: StubSystemd) -> None:
+    text = output(host, host_program.observe())
+    for line in re.findall(r"^\w+ \d+\n", text, re.MULTILINE):
+        with pytest.raises(UnreadableAnswerError):
+            parse(text.replace(line, ""))
+
+
+# ---------------------------------------------------------------- starting a transaction
+
+DEB = ("https://h.example/x.deb", "0" * 64, "7", "amd64")
+
+
+def test_a_transaction_is_detached_from_its_caller(host: AptRoot, systemd: StubSystemd) -> None:
+    systemd.set(TRANSACTION, succeeded())
+    found = observed(host, host_program.swap(TRANSACTION, WAIT, Change("0.0.74", rollback=True)))
+    assert found.begin is not None
+    assert (found.begin.exit_code, found.begin.text) == (0, "")
+    assert found.transaction == unit(succeeded())
+    (started,) = (call for call in systemd.calls() if call[0] == "systemd-run")
+    assert f"--unit={TRANSACTION}" in started
+    for option in ("--pipe", "--scope", "--pty", "--wait", "--collect", "-P", "-t", "-G"):
+        assert option not in started
+    # Its result is kept until it is forgotten, and its output is kept in the journal.
+    for name in ("RemainAfterExit=yes", "StandardOutput=journal", "StandardError=journal"):
+        assert f"--property={name}" in started
+    assert started[-4:] == [str(host.program), "change", "0.0.74", "rollback"]
+
+
+def test_a_transaction_gets_url_digest_size_and_architecture(
+    host: AptRoot, systemd: StubSystemd
+) -> None:
+    host.configure("https://h.example/")
+    output(host, ["", "swap", TRANSACTION, "5", "0.0.74", "upgrade", *DEB])
+    (started,) = (call for call in systemd.calls() if call[0] == "systemd-run")
+    assert started[-7:] == [str(host.program), "change", "0.0.74", "upgrade", *DEB][-7:]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Unit {TRANSACTION} was already loaded or has a fragment file.",
+        f"Unit {TRANSACTION} already exists.",
+        "Access denied",
+    ],
+)
+def test_a_transaction_that_cannot_start_is_reported_with_an_observation(
+    host: AptRoot, systemd: StubSystemd, text: str
+) -> None:
+    systemd.set(TRANSACTION, failed())
+    systemd.fail("systemd-run", f"Failed to start transient service unit: {text}\n")
+    found = observed(host, host_program.swap(TRANSACTION, WAIT, Change("0.0.74")))
+    assert found.begin is not None
+    assert found.begin.exit_code == 1
+    assert found.begin.text == f"Failed to start transient service unit: {text}"
+    assert found.transaction == unit(failed())
+
+
+# ---------------------------------------------------------------- waiting
+
+
+def seconds_of(host: AptRoot, call: list[str]) -> float:
+    began = time.monotonic()
+    output(host, call)
+    return time.monotonic() - began
+
+
+def test_observe_waits_until_a_transaction_ends(host: AptRoot, systemd: StubSystemd) -> None:
+    with subprocess.Popen(["/bin/sh", "-c", "read x"], stdin=subprocess.PIPE) as program:
+        systemd.set(TRANSACTION, running(), main_pid=program.pid)
+        argv = [str(host.program), *host_program.observe(TRANSACTION, timedelta(seconds=50))[1:]]
+        path = f"{host.root / 'programs'}:{os.environ['PATH']}"
+        with subprocess.Popen(argv, env={"PATH": path}, stdout=subprocess.PIPE) as waiting:
+            with pytest.raises(subprocess.TimeoutExpired):
+                waiting.wait(0.5)
+            systemd.set(TRANSACTION, succeeded())
+            program.communicate(b"\n")
+            out, _ = waiting.communicate(timeout=10)
+    assert parse(out.decode()).transaction == unit(succeeded())
+
+
+@pytest.mark.parametrize("verb", ["observe", "swap"])
+def test_waiting_has_the_given_limit(host: AptRoot, systemd: StubSystemd, verb: str) -> None:
+    systemd.set(TRANSACTION, running(), main_pid=os.getpid())
+    change = ["0.0.74", "upgrade"] if verb == "swap" else []
+    assert 1 <= seconds_of(host, ["", verb, TRANSACTION, "1", *change]) < 5
+
+
+@pytest.mark.parametrize("seconds", ["0", "00"])
+def test_zero_seconds_do_not_wait(host: AptRoot, systemd: StubSystemd, seconds: str) -> None:
+    """`timeout 0` has no limit."""
+    systemd.set(TRANSACTION, running(), main_pid=os.getpid())
+    assert seconds_of(host, ["", "observe", TRANSACTION, seconds]) < 3
+
+
+def test_a_transaction_that_does_not_run_is_not_waited_for(
+    host: AptRoot, systemd: StubSystemd
+) -> None:
+    for state in (Unit(), succeeded(), failed()):
+        systemd.set(TRANSACTION, state)
+        assert seconds_of(host, host_program.observe(TRANSACTION, timedelta(seconds=50))) < 3
+
+
+# ---------------------------------------------------------------- logs
+
+
+def test_the_log_of_a_transaction_is_that_of_its_last_start(
+    host: AptRoot, systemd: StubSystemd
+) -> None:
+    systemd.set(TRANSACTION, failed())
+    host.call("log", TRANSACTION)
+    assert [call for call in systemd.calls() if call[0] == "journalctl"] == [
+        ["journalctl", "--sync"],  # the last line may not be written yet
+        [
+            *("journalctl", "--no-pager", "--quiet", "--lines=200", "--output=cat"),
+            "_SYSTEMD_INVOCATION_ID=abc",
+        ],
+    ]
+
+
+def test_the_journal_of_the_service_is_limited_and_without_a_pager(
+    host: AptRoot, systemd: StubSystemd
+) -> None:
+    assert host.call("journal", "20").returncode == 0
+    assert systemd.calls() == [
+        ["journalctl", "--sync"],
+        ["journalctl", "--no-pager", "--quiet", "--lines=20", f"--unit={UNIT}"],
+    ]
+
+
+def test_forgetting_an_absent_transaction_is_no_error(host: AptRoot, systemd: StubSystemd) -> None:
+    for verb in ("stop", "reset-failed"):
+        systemd.fail(verb, f"Unit {TRANSACTION} not loaded.\n")
+    ended = host.call("forget", TRANSACTION)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert systemd.deeds() == [
+        f"systemctl {verb} -- {TRANSACTION}" for verb in ("stop", "reset-failed")
+    ]
+
+
+def test_the_output_of_first_boot_steps_is_printed(host: AptRoot) -> None:
+    logs = host.root / "var/lib/relight/first-boot"
+    logs.mkdir(parents=True)
+    for step in ("install", "service"):
+        (logs / f"{step}.log").write_text(f"{step}\noutput\n")
+        assert output(host, host_program.step(step)) == f"{step}\noutput\n"
+    log = host.root / "var/log/cloud-init-output.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("".join(f"{number}\n" for number in range(100)))
+    assert output(host, host_program.step("cloud-init")).splitlines() == [
+        str(n) for n in range(60, 100)
+    ]
+
+
+def test_a_step_without_output_file_is_an_error(host: AptRoot) -> None:
+    assert host.call("step", "install").returncode == 1

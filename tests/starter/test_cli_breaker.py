@@ -1,0 +1,69 @@
+"""`relight breaker`: its state, and the overrides of its groups."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from relight.domain.breaker.breaker import (
+    Breaker,
+    BreakerIncident,
+    ConnectivityResult,
+)
+from tests.starter.stores import refused, serve_all
+from tests.store.fleets import MANUAL
+
+
+async def test_the_status_has_the_incident_and_the_connectivity_checks(relight, store):
+    now = datetime.now(UTC)
+    assert (await relight("breaker", "status")).out.startswith("closed")
+    incident = BreakerIncident(opened_at=now, last_observed_at=now, summary="region lab/x: 2 of 2")
+    store.breaker.update(lambda _: Breaker(incident=incident), MANUAL)
+    store.breaker.record_connectivity(
+        [
+            ConnectivityResult(
+                name="https://a.example", observed_at=now, reached=False, answer="no answer"
+            )
+        ]
+    )
+    shown = (await relight("breaker", "status")).out
+    assert "OPEN since" in shown
+    assert "region lab/x: 2 of 2" in shown
+    assert "no answer" in shown
+    as_json = (await relight("breaker", "status", "--json")).json
+    assert as_json["breaker"]["incident"]["summary"] == incident.summary
+
+
+async def test_an_override_is_added_listed_and_removed(relight, store):
+    serve_all(store, "east-1")
+    words = ("--group", "region lab/east", "--owner", "ann", "--until", "2100-01-01")
+    done = await relight("breaker", "override", "add", *words, "--reason", "it closed")
+    assert done.out == "override 1: region lab/east, until 2100-01-01 00:00 UTC\n"
+    assert done.err == ""
+    [kept] = store.breaker_overrides.list()
+    assert (kept.owner, kept.reason) == ("ann", "it closed")
+    assert "active" in (await relight("breaker", "override", "list")).out
+    assert (await relight("breaker", "override", "remove", "1")).out == "override 1 is removed\n"
+    assert (await relight("breaker", "override", "list")).out == "no overrides\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("add", "--group", "the moon", "--for", "1h", "-r", "x"), "is not a group"),
+        (("add", "--group", "fleet", "-r", "x"), "set the end"),
+        (("remove", "7"), "there is no override 7"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+async def test_an_invalid_override_is_bad_input(relight, store, words, text):
+    before = store.events.list()
+    refused(await relight("breaker", "override", *words), 2, text)
+    assert (store.breaker_overrides.list(), store.events.list()) == ([], before)
+
+
+async def test_an_override_of_a_group_without_machines_is_accepted_with_a_warning(relight, store):
+    done = await relight(
+        *("breaker", "override", "add", "--group", "track nobody", "--for", "1h", "-r", "x")
+    )
+    assert done.code == 0
+    assert "check the spelling" in done.said

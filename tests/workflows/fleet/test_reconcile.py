@@ -1,0 +1,285 @@
+"""ReconcileFleet over a small fleet: drift is found and corrected."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from pydantic import SecretStr
+
+from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.names import route_workflow_id
+from relight.domain.reconcile.plan import ActionKind
+from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID
+from relight.domain.remediation import ReplacementPolicy
+from relight.domain.route import RouteStatus
+from relight.providers.driver import MachineSpec
+from tests.support.installation import OWNER
+from tests.workflows.reconciler import (
+    AT_ONCE,
+    MOMENT,
+    POLICY,
+    kinds,
+    left_alone,
+)
+
+
+async def test_a_fleet_without_drift_is_left_alone(harness, reconciler, route_ids):
+    done = await reconciler.run()
+    assert kinds(done) == Counter()
+    assert left_alone(done) == {}
+    assert done.summary == "nothing to do"
+
+
+async def test_a_default_release_that_was_changed_by_sql_is_rolled_out_once(
+    harness, reconciler, route_ids
+):
+    reconciler.execute_sql(
+        "UPDATE settings SET value = 'v0.0.74' WHERE name = 'default_release_tag'"
+    )
+    done = await reconciler.run()
+    assert kinds(done) == {ActionKind.START_ROLLOUT: 1}
+    assert set(harness.current_tags(route_ids)) == {"v0.0.74"}
+    assert kinds(await reconciler.run()) == Counter()
+
+
+async def test_a_single_route_that_is_behind_is_swapped(harness, reconciler, route_ids):
+    harness.store.fleet_settings.set("default_release_tag", "v0.0.74", harness.operation())
+    for route_id in route_ids[1:]:
+        await (await harness.start_swap(route_id, "v0.0.74")).result()
+    await harness.until_idle()
+    assert kinds(await reconciler.run()) == {ActionKind.SWAP: 1}
+    assert set(harness.current_tags(route_ids)) == {"v0.0.74"}
+    assert kinds(await reconciler.run()) == Counter()
+
+
+async def test_a_release_that_the_source_does_not_have_is_reported(harness, reconciler, route_ids):
+    reconciler.execute_sql(
+        "UPDATE settings SET value = 'v9.9.9' WHERE name = 'default_release_tag'"
+    )
+    done = await reconciler.run()
+    assert kinds(done) == Counter()
+    assert "there is no release v9.9.9" in left_alone(done)["scope fleet"]
+    harness.store.fleet_settings.unset("default_release_tag", harness.operation())
+    assert "scope fleet" in left_alone(await reconciler.run())
+    assert set(harness.current_tags(route_ids)) == {"v0.0.73"}
+
+
+async def test_old_proofs_are_renewed_without_a_workflow_for_each(harness, reconciler, route_ids):
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    before = {each: harness.route(each).proven_at for each in route_ids}
+    done = await reconciler.run()
+    assert (done.proven, done.faulted, done.skipped) == (4, 0, 0)
+    assert all(harness.route(each).proven_at > before[each] for each in route_ids)
+    proven = harness.events(route_ids[0], kind="route-proven")
+    assert proven[-1].workflow_id == RECONCILE_WORKFLOW_ID
+
+
+async def test_a_route_with_a_running_operation_is_not_verified(harness, reconciler, route_ids):
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    gate = harness.hosts.hold_installs()
+    swap = await harness.start_swap(route_ids[0], "v0.0.74")
+    await gate.reached()
+    done = await reconciler.start(RECONCILE_WORKFLOW_ID)
+    gate.open()
+    await swap.result()
+    assert done.faulted == 0
+    assert done.proven == 3
+    assert harness.route(route_ids[0]).current_release_tag == "v0.0.74"
+
+
+async def test_a_stopped_service_is_found_and_repaired(harness, reconciler, route_ids):
+    harness.hosts.of(route_ids[0]).running = None
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    found = await reconciler.run()
+    assert (found.proven, found.faulted) == (3, 1)
+    assert harness.route(route_ids[0]).status is RouteStatus.FAULTED
+    reconciler.policy = POLICY
+    assert kinds(await reconciler.run()) == {ActionKind.REPAIR: 1}
+    assert harness.route(route_ids[0]).status is RouteStatus.SERVING
+    assert len(harness.events(route_ids[0], kind="repair-begun")) == 1
+    assert kinds(await reconciler.run()) == Counter()
+
+
+async def test_a_package_that_was_changed_by_hand_is_found_and_repaired(
+    harness, reconciler, route_ids
+):
+    host = harness.hosts.of(route_ids[0])
+    host.version, host.file = "0.0.70", host.file + 1
+    host.serve()
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    assert (await reconciler.run()).faulted == 1
+    reconciler.policy = POLICY
+    assert kinds(await reconciler.run()) == {ActionKind.REPAIR: 1}
+    assert host.version == "0.0.73"
+    assert harness.route(route_ids[0]).status is RouteStatus.SERVING
+
+
+async def test_an_unreachable_region_opens_the_breaker_once_and_nothing_is_destroyed(
+    harness, reconciler, route_ids
+):
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    created = list(harness.cloud.created)
+    harness.hosts.unreachable = {f"{each}-g1" for each in route_ids[2:]}
+    assert (await reconciler.run()).faulted == 2
+    for _ in range(4):
+        done = await reconciler.run()
+        assert done.observed.breaker.is_open
+        assert set(kinds(done)) <= {ActionKind.VERIFY}
+    assert harness.store.breaker.get().incident is not None
+    harness.hosts.unreachable = set()
+    await reconciler.run()  # The hosts are reachable again.
+    await reconciler.run()  # The breaker is calm.
+    assert not (await reconciler.run()).observed.breaker.is_open
+    assert len(harness.events(kind="breaker-opened")) == 1
+    assert len(harness.events(kind="breaker-closed")) == 1
+    assert harness.events(kind="machine-destroyed") == []
+    assert harness.cloud.created == created
+    assert {harness.route(each).status for each in route_ids} == {RouteStatus.SERVING}
+
+
+async def test_without_connectivity_a_run_only_observes(harness, reconciler, route_ids):
+    [check] = harness.parts.connectivity
+    check.reached = False
+    reconciler.execute_sql(
+        "UPDATE settings SET value = 'v0.0.74' WHERE name = 'default_release_tag'"
+    )
+    done = await reconciler.run()
+    assert kinds(done) == Counter()
+    assert (
+        "no connectivity check of the control plane succeeded"
+        in done.observed.plan.incident.summary
+    )
+    assert "the breaker is open" in left_alone(done)["scope fleet"]
+
+
+async def test_an_unreachable_machine_is_replaced(harness, reconciler, route_ids):
+    reconciler.policy = POLICY.model_copy(
+        update={
+            "replacement": ReplacementPolicy(
+                verify_after=AT_ONCE, unreachable_observations=2, unreachable_for=MOMENT
+            )
+        }
+    )
+    # All hosts are observed, so that the breaker is known; one of four is a host fault.
+    reconciler.policy = reconciler.policy.model_copy(update={"proof_lasts": MOMENT})
+    reconciler.limits = BreakerLimits(open_share=0.6, calm_for=AT_ONCE)
+    harness.hosts.unreachable = {f"{route_ids[0]}-g1"}
+    await reconciler.run()
+    await reconciler.run()
+    done = await reconciler.dry_run()
+    [action] = [each for each in done.observed.plan.actions if each.kind is ActionKind.REPLACE]
+    assert (action.route_id, action.unreachable) == (route_ids[0], True)
+    await reconciler.run()
+    machine = harness.route(route_ids[0]).machine
+    assert machine is not None
+    assert machine.key == f"{route_ids[0]}-g2"
+    assert harness.route(route_ids[0]).status is RouteStatus.SERVING
+
+
+async def test_a_machine_without_a_record_is_destroyed_once_it_is_old_enough(
+    harness, reconciler, route_ids
+):
+    key = f"{route_ids[0]}-g7"
+    await harness.cloud.ensure(
+        key,
+        MachineSpec(region="fake-east", user_data=SecretStr(""), owner=OWNER, generation=7),
+    )
+    assert kinds(await reconciler.run()) == Counter()
+    assert harness.cloud.read(key) is not None
+    harness.cloud.make_older(key, timedelta(hours=2))
+    done = await reconciler.run()
+    assert kinds(done) == {ActionKind.SWEEP: 1}
+    assert harness.cloud.read(key) is None
+    [event] = harness.events(kind="machine-destroyed")
+    assert (event.machine_key, event.workflow_id) == (key, route_workflow_id(route_ids[0]))
+    assert len(await harness.machines_of(route_ids[0])) == 1
+
+
+async def test_a_record_without_a_machine_is_marked_lost(harness, reconciler, route_ids):
+    reconciler.grace = MOMENT
+    machine = harness.route(route_ids[0]).machine
+    assert machine is not None
+    await harness.cloud.destroy(machine.ref)
+    harness.cloud.read(machine.key)
+    done = await reconciler.run()
+    assert ActionKind.SWEEP in kinds(done)
+    assert [event.machine_key for event in harness.events(kind="machine-lost")] == [machine.key]
+    assert harness.route(route_ids[0]).status is RouteStatus.FAULTED
+
+
+async def test_a_rollout_whose_workflow_is_gone_is_closed(harness, reconciler, route_ids):
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    await gate.reached()
+    await rollout.terminate("gone")
+    gate.open()
+    await harness.until_idle()
+    reconciler.grace = MOMENT
+    done = await reconciler.run()
+    assert [each.sweep.step for each in done.observed.plan.actions if each.sweep] == ["close"]
+    assert len(harness.events(kind="rollout-abandoned")) == 1
+    # An operator decides what the scope should run now: nothing is rolled back or started again.
+    assert "a person has to decide" in left_alone(await reconciler.run())["scope fleet"]
+
+
+async def test_a_provider_that_does_not_answer_is_left_out_of_the_sweep(
+    harness, reconciler, route_ids, monkeypatch
+):
+    async def broken() -> None:
+        await asyncio.sleep(0)
+        raise TimeoutError
+
+    monkeypatch.setattr(harness.cloud, "list", broken)
+    done = await reconciler.run()
+    assert kinds(done) == Counter()
+    assert done.observed.unobserved == ("fake: no listing within 60 s",)
+
+
+async def test_a_dry_run_has_the_plan_of_the_next_run_and_writes_nothing(
+    harness, reconciler, route_ids
+):
+    harness.hosts.of(route_ids[0]).running = None
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    await reconciler.run()
+    reconciler.execute_sql(
+        "UPDATE settings SET value = 'v0.0.74' WHERE name = 'default_release_tag'"
+    )
+    reconciler.policy = POLICY
+    before = harness.events(), harness.store.breaker.connectivity(), harness.store.breaker.get()
+    dry = await reconciler.dry_run()
+    assert (
+        harness.events(),
+        harness.store.breaker.connectivity(),
+        harness.store.breaker.get(),
+    ) == (before)
+    real = await reconciler.run()
+    assert dry.observed.plan == real.observed.plan
+    assert dry.observed.plan.actions
+
+
+async def test_two_runs_are_never_active_at_the_same_time(
+    harness, reconciler, route_ids, monkeypatch
+):
+    harness.hosts.unreachable = {f"{each}-g1" for each in route_ids}
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    monkeypatch.setattr("activities.fleet.verification.PAUSE", timedelta(seconds=1))
+    first = asyncio.create_task(reconciler.start(RECONCILE_WORKFLOW_ID))
+    await harness.until(lambda: "verify_routes" in harness.interference.ran)
+    by_clock = await reconciler.start("reconcile-2026-01-01T00:00:00Z")
+    assert by_clock.summary == "another reconcile run is running"
+    await first
+
+
+async def test_a_run_that_only_observes_has_a_short_history(harness, reconciler, route_ids):
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    await reconciler.run()
+    handle = harness.client.get_workflow_handle(RECONCILE_WORKFLOW_ID)
+    events = [event async for event in handle.fetch_history_events()]
+    # One observation and one page. Each further page of 25 routes takes six events.
+    assert len(events) <= 17
+
+
+async def test_times_are_utc(harness, reconciler, route_ids):
+    before = datetime.now(UTC)
+    done = await reconciler.dry_run()
+    assert before <= done.observed.at <= datetime.now(UTC)

@@ -1,0 +1,300 @@
+"""RolloutRelease between its waves: incidents, gates, approvals, controls and holds."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
+
+from relight.domain.base import Origin
+from relight.domain.hold import (
+    Exclusion,
+    FreezeWindow,
+    Selector,
+)
+from relight.domain.rollout.rollout import (
+    ControlInput,
+    RolloutPhase,
+    RouteProgress,
+    SetConcurrency,
+    SkipRoute,
+)
+from relight.domain.route import RouteStatus
+from tests.workflows.rollout.conftest import six_routes
+from workflows.failures import fault_of
+from workflows.rollout.rollout import RolloutRelease
+
+ORIGIN = Origin(requested_by="operator", reason="to check a host")
+CONTROL = ControlInput(origin=ORIGIN)
+BAD_SIGNATURE = "W: GPG error: http://repository.example stable InRelease: BADSIG"
+
+
+def decisions(harness):
+    return [event.detail["decision"] for event in harness.events(kind="rollout-decided")]
+
+
+async def until_holding(harness, rollout, words=""):
+    """Wait until the rollout holds with these words in its detail, and return its status."""
+    await harness.until_status(
+        rollout, lambda now: now.phase is RolloutPhase.HOLDING and words in now.detail
+    )
+    return await rollout.query(RolloutRelease.status)
+
+
+# ---------------------------------------------------------------- incidents
+
+
+async def test_a_repository_fault_holds_it_as_one_incident_until_the_fault_is_gone(
+    unsandboxed_harness,
+):
+    harness, route_ids = unsandboxed_harness, await six_routes(unsandboxed_harness)
+    harness.hosts.repository_fault = BAD_SIGNATURE
+    rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"))
+    status = await until_holding(harness, rollout, "no host is to blame")
+    assert status.count(RouteProgress.FAILED) == 0
+    assert "by itself" in status.to_do
+    for route_id in route_ids:
+        route = harness.route(route_id)
+        assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
+    harness.hosts.repository_fault = ""
+    ended = await rollout.result()
+    assert ended.phase is RolloutPhase.CONVERGED
+    assert ended.count(RouteProgress.CONVERGED) == 6
+    assert harness.current_tags(route_ids) == ["v0.0.74"] * 6
+
+
+async def test_an_incident_can_be_aborted_and_no_host_has_failed(harness, route_ids):
+    harness.hosts.repository_fault = BAD_SIGNATURE
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    await until_holding(harness, rollout)
+    await rollout.execute_update(RolloutRelease.abort, CONTROL)
+    ended = await rollout.result()
+    assert ended.phase is RolloutPhase.ABORTED
+    assert ended.count(RouteProgress.FAILED) == 0
+    assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
+
+
+# ---------------------------------------------------------------- before the first host
+
+
+async def test_a_release_that_a_region_cannot_install_is_refused_and_the_region_named(
+    harness, route_ids
+):
+    harness.releases.add("v0.0.90", "amd64")  # The control plane has it, the hosts do not.
+    rollout = await harness.start_rollout("v0.0.90")
+    with pytest.raises(WorkflowFailureError) as failed:
+        await rollout.result()
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == ("preflight-failed", True)
+    assert "region fake/fake-east" in fault.summary
+    assert "region fake/fake-west" in fault.summary
+    assert "'0.0.90' for 'lantern-box' was not found" in fault.summary
+    assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
+
+
+async def test_a_release_from_which_no_rollback_is_possible_is_refused(harness, route_ids):
+    harness.releases.remove("v0.0.73")
+    with pytest.raises(WorkflowFailureError) as failed:
+        await (await harness.start_rollout("v0.0.74")).result()
+    assert "a rollback to v0.0.73 is not possible" in fault_of(failed.value.cause).summary
+
+
+# ---------------------------------------------------------------- gates
+
+
+async def test_an_inconclusive_gate_holds_until_an_operator_approves(harness, route_ids):
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("2", "100%"), tolerated_failure_rate=0.2, inconclusive="hold"
+    )
+    status = await until_holding(harness, rollout, "95 % confidence")
+    assert status.count(RouteProgress.CONVERGED) == 2
+    await rollout.execute_update(RolloutRelease.approve, CONTROL)
+    ended = await rollout.result()
+    assert ended.phase is RolloutPhase.CONVERGED
+    assert decisions(harness) == ["hold", "promote"]
+    [approval] = harness.events(kind="rollout-approve")
+    assert (approval.requested_by, approval.reason) == (ORIGIN.requested_by, ORIGIN.reason)
+
+
+async def test_an_inconclusive_gate_widens_the_canary_when_the_strategy_says_so(harness, route_ids):
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("1", "100%"), tolerated_failure_rate=0.2, inconclusive="widen"
+    )
+    ended = await rollout.result()
+    assert ended.phase is RolloutPhase.CONVERGED
+    waves = [outcome.wave for outcome in ended.routes]
+    assert [waves.count(number) for number in (1, 2, 3, 4)] == [1, 1, 2, 2]
+    assert decisions(harness)[:3] == ["widen", "widen", "widen"]
+
+
+async def test_it_waits_for_one_approval_after_its_canary(harness, route_ids):
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "50%"), approval="canary")
+    await until_holding(harness, rollout, "approve")
+    assert harness.current_tags(route_ids).count("v0.0.74") == 1
+    await rollout.execute_update(RolloutRelease.approve, CONTROL)
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+    assert len(harness.events(kind="rollout-approve")) == 1
+
+
+async def test_an_approval_that_is_not_needed_is_refused(harness, route_ids):
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    await gate.reached()
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await rollout.execute_update(RolloutRelease.approve, CONTROL)
+    assert "cannot approve" in fault_of(refused.value.cause).summary
+    gate.open()
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+
+
+async def test_a_wave_is_proven_again_after_its_soak_and_a_route_that_failed_meanwhile_stops_it(
+    harness, route_ids
+):
+    rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"), soak="PT1S")
+    await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.SOAKING)
+    swapped = next(each for each in route_ids if harness.current_tags([each]) == ["v0.0.74"])
+    harness.hosts.of(swapped).running = "0.0.77"  # It is no longer healthy.
+    ended = await rollout.result()
+    assert ended.phase is RolloutPhase.STOPPED
+    assert "probe-failed" in ended.detail
+    assert ended.count(RouteProgress.FAILED) == 1
+    assert ended.count(RouteProgress.UNTOUCHED) == 4
+    assert harness.route(swapped).status is RouteStatus.FAULTED
+
+
+async def test_it_converges_when_every_route_passes_the_soak(harness, route_ids):
+    rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"), soak="PT1S")
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+    proofs = [len(harness.events(each, "route-proven")) for each in route_ids]
+    assert proofs == [3] * 6  # At the first boot, at the swap, after the soak.
+
+
+# ---------------------------------------------------------------- failure
+
+
+async def test_stopped_it_rolls_back_every_route_that_it_changed(harness, route_ids):
+    failing = route_ids[0]
+    harness.hosts.of(failing).unhealthy_version = "0.0.74"
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("100%",), max_concurrent=6, roll_back=True
+    )
+    ended = await rollout.result()
+    assert ended.phase is RolloutPhase.STOPPED
+    assert ended.count(RouteProgress.ROLLED_BACK) == 6
+    for route_id in route_ids:
+        route = harness.route(route_id)
+        assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
+    assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
+    assert harness.store.fleet_settings.get("default_release_tag") == "v0.0.73"
+
+
+async def test_aborted_it_rolls_back_what_it_changed_and_nothing_else(harness, route_ids):
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("1", "100%"), approval="canary", roll_back=True
+    )
+    await until_holding(harness, rollout)
+    await rollout.execute_update(RolloutRelease.abort, CONTROL)
+    ended = await rollout.result()
+    assert ended.phase is RolloutPhase.ABORTED
+    assert (ended.count(RouteProgress.ROLLED_BACK), ended.count(RouteProgress.UNTOUCHED)) == (1, 5)
+    assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
+
+
+# ---------------------------------------------------------------- operators
+
+
+async def test_a_failed_route_is_retried_and_a_waiting_one_is_skipped(harness, route_ids):
+    failing, skipped = route_ids[0], route_ids[-1]
+    harness.hosts.of(failing).unhealthy_version = "0.0.74"
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("100%",), max_concurrent=1, failure_budget=2
+    )
+    await gate.reached()
+    await rollout.execute_update(
+        RolloutRelease.skip_route, SkipRoute(route_id=skipped, origin=ORIGIN)
+    )
+    with pytest.raises(WorkflowUpdateFailedError):
+        await rollout.execute_update(
+            RolloutRelease.skip_route, SkipRoute(route_id="nobody", origin=ORIGIN)
+        )
+    gate.open()
+    harness.hosts.gate = None
+    await harness.until_status(rollout, lambda now: now.count(RouteProgress.FAILED) == 1)
+    harness.hosts.of(failing).unhealthy_version = None
+    await rollout.execute_update(RolloutRelease.retry_failed, CONTROL)
+    ended = await rollout.result()
+    assert ended.phase is RolloutPhase.CONVERGED
+    assert (ended.count(RouteProgress.CONVERGED), ended.count(RouteProgress.SKIPPED)) == (5, 1)
+    assert harness.current_tags([failing, skipped]) == ["v0.0.74", "v0.0.73"]
+    [event] = harness.events(kind="rollout-skip")
+    assert (event.route_id, event.requested_by) == (skipped, ORIGIN.requested_by)
+
+
+async def test_its_concurrency_is_changed_while_it_runs(harness, route_ids):
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("100%",), max_concurrent=1)
+    await gate.reached()
+    await rollout.execute_update(
+        RolloutRelease.set_concurrency, SetConcurrency(max_concurrent=4, origin=ORIGIN)
+    )
+    await harness.until(lambda: harness.hosts.max_concurrent("install") == 4)
+    gate.open()
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+    assert harness.hosts.max_concurrent("install") == 4
+
+
+# ---------------------------------------------------------------- budgets and holds
+
+
+async def test_no_more_routes_of_a_region_are_out_than_its_budget_allows(harness, route_ids):
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("100%",), max_concurrent=6, disruption_budget={"region": "1"}
+    )
+    await harness.until(lambda: harness.hosts.max_concurrent("install") == 2)
+    gate.open()
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+    assert harness.hosts.max_concurrent("install") == 2  # One of each region.
+
+
+async def test_an_excluded_route_is_left_out_and_a_new_route_joins(harness, route_ids):
+    excluded = route_ids[0]
+    harness.store.exclusions.add(
+        Exclusion(
+            covers=Selector(route_id=excluded),
+            owner="ops",
+            reason="under investigation",
+            expires_at=datetime.now(UTC) + timedelta(hours=1),
+        ),
+        harness.operation(),
+    )
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"), approval="canary")
+    plan = await rollout.execute_update(RolloutRelease.planned)
+    assert [(each.route_id, each.owner) for each in plan.left_out] == [(excluded, "ops")]
+    await until_holding(harness, rollout)
+    late = await harness.serving_route()
+    await rollout.execute_update(RolloutRelease.approve, CONTROL)
+    ended = await rollout.result()
+    assert ended.count(RouteProgress.CONVERGED) == 6
+    assert harness.current_tags([excluded, late]) == ["v0.0.73", "v0.0.74"]
+
+
+async def test_it_waits_for_the_end_of_a_freeze_window(harness, route_ids):
+    now = datetime.now(UTC)
+    ends_at = now + timedelta(seconds=5)
+    harness.store.freezes.add(
+        FreezeWindow(
+            starts_at=now - timedelta(hours=1),
+            ends_at=ends_at,
+            owner="ops",
+            reason="a match is on",
+            covers=Selector(region="fake-east"),
+        ),
+        harness.operation(),
+    )
+    rollout = await harness.start_rollout("v0.0.74", waves=("100%",), max_concurrent=6)
+    status = await until_holding(harness, rollout, "freeze window")
+    assert status.count(RouteProgress.CONVERGED) <= 3
+    ended = await rollout.result()
+    assert ended.phase is RolloutPhase.CONVERGED
+    assert datetime.now(UTC) >= ends_at

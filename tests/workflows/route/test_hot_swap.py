@@ -1,0 +1,134 @@
+"""HotSwapRoute: only a proof changes a route's current release."""
+
+import pytest
+import structlog
+from temporalio.client import WorkflowFailureError
+
+from relight.domain.names import route_workflow_id
+from relight.domain.route import RouteStatus
+from tests.support.interference import CUT_SHORT, REPEATED
+from tests.workflows.harness import Harness
+from tests.workflows.matrix import run_cells
+from workflows.failures import fault_of
+
+STEPS = (
+    "load_route",
+    "resolve_release",
+    "set_target",
+    "swap_release",
+    "record_proof",
+)
+
+
+@pytest.fixture
+async def route_id(harness):
+    """A route that serves v0.0.73."""
+    return await harness.serving_route()
+
+
+async def test_a_route_is_swapped_and_proven_in_the_order_of_its_steps(harness, route_id):
+    swapped = await harness.swap(route_id, "v0.0.74")
+    assert (swapped.previous_release_tag, swapped.release_tag) == ("v0.0.73", "v0.0.74")
+    assert tuple(harness.interference.ran) == STEPS
+    route = harness.route(route_id)
+    assert (route.status, route.current_release_tag) == (RouteStatus.SERVING, "v0.0.74")
+    assert harness.hosts.of(route_id).installs == ["0.0.73", "0.0.74"]
+
+
+@pytest.mark.parametrize("injection", REPEATED)
+async def test_a_step_that_runs_again_installs_once_and_records_once(
+    unsandboxed_harness, injection
+):
+    async def cell(harness: Harness, step: str) -> None:
+        route_id = await harness.serving_route()
+        harness.interference.inject(injection, step, route_workflow_id(route_id))
+        await harness.swap(route_id, "v0.0.74")
+        assert harness.hosts.of(route_id).installs == ["0.0.73", "0.0.74"]
+        assert harness.route(route_id).current_release_tag == "v0.0.74"
+        assert len(harness.events(route_id, "route-proven")) == 2
+
+    await run_cells(unsandboxed_harness, cell, STEPS)
+
+
+@pytest.mark.parametrize("injection", CUT_SHORT)
+async def test_a_step_that_is_cut_short_records_no_new_release(unsandboxed_harness, injection):
+    async def cell(harness: Harness, step: str) -> None:
+        route_id = await harness.serving_route()
+        harness.interference.inject(injection, step, route_workflow_id(route_id))
+        with pytest.raises(WorkflowFailureError):
+            await harness.swap(route_id, "v0.0.74")
+        route = harness.route(route_id)
+        assert route.current_release_tag == "v0.0.73"
+        assert route.status is RouteStatus.FAULTED
+        assert route.fault is not None
+        assert len(harness.events(route_id, "fault-recorded")) == 1
+        assert [each.key for each in await harness.machines_of(route_id)] == [f"{route_id}-g1"]
+
+    await run_cells(unsandboxed_harness, cell, STEPS[:-1])
+
+
+async def test_a_faulted_route_serves_again_after_a_proven_swap(harness, route_id):
+    with pytest.raises(WorkflowFailureError):
+        await harness.swap(route_id, "v0.0.76")
+    assert harness.route(route_id).status is RouteStatus.FAULTED
+    await harness.swap(route_id, "v0.0.78")
+    route = harness.route(route_id)
+    assert (route.status, route.fault) == (RouteStatus.SERVING, None)
+
+
+async def test_an_unknown_tag_is_refused_and_the_route_keeps_serving(harness, route_id):
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.swap(route_id, "v9.9.9")
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == ("release-unknown", True)
+    assert "v9.9.9" in fault.summary
+    route = harness.route(route_id)
+    assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
+
+
+async def test_an_unknown_route_is_refused(harness):
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.swap("nobody", "v0.0.74")
+    assert fault_of(failed.value.cause).kind == "unknown-route"
+    assert harness.store.routes.get("nobody") is None
+
+
+async def test_a_rollback_returns_to_the_last_proven_release_and_may_downgrade(harness, route_id):
+    await harness.swap(route_id, "v0.0.74")
+    with pytest.raises(WorkflowFailureError):
+        await harness.swap(route_id, "v0.0.75")
+    assert (await harness.swap(route_id, None)).release_tag == "v0.0.74"
+    route = harness.route(route_id)
+    assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.74")
+    assert (await harness.swap(route_id, None)).release_tag == "v0.0.73"
+    installs = ["0.0.73", "0.0.74", "0.0.75", "0.0.74", "0.0.73"]
+    assert harness.hosts.of(route_id).installs == installs
+
+
+async def test_without_an_earlier_release_a_rollback_is_refused_and_the_route_keeps_serving(
+    harness, route_id
+):
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.swap(route_id, None)
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == ("no-release-before", True)
+    assert harness.route(route_id).status is RouteStatus.SERVING
+
+
+async def test_a_swap_to_an_older_release_is_refused_by_apt(harness, route_id):
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.swap(route_id, "v0.0.70")
+    assert fault_of(failed.value.cause).kind == "downgrade-refused"
+    assert harness.hosts.of(route_id).version == "0.0.73"
+
+
+async def test_a_fault_is_logged_with_its_host_route_release_and_class(harness, route_id):
+    context = [structlog.contextvars.merge_contextvars]
+    with structlog.testing.capture_logs(context) as logged, pytest.raises(WorkflowFailureError):
+        await harness.swap(route_id, "v0.0.76")
+    [line] = [line for line in logged if line.get("error.type") == "unit-crash-looping"]
+    assert line["fault.class"] == "release"
+    assert line["host.name"] == f"{route_id}-g1"
+    assert line["host.ip"] == harness.route(route_id).machine.address
+    assert (line["route.id"], line["workflow.id"]) == (route_id, f"route/{route_id}")
+    assert (line["release.tag"], line["activity.type"]) == ("v0.0.76", "swap_release")
