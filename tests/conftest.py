@@ -1,6 +1,6 @@
 """Fixtures for all tests. Their parts are real: a Temporal server, PostgreSQL, a lab."""
 
-import importlib.util
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,20 +9,23 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from starter.local.temporal import EmbeddedTemporal, embedded_temporal
 
-pytest_plugins = [
-    plugin
-    for plugin in ("tests.support.boundaries", "tests.support.lab", "tests.support.postgres")
-    if importlib.util.find_spec(plugin)
-]
+# Without compiled modules each worker and command that a test starts compiles its imports again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+pytest_plugins = ["tests.support.boundaries", "tests.support.lab", "tests.support.postgres"]
 
 
 # First, because pytest-xdist reads the groups in its own hook.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests that need a lab in one process of pytest-xdist, so that they share one lab."""
+    """Group the tests for pytest-xdist, whose processes share no fixture.
+
+    All tests that need a lab are one group, so that they share one lab. The others are grouped by
+    module, so that a module's fixtures are set up once.
+    """
     for item in items:
-        if item.get_closest_marker("lab"):
-            item.add_marker(pytest.mark.xdist_group("lab"))
+        lab = item.get_closest_marker("lab")
+        item.add_marker(pytest.mark.xdist_group("lab" if lab else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

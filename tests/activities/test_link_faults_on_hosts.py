@@ -10,6 +10,7 @@ from relight.domain.fault.fault import FaultClass
 from relight.hosts import shell
 from relight.hosts.errors import RemoteError
 from starter.local.children import wait_until
+from tests.support.contract_hosts import lab_hosts
 from tests.support.faulty_host import (
     GATED,
     NEW,
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def host(host: FaultyHost, monkeypatch: pytest.MonkeyPatch) -> FaultyHost:
-    """A host of this test's own; a link without answers counts as lost within a second."""
+    """A host of this test's own, whose lost connections are noticed within two seconds."""
+    host.subject.hosts = lab_hosts(connect_timeout=timedelta(seconds=2))
     monkeypatch.setattr(shell, "KEEPALIVE", timedelta(milliseconds=300))
     return host
 

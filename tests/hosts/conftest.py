@@ -73,7 +73,7 @@ class ServingHost:
         self.systemd.calls()
         ended = self.host.call("serve")
         assert (ended.returncode, ended.stderr) == (0, "")
-        return self.systemd.deeds()
+        return self.systemd.effects()
 
     def serve_fails(self) -> str:
         """Fail to serve with exit code 90, and return standard error."""
@@ -85,7 +85,7 @@ class ServingHost:
         """Install and serve; return the commands that changed something in systemd."""
         self.systemd.calls()
         self.install(version)
-        assert self.systemd.deeds() == []  # install only reads from systemd
+        assert self.systemd.effects() == []  # install only reads from systemd
         commands = self.serve()
         assert not self.host.loaded.exists()
         return commands

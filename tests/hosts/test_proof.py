@@ -75,7 +75,7 @@ def host_like(*observations: Observation) -> MemoryHost:
         host.file = (int(not current.is_installed_file), current.running_file)
         host.verify = "".join(f"??5??????   {file}\n" for file in current.damaged)
 
-    host.deeds["relight-host observe"] = next_observation
+    host.effects["relight-host observe"] = next_observation
     return host
 
 

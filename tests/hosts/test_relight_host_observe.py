@@ -345,7 +345,7 @@ def test_forgetting_an_absent_transaction_is_no_error(host: AptRoot, systemd: St
         systemd.fail(verb, f"Unit {TRANSACTION} not loaded.\n")
     ended = host.call("forget", TRANSACTION)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-    assert systemd.deeds() == [
+    assert systemd.effects() == [
         f"systemctl {verb} -- {TRANSACTION}" for verb in ("stop", "reset-failed")
     ]
 

@@ -151,7 +151,7 @@ def test_a_failed_reload_is_repeated_by_the_next_call(serving: ServingHost) -> N
         "Failed to reload daemon: Connection timed out",
         "relight: systemd did not reload its unit files",
     ]
-    assert serving.systemd.deeds() == [RELOAD]
+    assert serving.systemd.effects() == [RELOAD]
     serving.systemd.mend("daemon-reload")
     assert serving.serve() == [RELOAD, RESTART]
 
@@ -167,6 +167,6 @@ def test_a_systemd_that_does_not_answer_is_an_error(serving: ServingHost) -> Non
         "Failed to connect to bus: No such file or directory",
         "relight: systemd does not answer",
     ]
-    assert serving.systemd.deeds() == []
+    assert serving.systemd.effects() == []
     serving.systemd.mend("show")
     assert serving.serve() == [RELOAD, RESTART]

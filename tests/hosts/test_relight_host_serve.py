@@ -105,7 +105,7 @@ def test_a_unit_that_cannot_start_is_left_alone(
 ) -> None:
     settled.systemd.set(UNIT, unit)
     assert text in settled.serve_fails()
-    assert settled.systemd.deeds() == []
+    assert settled.systemd.effects() == []
 
 
 def test_a_unit_that_does_not_start_is_reported_last(settled: ServingHost) -> None:
@@ -117,14 +117,14 @@ def test_a_unit_that_does_not_start_is_reported_last(settled: ServingHost) -> No
 def test_a_failed_start_is_not_retried(serving: ServingHost) -> None:
     serving.systemd.fail("restart", "Job for lantern-box.service failed.\n")
     serving.serve_fails()
-    assert serving.systemd.deeds().count(RESTART) == 1
+    assert serving.systemd.effects().count(RESTART) == 1
 
 
 def test_a_unit_that_cannot_be_enabled_is_not_started(settled: ServingHost) -> None:
     settled.systemd.set(UNIT, running(), unit_file="disabled")
     settled.systemd.fail("--quiet", "Failed to enable unit: File exists\n")
     assert "could not be enabled" in settled.serve_fails()
-    assert RESTART not in settled.systemd.deeds()
+    assert RESTART not in settled.systemd.effects()
 
 
 # ---------------------------------------------------------------- a whole change
@@ -139,7 +139,7 @@ def change(serving: ServingHost, version: str, **deb_changes: str) -> tuple[int,
 def test_a_change_installs_and_then_serves(serving: ServingHost) -> None:
     assert change(serving, "1.0")[0] == 0
     assert serving.host.state().version == "1.0"
-    assert serving.systemd.deeds() == [RELOAD, RESTART]
+    assert serving.systemd.effects() == [RELOAD, RESTART]
     assert list((serving.host.root / "var/tmp").iterdir()) == []
 
 

@@ -100,15 +100,15 @@ async def test_an_existing_transaction_is_attached_to(existing: Unit) -> None:
     assert (await run(host)).attached
 
 
-@pytest.mark.parametrize("said", ["was already loaded or has a fragment file", "already exists"])
-async def test_a_transaction_of_another_attempt_is_waited_for(said: str) -> None:
+@pytest.mark.parametrize("output", ["was already loaded or has a fragment file", "already exists"])
+async def test_a_transaction_of_another_attempt_is_waited_for(output: str) -> None:
     host = start(succeeded())
-    host.refuses_to_begin = f"Unit {UNIT} {said}."
+    host.start_refusal = f"Unit {UNIT} {output}."
     assert (await run(host)).attached
 
 
 async def test_a_transaction_that_cannot_start_is_an_error_with_the_reason() -> None:
-    error = await failure(MemoryHost(refuses_to_begin="Access denied"))
+    error = await failure(MemoryHost(start_refusal="Access denied"))
     assert isinstance(error, CommandFailedError)
     assert str(error).endswith(
         ": start a transaction: Failed to start transient service unit: Access denied"
@@ -117,12 +117,12 @@ async def test_a_transaction_that_cannot_start_is_an_error_with_the_reason() -> 
 
 
 async def test_a_systemd_that_does_not_answer_is_a_host_that_is_not_ready() -> None:
-    said = "Failed to connect to bus: No such file or directory\n"
-    error = await failure(MemoryHost(answers={"relight-host swap": (75, "", said)}))
+    output = "Failed to connect to bus: No such file or directory\n"
+    error = await failure(MemoryHost(answers={"relight-host swap": (75, "", output)}))
     assert isinstance(error, HostNotReadyError)
     assert error.retryable
     assert "systemd does not answer" in error.text
-    assert (error.argv, error.stderr) == (BEGIN, said)
+    assert (error.argv, error.stderr) == (BEGIN, output)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ async def test_a_host_that_does_not_run_the_program_is_an_error(
 
 
 async def test_a_call_that_the_program_refuses_is_an_error_with_its_message() -> None:
-    said = "relight-host: not a version: -o\n"
-    error = await failure(MemoryHost(answers={"relight-host swap": (64, "", said)}))
+    output = "relight-host: not a version: -o\n"
+    error = await failure(MemoryHost(answers={"relight-host swap": (64, "", output)}))
     assert isinstance(error, CommandFailedError)
     assert error.text == "exit code 64: relight-host: not a version: -o"
 
@@ -152,23 +152,23 @@ async def test_a_call_that_the_program_refuses_is_an_error_with_its_message() ->
 async def test_a_failed_transaction_has_the_reason_from_apt(case: str) -> None:
     captured = yaml.safe_load((CASES / f"{case}.yaml").read_text())
     host = start(failed())
-    host.said = captured["output"].splitlines()
+    host.output = captured["output"].splitlines()
     error = await failure(host)
     assert isinstance(error, PackageError)
     assert (error.kind, error.exit_code, error.argv) == (captured["kind"], 100, BEGIN)
     assert error.attempted == "change lantern-box to 0.0.74"
-    assert error.stderr.splitlines() == host.said
+    assert error.stderr.splitlines() == host.output
     assert host.change == Unit()  # forgotten, so that the next attempt starts a new one
 
 
 async def test_the_failure_of_another_attempt_is_raised() -> None:
-    host = MemoryHost(change=failed(), said=["E: Held packages were changed and -y was used"])
+    host = MemoryHost(change=failed(), output=["E: Held packages were changed and -y was used"])
     error = await failure(host)
     assert (error.kind, error.fault_class) == ("packages-held", FaultClass.HOST)
 
 
 async def test_a_killed_transaction_has_no_reason_in_its_log() -> None:
-    host = MemoryHost(coming=[failed(9, code=2)], said=["Unpacking"])
+    host = MemoryHost(coming=[failed(9, code=2)], output=["Unpacking"])
     error = await failure(host)
     assert (error.kind, error.exit_code) == ("dpkg-interrupted", -9)
     assert host.count(LOG) == 1
@@ -209,7 +209,7 @@ async def test_a_service_that_did_not_start_is_reported_with_unit_and_journal(
     unit: Unit, last_line: str, kind: str, fault_class: FaultClass
 ) -> None:
     host = start(failed(90))
-    host.unit, host.said = unit, ["Setting up lantern-box", last_line]
+    host.unit, host.output = unit, ["Setting up lantern-box", last_line]
     host.journal = ["cannot bind", "exiting"]
     error = await failure(host)
     assert isinstance(error, ServiceFailedError)
@@ -222,7 +222,7 @@ async def test_a_service_that_did_not_start_is_reported_with_unit_and_journal(
 
 async def test_the_log_is_the_reason_if_the_service_runs_by_now() -> None:
     host = start(failed(90))
-    host.said = ["Job for it failed.", "relight: lantern-box.service did not start"]
+    host.output = ["Job for it failed.", "relight: lantern-box.service did not start"]
     error = await failure(host)
     assert (error.kind, error.text) == ("unit-failed", "lantern-box.service did not start")
 
@@ -244,7 +244,7 @@ async def test_a_lost_reply_starts_nothing_twice(reply: str) -> None:
 
 async def test_a_lost_reply_of_the_log_loses_nothing() -> None:
     host = start(failed())
-    host.said, host.lose = ["E: Held packages were changed and -y was used"], [LOG]
+    host.output, host.lose = ["E: Held packages were changed and -y was used"], [LOG]
     with pytest.raises(ConnectionLostError):
         await run(host)
     assert (await failure(host)).kind == "packages-held"
@@ -253,7 +253,7 @@ async def test_a_lost_reply_of_the_log_loses_nothing() -> None:
 async def test_after_a_lost_reply_of_forget_a_new_transaction_is_started() -> None:
     """Its result is gone, so it runs again: apt finds the version installed."""
     host = start(failed())
-    host.said, host.lose = ["E: Held packages were changed and -y was used"], [FORGET]
+    host.output, host.lose = ["E: Held packages were changed and -y was used"], [FORGET]
     assert isinstance(await failure(host), ConnectionLostError)
     host.coming = [succeeded()]
     assert not (await run(host)).attached
@@ -306,13 +306,13 @@ def test_each_operation_has_another_unit_name(operations: set[str]) -> None:
 
 
 async def test_the_log_is_read_again_if_journald_is_late() -> None:
-    host = MemoryHost(change=failed(), said=["Reading package lists..."])
+    host = MemoryHost(change=failed(), output=["Reading package lists..."])
 
     def arrive(host: MemoryHost) -> None:
         if host.count(LOG) == 2:
-            host.said.append("E: Held packages were changed and -y was used")
+            host.output.append("E: Held packages were changed and -y was used")
 
-    host.deeds[LOG] = arrive
+    host.effects[LOG] = arrive
     with pytest.raises(PackageError) as caught:
         await run(host)
     assert caught.value.kind == "packages-held"

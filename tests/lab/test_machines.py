@@ -9,6 +9,7 @@ import asyncssh
 import pytest
 
 from lab.packages import PACKAGE
+from tests.lab.conftest import Snapshot
 from tests.lab.guests import CLIENT_KEY, Guest
 from tests.support.lab import Lab, until
 
@@ -115,10 +116,10 @@ async def test_a_reboot_keeps_the_disk(lab: Lab, guest: tuple[Guest, str, str]) 
     assert lab.until_status(machine_id, "running")
 
 
-async def test_a_machine_that_is_shut_down_is_stopped_and_does_not_answer(lab: Lab) -> None:
-    guest = Guest()
-    machine = lab.create(guest.label)
-    lab.until_run(machine["id"], "systemctl", "is-active", "multi-user.target")
+async def test_a_machine_that_is_shut_down_is_stopped_and_does_not_answer(
+    lab: Lab, snapshot: Snapshot
+) -> None:
+    machine = snapshot.start(Guest())
     lab.shut_down(machine["id"])
     with pytest.raises(OSError, match=r"No route to host|timed out"):
         await asyncio.to_thread(socket.create_connection, (machine["address"], 22), 5)
@@ -131,14 +132,14 @@ def test_a_machine_without_power_is_stopped(lab: Lab) -> None:
     lab.delete(machine["id"])
 
 
-async def test_a_stopped_machine_can_be_started_with_its_disk(lab: Lab) -> None:
+async def test_a_stopped_machine_can_be_started_with_its_disk(lab: Lab, snapshot: Snapshot) -> None:
     guest = Guest()
-    machine = lab.create(guest.label, guest.user_data)
-    assert await guest.ssh(machine["address"], "sudo touch /var/lib/kept") == ""
+    machine = snapshot.start(guest)
+    assert await guest.ssh(machine["address"], "sudo touch /var/lib/written") == ""
     for off in (lab.cut_power, lab.shut_down):
         off(machine["id"])
         lab.start(machine["id"])
-        assert await guest.ssh(machine["address"], "ls /var/lib/kept") == "/var/lib/kept\n"
+        assert await guest.ssh(machine["address"], "ls /var/lib/written") == "/var/lib/written\n"
     lab.delete(machine["id"])
 
 

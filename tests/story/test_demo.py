@@ -81,14 +81,14 @@ async def test_each_failed_host_is_printed_with_its_fault_and_its_journal(story,
         route["machine"]["address"],
     )
     assert any("panic" in line for line in fault["journal_tail"])
-    on_screen = story.output.partition("v0.0.76 crashes on start")[2]
+    on_screen = story.output.partition("Roll out v0.0.76")[2]
     assert f"{route_id}-g1" in on_screen
     assert "unit-crash-looping (release)" in on_screen
     assert "panic: runtime error" in on_screen
 
 
 async def test_one_search_finds_all_operations_of_a_route(story):
-    query = f"{search_attributes.ROUTE} = 'east-1'"
+    query = f"{search_attributes.ROUTE.name} = 'east-1'"
     found = [execution async for execution in story.client.list_workflows(query)]
     assert {execution.id for execution in found} == {route_workflow_id("east-1")}
     assert sorted(execution.workflow_type for execution in found) == [
@@ -99,7 +99,7 @@ async def test_one_search_finds_all_operations_of_a_route(story):
 
 
 async def test_one_search_finds_all_routes_with_a_fault(story):
-    query = f"{search_attributes.FAULT} = 'unit-crash-looping'"
+    query = f"{search_attributes.FAULT.name} = 'unit-crash-looping'"
     found = {execution.id async for execution in story.client.list_workflows(query)}
     assert found == {route_workflow_id(route_id) for route_id in TOUCHED}
 

@@ -25,7 +25,7 @@ from workflows.rollout.rollout import RolloutRelease
 
 pytestmark = pytest.mark.lab
 
-KILLS = 8
+KILLS = 5
 PAUSES = (0.1, 0.8)
 """The range of pauses between two kills, in seconds."""
 

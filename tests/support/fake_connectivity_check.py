@@ -1,4 +1,4 @@
-"""A witness that is up, until it is said that it is not."""
+"""A connectivity check that answers until a test switches it off."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ from relight.domain.breaker.breaker import ConnectivityResult
 
 
 class FakeConnectivityCheck:
-    """A place that is known to be up.
+    """An address that is known to be up.
 
     Attributes:
         reached: whether it answers.
@@ -17,7 +17,7 @@ class FakeConnectivityCheck:
 
     async def run(self) -> ConnectivityResult:
         return ConnectivityResult(
-            name="https://witness.example",
+            name="https://up.example",
             observed_at=datetime.now(UTC),
             reached=self.reached,
             answer="200" if self.reached else "no answer",

@@ -34,7 +34,7 @@ from tests.support.apt_repository import (
     Served,
     serve,
 )
-from tests.support.contract_hosts import Subject, lab_hosts, lab_subject
+from tests.support.contract_hosts import Subject, lab_subject
 from tests.support.installation import HOST_KEY_SECRET
 from tests.support.lab import Lab
 
@@ -330,7 +330,6 @@ async def faulty_hosts(lab: Lab, folder: Path) -> AsyncIterator[FaultyHosts]:
             subject.service = dataclasses.replace(
                 subject.service, stability_window=timedelta(milliseconds=300)
             )
-            subject.hosts = lab_hosts(connect_timeout=timedelta(seconds=2))
             await subject.first_boot()
             await subject.prove(OLD)
             original = FaultyHost(lab, subject, good, served, keys, signer)

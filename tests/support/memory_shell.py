@@ -1,4 +1,4 @@
-"""A shell on a host in memory, which answers for `relight-host` and keeps account of it all."""
+"""A shell on a host in memory: it answers for `relight-host` and records every command."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ InvocationID={invocation}
 
 @dataclass
 class Unit:
-    """A unit as systemd shows it; its defaults are those of one that systemd does not know."""
+    """A unit as `systemctl show` prints it; the defaults are those of an unknown unit."""
 
     load: str = "not-found"
     active: str = "inactive"
@@ -88,25 +88,24 @@ def failed(status: int = 100, code: int = 1) -> Unit:
 
 @dataclass
 class MemoryHost:
-    """A host with the daemon's package and unit, and one change at the most.
+    """A host with the service's package and unit, and at most one transaction.
 
     Attributes:
-        unit: how the daemon's unit stands now.
-        change: how the change's transient unit stands now.
-        package: what dpkg says of the package; empty where it does not know it.
+        unit: the present state of the service's unit.
+        change: the present state of the transaction's transient unit.
+        package: dpkg's answer about the package; empty if dpkg does not know it.
         file: whether the unit's main process runs the installed file, as an exit code; its name.
         boot_id: the kernel's id of this boot.
-        verify: what `dpkg --verify` says.
-        journal: what the daemon wrote.
-        said: what the change wrote.
-        coming: what becomes of the change at each look at it, the next one first.
-        answers: by the beginning of a command, what happens in place of what would: its exit
-            code, and what it writes to either output.
-        deeds: by the beginning of a command, how it changes the host.
-        lose: the beginnings of commands whose reply is lost, once each.
-        refuses_to_begin: what systemd-run says in place of beginning a change.
+        verify: the output of `dpkg --verify`.
+        journal: the service's log lines.
+        output: the transaction's log lines.
+        coming: the states of the transaction at the next observations, in their order.
+        answers: by the start of a command, its exit code and both outputs instead of the real ones.
+        effects: by the start of a command, how it changes the host.
+        lose: the starts of commands whose reply is lost, once each.
+        start_refusal: the error of systemd-run instead of starting a transaction.
         ran: each command, without `sudo`, and `relight-host` without its folder.
-        as_root: those that ran with it.
+        as_root: those that ran with `sudo`.
     """
 
     unit: Unit = field(default_factory=running)
@@ -116,12 +115,12 @@ class MemoryHost:
     boot_id: str = "b-1"
     verify: str = ""
     journal: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    output: list[str] = field(default_factory=list)
     coming: list[Unit] = field(default_factory=list)
     answers: dict[str, tuple[int, str, str]] = field(default_factory=dict)
-    deeds: dict[str, Callable[["MemoryHost"], None]] = field(default_factory=dict)
+    effects: dict[str, Callable[["MemoryHost"], None]] = field(default_factory=dict)
     lose: list[str] = field(default_factory=list)
-    refuses_to_begin: str = ""
+    start_refusal: str = ""
     ran: list[str] = field(default_factory=list)
     as_root: set[str] = field(default_factory=set)
 
@@ -175,9 +174,9 @@ class MemoryHost:
         }
 
     def _do(self, command: str, words: list[str]) -> tuple[int, str, str]:
-        for beginning, deed in self.deeds.items():
+        for beginning, effect in self.effects.items():
             if command.startswith(beginning):
-                deed(self)
+                effect(self)
         for beginning, answer in self.answers.items():
             if command.startswith(beginning):
                 return answer
@@ -192,13 +191,13 @@ class MemoryHost:
             case ["journal", _]:
                 return "".join(f"{line}\n" for line in self.journal)
             case ["log", _]:
-                return "".join(f"{line}\n" for line in self.said)
+                return "".join(f"{line}\n" for line in self.output)
             case ["forget", _]:
                 self.change = Unit()
         return ""
 
     def _begun(self, unit: str) -> str:
-        refusal = self.refuses_to_begin
+        refusal = self.start_refusal
         if self.change.load != "not-found":
             refusal = f"Unit {unit} was already loaded or has a fragment file."
         if refusal:
@@ -222,6 +221,6 @@ class MemoryHost:
 
 
 def _section(name: str, code: int, text: str) -> str:
-    """Return an answer as `relight-host` tells it."""
+    """Return a section of an answer of `relight-host`."""
     lines = text.rstrip("\n").split("\n")
     return "".join(f" {line}\n" for line in lines) + f"{name} {code}\n"

@@ -49,7 +49,7 @@ done
 
 @dataclass
 class StubSystemd:
-    """What stands in for systemd on a host; at first the daemon runs, and nothing was changed."""
+    """Stands in for systemd on a host; at first the service runs, and nothing has changed."""
 
     host: AptRoot
 
@@ -84,7 +84,7 @@ class StubSystemd:
         (self.folder / "calls").write_text("")
         return [call.splitlines() for call in told.split("\n.\n") if call]
 
-    def deeds(self) -> list[str]:
+    def effects(self) -> list[str]:
         """Return what it was told to do, and not what it was asked."""
         return [shlex.join(call) for call in self.calls() if call[:2] != ["systemctl", "show"]]
 

@@ -1,15 +1,18 @@
 """Installations, each for one test."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
+from temporalio.worker import Worker
 
 from activities import policies
 from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.engine.runner import UnversionedRunner
 from relight.engine.step import Policy
 from tests.store.databases import use_fast_sqlite
@@ -20,10 +23,13 @@ from tests.workflows.reconciler import Reconciler
 use_fast_sqlite()
 
 RETRY_AFTER = timedelta(milliseconds=50)
+HEARTBEAT_EVERY = timedelta(milliseconds=200)
 WAITS = {
     "activities.machine.machines.POLL": timedelta(milliseconds=10),
     "activities.machine.first_boot.POLL": timedelta(milliseconds=10),
     "activities.fleet.verification.PAUSE": timedelta(milliseconds=10),
+    "workflows.rollout.rollout.CLAIM_PAUSE": timedelta(milliseconds=200),
+    "workflows.rollout.wave.FIRST_INCIDENT_PAUSE": timedelta(milliseconds=200),
     "workflows.shield.FIRST_PAUSE": timedelta(milliseconds=100),
     "workflows.shield.MAX_PAUSE": timedelta(milliseconds=400),
 }
@@ -31,12 +37,19 @@ WAITS = {
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten polls and pauses, and the wait before the first retry of each activity."""
+    """Shorten polls and pauses, and the wait before the first retry of each activity.
+
+    Pauses in the module of a workflow are shorter only outside the sandbox, which imports it again.
+    """
     for policy in vars(policies).values():
         if isinstance(policy, Policy):
             monkeypatch.setattr(policy.retry, "initial_interval", RETRY_AFTER)
     for name, wait in WAITS.items():
         monkeypatch.setattr(name, wait)
+    # A running activity learns of its cancellation by its next heartbeat.
+    monkeypatch.setattr(
+        "worker.Worker", functools.partial(Worker, max_heartbeat_throttle_interval=HEARTBEAT_EVERY)
+    )
 
 
 @pytest.fixture
@@ -54,12 +67,18 @@ async def unsandboxed_harness(
 ) -> AsyncIterator[Harness]:
     """An installation for many cells at once.
 
-    Its workflows run outside the sandbox, which imports modules again for each run, and its breaker
-    allows one destruction or more per cell and hour.
+    Its workflows run outside the sandbox, which imports modules again for each run. No limit holds
+    for all cells together; those of providers, regions and tracks are the usual ones.
     """
-    limits = BreakerLimits(destroyed_per_hour=10_000)
+    usual = ReconcilePolicy()
     async with small_installation(
-        temporal_client, tmp_path, runner=UnversionedRunner(), limits=limits
+        temporal_client,
+        tmp_path,
+        runner=UnversionedRunner(),
+        limits=BreakerLimits(destroyed_per_hour=1000),
+        policy=usual.model_copy(
+            update={"strategy": usual.strategy.model_copy(update={"max_concurrent": 1000})}
+        ),
     ) as harness:
         yield harness
 

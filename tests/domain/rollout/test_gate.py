@@ -97,7 +97,7 @@ def test_a_higher_tolerated_rate_never_worsens_the_outcome(
 
 
 @given(counts, counts, confidences, tolerated)
-def test_the_needed_routes_make_a_pass_and_one_less_does_not(
+def test_the_needed_routes_are_enough_and_one_less_is_not(
     successes, failures, confidence, tolerated
 ):
     needed = verdict(successes, failures, confidence, tolerated).needed
@@ -148,7 +148,7 @@ def test_the_strategy_decides_what_follows_an_inconclusive_wave(inconclusive, de
 
 
 @pytest.mark.parametrize(("reached", "widen_by"), [(0, 1), (5, 5), (10, 10), (20, 9), (28, 1)])
-def test_widening_takes_what_a_pass_needs_but_no_more_than_was_reached(reached, widen_by):
+def test_widening_takes_the_needed_routes_but_no_more_than_were_reached(reached, widen_by):
     strategy = Strategy(tolerated_failure_rate=0.1, inconclusive=Inconclusive.WIDEN)
     assert evaluate_gate(strategy, successes=reached, failures=0).widen_by == widen_by
 

@@ -14,7 +14,6 @@ from tests.support.interference import REPEATED, Injection
 from tests.support.log_lines import logging_as_a_worker
 from tests.workflows.harness import ORIGIN, Harness
 from tests.workflows.matrix import run_cells
-from tests.workflows.rollout.conftest import six_routes
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
@@ -27,6 +26,10 @@ BEFORE_THE_FIRST_WAVE = (
     "plan_rollout",
 )
 LATER = ("advance_wave", "record_decision", "join_late", "close_rollout")
+
+
+async def two_routes(harness: Harness) -> list[str]:
+    return sorted([await harness.serving_route() for _ in range(2)])
 
 
 def default_release(harness):
@@ -194,13 +197,13 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(
 @pytest.mark.parametrize("injection", REPEATED)
 async def test_a_step_that_runs_again_changes_nothing(unsandboxed_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
-        route_ids, scope = await six_routes(harness), track_scope(harness.track)
+        route_ids, scope = await two_routes(harness), track_scope(harness.track)
         rollout_id = rollout_workflow_id("v0.0.74", scope)
         workflow_id = f"{rollout_id}/1/swap" if step == "advance_wave" else rollout_id
         harness.interference.inject(injection, step, workflow_id)
-        status = await (await harness.start_rollout("v0.0.74", scope)).result()
-        assert status.phase is RolloutPhase.CONVERGED
-        assert harness.current_tags(route_ids) == ["v0.0.74"] * 6
+        rollout = await harness.start_rollout("v0.0.74", scope, waves=("1", "100%"))
+        assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+        assert harness.current_tags(route_ids) == ["v0.0.74"] * 2
         closed = harness.store.events.list(kind="rollout-closed", workflow_id=rollout_id)
         assert len(closed) == 1
 
@@ -209,12 +212,12 @@ async def test_a_step_that_runs_again_changes_nothing(unsandboxed_harness, injec
 
 async def test_cancelled_before_the_first_wave_it_frees_the_scope(unsandboxed_harness):
     async def cell(harness: Harness, step: str) -> None:
-        route_ids, scope = await six_routes(harness), track_scope(harness.track)
+        route_ids, scope = await two_routes(harness), track_scope(harness.track)
         rollout_id = rollout_workflow_id("v0.0.74", scope)
         harness.interference.inject(Injection.CANCELLED_BEFORE, step, rollout_id)
         with pytest.raises(WorkflowFailureError):
             await (await harness.start_rollout("v0.0.74", scope)).result()
-        assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
+        assert harness.current_tags(route_ids) == ["v0.0.73"] * 2
         again = await harness.start_rollout("v0.0.74", scope)
         assert (await again.result()).phase is RolloutPhase.CONVERGED
 
