@@ -1,6 +1,6 @@
 """`make histories`: run each kind of operation once, and keep its history for the replay test.
 
-Kept histories are never overwritten: they stand for workflows that run somewhere. After a change of
+Kept histories are never overwritten: they represent running workflows. After a change of
 workflow code, new histories are added under the next number.
 """
 
