@@ -200,4 +200,6 @@ class SimulatedHost:
 
 
 def _scripts_in(user_data: str) -> str:
-    return "\n".join(content(file) for file in yaml.safe_load(user_data)["write_files"])
+    return "\n".join(
+        content(file) for file in yaml.load(user_data, yaml.CSafeLoader)["write_files"]
+    )

@@ -21,7 +21,7 @@ async def run_cells(
     Each cell has a provider account and a track of its own.
 
     Raises:
-        BaseExceptionGroup: what failed; each error names its case.
+        AssertionError: some cells failed; it lists each of them.
     """
     slots = asyncio.Semaphore(CONCURRENCY)
 
@@ -35,14 +35,20 @@ async def run_cells(
     failed: dict[Case, BaseException] = {}
     for case, end in zip(all_cases, ends, strict=True):
         if isinstance(end, BaseException):
-            end.add_note(f"in the cell {case}")
             failed[case] = end
         else:
             completed[case] = end
     if failed:
-        names = ", ".join(map(str, failed))
-        raise BaseExceptionGroup(
-            f"{len(failed)} of {len(all_cases)} cells failed: {names}", list(failed.values())
-        )
+        lines = "\n".join(f"{case}: {_described(error)}" for case, error in failed.items())
+        message = f"{len(failed)} of {len(all_cases)} cells failed, the first as above:\n{lines}"
+        raise AssertionError(message) from next(iter(failed.values()))
     assert harness.interference.pending == [], "these injections did not happen"
     return completed
+
+
+def _described(error: BaseException) -> str:
+    """Return an error with its causes, as one text."""
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    return " <- ".join(f"{type(each).__name__}: {each}" for each in causes)

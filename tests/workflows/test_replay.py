@@ -44,7 +44,7 @@ def test_every_recorded_operation_has_a_history() -> None:
 
 
 async def test_a_history_that_does_not_match_the_code_fails() -> None:
-    text = (record.FOLDER / "swapped-2.json").read_text()
+    text = (record.FOLDER / "swapped-1.json").read_text()
     changed = text.replace('"resolve_release"', '"open_route"')
     assert changed != text
     with pytest.raises(NondeterminismError):

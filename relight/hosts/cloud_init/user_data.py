@@ -30,6 +30,7 @@ _SUFFIX = ".j2"
 _READ_BY_ALL, _READ_BY_ROOT, _RUN_BY_ROOT = "0644", "0600", "0700"
 _PGP_ARMOUR = b"-----BEGIN PGP"
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TO_ESCAPE = re.compile(r"""[^ -~]|["\\]""")
 
 # What expressions in a template may raise. ValueError includes UnicodeDecodeError of its file.
 _RAISED = (
@@ -275,7 +276,7 @@ def yaml_text(text: str) -> str:
     Raises:
         ValueError: it contains a lone surrogate.
     """
-    return '"' + "".join(_escaped(character) for character in text) + '"'
+    return '"' + _TO_ESCAPE.sub(_escaped, text) + '"'
 
 
 def environment_value(text: str) -> str:
@@ -302,12 +303,11 @@ def deb822_word(text: str) -> str:
     return text
 
 
-def _escaped(character: str) -> str:
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
     code = ord(character)
     if 0xD800 <= code <= 0xDFFF:
         raise ValueError(f"it contains a lone surrogate, {code:#x}")
     if character in '"\\':
         return f"\\{character}"
-    if " " <= character <= "~":
-        return character
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
