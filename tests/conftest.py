@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedTemporal]:
     """A Temporal server with its UI; its database is in a temporary folder."""
-    async with embedded_temporal(tmp_path_factory.mktemp("temporal")) as server:
+    async with embedded_temporal(tmp_path_factory.mktemp("temporal"), durable=False) as server:
         yield server
 
 

@@ -55,7 +55,7 @@ class EmbeddedTemporal:
 
 @contextlib.asynccontextmanager
 async def embedded_temporal(
-    home: Path, preferred_port: int = PREFERRED_PORT
+    home: Path, preferred_port: int = PREFERRED_PORT, *, durable: bool = True
 ) -> AsyncIterator[EmbeddedTemporal]:
     """Run a server on the database file of a home folder until the block ends.
 
@@ -66,6 +66,7 @@ async def embedded_temporal(
         home: the home folder.
         preferred_port: the port of its frontend, if it is free. A restart passes the port of
             before, so that clients find the server again.
+        durable: whether a power failure loses nothing. Tests do not wait for the disk.
 
     Raises:
         ChildFailedError: it ended by itself or does not answer.
@@ -76,11 +77,17 @@ async def embedded_temporal(
     with _open_lock(home) as lock:
         await _take(lock, home)
         async with contextlib.AsyncExitStack() as stack:
-            yield await _start(program, home, preferred_port, lock, stack)
+            yield await _start(program, home, preferred_port, lock, stack, durable=durable)
 
 
 async def _start(
-    program: str, home: Path, preferred_port: int, lock: TextIO, stack: contextlib.AsyncExitStack
+    program: str,
+    home: Path,
+    preferred_port: int,
+    lock: TextIO,
+    stack: contextlib.AsyncExitStack,
+    *,
+    durable: bool,
 ) -> EmbeddedTemporal:
     for attempt in range(START_ATTEMPTS):
         first = attempt == 0
@@ -89,7 +96,7 @@ async def _start(
         child = await stack.enter_async_context(
             running(
                 "Temporal",
-                _argv(program, home, port, ui_port),
+                _argv(program, home, port, ui_port, durable=durable),
                 log=home / "logs" / "temporal.log",
                 # The server itself holds the lock on its database: if this process is killed,
                 # the next server waits until this one has closed the file.
@@ -107,11 +114,13 @@ async def _start(
     raise AssertionError  # the last attempt returns or raises
 
 
-def _argv(program: str, home: Path, port: int, ui_port: int) -> list[str]:
+def _argv(program: str, home: Path, port: int, ui_port: int, *, durable: bool) -> list[str]:
     argv = [program, "server", "start-dev"]
     argv += ["--ip", _HOST, "--port", str(port), "--ui-port", str(ui_port)]
     # Without a write-ahead log, the database file triples the server's CPU time.
     argv += ["--db-filename", str(home / "temporal.db"), "--sqlite-pragma", "journal_mode=WAL"]
+    if not durable:
+        argv += ["--sqlite-pragma", "synchronous=OFF"]
     argv += ["--log-level", "warn", "--ui-disable-news-fetch"]
     # Priorities order tasks within one partition only, so a task queue gets one partition.
     for kind in ("Read", "Write"):

@@ -252,7 +252,7 @@ async def record_all() -> None:
 @asynccontextmanager
 async def _temporal() -> AsyncIterator[Client]:
     with tempfile.TemporaryDirectory() as home:
-        async with embedded_temporal(Path(home)) as server:
+        async with embedded_temporal(Path(home), durable=False) as server:
             yield await Client.connect(server.address, data_converter=pydantic_data_converter)
 
 
