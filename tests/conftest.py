@@ -20,12 +20,24 @@ pytest_plugins = ["tests.support.boundaries", "tests.support.lab", "tests.suppor
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for pytest-xdist, whose processes share no fixture.
 
-    All tests that need a lab are one group, so that they share one lab. The others are grouped by
-    module, so that a module's fixtures are set up once.
+    A test may name its group. The others that need a lab are one group, so that they share one lab.
+    All others are grouped by module, so that a module's fixtures are set up once. The slowest
+    groups come first, so that they do not run alone at the end.
     """
     for item in items:
-        lab = item.get_closest_marker("lab")
-        item.add_marker(pytest.mark.xdist_group("lab" if lab else item.nodeid.partition("::")[0]))
+        if item.get_closest_marker("xdist_group") is None:
+            lab = item.get_closest_marker("lab")
+            module = item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group("lab" if lab else module))
+    items.sort(key=_order)
+
+
+def _order(item: pytest.Item) -> int:
+    """Return 0 for named groups with a lab of their own, 1 for the shared lab, 2 for others."""
+    if item.get_closest_marker("lab") is None:
+        return 2
+    [group] = {marker.args[0] for marker in item.iter_markers("xdist_group")}
+    return 1 if group == "lab" else 0
 
 
 @pytest.fixture(scope="session")

@@ -247,7 +247,7 @@ async def test_the_releases_of_all_pages_are_listed_newest_last(
     github.publish("nightly", "amd64")
     listed = await source.list_releases()
     assert [release.tag for release in listed] == [f"v0.0.{patch}" for patch in range(73, 275)]
-    assert [asked.path for asked in github.asked] == [
+    assert [request.path for request in github.requests] == [
         f"{list_path()}?per_page=100",
         f"{list_path()}?per_page=100&page=2",
         f"{list_path()}?per_page=100&page=3",
@@ -262,7 +262,7 @@ async def test_the_token_is_sent_to_the_api_only(
     content = hashlib.sha256(github.files[f"{DOWNLOADS}/v0.0.74/{NAME}"]).hexdigest()
     github.attach(github.releases[0], "SHA256SUMS", f"{content}  {NAME}".encode())
     await make_source(token=SecretStr("squirrel")).resolve("v0.0.74", [])
-    assert [asked.token for asked in github.asked] == ["Bearer squirrel", None]
+    assert [request.token for request in github.requests] == ["Bearer squirrel", None]
 
 
 async def test_a_hundred_calls_within_a_minute_are_one_request(
@@ -270,7 +270,7 @@ async def test_a_hundred_calls_within_a_minute_are_one_request(
 ) -> None:
     source = make_source(cache_time=timedelta(minutes=1))
     await asyncio.gather(*(source.resolve("v0.0.74", ["amd64"]) for _ in range(100)))
-    assert len(github.asked) == 1
+    assert len(github.requests) == 1
 
 
 async def test_an_expired_answer_is_requested_with_its_etag(

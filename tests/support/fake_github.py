@@ -1,4 +1,4 @@
-"""A GitHub that answers about one repository's releases, over real HTTP."""
+"""A GitHub with the releases of one repository, over real HTTP."""
 
 import gzip
 import hashlib
@@ -17,7 +17,7 @@ DOWNLOADS = f"/{REPOSITORY}/releases/download"
 _RELEASES = f"/repos/{REPOSITORY}/releases"
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     path: str
     token: str | None
 
@@ -30,20 +30,20 @@ class Fault(NamedTuple):
 
 @dataclass
 class FakeGitHub:
-    """Its releases stand as GitHub would have them in JSON, the newest first.
+    """Releases in GitHub's JSON, newest first.
 
     Attributes:
-        files: what an address under `DOWNLOADS` gives.
-        faults: by path, an answer in place of the true one.
-        asked: what came, and with which token.
-        not_modified: how many answers were given by their ETag alone.
+        files: content by path, for paths under `DOWNLOADS`.
+        faults: by path, an answer instead of the normal one.
+        requests: the path and the token of each request.
+        not_modified: how many requests were answered with 304 because their ETag matched.
     """
 
     url: str
     releases: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     not_modified: int = 0
 
     def release(
@@ -61,7 +61,7 @@ class FakeGitHub:
         return made
 
     def attach(self, release: dict[str, Any], name: str, content: bytes) -> dict[str, Any]:
-        """Attach a file, which GitHub gives the digest of."""
+        """Attach a file, with its digest as GitHub gives it."""
         path = f"{DOWNLOADS}/{release['tag_name']}/{name}"
         self.files[path] = content
         asset = {
@@ -84,7 +84,7 @@ class FakeGitHub:
         return release
 
     def count(self, beginning: str) -> int:
-        return sum(asked.path.startswith(beginning) for asked in self.asked)
+        return sum(request.path.startswith(beginning) for request in self.requests)
 
     def answer(self, target: str) -> Fault:
         path = unquote(urlsplit(target).path)
@@ -97,7 +97,7 @@ class FakeGitHub:
             size, page = int(query["per_page"][0]), int(query.get("page", ["1"])[0])
             return _json(self.releases[(page - 1) * size : page * size])
         for release in self.releases:
-            # Of a draft GitHub says nothing to those who ask by its tag.
+            # GitHub does not return an unpublished release by its tag.
             if path == f"{_RELEASES}/tags/{release['tag_name']}" and not release["draft"]:
                 return _json(release)
         return Fault(404, {}, b'{"message": "Not Found", "status": "404"}')
@@ -120,7 +120,7 @@ def fake_github(host: str = "127.0.0.1") -> Iterator[FakeGitHub]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = unquote(self.path)
-            github.asked.append(Asked(path, self.headers.get("Authorization")))
+            github.requests.append(Request(path, self.headers.get("Authorization")))
             status, headers, body = github.answer(self.path)
             etag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
             if status == 200 and self.headers.get("If-None-Match") == etag:
@@ -129,7 +129,7 @@ def fake_github(host: str = "127.0.0.1") -> Iterator[FakeGitHub]:
             elif status == 200 and path.startswith("/repos/"):
                 body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
             headers = {"ETag": etag, "Content-Length": str(len(body)), **headers}
-            # Whoever has seen enough hangs up.
+            # A client may close the connection before the end.
             with suppress(ConnectionError):
                 self.send_response(status)
                 for name, value in headers.items():
@@ -138,7 +138,7 @@ def fake_github(host: str = "127.0.0.1") -> Iterator[FakeGitHub]:
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Be quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer((host, 0), Handler) as server:
         github = FakeGitHub(f"http://{host}:{server.server_port}")

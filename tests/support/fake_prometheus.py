@@ -1,4 +1,4 @@
-"""A Prometheus that answers instant queries with what it is told to, over real HTTP."""
+"""A Prometheus that gives every instant query the same answer, over real HTTP."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 
 def vector(*values: str, **labels: str) -> dict[str, Any]:
-    """An answer with a series for each value, numbered by `instance` where there are several."""
+    """Return an answer with one series for each value; several are numbered by `instance`."""
     names = [{"instance": f"i{number}"} for number in range(len(values))]
     return _success(
         "vector",
@@ -32,11 +32,12 @@ def _success(kind: str, result: object) -> dict[str, Any]:
 
 @dataclass
 class FakePrometheus:
-    """Answers whatever it is asked with one answer.
+    """A server with one answer.
 
     Attributes:
-        queries: what it was asked.
-        answer: its body; bytes are sent as they are.
+        queries: the queries that it got.
+        answer: the body; bytes are sent as they are.
+        status: the HTTP status.
     """
 
     url: str
@@ -50,15 +51,15 @@ class FakePrometheus:
 
 @contextmanager
 def fake_prometheus(port: int = 0) -> Iterator[FakePrometheus]:
-    """Serve one until the block ends."""
+    """Run one until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked = urlsplit(self.path)
-            if asked.path != "/api/v1/query":
+            url = urlsplit(self.path)
+            if url.path != "/api/v1/query":
                 self.send_error(404)
                 return
-            served.queries += parse_qs(asked.query)["query"]
+            served.queries += parse_qs(url.query)["query"]
             self.send_response(served.status)
             self.send_header("Content-Type", "application/json")
             self.end_headers()

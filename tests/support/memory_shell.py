@@ -185,9 +185,9 @@ class MemoryHost:
     def _answer(self, words: list[str]) -> str:
         match words:
             case ["swap", unit, *_]:
-                return self._begun(unit) + self._told(of_change=True)
+                return self._started(unit) + self._observed(transaction=True)
             case ["observe", *rest]:
-                return self._told(of_change=bool(rest))
+                return self._observed(transaction=bool(rest))
             case ["journal", _]:
                 return "".join(f"{line}\n" for line in self.journal)
             case ["log", _]:
@@ -196,7 +196,7 @@ class MemoryHost:
                 self.change = Unit()
         return ""
 
-    def _begun(self, unit: str) -> str:
+    def _started(self, unit: str) -> str:
         refusal = self.start_refusal
         if self.change.load != "not-found":
             refusal = f"Unit {unit} was already loaded or has a fragment file."
@@ -204,9 +204,9 @@ class MemoryHost:
             return _section("begin", 1, f"Failed to start transient service unit: {refusal}")
         return _section("begin", 0, "")
 
-    def _told(self, *, of_change: bool) -> str:
+    def _observed(self, *, transaction: bool) -> str:
         units = self.unit.shown()
-        if of_change:
+        if transaction:
             self.change = self.coming.pop(0) if self.coming else self.change
             units += f"\n{self.change.shown()}"
         return "".join(

@@ -33,7 +33,7 @@ SHORT_DELAYS = {
     "BREAKER__CALM_FOR": "PT1S",
     "BREAKER__REMEMBERED_FOR": "PT1S",
     "BREAKER__DESTROYED_PER_HOUR_IN_REGION": "10",
-    "SSH__CONNECT_TIMEOUT": "PT2S",
+    "SSH__CONNECT_TIMEOUT": "PT1S",
 }
 
 
@@ -104,10 +104,16 @@ class RemediationFleet:
 
     async def running_operations(self) -> list[str]:
         """Return the ids of the running workflows of routes, rollouts and pools."""
+        ids = await self._running_workflows()
+        return [each for each in ids if not each.startswith(("reconcile", "temporal"))]
+
+    async def no_reconcile_runs(self) -> bool:
+        """Return whether no reconcile run is running. A command would wait for its result."""
+        return not any(each.startswith("reconcile") for each in await self._running_workflows())
+
+    async def _running_workflows(self) -> list[str]:
         running = self.client.list_workflows("ExecutionStatus = 'Running'")
-        return [
-            each.id async for each in running if not each.id.startswith(("reconcile", "temporal"))
-        ]
+        return [each.id async for each in running]
 
     async def machines(self) -> dict[str, str]:
         """Return the machines at the provider: ids by key."""

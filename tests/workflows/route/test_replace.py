@@ -224,7 +224,7 @@ async def test_a_fault_of_the_provider_changes_nothing(unsandboxed_harness, boun
 
 
 def checks(harness: Harness) -> int:
-    """Return how often the breaker was asked whether a machine may be destroyed."""
+    """Return how often it was checked whether a machine may be destroyed."""
     return harness.interference.ran.count("check_destruction")
 
 
