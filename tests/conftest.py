@@ -15,20 +15,21 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 pytest_plugins = ["tests.support.boundaries", "tests.support.lab", "tests.support.postgres"]
 
 
-# First, because pytest-xdist reads the groups in its own hook.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Group the tests for pytest-xdist, whose processes share no fixture.
 
     A test may name its group. The others that need a lab are one group, so that they share one lab.
-    All others are grouped by module, so that a module's fixtures are set up once. The slowest
-    groups come first, so that they do not run alone at the end.
+    All others are grouped by module, so that a module's fixtures are set up once.
     """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            lab = item.get_closest_marker("lab")
-            module = item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group("lab" if lab else module))
+    # Not in `pytest_collection_modifyitems`: there, pytest-xdist has read the groups already.
+    if item.get_closest_marker("xdist_group") is None:
+        lab = item.get_closest_marker("lab")
+        module = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("lab" if lab else module))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slowest groups first, so that they do not run alone at the end."""
     items.sort(key=_order)
 
 
