@@ -13,7 +13,7 @@ from relight.engine import search_attributes
 from starter.local.lab import addresses_of, lab_state
 from tests.story.conftest import Story
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.lab
 
 TOUCHED = ("east-1", "east-3")
 """The first wave: one route of each track."""

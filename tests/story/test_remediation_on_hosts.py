@@ -25,7 +25,7 @@ from tests.support.remediation_fleet import (
     remediation_fleet,
 )
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("remediation")]
+pytestmark = pytest.mark.lab
 
 SECOND = "v0.0.74"
 EAST, WEST = "east-stable-1", "west-stable-1"

@@ -23,7 +23,7 @@ from tests.support.command_line import Ended
 from tests.support.lab_fleet import LabFleet, lab_fleet
 from workflows.rollout.rollout import RolloutRelease
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("rollouts")]
+pytestmark = pytest.mark.lab
 
 KILLS = 5
 PAUSES = (0.1, 0.8)

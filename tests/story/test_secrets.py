@@ -12,7 +12,7 @@ from relight.hosts.keys import derive_host_key, load_secret
 from starter.local.lab import addresses_of
 from tests.story.conftest import Story
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.lab
 
 LONGEST_CHUNK = 32
 
