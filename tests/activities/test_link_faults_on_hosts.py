@@ -7,7 +7,7 @@ import pytest
 
 from lab.errors import LabError
 from relight.domain.fault.fault import FaultClass
-from relight.hosts import shell
+from relight.hosts import connections
 from relight.hosts.errors import RemoteError
 from starter.local.children import wait_until
 from tests.support.contract_hosts import lab_hosts
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.lab
 def host(host: FaultyHost, monkeypatch: pytest.MonkeyPatch) -> FaultyHost:
     """A host of this test's own, whose lost connections are noticed within two seconds."""
     host.subject.hosts = lab_hosts(connect_timeout=timedelta(seconds=2))
-    monkeypatch.setattr(shell, "KEEPALIVE", timedelta(milliseconds=300))
+    monkeypatch.setattr(connections, "KEEPALIVE", timedelta(milliseconds=300))
     return host
 
 

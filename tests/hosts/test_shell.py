@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from relight.hosts import connections
 from relight.hosts import shell as shell_module
 from relight.hosts.connections import connect
 from relight.hosts.errors import (
@@ -239,7 +240,7 @@ async def test_a_connection_that_is_cut_during_a_command_is_lost() -> None:
 async def test_a_silent_connection_is_given_up(
     server: SshServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shell_module, "KEEPALIVE", timedelta(milliseconds=50))
+    monkeypatch.setattr(connections, "KEEPALIVE", timedelta(milliseconds=50))
     server.hangs.clear()
     async with link_to(server.port) as link:
         async with connect(destination(link.port), CLIENT_KEY, HOST_KEY.public, SOON) as shell:
