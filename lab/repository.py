@@ -19,8 +19,9 @@ COMPONENT = "main"
 _VALID_FOR = timedelta(days=30)
 _SIGNER = "The lab's repository <lab@localhost>"
 
-# A path of a Unix socket has at most 107 characters, and gpg-agent has a socket in this folder.
-_MAX_AGENT_FOLDER_LENGTH = 107 - len("/S.gpg-agent.browser")
+# A path of a Unix socket has at most 107 characters, and gpg-agent has sockets in this folder. It
+# does not start if one of them has just that length.
+_MAX_AGENT_FOLDER_LENGTH = 106 - len("/S.gpg-agent.browser")
 
 
 @dataclass(frozen=True)

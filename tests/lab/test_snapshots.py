@@ -77,7 +77,7 @@ def test_a_running_machine_and_a_name_in_use_are_refused(
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"image": "unknown"}, "there is no image unknown; there is debian-12, guest"),
+        ({"image": "unknown"}, "there is no image unknown; there is debian-12"),
         ({"files": {"/etc/a": "squirrel"}}, "files need a snapshot"),
         ({"image": "guest", "user_data": "squirrel"}, "takes no user_data"),
         ({"image": "guest", "files": {"/etc/../a": "squirrel"}}, "files"),

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -54,11 +55,13 @@ class Relight:
 
 
 @pytest.fixture
-async def relight(tmp_path: Path) -> AsyncIterator[Relight]:
-    relight = Relight(tmp_path / "home")
-    yield relight
-    await relight("lab", "down")
-    assert relight.traces == []
+async def relight() -> AsyncIterator[Relight]:
+    # pytest's own folders are too long for the sockets of gpg-agent.
+    with tempfile.TemporaryDirectory(prefix="relight-") as folder:
+        relight = Relight(Path(folder) / "home")
+        yield relight
+        await relight("lab", "down")
+        assert relight.traces == []
 
 
 async def test_it_starts_alone_is_shown_and_stops_without_a_trace(relight: Relight) -> None:
