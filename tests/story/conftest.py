@@ -22,7 +22,7 @@ from tests.starter.in_process import InProcess
 ROOT = Path(__file__).parents[2]
 WITHIN_SECONDS = 280
 STABILITY_WINDOW = "PT3S"
-"""Shorter than the demo's own: the demo waits for it in each swap."""
+"""As in the demo itself."""
 
 
 @dataclass(frozen=True)
