@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecution
+from temporalio.service import RPCError, RPCStatusCode
 
 from starter.local.children import wait_until
 from tests.starter.in_process import InProcess
@@ -80,7 +81,11 @@ class Installation:
         """Terminate what a failed test left: it would block the rollouts of other tests."""
         async for execution in self.running():
             handle = self.harness.client.get_workflow_handle(execution.id, run_id=execution.run_id)
-            await handle.terminate("its test has ended")
+            try:
+                await handle.terminate("its test has ended")
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:  # It ended in this moment.
+                    raise
 
     def declared(self) -> dict[str, Any]:
         """Return the content of the store without its events and its closed rollouts."""
