@@ -76,7 +76,7 @@ async def watch(
     """
     called = time.monotonic()
     current, baseline, began = first, None, called
-    rechecked = False
+    stale: Observation | None = None
     while True:
         current = current or await observe(shell, host_program.observe())
         now = time.monotonic()
@@ -91,10 +91,13 @@ async def watch(
             pause = min(POLL_INTERVAL.total_seconds(), max(left, _SHORTEST_PAUSE_SECONDS))
         elif _may_still_start(error, current, timedelta(seconds=now - called)):
             pass
-        elif isinstance(error, StaleProcessError) and not rechecked:
+        elif isinstance(error, StaleProcessError) and stale is None:
             # The process may just have ended, or may not have executed its own file yet.
-            rechecked = True
+            stale = current
         else:
+            if isinstance(error, StaleProcessError) and stale is not None:
+                # A crash loop looks stale if its process ends while it is observed.
+                error = _unit_verdict(current.unit, stale.unit, service.unit) or error
             raise await _completed(error, shell, service, version)
         on_observation(current)
         await asyncio.sleep(pause)

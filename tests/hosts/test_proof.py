@@ -241,6 +241,16 @@ async def test_a_stale_process_is_an_error_at_the_second_observation(clock: Cloc
     assert error.journal == ("its", "last words")
 
 
+async def test_a_crash_loop_whose_process_is_gone_at_each_observation_is_no_stale_process(
+    clock: Clock,
+) -> None:
+    first, second = (
+        replace(unit(restarts=count), running_file="", is_installed_file=False) for count in (1, 3)
+    )
+    assert (await failure(host_like(first, second))).kind == "unit-crash-looping"
+    assert clock.now == 1
+
+
 async def test_a_process_that_ends_during_an_observation_is_a_crash(clock: Clock) -> None:
     gone = replace(GOOD, running_file="", is_installed_file=False)
     crashed = OBSERVATIONS["exited"][0]

@@ -120,6 +120,15 @@ def test_a_failed_start_is_not_retried(serving: ServingHost) -> None:
     assert serving.systemd.effects().count(RESTART) == 1
 
 
+def test_a_unit_that_reaches_its_start_limit_meanwhile_is_reset_and_started(
+    settled: ServingHost,
+) -> None:
+    settled.systemd.set(UNIT, running(), result="start-limit-hit")
+    settled.systemd.fail("restart", "Start request repeated too quickly.\n", once=True)
+    assert settled.host.call("serve").returncode == 0
+    assert settled.systemd.effects() == [RESTART, f"systemctl reset-failed -- {UNIT}", RESTART]
+
+
 def test_a_unit_that_cannot_be_enabled_is_not_started(settled: ServingHost) -> None:
     settled.systemd.set(UNIT, running(), unit_file="disabled")
     settled.systemd.fail("--quiet", "Failed to enable unit: File exists\n")
