@@ -67,7 +67,7 @@ async def open_network(names: LabNames, lock: Path) -> LabNetwork:
         )
         bridge = names.bridge
         _batch(
-            f"link add {bridge} type bridge forward_delay 0",
+            f"link add {bridge} address {_hardware(network.gateway)} type bridge forward_delay 0",
             f"link set {bridge} alias {names.tag}",
             f"address add {network.gateway}/{network.range.prefixlen} dev {bridge}",
             f"link set {bridge} up",
@@ -78,11 +78,9 @@ async def open_network(names: LabNames, lock: Path) -> LabNetwork:
 def attach(network: LabNetwork, machine_id: str, address: IPv4Address) -> None:
     """Create a machine's namespace, with a link to the bridge."""
     namespace, link = network.names.machine(machine_id), link_name(machine_id)
-    # Derived from the IP address, so that no cached neighbour entry is ever wrong.
-    hardware = ":".join(f"{byte:02x}" for byte in (0x02, 0x52, *address.packed))
     _batch(
         f"netns add {namespace}",
-        f"link add {link} type veth peer name eth0 address {hardware} netns {namespace}",
+        f"link add {link} type veth peer name eth0 address {_hardware(address)} netns {namespace}",
         f"link set {link} alias {network.names.tag}",
         f"link set {link} master {network.names.bridge} up",
     )
@@ -147,6 +145,15 @@ def remove_route(names: LabNames, destination: str) -> None:
     """Remove a lab's unreachable route, if it exists."""
     metric = str(names.route_metric)
     attempt(("ip", "route", "delete", "unreachable", destination, "metric", metric))
+
+
+def _hardware(address: IPv4Address) -> str:
+    """Return the hardware address for an IP address: no cached neighbour entry is ever wrong.
+
+    Without one of its own, a bridge takes the lowest address of its links, so that each machine
+    that comes or goes could cut the connections of the others for some seconds.
+    """
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0x52, *address.packed))
 
 
 def _free_range() -> IPv4Network:

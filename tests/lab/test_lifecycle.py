@@ -13,6 +13,7 @@ import pytest
 
 from lab import lifecycle
 from lab.errors import LabError
+from lab.names import LabNames
 from tests.lab.guests import Guest
 from tests.lab.traces import traces
 from tests.support.lab import (
@@ -143,6 +144,18 @@ def test_a_labs_range_has_an_unreachable_route(lab: Lab) -> None:
 def test_an_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(LabError, match="not a valid name for a lab"):
         lifecycle.leftovers(name, tmp_path)
+
+
+def test_a_bridge_keeps_its_hardware_address_as_machines_come_and_go(lab: Lab) -> None:
+    """Otherwise the other machines would send to an address that nobody has."""
+    address = Path(f"/sys/class/net/{LabNames(lab.name).bridge}/address")
+    addresses = [address.read_text()]
+    machines = [lab.create(f"port-{number}")["id"] for number in range(3)]
+    addresses.append(address.read_text())
+    for machine in machines:
+        lab.delete(machine)
+    addresses.append(address.read_text())
+    assert addresses == [addresses[0]] * 3
 
 
 def test_sweeping_an_unknown_lab_removes_nothing(tmp_path: Path) -> None:
