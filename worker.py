@@ -200,16 +200,16 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     ssh, lab = settings.ssh, settings.lab
     client_key = load_client_key(required(ssh.client_key, "ssh", "client_key"))
     host_key_secret = load_secret(required(ssh.host_key_secret, "ssh", "host_key_secret"))
-    service, place = _service(settings), release_source_config(settings)
+    service, config = _service(settings), release_source_config(settings)
     secrets = _service_secrets(settings.service.secrets_file)
-    source = _apt_source(place) if isinstance(place, AptSourceConfig) else None
+    source = _apt_source(config) if isinstance(config, AptSourceConfig) else None
     async with AsyncExitStack() as stack:
         store = stack.enter_context(open_store(settings.database_url))
         lab_token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
         drivers = open_drivers(lab_url=lab.url, lab_token=lab_token)
         for driver in drivers.values():
             stack.push_async_callback(driver.close)
-        releases = open_source(place, service.package)
+        releases = open_source(config, service.package)
         stack.push_async_callback(releases.close)
         hosts = ConnectionPool(
             SshHosts(
@@ -234,7 +234,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                     source,
                     settings.service.files or SERVICE_FILES,
                     secrets,
-                    host_files(service, place.deb_urls),
+                    host_files(service, config.deb_urls),
                 ),
                 service=service,
                 ssh_user=ssh.user,
@@ -250,7 +250,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
             connectivity=[
                 UrlConnectivityCheck(url)
-                for url in settings.connectivity_checks or (place.address,)
+                for url in settings.connectivity_checks or (config.address,)
             ],
         )
 
@@ -292,13 +292,13 @@ def _gate_check(check: GateCheckSettings) -> GateCheck:
     return PrometheusCheck(str(check.url), check.query, bounds, check.timeout)
 
 
-def _apt_source(place: AptSourceConfig) -> AptSource:
+def _apt_source(config: AptSourceConfig) -> AptSource:
     return AptSource(
         path=PurePosixPath("/etc/apt", host_program.SOURCES_FILE),
-        url=place.url,
-        suite=place.suite,
-        component=place.component,
-        signing_key=place.signing_key.read_bytes(),
+        url=config.url,
+        suite=config.suite,
+        component=config.component,
+        signing_key=config.signing_key.read_bytes(),
     )
 
 

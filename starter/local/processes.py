@@ -152,12 +152,13 @@ def start_detached(home: Path, flags: Sequence[str], within: timedelta) -> UpSta
             env={**os.environ, "RELIGHT_HOME": str(home)},
             start_new_session=True,
         )
-    try:
-        return _wait_for(process, home, within, start_bytes)
-    except BaseException:  # including Ctrl-C: nothing half-started may stay
-        process.terminate()
-        process.wait()
-        raise
+    with contextlib.ExitStack() as undo:
+        # Also after Ctrl-C nothing half-started may stay.
+        undo.callback(process.wait)
+        undo.callback(process.terminate)
+        state = _wait_for(process, home, within, start_bytes)
+        undo.pop_all()
+    return state
 
 
 def detached_log(home: Path) -> Path:

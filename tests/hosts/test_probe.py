@@ -205,12 +205,18 @@ async def test_an_ipv6_address_is_in_brackets(selected: Probe) -> None:
 
 
 async def test_a_patient_probe_waits_for_a_service_that_opens_its_port_late() -> None:
+    refused = asyncio.Event()
+
+    async def observed(destination: Destination) -> str:
+        try:
+            return await HttpProbe(port, "/healthz", SECONDS)(destination)
+        except NotListeningError:
+            refused.set()
+            raise
+
     with silent_port() as port:
-        asking = asyncio.create_task(
-            PatientProbe(HttpProbe(port, "/healthz", SECONDS), SECONDS)(HOST)
-        )
-        await asyncio.sleep(0.3)
-        assert not asking.done()
+        probing = asyncio.create_task(PatientProbe(observed, SECONDS)(HOST))
+        await refused.wait()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -218,7 +224,7 @@ async def test_a_patient_probe_waits_for_a_service_that_opens_its_port_late() ->
         writer.close()
 
     async with await asyncio.start_server(serve, HOST.address, port):
-        assert (await asking).endswith(": 200")
+        assert (await probing).endswith(": 200")
 
 
 async def test_a_patient_probe_gives_up_and_names_the_time() -> None:
