@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from activities.execution import fault_of
-from lab.errors import LabError
 from relight.domain.fault.fault import FaultClass
 from relight.hosts import first_boot
 from relight.hosts.cloud_init.user_data import SERVICE_FILES
@@ -18,11 +17,10 @@ from relight.hosts.errors import (
     ServiceFailedError,
 )
 from tests.support.contract_hosts import Subject, lab_subject
-from tests.support.lab import Lab, until
+from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab
 
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 DROP_IN = "etc/systemd/system/lantern-box.service.d/check.conf.j2"
 
 
@@ -136,18 +134,9 @@ async def test_a_boot_that_a_reboot_interrupted_is_a_failure(
     machine_id = lab.machine_id(subject.machine.key)
     # As after a reboot during apt's work: the step has no end.
     lab.run(machine_id, "rm", f"{first_boot.RECORD_FOLDER}/steps")
-    before = lab.run(machine_id, "cat", BOOT_ID).stdout
+    leader = lab.leader(machine_id)
     lab.run(machine_id, "systemctl", "--no-block", "reboot")
-    until(lambda: boot_id(lab, machine_id) not in {None, before}, 30, lambda: "it did not reboot")
+    lab.until_rebooted(machine_id, leader)
     error = await failure(subject)
     assert (error.step, error.exit_code, error.fault_class) == ("install", None, FaultClass.HOST)
     assert "did the host reboot?" in error.text
-
-
-def boot_id(lab: Lab, machine_id: str) -> str | None:
-    """Return the id of a machine's current boot; None while it reboots."""
-    try:
-        done = lab.run(machine_id, "cat", BOOT_ID, check=False)
-    except LabError:
-        return None
-    return done.stdout if done.returncode == 0 else None

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from lab.errors import LabError
 from relight.domain.fault.fault import FaultClass
 from relight.hosts import connections
 from relight.hosts.errors import RemoteError
@@ -46,14 +45,7 @@ async def until_reachable(host: FaultyHost) -> None:
 
 async def until_rebooted(host: FaultyHost, leader: int) -> None:
     """Wait until the host has another init than `leader` and accepts a login."""
-
-    async def has_another_init() -> bool:
-        try:
-            return host.lab.leader(host.id) != leader
-        except LabError:  # it is off for a moment
-            return False
-
-    await wait_until(has_another_init, timedelta(seconds=30))
+    await asyncio.to_thread(host.lab.until_rebooted, host.id, leader)
     await until_reachable(host)
 
 

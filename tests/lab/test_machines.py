@@ -11,7 +11,7 @@ import pytest
 from lab.packages import PACKAGE
 from tests.lab.conftest import Snapshot
 from tests.lab.guests import CLIENT_KEY, Guest
-from tests.support.lab import Lab, until
+from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab
 
@@ -103,15 +103,10 @@ def test_no_two_machines_share_an_identity(lab: Lab, guest: tuple[Guest, str, st
 
 async def test_a_reboot_keeps_the_disk(lab: Lab, guest: tuple[Guest, str, str]) -> None:
     expected, machine_id, address = guest
-    before = lab.leader(machine_id)
+    leader = lab.leader(machine_id)
     lab.run(machine_id, "touch", "/var/lib/kept")
     lab.run(machine_id, "systemctl", "--no-block", "reboot")
-
-    def rebooted() -> bool:
-        leader = lab.state / "machines" / machine_id / "leader"
-        return leader.exists() and int(leader.read_text()) != before
-
-    until(rebooted, 30, lambda: "it did not reboot")
+    lab.until_rebooted(machine_id, leader)
     assert await expected.ssh(address, "ls /var/lib/kept") == "/var/lib/kept\n"
     assert lab.until_status(machine_id, "running")
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from lab import cgroups, inside, lifecycle
+from lab.errors import LabError
 from lab.names import LabNames
 
 READY_SECONDS = 240  # the first start builds the base image
@@ -151,6 +152,20 @@ class Lab:
         """Shut a machine down in order. It is then stopped."""
         self.run(machine_id, "systemctl", "--no-block", "poweroff")
         self.until_status(machine_id, "stopped")
+
+    def until_rebooted(self, machine_id: str, leader: int) -> None:
+        """Wait until a machine has another init than `leader`.
+
+        A command that enters a machine while it shuts down may never end.
+        """
+
+        def rebooted() -> bool:
+            try:
+                return self.leader(machine_id) != leader
+            except LabError:  # it is off for a moment
+                return False
+
+        until(rebooted, 30, lambda: f"{machine_id} did not reboot")
 
     def start(self, machine_id: str) -> None:
         """Start a stopped machine, and wait until it runs."""
