@@ -26,7 +26,7 @@ demo: setup ## Run the demo on real machines, from scratch (KEEP=1 leaves it run
 
 .PHONY: test
 test: setup ## Run all tests (ARGS="tests/lab -k boot" for some of them)
-	@scripts/as-root .venv/bin/python -m pytest -n 2 $(ARGS)
+	@scripts/as-root .venv/bin/python -m pytest -n 3 $(ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## Run the tests that need no machine, in less than 3 minutes

@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from relight.domain.names import track_scope
@@ -46,14 +47,18 @@ async def until_waiting(harness: Harness, expected: Mapping[int, int]) -> None:
     """Wait until this many activities of each priority wait for a worker."""
 
     async def as_expected() -> bool:
-        described = await harness.client.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(
-                namespace=harness.client.namespace,
-                task_queue=TaskQueue(name=harness.task_queue),
-                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-                report_stats=True,
-            )
+        request = DescribeTaskQueueRequest(
+            namespace=harness.client.namespace,
+            task_queue=TaskQueue(name=harness.task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+            report_stats=True,
         )
+        try:
+            described = await harness.client.workflow_service.describe_task_queue(request)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.CANCELLED:
+                raise
+            return False  # a busy server cancels requests for statistics
         by_priority = described.stats_by_priority_key
         waiting = {key: stats.approximate_backlog_count for key, stats in by_priority.items()}
         return {key: count for key, count in waiting.items() if count} == expected
