@@ -1,17 +1,81 @@
-"""Fetches files of a repository over HTTP.
+"""Fetches files of a repository over HTTP, each with a limit of bytes and a deadline.
 
 Raises `RepositoryUnavailableError` and `RepositoryError`.
 """
 
+import asyncio
 import hashlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
 
 import httpx
 
 from relight.releases.errors import RepositoryError, RepositoryUnavailableError
 from relight.releases.release_file import IndexFile
 
+DEADLINE = timedelta(seconds=25)
+"""For all requests of one read together.
+
+A timeout of httpx applies to each single read of an answer: an answer that trickles never exceeds
+it. Shorter than an attempt of an activity that resolves a release, so that the attempt fails with
+this reason."""
+
 MAX_SIGNED_BYTES = 16 * 1024 * 1024
 """Larger than any signed index of a suite."""
+
+MAX_INDEX_BYTES = 128 * 1024 * 1024
+"""Ten times the compressed package index of Debian itself."""
+
+_Read = TypeVar("_Read")
+
+
+@asynccontextmanager
+async def within(deadline: timedelta) -> AsyncIterator[None]:
+    """Cancel what takes longer than a deadline.
+
+    Raises:
+        RepositoryUnavailableError: it was cancelled.
+    """
+    try:
+        async with asyncio.timeout(deadline.total_seconds()):
+            yield
+    except TimeoutError as error:
+        raise RepositoryUnavailableError(
+            f"its answer was not complete after {deadline.total_seconds():g} s"
+        ) from error
+
+
+class SharedReads(Generic[_Read]):
+    """Reads by name. Concurrent requests of one name share one read, with its result or error.
+
+    A read must end by itself: it continues when requests that wait for it are cancelled.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[_Read]] = {}
+
+    async def get(self, name: str, read: Callable[[], Coroutine[Any, Any, _Read]]) -> _Read:
+        """Return the result of the running read of this name; start it if there is none."""
+        if name not in self._running:
+            task = asyncio.create_task(read(), name=f"read {name}")
+            self._running[name] = task
+            task.add_done_callback(lambda done: self._ended(name, done))
+        return await asyncio.shield(self._running[name])
+
+    async def close(self) -> None:
+        """Cancel all running reads."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    def _ended(self, name: str, task: asyncio.Task[_Read]) -> None:
+        del self._running[name]
+        if not task.cancelled():
+            task.exception()  # Marked as retrieved: every request may have been cancelled.
 
 
 async def fetch_signed(client: httpx.AsyncClient, suite: httpx.URL) -> bytes:
@@ -43,8 +107,12 @@ async def fetch_index(
 
     Raises:
         RepositoryUnavailableError: it does not exist, or its checksum differs.
-        RepositoryError: the suite's URL is not valid.
+        RepositoryError: the suite's URL is not valid, or the index is too large.
     """
+    if index.size_bytes > MAX_INDEX_BYTES:
+        raise RepositoryError(
+            f"{index.name} has {index.size_bytes} bytes; an index may have {MAX_INDEX_BYTES}"
+        )
     folder = index.name.rpartition("/")[0]
     name = f"{folder}/by-hash/SHA256/{index.sha256}" if by_hash else index.name
     content = await _fetch(client, suite.join(name), index.size_bytes)
