@@ -170,6 +170,7 @@ class PlanBuilder:
                 route_id=route.route_id,
                 reason=reason,
                 release_tag=release_tag,
+                machine_key=route.machine.key if route.machine else None,
                 unreachable=unreachable,
             )
         )
