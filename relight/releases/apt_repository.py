@@ -16,7 +16,7 @@ import httpx
 from relight.domain.names import ReleaseTag
 from relight.domain.release import Release
 from relight.releases.errors import RepositoryError
-from relight.releases.fetching import DEADLINE, SharedReads, fetch_index, fetch_signed, within
+from relight.releases.fetching import DEADLINE, fetch_index, fetch_signed, within
 from relight.releases.index import (
     RepositoryIndex,
     build_index,
@@ -29,6 +29,7 @@ from relight.releases.release_file import (
     parse_release,
 )
 from relight.releases.signature import read_keyring, signed_text
+from relight.shared_reads import SharedReads
 
 TIMEOUT = timedelta(seconds=10)
 """For a connection, and for each read of an answer."""

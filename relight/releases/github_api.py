@@ -16,7 +16,8 @@ import httpx
 from pydantic import JsonValue, SecretStr, TypeAdapter, ValidationError
 
 from relight.releases.errors import RepositoryError, RepositoryUnavailableError
-from relight.releases.fetching import DEADLINE, SharedReads, within
+from relight.releases.fetching import DEADLINE, within
+from relight.shared_reads import SharedReads
 
 CACHE_TIME = timedelta(minutes=1)
 
