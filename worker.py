@@ -25,7 +25,7 @@ from temporalio.worker import (
 import workflows
 from activities.execution import FaultInterceptor, LogContextInterceptor, current_run_id
 from activities.fleet.connectivity import ConnectivityCheck, UrlConnectivityCheck
-from activities.fleet.observe import ObservationActivities
+from activities.fleet.observe import BreakerSettings, ObservationActivities
 from activities.fleet.pool import PoolActivities
 from activities.fleet.remediation import RemediationActivities
 from activities.fleet.sweep import SweepActivities
@@ -171,6 +171,7 @@ def build(
                 parts.connectivity,
                 parts.fleet_owner,
                 client,
+                BreakerSettings(parts.policy, parts.limits),
             ),
             VerificationActivities(parts.store, parts.hosts, proofs, parts.repository, client),
             RemediationActivities(parts.store, client),
