@@ -126,8 +126,8 @@ class Allowance:
         self, provider: str, region: str, track: str | None = None
     ) -> str | None:
         """Return why the breaker lets no machine of this location be destroyed; None if it does."""
-        if self._breaker.incident is not None:
-            return f"the breaker is open: {self._breaker.incident.summary}; {self._until_closed()}"
+        if (is_open := self.why_open()) is not None:
+            return is_open
         for group in breaker_groups(provider, region, track):
             if reach := self._unknown.get(group):
                 return (
@@ -137,14 +137,22 @@ class Allowance:
                 )
         return None
 
-    def _until_closed(self) -> str:
-        """Return when an open breaker closes, and what makes it close sooner."""
-        calm_for = self._limits.calm_for
+    def why_open(self) -> str | None:
+        """Return why the breaker is open, when it closes, and what closes it sooner."""
+        incident, calm_for = self._breaker.incident, self._limits.calm_for
+        if incident is None:
+            return None
         if self._breaker.calm_since is not None:
             closes = f"it closes at {self._breaker.calm_since + calm_for:%H:%M} UTC if that lasts"
         else:
             closes = f"it closes {calm_for} after the cause is gone"
-        return f"{closes}, or for one group with `relight breaker override add`"
+        # Nothing overrides that the control plane is offline.
+        override = (
+            ""
+            if incident.connectivity and not incident.groups
+            else ", or for one group with `relight breaker override add`"
+        )
+        return f"the breaker is open: {incident.summary}; {closes}{override}"
 
     def _why_limited(self, provider: str, region: str) -> str | None:
         """Return which hourly limit is reached, and until when; None if none is."""

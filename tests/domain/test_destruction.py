@@ -11,6 +11,7 @@ from relight.domain.breaker.breaker import (
     Breaker,
     BreakerIncident,
     BreakerLimits,
+    ConnectivityResult,
     Destruction,
 )
 from relight.domain.destruction import Allowance, destruction_refusal
@@ -176,3 +177,14 @@ def test_an_open_breaker_says_when_it_closes_and_what_releases_a_group():
             f"the breaker is open: a region is out; {closes}, or for one group with "
             "`relight breaker override add`"
         )
+
+
+def test_no_override_is_advised_while_the_control_plane_is_offline():
+    check = ConnectivityResult(
+        name="https://deb.debian.org", observed_at=NOW, reached=False, answer="no route to host"
+    )
+    incident = BreakerIncident(
+        opened_at=NOW, last_observed_at=NOW, summary="offline", connectivity=(check,)
+    )
+    reason = Allowance(Breaker(incident=incident), (), LIMITS, NOW).why_open()
+    assert reason == "the breaker is open: offline; it closes 0:15:00 after the cause is gone"

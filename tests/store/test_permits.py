@@ -1,5 +1,6 @@
 """Leases of permits, on each database."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -37,5 +38,7 @@ def test_the_permits_of_a_worker_that_died_come_free(store):
 
 
 def test_workers_that_ask_at_the_same_moment_never_exceed_the_limit(store):
-    calls = [partial(lease, store, f"worker-{number}", 4) for number in range(8)]
+    calls: list[Callable[[], int]] = [
+        partial(lease, store, f"worker-{number}", 4) for number in range(8)
+    ]
     assert sum(run_concurrently(calls)) == 10
