@@ -3,9 +3,10 @@
 import asyncio
 import signal
 import sys
+import uuid
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -24,11 +25,12 @@ from temporalio.worker import (
 import workflows
 from activities.execution import FaultInterceptor, LogContextInterceptor, current_run_id
 from activities.fleet.connectivity import ConnectivityCheck, UrlConnectivityCheck
-from activities.fleet.observe import ObservationActivities
+from activities.fleet.observe import BreakerSettings, ObservationActivities
 from activities.fleet.pool import PoolActivities
 from activities.fleet.remediation import RemediationActivities
 from activities.fleet.sweep import SweepActivities
 from activities.fleet.verification import VerificationActivities
+from activities.fleet_limit import FleetLimit
 from activities.machine.destruction import DestructionActivities
 from activities.machine.drain import Drain, DrainActivities
 from activities.machine.evidence import EvidenceActivities
@@ -118,6 +120,7 @@ class Parts:
     drain: Drain = field(default_factory=Drain)
     policy: ReconcilePolicy = field(default_factory=ReconcilePolicy)
     limits: BreakerLimits = field(default_factory=BreakerLimits)
+    creations: Mapping[str, AbstractAsyncContextManager[object]] = field(default_factory=dict)
     secrets: Collection[str] = field(default=(), repr=False)
 
 
@@ -127,6 +130,7 @@ def build(
     interceptors: tuple[Interceptor, ...] = (),
     version: WorkerDeploymentVersion | None = None,
     runner: WorkflowRunner | None = None,
+    max_activities: int | None = None,
 ) -> Worker:
     """Return a worker with all workflows and activities. It is not running yet.
 
@@ -137,6 +141,7 @@ def build(
         version: the version of the code. A versioned worker gets new work once its version is
             current, and all work that started on it.
         runner: runs the workflows; by default in the sandbox.
+        max_activities: how many activities run at once; by default as many as in the SDK.
     """
     ledger = DisruptionLedger(parts.store, parts.policy.strategy)
     proofs = ProofActivities(parts.hosts, parts.service, parts.probe)
@@ -151,7 +156,7 @@ def build(
             proofs,
             ReplacementActivities(parts.store, ledger),
             ReleaseActivities(parts.repository, parts.store),
-            MachineActivities(parts.drivers, parts.user_data, parts.fleet_owner),
+            MachineActivities(parts.drivers, parts.user_data, parts.fleet_owner, parts.creations),
             FirstBootActivities(parts.user_data, parts.hosts),
             EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets),
             DrainActivities(parts.drain),
@@ -166,12 +171,14 @@ def build(
                 parts.connectivity,
                 parts.fleet_owner,
                 client,
+                BreakerSettings(parts.policy, parts.limits),
             ),
             VerificationActivities(parts.store, parts.hosts, proofs, parts.repository, client),
             RemediationActivities(parts.store, client),
             SweepActivities(parts.store, parts.drivers, parts.fleet_owner),
             PoolActivities(parts.store),
         ),
+        max_concurrent_activities=max_activities,
         activity_executor=ThreadPoolExecutor(max_workers=THREADS),
         workflow_runner=runner
         or workflow_runner(workflows, WORKFLOWS, versioned=version is not None),
@@ -206,11 +213,19 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         store = stack.enter_context(open_store(settings.database_url))
         lab_token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
+        holder = uuid.uuid4().hex
+
+        def fleet_limit(name: str, limit: int, block: int = 1) -> FleetLimit:
+            made = FleetLimit(store.permits, name, limit, holder, block=block)
+            stack.push_async_callback(made.close)
+            return made
+
         drivers = open_drivers(lab_url=lab.url, lab_token=lab_token)
         for driver in drivers.values():
             stack.push_async_callback(driver.close)
         releases = open_source(config, service.package)
         stack.push_async_callback(releases.close)
+        logins = fleet_limit("logins", settings.limits.logins, block=8)
         hosts = ConnectionPool(
             SshHosts(
                 user=ssh.user,
@@ -220,8 +235,12 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 connect_timeout=ssh.connect_timeout,
             ),
             current_run_id,
+            logins=logins,
         )
         stack.push_async_callback(hosts.close)
+        creations = {
+            name: fleet_limit(f"creations at {name}", settings.limits.creations) for name in drivers
+        }
         yield Parts(
             task_queue=settings.task_queue,
             fleet_owner=settings.fleet_owner,
@@ -246,6 +265,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             drain=Drain(settings.drain.command, settings.drain.deadline),
             policy=settings.reconcile,
             limits=settings.breaker,
+            creations=creations,
             secrets=tuple(secrets.values()),
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
             connectivity=[
@@ -321,7 +341,10 @@ async def run() -> None:
     client = await connect(settings)
     await require_search_attributes(client)
     version = deployment_version(settings)
-    async with open_parts(settings) as parts, build(client, parts, version=version):
+    async with (
+        open_parts(settings) as parts,
+        build(client, parts, version=version, max_activities=settings.worker.max_activities),
+    ):
         await stop.wait()
 
 

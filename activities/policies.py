@@ -83,10 +83,12 @@ OBSERVE = Policy(
 )
 """A listing may take a minute. What stays unavailable is observed by the next reconcile run."""
 
+VERIFY_ATTEMPTS = 3
+
 VERIFY = Policy(
     attempt=timedelta(minutes=10),
     heartbeat=HOST_SILENCE * 2,
-    retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=3),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=VERIFY_ATTEMPTS),
 )
 """If all hosts of a page hang, each takes three logins and commands, concurrently."""
 

@@ -274,10 +274,25 @@ class LabSettings(BaseModel):
     token_file: Path | None = None
 
 
-class WorkerSettings(BaseModel):
-    """The version of a worker's code (`docs/deploying-workers.md`).
+class LimitSettings(BaseModel):
+    """Limits that hold for all workers of the fleet together.
 
     Attributes:
+        logins: how many SSH logins run at once. Each costs some milliseconds of CPU.
+        creations: how many machines a provider is creating at once, for each provider.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    logins: int = Field(default=64, ge=1)
+    creations: int = Field(default=10, ge=1)
+
+
+class WorkerSettings(BaseModel):
+    """What one worker runs (`docs/deploying-workers.md`).
+
+    Attributes:
+        max_activities: how many activities it runs at once.
         deployment: the name that all versions share, such as `relight`. Empty: the worker is
             unversioned, and takes any task.
         build_id: identifies this version, such as a commit or an image's digest.
@@ -285,6 +300,7 @@ class WorkerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    max_activities: int = Field(default=100, ge=1)
     deployment: str = ""
     build_id: str = ""
 

@@ -22,6 +22,7 @@ from relight.setting_groups import (
     GateChecks,
     GitHubSettings,
     LabSettings,
+    LimitSettings,
     RepositorySettings,
     ServiceSettings,
     SettingsError,
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
     github: GitHubSettings = GitHubSettings()
     ssh: SshSettings = SshSettings()
     lab: LabSettings = LabSettings()
+    limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
 
     @property

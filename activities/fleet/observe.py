@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from temporalio.client import Client
 
@@ -16,11 +17,12 @@ from activities.execution import current_operation
 from activities.fleet.connectivity import ConnectivityCheck, run_all
 from relight.domain.breaker.breaker import (
     Breaker,
+    BreakerLimits,
     ConnectivityResult,
     MachineObservation,
 )
 from relight.domain.breaker.decisions import count_reach, update_breaker
-from relight.domain.destruction import HOUR
+from relight.domain.destruction import HOUR, EvaluateBreakerInput
 from relight.domain.drift import Declarations
 from relight.domain.fault.error import DomainError
 from relight.domain.names import (
@@ -31,9 +33,19 @@ from relight.domain.names import (
 )
 from relight.domain.pool.pool import PoolMachine, PoolTarget
 from relight.domain.reconcile.builder import FleetView, observations_of
-from relight.domain.reconcile.plan import ReconcilePlan, drop_unavailable, required_releases
+from relight.domain.reconcile.plan import (
+    ReconcilePlan,
+    ReconcilePolicy,
+    drop_unavailable,
+    required_releases,
+)
 from relight.domain.reconcile.planner import plan_reconcile
-from relight.domain.reconcile.run import FleetObserved, ReconcileFleetInput
+from relight.domain.reconcile.run import (
+    BreakerEvaluated,
+    FleetObserved,
+    ReconcileFleetInput,
+    routes_to_verify,
+)
 from relight.domain.remediation import RouteHistory
 from relight.domain.route import Route
 from relight.domain.sweep.planner import (
@@ -55,10 +67,25 @@ from relight.store.store import Store
 LISTING_TIMEOUT = timedelta(seconds=60)
 """After it, the sweep leaves out the machines of this provider."""
 
+MAX_VERIFIED = 25
+"""How many routes are verified for one evaluation of the breaker."""
+
 OPEN_OPERATIONS = (
     "ExecutionStatus = 'Running' AND (WorkflowId STARTS_WITH 'route/' "
     "OR WorkflowId STARTS_WITH 'pool/' OR WorkflowId STARTS_WITH 'rollout/')"
 )
+
+
+class BreakerSettings(NamedTuple):
+    """What the breaker is evaluated with, where no reconcile run says it.
+
+    Attributes:
+        policy: says which routes are verified.
+        limits: the breaker's.
+    """
+
+    policy: ReconcilePolicy
+    limits: BreakerLimits
 
 
 @dataclass(frozen=True)
@@ -107,6 +134,7 @@ class ObservationActivities:
         connectivity: Sequence[ConnectivityCheck],
         owner: str,
         temporal: Client,
+        settings: BreakerSettings,
     ) -> None:
         self._store = store
         self._drivers = drivers
@@ -114,6 +142,7 @@ class ObservationActivities:
         self._connectivity = connectivity
         self._owner = owner
         self._temporal = temporal
+        self._settings = settings
 
     @step(policies.OBSERVE, lambda i: "dry run" if i.dry_run else "whole fleet")
     async def observe_fleet(self, input: ReconcileFleetInput) -> FleetObserved:
@@ -137,6 +166,27 @@ class ObservationActivities:
             locks={key: observation.locks[key] for key in sorted(keys & observation.locks.keys())},
             unobserved=outside.unobserved,
         )
+
+    @step(policies.OBSERVE, lambda _: "whole fleet")
+    async def evaluate_breaker(self, input: EvaluateBreakerInput) -> BreakerEvaluated:
+        """Run the connectivity checks, and save them and the breaker's state that follows.
+
+        What waits for the breaker calls this, so that it also ends where no schedule reconciles.
+        Providers are not observed: that is a reconcile run's.
+        """
+        outside = _Outside(
+            listings=(),
+            unobserved=(),
+            open_workflows=await self._open_workflows(),
+            connectivity=await run_all(self._connectivity),
+        )
+        policy, limits = self._settings
+        fleet = ReconcileFleetInput(origin=input.origin, policy=policy, limits=limits)
+        observation = await asyncio.to_thread(self._read_store, outside, fleet)
+        now, operation = datetime.now(UTC), current_operation(input.origin)
+        breaker = await asyncio.to_thread(self._update_breaker, observation, fleet, now, operation)
+        plan = plan_reconcile(replace(observation.view, breaker=breaker), policy, now)
+        return BreakerEvaluated(to_verify=routes_to_verify(plan.actions)[:MAX_VERIFIED])
 
     # ------------------------------------------------------------------ outside of the store
 

@@ -35,6 +35,8 @@ from relight.store.store import Store
 CONCURRENCY = 25
 """How many hosts one activity verifies at the same time. Each takes a login and one command."""
 
+MAX_REASON_CHARACTERS = 500
+
 ATTEMPTS = 3
 PAUSE = timedelta(seconds=2)
 """A broken connection is retried before it counts as a fault of the host."""
@@ -63,12 +65,14 @@ class VerificationActivities:
     async def verify_routes(self, input: VerifyRoutesInput) -> RoutesVerified:
         """Observe the host of each route, and record a proof or a fault for it.
 
-        A route with a running operation, or that changed meanwhile, is skipped.
+        A route with a running operation, or that changed meanwhile, is skipped. An unexpected error
+        is retried, as of any activity; in the last attempt it is the result of its route alone.
         """
         operation, slots = current_operation(input.origin), asyncio.Semaphore(CONCURRENCY)
         releases: dict[str, Release | Fault] = {}
         for tag in sorted({each.release_tag for each in input.routes}):
             releases[tag] = await self._release(tag)
+            activity.heartbeat(tag)
 
         async def verify(each: RouteToVerify) -> RouteVerified:
             async with slots:
@@ -76,7 +80,17 @@ class VerificationActivities:
                 activity.heartbeat(each.route_id)
                 return verified
 
-        return RoutesVerified(routes=tuple(await asyncio.gather(*map(verify, input.routes))))
+        # Each verification ends, whatever happens to the others.
+        ended = await asyncio.gather(*map(verify, input.routes), return_exceptions=True)
+        errors = [each for each in ended if isinstance(each, BaseException)]
+        if errors and activity.info().attempt < policies.VERIFY_ATTEMPTS:
+            raise errors[0]
+        return RoutesVerified(
+            routes=tuple(
+                _failed(route, result) if isinstance(result, BaseException) else result
+                for route, result in zip(input.routes, ended, strict=True)
+            )
+        )
 
     async def _release(self, tag: str) -> Release | Fault:
         """Return the release of a tag, preferably from the store; or why it cannot be resolved."""
@@ -128,6 +142,17 @@ class VerificationActivities:
 
     async def _has_operation(self, route_id: RouteId) -> bool:
         return await is_running(self._temporal, route_workflow_id(route_id))
+
+
+def _failed(route: RouteToVerify, error: BaseException) -> RouteVerified:
+    """Log an unexpected error with its route and host, and return it as the route's result."""
+    reason = f"{type(error).__name__}: {error}"
+    log.error(
+        f"the verification failed: {reason}",
+        **{names.LOG_ROUTE: route.route_id, names.LOG_HOST: route.machine_key or ""},
+        exc_info=error,
+    )
+    return RouteVerified(route_id=route.route_id, failed=reason[:MAX_REASON_CHARACTERS])
 
 
 def _log_fault(route: Route, fault: Fault) -> None:

@@ -32,8 +32,10 @@ class DestructionActivities:
         # may delay it; otherwise two waiting removals would wait for each other.
         ahead = self._store.destructions.ahead_of(input.key, now - HOUR)
         allowance = Allowance(self._store.breaker.get(), ahead, self._limits, now)
+        where = input.provider, input.region, input.track
         return DestructionAllowed(
-            why_not=allowance.why_not(input.provider, input.region, input.track)
+            why_not=allowance.why_not(*where),
+            by_breaker=allowance.why_breaker_refuses(*where) is not None,
         )
 
     @step(policies.STORE, lambda i: f"{i.key}: {i.reason}")

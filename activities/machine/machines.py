@@ -3,12 +3,16 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import timedelta
 
 from temporalio import activity
 
 from activities import policies
+from activities.execution import heartbeating
+from activities.fleet_limit import USE
 from activities.machine.first_boot import UserDataRenderer
+from activities.machine.polls import MachinePolls
 from relight.domain.destruction import identity_mismatch
 from relight.domain.machine import (
     AwaitMachineInput,
@@ -23,9 +27,12 @@ from relight.domain.machine import (
 )
 from relight.domain.names import key_number
 from relight.engine.step import step
-from relight.providers.driver import MachineSpec, ProviderDriver, ProviderError
-
-POLL = timedelta(milliseconds=300)
+from relight.providers.driver import (
+    MachineSpec,
+    ProviderDriver,
+    ProviderError,
+    ProviderUnavailableError,
+)
 
 REPEAT_DESTROY_AFTER = timedelta(seconds=30)
 """How long a machine may be deleting before the destroy request is sent again.
@@ -59,14 +66,28 @@ class MachineNotOursError(ProviderError):
 
 
 class MachineActivities:
-    """Each activity makes one request to one provider."""
+    """Each activity works on one machine. Those that wait share the listings of their region."""
 
     def __init__(
-        self, drivers: Mapping[str, ProviderDriver], user_data: UserDataRenderer, owner: str
+        self,
+        drivers: Mapping[str, ProviderDriver],
+        user_data: UserDataRenderer,
+        owner: str,
+        creations: Mapping[str, AbstractAsyncContextManager[object]] | None = None,
     ) -> None:
+        """Request nothing yet.
+
+        Args:
+            drivers: of the providers, by name.
+            user_data: renders the user-data of new machines.
+            owner: the fleet's ownership tag.
+            creations: limits the creations at once, by provider; without an entry there is none.
+        """
         self._drivers = drivers
         self._user_data = user_data
         self._owner = owner
+        self._creations = creations or {}
+        self._polls = MachinePolls()
 
     @step(policies.LOOKUP, lambda i: f"{i.provider}/{i.region}")
     async def describe_region(self, input: DescribeRegionInput) -> Region:
@@ -98,47 +119,59 @@ class MachineActivities:
             owner=self._owner,
             generation=input.plan.generation,
         )
-        found = await self._driver(input.plan.provider).ensure(input.plan.key, spec)
-        return found.machine
+        return (await self._ensure(input.plan.provider, input.plan.key, spec)).machine
+
+    async def _ensure(self, provider: str, key: str, spec: MachineSpec) -> MachineAtProvider:
+        """Create or adopt a machine, within the limit of creations at once."""
+        driver = self._driver(provider)
+        async with self._creations.get(provider) or nullcontext():
+            try:
+                async with asyncio.timeout(USE.total_seconds()):
+                    return await driver.ensure(key, spec)
+            except TimeoutError as error:
+                raise ProviderUnavailableError(
+                    provider, f"create {key}", f"no answer within {USE.total_seconds():.0f} s"
+                ) from error
 
     @step(policies.BOOT, lambda i: i.machine.key)
     async def await_machine(self, input: AwaitMachineInput) -> Machine:
         """Return the machine when its provider reports that it runs and has an address."""
         driver = self._driver(input.machine.provider)
-        while True:
-            found = await driver.find(input.machine.key)
-            if found is None or found.status is MachineStatus.FAILED:
-                raise MachineFailedError(
-                    input.machine.provider,
-                    f"boot {input.machine.key}",
-                    "the machine is gone" if found is None else "the machine failed",
-                )
-            if found.status is MachineStatus.RUNNING and found.address is not None:
-                return found.machine
-            activity.heartbeat(found.status)
-            await asyncio.sleep(POLL.total_seconds())
+        async with heartbeating():
+            while True:
+                found = await self._polls.next(driver, input.region, input.machine.key)
+                if found is None or found.status is MachineStatus.FAILED:
+                    raise MachineFailedError(
+                        input.machine.provider,
+                        f"boot {input.machine.key}",
+                        "the machine is gone" if found is None else "the machine failed",
+                    )
+                if found.status is MachineStatus.RUNNING and found.address is not None:
+                    return found.machine
+                activity.heartbeat(found.status)
 
     @step(policies.DESTROY, lambda i: f"{i.key} at {i.provider}")
     async def destroy_machine(self, input: DestroyMachineInput) -> MachineDestroyed:
         """Return when the provider has no machine with this key. Absent is success.
 
-        Each poll checks that the machine with this key is the one that is named and has our
+        Each observation checks that the machine with this key is the one that is named and has our
         ownership tag; otherwise nothing is requested. An accepted request is waited for, and
         repeated after `REPEAT_DESTROY_AFTER`.
         """
         driver = self._driver(input.provider)
         requested_at: float | None = None
-        was_present = False
-        while (found := await driver.find(input.key)) is not None:
-            self._require_ours(found, input)
-            if requested_at is None and found.status is MachineStatus.DELETING:
-                requested_at = time.monotonic()  # By someone else, or by an earlier attempt.
-            elif requested_at is None or _has_passed(REPEAT_DESTROY_AFTER, requested_at):
-                await driver.destroy(found.ref)
-                requested_at = time.monotonic()
-            was_present = True
-            activity.heartbeat(found.status)
-            await asyncio.sleep(POLL.total_seconds())
+        found = await driver.find(input.key)
+        was_present = found is not None
+        async with heartbeating():
+            while found is not None:
+                self._require_ours(found, input)
+                if requested_at is None and found.status is MachineStatus.DELETING:
+                    requested_at = time.monotonic()  # By someone else, or by an earlier attempt.
+                elif requested_at is None or _has_passed(REPEAT_DESTROY_AFTER, requested_at):
+                    await driver.destroy(found.ref)
+                    requested_at = time.monotonic()
+                activity.heartbeat(found.status)
+                found = await self._polls.next(driver, input.region, input.key)
         return MachineDestroyed(key=input.key, was_present=was_present)
 
     def _require_ours(self, found: MachineAtProvider, input: DestroyMachineInput) -> None:

@@ -1,6 +1,6 @@
 """Destruction: whether a machine may be destroyed, and the removal of one."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -56,10 +56,19 @@ class DestructionAllowed(Message):
     """Whether a machine may be destroyed.
 
     Attributes:
-        why_not: the reason of a refusal; None if the machine may be destroyed.
+        why_not: the reason of a refusal, until when it holds, and what ends it sooner; None if the
+            machine may be destroyed.
+        by_breaker: the breaker refuses it, and not an hourly limit.
     """
 
     why_not: str | None
+    by_breaker: bool = False
+
+
+class EvaluateBreakerInput(Message):
+    """Evaluate the breaker now, whether or not a schedule does."""
+
+    origin: Origin
 
 
 class RecordDestroyedInput(Message):
@@ -94,36 +103,78 @@ class Allowance:
             limits: the hourly limits.
             now: the current time, with its time zone.
         """
-        self._incident = breaker.incident
+        self._breaker = breaker
+        self._now = now
         self._unknown = {each.group: each for each in breaker.unknown}
         self._limits = limits
         recent = [each for each in destructions if now - each.at < HOUR]
-        self._all = len(recent)
-        self._by_region = Counter((each.provider, each.region) for each in recent)
+        self._all = sorted(each.at for each in recent)
+        self._by_region: dict[tuple[str, str], list[datetime]] = defaultdict(list)
+        for each in sorted(recent, key=lambda destruction: destruction.at):
+            self._by_region[each.provider, each.region].append(each.at)
 
     def why_not(self, provider: str, region: str, track: str | None = None) -> str | None:
-        """Return why no machine of this location may be destroyed now; None if one may."""
-        if self._incident is not None:
-            return f"the breaker is open: {self._incident.summary}"
+        """Return why no machine of this location may be destroyed now; None if one may.
+
+        The reason says until when it holds, and what ends it sooner.
+        """
+        return self.why_breaker_refuses(provider, region, track) or self._why_limited(
+            provider, region
+        )
+
+    def why_breaker_refuses(
+        self, provider: str, region: str, track: str | None = None
+    ) -> str | None:
+        """Return why the breaker lets no machine of this location be destroyed; None if it does."""
+        if (is_open := self.why_open()) is not None:
+            return is_open
         for group in breaker_groups(provider, region, track):
             if reach := self._unknown.get(group):
                 return (
                     f"{group}: {reach.unreachable} of {reach.observed} recently observed machines "
-                    f"cannot be reached; more of its {reach.machines} are observed first"
+                    f"cannot be reached; more of its {reach.machines} are observed first, by "
+                    "`relight reconcile`"
                 )
-        destroyed = self._by_region[provider, region]
-        limit = self._limits.destroyed_per_hour_in_region
-        if destroyed >= limit:
-            where = f"region {provider}/{region}"
-            return f"{where}: {destroyed} destroyed within an hour, {limit} may be"
-        if self._all >= self._limits.destroyed_per_hour:
-            return f"{self._all} destroyed within an hour, {self._limits.destroyed_per_hour} may be"
+        return None
+
+    def why_open(self) -> str | None:
+        """Return why the breaker is open, when it closes, and what closes it sooner."""
+        incident, calm_for = self._breaker.incident, self._limits.calm_for
+        if incident is None:
+            return None
+        if self._breaker.calm_since is not None:
+            closes = f"it closes at {self._breaker.calm_since + calm_for:%H:%M} UTC if that lasts"
+        else:
+            closes = f"it closes {calm_for} after the cause is gone"
+        # Nothing overrides that the control plane is offline.
+        override = (
+            ""
+            if incident.connectivity and not incident.groups
+            else ", or for one group with `relight breaker override add`"
+        )
+        return f"the breaker is open: {incident.summary}; {closes}{override}"
+
+    def _why_limited(self, provider: str, region: str) -> str | None:
+        """Return which hourly limit is reached, and until when; None if none is."""
+        for where, destroyed, limit in (
+            (
+                f"region {provider}/{region}: ",
+                self._by_region[provider, region],
+                self._limits.destroyed_per_hour_in_region,
+            ),
+            ("", self._all, self._limits.destroyed_per_hour),
+        ):
+            if len(destroyed) >= limit:
+                text = f"{where}{len(destroyed)} destroyed within an hour, {limit} may be"
+                if limit == 0:
+                    return text
+                return f"{text}; the next at {destroyed[-limit] + HOUR:%H:%M} UTC"
         return None
 
     def take(self, provider: str, region: str) -> None:
         """Count one more destruction in this location."""
-        self._all += 1
-        self._by_region[provider, region] += 1
+        self._all.append(self._now)
+        self._by_region[provider, region].append(self._now)
 
 
 def destruction_refusal(

@@ -13,6 +13,7 @@ from relight.domain.names import (
     RouteId,
     ScopeName,
     TrackName,
+    scope_track,
     track_scope,
 )
 from relight.domain.rollout.rollout import Rollout, RolloutPhase
@@ -147,8 +148,10 @@ def _blocked_reason(scope: ScopeName, declarations: Declarations) -> str | None:
     if own and own[-1].phase in UNDECIDED and own[-1].closed_at is not None:
         declared_at = (declarations.declared_at or {}).get(scope)
         if declared_at is None or declared_at <= own[-1].closed_at:
+            track = scope_track(scope)
+            of_track = f" --track {track}" if track else ""
             return (
-                f"the last rollout, of {own[-1].release_tag}, was {own[-1].phase}: "
-                "a person has to decide what the scope runs"
+                f"the last rollout, of {own[-1].release_tag}, was {own[-1].phase}: a person has to "
+                f"decide what the scope runs: `relight rollout start TAG{of_track}`"
             )
     return None

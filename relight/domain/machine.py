@@ -181,9 +181,14 @@ class CreateMachineInput(Message):
 
 
 class AwaitMachineInput(Message):
-    """Wait until the provider reports that the machine runs and has an address."""
+    """Wait until the provider reports that the machine runs and has an address.
+
+    Attributes:
+        region: of the machine; None lists all regions.
+    """
 
     machine: MachineRef
+    region: str | None = None
 
 
 class AwaitFirstBootInput(Message):
@@ -217,12 +222,14 @@ class DestroyMachineInput(Message):
         provider_id: its id at the provider, None if the creation may not have answered.
         generation: the generation in its tag, None for the number of its key. For a machine from
             the pool it is not its route's generation.
+        region: of the machine; None lists all regions.
     """
 
     provider: str
     key: str
     provider_id: str | None = None
     generation: int | None = None
+    region: str | None = None
 
 
 class MachineDestroyed(Message):

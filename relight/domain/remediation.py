@@ -181,7 +181,11 @@ def decide_remediation(
         reason = f"{history.replacement_requested_by} asked for another machine"
         return decided(Remediation.REPLACE, reason)
     if history.quarantined:
-        return decided(Remediation.QUARANTINE, "it is in quarantine until a person ends it")
+        return decided(
+            Remediation.QUARANTINE,
+            "it is in quarantine: a person has to decide, see "
+            f"`relight route show {history.route_id}`",
+        )
     if history.gone_since is not None and now - history.gone_since >= policy.gone_for:
         proven = history.proven_at is not None and history.proven_at >= history.gone_since
         if not proven:
@@ -205,7 +209,9 @@ def _by_faults(
     # A foreign machine may have answered, so later faults may not be about our host.
     if any(fault.kind == "host-key-mismatch" for fault in faults):
         return decided(
-            Remediation.LEAVE_ALONE, "another host key answered: a person has to check the host"
+            Remediation.LEAVE_ALONE,
+            "another host key answered: a person has to check the host, see "
+            f"`relight route show {history.route_id}`",
         )
     rule = RULES.get(last.kind)
     remedy = rule.remedy if rule else Remedy.ASK
@@ -217,10 +223,13 @@ def _by_faults(
     if remedy is Remedy.WAIT and history.faulted and now - last.at >= policy.verify_after:
         return decided(Remediation.VERIFY, f"{last.kind}: no host is to blame")
     reason = {
-        Remedy.ROLL_BACK: f"{last.kind}: the release is to blame, and another host would not help",
+        Remedy.ROLL_BACK: f"{last.kind}: the release is to blame, and another host would not "
+        f"help; `relight route rollback {history.route_id}` goes back to the release before",
         Remedy.WAIT: f"{last.kind}: no host is to blame",
         Remedy.NONE: f"{last.kind}: nothing was changed",
-    }.get(remedy, f"{last.kind}: a person has to decide")
+    }.get(
+        remedy, f"{last.kind}: a person has to decide, see `relight route show {history.route_id}`"
+    )
     return decided(Remediation.LEAVE_ALONE, reason)
 
 

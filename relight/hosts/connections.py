@@ -127,7 +127,7 @@ class ConnectionPool:
         hosts: Hosts,
         operation_id: Callable[[], str],
         idle_timeout: timedelta = IDLE_TIMEOUT,
-        max_logins: int = MAX_LOGINS,
+        logins: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
         """Create an empty pool.
 
@@ -135,12 +135,12 @@ class ConnectionPool:
             hosts: opens the connections.
             operation_id: returns the id of the operation that calls `connect`.
             idle_timeout: how long a connection is kept after its last use.
-            max_logins: how many logins run at once.
+            logins: limits the logins at once; by default to `MAX_LOGINS` of this pool.
         """
         self._hosts = hosts
         self._operation_id = operation_id
         self._idle_timeout = idle_timeout
-        self._logins = asyncio.Semaphore(max_logins)
+        self._logins = logins or asyncio.Semaphore(MAX_LOGINS)
         self._connections: dict[Key, _Connection] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -180,13 +180,14 @@ class ConnectionPool:
             async with self._logins:
                 await asyncio.sleep(random.uniform(0, JITTER.total_seconds()))  # noqa: S311
                 shell = await connection.stack.enter_async_context(self._hosts.connect(machine))
+            connection.opened.set_result(shell)
         except RemoteError as error:
             self._fail(key, connection, error)
             raise
-        except asyncio.CancelledError:
-            self._fail(key, connection, HostUnreachableError("the login was cancelled"))
-            raise
-        connection.opened.set_result(shell)
+        finally:
+            # Cancelled, or an unexpected error: it is raised here, and the others try again.
+            if not connection.opened.done():
+                self._fail(key, connection, HostUnreachableError("the login was not completed"))
 
     def _fail(self, key: Key, connection: _Connection, error: RemoteError) -> None:
         self._remove(key, connection)

@@ -97,10 +97,11 @@ class ProviderDriver(Protocol):
     async def find(self, key: str) -> MachineAtProvider | None:
         """Return the machine whose label is `key`, of any owner; None if there is none."""
 
-    async def list(self) -> ProviderListing:
+    async def list(self, region: str | None = None) -> ProviderListing:
         """Return every machine of this account, of any owner, ordered by key.
 
-        An incomplete listing is marked as such; a failed one is an error.
+        With a region, only its machines are returned. An incomplete listing is marked as such; a
+        failed one is an error.
         """
 
     async def destroy(self, machine: MachineRef) -> bool:

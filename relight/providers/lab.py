@@ -105,11 +105,14 @@ class LabDriver:
             )
         return found[0] if found else None
 
-    async def list(self) -> ProviderListing:
-        """Return every machine; the lab returns all in one answer."""
+    async def list(self, region: str | None = None) -> ProviderListing:
+        """Return every machine; the lab returns those of all regions in one answer."""
         asked_at = datetime.now(UTC)
+        machines = await self._machines()
         return ProviderListing(
-            provider=self.name, asked_at=asked_at, machines=await self._machines()
+            provider=self.name,
+            asked_at=asked_at,
+            machines=tuple(each for each in machines if region in {None, each.region}),
         )
 
     async def destroy(self, machine: MachineRef) -> bool:

@@ -6,7 +6,8 @@ indices, which have the checksums of the packages.
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,24 +16,47 @@ import httpx
 from relight.domain.names import ReleaseTag
 from relight.domain.release import Release
 from relight.releases.errors import RepositoryError
-from relight.releases.fetching import fetch_index, fetch_signed
+from relight.releases.fetching import DEADLINE, fetch_index, fetch_signed, within
 from relight.releases.index import (
-    Listed,
     RepositoryIndex,
     build_index,
     decompress,
     parse_packages,
 )
 from relight.releases.release_file import (
-    IndexFile,
     ReleaseFile,
     check_dates,
     parse_release,
 )
 from relight.releases.signature import read_keyring, signed_text
+from relight.shared_reads import SharedReads
 
 TIMEOUT = timedelta(seconds=10)
 """For a connection, and for each read of an answer."""
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """The files of the repository.
+
+    Attributes:
+        digest: of the signing key and the signed index.
+        release: the signed index.
+        indices: by architecture, the name of its package index and the compressed content.
+    """
+
+    digest: bytes
+    release: ReleaseFile
+    indices: Mapping[str, tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The latest index that was read, and from which signed index."""
+
+    digest: bytes
+    release: ReleaseFile
+    index: RepositoryIndex
 
 
 class AptRepository:
@@ -51,6 +75,7 @@ class AptRepository:
         package: str,
         signing_key: Path | None,
         client: httpx.AsyncClient | None = None,
+        deadline: timedelta = DEADLINE,
     ) -> None:
         """Read nothing yet.
 
@@ -61,6 +86,7 @@ class AptRepository:
             package: the Debian package.
             signing_key: the file with its public key, armoured or binary; None if none is set.
             client: for requests; its owner closes it.
+            deadline: for all requests of one read together.
         """
         self._url = url
         self._suite = suite
@@ -69,8 +95,9 @@ class AptRepository:
         self._signing_key = signing_key
         self._own_client = client is None
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT.total_seconds())
-        self._reading: asyncio.Task[RepositoryIndex] | None = None
-        self._known: tuple[bytes, ReleaseFile, RepositoryIndex] | None = None
+        self._deadline = deadline
+        self._reads: SharedReads[RepositoryIndex] = SharedReads()
+        self._known: _Known | None = None
 
     async def resolve(self, tag: ReleaseTag, architectures: Sequence[str]) -> Release:
         """Return the release of a tag, with a file for at least each of these architectures.
@@ -93,34 +120,37 @@ class AptRepository:
 
     async def close(self) -> None:
         """Cancel a running read and close the source's own connections."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+        await self._reads.close()
         if self._own_client:
             await self._client.aclose()
 
     async def _index(self) -> RepositoryIndex:
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read(), name="read the apt repository")
-            self._reading.add_done_callback(_retrieve_error)
-        # Shared by concurrent requests: it continues when one of them is cancelled.
-        return await asyncio.shield(self._reading)
+        return await self._reads.get("the apt repository", self._read)
 
     async def _read(self) -> RepositoryIndex:
         suite, source, signing_key = self._location()
         try:
             keyring = await asyncio.to_thread(read_keyring, signing_key)
-            signed = await fetch_signed(self._client, suite)
-            digest = hashlib.sha256(keyring + signed).digest()
-            if self._known is None or self._known[0] != digest:
-                release = parse_release(await signed_text(signed, keyring))
-                check_dates(release, datetime.now(UTC))
-                self._known = digest, release, await self._read_indices(suite, source, release)
-            _, release, index = self._known
-            check_dates(release, datetime.now(UTC))
+            async with within(self._deadline):
+                fetched = await self._fetch(suite, keyring)
+            if fetched is not None:
+                index = await asyncio.to_thread(self._parse, source, fetched.indices)
+                self._known = _Known(fetched.digest, fetched.release, index)
+            assert self._known is not None
+            check_dates(self._known.release, datetime.now(UTC))
         except RepositoryError as error:
             raise type(error)(f"{source}: {error}") from error
-        return index
+        return self._known.index
+
+    async def _fetch(self, suite: httpx.URL, keyring: bytes) -> _Fetched | None:
+        """Return the repository's files; None if the known index is still the newest."""
+        signed = await fetch_signed(self._client, suite)
+        digest = hashlib.sha256(keyring + signed).digest()
+        if self._known is not None and self._known.digest == digest:
+            return None
+        release = parse_release(await signed_text(signed, keyring))
+        check_dates(release, datetime.now(UTC))
+        return _Fetched(digest, release, await self._fetch_indices(suite, release))
 
     def _location(self) -> tuple[httpx.URL, str, Path]:
         """Return the suite's URL, its name in messages (without a password), and its key."""
@@ -142,9 +172,10 @@ class AptRepository:
         public = str(url.copy_with(userinfo=b"")).rstrip("/")
         return suite, f"{public} {self._suite} {self._component}", self._signing_key
 
-    async def _read_indices(
-        self, suite: httpx.URL, source: str, release: ReleaseFile
-    ) -> RepositoryIndex:
+    async def _fetch_indices(
+        self, suite: httpx.URL, release: ReleaseFile
+    ) -> Mapping[str, tuple[str, bytes]]:
+        """Return the package indices by architecture: each's name and its compressed content."""
         by_architecture = {
             architecture: release.packages_index(self._component, architecture)
             for architecture in release.architectures
@@ -155,23 +186,17 @@ class AptRepository:
                 f"it has no component {self._component}; its components: "
                 f"{', '.join(release.components) or 'not listed'}"
             )
-        read = await asyncio.gather(
-            *(self._read_packages(suite, index, release.by_hash) for index in found.values())
-        )
-        return build_index(self._package, source, dict(zip(found, read, strict=True)))
+        return {
+            architecture: (
+                index.name,
+                await fetch_index(self._client, suite, index, by_hash=release.by_hash),
+            )
+            for architecture, index in found.items()
+        }
 
-    async def _read_packages(
-        self, suite: httpx.URL, index: IndexFile, by_hash: bool
-    ) -> list[Listed]:
-        content = await fetch_index(self._client, suite, index, by_hash=by_hash)
-
-        def parse() -> list[Listed]:
-            return list(parse_packages(decompress(content, index.name), self._package))
-
-        return await asyncio.to_thread(parse)
-
-
-def _retrieve_error(reading: asyncio.Task[RepositoryIndex]) -> None:
-    """Mark an error as retrieved if every request was cancelled. The next request reads again."""
-    if not reading.cancelled():
-        reading.exception()
+    def _parse(self, source: str, indices: Mapping[str, tuple[str, bytes]]) -> RepositoryIndex:
+        listed = {
+            architecture: list(parse_packages(decompress(content, name), self._package))
+            for architecture, (name, content) in indices.items()
+        }
+        return build_index(self._package, source, listed)

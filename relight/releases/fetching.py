@@ -1,17 +1,47 @@
-"""Fetches files of a repository over HTTP.
+"""Fetches files of a repository over HTTP, each with a limit of bytes and a deadline.
 
 Raises `RepositoryUnavailableError` and `RepositoryError`.
 """
 
+import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import httpx
 
 from relight.releases.errors import RepositoryError, RepositoryUnavailableError
 from relight.releases.release_file import IndexFile
 
+DEADLINE = timedelta(seconds=25)
+"""For all requests of one read together.
+
+A timeout of httpx applies to each single read of an answer: an answer that trickles never exceeds
+it. Shorter than an attempt of an activity that resolves a release, so that the attempt fails with
+this reason."""
+
 MAX_SIGNED_BYTES = 16 * 1024 * 1024
 """Larger than any signed index of a suite."""
+
+MAX_INDEX_BYTES = 128 * 1024 * 1024
+"""Ten times the compressed package index of Debian itself."""
+
+
+@asynccontextmanager
+async def within(deadline: timedelta) -> AsyncIterator[None]:
+    """Cancel what takes longer than a deadline.
+
+    Raises:
+        RepositoryUnavailableError: it was cancelled.
+    """
+    try:
+        async with asyncio.timeout(deadline.total_seconds()):
+            yield
+    except TimeoutError as error:
+        raise RepositoryUnavailableError(
+            f"its answer was not complete after {deadline.total_seconds():g} s"
+        ) from error
 
 
 async def fetch_signed(client: httpx.AsyncClient, suite: httpx.URL) -> bytes:
@@ -43,8 +73,12 @@ async def fetch_index(
 
     Raises:
         RepositoryUnavailableError: it does not exist, or its checksum differs.
-        RepositoryError: the suite's URL is not valid.
+        RepositoryError: the suite's URL is not valid, or the index is too large.
     """
+    if index.size_bytes > MAX_INDEX_BYTES:
+        raise RepositoryError(
+            f"{index.name} has {index.size_bytes} bytes; an index may have {MAX_INDEX_BYTES}"
+        )
     folder = index.name.rpartition("/")[0]
     name = f"{folder}/by-hash/SHA256/{index.sha256}" if by_hash else index.name
     content = await _fetch(client, suite.join(name), index.size_bytes)

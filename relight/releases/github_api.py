@@ -7,7 +7,6 @@ sent to the API only and appears in no error message.
 Raises `RepositoryUnavailableError` if a retry may help, else `RepositoryError`.
 """
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ import httpx
 from pydantic import JsonValue, SecretStr, TypeAdapter, ValidationError
 
 from relight.releases.errors import RepositoryError, RepositoryUnavailableError
+from relight.releases.fetching import DEADLINE, within
+from relight.shared_reads import SharedReads
 
 CACHE_TIME = timedelta(minutes=1)
 
@@ -35,7 +36,7 @@ class _CachedAnswer:
 
 
 class GitHubApi:
-    """Sends one request at a time, and caches the answers."""
+    """Caches the answers. Concurrent requests of one path are one request, with a deadline."""
 
     def __init__(
         self,
@@ -43,13 +44,15 @@ class GitHubApi:
         url: str,
         token: SecretStr | None,
         cache_time: timedelta = CACHE_TIME,
+        deadline: timedelta = DEADLINE,
     ) -> None:
         self._client = client
         self._url = url.rstrip("/")
         self._token = token
         self._cache_seconds = cache_time.total_seconds()
         self._cache: dict[str, _CachedAnswer] = {}
-        self._lock = asyncio.Lock()
+        self._deadline = deadline
+        self._reads: SharedReads[JsonValue] = SharedReads()
 
     async def get(self, path: str) -> JsonValue:
         """Return the JSON at a path of the API; None if there is nothing.
@@ -58,22 +61,30 @@ class GitHubApi:
             RepositoryUnavailableError: no answer, a server error, or a rate limit.
             RepositoryError: this is not GitHub's API, or access is denied.
         """
-        async with self._lock:
-            cached = self._cache.get(path)
-            if cached is not None and time.monotonic() - cached.received_at < self._cache_seconds:
-                return cached.content
+        cached = self._cache.get(path)
+        if cached is not None and time.monotonic() - cached.received_at < self._cache_seconds:
+            return cached.content
+        return await self._reads.get(path, lambda: self._read(path))
+
+    async def close(self) -> None:
+        """Cancel all running requests."""
+        await self._reads.close()
+
+    async def _read(self, path: str) -> JsonValue:
+        cached = self._cache.get(path)
+        async with within(self._deadline):
             answer, body = await self._request(path, cached.etag if cached else "")
-            if answer.status_code == httpx.codes.NOT_MODIFIED and cached is not None:
-                content = cached.content
-            elif answer.status_code in _GONE:
-                self._cache.pop(path, None)
-                return None
-            else:
-                _check(answer, path)
-                content = _parsed(body, path)
-            etag = answer.headers.get("ETag", cached.etag if cached else "")
-            self._cache[path] = _CachedAnswer(time.monotonic(), etag, content)
-            return content
+        if answer.status_code == httpx.codes.NOT_MODIFIED and cached is not None:
+            content = cached.content
+        elif answer.status_code in _GONE:
+            self._cache.pop(path, None)
+            return None
+        else:
+            _check(answer, path)
+            content = _parsed(body, path)
+        etag = answer.headers.get("ETag", cached.etag if cached else "")
+        self._cache[path] = _CachedAnswer(time.monotonic(), etag, content)
+        return content
 
     async def _request(self, path: str, etag: str) -> tuple[httpx.Response, bytes]:
         headers = {

@@ -21,7 +21,7 @@ from relight.releases.errors import (
     RepositoryUnavailableError,
     RepositoryUntrustedError,
 )
-from relight.releases.fetching import fetch_text
+from relight.releases.fetching import DEADLINE, fetch_text, within
 from relight.releases.github_api import CACHE_TIME, GitHubApi
 from relight.releases.github_assets import (
     GitHubRelease,
@@ -56,6 +56,9 @@ MAX_PAGES = 20
 TIMEOUT = timedelta(seconds=10)
 """For a connection, and for each read of an answer."""
 
+LIST_DEADLINE = timedelta(minutes=2)
+"""For a list of all releases, which has up to `MAX_PAGES` pages."""
+
 MAX_CHECKSUMS_BYTES = 1024 * 1024
 
 
@@ -71,6 +74,7 @@ class GitHubReleases:
         token: SecretStr | None = None,
         cache_time: timedelta = CACHE_TIME,
         client: httpx.AsyncClient | None = None,
+        deadline: timedelta = DEADLINE,
     ) -> None:
         """Read nothing yet.
 
@@ -81,6 +85,7 @@ class GitHubReleases:
             token: for the API, if there is one.
             cache_time: how long an answer is reused.
             client: for requests; its owner closes it.
+            deadline: for all requests of one release together.
         """
         self._source = f"github:{repository}"
         self._path = f"/repos/{quote(repository)}/releases"
@@ -88,7 +93,8 @@ class GitHubReleases:
         self._api_url = api_url
         self._own_client = client is None
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT.total_seconds())
-        self._api = GitHubApi(self._client, api_url, token, cache_time)
+        self._deadline = deadline
+        self._api = GitHubApi(self._client, api_url, token, cache_time, deadline)
 
     async def resolve(self, tag: ReleaseTag, architectures: Sequence[str]) -> Release:
         """Return the release of a tag, with a file for at least each of these architectures.
@@ -101,11 +107,12 @@ class GitHubReleases:
             RepositoryError: there is no such repository, or the server is not GitHub's API.
         """
         try:
-            found = await self._api.get(f"{self._path}/tags/{quote(tag, safe='')}")
-            release = parse_release(found) if found is not None else None
-            if release is None or release.is_unpublished or release.tag_name != tag:
-                raise ReleaseUnknownError(f"there is no release {tag}; {await self._newest()}")
-            return await self._release(release, architectures)
+            async with within(self._deadline):
+                found = await self._api.get(f"{self._path}/tags/{quote(tag, safe='')}")
+                release = parse_release(found) if found is not None else None
+                if release is None or release.is_unpublished or release.tag_name != tag:
+                    raise ReleaseUnknownError(f"there is no release {tag}; {await self._newest()}")
+                return await self._release(release, architectures)
         except RepositoryError as error:
             raise type(error)(f"{self._source}: {error}") from error
 
@@ -118,21 +125,24 @@ class GitHubReleases:
             RepositoryError: as `resolve`.
         """
         try:
-            listed = [release for release in await self._all() if is_tag(release.tag_name)]
-            each = await asyncio.gather(*(self._release_or_none(release) for release in listed))
+            async with within(LIST_DEADLINE):
+                listed = [release for release in await self._all() if is_tag(release.tag_name)]
+                each = await asyncio.gather(*(self._release_or_none(release) for release in listed))
         except RepositoryError as error:
             raise type(error)(f"{self._source}: {error}") from error
         by_version = {release.version: release for release in each if release is not None}
         return [by_version[version] for version in oldest_first(by_version)]
 
     async def close(self) -> None:
-        """Close the source's own connections."""
+        """Cancel running requests and close the source's own connections."""
+        await self._api.close()
         if self._own_client:
             await self._client.aclose()
 
     async def _release_or_none(self, release: GitHubRelease) -> Release | None:
         try:
-            return await self._release(release, ())
+            async with within(self._deadline):
+                return await self._release(release, ())
         except (ReleaseUnknownError, RepositoryUntrustedError, RepositoryUnavailableError):
             return None
 

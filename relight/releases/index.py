@@ -9,6 +9,7 @@ import lzma
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import NamedTuple
 
 from debian import deb822
@@ -26,6 +27,9 @@ from relight.releases.versions import (
 EVERY_ARCHITECTURE = "all"
 
 SHOWN_VERSIONS = 5
+
+MAX_TEXT_BYTES = 512 * 1024 * 1024
+"""Five times the package index of Debian itself, decompressed."""
 
 
 class Listed(NamedTuple):
@@ -133,13 +137,18 @@ def decompress(content: bytes, name: str) -> str:
     """Return the text of an index; the suffix of its name is the compression.
 
     Raises:
-        RepositoryError: it cannot be decompressed.
+        RepositoryError: it cannot be decompressed, or its text is too large.
     """
     try:
+        # One byte more than allowed: a small file may decompress to more than the memory holds.
         if name.endswith(".xz"):
-            content = lzma.decompress(content)
+            with lzma.open(BytesIO(content)) as file:
+                content = file.read(MAX_TEXT_BYTES + 1)
         elif name.endswith(".gz"):
-            content = gzip.decompress(content)
+            with gzip.open(BytesIO(content)) as file:
+                content = file.read(MAX_TEXT_BYTES + 1)
+        if len(content) > MAX_TEXT_BYTES:
+            raise RepositoryError(f"its index {name} has more than {MAX_TEXT_BYTES} bytes of text")
         return content.decode()
     except (lzma.LZMAError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise RepositoryError(f"its index {name} cannot be decompressed: {error}") from error

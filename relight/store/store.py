@@ -13,6 +13,7 @@ from relight.store.events import Events
 from relight.store.fleet_settings import FleetSettings
 from relight.store.holds import Exclusions, Freezes
 from relight.store.machines import Machines
+from relight.store.permits import Permits
 from relight.store.pool import Pool, PoolSizes
 from relight.store.releases import Releases
 from relight.store.remediations import Remediations
@@ -54,6 +55,7 @@ class Store:
         self.declarations = Declarations(database)
         self.sweeps = Sweeps(database)
         self.verifications = Verifications(database)
+        self.permits = Permits(database)
 
     @classmethod
     def open(cls, url: str) -> Self:

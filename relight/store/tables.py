@@ -320,6 +320,18 @@ class ExclusionRow(Row, table=True):
     added_at: datetime
 
 
+class PermitRow(Row, table=True):
+    """The permits that a worker has of a limit, until it renews or returns them."""
+
+    __tablename__ = "permits"
+
+    name: str = Field(primary_key=True, sa_type=AnyText)
+    holder: str = Field(primary_key=True, sa_type=AnyText)
+    count: int
+    wanted: int
+    expires_at: datetime
+
+
 class EventRow(Row, table=True):
     """An event of the event log.
 

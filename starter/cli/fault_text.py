@@ -1,4 +1,4 @@
-"""A fault for people: what was attempted, on which host, and what was observed."""
+"""A fault for people: what was attempted, on which host, what was observed, and what to do."""
 
 import shlex
 
@@ -7,6 +7,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from relight.domain.fault.fault import Fault
+from relight.domain.fault.table import RULES
 
 _MAX_COMMAND_CHARACTERS = 200
 
@@ -36,6 +37,8 @@ def fault_panel(subject: str, fault: Fault) -> RenderableType:
     if fault.journal_tail:
         lines += [Text("last log lines of the unit", style="dim")]
         lines += [Text(line) for line in fault.journal_tail]
+    if fault.kind in RULES:
+        lines += [Text("what to do", style="dim"), Text(RULES[fault.kind].advice, style="yellow")]
     return Panel(Group(*lines), title=Text(subject), title_align="left", border_style="red")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from relight.domain.fault.fault import Fault
@@ -15,6 +16,9 @@ from starter.cli.errors import (
     RefusedError,
 )
 from workflows.failures import fault_of
+
+_METADATA_QUERY = "__temporal_workflow_metadata"
+"""A query that every workflow answers; it has the workflow's current details."""
 
 _BAD_INPUT = frozenset(
     {"release-unknown", "unknown-location", "unknown-route", "unknown-track", "bad-value"}
@@ -60,6 +64,12 @@ def busy_text(route_id: RouteId) -> str:
     """Return the refusal of an operation on a route whose lock another operation has."""
     workflow_id = route_workflow_id(route_id)
     return f"another operation runs on route {route_id}: in the Temporal UI it is {workflow_id}"
+
+
+async def current_details(handle: WorkflowHandle[Any, Any]) -> str:
+    """Return what a workflow says that it does or waits for; empty if it says nothing."""
+    metadata: WorkflowMetadata = await handle.query(_METADATA_QUERY, result_type=WorkflowMetadata)
+    return metadata.current_details
 
 
 async def running_activities(handle: WorkflowHandle[Any, Any]) -> str:

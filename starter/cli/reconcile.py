@@ -117,4 +117,8 @@ def _show(result: ReconcileRun) -> None:
         print_table(
             ("not started", "reason"), ((each.about, each.reason) for each in result.not_started)
         )
+    if result.not_verified:
+        print_table(
+            ("not verified", "reason"), ((each.about, each.reason) for each in result.not_verified)
+        )
     print_line(result.summary)

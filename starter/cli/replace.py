@@ -3,7 +3,6 @@
 import asyncio
 from datetime import timedelta
 
-from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
@@ -15,6 +14,7 @@ from starter.cli.fault_text import fault_panel
 from starter.cli.operations import (
     busy_text,
     cli_error,
+    current_details,
     failure_fault,
     require_worker,
     running_activities,
@@ -28,9 +28,6 @@ from starter.cli.output import (
 from workflows.route.replace import AutoreplaceRoute
 
 POLL_EVERY = timedelta(seconds=1)
-
-_METADATA_QUERY = "__temporal_workflow_metadata"
-"""A query that every workflow answers; it has the workflow's current details."""
 
 
 async def replace(
@@ -89,5 +86,4 @@ async def _follow(
 async def _step(handle: WorkflowHandle[AutoreplaceRoute, RouteReplaced]) -> str:
     if activities := await running_activities(handle):
         return activities
-    metadata = await handle.query(_METADATA_QUERY, result_type=WorkflowMetadata)
-    return metadata.current_details or "..."
+    return await current_details(handle) or "..."

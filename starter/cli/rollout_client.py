@@ -47,12 +47,24 @@ from starter.cli.output import (
     print_line,
 )
 from starter.cli.rollout_name import RolloutName
+from starter.cli.rollout_waits import waits_of
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
 POLL_EVERY = timedelta(milliseconds=500)
 ANSWER_WITHIN = timedelta(seconds=10)
 CONTROL_WITHIN = timedelta(seconds=30)
+
+_ENDING = frozenset(
+    {
+        RolloutPhase.CONVERGED,
+        RolloutPhase.STOPPED,
+        RolloutPhase.ABORTED,
+        RolloutPhase.SUPERSEDED,
+        RolloutPhase.ROLLING_BACK,
+    }
+)
+"""Phases of a rollout that starts no further route: another start of its tag is a new rollout."""
 
 Handle = WorkflowHandle[RolloutRelease, RolloutStatus]
 
@@ -78,7 +90,7 @@ async def start(
     """
     await require_worker(client, task_queue)
     name = RolloutName(input.release_tag, input.scope)
-    ran_already = await _is_running(client, name)
+    ran_already = await _joins_running(client, name)
     handle, plan = await _start(client, task_queue, input)
     if wait:
         if not as_json:
@@ -104,6 +116,9 @@ async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
     else:
         status = await _query(handle, RolloutRelease.status)
     _show(status, as_json=as_json)
+    if state is WorkflowExecutionStatus.RUNNING and not as_json:
+        for each in await waits_of(client, handle.id, status):
+            print_line(each)
 
 
 async def why(client: Client, name: RolloutName, *, as_json: bool) -> None:
@@ -112,12 +127,17 @@ async def why(client: Client, name: RolloutName, *, as_json: bool) -> None:
     Raises:
         CliError: it does not exist, or no worker answers.
     """
-    handle, _ = await _find(client, name)
+    handle, state = await _find(client, name)
     reason = await _query(handle, RolloutRelease.why)
+    waits: tuple[str, ...] = ()
+    if state is WorkflowExecutionStatus.RUNNING:
+        status = await _query(handle, RolloutRelease.status)
+        waits = await waits_of(client, handle.id, status)
     if as_json:
-        print_json({"workflow_id": handle.id, "why": reason})
-    else:
-        print_line(reason)
+        print_json({"workflow_id": handle.id, "why": reason, "waits": waits})
+        return
+    for line in (reason, *waits):
+        print_line(line)
 
 
 async def watch(client: Client, name: RolloutName, *, as_json: bool) -> None:
@@ -165,6 +185,22 @@ async def control(
             raise ended from None
         raise
     _show(status, as_json=as_json)
+
+
+async def _joins_running(client: Client, name: RolloutName) -> bool:
+    """Return whether a start joins this rollout's running one. One that is ending is awaited."""
+    if not await _is_running(client, name):
+        return False
+    handle = client.get_workflow_handle_for(RolloutRelease.run, name.workflow_id)
+    status = await _query(handle, RolloutRelease.status)
+    if status.phase not in _ENDING:
+        return True
+    note(f"{handle.id} is ending, {status.phase}: {status.detail}; the new one starts after it")
+    for each in await waits_of(client, handle.id, status):
+        note(each)
+    with contextlib.suppress(WorkflowFailureError):
+        await handle.result()
+    return False
 
 
 async def _is_running(client: Client, name: RolloutName) -> bool:

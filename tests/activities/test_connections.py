@@ -74,7 +74,10 @@ def hosts():
 @pytest.fixture
 async def pool(hosts):
     pool = ConnectionPool(
-        hosts, current_run_id, idle_timeout=timedelta(milliseconds=100), max_logins=3
+        hosts,
+        current_run_id,
+        idle_timeout=timedelta(milliseconds=100),
+        logins=asyncio.Semaphore(3),
     )
     yield pool
     await pool.close()

@@ -7,6 +7,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 import activities.machine.machines
+import activities.machine.polls
 from activities.machine.machines import MachineActivities, MachineNotOursError
 from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.domain.machine import (
@@ -27,6 +28,11 @@ from tests.support.installation import OWNER, user_data_renderer
 from tests.support.lab import Lab
 
 USER_DATA = user_data_renderer(asyncssh.generate_private_key("ssh-ed25519"))
+
+
+@pytest.fixture(autouse=True)
+def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activities.machine.polls, "POLL", timedelta(milliseconds=100))
 
 
 @pytest.fixture(params=CLOUDS)

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relight.domain.breaker.breaker import Breaker, BreakerLimits, Destruction
+from relight.domain.breaker.breaker import (
+    Breaker,
+    BreakerIncident,
+    BreakerLimits,
+    ConnectivityResult,
+    Destruction,
+)
 from relight.domain.destruction import Allowance, destruction_refusal
 from relight.domain.machine import MachineAtProvider, MachineOnRecord, MachineStatus, RecordedAs
 from tests.domain.fleets import HOUR, NOW
@@ -137,3 +143,48 @@ def test_a_taken_destruction_counts_like_a_recorded_one(done):
     here = sum((each.provider, each.region) == ("linode", "east") for each in recent)
     room = min(LIMITS.destroyed_per_hour_in_region - here, LIMITS.destroyed_per_hour - len(recent))
     assert taken == max(0, room)
+
+
+def destroyed_at(*minutes_ago: int, region: str = "east") -> list[Destruction]:
+    return [
+        Destruction(provider="linode", region=region, at=NOW - each * MINUTE)
+        for each in minutes_ago
+    ]
+
+
+def test_a_limit_says_until_when_it_holds():
+    limits = BreakerLimits(destroyed_per_hour=3, destroyed_per_hour_in_region=2)
+    of_region = Allowance(CLOSED, destroyed_at(10, 50, 40), limits, NOW)
+    # Of three within the hour, the second oldest has to be an hour ago.
+    assert str(of_region.why_not("linode", "east")).endswith(
+        f"3 destroyed within an hour, 2 may be; the next at {NOW + 20 * MINUTE:%H:%M} UTC"
+    )
+    everywhere = Allowance(CLOSED, destroyed_at(5, 30, 59, region="west"), limits, NOW)
+    assert everywhere.why_not("linode", "east") == (
+        f"3 destroyed within an hour, 3 may be; the next at {NOW + MINUTE:%H:%M} UTC"
+    )
+
+
+def test_an_open_breaker_says_when_it_closes_and_what_releases_a_group():
+    incident = BreakerIncident(opened_at=NOW, last_observed_at=NOW, summary="a region is out")
+    for calm_since, closes in (
+        (None, "it closes 0:15:00 after the cause is gone"),
+        (NOW - 5 * MINUTE, f"it closes at {NOW + 10 * MINUTE:%H:%M} UTC if that lasts"),
+    ):
+        breaker = Breaker(incident=incident, calm_since=calm_since)
+        reason = str(Allowance(breaker, (), LIMITS, NOW).why_not("linode", "east"))
+        assert reason == (
+            f"the breaker is open: a region is out; {closes}, or for one group with "
+            "`relight breaker override add`"
+        )
+
+
+def test_no_override_is_advised_while_the_control_plane_is_offline():
+    check = ConnectivityResult(
+        name="https://deb.debian.org", observed_at=NOW, reached=False, answer="no route to host"
+    )
+    incident = BreakerIncident(
+        opened_at=NOW, last_observed_at=NOW, summary="offline", connectivity=(check,)
+    )
+    reason = Allowance(Breaker(incident=incident), (), LIMITS, NOW).why_open()
+    assert reason == "the breaker is open: offline; it closes 0:15:00 after the cause is gone"

@@ -1,6 +1,7 @@
 """The command line, alone with a store or with a small installation."""
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,13 @@ def one_faulted(store: Store) -> Store:
 
 @pytest.fixture
 async def installation(
-    temporal: EmbeddedTemporal, temporal_client: Client, tmp_path: Path
+    temporal: EmbeddedTemporal,
+    temporal_client: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Installation]:
     """An installation of this test only."""
+    monkeypatch.setattr("activities.machine.polls.POLL", timedelta(milliseconds=50))
     async with operated_installation(temporal_client, temporal.address, tmp_path) as installation:
         yield installation
 

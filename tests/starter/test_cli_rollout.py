@@ -121,6 +121,40 @@ async def test_watch_as_json_is_one_status_per_line_up_to_the_final_one(installa
     assert all(before != after for before, after in itertools.pairwise(statuses))
 
 
+async def test_a_start_after_an_abort_is_a_new_rollout(installation, held):
+    client = installation.harness.client
+    first = await client.get_workflow_handle("rollout/v0.0.74/fleet").describe()
+    assert (await installation.relight("rollout", "abort")).code == 0
+    async with installation.relight.running("rollout", "start", "v0.0.74") as starting:
+        told = (await starting.stderr.readline()).decode()
+        assert "rollout/v0.0.74/fleet is ending, aborted: aborted by" in told
+        held.open()
+        out, _ = await starting.communicate()
+    assert starting.returncode == 0
+    assert "started; follow it with" in out.decode()
+    second = await client.get_workflow_handle("rollout/v0.0.74/fleet").describe()
+    assert second.run_id != first.run_id
+
+
+async def test_a_rollout_says_which_operation_of_another_holds_a_route(installation, three_routes):
+    harness, canary = installation.harness, three_routes[0]
+    gate = harness.hosts.hold_installs()
+    swap = await harness.start_swap(canary, "v0.0.74")
+    await gate.reached()
+    assert (await installation.relight("rollout", "start", "v0.0.74", "--wave", "1")).code == 0
+
+    async def waits():
+        return (await installation.relight("rollout", "why", "--json")).json["waits"] != []
+
+    await wait_until(waits, timedelta(seconds=30))
+    held_by = f"route {canary} waits for HotSwapRoute: "
+    for command in ("why", "status"):
+        assert held_by in (await installation.relight("rollout", command)).out
+    gate.open()
+    await swap.result()
+    assert (await installation.relight("rollout", "why", "--json")).json["waits"] == []
+
+
 async def test_a_watch_of_an_aborted_rollout_ends_once_its_last_route_is_done(installation, held):
     async with installation.relight.running("rollout", "watch", "--json") as watching:
         await watching.stdout.readline()

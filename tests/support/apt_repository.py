@@ -16,6 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
+from tests.support.trickle import trickle
+
 PACKAGE = "lantern-box"
 SUITE = "stable"
 COMPONENT = "main"
@@ -194,14 +196,18 @@ class Served:
         root: the folder; it may be another one from one moment to the next.
         requests: the path of each request that came.
         answers: by path, an answer in place of the file's: a status and a body.
+        trickled: the ends of paths whose answers come byte by byte.
         gate: no answer is given before this is set.
+        stopped: set once the server ends.
     """
 
     url: str
     root: Path
     requests: list[str] = field(default_factory=list)
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    trickled: tuple[str, ...] = ()
     gate: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def count(self, ending: str) -> int:
         return sum(path.endswith(ending) for path in self.requests)
@@ -222,7 +228,10 @@ def serve(root: Path, host: str = "127.0.0.1") -> Iterator[Served]:
             # Whoever has seen enough, or was told to stop, hangs up.
             with suppress(ConnectionError):
                 self.end_headers()
-                self.wfile.write(body)
+                if path.endswith(served.trickled):
+                    trickle(body, self.wfile, served.stopped)
+                else:
+                    self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             """Be quiet."""
@@ -236,6 +245,7 @@ def serve(root: Path, host: str = "127.0.0.1") -> Iterator[Served]:
             yield served
         finally:
             served.gate.set()
+            served.stopped.set()
             server.shutdown()
             thread.join()
 

@@ -73,10 +73,15 @@ class FakeCloud:
         with self._call(Call.READ, f"find {key}"):
             return self.read(key)
 
-    async def list(self) -> ProviderListing:
+    async def list(self, region: str | None = None) -> ProviderListing:
         requested_at = datetime.now(UTC)
         with self._call(Call.READ, "list machines"):
-            machines = sorted(self._machines.values(), key=lambda machine: machine.key)
+            machines = sorted(
+                (each for each in self._machines.values() if region in {None, each.region}),
+                key=lambda machine: machine.key,
+            )
+            for machine in machines:
+                self._advance(machine)
             return ProviderListing(
                 provider=self.name, asked_at=requested_at, machines=tuple(machines)
             )

@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.support.trickle import trickle
+
 REPOSITORY = "getlantern/lantern-box"
 DOWNLOADS = f"/{REPOSITORY}/releases/download"
 _RELEASES = f"/repos/{REPOSITORY}/releases"
@@ -36,6 +38,7 @@ class FakeGitHub:
         files: content by path, for paths under `DOWNLOADS`.
         faults: by path, an answer instead of the normal one.
         requests: the path and the token of each request.
+        trickled: the ends of paths whose answers come byte by byte.
         not_modified: how many requests were answered with 304 because their ETag matched.
     """
 
@@ -44,7 +47,9 @@ class FakeGitHub:
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    trickled: tuple[str, ...] = ()
     not_modified: int = 0
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def release(
         self, tag: str, *, is_unpublished: bool = False, prerelease: bool = False
@@ -135,7 +140,10 @@ def fake_github(host: str = "127.0.0.1") -> Iterator[FakeGitHub]:
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body)
+                if urlsplit(path).path.endswith(github.trickled):
+                    trickle(body, self.wfile, github.stopped)
+                else:
+                    self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             """Log nothing."""
@@ -147,5 +155,6 @@ def fake_github(host: str = "127.0.0.1") -> Iterator[FakeGitHub]:
         try:
             yield github
         finally:
+            github.stopped.set()
             server.shutdown()
             thread.join()

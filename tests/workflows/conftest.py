@@ -25,7 +25,7 @@ use_fast_sqlite()
 RETRY_AFTER = timedelta(milliseconds=50)
 HEARTBEAT_EVERY = timedelta(milliseconds=200)
 WAITS = {
-    "activities.machine.machines.POLL": timedelta(milliseconds=10),
+    "activities.machine.polls.POLL": timedelta(milliseconds=10),
     "activities.machine.first_boot.POLL": timedelta(milliseconds=10),
     "activities.fleet.verification.PAUSE": timedelta(milliseconds=10),
     "workflows.rollout.rollout.CLAIM_PAUSE": timedelta(milliseconds=200),

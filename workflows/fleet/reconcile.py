@@ -7,7 +7,12 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import Priority, VersioningBehavior
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import (
+    ActivityError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
 
 from relight.domain.base import Message
 from relight.domain.names import (
@@ -22,18 +27,20 @@ from relight.domain.reconcile.run import (
     CloseOperationInput,
     FleetObserved,
     NotStarted,
+    NotVerified,
     ReconcileFleetInput,
     ReconcileRun,
-    RouteToVerify,
     RouteVerified,
     SweepMachineInput,
     VerifyRoutesInput,
+    routes_to_verify,
 )
 from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.rollout.rollout import RolloutReleaseInput
 from relight.domain.route import HotSwapRouteInput
 from relight.domain.sweep.sweep import SweepStep
 from relight.engine import search_attributes
+from workflows.failures import fault_of
 from workflows.fleet.pool import start_pool_upkeep
 from workflows.fleet.report import details_of, summary_of
 from workflows.fleet.steps import (
@@ -70,6 +77,7 @@ class ReconcileFleet:
         self._input = input
         self._started: Counter[str] = Counter()
         self._not_started: list[NotStarted] = []
+        self._not_verified: list[NotVerified] = []
 
     @workflow.run
     async def run(self, input: ReconcileFleetInput) -> ReconcileRun:
@@ -87,7 +95,7 @@ class ReconcileFleet:
             else:
                 await self._start_or_report(action, observed)
         verified = await self._verify(verifications)
-        workflow.set_current_details(details_of(observed, self._not_started))
+        workflow.set_current_details(details_of(observed, self._not_started, self._not_verified))
         return self._result(observed, verified)
 
     async def _run_as_child(self) -> ReconcileRun:
@@ -234,33 +242,51 @@ class ReconcileFleet:
 
     async def _verify(self, actions: list[Action]) -> list[RouteVerified]:
         """Verify routes in pages of `ROUTES_PER_VERIFICATION`, one activity for each page."""
-        routes = [
-            RouteToVerify(route_id=action.route_id, release_tag=action.release_tag)
-            for action in actions
-            if action.route_id is not None and action.release_tag is not None
-        ]
+        to_verify = routes_to_verify(actions)
         pages = [
             VerifyRoutesInput(
-                routes=tuple(routes[start : start + ROUTES_PER_VERIFICATION]),
+                routes=to_verify[start : start + ROUTES_PER_VERIFICATION],
                 origin=self._input.origin,
             )
-            for start in range(0, len(routes), ROUTES_PER_VERIFICATION)
+            for start in range(0, len(to_verify), ROUTES_PER_VERIFICATION)
         ]
-        self._started[ActionKind.VERIFY] += len(routes)
-        verified = await asyncio.gather(*map(VerificationActivities.verify_routes, pages))
-        return [route for page in verified for route in page.routes]
+        self._started[ActionKind.VERIFY] += len(to_verify)
+        verified = await asyncio.gather(*map(self._verify_page, pages))
+        routes = [route for page in verified for route in page]
+        hosts = {each.route_id: each.machine_key for each in to_verify}
+        self._not_verified = [
+            NotVerified(about=f"route {each.route_id} ({hosts[each.route_id]})", reason=each.failed)
+            for each in routes
+            if each.failed is not None
+        ]
+        return routes
+
+    async def _verify_page(self, page: VerifyRoutesInput) -> tuple[RouteVerified, ...]:
+        """Return the results of a page. If it fails as a whole, so does each of its routes."""
+        try:
+            return (await VerificationActivities.verify_routes(page)).routes
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            reason = fault_of(error).summary
+            return tuple(
+                RouteVerified(route_id=each.route_id, failed=reason) for each in page.routes
+            )
 
     def _result(self, observed: FleetObserved, verified: list[RouteVerified]) -> ReconcileRun:
         skipped = sum(route.skipped is not None for route in verified)
         faulted = sum(route.fault is not None for route in verified)
-        proven = len(verified) - skipped - faulted
+        failed = len(self._not_verified)
+        proven = len(verified) - skipped - faulted - failed
         verification = (
             f"; {len(verified)} verified: {proven} proven, {faulted} faulted, {skipped} skipped"
+            + (f", {failed} failed" if failed else "")
         )
         return ReconcileRun(
             observed=observed,
             started={kind: count for kind, count in self._started.items() if count},
             not_started=tuple(self._not_started),
+            not_verified=tuple(self._not_verified),
             proven=proven,
             faulted=faulted,
             skipped=skipped,

@@ -4,14 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from relight.domain.reconcile.plan import ReconcilePlan, about_of
-from relight.domain.reconcile.run import FleetObserved, NotStarted
+from relight.domain.reconcile.run import FleetObserved, NotStarted, NotVerified
 
 MAX_ROWS = 50
 """Per table of the page."""
 
 
-def details_of(observed: FleetObserved, not_started: Iterable[NotStarted] = ()) -> str:
-    """Return the actions, what is left alone, and the incident, as Markdown."""
+def details_of(
+    observed: FleetObserved,
+    not_started: Iterable[NotStarted] = (),
+    not_verified: Iterable[NotVerified] = (),
+) -> str:
+    """Return the actions, what is left alone, what failed, and the incident, as Markdown."""
     plan = observed.plan
     lines = [f"**{summary_of(plan)}**"]
     if plan.incident is not None:
@@ -28,6 +32,9 @@ def details_of(observed: FleetObserved, not_started: Iterable[NotStarted] = ()) 
         ("left alone", "reason"), [(each.about, each.reason) for each in plan.left_alone]
     )
     lines += _table(("not started", "reason"), [(each.about, each.reason) for each in not_started])
+    lines += _table(
+        ("not verified", "reason"), [(each.about, each.reason) for each in not_verified]
+    )
     return "\n".join(lines)
 
 

@@ -45,6 +45,7 @@ class SweepMachine:
                     key=key,
                     provider_id=observed.machine.provider_id,
                     generation=observed.machine.generation,
+                    region=observed.machine.region,
                 )
             )
         await SweepActivities.record_swept(

@@ -31,7 +31,9 @@ async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
     created = await MachineActivities.create_machine(
         CreateMachineInput(plan=plan, user_data_sha256=rendered.sha256)
     )
-    machine = await MachineActivities.await_machine(AwaitMachineInput(machine=created.ref))
+    machine = await MachineActivities.await_machine(
+        AwaitMachineInput(machine=created.ref, region=plan.region)
+    )
     await RouteActivities.record_machine(
         RecordMachineInput(machine=machine, user_data_sha256=rendered.sha256, origin=origin)
     )

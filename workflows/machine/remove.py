@@ -3,10 +3,22 @@
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
-from relight.domain.destruction import CheckDestructionInput, RecordDestroyedInput, Removal
+from relight.domain.destruction import (
+    CheckDestructionInput,
+    DestructionAllowed,
+    EvaluateBreakerInput,
+    RecordDestroyedInput,
+    Removal,
+)
 from relight.domain.machine import DestroyMachineInput
+from relight.domain.reconcile.run import VerifyRoutesInput
 from workflows.failures import fault_of
-from workflows.machine.steps import DestructionActivities, MachineActivities
+from workflows.machine.steps import (
+    DestructionActivities,
+    MachineActivities,
+    ObservationActivities,
+    VerificationActivities,
+)
 from workflows.shield import growing_pauses
 
 NOT_OURS = frozenset({"machine-not-ours", "machine-conflict"})
@@ -14,13 +26,27 @@ NOT_OURS = frozenset({"machine-not-ours", "machine-conflict"})
 
 
 async def destruction_refusal(removal: Removal) -> str | None:
-    """Return why the breaker refuses to destroy a machine now; None if it does not."""
-    allowed = await DestructionActivities.check_destruction.local(
+    """Return why a machine may not be destroyed now; None if it may."""
+    return (await _check(removal)).why_not
+
+
+async def _check(removal: Removal) -> DestructionAllowed:
+    return await DestructionActivities.check_destruction.local(
         CheckDestructionInput(
             key=removal.key, provider=removal.provider, region=removal.region, track=removal.track
         )
     )
-    return allowed.why_not
+
+
+async def _evaluate_breaker(removal: Removal) -> None:
+    """Evaluate the breaker, and again if more routes have to be verified for it."""
+    evaluate = EvaluateBreakerInput(origin=removal.origin)
+    evaluated = await ObservationActivities.evaluate_breaker(evaluate)
+    if evaluated.to_verify:
+        await VerificationActivities.verify_routes(
+            VerifyRoutesInput(routes=evaluated.to_verify, origin=removal.origin)
+        )
+        await ObservationActivities.evaluate_breaker(evaluate)
 
 
 async def destroy(removal: Removal) -> None:
@@ -31,7 +57,10 @@ async def destroy(removal: Removal) -> None:
     """
     await MachineActivities.destroy_machine(
         DestroyMachineInput(
-            provider=removal.provider, key=removal.key, provider_id=removal.provider_id
+            provider=removal.provider,
+            key=removal.key,
+            provider_id=removal.provider_id,
+            region=removal.region,
         )
     )
     await DestructionActivities.record_destroyed(
@@ -47,14 +76,19 @@ async def destroy(removal: Removal) -> None:
 async def remove(removal: Removal) -> None:
     """Destroy a machine as soon as the breaker allows it. Retries without limit.
 
-    The details of the operation show what it waits for.
+    While the breaker refuses, it is evaluated before each attempt: no schedule may do that. The
+    details of the operation show what it waits for, until when, and what ends it sooner.
 
     Raises:
         FailureError: the machine with this key may not be ours; nothing was destroyed.
     """
     for pause in growing_pauses():
         try:
-            reason = await destruction_refusal(removal)
+            allowed = await _check(removal)
+            if allowed.by_breaker:
+                await _evaluate_breaker(removal)
+                allowed = await _check(removal)
+            reason = allowed.why_not
             if reason is None:
                 await destroy(removal)
                 workflow.set_current_details("")

@@ -3,6 +3,8 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from activities.fleet.observe import ObservationActivities
+    from activities.fleet.verification import VerificationActivities
     from activities.machine.destruction import DestructionActivities
     from activities.machine.first_boot import FirstBootActivities
     from activities.machine.machines import MachineActivities
@@ -14,6 +16,8 @@ __all__ = [
     "FirstBootActivities",
     "HotSwapActivities",
     "MachineActivities",
+    "ObservationActivities",
     "ProofActivities",
     "RouteActivities",
+    "VerificationActivities",
 ]

@@ -76,7 +76,8 @@ class ProvisionRoute:
             # Registered before the creation: an earlier run that was terminated may have created
             # a machine with the same key.
             undo.on_failure(
-                self._destroy, DestroyMachineInput(provider=plan.provider, key=plan.key)
+                self._destroy,
+                DestroyMachineInput(provider=plan.provider, key=plan.key, region=plan.region),
             )
             machine = await make_machine(plan, input.origin)
             proof = await ProofActivities.prove_release(

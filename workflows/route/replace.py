@@ -173,7 +173,10 @@ class AutoreplaceRoute:
         )
         # Registered before the creation: an earlier run that was terminated may have created a
         # machine with the same key.
-        undo.on_failure(self._destroy, DestroyMachineInput(provider=plan.provider, key=plan.key))
+        undo.on_failure(
+            self._destroy,
+            DestroyMachineInput(provider=plan.provider, key=plan.key, region=plan.region),
+        )
         machine = await make_machine(plan, self._input.origin)
         proof = await ProofActivities.prove_release(
             ProveReleaseInput(machine=machine, release=release)

@@ -14,21 +14,23 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "Templates or settings changed while a machine was provisioned.",
-        "Provision it again.",
+        "`relight route provision ROUTE --region REGION` starts again.",
     ),
     "template-broken": Rule(
         CONTROLLER,
         False,
         Remedy.ASK,
         "A template of cloud-init or of the service's files cannot be rendered.",
-        "The message names the template and what it lacks.",
+        "The message names the template and what it lacks: check RELIGHT_SERVICE__FILES and "
+        "RELIGHT_SERVICE__SECRETS_FILE.",
     ),
     "no-desired-release": Rule(
         CONTROLLER,
         False,
         Remedy.NONE,
         "No release is declared for the track's routes.",
-        "`relight settings set default_release_tag TAG`, or an override on the track.",
+        "`relight settings set default_release_tag TAG`, or `relight track set TRACK --release "
+        "TAG`.",
     ),
     # Rollouts.
     "preflight-failed": Rule(
@@ -36,7 +38,8 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "A check before the first host found a reason why the rollout would fail.",
-        "The message names each region and its reason. Fix it, and start the rollout again.",
+        "The message names each region and its reason. Fix it, then `relight rollout start TAG` "
+        "again.",
     ),
     "check-unanswered": Rule(
         CONTROLLER,
@@ -57,21 +60,22 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "No route in the rollout's scope serves.",
-        "See `relight route list`, and which tracks have an override of their own.",
+        "See `relight route list`, and with `relight track show` which tracks have an override "
+        "of their own.",
     ),
     "no-release-before": Rule(
         CONTROLLER,
         False,
         Remedy.NONE,
         "The route was never proven at another release than its target.",
-        "Roll out a release that is known to be good.",
+        "`relight rollout start TAG` with a release that is known to be good.",
     ),
     "scope-busy": Rule(
         CONTROLLER,
         False,
         Remedy.NONE,
         "Another rollout holds the scope.",
-        "`relight rollout status` shows it. Abort it, or wait.",
+        "`relight rollout status` shows it. `relight rollout abort` ends it; or wait.",
     ),
     "wrong-phase": Rule(
         CONTROLLER,
@@ -86,49 +90,53 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.WAIT,
         "Another operation on the route has been running for too long.",
-        "Find it in the Temporal UI by its workflow id, `route/{id}`.",
+        "`relight route show ROUTE` shows what the route is; the operation is the workflow "
+        "`route/{id}` in the Temporal UI. Once it has ended, try again.",
     ),
     "disruption-refused": Rule(
         CONTROLLER,
         False,
         Remedy.NONE,
         "The route may not be taken out now: another operation has it, or a budget is used up.",
-        "The message names the operation or the budget. Wait, and try again.",
+        "Nothing: a reconcile run tries again once the operation or the budget that the message "
+        "names is free.",
     ),
     "breaker-open": Rule(
         CONTROLLER,
         False,
         Remedy.NONE,
         "Nothing is destroyed: too many machines are unreachable, or no connectivity check passes.",
-        "The message has the counts. The breaker closes by itself; an override releases one group.",
+        "`relight breaker status` has the counts. The breaker closes by itself; `relight "
+        "breaker override add` releases one group.",
     ),
     "destruction-limit": Rule(
         CONTROLLER,
         False,
         Remedy.NONE,
         "The hourly limit of destroyed machines is reached, in the region or in total.",
-        "Wait: the next reconcile run continues.",
+        "Nothing: the next reconcile run continues.",
     ),
     "route-quarantined": Rule(
         CONTROLLER,
         False,
         Remedy.ASK,
         "The route's machine was replaced several times, and the route still fails.",
-        "Find the common cause, then end the quarantine or remove the route.",
+        "Find the common cause, which `relight route show ROUTE` has the history of. Then "
+        "`relight route replace ROUTE`.",
     ),
     "route-without-machine": Rule(
         CONTROLLER,
         False,
         Remedy.NONE,
         "The route has no machine to work on.",
-        "Provision it again.",
+        "`relight route provision ROUTE --region REGION` gives it one.",
     ),
     "route-occupied": Rule(
         CONTROLLER,
         False,
         Remedy.NONE,
         "The route already has a machine, or may have one.",
-        "See `relight route show`.",
+        "`relight route show ROUTE` shows it.",
     ),
     "wrong-machine": Rule(
         CONTROLLER,
@@ -149,7 +157,8 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "No machine was ever planned under this key.",
-        "Report it as a bug: an operation recorded a machine that it had not planned.",
+        "Report it as a bug: an operation recorded a machine that it had not planned. `relight "
+        "reconcile --dry-run` shows what it left.",
     ),
     "unknown-setting": Rule(
         CONTROLLER,
@@ -163,7 +172,8 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "A value in the store, or to be stored, does not have the required format.",
-        "The message names the value. It may have been changed by SQL.",
+        "The message names the value. It may have been changed by SQL: `relight settings get` "
+        "and `relight track show` show what is stored.",
     ),
     # The store.
     "bad-store-url": Rule(
@@ -178,14 +188,14 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "The store's tables were migrated by a newer version of Relight.",
-        "Run that version.",
+        "Run that version of `relight worker`.",
     ),
     "fleet-refused": Rule(
         CONTROLLER,
         False,
         Remedy.ASK,
         "The store refused a request.",
-        "The message has the reason.",
+        "The message has the reason; `relight fleet status` shows the state of the fleet.",
     ),
     # The operation itself.
     "cancelled": Rule(
@@ -193,28 +203,30 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.REPAIR,
         "The operation was cancelled before it was complete.",
-        "Run it again: it begins with a repair of what it finds.",
+        "Run it again, or `relight reconcile`: it begins with a repair of what it finds.",
     ),
     "terminated": Rule(
         CONTROLLER,
         False,
         Remedy.REPAIR,
         "The operation was terminated and could not undo anything.",
-        "Run it again: it continues from what was left.",
+        "Run it again, or `relight reconcile`: it continues from what was left.",
     ),
     "timed-out": Rule(
         CONTROLLER,
         False,
         Remedy.ASK,
         "A step did not end within its time limit, over all its attempts.",
-        "Find out which step, and whether a worker runs.",
+        "Find out in the Temporal UI which step, and whether a worker runs: `relight worker` "
+        "starts one. Then run it again.",
     ),
     "controller-bug": Rule(
         CONTROLLER,
         False,
         Remedy.ASK,
         "Relight itself has a bug.",
-        "Report it with the message. Nothing was destroyed because of it.",
+        "Report it with the message, which `relight route show ROUTE` has. Nothing was "
+        "destroyed because of it.",
     ),
 }
 """The rule of each kind."""

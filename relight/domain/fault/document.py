@@ -23,7 +23,7 @@ _REMEDIES = {
     Remedy.ROLL_BACK: "bring the route back to the release before: `relight route rollback`",
     Remedy.REPLACE: "give the route another machine",
     Remedy.WAIT: "no host is to blame: continue when the cause is gone",
-    Remedy.ASK: "a person has to decide",
+    Remedy.ASK: "a person has to decide: `relight route show ROUTE` shows the fault and what to do",
     Remedy.NONE: "nothing was changed, so nothing needs a repair",
 }
 

@@ -14,42 +14,48 @@ HOST_RULES: Mapping[str, Rule] = {
         True,
         Remedy.REPLACE,
         "No SSH connection: the host is off, has no network, or its sshd does not run.",
-        "Check the machine at its provider. If many hosts report this at once, check the network.",
+        "Check the machine at its provider; `relight route replace ROUTE --unreachable` gives "
+        "the route another. If many hosts report this at once, check the network.",
     ),
     "host-booting": Rule(
         HOST,
         True,
         Remedy.REPLACE,
         "The host is booting or shutting down and accepts no login yet.",
-        "Wait. If it stays so, its boot hangs: read its console at the provider.",
+        "Wait. If it stays so, its boot hangs: read its console at the provider, then `relight "
+        "route replace ROUTE --unreachable`.",
     ),
     "host-key-mismatch": Rule(
         HOST,
         False,
         Remedy.ASK,
         "The SSH host key is not the one that was derived for this machine.",
-        "Treat it as a foreign machine until its identity is clear. Nothing was sent to it.",
+        "Treat it as a foreign machine until its identity is clear: nothing was sent to it. "
+        "`relight route show ROUTE` shows its address.",
     ),
     "login-refused": Rule(
         HOST,
         False,
         Remedy.REPLACE,
         "The host key is right, but the host refuses the control plane's login.",
-        "Its authorized keys or its user were changed, or the control plane's client key was.",
+        "Its authorized keys or its user were changed, or the control plane's client key was. "
+        "If only this host refuses: `relight route replace ROUTE --unreachable`.",
     ),
     "sudo-refused": Rule(
         HOST,
         False,
         Remedy.REPLACE,
         "The control plane's user may not run what it needs as root.",
-        "Its sudo rules were changed (see /etc/sudoers.d on the host), or sudo was removed.",
+        "Its sudo rules were changed (see /etc/sudoers.d on the host), or sudo was removed. "
+        "Repair them, or `relight route replace ROUTE`.",
     ),
     "host-program-missing": Rule(
         HOST,
         False,
         Remedy.REPLACE,
         "The host lacks /usr/local/sbin/relight-host, the program that does all work as root.",
-        "It is installed at first boot only: it was removed, or the host was set up differently.",
+        "It is installed at first boot only: it was removed, or the host was set up "
+        "differently. `relight route replace ROUTE` gives the route a machine that has it.",
     ),
     "connection-lost": Rule(
         HOST,
@@ -63,21 +69,24 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "A command failed that should never fail.",
-        "Read its output: this host differs from the others.",
+        "Read its output, which `relight route show ROUTE` has: this host differs from the "
+        "others. `relight route replace ROUTE` gives the route another.",
     ),
     "command-timeout": Rule(
         HOST,
         True,
         Remedy.REPLACE,
         "A short command did not end: the host hangs, or lacks memory or disk throughput.",
-        "Check its load, memory and disk.",
+        "Check its load, memory and disk. `relight route replace ROUTE` gives the route another "
+        "machine.",
     ),
     "unreadable-answer": Rule(
         HOST,
         False,
         Remedy.ASK,
         "A tool on the host printed output in an unknown format.",
-        "Check which Debian release the host runs, and report the output as a bug.",
+        "Check which Debian release the host runs, and report the output as a bug: `relight "
+        "route show ROUTE` has it.",
     ),
     "host-rebooted": Rule(
         HOST,
@@ -99,7 +108,8 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.REPLACE,
         "cloud-init or one of our first-boot steps failed. The class is that of the step's fault.",
-        "Read the step's output. The machine is destroyed, and the route can be provisioned again.",
+        "Read the step's output. The machine is destroyed; `relight route provision ROUTE "
+        "--region REGION` starts again.",
     ),
     # Packages.
     "dpkg-lock-held": Rule(
@@ -107,14 +117,16 @@ HOST_RULES: Mapping[str, Rule] = {
         True,
         Remedy.ASK,
         "Another program has been changing packages on the host for unusually long.",
-        "The message names the process that holds the lock. Never delete the lock file.",
+        "The message names the process that holds the lock. Never delete the lock file. Once "
+        "the process has ended: `relight rollout start TAG` again.",
     ),
     "lists-lock-held": Rule(
         HOST,
         True,
         Remedy.ASK,
         "Another apt is refreshing its package lists on the host.",
-        "The message names the process that holds the lock. Unattended upgrades end by themselves.",
+        "The message names the process that holds the lock. Unattended upgrades end by "
+        "themselves; then `relight rollout start TAG` again.",
     ),
     "dpkg-interrupted": Rule(
         HOST,
@@ -128,63 +140,70 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "The host has no disk space for the package or for dpkg's own records.",
-        "Free space in /var or /usr on the host, then roll out again.",
+        "Free space in /var or /usr on the host, then `relight rollout start TAG` again.",
     ),
     "packages-held": Rule(
         HOST,
         False,
         Remedy.ASK,
         "The package is held on this host on purpose (`apt-mark hold`).",
-        "Find out who held it and why. `apt-mark unhold` ends it; Relight never overrides it.",
+        "Find out who held it and why. Relight never overrides it: `apt-mark unhold` on the "
+        "host ends it, then `relight rollout start TAG` again.",
     ),
     "package-not-installed": Rule(
         HOST,
         False,
         Remedy.REPAIR,
         "dpkg has the right version, but it is only unpacked, half-configured or removed.",
-        "Swap the route again: a swap begins with a repair.",
+        "`relight reconcile` swaps the route again, as each reconcile run does: a swap begins "
+        "with a repair.",
     ),
     "package-version-differs": Rule(
         HOST,
         False,
         Remedy.REPAIR,
         "dpkg has another version than the one that was installed.",
-        "Something else changes packages on this host: read /var/log/dpkg.log.",
+        "Something else changes packages on this host: read /var/log/dpkg.log. `relight "
+        "reconcile` repairs it.",
     ),
     "package-damaged": Rule(
         HOST,
         False,
         Remedy.REPAIR,
         "A file of the package was changed after its installation (`dpkg --verify`).",
-        "Find out who changed it. The next swap to this release restores it.",
+        "Find out who changed it. `relight reconcile` installs the release again.",
     ),
     "clock-behind": Rule(
         HOST,
         True,
         Remedy.ASK,
         "The host's clock is behind the repository's, so its index is dated in the future.",
-        "Run `timedatectl` on the host. Date checks are never disabled.",
+        "Run `timedatectl` on the host: date checks are never disabled. Then `relight rollout "
+        "start TAG` again.",
     ),
     "apt-failed": Rule(
         HOST,
         False,
         Remedy.ASK,
         "apt or dpkg failed for a reason without a kind of its own.",
-        "Read its output. An example is a failing script of another package.",
+        "Read its output. An example is a failing script of another package. Repair it on the "
+        "host, then `relight rollout start TAG` again; or `relight route replace ROUTE`.",
     ),
     "maintainer-script-failed": Rule(
         RELEASE,
         False,
         Remedy.ROLL_BACK,
         "The package's own script failed: it is half-configured, and the old process still runs.",
-        "Fix the package. A rollback to the release before repairs the host.",
+        "`relight route rollback ROUTE` goes back to the release before and repairs the host. "
+        "Fix the package.",
     ),
     "dependencies-missing": Rule(
         RELEASE,
         False,
         Remedy.ROLL_BACK,
         "The release needs packages that none of the host's apt sources has.",
-        "Fix the package's dependencies, or add a source that has them to the hosts.",
+        "`relight route rollback ROUTE` goes back to the release before. Fix the package's "
+        "dependencies, or add a source that has them to the hosts.",
     ),
     "downgrade-refused": Rule(
         CONTROLLER,
@@ -199,42 +218,45 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ROLL_BACK,
         "The service did not start, or it failed.",
-        "Read its last log lines.",
+        "Read its last log lines. `relight route rollback ROUTE` goes back to the release before.",
     ),
     "unit-crash-looping": Rule(
         RELEASE,
         False,
         Remedy.ROLL_BACK,
         "The service exits again and again, and systemd restarts it each time.",
-        "Read its last log lines.",
+        "Read its last log lines. `relight route rollback ROUTE` goes back to the release before.",
     ),
     "unit-not-active": Rule(
         RELEASE,
         False,
         Remedy.ROLL_BACK,
         "The service is not active, but did not fail.",
-        "Run `systemctl status` on the host: a person may have stopped it.",
+        "Run `systemctl status` on the host: a person may have stopped it. `relight route "
+        "rollback ROUTE` goes back to the release before.",
     ),
     "unit-not-found": Rule(
         RELEASE,
         False,
         Remedy.ROLL_BACK,
         "The package contains no unit of the configured name.",
-        "Check RELIGHT_SERVICE__UNIT and the content of the package.",
+        "Check RELIGHT_SERVICE__UNIT and the content of the package. `relight route rollback "
+        "ROUTE` goes back to the release before.",
     ),
     "unit-disabled": Rule(
         HOST,
         False,
         Remedy.REPAIR,
         "The service runs, but would not start at the next boot.",
-        "It was disabled on the host. A swap enables it again.",
+        "It was disabled on the host. `relight reconcile` enables it again.",
     ),
     "unit-masked": Rule(
         HOST,
         False,
         Remedy.ASK,
         "The service is masked on the host (`systemctl mask`), so it cannot start.",
-        "Find out who masked it and why. `systemctl unmask` ends it; Relight never overrides it.",
+        "Find out who masked it and why. Relight never overrides it: `systemctl unmask` on the "
+        "host ends it, then `relight rollout start TAG` again.",
     ),
     "unit-restarted": Rule(
         HOST,
@@ -248,21 +270,24 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.REPAIR,
         "The service's process runs another file than the installed one.",
-        "It was not restarted after the package changed, or runs another program. Swap it again.",
+        "It was not restarted after the package changed, or runs another program. `relight "
+        "reconcile` swaps the route again.",
     ),
     "probe-failed": Rule(
         RELEASE,
         False,
         Remedy.ROLL_BACK,
         "The service runs, but its health probe does not pass.",
-        "The message has the probe's answer. If all hosts report this at once, check firewalls.",
+        "The message has the probe's answer. If all hosts report this at once, check firewalls. "
+        "`relight route rollback ROUTE` goes back to the release before.",
     ),
     "probe-not-runnable": Rule(
         CONTROLLER,
         False,
         Remedy.ASK,
         "The control plane cannot run the command of the health probe.",
-        "Set RELIGHT_SERVICE__PROBE_COMMAND to a command that it can run. No host is to blame.",
+        "Set RELIGHT_SERVICE__PROBE_COMMAND to a command that the worker can run, and restart "
+        "`relight worker`. No host is to blame.",
     ),
 }
 """The rule of each kind."""

@@ -14,42 +14,48 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         True,
         Remedy.WAIT,
         "The host cannot download from the repository.",
-        "Check that the repository answers, also from the host's region.",
+        "Check that the repository answers, also from the host's region: `relight release list` "
+        "shows whether it answers from here.",
     ),
     "repository-inconsistent": Rule(
         REPOSITORY,
         True,
         Remedy.WAIT,
         "The repository's files do not match its index: damaged, missing, or partly published.",
-        "Publish again: files first, InRelease (or GitHub's release) last. Nothing was installed.",
+        "Publish again: files first, InRelease (or GitHub's release) last. `relight release "
+        "list` shows whether it is whole. Nothing was installed.",
     ),
     "repository-untrusted": Rule(
         REPOSITORY,
         False,
         Remedy.WAIT,
         "The repository's signature, key, dates or digests are missing or not valid.",
-        "Check who signed it and until when it is valid. Nothing was installed.",
+        "Check who signed it and until when it is valid. `relight release list` reads it again. "
+        "Nothing was installed.",
     ),
     "repository-unavailable": Rule(
         REPOSITORY,
         True,
         Remedy.WAIT,
         "The control plane gets no answer from the repository, or an incomplete one.",
-        "Check that it answers from here, and that no publication is in progress.",
+        "`relight release list` shows whether it answers from here. Check that no publication "
+        "is in progress.",
     ),
     "repository-broken": Rule(
         REPOSITORY,
         False,
         Remedy.WAIT,
         "The repository's index cannot be parsed, or no repository is configured.",
-        "Check RELIGHT_REPOSITORY__* or RELIGHT_GITHUB__*, and the content of the repository.",
+        "Check RELIGHT_REPOSITORY__* or RELIGHT_GITHUB__*, and the content of the repository. "
+        "`relight release list` reads it again.",
     ),
     "version-not-listed": Rule(
         REPOSITORY,
         True,
         Remedy.WAIT,
         "The host's apt does not list the version that the control plane found in the repository.",
-        "A mirror is behind, or the host uses another suite.",
+        "A mirror is behind, or the host uses another suite. `relight release show TAG` has the "
+        "version that it should list.",
     ),
     "release-unknown": Rule(
         REPOSITORY,
@@ -64,7 +70,8 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         True,
         Remedy.WAIT,
         "The provider's API does not answer, or does not report the result of a request.",
-        "Check the provider's status page. Before a retry, the last request's result is looked up.",
+        "Check the provider's status page; `relight reconcile --dry-run` shows whether it "
+        "answers. Before a retry, the last request's result is looked up.",
     ),
     "provider-rate-limited": Rule(
         PROVIDER,
@@ -78,42 +85,48 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "The provider refused a request.",
-        "The message has its answer: usually about a quota, an image or a region.",
+        "The message has its answer: usually about a quota, an image or a region. Then `relight "
+        "route provision ROUTE --region REGION` again.",
     ),
     "provider-credentials": Rule(
         PROVIDER,
         False,
         Remedy.ASK,
         "The provider does not accept our credentials.",
-        "Check the token that is configured for the worker.",
+        "Check the token that is configured for the worker, as RELIGHT_LAB__TOKEN_FILE, and "
+        "restart `relight worker`.",
     ),
     "machine-failed": Rule(
         PROVIDER,
         False,
         Remedy.REPLACE,
         "The provider reports that the machine failed or no longer exists.",
-        "Provision the route again. Read the console at the provider.",
+        "Read the console at the provider. `relight route replace ROUTE` gives the route "
+        "another machine; a new route: `relight route provision ROUTE --region REGION`.",
     ),
     "machine-conflict": Rule(
         PROVIDER,
         False,
         Remedy.ASK,
         "Two machines have the same key, or a machine's id belongs to another key.",
-        "Nothing was destroyed. Find out at the provider which machine is ours.",
+        "Find out at the provider which machine is ours: `relight route show ROUTE` has the id "
+        "on record. Nothing was destroyed.",
     ),
     "machine-not-ours": Rule(
         PROVIDER,
         False,
         Remedy.ASK,
         "A machine to destroy has another key, generation, id or tag than the one on record.",
-        "Nothing was destroyed. The message names the difference: check the owner at the provider.",
+        "The message names the difference: check the owner at the provider; `relight route show "
+        "ROUTE` has the id on record. Nothing was destroyed.",
     ),
     "unknown-location": Rule(
         PROVIDER,
         False,
         Remedy.NONE,
         "There is no such provider, or the provider has no such region.",
-        "Nothing was changed. Check the worker's configuration.",
+        "Check the name and the worker's configuration, as RELIGHT_LAB__URL; `relight route "
+        "list` shows the regions in use. Nothing was changed.",
     ),
 }
 """The rule of each kind."""

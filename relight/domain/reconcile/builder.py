@@ -122,8 +122,7 @@ class PlanBuilder:
             and route.status is not RouteStatus.PROVISIONING
         }
         self.allowance = Allowance(view.breaker, view.destructions, view.limits, now)
-        incident = view.breaker.incident
-        self.blocked = f"the breaker is open: {incident.summary}" if incident else None
+        self.blocked = self.allowance.why_open()
         self.taken: dict[RouteId, None] = {}
         self._actions: list[Action] = []
         self._left: dict[str, str] = {}
@@ -170,6 +169,7 @@ class PlanBuilder:
                 route_id=route.route_id,
                 reason=reason,
                 release_tag=release_tag,
+                machine_key=route.machine.key if route.machine else None,
                 unreachable=unreachable,
             )
         )

@@ -73,6 +73,7 @@ class Action(Message):
     Attributes:
         reason: one sentence for a person.
         release_tag: the release to install or to verify.
+        machine_key: the route's machine.
         unreachable: for a replacement: the old machine cannot be reached.
         pool: the step of the pool's plan.
         sweep: the step of the sweep.
@@ -83,6 +84,7 @@ class Action(Message):
     route_id: RouteId | None = None
     scope: ScopeName | None = None
     release_tag: ReleaseTag | None = None
+    machine_key: str | None = None
     unreachable: bool = False
     pool: PoolAction | None = None
     sweep: SweepAction | None = None

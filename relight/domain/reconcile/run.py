@@ -1,6 +1,6 @@
 """A reconcile run: the messages of its workflow and activities."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -12,6 +12,7 @@ from relight.domain.machine import MachineAtProvider
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.reconcile.plan import (
     Action,
+    ActionKind,
     ReconcilePlan,
     ReconcilePolicy,
 )
@@ -56,10 +57,28 @@ class FleetObserved(Message):
 
 
 class RouteToVerify(Message):
-    """A route to verify, and the release that it should run."""
+    """A route to verify, and the release that it should run.
+
+    Attributes:
+        machine_key: its machine when the plan was made.
+    """
 
     route_id: RouteId
     release_tag: ReleaseTag
+    machine_key: str | None = None
+
+
+def routes_to_verify(actions: Iterable[Action]) -> tuple[RouteToVerify, ...]:
+    """Return the routes that the verifications among these actions are about."""
+    return tuple(
+        RouteToVerify(
+            route_id=action.route_id,
+            release_tag=action.release_tag,
+            machine_key=action.machine_key,
+        )
+        for action in actions
+        if action.kind is ActionKind.VERIFY and action.route_id and action.release_tag
+    )
 
 
 class VerifyRoutesInput(Message):
@@ -69,17 +88,29 @@ class VerifyRoutesInput(Message):
     origin: Origin
 
 
+class BreakerEvaluated(Message):
+    """The breaker was evaluated.
+
+    Attributes:
+        to_verify: the routes to verify, so that its next state follows from fresh observations.
+    """
+
+    to_verify: tuple[RouteToVerify, ...] = ()
+
+
 class RouteVerified(Message):
     """The result of the verification of one route.
 
     Attributes:
         fault: the kind of the fault that was found, None if it was proven or skipped.
         skipped: why nothing was recorded, None if something was.
+        failed: why the verification itself failed, which says nothing about the host.
     """
 
     route_id: RouteId
     fault: str | None = None
     skipped: str | None = None
+    failed: str | None = None
 
 
 class RoutesVerified(Message):
@@ -162,6 +193,17 @@ class NotStarted(Message):
     reason: str
 
 
+class NotVerified(Message):
+    """A route whose verification failed, and why. The next reconcile run verifies it again.
+
+    Attributes:
+        about: the route and its host.
+    """
+
+    about: str
+    reason: str
+
+
 class ReconcileRun(Message):
     """The result of a reconcile run.
 
@@ -169,6 +211,7 @@ class ReconcileRun(Message):
         observed: the observed fleet with the whole plan.
         started: number of started actions by kind.
         not_started: the actions that were not started.
+        not_verified: the hosts whose verification failed, each with the reason.
         proven, faulted, skipped: number of verified routes by result.
         summary: one sentence for a person.
     """
@@ -176,6 +219,7 @@ class ReconcileRun(Message):
     observed: FleetObserved | None
     started: Mapping[str, int] = {}
     not_started: tuple[NotStarted, ...] = ()
+    not_verified: tuple[NotVerified, ...] = ()
     proven: int = 0
     faulted: int = 0
     skipped: int = 0

@@ -4,7 +4,10 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from pydantic import SecretStr
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import CancelledError
 
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.names import route_workflow_id
@@ -14,6 +17,7 @@ from relight.domain.remediation import ReplacementPolicy
 from relight.domain.route import RouteStatus
 from relight.providers.driver import MachineSpec
 from tests.support.installation import OWNER
+from tests.support.interference import Injection
 from tests.workflows.reconciler import (
     AT_ONCE,
     MOMENT,
@@ -85,6 +89,55 @@ async def test_a_route_with_a_running_operation_is_not_verified(harness, reconci
     assert done.faulted == 0
     assert done.proven == 3
     assert harness.route(route_ids[0]).current_release_tag == "v0.0.74"
+
+
+async def test_a_page_of_verifications_that_fails_is_reported_and_the_others_go_on(
+    harness, reconciler, route_ids
+):
+    more = [await harness.serving_route() for _ in range(24)]
+    everything = {f"route {each} ({each}-g1)" for each in (*route_ids, *more)}
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    harness.interference.inject(Injection.FAILS_BEFORE, "verify_routes")
+    done = await reconciler.run()
+    failed = {each.about: each.reason for each in done.not_verified}
+    assert len(failed) in {25, 3}  # One page of the two.
+    assert set(failed) < everything
+    assert set(failed.values()) == {"injected: it failed"}
+    assert (done.proven, done.faulted, done.skipped) == (28 - len(failed), 0, 0)
+    assert f"{done.proven} proven, 0 faulted, 0 skipped, {len(failed)} failed" in done.summary
+    assert (await reconciler.run()).proven == 28
+
+
+async def test_one_host_whose_verification_fails_hides_no_other(
+    harness, reconciler, route_ids, monkeypatch
+):
+    connect, failing = harness.hosts.connect, f"{route_ids[0]}-g1"
+
+    def fails_at_one(machine):
+        if machine.key == failing:
+            raise ValueError(f"an answer that nobody expected\n{'x' * 5000}")
+        return connect(machine)
+
+    monkeypatch.setattr(harness.hosts, "connect", fails_at_one)
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    done = await reconciler.run()
+    assert (done.proven, done.faulted, done.skipped) == (3, 0, 0)
+    [failed] = done.not_verified
+    assert failed.about == f"route {route_ids[0]} ({failing})"
+    assert failed.reason.startswith("ValueError: an answer that nobody expected")
+    assert len(failed.reason) == 500
+    assert harness.interference.ran.count("verify_routes") == 3
+    assert harness.route(route_ids[0]).status is RouteStatus.SERVING
+
+
+async def test_a_reconcile_run_that_is_cancelled_while_it_verifies_ends(
+    harness, reconciler, route_ids
+):
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    harness.interference.inject(Injection.CANCELLED_BEFORE, "verify_routes")
+    with pytest.raises(WorkflowFailureError) as caught:
+        await reconciler.run()
+    assert isinstance(caught.value.cause, CancelledError)
 
 
 async def test_a_stopped_service_is_found_and_repaired(harness, reconciler, route_ids):

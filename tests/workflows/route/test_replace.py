@@ -1,5 +1,6 @@
 """AutoreplaceRoute: the route keeps serving, and no machine is lost or destroyed twice."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from activities.machine.drain import Drain
 from activities.route.disruption import DisruptionLedger
 from devkit.chaos.provider_faults import PROVIDER_FAULTS, Call, ProviderFault
+from relight.domain.breaker.breaker import Breaker, BreakerLimits, GroupReach
 from relight.domain.machine import MachineRef
 from relight.domain.names import route_workflow_id
 from relight.domain.pool.pool import PoolStatus
@@ -18,6 +20,7 @@ from relight.domain.replacement import AutoreplaceRouteInput, RouteReplaced
 from relight.domain.route import RouteStatus, SetTargetInput
 from relight.store.events import Operation
 from relight.store.tables import RecordStatus
+from tests.store.sql import execute
 from tests.support.interference import CUT_SHORT, REPEATED, Injection
 from tests.workflows.harness import ORIGIN, Harness, small_installation
 from tests.workflows.matrix import run_cells
@@ -29,6 +32,8 @@ from tests.workflows.pools import (
 )
 from workflows.failures import fault_of
 from workflows.route.replace import AutoreplaceRoute
+
+LONG_AGO = "2026-01-01 00:00:00.000000"
 
 BEFORE_MACHINE = ("begin_replacement", "save_evidence", "describe_region", "resolve_release")
 NEW_MACHINE = (
@@ -223,6 +228,11 @@ async def test_a_fault_of_the_provider_changes_nothing(unsandboxed_harness, boun
         boundaries.ended("AutoreplaceRoute", f"provider: {call}", fault, end)
 
 
+async def details(replacement: WorkflowHandle[AutoreplaceRoute, RouteReplaced]) -> str:
+    """Return what the workflow shows that it waits for."""
+    return str(await replacement.query("__temporal_workflow_metadata"))
+
+
 def checks(harness: Harness) -> int:
     """Return how often it was checked whether a machine may be destroyed."""
     return harness.interference.ran.count("check_destruction")
@@ -236,11 +246,51 @@ async def test_nothing_is_destroyed_while_the_breaker_is_open(harness):
     assert "machine-attached" in [event.kind for event in harness.events(route_id)]
     assert Call.DESTROY not in harness.cloud.provider_faults.calls
     assert await harness.machine_keys() == [f"{route_id}-g1", f"{route_id}-g2"]
-    metadata = await replacement.query("__temporal_workflow_metadata")
-    assert "a region is out" in str(metadata)
+    assert "a region is out" in await details(replacement)
+    assert "relight breaker override add" in await details(replacement)
     close_breaker(harness)
     await replacement.result()
     assert await assert_sound(harness, route_id) == f"{route_id}-g2"
+
+
+@pytest.fixture
+async def calm_harness(
+    temporal_client: Client, tmp_path: Path, short_waits: None
+) -> AsyncIterator[Harness]:
+    """The breaker closes as soon as it sees no cause any more; no schedule evaluates it."""
+    limits = BreakerLimits(calm_for=timedelta(0))
+    async with small_installation(temporal_client, tmp_path, limits=limits) as harness:
+        yield harness
+
+
+async def test_without_a_schedule_a_replacement_evaluates_the_breaker_itself(calm_harness):
+    harness = calm_harness
+    route_id = await harness.serving_route()
+    open_breaker(harness)
+    async with asyncio.timeout(30):
+        await replace(harness, route_id)
+    assert harness.store.breaker.get().incident is None
+    assert len(harness.events(kind="breaker-closed")) == 1
+    assert await assert_sound(harness, route_id) == f"{route_id}-g2"
+
+
+async def test_without_a_schedule_a_replacement_observes_what_the_breaker_does_not_know(
+    calm_harness, tmp_path
+):
+    harness = calm_harness
+    route_id, *others = [await harness.serving_route() for _ in range(3)]
+    # The others were last observed long ago, and the last reconcile run found one unreachable.
+    execute(
+        f"sqlite:///{tmp_path / 'fleet.db'}",
+        f"UPDATE routes SET proven_at = '{LONG_AGO}' WHERE route_id <> '{route_id}'",
+    )
+    region = GroupReach(group="region fake/fake-east", machines=3, observed=1, unreachable=1)
+    harness.store.breaker.update(lambda _: Breaker(unknown=(region,)), harness.operation())
+    async with asyncio.timeout(30):
+        await replace(harness, route_id, unreachable=True)
+    assert harness.store.breaker.get().unknown == ()
+    assert all(f"{harness.route(each).proven_at}" > LONG_AGO for each in others)
+    assert f"{route_id}-g1" not in await harness.machine_keys()
 
 
 async def test_cancelled_while_it_waits_for_the_breaker_it_still_destroys_the_old_machine(harness):
@@ -343,7 +393,8 @@ async def test_the_third_replacement_of_an_hour_waits_before_it_destroys(harness
     route_id = await harness.serving_route()
     destroyed = harness.interference.ran.count("destroy_machine")
     before = checks(harness)
-    await start(harness, route_id)
+    replacement = await start(harness, route_id)
     await harness.until(lambda: checks(harness) >= before + 3)
     assert harness.interference.ran.count("destroy_machine") == destroyed == 2
     assert {f"{route_id}-g1", f"{route_id}-g2"} <= set(await harness.machine_keys())
+    assert "2 destroyed within an hour, 2 may be; the next at" in await details(replacement)

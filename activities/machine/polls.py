@@ -1,0 +1,75 @@
+"""What machines do at their providers: one listing per region and interval, for all that wait.
+
+A request for each machine would exceed the rate limits of providers: a hundred machines that boot
+are one request per interval here.
+"""
+
+import asyncio
+import time
+from datetime import timedelta
+
+from relight.domain.machine import MachineAtProvider
+from relight.domain.sweep.sweep import ProviderListing
+from relight.providers.driver import (
+    ProviderDriver,
+    ProviderRateLimitedError,
+    ProviderUnavailableError,
+)
+from relight.shared_reads import SharedReads
+
+POLL = timedelta(seconds=2)
+"""Between the beginnings of two listings of a region."""
+
+MAX_POLL = timedelta(minutes=1)
+"""While a provider limits the rate of requests, the interval doubles up to this. Then it is an
+error."""
+
+LISTING_TIMEOUT = timedelta(seconds=60)
+
+
+class MachinePolls:
+    """The listings of all regions that something waits for."""
+
+    def __init__(self) -> None:
+        self._reads: SharedReads[ProviderListing] = SharedReads()
+        self._began: dict[str, float] = {}
+
+    async def next(
+        self, driver: ProviderDriver, region: str | None, key: str
+    ) -> MachineAtProvider | None:
+        """Return what the next listing has of a machine; None if the provider has none.
+
+        A listing may lack a new machine, or be incomplete: what it does not have once is searched.
+
+        Args:
+            driver: of the provider.
+            region: of the machine; None lists all regions.
+            key: of the machine.
+
+        Raises:
+            ProviderError: the listing or the search failed.
+        """
+        name = f"{driver.name}/{region or '*'}"
+        listing = await self._reads.get(name, lambda: self._list(name, driver, region))
+        found = [machine for machine in listing.machines if machine.key == key]
+        return found[0] if len(found) == 1 else await driver.find(key)
+
+    async def _list(self, name: str, driver: ProviderDriver, region: str | None) -> ProviderListing:
+        interval = POLL
+        while True:
+            since = time.monotonic() - self._began.get(name, float("-inf"))
+            await asyncio.sleep(max(interval.total_seconds() - since, 0))
+            self._began[name] = time.monotonic()
+            try:
+                async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
+                    return await driver.list(region)
+            except TimeoutError as error:
+                raise ProviderUnavailableError(
+                    driver.name,
+                    f"list the machines in {region or 'all regions'}",
+                    f"no listing within {LISTING_TIMEOUT.total_seconds():.0f} s",
+                ) from error
+            except ProviderRateLimitedError:
+                if interval >= MAX_POLL:
+                    raise
+                interval = min(interval * 2, MAX_POLL)
