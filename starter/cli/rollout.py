@@ -46,9 +46,10 @@ def start(
     """Bring every route that follows the fleet's default release, or a track's override, to a tag.
 
     Once every route is proven, the default release or the override is set to the tag. A tag that
-    the repository or a region lacks, or a scope without routes, is refused, and nothing changes.
-    A running rollout of the same scope is superseded: it finishes the routes that are being
-    changed, and ends. The same tag again joins the running rollout.
+    the repository or a region lacks, or a scope without routes, is refused, and nothing changes:
+    a running rollout continues. Otherwise a running rollout of the same scope is superseded: it
+    finishes the routes that are being changed, and ends. The same tag again joins the running
+    rollout.
 
     [bold]Examples:[/]
 

@@ -204,8 +204,7 @@ async def _start(
             RolloutRelease.planned, start_workflow_operation=operation
         )
     except WorkflowUpdateFailedError as error:
-        # A refused rollout still holds its scope until it ends; wait, or the next command
-        # would be refused because of it.
+        # A refused rollout runs until its end is recorded; wait, or the same tag would join it.
         with contextlib.suppress(WorkflowFailureError):
             await (await operation.workflow_handle()).result()
         raise cli_error(fault_of(error.cause)) from None
@@ -213,10 +212,19 @@ async def _start(
 
 
 async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExecutionStatus | None]:
-    """Return a rollout's newest run, and that run's status."""
+    """Return a rollout's running run, else its newest recorded one, and that run's status.
+
+    A run that was refused is not recorded, so it does not hide the one before.
+    """
     handle = client.get_workflow_handle_for(RolloutRelease.run, name.workflow_id)
     try:
         description = await handle.describe()
+        refused = name.run_id is not None and description.run_id != name.run_id
+        if refused and description.status is not WorkflowExecutionStatus.RUNNING:
+            handle = client.get_workflow_handle_for(
+                RolloutRelease.run, name.workflow_id, run_id=name.run_id
+            )
+            description = await handle.describe()
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

@@ -226,6 +226,24 @@ async def test_another_tag_supersedes_the_running_rollout(installation, held):
     assert "superseded by v0.0.78" in first.out
 
 
+async def test_a_mistyped_tag_leaves_the_running_rollout_alone(installation, held):
+    await installation.refuses(2, ("rollout", "start", "v0.9.9"), "v0.9.9")
+    status = await installation.relight("rollout", "status", "--json")
+    assert (status.json["release_tag"], status.json["phase"]) == ("v0.0.74", "running")
+    held.open()
+    assert (await installation.relight("rollout", "watch")).code == 0
+
+
+@pytest.mark.parametrize("tag", ["v0.9.9", "v0.0.74"], ids=["another tag", "the same tag"])
+async def test_a_refused_rollout_does_not_hide_the_newest_one(installation, three_routes, tag):
+    await installation.relight("rollout", "start", "v0.0.74", "--wait")
+    installation.harness.releases.remove("v0.0.74")
+    await installation.refuses(2, ("rollout", "start", tag), tag)
+    for words in (("status",), ("status", "v0.0.74"), ("why",), ("why", "v0.0.74")):
+        shown = await installation.relight("rollout", *words)
+        assert "converged" in shown.out, shown
+
+
 async def test_a_rollout_of_a_track_is_found_by_its_track_or_as_the_only_running_one(
     installation,
 ):

@@ -56,9 +56,10 @@ class RolloutRelease(ControlledRollout):
     """Bring every route of a scope to a release, wave by wave, or stop at a gate that fails.
 
     It completes as `converged`, `stopped`, `aborted` or `superseded`. If the release, the scope or
-    the preflight refuses it, it fails before any route is changed. After a failure or a
-    cancellation the rollout is recorded as ended and its scope is free. Routes keep the release
-    that they have, and operations that are running on them finish.
+    the preflight refuses it, it fails before it claims the scope: a running rollout continues, and
+    nothing is recorded. After a later failure or a cancellation the rollout is recorded as ended
+    and its scope is free. Routes keep the release that they have, and operations that are running
+    on them finish.
     """
 
     @workflow.init
@@ -67,12 +68,13 @@ class RolloutRelease(ControlledRollout):
 
     @workflow.run
     async def run(self, input: RolloutReleaseInput) -> RolloutStatus:  # noqa: ARG002 - see init
-        """Claim the scope, plan, run each wave and its gate, and record the result."""
+        """Check, claim the scope, plan, run each wave and its gate, and record the result."""
         try:
             async with UndoStack() as undo:
                 undo.on_fault(RolloutActivities.close_rollout, self._fault_closing)
+                release = await self._check()
                 await self._claim()
-                release = await self._prepare()
+                await self._make_plan(release)
                 number = 0
                 while self._end_phase is None and await self._has_wave(number + 1, release):
                     number += 1
@@ -86,6 +88,25 @@ class RolloutRelease(ControlledRollout):
             await workflow.wait_condition(workflow.all_handlers_finished)
 
     # ------------------------------------------------------------------ before the first wave
+
+    async def _check(self) -> Release:
+        """Resolve the release and run the preflight. Nothing is written, and nothing is claimed."""
+        scope = self._input.scope
+        architectures = await RolloutActivities.architectures.local(ListRoutesInput(scope=scope))
+        if not architectures.names:
+            raise failure(
+                fault(
+                    "no-routes",
+                    f"no route in scope {scope} serves: there is nothing to roll out to",
+                )
+            )
+        release = await ReleaseActivities.resolve_release(
+            ResolveReleaseInput(tag=self._input.release_tag, architectures=architectures.names)
+        )
+        await PreflightActivities.preflight(
+            PreflightInput(release=release, scope=scope, checks=self._input.strategy.checks)
+        )
+        return release
 
     async def _claim(self) -> None:
         """Claim the scope. A rollout that holds it is superseded, and its end is awaited."""
@@ -106,31 +127,22 @@ class RolloutRelease(ControlledRollout):
                 superseded_run_id, pause = holder.run_id, CLAIM_PAUSE
                 handle = workflow.get_external_workflow_handle(holder.workflow_id)
                 await ignore_ended(handle.signal(RolloutRelease.supersede, self._input))
+                waits_for = f"the rollout of {holder.release_tag}, which it supersedes, to end"
+                self._set_phase(RolloutPhase.PREPARING, f"waiting for {waits_for}")
             await workflow.sleep(pause, summary=f"wait for {holder.workflow_id} to free the scope")
             pause = min(pause * 2, MAX_CLAIM_PAUSE)
 
-    async def _prepare(self) -> Release:
-        """Resolve the release, run the preflight, and plan the waves."""
-        scope, strategy, origin = self._input.scope, self._input.strategy, self._input.origin
-        architectures = await RolloutActivities.architectures.local(ListRoutesInput(scope=scope))
-        if not architectures.names:
-            raise failure(
-                fault(
-                    "no-routes",
-                    f"no route in scope {scope} serves: there is nothing to roll out to",
-                )
-            )
-        release = await ReleaseActivities.resolve_release(
-            ResolveReleaseInput(tag=self._input.release_tag, architectures=architectures.names)
-        )
-        await PreflightActivities.preflight(
-            PreflightInput(release=release, scope=scope, checks=strategy.checks)
-        )
+    async def _make_plan(self, release: Release) -> None:
+        """Plan the waves, of the fleet as the superseded rollout left it."""
         self._plan = await RolloutActivities.plan_rollout.local(
-            PlanRolloutInput(release=release, scope=scope, strategy=strategy, origin=origin)
+            PlanRolloutInput(
+                release=release,
+                scope=self._input.scope,
+                strategy=self._input.strategy,
+                origin=self._input.origin,
+            )
         )
         self._state.set_plan(self._plan)
-        return release
 
     # ------------------------------------------------------------------ waves
 

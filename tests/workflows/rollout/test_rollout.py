@@ -19,10 +19,10 @@ from workflows.rollout.rollout import RolloutRelease
 
 CONTROL = ControlInput(origin=Origin(requested_by="operator", reason="to check a host"))
 BEFORE_THE_FIRST_WAVE = (
-    "open_rollout",
     "architectures",
     "resolve_release",
     "preflight",
+    "open_rollout",
     "plan_rollout",
 )
 LATER = ("advance_wave", "record_decision", "join_late", "close_rollout")
@@ -192,6 +192,25 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(
     assert default_release(harness) == "v0.0.73"
     # The scope is free again.
     assert (await (await harness.start_rollout("v0.0.74")).result()).phase is RolloutPhase.CONVERGED
+
+
+@pytest.mark.parametrize("tag", ["v9.9.9", "v0.0.90"])
+async def test_a_refused_release_leaves_the_running_rollout_and_the_records_as_they_are(
+    harness, route_ids, tag
+):
+    harness.releases.add("v0.0.90", "amd64")  # The control plane has it, the hosts do not.
+    running = await harness.start_rollout("v0.0.74", waves=("1", "100%"), approval="canary")
+    await harness.until_status(running, lambda now: now.phase is RolloutPhase.HOLDING)
+    recorded = harness.store.rollouts.list()
+    events = len(harness.events())
+    with pytest.raises(WorkflowFailureError):
+        await (await harness.start_rollout(tag)).result()
+    assert harness.store.rollouts.list() == recorded
+    assert len(harness.events()) == events
+    assert await count_signals(running, "supersede") == 0
+    await running.execute_update(RolloutRelease.approve, CONTROL)
+    assert (await running.result()).phase is RolloutPhase.CONVERGED
+    assert harness.current_tags(route_ids) == ["v0.0.74"] * 6
 
 
 @pytest.mark.parametrize("injection", REPEATED)
