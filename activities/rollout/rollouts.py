@@ -23,11 +23,13 @@ from relight.domain.rollout.rollout import (
     RecordDecisionInput,
     RolloutOpened,
     RolloutPlan,
+    RouteProgress,
 )
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
     BeginProofsInput,
+    BeginRollBackInput,
     JoinLateInput,
     RetryFailedInput,
     RoutesChanged,
@@ -138,6 +140,14 @@ class RolloutActivities:
         """Mark the proven routes of a wave as waiting for their proof after the soak."""
         changed = self._store.rollout_routes.begin_proofs(input.rollout_run_id, input.number)
         return RoutesChanged(routes=changed)
+
+    @step(policies.STORE, lambda i: i.release_tag)
+    def begin_roll_back(self, input: BeginRollBackInput) -> RoutesChanged:
+        """Mark the routes that the rollout changed as waiting for their rollback."""
+        routes, run_id = self._store.rollout_routes, input.rollout_run_id
+        changed = routes.begin_roll_back(run_id, input.release_tag)
+        named = routes.list(run_id, RouteProgress.TO_ROLL_BACK, MAX_NAMED_ROUTES)
+        return RoutesChanged(routes=changed, named=tuple(each.route_id for each in named))
 
     @step(policies.STORE, lambda i: f"wave {i.number} by {i.by}")
     def widen_wave(self, input: WidenWaveInput) -> RoutesChanged:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, func, insert, update
 from sqlmodel import Session, col, select
 
-from relight.domain.names import RouteId
+from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
@@ -50,21 +50,18 @@ class Stage:
     """The progress of routes in one kind of work.
 
     Attributes:
-        before: routes that the work is still to be done on.
-        under_way: routes that it is done on now.
+        before: of routes that the work is still to be done on.
+        under_way: of routes that it is done on now.
     """
 
-    before: tuple[RouteProgress, ...]
+    before: RouteProgress
     under_way: RouteProgress
 
 
 STAGES: Mapping[WaveWork, Stage] = {
-    WaveWork.SWAP: Stage((RouteProgress.WAITING,), RouteProgress.SWAPPING),
-    WaveWork.PROVE: Stage((RouteProgress.SOAKING,), RouteProgress.PROVING),
-    WaveWork.ROLL_BACK: Stage(
-        (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.FAILED),
-        RouteProgress.ROLLING_BACK,
-    ),
+    WaveWork.SWAP: Stage(RouteProgress.WAITING, RouteProgress.SWAPPING),
+    WaveWork.PROVE: Stage(RouteProgress.SOAKING, RouteProgress.PROVING),
+    WaveWork.ROLL_BACK: Stage(RouteProgress.TO_ROLL_BACK, RouteProgress.ROLLING_BACK),
 }
 
 
@@ -162,7 +159,7 @@ class RolloutRoutes:
             of_wave: list[Any] = [RolloutRouteRow.rollout_run_id == run_id]
             if input.work is not WaveWork.ROLL_BACK:
                 of_wave.append(RolloutRouteRow.wave == input.number)
-            before = [*of_wave, col(RolloutRouteRow.progress).in_(stage.before)]
+            before = [*of_wave, RolloutRouteRow.progress == stage.before]
             page = session.exec(
                 select(RolloutRouteRow)
                 .where(*before)
@@ -180,7 +177,10 @@ class RolloutRoutes:
             by_id = {row.route_id: row for row in page}
             for route_id in chosen.left_out:
                 by_id[route_id].progress = RouteProgress.SKIPPED
-            starts = [*lost, *(by_id[route_id] for route_id in chosen.starts)]
+            claims = [by_id[route_id] for route_id in chosen.starts]
+            if input.work is WaveWork.SWAP:
+                _keep_previous_releases(session, claims)
+            starts = [*lost, *claims]
             for row in starts:
                 row.progress = stage.under_way
             session.add_all([*starts, *page])
@@ -196,6 +196,26 @@ class RolloutRoutes:
     def begin_proofs(self, run_id: str, number: int) -> int:
         """Let the converged routes of a wave soak before a further proof; return how many."""
         return self._move(run_id, RouteProgress.CONVERGED, RouteProgress.SOAKING, number)
+
+    def begin_roll_back(self, run_id: str, release_tag: ReleaseTag) -> int:
+        """Let every route that a rollout changed wait for its rollback; return how many wait.
+
+        Unchanged are routes that ran the release before, that the rollout did not reach, whose
+        swap failed before it began, and that another operation has brought elsewhere since.
+        """
+        of_rollout = col(RolloutRouteRow.rollout_run_id) == run_id
+        reached = (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.FAILED)
+        still_there = select(RouteRow.route_id).where(RouteRow.target_release_tag == release_tag)
+        changed = update(RolloutRouteRow).where(
+            of_rollout,
+            col(RolloutRouteRow.progress).in_(reached),
+            col(RolloutRouteRow.previous_release_tag).is_distinct_from(release_tag),
+            col(RolloutRouteRow.route_id).in_(still_there),
+        )
+        with self._database.writing() as session:
+            session.connection().execute(changed.values(progress=RouteProgress.TO_ROLL_BACK))
+            waits = RolloutRouteRow.progress == RouteProgress.TO_ROLL_BACK
+            return _count(session, RolloutRouteRow.rollout_run_id == run_id, waits)
 
     def widen(self, run_id: str, number: int, by: int) -> int:
         """Split the first `by` routes off the wave after `number`; return the number of waves."""
@@ -278,6 +298,20 @@ def _rows(
                 "position": position,
                 "progress": RouteProgress.WAITING,
             }
+
+
+def _keep_previous_releases(session: Session, claims: Sequence[RolloutRouteRow]) -> None:
+    """Keep the current release of routes that a rollout is about to change for the first time.
+
+    It may differ from the one at the time of the plan. A route with a fault was claimed before,
+    and may run the rollout's release by now.
+    """
+    first = {row.route_id: row for row in claims if row.fault is None}
+    current = select(RouteRow.route_id, RouteRow.current_release_tag).where(
+        col(RouteRow.route_id).in_(first)
+    )
+    for route_id, tag in session.exec(current):
+        first[route_id].previous_release_tag = tag
 
 
 def _of(run_id: str) -> Any:

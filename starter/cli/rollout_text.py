@@ -25,6 +25,7 @@ _STYLES = {
     RouteProgress.SOAKING: "cyan",
     RouteProgress.PROVING: "cyan",
     RouteProgress.SKIPPED: "dim",
+    RouteProgress.TO_ROLL_BACK: "dim",
     RouteProgress.ROLLING_BACK: "yellow",
     RouteProgress.SWAPPING: "yellow",
     RouteProgress.UNTOUCHED: "dim",

@@ -27,6 +27,7 @@ from relight.domain.rollout.rollout import (
 from relight.domain.rollout.strategy import Approval
 from relight.domain.rollout.wave import (
     BeginProofsInput,
+    BeginRollBackInput,
     Controls,
     JoinLateInput,
     RolloutWaveInput,
@@ -206,8 +207,14 @@ class RolloutRelease(ControlledRollout):
             self._wave = None
 
     async def _roll_back(self, number: int, release: Release) -> None:
-        """Roll every changed route back to its previous release."""
-        if self._input.strategy.roll_back:
+        """Roll every route that this rollout changed back to its own release from before."""
+        if not self._input.strategy.roll_back:
+            return
+        changed = await RolloutActivities.begin_roll_back.local(
+            BeginRollBackInput(rollout_run_id=run_id(), release_tag=release.tag)
+        )
+        if changed.routes:
+            self._state.begin_roll_back(changed.named)
             self._set_phase(RolloutPhase.ROLLING_BACK, self._end_reason)
             await self._run_wave(number, release, WaveWork.ROLL_BACK)
 

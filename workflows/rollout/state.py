@@ -16,6 +16,12 @@ from relight.domain.rollout.rollout import (
 
 MAX_SHOWN_FAULTS = 50
 
+_NOT_REACHED = {
+    RouteProgress.WAITING: RouteProgress.UNTOUCHED,
+    RouteProgress.TO_ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
+}
+"""What routes that still wait are when the rollout ends."""
+
 
 class RolloutState:
     """Counts and routes of a rollout. A large rollout lists only its failed routes.
@@ -70,16 +76,21 @@ class RolloutState:
             else:
                 self._outcomes.pop(outcome.route_id, None)
 
+    def begin_roll_back(self, routes: Iterable[RouteId]) -> None:
+        """Show the routes that wait for their rollback. The wave reports their counts."""
+        waits = {"progress": RouteProgress.TO_ROLL_BACK}
+        for route_id in routes:
+            if (outcome := self._outcomes.get(route_id)) is not None:
+                self._outcomes[route_id] = outcome.model_copy(update=waits)
+
     def finish(self) -> RolloutStatus:
-        """Mark the routes that still wait as untouched, and return the final status."""
-        waiting = self.counts.pop(RouteProgress.WAITING, 0)
-        if waiting:
-            self.counts[RouteProgress.UNTOUCHED] = waiting
+        """Mark the routes that still wait as not reached, and return the final status."""
+        for waiting, ended in _NOT_REACHED.items():
+            if count := self.counts.pop(waiting, 0):
+                self.counts[ended] = self.counts.get(ended, 0) + count
         for route_id, outcome in self._outcomes.items():
-            if outcome.progress is RouteProgress.WAITING:
-                self._outcomes[route_id] = outcome.model_copy(
-                    update={"progress": RouteProgress.UNTOUCHED}
-                )
+            progress = _NOT_REACHED.get(outcome.progress, outcome.progress)
+            self._outcomes[route_id] = outcome.model_copy(update={"progress": progress})
         return self.status()
 
     def status(self) -> RolloutStatus:

@@ -7,7 +7,11 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import Priority, VersioningBehavior
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import (
+    ApplicationError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+)
 
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault
@@ -25,7 +29,7 @@ from relight.domain.rollout.wave import (
 )
 from relight.domain.route import HotSwapRouteInput, ProveRouteInput
 from relight.engine import search_attributes
-from workflows.failures import fault_of
+from workflows.failures import failure, fault_of
 from workflows.rollout.steps import RolloutActivities
 from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.prove import ProveRoute
@@ -232,8 +236,8 @@ class RolloutWave:
         """Run the operation on one route, and keep its outcome."""
         route_id, started = outcome.route_id, workflow.now()
         try:
-            await self._operate_when_free(route_id)
-        except ChildWorkflowError as error:
+            await self._operate_when_free(outcome)
+        except (ChildWorkflowError, ApplicationError) as error:
             ended = self._failed(outcome, fault_of(error))
         except WorkflowAlreadyStartedError:
             ended = self._failed(outcome, _busy(route_id))
@@ -262,17 +266,18 @@ class RolloutWave:
             self._blocked_by = incident.summary
         return _at(outcome, requeued, cause)
 
-    async def _operate_when_free(self, route_id: RouteId) -> None:
+    async def _operate_when_free(self, outcome: RouteOutcome) -> None:
         """Run the operation on a route; while another one runs there, try again."""
         for _ in range(ROUTE_BUSY_ATTEMPTS):
             try:
-                return await self._operate(route_id)
+                return await self._operate(outcome)
             except WorkflowAlreadyStartedError:
-                await workflow.sleep(ROUTE_BUSY_PAUSE, summary=f"{route_id} is busy")
-        return await self._operate(route_id)
+                await workflow.sleep(ROUTE_BUSY_PAUSE, summary=f"{outcome.route_id} is busy")
+        return await self._operate(outcome)
 
-    async def _operate(self, route_id: RouteId) -> None:
+    async def _operate(self, outcome: RouteOutcome) -> None:
         """Run the operation on a route. It continues if the wave ends."""
+        route_id, previous_tag = outcome.route_id, outcome.previous_release_tag
         release, origin = self._input.release, self._input.origin
         attributes = search_attributes.attributes(
             {
@@ -296,24 +301,26 @@ class RolloutWave:
             )
             return
         forward = self._input.work is WaveWork.SWAP
+        tag = release.tag if forward else previous_tag
+        if tag is None:
+            raise failure(fault("no-release-before", f"route {route_id} was never proven before"))
         await workflow.execute_child_workflow(
             HotSwapRoute.run,
             HotSwapRouteInput(
                 route_id=route_id,
-                release_tag=release.tag if forward else None,
+                release_tag=tag,
                 origin=origin,
                 # All routes get the files to which the tag was resolved when the rollout started.
                 release=release if forward else None,
                 rollout=self._input.rollout,
+                allow_downgrade=not forward,
             ),
             id=route_workflow_id(route_id),
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
             search_attributes=attributes,
             priority=_PRIORITY,
-            static_summary=(
-                f"hot swap {route_id} to {release.tag}" if forward else f"roll {route_id} back"
-            ),
+            static_summary=f"{'hot swap' if forward else 'roll back'} {route_id} to {tag}",
         )
 
     def _add_moved(self, outcome: RouteOutcome, *, had_fault: bool = False) -> None:

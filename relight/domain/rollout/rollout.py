@@ -51,13 +51,15 @@ class RolloutPhase(StrEnum):
 class RouteProgress(StrEnum):
     """How far a route is in a rollout.
 
-    `soaking`: proven, and to be proven again after the soak.
+    `soaking`: proven, and to be proven again after the soak. `to roll back`: changed by this
+    rollout, and waiting for its rollback.
     """
 
     WAITING = "waiting"
     SWAPPING = "swapping"
     CONVERGED = "converged"
     FAILED = "failed"
+    TO_ROLL_BACK = "to roll back"
     ROLLING_BACK = "rolling back"
     ROLLED_BACK = "rolled back"
     NOT_ROLLED_BACK = "not rolled back"
@@ -68,7 +70,12 @@ class RouteProgress(StrEnum):
 
 
 class RouteOutcome(Message):
-    """A route in a rollout."""
+    """A route in a rollout.
+
+    Attributes:
+        previous_release_tag: the release that it was proven at when this rollout reached it, and
+            that a rollback brings it back to; None if it was never proven.
+    """
 
     route_id: RouteId
     wave: int

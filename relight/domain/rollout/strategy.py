@@ -60,7 +60,7 @@ class Strategy(Message):
         max_concurrent: how many routes are changed at once.
         failure_budget: how many routes may fail; one more stops the rollout. 0 stops at the first.
         roll_back: when the rollout stops or is aborted, bring each changed route back to the
-            release that it was proven at before, and prove it.
+            release that it was proven at before this rollout, and prove it.
         canary: how the first wave is chosen.
         disruption_budget: how many routes may be out at once, per provider, region and track.
         max_concurrent_per_provider: how many routes of one provider are changed at once.

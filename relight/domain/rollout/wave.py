@@ -19,7 +19,7 @@ class WaveWork(StrEnum):
     """What a wave does on each route.
 
     `swap`: swap it to the release. `prove`: prove, after a soak, that it still runs the release.
-    `roll back`: swap it back to the release that it was proven at before.
+    `roll back`: swap it back to the release that it was proven at before this rollout.
     """
 
     SWAP = "swap"
@@ -143,6 +143,13 @@ class BeginProofsInput(Message):
     number: int
 
 
+class BeginRollBackInput(Message):
+    """Make every route that the rollout changed wait for its rollback."""
+
+    rollout_run_id: str
+    release_tag: ReleaseTag
+
+
 class WidenWaveInput(Message):
     """Split a smaller wave off the next one.
 
@@ -180,6 +187,11 @@ class SkipInput(Message):
 
 
 class RoutesChanged(Message):
-    """The number of routes that were changed."""
+    """The number of routes that were changed.
+
+    Attributes:
+        named: their ids, where the rollout shows them; of a large rollout only the first.
+    """
 
     routes: int
+    named: tuple[RouteId, ...] = ()
