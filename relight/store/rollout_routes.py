@@ -148,6 +148,7 @@ class RolloutRoutes:
                 row = session.get(RolloutRouteRow, (run_id, outcome.route_id))
                 if row is not None and row.progress == stage.under_way:
                     row.progress = outcome.progress
+                    row.requeued += outcome.progress == stage.before
                     row.fault = outcome.fault.model_dump(mode="json") if outcome.fault else None
                     session.add(row)
             session.flush()
@@ -163,7 +164,7 @@ class RolloutRoutes:
             page = session.exec(
                 select(RolloutRouteRow)
                 .where(*before)
-                .order_by(col(RolloutRouteRow.position))
+                .order_by(col(RolloutRouteRow.requeued), col(RolloutRouteRow.position))
                 .limit(page_size)
             ).all()
             ids = [row.route_id for row in page]
@@ -296,6 +297,7 @@ def _rows(
                 "of_route": route_id,
                 "wave": number,
                 "position": position,
+                "requeued": 0,
                 "progress": RouteProgress.WAITING,
             }
 

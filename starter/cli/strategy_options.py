@@ -168,6 +168,15 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
             "the rollout stops. Repeat it for more checks.",
         ),
     ] = None,
+    incident_limit: Annotated[
+        timedelta | None,
+        _option(
+            metavar="DURATION",
+            parser=duration_of,
+            help="How long a fault outside of hosts may hold the rollout before it is paused for a "
+            "person, as in 30m.  \\[default: 1h]",
+        ),
+    ] = None,
 ) -> Strategy:
     """Return the strategy that the options describe."""
     return Strategy(
@@ -187,6 +196,7 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         inconclusive=inconclusive,
         approval=approval,
         checks=tuple(check or ()),
+        incident_limit=incident_limit or _DEFAULT.incident_limit,
     )
 
 

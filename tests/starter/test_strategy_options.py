@@ -16,6 +16,7 @@ EVERYTHING = (
     *("--provider-budget", "20%", "--region-budget", "10%", "--track-budget", "9"),
     *("--soak", "1h30m", "--tolerate", "5%", "--confidence", "0.9"),
     *("--inconclusive", "widen", "--approval", "canary", "--check", "errors", "--check", "smoke"),
+    *("--incident-limit", "20m"),
 )
 
 
@@ -64,6 +65,7 @@ def test_every_field_has_an_option():
         inconclusive=Inconclusive.WIDEN,
         approval=Approval.CANARY,
         checks=("errors", "smoke"),
+        incident_limit="PT20M",
     )
     # A new field without an option is listed here.
     default = dict(Strategy())

@@ -8,9 +8,11 @@ from temporalio import workflow
 from relight.domain.base import Origin
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault
+from relight.domain.rollout.gate import Decision
 from relight.domain.rollout.rollout import (
     ControlInput,
     RecordControlInput,
+    RecordDecisionInput,
     RolloutPhase,
     RolloutPlan,
     RolloutReleaseInput,
@@ -156,11 +158,13 @@ class ControlledRollout:
             await self._set_controls(stopped=True)
 
     @workflow.signal(name=WAVE_PROGRESS)
-    def wave_progress(self, progress: WaveProgress) -> None:
-        """Receive the progress of the running wave."""
+    async def wave_progress(self, progress: WaveProgress) -> None:
+        """Receive the progress of the running wave. Pause if only a person can decide."""
         self._state.record_progress(progress.counts, progress.moved)
         if self._end_phase is None and not self._controls.paused:
-            if progress.blocked_by:
+            if progress.needs_person:
+                await self._pause_for_person(progress.needs_person)
+            elif progress.blocked_by:
                 self._set_waiting(progress.blocked_by)
             elif self._state.phase is RolloutPhase.HOLDING:
                 self._set_phase(RolloutPhase.RUNNING, f"wave {self._state.wave} continues")
@@ -228,6 +232,21 @@ class ControlledRollout:
         if not self._controls.paused:
             to_do = "it continues by itself; or relight rollout abort"
             self._set_phase(RolloutPhase.HOLDING, reason, to_do=to_do)
+
+    async def _pause_for_person(self, reason: str) -> None:
+        to_do = "relight rollout resume when the cause is gone, or abort"
+        self._set_phase(RolloutPhase.PAUSED, reason, to_do=to_do)
+        await self._set_controls(paused=True)
+        await RolloutActivities.record_decision.local(
+            RecordDecisionInput(
+                release_tag=self._input.release_tag,
+                scope=self._input.scope,
+                wave=self._state.wave,
+                decision=Decision.HOLD,
+                reason=reason,
+                origin=self._input.origin,
+            )
+        )
 
     def _set_phase(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
         self._state.set_phase(phase, detail, to_do)

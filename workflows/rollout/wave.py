@@ -14,9 +14,10 @@ from temporalio.exceptions import (
 )
 
 from relight.domain.fault.fault import Fault
-from relight.domain.fault.table import fault
+from relight.domain.fault.rule import RolloutEffect
+from relight.domain.fault.table import effect_in_rollout, fault
 from relight.domain.names import RouteId, route_workflow_id
-from relight.domain.rollout.gate import incident_of, stop_reason
+from relight.domain.rollout.gate import stop_reason
 from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
@@ -30,6 +31,7 @@ from relight.domain.rollout.wave import (
 from relight.domain.route import HotSwapRouteInput, ProveRouteInput
 from relight.engine import search_attributes
 from workflows.failures import failure, fault_of
+from workflows.rollout.incident import IncidentHold
 from workflows.rollout.steps import RolloutActivities
 from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.prove import ProveRoute
@@ -39,9 +41,6 @@ MAX_HISTORY_EVENTS = 4000
 
 REPORT_INTERVAL = timedelta(seconds=3)
 """How often successes are reported to the rollout. Failures are reported immediately."""
-
-FIRST_INCIDENT_PAUSE, MAX_INCIDENT_PAUSE = timedelta(seconds=15), timedelta(minutes=2)
-"""How long an incident holds the wave before one route tries again. Doubled each time."""
 
 BATCH_DELAY = timedelta(seconds=3)
 """How long successes are collected, to be recorded together."""
@@ -68,8 +67,12 @@ _FAILED = {
     WaveWork.PROVE: RouteProgress.FAILED,
     WaveWork.ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
 }
-_REQUEUED = {WaveWork.SWAP: RouteProgress.WAITING, WaveWork.PROVE: RouteProgress.SOAKING}
-"""State of a route hit by an infrastructure fault: requeued."""
+_REQUEUED = {
+    WaveWork.SWAP: RouteProgress.WAITING,
+    WaveWork.PROVE: RouteProgress.SOAKING,
+    WaveWork.ROLL_BACK: RouteProgress.TO_ROLL_BACK,
+}
+"""State of a route hit by an incident: requeued."""
 
 
 # It moves to the current worker version like its rollout, so that new operations start there.
@@ -78,9 +81,10 @@ class RolloutWave:
     """Run one operation (swap, prove or roll back) on each route of a wave.
 
     The store has the routes and their progress. No further operation starts once the failure budget
-    is spent. An infrastructure fault holds the wave as an incident: after a pause one route tries
-    again, and if it succeeds the others follow. A cancellation or termination ends the wave;
-    operations that are running on routes finish.
+    is spent. A fault that only waiting cures holds the wave as an incident: after a pause another
+    route tries, and if it succeeds the others follow. If the incident lasts too long, the rollout
+    is asked to pause. A cancellation or termination ends the wave; operations that are running on
+    routes finish.
     """
 
     @workflow.init
@@ -94,10 +98,9 @@ class RolloutWave:
         self._stopped_by: str | None = None
         self._kinds: set[str] = set()
         self._tally = (0, 0)
-        self._hold = _seconds(input.hold_for_seconds)
-        self._incident: dict[RouteId, Fault] = {}
-        self._held_until = workflow.now()
-        self._blocked_by = self._reported_blocked_by = ""
+        self._incident = IncidentHold(input.strategy.incident_limit, input.incident)
+        self._blocked_by = self._needs_person = ""
+        self._reported = ("", "")
         self._applied_controls = input.controls
 
     @workflow.run
@@ -129,6 +132,8 @@ class RolloutWave:
     @workflow.signal
     def set_controls(self, controls: Controls) -> None:
         """Apply new controls of the rollout."""
+        if self._controls.paused and not controls.paused:
+            self._incident.restart()
         self._controls = controls
 
     async def _advance(self) -> WaveAdvanced:
@@ -156,10 +161,10 @@ class RolloutWave:
         controls = self._controls
         if controls.paused or controls.stopped or self._stopped_by or self._history_is_long:
             return 0
-        if not self._hold:
+        if not self._incident.is_on:
             return controls.max_concurrent
-        # After the pause, one route tests whether the incident is over.
-        return 1 if workflow.now() >= self._held_until else 0
+        may_try = self._incident.admits_one and not self._incident.over_limit
+        return 1 if may_try else 0
 
     @property
     def _history_is_long(self) -> bool:
@@ -173,8 +178,8 @@ class RolloutWave:
         return not advanced.waiting or self._controls.stopped or self._stopped_by is not None
 
     def _next_input(self) -> RolloutWaveInput:
-        hold = self._hold.total_seconds() if self._hold else None
-        return self._input.model_copy(update={"controls": self._controls, "hold_for_seconds": hold})
+        kept = {"controls": self._controls, "incident": self._incident.kept}
+        return self._input.model_copy(update=kept)
 
     async def _wait_for_change(self, advanced: WaveAdvanced) -> None:
         # Controls that arrived while `_advance` ran are not applied yet, so they end the wait.
@@ -197,10 +202,11 @@ class RolloutWave:
 
     def _time_limit(self, advanced: WaveAdvanced) -> timedelta | None:
         """Return how long to wait if nothing changes; None for no limit."""
-        if self._controls.paused or not advanced.waiting or self._stopped_by:
+        waits_for_person = self._controls.paused or self._incident.over_limit
+        if waits_for_person or not advanced.waiting or self._stopped_by:
             return None
-        if self._hold and not self._in_flight:
-            return max(self._held_until - workflow.now(), timedelta(seconds=1))
+        if self._incident.is_on and not self._in_flight:
+            return max(self._incident.until - workflow.now(), timedelta(seconds=1))
         if advanced.thaws_at is not None:
             return max(advanced.thaws_at - workflow.now(), timedelta(seconds=1))
         return BUDGET_PAUSE if advanced.limited_by else None
@@ -221,9 +227,9 @@ class RolloutWave:
 
     def _update_blocked_by(self, advanced: WaveAdvanced) -> None:
         """Set the reason why routes that wait are not started."""
-        if self._hold:
-            return  # The reason is the incident, and is already set.
-        self._blocked_by = ""
+        self._blocked_by, self._needs_person = self._incident.reason, self._incident.over_limit
+        if self._incident.is_on:
+            return
         if advanced.waiting and not advanced.starts and not self._controls.paused:
             limits = list(advanced.limited_by)
             if advanced.thaws_at:
@@ -242,9 +248,8 @@ class RolloutWave:
         except WorkflowAlreadyStartedError:
             ended = self._failed(outcome, _busy(route_id))
         else:
-            if started >= self._held_until:
-                self._hold = None  # The incident is over.
-                self._incident.clear()
+            if started >= self._incident.until:
+                self._incident.end()
             # A route that was rolled back keeps the fault that caused it.
             keep = outcome.fault if self._input.work is WaveWork.ROLL_BACK else None
             ended = _at(outcome, _DONE[self._input.work], keep)
@@ -253,18 +258,16 @@ class RolloutWave:
         self._add_moved(ended, had_fault=outcome.fault is not None)
 
     def _failed(self, outcome: RouteOutcome, cause: Fault) -> RouteOutcome:
-        requeued = _REQUEUED.get(self._input.work)
-        if requeued is None or incident_of([cause]) is None:
-            return _at(outcome, _FAILED[self._input.work], cause)
-        self._incident[outcome.route_id] = cause
-        if not self._hold:
-            self._hold = FIRST_INCIDENT_PAUSE
-        elif workflow.now() >= self._held_until:
-            self._hold = min(self._hold * 2, MAX_INCIDENT_PAUSE)
-        self._held_until = workflow.now() + self._hold
-        if incident := incident_of(self._incident.values()):
-            self._blocked_by = incident.summary
-        return _at(outcome, requeued, cause)
+        """Return the outcome of a route whose operation failed, by what its fault's rule says."""
+        work, effect = self._input.work, effect_in_rollout(cause)
+        if effect is RolloutEffect.HELD:
+            self._incident.add(outcome.route_id, cause)
+            # A route that is to be rolled back keeps the fault that caused it.
+            kept = outcome.fault if work is WaveWork.ROLL_BACK else cause
+            return _at(outcome, _REQUEUED[work], kept)
+        if effect is RolloutEffect.SKIPPED and work is not WaveWork.ROLL_BACK:
+            return _at(outcome, RouteProgress.SKIPPED, cause)
+        return _at(outcome, _FAILED[work], cause)
 
     async def _operate_when_free(self, outcome: RouteOutcome) -> None:
         """Run the operation on a route; while another one runs there, try again."""
@@ -331,16 +334,20 @@ class RolloutWave:
     async def _report(self, advanced: WaveAdvanced, *, force: bool = False) -> None:
         """Report progress to the rollout: urgent changes immediately, others at intervals."""
         failed = any(outcome.fault for outcome in self._moved.values())
-        urgent = failed or self._blocked_by != self._reported_blocked_by
+        blocked = (self._blocked_by, self._needs_person)
+        urgent = failed or blocked != self._reported
         if not (force or urgent) and workflow.now() - self._reported_at < REPORT_INTERVAL:
             return
         moved, self._moved = self._moved, {}
-        self._reported_at, self._reported_blocked_by = workflow.now(), self._blocked_by
+        self._reported_at, self._reported = workflow.now(), blocked
         rollout = workflow.get_external_workflow_handle(self._input.rollout)
         await rollout.signal(
             WAVE_PROGRESS,
             WaveProgress(
-                counts=advanced.counts, moved=tuple(moved.values()), blocked_by=self._blocked_by
+                counts=advanced.counts,
+                moved=tuple(moved.values()),
+                blocked_by=self._blocked_by,
+                needs_person=self._needs_person,
             ),
         )
 
@@ -358,7 +365,3 @@ def _at(outcome: RouteOutcome, progress: RouteProgress, cause: Fault | None) -> 
 def _busy(route_id: RouteId) -> Fault:
     held = route_workflow_id(route_id)
     return fault("route-busy", f"another operation has held {held} for too long", "hot swap")
-
-
-def _seconds(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)

@@ -16,7 +16,7 @@ class FaultClass(StrEnum):
 
 
 BUDGETED_CLASSES = frozenset({FaultClass.HOST, FaultClass.RELEASE})
-"""Classes whose faults spend a rollout's failure budget. The others blame no host."""
+"""Classes whose faults blame a host or the release that it runs."""
 
 
 class Fault(Message):

@@ -72,6 +72,8 @@ class Strategy(Message):
         confidence: required confidence of a verdict about that rate, from 0.5 to below 1.
         inconclusive: what happens while there are too few results for a verdict.
         approval: after which waves a person has to approve.
+        incident_limit: how long a fault outside of hosts may hold the rollout before it is paused
+            and a person has to decide.
         checks: names of further checks that run after each wave, as in the control plane's
             settings. A check that fails stops the rollout.
     """
@@ -89,4 +91,5 @@ class Strategy(Message):
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     inconclusive: Inconclusive = Inconclusive.HOLD
     approval: Approval = Approval.NONE
+    incident_limit: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
     checks: tuple[CheckName, ...] = ()

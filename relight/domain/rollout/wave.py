@@ -1,7 +1,7 @@
 """One wave of a rollout: the work on each of its routes, and its controls."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from relight.domain.base import Message, Origin
@@ -43,6 +43,20 @@ class Controls(Message):
     revision: int = 0
 
 
+class WaveIncident(Message):
+    """An incident that a wave keeps when it continues as new.
+
+    Attributes:
+        pause: the duration of its last pause.
+        since: when it began.
+        reason: what its faults have in common, in one sentence.
+    """
+
+    pause: timedelta
+    since: datetime
+    reason: str
+
+
 class RolloutWaveInput(Message):
     """Run one wave.
 
@@ -52,7 +66,7 @@ class RolloutWaveInput(Message):
         number: the wave, from 1.
         controls: the controls when the wave starts.
         named: report each route that changed; otherwise only the routes that failed.
-        hold_for_seconds: duration of the next hold for an incident; None without one.
+        incident: the incident that holds the wave; None without one.
     """
 
     rollout_run_id: str
@@ -65,7 +79,7 @@ class RolloutWaveInput(Message):
     number: int
     controls: Controls
     named: bool = True
-    hold_for_seconds: float | None = None
+    incident: WaveIncident | None = None
 
 
 class WaveProgress(Message):
@@ -76,11 +90,13 @@ class WaveProgress(Message):
         moved: routes whose progress changed since the last report; for a large rollout only those
             that failed.
         blocked_by: what keeps further routes from starting; empty if nothing does.
+        needs_person: why the rollout has to be paused for a person; empty if it has not.
     """
 
     counts: Mapping[RouteProgress, int]
     moved: tuple[RouteOutcome, ...] = ()
     blocked_by: str = ""
+    needs_person: str = ""
 
 
 class WaveEnded(Message):

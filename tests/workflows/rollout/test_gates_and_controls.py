@@ -1,4 +1,4 @@
-"""RolloutRelease between its waves: incidents, gates, approvals, controls and holds."""
+"""RolloutRelease between its waves: gates, approvals, controls and holds."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,58 +19,16 @@ from relight.domain.rollout.rollout import (
     SkipRoute,
 )
 from relight.domain.route import RouteStatus
-from tests.workflows.rollout.conftest import six_routes
+from tests.workflows.rollout.conftest import until_holding
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
 ORIGIN = Origin(requested_by="operator", reason="to check a host")
 CONTROL = ControlInput(origin=ORIGIN)
-BAD_SIGNATURE = "W: GPG error: http://repository.example stable InRelease: BADSIG"
 
 
 def decisions(harness):
     return [event.detail["decision"] for event in harness.events(kind="rollout-decided")]
-
-
-async def until_holding(harness, rollout, words=""):
-    """Wait until the rollout holds with these words in its detail, and return its status."""
-    await harness.until_status(
-        rollout, lambda now: now.phase is RolloutPhase.HOLDING and words in now.detail
-    )
-    return await rollout.query(RolloutRelease.status)
-
-
-# ---------------------------------------------------------------- incidents
-
-
-async def test_a_repository_fault_holds_it_as_one_incident_until_the_fault_is_gone(
-    unsandboxed_harness,
-):
-    harness, route_ids = unsandboxed_harness, await six_routes(unsandboxed_harness)
-    harness.hosts.repository_fault = BAD_SIGNATURE
-    rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"))
-    status = await until_holding(harness, rollout, "no host is to blame")
-    assert status.count(RouteProgress.FAILED) == 0
-    assert "by itself" in status.to_do
-    for route_id in route_ids:
-        route = harness.route(route_id)
-        assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
-    harness.hosts.repository_fault = ""
-    ended = await rollout.result()
-    assert ended.phase is RolloutPhase.CONVERGED
-    assert ended.count(RouteProgress.CONVERGED) == 6
-    assert harness.current_tags(route_ids) == ["v0.0.74"] * 6
-
-
-async def test_an_incident_can_be_aborted_and_no_host_has_failed(harness, route_ids):
-    harness.hosts.repository_fault = BAD_SIGNATURE
-    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
-    await until_holding(harness, rollout)
-    await rollout.execute_update(RolloutRelease.abort, CONTROL)
-    ended = await rollout.result()
-    assert ended.phase is RolloutPhase.ABORTED
-    assert ended.count(RouteProgress.FAILED) == 0
-    assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
 
 
 # ---------------------------------------------------------------- before the first host
