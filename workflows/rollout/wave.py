@@ -91,6 +91,7 @@ class RolloutWave:
     def __init__(self, input: RolloutWaveInput) -> None:
         self._input = input
         self._controls = input.controls
+        self._tasks: set[asyncio.Task[RouteOutcome]] = set()
         self._in_flight: dict[RouteId, RouteOutcome] = {}
         self._ended: list[RouteOutcome] = []
         self._moved: dict[RouteId, RouteOutcome] = {}
@@ -106,15 +107,10 @@ class RolloutWave:
     @workflow.run
     async def run(self, input: RolloutWaveInput) -> WaveEnded:  # noqa: ARG002 - see init
         """Start the routes that may start and record those that ended, until none is left."""
-        routes: set[asyncio.Task[None]] = set()
         while True:
             advanced = await self._advance()
             for outcome in advanced.starts:
-                self._in_flight[outcome.route_id] = outcome
-                self._add_moved(outcome)
-                task = asyncio.create_task(self._run_route(outcome))
-                routes.add(task)
-                task.add_done_callback(routes.discard)
+                self._start(outcome)
             self._update_blocked_by(advanced)
             await self._report(advanced)
             if not self._in_flight and not self._ended:
@@ -238,24 +234,41 @@ class RolloutWave:
                 )
             self._blocked_by = "; ".join(limits)
 
-    async def _run_route(self, outcome: RouteOutcome) -> None:
-        """Run the operation on one route, and keep its outcome."""
-        route_id, started = outcome.route_id, workflow.now()
+    def _start(self, outcome: RouteOutcome) -> None:
+        """Start the operation on a route. Its outcome is kept however it ends."""
+        self._in_flight[outcome.route_id] = outcome
+        self._add_moved(outcome)
+        task = asyncio.create_task(self._run_route(outcome))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda ended: self._keep(outcome, ended))
+
+    def _keep(self, outcome: RouteOutcome, task: asyncio.Task[RouteOutcome]) -> None:
+        """Keep the outcome of a route. An error that nothing expects fails it."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            ended = task.result()
+        else:
+            workflow.logger.error("%s: unexpected error", outcome.route_id, exc_info=error)
+            ended = self._failed(outcome, fault_of(error))
+        del self._in_flight[outcome.route_id]
+        self._ended.append(ended)
+        self._add_moved(ended, had_fault=outcome.fault is not None)
+
+    async def _run_route(self, outcome: RouteOutcome) -> RouteOutcome:
+        """Run the operation on one route, and return its outcome."""
+        started = workflow.now()
         try:
             await self._operate_when_free(outcome)
         except (ChildWorkflowError, ApplicationError) as error:
-            ended = self._failed(outcome, fault_of(error))
+            return self._failed(outcome, fault_of(error))
         except WorkflowAlreadyStartedError:
-            ended = self._failed(outcome, _busy(route_id))
-        else:
-            if started >= self._incident.until:
-                self._incident.end()
-            # A route that was rolled back keeps the fault that caused it.
-            keep = outcome.fault if self._input.work is WaveWork.ROLL_BACK else None
-            ended = _at(outcome, _DONE[self._input.work], keep)
-        del self._in_flight[route_id]
-        self._ended.append(ended)
-        self._add_moved(ended, had_fault=outcome.fault is not None)
+            return self._failed(outcome, _busy(outcome.route_id))
+        if started >= self._incident.until:
+            self._incident.end()
+        # A route that was rolled back keeps the fault that caused it.
+        keep = outcome.fault if self._input.work is WaveWork.ROLL_BACK else None
+        return _at(outcome, _DONE[self._input.work], keep)
 
     def _failed(self, outcome: RouteOutcome, cause: Fault) -> RouteOutcome:
         """Return the outcome of a route whose operation failed, by what its fault's rule says."""
