@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, func, insert, update
 from sqlmodel import Session, col, select
 
+from relight.domain.fault.fault import Fault
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
 from relight.domain.rollout.wave import (
@@ -149,7 +150,8 @@ class RolloutRoutes:
                 if row is not None and row.progress == stage.under_way:
                     row.progress = outcome.progress
                     row.requeued += outcome.progress == stage.before
-                    row.fault = outcome.fault.model_dump(mode="json") if outcome.fault else None
+                    if outcome.fault != _outcome(row).brief.fault:
+                        row.fault = outcome.fault.model_dump(mode="json") if outcome.fault else None
                     session.add(row)
             session.flush()
             known = {*input.in_flight, *(outcome.route_id for outcome in input.ended)}
@@ -187,7 +189,7 @@ class RolloutRoutes:
             session.add_all([*starts, *page])
             session.flush()
             return WaveAdvanced(
-                starts=tuple(map(_outcome, starts)),
+                starts=tuple(_outcome(row).brief for row in starts),
                 counts=_counts(session, run_id),
                 waiting=_count(session, *before),
                 limited_by=chosen.limited_by,
@@ -254,6 +256,13 @@ class RolloutRoutes:
         """Return how many routes of a rollout have each progress."""
         with self._database.reading() as session:
             return _counts(session, run_id)
+
+    def faults(self, run_id: str, routes: Sequence[RouteId]) -> Mapping[RouteId, Fault]:
+        """Return the whole faults of some routes of a rollout, of those that have one."""
+        query = _of(run_id).where(col(RolloutRouteRow.route_id).in_(routes))
+        with self._database.reading() as session:
+            outcomes = [_outcome(row) for row in session.exec(query)]
+        return {each.route_id: each.fault for each in outcomes if each.fault is not None}
 
     def list(
         self, run_id: str, progress: RouteProgress | None = None, limit: int | None = None

@@ -10,6 +10,7 @@ from rich.live import Live
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
+    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
@@ -47,6 +48,7 @@ from starter.cli.output import (
     print_line,
 )
 from starter.cli.rollout_name import RolloutName
+from starter.cli.session import fleet_store
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
@@ -98,12 +100,12 @@ async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
     Raises:
         CliError: it does not exist, or no worker answers.
     """
-    handle, state = await _find(client, name)
-    if state is WorkflowExecutionStatus.COMPLETED:  # its result needs no worker
+    handle, run = await _find(client, name)
+    if run.status is WorkflowExecutionStatus.COMPLETED:  # its result needs no worker
         status = await handle.result()
     else:
         status = await _query(handle, RolloutRelease.status)
-    _show(status, as_json=as_json)
+    _show(_with_whole_faults(status, run), as_json=as_json)
 
 
 async def why(client: Client, name: RolloutName, *, as_json: bool) -> None:
@@ -144,9 +146,9 @@ async def control(
     Raises:
         CliError: the rollout does not exist or refuses it now, or no worker answers.
     """
-    handle, state = await _find(client, name)
+    handle, run = await _find(client, name)
     ended = RefusedError(f"cannot {action} {handle.id}: it has ended")
-    if state is not WorkflowExecutionStatus.RUNNING:
+    if run.status is not WorkflowExecutionStatus.RUNNING:
         raise ended
     await require_worker(client, task_queue)
     try:
@@ -164,7 +166,7 @@ async def control(
         if error.status is RPCStatusCode.NOT_FOUND:
             raise ended from None
         raise
-    _show(status, as_json=as_json)
+    _show(_with_whole_faults(status, run), as_json=as_json)
 
 
 async def _is_running(client: Client, name: RolloutName) -> bool:
@@ -211,8 +213,8 @@ async def _start(
     return await operation.workflow_handle(), plan
 
 
-async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExecutionStatus | None]:
-    """Return a rollout's running run, else its newest recorded one, and that run's status.
+async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExecutionDescription]:
+    """Return a rollout's running run, else its newest recorded one, and that run's description.
 
     A run that was refused is not recorded, so it does not hide the one before.
     """
@@ -232,7 +234,21 @@ async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExec
         if scope_track(name.scope) is None:
             msg += "; for the rollout of a track, add --track"
         raise BadInputError(msg) from None
-    return handle, description.status
+    return handle, description
+
+
+def _with_whole_faults(status: RolloutStatus, run: WorkflowExecutionDescription) -> RolloutStatus:
+    """Return a status with the faults as the store has them, with output and log."""
+    failed = [each.route_id for each in status.routes if each.fault is not None]
+    if not failed:
+        return status
+    with fleet_store() as store:
+        whole = store.rollout_routes.faults(run.run_id, failed)
+    routes = [
+        each.model_copy(update={"fault": whole.get(each.route_id, each.fault)})
+        for each in status.routes
+    ]
+    return status.model_copy(update={"routes": tuple(routes)})
 
 
 async def _query(handle: Handle, query: Any) -> Any:
@@ -261,7 +277,7 @@ async def _follow(handle: Handle, *, as_json: bool) -> None:
                 shown = status
             await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
         try:
-            final = await result
+            final = _with_whole_faults(await result, await handle.describe())
         except WorkflowFailureError as error:
             raise cli_error(failure_fault(error)) from None
         _show_change(shown, final, live, as_json=as_json)

@@ -6,6 +6,7 @@ from temporalio import workflow
 
 from relight.domain.names import RouteId
 from relight.domain.rollout.rollout import (
+    MAX_LISTED_ROUTES,
     RolloutPhase,
     RolloutPlan,
     RolloutReleaseInput,
@@ -24,7 +25,7 @@ _NOT_REACHED = {
 
 
 class RolloutState:
-    """Counts and routes of a rollout. A large rollout lists only its failed routes.
+    """Counts and routes of a rollout. A large rollout lists only some of its failed routes.
 
     Attributes:
         wave: the number of the running wave, from 1; 0 before the first.
@@ -71,10 +72,11 @@ class RolloutState:
         """Update the counts and the routes whose progress changed."""
         self.counts = dict(counts)
         for outcome in moved:
-            if self.is_named or outcome.fault is not None:
-                self._outcomes[outcome.route_id] = outcome
-            else:
+            listed = outcome.route_id in self._outcomes
+            if outcome.fault is None and not self.is_named:
                 self._outcomes.pop(outcome.route_id, None)
+            elif listed or len(self._outcomes) < MAX_LISTED_ROUTES:
+                self._outcomes[outcome.route_id] = outcome
 
     def begin_roll_back(self, routes: Iterable[RouteId]) -> None:
         """Show the routes that wait for their rollback. The wave reports their counts."""

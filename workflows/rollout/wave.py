@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from itertools import islice
 
 from temporalio import workflow
 from temporalio.common import Priority, VersioningBehavior
@@ -18,7 +19,7 @@ from relight.domain.fault.rule import RolloutEffect
 from relight.domain.fault.table import effect_in_rollout, fault
 from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.rollout.gate import stop_reason
-from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
+from relight.domain.rollout.rollout import MAX_LISTED_ROUTES, RouteOutcome, RouteProgress
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
     Controls,
@@ -117,7 +118,7 @@ class RolloutWave:
                 if self._is_finished(advanced):
                     return WaveEnded(
                         counts=advanced.counts,
-                        moved=tuple(self._moved.values()),
+                        moved=self._listed(),
                         stopped_by=self._stopped_by,
                     )
                 if self._history_is_long:
@@ -342,7 +343,11 @@ class RolloutWave:
     def _add_moved(self, outcome: RouteOutcome, *, had_fault: bool = False) -> None:
         """Add a route to the next report; in a large rollout, only if its fault changes."""
         if self._input.named or had_fault or outcome.fault is not None:
-            self._moved[outcome.route_id] = outcome
+            self._moved[outcome.route_id] = outcome.brief
+
+    def _listed(self) -> tuple[RouteOutcome, ...]:
+        """Return the routes to report. The store has the rest, if too many have failed."""
+        return tuple(islice(self._moved.values(), MAX_LISTED_ROUTES))
 
     async def _report(self, advanced: WaveAdvanced, *, force: bool = False) -> None:
         """Report progress to the rollout: urgent changes immediately, others at intervals."""
@@ -351,14 +356,14 @@ class RolloutWave:
         urgent = failed or blocked != self._reported
         if not (force or urgent) and workflow.now() - self._reported_at < REPORT_INTERVAL:
             return
-        moved, self._moved = self._moved, {}
+        moved, self._moved = self._listed(), {}
         self._reported_at, self._reported = workflow.now(), blocked
         rollout = workflow.get_external_workflow_handle(self._input.rollout)
         await rollout.signal(
             WAVE_PROGRESS,
             WaveProgress(
                 counts=advanced.counts,
-                moved=tuple(moved.values()),
+                moved=moved,
                 blocked_by=self._blocked_by,
                 needs_person=self._needs_person,
             ),

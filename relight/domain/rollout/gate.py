@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from enum import StrEnum
 
-from relight.domain.base import Message
+from relight.domain.base import Message, ShortText
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.fault.rule import RolloutEffect
 from relight.domain.fault.table import effect_in_rollout
@@ -121,7 +121,7 @@ class GateChecked(Message):
 
     name: CheckName
     passed: bool
-    detail: str
+    detail: ShortText
 
 
 def outcome(

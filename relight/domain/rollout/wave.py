@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from relight.domain.base import Message, Origin
+from relight.domain.base import Message, Origin, ShortText
 from relight.domain.names import (
     ReleaseTag,
     RouteId,
@@ -87,16 +87,16 @@ class WaveProgress(Message):
 
     Attributes:
         counts: number of routes of the whole rollout by progress.
-        moved: routes whose progress changed since the last report; for a large rollout only those
-            that failed.
+        moved: routes whose progress changed since the last report, with brief faults; for a large
+            rollout only those that failed, and no more than are listed.
         blocked_by: what keeps further routes from starting; empty if nothing does.
         needs_person: why the rollout has to be paused for a person; empty if it has not.
     """
 
     counts: Mapping[RouteProgress, int]
     moved: tuple[RouteOutcome, ...] = ()
-    blocked_by: str = ""
-    needs_person: str = ""
+    blocked_by: ShortText = ""
+    needs_person: ShortText = ""
 
 
 class WaveEnded(Message):
@@ -138,7 +138,7 @@ class WaveAdvanced(Message):
     """The routes to start, and how many are left.
 
     Attributes:
-        starts: the claimed routes, in their order.
+        starts: the claimed routes, in their order, with brief faults.
         counts: number of routes of the whole rollout by progress.
         waiting: how many routes of this wave have not started.
         limited_by: the limits that keep them from starting.

@@ -66,7 +66,8 @@ async def test_a_bad_release_stops_in_the_first_wave_and_changes_no_other_route(
             assert outcome.fault is not None
             assert outcome.fault.fault_class == "release"
             assert outcome.fault.machine_key == f"{outcome.route_id}-g1"
-            assert outcome.fault.journal_tail
+            assert route.fault is not None
+            assert route.fault.journal_tail
             assert route.status is RouteStatus.FAULTED
         else:
             assert (route.target_release_tag, route.status) == ("v0.0.73", RouteStatus.SERVING)
