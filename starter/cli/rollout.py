@@ -49,7 +49,7 @@ def start(
     the repository or a region lacks, or a scope without routes, is refused, and nothing changes:
     a running rollout continues. Otherwise a running rollout of the same scope is superseded: it
     finishes the routes that are being changed, and ends. The same tag again joins the running
-    rollout.
+    rollout. If it is stopped or aborted, each route that it changed is rolled back.
 
     [bold]Examples:[/]
 
@@ -57,6 +57,7 @@ def start(
       relight rollout start v0.0.74 --track beta --wave 1 --wave 50% --reason "fixes DNS"
       relight rollout start v0.0.74 --max-concurrent 50 --failure-budget 2 --wait --json
       relight rollout start v0.0.74 --canary strata --region-budget 10% --soak 30m
+      relight rollout start v0.0.74 --wave 1 --keep-failed --reason "to see why it crashes"
     """
     request = RolloutReleaseInput(
         release_tag=tag, scope=scope_of(track), origin=origin(reason), strategy=strategy

@@ -87,7 +87,8 @@ def abort(
 ) -> None:
     """End the rollout: start no further route. Routes that are being changed are finished.
 
-    If it was started with --roll-back, every route that it changed is then rolled back.
+    Every route that it changed is then rolled back to its release from before, unless it was
+    started with --keep-failed.
 
     [bold]Example:[/]
 

@@ -25,7 +25,8 @@ ME = f"{getpass.getuser()}@{socket.gethostname()}"
 async def held(installation, three_routes):
     """The gate that holds the canary of a rollout of v0.0.74 over the fleet."""
     gate = installation.harness.hosts.hold_installs()
-    started = await installation.relight("rollout", "start", "v0.0.74", "-r", "fixes DNS")
+    words = ("rollout", "start", "v0.0.74", "--keep-failed", "-r", "fixes DNS")
+    started = await installation.relight(*words)
     assert started.code == 0, started
     await gate.reached()
     yield gate
@@ -78,7 +79,7 @@ async def test_with_wait_it_succeeds_once_every_route_converged(installation, th
 async def test_a_stopped_rollout_fails_and_shows_host_fault_and_log(
     installation, three_routes, tag, kind
 ):
-    stopped = await installation.relight("rollout", "start", tag, "--wait")
+    stopped = await installation.relight("rollout", "start", tag, "--keep-failed", "--wait")
     assert stopped.code == 1
     canary = three_routes[0]
     address = installation.harness.route(canary).machine.address
@@ -96,7 +97,7 @@ async def test_with_wait_the_json_ends_with_the_final_status_and_its_faults(
 ):
     # A real process: its exit code and its standard output are what release automation uses.
     stopped = await installation.relight.processes(
-        "rollout", "start", "v0.0.76", "--wait", "--json"
+        "rollout", "start", "v0.0.76", "--keep-failed", "--wait", "--json"
     )
     assert stopped.code == 1
     final = stopped.json_lines[-1]
@@ -191,7 +192,7 @@ async def test_controls_record_their_requester_and_reason_and_impossible_ones_ar
 
 
 async def test_the_status_of_an_ended_rollout_is_its_result(installation, three_routes):
-    await installation.relight("rollout", "start", "v0.0.76", "--wait")
+    await installation.relight("rollout", "start", "v0.0.76", "--keep-failed", "--wait")
     shown, as_json = await asyncio.gather(
         installation.relight("rollout", "status"),
         installation.relight("rollout", "status", "v0.0.76", "--json"),
@@ -331,9 +332,7 @@ async def test_a_bad_release_is_rolled_back_on_the_hosts_that_it_reached(
     installation, three_routes
 ):
     canary = three_routes[0]
-    ended = await installation.relight(
-        "rollout", "start", "v0.0.76", "--wave", "1", "--roll-back", "--wait"
-    )
+    ended = await installation.relight("rollout", "start", "v0.0.76", "--wave", "1", "--wait")
     assert ended.code == 1
     assert f"{canary}: failed" in ended.err
     assert f"{canary}: proven at v0.0.73 again" in ended.err

@@ -81,7 +81,7 @@ class Strategy(Message):
     waves: tuple[WaveSize, ...] = ("1", "25%", "100%")
     max_concurrent: int = Field(default=10, ge=1, le=1000)
     failure_budget: int = Field(default=0, ge=0)
-    roll_back: bool = False
+    roll_back: bool = True
     canary: CanaryRule = CanaryRule.SIZE
     disruption_budget: DisruptionBudget = DisruptionBudget()
     max_concurrent_per_provider: int | None = Field(default=None, ge=1)

@@ -107,7 +107,9 @@ async def test_an_approval_that_is_not_needed_is_refused(harness, route_ids):
 async def test_a_wave_is_proven_again_after_its_soak_and_a_route_that_failed_meanwhile_stops_it(
     harness, route_ids
 ):
-    rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"), soak="PT1S")
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("2", "100%"), soak="PT1S", roll_back=False
+    )
     await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.SOAKING)
     swapped = next(each for each in route_ids if harness.current_tags([each]) == ["v0.0.74"])
     harness.hosts.of(swapped).running = "0.0.77"  # It is no longer healthy.

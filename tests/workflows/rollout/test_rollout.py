@@ -55,7 +55,7 @@ async def test_a_good_release_converges_and_becomes_the_fleets_default(harness, 
 
 
 async def test_a_bad_release_stops_in_the_first_wave_and_changes_no_other_route(harness, route_ids):
-    rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"))
+    rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"), roll_back=False)
     status = await rollout.result()
     assert status.phase is RolloutPhase.STOPPED
     assert status.count(RouteProgress.FAILED) == 2
@@ -79,7 +79,7 @@ async def test_one_route_at_a_time_it_stops_within_a_wave_once_the_failure_budge
     harness, route_ids
 ):
     rollout = await harness.start_rollout(
-        "v0.0.76", waves=("100%",), max_concurrent=1, failure_budget=1
+        "v0.0.76", waves=("100%",), max_concurrent=1, failure_budget=1, roll_back=False
     )
     status = await rollout.result()
     assert status.count(RouteProgress.FAILED) == 2
@@ -112,7 +112,7 @@ async def test_paused_it_starts_nothing_and_resumed_it_converges(harness, route_
 
 async def test_aborted_it_completes_running_swaps_and_starts_nothing(harness, route_ids):
     gate = harness.hosts.hold_installs()
-    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"), roll_back=False)
     await gate.reached()
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
     gate.open()
@@ -264,8 +264,8 @@ async def test_the_event_log_says_who_rolled_out_what_and_why(harness, route_ids
     assert opened.workflow_id == closed.workflow_id == "rollout/v0.0.74/fleet"
 
 
-async def test_a_bad_release_is_rolled_back_when_the_strategy_says_so(harness, route_ids):
-    rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"), roll_back=True)
+async def test_a_bad_release_is_rolled_back_unless_the_strategy_says_otherwise(harness, route_ids):
+    rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"))
     status = await rollout.result()
     assert status.phase is RolloutPhase.STOPPED
     assert status.count(RouteProgress.ROLLED_BACK) == 2
