@@ -23,6 +23,7 @@ from relight.domain.rollout.rollout import (
     RolloutPhase,
     RolloutReleaseInput,
     RolloutStatus,
+    RouteProgress,
 )
 from relight.domain.rollout.strategy import Approval
 from relight.domain.rollout.wave import (
@@ -82,7 +83,7 @@ class RolloutRelease(ControlledRollout):
                     await self._run_wave(number, release)
                     if self._end_phase is None:
                         await self._run_gate(number, release)
-                if self._end_phase in {RolloutPhase.STOPPED, RolloutPhase.ABORTED}:
+                if self._rolls_back:
                     await self._roll_back(number, release)
                 return await self._end()
         finally:
@@ -174,11 +175,8 @@ class RolloutRelease(ControlledRollout):
             await self._decide(number, Decision.ABORT, ended.stopped_by)
 
     async def _await_wave(self, number: int, release: Release, work: WaveWork) -> WaveEnded:
-        rolling_back = work is WaveWork.ROLL_BACK
         controls = self._controls
-        if rolling_back:
-            controls = Controls(max_concurrent=controls.max_concurrent)
-        elif not self._controls.paused:
+        if not self._is_rolling_back and not controls.paused:
             self._set_phase(RolloutPhase.RUNNING, f"wave {number} of {self._state.waves}")
         self._wave = await workflow.start_child_workflow(
             RolloutWave.run,
@@ -200,23 +198,28 @@ class RolloutRelease(ControlledRollout):
         )
         try:
             # The controls may have changed while the wave was being started.
-            if not rolling_back and self._controls != controls:
+            if self._controls != controls:
                 await ignore_ended(self._wave.signal(RolloutWave.set_controls, self._controls))
             return await self._wave
         finally:
             self._wave = None
 
     async def _roll_back(self, number: int, release: Release) -> None:
-        """Roll every route that this rollout changed back to its own release from before."""
-        if not self._input.strategy.roll_back:
-            return
+        """Roll every route that this rollout changed back to its own release from before.
+
+        It takes the same controls as the waves before; a new rollout of the scope ends it.
+        """
         changed = await RolloutActivities.begin_roll_back.local(
             BeginRollBackInput(rollout_run_id=run_id(), release_tag=release.tag)
         )
-        if changed.routes:
-            self._state.begin_roll_back(changed.named)
-            self._set_phase(RolloutPhase.ROLLING_BACK, self._end_reason)
-            await self._run_wave(number, release, WaveWork.ROLL_BACK)
+        if not changed.routes or not self._rolls_back:
+            return
+        self._is_rolling_back = True
+        self._controls = Controls(max_concurrent=self._controls.max_concurrent)
+        self._state.begin_roll_back(changed.named)
+        self._set_phase(RolloutPhase.ROLLING_BACK, self._end_reason)
+        await self._run_wave(number, release, WaveWork.ROLL_BACK)
+        self._rolls_back = self._is_rolling_back = False
 
     # ------------------------------------------------------------------ gates
 
@@ -325,7 +328,8 @@ class RolloutRelease(ControlledRollout):
             _, failed = tally(self._state.counts)
             reason = f"{failed} failed of a budget of {self._input.strategy.failure_budget}"
             self._end_phase, self._end_reason = RolloutPhase.CONVERGED, reason
-        self._set_phase(self._end_phase, self._end_reason)
+        self._rolls_back = False
+        self._set_phase(self._end_phase, self._end_reason, to_do=self._state.left_to_do)
         status = self._state.finish()
         workflow.set_current_details(self._state.details())
         await RolloutActivities.close_rollout(self._closing(status.phase, status.detail))
@@ -345,5 +349,7 @@ class RolloutRelease(ControlledRollout):
             phase=phase,
             detail=detail,
             origin=self._input.origin,
-            promote=phase is RolloutPhase.CONVERGED,
+            # If every route was skipped, nothing proves the release.
+            promote=phase is RolloutPhase.CONVERGED
+            and self._state.counts.get(RouteProgress.CONVERGED, 0) > 0,
         )

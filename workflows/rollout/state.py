@@ -85,6 +85,13 @@ class RolloutState:
             if (outcome := self._outcomes.get(route_id)) is not None:
                 self._outcomes[route_id] = outcome.model_copy(update=waits)
 
+    @property
+    def left_to_do(self) -> str:
+        """What a person has to do when the rollout ends; empty if nothing."""
+        left = (RouteProgress.TO_ROLL_BACK, RouteProgress.NOT_ROLLED_BACK)
+        count = sum(self.counts.get(each, 0) for each in left)
+        return f"relight route rollback ROUTE for {count} not rolled back" if count else ""
+
     def finish(self) -> RolloutStatus:
         """Mark the routes that still wait as not reached, and return the final status."""
         for waiting, ended in _NOT_REACHED.items():

@@ -203,6 +203,28 @@ async def test_its_concurrency_is_changed_while_it_runs(harness, route_ids):
     assert harness.hosts.max_concurrent("install") == 4
 
 
+async def test_a_release_that_every_route_skipped_is_not_declared(harness, route_ids):
+    now = datetime.now(UTC)
+    harness.store.freezes.add(
+        FreezeWindow(
+            starts_at=now - timedelta(hours=1),
+            ends_at=now + timedelta(hours=1),
+            owner="ops",
+            reason="a match is on",
+            covers=Selector(track=harness.track),
+        ),
+        harness.operation(),
+    )
+    rollout = await harness.start_rollout("v0.0.74", waves=("100%",))
+    await until_holding(harness, rollout, "freeze window")
+    for route_id in route_ids:
+        skip = SkipRoute(route_id=route_id, origin=ORIGIN)
+        await rollout.execute_update(RolloutRelease.skip_route, skip)
+    ended = await rollout.result()
+    assert (ended.phase, ended.count(RouteProgress.SKIPPED)) == (RolloutPhase.CONVERGED, 6)
+    assert harness.store.fleet_settings.get("default_release_tag") == "v0.0.73"
+
+
 # ---------------------------------------------------------------- budgets and holds
 
 
