@@ -329,7 +329,9 @@ class RolloutRelease(ControlledRollout):
             reason = f"{failed} failed of a budget of {self._input.strategy.failure_budget}"
             self._end_phase, self._end_reason = RolloutPhase.CONVERGED, reason
         self._rolls_back = False
-        self._set_phase(self._end_phase, self._end_reason, to_do=self._state.left_to_do)
+        superseded = self._end_phase is RolloutPhase.SUPERSEDED  # The other one goes on.
+        to_do = "" if superseded else self._state.left_to_do
+        self._set_phase(self._end_phase, self._end_reason, to_do)
         status = self._state.finish()
         workflow.set_current_details(self._state.details())
         await RolloutActivities.close_rollout(self._closing(status.phase, status.detail))
