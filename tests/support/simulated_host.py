@@ -70,6 +70,7 @@ class SimulatedHost:
     Attributes:
         unhealthy_version: a version that is unhealthy on this host only.
         repository_fault: what apt prints when the repository is at fault for this host only.
+        dry_run_faults: what the next dry runs print when they fail, in order.
         installs: every version that apt installed, in order.
         status: dpkg's status of the package, as in `ii`.
         file: a number that changes whenever the executable is unpacked.
@@ -82,6 +83,7 @@ class SimulatedHost:
         self._invocations = itertools.count(1)
         self.unhealthy_version: str | None = None
         self.repository_fault = ""
+        self.dry_run_faults: list[str] = []
         self.installs: list[str] = []
         self.status, self.version = "un", ""
         self.file = 0

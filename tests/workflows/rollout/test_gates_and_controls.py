@@ -25,6 +25,10 @@ from workflows.rollout.rollout import RolloutRelease
 
 ORIGIN = Origin(requested_by="operator", reason="to check a host")
 CONTROL = ControlInput(origin=ORIGIN)
+LISTS_LOCKED = """\
+E: Could not get lock /var/lib/apt/lists/lock. It is held by process 42 (apt-get)
+E: Unable to lock directory /var/lib/apt/lists/
+"""
 
 
 def decisions(harness):
@@ -54,6 +58,16 @@ async def test_a_release_from_which_no_rollback_is_possible_is_refused(harness, 
     with pytest.raises(WorkflowFailureError) as failed:
         await (await harness.start_rollout("v0.0.74")).result()
     assert "a rollback to v0.0.73 is not possible" in fault_of(failed.value.cause).summary
+
+
+async def test_hosts_that_refresh_their_lists_for_another_rollout_are_asked_again(
+    harness, route_ids
+):
+    for route_id in route_ids:
+        harness.hosts.of(route_id).dry_run_faults.append(LISTS_LOCKED)
+    rollout = await harness.start_rollout("v0.0.74")
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+    assert harness.interference.ran.count("preflight") == 2
 
 
 # ---------------------------------------------------------------- gates
