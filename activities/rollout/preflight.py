@@ -112,6 +112,8 @@ class PreflightActivities:
                 last = error
             else:
                 return machine.key
+        if last is not None and last.kind == "lists-lock-held":
+            raise last  # A swap of the running rollout refreshes its lists too: retried.
         return PreflightError(f"region {name}: no host could run the check: {last}")
 
 

@@ -15,6 +15,7 @@ from relight.domain.names import RouteId
 from relight.domain.rollout.admission import Admission
 from relight.domain.rollout.planner import late_joiners, plan_rollout
 from relight.domain.rollout.rollout import (
+    MAX_LISTED_ROUTES,
     Architectures,
     CloseRolloutInput,
     OpenRolloutInput,
@@ -23,11 +24,13 @@ from relight.domain.rollout.rollout import (
     RecordDecisionInput,
     RolloutOpened,
     RolloutPlan,
+    RouteProgress,
 )
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
     BeginProofsInput,
+    BeginRollBackInput,
     JoinLateInput,
     RetryFailedInput,
     RoutesChanged,
@@ -42,9 +45,6 @@ from relight.engine.step import step
 from relight.store.errors import ScopeBusyError
 from relight.store.rollout_routes import Chosen, FleetSnapshot
 from relight.store.store import Store
-
-MAX_NAMED_ROUTES = 500
-"""Above this size, a rollout does not name each of its routes in its history."""
 
 NAMED_PER_WAVE = 20
 
@@ -88,7 +88,7 @@ class RolloutActivities:
             input.release.tag,
         )
         self._store.rollout_routes.plan(current_run_id(), planned.waves)
-        named = sum(map(len, planned.waves)) <= MAX_NAMED_ROUTES
+        named = sum(map(len, planned.waves)) + len(planned.left_out) <= MAX_LISTED_ROUTES
         return RolloutPlan(
             release_tag=input.release.tag,
             scope=input.scope,
@@ -138,6 +138,14 @@ class RolloutActivities:
         """Mark the proven routes of a wave as waiting for their proof after the soak."""
         changed = self._store.rollout_routes.begin_proofs(input.rollout_run_id, input.number)
         return RoutesChanged(routes=changed)
+
+    @step(policies.STORE, lambda i: i.release_tag)
+    def begin_roll_back(self, input: BeginRollBackInput) -> RoutesChanged:
+        """Mark the routes that the rollout changed as waiting for their rollback."""
+        routes, run_id = self._store.rollout_routes, input.rollout_run_id
+        changed = routes.begin_roll_back(run_id, input.release_tag)
+        named = routes.list(run_id, RouteProgress.TO_ROLL_BACK, MAX_LISTED_ROUTES)
+        return RoutesChanged(routes=changed, named=tuple(each.route_id for each in named))
 
     @step(policies.STORE, lambda i: f"wave {i.number} by {i.by}")
     def widen_wave(self, input: WidenWaveInput) -> RoutesChanged:

@@ -1,6 +1,11 @@
 """The base of every message."""
 
-from pydantic import BaseModel, ConfigDict
+from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from relight.domain.text import head
 
 
 class Message(BaseModel):
@@ -9,8 +14,12 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+ShortText = Annotated[str, AfterValidator(partial(head, max_bytes=1000))]
+"""A text of a person or of a check, cut to 1,000 bytes: many messages carry it."""
+
+
 class Origin(Message):
     """Who requested an operation, and the reason. Both go to the event log."""
 
-    requested_by: str
-    reason: str
+    requested_by: ShortText
+    reason: ShortText

@@ -82,11 +82,12 @@ class HotSwapRouteInput(Message):
 
     Attributes:
         release_tag: the release to install; None rolls back to the last release that the route
-            was proven at before its target. Only a rollback may install an older version.
+            was proven at before its target.
         release: the resolved tag, if the rollout resolved it for all of its routes.
         rollout: the workflow id of the rollout that requests it, None for an operator's own swap.
         within_budget: take the route out only within the budgets of reconciliation. A wave checks
             its budgets before it starts a swap; an operator's own swap ignores them.
+        allow_downgrade: the release may be older than the one that runs, as in a rollback.
     """
 
     route_id: RouteId
@@ -95,6 +96,7 @@ class HotSwapRouteInput(Message):
     release: Release | None = None
     rollout: str | None = None
     within_budget: bool = False
+    allow_downgrade: bool = False
 
 
 class RouteSwapped(Message):

@@ -107,14 +107,14 @@ class _Connection:
     """A connection.
 
     Attributes:
-        opened: its shell, or the error of the login.
+        login: the task that opens it; it returns the shell, or raises for every caller.
         stack: closes it.
         users: how many activities use it now.
         idle_timer: closes it after its last use.
     """
 
-    opened: asyncio.Future[Shell]
-    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    login: asyncio.Task[Shell]
+    stack: AsyncExitStack
     users: int = 0
     idle_timer: asyncio.TimerHandle | None = None
 
@@ -148,18 +148,14 @@ class ConnectionPool:
     async def connect(self, machine: Machine) -> AsyncIterator[Shell]:
         """Use the operation's connection to the machine; open it if there is none."""
         key = (self._operation_id(), machine.provider_id)
-        connection = self._connections.get(key)
-        if connection is None:
-            connection = self._connections[key] = _Connection(
-                asyncio.get_running_loop().create_future()
-            )
-            await self._open(key, connection, machine)
+        connection = self._connections.get(key) or self._open(key, machine)
         connection.users += 1
         if connection.idle_timer is not None:
             connection.idle_timer.cancel()
         try:
-            # Concurrent callers wait for the one login, and get its shell or its error.
-            yield await asyncio.shield(connection.opened)
+            # Concurrent callers wait for the one login, and get its shell or its error. If one of
+            # them is cancelled, the login continues for the others.
+            yield await asyncio.shield(connection.login)
         except RemoteError as error:
             if error.retryable:
                 self._remove(key, connection)
@@ -175,24 +171,23 @@ class ConnectionPool:
             self._close(connection)
         await asyncio.gather(*self._closing)
 
-    async def _open(self, key: Key, connection: _Connection, machine: Machine) -> None:
-        try:
-            async with self._logins:
-                await asyncio.sleep(random.uniform(0, JITTER.total_seconds()))  # noqa: S311
-                shell = await connection.stack.enter_async_context(self._hosts.connect(machine))
-            connection.opened.set_result(shell)
-        except RemoteError as error:
-            self._fail(key, connection, error)
-            raise
-        finally:
-            # Cancelled, or an unexpected error: it is raised here, and the others try again.
-            if not connection.opened.done():
-                self._fail(key, connection, HostUnreachableError("the login was not completed"))
+    def _open(self, key: Key, machine: Machine) -> _Connection:
+        """Begin a login. If it fails, whatever the error, the next caller begins another one."""
+        stack = AsyncExitStack()
+        connection = _Connection(asyncio.create_task(self._log_in(stack, machine)), stack)
+        self._connections[key] = connection
 
-    def _fail(self, key: Key, connection: _Connection, error: RemoteError) -> None:
-        self._remove(key, connection)
-        connection.opened.set_exception(error)
-        connection.opened.exception()  # marks it as retrieved: there may be no other caller
+        def drop_failed(login: asyncio.Task[Shell]) -> None:
+            if login.cancelled() or login.exception() is not None:
+                self._remove(key, connection)
+
+        connection.login.add_done_callback(drop_failed)
+        return connection
+
+    async def _log_in(self, stack: AsyncExitStack, machine: Machine) -> Shell:
+        async with self._logins:
+            await asyncio.sleep(random.uniform(0, JITTER.total_seconds()))  # noqa: S311
+            return await stack.enter_async_context(self._hosts.connect(machine))
 
     def _release(self, key: Key, connection: _Connection) -> None:
         """Close an unused connection: at once if it was removed, else after the idle timeout."""
@@ -216,9 +211,16 @@ class ConnectionPool:
             connection.idle_timer.cancel()
 
     def _close(self, connection: _Connection) -> None:
-        task = asyncio.create_task(connection.stack.aclose())
+        task = asyncio.create_task(_end(connection))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+async def _end(connection: _Connection) -> None:
+    """Close a connection; give up its login if that still runs."""
+    connection.login.cancel()
+    await asyncio.wait([connection.login])
+    await connection.stack.aclose()
 
 
 @asynccontextmanager

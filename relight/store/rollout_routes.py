@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, func, insert, update
 from sqlmodel import Session, col, select
 
-from relight.domain.names import RouteId
+from relight.domain.fault.fault import Fault
+from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
@@ -50,21 +51,18 @@ class Stage:
     """The progress of routes in one kind of work.
 
     Attributes:
-        before: routes that the work is still to be done on.
-        under_way: routes that it is done on now.
+        before: of routes that the work is still to be done on.
+        under_way: of routes that it is done on now.
     """
 
-    before: tuple[RouteProgress, ...]
+    before: RouteProgress
     under_way: RouteProgress
 
 
 STAGES: Mapping[WaveWork, Stage] = {
-    WaveWork.SWAP: Stage((RouteProgress.WAITING,), RouteProgress.SWAPPING),
-    WaveWork.PROVE: Stage((RouteProgress.SOAKING,), RouteProgress.PROVING),
-    WaveWork.ROLL_BACK: Stage(
-        (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.FAILED),
-        RouteProgress.ROLLING_BACK,
-    ),
+    WaveWork.SWAP: Stage(RouteProgress.WAITING, RouteProgress.SWAPPING),
+    WaveWork.PROVE: Stage(RouteProgress.SOAKING, RouteProgress.PROVING),
+    WaveWork.ROLL_BACK: Stage(RouteProgress.TO_ROLL_BACK, RouteProgress.ROLLING_BACK),
 }
 
 
@@ -151,7 +149,9 @@ class RolloutRoutes:
                 row = session.get(RolloutRouteRow, (run_id, outcome.route_id))
                 if row is not None and row.progress == stage.under_way:
                     row.progress = outcome.progress
-                    row.fault = outcome.fault.model_dump(mode="json") if outcome.fault else None
+                    row.requeued += outcome.progress == stage.before
+                    if outcome.fault != _outcome(row).brief.fault:
+                        row.fault = outcome.fault.model_dump(mode="json") if outcome.fault else None
                     session.add(row)
             session.flush()
             known = {*input.in_flight, *(outcome.route_id for outcome in input.ended)}
@@ -162,11 +162,11 @@ class RolloutRoutes:
             of_wave: list[Any] = [RolloutRouteRow.rollout_run_id == run_id]
             if input.work is not WaveWork.ROLL_BACK:
                 of_wave.append(RolloutRouteRow.wave == input.number)
-            before = [*of_wave, col(RolloutRouteRow.progress).in_(stage.before)]
+            before = [*of_wave, RolloutRouteRow.progress == stage.before]
             page = session.exec(
                 select(RolloutRouteRow)
                 .where(*before)
-                .order_by(col(RolloutRouteRow.position))
+                .order_by(col(RolloutRouteRow.requeued), col(RolloutRouteRow.position))
                 .limit(page_size)
             ).all()
             ids = [row.route_id for row in page]
@@ -180,13 +180,16 @@ class RolloutRoutes:
             by_id = {row.route_id: row for row in page}
             for route_id in chosen.left_out:
                 by_id[route_id].progress = RouteProgress.SKIPPED
-            starts = [*lost, *(by_id[route_id] for route_id in chosen.starts)]
+            claims = [by_id[route_id] for route_id in chosen.starts]
+            if input.work is WaveWork.SWAP:
+                _keep_previous_releases(session, claims)
+            starts = [*lost, *claims]
             for row in starts:
                 row.progress = stage.under_way
             session.add_all([*starts, *page])
             session.flush()
             return WaveAdvanced(
-                starts=tuple(map(_outcome, starts)),
+                starts=tuple(_outcome(row).brief for row in starts),
                 counts=_counts(session, run_id),
                 waiting=_count(session, *before),
                 limited_by=chosen.limited_by,
@@ -196,6 +199,26 @@ class RolloutRoutes:
     def begin_proofs(self, run_id: str, number: int) -> int:
         """Let the converged routes of a wave soak before a further proof; return how many."""
         return self._move(run_id, RouteProgress.CONVERGED, RouteProgress.SOAKING, number)
+
+    def begin_roll_back(self, run_id: str, release_tag: ReleaseTag) -> int:
+        """Let every route that a rollout changed wait for its rollback; return how many wait.
+
+        Unchanged are routes that ran the release before, that the rollout did not reach, whose
+        swap failed before it began, and that another operation has brought elsewhere since.
+        """
+        of_rollout = col(RolloutRouteRow.rollout_run_id) == run_id
+        reached = (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.FAILED)
+        still_there = select(RouteRow.route_id).where(RouteRow.target_release_tag == release_tag)
+        changed = update(RolloutRouteRow).where(
+            of_rollout,
+            col(RolloutRouteRow.progress).in_(reached),
+            col(RolloutRouteRow.previous_release_tag).is_distinct_from(release_tag),
+            col(RolloutRouteRow.route_id).in_(still_there),
+        )
+        with self._database.writing() as session:
+            session.connection().execute(changed.values(progress=RouteProgress.TO_ROLL_BACK))
+            waits = RolloutRouteRow.progress == RouteProgress.TO_ROLL_BACK
+            return _count(session, RolloutRouteRow.rollout_run_id == run_id, waits)
 
     def widen(self, run_id: str, number: int, by: int) -> int:
         """Split the first `by` routes off the wave after `number`; return the number of waves."""
@@ -233,6 +256,13 @@ class RolloutRoutes:
         """Return how many routes of a rollout have each progress."""
         with self._database.reading() as session:
             return _counts(session, run_id)
+
+    def faults(self, run_id: str, routes: Sequence[RouteId]) -> Mapping[RouteId, Fault]:
+        """Return the whole faults of some routes of a rollout, of those that have one."""
+        query = _of(run_id).where(col(RolloutRouteRow.route_id).in_(routes))
+        with self._database.reading() as session:
+            outcomes = [_outcome(row) for row in session.exec(query)]
+        return {each.route_id: each.fault for each in outcomes if each.fault is not None}
 
     def list(
         self, run_id: str, progress: RouteProgress | None = None, limit: int | None = None
@@ -276,8 +306,23 @@ def _rows(
                 "of_route": route_id,
                 "wave": number,
                 "position": position,
+                "requeued": 0,
                 "progress": RouteProgress.WAITING,
             }
+
+
+def _keep_previous_releases(session: Session, claims: Sequence[RolloutRouteRow]) -> None:
+    """Keep the current release of routes that a rollout is about to change for the first time.
+
+    It may differ from the one at the time of the plan. A route with a fault was claimed before,
+    and may run the rollout's release by now.
+    """
+    first = {row.route_id: row for row in claims if row.fault is None}
+    current = select(RouteRow.route_id, RouteRow.current_release_tag).where(
+        col(RouteRow.route_id).in_(first)
+    )
+    for route_id, tag in session.exec(current):
+        first[route_id].previous_release_tag = tag
 
 
 def _of(run_id: str) -> Any:

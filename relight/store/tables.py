@@ -261,18 +261,23 @@ class RolloutRow(Row, table=True):
 class RolloutRouteRow(Row, table=True):
     """A route in a rollout. `position` is its order number in the rollout.
 
+    `requeued` is how often an incident has requeued it: routes with a lower number go first.
+
     It has no foreign key: the history of a rollout outlives its routes.
     """
 
     __tablename__ = "rollout_routes"
     __table_args__ = (
-        Index("ix_rollout_routes_turn", "rollout_run_id", "wave", "progress", "position"),
+        Index(
+            "ix_rollout_routes_turn", "rollout_run_id", "wave", "progress", "requeued", "position"
+        ),
     )
 
     rollout_run_id: str = Field(primary_key=True, sa_type=AnyText)
     route_id: str = Field(primary_key=True, sa_type=AnyText)
     wave: int
     position: int
+    requeued: int = 0
     progress: str = Field(sa_type=AnyText)
     previous_release_tag: str | None = Field(default=None, sa_type=AnyText)
     fault: dict[str, Any] | None = Field(default=None, sa_type=AnyJson)

@@ -46,9 +46,10 @@ def start(
     """Bring every route that follows the fleet's default release, or a track's override, to a tag.
 
     Once every route is proven, the default release or the override is set to the tag. A tag that
-    the repository or a region lacks, or a scope without routes, is refused, and nothing changes.
-    A running rollout of the same scope is superseded: it finishes the routes that are being
-    changed, and ends. The same tag again joins the running rollout.
+    the repository or a region lacks, or a scope without routes, is refused, and nothing changes:
+    a running rollout continues. Otherwise a running rollout of the same scope is superseded: it
+    finishes the routes that are being changed, and ends. The same tag again joins the running
+    rollout. If it is stopped or aborted, each route that it changed is rolled back.
 
     [bold]Examples:[/]
 
@@ -56,6 +57,7 @@ def start(
       relight rollout start v0.0.74 --track beta --wave 1 --wave 50% --reason "fixes DNS"
       relight rollout start v0.0.74 --max-concurrent 50 --failure-budget 2 --wait --json
       relight rollout start v0.0.74 --canary strata --region-budget 10% --soak 30m
+      relight rollout start v0.0.74 --wave 1 --keep-failed --reason "to see why it crashes"
     """
     request = RolloutReleaseInput(
         release_tag=tag, scope=scope_of(track), origin=origin(reason), strategy=strategy

@@ -10,6 +10,7 @@ from rich.live import Live
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
+    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
@@ -48,6 +49,7 @@ from starter.cli.output import (
 )
 from starter.cli.rollout_name import RolloutName
 from starter.cli.rollout_waits import waits_of
+from starter.cli.session import fleet_store
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
@@ -110,13 +112,13 @@ async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
     Raises:
         CliError: it does not exist, or no worker answers.
     """
-    handle, state = await _find(client, name)
-    if state is WorkflowExecutionStatus.COMPLETED:  # its result needs no worker
+    handle, run = await _find(client, name)
+    if run.status is WorkflowExecutionStatus.COMPLETED:  # its result needs no worker
         status = await handle.result()
     else:
         status = await _query(handle, RolloutRelease.status)
-    _show(status, as_json=as_json)
-    if state is WorkflowExecutionStatus.RUNNING and not as_json:
+    _show(_with_whole_faults(status, run), as_json=as_json)
+    if run.status is WorkflowExecutionStatus.RUNNING and not as_json:
         for each in await waits_of(client, handle.id, status):
             print_line(each)
 
@@ -127,10 +129,10 @@ async def why(client: Client, name: RolloutName, *, as_json: bool) -> None:
     Raises:
         CliError: it does not exist, or no worker answers.
     """
-    handle, state = await _find(client, name)
+    handle, run = await _find(client, name)
     reason = await _query(handle, RolloutRelease.why)
     waits: tuple[str, ...] = ()
-    if state is WorkflowExecutionStatus.RUNNING:
+    if run.status is WorkflowExecutionStatus.RUNNING:
         status = await _query(handle, RolloutRelease.status)
         waits = await waits_of(client, handle.id, status)
     if as_json:
@@ -164,9 +166,9 @@ async def control(
     Raises:
         CliError: the rollout does not exist or refuses it now, or no worker answers.
     """
-    handle, state = await _find(client, name)
+    handle, run = await _find(client, name)
     ended = RefusedError(f"cannot {action} {handle.id}: it has ended")
-    if state is not WorkflowExecutionStatus.RUNNING:
+    if run.status is not WorkflowExecutionStatus.RUNNING:
         raise ended
     await require_worker(client, task_queue)
     try:
@@ -184,7 +186,7 @@ async def control(
         if error.status is RPCStatusCode.NOT_FOUND:
             raise ended from None
         raise
-    _show(status, as_json=as_json)
+    _show(_with_whole_faults(status, run), as_json=as_json)
 
 
 async def _joins_running(client: Client, name: RolloutName) -> bool:
@@ -240,19 +242,27 @@ async def _start(
             RolloutRelease.planned, start_workflow_operation=operation
         )
     except WorkflowUpdateFailedError as error:
-        # A refused rollout still holds its scope until it ends; wait, or the next command
-        # would be refused because of it.
+        # A refused rollout runs until its end is recorded; wait, or the same tag would join it.
         with contextlib.suppress(WorkflowFailureError):
             await (await operation.workflow_handle()).result()
         raise cli_error(fault_of(error.cause)) from None
     return await operation.workflow_handle(), plan
 
 
-async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExecutionStatus | None]:
-    """Return a rollout's newest run, and that run's status."""
+async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExecutionDescription]:
+    """Return a rollout's running run, else its newest recorded one, and that run's description.
+
+    A run that was refused is not recorded, so it does not hide the one before.
+    """
     handle = client.get_workflow_handle_for(RolloutRelease.run, name.workflow_id)
     try:
         description = await handle.describe()
+        refused = name.run_id is not None and description.run_id != name.run_id
+        if refused and description.status is not WorkflowExecutionStatus.RUNNING:
+            handle = client.get_workflow_handle_for(
+                RolloutRelease.run, name.workflow_id, run_id=name.run_id
+            )
+            description = await handle.describe()
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
@@ -260,7 +270,21 @@ async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExec
         if scope_track(name.scope) is None:
             msg += "; for the rollout of a track, add --track"
         raise BadInputError(msg) from None
-    return handle, description.status
+    return handle, description
+
+
+def _with_whole_faults(status: RolloutStatus, run: WorkflowExecutionDescription) -> RolloutStatus:
+    """Return a status with the faults as the store has them, with output and log."""
+    failed = [each.route_id for each in status.routes if each.fault is not None]
+    if not failed:
+        return status
+    with fleet_store() as store:
+        whole = store.rollout_routes.faults(run.run_id, failed)
+    routes = [
+        each.model_copy(update={"fault": whole.get(each.route_id, each.fault)})
+        for each in status.routes
+    ]
+    return status.model_copy(update={"routes": tuple(routes)})
 
 
 async def _query(handle: Handle, query: Any) -> Any:
@@ -289,7 +313,7 @@ async def _follow(handle: Handle, *, as_json: bool) -> None:
                 shown = status
             await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
         try:
-            final = await result
+            final = _with_whole_faults(await result, await handle.describe())
         except WorkflowFailureError as error:
             raise cli_error(failure_fault(error)) from None
         _show_change(shown, final, live, as_json=as_json)

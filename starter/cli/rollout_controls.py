@@ -37,7 +37,9 @@ def pause(
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Start no further route until resumed. Routes that are being changed are finished.
+    """Start no further route until resumed, also in a rollback.
+
+    Routes that are being changed are finished.
 
     [bold]Example:[/]
 
@@ -53,7 +55,7 @@ def resume(
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Continue after a pause.
+    """Continue after a pause, also of a rollback.
 
     [bold]Example:[/]
 
@@ -87,7 +89,9 @@ def abort(
 ) -> None:
     """End the rollout: start no further route. Routes that are being changed are finished.
 
-    If it was started with --roll-back, every route that it changed is then rolled back.
+    Every route that it changed is then rolled back to its release from before, unless it was
+    started with --keep-failed. During that rollback, abort ends the rollback: the other routes
+    stay as they are.
 
     [bold]Example:[/]
 
@@ -142,7 +146,7 @@ def set_concurrency(
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Change how many routes are changed at once, from now on.
+    """Change how many routes are changed at once, from now on, also in a rollback.
 
     [bold]Example:[/]
 

@@ -17,10 +17,15 @@ from starter.cli.session import fleet_store
 
 
 class RolloutName(NamedTuple):
-    """The identity of a rollout."""
+    """The identity of a rollout.
+
+    Attributes:
+        run_id: its newest recorded run; None if there is none. A later run was refused.
+    """
 
     tag: ReleaseTag
     scope: ScopeName
+    run_id: str | None = None
 
     @property
     def workflow_id(self) -> str:
@@ -43,7 +48,7 @@ def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
     """Return the rollout that a command is about.
 
     It is read from the store, not from Temporal's list: that list lags behind, and its newest
-    entry can be a rollout that was refused because another one is running.
+    entry can be a rollout that was refused.
 
     Args:
         tag: its release; None for the running rollout, else the newest.
@@ -53,9 +58,11 @@ def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
         BadInputError: there has been no rollout.
         RefusedError: several are running.
     """
-    if tag is not None:
-        return RolloutName(tag, scope_of(track))
     with fleet_store() as store:
+        if tag is not None:
+            name = RolloutName(tag, scope_of(track))
+            recorded = store.rollouts.get(name.workflow_id)
+            return name if recorded is None else _name(recorded)
         known = [
             rollout
             for rollout in store.rollouts.list()
@@ -74,4 +81,4 @@ def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
 
 
 def _name(rollout: Rollout) -> RolloutName:
-    return RolloutName(rollout.release_tag, rollout.scope)
+    return RolloutName(rollout.release_tag, rollout.scope, rollout.run_id)

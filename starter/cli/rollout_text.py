@@ -25,6 +25,7 @@ _STYLES = {
     RouteProgress.SOAKING: "cyan",
     RouteProgress.PROVING: "cyan",
     RouteProgress.SKIPPED: "dim",
+    RouteProgress.TO_ROLL_BACK: "dim",
     RouteProgress.ROLLING_BACK: "yellow",
     RouteProgress.SWAPPING: "yellow",
     RouteProgress.UNTOUCHED: "dim",
@@ -107,7 +108,8 @@ def changes(before: RolloutStatus | None, now: RolloutStatus) -> Iterator[str]:
         previous = known.get(outcome.route_id)
         # Polling can miss single steps, but never a failure: its fault stays.
         if outcome.fault is not None and (previous is None or previous.fault is None):
-            yield f"  {outcome.route_id}: failed: {outcome.fault.summary}"
+            ended = "skipped" if outcome.progress is RouteProgress.SKIPPED else "failed"
+            yield f"  {outcome.route_id}: {ended}: {outcome.fault.summary}"
         changed = previous is None or previous.progress != outcome.progress
         if changed and outcome.progress in _REPORTED:
             yield f"  {outcome.route_id}: {_progress_text(outcome, now)}"

@@ -109,13 +109,14 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         int,
         _option(metavar="COUNT", min=0, help="How many routes may fail before the rollout stops."),
     ] = _DEFAULT.failure_budget,
-    roll_back: Annotated[
+    keep_failed: Annotated[
         bool,
         _option(
-            "--roll-back",
-            help="If it stops or is aborted, roll each route back to its previous release.",
+            "--keep-failed",
+            help="If it stops or is aborted, leave the hosts as they are for a look. Without it, "
+            "each changed route is rolled back to its release from before.",
         ),
-    ] = _DEFAULT.roll_back,
+    ] = not _DEFAULT.roll_back,
     soak: Annotated[
         timedelta | None,
         _option(
@@ -168,6 +169,15 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
             "the rollout stops. Repeat it for more checks.",
         ),
     ] = None,
+    incident_limit: Annotated[
+        timedelta | None,
+        _option(
+            metavar="DURATION",
+            parser=duration_of,
+            help="How long a fault outside of hosts may hold the rollout before it is paused for a "
+            "person, as in 30m.  \\[default: 1h]",
+        ),
+    ] = None,
 ) -> Strategy:
     """Return the strategy that the options describe."""
     return Strategy(
@@ -180,13 +190,14 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
             provider=provider_budget, region=region_budget, track=track_budget
         ),
         failure_budget=failure_budget,
-        roll_back=roll_back,
+        roll_back=not keep_failed,
         soak=_DEFAULT.soak if soak is None else soak,
         tolerated_failure_rate=tolerated_failure_rate,
         confidence=_DEFAULT.confidence if confidence is None else confidence,
         inconclusive=inconclusive,
         approval=approval,
         checks=tuple(check or ()),
+        incident_limit=incident_limit or _DEFAULT.incident_limit,
     )
 
 

@@ -48,16 +48,20 @@ class CountingHosts:
         self.open_now = 0
         self.logging_in = 0
         self.max_logging_in = 0
-        self.fails = False
+        self.fails: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     @asynccontextmanager
     async def connect(self, machine: Machine) -> AsyncIterator[Any]:
         self.logging_in += 1
         self.max_logging_in = max(self.max_logging_in, self.logging_in)
-        await asyncio.sleep(0)
-        self.logging_in -= 1
+        try:
+            await self.gate.wait()
+        finally:
+            self.logging_in -= 1
         if self.fails:
-            raise HostUnreachableError("no route to it")
+            raise self.fails
         self.opened += 1
         self.open_now += 1
         try:
@@ -142,13 +146,46 @@ async def test_a_failed_command_does_not_drop_the_connection(hosts, pool):
     assert hosts.opened == 1
 
 
-async def test_a_failed_login_is_raised_for_all_waiting_activities_and_not_kept(hosts, pool):
-    hosts.fails = True
-    ends = await asyncio.gather(
-        *(environment("run-1").run(use, pool) for _ in range(3)), return_exceptions=True
-    )
-    assert [type(end) for end in ends] == [HostUnreachableError] * 3
-    hosts.fails = False
+@pytest.mark.parametrize("error", [HostUnreachableError("no route to it"), ValueError("a bug")])
+async def test_a_failed_login_is_raised_for_all_waiting_activities_and_not_kept(hosts, pool, error):
+    hosts.fails = error
+    async with asyncio.timeout(SOON.total_seconds()):
+        ends = await asyncio.gather(
+            *(environment("run-1").run(use, pool) for _ in range(3)), return_exceptions=True
+        )
+    assert ends == [error] * 3
+    hosts.fails = None
+    await environment("run-1").run(use, pool)
+    assert hosts.opened == 1
+
+
+async def hosts_log_in(hosts: CountingHosts, count: int) -> bool:
+    return hosts.logging_in == count
+
+
+async def test_an_activity_that_is_cancelled_during_the_login_does_not_fail_the_others(hosts, pool):
+    hosts.gate.clear()
+    first = asyncio.create_task(environment("run-1").run(use, pool))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(environment("run-1").run(use, pool))
+    await asyncio.sleep(0)
+    first.cancel()
+    hosts.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert (await second).destination.machine_key == MACHINE.key
+    assert hosts.opened == 1
+
+
+async def test_a_login_that_nobody_waits_for_any_more_is_given_up(hosts, pool):
+    hosts.gate.clear()
+    only = asyncio.create_task(environment("run-1").run(use, pool))
+    await wait_until(lambda: hosts_log_in(hosts, 1), SOON)
+    only.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await only
+    await wait_until(lambda: hosts_log_in(hosts, 0), SOON)
+    hosts.gate.set()
     await environment("run-1").run(use, pool)
     assert hosts.opened == 1
 

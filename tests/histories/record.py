@@ -75,7 +75,7 @@ async def rollout_converged(harness: Harness) -> Handle:
 
 async def rollout_stopped(harness: Harness) -> Handle:
     await _three_routes(harness)
-    return await harness.start_rollout("v0.0.76", waves=("1", "100%"))
+    return await harness.start_rollout("v0.0.76", waves=("1", "100%"), roll_back=False)
 
 
 async def rollout_paused_and_resumed(harness: Harness) -> Handle:
@@ -92,7 +92,7 @@ async def rollout_paused_and_resumed(harness: Harness) -> Handle:
 async def rollout_aborted(harness: Harness) -> Handle:
     await _three_routes(harness)
     gate = harness.hosts.hold_installs()
-    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"), roll_back=False)
     await gate.reached()
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
     gate.open()
@@ -101,7 +101,7 @@ async def rollout_aborted(harness: Harness) -> Handle:
 
 async def rollout_rolled_back(harness: Harness) -> Handle:
     await _three_routes(harness)
-    return await harness.start_rollout("v0.0.76", waves=("2",), max_concurrent=2, roll_back=True)
+    return await harness.start_rollout("v0.0.76", waves=("2",), max_concurrent=2)
 
 
 async def rollout_soaked_and_approved(harness: Harness) -> Handle:

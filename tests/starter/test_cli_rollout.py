@@ -25,7 +25,8 @@ ME = f"{getpass.getuser()}@{socket.gethostname()}"
 async def held(installation, three_routes):
     """The gate that holds the canary of a rollout of v0.0.74 over the fleet."""
     gate = installation.harness.hosts.hold_installs()
-    started = await installation.relight("rollout", "start", "v0.0.74", "-r", "fixes DNS")
+    words = ("rollout", "start", "v0.0.74", "--keep-failed", "-r", "fixes DNS")
+    started = await installation.relight(*words)
     assert started.code == 0, started
     await gate.reached()
     yield gate
@@ -78,7 +79,7 @@ async def test_with_wait_it_succeeds_once_every_route_converged(installation, th
 async def test_a_stopped_rollout_fails_and_shows_host_fault_and_log(
     installation, three_routes, tag, kind
 ):
-    stopped = await installation.relight("rollout", "start", tag, "--wait")
+    stopped = await installation.relight("rollout", "start", tag, "--keep-failed", "--wait")
     assert stopped.code == 1
     canary = three_routes[0]
     address = installation.harness.route(canary).machine.address
@@ -96,7 +97,7 @@ async def test_with_wait_the_json_ends_with_the_final_status_and_its_faults(
 ):
     # A real process: its exit code and its standard output are what release automation uses.
     stopped = await installation.relight.processes(
-        "rollout", "start", "v0.0.76", "--wait", "--json"
+        "rollout", "start", "v0.0.76", "--keep-failed", "--wait", "--json"
     )
     assert stopped.code == 1
     final = stopped.json_lines[-1]
@@ -225,7 +226,7 @@ async def test_controls_record_their_requester_and_reason_and_impossible_ones_ar
 
 
 async def test_the_status_of_an_ended_rollout_is_its_result(installation, three_routes):
-    await installation.relight("rollout", "start", "v0.0.76", "--wait")
+    await installation.relight("rollout", "start", "v0.0.76", "--keep-failed", "--wait")
     shown, as_json = await asyncio.gather(
         installation.relight("rollout", "status"),
         installation.relight("rollout", "status", "v0.0.76", "--json"),
@@ -258,6 +259,24 @@ async def test_another_tag_supersedes_the_running_rollout(installation, held):
     assert ended.code == 0
     first = await installation.relight("rollout", "status", "v0.0.74")
     assert "superseded by v0.0.78" in first.out
+
+
+async def test_a_mistyped_tag_leaves_the_running_rollout_alone(installation, held):
+    await installation.refuses(2, ("rollout", "start", "v0.9.9"), "v0.9.9")
+    status = await installation.relight("rollout", "status", "--json")
+    assert (status.json["release_tag"], status.json["phase"]) == ("v0.0.74", "running")
+    held.open()
+    assert (await installation.relight("rollout", "watch")).code == 0
+
+
+@pytest.mark.parametrize("tag", ["v0.9.9", "v0.0.74"], ids=["another tag", "the same tag"])
+async def test_a_refused_rollout_does_not_hide_the_newest_one(installation, three_routes, tag):
+    await installation.relight("rollout", "start", "v0.0.74", "--wait")
+    installation.harness.releases.remove("v0.0.74")
+    await installation.refuses(2, ("rollout", "start", tag), tag)
+    for words in (("status",), ("status", "v0.0.74"), ("why",), ("why", "v0.0.74")):
+        shown = await installation.relight("rollout", *words)
+        assert "converged" in shown.out, shown
 
 
 async def test_a_rollout_of_a_track_is_found_by_its_track_or_as_the_only_running_one(
@@ -347,9 +366,7 @@ async def test_a_bad_release_is_rolled_back_on_the_hosts_that_it_reached(
     installation, three_routes
 ):
     canary = three_routes[0]
-    ended = await installation.relight(
-        "rollout", "start", "v0.0.76", "--wave", "1", "--roll-back", "--wait"
-    )
+    ended = await installation.relight("rollout", "start", "v0.0.76", "--wave", "1", "--wait")
     assert ended.code == 1
     assert f"{canary}: failed" in ended.err
     assert f"{canary}: proven at v0.0.73 again" in ended.err

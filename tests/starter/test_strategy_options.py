@@ -12,10 +12,11 @@ from starter.cli.strategy_options import strategy_of, takes_strategy
 
 EVERYTHING = (
     *("--wave", "2", "--wave", "25%", "--canary", "strata", "--max-concurrent", "7"),
-    *("--provider-cap", "5", "--region-cap", "3", "--failure-budget", "4", "--roll-back"),
+    *("--provider-cap", "5", "--region-cap", "3", "--failure-budget", "4", "--keep-failed"),
     *("--provider-budget", "20%", "--region-budget", "10%", "--track-budget", "9"),
     *("--soak", "1h30m", "--tolerate", "5%", "--confidence", "0.9"),
     *("--inconclusive", "widen", "--approval", "canary", "--check", "errors", "--check", "smoke"),
+    *("--incident-limit", "20m"),
 )
 
 
@@ -53,7 +54,7 @@ def test_every_field_has_an_option():
         waves=("2", "25%"),
         max_concurrent=7,
         failure_budget=4,
-        roll_back=True,
+        roll_back=False,
         canary=CanaryRule.STRATA,
         disruption_budget=DisruptionBudget(provider="20%", region="10%", track="9"),
         max_concurrent_per_provider=5,
@@ -64,6 +65,7 @@ def test_every_field_has_an_option():
         inconclusive=Inconclusive.WIDEN,
         approval=Approval.CANARY,
         checks=("errors", "smoke"),
+        incident_limit="PT20M",
     )
     # A new field without an option is listed here.
     default = dict(Strategy())

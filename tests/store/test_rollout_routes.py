@@ -11,9 +11,12 @@ from relight.domain.rollout.wave import (
     WaveAdvanced,
     WaveWork,
 )
+from relight.domain.route import SetTargetInput
 from relight.store.rollout_routes import Chosen, FleetSnapshot
 from relight.store.store import Store
 from tests.store.fleets import (
+    FAULT,
+    ORIGIN,
     Run,
     plan_rollout,
     proving,
@@ -26,14 +29,17 @@ ROUTES = ("r-1", "r-2", "r-3", "r-4")
 MAX_IN_FLIGHT = 2
 
 
-def choose(waiting: Sequence[RouteId], snapshot: FleetSnapshot) -> Chosen:
-    """As many as may be under way at once."""
-    return Chosen(waiting[: max(0, MAX_IN_FLIGHT - len(snapshot.under_way))])
-
-
 def advancing(
-    store: Store, run: Run, in_flight: tuple[str, ...] = (), ended: tuple[RouteOutcome, ...] = ()
+    store: Store,
+    run: Run,
+    in_flight: tuple[str, ...] = (),
+    ended: tuple[RouteOutcome, ...] = (),
+    max_in_flight: int = MAX_IN_FLIGHT,
 ) -> WaveAdvanced:
+    def choose(waiting: Sequence[RouteId], snapshot: FleetSnapshot) -> Chosen:
+        """As many as may be under way at once."""
+        return Chosen(waiting[: max(0, max_in_flight - len(snapshot.under_way))])
+
     state = AdvanceWaveInput(
         rollout_run_id=run.run_id,
         release_tag="v0.0.74",
@@ -42,7 +48,7 @@ def advancing(
         strategy=Strategy(),
         in_flight=in_flight,
         ended=ended,
-        max_in_flight=MAX_IN_FLIGHT,
+        max_in_flight=max_in_flight,
     )
     return store.rollout_routes.advance(state, choose, constrained=True)
 
@@ -95,6 +101,49 @@ def test_a_plan_is_recorded_once_with_the_current_releases(store):
         ("r-2", 2, RouteProgress.WAITING, "v0.0.72"),
         ("r-3", 2, RouteProgress.WAITING, "v0.0.73"),
     ]
+
+
+def test_a_claim_keeps_the_release_that_the_route_runs_then_and_not_at_the_plan(store):
+    run = planned(store)
+    store.routes.record_proof(proving("r-1", "v0.0.72"), run_on("r-1").activity())
+    first, second = advancing(store, run).starts
+    assert (first.previous_release_tag, second.previous_release_tag) == ("v0.0.72", "v0.0.73")
+
+
+def test_a_route_that_is_claimed_again_keeps_the_release_from_before_the_first_claim(store):
+    run = planned(store)
+    first, _ = advancing(store, run).starts
+    store.routes.record_proof(proving(first.route_id, "v0.0.74"), run_on("r-1").activity())
+    failed = first.model_copy(update={"progress": RouteProgress.FAILED, "fault": FAULT})
+    advancing(store, run, ("r-2",), (failed,), max_in_flight=0)
+    assert store.rollout_routes.retry_failed(run.run_id, 1) == 1
+    again = advancing(store, run, ("r-2",)).starts[0]
+    assert (again.route_id, again.previous_release_tag) == ("r-1", "v0.0.73")
+
+
+def test_only_routes_that_the_rollout_changed_wait_for_a_rollback(store):
+    ended = {
+        "r-1": ("v0.0.74", RouteProgress.CONVERGED),
+        "r-2": ("v0.0.74", RouteProgress.FAILED),
+        "r-3": ("v0.0.79", RouteProgress.CONVERGED),  # An operator has brought it elsewhere since.
+        "r-4": ("v0.0.73", RouteProgress.FAILED),  # Its swap failed before it began.
+        "r-5": ("v0.0.74", RouteProgress.CONVERGED),  # It ran the release before.
+    }
+    for route_id in (*ended, "r-6"):
+        serve(store, route_id)
+    store.routes.record_proof(proving("r-5", "v0.0.74"), run_on("r-5").activity())
+    run = rollout_run()
+    store.rollout_routes.plan(run.run_id, [[*ended], ["r-6"]])
+    starts = advancing(store, run, max_in_flight=5).starts
+    for route_id, (tag, _) in ended.items():
+        target = SetTargetInput(route_id=route_id, release_tag=tag, origin=ORIGIN)
+        store.routes.set_target(target, run_on(route_id).activity())
+    outcomes = [each.model_copy(update={"progress": ended[each.route_id][1]}) for each in starts]
+    advancing(store, run, ended=tuple(outcomes))
+    for _ in range(2):  # the first reply is lost
+        assert store.rollout_routes.begin_roll_back(run.run_id, "v0.0.74") == 2
+    waiting = store.rollout_routes.list(run.run_id, RouteProgress.TO_ROLL_BACK)
+    assert [each.route_id for each in waiting] == ["r-1", "r-2"]
 
 
 def test_newcomers_are_in_no_earlier_wave_and_not_at_the_release(store):

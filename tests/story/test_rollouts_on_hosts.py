@@ -109,7 +109,7 @@ def assert_in_waves(fleet: LabFleet, tag: str, waves: Sequence[Sequence[str]]) -
 async def test_a_bad_release_is_stopped_at_its_canary_and_rolled_back(
     fleet: LabFleet, tag: str, kind: str
 ) -> None:
-    strategy = ("--wave", "3", "--wave", "6", "--max-concurrent", "3", "--roll-back")
+    strategy = ("--wave", "3", "--wave", "6", "--max-concurrent", "3")
     canary = (await fleet.ask("rollout", "plan", tag, *strategy))["waves"][0]
     installs = await fleet.installs()
     ended = await fleet.roll_out(tag, *strategy, "--reason", "looked good on paper")
@@ -186,7 +186,7 @@ async def test_a_rollback_has_the_same_result_when_the_worker_is_killed(
     fleet: LabFleet,
 ) -> None:
     tag = await fleet.publish(Build("0.0.80", define="CRASHES"))
-    strategy = ("--wave", "3", "--max-concurrent", "3", "--roll-back")
+    strategy = ("--wave", "3", "--max-concurrent", "3")
     canary = (await fleet.ask("rollout", "plan", tag, *strategy))["waves"][0]
     before, mark, installs = await fleet.default(), fleet.last_event(), await fleet.installs()
     async with asyncio.TaskGroup() as tasks:

@@ -69,6 +69,8 @@ class SimulatedHost:
 
     Attributes:
         unhealthy_version: a version that is unhealthy on this host only.
+        repository_fault: what apt prints when the repository is at fault for this host only.
+        dry_run_faults: what the next dry runs print when they fail, in order.
         installs: every version that apt installed, in order.
         status: dpkg's status of the package, as in `ii`.
         file: a number that changes whenever the executable is unpacked.
@@ -80,6 +82,8 @@ class SimulatedHost:
         self._fleet = fleet
         self._invocations = itertools.count(1)
         self.unhealthy_version: str | None = None
+        self.repository_fault = ""
+        self.dry_run_faults: list[str] = []
         self.installs: list[str] = []
         self.status, self.version = "un", ""
         self.file = 0
@@ -127,8 +131,8 @@ class SimulatedHost:
             transaction.exit_code = code
 
     def _install(self, version: str, leave: str) -> tuple[int, str]:
-        if self._fleet.repository_fault:
-            return 100, self._fleet.repository_fault
+        if fault := self.repository_fault or self._fleet.repository_fault:
+            return 100, fault
         if version not in LISTED:
             return 100, f"E: Version '{version}' for '{PACKAGE}' was not found"
         if version == self.version and self.status == "ii":

@@ -146,9 +146,11 @@ class SimulatedShell:
                 await host.wait_for(unit)
                 return 0, self._observed(unit)
             case "dry-run", [version, _, *_]:
-                listed = version in LISTED
                 missing = f"E: Version '{version}' for 'lantern-box' was not found"
-                return (0, "") if listed else (100, missing)
+                fault = "" if version in LISTED else missing
+                if host.dry_run_faults:
+                    fault = host.dry_run_faults.pop(0)
+                return (100, fault) if fault else (0, "")
             case "log", [unit]:
                 return 0, host.transactions[unit].output
             case "forget", [unit]:

@@ -29,7 +29,7 @@ WAITS = {
     "activities.machine.first_boot.POLL": timedelta(milliseconds=10),
     "activities.fleet.verification.PAUSE": timedelta(milliseconds=10),
     "workflows.rollout.rollout.CLAIM_PAUSE": timedelta(milliseconds=200),
-    "workflows.rollout.wave.FIRST_INCIDENT_PAUSE": timedelta(milliseconds=200),
+    "workflows.rollout.incident.FIRST_INCIDENT_PAUSE": timedelta(milliseconds=200),
     "workflows.shield.FIRST_PAUSE": timedelta(milliseconds=100),
     "workflows.shield.MAX_PAUSE": timedelta(milliseconds=400),
 }

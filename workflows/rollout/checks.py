@@ -9,8 +9,8 @@ from temporalio.exceptions import ActivityError
 
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 from workflows.failures import fault_of
+from workflows.rollout.incident import FIRST_INCIDENT_PAUSE, MAX_INCIDENT_PAUSE
 from workflows.rollout.steps import GateCheckActivities
-from workflows.rollout.wave import FIRST_INCIDENT_PAUSE, MAX_INCIDENT_PAUSE
 
 
 async def run_check(

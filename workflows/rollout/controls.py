@@ -8,9 +8,11 @@ from temporalio import workflow
 from relight.domain.base import Origin
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault
+from relight.domain.rollout.gate import Decision
 from relight.domain.rollout.rollout import (
     ControlInput,
     RecordControlInput,
+    RecordDecisionInput,
     RolloutPhase,
     RolloutPlan,
     RolloutReleaseInput,
@@ -43,6 +45,7 @@ class ControlledRollout:
         self._refusal: Fault | None = None
         self._end_phase: RolloutPhase | None = None
         self._end_reason = ""
+        self._rolls_back = self._is_rolling_back = False
         self._awaits_approval = False
         self._wave: workflow.ChildWorkflowHandle[RolloutWave, WaveEnded] | None = None
 
@@ -59,27 +62,27 @@ class ControlledRollout:
 
     @workflow.update
     async def pause(self, input: ControlInput) -> RolloutStatus:
-        """Start no further route until resumed. Running operations finish."""
-        self._set_phase(
-            RolloutPhase.PAUSED, f"paused by {_by(input.origin)}", to_do="relight rollout resume"
-        )
+        """Start no further route until resumed, also in a rollback. Running operations finish."""
+        paused = "rollback paused" if self._is_rolling_back else "paused"
+        reason = f"{paused} by {_by(input.origin)}"
+        self._set_phase(RolloutPhase.PAUSED, reason, to_do="relight rollout resume, or abort")
         await self._set_controls(paused=True)
         return await self._record_control("pause", input)
 
     @pause.validator
     def _check_pause(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
-        self._require("pause", self._plan is not None and not self._controls.paused)
+        self._require("pause", self._takes_controls and not self._controls.paused)
 
     @workflow.update
     async def resume(self, input: ControlInput) -> RolloutStatus:
-        """Continue a paused rollout."""
-        self._set_phase(RolloutPhase.RUNNING, f"resumed by {_by(input.origin)}")
+        """Continue a paused rollout, or its rollback."""
+        self._set_phase(self._working_phase, f"resumed by {_by(input.origin)}")
         await self._set_controls(paused=False)
         return await self._record_control("resume", input)
 
     @resume.validator
     def _check_resume(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
-        self._require("resume", self._controls.paused)
+        self._require("resume", self._takes_controls and self._controls.paused)
 
     @workflow.update
     async def approve(self, input: ControlInput) -> RolloutStatus:
@@ -90,18 +93,21 @@ class ControlledRollout:
 
     @approve.validator
     def _check_approve(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
-        self._require("approve", self._awaits_approval)
+        self._require("approve", self._end_phase is None and self._awaits_approval)
 
     @workflow.update
     async def abort(self, input: ControlInput) -> RolloutStatus:
-        """End the rollout: start no further route. Running operations finish."""
-        self._finish_as(RolloutPhase.ABORTED, f"aborted by {_by(input.origin)}")
+        """End the rollout, or its rollback: start no further route. Running operations finish."""
+        if self._end_phase is None:
+            self._finish_as(RolloutPhase.ABORTED, f"aborted by {_by(input.origin)}")
+        else:
+            self._leave_rollback(self._end_phase, f"rollback aborted by {_by(input.origin)}")
         await self._set_controls(stopped=True)
         return await self._record_control("abort", input)
 
     @abort.validator
     def _check_abort(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
-        self._require("abort", self._plan is not None)
+        self._require("abort", self._takes_controls)
 
     @workflow.update
     async def retry_failed(self, input: ControlInput) -> RolloutStatus:
@@ -113,7 +119,8 @@ class ControlledRollout:
 
     @retry_failed.validator
     def _check_retry(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
-        self._require("retry the failed routes of", self._wave is not None)
+        may = self._end_phase is None and self._wave is not None
+        self._require("retry the failed routes of", may)
 
     @workflow.update
     async def skip_route(self, input: SkipRoute) -> RolloutStatus:
@@ -133,37 +140,47 @@ class ControlledRollout:
 
     @skip_route.validator
     def _check_skip(self, input: SkipRoute) -> None:  # noqa: ARG002 - the update's input
-        self._require("skip a route of", self._plan is not None)
+        may = self._end_phase is None and self._plan is not None
+        self._require("skip a route of", may)
 
     @workflow.update
     async def set_concurrency(self, input: SetConcurrency) -> RolloutStatus:
-        """Set how many routes are changed at once."""
+        """Set how many routes are changed at once, also in a rollback."""
         await self._set_controls(max_concurrent=input.max_concurrent)
         return await self._record_control(f"set-concurrency-{input.max_concurrent}", input)
 
     @set_concurrency.validator
     def _check_set_concurrency(self, input: SetConcurrency) -> None:  # noqa: ARG002 - the update's input
-        self._require("change the concurrency of", self._plan is not None)
+        self._require("change the concurrency of", self._takes_controls)
 
     # ------------------------------------------------------------------ other workflows
 
     @workflow.signal
     async def supersede(self, by: RolloutReleaseInput) -> None:
-        """End in favour of another rollout of the scope. Running operations finish."""
+        """End in favour of another rollout of the scope. Running operations finish.
+
+        What is not rolled back then is left to the other rollout.
+        """
+        reason = f"superseded by {by.release_tag}: {_by(by.origin)}"
         if self._end_phase is None:
-            reason = f"superseded by {by.release_tag}: {_by(by.origin)}"
             self._finish_as(RolloutPhase.SUPERSEDED, reason)
-            await self._set_controls(stopped=True)
+        elif self._rolls_back:
+            self._leave_rollback(RolloutPhase.SUPERSEDED, reason)
+        else:
+            return
+        await self._set_controls(stopped=True)
 
     @workflow.signal(name=WAVE_PROGRESS)
-    def wave_progress(self, progress: WaveProgress) -> None:
-        """Receive the progress of the running wave."""
+    async def wave_progress(self, progress: WaveProgress) -> None:
+        """Receive the progress of the running wave. Pause if only a person can decide."""
         self._state.record_progress(progress.counts, progress.moved)
-        if self._end_phase is None and not self._controls.paused:
-            if progress.blocked_by:
+        if self._takes_controls and not self._controls.paused:
+            if progress.needs_person:
+                await self._pause_for_person(progress.needs_person)
+            elif progress.blocked_by:
                 self._set_waiting(progress.blocked_by)
             elif self._state.phase is RolloutPhase.HOLDING:
-                self._set_phase(RolloutPhase.RUNNING, f"wave {self._state.wave} continues")
+                self._set_phase(self._working_phase, f"wave {self._state.wave} continues")
         workflow.set_current_details(self._state.details())
 
     # ------------------------------------------------------------------ queries
@@ -210,8 +227,18 @@ class ControlledRollout:
         )
         return self._state.status()
 
+    @property
+    def _takes_controls(self) -> bool:
+        """Whether waves are running or to be run, forward or back."""
+        forward = self._end_phase is None and self._plan is not None
+        return forward or self._is_rolling_back
+
+    @property
+    def _working_phase(self) -> RolloutPhase:
+        return RolloutPhase.ROLLING_BACK if self._is_rolling_back else RolloutPhase.RUNNING
+
     def _require(self, action: str, may: bool) -> None:
-        if self._end_phase is not None or not may:
+        if not may:
             raise failure(
                 fault(
                     "wrong-phase", f"cannot {action} a rollout that is {self._state.phase}", action
@@ -220,14 +247,37 @@ class ControlledRollout:
 
     def _finish_as(self, phase: RolloutPhase, reason: str) -> None:
         """End the rollout as soon as no route operation is running."""
+        stopped = phase in {RolloutPhase.STOPPED, RolloutPhase.ABORTED}
+        self._rolls_back = stopped and self._input.strategy.roll_back
         self._end_phase, self._end_reason = phase, reason
         self._set_phase(phase, reason)
+
+    def _leave_rollback(self, phase: RolloutPhase, reason: str) -> None:
+        """End a stopped or aborted rollout with its rollback incomplete, or not begun."""
+        self._rolls_back = self._is_rolling_back = False
+        self._end_phase, self._end_reason = phase, f"{self._end_reason}; {reason}"
+        self._set_phase(phase, self._end_reason)
 
     def _set_waiting(self, reason: str) -> None:
         """Show what the rollout waits for, if it can continue without an operator."""
         if not self._controls.paused:
             to_do = "it continues by itself; or relight rollout abort"
             self._set_phase(RolloutPhase.HOLDING, reason, to_do=to_do)
+
+    async def _pause_for_person(self, reason: str) -> None:
+        to_do = "relight rollout resume when the cause is gone, or abort"
+        self._set_phase(RolloutPhase.PAUSED, reason, to_do=to_do)
+        await self._set_controls(paused=True)
+        await RolloutActivities.record_decision.local(
+            RecordDecisionInput(
+                release_tag=self._input.release_tag,
+                scope=self._input.scope,
+                wave=self._state.wave,
+                decision=Decision.HOLD,
+                reason=reason,
+                origin=self._input.origin,
+            )
+        )
 
     def _set_phase(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
         self._state.set_phase(phase, detail, to_do)

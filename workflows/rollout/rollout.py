@@ -23,10 +23,12 @@ from relight.domain.rollout.rollout import (
     RolloutPhase,
     RolloutReleaseInput,
     RolloutStatus,
+    RouteProgress,
 )
 from relight.domain.rollout.strategy import Approval
 from relight.domain.rollout.wave import (
     BeginProofsInput,
+    BeginRollBackInput,
     Controls,
     JoinLateInput,
     RolloutWaveInput,
@@ -56,9 +58,10 @@ class RolloutRelease(ControlledRollout):
     """Bring every route of a scope to a release, wave by wave, or stop at a gate that fails.
 
     It completes as `converged`, `stopped`, `aborted` or `superseded`. If the release, the scope or
-    the preflight refuses it, it fails before any route is changed. After a failure or a
-    cancellation the rollout is recorded as ended and its scope is free. Routes keep the release
-    that they have, and operations that are running on them finish.
+    the preflight refuses it, it fails before it claims the scope: a running rollout continues, and
+    nothing is recorded. After a later failure or a cancellation the rollout is recorded as ended
+    and its scope is free. Routes keep the release that they have, and operations that are running
+    on them finish.
     """
 
     @workflow.init
@@ -67,25 +70,45 @@ class RolloutRelease(ControlledRollout):
 
     @workflow.run
     async def run(self, input: RolloutReleaseInput) -> RolloutStatus:  # noqa: ARG002 - see init
-        """Claim the scope, plan, run each wave and its gate, and record the result."""
+        """Check, claim the scope, plan, run each wave and its gate, and record the result."""
         try:
             async with UndoStack() as undo:
                 undo.on_fault(RolloutActivities.close_rollout, self._fault_closing)
+                release = await self._check()
                 await self._claim()
-                release = await self._prepare()
+                await self._make_plan(release)
                 number = 0
                 while self._end_phase is None and await self._has_wave(number + 1, release):
                     number += 1
                     await self._run_wave(number, release)
                     if self._end_phase is None:
                         await self._run_gate(number, release)
-                if self._end_phase in {RolloutPhase.STOPPED, RolloutPhase.ABORTED}:
+                if self._rolls_back:
                     await self._roll_back(number, release)
                 return await self._end()
         finally:
             await workflow.wait_condition(workflow.all_handlers_finished)
 
     # ------------------------------------------------------------------ before the first wave
+
+    async def _check(self) -> Release:
+        """Resolve the release and run the preflight. Nothing is written, and nothing is claimed."""
+        scope = self._input.scope
+        architectures = await RolloutActivities.architectures.local(ListRoutesInput(scope=scope))
+        if not architectures.names:
+            raise failure(
+                fault(
+                    "no-routes",
+                    f"no route in scope {scope} serves: there is nothing to roll out to",
+                )
+            )
+        release = await ReleaseActivities.resolve_release(
+            ResolveReleaseInput(tag=self._input.release_tag, architectures=architectures.names)
+        )
+        await PreflightActivities.preflight(
+            PreflightInput(release=release, scope=scope, checks=self._input.strategy.checks)
+        )
+        return release
 
     async def _claim(self) -> None:
         """Claim the scope. A rollout that holds it is superseded, and its end is awaited."""
@@ -106,31 +129,22 @@ class RolloutRelease(ControlledRollout):
                 superseded_run_id, pause = holder.run_id, CLAIM_PAUSE
                 handle = workflow.get_external_workflow_handle(holder.workflow_id)
                 await ignore_ended(handle.signal(RolloutRelease.supersede, self._input))
+                waits_for = f"the rollout of {holder.release_tag}, which it supersedes, to end"
+                self._set_phase(RolloutPhase.PREPARING, f"waiting for {waits_for}")
             await workflow.sleep(pause, summary=f"wait for {holder.workflow_id} to free the scope")
             pause = min(pause * 2, MAX_CLAIM_PAUSE)
 
-    async def _prepare(self) -> Release:
-        """Resolve the release, run the preflight, and plan the waves."""
-        scope, strategy, origin = self._input.scope, self._input.strategy, self._input.origin
-        architectures = await RolloutActivities.architectures.local(ListRoutesInput(scope=scope))
-        if not architectures.names:
-            raise failure(
-                fault(
-                    "no-routes",
-                    f"no route in scope {scope} serves: there is nothing to roll out to",
-                )
-            )
-        release = await ReleaseActivities.resolve_release(
-            ResolveReleaseInput(tag=self._input.release_tag, architectures=architectures.names)
-        )
-        await PreflightActivities.preflight(
-            PreflightInput(release=release, scope=scope, checks=strategy.checks)
-        )
+    async def _make_plan(self, release: Release) -> None:
+        """Plan the waves, of the fleet as the superseded rollout left it."""
         self._plan = await RolloutActivities.plan_rollout.local(
-            PlanRolloutInput(release=release, scope=scope, strategy=strategy, origin=origin)
+            PlanRolloutInput(
+                release=release,
+                scope=self._input.scope,
+                strategy=self._input.strategy,
+                origin=self._input.origin,
+            )
         )
         self._state.set_plan(self._plan)
-        return release
 
     # ------------------------------------------------------------------ waves
 
@@ -161,11 +175,8 @@ class RolloutRelease(ControlledRollout):
             await self._decide(number, Decision.ABORT, ended.stopped_by)
 
     async def _await_wave(self, number: int, release: Release, work: WaveWork) -> WaveEnded:
-        rolling_back = work is WaveWork.ROLL_BACK
         controls = self._controls
-        if rolling_back:
-            controls = Controls(max_concurrent=controls.max_concurrent)
-        elif not self._controls.paused:
+        if not self._is_rolling_back and not controls.paused:
             self._set_phase(RolloutPhase.RUNNING, f"wave {number} of {self._state.waves}")
         self._wave = await workflow.start_child_workflow(
             RolloutWave.run,
@@ -187,17 +198,28 @@ class RolloutRelease(ControlledRollout):
         )
         try:
             # The controls may have changed while the wave was being started.
-            if not rolling_back and self._controls != controls:
+            if self._controls != controls:
                 await ignore_ended(self._wave.signal(RolloutWave.set_controls, self._controls))
             return await self._wave
         finally:
             self._wave = None
 
     async def _roll_back(self, number: int, release: Release) -> None:
-        """Roll every changed route back to its previous release."""
-        if self._input.strategy.roll_back:
-            self._set_phase(RolloutPhase.ROLLING_BACK, self._end_reason)
-            await self._run_wave(number, release, WaveWork.ROLL_BACK)
+        """Roll every route that this rollout changed back to its own release from before.
+
+        It takes the same controls as the waves before; a new rollout of the scope ends it.
+        """
+        changed = await RolloutActivities.begin_roll_back.local(
+            BeginRollBackInput(rollout_run_id=run_id(), release_tag=release.tag)
+        )
+        if not changed.routes or not self._rolls_back:
+            return
+        self._is_rolling_back = True
+        self._controls = Controls(max_concurrent=self._controls.max_concurrent)
+        self._state.begin_roll_back(changed.named)
+        self._set_phase(RolloutPhase.ROLLING_BACK, self._end_reason)
+        await self._run_wave(number, release, WaveWork.ROLL_BACK)
+        self._rolls_back = self._is_rolling_back = False
 
     # ------------------------------------------------------------------ gates
 
@@ -306,7 +328,10 @@ class RolloutRelease(ControlledRollout):
             _, failed = tally(self._state.counts)
             reason = f"{failed} failed of a budget of {self._input.strategy.failure_budget}"
             self._end_phase, self._end_reason = RolloutPhase.CONVERGED, reason
-        self._set_phase(self._end_phase, self._end_reason)
+        self._rolls_back = False
+        superseded = self._end_phase is RolloutPhase.SUPERSEDED  # The other one goes on.
+        to_do = "" if superseded else self._state.left_to_do
+        self._set_phase(self._end_phase, self._end_reason, to_do)
         status = self._state.finish()
         workflow.set_current_details(self._state.details())
         await RolloutActivities.close_rollout(self._closing(status.phase, status.detail))
@@ -326,5 +351,7 @@ class RolloutRelease(ControlledRollout):
             phase=phase,
             detail=detail,
             origin=self._input.origin,
-            promote=phase is RolloutPhase.CONVERGED,
+            # If every route was skipped, nothing proves the release.
+            promote=phase is RolloutPhase.CONVERGED
+            and self._state.counts.get(RouteProgress.CONVERGED, 0) > 0,
         )

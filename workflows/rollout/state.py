@@ -6,6 +6,7 @@ from temporalio import workflow
 
 from relight.domain.names import RouteId
 from relight.domain.rollout.rollout import (
+    MAX_LISTED_ROUTES,
     RolloutPhase,
     RolloutPlan,
     RolloutReleaseInput,
@@ -16,9 +17,15 @@ from relight.domain.rollout.rollout import (
 
 MAX_SHOWN_FAULTS = 50
 
+_NOT_REACHED = {
+    RouteProgress.WAITING: RouteProgress.UNTOUCHED,
+    RouteProgress.TO_ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
+}
+"""What routes that still wait are when the rollout ends."""
+
 
 class RolloutState:
-    """Counts and routes of a rollout. A large rollout lists only its failed routes.
+    """Counts and routes of a rollout. A large rollout lists only some of its failed routes.
 
     Attributes:
         wave: the number of the running wave, from 1; 0 before the first.
@@ -65,21 +72,34 @@ class RolloutState:
         """Update the counts and the routes whose progress changed."""
         self.counts = dict(counts)
         for outcome in moved:
-            if self.is_named or outcome.fault is not None:
-                self._outcomes[outcome.route_id] = outcome
-            else:
+            listed = outcome.route_id in self._outcomes
+            if outcome.fault is None and not self.is_named:
                 self._outcomes.pop(outcome.route_id, None)
+            elif listed or len(self._outcomes) < MAX_LISTED_ROUTES:
+                self._outcomes[outcome.route_id] = outcome
+
+    def begin_roll_back(self, routes: Iterable[RouteId]) -> None:
+        """Show the routes that wait for their rollback. The wave reports their counts."""
+        waits = {"progress": RouteProgress.TO_ROLL_BACK}
+        for route_id in routes:
+            if (outcome := self._outcomes.get(route_id)) is not None:
+                self._outcomes[route_id] = outcome.model_copy(update=waits)
+
+    @property
+    def left_to_do(self) -> str:
+        """What a person has to do when the rollout ends; empty if nothing."""
+        left = (RouteProgress.TO_ROLL_BACK, RouteProgress.NOT_ROLLED_BACK)
+        count = sum(self.counts.get(each, 0) for each in left)
+        return f"relight route rollback ROUTE for {count} not rolled back" if count else ""
 
     def finish(self) -> RolloutStatus:
-        """Mark the routes that still wait as untouched, and return the final status."""
-        waiting = self.counts.pop(RouteProgress.WAITING, 0)
-        if waiting:
-            self.counts[RouteProgress.UNTOUCHED] = waiting
+        """Mark the routes that still wait as not reached, and return the final status."""
+        for waiting, ended in _NOT_REACHED.items():
+            if count := self.counts.pop(waiting, 0):
+                self.counts[ended] = self.counts.get(ended, 0) + count
         for route_id, outcome in self._outcomes.items():
-            if outcome.progress is RouteProgress.WAITING:
-                self._outcomes[route_id] = outcome.model_copy(
-                    update={"progress": RouteProgress.UNTOUCHED}
-                )
+            progress = _NOT_REACHED.get(outcome.progress, outcome.progress)
+            self._outcomes[route_id] = outcome.model_copy(update={"progress": progress})
         return self.status()
 
     def status(self) -> RolloutStatus:

@@ -4,16 +4,22 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from itertools import islice
 
 from temporalio import workflow
 from temporalio.common import Priority, VersioningBehavior
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import (
+    ApplicationError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+)
 
 from relight.domain.fault.fault import Fault
-from relight.domain.fault.table import fault
+from relight.domain.fault.rule import RolloutEffect
+from relight.domain.fault.table import effect_in_rollout, fault
 from relight.domain.names import RouteId, route_workflow_id
-from relight.domain.rollout.gate import incident_of, stop_reason
-from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
+from relight.domain.rollout.gate import stop_reason
+from relight.domain.rollout.rollout import MAX_LISTED_ROUTES, RouteOutcome, RouteProgress
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
     Controls,
@@ -25,7 +31,8 @@ from relight.domain.rollout.wave import (
 )
 from relight.domain.route import HotSwapRouteInput, ProveRouteInput
 from relight.engine import search_attributes
-from workflows.failures import fault_of
+from workflows.failures import failure, fault_of
+from workflows.rollout.incident import IncidentHold
 from workflows.rollout.steps import RolloutActivities
 from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.prove import ProveRoute
@@ -35,9 +42,6 @@ MAX_HISTORY_EVENTS = 4000
 
 REPORT_INTERVAL = timedelta(seconds=3)
 """How often successes are reported to the rollout. Failures are reported immediately."""
-
-FIRST_INCIDENT_PAUSE, MAX_INCIDENT_PAUSE = timedelta(seconds=15), timedelta(minutes=2)
-"""How long an incident holds the wave before one route tries again. Doubled each time."""
 
 BATCH_DELAY = timedelta(seconds=3)
 """How long successes are collected, to be recorded together."""
@@ -64,8 +68,12 @@ _FAILED = {
     WaveWork.PROVE: RouteProgress.FAILED,
     WaveWork.ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
 }
-_REQUEUED = {WaveWork.SWAP: RouteProgress.WAITING, WaveWork.PROVE: RouteProgress.SOAKING}
-"""State of a route hit by an infrastructure fault: requeued."""
+_REQUEUED = {
+    WaveWork.SWAP: RouteProgress.WAITING,
+    WaveWork.PROVE: RouteProgress.SOAKING,
+    WaveWork.ROLL_BACK: RouteProgress.TO_ROLL_BACK,
+}
+"""State of a route hit by an incident: requeued."""
 
 
 # It moves to the current worker version like its rollout, so that new operations start there.
@@ -74,15 +82,17 @@ class RolloutWave:
     """Run one operation (swap, prove or roll back) on each route of a wave.
 
     The store has the routes and their progress. No further operation starts once the failure budget
-    is spent. An infrastructure fault holds the wave as an incident: after a pause one route tries
-    again, and if it succeeds the others follow. A cancellation or termination ends the wave;
-    operations that are running on routes finish.
+    is spent. A fault that only waiting cures holds the wave as an incident: after a pause another
+    route tries, and if it succeeds the others follow. If the incident lasts too long, the rollout
+    is asked to pause. A cancellation or termination ends the wave; operations that are running on
+    routes finish.
     """
 
     @workflow.init
     def __init__(self, input: RolloutWaveInput) -> None:
         self._input = input
         self._controls = input.controls
+        self._tasks: set[asyncio.Task[RouteOutcome]] = set()
         self._in_flight: dict[RouteId, RouteOutcome] = {}
         self._ended: list[RouteOutcome] = []
         self._moved: dict[RouteId, RouteOutcome] = {}
@@ -90,31 +100,26 @@ class RolloutWave:
         self._stopped_by: str | None = None
         self._kinds: set[str] = set()
         self._tally = (0, 0)
-        self._hold = _seconds(input.hold_for_seconds)
-        self._incident: dict[RouteId, Fault] = {}
-        self._held_until = workflow.now()
-        self._blocked_by = self._reported_blocked_by = ""
+        self._incident = IncidentHold(input.strategy.incident_limit, input.incident)
+        self._blocked_by = self._needs_person = ""
+        self._reported = ("", "")
+        self._reported_counts: Mapping[RouteProgress, int] = {}
         self._applied_controls = input.controls
 
     @workflow.run
     async def run(self, input: RolloutWaveInput) -> WaveEnded:  # noqa: ARG002 - see init
         """Start the routes that may start and record those that ended, until none is left."""
-        routes: set[asyncio.Task[None]] = set()
         while True:
             advanced = await self._advance()
             for outcome in advanced.starts:
-                self._in_flight[outcome.route_id] = outcome
-                self._add_moved(outcome)
-                task = asyncio.create_task(self._run_route(outcome))
-                routes.add(task)
-                task.add_done_callback(routes.discard)
+                self._start(outcome)
             self._update_blocked_by(advanced)
             await self._report(advanced)
             if not self._in_flight and not self._ended:
                 if self._is_finished(advanced):
                     return WaveEnded(
                         counts=advanced.counts,
-                        moved=tuple(self._moved.values()),
+                        moved=self._listed(),
                         stopped_by=self._stopped_by,
                     )
                 if self._history_is_long:
@@ -125,6 +130,8 @@ class RolloutWave:
     @workflow.signal
     def set_controls(self, controls: Controls) -> None:
         """Apply new controls of the rollout."""
+        if self._controls.paused and not controls.paused:
+            self._incident.restart()
         self._controls = controls
 
     async def _advance(self) -> WaveAdvanced:
@@ -152,10 +159,10 @@ class RolloutWave:
         controls = self._controls
         if controls.paused or controls.stopped or self._stopped_by or self._history_is_long:
             return 0
-        if not self._hold:
+        if not self._incident.is_on:
             return controls.max_concurrent
-        # After the pause, one route tests whether the incident is over.
-        return 1 if workflow.now() >= self._held_until else 0
+        may_try = self._incident.admits_one and not self._incident.over_limit
+        return 1 if may_try else 0
 
     @property
     def _history_is_long(self) -> bool:
@@ -169,8 +176,8 @@ class RolloutWave:
         return not advanced.waiting or self._controls.stopped or self._stopped_by is not None
 
     def _next_input(self) -> RolloutWaveInput:
-        hold = self._hold.total_seconds() if self._hold else None
-        return self._input.model_copy(update={"controls": self._controls, "hold_for_seconds": hold})
+        kept = {"controls": self._controls, "incident": self._incident.kept}
+        return self._input.model_copy(update=kept)
 
     async def _wait_for_change(self, advanced: WaveAdvanced) -> None:
         # Controls that arrived while `_advance` ran are not applied yet, so they end the wait.
@@ -193,10 +200,11 @@ class RolloutWave:
 
     def _time_limit(self, advanced: WaveAdvanced) -> timedelta | None:
         """Return how long to wait if nothing changes; None for no limit."""
-        if self._controls.paused or not advanced.waiting or self._stopped_by:
+        waits_for_person = self._controls.paused or self._incident.over_limit
+        if waits_for_person or not advanced.waiting or self._stopped_by:
             return None
-        if self._hold and not self._in_flight:
-            return max(self._held_until - workflow.now(), timedelta(seconds=1))
+        if self._incident.is_on and not self._in_flight:
+            return max(self._incident.until - workflow.now(), timedelta(seconds=1))
         if advanced.thaws_at is not None:
             return max(advanced.thaws_at - workflow.now(), timedelta(seconds=1))
         return BUDGET_PAUSE if advanced.limited_by else None
@@ -217,9 +225,9 @@ class RolloutWave:
 
     def _update_blocked_by(self, advanced: WaveAdvanced) -> None:
         """Set the reason why routes that wait are not started."""
-        if self._hold:
-            return  # The reason is the incident, and is already set.
-        self._blocked_by = ""
+        self._blocked_by, self._needs_person = self._incident.reason, self._incident.over_limit
+        if self._incident.is_on:
+            return
         if advanced.waiting and not advanced.starts and not self._controls.paused:
             limits = list(advanced.limited_by)
             if advanced.thaws_at:
@@ -228,51 +236,66 @@ class RolloutWave:
                 )
             self._blocked_by = "; ".join(limits)
 
-    async def _run_route(self, outcome: RouteOutcome) -> None:
-        """Run the operation on one route, and keep its outcome."""
-        route_id, started = outcome.route_id, workflow.now()
-        try:
-            await self._operate_when_free(route_id)
-        except ChildWorkflowError as error:
-            ended = self._failed(outcome, fault_of(error))
-        except WorkflowAlreadyStartedError:
-            ended = self._failed(outcome, _busy(route_id))
+    def _start(self, outcome: RouteOutcome) -> None:
+        """Start the operation on a route. Its outcome is kept however it ends."""
+        self._in_flight[outcome.route_id] = outcome
+        self._add_moved(outcome)
+        task = asyncio.create_task(self._run_route(outcome))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda ended: self._keep(outcome, ended))
+
+    def _keep(self, outcome: RouteOutcome, task: asyncio.Task[RouteOutcome]) -> None:
+        """Keep the outcome of a route. An error that nothing expects fails it."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            ended = task.result()
         else:
-            if started >= self._held_until:
-                self._hold = None  # The incident is over.
-                self._incident.clear()
-            # A route that was rolled back keeps the fault that caused it.
-            keep = outcome.fault if self._input.work is WaveWork.ROLL_BACK else None
-            ended = _at(outcome, _DONE[self._input.work], keep)
-        del self._in_flight[route_id]
+            workflow.logger.error("%s: unexpected error", outcome.route_id, exc_info=error)
+            ended = self._failed(outcome, fault_of(error))
+        del self._in_flight[outcome.route_id]
         self._ended.append(ended)
         self._add_moved(ended, had_fault=outcome.fault is not None)
 
-    def _failed(self, outcome: RouteOutcome, cause: Fault) -> RouteOutcome:
-        requeued = _REQUEUED.get(self._input.work)
-        if requeued is None or incident_of([cause]) is None:
-            return _at(outcome, _FAILED[self._input.work], cause)
-        self._incident[outcome.route_id] = cause
-        if not self._hold:
-            self._hold = FIRST_INCIDENT_PAUSE
-        elif workflow.now() >= self._held_until:
-            self._hold = min(self._hold * 2, MAX_INCIDENT_PAUSE)
-        self._held_until = workflow.now() + self._hold
-        if incident := incident_of(self._incident.values()):
-            self._blocked_by = incident.summary
-        return _at(outcome, requeued, cause)
+    async def _run_route(self, outcome: RouteOutcome) -> RouteOutcome:
+        """Run the operation on one route, and return its outcome."""
+        started = workflow.now()
+        try:
+            await self._operate_when_free(outcome)
+        except (ChildWorkflowError, ApplicationError) as error:
+            return self._failed(outcome, fault_of(error))
+        except WorkflowAlreadyStartedError:
+            return self._failed(outcome, _busy(outcome.route_id))
+        if started >= self._incident.until:
+            self._incident.end()
+        # A route that was rolled back keeps the fault that caused it.
+        keep = outcome.fault if self._input.work is WaveWork.ROLL_BACK else None
+        return _at(outcome, _DONE[self._input.work], keep)
 
-    async def _operate_when_free(self, route_id: RouteId) -> None:
+    def _failed(self, outcome: RouteOutcome, cause: Fault) -> RouteOutcome:
+        """Return the outcome of a route whose operation failed, by what its fault's rule says."""
+        work, effect = self._input.work, effect_in_rollout(cause)
+        if effect is RolloutEffect.HELD:
+            self._incident.add(outcome.route_id, cause)
+            # A route that is to be rolled back keeps the fault that caused it.
+            kept = outcome.fault if work is WaveWork.ROLL_BACK else cause
+            return _at(outcome, _REQUEUED[work], kept)
+        if effect is RolloutEffect.SKIPPED and work is not WaveWork.ROLL_BACK:
+            return _at(outcome, RouteProgress.SKIPPED, cause)
+        return _at(outcome, _FAILED[work], cause)
+
+    async def _operate_when_free(self, outcome: RouteOutcome) -> None:
         """Run the operation on a route; while another one runs there, try again."""
         for _ in range(ROUTE_BUSY_ATTEMPTS):
             try:
-                return await self._operate(route_id)
+                return await self._operate(outcome)
             except WorkflowAlreadyStartedError:
-                await workflow.sleep(ROUTE_BUSY_PAUSE, summary=f"{route_id} is busy")
-        return await self._operate(route_id)
+                await workflow.sleep(ROUTE_BUSY_PAUSE, summary=f"{outcome.route_id} is busy")
+        return await self._operate(outcome)
 
-    async def _operate(self, route_id: RouteId) -> None:
+    async def _operate(self, outcome: RouteOutcome) -> None:
         """Run the operation on a route. It continues if the wave ends."""
+        route_id, previous_tag = outcome.route_id, outcome.previous_release_tag
         release, origin = self._input.release, self._input.origin
         attributes = search_attributes.attributes(
             {
@@ -296,44 +319,58 @@ class RolloutWave:
             )
             return
         forward = self._input.work is WaveWork.SWAP
+        tag = release.tag if forward else previous_tag
+        if tag is None:
+            raise failure(fault("no-release-before", f"route {route_id} was never proven before"))
         await workflow.execute_child_workflow(
             HotSwapRoute.run,
             HotSwapRouteInput(
                 route_id=route_id,
-                release_tag=release.tag if forward else None,
+                release_tag=tag,
                 origin=origin,
                 # All routes get the files to which the tag was resolved when the rollout started.
                 release=release if forward else None,
                 rollout=self._input.rollout,
+                allow_downgrade=not forward,
             ),
             id=route_workflow_id(route_id),
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
             search_attributes=attributes,
             priority=_PRIORITY,
-            static_summary=(
-                f"hot swap {route_id} to {release.tag}" if forward else f"roll {route_id} back"
-            ),
+            static_summary=f"{'hot swap' if forward else 'roll back'} {route_id} to {tag}",
         )
 
     def _add_moved(self, outcome: RouteOutcome, *, had_fault: bool = False) -> None:
         """Add a route to the next report; in a large rollout, only if its fault changes."""
         if self._input.named or had_fault or outcome.fault is not None:
-            self._moved[outcome.route_id] = outcome
+            self._moved[outcome.route_id] = outcome.brief
+
+    def _listed(self) -> tuple[RouteOutcome, ...]:
+        """Return the routes to report. The store has the rest, if too many have failed."""
+        return tuple(islice(self._moved.values(), MAX_LISTED_ROUTES))
 
     async def _report(self, advanced: WaveAdvanced, *, force: bool = False) -> None:
         """Report progress to the rollout: urgent changes immediately, others at intervals."""
         failed = any(outcome.fault for outcome in self._moved.values())
-        urgent = failed or self._blocked_by != self._reported_blocked_by
+        blocked = (self._blocked_by, self._needs_person)
+        # A wave that is held reports where it stands: nothing else will make it report.
+        idle = not self._in_flight and not self._is_finished(advanced)
+        stale = idle and advanced.counts != self._reported_counts
+        urgent = failed or stale or blocked != self._reported
         if not (force or urgent) and workflow.now() - self._reported_at < REPORT_INTERVAL:
             return
-        moved, self._moved = self._moved, {}
-        self._reported_at, self._reported_blocked_by = workflow.now(), self._blocked_by
+        moved, self._moved = self._listed(), {}
+        self._reported_at, self._reported = workflow.now(), blocked
+        self._reported_counts = advanced.counts
         rollout = workflow.get_external_workflow_handle(self._input.rollout)
         await rollout.signal(
             WAVE_PROGRESS,
             WaveProgress(
-                counts=advanced.counts, moved=tuple(moved.values()), blocked_by=self._blocked_by
+                counts=advanced.counts,
+                moved=moved,
+                blocked_by=self._blocked_by,
+                needs_person=self._needs_person,
             ),
         )
 
@@ -351,7 +388,3 @@ def _at(outcome: RouteOutcome, progress: RouteProgress, cause: Fault | None) -> 
 def _busy(route_id: RouteId) -> Fault:
     held = route_workflow_id(route_id)
     return fault("route-busy", f"another operation has held {held} for too long", "hot swap")
-
-
-def _seconds(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)

@@ -69,7 +69,7 @@ class HotSwapRoute:
                     machine=machine,
                     release=release,
                     origin=input.origin,
-                    allow_downgrade=input.release_tag is None,
+                    allow_downgrade=input.allow_downgrade or input.release_tag is None,
                     rollout=input.rollout,
                 )
             )

@@ -11,9 +11,11 @@ _OPENING = """\
 
 Generated from `relight/domain/fault/` by `make docs`: change it there.
 
-Each failure is one of these kinds. Its class is the part that is to blame. Only host and release
-faults spend a rollout's failure budget. The others blame no host, and are one incident for the
-whole rollout. A fault is always shown with what was attempted, the host, the command, its exit
+Each failure is one of these kinds. Its class is the part that is to blame. In a rollout, a fault
+with the remedy `wait` is an incident: the rollout is `held` until the cause is gone. An incident
+that lasts longer than `--incident-limit` pauses the rollout. A route whose operation was refused
+is `skipped`. Any other fault means that the route `failed`, which spends the failure budget. A
+fault is always shown with what was attempted, the host, the command, its exit
 code, its last output, and the unit's last log lines if there is a unit.
 
 """
@@ -42,11 +44,11 @@ def document() -> str:
     lines += [f"| {remedy} | {meaning} |" for remedy, meaning in _REMEDIES.items()]
     for fault_class, meaning in _CLASSES.items():
         lines += ["", f"## {fault_class.capitalize()}", "", meaning, ""]
-        lines += ["| kind | retried | remedy | meaning | what to do |"]
-        lines += ["| --- | --- | --- | --- | --- |"]
+        lines += ["| kind | retried | remedy | in a rollout | meaning | what to do |"]
+        lines += ["| --- | --- | --- | --- | --- | --- |"]
         lines += [
-            f"| `{kind}` | {'yes' if rule.retried else 'no'} | {rule.remedy} | {rule.meaning} "
-            f"| {rule.advice} |"
+            f"| `{kind}` | {'yes' if rule.retried else 'no'} | {rule.remedy} | {rule.in_rollout} "
+            f"| {rule.meaning} | {rule.advice} |"
             for kind, rule in RULES.items()
             if rule.fault_class is fault_class
         ]

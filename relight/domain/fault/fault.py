@@ -1,8 +1,13 @@
 """Faults: what failed, on which host, and in which class."""
 
 from enum import StrEnum
+from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from relight.domain.base import Message
+from relight.domain.text import first_words, head, last_lines, tail
 
 
 class FaultClass(StrEnum):
@@ -16,11 +21,27 @@ class FaultClass(StrEnum):
 
 
 BUDGETED_CLASSES = frozenset({FaultClass.HOST, FaultClass.RELEASE})
-"""Classes whose faults spend a rollout's failure budget. The others blame no host."""
+"""Classes whose faults blame a host or the release that it runs."""
+
+
+Summary = Annotated[str, AfterValidator(partial(head, max_bytes=4096))]
+Attempted = Annotated[str, AfterValidator(partial(head, max_bytes=512))]
+Argv = Annotated[
+    tuple[str, ...], AfterValidator(partial(first_words, max_word_bytes=512, max_words=8))
+]
+ErrorTail = Annotated[str, AfterValidator(partial(tail, max_bytes=4096))]
+JournalTail = Annotated[
+    tuple[str, ...], AfterValidator(partial(last_lines, max_line_bytes=1024, max_bytes=8192))
+]
+
+BRIEF_SUMMARY_BYTES, BRIEF_ATTEMPTED_BYTES = 300, 150
 
 
 class Fault(Message):
     """One failure, with all that an operator needs to act on it.
+
+    Its texts are cut, so that it is never longer than some 21 KiB. The store has it as it is; a
+    message about many routes carries the brief form.
 
     Attributes:
         kind: what failed, in kebab-case, as in `unit-failed`.
@@ -38,12 +59,25 @@ class Fault(Message):
 
     kind: str
     fault_class: FaultClass
-    summary: str
-    attempted: str = ""
+    summary: Summary
+    attempted: Attempted = ""
     host: str | None = None
     machine_key: str | None = None
-    argv: tuple[str, ...] = ()
+    argv: Argv = ()
     exit_code: int | None = None
-    stderr_tail: str = ""
-    journal_tail: tuple[str, ...] = ()
+    stderr_tail: ErrorTail = ""
+    journal_tail: JournalTail = ()
     refused: bool = False
+
+    @property
+    def brief(self) -> "Fault":
+        """The fault without command, output and log, for messages; less than 1 KiB."""
+        return self.model_copy(
+            update={
+                "summary": head(self.summary, BRIEF_SUMMARY_BYTES),
+                "attempted": head(self.attempted, BRIEF_ATTEMPTED_BYTES),
+                "argv": (),
+                "stderr_tail": "",
+                "journal_tail": (),
+            }
+        )

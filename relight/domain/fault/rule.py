@@ -23,11 +23,24 @@ class Remedy(StrEnum):
     NONE = "none"
 
 
+class RolloutEffect(StrEnum):
+    """What a fault of a route does to the rollout that works on it.
+
+    `held`: it is an incident: the route is requeued, and the rollout waits until a route succeeds.
+    `skipped`: the route is left as it is. `failed`: the route failed; that spends the failure
+    budget.
+    """
+
+    HELD = "held"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
 class Rule(NamedTuple):
     """What follows from a kind of fault.
 
     Attributes:
-        fault_class: the part that is to blame. Host and release faults spend a failure budget.
+        fault_class: the part that is to blame.
         retried: whether the step is retried first, under its own policy.
         remedy: what it needs after that.
         meaning: what happened, for an operator.
@@ -39,6 +52,13 @@ class Rule(NamedTuple):
     remedy: Remedy
     meaning: str
     advice: str
+
+    @property
+    def in_rollout(self) -> RolloutEffect:
+        """What the fault does to a rollout: only what waiting cures holds it."""
+        if self.remedy is Remedy.WAIT:
+            return RolloutEffect.HELD
+        return RolloutEffect.SKIPPED if self.is_refusal else RolloutEffect.FAILED
 
     @property
     def is_refusal(self) -> bool:

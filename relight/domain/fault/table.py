@@ -9,11 +9,17 @@ from collections.abc import Mapping
 from relight.domain.fault.controller_rules import CONTROLLER_RULES
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.host_rules import HOST_RULES
-from relight.domain.fault.rule import Rule
+from relight.domain.fault.rule import RolloutEffect, Rule
 from relight.domain.fault.supply_rules import SUPPLY_RULES
 
 RULES: Mapping[str, Rule] = {**HOST_RULES, **SUPPLY_RULES, **CONTROLLER_RULES}
 """The rule of each kind, in the order of the document."""
+
+
+def effect_in_rollout(fault: Fault) -> RolloutEffect:
+    """Return what a fault does to its rollout. A kind of a newer version fails the route."""
+    rule = RULES.get(fault.kind)
+    return RolloutEffect.FAILED if rule is None else rule.in_rollout
 
 
 def fault(kind: str, summary: str, attempted: str = "") -> Fault:

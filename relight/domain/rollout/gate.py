@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from enum import StrEnum
 
-from relight.domain.base import Message
-from relight.domain.fault.fault import BUDGETED_CLASSES, Fault, FaultClass
+from relight.domain.base import Message, ShortText
+from relight.domain.fault.fault import Fault, FaultClass
+from relight.domain.fault.rule import RolloutEffect
+from relight.domain.fault.table import effect_in_rollout
 from relight.domain.names import (
     CheckName,
     ReleaseTag,
@@ -119,7 +121,7 @@ class GateChecked(Message):
 
     name: CheckName
     passed: bool
-    detail: str
+    detail: ShortText
 
 
 def outcome(
@@ -132,7 +134,7 @@ def outcome(
 
     Args:
         successes: routes that were proven at the release.
-        failures: routes that failed with a fault of class host or release.
+        failures: routes that failed.
         confidence: required confidence, from 0.5 to below 1.
         tolerated_failure_rate: of a good release, between 0 and 1, both excluded.
     """
@@ -197,11 +199,11 @@ def _bound_text(bound: float, tolerated: float) -> str:
 
 
 def incident_of(faults: Iterable[Fault]) -> Incident | None:
-    """Return the faults of classes repository, provider and controller as one incident, else None.
+    """Return the faults that only waiting cures as one incident, else None.
 
     Its routes do not count against the release, because their result is not known yet.
     """
-    outside = [fault for fault in faults if fault.fault_class not in BUDGETED_CLASSES]
+    outside = [each for each in faults if effect_in_rollout(each) is RolloutEffect.HELD]
     if not outside:
         return None
     classes = tuple(sorted({fault.fault_class for fault in outside}))
@@ -236,7 +238,7 @@ def evaluate_gate(strategy: Strategy, successes: int, failures: int) -> GateDeci
     Args:
         strategy: the rollout's.
         successes: routes that were proven at the release.
-        failures: routes that failed with a fault of class host or release.
+        failures: routes that failed.
     """
     rate = strategy.tolerated_failure_rate
     known = verdict(successes, failures, strategy.confidence, rate) if rate else None

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from relight.domain.base import Message
+from relight.domain.base import Message, ShortText
 from relight.domain.names import ReleaseTag, RouteId, TrackName
 
 
@@ -29,8 +29,8 @@ class LeftOut(Message):
     """
 
     route_id: RouteId
-    reason: str
-    owner: str | None = None
+    reason: ShortText
+    owner: ShortText | None = None
     expires_at: datetime | None = None
     pinned_to: ReleaseTag | None = None
 
@@ -44,8 +44,8 @@ class FrozenRoute(Message):
     """
 
     route_id: RouteId
-    reason: str
-    owner: str
+    reason: ShortText
+    owner: ShortText
     thaws_at: datetime
 
 

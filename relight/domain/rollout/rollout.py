@@ -18,6 +18,9 @@ from relight.domain.release import Release
 from relight.domain.rollout.plan import PlannedRollout
 from relight.domain.rollout.strategy import Strategy
 
+MAX_LISTED_ROUTES = 500
+"""How many routes a message lists. A larger rollout counts its routes, and lists failed ones."""
+
 
 class RolloutReleaseInput(Message):
     """Bring every route of a scope to a release."""
@@ -51,13 +54,15 @@ class RolloutPhase(StrEnum):
 class RouteProgress(StrEnum):
     """How far a route is in a rollout.
 
-    `soaking`: proven, and to be proven again after the soak.
+    `soaking`: proven, and to be proven again after the soak. `to roll back`: changed by this
+    rollout, and waiting for its rollback.
     """
 
     WAITING = "waiting"
     SWAPPING = "swapping"
     CONVERGED = "converged"
     FAILED = "failed"
+    TO_ROLL_BACK = "to roll back"
     ROLLING_BACK = "rolling back"
     ROLLED_BACK = "rolled back"
     NOT_ROLLED_BACK = "not rolled back"
@@ -68,13 +73,23 @@ class RouteProgress(StrEnum):
 
 
 class RouteOutcome(Message):
-    """A route in a rollout."""
+    """A route in a rollout.
+
+    Attributes:
+        previous_release_tag: the release that it was proven at when this rollout reached it, and
+            that a rollback brings it back to; None if it was never proven.
+    """
 
     route_id: RouteId
     wave: int
     progress: RouteProgress
     previous_release_tag: ReleaseTag | None = None
     fault: Fault | None = None
+
+    @property
+    def brief(self) -> "RouteOutcome":
+        """The outcome with the brief form of its fault."""
+        return self.model_copy(update={"fault": self.fault.brief if self.fault else None})
 
 
 class RolloutPlan(PlannedRollout):
@@ -97,7 +112,8 @@ class RolloutStatus(Message):
     Attributes:
         wave: the current wave, from 1; 0 before the first.
         waves: the number of waves.
-        routes: each route with its wave and fault; for a large rollout only those that failed.
+        routes: each route with its wave and its brief fault; for a large rollout only some of those
+            that failed.
         detail: the reason for the phase, in one sentence.
         since: start of the phase, UTC.
         to_do: what a person can do, if anything.

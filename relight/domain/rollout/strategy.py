@@ -60,7 +60,7 @@ class Strategy(Message):
         max_concurrent: how many routes are changed at once.
         failure_budget: how many routes may fail; one more stops the rollout. 0 stops at the first.
         roll_back: when the rollout stops or is aborted, bring each changed route back to the
-            release that it was proven at before, and prove it.
+            release that it was proven at before this rollout, and prove it.
         canary: how the first wave is chosen.
         disruption_budget: how many routes may be out at once, per provider, region and track.
         max_concurrent_per_provider: how many routes of one provider are changed at once.
@@ -72,6 +72,8 @@ class Strategy(Message):
         confidence: required confidence of a verdict about that rate, from 0.5 to below 1.
         inconclusive: what happens while there are too few results for a verdict.
         approval: after which waves a person has to approve.
+        incident_limit: how long a fault outside of hosts may hold the rollout before it is paused
+            and a person has to decide.
         checks: names of further checks that run after each wave, as in the control plane's
             settings. A check that fails stops the rollout.
     """
@@ -79,7 +81,7 @@ class Strategy(Message):
     waves: tuple[WaveSize, ...] = ("1", "25%", "100%")
     max_concurrent: int = Field(default=10, ge=1, le=1000)
     failure_budget: int = Field(default=0, ge=0)
-    roll_back: bool = False
+    roll_back: bool = True
     canary: CanaryRule = CanaryRule.SIZE
     disruption_budget: DisruptionBudget = DisruptionBudget()
     max_concurrent_per_provider: int | None = Field(default=None, ge=1)
@@ -89,4 +91,5 @@ class Strategy(Message):
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     inconclusive: Inconclusive = Inconclusive.HOLD
     approval: Approval = Approval.NONE
+    incident_limit: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
     checks: tuple[CheckName, ...] = ()

@@ -1,10 +1,10 @@
 """One wave of a rollout: the work on each of its routes, and its controls."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from relight.domain.base import Message, Origin
+from relight.domain.base import Message, Origin, ShortText
 from relight.domain.names import (
     ReleaseTag,
     RouteId,
@@ -19,7 +19,7 @@ class WaveWork(StrEnum):
     """What a wave does on each route.
 
     `swap`: swap it to the release. `prove`: prove, after a soak, that it still runs the release.
-    `roll back`: swap it back to the release that it was proven at before.
+    `roll back`: swap it back to the release that it was proven at before this rollout.
     """
 
     SWAP = "swap"
@@ -43,6 +43,20 @@ class Controls(Message):
     revision: int = 0
 
 
+class WaveIncident(Message):
+    """An incident that a wave keeps when it continues as new.
+
+    Attributes:
+        pause: the duration of its last pause.
+        since: when it began.
+        reason: what its faults have in common, in one sentence.
+    """
+
+    pause: timedelta
+    since: datetime
+    reason: str
+
+
 class RolloutWaveInput(Message):
     """Run one wave.
 
@@ -52,7 +66,7 @@ class RolloutWaveInput(Message):
         number: the wave, from 1.
         controls: the controls when the wave starts.
         named: report each route that changed; otherwise only the routes that failed.
-        hold_for_seconds: duration of the next hold for an incident; None without one.
+        incident: the incident that holds the wave; None without one.
     """
 
     rollout_run_id: str
@@ -65,7 +79,7 @@ class RolloutWaveInput(Message):
     number: int
     controls: Controls
     named: bool = True
-    hold_for_seconds: float | None = None
+    incident: WaveIncident | None = None
 
 
 class WaveProgress(Message):
@@ -73,14 +87,16 @@ class WaveProgress(Message):
 
     Attributes:
         counts: number of routes of the whole rollout by progress.
-        moved: routes whose progress changed since the last report; for a large rollout only those
-            that failed.
+        moved: routes whose progress changed since the last report, with brief faults; for a large
+            rollout only those that failed, and no more than are listed.
         blocked_by: what keeps further routes from starting; empty if nothing does.
+        needs_person: why the rollout has to be paused for a person; empty if it has not.
     """
 
     counts: Mapping[RouteProgress, int]
     moved: tuple[RouteOutcome, ...] = ()
-    blocked_by: str = ""
+    blocked_by: ShortText = ""
+    needs_person: ShortText = ""
 
 
 class WaveEnded(Message):
@@ -122,7 +138,7 @@ class WaveAdvanced(Message):
     """The routes to start, and how many are left.
 
     Attributes:
-        starts: the claimed routes, in their order.
+        starts: the claimed routes, in their order, with brief faults.
         counts: number of routes of the whole rollout by progress.
         waiting: how many routes of this wave have not started.
         limited_by: the limits that keep them from starting.
@@ -141,6 +157,13 @@ class BeginProofsInput(Message):
 
     rollout_run_id: str
     number: int
+
+
+class BeginRollBackInput(Message):
+    """Make every route that the rollout changed wait for its rollback."""
+
+    rollout_run_id: str
+    release_tag: ReleaseTag
 
 
 class WidenWaveInput(Message):
@@ -180,6 +203,11 @@ class SkipInput(Message):
 
 
 class RoutesChanged(Message):
-    """The number of routes that were changed."""
+    """The number of routes that were changed.
+
+    Attributes:
+        named: their ids, where the rollout shows them; of a large rollout only the first.
+    """
 
     routes: int
+    named: tuple[RouteId, ...] = ()

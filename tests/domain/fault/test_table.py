@@ -18,8 +18,8 @@ import relight.store.errors
 from relight.domain.fault.document import document
 from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import BUDGETED_CLASSES, FaultClass
-from relight.domain.fault.rule import Remedy
-from relight.domain.fault.table import RULES, fault
+from relight.domain.fault.rule import Remedy, RolloutEffect
+from relight.domain.fault.table import RULES, effect_in_rollout, fault
 
 ROOT = Path(__file__).parents[3]
 RAISING = (
@@ -82,6 +82,29 @@ def test_meaning_and_advice_are_sentences(kind):
 def test_a_refusal_is_never_retried_and_blames_no_host(kind):
     assert not RULES[kind].retried
     assert RULES[kind].fault_class not in BUDGETED_CLASSES
+
+
+@pytest.mark.parametrize(
+    ("kind", "effect"),
+    [
+        ("repository-unreachable", RolloutEffect.HELD),
+        ("route-busy", RolloutEffect.HELD),
+        ("route-without-machine", RolloutEffect.SKIPPED),
+        ("bad-value", RolloutEffect.SKIPPED),
+        ("downgrade-refused", RolloutEffect.FAILED),
+        ("probe-not-runnable", RolloutEffect.FAILED),
+        ("terminated", RolloutEffect.FAILED),
+        ("controller-bug", RolloutEffect.FAILED),
+        ("host-unreachable", RolloutEffect.FAILED),
+    ],
+)
+def test_only_what_waiting_cures_holds_a_rollout(kind, effect):
+    assert effect_in_rollout(fault(kind, "it failed")) is effect
+
+
+def test_a_kind_of_a_newer_version_fails_the_route_and_holds_nothing():
+    newer = fault("controller-bug", "it failed").model_copy(update={"kind": "of-a-newer-version"})
+    assert effect_in_rollout(newer) is RolloutEffect.FAILED
 
 
 @pytest.mark.parametrize("kind", [k for k, r in RULES.items() if r.remedy is Remedy.ROLL_BACK])

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relight.domain.fault.fault import Fault, FaultClass
+from relight.domain.fault.table import RULES
 from relight.domain.rollout.gate import (
     Decision,
     Outcome,
@@ -111,21 +112,27 @@ def fault(fault_class: FaultClass, kind: str = "unit-failed") -> Fault:
     return Fault(kind=kind, fault_class=fault_class, summary="r1-g1: it failed")
 
 
-RELEASE, REPOSITORY = fault(FaultClass.RELEASE), fault(FaultClass.REPOSITORY, "repository-down")
+RELEASE = fault(FaultClass.RELEASE)
+REPOSITORY = fault(FaultClass.REPOSITORY, "repository-unreachable")
+PROVIDER = fault(FaultClass.PROVIDER, "provider-unavailable")
 
 
-def test_faults_outside_of_hosts_are_one_incident():
-    faults = [REPOSITORY, RELEASE, REPOSITORY, fault(FaultClass.PROVIDER, "api-down")]
+def test_faults_that_only_waiting_cures_are_one_incident():
+    faults = [REPOSITORY, RELEASE, REPOSITORY, PROVIDER]
     incident = incident_of(faults)
     assert incident is not None
-    assert (incident.routes, incident.kinds) == (3, ("api-down", "repository-down"))
+    assert incident.routes == 3
+    assert incident.kinds == ("provider-unavailable", "repository-unreachable")
     assert incident.summary == (
         "provider and repository fault on 3 routes, which no host is to blame for: r1-g1: it failed"
     )
 
 
-def test_faults_of_hosts_and_releases_are_no_incident():
-    assert incident_of([RELEASE, fault(FaultClass.HOST)]) is None
+@pytest.mark.parametrize(
+    "kind", ["unit-failed", "downgrade-refused", "probe-not-runnable", "cancelled", "terminated"]
+)
+def test_a_fault_that_no_waiting_cures_is_no_incident(kind):
+    assert incident_of([fault(RULES[kind].fault_class, kind)]) is None
 
 
 def test_without_a_tolerated_rate_only_the_failure_budget_decides():

@@ -11,9 +11,9 @@ from relight.domain.rollout.strategy import CanaryRule, Strategy
 
 
 def test_a_strategy_stored_by_an_older_version_keeps_its_meaning():
-    stored = '{"waves":["1","25%"],"max_concurrent":10,"failure_budget":0,"roll_back":true}'
+    stored = '{"waves":["1","25%"],"max_concurrent":10,"failure_budget":0,"roll_back":false}'
     strategy = Strategy.model_validate_json(stored)
-    assert strategy == Strategy(waves=("1", "25%"), roll_back=True)
+    assert strategy == Strategy(waves=("1", "25%"), roll_back=False)
     assert strategy.canary is CanaryRule.SIZE
     assert strategy.disruption_budget == DisruptionBudget()
     assert (strategy.soak, strategy.tolerated_failure_rate) == (timedelta(0), None)

@@ -1,10 +1,13 @@
-"""Fleets to roll out to."""
+"""Fleets to roll out to, and a wait for what a rollout waits for."""
 
 import asyncio
 
 import pytest
+from temporalio.client import WorkflowHandle
 
+from relight.domain.rollout.rollout import RolloutPhase, RolloutStatus
 from tests.workflows.harness import Harness
+from workflows.rollout.rollout import RolloutRelease
 
 
 @pytest.fixture
@@ -16,3 +19,13 @@ async def route_ids(harness: Harness) -> list[str]:
 async def six_routes(harness: Harness) -> list[str]:
     regions = ("fake-east", "fake-west") * 3
     return sorted(await asyncio.gather(*(harness.serving_route(region=each) for each in regions)))
+
+
+async def until_holding(
+    harness: Harness, rollout: WorkflowHandle[RolloutRelease, RolloutStatus], words: str = ""
+) -> RolloutStatus:
+    """Wait until the rollout holds with these words in its detail, and return its status."""
+    await harness.until_status(
+        rollout, lambda now: now.phase is RolloutPhase.HOLDING and words in now.detail
+    )
+    return await rollout.query(RolloutRelease.status)

@@ -107,7 +107,11 @@ async def test_a_check_that_fails_stops_it_and_the_detail_says_why(
 ):
     prometheus.answer = vector("0.02", job="api")
     rollout = await harness.start_rollout(
-        "v0.0.74", waves=WAVES, checks=("errors", "smoke"), approval="canary"
+        "v0.0.74",
+        waves=WAVES,
+        checks=("errors", "smoke"),
+        approval="canary",
+        roll_back=False,
     )
     ended = await rollout.result()
     assert ended.phase is RolloutPhase.STOPPED
@@ -119,11 +123,9 @@ async def test_a_check_that_fails_stops_it_and_the_detail_says_why(
     assert harness.store.fleet_settings.get("default_release_tag") == "v0.0.73"
 
 
-async def test_a_check_that_fails_after_the_last_wave_rolls_it_back_when_the_strategy_says_so(
-    harness, route_ids, script
-):
+async def test_a_check_that_fails_after_the_last_wave_rolls_it_back(harness, route_ids, script):
     script.write_text('[ "$RELIGHT_ROLLOUT_WAVE" = 1 ] || { echo no page; exit 1; }\n')
-    rollout = await harness.start_rollout("v0.0.74", waves=WAVES, checks=("smoke",), roll_back=True)
+    rollout = await harness.start_rollout("v0.0.74", waves=WAVES, checks=("smoke",))
     ended = await rollout.result()
     assert ended.phase is RolloutPhase.STOPPED
     assert "check smoke does not pass: exit code 1: no page" in ended.detail

@@ -1,4 +1,4 @@
-"""RolloutRelease between its waves: incidents, gates, approvals, controls and holds."""
+"""RolloutRelease between its waves: gates, approvals, controls and holds."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,58 +19,20 @@ from relight.domain.rollout.rollout import (
     SkipRoute,
 )
 from relight.domain.route import RouteStatus
-from tests.workflows.rollout.conftest import six_routes
+from tests.workflows.rollout.conftest import until_holding
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
 ORIGIN = Origin(requested_by="operator", reason="to check a host")
 CONTROL = ControlInput(origin=ORIGIN)
-BAD_SIGNATURE = "W: GPG error: http://repository.example stable InRelease: BADSIG"
+LISTS_LOCKED = """\
+E: Could not get lock /var/lib/apt/lists/lock. It is held by process 42 (apt-get)
+E: Unable to lock directory /var/lib/apt/lists/
+"""
 
 
 def decisions(harness):
     return [event.detail["decision"] for event in harness.events(kind="rollout-decided")]
-
-
-async def until_holding(harness, rollout, words=""):
-    """Wait until the rollout holds with these words in its detail, and return its status."""
-    await harness.until_status(
-        rollout, lambda now: now.phase is RolloutPhase.HOLDING and words in now.detail
-    )
-    return await rollout.query(RolloutRelease.status)
-
-
-# ---------------------------------------------------------------- incidents
-
-
-async def test_a_repository_fault_holds_it_as_one_incident_until_the_fault_is_gone(
-    unsandboxed_harness,
-):
-    harness, route_ids = unsandboxed_harness, await six_routes(unsandboxed_harness)
-    harness.hosts.repository_fault = BAD_SIGNATURE
-    rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"))
-    status = await until_holding(harness, rollout, "no host is to blame")
-    assert status.count(RouteProgress.FAILED) == 0
-    assert "by itself" in status.to_do
-    for route_id in route_ids:
-        route = harness.route(route_id)
-        assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
-    harness.hosts.repository_fault = ""
-    ended = await rollout.result()
-    assert ended.phase is RolloutPhase.CONVERGED
-    assert ended.count(RouteProgress.CONVERGED) == 6
-    assert harness.current_tags(route_ids) == ["v0.0.74"] * 6
-
-
-async def test_an_incident_can_be_aborted_and_no_host_has_failed(harness, route_ids):
-    harness.hosts.repository_fault = BAD_SIGNATURE
-    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
-    await until_holding(harness, rollout)
-    await rollout.execute_update(RolloutRelease.abort, CONTROL)
-    ended = await rollout.result()
-    assert ended.phase is RolloutPhase.ABORTED
-    assert ended.count(RouteProgress.FAILED) == 0
-    assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
 
 
 # ---------------------------------------------------------------- before the first host
@@ -96,6 +58,16 @@ async def test_a_release_from_which_no_rollback_is_possible_is_refused(harness, 
     with pytest.raises(WorkflowFailureError) as failed:
         await (await harness.start_rollout("v0.0.74")).result()
     assert "a rollback to v0.0.73 is not possible" in fault_of(failed.value.cause).summary
+
+
+async def test_hosts_that_refresh_their_lists_for_another_rollout_are_asked_again(
+    harness, route_ids
+):
+    for route_id in route_ids:
+        harness.hosts.of(route_id).dry_run_faults.append(LISTS_LOCKED)
+    rollout = await harness.start_rollout("v0.0.74")
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+    assert harness.interference.ran.count("preflight") == 2
 
 
 # ---------------------------------------------------------------- gates
@@ -149,7 +121,9 @@ async def test_an_approval_that_is_not_needed_is_refused(harness, route_ids):
 async def test_a_wave_is_proven_again_after_its_soak_and_a_route_that_failed_meanwhile_stops_it(
     harness, route_ids
 ):
-    rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"), soak="PT1S")
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("2", "100%"), soak="PT1S", roll_back=False
+    )
     await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.SOAKING)
     swapped = next(each for each in route_ids if harness.current_tags([each]) == ["v0.0.74"])
     harness.hosts.of(swapped).running = "0.0.77"  # It is no longer healthy.
@@ -241,6 +215,28 @@ async def test_its_concurrency_is_changed_while_it_runs(harness, route_ids):
     gate.open()
     assert (await rollout.result()).phase is RolloutPhase.CONVERGED
     assert harness.hosts.max_concurrent("install") == 4
+
+
+async def test_a_release_that_every_route_skipped_is_not_declared(harness, route_ids):
+    now = datetime.now(UTC)
+    harness.store.freezes.add(
+        FreezeWindow(
+            starts_at=now - timedelta(hours=1),
+            ends_at=now + timedelta(hours=1),
+            owner="ops",
+            reason="a match is on",
+            covers=Selector(track=harness.track),
+        ),
+        harness.operation(),
+    )
+    rollout = await harness.start_rollout("v0.0.74", waves=("100%",))
+    await until_holding(harness, rollout, "freeze window")
+    for route_id in route_ids:
+        skip = SkipRoute(route_id=route_id, origin=ORIGIN)
+        await rollout.execute_update(RolloutRelease.skip_route, skip)
+    ended = await rollout.result()
+    assert (ended.phase, ended.count(RouteProgress.SKIPPED)) == (RolloutPhase.CONVERGED, 6)
+    assert harness.store.fleet_settings.get("default_release_tag") == "v0.0.73"
 
 
 # ---------------------------------------------------------------- budgets and holds

@@ -19,10 +19,10 @@ from workflows.rollout.rollout import RolloutRelease
 
 CONTROL = ControlInput(origin=Origin(requested_by="operator", reason="to check a host"))
 BEFORE_THE_FIRST_WAVE = (
-    "open_rollout",
     "architectures",
     "resolve_release",
     "preflight",
+    "open_rollout",
     "plan_rollout",
 )
 LATER = ("advance_wave", "record_decision", "join_late", "close_rollout")
@@ -55,7 +55,7 @@ async def test_a_good_release_converges_and_becomes_the_fleets_default(harness, 
 
 
 async def test_a_bad_release_stops_in_the_first_wave_and_changes_no_other_route(harness, route_ids):
-    rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"))
+    rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"), roll_back=False)
     status = await rollout.result()
     assert status.phase is RolloutPhase.STOPPED
     assert status.count(RouteProgress.FAILED) == 2
@@ -66,7 +66,8 @@ async def test_a_bad_release_stops_in_the_first_wave_and_changes_no_other_route(
             assert outcome.fault is not None
             assert outcome.fault.fault_class == "release"
             assert outcome.fault.machine_key == f"{outcome.route_id}-g1"
-            assert outcome.fault.journal_tail
+            assert route.fault is not None
+            assert route.fault.journal_tail
             assert route.status is RouteStatus.FAULTED
         else:
             assert (route.target_release_tag, route.status) == ("v0.0.73", RouteStatus.SERVING)
@@ -78,7 +79,7 @@ async def test_one_route_at_a_time_it_stops_within_a_wave_once_the_failure_budge
     harness, route_ids
 ):
     rollout = await harness.start_rollout(
-        "v0.0.76", waves=("100%",), max_concurrent=1, failure_budget=1
+        "v0.0.76", waves=("100%",), max_concurrent=1, failure_budget=1, roll_back=False
     )
     status = await rollout.result()
     assert status.count(RouteProgress.FAILED) == 2
@@ -111,7 +112,7 @@ async def test_paused_it_starts_nothing_and_resumed_it_converges(harness, route_
 
 async def test_aborted_it_completes_running_swaps_and_starts_nothing(harness, route_ids):
     gate = harness.hosts.hold_installs()
-    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"), roll_back=False)
     await gate.reached()
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
     gate.open()
@@ -194,6 +195,25 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(
     assert (await (await harness.start_rollout("v0.0.74")).result()).phase is RolloutPhase.CONVERGED
 
 
+@pytest.mark.parametrize("tag", ["v9.9.9", "v0.0.90"])
+async def test_a_refused_release_leaves_the_running_rollout_and_the_records_as_they_are(
+    harness, route_ids, tag
+):
+    harness.releases.add("v0.0.90", "amd64")  # The control plane has it, the hosts do not.
+    running = await harness.start_rollout("v0.0.74", waves=("1", "100%"), approval="canary")
+    await harness.until_status(running, lambda now: now.phase is RolloutPhase.HOLDING)
+    recorded = harness.store.rollouts.list()
+    events = len(harness.events())
+    with pytest.raises(WorkflowFailureError):
+        await (await harness.start_rollout(tag)).result()
+    assert harness.store.rollouts.list() == recorded
+    assert len(harness.events()) == events
+    assert await count_signals(running, "supersede") == 0
+    await running.execute_update(RolloutRelease.approve, CONTROL)
+    assert (await running.result()).phase is RolloutPhase.CONVERGED
+    assert harness.current_tags(route_ids) == ["v0.0.74"] * 6
+
+
 @pytest.mark.parametrize("injection", REPEATED)
 async def test_a_step_that_runs_again_changes_nothing(unsandboxed_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
@@ -244,8 +264,8 @@ async def test_the_event_log_says_who_rolled_out_what_and_why(harness, route_ids
     assert opened.workflow_id == closed.workflow_id == "rollout/v0.0.74/fleet"
 
 
-async def test_a_bad_release_is_rolled_back_when_the_strategy_says_so(harness, route_ids):
-    rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"), roll_back=True)
+async def test_a_bad_release_is_rolled_back_unless_the_strategy_says_otherwise(harness, route_ids):
+    rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"))
     status = await rollout.result()
     assert status.phase is RolloutPhase.STOPPED
     assert status.count(RouteProgress.ROLLED_BACK) == 2
