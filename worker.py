@@ -45,6 +45,7 @@ from activities.rollout.checks import CommandCheck, GateCheck, GateCheckActiviti
 from activities.rollout.preflight import PreflightActivities
 from activities.rollout.prometheus import Bounds, PrometheusCheck
 from activities.rollout.rollouts import RolloutActivities
+from activities.rollout.undo import UndoActivities
 from activities.route.disruption import DisruptionActivities, DisruptionLedger
 from activities.route.hot_swap import HotSwapActivities, ProofActivities
 from activities.route.replacement import ReplacementActivities
@@ -162,6 +163,7 @@ def build(
             DrainActivities(parts.drain),
             DestructionActivities(parts.store, parts.limits),
             RolloutActivities(parts.store, client),
+            UndoActivities(parts.store),
             PreflightActivities(parts.hosts, parts.repository, parts.store, parts.checks),
             GateCheckActivities(parts.checks),
             ObservationActivities(

@@ -9,7 +9,6 @@ from activities.route.hot_swap import deb_of
 from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import FaultClass
 from relight.domain.names import CheckName, ReleaseTag
-from relight.domain.release import Release
 from relight.domain.rollout.rollout import PreflightInput, PreflightPassed
 from relight.domain.route import Route, RouteStatus
 from relight.engine.step import step
@@ -49,17 +48,19 @@ class PreflightActivities:
     async def preflight(self, input: PreflightInput) -> PreflightPassed:
         """Check that the release, and the releases that run now, can be installed in every region.
 
+        Before an undo, those that run now need not be: nobody goes back to them.
+
         The error lists all problems at once, each with its region.
         """
         store = self._store.routes
         current = await asyncio.to_thread(store.releases, input.scope)
-        tags = [tag for tag in current if tag != input.release.tag]
+        tags = [tag for tag in current if tag != input.release.tag and not input.undo]
         regions = _by_region(
             await asyncio.to_thread(store.sample_by_region, input.scope, HOSTS_PER_REGION)
         )
         tag_results = [self._check_rollback(tag, current[tag]) for tag in tags]
         region_results = [
-            self._check_region(name, routes, input.release) for name, routes in regions.items()
+            self._check_region(name, routes, input) for name, routes in regions.items()
         ]
         results = await asyncio.gather(*tag_results, *region_results)
         problems = [
@@ -95,14 +96,15 @@ class PreflightActivities:
         return None
 
     async def _check_region(
-        self, name: str, routes: Sequence[Route], release: Release
+        self, name: str, routes: Sequence[Route], input: PreflightInput
     ) -> str | PreflightError:
         """Return the key of the machine on which a dry run of the installation succeeded."""
-        last: RemoteError | None = None
+        release, last = input.release, None
         for route in routes:
             machine = route.machine
             assert machine is not None
-            change = Change(release.version, deb=deb_of(release, machine.architecture))
+            deb = deb_of(release, machine.architecture)
+            change = Change(release.version, rollback=input.undo, deb=deb)
             try:
                 async with self._hosts.connect(machine) as shell:
                     await transaction.dry_run(shell, change, release.package)

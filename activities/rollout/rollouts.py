@@ -13,6 +13,7 @@ from relight.domain.disruption import DisruptionBudget
 from relight.domain.hold import exclusion_of
 from relight.domain.names import RouteId
 from relight.domain.rollout.admission import Admission
+from relight.domain.rollout.plan import PlannedRollout
 from relight.domain.rollout.planner import late_joiners, plan_rollout
 from relight.domain.rollout.rollout import (
     MAX_LISTED_ROUTES,
@@ -88,18 +89,7 @@ class RolloutActivities:
             input.release.tag,
         )
         self._store.rollout_routes.plan(current_run_id(), planned.waves)
-        named = sum(map(len, planned.waves)) + len(planned.left_out) <= MAX_LISTED_ROUTES
-        return RolloutPlan(
-            release_tag=input.release.tag,
-            scope=input.scope,
-            version=input.release.version,
-            sizes=tuple(len(wave) for wave in planned.waves),
-            waves=tuple(wave if named else wave[:NAMED_PER_WAVE] for wave in planned.waves),
-            left_out=planned.left_out if named else planned.left_out[:NAMED_PER_WAVE],
-            frozen=planned.frozen if named else planned.frozen[:NAMED_PER_WAVE],
-            strata=planned.strata,
-            unmet_strata=planned.unmet_strata,
-        )
+        return listed_plan(input, planned)
 
     @step(
         policies.STORE,
@@ -109,8 +99,8 @@ class RolloutActivities:
         """Record the routes that ended, and claim the routes that may start now."""
         now = datetime.now(UTC)
         exclusions, freezes = self._store.exclusions.list(), self._store.freezes.list()
-        if input.work is WaveWork.ROLL_BACK:
-            exclusions, freezes = [], []  # Holds do not prevent a rollback.
+        if input.work.goes_back:
+            exclusions, freezes = [], []  # Holds do not prevent a rollback or an undo.
         limited = input.work is not WaveWork.PROVE and (
             bool(exclusions or freezes) or _has_limits(input.strategy)
         )
@@ -206,6 +196,22 @@ class RolloutActivities:
         """Record the end of a rollout, free its scope, and promote a release that converged."""
         self._store.rollouts.close(input, current_operation(input.origin))
         return Recorded()
+
+
+def listed_plan(input: PlanRolloutInput, planned: PlannedRollout) -> RolloutPlan:
+    """Return a plan as a message; of a large one, the first routes of each wave only."""
+    named = sum(map(len, planned.waves)) + len(planned.left_out) <= MAX_LISTED_ROUTES
+    return RolloutPlan(
+        release_tag=input.release.tag,
+        scope=input.scope,
+        version=input.release.version,
+        sizes=tuple(len(wave) for wave in planned.waves),
+        waves=tuple(wave if named else wave[:NAMED_PER_WAVE] for wave in planned.waves),
+        left_out=planned.left_out if named else planned.left_out[:NAMED_PER_WAVE],
+        frozen=planned.frozen if named else planned.frozen[:NAMED_PER_WAVE],
+        strata=planned.strata,
+        unmet_strata=planned.unmet_strata,
+    )
 
 
 def _has_limits(strategy: Strategy) -> bool:

@@ -65,9 +65,9 @@ def route_workflow_id(route_id: RouteId) -> str:
     return f"route/{route_id}"
 
 
-def rollout_workflow_id(tag: ReleaseTag, scope: ScopeName) -> str:
-    """Return the workflow id of a release's rollout over a scope."""
-    return f"rollout/{tag}/{scope}"
+def rollout_workflow_id(tag: ReleaseTag, scope: ScopeName, *, undo: bool = False) -> str:
+    """Return the workflow id of a release's rollout over a scope, or of its undo."""
+    return f"rollout/{tag}/{scope}/undo" if undo else f"rollout/{tag}/{scope}"
 
 
 # Attributes of log lines: OpenTelemetry's names where it defines one.

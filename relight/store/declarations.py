@@ -21,7 +21,7 @@ from relight.domain.names import (
 from relight.domain.track import Track
 from relight.store.database import Database
 from relight.store.errors import UnknownTrackError
-from relight.store.events import Write
+from relight.store.events import Operation, Write, write
 from relight.store.rows import read_row
 from relight.store.tables import (
     EventRow,
@@ -31,6 +31,7 @@ from relight.store.tables import (
 
 SETTING_SET = "setting-set"
 TRACK_SET = "track-set"
+DECLARATION_TAKEN_BACK = "declaration-taken-back"
 
 
 class Declarations:
@@ -53,6 +54,40 @@ class Declarations:
                 for scope, at, tag in _last_declarations(session)
                 if tag is not None and current.get(scope) == tag
             }
+
+    def before(self, scope: ScopeName, release_tag: ReleaseTag) -> ReleaseTag | None:
+        """Return what was declared for a scope before a release, as the event log knows it."""
+        with self._database.reading() as session:
+            return _declared_before(session, scope, release_tag)
+
+    def take_back(
+        self,
+        scope: ScopeName,
+        release_tag: ReleaseTag,
+        otherwise: ReleaseTag,
+        operation: Operation,
+    ) -> None:
+        """Declare what was declared before a release, if that is what is declared now.
+
+        Args:
+            scope: of the declaration.
+            release_tag: the release whose declaration ends.
+            otherwise: declared if nothing was declared before; a track follows the default then.
+            operation: for the event log.
+
+        Raises:
+            UnknownTrackError: the scope names a track that does not exist.
+        """
+        with write(self._database, operation, DECLARATION_TAKEN_BACK) as w:
+            if w.earlier or _declared_now(w.session).get(scope) != release_tag:
+                return
+            before = _declared_before(w.session, scope, release_tag)
+            w.log(release_tag=release_tag, detail={"scope": scope, "before": before})
+            track = scope_track(scope)
+            if before is None and track is not None:
+                set_track(w, Track(name=track, release_override=None))
+            else:
+                declare(w, scope, before or otherwise)
 
 
 def set_setting(w: Write, name: str, value: str) -> None:
@@ -123,6 +158,21 @@ def _declared_now(session: Session) -> Mapping[ScopeName, ReleaseTag | None]:
         FLEET_SCOPE: default.value if default else None,
         **{track_scope(track.name): track.release_override for track in tracks},
     }
+
+
+def _declared_before(
+    session: Session, scope: ScopeName, release_tag: ReleaseTag
+) -> ReleaseTag | None:
+    track = scope_track(scope)
+    detail = type_coerce(col(EventRow.detail), JSON)
+    declared = select(EventRow).where(
+        EventRow.kind == (SETTING_SET if track is None else TRACK_SET),
+        EventRow.release_tag == release_tag,
+        detail["name"].as_string() == (DEFAULT_RELEASE_SETTING if track is None else track),
+        detail["previous"].as_string() != release_tag,
+    )
+    newest = session.exec(declared.order_by(col(EventRow.event_id).desc()).limit(1)).one_or_none()
+    return None if newest is None else newest.detail["previous"]
 
 
 def _last_declarations(

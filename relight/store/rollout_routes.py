@@ -63,6 +63,7 @@ STAGES: Mapping[WaveWork, Stage] = {
     WaveWork.SWAP: Stage(RouteProgress.WAITING, RouteProgress.SWAPPING),
     WaveWork.PROVE: Stage(RouteProgress.SOAKING, RouteProgress.PROVING),
     WaveWork.ROLL_BACK: Stage(RouteProgress.TO_ROLL_BACK, RouteProgress.ROLLING_BACK),
+    WaveWork.UNDO: Stage(RouteProgress.WAITING, RouteProgress.SWAPPING),
 }
 
 
@@ -128,6 +129,48 @@ class RolloutRoutes:
             while batch := list(islice(rows, _BATCH_SIZE)):
                 session.connection().execute(_INSERT_PLANNED, batch)
             return _count(session, *planned)
+
+    def plan_undo(
+        self,
+        run_id: str,
+        waves: Sequence[Sequence[RouteId]],
+        releases: Mapping[RouteId, ReleaseTag],
+    ) -> None:
+        """Record the plan of an undo. A plan that is already recorded stays unchanged.
+
+        Args:
+            run_id: the undo's run.
+            waves: its routes, in the order of their position.
+            releases: the release that each of them is brought back to.
+        """
+        with self._database.writing() as session:
+            if _count(session, RolloutRouteRow.rollout_run_id == run_id):
+                return
+            rows = (
+                {**_without_route(row), "previous_release_tag": releases[row["route_id"]]}
+                for row in _rows(run_id, waves, first=1, position=0)
+            )
+            while batch := list(islice(rows, _BATCH_SIZE)):
+                session.connection().execute(insert(RolloutRouteRow), batch)
+
+    def releases_before(self, release_tag: ReleaseTag) -> Mapping[RouteId, ReleaseTag]:
+        """Return the release that each route had before the last rollout that changed it to one.
+
+        Only of routes that rollouts have brought towards the release, and that still are there.
+        """
+        query = (
+            select(RolloutRouteRow.route_id, RolloutRouteRow.previous_release_tag)
+            .join(RolloutRow, col(RolloutRow.run_id) == col(RolloutRouteRow.rollout_run_id))
+            .join(RouteRow, col(RouteRow.route_id) == col(RolloutRouteRow.route_id))
+            .where(
+                RolloutRow.release_tag == release_tag,
+                RouteRow.target_release_tag == release_tag,
+                RolloutRouteRow.previous_release_tag != release_tag,
+            )
+            .order_by(col(RolloutRow.rollout_id))
+        )
+        with self._database.reading() as session:
+            return {route_id: tag for route_id, tag in session.exec(query) if tag is not None}
 
     def advance(
         self, input: AdvanceWaveInput, choose: Choose, *, constrained: bool
@@ -309,6 +352,10 @@ def _rows(
                 "requeued": 0,
                 "progress": RouteProgress.WAITING,
             }
+
+
+def _without_route(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "of_route"}
 
 
 def _keep_previous_releases(session: Session, claims: Sequence[RolloutRouteRow]) -> None:

@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 
 from relight.domain.names import (
     ReleaseTag,
+    RouteId,
     ScopeName,
     scope_track,
 )
@@ -237,6 +238,16 @@ class Routes:
             for tag, architecture in session.exec(_in_scope(session, pairs, scope).distinct()):
                 found[tag] += [architecture] if architecture else []
         return {tag: sorted(found[tag]) for tag in sorted(found)}
+
+    def targeting(self, scope: ScopeName, tag: ReleaseTag) -> Sequence[RouteId]:
+        """Return the routes of a scope whose target is a release, sorted.
+
+        Raises:
+            UnknownTrackError: the scope names a track that does not exist.
+        """
+        query = select(RouteRow.route_id).where(RouteRow.target_release_tag == tag)
+        with self._database.reading() as session:
+            return sorted(session.exec(_in_scope(session, query, scope)))
 
     def architectures(self, scope: ScopeName) -> Sequence[str]:
         """Return the architectures of a scope's machines, by Debian's names, sorted.

@@ -5,13 +5,14 @@ from typing import Annotated
 import typer
 
 from relight.domain.rollout.rollout import RolloutReleaseInput
-from relight.domain.rollout.strategy import Strategy
+from relight.domain.rollout.strategy import UNDO_STRATEGY, Strategy
 from starter.cli import preview, rollout_client, rollout_controls
 from starter.cli.names import (
     FindTagArgument,
     FindTrackOption,
     ScopeTrackOption,
     TagArgument,
+    WavesOption,
 )
 from starter.cli.output import JsonOption
 from starter.cli.preview import SimulationOptions
@@ -61,6 +62,55 @@ def start(
     """
     request = RolloutReleaseInput(
         release_tag=tag, scope=scope_of(track), origin=origin(reason), strategy=strategy
+    )
+    with_temporal(
+        lambda client, settings: rollout_client.start(
+            client, settings.task_queue, request, wait=wait, as_json=json
+        )
+    )
+
+
+@app.command()
+def undo(  # noqa: PLR0913, PLR0917 - one argument a flag
+    tag: FindTagArgument = None,
+    track: FindTrackOption = None,
+    wave: WavesOption = None,
+    max_concurrent: Annotated[
+        int, typer.Option(min=1, max=1000, help="How many routes are changed at once.")
+    ] = UNDO_STRATEGY.max_concurrent,
+    failure_budget: Annotated[
+        int, typer.Option(min=0, help="How many routes may fail; one more stops the undo.")
+    ] = UNDO_STRATEGY.failure_budget,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until it ends; exit code 0 only if all are back.")
+    ] = False,
+    reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
+) -> None:
+    """Bring every route at a release back to its own release from before; also the declaration.
+
+    Without TAG, undo the running rollout, else the newest. A running rollout of the scope is
+    superseded. Each release that routes go back to is checked first, as by `start`: what cannot be
+    installed is refused, and nothing changes. Holds do not keep a route from going back. What an
+    undo that was stopped or aborted has left, the same command brings back.
+
+    [bold]Examples:[/]
+
+      relight rollout undo --wait --reason "it leaks memory"
+      relight rollout undo v0.0.76 --track beta --wave 5% --max-concurrent 50
+    """
+    name = find(tag, track)
+    strategy = UNDO_STRATEGY.model_copy(
+        update={"max_concurrent": max_concurrent, "failure_budget": failure_budget}
+    )
+    if wave:
+        strategy = strategy.model_copy(update={"waves": tuple(wave)})
+    request = RolloutReleaseInput(
+        release_tag=name.tag,
+        scope=name.scope,
+        origin=origin(reason),
+        strategy=strategy,
+        undo=True,
     )
     with_temporal(
         lambda client, settings: rollout_client.start(

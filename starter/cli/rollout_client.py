@@ -91,7 +91,7 @@ async def start(
         CliError: it was refused, or with `wait`, did not converge.
     """
     await require_worker(client, task_queue)
-    name = RolloutName(input.release_tag, input.scope)
+    name = RolloutName(input.release_tag, input.scope, undo=input.undo)
     ran_already = await _joins_running(client, name)
     handle, plan = await _start(client, task_queue, input)
     if wait:
@@ -219,7 +219,7 @@ async def _is_running(client: Client, name: RolloutName) -> bool:
 async def _start(
     client: Client, task_queue: str, input: RolloutReleaseInput
 ) -> tuple[Handle, RolloutPlan]:
-    name = RolloutName(input.release_tag, input.scope)
+    name = RolloutName(input.release_tag, input.scope, undo=input.undo)
     workflow_id = name.workflow_id
     operation = WithStartWorkflowOperation(
         RolloutRelease.run,
@@ -234,7 +234,9 @@ async def _start(
                 search_attributes.TRACK: scope_track(input.scope),
             }
         ),
-        static_summary=f"roll out {input.release_tag} over {input.scope}",
+        static_summary=(
+            f"{'undo' if input.undo else 'roll out'} {input.release_tag} over {input.scope}"
+        ),
         static_details=f"Requested by {input.origin.requested_by}: {input.origin.reason}",
     )
     try:

@@ -21,16 +21,18 @@ class RolloutName(NamedTuple):
 
     Attributes:
         run_id: its newest recorded run; None if there is none. A later run was refused.
+        undo: whether it brings routes back from the release.
     """
 
     tag: ReleaseTag
     scope: ScopeName
     run_id: str | None = None
+    undo: bool = False
 
     @property
     def workflow_id(self) -> str:
         """The id of its workflow."""
-        return rollout_workflow_id(self.tag, self.scope)
+        return rollout_workflow_id(self.tag, self.scope, undo=self.undo)
 
     @property
     def arguments(self) -> str:
@@ -51,7 +53,7 @@ def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
     entry can be a rollout that was refused.
 
     Args:
-        tag: its release; None for the running rollout, else the newest.
+        tag: its release; None for the running rollout, else the newest. An undo counts as one.
         track: its track; None with a tag for the fleet, without a tag for any scope.
 
     Raises:
@@ -60,9 +62,10 @@ def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
     """
     with fleet_store() as store:
         if tag is not None:
-            name = RolloutName(tag, scope_of(track))
-            recorded = store.rollouts.get(name.workflow_id)
-            return name if recorded is None else _name(recorded)
+            names = [RolloutName(tag, scope_of(track), undo=undo) for undo in (False, True)]
+            recorded = [store.rollouts.get(name.workflow_id) for name in names]
+            newest = max(filter(None, recorded), key=lambda each: each.opened_at, default=None)
+            return names[0] if newest is None else _name(newest)
         known = [
             rollout
             for rollout in store.rollouts.list()
@@ -81,4 +84,6 @@ def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
 
 
 def _name(rollout: Rollout) -> RolloutName:
-    return RolloutName(rollout.release_tag, rollout.scope, rollout.run_id)
+    tag, scope = rollout.release_tag, rollout.scope
+    undo = rollout.workflow_id == rollout_workflow_id(tag, scope, undo=True)
+    return RolloutName(tag, scope, rollout.run_id, undo=undo)

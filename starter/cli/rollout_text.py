@@ -68,14 +68,15 @@ def headline(status: RolloutStatus) -> str:
         f"{count} {progress}" for progress in RouteProgress if (count := status.count(progress))
     )
     return (
-        f"{status.release_tag} over {status.scope}: {status.phase}, "
+        f"{_title(status)}: {status.phase}, "
         f"wave {status.wave} of {status.waves}; {counts or 'no routes yet'}"
     )
 
 
 def status_view(status: RolloutStatus) -> RenderableType:
     """Return a rollout's headline, its reason and what to do, and its routes."""
-    table = open_table("route", "wave", "progress", "from", "fault")
+    other = "back to" if status.undo else "from"
+    table = open_table("route", "wave", "progress", other, "fault")
     for outcome in status.routes:
         table.add_row(
             outcome.route_id,
@@ -118,7 +119,11 @@ def changes(before: RolloutStatus | None, now: RolloutStatus) -> Iterator[str]:
 def conclusion(status: RolloutStatus) -> str:
     """Return why a rollout did not converge, with the fault of each failed route."""
     faults = "".join(f"\n  {each.fault.summary}" for each in status.routes if each.fault)
-    return f"{status.release_tag} over {status.scope}: {status.detail}{faults}"
+    return f"{_title(status)}: {status.detail}{faults}"
+
+
+def _title(status: RolloutStatus) -> str:
+    return f"{'undo of ' if status.undo else ''}{status.release_tag} over {status.scope}"
 
 
 def _route_names(wave: tuple[RouteId, ...], size: int) -> str:
@@ -133,6 +138,9 @@ def _progress_text(outcome: RouteOutcome, status: RolloutStatus) -> str:
         return f"rolling back to {previous or 'the previous release'}"
     if outcome.progress is RouteProgress.ROLLED_BACK:
         return f"proven at {previous or 'the previous release'} again"
+    source, target = previous or "nothing", status.release_tag
+    if status.undo:
+        source, target = target, source
     if outcome.progress is RouteProgress.CONVERGED:
-        return f"proven at {status.release_tag}"
-    return f"{previous or 'nothing'} -> {status.release_tag}"
+        return f"proven at {target}"
+    return f"{source} -> {target}"

@@ -68,6 +68,26 @@ async def test_with_wait_it_succeeds_once_every_route_converged(installation, th
     assert (opened.requested_by, opened.reason) == (ME, "fixes DNS")
 
 
+async def test_undo_brings_back_the_newest_rollout_and_is_found_like_one(
+    installation, three_routes
+):
+    done = await installation.relight("rollout", "start", "v0.0.74", "--wait")
+    assert done.code == 0, done
+    undone = await installation.relight("rollout", "undo", "--wait", "-r", "it leaks")
+    assert undone.code == 0, undone
+    assert "undo of v0.0.74 over fleet: converged" in undone.out
+    for route_id in three_routes:
+        assert f"{route_id}: proven at v0.0.73" in undone.err
+        assert installation.harness.route(route_id).current_release_tag == "v0.0.73"
+    declared = await installation.relight("settings", "get", "default_release_tag")
+    assert declared.out == "v0.0.73\n"
+    status = await installation.relight("rollout", "status", "v0.0.74", "--json")
+    assert (status.json["undo"], status.json["phase"]) == (True, "converged")
+    again = await installation.relight("rollout", "undo")
+    assert again.code == 3
+    assert "there is nothing to undo" in again.said
+
+
 @pytest.mark.parametrize(
     ("tag", "kind"),
     [

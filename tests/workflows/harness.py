@@ -27,7 +27,7 @@ from relight.domain.pool.pool import pool_workflow_id
 from relight.domain.proof import Proof, ProveReleaseInput
 from relight.domain.release import Release
 from relight.domain.rollout.rollout import RolloutReleaseInput, RolloutStatus
-from relight.domain.rollout.strategy import Strategy
+from relight.domain.rollout.strategy import UNDO_STRATEGY, Strategy
 from relight.domain.route import (
     HotSwapRouteInput,
     OpenRouteInput,
@@ -252,7 +252,7 @@ class Harness:
     # ---------------------------------------------------------------- rollouts
 
     async def start_rollout(
-        self, tag: str, scope: str = "fleet", **strategy: object
+        self, tag: str, scope: str = "fleet", *, undo: bool = False, **strategy: object
     ) -> WorkflowHandle[RolloutRelease, RolloutStatus]:
         handle = await self.client.start_workflow(
             RolloutRelease.run,
@@ -260,9 +260,12 @@ class Harness:
                 release_tag=tag,
                 scope=scope,
                 origin=ORIGIN,
-                strategy=Strategy.model_validate(strategy),
+                strategy=Strategy.model_validate(
+                    {**dict(UNDO_STRATEGY if undo else Strategy()), **strategy}
+                ),
+                undo=undo,
             ),
-            id=rollout_workflow_id(tag, scope),
+            id=rollout_workflow_id(tag, scope, undo=undo),
             task_queue=self.task_queue,
         )
         self.rollouts.append(handle)

@@ -161,7 +161,8 @@ class ControlledRollout:
 
         What is not rolled back then is left to the other rollout.
         """
-        reason = f"superseded by {by.release_tag}: {_by(by.origin)}"
+        what = f"the undo of {by.release_tag}" if by.undo else by.release_tag
+        reason = f"superseded by {what}: {_by(by.origin)}"
         if self._end_phase is None:
             self._finish_as(RolloutPhase.SUPERSEDED, reason)
         elif self._rolls_back:

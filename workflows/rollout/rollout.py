@@ -16,8 +16,10 @@ from relight.domain.rollout.gate import (
 )
 from relight.domain.rollout.rollout import (
     CloseRolloutInput,
+    FindUndoInput,
     OpenRolloutInput,
     PlanRolloutInput,
+    PlanUndoInput,
     PreflightInput,
     RecordDecisionInput,
     RolloutPhase,
@@ -41,7 +43,12 @@ from workflows.failures import failure, ignore_ended
 from workflows.reporting import report_fault
 from workflows.rollout.checks import run_check
 from workflows.rollout.controls import ControlledRollout, run_id
-from workflows.rollout.steps import PreflightActivities, ReleaseActivities, RolloutActivities
+from workflows.rollout.steps import (
+    PreflightActivities,
+    ReleaseActivities,
+    RolloutActivities,
+    UndoActivities,
+)
 from workflows.rollout.wave import RolloutWave, tally
 from workflows.undo import UndoStack
 
@@ -56,6 +63,8 @@ Each pause is twice as long as the one before.
 @workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class RolloutRelease(ControlledRollout):
     """Bring every route of a scope to a release, wave by wave, or stop at a gate that fails.
+
+    An undo brings each route at the release back to its own release from before, likewise.
 
     It completes as `converged`, `stopped`, `aborted` or `superseded`. If the release, the scope or
     the preflight refuses it, it fails before it claims the scope: a running rollout continues, and
@@ -80,7 +89,8 @@ class RolloutRelease(ControlledRollout):
                 number = 0
                 while self._end_phase is None and await self._has_wave(number + 1, release):
                     number += 1
-                    await self._run_wave(number, release)
+                    work = WaveWork.UNDO if self._input.undo else WaveWork.SWAP
+                    await self._run_wave(number, release, work)
                     if self._end_phase is None:
                         await self._run_gate(number, release)
                 if self._rolls_back:
@@ -93,6 +103,8 @@ class RolloutRelease(ControlledRollout):
 
     async def _check(self) -> Release:
         """Resolve the release and run the preflight. Nothing is written, and nothing is claimed."""
+        if self._input.undo:
+            return await self._check_undo()
         scope = self._input.scope
         architectures = await RolloutActivities.architectures.local(ListRoutesInput(scope=scope))
         if not architectures.names:
@@ -109,6 +121,26 @@ class RolloutRelease(ControlledRollout):
             PreflightInput(release=release, scope=scope, checks=self._input.strategy.checks)
         )
         return release
+
+    async def _check_undo(self) -> Release:
+        """Check every release that routes go back to; return the one that most go back to."""
+        scope, undone = self._input.scope, self._input.release_tag
+        found = await UndoActivities.find_undo.local(FindUndoInput(release_tag=undone, scope=scope))
+        if not found.tags:
+            text = f"no route of scope {scope} can go back from {undone}: there is nothing to undo"
+            raise failure(fault("no-routes", text))
+        releases = []
+        for tag in found.tags:
+            release = await ReleaseActivities.resolve_release(
+                ResolveReleaseInput(tag=tag, architectures=found.architectures)
+            )
+            await PreflightActivities.preflight(
+                PreflightInput(
+                    release=release, scope=scope, checks=self._input.strategy.checks, undo=True
+                )
+            )
+            releases.append(release)
+        return releases[0]
 
     async def _claim(self) -> None:
         """Claim the scope. A rollout that holds it is superseded, and its end is awaited."""
@@ -136,22 +168,25 @@ class RolloutRelease(ControlledRollout):
 
     async def _make_plan(self, release: Release) -> None:
         """Plan the waves, of the fleet as the superseded rollout left it."""
-        self._plan = await RolloutActivities.plan_rollout.local(
-            PlanRolloutInput(
-                release=release,
-                scope=self._input.scope,
-                strategy=self._input.strategy,
-                origin=self._input.origin,
-            )
+        request = PlanRolloutInput(
+            release=release,
+            scope=self._input.scope,
+            strategy=self._input.strategy,
+            origin=self._input.origin,
         )
+        if self._input.undo:
+            undo = PlanUndoInput(**dict(request), undone=self._input.release_tag)
+            self._plan = await UndoActivities.plan_undo.local(undo)
+        else:
+            self._plan = await RolloutActivities.plan_rollout.local(request)
         self._state.set_plan(self._plan)
 
     # ------------------------------------------------------------------ waves
 
     async def _has_wave(self, number: int, release: Release) -> bool:
         """Return whether there is another wave; routes that joined late make one."""
-        if number <= self._state.waves:
-            return True
+        if number <= self._state.waves or self._input.undo:
+            return number <= self._state.waves
         joined = await RolloutActivities.join_late.local(
             JoinLateInput(
                 rollout_run_id=run_id(),
@@ -353,5 +388,6 @@ class RolloutRelease(ControlledRollout):
             origin=self._input.origin,
             # If every route was skipped, nothing proves the release.
             promote=phase is RolloutPhase.CONVERGED
+            and not self._input.undo
             and self._state.counts.get(RouteProgress.CONVERGED, 0) > 0,
         )

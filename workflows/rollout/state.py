@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from temporalio import workflow
 
-from relight.domain.names import RouteId
+from relight.domain.names import RouteId, scope_track
 from relight.domain.rollout.rollout import (
     MAX_LISTED_ROUTES,
     RolloutPhase,
@@ -16,6 +16,8 @@ from relight.domain.rollout.rollout import (
 )
 
 MAX_SHOWN_FAULTS = 50
+
+_LEFT_BY_UNDO = (RouteProgress.WAITING, RouteProgress.FAILED)
 
 _NOT_REACHED = {
     RouteProgress.WAITING: RouteProgress.UNTOUCHED,
@@ -88,6 +90,12 @@ class RolloutState:
     @property
     def left_to_do(self) -> str:
         """What a person has to do when the rollout ends; empty if nothing."""
+        if self._input.undo:
+            count = sum(self.counts.get(each, 0) for each in _LEFT_BY_UNDO)
+            track = scope_track(self._input.scope)
+            option = f" --track {track}" if track else ""
+            command = f"relight rollout undo {self._input.release_tag}{option}"
+            return f"{command}, for {count} not brought back" if count else ""
         left = (RouteProgress.TO_ROLL_BACK, RouteProgress.NOT_ROLLED_BACK)
         count = sum(self.counts.get(each, 0) for each in left)
         return f"relight route rollback ROUTE for {count} not rolled back" if count else ""
@@ -115,6 +123,7 @@ class RolloutState:
             since=self._since,
             to_do=self._to_do,
             counts=self.counts,
+            undo=self._input.undo,
         )
 
     def why(self) -> str:
@@ -136,8 +145,9 @@ class RolloutState:
             ("since", f"{self._since:%Y-%m-%d %H:%M:%S} UTC"),
             ("to do", self._to_do or "nothing"),
         ]
+        undo = "undo of " if self._input.undo else ""
         lines = [
-            f"**{self._input.release_tag}** over **{self._input.scope}**: {self.phase}",
+            f"{undo}**{self._input.release_tag}** over **{self._input.scope}**: {self.phase}",
             "",
             "| | |",
             "|---|---|",

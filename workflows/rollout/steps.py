@@ -7,10 +7,12 @@ with workflow.unsafe.imports_passed_through():
     from activities.rollout.checks import GateCheckActivities
     from activities.rollout.preflight import PreflightActivities
     from activities.rollout.rollouts import RolloutActivities
+    from activities.rollout.undo import UndoActivities
 
 __all__ = [
     "GateCheckActivities",
     "PreflightActivities",
     "ReleaseActivities",
     "RolloutActivities",
+    "UndoActivities",
 ]

@@ -62,16 +62,19 @@ _DONE = {
     WaveWork.SWAP: RouteProgress.CONVERGED,
     WaveWork.PROVE: RouteProgress.CONVERGED,
     WaveWork.ROLL_BACK: RouteProgress.ROLLED_BACK,
+    WaveWork.UNDO: RouteProgress.CONVERGED,
 }
 _FAILED = {
     WaveWork.SWAP: RouteProgress.FAILED,
     WaveWork.PROVE: RouteProgress.FAILED,
     WaveWork.ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
+    WaveWork.UNDO: RouteProgress.FAILED,
 }
 _REQUEUED = {
     WaveWork.SWAP: RouteProgress.WAITING,
     WaveWork.PROVE: RouteProgress.SOAKING,
     WaveWork.ROLL_BACK: RouteProgress.TO_ROLL_BACK,
+    WaveWork.UNDO: RouteProgress.WAITING,
 }
 """State of a route hit by an incident: requeued."""
 
@@ -103,7 +106,6 @@ class RolloutWave:
         self._incident = IncidentHold(input.strategy.incident_limit, input.incident)
         self._blocked_by = self._needs_person = ""
         self._reported = ("", "")
-        self._reported_counts: Mapping[RouteProgress, int] = {}
         self._applied_controls = input.controls
 
     @workflow.run
@@ -318,7 +320,7 @@ class RolloutWave:
                 static_summary=f"prove {route_id} at {release.tag} after the soak",
             )
             return
-        forward = self._input.work is WaveWork.SWAP
+        forward = not self._input.work.goes_back
         tag = release.tag if forward else previous_tag
         if tag is None:
             raise failure(fault("no-release-before", f"route {route_id} was never proven before"))
@@ -354,15 +356,11 @@ class RolloutWave:
         """Report progress to the rollout: urgent changes immediately, others at intervals."""
         failed = any(outcome.fault for outcome in self._moved.values())
         blocked = (self._blocked_by, self._needs_person)
-        # A wave that is held reports where it stands: nothing else will make it report.
-        idle = not self._in_flight and not self._is_finished(advanced)
-        stale = idle and advanced.counts != self._reported_counts
-        urgent = failed or stale or blocked != self._reported
+        urgent = failed or blocked != self._reported
         if not (force or urgent) and workflow.now() - self._reported_at < REPORT_INTERVAL:
             return
         moved, self._moved = self._listed(), {}
         self._reported_at, self._reported = workflow.now(), blocked
-        self._reported_counts = advanced.counts
         rollout = workflow.get_external_workflow_handle(self._input.rollout)
         await rollout.signal(
             WAVE_PROGRESS,

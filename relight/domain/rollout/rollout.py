@@ -23,12 +23,17 @@ MAX_LISTED_ROUTES = 500
 
 
 class RolloutReleaseInput(Message):
-    """Bring every route of a scope to a release."""
+    """Bring every route of a scope to a release.
+
+    Attributes:
+        undo: instead, bring each route at the release back to its own release from before.
+    """
 
     release_tag: ReleaseTag
     scope: ScopeName
     origin: Origin
     strategy: Strategy = Strategy()
+    undo: bool = False
 
 
 class RolloutPhase(StrEnum):
@@ -110,6 +115,7 @@ class RolloutStatus(Message):
     """The current status of a rollout.
 
     Attributes:
+        undo: whether it brings the routes back from the release.
         wave: the current wave, from 1; 0 before the first.
         waves: the number of waves.
         routes: each route with its wave and its brief fault; for a large rollout only some of those
@@ -130,6 +136,7 @@ class RolloutStatus(Message):
     since: datetime | None = None
     to_do: str = ""
     counts: Mapping[RouteProgress, int] = {}
+    undo: bool = False
 
     def count(self, progress: RouteProgress) -> int:
         """Return the number of routes with this progress."""
@@ -181,7 +188,11 @@ class Architectures(Message):
 
 
 class PlanRolloutInput(Message):
-    """Assign every route of the scope to a wave and store the plan."""
+    """Assign every route of the scope to a wave and store the plan.
+
+    Attributes:
+        release: the release to bring them to; of an undo, the one that most go back to.
+    """
 
     release: Release
     scope: ScopeName
@@ -189,16 +200,24 @@ class PlanRolloutInput(Message):
     origin: Origin
 
 
+class PlanUndoInput(PlanRolloutInput):
+    """Assign every route at a release to a wave, and store the release that each goes back to."""
+
+    undone: ReleaseTag
+
+
 class PreflightInput(Message):
     """Check that a release can be installed in every region of a scope, and rolled back.
 
     Attributes:
         checks: the checks that will run after each wave.
+        undo: the release is older than the one that runs, which need not be installable again.
     """
 
     release: Release
     scope: ScopeName
     checks: tuple[CheckName, ...] = ()
+    undo: bool = False
 
 
 class PreflightPassed(Message):
@@ -211,6 +230,25 @@ class PreflightPassed(Message):
 
     dry_run_on: Mapping[str, str]
     rollback_tags: tuple[ReleaseTag, ...]
+
+
+class FindUndoInput(Message):
+    """Find the releases from before a release, without a change."""
+
+    release_tag: ReleaseTag
+    scope: ScopeName
+
+
+class UndoFound(Message):
+    """The releases that an undo would bring routes back to.
+
+    Attributes:
+        tags: the releases; first the one of most routes. Empty if no route can be brought back.
+        architectures: of the scope's machines.
+    """
+
+    tags: tuple[ReleaseTag, ...]
+    architectures: tuple[str, ...] = ()
 
 
 class RecordDecisionInput(Message):

@@ -93,3 +93,7 @@ class Strategy(Message):
     approval: Approval = Approval.NONE
     incident_limit: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
     checks: tuple[CheckName, ...] = ()
+
+
+UNDO_STRATEGY = Strategy(max_concurrent=30, failure_budget=3, roll_back=False)
+"""How an undo goes: three times as many routes at once, for each release is a known one."""

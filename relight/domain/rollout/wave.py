@@ -19,12 +19,19 @@ class WaveWork(StrEnum):
     """What a wave does on each route.
 
     `swap`: swap it to the release. `prove`: prove, after a soak, that it still runs the release.
-    `roll back`: swap it back to the release that it was proven at before this rollout.
+    `roll back`: swap it back to the release that it was proven at before this rollout. `undo`: swap
+    it back to the release that it was proven at before an earlier rollout.
     """
 
     SWAP = "swap"
     PROVE = "prove"
     ROLL_BACK = "roll back"
+    UNDO = "undo"
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether it brings each route to the release that the store has for it."""
+        return self in {WaveWork.ROLL_BACK, WaveWork.UNDO}
 
 
 class Controls(Message):
