@@ -106,6 +106,7 @@ class RolloutWave:
         self._incident = IncidentHold(input.strategy.incident_limit, input.incident)
         self._blocked_by = self._needs_person = ""
         self._reported = ("", "")
+        self._reported_counts: Mapping[RouteProgress, int] = {}
         self._applied_controls = input.controls
 
     @workflow.run
@@ -356,11 +357,15 @@ class RolloutWave:
         """Report progress to the rollout: urgent changes immediately, others at intervals."""
         failed = any(outcome.fault for outcome in self._moved.values())
         blocked = (self._blocked_by, self._needs_person)
-        urgent = failed or blocked != self._reported
+        # A wave that is held reports where it stands: nothing else will make it report.
+        idle = not self._in_flight and not self._is_finished(advanced)
+        stale = idle and advanced.counts != self._reported_counts
+        urgent = failed or stale or blocked != self._reported
         if not (force or urgent) and workflow.now() - self._reported_at < REPORT_INTERVAL:
             return
         moved, self._moved = self._listed(), {}
         self._reported_at, self._reported = workflow.now(), blocked
+        self._reported_counts = advanced.counts
         rollout = workflow.get_external_workflow_handle(self._input.rollout)
         await rollout.signal(
             WAVE_PROGRESS,

@@ -12,12 +12,12 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import Worker
 
 from relight.domain.names import track_scope
 from relight.domain.rollout.rollout import RolloutPhase
 from starter.local.children import wait_until
 from tests.workflows.harness import Harness, idle_installation
+from worker import build
 
 ROUTES = 12
 OPERATOR, ROLLOUT = 3, 4
@@ -69,7 +69,8 @@ async def until_waiting(harness: Harness, expected: Mapping[int, int]) -> None:
 async def test_an_operators_swap_overtakes_the_waiting_swaps_of_a_rollout(
     harness: Harness, in_rollout: list[str], other_route: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.Worker", functools.partial(Worker, max_concurrent_activities=1))
+    one_activity = functools.partial(build, max_activities=1)
+    monkeypatch.setattr("tests.workflows.harness.build", one_activity)
     gate = harness.hosts.hold_installs()
     async with harness.worker():
         rollout = await harness.start_rollout(
