@@ -44,7 +44,8 @@ from relight.domain.route import ListRoutesInput, Recorded
 from relight.engine.executions import is_running
 from relight.engine.step import step
 from relight.store.errors import ScopeBusyError
-from relight.store.rollout_routes import Chosen, FleetSnapshot
+from relight.store.fleet_snapshot import FleetSnapshot
+from relight.store.rollout_routes import Chosen
 from relight.store.store import Store
 
 NAMED_PER_WAVE = 20

@@ -20,7 +20,8 @@ from relight.domain.rollout.strategy import Strategy
 from relight.domain.route import Recorded, RouteOperationInput
 from relight.engine.step import step
 from relight.store.events import Operation
-from relight.store.rollout_routes import Chosen, FleetSnapshot
+from relight.store.fleet_snapshot import FleetSnapshot
+from relight.store.rollout_routes import Chosen
 from relight.store.store import Store
 
 

@@ -12,11 +12,8 @@ from relight.domain.base import Message
 from relight.domain.names import RouteId
 from relight.store.database import Database
 from relight.store.events import Operation, Write, write
-from relight.store.rollout_routes import (
-    Choose,
-    claimed_by_rollouts,
-    fleet_snapshot,
-)
+from relight.store.fleet_snapshot import claimed_by_rollouts, fleet_snapshot
+from relight.store.rollout_routes import Choose
 from relight.store.route_opening import has_lock
 from relight.store.rows import read_row, require_route
 from relight.store.tables import DisruptionRow

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, insert, update
+from sqlalchemy import bindparam, func, insert, update
 from sqlmodel import Session, col, select
 
 from relight.domain.fault.fault import Fault
@@ -20,18 +20,14 @@ from relight.domain.rollout.wave import (
     WaveAdvanced,
     WaveWork,
 )
-from relight.domain.route import Route, RouteStatus
 from relight.store.database import Database
-from relight.store.rows import read_row, routes_with_machines
+from relight.store.fleet_snapshot import FleetSnapshot, fleet_snapshot
+from relight.store.rows import read_row
 from relight.store.tables import (
-    DisruptionRow,
     RolloutRouteRow,
     RolloutRow,
     RouteRow,
 )
-
-CLAIMED = (RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK)
-"""The progress of routes that are out because a rollout works on them."""
 
 PAGE = 500
 """How many waiting routes are considered at once, where other limits than their number apply."""
@@ -65,23 +61,6 @@ STAGES: Mapping[WaveWork, Stage] = {
     WaveWork.ROLL_BACK: Stage(RouteProgress.TO_ROLL_BACK, RouteProgress.ROLLING_BACK),
     WaveWork.UNDO: Stage(RouteProgress.WAITING, RouteProgress.SWAPPING),
 }
-
-
-@dataclass(frozen=True)
-class FleetSnapshot:
-    """The part of the fleet that decides which routes may start.
-
-    Attributes:
-        routes: those that may start, those under way, and all that are out.
-        under_way: those that the wave has claimed, including claims whose reply was lost.
-        out: those that do not serve, or that an operation works on.
-        in_service: how many routes have ever served, by provider, region and track.
-    """
-
-    routes: Sequence[Route]
-    under_way: Sequence[RouteId]
-    out: frozenset[RouteId]
-    in_service: Mapping[tuple[str, str, str], int]
 
 
 @dataclass(frozen=True)
@@ -387,51 +366,6 @@ def _counts(session: Session, run_id: str) -> Mapping[RouteProgress, int]:
         .group_by(RolloutRouteRow.progress)
     )
     return {RouteProgress(progress): count for progress, count in session.exec(query)}
-
-
-def claimed_by_rollouts(session: Session) -> Sequence[RouteId]:
-    """Return the routes that are out because an open rollout works on them."""
-    return session.exec(
-        select(RolloutRouteRow.route_id)
-        .join(RolloutRow, col(RolloutRow.run_id) == col(RolloutRouteRow.rollout_run_id))
-        .where(col(RolloutRow.closed_at).is_(None), col(RolloutRouteRow.progress).in_(CLAIMED))
-    ).all()
-
-
-def fleet_snapshot(
-    session: Session, ids: Sequence[RouteId], under_way: Sequence[RouteId]
-) -> FleetSnapshot:
-    """Return the part of the fleet that decides which of some routes may be taken out.
-
-    Args:
-        session: the transaction in which that is decided.
-        ids: the routes that may start.
-        under_way: the routes that the caller has claimed.
-    """
-    claimed = claimed_by_rollouts(session)
-    held = session.exec(select(DisruptionRow.route_id)).all()
-    served = _served()
-    faulted = session.exec(
-        select(RouteRow.route_id).where(served, RouteRow.status != RouteStatus.SERVING)
-    ).all()
-    out = frozenset([*claimed, *held, *faulted])
-    where = col(RouteRow.route_id).in_({*ids, *under_way, *out})
-    counted = session.exec(
-        select(RouteRow.provider, RouteRow.region, RouteRow.track, func.count())
-        .where(served)
-        .group_by(RouteRow.provider, RouteRow.region, RouteRow.track)
-    )
-    return FleetSnapshot(
-        routes=routes_with_machines(session, select(RouteRow).where(where)),
-        under_way=under_way,
-        out=out,
-        in_service={(provider, region, track): n for provider, region, track, n in counted},
-    )
-
-
-def _served() -> ColumnElement[bool]:
-    not_served = (RouteStatus.PROVISIONING, RouteStatus.FAILED)
-    return col(RouteRow.status).not_in(not_served)
 
 
 def _outcome(row: RolloutRouteRow) -> RouteOutcome:

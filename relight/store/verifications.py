@@ -8,8 +8,8 @@ from relight.domain.proof import Proof
 from relight.domain.route import RecordFaultInput, Route
 from relight.store.database import Database
 from relight.store.events import Operation, Write, write
+from relight.store.fleet_snapshot import claimed_by_rollouts
 from relight.store.remediations import DRIFT_FOUND
-from relight.store.rollout_routes import claimed_by_rollouts
 from relight.store.route_faults import record_fault
 from relight.store.routes import (
     FAULT_RECORDED,

@@ -21,7 +21,8 @@ from relight.domain.rollout.rollout import RolloutPhase, RouteProgress
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.rollout.wave import AdvanceWaveInput, WaveWork
 from relight.store.errors import UnknownRouteError
-from relight.store.rollout_routes import Chosen, FleetSnapshot
+from relight.store.fleet_snapshot import FleetSnapshot
+from relight.store.rollout_routes import Chosen
 from tests.store.concurrency import run_concurrently
 from tests.store.fleets import (
     MANUAL,

@@ -12,7 +12,8 @@ from relight.domain.rollout.wave import (
     WaveWork,
 )
 from relight.domain.route import SetTargetInput
-from relight.store.rollout_routes import Chosen, FleetSnapshot
+from relight.store.fleet_snapshot import FleetSnapshot
+from relight.store.rollout_routes import Chosen
 from relight.store.store import Store
 from tests.store.fleets import (
     FAULT,

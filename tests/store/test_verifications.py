@@ -8,7 +8,8 @@ import pytest
 from relight.domain.proof import Proof
 from relight.domain.remediation import Remediation, ReplacementPolicy, decide_remediation
 from relight.domain.route import RouteStatus
-from relight.store.rollout_routes import Chosen, FleetSnapshot
+from relight.store.fleet_snapshot import FleetSnapshot
+from relight.store.rollout_routes import Chosen
 from relight.store.store import Store
 from tests.store.fleets import (
     FAULT,
