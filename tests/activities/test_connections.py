@@ -166,9 +166,15 @@ async def hosts_log_in(hosts: CountingHosts, count: int) -> bool:
 async def test_an_activity_that_is_cancelled_during_the_login_does_not_fail_the_others(hosts, pool):
     hosts.gate.clear()
     first = asyncio.create_task(environment("run-1").run(use, pool))
-    await asyncio.sleep(0)
-    second = asyncio.create_task(environment("run-1").run(use, pool))
-    await asyncio.sleep(0)
+    await wait_until(lambda: hosts_log_in(hosts, 1), SOON)
+    begun = asyncio.Event()
+
+    async def begin_and_wait():
+        begun.set()
+        return await environment("run-1").run(use, pool)
+
+    second = asyncio.create_task(begin_and_wait())
+    await begun.wait()
     first.cancel()
     hosts.gate.set()
     with pytest.raises(asyncio.CancelledError):
