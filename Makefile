@@ -42,7 +42,7 @@ check: setup ## Check style, types, import rules, words and shell scripts
 	@shellcheck $(SHELL_SCRIPTS)
 
 .PHONY: chaos
-chaos: setup ## Kill processes at random during hot swaps and replacements on real hosts (KILLS=200, ARGS="--seed 7")
+chaos: setup ## Kill processes at random during hot swaps, replacements and undos on real hosts (KILLS=200, ARGS="--seed 7")
 	@scripts/as-root .venv/bin/python -m devkit.chaos --kills $(or $(KILLS),200) $(ARGS)
 
 .PHONY: lab-image

@@ -26,6 +26,7 @@ from devkit.chaos.replacements import (
     replace_until,
 )
 from devkit.chaos.swaps import swap_until
+from devkit.chaos.undos import undo_until
 from relight.domain.names import route_workflow_id
 from relight.store.events import Operation
 from workflows.route.provision import ProvisionRoute
@@ -38,6 +39,7 @@ class Work(StrEnum):
 
     SWAPS = "swaps"
     REPLACEMENTS = "replacements"
+    UNDOS = "undos"
     BOUNDARIES = "boundaries"
     ALL = "all"
 
@@ -51,9 +53,10 @@ def chaos(
         Work,
         typer.Option(
             help="swaps: repeated hot swaps on each host. replacements: repeated replacements of "
-            "each route's machine, with a pool, reconcile runs and provider faults. boundaries: "
-            "one kill of the worker at each activity of provisioning and of replacement; ignores "
-            "--kills. all: swaps, then replacements."
+            "each route's machine, with a pool, reconcile runs and provider faults. undos: "
+            "repeated rollouts of the fleet, each undone, also half-way. boundaries: one kill of "
+            "the worker at each activity of provisioning and of replacement; ignores --kills. "
+            "all: swaps, replacements, then undos."
         ),
     ] = Work.ALL,
 ) -> None:
@@ -73,7 +76,8 @@ def chaos(
         raise typer.Exit(asyncio.run(_boundaries()))
     used_seed = seed if seed is not None else random.SystemRandom().randrange(2**32)
     violations = []
-    for each in [Work.SWAPS, Work.REPLACEMENTS] if work is Work.ALL else [work]:
+    works = [Work.SWAPS, Work.REPLACEMENTS, Work.UNDOS] if work is Work.ALL else [work]
+    for each in works:
         _log(f"{each}: seed {used_seed}, {kills} kills, {hosts} routes")
         rng = random.Random(used_seed)  # noqa: S311
         used, results = asyncio.run(_random_kills(each, kills, hosts, rng))
@@ -134,14 +138,18 @@ async def _random_kills(
 
         done = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            for route in routes:
-                group.create_task(
-                    replace_until(environment, route, done, results)
-                    if replacing
-                    else swap_until(environment, route, machines[f"{route}-g1"], done, results)
-                )
-            if replacing:
+            if work is Work.UNDOS:
+                ids = {route: machines[f"{route}-g1"] for route in routes}
+                moments = random.Random(rng.random())  # noqa: S311
+                group.create_task(undo_until(environment, ids, done, results, moments))
+            elif replacing:
+                for route in routes:
+                    group.create_task(replace_until(environment, route, done, results))
                 group.create_task(reconcile_until(environment, done, results))
+            else:
+                for route in routes:
+                    machine_id = machines[f"{route}-g1"]
+                    group.create_task(swap_until(environment, route, machine_id, done, results))
             used = await inject_at_random(environment, kills, injections, rng, victim, report)
             done.set()
         if replacing:

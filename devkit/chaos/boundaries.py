@@ -34,7 +34,7 @@ PROVISION = (
 REPLACE = (
     *("begin_replacement", "save_evidence", "describe_region", "resolve_release", "claim_machine"),
     *("plan_replacement_machine", *CREATE, "await_first_boot", "prove_release", "attach_machine"),
-    *("drain_machine", "destroy_machine", "record_destroyed", "release_disruption"),
+    "release_disruption",
 )
 
 MAX_CONCURRENT = 6

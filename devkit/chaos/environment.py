@@ -23,7 +23,7 @@ from devkit.installation import (
 )
 from relight.engine.connection import connect
 from relight.settings import Settings
-from relight.store.store import Store, open_store
+from relight.store.store import Store, open_upgraded_store
 from starter.local.children import Child
 from starter.local.home import prepare_home, write_env, write_temporal_profile
 from starter.local.lab import LabAddresses, lab_state, local_lab
@@ -139,7 +139,7 @@ async def chaos_environment(
                 },
             )
             settings = Settings(home=home, _env_file=home / "env")
-            with open_store(settings.database_url) as store:
+            with open_upgraded_store(settings.database_url) as store:
                 faults = proxy.provider_faults
                 environment = ChaosEnvironment(home, addresses, faults, store, settings)
                 try:
