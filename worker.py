@@ -23,11 +23,17 @@ from temporalio.worker import (
 )
 
 import workflows
-from activities.execution import FaultInterceptor, LogContextInterceptor, current_run_id
+from activities.execution import (
+    FaultInterceptor,
+    LogContextInterceptor,
+    StoreGuardInterceptor,
+    current_run_id,
+)
 from activities.fleet.connectivity import ConnectivityCheck, UrlConnectivityCheck
 from activities.fleet.observe import BreakerSettings, ObservationActivities
 from activities.fleet.pool import PoolActivities
 from activities.fleet.remediation import RemediationActivities
+from activities.fleet.retention import RetentionActivities
 from activities.fleet.sweep import SweepActivities
 from activities.fleet.verification import VerificationActivities
 from activities.fleet_limit import FleetLimit
@@ -79,28 +85,33 @@ from relight.release_source import release_source_config
 from relight.releases.source import AptSourceConfig, ReleaseSource, open_source
 from relight.setting_groups import GateCheckSettings, SettingsError
 from relight.settings import Settings, load_settings, required
-from relight.store.errors import StoreTooNewError
+from relight.store.errors import StoreError
 from relight.store.store import Store, open_store
+from relight.store.threads import THREADS, guard_event_loop, in_thread
 from workflows.fleet.pool import KeepPool
+from workflows.fleet.prune import PruneStore
 from workflows.fleet.reconcile import ReconcileFleet
 from workflows.fleet.sweep import SweepMachine
+from workflows.machine.remove import RemoveMachine
 from workflows.rollout.rollout import RolloutRelease
 from workflows.rollout.wave import RolloutWave
 from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.prove import ProveRoute
 from workflows.route.provision import ProvisionRoute
 from workflows.route.replace import AutoreplaceRoute
+from workflows.route.retire import RetireRoute
 
 WORKFLOWS = (
     *(ProvisionRoute, HotSwapRoute, ProveRoute, RolloutRelease, RolloutWave),
-    *(ReconcileFleet, SweepMachine, AutoreplaceRoute, KeepPool),
+    *(ReconcileFleet, SweepMachine, KeepPool, PruneStore),
+    *(AutoreplaceRoute, RetireRoute, RemoveMachine),
 )
+
+MAX_HEARTBEAT_INTERVAL = timedelta(seconds=10)
+"""A running activity learns of its cancellation by its next heartbeat, so they are not rarer."""
 
 GRACE = timedelta(seconds=10)
 """How long a stopping worker waits for its running activities."""
-
-THREADS = 16
-"""For activities that call the store, which blocks. SQLite allows only one writer anyway."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,7 @@ def build(
     return Worker(
         client,
         task_queue=parts.task_queue,
+        max_heartbeat_throttle_interval=MAX_HEARTBEAT_INTERVAL,
         workflows=WORKFLOWS,
         activities=activities_of(
             RouteActivities(parts.store),
@@ -179,6 +191,7 @@ def build(
             RemediationActivities(parts.store, client),
             SweepActivities(parts.store, parts.drivers, parts.fleet_owner),
             PoolActivities(parts.store),
+            RetentionActivities(parts.store),
         ),
         max_concurrent_activities=max_activities,
         activity_executor=ThreadPoolExecutor(max_workers=THREADS),
@@ -188,6 +201,7 @@ def build(
             *interceptors,
             LogContextInterceptor(quiet=RouteActivities),
             FaultInterceptor(),
+            StoreGuardInterceptor(),
         ],
         graceful_shutdown_timeout=GRACE,
         # No default behaviour: a versioned worker does not start if a workflow declares none.
@@ -205,6 +219,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         SettingsError: a required setting is missing.
         IdentityError: a key file cannot be used.
         TemplateError: the templates of the service's files cannot be used.
+        StoreError: the store has no tables, or those of another version.
     """
     ssh, lab = settings.ssh, settings.lab
     client_key = load_client_key(required(ssh.client_key, "ssh", "client_key"))
@@ -213,7 +228,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     secrets = _service_secrets(settings.service.secrets_file)
     source = _apt_source(config) if isinstance(config, AptSourceConfig) else None
     async with AsyncExitStack() as stack:
-        store = stack.enter_context(open_store(settings.database_url))
+        opened = await in_thread(open_store, settings.database_url)
+        store = stack.enter_context(opened)
         lab_token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
         holder = uuid.uuid4().hex
 
@@ -292,6 +308,7 @@ def _service(settings: Settings) -> Service:
         unit=service.unit,
         executable=service.executable,
         stability_window=settings.stability_window,
+        change_deadline=service.change_deadline,
     )
 
 
@@ -329,12 +346,13 @@ def _service_secrets(file: Path | None) -> dict[str, str]:
     return {name: value or "" for name, value in values.items()}
 
 
-REASONS = (SettingsError, SetupError, IdentityError, TemplateError, StoreTooNewError, OSError)
+REASONS = (SettingsError, SetupError, IdentityError, TemplateError, StoreError, OSError)
 """Why a worker cannot start, where an operator can fix the cause."""
 
 
 async def run() -> None:
     """Serve until SIGINT or SIGTERM."""
+    guard_event_loop()
     settings = load_settings()
     configure_logs(settings.log_format)
     stop = asyncio.Event()

@@ -30,6 +30,7 @@ from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import Fault
 from relight.hosts import errors as host_errors
 from relight.store.events import Operation
+from relight.store.threads import guard_event_loop
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.activities")
 
@@ -166,6 +167,21 @@ def fault_of(error: DomainError) -> Fault:
         attempted=activity.info().activity_type if activity.in_activity() else "",
         refused=error.rule.is_refusal,
     )
+
+
+class StoreGuardInterceptor(Interceptor):
+    """Refuses calls of the store on the event loop, where a lock wait would stop all heartbeats."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap the next interceptor."""
+        return _StoreGuard(next)
+
+
+class _StoreGuard(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        # For this activity only: each runs in a task with a context of its own.
+        guard_event_loop()
+        return await self.next.execute_activity(input)
 
 
 class FaultInterceptor(Interceptor):

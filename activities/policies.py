@@ -16,7 +16,8 @@ STORE = Policy(
     attempt=timedelta(seconds=30),
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30)),
 )
-"""Retried without limit: an operation waits until the store is back, and loses nothing."""
+"""Retried without limit: an operation waits until the store is back, and loses nothing. The retries
+of an activity add no event to the history of its workflow."""
 
 LOOKUP = Policy(
     attempt=timedelta(seconds=30),
@@ -59,6 +60,12 @@ SWAP = Policy(
 )
 """Work on a host is detached, so a new attempt attaches to it. Eight attempts span two minutes."""
 
+STOP_SWAP = Policy(
+    attempt=HOST_SILENCE,
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=4),
+)
+"""The operation has ended already: it does not wait long for a host. The change has a deadline."""
+
 PROVE = Policy(
     attempt=timedelta(minutes=5),
     heartbeat=HOST_SILENCE,
@@ -91,6 +98,13 @@ VERIFY = Policy(
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=VERIFY_ATTEMPTS),
 )
 """If all hosts of a page hang, each takes three logins and commands, concurrently."""
+
+PRUNE = Policy(
+    attempt=timedelta(hours=1),
+    heartbeat=timedelta(minutes=1),
+    retry=RetryPolicy(maximum_interval=timedelta(minutes=5), maximum_attempts=5),
+)
+"""The first prune of an old store takes long. What is left is deleted by the next one."""
 
 EVIDENCE = Policy(
     attempt=timedelta(minutes=1),

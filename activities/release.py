@@ -1,12 +1,11 @@
 """Releases: a tag is resolved to an exact version, and a release to the file for one host."""
 
-import asyncio
-
 from activities import policies
 from relight.domain.release import Release, ResolveReleaseInput
 from relight.engine.step import step
 from relight.releases.source import ReleaseSource
 from relight.store.store import Store
+from relight.store.threads import in_thread
 
 
 class ReleaseActivities:
@@ -20,5 +19,5 @@ class ReleaseActivities:
     async def resolve_release(self, input: ResolveReleaseInput) -> Release:
         """Return the release of a tag; refuse it if it lacks one of the architectures."""
         release = await self._repository.resolve(input.tag, input.architectures)
-        await asyncio.to_thread(self._store.releases.save, release)
+        await in_thread(self._store.releases.save, release)
         return release

@@ -64,6 +64,8 @@ class ServiceSettings(BaseModel):
         files: a folder of jinja templates for the service's configuration and environment files,
             laid out as on the host; None for `relight/hosts/cloud_init/service`.
         secrets_file: `NAME=value` lines that those templates may use and that no message holds.
+        change_deadline: after which time a host stops a change of the package, as when one of its
+            scripts hangs. It includes the download.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,6 +81,9 @@ class ServiceSettings(BaseModel):
     probe_patience: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(0))
     files: Path | None = None
     secrets_file: Path | None = None
+    change_deadline: timedelta = Field(
+        default=timedelta(minutes=10), ge=timedelta(seconds=10), le=timedelta(hours=1)
+    )
 
     # Not a ValueError: pydantic would wrap it into an error that shows every value.
     @model_validator(mode="after")

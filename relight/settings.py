@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.reconcile.plan import ReconcilePolicy
+from relight.domain.retention import Retention
 from relight.setting_groups import (
     ConnectivityChecks,
     DrainSettings,
@@ -62,6 +63,8 @@ class Settings(BaseSettings):
             `RELIGHT_RECONCILE__REPLACEMENT__UNREACHABLE_FOR=PT20M`.
         breaker: when nothing is destroyed, and how much is destroyed otherwise
             (`relight/domain/breaker/breaker.py`): `RELIGHT_BREAKER__DESTROYED_PER_HOUR=4`.
+        store_retention: how long the store keeps what has ended (`relight store prune`), once
+            `relight schedule apply` has been run: `P180D`.
         sweep_grace: the least age of a machine, a record or an operation that a sweep touches.
     """
 
@@ -87,6 +90,7 @@ class Settings(BaseSettings):
     reconcile_every: Annotated[timedelta, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
     reconcile: ReconcilePolicy = ReconcilePolicy()
     breaker: BreakerLimits = BreakerLimits()
+    store_retention: Retention = timedelta(days=180)
     sweep_grace: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(hours=1)
     gate_checks: Annotated[GateChecks, NoDecode, BeforeValidator(read_gate_checks)] = {}
     service: ServiceSettings = ServiceSettings()
@@ -97,6 +101,11 @@ class Settings(BaseSettings):
     lab: LabSettings = LabSettings()
     limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
+
+    @property
+    def has_embedded_store(self) -> bool:
+        """Whether the store is the SQLite file in the home folder, because none was set."""
+        return not self.store_url.get_secret_value()
 
     @property
     def database_url(self) -> str:

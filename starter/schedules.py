@@ -4,7 +4,7 @@
 have our prefix and are not in the table. A paused schedule stays paused.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,11 +24,16 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from relight.domain.base import Message, Origin
 from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
+from relight.domain.retention import PRUNE_WORKFLOW_ID, PruneStoreInput
 from relight.settings import Settings
+from workflows.fleet.prune import PruneStore
 from workflows.fleet.reconcile import ReconcileFleet
 
 PREFIX = "relight/"
 """The prefix of our schedules' ids. Other schedules of the namespace are not touched."""
+
+
+PRUNE_EVERY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -39,15 +44,19 @@ class DeclaredSchedule:
         schedule_id: with the prefix.
         every: its interval.
         jitter: the maximum random delay of each start, so that not all start at once.
+        workflow: the workflow's run method.
         workflow_id: the id of its workflows; Temporal appends the time of the start.
         input: the workflow's input.
+        summary: what the Temporal UI shows beside its workflows.
     """
 
     schedule_id: str
     every: timedelta
     jitter: timedelta
+    workflow: Callable[..., Awaitable[object]]
     workflow_id: str
-    input: ReconcileFleetInput
+    input: Message
+    summary: str
 
 
 class Applied(Message):
@@ -83,6 +92,7 @@ def table(settings: Settings) -> tuple[DeclaredSchedule, ...]:
             schedule_id=f"{PREFIX}reconcile",
             every=every,
             jitter=every / 10,
+            workflow=ReconcileFleet.run,
             workflow_id=RECONCILE_WORKFLOW_ID,
             input=reconcile_input(
                 settings,
@@ -90,6 +100,19 @@ def table(settings: Settings) -> tuple[DeclaredSchedule, ...]:
                     requested_by=f"schedule {PREFIX}reconcile", reason="scheduled reconcile run"
                 ),
             ),
+            summary="scheduled reconcile run",
+        ),
+        DeclaredSchedule(
+            schedule_id=f"{PREFIX}prune-store",
+            every=PRUNE_EVERY,
+            jitter=PRUNE_EVERY / 10,
+            workflow=PruneStore.run,
+            workflow_id=PRUNE_WORKFLOW_ID,
+            input=PruneStoreInput(
+                older_than=settings.store_retention,
+                origin=Origin(requested_by=f"schedule {PREFIX}prune-store", reason="retention"),
+            ),
+            summary="scheduled prune of the store",
         ),
     )
 
@@ -176,16 +199,16 @@ async def _exists(client: Client, schedule_id: str) -> bool:
 def _schedule(entry: DeclaredSchedule, task_queue: str) -> Schedule:
     return Schedule(
         action=ScheduleActionStartWorkflow(
-            ReconcileFleet.run,
+            entry.workflow,
             entry.input,
             id=entry.workflow_id,
             task_queue=task_queue,
-            static_summary="scheduled reconcile run",
+            static_summary=entry.summary,
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=entry.every)], jitter=entry.jitter),
         policy=SchedulePolicy(
             overlap=ScheduleOverlapPolicy.SKIP,
-            # Missed runs are not caught up: the next run observes everything anyway.
+            # Missed runs are not caught up: the next run does everything anyway.
             catchup_window=timedelta(minutes=1),
         ),
     )

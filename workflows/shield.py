@@ -15,7 +15,8 @@ from workflows.failures import fault_of
 Result = TypeVar("Result")
 
 FIRST_PAUSE, MAX_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
-"""Pauses between attempts without limit. Each is twice as long as the one before."""
+"""Pauses between attempts without limit. Each is twice as long as the one before. An attempt and
+its pause are some 11 events of the workflow's history, so a day of them stays below 3,500."""
 
 
 @contextmanager
@@ -35,6 +36,26 @@ async def run_shielded(work: Coroutine[Any, Any, Result]) -> Result:
     with suppress(asyncio.CancelledError):
         return await asyncio.shield(running)
     return await running
+
+
+async def run_unless_cancelled_before(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a step, and return its result even if the workflow is cancelled when it has succeeded.
+
+    A cancellation that comes earlier is passed on to the step, which may still succeed.
+
+    Raises:
+        FailureError: it failed, or it was cancelled.
+    """
+    with shielding():
+        running = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        # The result may come together with the cancellation. Conditions are checked when all that
+        # has come is processed.
+        await workflow.wait_condition(lambda: True)
+        running.cancel()
+        return await running
 
 
 async def retry_until_done(step: Step[Input, Output, Any], input: Input) -> Output:

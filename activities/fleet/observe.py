@@ -47,10 +47,11 @@ from relight.domain.reconcile.run import (
     routes_to_verify,
 )
 from relight.domain.remediation import RouteHistory
-from relight.domain.route import Route
+from relight.domain.route import Route, RouteStatus
 from relight.domain.sweep.planner import (
     SweepView,
     lock_of,
+    lock_of_record,
     plan_sweep,
 )
 from relight.domain.sweep.sweep import (
@@ -63,6 +64,7 @@ from relight.providers.driver import ProviderDriver
 from relight.releases.source import ReleaseSource
 from relight.store.events import Operation
 from relight.store.store import Store
+from relight.store.threads import in_thread
 
 LISTING_TIMEOUT = timedelta(seconds=60)
 """After it, the sweep leaves out the machines of this provider."""
@@ -72,7 +74,8 @@ MAX_VERIFIED = 25
 
 OPEN_OPERATIONS = (
     "ExecutionStatus = 'Running' AND (WorkflowId STARTS_WITH 'route/' "
-    "OR WorkflowId STARTS_WITH 'pool/' OR WorkflowId STARTS_WITH 'rollout/')"
+    "OR WorkflowId STARTS_WITH 'machine/' OR WorkflowId STARTS_WITH 'pool/' "
+    "OR WorkflowId STARTS_WITH 'rollout/')"
 )
 
 
@@ -152,10 +155,10 @@ class ObservationActivities:
         that are missing at their providers, and the state of the breaker.
         """
         outside = await self._observe_outside()
-        observation = await asyncio.to_thread(self._read_store, outside, input)
+        observation = await in_thread(self._read_store, outside, input)
         now = datetime.now(UTC)
         operation = None if input.dry_run else current_operation(input.origin)
-        breaker = await asyncio.to_thread(self._update_breaker, observation, input, now, operation)
+        breaker = await in_thread(self._update_breaker, observation, input, now, operation)
         plan = plan_reconcile(replace(observation.view, breaker=breaker), input.policy, now)
         plan = await self._without_unknown_releases(plan, observation.view.routes, input)
         keys = {action.sweep.key for action in plan.actions if action.sweep}
@@ -242,7 +245,7 @@ class ObservationActivities:
     def _read_store(self, outside: _Outside, input: ReconcileFleetInput) -> _Observation:
         """Read the records, after everything outside was read."""
         store, now = self._store, datetime.now(UTC)
-        routes = store.routes.list()
+        routes = [each for each in store.routes.list() if each.status is not RouteStatus.RETIRED]
         busy = self._busy(routes, outside.open_workflows)
         histories = dict(store.remediations.histories(now - input.policy.replacement.window))
         gone = _gone(routes, outside.listings, histories, busy, now)
@@ -256,15 +259,15 @@ class ObservationActivities:
             declarations=Declarations(
                 tracks=store.tracks.list(),
                 fleet_default=default,
-                rollouts=store.rollouts.list(),
+                rollouts=store.declarations.rollouts(),
                 declared_at=store.declarations.times(),
             ),
             breaker=Breaker(),  # Replaced later: its state depends on what is read here.
             limits=input.limits,
             histories=histories,
             busy=busy,
-            exclusions=store.exclusions.list(),
-            freezes=store.freezes.list(),
+            exclusions=store.exclusions.standing(now),
+            freezes=store.freezes.standing(now),
             destructions=store.destructions.list(now - max(HOUR, input.limits.remembered_for)),
             pools=self._pools(default),
             sweep=sweep,
@@ -285,7 +288,8 @@ class ObservationActivities:
     def _plan_sweep(
         self, outside: _Outside, input: ReconcileFleetInput, now: datetime
     ) -> tuple[SweepPlan, Mapping[str, str]]:
-        records = self._store.sweeps.machines()
+        machines = [machine for listing in outside.listings for machine in listing.machines]
+        records = self._store.sweeps.machines({machine.key for machine in machines})
         view = SweepView(
             listings=outside.listings,
             open_workflows=outside.open_workflows,
@@ -294,12 +298,8 @@ class ObservationActivities:
             route_ids=self._store.sweeps.route_ids(),
         )
         plan = plan_sweep(view, SweepPolicy(owner=self._owner, grace=input.grace), now)
-        machines = [machine for listing in outside.listings for machine in listing.machines]
         locks = {each.key: lock_of(each.key, each.provider, each.region) for each in machines}
-        locks |= {
-            each.key: lock_of(each.key, each.provider, each.region, each.route_id)
-            for each in records
-        }
+        locks |= {each.key: lock_of_record(each) for each in records}
         return plan, {key: lock for key, lock in locks.items() if lock is not None}
 
     def _pools(
@@ -337,7 +337,7 @@ class ObservationActivities:
         store, view = self._store, observation.view
         machines = [*observations_of(view), *map(_observation_of, store.pool.list())]
         reach = count_reach(machines, view.destructions, input.limits, now)
-        overrides = store.breaker_overrides.list()
+        overrides = store.breaker_overrides.standing(now)
 
         def decide(before: Breaker) -> Breaker:
             return update_breaker(

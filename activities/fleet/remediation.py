@@ -7,10 +7,13 @@ from activities.execution import current_operation
 from relight.domain.reconcile.plan import ActionKind
 from relight.domain.reconcile.run import BeginRemediationInput, CloseOperationInput
 from relight.domain.route import Recorded
+from relight.domain.sweep.sweep import OpenOperation
 from relight.engine.executions import is_running
 from relight.engine.step import step
 from relight.store.disruptions import Disruption
+from relight.store.events import Operation
 from relight.store.store import Store
+from relight.store.threads import in_thread
 
 
 class RemediationActivities:
@@ -36,8 +39,11 @@ class RemediationActivities:
         """Record that an operation has ended, unless its workflow run is still running."""
         ended, operation = input.step.operation, current_operation(input.origin)
         assert ended is not None
-        if await is_running(self._temporal, ended.workflow_id, ended.run_id):
-            return Recorded()
+        if not await is_running(self._temporal, ended.workflow_id, ended.run_id):
+            await in_thread(self._close, ended, operation)
+        return Recorded()
+
+    def _close(self, ended: OpenOperation, operation: Operation) -> None:
         if ended.route_id is not None:
             held = Disruption(
                 route_id=ended.route_id,
@@ -47,8 +53,7 @@ class RemediationActivities:
                 taken_at=ended.opened_at,
             )
             self._store.disruptions.abandon(held, operation)
-            return Recorded()
-        for rollout in self._store.rollouts.list():
+            return
+        for rollout in self._store.declarations.rollouts():
             if (rollout.workflow_id, rollout.run_id) == (ended.workflow_id, ended.run_id):
                 self._store.rollouts.abandon(rollout, operation)
-        return Recorded()

@@ -1,6 +1,5 @@
 """Activities of a sweep on one machine: observe it under its lock, and record what was done."""
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -18,6 +17,7 @@ from relight.domain.sweep.sweep import ProviderListing, SweepAction, SweepPolicy
 from relight.engine.step import step
 from relight.providers.driver import ProviderDriver
 from relight.store.store import Store
+from relight.store.threads import in_thread
 
 MACHINE_DESTROYED = "machine-destroyed"
 
@@ -44,7 +44,7 @@ class SweepActivities:
             asked_at=asked_at,
             machines=(found,) if found is not None else (),
         )
-        current = await asyncio.to_thread(self._decide, listing, input)
+        current = await in_thread(self._decide, listing, input)
         if current is None or current.step is not planned.step:
             reason = current.reason if current else "it now matches the records"
             return MachineObserved(reason=reason, machine=found)
@@ -82,7 +82,7 @@ class SweepActivities:
     def _decide(self, listing: ProviderListing, input: SweepMachineInput) -> SweepAction | None:
         records = [
             each
-            for each in self._store.sweeps.machines()
+            for each in self._store.sweeps.machines([input.step.key])
             if each.key == input.step.key or _serves_elsewhere(each, input.step)
         ]
         plan = plan_sweep(

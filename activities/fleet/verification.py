@@ -31,6 +31,7 @@ from relight.hosts.connections import Hosts
 from relight.releases.source import ReleaseSource
 from relight.store.events import Operation
 from relight.store.store import Store
+from relight.store.threads import in_thread
 
 CONCURRENCY = 25
 """How many hosts one activity verifies at the same time. Each takes a login and one command."""
@@ -94,7 +95,7 @@ class VerificationActivities:
 
     async def _release(self, tag: str) -> Release | Fault:
         """Return the release of a tag, preferably from the store; or why it cannot be resolved."""
-        known = await asyncio.to_thread(self._store.releases.get, tag)
+        known = await in_thread(self._store.releases.get, tag)
         if known is not None:
             return known
         try:
@@ -108,7 +109,7 @@ class VerificationActivities:
         route_id = expected.route_id
         if isinstance(release, Fault):
             return RouteVerified(route_id=route_id, skipped=release.summary)
-        route = await asyncio.to_thread(self._store.routes.get, route_id)
+        route = await in_thread(self._store.routes.get, route_id)
         if route is None or route.machine is None:
             return RouteVerified(route_id=route_id, skipped="it has no machine")
         if await self._has_operation(route_id):
@@ -116,7 +117,7 @@ class VerificationActivities:
         result = await self._prove(route.machine, release)
         if await self._has_operation(route_id):
             return RouteVerified(route_id=route_id, skipped="an operation has started on it")
-        skipped = await asyncio.to_thread(
+        skipped = await in_thread(
             self._store.verifications.record,
             route,
             release.tag,

@@ -20,6 +20,7 @@ from relight.hosts import host_program
 from relight.hosts.connections import Hosts
 from relight.providers.driver import ProviderDriver
 from relight.store.store import Store
+from relight.store.threads import in_thread
 
 MAX_CHARACTERS = 16 * 1024
 """How much of each log is saved, from its end."""
@@ -76,7 +77,7 @@ class EvidenceActivities:
         logs = dict(zip(reads, results, strict=True))
         saved = {name: self._clean(text) for name, (text, _) in logs.items() if text}
         missing = {name: self._clean(why) for name, (text, why) in logs.items() if not text}
-        await asyncio.to_thread(
+        await in_thread(
             self._store.events.append,
             EVIDENCE_SAVED,
             current_operation(input.origin),

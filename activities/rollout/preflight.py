@@ -18,6 +18,7 @@ from relight.hosts.errors import RemoteError
 from relight.hosts.host_program import Change
 from relight.releases.source import ReleaseSource
 from relight.store.store import Store
+from relight.store.threads import in_thread
 
 HOSTS_PER_REGION = 3
 """How many hosts of a region are tried: a faulty host says nothing about its region."""
@@ -53,11 +54,9 @@ class PreflightActivities:
         The error lists all problems at once, each with its region.
         """
         store = self._store.routes
-        current = await asyncio.to_thread(store.releases, input.scope)
+        current = await in_thread(store.releases, input.scope)
         tags = [tag for tag in current if tag != input.release.tag and not input.undo]
-        regions = _by_region(
-            await asyncio.to_thread(store.sample_by_region, input.scope, HOSTS_PER_REGION)
-        )
+        regions = _by_region(await in_thread(store.sample_by_region, input.scope, HOSTS_PER_REGION))
         tag_results = [self._check_rollback(tag, current[tag]) for tag in tags]
         region_results = [
             self._check_region(name, routes, input) for name, routes in regions.items()

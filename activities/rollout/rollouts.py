@@ -1,6 +1,5 @@
 """Activities on a rollout's records: its scope, its plan, its waves, its decisions, its end."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -47,6 +46,7 @@ from relight.store.errors import ScopeBusyError
 from relight.store.fleet_snapshot import FleetSnapshot
 from relight.store.rollout_routes import Chosen
 from relight.store.store import Store
+from relight.store.threads import in_thread
 
 NAMED_PER_WAVE = 20
 
@@ -64,12 +64,12 @@ class RolloutActivities:
         operation = current_operation(input.origin)
         while True:
             try:
-                opened = await asyncio.to_thread(self._store.rollouts.open, input, operation)
+                opened = await in_thread(self._store.rollouts.open, input, operation)
             except ScopeBusyError as busy:
                 holder = busy.holder
                 if await is_running(self._temporal, holder.workflow_id, holder.run_id):
                     return RolloutOpened(held_by=holder)
-                await asyncio.to_thread(self._store.rollouts.abandon, holder, operation)
+                await in_thread(self._store.rollouts.abandon, holder, operation)
             else:
                 return RolloutOpened(rollout=opened)
 

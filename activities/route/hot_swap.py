@@ -1,6 +1,5 @@
 """The hot swap of a release on a host, in a transaction that survives a lost connection."""
 
-import asyncio
 from datetime import UTC, datetime
 
 from temporalio import activity
@@ -8,7 +7,13 @@ from temporalio import activity
 from activities import policies
 from activities.execution import current_attempt, fault_of
 from relight.domain.fault.fault import Fault
-from relight.domain.proof import Proof, ProveReleaseInput, ReleaseSwapped, SwapReleaseInput
+from relight.domain.proof import (
+    Proof,
+    ProveReleaseInput,
+    ReleaseSwapped,
+    SwapReleaseInput,
+    SwapStopped,
+)
 from relight.domain.release import DebFile, Release
 from relight.domain.service import Service
 from relight.engine.step import step
@@ -22,6 +27,7 @@ from relight.hosts.shell import Shell
 from relight.hosts.transaction import TransactionState
 from relight.releases.errors import ReleaseUnknownError
 from relight.store.store import Store
+from relight.store.threads import in_thread
 
 
 class ProofActivities:
@@ -90,10 +96,7 @@ class HotSwapActivities:
         attempt finds and attaches to it, and other operations never do. Each attempt writes an
         event.
         """
-        release = input.release
-        unit = transaction.unit_name(
-            f"swap {release.package} {release.version} {activity.info().workflow_run_id}"
-        )
+        release, unit = input.release, _unit_of(input.release)
         change = Change(
             version=release.version,
             rollback=input.allow_downgrade,
@@ -107,6 +110,17 @@ class HotSwapActivities:
             raise
         await self._record_attempt(input, unit, change, swapped=swapped)
         return swapped
+
+    @step(policies.STOP_SWAP, lambda i: f"{i.release.version} on {i.machine.key}")
+    async def stop_swap(self, input: SwapReleaseInput) -> SwapStopped:
+        """Stop the change that `swap_release` of this workflow run started. Absent is success.
+
+        dpkg may be left in the middle of it; the next swap repairs that.
+        """
+        unit = _unit_of(input.release)
+        async with self._hosts.connect(input.machine) as shell:
+            await transaction.forget(shell, unit)
+        return SwapStopped(unit=unit)
 
     async def _swap(
         self, shell: Shell, unit: str, change: Change, input: SwapReleaseInput
@@ -133,7 +147,7 @@ class HotSwapActivities:
     ) -> None:
         """Record the command of this attempt and its result."""
         result = swapped or fault
-        await asyncio.to_thread(
+        await in_thread(
             self._store.events.append,
             "swap-attempted",
             current_attempt(input.origin),
@@ -148,6 +162,12 @@ class HotSwapActivities:
                 "seen": result.model_dump(mode="json") if result else {},
             },
         )
+
+
+def _unit_of(release: Release) -> str:
+    """Return the unit of a swap to a release by the workflow run of the running activity."""
+    run_id = activity.info().workflow_run_id
+    return transaction.unit_name(f"swap {release.package} {release.version} {run_id}")
 
 
 def _heartbeat(state: TransactionState) -> None:

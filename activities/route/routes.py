@@ -5,6 +5,7 @@ from activities.execution import current_operation
 from relight.domain.names import DEFAULT_RELEASE_SETTING
 from relight.domain.release import previous_release
 from relight.domain.route import (
+    CheckVacantInput,
     LoadRouteInput,
     OpenRouteInput,
     PreviousRelease,
@@ -14,7 +15,10 @@ from relight.domain.route import (
     RecordProofInput,
     Route,
     RouteOpened,
+    RouteOperationInput,
+    RouteRetired,
     SetTargetInput,
+    Vacant,
 )
 from relight.domain.track import DesiredRelease, DesiredReleaseInput, desired_release
 from relight.engine.step import step
@@ -27,6 +31,11 @@ class RouteActivities:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    @step(policies.STORE, lambda i: i.route_id)
+    def retire_route(self, input: RouteOperationInput) -> RouteRetired:
+        """Retire a route; its machines are draining from now on."""
+        return self._store.retirements.retire(input.route_id, current_operation(input.origin))
 
     @step(policies.STORE, lambda i: f"track {i.track}")
     def desired_release(self, input: DesiredReleaseInput) -> DesiredRelease:
@@ -56,6 +65,12 @@ class RouteActivities:
         return PreviousRelease(
             tag=previous_release(route.route_id, route.target_release_tag, proven)
         )
+
+    @step(policies.STORE, lambda i: i.route_id)
+    def check_vacant(self, input: CheckVacantInput) -> Vacant:
+        """Refuse a route that has a machine, or may have one elsewhere."""
+        self._store.routes.require_vacant(input, current_operation(input.origin))
+        return Vacant()
 
     @step(policies.STORE, lambda i: f"{i.route_id}: {i.release_tag}")
     def open_route(self, input: OpenRouteInput) -> RouteOpened:

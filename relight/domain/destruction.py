@@ -9,11 +9,12 @@ from relight.domain.breaker.breaker import Breaker, BreakerLimits, Destruction
 from relight.domain.breaker.decisions import breaker_groups
 from relight.domain.machine import (
     DestroyMachineInput,
+    Machine,
     MachineAtProvider,
     MachineOnRecord,
     RecordedAs,
 )
-from relight.domain.names import TrackName
+from relight.domain.names import RouteId, TrackName
 
 HOUR = timedelta(hours=1)
 """The period of the breaker's limits on destructions."""
@@ -37,6 +38,33 @@ class Removal(Message):
     reason: str
     unreachable: bool = False
     origin: Origin
+
+
+class RemoveMachineInput(Message):
+    """Drain and destroy a machine that serves no route any more.
+
+    Attributes:
+        route_id: the route that it served.
+        machine: as last observed.
+        track: that of its route.
+        reason: one sentence for a person.
+        unreachable: it is destroyed because it could not be reached.
+        drained: an earlier run has drained it.
+    """
+
+    route_id: RouteId
+    machine: Machine
+    track: TrackName
+    reason: str
+    unreachable: bool = False
+    origin: Origin
+    drained: bool = False
+
+
+class MachineRemoved(Message):
+    """The machine is destroyed, and that is recorded."""
+
+    key: str
 
 
 class CheckDestructionInput(Message):

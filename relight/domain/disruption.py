@@ -72,8 +72,8 @@ class TakeDisruptionInput(Message):
     origin: Origin
 
 
-NEVER_IN_SERVICE = frozenset({RouteStatus.PROVISIONING, RouteStatus.FAILED})
-"""Statuses of routes that never served: they count neither as capacity nor as out."""
+NOT_IN_SERVICE = frozenset({RouteStatus.PROVISIONING, RouteStatus.FAILED, RouteStatus.RETIRED})
+"""Statuses of routes that are not meant to serve: they count neither as capacity nor as out."""
 
 
 class GroupKind(StrEnum):
@@ -144,7 +144,7 @@ def take_census(fleet: Iterable[Route]) -> Census:
     """
     routes = {route.route_id: route for route in fleet}
     groups = {route_id: groups_of(route) for route_id, route in routes.items()}
-    serving = [route for route in routes.values() if route.status not in NEVER_IN_SERVICE]
+    serving = [route for route in routes.values() if route.status not in NOT_IN_SERVICE]
     return Census(
         routes=routes,
         groups=groups,

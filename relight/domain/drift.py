@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from relight.domain.disruption import NEVER_IN_SERVICE, BudgetSize, max_out
-from relight.domain.hold import Exclusion, exclusion_of
+from relight.domain.disruption import NOT_IN_SERVICE, BudgetSize, max_out
+from relight.domain.hold import Hold, exclusion_of
 from relight.domain.names import (
     FLEET_SCOPE,
     ReleaseTag,
@@ -66,7 +66,7 @@ class ScopeDrift:
 def drift_of(
     routes: Sequence[Route],
     declarations: Declarations,
-    exclusions: Sequence[Exclusion],
+    exclusions: Sequence[Hold],
     drift: BudgetSize,
     now: datetime,
 ) -> tuple[Mapping[RouteId, ScopeName], tuple[ScopeDrift, ...]]:
@@ -103,7 +103,7 @@ def _drift(
     routes: Sequence[Route],
     overrides: Mapping[TrackName, ReleaseTag | None],
     declarations: Declarations,
-    exclusions: Sequence[Exclusion],
+    exclusions: Sequence[Hold],
     drift: BudgetSize,
     now: datetime,
 ) -> ScopeDrift:
@@ -113,7 +113,7 @@ def _drift(
         tag = desired_release(track, overrides.get(track), declarations.fleet_default).tag
     except NoDesiredReleaseError as error:
         blocked_reason = blocked_reason or str(error)
-    in_service = [route for route in routes if route.status not in NEVER_IN_SERVICE]
+    in_service = [route for route in routes if route.status not in NOT_IN_SERVICE]
     behind = tuple(
         route
         for route in in_service

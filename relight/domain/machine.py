@@ -95,6 +95,7 @@ class MachineOnRecord(Message):
         provider_id: None until it was observed.
         route_id: the route that it was created for or claimed by; None in the pool.
         serves: whether it is its route's current machine.
+        draining: another machine has replaced it, or its route is retired: it is destroyed next.
         recorded_at: when its key was recorded.
     """
 
@@ -107,6 +108,7 @@ class MachineOnRecord(Message):
     recorded_at: AwareDatetime
     route_id: RouteId | None = None
     serves: bool = False
+    draining: bool = False
 
 
 class MachinePlan(Message):

@@ -65,9 +65,18 @@ def route_workflow_id(route_id: RouteId) -> str:
     return f"route/{route_id}"
 
 
+ROLLOUT_PREFIX: Final = "rollout/"
+"""What the workflow ids of rollouts begin with."""
+
+
+def machine_workflow_id(key: str) -> str:
+    """Return the workflow id of a machine's removal. The id is the lock of a draining machine."""
+    return f"machine/{key}"
+
+
 def rollout_workflow_id(tag: ReleaseTag, scope: ScopeName, *, undo: bool = False) -> str:
     """Return the workflow id of a release's rollout over a scope, or of its undo."""
-    return f"rollout/{tag}/{scope}/undo" if undo else f"rollout/{tag}/{scope}"
+    return f"{ROLLOUT_PREFIX}{tag}/{scope}/undo" if undo else f"{ROLLOUT_PREFIX}{tag}/{scope}"
 
 
 # Attributes of log lines: OpenTelemetry's names where it defines one.

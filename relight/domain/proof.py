@@ -74,3 +74,13 @@ class ProveReleaseInput(Message):
     machine: Machine
     release: Release
     rollout: str | None = None
+
+
+class SwapStopped(Message):
+    """The change on the host is stopped, or had ended.
+
+    Attributes:
+        unit: the transient unit that ran it.
+    """
+
+    unit: str

@@ -34,6 +34,18 @@ class ObservedFault(Message):
     drifted: bool = False
 
 
+class Quarantine(Message):
+    """A route that automation leaves to a person.
+
+    Attributes:
+        since: UTC.
+        reason: one sentence for a person.
+    """
+
+    since: AwareDatetime
+    reason: str
+
+
 class RouteHistory(Message):
     """The recent history of a route.
 
@@ -181,11 +193,8 @@ def decide_remediation(
         reason = f"{history.replacement_requested_by} asked for another machine"
         return decided(Remediation.REPLACE, reason)
     if history.quarantined:
-        return decided(
-            Remediation.QUARANTINE,
-            "it is in quarantine: a person has to decide, see "
-            f"`relight route show {history.route_id}`",
-        )
+        reason = f"it is in quarantine until `relight route release {history.route_id}`"
+        return decided(Remediation.QUARANTINE, reason)
     if history.gone_since is not None and now - history.gone_since >= policy.gone_for:
         proven = history.proven_at is not None and history.proven_at >= history.gone_since
         if not proven:

@@ -9,7 +9,7 @@ from relight.domain.route import Route
 
 
 class AutoreplaceRouteInput(Message):
-    """Give a route another machine, and destroy its current one.
+    """Give a route another machine, and remove its current one.
 
     Attributes:
         release_tag: the release for the new machine; None for the route's target.
@@ -25,11 +25,11 @@ class AutoreplaceRouteInput(Message):
 
 
 class RouteReplaced(Message):
-    """A route serves on another machine, and its old machine is destroyed.
+    """A route serves on another machine. Its old machine is being removed (`machine/{key}`).
 
     Attributes:
         from_pool: the new machine was claimed from the pool, not created for the route.
-        previous_machine_key: the destroyed machine; None if there was none.
+        previous_machine_key: the old machine; None if there was none.
     """
 
     route_id: RouteId

@@ -21,13 +21,15 @@ class RouteStatus(StrEnum):
     """The status of a route.
 
     `serving`: proven. `faulted`: its last operation failed; the event log has the reason.
-    `failed`: provisioning failed, and it has no machine.
+    `failed`: provisioning failed, and it has no machine. `retired`: a person ended it; it has no
+    machine, and automation ignores it until it is provisioned again.
     """
 
     PROVISIONING = "provisioning"
     SERVING = "serving"
     FAULTED = "faulted"
     FAILED = "failed"
+    RETIRED = "retired"
 
 
 class Route(Message):
@@ -133,6 +135,15 @@ class RouteProven(Message):
     proof: Proof
 
 
+class CheckVacantInput(Message):
+    """Check that a route can be opened in a location: it has no machine, and may have none."""
+
+    route_id: RouteId
+    provider: str
+    region: str
+    origin: Origin
+
+
 class OpenRouteInput(Message):
     """Record the route and its planned machine before anything is created."""
 
@@ -213,6 +224,30 @@ class ListRoutesInput(Message):
 
 class Recorded(Message):
     """The record is written."""
+
+
+class Vacant(Message):
+    """The route can be opened."""
+
+
+class RetireRouteInput(Message):
+    """End a route: drain and destroy its machines, keep its history."""
+
+    route_id: RouteId
+    origin: Origin
+
+
+class RouteRetired(Message):
+    """A route is retired.
+
+    Attributes:
+        track: its track.
+        machines: its machines; each is being removed (`machine/{key}`).
+    """
+
+    route_id: RouteId
+    track: TrackName
+    machines: tuple[Machine, ...]
 
 
 class Located(Protocol):

@@ -13,9 +13,11 @@ class Service:
         unit: the systemd unit that the package contains.
         executable: the file that the unit's main process runs.
         stability_window: how long one start of the unit must be observed before it is proven.
+        change_deadline: after which time a host stops a change of the package.
     """
 
     package: str
     unit: str
     executable: str
     stability_window: timedelta
+    change_deadline: timedelta = timedelta(minutes=10)

@@ -76,9 +76,16 @@ def configuration(service: Service, deb_urls: str) -> str:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
-def swap(unit: str, wait: timedelta, change: Change) -> list[str]:
-    """Return the call that starts a transaction or attaches to it, waits, and observes the host."""
-    return [*_call("swap"), unit, _seconds(wait), *change.words()]
+def swap(unit: str, wait: timedelta, deadline: timedelta, change: Change) -> list[str]:
+    """Return the call that starts a transaction or attaches to it, waits, and observes the host.
+
+    Args:
+        unit: the transaction's unit.
+        wait: how long the call waits for its end.
+        deadline: when the host kills the transaction, after its start.
+        change: what it does.
+    """
+    return [*_call("swap"), unit, _seconds(wait), _seconds(deadline), *change.words()]
 
 
 def observe(unit: str | None = None, wait: timedelta = timedelta()) -> list[str]:
@@ -92,7 +99,7 @@ def log(unit: str) -> list[str]:
 
 
 def forget(unit: str) -> list[str]:
-    """Return the call that deletes an ended transaction. One that does not exist is no error."""
+    """Return the call that stops and deletes a transaction. Absent is no error."""
     return [*_call("forget"), unit]
 
 

@@ -58,12 +58,14 @@ class TransactionState:
 
     Attributes:
         exit_code: of its program; negative for a signal; None before it ended.
+        timed_out: the host killed it at its deadline.
         took: from start to end by the host's clock; None before it ended.
     """
 
     phase: Phase
     exit_code: int | None = None
     took: timedelta | None = None
+    timed_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,12 @@ async def run_transaction(
         on_state: is called with each state but the last, as to send a heartbeat.
 
     Raises:
-        PackageError: apt failed; the error contains the reason.
+        PackageError: apt failed, or the deadline passed; the error contains the reason.
         ServiceFailedError: the package was installed, and its service did not start.
         TransactionLostError: the host does not know the transaction any more, as after a reboot.
         RemoteError: the host did not answer; the transaction may go on.
     """
-    argv = host_program.swap(unit, LONG_POLL, change)
+    argv = host_program.swap(unit, LONG_POLL, service.change_deadline, change)
     observation = await observe(shell, argv, LONG_POLL)
     attached = _attached(observation, argv, shell)
     while (state := transaction_state(observation.transaction)).phase is Phase.RUNNING:
@@ -133,7 +135,10 @@ async def run_transaction(
 
 
 async def forget(shell: Shell, unit: str) -> None:
-    """Delete an ended transaction from the host. One that does not exist is no error."""
+    """Stop a transaction, and delete it from the host. One that does not exist is no error.
+
+    What dpkg had begun is then unfinished; the next change repairs it.
+    """
     await shell.run(host_program.forget(unit), timeout=COMMAND_TIMEOUT, check=False, sudo=True)
 
 
@@ -177,6 +182,7 @@ def transaction_state(unit: UnitState | None) -> TransactionState:
         phase,
         exit_code=-unit.main_status if killed else unit.main_status,
         took=timedelta(microseconds=unit.main_ended_usec - unit.main_started_usec),
+        timed_out=phase is Phase.FAILED and unit.result == "timeout",
     )
 
 
@@ -210,7 +216,7 @@ async def _failure(
     version: str,
 ) -> RemoteError:
     """Return the error of a failed transaction."""
-    log, diagnosis = await _read_log(shell, unit, state, service.package)
+    log, diagnosis = await _read_log(shell, unit, state, service)
     last_line = log[-1].removeprefix("relight: ") if log else ""
     if state.exit_code == host_program.SERVICE_EXIT_CODE:
         return await service_failure(shell, observation, service, version, last_line)
@@ -233,7 +239,7 @@ async def _failure(
 
 
 async def _read_log(
-    shell: Shell, unit: str, state: TransactionState, package: str
+    shell: Shell, unit: str, state: TransactionState, service: Service
 ) -> tuple[tuple[str, ...], Diagnosis]:
     """Return the lines that a failed transaction wrote, and the reason of its failure.
 
@@ -248,14 +254,20 @@ async def _read_log(
     for _ in range(LOG_ATTEMPTS):
         completed = await shell.run(host_program.log(unit), timeout=COMMAND_TIMEOUT, sudo=True)
         log = tuple(completed.stdout.splitlines())
-        diagnosis = _diagnosis(state, log, package)
+        diagnosis = _diagnosis(state, log, service)
         if diagnosis.text != NO_REASON or (by_exit_code and log):
             break
     return log, diagnosis
 
 
-def _diagnosis(state: TransactionState, log: Sequence[str], package: str) -> Diagnosis:
+def _diagnosis(state: TransactionState, log: Sequence[str], service: Service) -> Diagnosis:
+    if state.timed_out:
+        last_line = f": {log[-1]}" if log else ""
+        return Diagnosis(
+            "change-timed-out",
+            f"it did not end within {service.change_deadline}, and was stopped{last_line}",
+        )
     if state.exit_code is not None and state.exit_code < 0:
         # Its process could not print a reason, and dpkg was killed with it.
         return Diagnosis("dpkg-interrupted", f"it was killed by signal {-state.exit_code}")
-    return diagnose("\n".join(log), package)
+    return diagnose("\n".join(log), service.package)

@@ -1,43 +1,26 @@
-"""The breaker's state, its overrides, and the last result of each connectivity check."""
+"""The breaker's state, and the last result of each connectivity check."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
 
 from sqlmodel import Session, col, select
 
 from relight.domain.breaker.breaker import (
     Breaker,
-    BreakerOverride,
     ConnectivityResult,
 )
 from relight.store.database import Database
-from relight.store.events import Operation, delete_row, write
+from relight.store.events import Operation, write
 from relight.store.rows import read_row, validating
 from relight.store.tables import (
-    BreakerOverrideRow,
     BreakerRow,
     ConnectivityCheckRow,
 )
 
 BREAKER_OPENED, BREAKER_CLOSED = "breaker-opened", "breaker-closed"
-OVERRIDE_ADDED, OVERRIDE_REMOVED = "breaker-override-added", "breaker-override-removed"
-OVERRIDE_EXPIRED = "breaker-override-expired"
 
 _BREAKER_ID = 1
 """The id of the only row."""
-
-
-class OverrideRecord(BreakerOverride):
-    """A recorded override.
-
-    Attributes:
-        override_id: unique; never reused.
-        added_at: UTC.
-    """
-
-    override_id: int
-    added_at: datetime
 
 
 class BreakerStore:
@@ -102,65 +85,9 @@ class BreakerStore:
             ]
 
 
-class BreakerOverrides:
-    """Overrides, including expired ones that were not removed."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def add(self, override: BreakerOverride, operation: Operation) -> OverrideRecord:
-        """Record an override for a group of machines."""
-        with write(self._database, operation, OVERRIDE_ADDED) as w:
-            if w.earlier:
-                return OverrideRecord.model_validate(w.earlier.detail["override"])
-            row = BreakerOverrideRow(
-                group_name=override.group,
-                **override.model_dump(exclude={"group"}),
-                added_at=w.at,
-            )
-            w.session.add(row)
-            # The database assigns the id.
-            w.session.flush()
-            record = _override(row)
-            w.log(detail={"override": record.model_dump(mode="json")})
-            return record
-
-    def remove(self, override_id: int, operation: Operation) -> bool:
-        """Remove an override; return whether it existed."""
-        with write(self._database, operation, OVERRIDE_REMOVED) as w:
-            return delete_row(w, w.session.get(BreakerOverrideRow, override_id), "override")
-
-    def expire(self, now: datetime, operation: Operation) -> int:
-        """Remove the expired overrides; return how many there were."""
-        with write(self._database, operation, OVERRIDE_EXPIRED) as w:
-            expired = w.session.exec(
-                select(BreakerOverrideRow).where(BreakerOverrideRow.expires_at <= now)
-            ).all()
-            if w.earlier or not expired:
-                return 0
-            for row in expired:
-                w.session.delete(row)
-            w.log(detail={"overrides": [row.model_dump(mode="json") for row in expired]})
-            return len(expired)
-
-    def list(self) -> list[OverrideRecord]:
-        """Return every override, including expired ones, oldest first.
-
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
-        """
-        query = select(BreakerOverrideRow).order_by(col(BreakerOverrideRow.override_id))
-        with self._database.reading() as session:
-            return [_override(row) for row in session.exec(query)]
-
-
 def _state(session: Session) -> Breaker:
     row = session.get(BreakerRow, _BREAKER_ID)
     if row is None:
         return Breaker()
     with validating("the breaker"):
         return Breaker.model_validate(row.state)
-
-
-def _override(row: BreakerOverrideRow) -> OverrideRecord:
-    return read_row(OverrideRecord, row, f"override {row.override_id}", group=row.group_name)

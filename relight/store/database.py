@@ -33,6 +33,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session
 
 from relight.store.errors import BadStoreUrlError
+from relight.store.threads import require_thread
 
 URL_FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
@@ -56,12 +57,17 @@ _IS_WRITE = "relight_is_write"
 
 
 class Database:
-    """Opens sessions that read, and sessions that write one at a time."""
+    """Opens sessions that read, and sessions that write one at a time.
+
+    Attributes:
+        file: the path of the database, None if it is not a file.
+    """
 
     def __init__(self, url: URL) -> None:
         self._engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
         self._writer = self._engine.execution_options(**{_IS_WRITE: True})
         on_sqlite = self._engine.dialect.name == "sqlite"
+        self.file = url.database if on_sqlite else None
         # Several queries of one session must see the same state. On SQLite they always do.
         self._reader = (
             self._engine
@@ -74,12 +80,14 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a session that sees one state of the store."""
+        require_thread()
         with Session(self._reader) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Open a session that has the write lock. It commits unless its body raises."""
+        require_thread()
         with self._queue, Session(self._writer) as session, session.begin():
             session.connection()
             yield session
@@ -87,6 +95,7 @@ class Database:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """Open a connection that has the write lock, for migrations."""
+        require_thread()
         with self._queue, self._writer.begin() as connection:
             yield connection
 

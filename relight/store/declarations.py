@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from sqlalchemy import JSON, func, type_coerce
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from relight.domain.names import (
     DEFAULT_RELEASE_SETTING,
@@ -18,6 +19,7 @@ from relight.domain.names import (
     scope_track,
     track_scope,
 )
+from relight.domain.rollout.rollout import Rollout
 from relight.domain.track import Track
 from relight.store.database import Database
 from relight.store.errors import UnknownTrackError
@@ -25,6 +27,7 @@ from relight.store.events import Operation, Write, write
 from relight.store.rows import read_row
 from relight.store.tables import (
     EventRow,
+    RolloutRow,
     SettingRow,
     TrackRow,
 )
@@ -35,7 +38,7 @@ DECLARATION_TAKEN_BACK = "declaration-taken-back"
 
 
 class Declarations:
-    """The times of declarations, as far as the event log knows them."""
+    """When each scope's release was declared, and which rollouts bear on it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -54,6 +57,32 @@ class Declarations:
                 for scope, at, tag in _last_declarations(session)
                 if tag is not None and current.get(scope) == tag
             }
+
+    def rollouts(self) -> list[Rollout]:
+        """Return the open rollouts and the last closed one of each scope, oldest first.
+
+        Raises:
+            BadValueError: one was changed by hand and is invalid.
+        """
+        last_closed = (
+            select(func.max(RolloutRow.rollout_id))
+            .where(col(RolloutRow.closed_at).is_not(None))
+            .group_by(RolloutRow.scope)
+        )
+        query = (
+            select(RolloutRow)
+            .where(
+                or_(
+                    col(RolloutRow.closed_at).is_(None),
+                    col(RolloutRow.rollout_id).in_(last_closed),
+                )
+            )
+            .order_by(col(RolloutRow.rollout_id))
+        )
+        with self._database.reading() as session:
+            return [
+                read_row(Rollout, row, f"rollout {row.workflow_id}") for row in session.exec(query)
+            ]
 
     def before(self, scope: ScopeName, release_tag: ReleaseTag) -> ReleaseTag | None:
         """Return what was declared for a scope before a release, as the event log knows it."""
@@ -151,6 +180,12 @@ def track_of(row: TrackRow) -> Track:
     return read_row(Track, row, f"track {row.name}")
 
 
+def newest_declarations(kind: str) -> SelectOfScalar[int | None]:
+    """Return the query for the id of the last event of one kind about each name."""
+    name = type_coerce(col(EventRow.detail), JSON)["name"].as_string()
+    return select(func.max(EventRow.event_id)).where(EventRow.kind == kind).group_by(name)
+
+
 def _declared_now(session: Session) -> Mapping[ScopeName, ReleaseTag | None]:
     default = session.get(SettingRow, DEFAULT_RELEASE_SETTING)
     tracks = session.exec(select(TrackRow))
@@ -178,10 +213,8 @@ def _declared_before(
 def _last_declarations(
     session: Session,
 ) -> Iterator[tuple[ScopeName, datetime, ReleaseTag | None]]:
-    name = type_coerce(col(EventRow.detail), JSON)["name"].as_string()
     for kind in (SETTING_SET, TRACK_SET):
-        newest = select(func.max(EventRow.event_id)).where(EventRow.kind == kind).group_by(name)
-        query = select(EventRow).where(col(EventRow.event_id).in_(newest))
+        query = select(EventRow).where(col(EventRow.event_id).in_(newest_declarations(kind)))
         for event in session.exec(query):
             declared = event.detail.get("name")
             if kind == TRACK_SET:

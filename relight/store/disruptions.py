@@ -1,7 +1,7 @@
 """The disruption ledger: which routes are out, and who has them.
 
-Claims of rollouts are in `rollout_routes`, all other claims are here. Each claim is made in a
-transaction that counts every route that is out, so that all together stay within the budget.
+Rollouts, replacements, reconcile runs and operators share it. Each claim within a budget is made in
+a transaction that counts every route that is out, so that all together stay within the budget.
 """
 
 from datetime import datetime
@@ -9,12 +9,12 @@ from datetime import datetime
 from sqlmodel import col, select
 
 from relight.domain.base import Message
-from relight.domain.names import RouteId
+from relight.domain.names import ROLLOUT_PREFIX, RouteId
 from relight.store.database import Database
 from relight.store.events import Operation, Write, write
-from relight.store.fleet_snapshot import claimed_by_rollouts, fleet_snapshot
+from relight.store.fleet_snapshot import fleet_snapshot
+from relight.store.ledger import has_lock, routes_held
 from relight.store.rollout_routes import Choose
-from relight.store.route_opening import has_lock
 from relight.store.rows import read_row, require_route
 from relight.store.tables import DisruptionRow
 
@@ -116,13 +116,13 @@ class Disruptions:
 
 def _refusal(w: Write, route_id: RouteId, row: DisruptionRow | None, choose: Choose) -> str | None:
     """Return why the operation may not claim a route, None if it may."""
+    if row is not None and row.workflow_id.startswith(ROLLOUT_PREFIX):
+        return f"a rollout works on it: {row.workflow_id}"
     if row is not None:
         if _is_holder(row, w.operation) or _takes_over(route_id, w.operation):
             return None
         return f"{row.workflow_id} has it since {row.taken_at:%H:%M} UTC: {row.reason}"
-    if route_id in claimed_by_rollouts(w.session):
-        return "a rollout works on it"
-    in_flight = w.session.exec(select(DisruptionRow.route_id)).all()
+    in_flight = routes_held(w.session)
     chosen = choose([route_id], fleet_snapshot(w.session, [route_id], in_flight))
     if route_id in chosen.starts:
         return None

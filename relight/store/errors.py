@@ -72,6 +72,12 @@ class BadStoreUrlError(StoreError):
     kind = "bad-store-url"
 
 
+class StoreTooOldError(StoreError):
+    """The store has no tables yet, or those of an older version of Relight."""
+
+    kind = "store-too-old"
+
+
 class StoreTooNewError(StoreError):
     """The store's tables were made by a newer version of Relight."""
 

@@ -132,7 +132,7 @@ def _earlier(session: Session, operation: Operation, kind: str) -> EventRow | No
 
 
 class Events:
-    """Every write appends an event. The database refuses to change or delete one."""
+    """Every write appends an event. The database refuses changes, and to delete a recent one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

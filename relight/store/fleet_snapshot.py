@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 
+from relight.domain.disruption import NOT_IN_SERVICE
 from relight.domain.names import RouteId
-from relight.domain.rollout.rollout import RouteProgress
 from relight.domain.route import Route, RouteStatus
+from relight.store.ledger import routes_held
 from relight.store.rows import routes_with_machines
-from relight.store.tables import DisruptionRow, RolloutRouteRow, RolloutRow, RouteRow
-
-CLAIMED = (RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK)
-"""The progress of routes that are out because a rollout works on them."""
+from relight.store.tables import RouteRow
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,6 @@ class FleetSnapshot:
     in_service: Mapping[tuple[str, str, str], int]
 
 
-def claimed_by_rollouts(session: Session) -> Sequence[RouteId]:
-    """Return the routes that are out because an open rollout works on them."""
-    return session.exec(
-        select(RolloutRouteRow.route_id)
-        .join(RolloutRow, col(RolloutRow.run_id) == col(RolloutRouteRow.rollout_run_id))
-        .where(col(RolloutRow.closed_at).is_(None), col(RolloutRouteRow.progress).in_(CLAIMED))
-    ).all()
-
-
 def fleet_snapshot(
     session: Session, ids: Sequence[RouteId], under_way: Sequence[RouteId]
 ) -> FleetSnapshot:
@@ -52,13 +41,12 @@ def fleet_snapshot(
         ids: the routes that may start.
         under_way: the routes that the caller has claimed.
     """
-    claimed = claimed_by_rollouts(session)
-    held = session.exec(select(DisruptionRow.route_id)).all()
+    held = routes_held(session)
     served = _served()
     faulted = session.exec(
         select(RouteRow.route_id).where(served, RouteRow.status != RouteStatus.SERVING)
     ).all()
-    out = frozenset([*claimed, *held, *faulted])
+    out = frozenset([*held, *faulted])
     where = col(RouteRow.route_id).in_({*ids, *under_way, *out})
     counted = session.exec(
         select(RouteRow.provider, RouteRow.region, RouteRow.track, func.count())
@@ -74,5 +62,4 @@ def fleet_snapshot(
 
 
 def _served() -> ColumnElement[bool]:
-    not_served = (RouteStatus.PROVISIONING, RouteStatus.FAILED)
-    return col(RouteRow.status).not_in(not_served)
+    return col(RouteRow.status).not_in(NOT_IN_SERVICE)

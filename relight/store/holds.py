@@ -1,155 +1,93 @@
-"""Holds: freeze windows, exclusions and pins, each kept until an operator removes it.
+"""Holds: freezes, exclusions and pins, breaker overrides, each kept until an operator removes it.
 
-An expired one has no effect but stays recorded. Who added it is in the event log; its own owner
-and reason are shown to the operators whom it stops.
+One that has ended has no effect but stays recorded until the store is pruned. Who added it is in
+the event log; its own owner and reason are shown to the operators whom it stops.
 """
 
+import builtins
 from datetime import datetime
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
-from relight.domain.hold import (
-    Exclusion,
-    FreezeWindow,
-    Selector,
-)
+from relight.domain.hold import Hold, HoldKind, Selector
 from relight.store.database import Database
 from relight.store.declarations import require_track
 from relight.store.events import Operation, delete_row, write
 from relight.store.rows import require_route, validating
-from relight.store.tables import (
-    ExclusionRow,
-    FreezeRow,
-)
-
-FREEZE_ADDED, FREEZE_REMOVED = "freeze-added", "freeze-removed"
-EXCLUSION_ADDED, EXCLUSION_REMOVED = "exclusion-added", "exclusion-removed"
+from relight.store.tables import HoldRow
 
 
-class FreezeRecord(FreezeWindow):
-    """A recorded freeze window.
+class HoldRecord(Hold):
+    """A recorded hold.
 
     Attributes:
-        freeze_id: unique; never reused.
+        hold_id: unique among all kinds; never reused.
         added_at: UTC.
     """
 
-    freeze_id: int
+    hold_id: int
     added_at: datetime
 
 
-class ExclusionRecord(Exclusion):
-    """A recorded exclusion or pin.
+class Holds:
+    """The holds of one kind: past, current and future."""
 
-    Attributes:
-        exclusion_id: unique; never reused.
-        added_at: UTC.
-    """
-
-    exclusion_id: int
-    added_at: datetime
-
-
-class Freezes:
-    """Freeze windows: past, current and future."""
-
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kind: HoldKind) -> None:
         self._database = database
+        self._kind = kind
 
-    def add(self, freeze: FreezeWindow, operation: Operation) -> FreezeRecord:
-        """Record a freeze window.
+    def add(self, hold: Hold, operation: Operation) -> HoldRecord:
+        """Record a hold.
 
         Raises:
             UnknownRouteError: it names a route that does not exist.
             UnknownTrackError: it names a track that does not exist.
         """
-        with write(self._database, operation, FREEZE_ADDED) as w:
+        assert hold.kind is self._kind
+        with write(self._database, operation, f"{self._kind}-added") as w:
             if w.earlier:
-                return FreezeRecord.model_validate(w.earlier.detail["freeze"])
-            _require_covered(w.session, freeze.covers)
-            row = FreezeRow(
-                starts_at=freeze.starts_at,
-                ends_at=freeze.ends_at,
-                owner=freeze.owner,
-                reason=freeze.reason,
-                added_at=w.at,
-                **freeze.covers.model_dump(),
-            )
+                return HoldRecord.model_validate(w.earlier.detail["hold"])
+            _require_covered(w.session, hold.covers)
+            values = hold.model_dump(exclude={"covers"})
+            row = HoldRow(**values, **hold.covers.model_dump(), added_at=w.at)
             w.session.add(row)
             # The database assigns the id.
             w.session.flush()
-            record = _freeze(row)
-            w.log(
-                route_id=record.covers.route_id, detail={"freeze": record.model_dump(mode="json")}
-            )
-            return record
-
-    def remove(self, freeze_id: int, operation: Operation) -> bool:
-        """Remove a freeze window; return whether it existed."""
-        with write(self._database, operation, FREEZE_REMOVED) as w:
-            return delete_row(w, w.session.get(FreezeRow, freeze_id), "freeze")
-
-    def list(self) -> list[FreezeRecord]:
-        """Return every freeze window, including expired ones, oldest first.
-
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
-        """
-        with self._database.reading() as session:
-            rows = session.exec(select(FreezeRow).order_by(col(FreezeRow.freeze_id)))
-            return [_freeze(row) for row in rows]
-
-
-class Exclusions:
-    """Exclusions and pins, including expired ones."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def add(self, exclusion: Exclusion, operation: Operation) -> ExclusionRecord:
-        """Record an exclusion or a pin.
-
-        Raises:
-            UnknownRouteError: it names a route that does not exist.
-            UnknownTrackError: it names a track that does not exist.
-        """
-        with write(self._database, operation, EXCLUSION_ADDED) as w:
-            if w.earlier:
-                return ExclusionRecord.model_validate(w.earlier.detail["exclusion"])
-            _require_covered(w.session, exclusion.covers)
-            row = ExclusionRow(
-                owner=exclusion.owner,
-                reason=exclusion.reason,
-                expires_at=exclusion.expires_at,
-                pinned_to=exclusion.pinned_to,
-                added_at=w.at,
-                **exclusion.covers.model_dump(),
-            )
-            w.session.add(row)
-            # The database assigns the id.
-            w.session.flush()
-            record = _exclusion(row)
+            record = _record(row)
             w.log(
                 route_id=record.covers.route_id,
                 release_tag=record.pinned_to,
-                detail={"exclusion": record.model_dump(mode="json")},
+                detail={"hold": record.model_dump(mode="json")},
             )
             return record
 
-    def remove(self, exclusion_id: int, operation: Operation) -> bool:
-        """Remove an exclusion or a pin; return whether it existed."""
-        with write(self._database, operation, EXCLUSION_REMOVED) as w:
-            return delete_row(w, w.session.get(ExclusionRow, exclusion_id), "exclusion")
+    def remove(self, hold_id: int, operation: Operation) -> bool:
+        """Remove a hold; return whether there was one of this kind."""
+        with write(self._database, operation, f"{self._kind}-removed") as w:
+            row = w.session.get(HoldRow, hold_id)
+            return delete_row(w, row if row and row.kind == self._kind else None, "hold")
 
-    def list(self) -> list[ExclusionRecord]:
-        """Return every exclusion and pin, including expired ones, oldest first.
+    def list(self) -> list[HoldRecord]:
+        """Return every hold, ended ones included, oldest first.
 
         Raises:
             BadValueError: one was changed by hand and is invalid.
         """
+        return self._read(select(HoldRow))
+
+    def standing(self, now: datetime) -> builtins.list[HoldRecord]:
+        """Return the holds that have not ended, oldest first.
+
+        Raises:
+            BadValueError: one was changed by hand and is invalid.
+        """
+        return self._read(select(HoldRow).where(HoldRow.ends_at > now))
+
+    def _read(self, query: SelectOfScalar[HoldRow]) -> builtins.list[HoldRecord]:
+        query = query.where(HoldRow.kind == self._kind).order_by(col(HoldRow.hold_id))
         with self._database.reading() as session:
-            rows = session.exec(select(ExclusionRow).order_by(col(ExclusionRow.exclusion_id)))
-            return [_exclusion(row) for row in rows]
+            return [_record(row) for row in session.exec(query)]
 
 
 def _require_covered(session: Session, covers: Selector) -> None:
@@ -160,13 +98,7 @@ def _require_covered(session: Session, covers: Selector) -> None:
         require_track(session, covers.track)
 
 
-def _freeze(row: FreezeRow) -> FreezeRecord:
-    with validating(f"freeze window {row.freeze_id}"):
+def _record(row: HoldRow) -> HoldRecord:
+    with validating(f"{row.kind} {row.hold_id}"):
         values = row.model_dump()
-        return FreezeRecord.model_validate({**values, "covers": Selector.model_validate(values)})
-
-
-def _exclusion(row: ExclusionRow) -> ExclusionRecord:
-    with validating(f"exclusion {row.exclusion_id}"):
-        values = row.model_dump()
-        return ExclusionRecord.model_validate({**values, "covers": Selector.model_validate(values)})
+        return HoldRecord.model_validate({**values, "covers": Selector.model_validate(values)})

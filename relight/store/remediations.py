@@ -13,7 +13,7 @@ from typing import Any
 from sqlmodel import Session, col, or_, select
 
 from relight.domain.names import RouteId
-from relight.domain.remediation import ObservedFault, RouteHistory
+from relight.domain.remediation import ObservedFault, Quarantine, RouteHistory
 from relight.domain.route import RouteStatus
 from relight.store.database import Database
 from relight.store.events import Operation, Write, write
@@ -83,16 +83,31 @@ class Remediations:
         """
         self._record_begin(route_id, REPLACEMENT_BEGUN, operation)
 
-    def quarantine(self, route_id: str, reason: str, operation: Operation) -> None:
-        """Quarantine a route: automation leaves it alone. One in quarantine stays unchanged.
+    def quarantine_of(self, route_id: str) -> Quarantine | None:
+        """Return the quarantine of a route, None if it is in none.
+
+        Raises:
+            BadValueError: it was changed by hand and is invalid.
+        """
+        with self._database.reading() as session:
+            row = session.get(RouteRemediationRow, route_id)
+            if row is None or row.quarantined_at is None:
+                return None
+            with validating(f"the quarantine of route {route_id}"):
+                return Quarantine(since=row.quarantined_at, reason=row.quarantine_reason or "")
+
+    def quarantine(self, route_id: str, reason: str, operation: Operation) -> bool:
+        """Quarantine a route: automation leaves it alone; return whether it was in none before.
 
         Raises:
             UnknownRouteError: there is no such route.
         """
         with self._changing(route_id, ROUTE_QUARANTINED, operation) as (w, route, row):
-            if not w.earlier and row.quarantined_at is None:
-                row.quarantined_at, row.quarantine_reason = w.at, reason
-                w.log(route_id=route_id, machine_key=route.machine_key, detail={"reason": reason})
+            if w.earlier or row.quarantined_at is not None:
+                return w.earlier is not None
+            row.quarantined_at, row.quarantine_reason = w.at, reason
+            w.log(route_id=route_id, machine_key=route.machine_key, detail={"reason": reason})
+            return True
 
     def end_quarantine(self, route_id: str, operation: Operation) -> bool:
         """End a route's quarantine; return whether it was quarantined.

@@ -19,6 +19,7 @@ from relight.domain.route import RouteOpened
 from relight.store.database import Database
 from relight.store.errors import RouteOccupiedError
 from relight.store.events import Operation, Write, write
+from relight.store.ledger import has_lock
 from relight.store.machines import (
     MachineRecord,
     last_machine,
@@ -27,7 +28,6 @@ from relight.store.machines import (
     record_of,
 )
 from relight.store.route_opening import (
-    has_lock,
     opened_as,
     plan_generation,
 )

@@ -1,6 +1,7 @@
 """The routes of rollouts: the wave and the progress of each.
 
-A route that a rollout works on is claimed here, in the transaction that counts what is out.
+A route that a rollout works on is claimed here, in the transaction that counts what is out, and
+in the one ledger of what is out.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from relight.domain.rollout.wave import (
 )
 from relight.store.database import Database
 from relight.store.fleet_snapshot import FleetSnapshot, fleet_snapshot
+from relight.store.ledger import CLAIMED, claim_for_rollout, release_of_rollout
 from relight.store.rows import read_row
 from relight.store.tables import (
     RolloutRouteRow,
@@ -176,6 +178,7 @@ class RolloutRoutes:
                         row.fault = outcome.fault.model_dump(mode="json") if outcome.fault else None
                     session.add(row)
             session.flush()
+            release_of_rollout(session, run_id, [outcome.route_id for outcome in input.ended])
             known = {*input.in_flight, *(outcome.route_id for outcome in input.ended)}
             claimed = session.exec(
                 _of(run_id).where(RolloutRouteRow.progress == stage.under_way)
@@ -210,6 +213,8 @@ class RolloutRoutes:
                 row.progress = stage.under_way
             session.add_all([*starts, *page])
             session.flush()
+            if stage.under_way in CLAIMED:
+                claim_for_rollout(session, run_id, [row.route_id for row in starts])
             return WaveAdvanced(
                 starts=tuple(_outcome(row).brief for row in starts),
                 counts=_counts(session, run_id),

@@ -19,6 +19,7 @@ from relight.store.database import Database
 from relight.store.declarations import declare, require_track
 from relight.store.errors import ScopeBusyError
 from relight.store.events import Operation, Write, write
+from relight.store.ledger import release_of_rollout
 from relight.store.rows import read_row
 from relight.store.tables import RolloutRow
 
@@ -66,6 +67,7 @@ class Rollouts:
             row.detail = "abandoned: its workflow is gone"
             row.closed_at = w.at
             w.session.add(row)
+            release_of_rollout(w.session, row.run_id)
             w.log(
                 release_tag=holder.release_tag,
                 detail={"rollout": _rollout(row).model_dump(mode="json")},
@@ -86,6 +88,8 @@ class Rollouts:
                 return
             row.phase, row.detail, row.closed_at = input.phase, input.detail, w.at
             w.session.add(row)
+            # Of routes on which no operation has begun. One that has begun holds its route itself.
+            release_of_rollout(w.session, row.run_id)
             w.log(
                 release_tag=input.release_tag,
                 detail={

@@ -89,6 +89,9 @@ def _is_destroyed(machine: MachineRow, input: RecordFaultInput) -> bool:
 
 def _is_of_other_machine(session: Session, route: RouteRow, input: RecordFaultInput) -> bool:
     """Return whether the fault is about another machine than the one that serves the route."""
+    named = session.get(MachineRow, input.machine_key) if input.machine_key else None
+    if named is not None and named.status == RecordStatus.DRAINING:
+        return True
     serving = session.get(MachineRow, route.machine_key) if route.machine_key else None
     if serving is None or serving.status == RecordStatus.DESTROYED:
         return False

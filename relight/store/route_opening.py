@@ -13,8 +13,9 @@ that id asks for a key, no other run is alive. Requests without the lock are ref
 
 from sqlmodel import Session
 
-from relight.domain.names import machine_key, route_workflow_id
+from relight.domain.names import machine_key
 from relight.domain.route import (
+    CheckVacantInput,
     OpenRouteInput,
     RouteOpened,
     RouteStatus,
@@ -22,6 +23,7 @@ from relight.domain.route import (
 from relight.store.declarations import require_track
 from relight.store.errors import RouteOccupiedError
 from relight.store.events import Operation, Write
+from relight.store.ledger import has_lock
 from relight.store.machines import last_machine, next_generation, plan_machine
 from relight.store.rows import validating
 from relight.store.tables import MachineRow, RecordStatus, RouteRow
@@ -36,10 +38,9 @@ def open_route(w: Write, input: OpenRouteInput) -> RouteOpened:
             another operation provisions it.
     """
     require_track(w.session, input.track)
-    route = w.session.get(RouteRow, input.route_id)
+    require_vacant(w.session, input, w.operation)
     last = last_machine(w.session, input.route_id)
-    _require_vacant(route, last, input, w.operation)
-    _write_route(w.session, route, input)
+    _write_route(w.session, w.session.get(RouteRow, input.route_id), input)
     left_over = last is not None and last.status != RecordStatus.DESTROYED
     if last is not None and left_over:
         last.held_run_id = w.operation.run_id
@@ -65,16 +66,28 @@ def open_route(w: Write, input: OpenRouteInput) -> RouteOpened:
     return opened
 
 
-def _require_vacant(
-    route: RouteRow | None, last: MachineRow | None, input: OpenRouteInput, operation: Operation
+def require_vacant(
+    session: Session, input: CheckVacantInput | OpenRouteInput, operation: Operation
 ) -> None:
+    """Check that a route has no machine, and may have none but in the location of the input.
+
+    Raises:
+        RouteOccupiedError: the route has a machine, or may have one in another location, or
+            another operation provisions it.
+    """
     route_id = input.route_id
+    route, last = session.get(RouteRow, route_id), last_machine(session, route_id)
     if route is not None and route.machine_key is not None:
         raise RouteOccupiedError(
             f"route {route_id} is {route.status} on machine {route.machine_key}"
         )
     if last is None or last.status == RecordStatus.DESTROYED:
         return
+    if last.status == RecordStatus.DRAINING:
+        raise RouteOccupiedError(
+            f"machine {last.key} of route {route_id} is still being removed: wait until "
+            f"`relight route show {route_id}` shows it as destroyed"
+        )
     if not _may_continue(last, route_id, operation):
         raise RouteOccupiedError(
             f"route {route_id} is being provisioned: machine {last.key} is {last.status}"
@@ -91,11 +104,6 @@ def _may_continue(last: MachineRow, route_id: str, operation: Operation) -> bool
     if not operation.run_id:
         return False
     return operation.run_id == last.held_run_id or has_lock(route_id, operation)
-
-
-def has_lock(route_id: str, operation: Operation) -> bool:
-    """Return whether the operation runs under the workflow id that is the route's lock."""
-    return operation.workflow_id == route_workflow_id(route_id)
 
 
 def plan_generation(

@@ -16,6 +16,7 @@ from relight.domain.names import (
 from relight.domain.proof import Proof
 from relight.domain.rollout.wave import JoinLateInput
 from relight.domain.route import (
+    CheckVacantInput,
     OpenRouteInput,
     RecordFaultInput,
     RecordMachineInput,
@@ -29,9 +30,10 @@ from relight.store.database import Database
 from relight.store.declarations import require_track
 from relight.store.errors import WrongMachineError
 from relight.store.events import Operation, write
+from relight.store.ledger import hold_during_operation, release_after_operation
 from relight.store.machines import record_observed
 from relight.store.route_faults import record_fault
-from relight.store.route_opening import open_route
+from relight.store.route_opening import open_route, require_vacant
 from relight.store.rows import (
     BRIEF,
     RouteBrief,
@@ -42,6 +44,7 @@ from relight.store.rows import (
     routes_with_machines,
 )
 from relight.store.tables import (
+    DisruptionRow,
     EventRow,
     MachineRow,
     RecordStatus,
@@ -52,6 +55,7 @@ from relight.store.tables import (
 
 ROUTE_PROVEN = "route-proven"
 FAULT_RECORDED = "fault-recorded"
+ROUTE_MOVED = "route-moved"
 
 
 class Routes:
@@ -84,6 +88,15 @@ class Routes:
                 return RouteOpened.model_validate(w.earlier.detail["opened"])
             return open_route(w, input)
 
+    def require_vacant(self, input: CheckVacantInput, operation: Operation) -> None:
+        """Check that an operation could open a route. Nothing is written.
+
+        Raises:
+            RouteOccupiedError: as for `open`.
+        """
+        with self._database.reading() as session:
+            require_vacant(session, input, operation)
+
     def record_machine(self, input: RecordMachineInput, operation: Operation) -> None:
         """Record the machine that a provider created for a planned key.
 
@@ -108,7 +121,7 @@ class Routes:
             )
 
     def set_target(self, input: SetTargetInput, operation: Operation) -> None:
-        """Record the release that a route should run.
+        """Record the release that a route should run; the operation has the route out from now on.
 
         Raises:
             UnknownRouteError: there is no such route.
@@ -117,6 +130,7 @@ class Routes:
             if w.earlier:
                 return
             route = require_route(w.session, input.route_id)
+            hold_during_operation(w, route.route_id)
             previous, route.target_release_tag = route.target_release_tag, input.release_tag
             w.session.add(route)
             w.log(
@@ -149,6 +163,7 @@ class Routes:
             record_observed(machine, input.machine)
             prove_route(route, machine, input.proof)
             w.session.add_all([machine, route])
+            release_after_operation(w, route.route_id)
             w.log(
                 route_id=route.route_id,
                 machine_key=machine.key,
@@ -161,6 +176,32 @@ class Routes:
         with write(self._database, operation, FAULT_RECORDED) as w:
             if not w.earlier:
                 record_fault(w, input)
+                release_after_operation(w, input.route_id)
+
+    def move(self, route_id: str, track: str, operation: Operation) -> str | None:
+        """Move a route to another track; return why this was refused, None if it was not.
+
+        A route that is in the track already stays unchanged. Its release does not change here.
+
+        Raises:
+            UnknownRouteError: there is no such route.
+            UnknownTrackError: there is no such track.
+        """
+        with write(self._database, operation, ROUTE_MOVED) as w:
+            route = require_route(w.session, route_id)
+            require_track(w.session, track)
+            if w.earlier or route.track == track:
+                return None
+            if w.session.get(DisruptionRow, route_id) is not None:
+                return f"an operation is changing route {route_id}: move it when it is done"
+            previous, route.track = route.track, track
+            w.session.add(route)
+            w.log(
+                route_id=route_id,
+                machine_key=route.machine_key,
+                detail={"previous": previous, "track": track},
+            )
+            return None
 
     def proven_tags(self, route_id: str) -> list[ReleaseTag]:
         """Return the releases that a route was proven at, oldest first."""

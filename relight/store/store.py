@@ -3,21 +3,25 @@
 from types import TracebackType
 from typing import Self
 
+from relight.domain.hold import HoldKind
 from relight.store import migrate
-from relight.store.breaker import BreakerOverrides, BreakerStore
+from relight.store.breaker import BreakerStore
 from relight.store.database import Database, parse_url
 from relight.store.declarations import Declarations
 from relight.store.destructions import Destructions
 from relight.store.disruptions import Disruptions
+from relight.store.errors import StoreError
 from relight.store.events import Events
 from relight.store.fleet_settings import FleetSettings
-from relight.store.holds import Exclusions, Freezes
+from relight.store.holds import Holds
 from relight.store.machines import Machines
 from relight.store.permits import Permits
 from relight.store.pool import Pool, PoolSizes
 from relight.store.releases import Releases
 from relight.store.remediations import Remediations
 from relight.store.replacements import Replacements
+from relight.store.retention import Retention
+from relight.store.retirements import Retirements
 from relight.store.rollout_routes import RolloutRoutes
 from relight.store.rollouts import Rollouts
 from relight.store.routes import Routes
@@ -29,7 +33,7 @@ from relight.store.verifications import Verifications
 class Store:
     """The fleet's declared and actual state, and the log of all changes.
 
-    Threads may share one. Calls block.
+    Threads may share one. Calls block: from an event loop, use `in_thread` (`threads.py`).
     """
 
     def __init__(self, database: Database) -> None:
@@ -40,21 +44,23 @@ class Store:
         self.fleet_settings = FleetSettings(database)
         self.releases = Releases(database)
         self.rollouts = Rollouts(database)
-        self.freezes = Freezes(database)
-        self.exclusions = Exclusions(database)
+        self.freezes = Holds(database, HoldKind.FREEZE)
+        self.exclusions = Holds(database, HoldKind.EXCLUSION)
         self.rollout_routes = RolloutRoutes(database)
         self.events = Events(database)
         self.replacements = Replacements(database)
+        self.retirements = Retirements(database)
         self.destructions = Destructions(database)
         self.pool = Pool(database)
         self.pool_sizes = PoolSizes(database)
         self.disruptions = Disruptions(database)
         self.remediations = Remediations(database)
         self.breaker = BreakerStore(database)
-        self.breaker_overrides = BreakerOverrides(database)
+        self.breaker_overrides = Holds(database, HoldKind.BREAKER_OVERRIDE)
         self.declarations = Declarations(database)
         self.sweeps = Sweeps(database)
         self.verifications = Verifications(database)
+        self.retention = Retention(database)
         self.permits = Permits(database)
 
     @classmethod
@@ -66,13 +72,25 @@ class Store:
         """
         return cls(Database(parse_url(url)))
 
-    def migrate(self) -> None:
-        """Migrate the tables to this version's schema.
+    def upgrade(self) -> str | None:
+        """Migrate the tables to this version's schema; return their revision before.
+
+        Returns:
+            None if there were no tables.
 
         Raises:
             StoreTooNewError: the tables were made by a newer version.
         """
-        migrate.upgrade(self._database)
+        return migrate.upgrade(self._database)
+
+    def require_current(self) -> None:
+        """Check that the tables have this version's schema. It changes nothing.
+
+        Raises:
+            StoreTooOldError: there are no tables yet, or an older version made them.
+            StoreTooNewError: a newer version made them.
+        """
+        migrate.require_current(self._database)
 
     def close(self) -> None:
         """Close every connection."""
@@ -91,6 +109,23 @@ class Store:
 
 
 def open_store(url: str) -> Store:
+    """Open the store at a URL, whose tables have this version's schema. It migrates nothing.
+
+    Raises:
+        BadStoreUrlError: the URL is malformed or names an unsupported database.
+        StoreTooOldError: there are no tables yet, or an older version made them.
+        StoreTooNewError: a newer version made them.
+    """
+    store = Store.open(url)
+    try:
+        store.require_current()
+    except StoreError:
+        store.close()
+        raise
+    return store
+
+
+def open_upgraded_store(url: str) -> Store:
     """Open the store at a URL, and migrate its tables to this version's schema.
 
     Raises:
@@ -98,5 +133,9 @@ def open_store(url: str) -> Store:
         StoreTooNewError: the tables were made by a newer version.
     """
     store = Store.open(url)
-    store.migrate()
+    try:
+        store.upgrade()
+    except StoreError:
+        store.close()
+        raise
     return store

@@ -1,5 +1,7 @@
 """What a sweep reads from the store, and how it corrects the store."""
 
+from collections.abc import Collection
+
 from sqlmodel import Session, col, select
 
 from relight.domain.fault.fault import Fault
@@ -7,6 +9,7 @@ from relight.domain.fault.table import fault
 from relight.domain.machine import Machine, MachineOnRecord, RecordedAs
 from relight.domain.names import RouteId, key_number
 from relight.domain.pool.pool import PoolStatus, pool_machine_key
+from relight.domain.route import RouteStatus
 from relight.domain.sweep.sweep import OpenOperation
 from relight.store.database import Database
 from relight.store.errors import (
@@ -32,27 +35,47 @@ MACHINE_LOST = "machine-lost"
 MACHINE_ADOPTED = "machine-adopted"
 
 
+_BATCH_SIZE = 1000
+
+_WITH_ROUTES = select(MachineRow, RouteRow.route_id).outerjoin(
+    RouteRow, col(RouteRow.machine_key) == col(MachineRow.key)
+)
+"""The query for all machines, each with the route that it serves, to be narrowed."""
+
+
 class Sweeps:
     """Every write is one transaction with its event. Retries of an activity write once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def machines(self) -> list[MachineOnRecord]:
-        """Return every recorded machine, including destroyed ones, by key.
+    def machines(self, listed: Collection[str]) -> list[MachineOnRecord]:
+        """Return the recorded machines that may exist, by key.
+
+        Args:
+            listed: the keys of machines that do exist. Their records are returned even if they are
+                recorded as destroyed.
 
         Raises:
             BadValueError: one was changed by hand and is invalid.
         """
-        query = (
-            select(MachineRow, RouteRow.route_id)
-            .outerjoin(RouteRow, col(RouteRow.machine_key) == col(MachineRow.key))
-            .order_by(col(MachineRow.key))
-        )
+        destroyed = MachineRow.status == RecordStatus.DESTROYED
+        keys = sorted(listed)
+        # In batches: databases limit the number of values in a query.
+        batches = [keys[at : at + _BATCH_SIZE] for at in range(0, len(keys), _BATCH_SIZE)]
         with self._database.reading() as session:
-            return [
-                _machine(row, serves=route_id is not None) for row, route_id in session.exec(query)
+            found = [
+                *session.exec(_WITH_ROUTES.where(MachineRow.status != RecordStatus.DESTROYED)),
+                *(
+                    pair
+                    for batch in batches
+                    for pair in session.exec(
+                        _WITH_ROUTES.where(destroyed, col(MachineRow.key).in_(batch))
+                    )
+                ),
             ]
+        machines = [_machine(row, serves=route_id is not None) for row, route_id in found]
+        return sorted(machines, key=lambda machine: machine.key)
 
     def open_operations(self) -> list[OpenOperation]:
         """Return the open rollouts and the operations that have a route out.
@@ -76,9 +99,13 @@ class Sweeps:
         ]
 
     def route_ids(self) -> frozenset[RouteId]:
-        """Return the ids of all recorded routes."""
+        """Return the ids of all routes that are not retired."""
         with self._database.reading() as session:
-            return frozenset(session.exec(select(RouteRow.route_id)))
+            return frozenset(
+                session.exec(
+                    select(RouteRow.route_id).where(RouteRow.status != RouteStatus.RETIRED)
+                )
+            )
 
     def mark_lost(self, key: str, operation: Operation) -> None:
         """Record that a machine is no longer at its provider, though nobody destroyed it.
@@ -191,6 +218,9 @@ def _give_to_route(w: Write, machine: MachineRow) -> Fault | None:
     route = w.session.get(RouteRow, machine.route_id) if machine.route_id else None
     if route is None:
         return None
+    if route.status == RouteStatus.RETIRED:
+        machine.status = RecordStatus.DRAINING
+        return None
     if route.machine_key is not None:
         if route.machine_key == machine.key:
             row = remediation_row(w.session, route.route_id)
@@ -210,13 +240,14 @@ def _give_to_route(w: Write, machine: MachineRow) -> Fault | None:
 
 
 def _machine(row: MachineRow, *, serves: bool) -> MachineOnRecord:
-    recorded_as = RecordedAs.RUNNING if row.status == RecordStatus.DRAINING else row.status
+    draining = row.status == RecordStatus.DRAINING
     return read_row(
         MachineOnRecord,
         row,
         f"machine {row.key}",
         generation=key_number(row.key),
-        recorded_as=recorded_as,
+        recorded_as=RecordedAs.RUNNING if draining else row.status,
         recorded_at=row.created_at,
         serves=serves,
+        draining=draining,
     )

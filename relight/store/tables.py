@@ -183,7 +183,7 @@ class RouteRemediationRow(Row, table=True):
 
 
 class DisruptionRow(Row, table=True):
-    """A route that an operation other than a rollout has out, or may take out."""
+    """A route that an operation has out, or may take out: one table for all operations."""
 
     __tablename__ = "disruptions"
 
@@ -203,23 +203,6 @@ class BreakerRow(Row, table=True):
         default=1, primary_key=True, sa_type=NUMBER, sa_column_kwargs={"autoincrement": False}
     )
     state: dict[str, Any] = Field(sa_type=AnyJson)
-
-
-class BreakerOverrideRow(Row, table=True):
-    """A breaker override for a group of machines.
-
-    Ids are never reused: a repeated removal must not remove another override.
-    """
-
-    __tablename__ = "breaker_overrides"
-    __table_args__ = ({"sqlite_autoincrement": True},)
-
-    override_id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
-    group_name: str = Field(sa_type=AnyText)
-    owner: str = Field(sa_type=AnyText)
-    reason: str = Field(sa_type=AnyText)
-    expires_at: datetime
-    added_at: datetime
 
 
 class ConnectivityCheckRow(Row, table=True):
@@ -283,16 +266,17 @@ class RolloutRouteRow(Row, table=True):
     fault: dict[str, Any] | None = Field(default=None, sa_type=AnyJson)
 
 
-class FreezeRow(Row, table=True):
-    """A freeze window. A NULL column of its selector matches every route.
+class HoldRow(Row, table=True):
+    """A hold. A NULL column of its selector matches every route.
 
-    Ids are never reused: a repeated removal must not remove another window.
+    Ids are never reused: a repeated removal must not remove another hold.
     """
 
-    __tablename__ = "freezes"
+    __tablename__ = "holds"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    freeze_id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
+    hold_id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
+    kind: str = Field(sa_type=AnyText)
     starts_at: datetime
     ends_at: datetime
     owner: str = Field(sa_type=AnyText)
@@ -301,28 +285,19 @@ class FreezeRow(Row, table=True):
     provider: str | None = Field(default=None, sa_type=AnyText)
     region: str | None = Field(default=None, sa_type=AnyText)
     track: str | None = Field(default=None, sa_type=AnyText)
-    added_at: datetime
-
-
-class ExclusionRow(Row, table=True):
-    """An exclusion, or a pin. A NULL column of its selector matches every route.
-
-    Ids are never reused: a repeated removal must not remove another exclusion.
-    """
-
-    __tablename__ = "exclusions"
-    __table_args__ = ({"sqlite_autoincrement": True},)
-
-    exclusion_id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
-    owner: str = Field(sa_type=AnyText)
-    reason: str = Field(sa_type=AnyText)
-    expires_at: datetime
     pinned_to: str | None = Field(default=None, sa_type=AnyText)
-    route_id: str | None = Field(default=None, sa_type=AnyText)
-    provider: str | None = Field(default=None, sa_type=AnyText)
-    region: str | None = Field(default=None, sa_type=AnyText)
-    track: str | None = Field(default=None, sa_type=AnyText)
     added_at: datetime
+
+
+class RetentionRow(Row, table=True):
+    """From when on the event log is complete; only one row, none if it always was."""
+
+    __tablename__ = "retention"
+
+    retention_id: int = Field(
+        default=1, primary_key=True, sa_type=NUMBER, sa_column_kwargs={"autoincrement": False}
+    )
+    pruned_before: datetime
 
 
 class PermitRow(Row, table=True):
@@ -340,8 +315,8 @@ class PermitRow(Row, table=True):
 class EventRow(Row, table=True):
     """An event of the event log.
 
-    Triggers refuse to change or delete one. By the unique index, an activity writes one event of
-    each kind, however often it is retried.
+    Triggers refuse to change one, and to delete one that is not older than the retention. By the
+    unique index, an activity writes one event of each kind, however often it is retried.
     """
 
     __tablename__ = "events"

@@ -1,6 +1,6 @@
 """Results of verifications, which run without the route's lock."""
 
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from relight.domain.fault.fault import Fault
 from relight.domain.names import ReleaseTag, RouteId
@@ -8,7 +8,7 @@ from relight.domain.proof import Proof
 from relight.domain.route import RecordFaultInput, Route
 from relight.store.database import Database
 from relight.store.events import Operation, Write, write
-from relight.store.fleet_snapshot import claimed_by_rollouts
+from relight.store.ledger import routes_held
 from relight.store.remediations import DRIFT_FOUND
 from relight.store.route_faults import record_fault
 from relight.store.routes import (
@@ -19,7 +19,6 @@ from relight.store.routes import (
 )
 from relight.store.rows import require_route, route_of
 from relight.store.tables import (
-    DisruptionRow,
     MachineRow,
     RouteRow,
 )
@@ -91,8 +90,7 @@ def _refusal(session: Session, before: Route) -> str | None:
 
 
 def _routes_in_operation(session: Session) -> set[RouteId]:
-    held = session.exec(select(DisruptionRow.route_id)).all()
-    return {*claimed_by_rollouts(session), *held}
+    return {*routes_held(session)}
 
 
 def _record_proof(w: Write, before: Route, proof: Proof) -> None:

@@ -46,6 +46,7 @@ class _Commands(LazyGroup):
         ),
         "schedule": LazyCommand("starter.cli.schedule", "The Temporal schedules."),
         "fleet": LazyCommand("starter.cli.fleet", "The state of the fleet."),
+        "store": LazyCommand("starter.cli.store", "Upgrade and prune the store."),
     }
 
 

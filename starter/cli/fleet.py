@@ -64,5 +64,7 @@ def status(json: JsonOption = False) -> None:
 
 
 def _as_declared(route: Route, overrides: dict[str, str | None], default: str | None) -> bool:
+    if route.status is RouteStatus.RETIRED:
+        return True
     declared = overrides.get(route.track) or default
     return route.status is RouteStatus.SERVING and route.current_release_tag == declared

@@ -1,4 +1,4 @@
-"""What `relight freeze`, `exclude` and `breaker override` share: selector, end, owner and state."""
+"""The options of all holds, and how a hold is shown: selector, times, owner and state."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from relight.domain.hold import Selector, covers
+from relight.domain.hold import Hold, Selector, covers
 from relight.domain.names import RouteId, TrackName
 from relight.domain.route import Route
 from starter.cli.names import route_id_of, track_or_none
@@ -44,6 +44,16 @@ RegionOption = Annotated[
         "--region",
         callback=_not_blank,
         help="Routes of this region; without --provider, of any provider with such a region.",
+    ),
+]
+FromOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        parser=instant_of,
+        help="When it starts, as in 2026-12-24T18:00; UTC if it has no time zone.  "
+        "\\[default: now]",
     ),
 ]
 UntilOption = Annotated[
@@ -117,16 +127,16 @@ def warn_if_none_covered(selector: Selector, count: int) -> None:
         note(f"no route matches {selector_text(selector)} now: check the spelling")
 
 
-def state_of(starts_at: datetime, ends_at: datetime, now: datetime) -> str:
+def state_of(hold: Hold, now: datetime) -> str:
     """Return `upcoming`, `active` or `expired`."""
-    if now < starts_at:
-        return "upcoming"
-    return "active" if now < ends_at else "expired"
+    if hold.is_in_force(now):
+        return "active"
+    return "upcoming" if now < hold.starts_at else "expired"
 
 
-def state_text(starts_at: datetime, ends_at: datetime, now: datetime) -> str:
+def state_text(hold: Hold, now: datetime) -> str:
     """Return the state and the time until it changes, as in `active, 3 h left`."""
-    state = state_of(starts_at, ends_at, now)
+    state = state_of(hold, now)
     if state == "upcoming":
-        return f"{state}, in {span(starts_at - now)}"
-    return f"{state}, {span(ends_at - now)} left" if state == "active" else state
+        return f"{state}, in {span(hold.starts_at - now)}"
+    return f"{state}, {span(hold.ends_at - now)} left" if state == "active" else state

@@ -104,6 +104,9 @@ OptionalTrackArgument = Annotated[
 ]
 TrackArgument = Annotated[str, typer.Argument(callback=_track)]
 TrackOption = Annotated[str, typer.Option("--track", "-t", callback=_track, help="Their track.")]
+MoveTrackOption = Annotated[
+    str, typer.Option("--track", "-t", callback=_track, help="Its new track.")
+]
 ScopeTrackOption = Annotated[
     str | None,
     typer.Option(

@@ -63,7 +63,10 @@ def refusal(faults: Sequence[Fault]) -> CliError:
 def busy_text(route_id: RouteId) -> str:
     """Return the refusal of an operation on a route whose lock another operation has."""
     workflow_id = route_workflow_id(route_id)
-    return f"another operation runs on route {route_id}: in the Temporal UI it is {workflow_id}"
+    return (
+        f"another operation runs on route {route_id}: in the Temporal UI it is {workflow_id}; "
+        f"`relight route cancel {route_id}` ends it"
+    )
 
 
 async def current_details(handle: WorkflowHandle[Any, Any]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from relight.domain.hold import Exclusion, FreezeWindow
+from relight.domain.hold import Hold
 from relight.domain.names import (
     ReleaseTag,
     ScopeName,
@@ -26,7 +26,7 @@ from starter.cli.output import print_json
 from starter.cli.rollout_name import scope_of
 from starter.cli.session import fleet_store
 from starter.cli.simulated_fleet import TRACKS, generate
-from starter.cli.swap_durations import swap_durations
+from starter.cli.swap_durations import ASSUMED_DURATIONS, swap_durations
 
 if TYPE_CHECKING:  # slow to import
     from relight.store.store import Store
@@ -62,8 +62,8 @@ class ScopedFleet:
 
     routes: Sequence[Route]
     elsewhere: Sequence[Route]
-    exclusions: Sequence[Exclusion] = ()
-    freezes: Sequence[FreezeWindow] = ()
+    exclusions: Sequence[Hold] = ()
+    freezes: Sequence[Hold] = ()
 
 
 def plan(tag: ReleaseTag, track: TrackName | None, strategy: Strategy, *, as_json: bool) -> None:
@@ -103,13 +103,11 @@ def simulate(
         RefusedError: the scope has no routes.
     """
     scope = scope_of(track)
-    with fleet_store() as store:
-        durations = swap_durations(store)
-        fleet = (
-            _stored(store, track)
-            if options.generated is None
-            else _generated(options.generated, options.seed, track)
-        )
+    if options.generated is None:
+        with fleet_store() as store:
+            fleet, durations = _stored(store, track), swap_durations(store)
+    else:
+        fleet, durations = _generated(options.generated, options.seed, track), ASSUMED_DURATIONS
     _require_routes(fleet, scope)
     simulation = simulate_rollout(
         FleetModel(
@@ -165,8 +163,8 @@ def _generated(count: int, seed: int, track: TrackName | None) -> ScopedFleet:
 def _scoped(
     routes: Sequence[Route],
     tracks: set[TrackName],
-    exclusions: Sequence[Exclusion] = (),
-    freezes: Sequence[FreezeWindow] = (),
+    exclusions: Sequence[Hold] = (),
+    freezes: Sequence[Hold] = (),
 ) -> ScopedFleet:
     return ScopedFleet(
         routes=[route for route in routes if route.track in tracks],

@@ -25,6 +25,7 @@ from starter.cli.output import (
     print_line,
     stderr,
 )
+from starter.cli.route_table import removal_text
 from workflows.route.replace import AutoreplaceRoute
 
 POLL_EVERY = timedelta(seconds=1)
@@ -33,7 +34,7 @@ POLL_EVERY = timedelta(seconds=1)
 async def replace(
     client: Client, task_queue: str, input: AutoreplaceRouteInput, *, as_json: bool
 ) -> None:
-    """Replace a route's machine, and wait until the old one is destroyed.
+    """Replace a route's machine, and wait until the new one serves.
 
     Raises:
         CliError: it was refused, or failed.
@@ -62,10 +63,9 @@ async def replace(
         print_json(replaced)
         return
     source = "from the pool" if replaced.from_pool else "newly created"
-    print_line(
-        f"{route_id}: proven at {replaced.release_tag} on {replaced.machine.key}, {source}; "
-        f"{replaced.previous_machine_key or 'no machine'} is destroyed"
-    )
+    print_line(f"{route_id}: proven at {replaced.release_tag} on {replaced.machine.key}, {source}")
+    if replaced.previous_machine_key is not None:
+        print_line(removal_text(replaced.previous_machine_key))
 
 
 async def _follow(

@@ -1,4 +1,4 @@
-"""`relight route`: provision, show, roll back and replace routes."""
+"""`relight route`: provision, show, roll back and replace routes; the rest: `route_controls`."""
 
 from collections import Counter
 from datetime import datetime
@@ -8,8 +8,9 @@ import typer
 
 from relight.domain.event import Event
 from relight.domain.replacement import AutoreplaceRouteInput
-from relight.domain.route import ProvisionRouteInput, Route
+from relight.domain.route import HotSwapRouteInput, ProvisionRouteInput, Route
 from relight.store.errors import UnknownRouteError, UnknownTrackError
+from starter.cli import route_controls
 from starter.cli.errors import BadInputError
 from starter.cli.fault_text import fault_panel
 from starter.cli.names import (
@@ -22,16 +23,18 @@ from starter.cli.names import (
 )
 from starter.cli.output import (
     JsonOption,
+    note,
     print_json,
     print_line,
     print_table,
     stdout,
 )
-from starter.cli.route_table import print_faults, print_routes
+from starter.cli.route_table import print_faults, print_routes, removal_text
 from starter.cli.session import (
     DEFAULT_REASON,
     ReasonOption,
     fleet_store,
+    operation,
     origin,
     with_temporal,
 )
@@ -118,13 +121,11 @@ def rollback(
 
       relight route rollback eu-1 --reason "v0.0.76 crashes"
     """
-    from starter.cli.rollback import roll_back  # noqa: PLC0415 - brings in the SDK
+    from starter.cli.hot_swap import hot_swap  # noqa: PLC0415 - brings in the SDK
 
-    requester = origin(reason)
+    request = HotSwapRouteInput(route_id=route, release_tag=None, origin=origin(reason))
     with_temporal(
-        lambda client, settings: roll_back(
-            client, settings.task_queue, route, requester, as_json=json
-        )
+        lambda client, settings: hot_swap(client, settings.task_queue, request, as_json=json)
     )
 
 
@@ -146,19 +147,30 @@ def replace(
         bool,
         typer.Option("--unreachable", help="The old machine cannot be reached: count it as such."),
     ] = False,
+    cancel: Annotated[
+        bool,
+        typer.Option("--cancel", help="End the replacement that runs or is requested instead."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Replace a route's machine, with one from the pool if there is one, and destroy the old one.
+    """Replace a route's machine, with one from the pool if there is one, and remove the old one.
 
-    The new machine is proven and serves before the old one is destroyed. The replacement waits
-    while the breaker is open, and continues if this command is interrupted. Exit code 0 once the
-    old machine is destroyed.
+    The replacement continues if this command is interrupted. Exit code 0 once the new machine is
+    proven and serves. The old machine is then drained, and destroyed when the breaker allows it;
+    the route is free meanwhile. Until it serves, `--cancel` leaves the route on its old machine.
 
     [bold]Examples:[/]
 
       relight route replace eu-1 --reason "its disk is failing"
       relight route replace eu-1 --unreachable --reason "no login for an hour" --json
+      relight route replace eu-1 --cancel --reason "the old machine is well again"
     """
+    if cancel:
+        if release is not None or unreachable:
+            msg = "--cancel excludes --release and --unreachable"
+            raise BadInputError(msg)
+        _cancel_replacement(route, reason, as_json=json)
+        return
     from starter.cli.replace import replace as replace_route  # noqa: PLC0415 - brings in the SDK
 
     request = AutoreplaceRouteInput(
@@ -171,6 +183,19 @@ def replace(
     with_temporal(
         lambda client, settings: replace_route(client, settings.task_queue, request, as_json=json)
     )
+
+
+def _cancel_replacement(route: str, reason: str, *, as_json: bool) -> None:
+    from starter.cli.cancel import cancel  # noqa: PLC0415 - brings in the SDK
+
+    with fleet_store() as store:
+        if store.remediations.cancel_replacement_request(route, operation(reason)):
+            note(f"{route}: the request for another machine is withdrawn")
+        with_temporal(
+            lambda client, _: cancel(
+                client, store, route, operation(reason), only="AutoreplaceRoute", as_json=as_json
+            )
+        )
 
 
 @app.command("list")
@@ -204,14 +229,19 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
 
       relight route show eu-1
     """
+    from relight.store.tables import RecordStatus  # noqa: PLC0415 - brings in the database
+
     with fleet_store() as store:
         found = store.routes.get(route)
         if found is None:
             raise UnknownRouteError(f"there is no route {route}")
         machines = store.machines.list(route)
         events = store.events.list(route_id=route)
+        quarantine = store.remediations.quarantine_of(route)
     if json:
-        print_json({"route": found, "machines": machines, "events": events})
+        print_json(
+            {"route": found, "quarantine": quarantine, "machines": machines, "events": events}
+        )
         return
     print_routes([found])
     print_line("")
@@ -230,6 +260,14 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
         ),
     )
     print_line("")
+    if quarantine is not None:
+        print_line(
+            f"in quarantine since {_moment(quarantine.since)} UTC: {quarantine.reason}; "
+            f"`relight route release {route}` ends it"
+        )
+    for machine in machines:
+        if machine.status == RecordStatus.DRAINING:
+            print_line(removal_text(machine.key))
     if found.fault is not None:
         stdout.print(fault_panel(f"route {route}", found.fault))
     _print_events(found, events)
@@ -252,6 +290,9 @@ def _print_events(route: Route, events: list[Event]) -> None:
         print_line(f"{hidden} earlier events: --json shows them all")
     print_line("")
     print_line(f"for its history, search the Temporal UI for RelightRoute = '{route.route_id}'")
+
+
+app.add_typer(route_controls.app)
 
 
 def _moment(at: datetime | None) -> str | None:

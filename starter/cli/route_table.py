@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from relight.domain.names import machine_workflow_id
 from relight.domain.route import Route
 from starter.cli.output import print_line, print_table
 from starter.cli.times import age
@@ -32,6 +33,14 @@ def print_routes(routes: Sequence[Route]) -> None:
             for route in routes
         ),
         styles=_STATUS_STYLES,
+    )
+
+
+def removal_text(key: str) -> str:
+    """Return what happens to a machine that serves no route any more."""
+    return (
+        f"{key} is drained, and destroyed once `relight breaker status` allows it: "
+        f"in the Temporal UI it is {machine_workflow_id(key)}"
     )
 
 

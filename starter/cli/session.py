@@ -44,7 +44,12 @@ def operation(reason: str) -> "Operation":
 
 @contextmanager
 def fleet_store() -> "Iterator[Store]":
-    """Open the store that the settings name, with its migrations applied."""
+    """Open the store that the settings name.
+
+    Raises:
+        StoreTooOldError: it has no tables yet, or an older version's. Nothing is migrated here.
+        StoreTooNewError: it has a newer version's tables.
+    """
     from relight.store.store import open_store  # noqa: PLC0415
 
     settings = load_settings()

@@ -14,6 +14,7 @@ import typer
 from relight.domain.disruption import BudgetSize, DisruptionBudget
 from relight.domain.names import CheckName
 from relight.domain.rollout.strategy import Approval, CanaryRule, Inconclusive, Strategy
+from relight.settings import load_settings
 from starter.cli.names import WavesOption, checked
 from starter.cli.times import duration_of
 
@@ -69,7 +70,7 @@ def _budget_option(of: str) -> Any:
         metavar="SIZE",
         callback=_budget,
         help=f"How many routes of {of} may be out of service at once, for any reason: a count or "
-        "a share.  \\[default: any]",
+        "a share.  \\[default: as for all operations, 10%]",
     )
 
 
@@ -186,9 +187,7 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         max_concurrent=max_concurrent,
         max_concurrent_per_provider=max_concurrent_per_provider,
         max_concurrent_per_region=max_concurrent_per_region,
-        disruption_budget=DisruptionBudget(
-            provider=provider_budget, region=region_budget, track=track_budget
-        ),
+        disruption_budget=_budget_of(provider_budget, region_budget, track_budget),
         failure_budget=failure_budget,
         roll_back=not keep_failed,
         soak=_DEFAULT.soak if soak is None else soak,
@@ -198,6 +197,16 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         approval=approval,
         checks=tuple(check or ()),
         incident_limit=incident_limit or _DEFAULT.incident_limit,
+    )
+
+
+def _budget_of(provider: str | None, region: str | None, track: str | None) -> DisruptionBudget:
+    """Return the budget; what is not given is that of replacements and reconcile runs."""
+    default = load_settings().reconcile.strategy.disruption_budget
+    return DisruptionBudget(
+        provider=provider or default.provider,
+        region=region or default.region,
+        track=track or default.track,
     )
 
 

@@ -61,13 +61,16 @@ class SwapDurations:
         return f"no swap is recorded yet; assumed duration: {spread}"
 
 
+ASSUMED_DURATIONS = SwapDurations(ASSUMED, "assumed")
+
+
 def swap_durations(store: "Store") -> SwapDurations:
     """Return the durations of the newest swaps, or an assumption if none is recorded."""
     events = store.events.list(kind=SWAP_ATTEMPTED, limit=NEWEST)
     recorded = [duration for event in events if (duration := _duration(event)) is not None]
     if recorded:
         return SwapDurations(sorted(recorded), "recorded")
-    return SwapDurations(ASSUMED, "assumed")
+    return ASSUMED_DURATIONS
 
 
 def _duration(event: Event) -> timedelta | None:

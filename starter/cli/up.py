@@ -52,7 +52,8 @@ def up(
 ) -> None:
     """Start Temporal with its UI, the lab and a worker, and show their addresses.
 
-    All state is in the home folder: RELIGHT_HOME, else .relight in the current folder. If one part
+    All state is in the home folder: RELIGHT_HOME, else .relight in the current folder. The store
+    there gets this version's tables; one that RELIGHT_STORE_URL names is not changed. If one part
     ends by itself, the others are stopped and its last output is shown.
 
     [bold]Examples:[/]

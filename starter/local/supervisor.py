@@ -89,6 +89,7 @@ async def supervise(
         AlreadyUpError: another supervisor holds the home folder.
         ChildFailedError: a part ended by itself, or did not become ready.
         SetupError: a part cannot be started here.
+        StoreError: RELIGHT_STORE_URL names a store that has the tables of another version.
     """
     parts.require_packages()
     prepare_home(settings.home)
@@ -138,6 +139,8 @@ async def _all_up(
             write_temporal_profile(home_profile(home), server.address, "default")
             stack.callback(home_profile(home).unlink, missing_ok=True)
         settings = load_settings()  # again, with the file `env` that was just written
+        if parts.needs_client:
+            await asyncio.to_thread(_prepare_store, settings)
         client: Client | None = None
         if parts.needs_client:
             client = await connect(settings)
@@ -184,6 +187,19 @@ async def _worker(settings: Settings, client: Client) -> AsyncIterator[Child]:
 
         await child.wait_until_ready(polls, WORKER_READY_WITHIN)
         yield child
+
+
+def _prepare_store(settings: Settings) -> None:
+    """Migrate the store of this home folder. A store that was set is only checked.
+
+    Raises:
+        StoreError: the store has the tables of another version.
+    """
+    # Imported here only: `relight lab up` does not need it.
+    from relight.store.store import open_store, open_upgraded_store  # noqa: PLC0415
+
+    opens = open_upgraded_store if settings.has_embedded_store else open_store
+    opens(settings.database_url).close()
 
 
 async def _first_failure(children: list[Child]) -> None:

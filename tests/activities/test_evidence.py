@@ -15,7 +15,7 @@ from relight.domain.base import Origin
 from relight.domain.replacement import SaveEvidenceInput
 from relight.hosts.shell import Completed, Section
 from relight.providers.driver import MachineSpec
-from relight.store.store import open_store
+from relight.store.store import open_upgraded_store
 from tests.support.fake_cloud import FakeCloud
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----"
@@ -51,7 +51,7 @@ async def saved(tmp_path: Path, hosts: Hosts) -> dict[str, Any]:
         machine=found.machine,
         origin=Origin(requested_by="tester", reason="to see"),
     )
-    with open_store(f"sqlite:///{tmp_path / 'fleet.db'}") as store:
+    with open_upgraded_store(f"sqlite:///{tmp_path / 'fleet.db'}") as store:
         activities = EvidenceActivities(hosts, {"fake": cloud}, store, ["swordfish", ""])
         await ActivityEnvironment().run(activities.save_evidence, message)
         [event] = store.events.list(kind=evidence.EVIDENCE_SAVED)

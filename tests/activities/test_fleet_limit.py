@@ -18,7 +18,7 @@ from relight.domain.machine import CreateMachineInput, MachinePlan
 from relight.domain.permit import Granted
 from relight.domain.release import DebFile
 from relight.providers.driver import MachineSpec
-from relight.store.store import Store, open_store
+from relight.store.store import Store, open_upgraded_store
 from starter.local.children import wait_until
 from tests.support.fake_cloud import FakeCloud
 from tests.support.installation import OWNER, user_data_renderer
@@ -37,7 +37,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def stores(tmp_path: Path) -> Iterator[list[Store]]:
     with ExitStack() as stack:
         url = f"sqlite:///{tmp_path / 'fleet.db'}"
-        yield [stack.enter_context(open_store(url)) for _ in range(WORKERS)]
+        yield [stack.enter_context(open_upgraded_store(url)) for _ in range(WORKERS)]
 
 
 class Uses:

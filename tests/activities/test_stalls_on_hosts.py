@@ -1,6 +1,7 @@
 """Processes on a real host that hang or are killed during a swap, with a working connection."""
 
 import asyncio
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -83,6 +84,44 @@ async def test_a_hanging_call_times_out_and_the_next_attempt_attaches_to_its_cha
     assert (swapped.attached, swapped.unit) == (True, unit)
     host.sh(f"kill -CONT {stopped}")
     await assert_installed_once(host, log)
+
+
+async def test_a_change_that_hangs_is_killed_at_its_deadline_and_the_next_swap_repairs_it(
+    host: FaultyHost,
+) -> None:
+    service = dataclasses.replace(host.subject.service, change_deadline=timedelta(seconds=15))
+    impatient = dataclasses.replace(host.subject, service=service)
+    host.close_gate()
+    fault = await host.fault(impatient.swap(GATED))
+    assert (fault.kind, fault.fault_class) == ("change-timed-out", FaultClass.RELEASE)
+    assert "within 0:00:15" in fault.summary
+    await assert_unfinished(host)
+
+
+async def test_a_stopped_swap_leaves_no_process_and_the_next_swap_repairs_it(
+    host: FaultyHost,
+) -> None:
+    run = host.subject.new_run()
+    host.close_gate()
+    swap = asyncio.create_task(host.subject.swap(GATED, run=run))
+    await host.until_at_gate()
+    unit = host.transaction()
+    swap.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await swap
+    assert (await host.subject.stop_swap(GATED, run)).unit == unit
+    assert (await host.subject.stop_swap(GATED, run)).unit == unit
+    await assert_unfinished(host)
+
+
+async def assert_unfinished(host: FaultyHost) -> None:
+    """Check that a change was stopped in the middle, and that the next swap repairs the host."""
+    assert host.transaction() == ""
+    assert host.sh("pgrep -x dpkg || true") == ""
+    assert host.package() == f"iF {GATED}"
+    # The gate is still closed: the script would hang again, and must not stop a rollback.
+    await host.swap(OLD)
+    host.sh("rm /run/gate*")
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ async def test_a_swap_does_not_change_other_hosts(hosts, ports):
 async def test_a_change_longer_than_the_wait_is_observed_as_running(hosts):
     async with hosts.connect(machine(4)) as shell:
         observed = await observation.observe(
-            shell, host_program.swap(UNIT, timedelta(0), Change(AFTER))
+            shell, host_program.swap(UNIT, timedelta(0), timedelta(hours=1), Change(AFTER))
         )
     assert transaction.transaction_state(observed.transaction).phase is Phase.RUNNING
     assert observed.package.version == BEFORE

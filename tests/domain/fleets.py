@@ -14,8 +14,8 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from relight.domain.hold import (
-    Exclusion,
-    FreezeWindow,
+    Hold,
+    HoldKind,
     Selector,
 )
 from relight.domain.machine import Machine, MachineStatus
@@ -63,8 +63,9 @@ def many(count: int, prefix: str = "r", **fields: str) -> list[Route]:
 
 def freeze(
     starts_in: timedelta, ends_in: timedelta, covers: Selector | None = None, owner: str = "ann"
-) -> FreezeWindow:
-    return FreezeWindow(
+) -> Hold:
+    return Hold(
+        kind=HoldKind.FREEZE,
         starts_at=NOW + starts_in,
         ends_at=NOW + ends_in,
         owner=owner,
@@ -75,12 +76,14 @@ def freeze(
 
 def exclusion(
     covers: Selector, expires_in: timedelta = HOUR, owner: str = "bob", pinned_to: str | None = None
-) -> Exclusion:
-    return Exclusion(
+) -> Hold:
+    return Hold(
+        kind=HoldKind.EXCLUSION,
+        starts_at=min(NOW, NOW + expires_in) - HOUR,
         covers=covers,
         owner=owner,
         reason="a customer debugs on it",
-        expires_at=NOW + expires_in,
+        ends_at=NOW + expires_in,
         pinned_to=pinned_to,
     )
 

@@ -5,9 +5,10 @@ from datetime import datetime
 import pytest
 from pydantic import ValidationError
 
+from relight.domain.breaker.decisions import breaker_group
 from relight.domain.hold import (
-    Exclusion,
-    FreezeWindow,
+    Hold,
+    HoldKind,
     Selector,
     active_freeze,
     covers,
@@ -72,7 +73,7 @@ def test_consecutive_freezes_thaw_at_the_end_of_the_last():
 
 
 def test_a_freeze_that_ends_before_it_starts_is_refused():
-    with pytest.raises(ValidationError, match="a freeze window ends after it starts"):
+    with pytest.raises(ValidationError, match="a hold ends after it starts"):
         freeze(HOUR, HOUR)
 
 
@@ -91,6 +92,54 @@ def test_exclusions_and_freezes_need_an_owner():
 def test_a_time_without_a_time_zone_is_refused():
     noon = datetime(2026, 11, 24, 12)  # noqa: DTZ001 - the point of it
     with pytest.raises(ValidationError, match="timezone"):
-        Exclusion(covers=Selector(track="beta"), owner="bob", reason="why", expires_at=noon)
-    with pytest.raises(ValidationError, match="timezone"):
-        FreezeWindow(starts_at=noon, ends_at=NOW, owner="ann", reason="why")
+        Hold(kind=HoldKind.FREEZE, starts_at=noon, ends_at=NOW, owner="ann", reason="why")
+
+
+def test_only_an_exclusion_is_a_pin():
+    with pytest.raises(ValidationError, match="only an exclusion pins a release"):
+        freeze(HOUR, 2 * HOUR).model_validate(
+            {**freeze(HOUR, 2 * HOUR).model_dump(), "pinned_to": "v0.0.73"}
+        )
+
+
+@pytest.mark.parametrize(
+    ("covers", "group"),
+    [
+        (Selector(), "fleet"),
+        (Selector(provider="linode"), "provider linode"),
+        (Selector(provider="linode", region="us-east"), "region linode/us-east"),
+        (Selector(track="beta"), "track beta"),
+    ],
+)
+def test_a_breaker_override_covers_one_group_of_the_breaker(covers, group):
+    assert breaker_group(override(covers).covers) == group
+
+
+@pytest.mark.parametrize(
+    "covers",
+    [
+        Selector(route_id="eu-1"),
+        Selector(region="us-east"),
+        Selector(provider="linode", track="beta"),
+    ],
+)
+def test_a_breaker_override_of_no_group_is_refused(covers):
+    with pytest.raises(ValidationError, match="a breaker override covers one group"):
+        override(covers)
+
+
+def test_an_exclusion_that_has_not_started_excludes_nothing():
+    later = exclusion(Selector(track="beta"), 3 * HOUR).model_copy(update={"starts_at": NOW + HOUR})
+    assert exclusion_of(EU_1, [later], NOW, None) is None
+    assert exclusion_of(EU_1, [later], NOW + HOUR, None) == later
+
+
+def override(covers: Selector) -> Hold:
+    return Hold(
+        kind=HoldKind.BREAKER_OVERRIDE,
+        covers=covers,
+        starts_at=NOW,
+        ends_at=NOW + HOUR,
+        owner="ann",
+        reason="it closed",
+    )

@@ -19,11 +19,12 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from relight.domain.base import Origin
-from relight.domain.names import route_workflow_id
+from relight.domain.names import machine_workflow_id, route_workflow_id
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
 from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.rollout.rollout import ControlInput, RolloutPhase
+from relight.domain.route import RetireRouteInput
 from relight.providers.driver import MachineSpec
 from starter.local.temporal import embedded_temporal
 from tests.support.installation import OWNER
@@ -32,6 +33,7 @@ from tests.workflows.harness import Harness, small_installation
 from workflows.fleet.reconcile import ReconcileFleet
 from workflows.rollout.rollout import RolloutRelease
 from workflows.route.replace import AutoreplaceRoute
+from workflows.route.retire import RetireRoute
 
 FOLDER = Path(__file__).parent
 CONTROL = ControlInput(origin=Origin(requested_by="recorder", reason="to record a history"))
@@ -66,6 +68,15 @@ async def swapped(harness: Harness) -> Handle:
 async def swap_faulted(harness: Harness) -> Handle:
     await harness.provision("recorded-6")
     return await harness.start_swap("recorded-6", "v0.0.76")
+
+
+async def swap_cancelled(harness: Harness) -> Handle:
+    await harness.provision("recorded-11")
+    gate = harness.hosts.hold_installs()
+    swap = await harness.start_swap("recorded-11", "v0.0.74")
+    await gate.reached()
+    await swap.cancel()
+    return swap
 
 
 async def rollout_converged(harness: Harness) -> Handle:
@@ -165,6 +176,22 @@ async def replaced(harness: Harness) -> Handle:
     )
 
 
+async def removed(harness: Harness) -> Handle:
+    await (await replaced(harness)).result()
+    return harness.client.get_workflow_handle(machine_workflow_id("recorded-7-g1"))
+
+
+async def retired(harness: Harness) -> Handle:
+    await harness.provision("recorded-12")
+    retirement = RetireRouteInput(route_id="recorded-12", origin=CONTROL.origin)
+    return await harness.client.start_workflow(
+        RetireRoute.run,
+        retirement,
+        id=route_workflow_id(retirement.route_id),
+        task_queue=harness.task_queue,
+    )
+
+
 async def pool_kept(harness: Harness) -> Handle:
     await (await replaced(harness)).result()
     return harness.client.get_workflow_handle("pool/fake/fake-east")
@@ -216,6 +243,9 @@ OPERATIONS: tuple[Operation, ...] = (
     provision_refused,
     swapped,
     swap_faulted,
+    swap_cancelled,
+    removed,
+    retired,
     rollout_converged,
     rollout_stopped,
     rollout_paused_and_resumed,

@@ -17,12 +17,12 @@ from relight.hosts import host_program
 from relight.hosts.host_program import Change
 
 UNIT = "relight-install.service"
-WAIT = timedelta(seconds=5)
+WAIT, DEADLINE = timedelta(seconds=5), timedelta(minutes=10)
 DEB = DebFile(
     filename="https://h.example/x.deb", sha256="0" * 64, size_bytes=7, architecture="amd64"
 )
 CALLS = {
-    "swap": host_program.swap(UNIT, WAIT, Change("0.0.74")),
+    "swap": host_program.swap(UNIT, WAIT, DEADLINE, Change("0.0.74")),
     "observe": host_program.observe(),
     "observe a transaction": host_program.observe(UNIT, WAIT),
     "log": host_program.log(UNIT),
@@ -41,7 +41,7 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("swap", ["swap", UNIT, "5", "0.0.74", "upgrade"]),
+        ("swap", ["swap", UNIT, "5", "600", "0.0.74", "upgrade"]),
         ("observe", ["observe"]),
         ("observe a transaction", ["observe", UNIT, "5"]),
         ("log", ["log", UNIT]),

@@ -292,6 +292,20 @@ def test_a_failed_repair_is_ignored(host_at_old: AptRoot) -> None:
     assert "repairing: --force-confdef" in succeed(host_at_old, NEW)
 
 
+def test_a_repair_that_hangs_is_given_up_and_the_next_version_is_installed(
+    host_at_old: AptRoot,
+) -> None:
+    host = host_at_old
+    kill_dpkg(host)
+    text = host.program.read_text()
+    assert "--kill-after=10 60 " in text
+    host.program.write_text(text.replace("--kill-after=10 60 ", "--kill-after=1 1 "))
+    dpkg = (host.root / "programs/dpkg").read_text().removeprefix("#!/bin/sh\n")
+    host.put_program("dpkg", f'case $* in *"--configure -a") exec sleep 60 ;; esac\n{dpkg}')
+    succeed(host, NEW)
+    assert (host.state().status, host.state().version) == ("ii", NEW)
+
+
 def kill_dpkg(host: AptRoot) -> None:
     """Write the journal of a dpkg that was killed between unpacking and configuring."""
     status = (host.root / "var/lib/dpkg/status").read_text()

@@ -27,7 +27,7 @@ from tests.support.stub_systemd import StubSystemd
 
 TRANSACTION = "relight-install.service"
 FILE = "/usr/share/lantern-box/file"
-WAIT = timedelta(seconds=5)
+WAIT, DEADLINE = timedelta(seconds=5), timedelta(minutes=10)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -225,7 +225,9 @@ DEB = ("https://h.example/x.deb", "0" * 64, "7", "amd64")
 
 def test_a_transaction_is_detached_from_its_caller(host: AptRoot, systemd: StubSystemd) -> None:
     systemd.set(TRANSACTION, succeeded())
-    found = observed(host, host_program.swap(TRANSACTION, WAIT, Change("0.0.74", rollback=True)))
+    found = observed(
+        host, host_program.swap(TRANSACTION, WAIT, DEADLINE, Change("0.0.74", rollback=True))
+    )
     assert found.begin is not None
     assert (found.begin.exit_code, found.begin.text) == (0, "")
     assert found.transaction == unit(succeeded())
@@ -234,6 +236,8 @@ def test_a_transaction_is_detached_from_its_caller(host: AptRoot, systemd: StubS
     for option in ("--pipe", "--scope", "--pty", "--wait", "--collect", "-P", "-t", "-G"):
         assert option not in started
     # Its result is kept until it is forgotten, and its output is kept in the journal.
+    # A script that hangs is killed, also one that ignores SIGTERM.
+    assert {"--property=RuntimeMaxSec=600", "--property=TimeoutStopSec=10"} <= {*started}
     for name in ("RemainAfterExit=yes", "StandardOutput=journal", "StandardError=journal"):
         assert f"--property={name}" in started
     assert started[-4:] == [str(host.program), "change", "0.0.74", "rollback"]
@@ -243,7 +247,7 @@ def test_a_transaction_gets_url_digest_size_and_architecture(
     host: AptRoot, systemd: StubSystemd
 ) -> None:
     host.configure("https://h.example/")
-    output(host, ["", "swap", TRANSACTION, "5", "0.0.74", "upgrade", *DEB])
+    output(host, ["", "swap", TRANSACTION, "5", "600", "0.0.74", "upgrade", *DEB])
     (started,) = (call for call in systemd.calls() if call[0] == "systemd-run")
     assert started[-7:] == [str(host.program), "change", "0.0.74", "upgrade", *DEB][-7:]
 
@@ -261,7 +265,7 @@ def test_a_transaction_that_cannot_start_is_reported_with_an_observation(
 ) -> None:
     systemd.set(TRANSACTION, failed())
     systemd.fail("systemd-run", f"Failed to start transient service unit: {text}\n")
-    found = observed(host, host_program.swap(TRANSACTION, WAIT, Change("0.0.74")))
+    found = observed(host, host_program.swap(TRANSACTION, WAIT, DEADLINE, Change("0.0.74")))
     assert found.begin is not None
     assert found.begin.exit_code == 1
     assert found.begin.text == f"Failed to start transient service unit: {text}"
@@ -294,7 +298,7 @@ def test_observe_waits_until_a_transaction_ends(host: AptRoot, systemd: StubSyst
 @pytest.mark.parametrize("verb", ["observe", "swap"])
 def test_waiting_has_the_given_limit(host: AptRoot, systemd: StubSystemd, verb: str) -> None:
     systemd.set(TRANSACTION, running(), main_pid=os.getpid())
-    change = ["0.0.74", "upgrade"] if verb == "swap" else []
+    change = ["600", "0.0.74", "upgrade"] if verb == "swap" else []
     assert 1 <= seconds_of(host, ["", verb, TRANSACTION, "1", *change]) < 5
 
 

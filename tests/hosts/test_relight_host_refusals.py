@@ -23,7 +23,7 @@ VERSIONS = [
     *("", "-o", "--reinstall", "1;reboot", "1 2", "1\n2", "1/2", "1=2", "a1", ".1", "~1", "1$(id)"),
     *("1`id`", "1*", "1&", "1|id", "1_2", "é", "1é", "1\t", " 1", "1'", "$HOME", "+1", ":1"),
 ]
-INSTALLS: list[Call] = [("install",), ("change",), ("swap", UNIT, "5")]
+INSTALLS: list[Call] = [("install",), ("change",), ("swap", UNIT, "5", "600")]
 VERSION_CALLS: list[Call] = [
     (*install, version, "upgrade", *deb)
     for version in VERSIONS
@@ -41,7 +41,7 @@ UNIT_CALLS: list[Call] = [
     call
     for unit in UNITS
     for call in (
-        ("swap", unit, "5", "1", "upgrade"),
+        ("swap", unit, "5", "600", "1", "upgrade"),
         ("observe", unit, "5"),
         ("log", unit),
         ("forget", unit),
@@ -53,7 +53,8 @@ NUMBER_CALLS: list[Call] = [
     call
     for number in NUMBERS
     for call in (
-        ("swap", UNIT, number, "1", "upgrade"),
+        ("swap", UNIT, number, "600", "1", "upgrade"),
+        ("swap", UNIT, "5", number, "1", "upgrade"),
         ("observe", UNIT, number),
         ("journal", number),
         ("install", "1", "upgrade", URL, SHA256, number, "amd64"),
@@ -114,9 +115,10 @@ UNKNOWN_CALLS: list[Call] = [
     ("*",),
     ("observe:0",),
     ("swap",),
-    ("swap", UNIT, "5", "1"),
-    ("swap", UNIT, "5", "1", "upgrade", *DEB[:-1]),
-    ("swap", UNIT, "5", "1", "upgrade", *DEB, "more"),
+    ("swap", UNIT, "5", "600", "1"),
+    ("swap", UNIT, "5", "1", "upgrade"),
+    ("swap", UNIT, "5", "600", "1", "upgrade", *DEB[:-1]),
+    ("swap", UNIT, "5", "600", "1", "upgrade", *DEB, "more"),
     ("observe", UNIT),
     ("observe", UNIT, "5", "more"),
     ("log",),
@@ -234,7 +236,7 @@ def test_a_host_that_uses_apt_fetches_no_package(tmp_path: Path) -> None:
     host.configure()
     calls: list[Call] = [
         ("install", "1", "upgrade", *DEB),
-        ("swap", UNIT, "5", "1", "upgrade", *DEB),
+        ("swap", UNIT, "5", "600", "1", "upgrade", *DEB),
     ]
     for text in check_all_refused(host, calls):
         assert "fetches no packages" in text

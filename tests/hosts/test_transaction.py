@@ -1,5 +1,6 @@
 """Transactions: started or attached to, awaited, and their failures."""
 
+import dataclasses
 from datetime import timedelta
 from pathlib import Path
 
@@ -44,9 +45,9 @@ from tests.support.memory_shell import (
 UNIT = "relight-install.service"
 CHANGE = Change("0.0.74")
 SERVICE = Service("lantern-box", "lantern-box.service", "/usr/bin/lantern-box", timedelta())
-SWAP, OBSERVE = f"relight-host swap {UNIT} 5 0.0.74 upgrade", f"relight-host observe {UNIT} 5"
+SWAP, OBSERVE = f"relight-host swap {UNIT} 5 600 0.0.74 upgrade", f"relight-host observe {UNIT} 5"
 LOG, FORGET = f"relight-host log {UNIT}", f"relight-host forget {UNIT}"
-BEGIN = tuple(host_program.swap(UNIT, LONG_POLL, CHANGE))
+BEGIN = tuple(host_program.swap(UNIT, LONG_POLL, SERVICE.change_deadline, CHANGE))
 CASES = Path(__file__).parent / "cases" / "apt"
 
 
@@ -172,6 +173,17 @@ async def test_a_killed_transaction_has_no_reason_in_its_log() -> None:
     error = await failure(host)
     assert (error.kind, error.exit_code) == ("dpkg-interrupted", -9)
     assert host.count(LOG) == 1
+
+
+async def test_a_transaction_that_the_host_stopped_at_its_deadline_is_the_releases_fault() -> None:
+    stopped = dataclasses.replace(failed(15, code=2), result="timeout")
+    host = MemoryHost(coming=[stopped], output=["Setting up lantern-box (0.0.74) ...", "waiting"])
+    error = await failure(host)
+    assert (error.kind, error.fault_class) == ("change-timed-out", FaultClass.RELEASE)
+    assert not error.retryable
+    assert "within 0:10:00, and was stopped: waiting" in str(error)
+    assert error.stderr.splitlines() == host.output
+    assert (host.count(LOG), host.change) == (1, Unit())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from relight.domain.base import Origin
-from relight.domain.reconcile.run import ReconcileFleetInput
+from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
 from relight.settings import load_settings
 from starter.schedules import reconcile_input, table
 
@@ -34,7 +34,8 @@ def test_a_run_by_hand_and_one_by_schedule_get_the_same_input(monkeypatch) -> No
     }.items():
         monkeypatch.setenv(f"RELIGHT_{name}", value)
     settings = load_settings()
-    by_hand, [entry] = reconcile_input(settings, ORIGIN), table(settings)
+    by_hand = reconcile_input(settings, ORIGIN)
+    entry = next(each for each in table(settings) if each.workflow_id == RECONCILE_WORKFLOW_ID)
     assert by_hand == entry.input.model_copy(update={"origin": ORIGIN})
     assert by_hand.policy.proof_lasts == timedelta(hours=6)
     budget = by_hand.policy.strategy.disruption_budget

@@ -14,11 +14,11 @@ NAMES = ["activities", "relight", "starter", "worker", "workflows"]
 
 MIGRATES = """
 from relight.domain.base import Origin
-from relight.store.store import open_store
+from relight.store.store import open_upgraded_store
 from relight.store.events import Operation
 
 operation = Operation(origin=Origin(requested_by="me", reason="to see"))
-with open_store("sqlite:///fleet.db") as store:
+with open_upgraded_store("sqlite:///fleet.db") as store:
     store.tracks.set("stable", None, operation)
     print([track.name for track in store.tracks.list()])
 """

@@ -24,6 +24,7 @@ from relight.setting_groups import (
     SshSettings,
 )
 from relight.settings import Settings
+from relight.store.store import open_upgraded_store
 from worker import open_parts
 
 PLAN = MachinePlan(
@@ -38,6 +39,7 @@ PLAN = MachinePlan(
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
+    open_upgraded_store(f"sqlite:///{tmp_path / 'fleet.db'}").close()
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "client_key")
     (tmp_path / "secret").write_text("07" * 32)
     (tmp_path / "key.asc").write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")

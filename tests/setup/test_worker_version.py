@@ -8,7 +8,7 @@ from temporalio.common import WorkerDeploymentVersion
 import worker
 from relight.setting_groups import SettingsError
 from relight.settings import load_settings
-from relight.store.store import open_store
+from relight.store.store import open_store, open_upgraded_store
 from tests.store.sql import execute
 from worker import deployment_version
 
@@ -46,16 +46,20 @@ def test_a_name_that_temporal_would_not_take_is_refused(version, name: str) -> N
         version(DEPLOYMENT=name, BUILD_ID="7a4faa9")
 
 
-def test_a_store_of_a_newer_version_is_refused_in_one_line(monkeypatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("revision", "said"),
+    [("9999", "made by a newer version"), ("0003", "type `relight store upgrade`")],
+)
+def test_a_store_of_another_version_is_refused_in_one_line(
+    monkeypatch, tmp_path: Path, revision: str, said: str
+) -> None:
     url = f"sqlite:///{tmp_path / 'fleet.db'}"
-    with open_store(url):
-        pass
-    execute(url, "UPDATE alembic_version SET version_num = '9999'")
+    open_upgraded_store(url).close()
+    execute(url, f"UPDATE alembic_version SET version_num = '{revision}'")
 
     async def start() -> None:
-        with open_store(url):
-            pass
+        open_store(url)
 
     monkeypatch.setattr(worker, "run", start)
-    with pytest.raises(SystemExit, match=r"^error: the store was made by a newer version"):
+    with pytest.raises(SystemExit, match=rf"^error: the store .*{said}"):
         worker.main()

@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from starter.local.children import wait_until
 from tests.starter.in_process import InProcess
-from tests.support.command_line import Ended
+from tests.support.command_line import WHOLE_FLEET_AT_ONCE, Ended
 from tests.workflows.harness import Harness, small_installation
 
 ROLLOUT_KEYS = [
@@ -54,6 +54,7 @@ class Installation:
                 "RELIGHT_STORE_URL": f"sqlite:///{folder / 'fleet.db'}",
                 "RELIGHT_TASK_QUEUE": harness.task_queue,
                 "TEMPORAL_ADDRESS": address,
+                **WHOLE_FLEET_AT_ONCE,
             },
         )
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from relight.domain.proof import ReleaseSwapped
-from relight.store.store import Store, open_store
+from relight.store.store import Store, open_upgraded_store
 from tests.store.fleets import (
     MANUAL,
     proving,
@@ -32,7 +32,7 @@ ROUTE_KEYS = [
 def store_of(relight: CommandLine) -> Iterator[Store]:
     """Create the store that a command line finds, with a track `stable`."""
     relight.home.mkdir()
-    with open_store(f"sqlite:///{relight.home / 'fleet.db'}") as store:
+    with open_upgraded_store(f"sqlite:///{relight.home / 'fleet.db'}") as store:
         store.tracks.set("stable", None, MANUAL)
         yield store
 

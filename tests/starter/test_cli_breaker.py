@@ -35,9 +35,9 @@ async def test_the_status_has_the_incident_and_the_connectivity_checks(relight, 
 
 async def test_an_override_is_added_listed_and_removed(relight, store):
     serve_all(store, "east-1")
-    words = ("--group", "region lab/east", "--owner", "ann", "--until", "2100-01-01")
+    words = ("--provider", "lab", "--region", "east", "--owner", "ann", "--until", "2100-01-01")
     done = await relight("breaker", "override", "add", *words, "--reason", "it closed")
-    assert done.out == "override 1: region lab/east, until 2100-01-01 00:00 UTC\n"
+    assert done.out == "override 1: lab/east (1 route now), until 2100-01-01 00:00 UTC\n"
     assert done.err == ""
     [kept] = store.breaker_overrides.list()
     assert (kept.owner, kept.reason) == ("ann", "it closed")
@@ -49,8 +49,9 @@ async def test_an_override_is_added_listed_and_removed(relight, store):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("add", "--group", "the moon", "--for", "1h", "-r", "x"), "is not a group"),
-        (("add", "--group", "fleet", "-r", "x"), "set the end"),
+        (("add", "--region", "east", "--for", "1h", "-r", "x"), "covers one group"),
+        (("add", "--track", "nowhere", "--for", "1h", "-r", "x"), "no track nowhere"),
+        (("add", "-r", "x"), "set the end"),
         (("remove", "7"), "there is no override 7"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -63,7 +64,7 @@ async def test_an_invalid_override_is_bad_input(relight, store, words, text):
 
 async def test_an_override_of_a_group_without_machines_is_accepted_with_a_warning(relight, store):
     done = await relight(
-        *("breaker", "override", "add", "--group", "track nobody", "--for", "1h", "-r", "x")
+        *("breaker", "override", "add", "--provider", "nobody", "--for", "1h", "-r", "x")
     )
     assert done.code == 0
     assert "check the spelling" in done.said

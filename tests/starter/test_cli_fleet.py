@@ -31,6 +31,7 @@ async def test_the_fleet_names_the_drifted_route_and_its_fault(relight, one_faul
 
 
 async def test_an_empty_fleet_has_no_routes_and_no_default_release(relight):
+    assert (await relight("store", "upgrade")).code == 0
     shown = await relight("fleet", "status")
     assert shown.code == 0
     assert "no routes" in shown.out

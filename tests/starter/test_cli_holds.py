@@ -1,4 +1,4 @@
-"""`relight freeze` and `relight exclude`: selector, owner, reason and end of each hold."""
+"""`relight freeze`, `exclude` and `breaker override`: the options and the state of each hold."""
 
 import getpass
 import re
@@ -17,15 +17,9 @@ from tests.starter.stores import (
 )
 
 ME = f"{getpass.getuser()}@{socket.gethostname()}"
-FREEZE_KEYS = ["starts_at", "ends_at", "owner", "reason", "covers", "freeze_id", "added_at"]
-EXCLUSION_KEYS = [
-    "covers",
-    "owner",
-    "reason",
-    "expires_at",
-    "pinned_to",
-    "exclusion_id",
-    "added_at",
+HOLD_KEYS = [
+    *("kind", "covers", "starts_at", "ends_at", "owner", "reason", "pinned_to"),
+    *("hold_id", "added_at"),
 ]
 
 
@@ -55,7 +49,7 @@ async def test_a_freeze_has_every_option_and_its_json(relight, store):
     done = await relight(
         "freeze", "add", *words, *when, "--owner", "ann", "--reason", "holidays", "--json"
     )
-    assert list(done.json) == FREEZE_KEYS
+    assert list(done.json) == HOLD_KEYS
     assert done.json["starts_at"] == "2100-12-24T17:00:00Z"
     assert done.json["ends_at"] == "2100-12-27T00:00:00Z"
     assert done.json["owner"] == "ann"
@@ -85,19 +79,32 @@ async def test_the_list_has_owner_selector_and_state(relight, store):
         assert text in shown
     assert re.search("active, (3 h|2 h 59 min) left", shown)
     active, upcoming = (await relight("freeze", "list", "--json")).json
-    assert list(active) == [*FREEZE_KEYS, "state", "routes"]
+    assert list(active) == [*HOLD_KEYS, "state", "routes"]
     assert (active["state"], active["routes"]) == ("active", 2)
     assert upcoming["state"] == "upcoming"
 
 
 async def test_expired_holds_stay_in_the_list(relight, store):
-    for command in ("freeze", "exclude"):
+    for command in (("freeze",), ("exclude",), ("breaker", "override")):
         words = ("--provider", "lab", "--for", "1s", "-r", "short")
-        assert (await relight(command, "add", *words)).code == 0
-        [expired] = (await relight(command, "list", "--json")).json
+        assert (await relight(*command, "add", *words)).code == 0
+        [expired] = (await relight(*command, "list", "--json")).json
         while expired["state"] != "expired":
-            [expired] = (await relight(command, "list", "--json")).json
-        assert " expired " in (await relight(command, "list")).out
+            [expired] = (await relight(*command, "list", "--json")).json
+        assert " expired " in (await relight(*command, "list")).out
+
+
+async def test_every_kind_has_the_same_options_and_the_same_json(relight, store):
+    words = ("--provider", "lab", "--from", "2100-01-01", "--until", "2100-01-02")
+    for command in (("freeze",), ("exclude",), ("breaker", "override")):
+        added = await relight(*command, "add", *words, "--owner", "ann", "-r", "moves", "--json")
+        assert list(added.json) == HOLD_KEYS
+        [shown] = (await relight(*command, "list", "--json")).json
+        assert shown == {**added.json, "state": "upcoming", "routes": 2}
+        text = (await relight(*command, "add", *words, "-r", "moves")).out
+        assert text.endswith(
+            "provider lab (2 routes now), from 2100-01-01 00:00 until 2100-01-02 00:00 UTC\n"
+        )
 
 
 async def test_a_freeze_is_removed_by_its_number_once(relight, store):
@@ -115,14 +122,14 @@ async def test_an_exclusion_and_a_pin_are_added_listed_and_removed(relight, stor
     assert added.out.startswith("exclusion 1: route east-1 (1 route now), until ")
     pin = ("--track", "stable", "--pin", "v0.0.73", "--for", "1w", "--owner", "ann", "-r", "leaks")
     pinned = await relight("exclude", "add", *pin, "--json")
-    assert list(pinned.json) == EXCLUSION_KEYS
+    assert list(pinned.json) == HOLD_KEYS
     assert (pinned.json["pinned_to"], pinned.json["owner"]) == ("v0.0.73", "ann")
     shown = (await relight("exclude", "list")).out
     for text in ("route east-1", "track stable", "v0.0.73", ME, "ann"):
         assert text in shown
     assert re.search("active, (2 d|1 d 23 h) left", shown)
     first, second = (await relight("exclude", "list", "--json")).json
-    assert list(first) == [*EXCLUSION_KEYS, "state", "routes"]
+    assert list(first) == [*HOLD_KEYS, "state", "routes"]
     assert [(each["state"], each["routes"]) for each in (first, second)] == [
         ("active", 1),
         ("active", 2),

@@ -7,11 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relight.domain.hold import (
-    Exclusion,
-    FreezeWindow,
-    Selector,
-)
+from relight.domain.hold import Hold, HoldKind, Selector
 from relight.store.store import Store
 from starter.cli.simulated_fleet import generate
 from starter.cli.swap_durations import ASSUMED, swap_durations
@@ -66,22 +62,25 @@ def store(relight: InProcess) -> Iterator[Store]:
         yield store
 
 
-def exclude(store: Store, route_id: str, pinned_to: str | None = None) -> Exclusion:
+def exclude(store: Store, route_id: str, pinned_to: str | None = None) -> Hold:
     return store.exclusions.add(
-        Exclusion(
+        Hold(
+            kind=HoldKind.EXCLUSION,
+            starts_at=NOW - HOUR,
             covers=Selector(route_id=route_id),
             owner="ann",
             reason="a customer debugs on it",
-            expires_at=NOW + HOUR,
+            ends_at=NOW + HOUR,
             pinned_to=pinned_to,
         ),
         MANUAL,
     )
 
 
-def freeze(store: Store, route_id: str) -> FreezeWindow:
+def freeze(store: Store, route_id: str) -> Hold:
     return store.freezes.add(
-        FreezeWindow(
+        Hold(
+            kind=HoldKind.FREEZE,
             starts_at=NOW - HOUR,
             ends_at=NOW + HOUR,
             owner="bob",
@@ -141,7 +140,7 @@ async def test_a_plan_has_reason_owner_and_end_of_left_out_and_frozen_routes(rel
         "east-1",
         "ann",
         "a customer debugs on it",
-        f"{exclusion.expires_at:%Y-%m-%d %H:%M}",
+        f"{exclusion.ends_at:%Y-%m-%d %H:%M}",
         "bob",
         "elections",
         f"{window.ends_at:%Y-%m-%d %H:%M}",

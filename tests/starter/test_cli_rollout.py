@@ -144,8 +144,8 @@ async def test_a_rollout_says_which_operation_of_another_holds_a_route(installat
     await gate.reached()
     assert (await installation.relight("rollout", "start", "v0.0.74", "--wave", "1")).code == 0
 
-    async def waits():
-        return (await installation.relight("rollout", "why", "--json")).json["waits"] != []
+    async def waits() -> bool:
+        return bool((await installation.relight("rollout", "why", "--json")).json["waits"])
 
     await wait_until(waits, timedelta(seconds=30))
     held_by = f"route {canary} waits for HotSwapRoute: "

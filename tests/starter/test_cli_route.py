@@ -53,7 +53,7 @@ async def test_a_route_has_its_machine_its_fault_and_its_events(relight, one_fau
 
 async def test_a_route_as_json_has_its_machines_and_events(relight, one_faulted):
     shown = (await relight("route", "show", "east-2", "--json")).json
-    assert list(shown) == ["route", "machines", "events"]
+    assert list(shown) == ["route", "quarantine", "machines", "events"]
     assert list(shown["route"]) == ROUTE_KEYS
     assert shown["route"]["fault"]["journal_tail"] == ["panic: no configuration", "exited 2"]
     assert [list(machine) for machine in shown["machines"]] == [MACHINE_KEYS]

@@ -46,7 +46,15 @@ def block(monkeypatch):
 
 
 def test_other_commands_need_none_of_them(tmp_path):
-    commands = ("--help", "route list", "worker --help", "up --help", "lab --help", "down")
+    commands = (
+        "--help",
+        "store upgrade",
+        "route list",
+        "worker --help",
+        "up --help",
+        "lab --help",
+        "down",
+    )
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, *commands],
         capture_output=True,

@@ -21,7 +21,8 @@ from starter import schedules
 from starter.local.children import wait_until
 from tests.starter.installation import Installation
 
-RECONCILE = "relight/reconcile"
+RECONCILE, PRUNE = "relight/reconcile", "relight/prune-store"
+DECLARED = (PRUNE, RECONCILE)
 STRAYS = ("relight/of-an-older-version", "relight/reconcile-2")
 FOREIGN = "of-somebody-else"
 
@@ -34,7 +35,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture(autouse=True)
 async def remove_schedules(temporal_client: Client) -> AsyncIterator[None]:
     yield
-    for schedule_id in (RECONCILE, *STRAYS, FOREIGN):
+    for schedule_id in (*DECLARED, *STRAYS, FOREIGN):
         if await schedules._exists(temporal_client, schedule_id):
             await temporal_client.get_schedule_handle(schedule_id).delete()
 
@@ -59,7 +60,7 @@ async def make(client: Client, schedule_id: str) -> None:
 async def is_converged(client: Client, settings: Settings) -> bool:
     found = await schedules.list_schedules(client, settings)
     again = await schedules.apply(client, settings)
-    ids = [entry.schedule_id for entry in schedules.table(settings)]
+    ids = sorted(entry.schedule_id for entry in schedules.table(settings))
     return (
         [each.schedule_id for each in found] == ids
         and all(each.as_declared for each in found)
@@ -69,7 +70,7 @@ async def is_converged(client: Client, settings: Settings) -> bool:
 
 async def test_a_missing_schedule_is_added_once(temporal_client, settings):
     applied = await schedules.apply(temporal_client, settings)
-    assert applied == schedules.Applied(added=(RECONCILE,))
+    assert applied == schedules.Applied(added=DECLARED)
     assert await is_converged(temporal_client, settings)
 
 
@@ -121,8 +122,9 @@ async def test_schedules_are_applied_and_listed_by_command(installation: Install
     relight = installation.relight.where(RELIGHT_RECONCILE_EVERY="PT2H")
     assert (await relight("schedule", "list")).out.startswith("no schedules yet")
     applied = await relight("schedule", "apply", "--json")
-    assert applied.json == {"added": [RECONCILE], "changed": [], "removed": [], "unchanged": []}
-    [shown] = (await relight("schedule", "list", "--json")).json
+    assert applied.json == {"added": [*DECLARED], "changed": [], "removed": [], "unchanged": []}
+    pruning, shown = (await relight("schedule", "list", "--json")).json
+    assert (pruning["schedule_id"], pruning["every"]) == (PRUNE, "P1D")
     assert (shown["schedule_id"], shown["every"], shown["as_declared"]) == (
         *(RECONCILE, "PT2H"),
         True,

@@ -6,6 +6,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from relight.domain.disruption import DisruptionBudget
+from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.rollout.strategy import Approval, CanaryRule, Inconclusive, Strategy
 from starter.cli.rollout import app
 from starter.cli.strategy_options import strategy_of, takes_strategy
@@ -44,8 +45,13 @@ def _command(name: str):
     return get_command(app).commands[name]  # type: ignore[attr-defined]
 
 
-def test_without_options_it_is_the_default_strategy():
-    assert parsed() == Strategy()
+def test_without_options_it_is_the_default_strategy_with_the_budget_of_all_operations(monkeypatch):
+    budget = ReconcilePolicy().strategy.disruption_budget
+    assert parsed() == Strategy(disruption_budget=budget)
+    monkeypatch.setenv("RELIGHT_RECONCILE__STRATEGY__DISRUPTION_BUDGET__REGION", "2")
+    assert parsed("--track-budget", "3").disruption_budget == DisruptionBudget(
+        provider=budget.provider, region="2", track="3"
+    )
 
 
 def test_every_field_has_an_option():

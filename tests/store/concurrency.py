@@ -1,14 +1,14 @@
 """Concurrent calls for the store's tests."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from relight.store.errors import RouteOccupiedError, ScopeBusyError
 
 
-def run_concurrently(calls: list[Callable[[], Any]]) -> list[Any]:
+def run_concurrently(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """Start all calls at the same moment; return the result or the refusal of each."""
     barrier = threading.Barrier(len(calls))
 

@@ -42,7 +42,7 @@ class MigratedSqlite:
         self.template = folder / "template.db"
         self.url = f"sqlite:///{self._path}"
         with Store.open(f"sqlite:///{self.template}") as store:
-            store.migrate()
+            store.upgrade()
         self.store = Store.open(self.url)
         self.reset()
 
@@ -60,7 +60,7 @@ class MigratedPostgres:
     def __init__(self, server: PostgresServer) -> None:
         self.url = server.url(server.create_database())
         self.store = Store.open(self.url)
-        self.store.migrate()
+        self.store.upgrade()
         self._connection = psycopg.connect(self.url, autocommit=True)
         [(version,)] = self._connection.execute("SELECT version_num FROM alembic_version")
         sequences = self._connection.execute("SELECT sequencename FROM pg_sequences").fetchall()

@@ -7,7 +7,6 @@ import pytest
 from relight.domain.breaker.breaker import (
     Breaker,
     BreakerIncident,
-    BreakerOverride,
     ConnectivityResult,
     GroupReach,
 )
@@ -23,12 +22,6 @@ OPEN = Breaker(incident=INCIDENT)
 
 def becomes(state: Breaker):
     return lambda _before: state
-
-
-def override(expires_at: datetime = NOON, group: str = "region lab/east") -> BreakerOverride:
-    return BreakerOverride(
-        group=group, owner="ann", reason="fire in the data centre", expires_at=expires_at
-    )
 
 
 def test_without_a_record_the_breaker_is_closed(store):
@@ -74,36 +67,8 @@ def test_the_newest_result_of_each_connectivity_check_is_kept(store):
     assert store.breaker.connectivity() == [later, other]
 
 
-def test_an_override_is_kept_until_it_is_removed(store):
-    adding = Run("x").activity()
-    record, again = (store.breaker_overrides.add(override(), adding) for _ in range(2))
-    assert record == again
-    assert store.breaker_overrides.list() == [record]
-    assert BreakerOverride.model_validate(record.model_dump()) == override()
-    assert store.breaker_overrides.remove(record.override_id, MANUAL)
-    assert not store.breaker_overrides.remove(record.override_id, MANUAL)
-    assert store.breaker_overrides.list() == []
-    assert store.breaker_overrides.add(override(), MANUAL).override_id > record.override_id
-
-
-def test_expired_overrides_are_removed_together(store):
-    for _ in range(2):
-        store.breaker_overrides.add(override(), MANUAL)
-    kept = store.breaker_overrides.add(override(NOON + timedelta(seconds=1)), MANUAL)
-    assert store.breaker_overrides.expire(NOON, MANUAL) == 2
-    assert store.breaker_overrides.expire(NOON, MANUAL) == 0
-    assert store.breaker_overrides.list() == [kept]
-    [event] = store.events.list(kind="breaker-override-expired")
-    assert len(event.detail["overrides"]) == 2
-
-
 def test_an_invalid_value_is_named(store, store_url):
     store.breaker.update(becomes(OPEN), MANUAL)
-    record = store.breaker_overrides.add(override(), MANUAL)
-    execute(store_url, "UPDATE breaker_overrides SET owner = ''")
     execute(store_url, """UPDATE breaker SET state = '{"incident": 1}'""")
     with pytest.raises(BadValueError, match="the breaker: incident"):
         store.breaker.get()
-    with pytest.raises(BadValueError, match=f"override {record.override_id}: owner"):
-        store.breaker_overrides.list()
-    assert store.breaker_overrides.remove(record.override_id, MANUAL)

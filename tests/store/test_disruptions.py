@@ -20,16 +20,19 @@ from relight.domain.rollout.admission import Admission
 from relight.domain.rollout.rollout import RolloutPhase, RouteProgress
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.rollout.wave import AdvanceWaveInput, WaveWork
+from relight.domain.route import SetTargetInput
 from relight.store.errors import UnknownRouteError
 from relight.store.fleet_snapshot import FleetSnapshot
 from relight.store.rollout_routes import Chosen
 from tests.store.concurrency import run_concurrently
 from tests.store.fleets import (
     MANUAL,
+    ORIGIN,
     Run,
     closing_rollout,
     failing,
     plan_rollout,
+    proving,
     run_on,
     serve,
 )
@@ -80,11 +83,8 @@ def advance(store, run: Run, in_flight=(), ended=()):
     return store.rollout_routes.advance(state, choose, constrained=True)
 
 
-def out_of(store, run: Run | None = None) -> set[str]:
+def out_of(store) -> set[str]:
     held = {each.route_id for each in store.disruptions.list()}
-    if run is not None:
-        claims = store.rollout_routes.list(run.run_id, RouteProgress.SWAPPING)
-        held |= {outcome.route_id for outcome in claims}
     return held | {route.route_id for route in store.routes.list() if route.status == "faulted"}
 
 
@@ -159,19 +159,71 @@ def test_claims_of_operations_and_rollouts_count_for_each_other(store):
     run = plan_rollout(store, FEW_ROUTES)
     advanced = advance(store, run)
     assert [outcome.route_id for outcome in advanced.starts][:1] == ["r-1"]
-    assert out_of(store, run) == {"r-1", "r-4"}
+    assert out_of(store) == {"r-1", "r-4"}
     assert advanced.limited_by == ("region lab/east: 2 are out, 2 may be",)
     assert take(store, "r-3") == "region lab/east: 2 are out, 2 may be"
-    assert take(store, "r-1") == "a rollout works on it"
+    assert take(store, "r-1") == f"a rollout works on it: {run.workflow_id}"
 
 
-def test_claims_of_a_closed_rollout_do_not_count(store):
+def target(store, run: Run, route_id: str) -> None:
+    setting = SetTargetInput(route_id=route_id, release_tag="v0.0.74", origin=ORIGIN)
+    store.routes.set_target(setting, run.activity())
+
+
+def test_an_operation_of_a_closed_rollout_has_its_route_out_until_it_ends(store):
+    fleet(store)
+    run, children = plan_rollout(store, FEW_ROUTES), [run_on("r-1"), run_on("r-2")]
+    advance(store, run)
+    for child, route_id in zip(children, ("r-1", "r-2"), strict=True):
+        target(store, child, route_id)
+    store.rollouts.close(closing_rollout(phase=RolloutPhase.ABORTED, promote=False), run.activity())
+    assert take(store, "r-3") == "region lab/east: 2 are out, 2 may be"
+    store.routes.record_proof(proving("r-1", "v0.0.74"), children[0].activity())
+    assert out_of(store) == {"r-2"}
+    store.routes.record_fault(failing("r-2"), children[1].activity())
+    assert store.disruptions.list() == []
+    assert take(store, "r-3") is None
+
+
+def test_a_route_that_a_rollout_is_changing_is_not_moved(store):
+    fleet(store)
+    advance(store, plan_rollout(store, FEW_ROUTES))
+    before = store.routes.get("r-1")
+    refusal = store.routes.move("r-1", "pinned", MANUAL)
+    assert refusal == "an operation is changing route r-1: move it when it is done"
+    assert store.routes.get("r-1") == before
+    assert store.routes.move("r-4", "pinned", MANUAL) is None
+    assert store.routes.get("r-4").track == "pinned"
+
+
+def test_claims_of_a_closed_rollout_on_which_nothing_has_begun_do_not_count(store):
     fleet(store)
     run = plan_rollout(store, FEW_ROUTES)
     advance(store, run)
     assert take(store, "r-3") is not None
     store.rollouts.close(closing_rollout(phase=RolloutPhase.ABORTED, promote=False), run.activity())
     assert take(store, "r-3") is None
+
+
+def test_what_an_operator_swaps_counts_for_everyone(store):
+    fleet(store)
+    operators = run_on("r-4")
+    target(store, operators, "r-4")
+    assert out_of(store) == {"r-4"}
+    run = plan_rollout(store, FEW_ROUTES)
+    assert [outcome.route_id for outcome in advance(store, run).starts][:1] == ["r-1"]
+    assert out_of(store) == {"r-1", "r-4"}
+    assert take(store, "r-3") == "region lab/east: 2 are out, 2 may be"
+
+
+def test_a_route_that_has_ended_in_its_rollout_is_not_out(store):
+    fleet(store)
+    run = plan_rollout(store, FEW_ROUTES)
+    first, *_ = advance(store, run).starts
+    done = first.model_copy(update={"progress": RouteProgress.CONVERGED})
+    advanced = advance(store, run, ["r-2"], [done])
+    assert [outcome.route_id for outcome in advanced.starts] == ["r-3"]
+    assert out_of(store) == {"r-2", "r-3"}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -198,7 +250,7 @@ def test_the_budget_holds_for_any_order_of_operations(store, seed):
                 store.disruptions.release(route_id, runs.pop(route_id).activity())
             case _:
                 pass
-        assert len(out_of(store, run)) <= BUDGET
+        assert len(out_of(store)) <= BUDGET
 
 
 def test_the_budget_holds_for_concurrent_requests(store):
@@ -210,4 +262,4 @@ def test_the_budget_holds_for_concurrent_requests(store):
             *(partial(take, store, route_id) for route_id in reversed(ROUTES)),
         ]
     )
-    assert len(out_of(store, run)) == BUDGET
+    assert len(out_of(store)) == BUDGET

@@ -1,21 +1,19 @@
-"""Freeze windows, exclusions and pins are kept until they are removed."""
+"""Holds of every kind are kept until they are removed."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlmodel import select
 
-from relight.domain.hold import (
-    Exclusion,
-    FreezeWindow,
-    Selector,
-)
+from relight.domain.hold import Hold, HoldKind, Selector
 from relight.store.database import Database, parse_url
 from relight.store.errors import (
     BadValueError,
     UnknownRouteError,
     UnknownTrackError,
 )
+from relight.store.holds import Holds
+from relight.store.store import Store
 from relight.store.tables import RolloutRouteRow
 from tests.store.fleets import (
     FAULT,
@@ -27,71 +25,79 @@ from tests.store.fleets import (
 from tests.store.sql import execute
 
 NOON = datetime(2026, 12, 24, 12, tzinfo=UTC)
+LAB = Selector(provider="lab")
+KINDS = pytest.mark.parametrize("kind", HoldKind)
 
 
-def freeze(covers: Selector | None = None, reason: str = "elections") -> FreezeWindow:
-    return FreezeWindow(
+def hold(
+    kind: HoldKind, covers: Selector = LAB, reason: str = "elections", pinned_to: str | None = None
+) -> Hold:
+    return Hold(
+        kind=kind,
+        covers=covers,
         starts_at=NOON,
         ends_at=NOON + timedelta(hours=4),
         owner="ann",
         reason=reason,
-        covers=covers or Selector(),
+        pinned_to=pinned_to,
     )
 
 
-def exclusion(covers: Selector, pinned_to: str | None = None) -> Exclusion:
-    return Exclusion(
-        covers=covers, owner="bob", reason="debugged", expires_at=NOON, pinned_to=pinned_to
-    )
+def holds_of(store: Store, kind: HoldKind) -> Holds:
+    return {
+        HoldKind.FREEZE: store.freezes,
+        HoldKind.EXCLUSION: store.exclusions,
+        HoldKind.BREAKER_OVERRIDE: store.breaker_overrides,
+    }[kind]
 
 
-def test_a_freeze_window_is_kept_until_it_is_removed(store):
-    given = freeze(Selector(provider="lab", track="stable"))
-    record = store.freezes.add(given, MANUAL)
-    assert store.freezes.list() == [record]
-    assert FreezeWindow.model_validate(record.model_dump()) == given
-    assert store.freezes.remove(record.freeze_id, MANUAL) is True
-    assert store.freezes.remove(record.freeze_id, MANUAL) is False
-    assert store.freezes.list() == []
+@KINDS
+def test_a_hold_is_kept_until_it_is_removed(store, kind):
+    holds, given = holds_of(store, kind), hold(kind)
+    record = holds.add(given, MANUAL)
+    assert holds.list() == [record]
+    assert Hold.model_validate(record.model_dump()) == given
+    assert holds.remove(record.hold_id, MANUAL) is True
+    assert holds.remove(record.hold_id, MANUAL) is False
+    assert holds.list() == []
+    assert holds.add(given, MANUAL).hold_id > record.hold_id
 
 
-def test_an_exclusion_is_kept_until_it_is_removed(store):
-    serve(store)
-    given = exclusion(Selector(route_id="r-1"), pinned_to="v0.0.73")
-    record = store.exclusions.add(given, MANUAL)
-    assert store.exclusions.list() == [record]
-    assert Exclusion.model_validate(record.model_dump()) == given
-    assert store.exclusions.remove(record.exclusion_id, MANUAL) is True
-    assert store.exclusions.remove(record.exclusion_id, MANUAL) is False
-    assert store.exclusions.list() == []
+def test_each_kind_lists_and_removes_its_own(store):
+    records = {kind: holds_of(store, kind).add(hold(kind), MANUAL) for kind in HoldKind}
+    assert len({record.hold_id for record in records.values()}) == len(HoldKind)
+    for kind, record in records.items():
+        assert holds_of(store, kind).list() == [record]
+        others = [each for each in HoldKind if each is not kind]
+        assert not any(holds_of(store, each).remove(record.hold_id, MANUAL) for each in others)
 
 
-def test_each_event_has_requester_reason_and_hold(store):
-    serve(store)
-    pin = store.exclusions.add(exclusion(Selector(route_id="r-1"), "v0.0.73"), MANUAL)
-    window = store.freezes.add(freeze(), MANUAL)
-    store.exclusions.remove(pin.exclusion_id, MANUAL)
-    store.freezes.remove(window.freeze_id, MANUAL)
-    added, frozen, freed, thawed = store.events.list()[-4:]
-    assert [event.kind for event in (added, frozen, freed, thawed)] == [
-        "exclusion-added",
-        "freeze-added",
-        "exclusion-removed",
-        "freeze-removed",
-    ]
-    assert {(event.requested_by, event.reason) for event in (added, frozen, freed, thawed)} == {
+@KINDS
+def test_each_event_has_requester_reason_and_hold(store, kind):
+    holds = holds_of(store, kind)
+    record = holds.add(hold(kind), MANUAL)
+    holds.remove(record.hold_id, MANUAL)
+    added, removed = store.events.list()[-2:]
+    assert [added.kind, removed.kind] == [f"{kind}-added", f"{kind}-removed"]
+    assert {(event.requested_by, event.reason) for event in (added, removed)} == {
         (ORIGIN.requested_by, ORIGIN.reason)
     }
-    assert (added.route_id, added.release_tag) == ("r-1", "v0.0.73")
-    assert frozen.detail["freeze"] == window.model_dump(mode="json")
-    for event in (freed, thawed):
-        [removed] = event.detail.values()
-        assert removed["owner"] in {"ann", "bob"}
+    assert added.detail["hold"] == record.model_dump(mode="json")
+    assert removed.detail["hold"]["owner"] == "ann"
+
+
+def test_a_pin_keeps_its_route_and_release(store):
+    serve(store)
+    pin = hold(HoldKind.EXCLUSION, Selector(route_id="r-1"), pinned_to="v0.0.73")
+    assert store.exclusions.add(pin, MANUAL).pinned_to == "v0.0.73"
+    [event] = store.events.list(kind="exclusion-added")
+    assert (event.route_id, event.release_tag) == ("r-1", "v0.0.73")
 
 
 def test_an_instant_of_another_time_zone_is_kept(store):
     east = timezone(timedelta(hours=8))
-    window = freeze().model_copy(update={"ends_at": datetime(2026, 12, 24, 22, tzinfo=east)})
+    window = hold(HoldKind.FREEZE)
+    window = window.model_copy(update={"ends_at": datetime(2026, 12, 24, 22, tzinfo=east)})
     store.freezes.add(window, MANUAL)
     [record] = store.freezes.list()
     assert record.ends_at == window.ends_at
@@ -99,67 +105,51 @@ def test_an_instant_of_another_time_zone_is_kept(store):
 
 
 @pytest.mark.parametrize(
-    ("covers", "error"),
+    ("kind", "covers", "error"),
     [
-        (Selector(route_id="unknown-1"), UnknownRouteError),
-        (Selector(track="unknown"), UnknownTrackError),
+        (HoldKind.FREEZE, Selector(route_id="unknown-1"), UnknownRouteError),
+        (HoldKind.EXCLUSION, Selector(route_id="unknown-1"), UnknownRouteError),
+        *((kind, Selector(track="unknown"), UnknownTrackError) for kind in HoldKind),
     ],
 )
-def test_a_selector_with_an_unknown_route_or_track_is_refused(store, covers, error):
+def test_a_selector_with_an_unknown_route_or_track_is_refused(store, kind, covers, error):
     before = store.events.list()
     with pytest.raises(error, match="unknown"):
-        store.freezes.add(freeze(covers), MANUAL)
-    with pytest.raises(error, match="unknown"):
-        store.exclusions.add(exclusion(covers), MANUAL)
-    assert (store.freezes.list(), store.exclusions.list()) == ([], [])
+        holds_of(store, kind).add(hold(kind, covers), MANUAL)
+    assert holds_of(store, kind).list() == []
     assert store.events.list() == before
 
 
-def test_retries_write_once(store):
-    run = rollout_run()
-    adding, excluding, removing, including = (run.activity() for _ in range(4))
-    first, second = (store.freezes.add(freeze(), adding) for _ in range(2))
-    third, fourth = (
-        store.exclusions.add(exclusion(Selector(provider="lab")), excluding) for _ in range(2)
-    )
-    assert (first, third) == (second, fourth)
-    assert (store.freezes.list(), store.exclusions.list()) == ([first], [third])
-    assert [store.freezes.remove(first.freeze_id, removing) for _ in range(2)] == [True] * 2
-    assert [store.exclusions.remove(third.exclusion_id, including) for _ in range(2)] == [True] * 2
-    assert len(store.events.list(workflow_id=run.workflow_id)) == 4
+@KINDS
+def test_retries_write_once(store, kind):
+    holds, run = holds_of(store, kind), rollout_run()
+    adding, removing = run.activity(), run.activity()
+    first, second = (holds.add(hold(kind), adding) for _ in range(2))
+    assert first == second
+    assert holds.list() == [first]
+    assert [holds.remove(first.hold_id, removing) for _ in range(2)] == [True] * 2
+    assert len(store.events.list(workflow_id=run.workflow_id)) == 2
 
 
-def test_ids_are_never_reused(store):
-    for add, remove in (
-        (lambda: store.freezes.add(freeze(), MANUAL).freeze_id, store.freezes.remove),
-        (
-            lambda: store.exclusions.add(exclusion(Selector(provider="lab")), MANUAL).exclusion_id,
-            store.exclusions.remove,
-        ),
-    ):
-        removed = add()
-        remove(removed, MANUAL)
-        assert add() > removed
-
-
-def test_freeze_windows_are_listed_oldest_first(store):
+def test_holds_are_listed_oldest_first_and_those_that_ended_do_not_stand(store):
     for reason in ("one", "two", "three"):
-        store.freezes.add(freeze(reason=reason), MANUAL)
+        store.freezes.add(hold(HoldKind.FREEZE, reason=reason), MANUAL)
     assert [each.reason for each in store.freezes.list()] == ["one", "two", "three"]
+    ends_at = NOON + timedelta(hours=4)
+    assert len(store.freezes.standing(NOON - timedelta(days=1))) == 3  # Upcoming ones, too.
+    assert len(store.freezes.standing(ends_at - timedelta(seconds=1))) == 3
+    assert store.freezes.standing(ends_at) == []
 
 
-def test_an_invalid_hold_is_named_and_can_be_removed(store, store_url):
-    window = store.freezes.add(freeze(), MANUAL)
-    pin = store.exclusions.add(exclusion(Selector(provider="lab")), MANUAL)
-    execute(store_url, "UPDATE freezes SET owner = ''")
-    execute(store_url, "UPDATE exclusions SET provider = NULL")
-    with pytest.raises(BadValueError, match=f"freeze window {window.freeze_id}: owner"):
-        store.freezes.list()
-    with pytest.raises(BadValueError, match=f"exclusion {pin.exclusion_id}.*names a route"):
-        store.exclusions.list()
-    assert store.freezes.remove(window.freeze_id, MANUAL)
-    assert store.exclusions.remove(pin.exclusion_id, MANUAL)
-    assert (store.freezes.list(), store.exclusions.list()) == ([], [])
+@KINDS
+def test_an_invalid_hold_is_named_and_can_be_removed(store, store_url, kind):
+    holds = holds_of(store, kind)
+    record = holds.add(hold(kind), MANUAL)
+    execute(store_url, "UPDATE holds SET owner = ''")
+    with pytest.raises(BadValueError, match=f"{kind} {record.hold_id}: owner"):
+        holds.list()
+    assert holds.remove(record.hold_id, MANUAL)
+    assert holds.list() == []
 
 
 def test_the_routes_of_a_rollout_may_be_unknown(store, store_url):

@@ -20,10 +20,11 @@ from relight.domain.breaker.breaker import (
     ConnectivityResult,
     GroupReach,
 )
+from relight.domain.hold import Selector
 from relight.store import migrate
 from relight.store.database import Database, parse_url
-from relight.store.errors import StoreTooNewError
-from relight.store.store import Store
+from relight.store.errors import StoreTooNewError, StoreTooOldError
+from relight.store.store import Store, open_store
 from relight.store.tables import Row
 from tests.store.fleets import MANUAL, serve
 from tests.store.pools import made_ready
@@ -59,7 +60,7 @@ def test_downgrading_to_base_drops_all_tables_and_upgrading_creates_them(databas
 
 def test_migrating_again_changes_nothing(store):
     serve(store)
-    store.migrate()
+    store.upgrade()
     assert [route.route_id for route in store.routes.list()] == ["r-1"]
 
 
@@ -186,6 +187,58 @@ def test_no_name_in_the_database_contains_an_old_table(database):
     assert {"fk_deb_files_release_tag", "pk_route_remediations"} <= names
 
 
+OLD_HOLDS = {
+    "freezes": {
+        "freeze_id": "1",
+        "starts_at": "2026-03-01 12:30:00.000000+00:00",
+        "ends_at": "2026-03-02 12:30:00.000000+00:00",
+        "owner": "ann",
+        "reason": "elections",
+        "track": "beta",
+        "added_at": "2026-03-01 10:00:00.000000+00:00",
+    },
+    "exclusions": {
+        "exclusion_id": "1",
+        "owner": "bob",
+        "reason": "debugged",
+        "expires_at": "2026-03-03 12:30:00.000000+00:00",
+        "pinned_to": "v0.0.73",
+        "route_id": "r-1",
+        "added_at": "2026-03-01 11:00:00.000000+00:00",
+    },
+    "breaker_overrides": {
+        "override_id": "1",
+        "group_name": "region lab/east",
+        "owner": "ann",
+        "reason": "it closed",
+        "expires_at": "2026-03-04 12:30:00.000000+00:00",
+        "added_at": "2026-03-01 12:00:00.000000+00:00",
+    },
+}
+
+
+def test_freezes_exclusions_and_overrides_become_holds_and_back(database, empty_url):
+    migrate.upgrade(database, "0007")
+    for table, row in OLD_HOLDS.items():
+        values = {name: _as_text(value, empty_url) for name, value in row.items()}
+        insert(empty_url, table, **values)
+    with database.connection() as connection:
+        before = {table: read(connection, table) for table in OLD_HOLDS}
+        names = schema_names(connection)
+    migrate.upgrade(database)
+    with Store.open(empty_url) as store:
+        [freeze], [pin] = store.freezes.list(), store.exclusions.list()
+        [override] = store.breaker_overrides.list()
+    assert (freeze.starts_at, freeze.covers.track) == (NOON, "beta")
+    assert (pin.pinned_to, pin.covers.route_id, pin.ends_at.day) == ("v0.0.73", "r-1", 3)
+    assert pin.starts_at == pin.added_at
+    assert override.covers == Selector(provider="lab", region="east")
+    migrate.downgrade(database, "0007")
+    with database.connection() as connection:
+        assert {table: read(connection, table) for table in OLD_HOLDS} == before
+        assert schema_names(connection) == names
+
+
 def read(connection: Connection, table: str) -> list[dict[str, Any]]:
     rows = connection.exec_driver_sql(f"SELECT * FROM {table}").mappings()
     return [dict(row) for row in rows]
@@ -225,7 +278,7 @@ def test_a_downgrade_deletes_no_machine_that_may_exist(database, empty_url):
 def test_concurrent_migrations_run_once(empty_url):
     def migrate(_number: int) -> None:
         with Store.open(empty_url) as store:
-            store.migrate()
+            store.upgrade()
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(migrate, range(8)))
@@ -247,3 +300,36 @@ def test_a_store_of_a_newer_version_is_refused(database, empty_url):
     execute(empty_url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreTooNewError, match="newer version of Relight"):
         migrate.upgrade(database)
+
+
+@pytest.mark.parametrize("revision", ["0001", "0003"])
+def test_a_store_of_an_older_version_is_refused_and_not_migrated(database, empty_url, revision):
+    migrate.upgrade(database, revision)
+    with pytest.raises(StoreTooOldError, match="type `relight store upgrade`"):
+        open_store(empty_url)
+    assert revision_of(database) == revision
+
+
+def test_a_store_without_tables_is_refused_and_not_created(empty_url, tmp_path):
+    with pytest.raises(StoreTooOldError, match=r"no tables yet.*`relight store upgrade`"):
+        open_store(empty_url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_of_a_newer_version_is_not_opened(database, empty_url):
+    migrate.upgrade(database)
+    execute(empty_url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreTooNewError, match="newer version of Relight"):
+        open_store(empty_url)
+
+
+def test_an_upgrade_tells_the_revision_before(empty_url):
+    with Store.open(empty_url) as store:
+        assert store.upgrade() is None
+        assert store.upgrade() == migrate.newest_revision()
+    open_store(empty_url).close()
+
+
+def revision_of(database: Database) -> str | None:
+    with database.connection() as connection:
+        return MigrationContext.configure(connection).get_current_revision()

@@ -39,8 +39,22 @@ def remediation_of(store, after=timedelta(0)):
     return decide_remediation(history, ReplacementPolicy(), now + after)
 
 
-def recorded(store):
-    return {record.key: record for record in store.sweeps.machines()}
+def recorded(store, *listed):
+    return {record.key: record for record in store.sweeps.machines(listed)}
+
+
+def test_a_destroyed_machine_is_read_only_if_it_is_listed(store):
+    serve(store)
+    old = replace_machine(store)
+    store.destructions.record("r-1-g1", MANUAL, reason="it was replaced")
+    assert set(recorded(store)) == {"r-1-g2"}
+    assert recorded(store, "r-1-g1", "r-1-g2")["r-1-g1"].recorded_as is RecordedAs.DESTROYED
+    # More than one query's worth.
+    assert set(recorded(store, *(f"r-1-g{number}" for number in range(3000)))) == {
+        "r-1-g1",
+        "r-1-g2",
+    }
+    assert old
 
 
 def test_every_machine_is_read_with_its_recorded_status(store):

@@ -10,6 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+WHOLE_FLEET_AT_ONCE = {
+    f"RELIGHT_RECONCILE__STRATEGY__DISRUPTION_BUDGET__{group}": "100%"
+    for group in ("PROVIDER", "REGION", "TRACK")
+}
+"""The settings of a fleet so small that the default budget would change its routes one by one."""
+
 
 @dataclass(frozen=True)
 class Ended:

@@ -28,6 +28,7 @@ from relight.domain.proof import (
     ProveReleaseInput,
     ReleaseSwapped,
     SwapReleaseInput,
+    SwapStopped,
 )
 from relight.domain.release import Release
 from relight.domain.service import Service
@@ -35,7 +36,7 @@ from relight.hosts.connections import Hosts, SshHosts
 from relight.hosts.probe import HttpProbe, Probe
 from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.providers.lab import LabDriver
-from relight.store.store import Store, open_store
+from relight.store.store import Store, open_upgraded_store
 from starter.local.children import wait_until
 from tests.support.fake_cloud import FakeCloud
 from tests.support.installation import (
@@ -106,15 +107,14 @@ class Subject:
             environment.info, workflow_run_id=run or self.new_run()
         )
         return await environment.run(
-            HotSwapActivities(self.hosts, self._services(), self.store).swap_release,
-            SwapReleaseInput(
-                route_id=self.machine.key.rpartition("-g")[0],
-                machine=self.machine,
-                release=release(to) if isinstance(to, str) else to,
-                origin=ORIGIN,
-                allow_downgrade=allow_downgrade,
-            ),
+            self._swaps().swap_release, self._swap_input(to, allow_downgrade=allow_downgrade)
         )
+
+    async def stop_swap(self, to: str, run: str) -> SwapStopped:
+        """Stop the change of a swap to a version, by the run that started it."""
+        environment = ActivityEnvironment()
+        environment.info = dataclasses.replace(environment.info, workflow_run_id=run)
+        return await environment.run(self._swaps().stop_swap, self._swap_input(to))
 
     async def prove(self, version: str) -> Proof:
         return await ActivityEnvironment().run(
@@ -126,6 +126,18 @@ class Subject:
         """Install a good version, whatever an earlier test left installed, and prove it."""
         return (await self.swap(version, allow_downgrade=True)).proof
 
+    def _swap_input(self, to: str | Release, *, allow_downgrade: bool = False) -> SwapReleaseInput:
+        return SwapReleaseInput(
+            route_id=self.machine.key.rpartition("-g")[0],
+            machine=self.machine,
+            release=release(to) if isinstance(to, str) else to,
+            origin=ORIGIN,
+            allow_downgrade=allow_downgrade,
+        )
+
+    def _swaps(self) -> HotSwapActivities:
+        return HotSwapActivities(self.hosts, self._services(), self.store)
+
     def _services(self) -> ProofActivities:
         return ProofActivities(self.hosts, self.service, self.probe)
 
@@ -135,7 +147,7 @@ def new_store() -> Iterator[Store]:
     """Open an empty store."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_store(f"sqlite:///{folder}/fleet.db") as store,
+        open_upgraded_store(f"sqlite:///{folder}/fleet.db") as store,
     ):
         yield store
 

@@ -35,7 +35,7 @@ from relight.domain.route import RouteStatus
 from starter.local.children import wait_until
 from starter.local.lab import lab_state
 from tests.starter.in_process import InProcess
-from tests.support.command_line import CommandLine, Ended
+from tests.support.command_line import WHOLE_FLEET_AT_ONCE, CommandLine, Ended
 from workflows.rollout.rollout import RolloutRelease
 
 FIRST = "v0.0.73"
@@ -219,7 +219,7 @@ async def lab_fleet(
         stack.callback(
             lambda: [shutil.copy(each, kept) for each in environment.home.glob("fleet.db*")]
         )
-        relight = InProcess(environment.home)
+        relight = InProcess(environment.home, WHOLE_FLEET_AT_ONCE)
         reason = ("--reason", "its first release")
         await _done(relight, "settings", "set", "default_release_tag", FIRST, *reason)
         for track in tracks:

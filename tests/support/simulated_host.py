@@ -21,17 +21,19 @@ _PANIC = (
     "panic: runtime error: invalid memory address or nil pointer dereference",
     "goroutine 1 [running]:",
 )
-_SIGABRT = 6
+_SIGABRT, _SIGTERM = 6, 15
 
 _WAIT_SECONDS = 0.05
 
 
 @dataclass
 class _Transaction:
-    """A transient unit: its exit code once it has ended, and its output."""
+    """A transient unit: its exit code once it has ended, its output, and its systemd result."""
 
     exit_code: int | None = None
     output: str = ""
+    result: str = ""
+    task: asyncio.Task[None] | None = None
 
 
 class Gate:
@@ -105,15 +107,29 @@ class SimulatedHost:
             self.serve()
             self.steps["service"], self.logs["service"] = 0, ""
 
-    def start(self, unit: str, version: str, leave: str) -> tuple[int, str]:
-        """Start a detached transaction and return; refuse if the unit exists."""
+    def start(self, unit: str, deadline: float, version: str, leave: str) -> tuple[int, str]:
+        """Start a detached transaction and return; refuse if the unit exists.
+
+        Args:
+            unit: its name.
+            deadline: in seconds; then it is stopped.
+            version: what it installs.
+            leave: `upgrade` or `rollback`.
+        """
         if unit in self.transactions:
             return 1, f"Failed to start transient service unit: Unit {unit} was already loaded."
         transaction = self.transactions[unit] = _Transaction()
-        task = asyncio.create_task(self._transact(transaction, version, leave))
+        task = asyncio.create_task(self._transact(transaction, deadline, version, leave))
+        transaction.task = task
         self._working.add(task)
         task.add_done_callback(self._working.discard)
         return 0, ""
+
+    def forget(self, unit: str) -> None:
+        """Stop a transaction that runs, and delete it."""
+        transaction = self.transactions.pop(unit, None)
+        if transaction is not None and transaction.task is not None:
+            transaction.task.cancel()
 
     async def wait_for(self, unit: str) -> None:
         """Wait a short while for a transaction to end."""
@@ -121,10 +137,20 @@ class SimulatedHost:
         if transaction is not None and transaction.exit_code is None:
             await asyncio.wait(self._working, timeout=_WAIT_SECONDS)
 
-    async def _transact(self, transaction: _Transaction, version: str, leave: str) -> None:
+    async def _transact(
+        self, transaction: _Transaction, deadline: float, version: str, leave: str
+    ) -> None:
         async with self._fleet.counted("install"):
-            if self._fleet.gate is not None:
-                await self._fleet.gate.pass_through()
+            try:
+                if self._fleet.gate is not None:
+                    async with asyncio.timeout(deadline):
+                        await self._fleet.gate.pass_through()
+            except (TimeoutError, asyncio.CancelledError) as stop:
+                self.status = "iF"  # dpkg was killed
+                if isinstance(stop, asyncio.CancelledError):
+                    raise
+                transaction.exit_code, transaction.result = _SIGTERM, "timeout"
+                return
             code, transaction.output = self._install(version, leave)
             if code == 0:
                 self.serve()
@@ -182,7 +208,9 @@ class SimulatedHost:
         }
 
     def transaction_properties(self, unit: str) -> dict[str, Any]:
-        match self.transactions.get(unit):
+        transaction = self.transactions.get(unit)
+        timed_out = transaction is not None and transaction.result == "timeout"
+        match transaction:
             case None:
                 load, active, sub, code = "not-found", "inactive", "dead", 0
             case _Transaction(exit_code=None):
@@ -197,8 +225,9 @@ class SimulatedHost:
             "ActiveState": active,
             "SubState": sub,
             "InvocationID": unit,
+            "Result": "timeout" if timed_out else "success",
             "ExecMainStatus": code,
-            "ExecMainCode": 1,
+            "ExecMainCode": 2 if timed_out else 1,
             "ExecMainExitTimestampMonotonic": 2,
         }
 

@@ -136,8 +136,8 @@ class SimulatedShell:
         """Answer a call of `relight-host`."""
         host = self._host
         match verb, words:
-            case "swap", [unit, _, version, leave, *_]:
-                started = _section("begin", *host.start(unit, version, leave))
+            case "swap", [unit, _, deadline, version, leave, *_]:
+                started = _section("begin", *host.start(unit, float(deadline), version, leave))
                 await host.wait_for(unit)
                 return 0, started + self._observed(unit)
             case "observe", []:
@@ -154,7 +154,7 @@ class SimulatedShell:
             case "log", [unit]:
                 return 0, host.transactions[unit].output
             case "forget", [unit]:
-                host.transactions.pop(unit, None)
+                host.forget(unit)
                 return 0, ""
             case "journal", [_]:
                 return 0, "\n".join(host.journal)

@@ -1,14 +1,12 @@
 """Installations, each for one test."""
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
-from temporalio.worker import Worker
 
 from activities import policies
 from relight.domain.breaker.breaker import BreakerLimits
@@ -47,9 +45,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, wait in WAITS.items():
         monkeypatch.setattr(name, wait)
     # A running activity learns of its cancellation by its next heartbeat.
-    monkeypatch.setattr(
-        "worker.Worker", functools.partial(Worker, max_heartbeat_throttle_interval=HEARTBEAT_EVERY)
-    )
+    monkeypatch.setattr("worker.MAX_HEARTBEAT_INTERVAL", HEARTBEAT_EVERY)
 
 
 @pytest.fixture

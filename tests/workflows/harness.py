@@ -40,7 +40,7 @@ from relight.domain.route import (
 )
 from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.store.events import Operation
-from relight.store.store import Store, open_store
+from relight.store.store import Store, open_upgraded_store
 from starter.local.children import wait_until
 from tests.support.fake_cloud import FakeCloud
 from tests.support.fake_connectivity_check import FakeConnectivityCheck
@@ -387,7 +387,7 @@ def _migrated_database() -> bytes:
     """Return a database file with all tables and no rows: migrating one takes much longer."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "fleet.db")
-        with open_store(f"sqlite:///{path}"):
+        with open_upgraded_store(f"sqlite:///{path}"):
             pass  # Closing it moves everything into the one file.
         return path.read_bytes()
 

@@ -6,6 +6,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.fleet.observe import ObservationActivities
     from activities.fleet.pool import PoolActivities
     from activities.fleet.remediation import RemediationActivities
+    from activities.fleet.retention import RetentionActivities
     from activities.fleet.sweep import SweepActivities
     from activities.fleet.verification import VerificationActivities
     from activities.machine.machines import MachineActivities
@@ -17,6 +18,7 @@ __all__ = [
     "PoolActivities",
     "ReleaseActivities",
     "RemediationActivities",
+    "RetentionActivities",
     "SweepActivities",
     "VerificationActivities",
 ]

@@ -1,6 +1,7 @@
 """Make a machine ready, for a route or for the pool: create it, boot it, swap or prove it."""
 
 from relight.domain.base import Origin
+from relight.domain.fault.fault import Fault
 from relight.domain.machine import (
     AwaitFirstBootInput,
     AwaitMachineInput,
@@ -10,7 +11,7 @@ from relight.domain.machine import (
     RenderCloudInitInput,
 )
 from relight.domain.names import ReleaseTag, RouteId
-from relight.domain.proof import Proof, ProveReleaseInput, SwapReleaseInput
+from relight.domain.proof import Proof, ProveReleaseInput, ReleaseSwapped, SwapReleaseInput
 from relight.domain.release import Release
 from relight.domain.route import RecordMachineInput
 from workflows.machine.steps import (
@@ -20,6 +21,10 @@ from workflows.machine.steps import (
     ProofActivities,
     RouteActivities,
 )
+from workflows.undo import UndoStack
+
+UNFINISHED = frozenset({"cancelled", "timed-out"})
+"""Fault kinds after which a change may still run on the host."""
 
 
 async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
@@ -39,6 +44,25 @@ async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
     )
     await FirstBootActivities.await_first_boot(AwaitFirstBootInput(machine=machine))
     return machine
+
+
+async def swap(input: SwapReleaseInput) -> ReleaseSwapped:
+    """Install a release on a machine and prove it.
+
+    If that is cancelled or times out, the change on the host is stopped: without its operation
+    nobody would wait for its end.
+
+    Raises:
+        FailureError: it failed, or was cancelled.
+    """
+    async with UndoStack() as undo:
+        undo.on_fault(lambda fault: _stop(fault, input), lambda fault: fault)
+        return await HotSwapActivities.swap_release(input)
+
+
+async def _stop(cause: Fault, input: SwapReleaseInput) -> None:
+    if cause.kind in UNFINISHED:
+        await HotSwapActivities.stop_swap(input)
 
 
 async def swap_or_prove(
@@ -63,7 +87,7 @@ async def swap_or_prove(
         return await ProofActivities.prove_release(
             ProveReleaseInput(machine=machine, release=release)
         )
-    swapped = await HotSwapActivities.swap_release(
+    swapped = await swap(
         SwapReleaseInput(
             route_id=route_id,
             machine=machine,

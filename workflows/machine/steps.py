@@ -6,6 +6,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.fleet.observe import ObservationActivities
     from activities.fleet.verification import VerificationActivities
     from activities.machine.destruction import DestructionActivities
+    from activities.machine.drain import DrainActivities
     from activities.machine.first_boot import FirstBootActivities
     from activities.machine.machines import MachineActivities
     from activities.route.hot_swap import HotSwapActivities, ProofActivities
@@ -13,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
 
 __all__ = [
     "DestructionActivities",
+    "DrainActivities",
     "FirstBootActivities",
     "HotSwapActivities",
     "MachineActivities",

@@ -8,7 +8,7 @@ from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault
 from relight.domain.machine import Machine
 from relight.domain.names import ReleaseTag
-from relight.domain.proof import SwapReleaseInput
+from relight.domain.proof import Proof, SwapReleaseInput
 from relight.domain.release import Release, ResolveReleaseInput
 from relight.domain.route import (
     HotSwapRouteInput,
@@ -21,13 +21,14 @@ from relight.domain.route import (
     SetTargetInput,
 )
 from workflows.failures import failure
+from workflows.machine.make import swap
 from workflows.reporting import report_fault, report_release
 from workflows.route.steps import (
     DisruptionActivities,
-    HotSwapActivities,
     ReleaseActivities,
     RouteActivities,
 )
+from workflows.shield import run_shielded, run_unless_cancelled_before
 from workflows.undo import UndoStack
 
 
@@ -37,7 +38,9 @@ class HotSwapRoute:
     """Replace the package on the machine of a route over SSH, and prove what runs.
 
     A failure or a cancellation leaves the route `faulted` with the fault. Its current release stays
-    as it was last proven. The host may run either release; the transaction there is not undone.
+    as it was last proven. The host may run either release. A cancellation stops the change there,
+    and the next swap repairs what it left.
+    Once the release is proven, a cancellation has no effect: the proof is recorded.
     """
 
     @workflow.init
@@ -45,6 +48,7 @@ class HotSwapRoute:
         self._input = input
         self._machine_key: str | None = None
         self._release_tag = input.release_tag
+        self._target_set = False
         self._of_route = RouteOperationInput(route_id=input.route_id, origin=input.origin)
 
     @workflow.run
@@ -53,7 +57,7 @@ class HotSwapRoute:
         async with UndoStack() as undo:
             if input.within_budget:
                 await self._take_disruption(undo)
-            undo.on_fault(RouteActivities.record_fault, self._fault_record)
+            undo.on_fault(self._record, lambda fault: fault)
             route = await RouteActivities.load_route.local(LoadRouteInput(route_id=input.route_id))
             machine = machine_of(route)
             self._machine_key = machine.key
@@ -63,26 +67,22 @@ class HotSwapRoute:
                     route_id=input.route_id, release_tag=release.tag, origin=input.origin
                 )
             )
-            swapped = await HotSwapActivities.swap_release(
-                SwapReleaseInput(
-                    route_id=input.route_id,
-                    machine=machine,
-                    release=release,
-                    origin=input.origin,
-                    allow_downgrade=input.allow_downgrade or input.release_tag is None,
-                    rollout=input.rollout,
+            self._target_set = True
+            # A local activity runs ahead of the history: the proof may be recorded before the
+            # workflow learns that it was cancelled. So a proven release is always recorded.
+            swapped = await run_unless_cancelled_before(
+                swap(
+                    SwapReleaseInput(
+                        route_id=input.route_id,
+                        machine=machine,
+                        release=release,
+                        origin=input.origin,
+                        allow_downgrade=input.allow_downgrade or input.release_tag is None,
+                        rollout=input.rollout,
+                    )
                 )
             )
-            await RouteActivities.record_proof.local(
-                RecordProofInput(
-                    route_id=input.route_id,
-                    machine=machine,
-                    proof=swapped.proof,
-                    origin=input.origin,
-                )
-            )
-            if input.within_budget:
-                await DisruptionActivities.release_disruption.local(self._of_route)
+            await run_shielded(self._record_proof(machine, swapped.proof))
             return RouteSwapped(
                 route_id=input.route_id,
                 machine_key=machine.key,
@@ -90,6 +90,16 @@ class HotSwapRoute:
                 previous_release_tag=route.current_release_tag,
                 proof=swapped.proof,
             )
+
+    async def _record_proof(self, machine: Machine, proof: Proof) -> None:
+        await RouteActivities.record_proof.local(
+            RecordProofInput(
+                route_id=self._input.route_id,
+                machine=machine,
+                proof=proof,
+                origin=self._input.origin,
+            )
+        )
 
     async def _take_disruption(self, undo: UndoStack) -> None:
         """Take the route out. A refusal changes nothing and is not a fault of the route."""
@@ -117,8 +127,13 @@ class HotSwapRoute:
         report_release(previous.tag)
         return previous.tag
 
-    def _fault_record(self, cause: Fault) -> RecordFaultInput:
+    async def _record(self, cause: Fault) -> None:
         report_fault(cause)
+        # A refusal changed nothing. Its record would hide the route's own fault.
+        if self._target_set or not cause.refused:
+            await RouteActivities.record_fault(self._fault_record(cause))
+
+    def _fault_record(self, cause: Fault) -> RecordFaultInput:
         return RecordFaultInput(
             route_id=self._input.route_id,
             release_tag=self._release_tag,

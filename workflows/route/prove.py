@@ -15,6 +15,7 @@ from relight.domain.route import (
 from workflows.reporting import report_fault
 from workflows.route.hot_swap import machine_of
 from workflows.route.steps import ProofActivities, RouteActivities
+from workflows.shield import run_shielded, run_unless_cancelled_before
 from workflows.undo import UndoStack
 
 
@@ -35,22 +36,32 @@ class ProveRoute:
     async def run(self, input: ProveRouteInput) -> RouteProven:
         """Load the route, prove the release on its machine, and record the proof."""
         async with UndoStack() as undo:
-            undo.on_fault(RouteActivities.record_fault, self._fault_record)
+            undo.on_fault(self._record, lambda fault: fault)
             route = await RouteActivities.load_route.local(LoadRouteInput(route_id=input.route_id))
             machine = machine_of(route)
             self._machine_key = machine.key
-            proof = await ProofActivities.prove_release(
-                ProveReleaseInput(machine=machine, release=input.release, rollout=input.rollout)
+            # A proven release is always recorded, as in `HotSwapRoute`.
+            proof = await run_unless_cancelled_before(
+                ProofActivities.prove_release(
+                    ProveReleaseInput(machine=machine, release=input.release, rollout=input.rollout)
+                )
             )
-            await RouteActivities.record_proof.local(
-                RecordProofInput(
-                    route_id=input.route_id, machine=machine, proof=proof, origin=input.origin
+            await run_shielded(
+                RouteActivities.record_proof.local(
+                    RecordProofInput(
+                        route_id=input.route_id, machine=machine, proof=proof, origin=input.origin
+                    )
                 )
             )
             return RouteProven(route_id=input.route_id, proof=proof)
 
-    def _fault_record(self, cause: Fault) -> RecordFaultInput:
+    async def _record(self, cause: Fault) -> None:
         report_fault(cause)
+        # A refusal changed nothing. Its record would hide the route's own fault.
+        if self._machine_key is not None or not cause.refused:
+            await RouteActivities.record_fault(self._fault_record(cause))
+
+    def _fault_record(self, cause: Fault) -> RecordFaultInput:
         return RecordFaultInput(
             route_id=self._input.route_id,
             release_tag=self._input.release.tag,

@@ -13,6 +13,7 @@ from relight.domain.machine import (
 from relight.domain.proof import ProveReleaseInput
 from relight.domain.release import Release, ResolveReleaseInput
 from relight.domain.route import (
+    CheckVacantInput,
     OpenRouteInput,
     ProvisionRouteInput,
     RecordFaultInput,
@@ -29,6 +30,7 @@ from workflows.route.steps import (
     ReleaseActivities,
     RouteActivities,
 )
+from workflows.shield import run_shielded
 from workflows.undo import UndoStack
 
 
@@ -37,13 +39,14 @@ from workflows.undo import UndoStack
 class ProvisionRoute:
     """Create a machine for a new route, and prove the release of its track on it.
 
-    A failure or a cancellation at any step destroys the machine, and leaves the route `failed` with
-    the fault.
+    A failure or a cancellation before the machine is proven destroys it, and leaves the route
+    `failed` with the fault. The proof is recorded even if the operation is cancelled meanwhile.
     """
 
     @workflow.init
     def __init__(self, input: ProvisionRouteInput) -> None:
         self._input = input
+        self._is_vacant = False
         self._opened: RouteOpened | None = None
         self._release_tag: str | None = None
         self._destroyed = False
@@ -52,7 +55,16 @@ class ProvisionRoute:
     async def run(self, input: ProvisionRouteInput) -> RouteProvisioned:
         """Resolve the release, open the route, create and boot the machine, prove it, record it."""
         async with UndoStack() as undo:
-            undo.on_fault(RouteActivities.record_fault, self._fault_record)
+            undo.on_fault(self._record, lambda fault: fault)
+            await RouteActivities.check_vacant.local(
+                CheckVacantInput(
+                    route_id=input.route_id,
+                    provider=input.provider,
+                    region=input.region,
+                    origin=input.origin,
+                )
+            )
+            self._is_vacant = True
             desired = await RouteActivities.desired_release(DesiredReleaseInput(track=input.track))
             report_release(desired.tag)
             self._release_tag = desired.tag
@@ -83,9 +95,12 @@ class ProvisionRoute:
             proof = await ProofActivities.prove_release(
                 ProveReleaseInput(machine=machine, release=release)
             )
-            await RouteActivities.record_proof(
-                RecordProofInput(
-                    route_id=input.route_id, machine=machine, proof=proof, origin=input.origin
+            # A cancellation from here on would destroy a machine that serves.
+            await run_shielded(
+                RouteActivities.record_proof(
+                    RecordProofInput(
+                        route_id=input.route_id, machine=machine, proof=proof, origin=input.origin
+                    )
                 )
             )
             return RouteProvisioned(
@@ -107,8 +122,14 @@ class ProvisionRoute:
         await MachineActivities.destroy_machine(input)
         self._destroyed = True
 
+    async def _record(self, cause: Fault) -> None:
+        report_fault(cause)
+        # A route that serves has no part in this fault, which would hide its own. A refusal changed
+        # nothing.
+        if self._is_vacant and not (cause.refused and self._opened is None):
+            await RouteActivities.record_fault(self._fault_record(cause))
+
     def _fault_record(self, fault: Fault) -> RecordFaultInput:
-        report_fault(fault)
         return RecordFaultInput(
             route_id=self._input.route_id,
             release_tag=self._release_tag,

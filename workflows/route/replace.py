@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
-from temporalio.exceptions import ActivityError, FailureError
+from temporalio.exceptions import ActivityError
 
-from relight.domain.destruction import Removal
+from relight.domain.destruction import RemoveMachineInput
 from relight.domain.fault.fault import Fault
 from relight.domain.machine import (
     DescribeRegionInput,
@@ -23,7 +23,6 @@ from relight.domain.replacement import (
     AutoreplaceRouteInput,
     BeginReplacementInput,
     ClaimMachineInput,
-    DrainMachineInput,
     ReturnMachineInput,
     RouteReplaced,
     SaveEvidenceInput,
@@ -35,14 +34,13 @@ from relight.domain.route import (
     RouteOperationInput,
 )
 from relight.domain.track import DesiredReleaseInput
-from workflows.failures import failure, fault_of
+from workflows.failures import fault_of
 from workflows.fleet.pool import start_pool_upkeep
 from workflows.machine.make import make_machine, swap_or_prove
-from workflows.machine.remove import remove
+from workflows.machine.remove import start_removal
 from workflows.reporting import report_fault, report_release
 from workflows.route.steps import (
     DisruptionActivities,
-    DrainActivities,
     EvidenceActivities,
     MachineActivities,
     ProofActivities,
@@ -63,16 +61,16 @@ class _Ready:
     from_pool: bool
 
 
-# A run stays on the worker version that started it, although it may wait for hours until the old
-# machine may be destroyed.
+# It takes minutes, so a run stays on the worker version that started it.
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class AutoreplaceRoute:
-    """Attach another machine to a route, then destroy the old machine. One always serves the route.
+    """Attach another machine to a route. One always serves the route.
 
     A failure or a cancellation before the new machine is attached leaves the route on its old
     machine. A machine created for it is destroyed; one claimed from the pool is returned. Once
-    the new machine is attached, a cancellation has no effect: the old machine is destroyed as soon
-    as the breaker allows it.
+    the new machine is attached, a cancellation has no effect. The old machine is then drained and
+    destroyed by a workflow of its own (`RemoveMachine`), which may wait for the breaker: the route
+    is free meanwhile.
     """
 
     @workflow.init
@@ -85,7 +83,7 @@ class AutoreplaceRoute:
 
     @workflow.run
     async def run(self, input: AutoreplaceRouteInput) -> RouteReplaced:
-        """Take the route out, save evidence, attach a new machine, and remove the old one."""
+        """Take the route out, save evidence, attach a new machine, start to remove the old one."""
         async with UndoStack() as undo:
             undo.on_fault(self._record, lambda fault: fault)
             undo.on_failure(DisruptionActivities.release_disruption, self._of_route)
@@ -106,7 +104,7 @@ class AutoreplaceRoute:
             if ready is None:
                 ready = await self._make(undo, route, release, region)
             await run_shielded(self._attach(ready))
-        await run_shielded(self._finish(route, old))
+        await run_shielded(self._hand_over(route, old))
         return RouteReplaced(
             route_id=input.route_id,
             machine=ready.machine,
@@ -201,44 +199,21 @@ class AutoreplaceRoute:
             if route.machine is None or route.machine.key != ready.machine.key:
                 raise
 
-    async def _finish(self, route: Route, old: Machine | None) -> None:
-        """Drain and destroy the old machine, release the route, and start the upkeep of the pool.
-
-        Raises:
-            ApplicationError: the machine with the old machine's key may not be ours.
-        """
-        fault = None if old is None else await self._remove(route, old)
+    async def _hand_over(self, route: Route, old: Machine | None) -> None:
+        """Release the route, and start the removal of its old machine and the pool's upkeep."""
+        if old is not None:
+            await start_removal(
+                RemoveMachineInput(
+                    route_id=route.route_id,
+                    machine=old,
+                    track=route.track,
+                    reason=self._input.reason,
+                    unreachable=self._input.unreachable,
+                    origin=self._input.origin,
+                )
+            )
         await retry_until_done(DisruptionActivities.release_disruption, self._of_route)
         await start_pool_upkeep(route.provider, route.region, self._input.origin)
-        if fault is not None:
-            raise failure(fault)
-
-    async def _remove(self, route: Route, old: Machine) -> Fault | None:
-        """Drain and destroy the old machine; return the fault if that is left to a person."""
-        try:
-            await DrainActivities.drain_machine(
-                DrainMachineInput(route_id=route.route_id, machine=old)
-            )
-        except ActivityError as error:
-            workflow.logger.warning("%s was not drained: %s", old.key, fault_of(error).summary)
-        removal = Removal(
-            key=old.key,
-            provider=old.provider,
-            region=old.region,
-            provider_id=old.provider_id,
-            track=route.track,
-            reason=self._input.reason,
-            unreachable=self._input.unreachable,
-            origin=self._input.origin,
-        )
-        try:
-            await remove(removal)
-        except FailureError as error:
-            fault = fault_of(error)
-            report_fault(fault)
-            await retry_until_done(RouteActivities.record_fault, self._fault_record(fault, old.key))
-            return fault
-        return None
 
     async def _destroy(self, input: DestroyMachineInput) -> None:
         await MachineActivities.destroy_machine(input)

@@ -3,20 +3,17 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.machine.drain import DrainActivities
     from activities.machine.evidence import EvidenceActivities
     from activities.machine.machines import MachineActivities
     from activities.release import ReleaseActivities
     from activities.route.disruption import DisruptionActivities
-    from activities.route.hot_swap import HotSwapActivities, ProofActivities
+    from activities.route.hot_swap import ProofActivities
     from activities.route.replacement import ReplacementActivities
     from activities.route.routes import RouteActivities
 
 __all__ = [
     "DisruptionActivities",
-    "DrainActivities",
     "EvidenceActivities",
-    "HotSwapActivities",
     "MachineActivities",
     "ProofActivities",
     "ReleaseActivities",

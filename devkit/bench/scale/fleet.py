@@ -23,7 +23,7 @@ from relight.domain.route import RouteStatus
 from relight.store.database import Database, parse_url
 from relight.store.events import Operation
 from relight.store.routes import ROUTE_PROVEN
-from relight.store.store import open_store
+from relight.store.store import open_upgraded_store
 from relight.store.tables import (
     EventRow,
     MachineRow,
@@ -101,7 +101,7 @@ def fill(store_url: str, routes: int, version: str, architecture: str) -> None:
         architecture: of their machines.
     """
     tag, operation = f"v{version}", Operation(ORIGIN)
-    with open_store(store_url) as store:
+    with open_upgraded_store(store_url) as store:
         store.fleet_settings.set(DEFAULT_RELEASE_SETTING, tag, operation)
         for track in TRACKS:
             store.tracks.set(track, None, operation)

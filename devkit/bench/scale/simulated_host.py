@@ -66,7 +66,7 @@ class SimulatedHost:
     async def _call(self, words: tuple[str, ...]) -> CommandResult:
         """Return the result of a call of the host program."""
         match words:
-            case ["swap", unit, seconds, version, "upgrade" | "rollback", *_]:
+            case ["swap", unit, seconds, _, version, "upgrade" | "rollback", *_]:
                 started = self._start(unit, version)
                 return CommandResult(0, started + await self._observe(unit, seconds))
             case ["observe"]:

@@ -6,7 +6,6 @@ from typing import Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from relight.domain.base import Message
-from relight.domain.hold import RequiredText
 from relight.domain.names import TrackName
 
 
@@ -97,24 +96,6 @@ class BreakerLimits(Message):
             )
             raise ValueError(msg)
         return self
-
-
-class BreakerOverride(Message):
-    """An operator's statement that a group's machines are lost and may be replaced.
-
-    The breaker ignores the group until the override expires. Connectivity checks and the hourly
-    limits still apply.
-
-    Attributes:
-        group: as the breaker names it: `fleet`, `provider P`, `region P/R`, `track T`.
-        owner: the person to ask.
-        expires_at: the override ends at this time.
-    """
-
-    group: RequiredText
-    owner: RequiredText
-    reason: RequiredText
-    expires_at: AwareDatetime
 
 
 class GroupReach(Message):

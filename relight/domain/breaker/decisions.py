@@ -21,13 +21,13 @@ from relight.domain.breaker.breaker import (
     Breaker,
     BreakerIncident,
     BreakerLimits,
-    BreakerOverride,
     ConnectivityResult,
     Destruction,
     GroupReach,
     MachineObservation,
 )
 from relight.domain.disruption import groups_named
+from relight.domain.hold import Hold, Selector
 
 FLEET_GROUP = "fleet"
 """The group of all machines. If each region has one machine, only this group shows an outage."""
@@ -38,6 +38,18 @@ def breaker_groups(provider: str, region: str, track: str | None) -> tuple[str, 
     provider_group, region_group, track_group = groups_named(provider, region, track or "")
     names = (FLEET_GROUP, str(provider_group), str(region_group))
     return names if track is None else (*names, str(track_group))
+
+
+def breaker_group(covers: Selector) -> str:
+    """Return the group that a breaker override covers."""
+    provider, region, track = groups_named(
+        covers.provider or "", covers.region or "", covers.track or ""
+    )
+    if covers.track:
+        return str(track)
+    if covers.region:
+        return str(region)
+    return str(provider) if covers.provider else FLEET_GROUP
 
 
 def count_reach(
@@ -127,7 +139,7 @@ def update_breaker(
     connectivity: Sequence[ConnectivityResult],
     limits: BreakerLimits,
     now: datetime,
-    overrides: Sequence[BreakerOverride] = (),
+    overrides: Sequence[Hold] = (),
 ) -> Breaker:
     """Return the state of the breaker after an observation of the fleet.
 
@@ -141,9 +153,9 @@ def update_breaker(
         connectivity: the last result of each connectivity check.
         limits: when it opens and closes.
         now: the time of the observation, with its time zone.
-        overrides: groups to ignore; expired overrides do not count.
+        overrides: holds that name the groups to ignore; ended ones do not count.
     """
-    overridden = {each.group for each in overrides if now < each.expires_at}
+    overridden = {breaker_group(each.covers) for each in overrides if each.is_in_force(now)}
     judged = [each for each in reach if each.group not in overridden]
     unknown = tuple(each for each in judged if is_unknown(each, limits))
     known = {each.group for each in before.incident.groups} if before.incident else set()

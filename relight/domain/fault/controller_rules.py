@@ -91,7 +91,7 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         Remedy.WAIT,
         "Another operation on the route has been running for too long.",
         "`relight route show ROUTE` shows what the route is; the operation is the workflow "
-        "`route/{id}` in the Temporal UI. Once it has ended, try again.",
+        "`route/{id}` in the Temporal UI. `relight route cancel ROUTE` ends it.",
     ),
     "disruption-refused": Rule(
         CONTROLLER,
@@ -121,8 +121,8 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "The route's machine was replaced several times, and the route still fails.",
-        "Find the common cause, which `relight route show ROUTE` has the history of. Then "
-        "`relight route replace ROUTE`.",
+        "Find the cause, which `relight route show ROUTE` has the history of. Then "
+        "`relight route release ROUTE`, or `relight route retire ROUTE`.",
     ),
     "route-without-machine": Rule(
         CONTROLLER,
@@ -182,6 +182,13 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "The store's URL is not that of a supported database.",
         "Check RELIGHT_STORE_URL.",
+    ),
+    "store-too-old": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "The store has no tables yet, or those of an older version of Relight.",
+        "`relight store upgrade`, once for all workers and command lines of this version.",
     ),
     "store-too-new": Rule(
         CONTROLLER,

@@ -197,6 +197,13 @@ HOST_RULES: Mapping[str, Rule] = {
         "`relight route rollback ROUTE` goes back to the release before and repairs the host. "
         "Fix the package.",
     ),
+    "change-timed-out": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The change did not end before its deadline, as when a script of the package hangs.",
+        "Read its last lines. `relight route rollback ROUTE` repairs the host.",
+    ),
     "dependencies-missing": Rule(
         RELEASE,
         False,
@@ -210,7 +217,7 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "The host runs a newer version, and only a rollback may install an older one.",
-        "`relight route rollback ROUTE` goes back to the release before.",
+        "`relight route rollback ROUTE`, or `relight route swap ROUTE TAG --allow-downgrade`.",
     ),
     # The service.
     "unit-failed": Rule(

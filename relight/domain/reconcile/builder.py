@@ -17,7 +17,7 @@ from relight.domain.drift import (
     ScopeDrift,
     drift_of,
 )
-from relight.domain.hold import Exclusion, FreezeWindow, exclusion_of
+from relight.domain.hold import Hold, exclusion_of
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.pool.pool import PoolMachine, PoolTarget
 from relight.domain.reconcile.plan import (
@@ -63,8 +63,8 @@ class FleetView:
     limits: BreakerLimits = field(default_factory=BreakerLimits)
     histories: Mapping[RouteId, RouteHistory] = field(default_factory=dict)
     busy: Set[RouteId] = frozenset()
-    exclusions: Sequence[Exclusion] = ()
-    freezes: Sequence[FreezeWindow] = ()
+    exclusions: Sequence[Hold] = ()
+    freezes: Sequence[Hold] = ()
     destructions: Sequence[Destruction] = ()
     pools: Sequence[tuple[PoolTarget, Sequence[PoolMachine]]] = ()
     sweep: SweepPlan = field(default_factory=lambda: SweepPlan(actions=()))
@@ -139,7 +139,7 @@ class PlanBuilder:
         """Return the drift of a route's scope."""
         return self._drift[route.route_id]
 
-    def exclusion_of(self, route: Route) -> Exclusion | None:
+    def exclusion_of(self, route: Route) -> Hold | None:
         """Return the exclusion of a route; one of every release comes before a pin."""
         unpinned = [each for each in self.view.exclusions if each.pinned_to is None]
         return exclusion_of(route, unpinned, self.now, None) or exclusion_of(

@@ -11,7 +11,7 @@ from relight.domain.disruption import (
     Group,
     GroupKind,
 )
-from relight.domain.hold import FreezeWindow, freezes_of, thaws_at
+from relight.domain.hold import Hold, freezes_of, thaws_at
 from relight.domain.names import RouteId
 from relight.domain.rollout.strategy import Strategy
 
@@ -21,7 +21,7 @@ def next_starts(
     in_flight: Iterable[RouteId],
     census: Census,
     strategy: Strategy,
-    freezes: Sequence[FreezeWindow],
+    freezes: Sequence[Hold],
     now: datetime,
 ) -> tuple[RouteId, ...]:
     """Return the routes of a wave that may start now, in their order.
@@ -56,7 +56,7 @@ class Admission:
         self,
         census: Census,
         strategy: Strategy,
-        freezes: Sequence[FreezeWindow] = (),
+        freezes: Sequence[Hold] = (),
         in_flight: Iterable[RouteId] = (),
     ) -> None:
         self.usage = BudgetUsage(census, strategy.disruption_budget)
@@ -105,10 +105,10 @@ class Admission:
         Raises:
             KeyError: the census does not contain one of them.
         """
-        queues: dict[tuple[tuple[Group, ...], bool, tuple[FreezeWindow, ...]], _Queue] = {}
+        queues: dict[tuple[tuple[Group, ...], bool, tuple[Hold, ...]], _Queue] = {}
         for route_id in routes:
             groups = self._census.groups[route_id]
-            windows: tuple[FreezeWindow, ...] = ()
+            windows: tuple[Hold, ...] = ()
             if self._freezes:
                 windows = freezes_of(self._census.routes[route_id], self._freezes)
             is_out = self.usage.is_out(route_id)
@@ -193,9 +193,7 @@ class _Queue:
 
     __slots__ = ("freezes", "groups", "is_out", "positions")
 
-    def __init__(
-        self, groups: tuple[Group, ...], is_out: bool, freezes: tuple[FreezeWindow, ...]
-    ) -> None:
+    def __init__(self, groups: tuple[Group, ...], is_out: bool, freezes: tuple[Hold, ...]) -> None:
         self.groups = groups
         self.is_out = is_out
         self.freezes = freezes

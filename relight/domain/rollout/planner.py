@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 
 from relight.domain.hold import (
-    Exclusion,
-    FreezeWindow,
+    Hold,
     active_freeze,
     exclusion_of,
     freezes_of,
@@ -25,8 +24,8 @@ from relight.domain.route import Candidate, Located, RouteStatus
 def plan_rollout(
     routes: Sequence[Candidate],
     strategy: Strategy,
-    exclusions: Sequence[Exclusion],
-    freezes: Sequence[FreezeWindow],
+    exclusions: Sequence[Hold],
+    freezes: Sequence[Hold],
     now: datetime,
     release_tag: ReleaseTag | None = None,
 ) -> PlannedRollout:
@@ -67,7 +66,7 @@ def plan_rollout(
 
 def late_joiners(
     newcomers: Sequence[Candidate],
-    exclusions: Sequence[Exclusion],
+    exclusions: Sequence[Hold],
     now: datetime,
     release_tag: ReleaseTag | None = None,
 ) -> tuple[RouteId, ...]:
@@ -87,7 +86,7 @@ def late_joiners(
 
 def _separate(
     routes: Iterable[Candidate],
-    exclusions: Sequence[Exclusion],
+    exclusions: Sequence[Hold],
     now: datetime,
     release_tag: ReleaseTag | None,
 ) -> tuple[list[Candidate], tuple[LeftOut, ...]]:
@@ -101,7 +100,7 @@ def _separate(
                     route_id=route.route_id,
                     reason=exclusion.reason,
                     owner=exclusion.owner,
-                    expires_at=exclusion.expires_at,
+                    expires_at=exclusion.ends_at,
                     pinned_to=exclusion.pinned_to,
                 )
             )
@@ -114,7 +113,7 @@ def _separate(
 
 
 def _frozen(
-    routes: Iterable[Candidate], freezes: Sequence[FreezeWindow], now: datetime
+    routes: Iterable[Candidate], freezes: Sequence[Hold], now: datetime
 ) -> tuple[FrozenRoute, ...]:
     found: list[FrozenRoute] = []
     for route in routes:

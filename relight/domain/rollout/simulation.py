@@ -20,7 +20,7 @@ from relight.domain.disruption import (
     GroupKind,
     take_census,
 )
-from relight.domain.hold import Exclusion, FreezeWindow
+from relight.domain.hold import Hold
 from relight.domain.rollout.admission import Admission, next_starts
 from relight.domain.rollout.gate import Decision, evaluate_gate, stop_reason
 from relight.domain.rollout.plan import PlannedRollout
@@ -109,8 +109,8 @@ class FleetModel:
     routes: Sequence[Route]
     durations: Sequence[timedelta]
     starts_at: datetime
-    exclusions: Sequence[Exclusion] = ()
-    freezes: Sequence[FreezeWindow] = ()
+    exclusions: Sequence[Hold] = ()
+    freezes: Sequence[Hold] = ()
     elsewhere: Sequence[Route] = ()
 
 

@@ -95,5 +95,10 @@ class Strategy(Message):
     checks: tuple[CheckName, ...] = ()
 
 
-UNDO_STRATEGY = Strategy(max_concurrent=30, failure_budget=3, roll_back=False)
+UNDO_STRATEGY = Strategy(
+    max_concurrent=30,
+    disruption_budget=DisruptionBudget(provider="30%", region="30%", track="30%"),
+    failure_budget=3,
+    roll_back=False,
+)
 """How an undo goes: three times as many routes at once, for each release is a known one."""

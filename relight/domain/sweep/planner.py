@@ -18,7 +18,7 @@ from datetime import datetime
 
 from relight.domain.destruction import destruction_refusal
 from relight.domain.machine import MachineAtProvider, MachineOnRecord, MachineStatus, RecordedAs
-from relight.domain.names import RouteId, route_workflow_id
+from relight.domain.names import RouteId, machine_workflow_id, route_workflow_id
 from relight.domain.pool.pool import pool_machine_key, pool_workflow_id
 from relight.domain.sweep.sweep import (
     OpenOperation,
@@ -46,7 +46,8 @@ class SweepView:
         listings: the machines of each provider. A provider that did not answer is missing; an
             incomplete listing is ignored.
         open_workflows: the ids of all open workflows.
-        records: every machine on record, destroyed ones included.
+        records: every machine on record that may exist, and those of the listings that are recorded
+            as destroyed.
         operations: the operations that are open on record.
         route_ids: every route on record.
     """
@@ -98,6 +99,13 @@ def lock_of(key: str, provider: str, region: str, route_id: RouteId | None = Non
         return pool_workflow_id(provider, region)
     made_for = _ROUTE_KEY.fullmatch(key)
     return route_workflow_id(made_for["route"]) if made_for else None
+
+
+def lock_of_record(record: MachineOnRecord) -> str | None:
+    """Return the workflow id that locks a recorded machine; a draining one has its own."""
+    if record.draining:
+        return machine_workflow_id(record.key)
+    return lock_of(record.key, record.provider, record.region, record.route_id)
 
 
 def pool_number(key: str, provider: str, region: str) -> int | None:
@@ -201,13 +209,19 @@ def _postponed(
     lock = lock_of(key, machine.provider, machine.region, route_id)
     if lock is None:
         return SweepStep.ASK, f"machine {key} has our tag, but not a key of ours"
-    if lock in view.open_workflows:
-        return SweepStep.WAIT, f"machine {key}: {lock} is under way"
+    if (holder := _holder(key, lock, view)) is not None:
+        return SweepStep.WAIT, f"machine {key}: {holder} is under way"
     if machine.created_at is None:
         return SweepStep.ASK, f"machine {key}: its provider does not report its age"
     if now - machine.created_at < policy.grace:
         return SweepStep.WAIT, f"machine {key} was created only at {machine.created_at}"
     return None
+
+
+def _holder(key: str, lock: str | None, view: SweepView) -> str | None:
+    """Return the open workflow that may be working on a machine: under `lock`, or its removal."""
+    holders = (lock, machine_workflow_id(key))
+    return next((each for each in holders if each in view.open_workflows), None)
 
 
 def _leftover(
@@ -231,8 +245,8 @@ def _leftover(
         return SweepStep.ADOPT, f"machine {machine.key} is recorded as lost, but exists"
     if record.recorded_as is RecordedAs.DESTROYED:
         return SweepStep.DESTROY, f"machine {machine.key} is recorded as destroyed, but exists"
-    if record.route_id is not None and record.route_id in served:
-        reason = f"machine {machine.key}: route {record.route_id} has another machine"
+    if record.draining or (record.route_id is not None and record.route_id in served):
+        reason = f"machine {machine.key} does not serve route {record.route_id} any more"
         return SweepStep.DESTROY, reason
     if record.recorded_as is RecordedAs.PLANNED:
         return SweepStep.ADOPT, f"machine {machine.key} is recorded as planned, and exists"
@@ -265,8 +279,8 @@ def _missing_step(
     now: datetime,
 ) -> tuple[SweepStep, str]:
     lock = lock_of(record.key, record.provider, record.region, record.route_id)
-    if lock in view.open_workflows:
-        return SweepStep.WAIT, f"machine {record.key} is not listed; {lock} is under way"
+    if (holder := _holder(record.key, lock, view)) is not None:
+        return SweepStep.WAIT, f"machine {record.key} is not listed; {holder} is under way"
     if min(now, listing.asked_at) - record.recorded_at < policy.grace:
         reason = f"machine {record.key} was recorded only at {record.recorded_at}"
         return SweepStep.WAIT, reason

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from relight.domain.breaker.breaker import (
     Breaker,
     BreakerLimits,
-    BreakerOverride,
     ConnectivityResult,
     Destruction,
     GroupReach,
@@ -25,6 +24,7 @@ from relight.domain.breaker.decisions import (
     update_breaker,
 )
 from relight.domain.destruction import Allowance
+from relight.domain.hold import Hold, HoldKind, Selector
 from tests.domain.fleets import HOUR, NOW
 
 LIMITS = BreakerLimits()
@@ -248,14 +248,19 @@ def test_unreachable_observations_hold_and_reachable_ones_expire():
 
 
 def test_an_override_makes_the_breaker_ignore_a_group_until_it_expires():
-    override = BreakerOverride(
-        group="region linode/east", owner="ann", reason="the region is lost", expires_at=NOW + HOUR
+    override = Hold(
+        kind=HoldKind.BREAKER_OVERRIDE,
+        covers=Selector(provider="linode", region="east"),
+        starts_at=NOW - HOUR,
+        ends_at=NOW + HOUR,
+        owner="ann",
+        reason="the region is lost",
     )
     machines = [*region(0, 3), *region(60, 0, location="linode/west")]
     machines += [observation(f"t{at}", True, "oci/east") for at in range(60)]
     assert breaker_after(machines).is_open
     assert not breaker_after(machines, overrides=[override]).is_open
-    expired = override.model_copy(update={"expires_at": NOW})
+    expired = override.model_copy(update={"ends_at": NOW})
     assert breaker_after(machines, overrides=[expired]).is_open
     assert breaker_after(machines, connectivity=(), overrides=[override]).is_open
 

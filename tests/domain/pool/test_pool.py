@@ -169,8 +169,9 @@ def test_the_plan_does_not_depend_on_the_order_of_the_machines(goal, machines, r
 def test_if_every_step_succeeds_the_pool_reaches_its_target(goal, machines):
     for _ in range(60):
         plan = plan_pool(goal, machines, NOW)
-        coming = any(each.status is PoolStatus.PREPARING for each in machines)
-        if {each.step for each in plan} <= {PoolStep.KEEP} and not coming:
+        under_way = (PoolStatus.PREPARING, PoolStatus.LEAVING)
+        changing = any(each.status in under_way for each in machines)
+        if {each.step for each in plan} <= {PoolStep.KEEP} and not changing:
             break
         machines = after_steps(plan, machines)
     alive = [each for each in machines if each.status is not PoolStatus.LEAVING]

@@ -14,6 +14,7 @@ from relight.domain.sweep.planner import (
     CHANGES,
     SweepView,
     lock_of,
+    lock_of_record,
     plan_sweep,
     pool_number,
 )
@@ -140,6 +141,22 @@ def test_a_claimed_pool_machine_is_locked_by_its_routes_workflow():
     assert step([pooled, machine("a-g9", 9)], records) is SweepStep.DESTROY
     busy = sweep([pooled, machine("a-g9", 9)], records, workflows=["route/a"])
     assert busy.actions == ()
+
+
+@pytest.mark.parametrize("serves_on_another", [True, False])
+def test_a_draining_machine_is_destroyed_unless_something_works_on_it(serves_on_another):
+    draining = record(draining=True)
+    others = [record("a-g2", 2, serves=True)] if serves_on_another else []
+    machines = [machine(), *(machine(each.key, 2) for each in others)]
+    assert step(machines, [draining, *others]) is SweepStep.DESTROY
+    for holder in ("machine/a-g1", "route/a"):
+        assert step(machines, [draining, *others], workflows=[holder]) is SweepStep.WAIT
+    assert lock_of_record(draining) == "machine/a-g1"
+    assert lock_of_record(record()) == "route/a"
+
+
+def test_a_removal_that_runs_keeps_its_machine_from_being_marked_lost():
+    assert step([], [record(draining=True)], workflows=["machine/a-g1"]) is SweepStep.WAIT
 
 
 def test_a_record_without_a_machine_is_marked_lost():

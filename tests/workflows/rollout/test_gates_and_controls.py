@@ -6,11 +6,7 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 
 from relight.domain.base import Origin
-from relight.domain.hold import (
-    Exclusion,
-    FreezeWindow,
-    Selector,
-)
+from relight.domain.hold import Hold, HoldKind, Selector
 from relight.domain.rollout.rollout import (
     ControlInput,
     RolloutPhase,
@@ -220,7 +216,8 @@ async def test_its_concurrency_is_changed_while_it_runs(harness, route_ids):
 async def test_a_release_that_every_route_skipped_is_not_declared(harness, route_ids):
     now = datetime.now(UTC)
     harness.store.freezes.add(
-        FreezeWindow(
+        Hold(
+            kind=HoldKind.FREEZE,
             starts_at=now - timedelta(hours=1),
             ends_at=now + timedelta(hours=1),
             owner="ops",
@@ -256,11 +253,13 @@ async def test_no_more_routes_of_a_region_are_out_than_its_budget_allows(harness
 async def test_an_excluded_route_is_left_out_and_a_new_route_joins(harness, route_ids):
     excluded = route_ids[0]
     harness.store.exclusions.add(
-        Exclusion(
+        Hold(
+            kind=HoldKind.EXCLUSION,
+            starts_at=datetime.now(UTC),
             covers=Selector(route_id=excluded),
             owner="ops",
             reason="under investigation",
-            expires_at=datetime.now(UTC) + timedelta(hours=1),
+            ends_at=datetime.now(UTC) + timedelta(hours=1),
         ),
         harness.operation(),
     )
@@ -279,7 +278,8 @@ async def test_it_waits_for_the_end_of_a_freeze_window(harness, route_ids):
     now = datetime.now(UTC)
     ends_at = now + timedelta(seconds=5)
     harness.store.freezes.add(
-        FreezeWindow(
+        Hold(
+            kind=HoldKind.FREEZE,
             starts_at=now - timedelta(hours=1),
             ends_at=ends_at,
             owner="ops",

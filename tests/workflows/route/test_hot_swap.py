@@ -1,13 +1,19 @@
 """HotSwapRoute: only a proof changes a route's current release."""
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 import structlog
-from temporalio.client import WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError
 
 from relight.domain.names import route_workflow_id
 from relight.domain.route import RouteStatus
-from tests.support.interference import CUT_SHORT, REPEATED
-from tests.workflows.harness import Harness
+from tests.support.installation import SERVICE
+from tests.support.interference import CUT_SHORT, REPEATED, Injection
+from tests.workflows.harness import Harness, small_installation
 from tests.workflows.matrix import run_cells
 from workflows.failures import fault_of
 
@@ -64,7 +70,68 @@ async def test_a_step_that_is_cut_short_records_no_new_release(unsandboxed_harne
         assert len(harness.events(route_id, "fault-recorded")) == 1
         assert [each.key for each in await harness.machines_of(route_id)] == [f"{route_id}-g1"]
 
-    await run_cells(unsandboxed_harness, cell, STEPS[:-1])
+    # A cancelled swap that is proven nevertheless is recorded: see the next test. The swap starts
+    # before a cancellation after the previous local activity is noticed.
+    cancelled = injection.startswith("cancelled")
+    await run_cells(unsandboxed_harness, cell, STEPS[:2] if cancelled else STEPS[:-1])
+
+
+@pytest.mark.parametrize(
+    ("step", "injection"),
+    [
+        ("swap_release", Injection.CANCELLED_AFTER),
+        ("record_proof", Injection.CANCELLED_BEFORE),
+        ("record_proof", Injection.CANCELLED_AFTER),
+    ],
+)
+async def test_cancelled_after_the_proof_it_is_still_recorded(harness, route_id, step, injection):
+    harness.interference.inject(injection, step)
+    await harness.swap(route_id, "v0.0.74")
+    route = harness.route(route_id)
+    assert (route.status, route.current_release_tag) == (RouteStatus.SERVING, "v0.0.74")
+    assert harness.events(route_id, "fault-recorded") == []
+
+
+async def test_a_cancelled_swap_stops_the_change_and_the_next_one_repairs_the_host(
+    harness, route_id
+):
+    gate = harness.hosts.hold_installs()
+    swap = await harness.start_swap(route_id, "v0.0.74")
+    await gate.reached()
+    await swap.cancel()
+    with pytest.raises(WorkflowFailureError) as failed:
+        await swap.result()
+    assert fault_of(failed.value.cause).kind == "cancelled"
+    host, route = harness.hosts.of(route_id), harness.route(route_id)
+    assert (host.transactions, host.status) == ({}, "iF")
+    assert (route.status, route.current_release_tag) == (RouteStatus.FAULTED, "v0.0.73")
+    gate.open()
+    assert (await harness.swap(route_id, "v0.0.74")).release_tag == "v0.0.74"
+    assert (host.status, host.version) == ("ii", "0.0.74")
+
+
+@pytest.fixture
+async def impatient_harness(
+    temporal_client: Client, tmp_path: Path, short_waits: None
+) -> AsyncIterator[Harness]:
+    """An installation whose hosts stop a change after a second."""
+    service = replace(SERVICE, change_deadline=timedelta(seconds=1))
+    async with small_installation(temporal_client, tmp_path, service=service) as harness:
+        yield harness
+
+
+async def test_a_change_that_hangs_is_stopped_and_is_the_releases_fault(impatient_harness):
+    harness = impatient_harness
+    route_id = await harness.serving_route()
+    gate = harness.hosts.hold_installs()
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.swap(route_id, "v0.0.74")
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.fault_class) == ("change-timed-out", "release")
+    assert len(harness.events(route_id, "swap-attempted")) == 1
+    gate.open()
+    assert (await harness.swap(route_id, None)).release_tag == "v0.0.73"
+    assert harness.hosts.of(route_id).status == "ii"
 
 
 async def test_a_faulted_route_serves_again_after_a_proven_swap(harness, route_id):
@@ -76,12 +143,14 @@ async def test_a_faulted_route_serves_again_after_a_proven_swap(harness, route_i
     assert (route.status, route.fault) == (RouteStatus.SERVING, None)
 
 
-async def test_an_unknown_tag_is_refused_and_the_route_keeps_serving(harness, route_id):
+async def test_an_unknown_tag_is_refused_and_writes_nothing(harness, route_id):
+    before = harness.events()
     with pytest.raises(WorkflowFailureError) as failed:
         await harness.swap(route_id, "v9.9.9")
     fault = fault_of(failed.value.cause)
     assert (fault.kind, fault.refused) == ("release-unknown", True)
     assert "v9.9.9" in fault.summary
+    assert harness.events() == before
     route = harness.route(route_id)
     assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
 

@@ -14,7 +14,7 @@ from workflows.failures import fault_of
 
 STEPS = (
     *("take_disruption", "load_route", "resolve_release", "set_target"),
-    *("swap_release", "record_proof", "release_disruption"),
+    *("swap_release", "record_proof"),
 )
 
 
@@ -39,7 +39,7 @@ async def test_a_route_is_out_during_its_swap_only(harness):
     assert tuple(harness.interference.ran) == STEPS
     assert not is_out(harness, route_id)
     kinds = [event.kind for event in harness.events(route_id) if "disruption" in event.kind]
-    assert kinds == ["disruption-taken", "disruption-released"]
+    assert kinds == ["disruption-taken"]
 
 
 async def test_a_swap_is_refused_when_the_budget_is_spent(harness):
@@ -84,7 +84,9 @@ async def test_a_step_that_is_cut_short_returns_the_route(unsandboxed_harness, i
         assert harness.route(route_id).current_release_tag == "v0.0.73"
         assert not is_out(harness, route_id)
 
-    await run_cells(unsandboxed_harness, cell, STEPS[:-2])
+    # A swap that is proven before a cancellation is noticed is recorded: see test_hot_swap.
+    steps = STEPS[:3] if injection is Injection.CANCELLED_AFTER else STEPS[:-2]
+    await run_cells(unsandboxed_harness, cell, steps)
 
 
 async def test_a_release_that_fails_returns_the_route(harness):

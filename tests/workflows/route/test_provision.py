@@ -1,5 +1,7 @@
 """ProvisionRoute leaves a route that serves; or no machine, and no half recorded route."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import yaml
 from pydantic import SecretStr
@@ -17,6 +19,7 @@ from tests.workflows.matrix import run_cells
 from workflows.failures import fault_of
 
 STEPS = (
+    "check_vacant",
     "desired_release",
     "describe_region",
     "resolve_release",
@@ -45,7 +48,7 @@ def assert_serves(harness: Harness, route_id: str) -> None:
     assert len(harness.events(route_id, "route-proven")) == 1
 
 
-async def assert_nothing_is_left(harness: Harness, route_id: str) -> None:
+async def assert_nothing_is_left(harness: Harness, route_id: str, *, faults: int = 1) -> None:
     """No machine at the provider, none on record as running, and no half recorded route."""
     assert await harness.machines_of(route_id) == []
     route = harness.store.routes.get(route_id)
@@ -55,8 +58,9 @@ async def assert_nothing_is_left(harness: Harness, route_id: str) -> None:
         assert route.current_release_tag is None
     for machine in harness.store.machines.list(route_id):
         assert machine.status == "destroyed"
-    [event] = harness.events(route_id, "fault-recorded")
-    assert event.fault_kind is not None
+    recorded = harness.events(route_id, "fault-recorded")
+    assert len(recorded) == faults
+    assert all(event.fault_kind is not None for event in recorded)
 
 
 async def test_a_route_is_provisioned_in_the_order_of_its_steps(harness):
@@ -110,11 +114,18 @@ async def test_a_step_that_is_cut_short_leaves_nothing(unsandboxed_harness, boun
     async def cell(harness: Harness, step: str) -> str:
         route_id = harness.new_route_id()
         harness.interference.inject(injection, step, route_workflow_id(route_id))
+        if step == "record_proof" and injection.startswith("cancelled"):
+            assert (await harness.provision(route_id)).machine.key == f"{route_id}-g1"
+            assert_serves(harness, route_id)
+            return "it serves"
         with pytest.raises(WorkflowFailureError) as failed:
             await harness.provision(route_id)
         kind = fault_of(failed.value.cause).kind
         assert kind == ("cancelled" if injection.startswith("cancelled") else "controller-bug")
-        await assert_nothing_is_left(harness, route_id)
+        # Until the route is known to be vacant, nothing is written about it. A cancellation is
+        # noticed after that.
+        faults = int(step != "check_vacant" or injection.startswith("cancelled"))
+        await assert_nothing_is_left(harness, route_id, faults=faults)
         return "nothing is left"
 
     for step, end in (await run_cells(unsandboxed_harness, cell, STEPS)).items():
@@ -229,15 +240,29 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(harness, changed
     assert named in fault.summary
     assert harness.cloud.created == []
     assert harness.store.routes.get(route_id) is None
+    assert harness.events(route_id) == []
 
 
-async def test_a_serving_route_is_not_provisioned_again(harness):
+@pytest.mark.parametrize("changed", [{}, {"track": "nowhere"}, {"region": "atlantis"}])
+async def test_a_refused_provision_writes_nothing_about_a_route_that_serves(harness, changed):
     route_id = await harness.serving_route()
+    before = harness.events()
     with pytest.raises(WorkflowFailureError) as failed:
-        await harness.provision(route_id)
+        await harness.provision(route_id, **changed)
     fault = fault_of(failed.value.cause)
     assert (fault.kind, fault.refused) == ("route-occupied", True)
+    assert harness.events() == before
     assert_serves(harness, route_id)
+
+
+async def test_a_provision_that_is_cancelled_at_once_is_no_fault_of_a_route_that_serves(harness):
+    route_id = await harness.serving_route()
+    harness.interference.inject(Injection.CANCELLED_BEFORE, "check_vacant")
+    with pytest.raises(WorkflowFailureError):
+        await harness.provision(route_id)
+    assert harness.events(route_id, "fault-recorded") == []
+    # Reconciliation would repair a route with such a fault.
+    assert harness.store.remediations.histories(datetime.now(UTC) - timedelta(days=1)) == {}
 
 
 async def test_a_release_that_crashes_leaves_no_machine_and_names_its_fault(harness):

@@ -13,8 +13,9 @@ from activities.machine.drain import Drain
 from activities.route.disruption import DisruptionLedger
 from devkit.chaos.provider_faults import PROVIDER_FAULTS, Call, ProviderFault
 from relight.domain.breaker.breaker import Breaker, BreakerLimits, GroupReach
+from relight.domain.destruction import MachineRemoved
 from relight.domain.machine import MachineRef
-from relight.domain.names import route_workflow_id
+from relight.domain.names import machine_workflow_id, route_workflow_id
 from relight.domain.pool.pool import PoolStatus
 from relight.domain.replacement import AutoreplaceRouteInput, RouteReplaced
 from relight.domain.route import RouteStatus, SetTargetInput
@@ -31,6 +32,7 @@ from tests.workflows.pools import (
     until_pool_is_kept,
 )
 from workflows.failures import fault_of
+from workflows.machine.remove import RemoveMachine
 from workflows.route.replace import AutoreplaceRoute
 
 LONG_AGO = "2026-01-01 00:00:00.000000"
@@ -46,16 +48,10 @@ NEW_MACHINE = (
     "await_first_boot",
     "prove_release",
 )
-FROM_ATTACH = (
-    "attach_machine",
-    "drain_machine",
-    "check_destruction",
-    "destroy_machine",
-    "record_destroyed",
-    "release_disruption",
-)
+FROM_ATTACH = ("attach_machine", "release_disruption")
+REMOVAL = ("drain_machine", "check_destruction", "destroy_machine", "record_destroyed")
 STEPS = (*BEFORE_MACHINE, *NEW_MACHINE, *FROM_ATTACH)
-STEPS_WITH_POOL = ("claim_machine", "swap_release", "attach_machine", "destroy_machine")
+STEPS_WITH_POOL = ("claim_machine", "swap_release", "attach_machine")
 
 
 class Case(NamedTuple):
@@ -71,6 +67,7 @@ class Case(NamedTuple):
 CASES = [*map(Case, STEPS), *(Case(step, from_pool=True) for step in STEPS_WITH_POOL)]
 
 Replacement = WorkflowHandle[AutoreplaceRoute, RouteReplaced]
+Removal = WorkflowHandle[RemoveMachine, MachineRemoved]
 
 
 async def start(harness: Harness, route_id: str, **input: object) -> Replacement:
@@ -97,9 +94,21 @@ async def route_with_pool(harness: Harness) -> str:
     return route_id
 
 
+async def until_removed(harness: Harness, route_id: str) -> None:
+    """Wait until the removals of the route's old machines have ended."""
+    for machine in harness.store.machines.list(route_id):
+        if machine.status == RecordStatus.DRAINING:
+            await removal(harness, machine.key).result()
+
+
+def removal(harness: Harness, key: str) -> Removal:
+    return harness.client.get_workflow_handle_for(RemoveMachine.run, machine_workflow_id(key))
+
+
 async def assert_sound(harness: Harness, route_id: str) -> str:
     """The route serves on a machine that exists, and every other machine is on record."""
     await until_pool_is_kept(harness)
+    await until_removed(harness, route_id)
     route = harness.route(route_id)
     assert route.machine is not None
     assert route.status is RouteStatus.SERVING
@@ -144,12 +153,14 @@ async def test_without_a_pool_a_machine_is_created_in_the_order_of_the_steps(har
     assert replaced.machine.key == f"{route_id}-g2"
     await assert_sound(harness, route_id)
     ran = [step for step in harness.interference.ran if step != "plan_pool"]
-    assert tuple(ran) == STEPS
+    assert tuple(step for step in ran if step not in REMOVAL) == STEPS
+    assert tuple(step for step in ran if step in REMOVAL) == REMOVAL
 
 
 async def test_one_query_returns_both_machines_of_a_route(harness):
     route_id = await route_with_pool(harness)
     await replace(harness, route_id)
+    await until_removed(harness, route_id)
     machines = [
         (machine.generation, machine.key, machine.status)
         for machine in harness.store.machines.list(route_id)
@@ -218,8 +229,8 @@ async def test_a_fault_of_the_provider_changes_nothing(unsandboxed_harness, boun
         route_id = await harness.serving_route()
         harness.cloud.provider_faults.inject(fault, call)
         replaced = await replace(harness, route_id)
-        assert harness.cloud.provider_faults.pending == 0
         assert await assert_sound(harness, route_id) == replaced.machine.key == f"{route_id}-g2"
+        assert harness.cloud.provider_faults.pending == 0
         assert await harness.machine_keys() == [f"{route_id}-g2"]
         assert harness.cloud.created.count(f"{route_id}-g2") == 1
         return "on the new machine"
@@ -228,9 +239,9 @@ async def test_a_fault_of_the_provider_changes_nothing(unsandboxed_harness, boun
         boundaries.ended("AutoreplaceRoute", f"provider: {call}", fault, end)
 
 
-async def details(replacement: WorkflowHandle[AutoreplaceRoute, RouteReplaced]) -> str:
-    """Return what the workflow shows that it waits for."""
-    return str(await replacement.query("__temporal_workflow_metadata"))
+async def details(removal: Removal) -> str:
+    """Return what the removal shows that it waits for."""
+    return str(await removal.query("__temporal_workflow_metadata"))
 
 
 def checks(harness: Harness) -> int:
@@ -241,15 +252,14 @@ def checks(harness: Harness) -> int:
 async def test_nothing_is_destroyed_while_the_breaker_is_open(harness):
     route_id = await harness.serving_route()
     open_breaker(harness)
-    replacement = await start(harness, route_id)
+    await replace(harness, route_id)
     await harness.until(lambda: checks(harness) >= 3)
-    assert "machine-attached" in [event.kind for event in harness.events(route_id)]
     assert Call.DESTROY not in harness.cloud.provider_faults.calls
     assert await harness.machine_keys() == [f"{route_id}-g1", f"{route_id}-g2"]
-    assert "a region is out" in await details(replacement)
-    assert "relight breaker override add" in await details(replacement)
+    metadata = await removal(harness, f"{route_id}-g1").query("__temporal_workflow_metadata")
+    assert "a region is out" in str(metadata)
+    assert "relight breaker override add" in str(metadata)
     close_breaker(harness)
-    await replacement.result()
     assert await assert_sound(harness, route_id) == f"{route_id}-g2"
 
 
@@ -269,6 +279,7 @@ async def test_without_a_schedule_a_replacement_evaluates_the_breaker_itself(cal
     open_breaker(harness)
     async with asyncio.timeout(30):
         await replace(harness, route_id)
+        await removal(harness, f"{route_id}-g1").result()
     assert harness.store.breaker.get().incident is None
     assert len(harness.events(kind="breaker-closed")) == 1
     assert await assert_sound(harness, route_id) == f"{route_id}-g2"
@@ -288,30 +299,61 @@ async def test_without_a_schedule_a_replacement_observes_what_the_breaker_does_n
     harness.store.breaker.update(lambda _: Breaker(unknown=(region,)), harness.operation())
     async with asyncio.timeout(30):
         await replace(harness, route_id, unreachable=True)
+        await removal(harness, f"{route_id}-g1").result()
     assert harness.store.breaker.get().unknown == ()
     assert all(f"{harness.route(each).proven_at}" > LONG_AGO for each in others)
     assert f"{route_id}-g1" not in await harness.machine_keys()
 
 
-async def test_cancelled_while_it_waits_for_the_breaker_it_still_destroys_the_old_machine(harness):
+async def test_a_route_whose_old_machine_waits_for_the_breaker_is_free(harness):
     route_id = await harness.serving_route()
     open_breaker(harness)
-    replacement = await start(harness, route_id)
-    await harness.until(lambda: checks(harness) >= 2)
-    await replacement.cancel()
-    before = checks(harness)
-    await harness.until(lambda: checks(harness) >= before + 2)
+    await replace(harness, route_id)
+    assert harness.store.disruptions.list() == []
+    assert (await harness.swap(route_id, "v0.0.74")).machine_key == f"{route_id}-g2"
+    assert (await replace(harness, route_id)).machine.key == f"{route_id}-g3"
+    keys = [f"{route_id}-g{number}" for number in (1, 2, 3)]
+    assert await harness.machine_keys() == keys
     close_breaker(harness)
-    await replacement.result()
-    assert await assert_sound(harness, route_id) == f"{route_id}-g2"
+    assert await assert_sound(harness, route_id) == f"{route_id}-g3"
+
+
+async def test_a_removal_that_is_cancelled_leaves_the_machine_draining(harness):
+    route_id = await harness.serving_route()
+    open_breaker(harness)
+    await replace(harness, route_id)
+    await harness.until(lambda: checks(harness) >= 2)
+    cancelled = removal(harness, f"{route_id}-g1")
+    await cancelled.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await cancelled.result()
+    statuses = {each.key: each.status for each in harness.store.machines.list(route_id)}
+    assert statuses == {f"{route_id}-g1": "draining", f"{route_id}-g2": "running"}
+    assert harness.events(route_id, "fault-recorded") == []
+
+
+@pytest.mark.parametrize("injection", [*REPEATED, Injection.FAILS_BEFORE, Injection.FAILS_AFTER])
+async def test_a_step_of_a_removal_that_fails_or_runs_again_destroys_once(
+    unsandboxed_harness, boundaries, injection
+):
+    async def cell(harness: Harness, step: str) -> str:
+        route_id = await harness.serving_route()
+        harness.interference.inject(injection, step, machine_workflow_id(f"{route_id}-g1"))
+        await replace(harness, route_id)
+        assert await assert_sound(harness, route_id) == f"{route_id}-g2"
+        return "destroyed"
+
+    for step, end in (await run_cells(unsandboxed_harness, cell, REMOVAL)).items():
+        boundaries.ended("RemoveMachine", step, injection, end)
 
 
 @pytest.mark.parametrize("changed", [{"owner": "somebody-else"}, {"generation": 7}])
 async def test_a_machine_other_than_the_recorded_one_is_not_destroyed(harness, changed):
     route_id = await harness.serving_route()
     harness.cloud.change(harness.cloud.read(f"{route_id}-g1"), **changed)
+    await replace(harness, route_id)
     with pytest.raises(WorkflowFailureError) as failed:
-        await replace(harness, route_id)
+        await removal(harness, f"{route_id}-g1").result()
     assert fault_of(failed.value.cause).kind == "machine-not-ours"
     assert Call.DESTROY not in harness.cloud.provider_faults.calls
     route = harness.route(route_id)
@@ -384,17 +426,22 @@ async def test_the_drain_command_drains_the_old_machine(draining_harness, draine
     route_id = await harness.serving_route()
     old = harness.route(route_id).machine
     await replace(harness, route_id)
+    await until_removed(harness, route_id)
     assert drained.read_text() == f"{route_id} {old.key} {old.address}"
 
 
 async def test_the_third_replacement_of_an_hour_waits_before_it_destroys(harness):
     for _ in range(2):
-        await replace(harness, await harness.serving_route())
+        replaced = await harness.serving_route()
+        await replace(harness, replaced)
+        await until_removed(harness, replaced)
     route_id = await harness.serving_route()
     destroyed = harness.interference.ran.count("destroy_machine")
     before = checks(harness)
-    replacement = await start(harness, route_id)
+    await replace(harness, route_id)
     await harness.until(lambda: checks(harness) >= before + 3)
     assert harness.interference.ran.count("destroy_machine") == destroyed == 2
     assert {f"{route_id}-g1", f"{route_id}-g2"} <= set(await harness.machine_keys())
-    assert "2 destroyed within an hour, 2 may be; the next at" in await details(replacement)
+    assert "2 destroyed within an hour, 2 may be; the next at" in await details(
+        removal(harness, f"{route_id}-g1")
+    )

@@ -1,10 +1,9 @@
-"""Rollback of one route to its previous release: started, and reported at its end."""
+"""Hot swap of one route: started, and reported at its end."""
 
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from relight.domain.base import Origin
-from relight.domain.names import RouteId, route_workflow_id
+from relight.domain.names import route_workflow_id
 from relight.domain.route import HotSwapRouteInput
 from relight.engine import search_attributes
 from starter.cli.errors import RefusedError
@@ -24,24 +23,29 @@ from starter.cli.output import (
 from workflows.route.hot_swap import HotSwapRoute
 
 
-async def roll_back(
-    client: Client, task_queue: str, route_id: RouteId, origin: Origin, *, as_json: bool
+async def hot_swap(
+    client: Client, task_queue: str, input: HotSwapRouteInput, *, as_json: bool
 ) -> None:
-    """Bring a route back to the last release that it was proven at before its target.
+    """Bring a route to a release, or back to the one before its target.
 
     Raises:
         CliError: it was refused, or was not proven there.
     """
     await require_worker(client, task_queue)
-    note(f"{route_id}: rolling back to the previous release")
+    route_id = input.route_id
+    note(f"{route_id}: swapping to {input.release_tag or 'the previous release'}")
     try:
         swapped = await client.execute_workflow(
             HotSwapRoute.run,
-            HotSwapRouteInput(route_id=route_id, release_tag=None, origin=origin),
+            input,
             id=route_workflow_id(route_id),
             task_queue=task_queue,
             search_attributes=search_attributes.attributes({search_attributes.ROUTE: route_id}),
-            static_summary=f"roll {route_id} back",
+            static_summary=(
+                f"swap {route_id} to {input.release_tag}"
+                if input.release_tag
+                else f"roll {route_id} back"
+            ),
         )
     except WorkflowAlreadyStartedError:
         raise RefusedError(busy_text(route_id)) from None

@@ -1,0 +1,57 @@
+"""Calls of the store from an event loop: in threads of the store's own.
+
+A call of the store blocks: it waits for the write lock, or for a server that does not respond. On
+an event loop it would hold up everything else there, heartbeats among it. So code that serves is
+guarded: in it, a session that is opened on an event loop is a bug and raises an error.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+THREADS = 16
+"""SQLite allows only one writer anyway, and so does the store's write lock on PostgreSQL."""
+
+# Not the event loop's default executor: it also resolves host names, which a lock must not stop.
+_executor = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+
+_guarded: ContextVar[bool] = ContextVar("guarded", default=False)
+
+
+class BlockingStoreCallError(RuntimeError):
+    """The store was called on an event loop: a bug of the caller."""
+
+
+async def in_thread(call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    """Make a call of the store in a thread, and return its result.
+
+    If the caller is cancelled, the call still ends: it is one transaction.
+    """
+    run = partial(copy_context().run, call, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_executor, run)
+
+
+def guard_event_loop() -> None:
+    """Refuse calls of the store on an event loop from now on, in this context."""
+    _guarded.set(True)
+
+
+def require_thread() -> None:
+    """Check that the calling thread may block.
+
+    Raises:
+        BlockingStoreCallError: it runs an event loop, and the context is guarded.
+    """
+    if not _guarded.get():
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise BlockingStoreCallError("the store was called on an event loop: use `in_thread`")

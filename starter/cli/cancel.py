@@ -1,0 +1,81 @@
+"""Cancellation of the operation that runs on a route: requested, and reported at its end."""
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from relight.domain.names import RouteId, route_workflow_id
+from relight.store.events import Operation
+from relight.store.store import Store
+from starter.cli.errors import RefusedError
+from starter.cli.operations import failure_fault
+from starter.cli.output import note, print_json, print_line
+
+OPERATION_CANCELLED = "operation-cancelled"
+"""The event of a person who cancels an operation. What that changed is in the events after it."""
+
+
+async def cancel(
+    client: Client,
+    store: Store,
+    route_id: RouteId,
+    operation: Operation,
+    *,
+    only: str | None = None,
+    as_json: bool,
+) -> None:
+    """Cancel the operation on a route, and wait until it has ended and undone what it can.
+
+    Args:
+        client: the Temporal client.
+        store: receives the event.
+        route_id: the route.
+        operation: who cancels, and why.
+        only: the workflow type to cancel; None for any.
+        as_json: print JSON.
+
+    Raises:
+        RefusedError: no such operation runs.
+    """
+    description = await _running(client, route_id)
+    if description is None or only not in (None, description.workflow_type):
+        what = "operation" if only is None else only
+        msg = f"no {what} runs on route {route_id}: see `relight route show {route_id}`"
+        raise RefusedError(msg)
+    name = description.workflow_type
+    store.events.append(
+        OPERATION_CANCELLED,
+        operation,
+        route_id=route_id,
+        detail={"operation": name, "run_id": description.run_id},
+    )
+    # The run is named: a later operation must not be cancelled.
+    handle = client.get_workflow_handle(description.id, run_id=description.run_id)
+    await handle.cancel()
+    note(f"{route_id}: {name} is told to end; a running change on the host is stopped first")
+    ended = "completed"
+    try:
+        await handle.result(follow_runs=False)
+    except WorkflowFailureError as error:
+        ended = failure_fault(error).kind
+    if as_json:
+        print_json({"route_id": route_id, "operation": name, "ended": ended})
+    elif ended == "completed":
+        print_line(f"{route_id}: {name} was past the point of no return, and has completed")
+    else:
+        print_line(f"{route_id}: {name} has ended: {ended}. See `relight route show {route_id}`")
+
+
+async def _running(client: Client, route_id: RouteId) -> WorkflowExecutionDescription | None:
+    """Return the operation that has a route's lock, None if there is none."""
+    try:
+        description = await client.get_workflow_handle(route_workflow_id(route_id)).describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return None
+    return description if description.status is WorkflowExecutionStatus.RUNNING else None

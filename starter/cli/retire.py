@@ -1,0 +1,49 @@
+"""Retirement of a route: started, and reported once its machines are being removed."""
+
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from relight.domain.names import route_workflow_id
+from relight.domain.route import RetireRouteInput
+from relight.engine import search_attributes
+from starter.cli.errors import RefusedError
+from starter.cli.operations import (
+    busy_text,
+    cli_error,
+    failure_fault,
+    require_worker,
+)
+from starter.cli.output import print_json, print_line
+from starter.cli.route_table import removal_text
+from workflows.route.retire import RetireRoute
+
+
+async def retire(
+    client: Client, task_queue: str, input: RetireRouteInput, *, as_json: bool
+) -> None:
+    """Retire a route.
+
+    Raises:
+        CliError: it was refused.
+    """
+    await require_worker(client, task_queue)
+    route_id = input.route_id
+    try:
+        retired = await client.execute_workflow(
+            RetireRoute.run,
+            input,
+            id=route_workflow_id(route_id),
+            task_queue=task_queue,
+            search_attributes=search_attributes.attributes({search_attributes.ROUTE: route_id}),
+            static_summary=f"retire {route_id}",
+        )
+    except WorkflowAlreadyStartedError:
+        raise RefusedError(busy_text(route_id)) from None
+    except WorkflowFailureError as error:
+        raise cli_error(failure_fault(error)) from None
+    if as_json:
+        print_json(retired)
+        return
+    print_line(f"{route_id} is retired; its history stays")
+    for machine in retired.machines:
+        print_line(removal_text(machine.key))

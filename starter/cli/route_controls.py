@@ -1,0 +1,177 @@
+"""`relight route swap`, `cancel`, `retire`, `quarantine`, `release`, `move`.
+
+Each is recorded in the event log with its requester and its reason.
+"""
+
+from typing import Annotated
+
+import typer
+
+from relight.domain.route import HotSwapRouteInput, RetireRouteInput
+from relight.store.errors import UnknownRouteError
+from starter.cli.errors import RefusedError
+from starter.cli.hold_options import RequiredReasonOption
+from starter.cli.names import (
+    MoveTrackOption,
+    RouteArgument,
+    TagArgument,
+)
+from starter.cli.output import JsonOption, print_json, print_line
+from starter.cli.session import (
+    DEFAULT_REASON,
+    ReasonOption,
+    fleet_store,
+    operation,
+    origin,
+    with_temporal,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def swap(
+    route: RouteArgument,
+    tag: TagArgument,
+    *,
+    allow_downgrade: Annotated[
+        bool,
+        typer.Option("--allow-downgrade", help="Also if the host has a newer version."),
+    ] = False,
+    reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
+) -> None:
+    """Bring one route to a release, and prove it there. No budget and no gate applies.
+
+    Waits for the result; exit code 0 only if the route was proven there. The declared release of
+    its track or of the fleet does not change: to keep the route there, pin it with
+    `relight exclude add --pin`.
+
+    [bold]Examples:[/]
+
+      relight route swap eu-1 v0.0.74
+      relight route swap eu-1 v0.0.73 --allow-downgrade --reason "v0.0.74 leaks"
+    """
+    from starter.cli.hot_swap import hot_swap  # noqa: PLC0415 - brings in the SDK
+
+    request = HotSwapRouteInput(
+        route_id=route, release_tag=tag, allow_downgrade=allow_downgrade, origin=origin(reason)
+    )
+    with_temporal(
+        lambda client, settings: hot_swap(client, settings.task_queue, request, as_json=json)
+    )
+
+
+@app.command()
+def cancel(
+    route: RouteArgument, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
+) -> None:
+    """End the operation that runs on a route: a provision, swap, proof or replacement.
+
+    A change that runs on the host is stopped; the next swap repairs what it left. A replacement
+    whose new machine serves already, and a release that is proven already, are completed instead.
+    Exit code 3 if no operation runs.
+
+    [bold]Example:[/]
+
+      relight route cancel eu-1 --reason "its postinst hangs"
+    """
+    from starter.cli.cancel import cancel as cancel_operation  # noqa: PLC0415 - brings in the SDK
+
+    with fleet_store() as store:
+        with_temporal(
+            lambda client, _: cancel_operation(
+                client, store, route, operation(reason), as_json=json
+            )
+        )
+
+
+@app.command()
+def retire(route: RouteArgument, *, reason: RequiredReasonOption, json: JsonOption = False) -> None:
+    """End a route: its machines are drained, and destroyed when the breaker allows it.
+
+    Its history stays, and automation ignores it. `relight route provision` brings it back, once its
+    machines are destroyed.
+
+    [bold]Example:[/]
+
+      relight route retire eu-1 --reason "nobody is assigned to it any more"
+    """
+    from starter.cli.retire import retire as retire_route  # noqa: PLC0415 - brings in the SDK
+
+    request = RetireRouteInput(route_id=route, origin=origin(reason))
+    with_temporal(
+        lambda client, settings: retire_route(client, settings.task_queue, request, as_json=json)
+    )
+
+
+@app.command()
+def quarantine(
+    route: RouteArgument, *, reason: RequiredReasonOption, json: JsonOption = False
+) -> None:
+    """Keep automation from repairing and replacing a route, until it is released.
+
+    The route keeps its machine. Your own commands still work on it.
+
+    [bold]Example:[/]
+
+      relight route quarantine eu-1 --reason "under investigation, incident 412"
+    """
+    with fleet_store() as store:
+        if not store.remediations.quarantine(route, reason, operation(reason)):
+            msg = f"route {route} is in quarantine already: see `relight route show {route}`"
+            raise RefusedError(msg)
+        found = store.remediations.quarantine_of(route)
+    if json:
+        print_json({"route_id": route, "quarantine": found})
+    else:
+        print_line(
+            f"{route} is in quarantine: `relight route release {route}` lets automation continue"
+        )
+
+
+@app.command()
+def release(
+    route: RouteArgument, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
+) -> None:
+    """End the quarantine of a route. Its earlier repairs and replacements count no more.
+
+    [bold]Example:[/]
+
+      relight route release eu-1 --reason "the upstream network is repaired"
+    """
+    with fleet_store() as store:
+        if not store.remediations.end_quarantine(route, operation(reason)):
+            msg = f"route {route} is not in quarantine"
+            raise RefusedError(msg)
+    if json:
+        print_json({"route_id": route, "quarantine": None})
+    else:
+        print_line(f"{route} is released: the next reconcile run considers it")
+
+
+@app.command()
+def move(
+    route: RouteArgument,
+    *,
+    track: MoveTrackOption,
+    reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
+) -> None:
+    """Move a route to another track. The next reconcile run brings it to that track's release.
+
+    [bold]Example:[/]
+
+      relight route move eu-1 --track beta --reason "it becomes a canary"
+    """
+    with fleet_store() as store:
+        refusal = store.routes.move(route, track, operation(reason))
+        if refusal is not None:
+            raise RefusedError(refusal)
+        moved = store.routes.get(route)
+    if moved is None:
+        raise UnknownRouteError(f"there is no route {route}")
+    if json:
+        print_json(moved)
+    else:
+        print_line(f"{route} is in track {track}")
