@@ -62,6 +62,10 @@ bench-scale: setup ## Measure a rollout over simulated hosts (ROUTES=10000 compa
 bench-verify: setup ## Measure a reconcile run over simulated hosts (ROUTES=1000)
 	@scripts/as-root .venv/bin/python -m devkit.bench.scale.verify --routes $(or $(ROUTES),1000)
 
+.PHONY: bench-undo
+bench-undo: setup ## Measure an undo against its rollout over simulated hosts (ROUTES=1000)
+	@scripts/as-root .venv/bin/python -m devkit.bench.scale.undo --routes $(or $(ROUTES),1000) $(ARGS)
+
 .PHONY: swap-cost
 swap-cost: setup ## Measure the CPU time of one hot swap on its host, step by step
 	@scripts/as-root .venv/bin/python -m devkit.bench.swap_cost $(ARGS)

@@ -19,6 +19,21 @@ STORE = Policy(
 """Retried without limit: an operation waits until the store is back, and loses nothing. The retries
 of an activity add no event to the history of its workflow."""
 
+ADMISSION = Policy(
+    attempt=timedelta(seconds=30),
+    retry=RetryPolicy(
+        initial_interval=timedelta(seconds=15), maximum_interval=timedelta(minutes=1)
+    ),
+)
+"""Looks whether a limit that holds a wave is gone, which can take weeks: the retries of an activity
+add no event to the history of its workflow, and hold no place in a worker."""
+
+OPERATION = Policy(
+    attempt=timedelta(seconds=30),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+)
+"""Looks whether an operation has ended that another run of its wave has started."""
+
 LOOKUP = Policy(
     attempt=timedelta(seconds=30),
     retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=6),

@@ -4,10 +4,15 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import settings
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from starter.local.temporal import EmbeddedTemporal, embedded_temporal
+
+# How long an example takes says more about the machine's load than about the code.
+settings.register_profile("relight", deadline=None)
+settings.load_profile("relight")
 
 # Without compiled modules each worker and command that a test starts compiles its imports again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

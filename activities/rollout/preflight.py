@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from activities import policies
 from activities.route.hot_swap import deb_of
+from activities.route.known_good import version_of
 from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import FaultClass
-from relight.domain.names import CheckName, ReleaseTag
+from relight.domain.names import CheckName, ReleaseTag, scope_track
+from relight.domain.recovery import DowngradeRefusedError
 from relight.domain.rollout.rollout import PreflightInput, PreflightPassed
 from relight.domain.route import Route, RouteStatus
 from relight.engine.step import step
@@ -17,6 +19,7 @@ from relight.hosts.connections import Hosts
 from relight.hosts.errors import RemoteError
 from relight.hosts.host_program import Change
 from relight.releases.source import ReleaseSource
+from relight.releases.versions import is_older
 from relight.store.store import Store
 from relight.store.threads import in_thread
 
@@ -54,6 +57,8 @@ class PreflightActivities:
         The error lists all problems at once, each with its region.
         """
         store = self._store.routes
+        if not input.undo:
+            await in_thread(self._refuse_downgrade, input)
         current = await in_thread(store.releases, input.scope)
         tags = [tag for tag in current if tag != input.release.tag and not input.undo]
         regions = _by_region(await in_thread(store.sample_by_region, input.scope, HOSTS_PER_REGION))
@@ -72,6 +77,28 @@ class PreflightActivities:
         return PreflightPassed(
             dry_run_on=dict(zip(regions, map(str, machines), strict=True)),
             rollback_tags=tuple(tags),
+        )
+
+    def _refuse_downgrade(self, input: PreflightInput) -> None:
+        """Refuse a release if every route of the scope is proven at a newer one.
+
+        A route that is not proven may go back to what it has run before, and one that is proven at
+        a newer release is skipped.
+        """
+        proven = self._store.routes.proven_releases(input.scope)
+        tags = sorted(tag for tag in proven if tag is not None)
+        version = input.release.version
+        if len(tags) < len(proven) or not all(
+            is_older(version, version_of(self._store, tag)) for tag in tags
+        ):
+            return
+        track = scope_track(input.scope)
+        option = f" --track {track}" if track else ""
+        undo = " or ".join(f"`relight rollout undo {tag}{option}`" for tag in reversed(tags))
+        raise DowngradeRefusedError(
+            f"every route of scope {input.scope} is proven at a newer release than "
+            f"{input.release.tag} ({', '.join(tags)}): {undo} brings each back to its own release "
+            "from before"
         )
 
     def _unknown_checks(self, checks: Sequence[CheckName]) -> list[PreflightError]:
@@ -103,7 +130,8 @@ class PreflightActivities:
             machine = route.machine
             assert machine is not None
             deb = deb_of(release, machine.architecture)
-            change = Change(release.version, rollback=input.undo, deb=deb)
+            # Whether it may be older than the one that runs is known from the records.
+            change = Change(release.version, rollback=True, deb=deb)
             try:
                 async with self._hosts.connect(machine) as shell:
                     await transaction.dry_run(shell, change, release.package)

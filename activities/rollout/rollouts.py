@@ -1,50 +1,62 @@
 """Activities on a rollout's records: its scope, its plan, its waves, its decisions, its end."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Protocol
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities import policies
-from activities.execution import current_operation, current_run_id
+from activities.execution import current_operation
 from activities.route.disruption import census_of
+from relight.domain.base import Origin
 from relight.domain.disruption import DisruptionBudget
 from relight.domain.hold import exclusion_of
-from relight.domain.names import RouteId
+from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.rollout.admission import Admission
 from relight.domain.rollout.plan import PlannedRollout
 from relight.domain.rollout.planner import late_joiners, plan_rollout
+from relight.domain.rollout.records import (
+    CloseRolloutInput,
+    OpenRolloutInput,
+    RecordControlInput,
+    RecordDecisionInput,
+    RecordStandingInput,
+    RolloutClosed,
+    RolloutOpened,
+)
 from relight.domain.rollout.rollout import (
     MAX_LISTED_ROUTES,
     Architectures,
-    CloseRolloutInput,
-    OpenRolloutInput,
     PlanRolloutInput,
-    RecordControlInput,
-    RecordDecisionInput,
-    RolloutOpened,
     RolloutPlan,
-    RouteProgress,
 )
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
+    AwaitOperationInput,
     BeginProofsInput,
     BeginRollBackInput,
     JoinLateInput,
+    OperationAwaited,
     RetryFailedInput,
     RoutesChanged,
     SkipInput,
     WaveAdvanced,
     WaveWork,
     WidenWaveInput,
+    limits_text,
 )
 from relight.domain.route import ListRoutesInput, Recorded
 from relight.engine.executions import is_running
 from relight.engine.step import step
 from relight.store.errors import ScopeBusyError
+from relight.store.events import Operation
 from relight.store.fleet_snapshot import FleetSnapshot
-from relight.store.rollout_routes import Chosen
+from relight.store.rollout_routes import Choose, Chosen
 from relight.store.store import Store
 from relight.store.threads import in_thread
 
@@ -61,7 +73,7 @@ class RolloutActivities:
     @step(policies.STORE, lambda i: f"{i.release_tag}: {i.scope}")
     async def open_rollout(self, input: OpenRolloutInput) -> RolloutOpened:
         """Claim the scope. A holder whose workflow no longer runs (it was terminated) loses it."""
-        operation = current_operation(input.origin)
+        operation = operation_of(input)
         while True:
             try:
                 opened = await in_thread(self._store.rollouts.open, input, operation)
@@ -81,15 +93,16 @@ class RolloutActivities:
     @step(policies.STORE, lambda i: i.scope)
     def plan_rollout(self, input: PlanRolloutInput) -> RolloutPlan:
         """Assign every route of the scope to a wave, and save that."""
+        now = datetime.now(UTC)
         planned = plan_rollout(
             self._store.routes.in_scope(input.scope),
             input.strategy,
-            self._store.exclusions.list(),
-            self._store.freezes.list(),
-            datetime.now(UTC),
+            self._store.exclusions.standing(now),
+            self._store.freezes.standing(now),
+            now,
             input.release.tag,
         )
-        self._store.rollout_routes.plan(current_run_id(), planned.waves)
+        self._store.rollout_routes.plan(input.rollout_run_id, planned.waves)
         return listed_plan(input, planned)
 
     @step(
@@ -98,31 +111,50 @@ class RolloutActivities:
     )
     def advance_wave(self, input: AdvanceWaveInput) -> WaveAdvanced:
         """Record the routes that ended, and claim the routes that may start now."""
-        now = datetime.now(UTC)
-        exclusions, freezes = self._store.exclusions.list(), self._store.freezes.list()
-        if input.work.goes_back:
-            exclusions, freezes = [], []  # Holds do not prevent a rollback or an undo.
-        limited = input.work is not WaveWork.PROVE and (
-            bool(exclusions or freezes) or _has_limits(input.strategy)
-        )
+        choose, limited = self._choice(input)
+        advanced = self._store.rollout_routes.advance(input, choose, constrained=limited)
+        blocked_by = input.incident or advanced.limits
+        self._store.rollout_status.record_blocked(input.rollout_run_id, blocked_by)
+        return advanced
 
-        def choose(waiting: Sequence[RouteId], fleet: FleetSnapshot) -> Chosen:
-            if not limited:
-                free = max(0, input.max_in_flight - len(fleet.under_way))
-                return Chosen(starts=waiting[:free])
-            routes = {route.route_id: route for route in fleet.routes}
-            left_out = [
-                route_id
-                for route_id in waiting
-                if exclusion_of(routes[route_id], exclusions, now, input.release_tag)
-            ]
-            strategy = input.strategy.model_copy(update={"max_concurrent": input.max_in_flight})
-            admission = Admission(census_of(fleet), strategy, freezes, fleet.under_way)
-            admission.enter(route_id for route_id in waiting if route_id not in left_out)
-            starts = admission.start(now)
-            return Chosen(starts, left_out, admission.limited_by, admission.thaws_at)
+    @step(policies.ADMISSION, lambda i: f"{i.work}, wave {i.number}: its limits")
+    def await_admission(self, input: AdvanceWaveInput) -> Recorded:
+        """Wait until a limit or a hold lets another route of the wave start.
 
-        return self._store.rollout_routes.advance(input, choose, constrained=limited)
+        Each attempt looks once. Retries add no event to the wave's history.
+        """
+        choose, limited = self._choice(input)
+        chosen = self._store.rollout_routes.may_start(input, choose, constrained=limited)
+        if chosen.starts or chosen.left_out:
+            return Recorded()
+        limits = limits_text(chosen.limited_by, chosen.thaws_at)
+        self._store.rollout_status.record_blocked(input.rollout_run_id, limits)
+        raise _not_yet(limits)
+
+    @step(policies.OPERATION, lambda i: i.route_id)
+    async def await_operation(self, input: AwaitOperationInput) -> OperationAwaited:
+        """Wait for the end of an operation that an earlier run of the wave has started.
+
+        Each attempt looks once. A failed operation fails it for good, with the operation's failure
+        as the cause of its own.
+        """
+        workflow_id = route_workflow_id(input.route_id)
+        operation = self._temporal.get_workflow_handle(workflow_id, run_id=input.run_id)
+        try:
+            described = await operation.describe()
+            if described.status is WorkflowExecutionStatus.RUNNING:
+                raise _not_yet(f"{workflow_id} is running")
+            await operation.result()
+        except WorkflowFailureError as error:
+            msg = f"{workflow_id} failed"
+            raise ApplicationError(msg, type="operation-failed", non_retryable=True) from (
+                error.cause
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return OperationAwaited(known=False)
+        return OperationAwaited(known=True)
 
     @step(policies.STORE, lambda i: f"wave {i.number}")
     def begin_proofs(self, input: BeginProofsInput) -> RoutesChanged:
@@ -133,10 +165,9 @@ class RolloutActivities:
     @step(policies.STORE, lambda i: i.release_tag)
     def begin_roll_back(self, input: BeginRollBackInput) -> RoutesChanged:
         """Mark the routes that the rollout changed as waiting for their rollback."""
-        routes, run_id = self._store.rollout_routes, input.rollout_run_id
-        changed = routes.begin_roll_back(run_id, input.release_tag)
-        named = routes.list(run_id, RouteProgress.TO_ROLL_BACK, MAX_LISTED_ROUTES)
-        return RoutesChanged(routes=changed, named=tuple(each.route_id for each in named))
+        run_id = input.rollout_run_id
+        changed = self._store.rollout_routes.begin_roll_back(run_id, input.release_tag)
+        return RoutesChanged(routes=changed)
 
     @step(policies.STORE, lambda i: f"wave {i.number} by {i.by}")
     def widen_wave(self, input: WidenWaveInput) -> RoutesChanged:
@@ -147,10 +178,11 @@ class RolloutActivities:
     @step(policies.STORE, lambda i: f"wave {i.number}")
     def join_late(self, input: JoinLateInput) -> RoutesChanged:
         """Make a wave of the routes that joined the scope after the rollout was planned."""
+        now = datetime.now(UTC)
         joined = late_joiners(
             self._store.routes.newcomers(input),
-            self._store.exclusions.list(),
-            datetime.now(UTC),
+            self._store.exclusions.standing(now),
+            now,
             input.release_tag,
         )
         waves = [joined] if joined else []
@@ -174,7 +206,7 @@ class RolloutActivities:
         """Record which control an operator used, with the reason."""
         self._store.events.append(
             f"rollout-{input.action}",
-            current_operation(input.origin),
+            operation_of(input),
             route_id=input.route_id,
             release_tag=input.release_tag,
             detail={"scope": input.scope},
@@ -186,17 +218,78 @@ class RolloutActivities:
         """Record a decision about a rollout, with the reason."""
         self._store.events.append(
             "rollout-decided",
-            current_operation(input.origin),
+            operation_of(input),
             release_tag=input.release_tag,
-            detail=input.model_dump(mode="json", exclude={"origin", "release_tag"}),
+            detail=input.model_dump(
+                mode="json", exclude={"origin", "release_tag", "rollout_run_id"}
+            ),
         )
         return Recorded()
 
-    @step(policies.STORE, lambda i: f"{i.phase}: {i.detail}")
-    def close_rollout(self, input: CloseRolloutInput) -> Recorded:
-        """Record the end of a rollout, free its scope, and promote a release that converged."""
-        self._store.rollouts.close(input, current_operation(input.origin))
+    @step(policies.STORE, lambda i: f"{i.standing.phase}: {i.standing.detail}")
+    def record_standing(self, input: RecordStandingInput) -> Recorded:
+        """Record where an open rollout stands."""
+        self._store.rollout_status.record(input.rollout_run_id, input.standing)
         return Recorded()
+
+    @step(policies.STORE, lambda i: f"{i.phase}: {i.detail}")
+    def close_rollout(self, input: CloseRolloutInput) -> RolloutClosed:
+        """Record the end of a rollout, free its scope, and promote a release that converged."""
+        self._store.rollouts.close(input, operation_of(input))
+        return RolloutClosed(status=self._store.rollout_status.get(input.rollout_run_id))
+
+    def _choice(self, input: AdvanceWaveInput) -> tuple[Choose, bool]:
+        """Return what selects the routes that start, and whether limits or holds do."""
+        now = datetime.now(UTC)
+        exclusions = self._store.exclusions.standing(now)
+        freezes = self._store.freezes.standing(now)
+        if input.work.goes_back:
+            exclusions, freezes = [], []  # Holds do not prevent a rollback or an undo.
+        limited = input.work is not WaveWork.PROVE and (
+            bool(exclusions or freezes) or _has_limits(input.strategy)
+        )
+
+        def choose(waiting: Sequence[RouteId], fleet: FleetSnapshot) -> Chosen:
+            if not limited:
+                free = max(0, input.max_in_flight - len(fleet.under_way))
+                return Chosen(starts=waiting[:free])
+            routes = {route.route_id: route for route in fleet.routes}
+            left_out = [
+                route_id
+                for route_id in waiting
+                if exclusion_of(routes[route_id], exclusions, now, input.release_tag)
+            ]
+            strategy = input.strategy.model_copy(update={"max_concurrent": input.max_in_flight})
+            admission = Admission(census_of(fleet), strategy, freezes, fleet.under_way)
+            admission.enter(route_id for route_id in waiting if route_id not in left_out)
+            starts = admission.start(now)
+            return Chosen(starts, left_out, admission.limited_by, admission.thaws_at)
+
+        return choose, limited
+
+
+class _OfRollout(Protocol):
+    """An input that names its rollout."""
+
+    @property
+    def rollout_run_id(self) -> str: ...
+    @property
+    def origin(self) -> Origin: ...
+
+
+def operation_of(input: _OfRollout) -> Operation:
+    """Return the operation of the running activity, on behalf of the whole rollout.
+
+    Its run is the rollout's first, whichever run the activity belongs to.
+    """
+    operation = current_operation(input.origin)
+    activity_id = f"{operation.run_id}/{operation.activity_id}"
+    return replace(operation, run_id=input.rollout_run_id, activity_id=activity_id)
+
+
+def _not_yet(reason: str) -> ApplicationError:
+    """Return the error of an attempt that has not found what it waits for."""
+    return ApplicationError(reason, type="not-yet", category=ApplicationErrorCategory.BENIGN)
 
 
 def listed_plan(input: PlanRolloutInput, planned: PlannedRollout) -> RolloutPlan:

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from activities import policies
-from activities.execution import current_operation, current_run_id
-from activities.rollout.rollouts import listed_plan
-from relight.domain.names import ReleaseTag, RouteId, ScopeName
-from relight.domain.release import NoPreviousReleaseError, previous_release
+from activities.rollout.rollouts import listed_plan, operation_of
+from relight.domain.names import ReleaseTag, RouteId, ScopeName, rollout_workflow_id
+from relight.domain.recovery import previous_release
 from relight.domain.rollout.planner import plan_rollout
 from relight.domain.rollout.rollout import (
     FindUndoInput,
@@ -28,10 +27,18 @@ class UndoActivities:
 
     @step(policies.STORE, lambda i: f"{i.release_tag}: {i.scope}")
     def find_undo(self, input: FindUndoInput) -> UndoFound:
-        """Return the releases that routes would go back to. Nothing is changed."""
+        """Return the releases that routes would go back to. Nothing is changed.
+
+        A running rollout may reach any route of its scope before the undo supersedes it.
+        """
         targets = self._targets(input.scope, input.release_tag)
+        tags = Counter(targets.values())
+        rollout = self._store.rollouts.get(rollout_workflow_id(input.release_tag, input.scope))
+        if rollout is not None and rollout.closed_at is None:
+            tags.update(self._store.routes.current_releases(input.scope))
+            del tags[input.release_tag]
         return UndoFound(
-            tags=tuple(tag for tag, _ in Counter(targets.values()).most_common()),
+            tags=tuple(tag for tag, _ in tags.most_common()),
             architectures=tuple(self._store.routes.architectures(input.scope)),
         )
 
@@ -50,9 +57,9 @@ class UndoActivities:
             freezes=(),
             now=datetime.now(UTC),
         )
-        self._store.rollout_routes.plan_undo(current_run_id(), planned.waves, targets)
+        self._store.rollout_routes.plan_undo(input.rollout_run_id, planned.waves, targets)
         self._store.declarations.take_back(
-            input.scope, input.undone, input.release.tag, current_operation(input.origin)
+            input.scope, input.undone, input.release.tag, operation_of(input)
         )
         return listed_plan(input, planned)
 
@@ -62,17 +69,17 @@ class UndoActivities:
         A route that no rollout brought there goes back to the last other release that it was
         proven at, and a route that was never proven at another one to the declaration from before.
         """
-        recorded = self._store.rollout_routes.releases_before(undone)
+        recorded = self._store.release_histories.before_rollout(undone)
         declared = self._store.declarations.before(scope, undone)
-        found: dict[RouteId, ReleaseTag] = {}
-        for route_id in self._store.routes.targeting(scope, undone):
-            tag = recorded.get(route_id) or self._proven_before(route_id, undone) or declared
-            if tag is not None:
-                found[route_id] = tag
-        return found
-
-    def _proven_before(self, route_id: RouteId, undone: ReleaseTag) -> ReleaseTag | None:
-        try:
-            return previous_release(route_id, undone, self._store.routes.proven_tags(route_id))
-        except NoPreviousReleaseError:
-            return None
+        in_scope = {route.route_id for route in self._store.routes.in_scope(scope)}
+        routes = sorted({*self._store.routes.targeting(scope, undone), *recorded} & in_scope)
+        unrecorded = [route_id for route_id in routes if route_id not in recorded]
+        proven = {
+            route_id: previous_release(history, undone)
+            for route_id, history in self._store.release_histories.list(unrecorded)
+        }
+        found = {
+            route_id: recorded.get(route_id) or proven.get(route_id) or declared
+            for route_id in routes
+        }
+        return {route_id: tag for route_id, tag in found.items() if tag is not None}

@@ -3,6 +3,7 @@
 from activities import policies
 from activities.execution import current_operation
 from activities.route.disruption import DisruptionLedger
+from activities.route.known_good import release_for_machine
 from relight.domain.pool.pool import claimable
 from relight.domain.replacement import (
     AttachMachineInput,
@@ -14,6 +15,7 @@ from relight.domain.replacement import (
     ReturnMachineInput,
 )
 from relight.domain.route import Recorded, RouteOpened, RouteOperationInput
+from relight.domain.track import DesiredRelease
 from relight.engine.step import step
 from relight.store.errors import UnknownRouteError
 from relight.store.store import Store
@@ -30,12 +32,16 @@ class ReplacementActivities:
     def begin_replacement(self, input: BeginReplacementInput) -> ReplacementBegun:
         """Take the route out within the disruption budgets, or refuse."""
         operation = current_operation(input.origin)
-        self._ledger.take(input.route_id, input.reason, operation)
-        self._store.remediations.record_replacement(input.route_id, operation)
         route = self._store.routes.get(input.route_id)
         if route is None:
             raise UnknownRouteError(f"there is no route {input.route_id}")
-        return ReplacementBegun(route=route)
+        if input.release_tag is not None:
+            release = DesiredRelease(tag=input.release_tag, declared_by=input.origin.requested_by)
+        else:
+            release = release_for_machine(self._store, route.track, route, route.target_release_tag)
+        self._ledger.take(input.route_id, input.reason, operation)
+        self._store.remediations.record_replacement(input.route_id, operation)
+        return ReplacementBegun(route=route, release=release)
 
     @step(policies.STORE, lambda i: i.route_id)
     def claim_machine(self, input: ClaimMachineInput) -> MachineClaimed:
@@ -65,6 +71,8 @@ class ReplacementActivities:
             input.proof,
             current_operation(input.origin),
             unreachable=input.unreachable,
+            instead_of=input.instead_of,
+            instead_reason=input.instead_reason,
         )
         return Recorded()
 

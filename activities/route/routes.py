@@ -2,8 +2,14 @@
 
 from activities import policies
 from activities.execution import current_operation
-from relight.domain.names import DEFAULT_RELEASE_SETTING
-from relight.domain.release import previous_release
+from activities.route.known_good import given_up, release_for_machine, version_of
+from relight.domain.names import ReleaseTag
+from relight.domain.recovery import (
+    DowngradeRefusedError,
+    is_proven,
+    is_recovery,
+    rollback_release,
+)
 from relight.domain.route import (
     CheckVacantInput,
     LoadRouteInput,
@@ -18,11 +24,13 @@ from relight.domain.route import (
     RouteOperationInput,
     RouteRetired,
     SetTargetInput,
+    TargetSet,
     Vacant,
 )
-from relight.domain.track import DesiredRelease, DesiredReleaseInput, desired_release
+from relight.domain.track import DesiredRelease, DesiredReleaseInput
 from relight.engine.step import step
-from relight.store.errors import UnknownRouteError, UnknownTrackError
+from relight.releases.versions import is_older
+from relight.store.errors import UnknownRouteError
 from relight.store.store import Store
 
 
@@ -39,15 +47,12 @@ class RouteActivities:
 
     @step(policies.STORE, lambda i: f"track {i.track}")
     def desired_release(self, input: DesiredReleaseInput) -> DesiredRelease:
-        """Return the tag that the routes of a track should run; refuse if none is declared."""
-        track = self._store.tracks.get(input.track)
-        if track is None:
-            raise UnknownTrackError(f"there is no track {input.track}")
-        return desired_release(
-            track.name,
-            track.release_override,
-            self._store.fleet_settings.get(DEFAULT_RELEASE_SETTING),
-        )
+        """Return the tag that the routes of a track should run; refuse if none is declared.
+
+        For a route that gets a machine, another one if that is known as bad there.
+        """
+        route = self._store.routes.get(input.route_id) if input.route_id else None
+        return release_for_machine(self._store, input.track, route)
 
     @step(policies.STORE, lambda i: i.route_id)
     def load_route(self, input: LoadRouteInput) -> Route:
@@ -61,9 +66,9 @@ class RouteActivities:
     def previous_release(self, input: LoadRouteInput) -> PreviousRelease:
         """Return the release for a rollback of the route; refuse if there is none."""
         route = self.load_route(input)
-        proven = self._store.routes.proven_tags(route.route_id)
+        history = self._store.release_histories.get(route.route_id)
         return PreviousRelease(
-            tag=previous_release(route.route_id, route.target_release_tag, proven)
+            tag=rollback_release(route, history, given_up(self._store, route.track))
         )
 
     @step(policies.STORE, lambda i: i.route_id)
@@ -84,10 +89,27 @@ class RouteActivities:
         return Recorded()
 
     @step(policies.STORE, lambda i: f"{i.route_id}: {i.release_tag}")
-    def set_target(self, input: SetTargetInput) -> Recorded:
-        """Record the target release of a route."""
+    def set_target(self, input: SetTargetInput) -> TargetSet:
+        """Record the target release of a route; refuse a downgrade that is no recovery."""
+        route = self.load_route(LoadRouteInput(route_id=input.route_id))
+        allowed, newer = input.allow_downgrade, route.current_release_tag
+        if not allowed and not is_proven(route):
+            history = self._store.release_histories.get(route.route_id)
+            allowed = is_recovery(route, input.release_tag, history)
+        elif not allowed and newer and self._is_older(input, newer):
+            raise DowngradeRefusedError(
+                f"route {route.route_id} is proven at {newer}, which is newer than "
+                f"{input.release_tag}: `relight route swap {route.route_id} {input.release_tag} "
+                f"--allow-downgrade` brings it there, `relight rollout undo {newer}` all routes "
+                "of that release to their own from before"
+            )
         self._store.routes.set_target(input, current_operation(input.origin))
-        return Recorded()
+        return TargetSet(allow_downgrade=allowed)
+
+    def _is_older(self, input: SetTargetInput, than: ReleaseTag) -> bool:
+        if input.version is None or input.release_tag == than:
+            return False
+        return is_older(input.version, version_of(self._store, than))
 
     @step(policies.STORE, lambda i: f"{i.route_id}: {i.proof.release_tag}")
     def record_proof(self, input: RecordProofInput) -> Recorded:

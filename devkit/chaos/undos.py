@@ -25,6 +25,7 @@ from relight.domain.names import RouteId, rollout_workflow_id
 from relight.domain.rollout.rollout import RolloutPhase, RolloutReleaseInput, RolloutStatus
 from relight.domain.rollout.strategy import UNDO_STRATEGY, Strategy
 from relight.domain.route import RouteStatus
+from starter.local.children import wait_until
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
@@ -68,6 +69,8 @@ async def _roll_out_and_undo(
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
         rollout = tasks.create_task(_run(environment, FORWARD, undo=False))
+        # Before it has claimed the fleet, there is nothing to undo.
+        await wait_until(lambda: _is_open(environment, rollout), ENDS_WITHIN)
         await asyncio.wait([rollout], timeout=rng.choice([rng.uniform(0, MIDDLE), None]))
         for _ in range(UNDOS):
             undone = await _run(environment, UNDO_STRATEGY, undo=True)
@@ -75,6 +78,11 @@ async def _roll_out_and_undo(
             if undone == RolloutPhase.CONVERGED:
                 break
     results.done[f"rollouts {rollout.result()}"] += 1
+
+
+async def _is_open(environment: ChaosEnvironment, rollout: asyncio.Task[str]) -> bool:
+    found = environment.store.rollouts.get(rollout_workflow_id(AFTER, SCOPE))
+    return rollout.done() or (found is not None and found.closed_at is None)
 
 
 async def _run(environment: ChaosEnvironment, strategy: Strategy, *, undo: bool) -> str:

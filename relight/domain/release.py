@@ -1,10 +1,7 @@
 """Releases: a tag, resolved once to a Debian version and a .deb per architecture."""
 
-from collections.abc import Sequence
-
 from relight.domain.base import Message
-from relight.domain.fault.error import DomainError
-from relight.domain.names import ReleaseTag, RouteId
+from relight.domain.names import ReleaseTag
 
 
 class DebFile(Message):
@@ -64,32 +61,3 @@ class ResolveReleaseInput(Message):
 
     tag: ReleaseTag
     architectures: tuple[str, ...] = ()
-
-
-class NoPreviousReleaseError(DomainError):
-    """The route was never proven at any other release than its target."""
-
-    kind = "no-release-before"
-
-
-def previous_release(
-    route_id: RouteId, target: ReleaseTag | None, proven: Sequence[ReleaseTag]
-) -> ReleaseTag:
-    """Return the last release that the route was proven at, other than its target.
-
-    A route that failed to reach its target goes back to what it ran; a route that reached it goes
-    back to what it ran before.
-
-    Args:
-        route_id: the route.
-        target: the release to go back from.
-        proven: every release that the route was proven at, oldest first.
-
-    Raises:
-        NoPreviousReleaseError: there is none.
-    """
-    for tag in reversed(proven):
-        if tag != target:
-            return tag
-    msg = f"route {route_id} was never proven at a release other than {target}: cannot roll back"
-    raise NoPreviousReleaseError(msg)

@@ -233,7 +233,7 @@ def _by_faults(
         return decided(Remediation.VERIFY, f"{last.kind}: no host is to blame")
     reason = {
         Remedy.ROLL_BACK: f"{last.kind}: the release is to blame, and another host would not "
-        f"help; `relight route rollback {history.route_id}` goes back to the release before",
+        f"help; `relight route rollback {history.route_id}` goes back to the last proven release",
         Remedy.WAIT: f"{last.kind}: no host is to blame",
         Remedy.NONE: f"{last.kind}: nothing was changed",
     }.get(

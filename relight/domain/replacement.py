@@ -6,13 +6,15 @@ from relight.domain.machine import Machine
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.proof import Proof
 from relight.domain.route import Route
+from relight.domain.track import DesiredRelease
 
 
 class AutoreplaceRouteInput(Message):
     """Give a route another machine, and remove its current one.
 
     Attributes:
-        release_tag: the release for the new machine; None for the route's target.
+        release_tag: the release for the new machine, by a person's word or pin; None for the
+            route's target, or if that is known as bad, for the last release that works there.
         reason: one sentence for a person.
         unreachable: the old machine cannot be reached; the breaker counts that.
     """
@@ -30,6 +32,8 @@ class RouteReplaced(Message):
     Attributes:
         from_pool: the new machine was claimed from the pool, not created for the route.
         previous_machine_key: the old machine; None if there was none.
+        instead_of: the route's target, if it is known as bad and was not installed; else None.
+        instead_reason: why it is; else empty.
     """
 
     route_id: RouteId
@@ -38,20 +42,32 @@ class RouteReplaced(Message):
     proof: Proof
     from_pool: bool
     previous_machine_key: str | None
+    instead_of: ReleaseTag | None = None
+    instead_reason: str = ""
 
 
 class BeginReplacementInput(Message):
-    """Take the route out, and record that its replacement begins; or refuse."""
+    """Take the route out, and record that its replacement begins; or refuse.
+
+    Attributes:
+        release_tag: the release for the new machine; None if it is to be chosen.
+    """
 
     route_id: RouteId
+    release_tag: ReleaseTag | None = None
     reason: str
     origin: Origin
 
 
 class ReplacementBegun(Message):
-    """The route is out, and this is its record."""
+    """The route is out, and this is its record.
+
+    Attributes:
+        release: the release for the new machine.
+    """
 
     route: Route
+    release: DesiredRelease
 
 
 class SaveEvidenceInput(Message):
@@ -119,13 +135,20 @@ class MachineReturned(Message):
 
 
 class AttachMachineInput(Message):
-    """Make the new, proven machine serve its route."""
+    """Make the new, proven machine serve its route.
+
+    Attributes:
+        instead_of: the route's target, if it is known as bad and was not installed; else None.
+        instead_reason: why it is; else empty.
+    """
 
     route_id: RouteId
     machine: Machine
     proof: Proof
     unreachable: bool
     origin: Origin
+    instead_of: ReleaseTag | None = None
+    instead_reason: str = ""
 
 
 class DrainMachineInput(Message):

@@ -71,12 +71,19 @@ class ProvisionRouteInput(Message):
 
 
 class RouteProvisioned(Message):
-    """The new route is proven and serves."""
+    """The new route is proven and serves.
+
+    Attributes:
+        instead_of: the declared release, if it is known as bad on this route; else None.
+        instead_reason: why it is; else empty.
+    """
 
     route_id: RouteId
     machine: Machine
     release_tag: ReleaseTag
     proof: Proof
+    instead_of: ReleaseTag | None = None
+    instead_reason: str = ""
 
 
 class HotSwapRouteInput(Message):
@@ -84,12 +91,13 @@ class HotSwapRouteInput(Message):
 
     Attributes:
         release_tag: the release to install; None rolls back to the last release that the route
-            was proven at before its target.
+            was proven at, or of a healthy route, to the one before.
         release: the resolved tag, if the rollout resolved it for all of its routes.
         rollout: the workflow id of the rollout that requests it, None for an operator's own swap.
         within_budget: take the route out only within the budgets of reconciliation. A wave checks
             its budgets before it starts a swap; an operator's own swap ignores them.
-        allow_downgrade: the release may be older than the one that runs, as in a rollback.
+        allow_downgrade: the release may be older than the one that the route is proven at. A
+            failed route may always go back to a release that it was proven at.
     """
 
     route_id: RouteId
@@ -145,7 +153,12 @@ class CheckVacantInput(Message):
 
 
 class OpenRouteInput(Message):
-    """Record the route and its planned machine before anything is created."""
+    """Record the route and its planned machine before anything is created.
+
+    Attributes:
+        instead_of: the declared release, if it is known as bad on this route; else None.
+        instead_reason: why it is; else empty.
+    """
 
     route_id: RouteId
     track: TrackName
@@ -153,6 +166,8 @@ class OpenRouteInput(Message):
     region: str
     release_tag: ReleaseTag
     origin: Origin
+    instead_of: ReleaseTag | None = None
+    instead_reason: str = ""
 
 
 class RouteOpened(Message):
@@ -209,11 +224,29 @@ class PreviousRelease(Message):
 
 
 class SetTargetInput(Message):
-    """Record the target release of a route before it is installed."""
+    """Record the target release of a route before it is installed; or refuse a downgrade.
+
+    Attributes:
+        version: the Debian version of the release; None if a downgrade is no question.
+        allow_downgrade: the release may be older than the one that the route is proven at.
+    """
 
     route_id: RouteId
     release_tag: ReleaseTag
     origin: Origin
+    version: str | None = None
+    allow_downgrade: bool = False
+
+
+class TargetSet(Message):
+    """The target is recorded.
+
+    Attributes:
+        allow_downgrade: the release may replace a newer one: a person allowed it, or it brings a
+            failed route back to what it has run before.
+    """
+
+    allow_downgrade: bool
 
 
 class ListRoutesInput(Message):

@@ -2,7 +2,7 @@
 
 from relight.domain.base import Message
 from relight.domain.fault.error import DomainError
-from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag, TrackName
+from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag, RouteId, TrackName
 
 
 class Track(Message):
@@ -17,9 +17,15 @@ class Track(Message):
 
 
 class DesiredReleaseInput(Message):
-    """Ask which release the routes of `track` should run."""
+    """Ask which release the routes of `track` should run.
+
+    Attributes:
+        route_id: the route that gets a machine: a release that is known as bad there is not
+            returned.
+    """
 
     track: TrackName
+    route_id: RouteId | None = None
 
 
 class DesiredRelease(Message):
@@ -27,11 +33,15 @@ class DesiredRelease(Message):
 
     Attributes:
         tag: the release's tag.
-        declared_by: where it is declared: `track NAME` or `default_release_tag`.
+        declared_by: where it is declared: `track NAME`, `default_release_tag`, or the route.
+        instead_of: the release that it stands for, because that one is known as bad; else None.
+        reason: why that one is; else empty.
     """
 
     tag: ReleaseTag
     declared_by: str
+    instead_of: ReleaseTag | None = None
+    reason: str = ""
 
 
 class NoDesiredReleaseError(DomainError):

@@ -6,19 +6,37 @@ Listings of workflows lag behind by a moment; these answers do not.
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 
 async def is_running(temporal: Client, workflow_id: str, run_id: str | None = None) -> bool:
-    """Return whether a workflow, or one run of it, is running; False where it does not exist."""
+    """Return whether a workflow is running; False where it does not exist.
+
+    Args:
+        temporal: the Temporal client.
+        workflow_id: the workflow.
+        run_id: ask for this run only, or for what it has continued as.
+    """
     try:
-        description = await temporal.get_workflow_handle(workflow_id, run_id=run_id).describe()
+        description = await temporal.get_workflow_handle(workflow_id).describe()
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return False
         raise
-    return description.status is WorkflowExecutionStatus.RUNNING
+    if description.status is not WorkflowExecutionStatus.RUNNING:
+        return False
+    return run_id is None or run_id in {description.run_id, first_run_id(description)}
+
+
+def first_run_id(description: WorkflowExecutionDescription) -> str:
+    """Return the id of the run that this one has continued from; its own, if it is the first."""
+    info = description.raw_description.workflow_execution_info
+    return info.first_run_id or description.run_id
 
 
 async def worker_identities(client: Client, task_queue: str) -> set[str]:

@@ -258,6 +258,7 @@ def fault_of(error: RemoteError) -> Fault:
         exit_code=error.exit_code,
         stderr_tail=tail(error.stderr),
         journal_tail=error.journal[-TAIL_LINES:],
+        refused=error.rule.is_refusal,
     )
 
 

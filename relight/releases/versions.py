@@ -49,3 +49,8 @@ def matching(tag: ReleaseTag, versions: Iterable[str]) -> list[str]:
 def oldest_first(versions: Iterable[str]) -> list[str]:
     """Return versions sorted by Debian's rules."""
     return sorted(versions, key=Version)
+
+
+def is_older(version: str, than: str) -> bool:
+    """Return whether a version is older than another by Debian's rules."""
+    return Version(version) < Version(than)

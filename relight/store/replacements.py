@@ -13,7 +13,7 @@ A route without a machine gets its next one in the same way.
 from sqlmodel import Session
 
 from relight.domain.machine import Machine
-from relight.domain.names import machine_key
+from relight.domain.names import ReleaseTag, machine_key
 from relight.domain.proof import Proof
 from relight.domain.route import RouteOpened
 from relight.store.database import Database
@@ -95,6 +95,8 @@ class Replacements:
         operation: Operation,
         *,
         unreachable: bool = False,
+        instead_of: ReleaseTag | None = None,
+        instead_reason: str = "",
     ) -> MachineRecord | None:
         """Let a route's new, proven machine serve it; the old one is draining from now on.
 
@@ -107,6 +109,8 @@ class Replacements:
             proof: what the machine was proven to run; becomes the route's target as well.
             operation: the operation that attaches it.
             unreachable: the old machine could not be reached.
+            instead_of: the target until now, if it is known as bad and was not installed.
+            instead_reason: why it is.
 
         Raises:
             UnknownRouteError: there is no such route.
@@ -146,6 +150,8 @@ class Replacements:
                     "drained": old.key if old else None,
                     "drained_generation": old.generation if old else None,
                     "unreachable": unreachable,
+                    "instead_of": instead_of,
+                    "instead_reason": instead_reason,
                 },
             )
             return record_of(old) if old else None

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, update
 from sqlmodel import Session, col, select
 
-from relight.domain.fault.fault import Fault
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
 from relight.domain.rollout.wave import (
@@ -27,7 +26,6 @@ from relight.store.ledger import CLAIMED, claim_for_rollout, release_of_rollout
 from relight.store.rows import read_row
 from relight.store.tables import (
     RolloutRouteRow,
-    RolloutRow,
     RouteRow,
 )
 
@@ -134,25 +132,6 @@ class RolloutRoutes:
             while batch := list(islice(rows, _BATCH_SIZE)):
                 session.connection().execute(insert(RolloutRouteRow), batch)
 
-    def releases_before(self, release_tag: ReleaseTag) -> Mapping[RouteId, ReleaseTag]:
-        """Return the release that each route had before the last rollout that changed it to one.
-
-        Only of routes that rollouts have brought towards the release, and that still are there.
-        """
-        query = (
-            select(RolloutRouteRow.route_id, RolloutRouteRow.previous_release_tag)
-            .join(RolloutRow, col(RolloutRow.run_id) == col(RolloutRouteRow.rollout_run_id))
-            .join(RouteRow, col(RouteRow.route_id) == col(RolloutRouteRow.route_id))
-            .where(
-                RolloutRow.release_tag == release_tag,
-                RouteRow.target_release_tag == release_tag,
-                RolloutRouteRow.previous_release_tag != release_tag,
-            )
-            .order_by(col(RolloutRow.rollout_id))
-        )
-        with self._database.reading() as session:
-            return {route_id: tag for route_id, tag in session.exec(query) if tag is not None}
-
     def advance(
         self, input: AdvanceWaveInput, choose: Choose, *, constrained: bool
     ) -> WaveAdvanced:
@@ -166,7 +145,6 @@ class RolloutRoutes:
             constrained: other limits than the number of concurrent routes apply. If not, only as
                 many routes are read as may start, and nothing of the rest of the fleet.
         """
-        page_size = PAGE if constrained else max(0, input.max_in_flight - len(input.in_flight))
         stage, run_id = STAGES[input.work], input.rollout_run_id
         with self._database.writing() as session:
             for outcome in input.ended:
@@ -184,44 +162,32 @@ class RolloutRoutes:
                 _of(run_id).where(RolloutRouteRow.progress == stage.under_way)
             ).all()
             lost = [row for row in claimed if row.route_id not in known]
-            of_wave: list[Any] = [RolloutRouteRow.rollout_run_id == run_id]
-            if input.work is not WaveWork.ROLL_BACK:
-                of_wave.append(RolloutRouteRow.wave == input.number)
-            before = [*of_wave, RolloutRouteRow.progress == stage.before]
-            page = session.exec(
-                select(RolloutRouteRow)
-                .where(*before)
-                .order_by(col(RolloutRouteRow.requeued), col(RolloutRouteRow.position))
-                .limit(page_size)
-            ).all()
-            ids = [row.route_id for row in page]
             under_way = [*input.in_flight, *(row.route_id for row in lost)]
-            snapshot = (
-                fleet_snapshot(session, ids, under_way)
-                if constrained
-                else FleetSnapshot(routes=(), under_way=under_way, out=frozenset(), in_service={})
-            )
-            chosen = choose(ids, snapshot)
-            by_id = {row.route_id: row for row in page}
+            page, chosen = _choose(session, input, choose, under_way, constrained=constrained)
             for route_id in chosen.left_out:
-                by_id[route_id].progress = RouteProgress.SKIPPED
-            claims = [by_id[route_id] for route_id in chosen.starts]
+                page[route_id].progress = RouteProgress.SKIPPED
+            claims = [page[route_id] for route_id in chosen.starts]
             if input.work is WaveWork.SWAP:
                 _keep_previous_releases(session, claims)
             starts = [*lost, *claims]
             for row in starts:
                 row.progress = stage.under_way
-            session.add_all([*starts, *page])
+            session.add_all([*starts, *page.values()])
             session.flush()
             if stage.under_way in CLAIMED:
                 claim_for_rollout(session, run_id, [row.route_id for row in starts])
             return WaveAdvanced(
                 starts=tuple(_outcome(row).brief for row in starts),
                 counts=_counts(session, run_id),
-                waiting=_count(session, *before),
+                waiting=_count(session, *_before(input)),
                 limited_by=chosen.limited_by,
                 thaws_at=chosen.thaws_at,
             )
+
+    def may_start(self, input: AdvanceWaveInput, choose: Choose, *, constrained: bool) -> Chosen:
+        """Return which of the waiting routes `choose` would select now. Nothing is changed."""
+        with self._database.reading() as session:
+            return _choose(session, input, choose, input.in_flight, constrained=constrained)[1]
 
     def begin_proofs(self, run_id: str, number: int) -> int:
         """Let the converged routes of a wave soak before a further proof; return how many."""
@@ -284,20 +250,20 @@ class RolloutRoutes:
         with self._database.reading() as session:
             return _counts(session, run_id)
 
-    def faults(self, run_id: str, routes: Sequence[RouteId]) -> Mapping[RouteId, Fault]:
-        """Return the whole faults of some routes of a rollout, of those that have one."""
-        query = _of(run_id).where(col(RolloutRouteRow.route_id).in_(routes))
-        with self._database.reading() as session:
-            outcomes = [_outcome(row) for row in session.exec(query)]
-        return {each.route_id: each.fault for each in outcomes if each.fault is not None}
-
     def list(
-        self, run_id: str, progress: RouteProgress | None = None, limit: int | None = None
+        self,
+        run_id: str,
+        progress: RouteProgress | None = None,
+        limit: int | None = None,
+        *,
+        failed_only: bool = False,
     ) -> list[RouteOutcome]:
         """Return the routes of a rollout, in the order of their position."""
         query = _of(run_id).order_by(col(RolloutRouteRow.position)).limit(limit)
         if progress is not None:
             query = query.where(RolloutRouteRow.progress == progress)
+        if failed_only:
+            query = query.where(col(RolloutRouteRow.fault).is_not(None))
         with self._database.reading() as session:
             return [_outcome(row) for row in session.exec(query)]
 
@@ -336,6 +302,42 @@ def _rows(
                 "requeued": 0,
                 "progress": RouteProgress.WAITING,
             }
+
+
+def _choose(
+    session: Session,
+    input: AdvanceWaveInput,
+    choose: Choose,
+    under_way: Sequence[RouteId],
+    *,
+    constrained: bool,
+) -> tuple[dict[RouteId, RolloutRouteRow], Chosen]:
+    """Return the routes that were considered, and which of them start."""
+    page_size = PAGE if constrained else max(0, input.max_in_flight - len(input.in_flight))
+    page = session.exec(
+        select(RolloutRouteRow)
+        .where(*_before(input))
+        .order_by(col(RolloutRouteRow.requeued), col(RolloutRouteRow.position))
+        .limit(page_size)
+    ).all()
+    ids = [row.route_id for row in page]
+    snapshot = (
+        fleet_snapshot(session, ids, under_way)
+        if constrained
+        else FleetSnapshot(routes=(), under_way=under_way, out=frozenset(), in_service={})
+    )
+    return {row.route_id: row for row in page}, choose(ids, snapshot)
+
+
+def _before(input: AdvanceWaveInput) -> list[Any]:
+    """Return the condition for the routes that the wave's work is still to be done on."""
+    conditions: list[Any] = [
+        RolloutRouteRow.rollout_run_id == input.rollout_run_id,
+        RolloutRouteRow.progress == STAGES[input.work].before,
+    ]
+    if input.work is not WaveWork.ROLL_BACK:
+        conditions.append(RolloutRouteRow.wave == input.number)
+    return conditions
 
 
 def _without_route(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,27 +1,39 @@
-"""Rollouts: which run moves which declaration, and how it ended.
+"""Rollouts: which one moves which declaration, where it stands, and how it ended.
 
-The store knows a rollout as a claim on a scope, open or closed. The progress of an open one is
-known to its workflow; here it is `running`.
+A rollout is a claim on a scope, open or closed. Its identity is the id of its first run: the run id
+of the operations that open and close it, whichever of its runs they are made by.
 """
 
+from collections.abc import Set
 from dataclasses import replace
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
-from relight.domain.names import scope_track
-from relight.domain.rollout.rollout import (
-    CloseRolloutInput,
-    OpenRolloutInput,
-    Rollout,
-    RolloutPhase,
+from relight.domain.names import (
+    FLEET_SCOPE,
+    ReleaseTag,
+    TrackName,
+    rollout_workflow_id,
+    scope_track,
+    track_scope,
 )
+from relight.domain.rollout.records import CloseRolloutInput, OpenRolloutInput
+from relight.domain.rollout.rollout import Rollout, RolloutPhase, RouteProgress
 from relight.store.database import Database
 from relight.store.declarations import declare, require_track
 from relight.store.errors import ScopeBusyError
 from relight.store.events import Operation, Write, write
 from relight.store.ledger import release_of_rollout
 from relight.store.rows import read_row
-from relight.store.tables import RolloutRow
+from relight.store.tables import RolloutRouteRow, RolloutRow
+
+_ROLLED_BACK = (
+    RouteProgress.TO_ROLL_BACK,
+    RouteProgress.ROLLING_BACK,
+    RouteProgress.ROLLED_BACK,
+    RouteProgress.NOT_ROLLED_BACK,
+)
+"""The progress of routes whose rollout goes back, or has gone back."""
 
 
 class Rollouts:
@@ -87,6 +99,7 @@ class Rollouts:
             if w.earlier or row is None or (row.workflow_id, row.run_id) != run:
                 return
             row.phase, row.detail, row.closed_at = input.phase, input.detail, w.at
+            row.wave, row.waves = input.wave, input.waves
             w.session.add(row)
             # Of routes on which no operation has begun. One that has begun holds its route itself.
             release_of_rollout(w.session, row.run_id)
@@ -116,6 +129,35 @@ class Rollouts:
             row = session.exec(newest).one_or_none()
             return _rollout(row) if row else None
 
+    def given_up(self, track: TrackName) -> Set[ReleaseTag]:
+        """Return the releases whose last rollout to a track's routes was stopped or aborted.
+
+        Also those that were undone, and that are being undone or rolled back.
+
+        Raises:
+            BadValueError: a rollout was changed by hand and is invalid.
+        """
+        scopes = (FLEET_SCOPE, track_scope(track))
+        newest = (
+            select(func.max(RolloutRow.rollout_id))
+            .where(col(RolloutRow.scope).in_(scopes))
+            .group_by(col(RolloutRow.release_tag))
+        )
+        rolled_back = (
+            select(RolloutRouteRow.rollout_run_id)
+            .where(col(RolloutRouteRow.progress).in_(_ROLLED_BACK))
+            .distinct()
+        )
+        query = select(RolloutRow, col(RolloutRow.run_id).in_(rolled_back)).where(
+            col(RolloutRow.rollout_id).in_(newest)
+        )
+        with self._database.reading() as session:
+            return {
+                rollout.release_tag
+                for row, goes_back in session.exec(query)
+                if _is_given_up(rollout := _rollout(row)) or goes_back
+            }
+
     def list(self) -> list[Rollout]:
         """Return every rollout, oldest first.
 
@@ -125,6 +167,12 @@ class Rollouts:
         with self._database.reading() as session:
             rows = session.exec(select(RolloutRow).order_by(col(RolloutRow.rollout_id)))
             return [_rollout(row) for row in rows]
+
+
+def _is_given_up(rollout: Rollout) -> bool:
+    undo_id = rollout_workflow_id(rollout.release_tag, rollout.scope, undo=True)
+    ended_badly = rollout.phase in {RolloutPhase.STOPPED, RolloutPhase.ABORTED}
+    return ended_badly or rollout.workflow_id == undo_id
 
 
 def _rollout(row: RolloutRow) -> Rollout:
@@ -143,9 +191,10 @@ def _claim(w: Write, input: OpenRolloutInput) -> Rollout:
         run_id=w.operation.run_id,
         release_tag=input.release_tag,
         scope=input.scope,
-        phase=RolloutPhase.RUNNING,
-        detail="",
+        phase=RolloutPhase.PREPARING,
+        detail="planning the waves",
         opened_at=w.at,
+        since=w.at,
     )
     w.session.add(row)
     rollout = _rollout(row)

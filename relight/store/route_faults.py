@@ -3,10 +3,10 @@
 The event is always written. The rest depends on what the operation had done:
 
 - It opened the route, and its machine is destroyed: the machine is `destroyed`, the route `failed`.
-- It never opened the route (`machine_destroyed`, but this run had no machine of it), or it was
-  refused: nothing was changed, so the route stays unchanged.
-- The fault is the repository's, so nothing was installed: the route keeps serving, and its target
-  is its current release again.
+- It never opened the route (`machine_destroyed`, but this run had no machine of it): nothing was
+  changed, so the route stays unchanged.
+- The fault is the repository's, or the host refused the change, so nothing was installed: the route
+  keeps serving, and its target is its current release again.
 - It was about another machine than the one that serves the route (a replacement that failed, or a
   machine that was replaced since): the route stays unchanged.
 - It worked on the route: the route is `faulted`, or `failed` if it has no machine.
@@ -30,13 +30,15 @@ def record_fault(w: Write, input: RecordFaultInput) -> None:
                 mark_destroyed(machine, w.at)
                 w.session.add(machine)
     route = w.session.get(RouteRow, input.route_id)
-    unchanged = not held and (input.machine_destroyed or input.fault.refused)
+    unchanged = not held and input.machine_destroyed
     if route is not None and not unchanged and not _is_of_other_machine(w.session, route, input):
-        if input.fault.fault_class is FaultClass.REPOSITORY and route.current_release_tag:
+        fault = input.fault
+        installed_nothing = fault.refused or fault.fault_class is FaultClass.REPOSITORY
+        if installed_nothing and route.current_release_tag:
             route.target_release_tag = route.current_release_tag
             w.session.add(route)
-        else:
-            mark_faulted(w.session, route, input.fault)
+        elif held or not fault.refused:
+            mark_faulted(w.session, route, fault)
     w.log(
         route_id=input.route_id,
         machine_key=input.machine_key,

@@ -61,6 +61,8 @@ def open_route(w: Write, input: OpenRouteInput) -> RouteOpened:
             "track": input.track,
             "provider": input.provider,
             "region": input.region,
+            "instead_of": input.instead_of,
+            "instead_reason": input.instead_reason,
         },
     )
     return opened

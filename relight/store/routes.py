@@ -1,7 +1,7 @@
 """Routes: the slots that users are assigned to, and the state of each."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from sqlalchemy import func
@@ -54,6 +54,7 @@ from relight.store.tables import (
 )
 
 ROUTE_PROVEN = "route-proven"
+TARGET_SET = "target-set"
 FAULT_RECORDED = "fault-recorded"
 ROUTE_MOVED = "route-moved"
 
@@ -126,7 +127,7 @@ class Routes:
         Raises:
             UnknownRouteError: there is no such route.
         """
-        with write(self._database, operation, "target-set") as w:
+        with write(self._database, operation, TARGET_SET) as w:
             if w.earlier:
                 return
             route = require_route(w.session, input.route_id)
@@ -212,6 +213,20 @@ class Routes:
         )
         with self._database.reading() as session:
             return [tag for tag in session.exec(query) if tag is not None]
+
+    def proven_releases(self, scope: ScopeName) -> Set[ReleaseTag | None]:
+        """Return the releases that a scope's routes are proven at; None stands for no proof now.
+
+        Raises:
+            UnknownTrackError: the scope names a track that does not exist.
+        """
+        query = select(RouteRow.current_release_tag, RouteRow.target_release_tag, RouteRow.status)
+        with self._database.reading() as session:
+            rows = session.exec(_in_scope(session, query, scope).distinct()).all()
+        return {
+            current if status == RouteStatus.SERVING and target in {None, current} else None
+            for current, target, status in rows
+        }
 
     def in_scope(self, scope: ScopeName) -> list[RouteBrief]:
         """Return the routes that a scope's declaration governs and that have a machine, unordered.
@@ -302,6 +317,19 @@ class Routes:
         with self._database.reading() as session:
             found = session.exec(_in_scope(session, names, scope).distinct())
             return sorted(name for name in found if name)
+
+    def current_releases(self, scope: ScopeName) -> Mapping[ReleaseTag, int]:
+        """Return how many routes of a scope were last proven at each release.
+
+        Raises:
+            UnknownTrackError: the scope names a track that does not exist.
+        """
+        counted = select(RouteRow.current_release_tag, func.count()).group_by(
+            RouteRow.current_release_tag
+        )
+        with self._database.reading() as session:
+            found = session.exec(_in_scope(session, counted, scope))
+            return {tag: count for tag, count in found if tag is not None}
 
     def list(self, track: str | None = None) -> list[Route]:
         """Return the routes of a track, or all, by id.

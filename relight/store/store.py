@@ -17,12 +17,14 @@ from relight.store.holds import Holds
 from relight.store.machines import Machines
 from relight.store.permits import Permits
 from relight.store.pool import Pool, PoolSizes
+from relight.store.release_histories import ReleaseHistories
 from relight.store.releases import Releases
 from relight.store.remediations import Remediations
 from relight.store.replacements import Replacements
 from relight.store.retention import Retention
 from relight.store.retirements import Retirements
 from relight.store.rollout_routes import RolloutRoutes
+from relight.store.rollout_status import RolloutStatuses
 from relight.store.rollouts import Rollouts
 from relight.store.routes import Routes
 from relight.store.sweeps import Sweeps
@@ -47,6 +49,7 @@ class Store:
         self.freezes = Holds(database, HoldKind.FREEZE)
         self.exclusions = Holds(database, HoldKind.EXCLUSION)
         self.rollout_routes = RolloutRoutes(database)
+        self.rollout_status = RolloutStatuses(database)
         self.events = Events(database)
         self.replacements = Replacements(database)
         self.retirements = Retirements(database)
@@ -61,6 +64,7 @@ class Store:
         self.sweeps = Sweeps(database)
         self.verifications = Verifications(database)
         self.retention = Retention(database)
+        self.release_histories = ReleaseHistories(database)
         self.permits = Permits(database)
 
     @classmethod

@@ -217,7 +217,11 @@ class ConnectivityCheckRow(Row, table=True):
 
 
 class RolloutRow(Row, table=True):
-    """A rollout's claim on a scope. The unique index admits one open claim per scope."""
+    """A rollout's claim on a scope. The unique index admits one open claim per scope.
+
+    `run_id` is the id of its first run: it continues as new under the same identity. The columns
+    from `wave` on say where it stands: `blocked_by` what its running wave waits for.
+    """
 
     __tablename__ = "rollouts"
     __table_args__ = (
@@ -239,6 +243,12 @@ class RolloutRow(Row, table=True):
     detail: str = Field(sa_type=AnyText)
     opened_at: datetime
     closed_at: datetime | None = None
+    wave: int = 0
+    waves: int = 0
+    since: datetime
+    to_do: str = Field(default="", sa_type=AnyText)
+    blocked_by: str = Field(default="", sa_type=AnyText)
+    blocked_since: datetime | None = None
 
 
 class RolloutRouteRow(Row, table=True):

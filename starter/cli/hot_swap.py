@@ -26,14 +26,14 @@ from workflows.route.hot_swap import HotSwapRoute
 async def hot_swap(
     client: Client, task_queue: str, input: HotSwapRouteInput, *, as_json: bool
 ) -> None:
-    """Bring a route to a release, or back to the one before its target.
+    """Bring a route to a release, or back to the last one that it was proven at.
 
     Raises:
         CliError: it was refused, or was not proven there.
     """
     await require_worker(client, task_queue)
     route_id = input.route_id
-    note(f"{route_id}: swapping to {input.release_tag or 'the previous release'}")
+    note(f"{route_id}: swapping to {input.release_tag or 'its last proven release'}")
     try:
         swapped = await client.execute_workflow(
             HotSwapRoute.run,
@@ -51,7 +51,8 @@ async def hot_swap(
         raise RefusedError(busy_text(route_id)) from None
     except WorkflowFailureError as error:
         fault = failure_fault(error)
-        if not fault.refused:
+        # What a host refused has its command, its output and the advice in the panel.
+        if not fault.refused or fault.host is not None:
             stderr.print(fault_panel(f"route {route_id}", fault))
         raise cli_error(fault) from None
     if as_json:

@@ -134,15 +134,19 @@ RoutesArgument = Annotated[
     list[str] | None,
     typer.Argument(callback=_routes, help="Their ids, as in eu-1."),
 ]
-WavesOption = Annotated[
-    list[str] | None,
-    typer.Option(
+
+
+def _waves_option(default: str) -> Any:
+    return typer.Option(
         "--wave",
         "-w",
         metavar="SIZE",
         callback=_waves,
         help="How many routes are reached when the wave ends: a count or a share. Repeat it for "
-        "each wave; the remaining routes make a last wave.  \\[default: 1, 25%, 100%]",
+        f"each wave; the remaining routes make a last wave.  \\[default: {default}]",
         rich_help_panel="Strategy",
-    ),
-]
+    )
+
+
+WavesOption = Annotated[list[str] | None, _waves_option("1, 25%, 100%")]
+UndoWavesOption = Annotated[list[str] | None, _waves_option("5%, 100%")]

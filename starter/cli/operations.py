@@ -1,6 +1,7 @@
 """Workflows that commands start and wait for, and the exit codes of their results."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from temporalio.api.sdk.v1 import WorkflowMetadata
@@ -19,6 +20,9 @@ from workflows.failures import fault_of
 
 _METADATA_QUERY = "__temporal_workflow_metadata"
 """A query that every workflow answers; it has the workflow's current details."""
+
+ANSWER_WITHIN = timedelta(seconds=10)
+"""How long a query waits for a worker."""
 
 _BAD_INPUT = frozenset(
     {"release-unknown", "unknown-location", "unknown-route", "unknown-track", "bad-value"}
@@ -70,8 +74,14 @@ def busy_text(route_id: RouteId) -> str:
 
 
 async def current_details(handle: WorkflowHandle[Any, Any]) -> str:
-    """Return what a workflow says that it does or waits for; empty if it says nothing."""
-    metadata: WorkflowMetadata = await handle.query(_METADATA_QUERY, result_type=WorkflowMetadata)
+    """Return what a workflow says that it does or waits for; empty if it says nothing.
+
+    Raises:
+        RPCError: no worker answers.
+    """
+    metadata: WorkflowMetadata = await handle.query(
+        _METADATA_QUERY, result_type=WorkflowMetadata, rpc_timeout=ANSWER_WITHIN
+    )
     return metadata.current_details
 
 

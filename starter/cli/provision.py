@@ -183,9 +183,13 @@ async def _result(route_id: RouteId, handle: Handle) -> Outcome:
 
 def _outcome_text(outcome: Outcome) -> str:
     if (provisioned := outcome.provisioned) is not None:
+        instead = ""
+        if provisioned.instead_of is not None:
+            instead = f"; not at {provisioned.instead_of}: {provisioned.instead_reason}"
         return (
             f"{outcome.route_id}: proven at {provisioned.release_tag} on "
             f"{provisioned.machine.key} ({provisioned.machine.address}); {provisioned.proof.probe}"
+            f"{instead}"
         )
     return f"{outcome.route_id}: not provisioned"
 

@@ -64,6 +64,8 @@ async def replace(
         return
     source = "from the pool" if replaced.from_pool else "newly created"
     print_line(f"{route_id}: proven at {replaced.release_tag} on {replaced.machine.key}, {source}")
+    if replaced.instead_of is not None:
+        print_line(f"not at {replaced.instead_of}: {replaced.instead_reason}")
     if replaced.previous_machine_key is not None:
         print_line(removal_text(replaced.previous_machine_key))
 

@@ -12,7 +12,7 @@ from starter.cli.names import (
     FindTrackOption,
     ScopeTrackOption,
     TagArgument,
-    WavesOption,
+    UndoWavesOption,
 )
 from starter.cli.output import JsonOption
 from starter.cli.preview import SimulationOptions
@@ -23,7 +23,14 @@ from starter.cli.session import (
     origin,
     with_temporal,
 )
-from starter.cli.strategy_options import share_of, takes_strategy
+from starter.cli.strategy_options import (
+    ProviderBudgetOption,
+    RegionBudgetOption,
+    TrackBudgetOption,
+    budget_of,
+    share_of,
+    takes_strategy,
+)
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -74,10 +81,13 @@ def start(
 def undo(  # noqa: PLR0913, PLR0917 - one argument a flag
     tag: FindTagArgument = None,
     track: FindTrackOption = None,
-    wave: WavesOption = None,
+    wave: UndoWavesOption = None,
     max_concurrent: Annotated[
         int, typer.Option(min=1, max=1000, help="How many routes are changed at once.")
     ] = UNDO_STRATEGY.max_concurrent,
+    provider_budget: ProviderBudgetOption = None,
+    region_budget: RegionBudgetOption = None,
+    track_budget: TrackBudgetOption = None,
     failure_budget: Annotated[
         int, typer.Option(min=0, help="How many routes may fail; one more stops the undo.")
     ] = UNDO_STRATEGY.failure_budget,
@@ -91,17 +101,23 @@ def undo(  # noqa: PLR0913, PLR0917 - one argument a flag
 
     Without TAG, undo the running rollout, else the newest. A running rollout of the scope is
     superseded. Each release that routes go back to is checked first, as by `start`: what cannot be
-    installed is refused, and nothing changes. Holds do not keep a route from going back. What an
-    undo that was stopped or aborted has left, the same command brings back.
+    installed is refused, and nothing changes. Holds do not keep a route from going back. As many
+    routes go back at once as the disruption budgets allow; those that are out already go first.
+    What an undo that was stopped or aborted has left, the same command brings back.
 
     [bold]Examples:[/]
 
       relight rollout undo --wait --reason "it leaks memory"
+      relight rollout undo v0.0.76 --region-budget 50% --reason "it crashes everywhere"
       relight rollout undo v0.0.76 --track beta --wave 5% --max-concurrent 50
     """
     name = find(tag, track)
     strategy = UNDO_STRATEGY.model_copy(
-        update={"max_concurrent": max_concurrent, "failure_budget": failure_budget}
+        update={
+            "max_concurrent": max_concurrent,
+            "disruption_budget": budget_of(provider_budget, region_budget, track_budget),
+            "failure_budget": failure_budget,
+        }
     )
     if wave:
         strategy = strategy.model_copy(update={"waves": tuple(wave)})

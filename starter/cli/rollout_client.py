@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 from rich.live import Live
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
-    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
@@ -26,9 +25,12 @@ from relight.domain.rollout.rollout import (
     RolloutPhase,
     RolloutPlan,
     RolloutReleaseInput,
+    RolloutStanding,
     RolloutStatus,
 )
+from relight.domain.rollout.status import why_text
 from relight.engine import search_attributes
+from relight.engine.executions import first_run_id
 from starter.cli import rollout_text
 from starter.cli.errors import (
     BadInputError,
@@ -36,6 +38,7 @@ from starter.cli.errors import (
     RefusedError,
 )
 from starter.cli.operations import (
+    ANSWER_WITHIN,
     cli_error,
     failure_fault,
     require_worker,
@@ -54,18 +57,18 @@ from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
 POLL_EVERY = timedelta(milliseconds=500)
-ANSWER_WITHIN = timedelta(seconds=10)
 CONTROL_WITHIN = timedelta(seconds=30)
 
-_ENDING = frozenset(
+_ENDED = frozenset(
     {
         RolloutPhase.CONVERGED,
         RolloutPhase.STOPPED,
         RolloutPhase.ABORTED,
         RolloutPhase.SUPERSEDED,
-        RolloutPhase.ROLLING_BACK,
     }
 )
+
+_ENDING = _ENDED | {RolloutPhase.ROLLING_BACK}
 """Phases of a rollout that starts no further route: another start of its tag is a new rollout."""
 
 Handle = WorkflowHandle[RolloutRelease, RolloutStatus]
@@ -97,7 +100,8 @@ async def start(
     if wait:
         if not as_json:
             note(rollout_text.plan_text(plan))
-        await _follow(handle, as_json=as_json)
+        # One that was joined may have continued as new since it started.
+        await _follow(handle, first_run_id(await handle.describe()), as_json=as_json)
     elif as_json:
         print_json({"workflow_id": handle.id, "plan": plan, "ran_already": ran_already})
     else:
@@ -110,16 +114,12 @@ async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
     """Print the status of a rollout.
 
     Raises:
-        CliError: it does not exist, or no worker answers.
+        CliError: it does not exist.
     """
-    handle, run = await _find(client, name)
-    if run.status is WorkflowExecutionStatus.COMPLETED:  # its result needs no worker
-        status = await handle.result()
-    else:
-        status = await _query(handle, RolloutRelease.status)
-    _show(_with_whole_faults(status, run), as_json=as_json)
-    if run.status is WorkflowExecutionStatus.RUNNING and not as_json:
-        for each in await waits_of(client, handle.id, status):
+    found = await _find(client, name)
+    _show(found.status, as_json=as_json)
+    if not as_json:
+        for each in await _notes(client, found):
             print_line(each)
 
 
@@ -127,16 +127,12 @@ async def why(client: Client, name: RolloutName, *, as_json: bool) -> None:
     """Print what a rollout waits for, since when, and what to do.
 
     Raises:
-        CliError: it does not exist, or no worker answers.
+        CliError: it does not exist.
     """
-    handle, run = await _find(client, name)
-    reason = await _query(handle, RolloutRelease.why)
-    waits: tuple[str, ...] = ()
-    if run.status is WorkflowExecutionStatus.RUNNING:
-        status = await _query(handle, RolloutRelease.status)
-        waits = await waits_of(client, handle.id, status)
+    found = await _find(client, name)
+    reason, waits = why_text(found.status), await _notes(client, found)
     if as_json:
-        print_json({"workflow_id": handle.id, "why": reason, "waits": waits})
+        print_json({"workflow_id": found.handle.id, "why": reason, "waits": waits})
         return
     for line in (reason, *waits):
         print_line(line)
@@ -148,8 +144,8 @@ async def watch(client: Client, name: RolloutName, *, as_json: bool) -> None:
     Raises:
         CliError: it does not exist, or did not converge.
     """
-    handle, _ = await _find(client, name)
-    await _follow(handle, as_json=as_json)
+    found = await _find(client, name)
+    await _follow(found.handle, found.run_id, as_json=as_json)
 
 
 async def control(
@@ -166,16 +162,22 @@ async def control(
     Raises:
         CliError: the rollout does not exist or refuses it now, or no worker answers.
     """
-    handle, run = await _find(client, name)
-    ended = RefusedError(f"cannot {action} {handle.id}: it has ended")
-    if run.status is not WorkflowExecutionStatus.RUNNING:
+    found = await _find(client, name)
+    handle = found.handle
+    ended = RefusedError(
+        f"cannot {action} {handle.id}: it has ended; `relight rollout status {name.arguments}` "
+        f"shows how, `relight rollout undo {name.arguments}` takes back what it has changed"
+    )
+    if not found.is_running:
         raise ended
     await require_worker(client, task_queue)
     try:
         async with asyncio.timeout(CONTROL_WITHIN.total_seconds()):
-            status = await handle.execute_update(UPDATES[action], input)
+            await handle.execute_update(UPDATES[action], input)
     except WorkflowUpdateFailedError as error:
-        raise RefusedError(f"{handle.id}: {fault_of(error.cause).summary}") from None
+        instead = _instead(_recorded(found.run_id) or found.status, name)
+        msg = f"{handle.id}: {fault_of(error.cause).summary}; {instead}"
+        raise RefusedError(msg) from None
     except TimeoutError:
         msg = (
             f"no worker accepted `{action}` for {handle.id} within "
@@ -186,34 +188,31 @@ async def control(
         if error.status is RPCStatusCode.NOT_FOUND:
             raise ended from None
         raise
-    _show(_with_whole_faults(status, run), as_json=as_json)
+    _show(_recorded(found.run_id) or found.status, as_json=as_json)
+
+
+def _instead(status: RolloutStatus, name: RolloutName) -> str:
+    """Return what to type instead of a control that a rollout refuses."""
+    if status.phase is RolloutPhase.PAUSED:
+        return f"`relight rollout resume {name.arguments}` continues it"
+    return f"`relight rollout why {name.arguments}` shows what it waits for"
 
 
 async def _joins_running(client: Client, name: RolloutName) -> bool:
     """Return whether a start joins this rollout's running one. One that is ending is awaited."""
-    if not await _is_running(client, name):
-        return False
-    handle = client.get_workflow_handle_for(RolloutRelease.run, name.workflow_id)
-    status = await _query(handle, RolloutRelease.status)
-    if status.phase not in _ENDING:
-        return True
-    note(f"{handle.id} is ending, {status.phase}: {status.detail}; the new one starts after it")
-    for each in await waits_of(client, handle.id, status):
-        note(each)
-    with contextlib.suppress(WorkflowFailureError):
-        await handle.result()
+    with contextlib.suppress(BadInputError):
+        found = await _find(client, name)
+        if not found.is_running:
+            return False
+        if found.status.phase not in _ENDING:
+            return True
+        ending = f"is ending, {found.status.phase}: {found.status.detail}"
+        note(f"{found.handle.id} {ending}; the new one starts after it")
+        for each in await _notes(client, found):
+            note(each)
+        with contextlib.suppress(WorkflowFailureError):
+            await found.handle.result()
     return False
-
-
-async def _is_running(client: Client, name: RolloutName) -> bool:
-    """Return whether this rollout is running: a tag started twice is the same rollout."""
-    try:
-        description = await client.get_workflow_handle(name.workflow_id).describe()
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        return False
-    return description.status is WorkflowExecutionStatus.RUNNING
 
 
 async def _start(
@@ -251,73 +250,97 @@ async def _start(
     return await operation.workflow_handle(), plan
 
 
-async def _find(client: Client, name: RolloutName) -> tuple[Handle, WorkflowExecutionDescription]:
-    """Return a rollout's running run, else its newest recorded one, and that run's description.
+class _Found(NamedTuple):
+    """A rollout that was found.
 
-    A run that was refused is not recorded, so it does not hide the one before.
+    Attributes:
+        handle: of its newest run.
+        run_id: its identity: the id of its first run.
+        status: as the store has it; of one that has not claimed its scope yet, as it says itself.
+        is_running: whether its workflow runs.
+    """
+
+    handle: Handle
+    run_id: str
+    status: RolloutStatus
+    is_running: bool
+
+
+async def _find(client: Client, name: RolloutName) -> _Found:
+    """Return the rollout of this name that is running, else its newest recorded one.
+
+    One that was refused is not recorded, so it does not hide the one before.
     """
     handle = client.get_workflow_handle_for(RolloutRelease.run, name.workflow_id)
+    running_id: str | None = None
     try:
         description = await handle.describe()
-        refused = name.run_id is not None and description.run_id != name.run_id
-        if refused and description.status is not WorkflowExecutionStatus.RUNNING:
-            handle = client.get_workflow_handle_for(
-                RolloutRelease.run, name.workflow_id, run_id=name.run_id
-            )
-            description = await handle.describe()
+        if description.status is WorkflowExecutionStatus.RUNNING:
+            running_id = first_run_id(description)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
+    if running_id is not None:
+        status = _recorded(running_id) or await _preparing(handle, name)
+        return _Found(handle, running_id, status, is_running=True)
+    recorded = _recorded(name.run_id) if name.run_id is not None else None
+    if name.run_id is None or recorded is None:
         msg = f"there is no rollout of {name.tag} over {name.scope}"
         if scope_track(name.scope) is None:
             msg += "; for the rollout of a track, add --track"
-        raise BadInputError(msg) from None
-    return handle, description
+        raise BadInputError(msg)
+    ended = client.get_workflow_handle_for(RolloutRelease.run, handle.id, run_id=name.run_id)
+    return _Found(ended, name.run_id, recorded, is_running=False)
 
 
-def _with_whole_faults(status: RolloutStatus, run: WorkflowExecutionDescription) -> RolloutStatus:
-    """Return a status with the faults as the store has them, with output and log."""
-    failed = [each.route_id for each in status.routes if each.fault is not None]
-    if not failed:
-        return status
-    with fleet_store() as store:
-        whole = store.rollout_routes.faults(run.run_id, failed)
-    routes = [
-        each.model_copy(update={"fault": whole.get(each.route_id, each.fault)})
-        for each in status.routes
-    ]
-    return status.model_copy(update={"routes": tuple(routes)})
-
-
-async def _query(handle: Handle, query: Any) -> Any:
+async def _preparing(handle: Handle, name: RolloutName) -> RolloutStatus:
+    """Return the status of a rollout that has not claimed its scope yet: nothing is recorded."""
     try:
-        return await handle.query(query, rpc_timeout=ANSWER_WITHIN)
+        standing = await handle.query(RolloutRelease.standing, rpc_timeout=ANSWER_WITHIN)
     except (RPCError, WorkflowQueryFailedError) as error:
-        msg = f"no worker answers for {handle.id} ({error.message})"
-        raise RefusedError(msg) from error
+        detail = f"it has not claimed its scope yet, and no worker answers ({error.message})"
+        standing = RolloutStanding(
+            phase=RolloutPhase.PREPARING, detail=detail, since=datetime.now(UTC)
+        )
+    return RolloutStatus(
+        release_tag=name.tag, scope=name.scope, routes=(), undo=name.undo, **dict(standing)
+    )
 
 
-async def _follow(handle: Handle, *, as_json: bool) -> None:
+async def _notes(client: Client, found: _Found) -> tuple[str, ...]:
+    """Return what other operations hold the rollout up, or that nothing runs it any more."""
+    if found.is_running:
+        return await waits_of(client, found.handle.id, found.status)
+    if found.status.phase in _ENDED:
+        return ()
+    tag, track = found.status.release_tag, scope_track(found.status.scope)
+    of_track = tag + (f" --track {track}" if track else "")
+    undo, start = f"relight rollout undo {of_track}", f"relight rollout start {of_track}"
+    again = undo if found.status.undo else start
+    return (f"its workflow was ended from outside: `{again}` continues",)
+
+
+def _recorded(run_id: str) -> RolloutStatus | None:
+    """Return the status that the store has of a rollout, with whole faults."""
+    with fleet_store() as store:
+        return store.rollout_status.get(run_id, whole=True)
+
+
+async def _follow(handle: Handle, run_id: str, *, as_json: bool) -> None:
     shown: RolloutStatus | None = None
-    silent = False
     result = asyncio.create_task(handle.result())
     with live_view() as live:
         while not result.done():
-            try:
-                status = await handle.query(RolloutRelease.status, rpc_timeout=ANSWER_WITHIN)
-            except (RPCError, WorkflowQueryFailedError) as error:
-                if not silent:
-                    note(f"{handle.id}: no worker answers at present ({error}); nothing is lost")
-                silent = True
-            else:
-                silent = False
+            status = await asyncio.to_thread(_recorded, run_id)
+            if status is not None:
                 _show_change(shown, status, live, as_json=as_json)
                 shown = status
             await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
         try:
-            final = _with_whole_faults(await result, await handle.describe())
+            final = await result
         except WorkflowFailureError as error:
             raise cli_error(failure_fault(error)) from None
+        final = _recorded(run_id) or final
         _show_change(shown, final, live, as_json=as_json)
     if not as_json:
         rollout_text.print_status(final)

@@ -43,5 +43,8 @@ async def _wait_of(client: Client, workflow_id: str, route_id: RouteId) -> str |
     ours = (operation.parent_id or "").startswith(f"{workflow_id}/")
     if operation.status is not WorkflowExecutionStatus.RUNNING or ours:
         return None
-    details = " ".join((await current_details(handle)).split())
+    try:
+        details = " ".join((await current_details(handle)).split())
+    except RPCError:
+        details = "no worker answers"
     return f"route {route_id} waits for {operation.workflow_type}: {details or 'it is running'}"

@@ -112,8 +112,10 @@ def wait(routes: RoutesArgument, json: JsonOption = False) -> None:
 def rollback(
     route: RouteArgument, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
 ) -> None:
-    """Bring a route back to the last release that it was proven at before its target.
+    """Bring a route back to the last release that it was proven at.
 
+    If it is proven at its release now, back to the one before. Failed and repeated attempts do not
+    change where it goes, and a route that has come back from a bad release already stays there.
     Waits for the result; exit code 0 only if the route was proven there. The declared release of
     its track or of the fleet does not change.
 
@@ -140,7 +142,8 @@ def replace(
         str | None,
         typer.Option(
             callback=tag_or_none,
-            help="The release for the new machine. Default: the release that the route should run.",
+            help="The release for the new machine. Default: the release that the route should run, "
+            "or if that is known as bad, the last one that works there.",
         ),
     ] = None,
     unreachable: Annotated[

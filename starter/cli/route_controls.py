@@ -36,7 +36,11 @@ def swap(
     *,
     allow_downgrade: Annotated[
         bool,
-        typer.Option("--allow-downgrade", help="Also if the host has a newer version."),
+        typer.Option(
+            "--allow-downgrade",
+            help="Also if the route runs a newer release well. A failed route goes back to a "
+            "release that it was proven at without this.",
+        ),
     ] = False,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,

@@ -74,6 +74,11 @@ def _budget_option(of: str) -> Any:
     )
 
 
+ProviderBudgetOption = Annotated[str | None, _budget_option("a provider")]
+RegionBudgetOption = Annotated[str | None, _budget_option("a provider's region")]
+TrackBudgetOption = Annotated[str | None, _budget_option("a track")]
+
+
 def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
     wave: WavesOption = None,
     canary: Annotated[
@@ -103,9 +108,9 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
             help="Of these, how many of one region.",
         ),
     ] = None,
-    provider_budget: Annotated[str | None, _budget_option("a provider")] = None,
-    region_budget: Annotated[str | None, _budget_option("a provider's region")] = None,
-    track_budget: Annotated[str | None, _budget_option("a track")] = None,
+    provider_budget: ProviderBudgetOption = None,
+    region_budget: RegionBudgetOption = None,
+    track_budget: TrackBudgetOption = None,
     failure_budget: Annotated[
         int,
         _option(metavar="COUNT", min=0, help="How many routes may fail before the rollout stops."),
@@ -187,7 +192,7 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         max_concurrent=max_concurrent,
         max_concurrent_per_provider=max_concurrent_per_provider,
         max_concurrent_per_region=max_concurrent_per_region,
-        disruption_budget=_budget_of(provider_budget, region_budget, track_budget),
+        disruption_budget=budget_of(provider_budget, region_budget, track_budget),
         failure_budget=failure_budget,
         roll_back=not keep_failed,
         soak=_DEFAULT.soak if soak is None else soak,
@@ -200,7 +205,9 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
     )
 
 
-def _budget_of(provider: str | None, region: str | None, track: str | None) -> DisruptionBudget:
+def budget_of(
+    provider: str | None = None, region: str | None = None, track: str | None = None
+) -> DisruptionBudget:
     """Return the budget; what is not given is that of replacements and reconcile runs."""
     default = load_settings().reconcile.strategy.disruption_budget
     return DisruptionBudget(

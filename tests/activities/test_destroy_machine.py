@@ -10,6 +10,7 @@ import activities.machine.machines
 import activities.machine.polls
 from activities.machine.machines import MachineActivities, MachineNotOursError
 from devkit.chaos.provider_faults import Call, ProviderFault
+from devkit.simulated.parts import OWNER, user_data_renderer
 from relight.domain.machine import (
     CreateMachineInput,
     DestroyMachineInput,
@@ -24,7 +25,6 @@ from tests.support.contract_clouds import (
     ContractCloud,
     contract_cloud,
 )
-from tests.support.installation import OWNER, user_data_renderer
 from tests.support.lab import Lab
 
 USER_DATA = user_data_renderer(asyncssh.generate_private_key("ssh-ed25519"))

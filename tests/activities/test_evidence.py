@@ -11,12 +11,12 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.machine import evidence
 from activities.machine.evidence import EvidenceActivities
+from devkit.simulated.cloud import FakeCloud
 from relight.domain.base import Origin
 from relight.domain.replacement import SaveEvidenceInput
 from relight.hosts.shell import Completed, Section
 from relight.providers.driver import MachineSpec
 from relight.store.store import open_upgraded_store
-from tests.support.fake_cloud import FakeCloud
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----"
 

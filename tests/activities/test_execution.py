@@ -37,7 +37,7 @@ from relight.domain.machine import (
 )
 from relight.domain.proof import ProveReleaseInput
 from relight.domain.release import Release, ResolveReleaseInput
-from relight.domain.rollout.rollout import OpenRolloutInput
+from relight.domain.rollout.records import OpenRolloutInput
 from relight.domain.route import RecordFaultInput, SetTargetInput
 from relight.domain.track import DesiredReleaseInput
 from relight.hosts.errors import Destination, ProbeFailedError
@@ -119,7 +119,9 @@ SECONDS = timedelta(seconds=20)
         (ResolveReleaseInput(tag="v0.0.74"), {"release.tag": "v0.0.74"}),
         (DesiredReleaseInput(track="beta"), {"track.name": "beta"}),
         (
-            OpenRolloutInput(release_tag="v0.0.74", scope="fleet", origin=ORIGIN),
+            OpenRolloutInput(
+                rollout_run_id="r", release_tag="v0.0.74", scope="fleet", origin=ORIGIN
+            ),
             {"release.tag": "v0.0.74"},
         ),
         (None, {}),

@@ -14,14 +14,14 @@ from temporalio.testing import ActivityEnvironment
 from activities import fleet_limit
 from activities.fleet_limit import FleetLimit
 from activities.machine.machines import MachineActivities
+from devkit.simulated.cloud import FakeCloud
+from devkit.simulated.parts import OWNER, user_data_renderer
 from relight.domain.machine import CreateMachineInput, MachinePlan
 from relight.domain.permit import Granted
 from relight.domain.release import DebFile
 from relight.providers.driver import MachineSpec
 from relight.store.store import Store, open_upgraded_store
 from starter.local.children import wait_until
-from tests.support.fake_cloud import FakeCloud
-from tests.support.installation import OWNER, user_data_renderer
 
 LIMIT, WORKERS, EACH = 6, 4, 25
 SOON = timedelta(seconds=20)

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network
 import pytest
 from pydantic import SecretStr
 
+from devkit.simulated.parts import user_data_renderer
 from relight.domain.release import Release
 from relight.hosts.errors import CommandFailedError, PackageError
 from relight.providers.lab import LabDriver
@@ -30,7 +31,6 @@ from tests.support.fake_github import (
     FakeGitHub,
     fake_github,
 )
-from tests.support.installation import user_data_renderer
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab

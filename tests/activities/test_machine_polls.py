@@ -11,11 +11,11 @@ from temporalio.testing import ActivityEnvironment
 from activities.machine import polls
 from activities.machine.machines import MachineActivities, MachineFailedError
 from devkit.chaos.provider_faults import Call, ProviderFault
+from devkit.simulated.cloud import FakeCloud
+from devkit.simulated.parts import OWNER, user_data_renderer
 from relight.domain.machine import AwaitMachineInput, DestroyMachineInput, MachineRef
 from relight.domain.sweep.sweep import ProviderListing
 from relight.providers.driver import MachineSpec, ProviderRateLimitedError
-from tests.support.fake_cloud import FakeCloud
-from tests.support.installation import OWNER, user_data_renderer
 
 MACHINES = 50
 RENDERER = user_data_renderer(asyncssh.generate_private_key("ssh-ed25519"))

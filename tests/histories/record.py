@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from devkit.simulated.parts import OWNER
 from relight.domain.base import Origin
 from relight.domain.names import machine_workflow_id, route_workflow_id
 from relight.domain.reconcile.plan import ReconcilePolicy
@@ -27,7 +28,6 @@ from relight.domain.rollout.rollout import ControlInput, RolloutPhase
 from relight.domain.route import RetireRouteInput
 from relight.providers.driver import MachineSpec
 from starter.local.temporal import embedded_temporal
-from tests.support.installation import OWNER
 from tests.support.interference import Injection
 from tests.workflows.harness import Harness, small_installation
 from workflows.fleet.reconcile import ReconcileFleet

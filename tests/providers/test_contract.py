@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from devkit.chaos.provider_faults import Call, ProviderFault
+from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineRef, MachineStatus
 from relight.providers.driver import (
     MachineConflictError,
@@ -23,7 +24,6 @@ from tests.support.contract_clouds import (
     ContractCloud,
     contract_cloud,
 )
-from tests.support.installation import OWNER
 
 
 @pytest.fixture(params=CLOUDS)

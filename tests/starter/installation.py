@@ -9,6 +9,7 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import WorkflowRunner
 
 from starter.local.children import wait_until
 from tests.starter.in_process import InProcess
@@ -115,10 +116,10 @@ class Installation:
 
 @asynccontextmanager
 async def operated_installation(
-    client: Client, address: str, folder: Path
+    client: Client, address: str, folder: Path, *, runner: WorkflowRunner | None = None
 ) -> AsyncIterator[Installation]:
     """Run a worker in this process, on a store that the command line finds by its settings."""
-    async with small_installation(client, folder) as harness:
+    async with small_installation(client, folder, runner=runner) as harness:
         installation = Installation(harness, address, folder)
         try:
             yield installation

@@ -29,7 +29,10 @@ async def test_a_count_of_routes_gets_the_first_free_ids(installation):
     assert [each["route_id"] for each in ended.json] == ["fake-east-1", "fake-east-3"]
     for each in ended.json:
         assert list(each) == ["route_id", "provisioned", "fault"]
-        assert list(each["provisioned"]) == ["route_id", "machine", "release_tag", "proof"]
+        assert list(each["provisioned"]) == [
+            *("route_id", "machine", "release_tag", "proof"),
+            *("instead_of", "instead_reason"),
+        ]
         assert harness.route(each["route_id"]).current_release_tag == "v0.0.73"
     assert harness.events("fake-east-3", "route-opened")[0].reason == "more room"
 

@@ -16,7 +16,8 @@ async def test_the_json_has_the_source_of_the_machine(installation):
     [route_id] = await installation.provision(1)
     ended = await installation.relight("route", "replace", route_id, "-r", "it is old", "--json")
     assert list(ended.json) == [
-        *("route_id", "machine", "release_tag", "proof", "from_pool", "previous_machine_key")
+        *("route_id", "machine", "release_tag", "proof", "from_pool", "previous_machine_key"),
+        *("instead_of", "instead_reason"),
     ]
     assert (ended.json["from_pool"], ended.json["previous_machine_key"]) == (
         False,

@@ -248,10 +248,10 @@ async def test_the_same_tag_started_twice_is_the_same_rollout(installation, held
 
 async def test_another_tag_supersedes_the_running_rollout(installation, held):
     second = asyncio.create_task(installation.relight("rollout", "start", "v0.0.78", "--wait"))
-    handle = installation.harness.client.get_workflow_handle("rollout/v0.0.74/fleet")
 
     async def superseded():
-        return (await handle.query("status"))["phase"] == "superseded"
+        shown = await installation.relight("rollout", "status", "v0.0.74", "--json")
+        return shown.json["phase"] == "superseded"
 
     await wait_until(superseded, timedelta(seconds=30))
     held.open()
@@ -307,10 +307,11 @@ async def test_a_rollout_of_a_track_is_found_by_its_track_or_as_the_only_running
 async def test_it_waits_for_approval_says_so_and_records_the_approval(installation, three_routes):
     started = await installation.relight("rollout", "start", "v0.0.74", "--approval", "canary")
     assert started.code == 0, started
-    handle = installation.harness.client.get_workflow_handle("rollout/v0.0.74/fleet")
 
     async def holds():
-        return (await handle.query("status"))["phase"] == "holding"
+        return (await installation.relight("rollout", "status", "--json")).json[
+            "phase"
+        ] == "holding"
 
     await wait_until(holds, timedelta(seconds=30))
     why = await installation.relight("rollout", "why")

@@ -25,8 +25,8 @@ async def test_a_route_is_swapped_to_any_release(installation):
     assert f"{route_id}: proven at v0.0.74 on {route_id}-g1" in forward.out
     assert harness.events(route_id, "target-set")[-1].reason == "to try it"
     refused = await relight("route", "swap", route_id, "v0.0.73")
-    assert refused.code == 1
-    assert "downgrade" in refused.said
+    assert refused.code == 3
+    assert "--allow-downgrade" in refused.said
     words = ("route", "swap", route_id, "v0.0.73", "--allow-downgrade", "--json")
     back = await relight(*words)
     assert back.code == 0, back

@@ -15,11 +15,8 @@ from relight.domain.names import (
     route_workflow_id,
 )
 from relight.domain.proof import Proof
-from relight.domain.rollout.rollout import (
-    CloseRolloutInput,
-    OpenRolloutInput,
-    RolloutPhase,
-)
+from relight.domain.rollout.records import CloseRolloutInput, OpenRolloutInput
+from relight.domain.rollout.rollout import RolloutPhase
 from relight.domain.route import (
     OpenRouteInput,
     RecordFaultInput,
@@ -155,7 +152,9 @@ def replace_machine(store: Store, run: Run | None = None, *, unreachable: bool =
 
 
 def opening_rollout(tag: str = "v0.0.74", scope: str = "fleet") -> OpenRolloutInput:
-    return OpenRolloutInput(release_tag=tag, scope=scope, origin=ORIGIN)
+    return OpenRolloutInput(
+        rollout_run_id="the operation's", release_tag=tag, scope=scope, origin=ORIGIN
+    )
 
 
 def closing_rollout(
@@ -166,7 +165,13 @@ def closing_rollout(
     promote: bool = True,
 ) -> CloseRolloutInput:
     return CloseRolloutInput(
-        release_tag=tag, scope=scope, phase=phase, detail="it ended", origin=ORIGIN, promote=promote
+        rollout_run_id="the operation's",
+        release_tag=tag,
+        scope=scope,
+        phase=phase,
+        detail="it ended",
+        origin=ORIGIN,
+        promote=promote,
     )
 
 

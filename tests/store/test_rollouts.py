@@ -1,5 +1,7 @@
 """Rollouts: one open per scope, and only what converged is promoted."""
 
+from typing import Any
+
 import pytest
 
 from relight.domain.rollout.rollout import RolloutPhase
@@ -25,7 +27,7 @@ from tests.store.sql import (
 def test_a_converged_rollout_sets_the_fleets_default(store):
     run = rollout_run()
     opened = store.rollouts.open(opening_rollout(), run.activity())
-    assert (opened.phase, opened.closed_at) == (RolloutPhase.RUNNING, None)
+    assert (opened.phase, opened.closed_at) == (RolloutPhase.PREPARING, None)
     assert store.rollouts.get(run.workflow_id) == opened
     store.rollouts.close(closing_rollout(), run.activity())
     [closed] = store.rollouts.list()
@@ -123,7 +125,7 @@ def test_a_rollout_without_workflow_is_abandoned_and_its_scope_claimed(store):
     store.rollouts.abandon(holder, activity)
     assert [rollout.phase for rollout in store.rollouts.list()] == [
         RolloutPhase.ABORTED,
-        RolloutPhase.RUNNING,
+        RolloutPhase.PREPARING,
     ]
     # A late write of the abandoned rollout changes nothing.
     store.rollouts.close(closing_rollout(), gone.activity())
@@ -156,7 +158,7 @@ def test_the_newest_run_of_a_workflow_id_is_returned(store):
 
 def test_the_database_admits_one_open_rollout_per_scope(store, store_url):
     store.rollouts.open(opening_rollout(), rollout_run().activity())
-    values = {
+    values: dict[str, Any] = {
         "workflow_id": "w",
         "run_id": "r",
         "release_tag": "v0.0.75",
@@ -164,6 +166,11 @@ def test_the_database_admits_one_open_rollout_per_scope(store, store_url):
         "phase": "running",
         "detail": "",
         "opened_at": "2026-01-01 00:00:00",
+        "since": "2026-01-01 00:00:00",
+        "wave": "0",
+        "waves": "0",
+        "to_do": "",
+        "blocked_by": "",
     }
     with pytest.raises(DATABASE_ERRORS):
         insert(store_url, "rollouts", **values)

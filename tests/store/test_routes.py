@@ -247,3 +247,18 @@ def test_an_invalid_route_is_named(store, store_url):
 
 def target(tag: str, route_id: str = "r-1") -> SetTargetInput:
     return SetTargetInput(route_id=route_id, release_tag=tag, origin=ORIGIN)
+
+
+def test_the_releases_of_many_routes_are_read_in_pages(store, monkeypatch):
+    monkeypatch.setattr("relight.store.release_histories.PAGE", 2)
+    for route_id in ("r-1", "r-2", "r-3"):
+        serve(store, route_id)
+    for tag in ("v0.0.74", "v0.0.75"):
+        store.routes.record_proof(proving("r-2", tag), run_on("r-2").activity())
+    histories = dict(store.release_histories.list(["r-1", "r-2", "r-3", "r-4"]))
+    assert {route_id: history.proven for route_id, history in histories.items()} == {
+        "r-1": ("v0.0.73",),
+        "r-2": ("v0.0.73", "v0.0.74", "v0.0.75"),
+        "r-3": ("v0.0.73",),
+        "r-4": (),
+    }

@@ -21,7 +21,6 @@ from starter.local.lab import lab_name
 from tests.lab.traces import traces
 from tests.support.command_line import Ended
 from tests.support.lab_fleet import LabFleet, lab_fleet
-from workflows.rollout.rollout import RolloutRelease
 
 pytestmark = pytest.mark.lab
 
@@ -147,8 +146,8 @@ async def until_holding(fleet: LabFleet, tag: str) -> None:
 
     async def holding() -> bool:
         swapping = RouteProgress.SWAPPING in fleet.progress(tag).values()
-        status = await fleet.rollout(tag).query(RolloutRelease.status)
-        return status.phase is RolloutPhase.HOLDING and not swapping
+        status = await fleet.ask("rollout", "status", tag)
+        return status["phase"] == RolloutPhase.HOLDING and not swapping
 
     await wait_until(holding, timedelta(seconds=30))
 

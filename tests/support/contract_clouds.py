@@ -11,12 +11,12 @@ from pydantic import SecretStr
 
 from devkit.chaos.faulty_proxy import faulty_proxy
 from devkit.chaos.provider_faults import ProviderFaults
+from devkit.simulated.cloud import FakeCloud
+from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.providers.lab import LabDriver
 from starter.local.children import wait_until
-from tests.support.fake_cloud import FakeCloud
-from tests.support.installation import OWNER
 
 CLOUDS = ["fake", pytest.param("lab", marks=pytest.mark.lab)]
 

@@ -15,6 +15,14 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.machine.first_boot import FirstBootActivities, UserDataRenderer
 from activities.route.hot_swap import HotSwapActivities, ProofActivities
+from devkit.simulated.cloud import FakeCloud
+from devkit.simulated.hosts import SimulatedHosts
+from devkit.simulated.parts import (
+    HOST_KEY_SECRET,
+    OWNER,
+    SERVICE,
+    user_data_renderer,
+)
 from relight.domain.base import Origin
 from relight.domain.machine import (
     AwaitFirstBootInput,
@@ -38,15 +46,7 @@ from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.providers.lab import LabDriver
 from relight.store.store import Store, open_upgraded_store
 from starter.local.children import wait_until
-from tests.support.fake_cloud import FakeCloud
-from tests.support.installation import (
-    HOST_KEY_SECRET,
-    OWNER,
-    SERVICE,
-    user_data_renderer,
-)
 from tests.support.lab import Lab
-from tests.support.simulated_hosts import SimulatedHosts
 
 ORIGIN = Origin(requested_by="tests", reason="a test")
 CLIENT_KEY = asyncssh.generate_private_key("ssh-ed25519")

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from activities.execution import fault_of
+from devkit.simulated.parts import HOST_KEY_SECRET
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import RULES
 from relight.domain.machine import Machine
@@ -35,7 +36,6 @@ from tests.support.apt_repository import (
     serve,
 )
 from tests.support.contract_hosts import Subject, lab_subject
-from tests.support.installation import HOST_KEY_SECRET
 from tests.support.lab import Lab
 
 OLD, NEW, GATED, ASKING, BULKY = "0.0.73", "0.0.74", "0.0.78", "0.0.79", "0.0.80"

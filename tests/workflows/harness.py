@@ -19,6 +19,11 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker, WorkflowRunner
 
 from activities.route.hot_swap import ProofActivities
+from devkit.simulated.cloud import FakeCloud
+from devkit.simulated.connectivity import FakeConnectivityCheck
+from devkit.simulated.hosts import SimulatedHosts
+from devkit.simulated.parts import OWNER, SERVICE, user_data_renderer
+from devkit.simulated.releases import FakeReleases
 from relight.domain.base import Origin
 from relight.domain.event import Event
 from relight.domain.machine import Machine, MachinePlan
@@ -42,12 +47,7 @@ from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.store.events import Operation
 from relight.store.store import Store, open_upgraded_store
 from starter.local.children import wait_until
-from tests.support.fake_cloud import FakeCloud
-from tests.support.fake_connectivity_check import FakeConnectivityCheck
-from tests.support.fake_releases import FakeReleases
-from tests.support.installation import OWNER, SERVICE, user_data_renderer
 from tests.support.interference import Interference
-from tests.support.simulated_hosts import SimulatedHosts
 from worker import Parts, build
 from workflows.rollout.rollout import RolloutRelease
 from workflows.route.hot_swap import HotSwapRoute
@@ -277,9 +277,23 @@ class Harness:
         condition: Callable[[RolloutStatus], bool],
     ) -> None:
         async def holds() -> bool:
-            return condition(await rollout.query(RolloutRelease.status))
+            status = self.recorded_status(rollout)
+            return status is not None and condition(status)
 
         await wait_until(holds, timedelta(seconds=30))
+
+    def status(self, rollout: WorkflowHandle[RolloutRelease, RolloutStatus]) -> RolloutStatus:
+        """Return a rollout's status, as the store has it."""
+        status = self.recorded_status(rollout)
+        assert status is not None
+        return status
+
+    def recorded_status(
+        self, rollout: WorkflowHandle[RolloutRelease, RolloutStatus]
+    ) -> RolloutStatus | None:
+        """Return a rollout's status; None before it has claimed its scope."""
+        assert rollout.first_execution_run_id is not None
+        return self.store.rollout_status.get(rollout.first_execution_run_id)
 
     # ---------------------------------------------------------------- everything else
 

@@ -165,7 +165,7 @@ class ReconcileFleet:
         assert action.route_id is not None
         replace = AutoreplaceRouteInput(
             route_id=action.route_id,
-            release_tag=action.release_tag,
+            release_tag=action.release_tag if action.pinned else None,
             reason=action.reason,
             unreachable=action.unreachable,
             origin=self._input.origin,

@@ -168,6 +168,11 @@ class RemoveMachine:
                 await _evaluate_breaker(self._removal)
                 allowed = await _check(self._removal)
             if allowed.why_not is None:
+                # The provider may be down for long: the activity is retried until it answers.
+                workflow.set_current_details(
+                    f"machine {self._removal.key} is being destroyed at {self._removal.provider}, "
+                    "until the provider reports that it is gone"
+                )
                 await destroy(self._removal)
         except FailureError as error:
             fault = fault_of(error)

@@ -3,51 +3,88 @@
 Each update names who requested it and the reason, and writes an event.
 """
 
+import asyncio
+from datetime import datetime
+
 from temporalio import workflow
 
 from relight.domain.base import Origin
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault
+from relight.domain.release import Release
 from relight.domain.rollout.gate import Decision
-from relight.domain.rollout.rollout import (
-    ControlInput,
+from relight.domain.rollout.records import (
     RecordControlInput,
     RecordDecisionInput,
+    RecordStandingInput,
+)
+from relight.domain.rollout.rollout import (
+    ControlInput,
+    Controls,
+    RolloutContinued,
     RolloutPhase,
     RolloutPlan,
     RolloutReleaseInput,
-    RolloutStatus,
+    RolloutStage,
+    RolloutStanding,
     SetConcurrency,
     SkipRoute,
+    WaveKept,
 )
 from relight.domain.rollout.wave import (
-    Controls,
     RetryFailedInput,
     RoutesChanged,
     SkipInput,
     WaveEnded,
-    WaveProgress,
+    WaveNeedsPerson,
 )
 from workflows.failures import failure, ignore_ended
-from workflows.rollout.state import RolloutState
+from workflows.rollout.state import RolloutState, rollout_page
 from workflows.rollout.steps import RolloutActivities
-from workflows.rollout.wave import WAVE_PROGRESS, RolloutWave
+from workflows.rollout.wave import WAVE_NEEDS_PERSON, RolloutWave
 
 
 class ControlledRollout:
     """The base class of `RolloutRelease`: everything except its `run`."""
 
     def __init__(self, input: RolloutReleaseInput) -> None:
+        """Begin, or take over what the run before has kept."""
         self._input = input
         self._state = RolloutState(input)
-        self._controls = Controls(max_concurrent=input.strategy.max_concurrent)
-        self._plan: RolloutPlan | None = None
         self._refusal: Fault | None = None
-        self._end_phase: RolloutPhase | None = None
-        self._end_reason = ""
-        self._rolls_back = self._is_rolling_back = False
-        self._awaits_approval = False
         self._wave: workflow.ChildWorkflowHandle[RolloutWave, WaveEnded] | None = None
+        self._recording = asyncio.Lock()
+        kept = input.continued
+        self._recorded = kept.standing if kept else None
+        self._release: Release | None = kept.release if kept else None
+        self._plan: RolloutPlan | None = kept.plan if kept else None
+        self._stage = kept.stage if kept else RolloutStage.NEXT
+        self._controls = (
+            kept.controls if kept else Controls(max_concurrent=input.strategy.max_concurrent)
+        )
+        self._holds: tuple[str, ...] = kept.holds if kept else ()
+        self._soaks_until: datetime | None = kept.soaks_until if kept else None
+        self._wave_kept: WaveKept | None = kept.wave if kept else None
+        self._end_phase: RolloutPhase | None = kept.end_phase if kept else None
+        self._end_reason = kept.end_reason if kept else ""
+        self._rolls_back = kept.rolls_back if kept else False
+
+    def _kept(self, release: Release, plan: RolloutPlan) -> RolloutContinued:
+        """Return what the next run takes over."""
+        return RolloutContinued(
+            release=release,
+            plan=plan,
+            stage=self._stage,
+            standing=self._state.standing,
+            counts=self._state.counts,
+            controls=self._controls.model_copy(update={"hands_over": False}),
+            holds=self._holds,
+            soaks_until=self._soaks_until,
+            wave=self._wave_kept,
+            end_phase=self._end_phase,
+            end_reason=self._end_reason,
+            rolls_back=self._rolls_back,
+        )
 
     # ------------------------------------------------------------------ operators
 
@@ -61,7 +98,7 @@ class ControlledRollout:
         return self._plan
 
     @workflow.update
-    async def pause(self, input: ControlInput) -> RolloutStatus:
+    async def pause(self, input: ControlInput) -> RolloutStanding:
         """Start no further route until resumed, also in a rollback. Running operations finish."""
         paused = "rollback paused" if self._is_rolling_back else "paused"
         reason = f"{paused} by {_by(input.origin)}"
@@ -74,9 +111,12 @@ class ControlledRollout:
         self._require("pause", self._takes_controls and not self._controls.paused)
 
     @workflow.update
-    async def resume(self, input: ControlInput) -> RolloutStatus:
+    async def resume(self, input: ControlInput) -> RolloutStanding:
         """Continue a paused rollout, or its rollback."""
-        self._set_phase(self._working_phase, f"resumed by {_by(input.origin)}")
+        if self._awaits_approval:
+            self._show_hold()
+        else:
+            self._set_phase(self._working_phase, f"resumed by {_by(input.origin)}")
         await self._set_controls(paused=False)
         return await self._record_control("resume", input)
 
@@ -85,10 +125,11 @@ class ControlledRollout:
         self._require("resume", self._takes_controls and self._controls.paused)
 
     @workflow.update
-    async def approve(self, input: ControlInput) -> RolloutStatus:
+    async def approve(self, input: ControlInput) -> RolloutStanding:
         """Continue a rollout that waits for approval."""
-        self._awaits_approval = False
-        self._set_phase(RolloutPhase.RUNNING, f"approved by {_by(input.origin)}")
+        self._holds = self._holds[1:]
+        if not self._controls.paused:
+            self._set_phase(RolloutPhase.RUNNING, f"approved by {_by(input.origin)}")
         return await self._record_control("approve", input)
 
     @approve.validator
@@ -96,7 +137,7 @@ class ControlledRollout:
         self._require("approve", self._end_phase is None and self._awaits_approval)
 
     @workflow.update
-    async def abort(self, input: ControlInput) -> RolloutStatus:
+    async def abort(self, input: ControlInput) -> RolloutStanding:
         """End the rollout, or its rollback: start no further route. Running operations finish."""
         if self._end_phase is None:
             self._finish_as(RolloutPhase.ABORTED, f"aborted by {_by(input.origin)}")
@@ -107,10 +148,11 @@ class ControlledRollout:
 
     @abort.validator
     def _check_abort(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
-        self._require("abort", self._takes_controls)
+        is_preparing = self._plan is None and self._end_phase is None
+        self._require("abort", is_preparing or self._takes_controls)
 
     @workflow.update
-    async def retry_failed(self, input: ControlInput) -> RolloutStatus:
+    async def retry_failed(self, input: ControlInput) -> RolloutStanding:
         """Retry the failed routes of the running wave."""
         retried = await RolloutActivities.retry_failed(
             RetryFailedInput(rollout_run_id=run_id(), number=self._state.wave)
@@ -119,11 +161,11 @@ class ControlledRollout:
 
     @retry_failed.validator
     def _check_retry(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
-        may = self._end_phase is None and self._wave is not None
+        may = self._end_phase is None and self._stage in {RolloutStage.SWAP, RolloutStage.PROVE}
         self._require("retry the failed routes of", may)
 
     @workflow.update
-    async def skip_route(self, input: SkipRoute) -> RolloutStatus:
+    async def skip_route(self, input: SkipRoute) -> RolloutStanding:
         """Skip a route that has not started, or has failed."""
         skipped = await RolloutActivities.skip_route(
             SkipInput(rollout_run_id=run_id(), route_id=input.route_id, reason=input.origin.reason)
@@ -144,7 +186,7 @@ class ControlledRollout:
         self._require("skip a route of", may)
 
     @workflow.update
-    async def set_concurrency(self, input: SetConcurrency) -> RolloutStatus:
+    async def set_concurrency(self, input: SetConcurrency) -> RolloutStanding:
         """Set how many routes are changed at once, also in a rollback."""
         await self._set_controls(max_concurrent=input.max_concurrent)
         return await self._record_control(f"set-concurrency-{input.max_concurrent}", input)
@@ -170,36 +212,25 @@ class ControlledRollout:
         else:
             return
         await self._set_controls(stopped=True)
+        await self._record_standing()
 
-    @workflow.signal(name=WAVE_PROGRESS)
-    async def wave_progress(self, progress: WaveProgress) -> None:
-        """Receive the progress of the running wave. Pause if only a person can decide."""
-        self._state.record_progress(progress.counts, progress.moved)
+    @workflow.signal(name=WAVE_NEEDS_PERSON)
+    async def wave_needs_person(self, wave: WaveNeedsPerson) -> None:
+        """Pause: the running wave has been held for too long, and a person has to decide."""
         if self._takes_controls and not self._controls.paused:
-            if progress.needs_person:
-                await self._pause_for_person(progress.needs_person)
-            elif progress.blocked_by:
-                self._set_waiting(progress.blocked_by)
-            elif self._state.phase is RolloutPhase.HOLDING:
-                self._set_phase(self._working_phase, f"wave {self._state.wave} continues")
-        workflow.set_current_details(self._state.details())
+            await self._pause_for_person(wave.reason)
 
     # ------------------------------------------------------------------ queries
 
     @workflow.query
-    def status(self) -> RolloutStatus:
-        """Return the status of the rollout."""
-        return self._state.status()
+    def standing(self) -> RolloutStanding:
+        """Return where the rollout stands. Its status, with its routes, is in the store."""
+        return self._state.standing
 
     @workflow.query
     def plan(self) -> RolloutPlan | None:
         """Return the plan; None before it exists."""
         return self._plan
-
-    @workflow.query
-    def why(self) -> str:
-        """Return the phase, since when, its reason, and what an operator can do."""
-        return self._state.why()
 
     async def _set_controls(self, **changes: object) -> None:
         self._controls = self._controls.model_copy(update=changes)
@@ -209,16 +240,17 @@ class ControlledRollout:
 
     async def _reread_routes(
         self, action: str, input: ControlInput, changed: RoutesChanged, **fields: str
-    ) -> RolloutStatus:
+    ) -> RolloutStanding:
         """Make the wave read its routes again, and record the control."""
         await self._set_controls(revision=self._controls.revision + changed.routes)
         return await self._record_control(action, input, **fields)
 
     async def _record_control(
         self, action: str, input: ControlInput, **fields: str
-    ) -> RolloutStatus:
+    ) -> RolloutStanding:
         await RolloutActivities.record_control(
             RecordControlInput(
+                rollout_run_id=run_id(),
                 release_tag=self._input.release_tag,
                 scope=self._input.scope,
                 action=action,
@@ -226,13 +258,22 @@ class ControlledRollout:
                 **fields,
             )
         )
-        return self._state.status()
+        await self._record_standing()
+        return self._state.standing
 
     @property
     def _takes_controls(self) -> bool:
         """Whether waves are running or to be run, forward or back."""
         forward = self._end_phase is None and self._plan is not None
         return forward or self._is_rolling_back
+
+    @property
+    def _is_rolling_back(self) -> bool:
+        return self._stage is RolloutStage.ROLL_BACK and self._rolls_back
+
+    @property
+    def _awaits_approval(self) -> bool:
+        return self._stage is RolloutStage.HOLD and bool(self._holds)
 
     @property
     def _working_phase(self) -> RolloutPhase:
@@ -242,7 +283,9 @@ class ControlledRollout:
         if not may:
             raise failure(
                 fault(
-                    "wrong-phase", f"cannot {action} a rollout that is {self._state.phase}", action
+                    "wrong-phase",
+                    f"cannot {action} a rollout that is {self._state.standing.phase}",
+                    action,
                 )
             )
 
@@ -255,15 +298,16 @@ class ControlledRollout:
 
     def _leave_rollback(self, phase: RolloutPhase, reason: str) -> None:
         """End a stopped or aborted rollout with its rollback incomplete, or not begun."""
-        self._rolls_back = self._is_rolling_back = False
+        self._rolls_back = False
         self._end_phase, self._end_reason = phase, f"{self._end_reason}; {reason}"
         self._set_phase(phase, self._end_reason)
 
-    def _set_waiting(self, reason: str) -> None:
+    async def _set_waiting(self, reason: str) -> None:
         """Show what the rollout waits for, if it can continue without an operator."""
         if not self._controls.paused:
             to_do = "it continues by itself; or relight rollout abort"
             self._set_phase(RolloutPhase.HOLDING, reason, to_do=to_do)
+            await self._record_standing()
 
     async def _pause_for_person(self, reason: str) -> None:
         to_do = "relight rollout resume when the cause is gone, or abort"
@@ -271,6 +315,7 @@ class ControlledRollout:
         await self._set_controls(paused=True)
         await RolloutActivities.record_decision.local(
             RecordDecisionInput(
+                rollout_run_id=run_id(),
                 release_tag=self._input.release_tag,
                 scope=self._input.scope,
                 wave=self._state.wave,
@@ -279,15 +324,31 @@ class ControlledRollout:
                 origin=self._input.origin,
             )
         )
+        await self._record_standing()
+
+    def _show_hold(self) -> None:
+        to_do = "relight rollout approve, or abort"
+        self._set_phase(RolloutPhase.HOLDING, self._holds[0], to_do=to_do)
 
     def _set_phase(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
         self._state.set_phase(phase, detail, to_do)
-        workflow.set_current_details(self._state.details())
+        wave_id = self._wave.id if self._wave is not None else None
+        workflow.set_current_details(rollout_page(self._state.status(), wave_id))
+
+    async def _record_standing(self) -> None:
+        """Record where the rollout stands, if the store does not know it yet."""
+        async with self._recording:
+            while self._plan is not None and self._recorded != self._state.standing:
+                standing = self._state.standing
+                await RolloutActivities.record_standing.local(
+                    RecordStandingInput(rollout_run_id=run_id(), standing=standing)
+                )
+                self._recorded = standing
 
 
 def run_id() -> str:
-    """Return the id of this run. The store has the rollout's routes under it."""
-    return workflow.info().run_id
+    """Return the rollout's identity: the id of its first run, under which the store has it."""
+    return workflow.info().first_execution_run_id
 
 
 def _by(origin: Origin) -> str:

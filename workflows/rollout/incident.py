@@ -7,10 +7,11 @@ from temporalio import workflow
 from relight.domain.fault.fault import Fault
 from relight.domain.names import RouteId
 from relight.domain.rollout.gate import incident_of
-from relight.domain.rollout.wave import WaveIncident
+from relight.domain.rollout.rollout import WaveIncident
+from workflows.rollout.waiting import longer
 
-FIRST_INCIDENT_PAUSE, MAX_INCIDENT_PAUSE = timedelta(seconds=15), timedelta(minutes=2)
-"""How long an incident holds the wave before one route tries again. Doubled each time."""
+FIRST_INCIDENT_PAUSE = timedelta(seconds=15)
+"""How long an incident holds the wave before one route tries again. Each pause is longer."""
 
 
 class IncidentHold:
@@ -22,7 +23,7 @@ class IncidentHold:
     """
 
     def __init__(self, limit: timedelta, kept: WaveIncident | None = None) -> None:
-        """Continue the incident of the run before, if there is one: a route tries at once.
+        """Continue the incident of the run before, if there is one.
 
         Args:
             limit: how long an incident may last before a person has to decide.
@@ -33,14 +34,16 @@ class IncidentHold:
         self._since = kept.since if kept else workflow.now()
         self._faults: dict[RouteId, Fault] = {}
         self.reason = kept.reason if kept else ""
-        self.until = workflow.now()
+        self.until = kept.until if kept else workflow.now()
 
     @property
     def kept(self) -> WaveIncident | None:
         """What the next run of the wave has to know; None without an incident."""
         if self._pause is None:
             return None
-        return WaveIncident(pause=self._pause, since=self._since, reason=self.reason)
+        return WaveIncident(
+            pause=self._pause, until=self.until, since=self._since, reason=self.reason
+        )
 
     @property
     def is_on(self) -> bool:
@@ -66,7 +69,7 @@ class IncidentHold:
         if self._pause is None:
             self._pause, self._since = FIRST_INCIDENT_PAUSE, now
         elif now >= self.until:
-            self._pause = min(self._pause * 2, MAX_INCIDENT_PAUSE)
+            self._pause = longer(self._pause, now - self._since)
         self.until = now + self._pause
         if incident := incident_of(self._faults.values()):
             self.reason = incident.summary

@@ -1,62 +1,53 @@
 """The rollout of one release over a scope, in waves with gates."""
 
+import asyncio
 from datetime import timedelta
+from functools import partial
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
 
 from relight.domain.fault.fault import Fault
-from relight.domain.fault.table import fault
-from relight.domain.release import Release, ResolveReleaseInput
+from relight.domain.release import Release
 from relight.domain.rollout.gate import (
     CheckGateInput,
     Decision,
     GateDecision,
     evaluate_gate,
 )
+from relight.domain.rollout.records import CloseRolloutInput, RecordDecisionInput
 from relight.domain.rollout.rollout import (
-    CloseRolloutInput,
-    FindUndoInput,
-    OpenRolloutInput,
-    PlanRolloutInput,
-    PlanUndoInput,
-    PreflightInput,
-    RecordDecisionInput,
+    Controls,
     RolloutPhase,
+    RolloutPlan,
     RolloutReleaseInput,
+    RolloutStage,
     RolloutStatus,
     RouteProgress,
+    WaveKept,
 )
+from relight.domain.rollout.status import tally
 from relight.domain.rollout.strategy import Approval
 from relight.domain.rollout.wave import (
     BeginProofsInput,
     BeginRollBackInput,
-    Controls,
     JoinLateInput,
     RolloutWaveInput,
     WaveEnded,
     WaveWork,
     WidenWaveInput,
 )
-from relight.domain.route import ListRoutesInput
-from workflows.failures import failure, ignore_ended
+from workflows.failures import ignore_ended
 from workflows.reporting import report_fault
 from workflows.rollout.checks import run_check
 from workflows.rollout.controls import ControlledRollout, run_id
-from workflows.rollout.steps import (
-    PreflightActivities,
-    ReleaseActivities,
-    RolloutActivities,
-    UndoActivities,
-)
-from workflows.rollout.wave import RolloutWave, tally
+from workflows.rollout.preparation import check, claim, make_plan
+from workflows.rollout.state import history_is_long, rollout_page
+from workflows.rollout.steps import RolloutActivities
+from workflows.rollout.wave import RolloutWave
 from workflows.undo import UndoStack
 
-CLAIM_PAUSE, MAX_CLAIM_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
-"""Pauses between attempts to claim a scope from the superseded rollout, which may need minutes.
-
-Each pause is twice as long as the one before.
-"""
+_SHORTEST = timedelta(milliseconds=1)
 
 
 # It can take days, so it moves to the current worker version. Tests replay recorded histories.
@@ -83,136 +74,102 @@ class RolloutRelease(ControlledRollout):
         try:
             async with UndoStack() as undo:
                 undo.on_fault(RolloutActivities.close_rollout, self._fault_closing)
-                release = await self._check()
-                await self._claim()
-                await self._make_plan(release)
-                number = 0
-                while self._end_phase is None and await self._has_wave(number + 1, release):
-                    number += 1
-                    work = WaveWork.UNDO if self._input.undo else WaveWork.SWAP
-                    await self._run_wave(number, release, work)
-                    if self._end_phase is None:
-                        await self._run_gate(number, release)
-                if self._rolls_back:
-                    await self._roll_back(number, release)
+                if self._plan is None:
+                    await self._prepare()
+                workflow.set_current_details(rollout_page(self._state.status()))
+                while self._stage is not RolloutStage.END:
+                    await self._run_stage()
+                    if history_is_long():
+                        await self._continue_as_new()
                 return await self._end()
         finally:
             await workflow.wait_condition(workflow.all_handlers_finished)
 
-    # ------------------------------------------------------------------ before the first wave
+    async def _prepare(self) -> None:
+        """Check the release, claim the scope, and plan the waves."""
+        self._release = await check(self._input)
+        if not await claim(
+            self._input,
+            lambda: self._end_phase is not None,
+            lambda text: self._set_phase(RolloutPhase.PREPARING, text),
+        ):
+            self._stage = RolloutStage.END
+            return
+        self._plan = await make_plan(self._input, self._release)
+        self._state.set_wave(0, len(self._plan.sizes))
+        self._state.counts = {RouteProgress.WAITING: sum(self._plan.sizes)}
 
-    async def _check(self) -> Release:
-        """Resolve the release and run the preflight. Nothing is written, and nothing is claimed."""
-        if self._input.undo:
-            return await self._check_undo()
-        scope = self._input.scope
-        architectures = await RolloutActivities.architectures.local(ListRoutesInput(scope=scope))
-        if not architectures.names:
-            raise failure(
-                fault(
-                    "no-routes",
-                    f"no route in scope {scope} serves: there is nothing to roll out to",
-                )
-            )
-        release = await ReleaseActivities.resolve_release(
-            ResolveReleaseInput(tag=self._input.release_tag, architectures=architectures.names)
-        )
-        await PreflightActivities.preflight(
-            PreflightInput(release=release, scope=scope, checks=self._input.strategy.checks)
-        )
-        return release
+    async def _run_stage(self) -> None:
+        """Go one stage on. A stage that had to make way for the next run is run again there."""
+        is_in_wave = self._wave_kept is not None or self._stage is RolloutStage.ROLL_BACK
+        if self._end_phase is not None and not is_in_wave:
+            await self._begin_roll_back()
+            return
+        match self._stage:
+            case RolloutStage.NEXT:
+                await self._go_to_next_wave()
+            case RolloutStage.SWAP:
+                work = WaveWork.UNDO if self._input.undo else WaveWork.SWAP
+                await self._run_wave(work, RolloutStage.SOAK)
+            case RolloutStage.SOAK:
+                await self._soak()
+            case RolloutStage.PROVE:
+                await self._run_wave(WaveWork.PROVE, RolloutStage.GATE)
+            case RolloutStage.GATE:
+                await self._run_gate(self._state.wave)
+            case RolloutStage.HOLD:
+                await self._hold()
+            case RolloutStage.ROLL_BACK:
+                await self._run_wave(WaveWork.ROLL_BACK, RolloutStage.END)
 
-    async def _check_undo(self) -> Release:
-        """Check every release that routes go back to; return the one that most go back to."""
-        scope, undone = self._input.scope, self._input.release_tag
-        found = await UndoActivities.find_undo.local(FindUndoInput(release_tag=undone, scope=scope))
-        if not found.tags:
-            text = f"no route of scope {scope} can go back from {undone}: there is nothing to undo"
-            raise failure(fault("no-routes", text))
-        releases = []
-        for tag in found.tags:
-            release = await ReleaseActivities.resolve_release(
-                ResolveReleaseInput(tag=tag, architectures=found.architectures)
-            )
-            await PreflightActivities.preflight(
-                PreflightInput(
-                    release=release, scope=scope, checks=self._input.strategy.checks, undo=True
-                )
-            )
-            releases.append(release)
-        return releases[0]
-
-    async def _claim(self) -> None:
-        """Claim the scope. A rollout that holds it is superseded, and its end is awaited."""
-        superseded_run_id: str | None = None
-        pause = CLAIM_PAUSE
-        while True:
-            opened = await RolloutActivities.open_rollout(
-                OpenRolloutInput(
-                    release_tag=self._input.release_tag,
-                    scope=self._input.scope,
-                    origin=self._input.origin,
-                )
-            )
-            if opened.held_by is None:
-                return
-            holder = opened.held_by
-            if holder.run_id != superseded_run_id:
-                superseded_run_id, pause = holder.run_id, CLAIM_PAUSE
-                handle = workflow.get_external_workflow_handle(holder.workflow_id)
-                await ignore_ended(handle.signal(RolloutRelease.supersede, self._input))
-                waits_for = f"the rollout of {holder.release_tag}, which it supersedes, to end"
-                self._set_phase(RolloutPhase.PREPARING, f"waiting for {waits_for}")
-            await workflow.sleep(pause, summary=f"wait for {holder.workflow_id} to free the scope")
-            pause = min(pause * 2, MAX_CLAIM_PAUSE)
-
-    async def _make_plan(self, release: Release) -> None:
-        """Plan the waves, of the fleet as the superseded rollout left it."""
-        request = PlanRolloutInput(
-            release=release,
-            scope=self._input.scope,
-            strategy=self._input.strategy,
-            origin=self._input.origin,
-        )
-        if self._input.undo:
-            undo = PlanUndoInput(**dict(request), undone=self._input.release_tag)
-            self._plan = await UndoActivities.plan_undo.local(undo)
-        else:
-            self._plan = await RolloutActivities.plan_rollout.local(request)
-        self._state.set_plan(self._plan)
+    async def _continue_as_new(self) -> None:
+        """Go on with an empty history. No control that has arrived by now is lost."""
+        await self._record_standing()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        kept = self._kept(self._its_release, self._its_plan)
+        workflow.continue_as_new(self._input.model_copy(update={"continued": kept}))
 
     # ------------------------------------------------------------------ waves
 
-    async def _has_wave(self, number: int, release: Release) -> bool:
+    async def _go_to_next_wave(self) -> None:
+        number = self._state.wave + 1
+        if await self._has_wave(number):
+            self._state.set_wave(number, max(number, self._state.waves))
+            self._stage = RolloutStage.SWAP
+        else:
+            self._stage = RolloutStage.END
+
+    async def _has_wave(self, number: int) -> bool:
         """Return whether there is another wave; routes that joined late make one."""
         if number <= self._state.waves or self._input.undo:
             return number <= self._state.waves
         joined = await RolloutActivities.join_late.local(
             JoinLateInput(
                 rollout_run_id=run_id(),
-                release_tag=release.tag,
+                release_tag=self._its_release.tag,
                 scope=self._input.scope,
                 number=number,
             )
         )
-        if joined.routes:
-            self._state.waves = number
         return joined.routes > 0
 
-    async def _run_wave(
-        self, number: int, release: Release, work: WaveWork = WaveWork.SWAP
-    ) -> None:
-        """Run a wave. If the wave stops itself, the rollout ends."""
-        self._state.wave = number
-        ended = await self._await_wave(number, release, work)
-        self._state.record_progress(ended.counts, ended.moved)
+    async def _run_wave(self, work: WaveWork, following: RolloutStage) -> None:
+        """Run the current wave, then go on to a stage. If the wave stops itself, it all ends."""
+        ended = await self._await_wave(work)
+        self._state.counts = ended.counts
+        self._wave_kept = ended.handed_over
+        if ended.handed_over is not None:
+            return
         if ended.stopped_by is not None and self._end_phase is None:
-            await self._decide(number, Decision.ABORT, ended.stopped_by)
+            await self._decide(self._state.wave, Decision.ABORT, ended.stopped_by)
+        self._stage = following
 
-    async def _await_wave(self, number: int, release: Release, work: WaveWork) -> WaveEnded:
-        controls = self._controls
-        if not self._is_rolling_back and not controls.paused:
+    async def _await_wave(self, work: WaveWork) -> WaveEnded:
+        number, release, controls = self._state.wave, self._its_release, self._controls
+        if self._end_phase is None and not controls.paused:
             self._set_phase(RolloutPhase.RUNNING, f"wave {number} of {self._state.waves}")
+        await self._record_standing()
+        controls = self._controls
         self._wave = await workflow.start_child_workflow(
             RolloutWave.run,
             RolloutWaveInput(
@@ -225,12 +182,14 @@ class RolloutRelease(ControlledRollout):
                 work=work,
                 number=number,
                 controls=controls,
-                named=self._state.is_named,
+                kept=self._wave_kept or WaveKept(),
             ),
             id=f"{workflow.info().workflow_id}/{number}/{work}",
             parent_close_policy=workflow.ParentClosePolicy.TERMINATE,
             static_summary=f"{work}: wave {number} of {release.tag} over {self._input.scope}",
         )
+        workflow.set_current_details(rollout_page(self._state.status(), self._wave.id))
+        handing_over = asyncio.create_task(self._take_over_when_long())
         try:
             # The controls may have changed while the wave was being started.
             if self._controls != controls:
@@ -238,31 +197,35 @@ class RolloutRelease(ControlledRollout):
             return await self._wave
         finally:
             self._wave = None
+            handing_over.cancel()
 
-    async def _roll_back(self, number: int, release: Release) -> None:
+    async def _take_over_when_long(self) -> None:
+        """Make the running wave return what it has in flight: its parent has to continue as new."""
+        await workflow.wait_condition(history_is_long)
+        await self._set_controls(hands_over=True)
+
+    async def _begin_roll_back(self) -> None:
         """Roll every route that this rollout changed back to its own release from before.
 
         It takes the same controls as the waves before; a new rollout of the scope ends it.
         """
+        if not self._rolls_back:
+            self._stage = RolloutStage.END
+            return
         changed = await RolloutActivities.begin_roll_back.local(
-            BeginRollBackInput(rollout_run_id=run_id(), release_tag=release.tag)
+            BeginRollBackInput(rollout_run_id=run_id(), release_tag=self._its_release.tag)
         )
         if not changed.routes or not self._rolls_back:
+            self._stage = RolloutStage.END
             return
-        self._is_rolling_back = True
         self._controls = Controls(max_concurrent=self._controls.max_concurrent)
-        self._state.begin_roll_back(changed.named)
+        self._stage = RolloutStage.ROLL_BACK
         self._set_phase(RolloutPhase.ROLLING_BACK, self._end_reason)
-        await self._run_wave(number, release, WaveWork.ROLL_BACK)
-        self._rolls_back = self._is_rolling_back = False
 
     # ------------------------------------------------------------------ gates
 
-    async def _run_gate(self, number: int, release: Release) -> None:
-        """Soak, prove again, evaluate, run the checks, and wait for an approval if required."""
-        await self._soak(number, release)
-        if self._end_phase is not None:
-            return
+    async def _run_gate(self, number: int) -> None:
+        """Evaluate, run the checks, and note for what a person has to approve."""
         verdict = evaluate_gate(self._input.strategy, *tally(self._state.counts))
         last = number >= self._state.waves
         if verdict.decision is Decision.HOLD and last:
@@ -273,15 +236,17 @@ class RolloutRelease(ControlledRollout):
         await self._decide(number, gate.decision, gate.reason)
         if gate.decision is Decision.WIDEN and not last:
             await self._widen(number, gate.widen_by)
+        holds = []
         if gate.decision is Decision.HOLD:
-            await self._hold(f"{gate.reason}; approve to continue, or abort")
+            holds.append(f"{gate.reason}; approve to continue, or abort")
         if self._needs_approval(number) and not last:
-            await self._hold(f"wave {number} is proven; {gate.reason}; approve to continue")
+            holds.append(f"wave {number} is proven; {gate.reason}; approve to continue")
+        self._holds, self._stage = tuple(holds), RolloutStage.HOLD
 
     async def _run_checks(self, number: int, gate: GateDecision) -> GateDecision | None:
         """Run the checks and return the final decision; the first failed check makes it an abort.
 
-        None if the rollout has ended meanwhile.
+        None if the rollout has ended meanwhile, or must continue as new.
         """
         if gate.decision is Decision.ABORT:
             return gate
@@ -289,6 +254,7 @@ class RolloutRelease(ControlledRollout):
         for name in self._input.strategy.checks:
             if not self._controls.paused:
                 self._set_phase(RolloutPhase.RUNNING, f"wave {number}: check {name} is running")
+                await self._record_standing()
             checked = await run_check(
                 CheckGateInput(
                     name=name,
@@ -296,7 +262,7 @@ class RolloutRelease(ControlledRollout):
                     scope=self._input.scope,
                     wave=number,
                 ),
-                has_ended=lambda: self._end_phase is not None,
+                is_over=self._is_interrupted,
                 report=self._set_waiting,
             )
             if checked is None:
@@ -307,44 +273,62 @@ class RolloutRelease(ControlledRollout):
             results.append(f"check {name}: {checked.detail}")
         return gate.model_copy(update={"reason": "; ".join(results)})
 
-    async def _soak(self, number: int, release: Release) -> None:
+    def _is_interrupted(self) -> bool:
+        """Return whether what the rollout waits for no longer counts, or has to wait."""
+        return self._end_phase is not None or history_is_long()
+
+    async def _soak(self) -> None:
+        """Let the wave run for a while; its routes are then proven again."""
         soak = self._input.strategy.soak
         if not soak:
+            self._stage = RolloutStage.GATE
             return
-        until = workflow.now() + soak
-        self._set_phase(RolloutPhase.SOAKING, f"wave {number} soaks until {until:%H:%M:%S} UTC")
+        if self._soaks_until is None:
+            self._soaks_until = until = workflow.now() + soak
+            details = f"wave {self._state.wave} soaks until {until:%H:%M:%S} UTC"
+            self._set_phase(RolloutPhase.SOAKING, details)
+            await self._record_standing()
+        left = max(self._soaks_until - workflow.now(), _SHORTEST)
         try:
             await workflow.wait_condition(
-                lambda: self._end_phase is not None, timeout=soak, timeout_summary="soak"
+                self._is_interrupted, timeout=left, timeout_summary="soak"
             )
         except TimeoutError:
             await RolloutActivities.begin_proofs.local(
-                BeginProofsInput(rollout_run_id=run_id(), number=number)
+                BeginProofsInput(rollout_run_id=run_id(), number=self._state.wave)
             )
-            await self._run_wave(number, release, WaveWork.PROVE)
+            self._soaks_until, self._stage = None, RolloutStage.PROVE
 
     async def _widen(self, number: int, by: int) -> None:
         widened = await RolloutActivities.widen_wave.local(
             WidenWaveInput(rollout_run_id=run_id(), number=number, by=by)
         )
-        self._state.waves = widened.routes
+        self._state.set_wave(number, widened.routes)
 
     def _needs_approval(self, number: int) -> bool:
         approval = self._input.strategy.approval
         return approval is Approval.WAVES or (approval is Approval.CANARY and number == 1)
 
-    async def _hold(self, reason: str) -> None:
-        """Wait until an operator approves or ends the rollout."""
-        self._awaits_approval = True
-        self._set_phase(RolloutPhase.HOLDING, reason, to_do="relight rollout approve, or abort")
-        await workflow.wait_condition(
-            lambda: not self._awaits_approval or self._end_phase is not None
-        )
+    async def _hold(self) -> None:
+        """Wait until an operator has approved, as often as is required, or ends the rollout."""
+        while self._holds and not self._is_interrupted():
+            left = len(self._holds)
+            if not self._controls.paused:
+                self._show_hold()
+                await self._record_standing()
+            await workflow.wait_condition(partial(self._is_approved, left))
+        if not self._holds:
+            self._stage = RolloutStage.NEXT
+
+    def _is_approved(self, left: int) -> bool:
+        """Return whether fewer approvals are left to wait for, or none counts any more."""
+        return len(self._holds) < left or self._is_interrupted()
 
     async def _decide(self, number: int, decision: Decision, reason: str) -> None:
         """Record a decision. An abort ends the rollout."""
         await RolloutActivities.record_decision.local(
             RecordDecisionInput(
+                rollout_run_id=run_id(),
                 release_tag=self._input.release_tag,
                 scope=self._input.scope,
                 wave=number,
@@ -364,13 +348,23 @@ class RolloutRelease(ControlledRollout):
             reason = f"{failed} failed of a budget of {self._input.strategy.failure_budget}"
             self._end_phase, self._end_reason = RolloutPhase.CONVERGED, reason
         self._rolls_back = False
-        superseded = self._end_phase is RolloutPhase.SUPERSEDED  # The other one goes on.
-        to_do = "" if superseded else self._state.left_to_do
-        self._set_phase(self._end_phase, self._end_reason, to_do)
-        status = self._state.finish()
-        workflow.set_current_details(self._state.details())
-        await RolloutActivities.close_rollout(self._closing(status.phase, status.detail))
+        self._set_phase(self._end_phase, self._end_reason)
+        closed = await RolloutActivities.close_rollout(
+            self._closing(self._end_phase, self._end_reason)
+        )
+        status = closed.status or self._state.status()
+        workflow.set_current_details(rollout_page(status))
         return status
+
+    @property
+    def _its_release(self) -> Release:
+        assert self._release is not None
+        return self._release
+
+    @property
+    def _its_plan(self) -> RolloutPlan:
+        assert self._plan is not None
+        return self._plan
 
     def _fault_closing(self, cause: Fault) -> CloseRolloutInput:
         self._refusal = cause
@@ -381,6 +375,9 @@ class RolloutRelease(ControlledRollout):
 
     def _closing(self, phase: RolloutPhase, detail: str) -> CloseRolloutInput:
         return CloseRolloutInput(
+            rollout_run_id=run_id(),
+            wave=self._state.wave,
+            waves=self._state.waves,
             release_tag=self._input.release_tag,
             scope=self._input.scope,
             phase=phase,

@@ -1,174 +1,151 @@
-"""The state of a rollout: the answer of its status query, and its page in the Temporal UI."""
+"""Where a rollout stands, as far as its workflow knows, and its pages in the Temporal UI."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from temporalio import workflow
 
-from relight.domain.names import RouteId, scope_track
 from relight.domain.rollout.rollout import (
-    MAX_LISTED_ROUTES,
     RolloutPhase,
-    RolloutPlan,
     RolloutReleaseInput,
+    RolloutStanding,
     RolloutStatus,
     RouteOutcome,
     RouteProgress,
 )
 
+MAX_HISTORY_EVENTS = 4000
+"""Above it, a rollout or a wave continues as new. The server's limit is ten times higher."""
+
 MAX_SHOWN_FAULTS = 50
 
-_LEFT_BY_UNDO = (RouteProgress.WAITING, RouteProgress.FAILED)
 
-_NOT_REACHED = {
-    RouteProgress.WAITING: RouteProgress.UNTOUCHED,
-    RouteProgress.TO_ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
-}
-"""What routes that still wait are when the rollout ends."""
+def history_is_long() -> bool:
+    """Return whether the running workflow has to continue as new."""
+    info = workflow.info()
+    return (
+        info.is_continue_as_new_suggested()
+        or info.get_current_history_length() > MAX_HISTORY_EVENTS
+    )
 
 
 class RolloutState:
-    """Counts and routes of a rollout. A large rollout lists only some of its failed routes.
+    """Where a rollout stands. The store has its routes.
 
     Attributes:
-        wave: the number of the running wave, from 1; 0 before the first.
-        waves: the number of waves.
-        phase: the phase of the rollout.
-        counts: the number of routes in each progress.
-        is_named: whether every route is listed.
+        standing: what is recorded of it at each change.
+        counts: the number of routes in each progress, when a wave last ended.
     """
 
     def __init__(self, input: RolloutReleaseInput) -> None:
+        """Begin, or take over what the run before has kept."""
         self._input = input
-        self._outcomes: dict[RouteId, RouteOutcome] = {}
-        self._since = workflow.now()
-        self._to_do = ""
-        self._detail = "resolving the release and the routes in scope"
-        self.counts: dict[RouteProgress, int] = {}
-        self.waves = 0
-        self.wave = 0
-        self.phase = RolloutPhase.PREPARING
-        self.is_named = True
+        kept = input.continued
+        self.counts: Mapping[RouteProgress, int] = kept.counts if kept else {}
+        self.standing = (
+            kept.standing
+            if kept
+            else RolloutStanding(
+                phase=RolloutPhase.PREPARING,
+                detail="resolving the release and the routes in scope",
+                since=workflow.now(),
+            )
+        )
 
-    def set_plan(self, plan: RolloutPlan) -> None:
-        """Add the routes of the plan, all waiting."""
-        self.waves = len(plan.sizes)
-        self.counts = {RouteProgress.WAITING: sum(plan.sizes)}
-        self.is_named = sum(map(len, plan.waves)) == sum(plan.sizes)
-        if not self.is_named:
-            return
-        for number, wave in enumerate(plan.waves, start=1):
-            for route_id in wave:
-                self._outcomes[route_id] = RouteOutcome(
-                    route_id=route_id, wave=number, progress=RouteProgress.WAITING
-                )
+    @property
+    def wave(self) -> int:
+        """The number of the current wave, from 1; 0 before the first."""
+        return self.standing.wave
+
+    @property
+    def waves(self) -> int:
+        """The number of waves."""
+        return self.standing.waves
+
+    def set_wave(self, number: int, waves: int) -> None:
+        """Set the number of the current wave, and how many there are."""
+        self.standing = self.standing.model_copy(update={"wave": number, "waves": waves})
 
     def set_phase(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
         """Set the phase, its reason, and what an operator can do about it."""
-        if (phase, detail) != (self.phase, self._detail):
-            self._since = workflow.now()
-        self.phase, self._detail, self._to_do = phase, detail, to_do
-
-    def record_progress(
-        self, counts: Mapping[RouteProgress, int], moved: Iterable[RouteOutcome]
-    ) -> None:
-        """Update the counts and the routes whose progress changed."""
-        self.counts = dict(counts)
-        for outcome in moved:
-            listed = outcome.route_id in self._outcomes
-            if outcome.fault is None and not self.is_named:
-                self._outcomes.pop(outcome.route_id, None)
-            elif listed or len(self._outcomes) < MAX_LISTED_ROUTES:
-                self._outcomes[outcome.route_id] = outcome
-
-    def begin_roll_back(self, routes: Iterable[RouteId]) -> None:
-        """Show the routes that wait for their rollback. The wave reports their counts."""
-        waits = {"progress": RouteProgress.TO_ROLL_BACK}
-        for route_id in routes:
-            if (outcome := self._outcomes.get(route_id)) is not None:
-                self._outcomes[route_id] = outcome.model_copy(update=waits)
-
-    @property
-    def left_to_do(self) -> str:
-        """What a person has to do when the rollout ends; empty if nothing."""
-        if self._input.undo:
-            count = sum(self.counts.get(each, 0) for each in _LEFT_BY_UNDO)
-            track = scope_track(self._input.scope)
-            option = f" --track {track}" if track else ""
-            command = f"relight rollout undo {self._input.release_tag}{option}"
-            return f"{command}, for {count} not brought back" if count else ""
-        left = (RouteProgress.TO_ROLL_BACK, RouteProgress.NOT_ROLLED_BACK)
-        count = sum(self.counts.get(each, 0) for each in left)
-        return f"relight route rollback ROUTE for {count} not rolled back" if count else ""
-
-    def finish(self) -> RolloutStatus:
-        """Mark the routes that still wait as not reached, and return the final status."""
-        for waiting, ended in _NOT_REACHED.items():
-            if count := self.counts.pop(waiting, 0):
-                self.counts[ended] = self.counts.get(ended, 0) + count
-        for route_id, outcome in self._outcomes.items():
-            progress = _NOT_REACHED.get(outcome.progress, outcome.progress)
-            self._outcomes[route_id] = outcome.model_copy(update={"progress": progress})
-        return self.status()
+        before = self.standing
+        same = (phase, detail) == (before.phase, before.detail)
+        since = before.since if same else workflow.now()
+        changes = {"phase": phase, "detail": detail, "to_do": to_do, "since": since}
+        self.standing = before.model_copy(update=changes)
 
     def status(self) -> RolloutStatus:
-        """Return the state as a message."""
+        """Return the state as a status that lists no route."""
         return RolloutStatus(
             release_tag=self._input.release_tag,
             scope=self._input.scope,
-            phase=self.phase,
-            wave=self.wave,
-            waves=self.waves,
-            routes=tuple(self._outcomes.values()),
-            detail=self._detail,
-            since=self._since,
-            to_do=self._to_do,
+            routes=(),
             counts=self.counts,
             undo=self._input.undo,
+            **dict(self.standing),
         )
 
-    def why(self) -> str:
-        """Return the phase, since when, its reason, and what an operator can do."""
-        to_do = f"; to do: {self._to_do}" if self._to_do else ""
-        return f"{self.phase} since {self._since:%Y-%m-%d %H:%M:%S} UTC: {self._detail}{to_do}"
 
-    def details(self) -> str:
-        """Return the state as Markdown, for the page in the Temporal UI."""
-        counts = ", ".join(
-            f"{self.counts[progress]} {progress}"
-            for progress in RouteProgress
-            if self.counts.get(progress)
-        )
-        rows = [
-            ("wave", f"{self.wave} of {self.waves}"),
-            ("routes", counts or "none yet"),
-            ("reason", self._detail),
-            ("since", f"{self._since:%Y-%m-%d %H:%M:%S} UTC"),
-            ("to do", self._to_do or "nothing"),
-        ]
-        undo = "undo of " if self._input.undo else ""
-        lines = [
-            f"{undo}**{self._input.release_tag}** over **{self._input.scope}**: {self.phase}",
-            "",
-            "| | |",
-            "|---|---|",
-            *(f"| {name} | {_cell(text)} |" for name, text in rows),
-        ]
-        failed = [outcome for outcome in self._outcomes.values() if outcome.fault is not None]
-        if failed:
-            lines += [
-                "",
-                "| route | machine | host | fault | summary |",
-                "|---|---|---|---|---|",
-            ]
-        for outcome in failed[:MAX_SHOWN_FAULTS]:
-            if (fault := outcome.fault) is not None:
-                lines.append(
-                    f"| {outcome.route_id} | {fault.machine_key} | {fault.host} | {fault.kind} "
-                    f"({fault.fault_class}) | {_cell(fault.summary)} |"
-                )
-        if len(failed) > MAX_SHOWN_FAULTS:
-            lines.append(f"| and {len(failed) - MAX_SHOWN_FAULTS} more | | | | |")
-        return "\n".join(lines)
+def rollout_page(status: RolloutStatus, wave_id: str | None = None) -> str:
+    """Return the page of a rollout in the Temporal UI, as Markdown.
+
+    Args:
+        status: its status.
+        wave_id: the workflow id of its running wave.
+    """
+    undo = "undo of " if status.undo else ""
+    lines = [
+        f"{undo}**{status.release_tag}** over **{status.scope}**: {status.phase}",
+        *_table(
+            {
+                "wave": f"{status.wave} of {status.waves}",
+                "routes": _counts_text(status.counts),
+                "reason": status.detail,
+                "since": _time_text(status.since),
+                "to do": status.to_do or "nothing",
+            }
+        ),
+        *_faults_table(status.routes),
+    ]
+    if wave_id is not None:
+        lines += ["", f"The page of `{wave_id}` shows how far its routes are."]
+    return "\n".join(lines)
+
+
+def wave_page(
+    title: str, counts: Mapping[RouteProgress, int], waits_for: str, failed: Iterable[RouteOutcome]
+) -> str:
+    """Return the page of a wave in the Temporal UI, as Markdown."""
+    rows = {"routes of the rollout": _counts_text(counts), "waits for": waits_for or "nothing"}
+    return "\n".join([title, *_table(rows), *_faults_table(tuple(failed))])
+
+
+def _table(rows: Mapping[str, str]) -> list[str]:
+    return ["", "| | |", "|---|---|", *(f"| {name} | {_cell(rows[name])} |" for name in rows)]
+
+
+def _faults_table(routes: Sequence[RouteOutcome]) -> list[str]:
+    failed = [(each.route_id, each.fault) for each in routes if each.fault is not None]
+    if not failed:
+        return []
+    lines = ["", "| route | machine | host | fault | summary |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {route_id} | {fault.machine_key} | {fault.host} | {fault.kind} "
+        f"({fault.fault_class}) | {_cell(fault.summary)} |"
+        for route_id, fault in failed[:MAX_SHOWN_FAULTS]
+    ]
+    if len(failed) > MAX_SHOWN_FAULTS:
+        lines.append(f"| and {len(failed) - MAX_SHOWN_FAULTS} more | | | | |")
+    return lines
+
+
+def _counts_text(counts: Mapping[RouteProgress, int]) -> str:
+    known = [f"{counts[each]} {each}" for each in RouteProgress if counts.get(each)]
+    return ", ".join(known) or "none yet"
+
+
+def _time_text(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC" if time else "-"
 
 
 def _cell(text: str) -> str:

@@ -1,53 +1,58 @@
 """One wave of a rollout: one operation for each of its routes, a limited number at a time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
-from itertools import islice
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import Priority, VersioningBehavior
 from temporalio.exceptions import (
+    ActivityError,
     ApplicationError,
     ChildWorkflowError,
     WorkflowAlreadyStartedError,
 )
 
+from relight.domain.base import Message
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.rule import RolloutEffect
 from relight.domain.fault.table import effect_in_rollout, fault
 from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.rollout.gate import stop_reason
-from relight.domain.rollout.rollout import MAX_LISTED_ROUTES, RouteOutcome, RouteProgress
+from relight.domain.rollout.rollout import (
+    Controls,
+    RouteOutcome,
+    RouteProgress,
+    RunningRoute,
+    WaveKept,
+)
+from relight.domain.rollout.status import tally
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
-    Controls,
+    AwaitOperationInput,
     RolloutWaveInput,
     WaveAdvanced,
     WaveEnded,
-    WaveProgress,
+    WaveNeedsPerson,
     WaveWork,
 )
 from relight.domain.route import HotSwapRouteInput, ProveRouteInput
 from relight.engine import search_attributes
 from workflows.failures import failure, fault_of
 from workflows.rollout.incident import IncidentHold
+from workflows.rollout.state import MAX_SHOWN_FAULTS, history_is_long, wave_page
 from workflows.rollout.steps import RolloutActivities
+from workflows.rollout.waiting import run_until
 from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.prove import ProveRoute
-
-MAX_HISTORY_EVENTS = 4000
-"""Above it, the wave continues as new. The server's limit is more than ten times higher."""
-
-REPORT_INTERVAL = timedelta(seconds=3)
-"""How often successes are reported to the rollout. Failures are reported immediately."""
 
 BATCH_DELAY = timedelta(seconds=3)
 """How long successes are collected, to be recorded together."""
 
 BUDGET_PAUSE = timedelta(seconds=15)
-"""Between checks of a disruption budget that is spent."""
+"""How long a limit holds the wave before an activity waits for its end."""
 
 ROUTE_BUSY_PAUSE, ROUTE_BUSY_ATTEMPTS = timedelta(seconds=15), 40
 """Ten minutes in all: longer than any operation on a healthy route."""
@@ -55,8 +60,8 @@ ROUTE_BUSY_PAUSE, ROUTE_BUSY_ATTEMPTS = timedelta(seconds=15), 40
 _PRIORITY = Priority(priority_key=4)
 """Operations of operators have 3 and go first."""
 
-WAVE_PROGRESS = "wave_progress"
-"""The signal with which a wave reports its progress to its rollout."""
+WAVE_NEEDS_PERSON = "wave_needs_person"
+"""The signal with which a wave asks its rollout to pause for a person."""
 
 _DONE = {
     WaveWork.SWAP: RouteProgress.CONVERGED,
@@ -88,79 +93,97 @@ class RolloutWave:
     is spent. A fault that only waiting cures holds the wave as an incident: after a pause another
     route tries, and if it succeeds the others follow. If the incident lasts too long, the rollout
     is asked to pause. A cancellation or termination ends the wave; operations that are running on
-    routes finish.
+    routes finish. They also run on when it continues as new: the next run waits for them.
     """
 
     @workflow.init
     def __init__(self, input: RolloutWaveInput) -> None:
+        kept = input.kept
         self._input = input
-        self._controls = input.controls
+        self._controls = self._applied_controls = input.controls
         self._tasks: set[asyncio.Task[RouteOutcome]] = set()
         self._in_flight: dict[RouteId, RouteOutcome] = {}
+        self._run_ids: dict[RouteId, str | None] = {}
         self._ended: list[RouteOutcome] = []
-        self._moved: dict[RouteId, RouteOutcome] = {}
-        self._reported_at = workflow.now() - REPORT_INTERVAL
-        self._stopped_by: str | None = None
-        self._kinds: set[str] = set()
+        self._stopped_by = kept.stopped_by
+        self._kinds = set(kept.kinds)
         self._tally = (0, 0)
-        self._incident = IncidentHold(input.strategy.incident_limit, input.incident)
-        self._blocked_by = self._needs_person = ""
-        self._reported = ("", "")
-        self._reported_counts: Mapping[RouteProgress, int] = {}
-        self._applied_controls = input.controls
+        self._incident = IncidentHold(input.strategy.incident_limit, kept.incident)
+        self._asked_for_person = False
+        self._shown_failures: dict[RouteId, RouteOutcome] = {}
 
     @workflow.run
-    async def run(self, input: RolloutWaveInput) -> WaveEnded:  # noqa: ARG002 - see init
+    async def run(self, input: RolloutWaveInput) -> WaveEnded:
         """Start the routes that may start and record those that ended, until none is left."""
+        for running in input.kept.running:
+            self._run_ids[running.outcome.route_id] = running.run_id
+            self._run(running.outcome, self._await_operation(running))
         while True:
             advanced = await self._advance()
             for outcome in advanced.starts:
-                self._start(outcome)
-            self._update_blocked_by(advanced)
+                self._run(outcome, self._operate_when_free(outcome))
             await self._report(advanced)
-            if not self._in_flight and not self._ended:
-                if self._is_finished(advanced):
-                    return WaveEnded(
-                        counts=advanced.counts,
-                        moved=self._listed(),
-                        stopped_by=self._stopped_by,
-                    )
-                if self._history_is_long:
-                    await self._report(advanced, force=True)
-                    workflow.continue_as_new(self._next_input())
-            await self._wait_for_change(advanced)
+            if not self._in_flight and not self._ended and self._is_finished(advanced):
+                return WaveEnded(counts=advanced.counts, stopped_by=self._stopped_by)
+            if self._has_to_hand_over:
+                # A start that the server has not answered yet cannot be handed over.
+                await workflow.wait_condition(lambda: None not in self._run_ids.values())
+                if not self._ended and self._controls.hands_over:
+                    return WaveEnded(counts=advanced.counts, handed_over=self._kept)
+                if not self._ended:
+                    continued = {"controls": self._controls, "kept": self._kept}
+                    workflow.continue_as_new(input.model_copy(update=continued))
+            else:
+                await self._wait_for_change(advanced)
+
+    @property
+    def _kept(self) -> WaveKept:
+        """What the next run continues with, as the wave or its rollout continues as new."""
+        return WaveKept(
+            running=tuple(
+                RunningRoute(outcome=self._in_flight[route_id], run_id=run_id)
+                for route_id, run_id in self._run_ids.items()
+                if run_id is not None
+            ),
+            incident=self._incident.kept,
+            stopped_by=self._stopped_by,
+            kinds=tuple(sorted(self._kinds)),
+        )
 
     @workflow.signal
     def set_controls(self, controls: Controls) -> None:
         """Apply new controls of the rollout."""
         if self._controls.paused and not controls.paused:
             self._incident.restart()
+            self._asked_for_person = False
         self._controls = controls
 
     async def _advance(self) -> WaveAdvanced:
         self._check_failures()
         ended, self._ended = self._ended, []
         self._applied_controls = self._controls
-        advanced = await RolloutActivities.advance_wave.local(
-            AdvanceWaveInput(
-                rollout_run_id=self._input.rollout_run_id,
-                release_tag=self._input.release.tag,
-                work=self._input.work,
-                number=self._input.number,
-                strategy=self._input.strategy,
-                in_flight=tuple(self._in_flight),
-                ended=tuple(ended),
-                max_in_flight=self._max_in_flight,
-            )
-        )
+        advanced = await RolloutActivities.advance_wave.local(self._state_after(ended))
         self._tally = tally(advanced.counts)
         return advanced
+
+    def _state_after(self, ended: list[RouteOutcome]) -> AdvanceWaveInput:
+        return AdvanceWaveInput(
+            rollout_run_id=self._input.rollout_run_id,
+            release_tag=self._input.release.tag,
+            work=self._input.work,
+            number=self._input.number,
+            strategy=self._input.strategy,
+            in_flight=tuple(self._in_flight),
+            ended=tuple(ended),
+            max_in_flight=self._max_in_flight,
+            incident=self._incident.reason,
+        )
 
     @property
     def _max_in_flight(self) -> int:
         """How many routes may be in flight now."""
         controls = self._controls
-        if controls.paused or controls.stopped or self._stopped_by or self._history_is_long:
+        if controls.paused or controls.stopped or self._stopped_by or self._has_to_hand_over:
             return 0
         if not self._incident.is_on:
             return controls.max_concurrent
@@ -168,32 +191,35 @@ class RolloutWave:
         return 1 if may_try else 0
 
     @property
-    def _history_is_long(self) -> bool:
-        info = workflow.info()
-        return (
-            info.is_continue_as_new_suggested()
-            or info.get_current_history_length() > MAX_HISTORY_EVENTS
-        )
+    def _has_to_hand_over(self) -> bool:
+        return self._controls.hands_over or history_is_long()
 
     def _is_finished(self, advanced: WaveAdvanced) -> bool:
         return not advanced.waiting or self._controls.stopped or self._stopped_by is not None
 
-    def _next_input(self) -> RolloutWaveInput:
-        kept = {"controls": self._controls, "incident": self._incident.kept}
-        return self._input.model_copy(update=kept)
-
     async def _wait_for_change(self, advanced: WaveAdvanced) -> None:
-        # Controls that arrived while `_advance` ran are not applied yet, so they end the wait.
-        with suppress(TimeoutError):
-            await workflow.wait_condition(
-                lambda: bool(self._ended) or self._controls != self._applied_controls,
-                timeout=self._time_limit(advanced),
-            )
+        try:
+            await workflow.wait_condition(self._has_changed, timeout=self._time_limit(advanced))
+        except TimeoutError:
+            if advanced.is_limited and not self._incident.is_on:
+                await self._await_admission()
         if self._may_batch(advanced):
             with suppress(TimeoutError):
                 await workflow.wait_condition(
                     lambda: not self._may_batch(advanced), timeout=BATCH_DELAY
                 )
+
+    def _has_changed(self) -> bool:
+        # Controls that arrived while `_advance` ran are not applied yet, so they end the wait.
+        changed = self._controls != self._applied_controls
+        return bool(self._ended) or changed or self._has_to_hand_over
+
+    async def _await_admission(self) -> None:
+        """Wait until a limit or a hold lets another route start, or something else changes."""
+        step = RolloutActivities.await_admission(self._state_after([]))
+        admission = await run_until(step, self._has_changed)
+        if not self._has_changed():
+            admission.result()
 
     def _may_batch(self, advanced: WaveAdvanced) -> bool:
         """Return whether ended routes can wait for more: all succeeded, and no route can start."""
@@ -208,9 +234,7 @@ class RolloutWave:
             return None
         if self._incident.is_on and not self._in_flight:
             return max(self._incident.until - workflow.now(), timedelta(seconds=1))
-        if advanced.thaws_at is not None:
-            return max(advanced.thaws_at - workflow.now(), timedelta(seconds=1))
-        return BUDGET_PAUSE if advanced.limited_by else None
+        return BUDGET_PAUSE if advanced.is_limited else None
 
     def _check_failures(self) -> None:
         """Stop the wave if the failures so far require it, before another route starts."""
@@ -226,24 +250,10 @@ class RolloutWave:
         if failed and reason is not None:
             self._stopped_by = f"{reason} ({', '.join(sorted(self._kinds))})"
 
-    def _update_blocked_by(self, advanced: WaveAdvanced) -> None:
-        """Set the reason why routes that wait are not started."""
-        self._blocked_by, self._needs_person = self._incident.reason, self._incident.over_limit
-        if self._incident.is_on:
-            return
-        if advanced.waiting and not advanced.starts and not self._controls.paused:
-            limits = list(advanced.limited_by)
-            if advanced.thaws_at:
-                limits.append(
-                    f"a freeze window that ends at {advanced.thaws_at:%Y-%m-%d %H:%M} UTC"
-                )
-            self._blocked_by = "; ".join(limits)
-
-    def _start(self, outcome: RouteOutcome) -> None:
-        """Start the operation on a route. Its outcome is kept however it ends."""
+    def _run(self, outcome: RouteOutcome, operation: Coroutine[Any, Any, None]) -> None:
+        """Wait for the operation on a route. Its outcome is kept however it ends."""
         self._in_flight[outcome.route_id] = outcome
-        self._add_moved(outcome)
-        task = asyncio.create_task(self._run_route(outcome))
+        task = asyncio.create_task(self._run_route(outcome, operation))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda ended: self._keep(outcome, ended))
@@ -258,13 +268,16 @@ class RolloutWave:
             ended = self._failed(outcome, fault_of(error))
         del self._in_flight[outcome.route_id]
         self._ended.append(ended)
-        self._add_moved(ended, had_fault=outcome.fault is not None)
+        if ended.fault is not None and len(self._shown_failures) < MAX_SHOWN_FAULTS:
+            self._shown_failures[outcome.route_id] = ended.brief
 
-    async def _run_route(self, outcome: RouteOutcome) -> RouteOutcome:
-        """Run the operation on one route, and return its outcome."""
+    async def _run_route(
+        self, outcome: RouteOutcome, operation: Coroutine[Any, Any, None]
+    ) -> RouteOutcome:
+        """Wait for the operation on one route, and return its outcome."""
         started = workflow.now()
         try:
-            await self._operate_when_free(outcome)
+            await operation
         except (ChildWorkflowError, ApplicationError) as error:
             return self._failed(outcome, fault_of(error))
         except WorkflowAlreadyStartedError:
@@ -296,92 +309,86 @@ class RolloutWave:
                 await workflow.sleep(ROUTE_BUSY_PAUSE, summary=f"{outcome.route_id} is busy")
         return await self._operate(outcome)
 
+    async def _await_operation(self, running: RunningRoute) -> None:
+        """Wait for an operation that the run before has started, as if it were ours."""
+        route_id, run_id = running.outcome.route_id, running.run_id
+        try:
+            awaited = await RolloutActivities.await_operation(
+                AwaitOperationInput(route_id=route_id, run_id=run_id)
+            )
+        except ActivityError as error:
+            # The activity's error has the operation's failure as its cause.
+            failed = error.cause.__cause__ if error.cause is not None else None
+            raise failure(fault_of(failed or error)) from error
+        finally:
+            del self._run_ids[route_id]
+        if not awaited.known:
+            await self._operate_when_free(running.outcome)
+
     async def _operate(self, outcome: RouteOutcome) -> None:
         """Run the operation on a route. It continues if the wave ends."""
         route_id, previous_tag = outcome.route_id, outcome.previous_release_tag
-        release, origin = self._input.release, self._input.origin
-        attributes = search_attributes.attributes(
-            {
-                search_attributes.ROUTE: route_id,
-                search_attributes.RELEASE: release.tag,
-                search_attributes.ROLLOUT: self._input.rollout,
-            }
-        )
+        release, origin, rollout = self._input.release, self._input.origin, self._input.rollout
         if self._input.work is WaveWork.PROVE:
-            await workflow.execute_child_workflow(
-                ProveRoute.run,
-                ProveRouteInput(
-                    route_id=route_id, release=release, origin=origin, rollout=self._input.rollout
-                ),
-                id=route_workflow_id(route_id),
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
-                search_attributes=attributes,
-                priority=_PRIORITY,
-                static_summary=f"prove {route_id} at {release.tag} after the soak",
+            prove = ProveRouteInput(
+                route_id=route_id, release=release, origin=origin, rollout=rollout
             )
+            summary = f"prove {route_id} at {release.tag} after the soak"
+            await self._execute(ProveRoute.run, prove, route_id, summary)
             return
         forward = not self._input.work.goes_back
         tag = release.tag if forward else previous_tag
         if tag is None:
             raise failure(fault("no-release-before", f"route {route_id} was never proven before"))
-        await workflow.execute_child_workflow(
-            HotSwapRoute.run,
-            HotSwapRouteInput(
-                route_id=route_id,
-                release_tag=tag,
-                origin=origin,
-                # All routes get the files to which the tag was resolved when the rollout started.
-                release=release if forward else None,
-                rollout=self._input.rollout,
-                allow_downgrade=not forward,
-            ),
-            id=route_workflow_id(route_id),
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
-            search_attributes=attributes,
-            priority=_PRIORITY,
-            static_summary=f"{'hot swap' if forward else 'roll back'} {route_id} to {tag}",
+        swap = HotSwapRouteInput(
+            route_id=route_id,
+            release_tag=tag,
+            origin=origin,
+            # All routes get the files to which the tag was resolved when the rollout started.
+            release=release if forward else None,
+            rollout=rollout,
+            allow_downgrade=not forward,
         )
+        summary = f"{'hot swap' if forward else 'roll back'} {route_id} to {tag}"
+        await self._execute(HotSwapRoute.run, swap, route_id, summary)
 
-    def _add_moved(self, outcome: RouteOutcome, *, had_fault: bool = False) -> None:
-        """Add a route to the next report; in a large rollout, only if its fault changes."""
-        if self._input.named or had_fault or outcome.fault is not None:
-            self._moved[outcome.route_id] = outcome.brief
+    async def _execute(
+        self, operation: Callable[..., Any], input: Message, route_id: RouteId, summary: str
+    ) -> None:
+        self._run_ids[route_id] = None
+        try:
+            started = await workflow.start_child_workflow(
+                operation,
+                input,
+                id=route_workflow_id(route_id),
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
+                search_attributes=search_attributes.attributes(
+                    {
+                        search_attributes.ROUTE: route_id,
+                        search_attributes.RELEASE: self._input.release.tag,
+                        search_attributes.ROLLOUT: self._input.rollout,
+                    }
+                ),
+                priority=_PRIORITY,
+                static_summary=summary,
+            )
+            self._run_ids[route_id] = started.first_execution_run_id
+            await started
+        finally:
+            del self._run_ids[route_id]
 
-    def _listed(self) -> tuple[RouteOutcome, ...]:
-        """Return the routes to report. The store has the rest, if too many have failed."""
-        return tuple(islice(self._moved.values(), MAX_LISTED_ROUTES))
-
-    async def _report(self, advanced: WaveAdvanced, *, force: bool = False) -> None:
-        """Report progress to the rollout: urgent changes immediately, others at intervals."""
-        failed = any(outcome.fault for outcome in self._moved.values())
-        blocked = (self._blocked_by, self._needs_person)
-        # A wave that is held reports where it stands: nothing else will make it report.
-        idle = not self._in_flight and not self._is_finished(advanced)
-        stale = idle and advanced.counts != self._reported_counts
-        urgent = failed or stale or blocked != self._reported
-        if not (force or urgent) and workflow.now() - self._reported_at < REPORT_INTERVAL:
-            return
-        moved, self._moved = self._listed(), {}
-        self._reported_at, self._reported = workflow.now(), blocked
-        self._reported_counts = advanced.counts
-        rollout = workflow.get_external_workflow_handle(self._input.rollout)
-        await rollout.signal(
-            WAVE_PROGRESS,
-            WaveProgress(
-                counts=advanced.counts,
-                moved=moved,
-                blocked_by=self._blocked_by,
-                needs_person=self._needs_person,
-            ),
-        )
-
-
-def tally(counts: Mapping[RouteProgress, int]) -> tuple[int, int]:
-    """Return how many routes of a rollout are proven, and how many failed."""
-    proven = (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.PROVING)
-    return sum(counts.get(each, 0) for each in proven), counts.get(RouteProgress.FAILED, 0)
+    async def _report(self, advanced: WaveAdvanced) -> None:
+        """Show where the wave stands. Tell the rollout if only a person can decide."""
+        waits_for = self._incident.reason or advanced.limits
+        title = f"{self._input.work}: wave {self._input.number} of `{self._input.rollout}`"
+        page = wave_page(title, advanced.counts, waits_for, self._shown_failures.values())
+        workflow.set_current_details(page)
+        reason = self._incident.over_limit
+        if reason and not self._asked_for_person:
+            self._asked_for_person = True
+            rollout = workflow.get_external_workflow_handle(self._input.rollout)
+            await rollout.signal(WAVE_NEEDS_PERSON, WaveNeedsPerson(reason=reason))
 
 
 def _at(outcome: RouteOutcome, progress: RouteProgress, cause: Fault | None) -> RouteOutcome:

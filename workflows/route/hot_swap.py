@@ -37,9 +37,10 @@ from workflows.undo import UndoStack
 class HotSwapRoute:
     """Replace the package on the machine of a route over SSH, and prove what runs.
 
-    A failure or a cancellation leaves the route `faulted` with the fault. Its current release stays
-    as it was last proven. The host may run either release. A cancellation stops the change there,
-    and the next swap repairs what it left.
+    A healthy route is not taken to an older release, unless that is allowed; this refusal changes
+    nothing. A failure or a cancellation leaves the route `faulted` with the fault. Its current
+    release stays as it was last proven. The host may run either release. A cancellation stops the
+    change there, and the next swap repairs what it left.
     Once the release is proven, a cancellation has no effect: the proof is recorded.
     """
 
@@ -62,9 +63,13 @@ class HotSwapRoute:
             machine = machine_of(route)
             self._machine_key = machine.key
             release = input.release or await self._resolve(machine)
-            await RouteActivities.set_target.local(
+            target = await RouteActivities.set_target.local(
                 SetTargetInput(
-                    route_id=input.route_id, release_tag=release.tag, origin=input.origin
+                    route_id=input.route_id,
+                    release_tag=release.tag,
+                    version=release.version,
+                    allow_downgrade=input.allow_downgrade or input.release_tag is None,
+                    origin=input.origin,
                 )
             )
             self._target_set = True
@@ -77,7 +82,7 @@ class HotSwapRoute:
                         machine=machine,
                         release=release,
                         origin=input.origin,
-                        allow_downgrade=input.allow_downgrade or input.release_tag is None,
+                        allow_downgrade=target.allow_downgrade,
                         rollout=input.rollout,
                     )
                 )
@@ -153,7 +158,9 @@ def machine_of(route: Route) -> Machine:
         raise failure(
             fault(
                 "route-without-machine",
-                f"route {route.route_id} is {route.status} and has no machine to swap on",
+                f"route {route.route_id} is {route.status} and has no machine to swap on: "
+                f"`relight route provision {route.route_id} --track {route.track} "
+                f"--provider {route.provider} --region {route.region}` gives it one",
             )
         )
     return route.machine

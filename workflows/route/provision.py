@@ -65,7 +65,9 @@ class ProvisionRoute:
                 )
             )
             self._is_vacant = True
-            desired = await RouteActivities.desired_release(DesiredReleaseInput(track=input.track))
+            desired = await RouteActivities.desired_release(
+                DesiredReleaseInput(track=input.track, route_id=input.route_id)
+            )
             report_release(desired.tag)
             self._release_tag = desired.tag
             region = await MachineActivities.describe_region(
@@ -82,6 +84,8 @@ class ProvisionRoute:
                     region=input.region,
                     release_tag=release.tag,
                     origin=input.origin,
+                    instead_of=desired.instead_of,
+                    instead_reason=desired.reason,
                 )
             )
             plan = self._plan(self._opened, release, region)
@@ -104,7 +108,12 @@ class ProvisionRoute:
                 )
             )
             return RouteProvisioned(
-                route_id=input.route_id, machine=machine, release_tag=release.tag, proof=proof
+                route_id=input.route_id,
+                machine=machine,
+                release_tag=release.tag,
+                proof=proof,
+                instead_of=desired.instead_of,
+                instead_reason=desired.reason,
             )
 
     def _plan(self, opened: RouteOpened, release: Release, region: Region) -> MachinePlan:

@@ -33,7 +33,7 @@ from relight.domain.route import (
     Route,
     RouteOperationInput,
 )
-from relight.domain.track import DesiredReleaseInput
+from relight.domain.track import DesiredRelease
 from workflows.failures import fault_of
 from workflows.fleet.pool import start_pool_upkeep
 from workflows.machine.make import make_machine, swap_or_prove
@@ -66,6 +66,8 @@ class _Ready:
 class AutoreplaceRoute:
     """Attach another machine to a route. One always serves the route.
 
+    The new machine gets the route's target, or if that is known as bad, what works there.
+
     A failure or a cancellation before the new machine is attached leaves the route on its old
     machine. A machine created for it is destroyed; one claimed from the pool is returned. Once
     the new machine is attached, a cancellation has no effect. The old machine is then drained and
@@ -89,7 +91,10 @@ class AutoreplaceRoute:
             undo.on_failure(DisruptionActivities.release_disruption, self._of_route)
             begun = await ReplacementActivities.begin_replacement(
                 BeginReplacementInput(
-                    route_id=input.route_id, reason=input.reason, origin=input.origin
+                    route_id=input.route_id,
+                    release_tag=input.release_tag,
+                    reason=input.reason,
+                    origin=input.origin,
                 )
             )
             route, old = begun.route, begun.route.machine
@@ -98,12 +103,12 @@ class AutoreplaceRoute:
             region = await MachineActivities.describe_region(
                 DescribeRegionInput(provider=route.provider, region=route.region)
             )
-            release = await self._resolve(route, region)
+            release = await self._resolve(begun.release.tag, region)
             undo.on_fault(lambda fault: self._return_machine(route, fault), lambda fault: fault)
             ready = await self._claim(release, region)
             if ready is None:
                 ready = await self._make(undo, route, release, region)
-            await run_shielded(self._attach(ready))
+            await run_shielded(self._attach(ready, begun.release))
         await run_shielded(self._hand_over(route, old))
         return RouteReplaced(
             route_id=input.route_id,
@@ -112,6 +117,8 @@ class AutoreplaceRoute:
             proof=ready.proof,
             from_pool=ready.from_pool,
             previous_machine_key=old.key if old else None,
+            instead_of=begun.release.instead_of,
+            instead_reason=begun.release.reason,
         )
 
     async def _save_evidence(self, old: Machine) -> None:
@@ -124,11 +131,7 @@ class AutoreplaceRoute:
             # Missing evidence must not delay the replacement.
             workflow.logger.warning("no evidence was saved: %s", fault_of(error).summary)
 
-    async def _resolve(self, route: Route, region: Region) -> Release:
-        tag = self._release_tag or route.target_release_tag
-        if tag is None:
-            desired = await RouteActivities.desired_release(DesiredReleaseInput(track=route.track))
-            tag = desired.tag
+    async def _resolve(self, tag: ReleaseTag, region: Region) -> Release:
         self._release_tag = tag
         report_release(tag)
         return await ReleaseActivities.resolve_release(
@@ -181,7 +184,7 @@ class AutoreplaceRoute:
         )
         return _Ready(machine, proof, from_pool=False)
 
-    async def _attach(self, ready: _Ready) -> None:
+    async def _attach(self, ready: _Ready, release: DesiredRelease) -> None:
         """Attach the new machine to the route in one write. This is never undone."""
         try:
             await ReplacementActivities.attach_machine(
@@ -191,6 +194,8 @@ class AutoreplaceRoute:
                     proof=ready.proof,
                     unreachable=self._input.unreachable,
                     origin=self._input.origin,
+                    instead_of=release.instead_of,
+                    instead_reason=release.reason,
                 )
             )
         except ActivityError:

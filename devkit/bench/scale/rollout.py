@@ -9,15 +9,20 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
 from devkit.bench.meter import measured
 from devkit.bench.publishing import AFTER_TAG
 from devkit.bench.scale.environment import HOSTS, SERVER, WORKER, SimulatedEnvironment
 from devkit.bench.scale.fleet import ORIGIN, Progress, SimulatedRoute
-from relight.domain.names import FLEET_SCOPE, RouteId, rollout_workflow_id, route_workflow_id
-from relight.domain.rollout.rollout import RolloutPhase, RolloutReleaseInput
+from relight.domain.names import (
+    FLEET_SCOPE,
+    ReleaseTag,
+    RouteId,
+    rollout_workflow_id,
+    route_workflow_id,
+)
+from relight.domain.rollout.rollout import RolloutPhase, RolloutReleaseInput, RolloutStatus
 from relight.domain.rollout.strategy import Strategy
 from workflows.rollout.rollout import RolloutRelease
 
@@ -75,13 +80,6 @@ class Figures:
         return asdict(self)
 
 
-class _Status(BaseModel):
-    """The part of a rollout's status that is read."""
-
-    phase: RolloutPhase
-    detail: str = ""
-
-
 async def measure(environment: SimulatedEnvironment, max_concurrent: int) -> Figures:
     """Roll the release out over the fleet, and return the cost.
 
@@ -94,7 +92,7 @@ async def measure(environment: SimulatedEnvironment, max_concurrent: int) -> Fig
         ChildFailedError: the worker, the server or the hosts' process ended meanwhile.
     """
     async with measured(environment.group, (WORKER, SERVER), SETTLE_SECONDS) as usage:
-        await _roll_out(environment, max_concurrent)
+        await roll_out(environment, forward(Strategy(max_concurrent=max_concurrent)), AFTER_TAG)
     routes = environment.routes
     cpu_ms = {part: seconds / routes * 1000 for part, seconds in usage.cpu_seconds.items()}
     of_routes = await _route_histories(environment)
@@ -118,35 +116,51 @@ async def measure(environment: SimulatedEnvironment, max_concurrent: int) -> Fig
     )
 
 
-async def _roll_out(environment: SimulatedEnvironment, max_concurrent: int) -> None:
+def forward(strategy: Strategy) -> RolloutReleaseInput:
+    """Return the rollout of the newer release over the whole fleet."""
+    return RolloutReleaseInput(
+        release_tag=AFTER_TAG, scope=FLEET_SCOPE, origin=ORIGIN, strategy=strategy
+    )
+
+
+async def roll_out(
+    environment: SimulatedEnvironment, request: RolloutReleaseInput, to: ReleaseTag
+) -> None:
+    """Run a rollout over the whole fleet until it has ended.
+
+    Args:
+        environment: the fleet.
+        request: the rollout, or the undo.
+        to: the release that every route is to be proven at when it ends.
+
+    Raises:
+        RolloutError: it did not converge, or a route is left behind.
+        ChildFailedError: the worker, the server or the hosts' process ended meanwhile.
+    """
     handle = await environment.client.start_workflow(
         RolloutRelease.run,
-        RolloutReleaseInput(
-            release_tag=AFTER_TAG,
-            scope=FLEET_SCOPE,
-            origin=ORIGIN,
-            strategy=Strategy(max_concurrent=max_concurrent),
-        ),
-        id=rollout_workflow_id(AFTER_TAG, FLEET_SCOPE),
+        request,
+        id=rollout_workflow_id(request.release_tag, request.scope, undo=request.undo),
         task_queue=environment.settings.task_queue,
     )
     progress = Progress(environment.settings.database_url)
     routes = environment.routes
     try:
-        async with _progress_reports(progress, routes):
-            await _result(handle, environment)
-        status = await handle.query("status", result_type=_Status)
-        proven = progress.proven_at(AFTER_TAG)
+        async with _progress_reports(progress, routes, to):
+            status = await _result(handle, environment)
+        proven = progress.proven_at(to)
         if status.phase is not RolloutPhase.CONVERGED or proven != routes:
             faults = "\n".join(str(fault) for fault in progress.faults(_MAX_SHOWN_FAULTS))
-            msg = f"{status.phase}: {status.detail}; {proven}/{routes} proven\n{faults}"
+            msg = f"{status.phase}: {status.detail}; {proven}/{routes} proven at {to}\n{faults}"
             raise RolloutError(msg)
     finally:
         progress.close()
 
 
-async def _result(handle: WorkflowHandle[Any, Any], environment: SimulatedEnvironment) -> None:
-    """Wait until a rollout ends; raise an error if a child process ends before."""
+async def _result(
+    handle: WorkflowHandle[Any, RolloutStatus], environment: SimulatedEnvironment
+) -> RolloutStatus:
+    """Return a rollout's status when it ends; raise an error if a child process ends before."""
     result = asyncio.create_task(handle.result())
     exits = [asyncio.create_task(child.unexpected_exit()) for child in environment.children]
     try:
@@ -154,7 +168,7 @@ async def _result(handle: WorkflowHandle[Any, Any], environment: SimulatedEnviro
         for each in exits:
             if each.done():
                 raise each.result()
-        await result
+        return await result
     finally:
         for task in (result, *exits):
             task.cancel()
@@ -162,14 +176,16 @@ async def _result(handle: WorkflowHandle[Any, Any], environment: SimulatedEnviro
 
 
 @asynccontextmanager
-async def _progress_reports(progress: Progress, routes: int) -> AsyncIterator[None]:
+async def _progress_reports(
+    progress: Progress, routes: int, tag: ReleaseTag
+) -> AsyncIterator[None]:
     """Print the rollout's progress periodically until the block ends."""
 
     async def report() -> None:
         while True:
             await asyncio.sleep(PROGRESS_INTERVAL_SECONDS)
-            proven = await asyncio.to_thread(progress.proven_at, AFTER_TAG)
-            print(f"bench: {proven} of {routes} routes", file=sys.stderr)  # noqa: T201
+            proven = await asyncio.to_thread(progress.proven_at, tag)
+            print(f"bench: {proven} of {routes} routes at {tag}", file=sys.stderr)  # noqa: T201
 
     task = asyncio.create_task(report())
     try:

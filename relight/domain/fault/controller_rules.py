@@ -67,8 +67,9 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         CONTROLLER,
         False,
         Remedy.NONE,
-        "The route was never proven at another release than its target.",
-        "`relight rollout start TAG` with a release that is known to be good.",
+        "The route was never proven at another release, or has come back from a bad one already.",
+        "`relight route show ROUTE` shows what it runs; `relight route swap ROUTE TAG` brings it "
+        "to any release.",
     ),
     "scope-busy": Rule(
         CONTROLLER,

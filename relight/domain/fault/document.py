@@ -22,7 +22,7 @@ code, its last output, and the unit's last log lines if there is a unit.
 
 _REMEDIES = {
     Remedy.REPAIR: "the next operation on the host begins with a repair of what it finds",
-    Remedy.ROLL_BACK: "bring the route back to the release before: `relight route rollback`",
+    Remedy.ROLL_BACK: "bring the route back to the last proven release: `relight route rollback`",
     Remedy.REPLACE: "give the route another machine",
     Remedy.WAIT: "no host is to blame: continue when the cause is gone",
     Remedy.ASK: "a person has to decide: `relight route show ROUTE` shows the fault and what to do",

@@ -31,7 +31,8 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "The SSH host key is not the one that was derived for this machine.",
         "Treat it as a foreign machine until its identity is clear: nothing was sent to it. "
-        "`relight route show ROUTE` shows its address.",
+        "`relight route show ROUTE` shows its address. `relight route replace ROUTE "
+        "--unreachable` gives the route another machine.",
     ),
     "login-refused": Rule(
         HOST,
@@ -86,7 +87,7 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "A tool on the host printed output in an unknown format.",
         "Check which Debian release the host runs, and report the output as a bug: `relight "
-        "route show ROUTE` has it.",
+        "route show ROUTE` has it. `relight route replace ROUTE` gives the route another machine.",
     ),
     "host-rebooted": Rule(
         HOST,
@@ -194,7 +195,7 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ROLL_BACK,
         "The package's own script failed: it is half-configured, and the old process still runs.",
-        "`relight route rollback ROUTE` goes back to the release before and repairs the host. "
+        "`relight route rollback ROUTE` goes back to the last proven release and repairs the host. "
         "Fix the package.",
     ),
     "change-timed-out": Rule(
@@ -209,15 +210,17 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ROLL_BACK,
         "The release needs packages that none of the host's apt sources has.",
-        "`relight route rollback ROUTE` goes back to the release before. Fix the package's "
+        "`relight route rollback ROUTE` goes back to the last proven release. Fix the package's "
         "dependencies, or add a source that has them to the hosts.",
     ),
     "downgrade-refused": Rule(
         CONTROLLER,
         False,
-        Remedy.ASK,
-        "The host runs a newer version, and only a rollback may install an older one.",
-        "`relight route rollback ROUTE`, or `relight route swap ROUTE TAG --allow-downgrade`.",
+        Remedy.NONE,
+        "The route runs a newer release and did not fail there, so it is not taken to an older "
+        "one without a word. Nothing was changed.",
+        "`relight rollout undo TAG` takes all routes of a release back, `relight route rollback "
+        "ROUTE` one; `relight route swap ROUTE TAG --allow-downgrade` goes to any release.",
     ),
     # The service.
     "unit-failed": Rule(
@@ -225,14 +228,14 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ROLL_BACK,
         "The service did not start, or it failed.",
-        "Read its last log lines. `relight route rollback ROUTE` goes back to the release before.",
+        "Read its last log lines. `relight route rollback ROUTE` goes back to the last proven one.",
     ),
     "unit-crash-looping": Rule(
         RELEASE,
         False,
         Remedy.ROLL_BACK,
         "The service exits again and again, and systemd restarts it each time.",
-        "Read its last log lines. `relight route rollback ROUTE` goes back to the release before.",
+        "Read its last log lines. `relight route rollback ROUTE` goes back to the last proven one.",
     ),
     "unit-not-active": Rule(
         RELEASE,
@@ -240,7 +243,7 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ROLL_BACK,
         "The service is not active, but did not fail.",
         "Run `systemctl status` on the host: a person may have stopped it. `relight route "
-        "rollback ROUTE` goes back to the release before.",
+        "rollback ROUTE` goes back to the last proven release.",
     ),
     "unit-not-found": Rule(
         RELEASE,
@@ -248,7 +251,7 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ROLL_BACK,
         "The package contains no unit of the configured name.",
         "Check RELIGHT_SERVICE__UNIT and the content of the package. `relight route rollback "
-        "ROUTE` goes back to the release before.",
+        "ROUTE` goes back to the last proven release.",
     ),
     "unit-disabled": Rule(
         HOST,
@@ -286,7 +289,7 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ROLL_BACK,
         "The service runs, but its health probe does not pass.",
         "The message has the probe's answer. If all hosts report this at once, check firewalls. "
-        "`relight route rollback ROUTE` goes back to the release before.",
+        "`relight route rollback ROUTE` goes back to the last proven release.",
     ),
     "probe-not-runnable": Rule(
         CONTROLLER,

@@ -10,7 +10,7 @@ class Remedy(StrEnum):
     """What a fault needs after the step's own retries have failed.
 
     `repair`: the next operation on the host repairs what it finds. `roll back`: bring the route
-    back to the release before. `replace`: another machine for the route. `wait`: no host is to
+    back to its last proven release. `replace`: another machine for the route. `wait`: no host is to
     blame; continue when the cause is gone. `ask`: a person has to decide. `none`: nothing was
     changed, or nothing needs a repair.
     """

@@ -148,9 +148,12 @@ class PlanBuilder:
 
     def should_run(self, route: Route) -> ReleaseTag | None:
         """Return the release for a repair or replacement: pin, else target, else declaration."""
+        return self.pin_of(route) or route.target_release_tag or self.drift_of(route).tag
+
+    def pin_of(self, route: Route) -> ReleaseTag | None:
+        """Return the release that a route is pinned to; None if it is not."""
         exclusion = self.exclusion_of(route)
-        pinned = exclusion.pinned_to if exclusion else None
-        return pinned or route.target_release_tag or self.drift_of(route).tag
+        return exclusion.pinned_to if exclusion else None
 
     def begin(
         self,
@@ -160,6 +163,7 @@ class PlanBuilder:
         release_tag: ReleaseTag | None = None,
         *,
         unreachable: bool = False,
+        pinned: bool = False,
     ) -> None:
         """Add an action on a route, which must have no other action."""
         self.taken[route.route_id] = None
@@ -171,6 +175,7 @@ class PlanBuilder:
                 release_tag=release_tag,
                 machine_key=route.machine.key if route.machine else None,
                 unreachable=unreachable,
+                pinned=pinned,
             )
         )
 

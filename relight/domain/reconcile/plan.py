@@ -72,9 +72,11 @@ class Action(Message):
 
     Attributes:
         reason: one sentence for a person.
-        release_tag: the release to install or to verify.
+        release_tag: the release to install or to verify. A replacement installs another one if it
+            is known as bad, unless it is a pin.
         machine_key: the route's machine.
         unreachable: for a replacement: the old machine cannot be reached.
+        pinned: for a replacement: the route is pinned to the release.
         pool: the step of the pool's plan.
         sweep: the step of the sweep.
     """
@@ -86,6 +88,7 @@ class Action(Message):
     release_tag: ReleaseTag | None = None
     machine_key: str | None = None
     unreachable: bool = False
+    pinned: bool = False
     pool: PoolAction | None = None
     sweep: SweepAction | None = None
 

@@ -63,6 +63,7 @@ def replace(builder: PlanBuilder) -> None:
             decision.reason,
             builder.should_run(route),
             unreachable=decision.unreachable,
+            pinned=builder.pin_of(route) is not None,
         )
     builder.leave_waiting(set(candidates) - set(admitted), admission)
 

@@ -1,7 +1,7 @@
 """Rollouts: one release over a scope, wave by wave, with a gate after each wave."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import Field
@@ -20,20 +20,6 @@ from relight.domain.rollout.strategy import Strategy
 
 MAX_LISTED_ROUTES = 500
 """How many routes a message lists. A larger rollout counts its routes, and lists failed ones."""
-
-
-class RolloutReleaseInput(Message):
-    """Bring every route of a scope to a release.
-
-    Attributes:
-        undo: instead, bring each route at the release back to its own release from before.
-    """
-
-    release_tag: ReleaseTag
-    scope: ScopeName
-    origin: Origin
-    strategy: Strategy = Strategy()
-    undo: bool = False
 
 
 class RolloutPhase(StrEnum):
@@ -111,8 +97,27 @@ class RolloutPlan(PlannedRollout):
     sizes: tuple[int, ...] = ()
 
 
+class RolloutStanding(Message):
+    """What a rollout itself says about its status. The store has its routes.
+
+    Attributes:
+        wave: the current wave, from 1; 0 before the first.
+        waves: the number of waves.
+        detail: the reason for the phase, in one sentence.
+        since: start of the phase, UTC.
+        to_do: what a person can do, if anything.
+    """
+
+    phase: RolloutPhase
+    detail: str
+    since: datetime
+    to_do: str = ""
+    wave: int = 0
+    waves: int = 0
+
+
 class RolloutStatus(Message):
-    """The current status of a rollout.
+    """The current status of a rollout, as the store has it.
 
     Attributes:
         undo: whether it brings the routes back from the release.
@@ -143,6 +148,123 @@ class RolloutStatus(Message):
         return self.counts.get(progress, 0)
 
 
+class Controls(Message):
+    """The operators' commands that apply to a running wave. A new value replaces the old one.
+
+    Attributes:
+        paused: start no further routes for now.
+        stopped: start no further routes at all.
+        max_concurrent: how many routes are changed at once.
+        revision: revision counter; a change makes the wave read its routes again.
+        hands_over: end now, and return what the next run of the wave continues with.
+    """
+
+    paused: bool = False
+    stopped: bool = False
+    max_concurrent: int
+    revision: int = 0
+    hands_over: bool = False
+
+
+class WaveIncident(Message):
+    """An incident that a wave keeps when it continues as new.
+
+    Attributes:
+        pause: the duration of its last pause.
+        until: when that pause ends.
+        since: when it began.
+        reason: what its faults have in common, in one sentence.
+    """
+
+    pause: timedelta
+    until: datetime
+    since: datetime
+    reason: str
+
+
+class RunningRoute(Message):
+    """A route of a wave on which an operation is running.
+
+    Attributes:
+        run_id: the operation's, under the workflow id that is the route's lock.
+    """
+
+    outcome: RouteOutcome
+    run_id: str
+
+
+class WaveKept(Message):
+    """What the next run of a wave continues with.
+
+    Attributes:
+        running: the operations that it waits for. They run independently of it.
+        incident: the incident that holds the wave; None without one.
+        stopped_by: why the wave starts no further route; None if it does.
+        kinds: the fault kinds of its failures so far.
+    """
+
+    running: tuple[RunningRoute, ...] = ()
+    incident: WaveIncident | None = None
+    stopped_by: str | None = None
+    kinds: tuple[str, ...] = ()
+
+
+class RolloutStage(StrEnum):
+    """What a planned rollout does next with its current wave."""
+
+    SWAP = "swap"
+    SOAK = "soak"
+    PROVE = "prove"
+    GATE = "gate"
+    HOLD = "hold"
+    NEXT = "next"
+    ROLL_BACK = "roll back"
+    END = "end"
+
+
+class RolloutContinued(Message):
+    """What a rollout keeps when it continues as new. The store has its routes.
+
+    Attributes:
+        stage: of the current wave, which is in `standing`.
+        counts: number of routes by progress, when a wave last ended.
+        holds: the reasons for which a person has yet to approve, in their order.
+        soaks_until: the end of the current soak.
+        wave: what the current wave continues with.
+        end_phase, end_reason: how it ends; None while it goes forward.
+        rolls_back: its routes are still to be rolled back.
+    """
+
+    release: Release
+    plan: RolloutPlan
+    stage: RolloutStage
+    standing: RolloutStanding
+    counts: Mapping[RouteProgress, int]
+    controls: Controls
+    holds: tuple[str, ...] = ()
+    soaks_until: datetime | None = None
+    wave: WaveKept | None = None
+    end_phase: RolloutPhase | None = None
+    end_reason: str = ""
+    rolls_back: bool = False
+
+
+class RolloutReleaseInput(Message):
+    """Bring every route of a scope to a release.
+
+    Attributes:
+        undo: instead, bring each route at the release back to its own release from before.
+        continued: what the run before kept; None at the start.
+    """
+
+    release_tag: ReleaseTag
+    scope: ScopeName
+    origin: Origin
+    strategy: Strategy = Strategy()
+    undo: bool = False
+    continued: RolloutContinued | None = None
+
+
 class ControlInput(Message):
     """An operator's command to a running rollout."""
 
@@ -161,26 +283,6 @@ class SetConcurrency(ControlInput):
     max_concurrent: int = Field(ge=1, le=1000)
 
 
-class OpenRolloutInput(Message):
-    """Claim a scope for a rollout. A scope has one open rollout at a time."""
-
-    release_tag: ReleaseTag
-    scope: ScopeName
-    origin: Origin
-
-
-class RolloutOpened(Message):
-    """The result of a claim on a scope.
-
-    Attributes:
-        rollout: ours; None if another rollout holds the scope.
-        held_by: that other rollout.
-    """
-
-    rollout: "Rollout | None" = None
-    held_by: "Rollout | None" = None
-
-
 class Architectures(Message):
     """Debian names of the architectures of a scope's machines, sorted."""
 
@@ -194,6 +296,7 @@ class PlanRolloutInput(Message):
         release: the release to bring them to; of an undo, the one that most go back to.
     """
 
+    rollout_run_id: str
     release: Release
     scope: ScopeName
     strategy: Strategy
@@ -251,44 +354,12 @@ class UndoFound(Message):
     architectures: tuple[str, ...] = ()
 
 
-class RecordDecisionInput(Message):
-    """Record a decision about a rollout and its reason."""
-
-    release_tag: ReleaseTag
-    scope: ScopeName
-    wave: int
-    decision: str
-    reason: str
-    origin: Origin
-
-
-class CloseRolloutInput(Message):
-    """Record how a rollout ended, and free its scope.
+class Rollout(Message):
+    """A rollout as the store knows it.
 
     Attributes:
-        promote: declare the release for the scope from now on.
+        run_id: the rollout's identity: the id of its first run.
     """
-
-    release_tag: ReleaseTag
-    scope: ScopeName
-    phase: RolloutPhase
-    detail: str
-    origin: Origin
-    promote: bool = False
-
-
-class RecordControlInput(Message):
-    """Record an operator's command to a rollout."""
-
-    release_tag: ReleaseTag
-    scope: ScopeName
-    action: str
-    origin: Origin
-    route_id: RouteId | None = None
-
-
-class Rollout(Message):
-    """A rollout as the store knows it."""
 
     workflow_id: str
     run_id: str

@@ -96,9 +96,7 @@ class Strategy(Message):
 
 
 UNDO_STRATEGY = Strategy(
-    max_concurrent=30,
-    disruption_budget=DisruptionBudget(provider="30%", region="30%", track="30%"),
-    failure_budget=3,
-    roll_back=False,
+    waves=("5%", "100%"), max_concurrent=1000, failure_budget=3, roll_back=False
 )
-"""How an undo goes: three times as many routes at once, for each release is a known one."""
+"""How an undo goes. Each release is a known one, so it takes few waves, does not soak, and brings
+back as many routes at once as the disruption budget allows."""

@@ -1,7 +1,7 @@
 """One wave of a rollout: the work on each of its routes, and its controls."""
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 
 from relight.domain.base import Message, Origin, ShortText
@@ -11,7 +11,12 @@ from relight.domain.names import (
     ScopeName,
 )
 from relight.domain.release import Release
-from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
+from relight.domain.rollout.rollout import (
+    Controls,
+    RouteOutcome,
+    RouteProgress,
+    WaveKept,
+)
 from relight.domain.rollout.strategy import Strategy
 
 
@@ -34,46 +39,15 @@ class WaveWork(StrEnum):
         return self in {WaveWork.ROLL_BACK, WaveWork.UNDO}
 
 
-class Controls(Message):
-    """The operators' commands that apply to a running wave. A new value replaces the old one.
-
-    Attributes:
-        paused: start no further routes for now.
-        stopped: start no further routes at all.
-        max_concurrent: how many routes are changed at once.
-        revision: revision counter; a change makes the wave read its routes again.
-    """
-
-    paused: bool = False
-    stopped: bool = False
-    max_concurrent: int
-    revision: int = 0
-
-
-class WaveIncident(Message):
-    """An incident that a wave keeps when it continues as new.
-
-    Attributes:
-        pause: the duration of its last pause.
-        since: when it began.
-        reason: what its faults have in common, in one sentence.
-    """
-
-    pause: timedelta
-    since: datetime
-    reason: str
-
-
 class RolloutWaveInput(Message):
     """Run one wave.
 
     Attributes:
-        rollout_run_id: run id of the rollout; the store keeps its routes under this id.
+        rollout_run_id: id of the rollout's first run; the store keeps its routes under this id.
         rollout: workflow id of the rollout.
         number: the wave, from 1.
         controls: the controls when the wave starts.
-        named: report each route that changed; otherwise only the routes that failed.
-        incident: the incident that holds the wave; None without one.
+        kept: what the run before handed over.
     """
 
     rollout_run_id: str
@@ -85,39 +59,52 @@ class RolloutWaveInput(Message):
     work: WaveWork
     number: int
     controls: Controls
-    named: bool = True
-    incident: WaveIncident | None = None
+    kept: WaveKept = WaveKept()
 
 
-class WaveProgress(Message):
-    """The progress of a wave.
+class WaveNeedsPerson(Message):
+    """A wave has been held for too long.
 
     Attributes:
-        counts: number of routes of the whole rollout by progress.
-        moved: routes whose progress changed since the last report, with brief faults; for a large
-            rollout only those that failed, and no more than are listed.
-        blocked_by: what keeps further routes from starting; empty if nothing does.
-        needs_person: why the rollout has to be paused for a person; empty if it has not.
+        reason: what a person has to decide about.
     """
 
-    counts: Mapping[RouteProgress, int]
-    moved: tuple[RouteOutcome, ...] = ()
-    blocked_by: ShortText = ""
-    needs_person: ShortText = ""
+    reason: ShortText
 
 
 class WaveEnded(Message):
-    """A wave has ended; none of its routes is in flight.
+    """A wave has ended. Unless it was handed over, none of its routes is in flight.
 
     Attributes:
         counts: number of routes of the whole rollout by progress.
-        moved: routes whose progress changed since the last report.
         stopped_by: why the wave stopped early; None if it is complete.
+        handed_over: what its next run continues with; None if it is complete or stopped.
     """
 
     counts: Mapping[RouteProgress, int]
-    moved: tuple[RouteOutcome, ...] = ()
     stopped_by: str | None = None
+    handed_over: WaveKept | None = None
+
+
+class AwaitOperationInput(Message):
+    """Wait for the end of an operation on a route.
+
+    Attributes:
+        run_id: the operation's.
+    """
+
+    route_id: RouteId
+    run_id: str
+
+
+class OperationAwaited(Message):
+    """The operation has succeeded.
+
+    Attributes:
+        known: whether the server still knows the operation. If not, how it ended is unknown.
+    """
+
+    known: bool
 
 
 class AdvanceWaveInput(Message):
@@ -129,6 +116,7 @@ class AdvanceWaveInput(Message):
             ended was claimed by an attempt whose reply was lost; it is returned again.
         ended: outcomes since the last call.
         max_in_flight: how many routes may be in flight.
+        incident: the incident that holds the wave, in one sentence; empty without one.
     """
 
     rollout_run_id: str
@@ -139,6 +127,7 @@ class AdvanceWaveInput(Message):
     in_flight: tuple[RouteId, ...]
     ended: tuple[RouteOutcome, ...]
     max_in_flight: int
+    incident: str = ""
 
 
 class WaveAdvanced(Message):
@@ -157,6 +146,25 @@ class WaveAdvanced(Message):
     waiting: int
     limited_by: tuple[str, ...] = ()
     thaws_at: datetime | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a limit or a freeze keeps routes from starting."""
+        return self.waiting > 0 and bool(self.limited_by or self.thaws_at)
+
+    @property
+    def limits(self) -> str:
+        """What keeps the routes that wait from starting, in one sentence; empty if nothing."""
+        may_start = self.starts or not self.waiting
+        return "" if may_start else limits_text(self.limited_by, self.thaws_at)
+
+
+def limits_text(limited_by: Sequence[str], thaws_at: datetime | None) -> str:
+    """Return limits and the end of a freeze in one sentence; empty without any."""
+    limits = list(limited_by)
+    if thaws_at is not None:
+        limits.append(f"a freeze window that ends at {thaws_at:%Y-%m-%d %H:%M} UTC")
+    return "; ".join(limits)
 
 
 class BeginProofsInput(Message):
@@ -210,11 +218,6 @@ class SkipInput(Message):
 
 
 class RoutesChanged(Message):
-    """The number of routes that were changed.
-
-    Attributes:
-        named: their ids, where the rollout shows them; of a large rollout only the first.
-    """
+    """The number of routes that were changed."""
 
     routes: int
-    named: tuple[RouteId, ...] = ()

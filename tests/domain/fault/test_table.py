@@ -91,7 +91,7 @@ def test_a_refusal_is_never_retried_and_blames_no_host(kind):
         ("route-busy", RolloutEffect.HELD),
         ("route-without-machine", RolloutEffect.SKIPPED),
         ("bad-value", RolloutEffect.SKIPPED),
-        ("downgrade-refused", RolloutEffect.FAILED),
+        ("downgrade-refused", RolloutEffect.SKIPPED),
         ("probe-not-runnable", RolloutEffect.FAILED),
         ("terminated", RolloutEffect.FAILED),
         ("controller-bug", RolloutEffect.FAILED),
@@ -126,3 +126,20 @@ def test_the_document_matches_the_table():
     assert (ROOT / "docs/faults.md").read_text() == document()
     for kind in RULES:
         assert f"| `{kind}` |" in document()
+
+
+LEADS_ON = re.compile(
+    r"`relight (route (rollback|replace|swap|provision)|rollout start|reconcile)\b"
+)
+
+
+def test_what_a_host_has_for_longer_names_a_command_that_leads_on():
+    """A fault that the next attempt repairs needs none."""
+    dead_ends = [
+        kind
+        for kind, rule in RULES.items()
+        if rule.fault_class in BUDGETED_CLASSES
+        and rule.remedy in {Remedy.REPLACE, Remedy.ASK, Remedy.ROLL_BACK}
+        and not LEADS_ON.search(rule.advice)
+    ]
+    assert dead_ends == []

@@ -6,6 +6,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from devkit.simulated.parts import user_data_renderer
 from relight.hosts.cloud_init.user_data import (
     SERVICE_FILES,
     TemplateError,
@@ -17,7 +18,6 @@ from tests.hosts.cloud_init.test_user_data import (
     SOURCE,
     write_templates,
 )
-from tests.support.installation import user_data_renderer
 
 CLIENT_KEY = asyncssh.generate_private_key("ssh-ed25519")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from devkit.simulated.parts import user_data_renderer
 from lab.image import base_image
 from tests.hosts.cloud_init.test_user_data import PLAN
-from tests.support.installation import user_data_renderer
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.lab

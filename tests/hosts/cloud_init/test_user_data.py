@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from activities.machine.first_boot import UserData
+from devkit.simulated.parts import HOST_KEY_SECRET, user_data_renderer
+from devkit.simulated.written_files import binary_content, content
 from relight.domain.machine import MachinePlan
 from relight.domain.release import DebFile
 from relight.hosts import host_program
@@ -31,8 +33,6 @@ from relight.hosts.cloud_init.user_data import (
 )
 from relight.hosts.host_program import Change
 from relight.hosts.keys import derive_host_key
-from tests.support.installation import HOST_KEY_SECRET, user_data_renderer
-from tests.support.written_files import binary_content, content
 
 CLIENT_KEY = asyncssh.generate_private_key("ssh-ed25519")
 ARMOURED = b"\n-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n"

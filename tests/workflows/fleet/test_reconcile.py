@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
+from devkit.simulated.parts import OWNER
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.names import route_workflow_id
 from relight.domain.reconcile.plan import ActionKind
@@ -16,7 +17,6 @@ from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID
 from relight.domain.remediation import ReplacementPolicy
 from relight.domain.route import RouteStatus
 from relight.providers.driver import MachineSpec
-from tests.support.installation import OWNER
 from tests.support.interference import Injection
 from tests.workflows.reconciler import (
     AT_ONCE,

@@ -3,13 +3,13 @@
 import pytest
 from pydantic import SecretStr
 
+from devkit.simulated.parts import OWNER
 from relight.domain.pool.pool import PoolStatus, pool_machine_key
 from relight.domain.reconcile.plan import ActionKind
 from relight.domain.remediation import ReplacementPolicy
 from relight.domain.route import RouteStatus
 from relight.domain.sweep.sweep import SweepStep
 from relight.providers.driver import MachineSpec
-from tests.support.installation import OWNER
 from tests.workflows.reconciler import (
     AT_ONCE,
     MOMENT,

@@ -28,4 +28,4 @@ async def until_holding(
     await harness.until_status(
         rollout, lambda now: now.phase is RolloutPhase.HOLDING and words in now.detail
     )
-    return await rollout.query(RolloutRelease.status)
+    return harness.status(rollout)

@@ -168,7 +168,7 @@ async def test_an_abort_ends_a_running_check_and_its_program(harness, route_ids,
     script.write_text(f"echo $$ > {pid}; sleep 1000\n")
     rollout = await harness.start_rollout("v0.0.74", waves=WAVES, checks=("smoke",))
     await harness.until(lambda: pid.exists() and bool(pid.read_text()))
-    assert "check smoke is running" in (await rollout.query(RolloutRelease.status)).detail
+    assert "check smoke is running" in harness.status(rollout).detail
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
     async with asyncio.timeout(40):
         ended = await rollout.result()
@@ -186,12 +186,12 @@ async def test_a_check_that_cannot_run_holds_it_until_it_can(
         ending = asyncio.create_task(rollout.result())  # Time is skipped while it is awaited.
 
         async def holds() -> bool:
-            status = await rollout.query(RolloutRelease.status)
-            return status.phase is RolloutPhase.HOLDING
+            status = harness.recorded_status(rollout)
+            return status is not None and status.phase is RolloutPhase.HOLDING
 
         try:
             await wait_until(holds, timedelta(seconds=30))
-            status = await rollout.query(RolloutRelease.status)
+            status = harness.status(rollout)
             assert "check gone: " in status.detail
             assert "cannot be run: No such file" in status.detail
             assert "by itself" in status.to_do

@@ -200,6 +200,25 @@ async def test_a_failed_route_is_retried_and_a_waiting_one_is_skipped(harness, r
     assert (event.route_id, event.requested_by) == (skipped, ORIGIN.requested_by)
 
 
+async def test_it_is_aborted_while_it_waits_for_its_scope(harness, route_ids):
+    gate = harness.hosts.hold_installs()
+    first = await harness.start_rollout("v0.0.74", waves=("100%",))
+    await gate.reached()
+    second = await harness.start_rollout("v0.0.78")
+    superseded = "superseded by v0.0.78: "
+    await harness.until_status(first, lambda now: now.detail.startswith(superseded))
+    await second.execute_update(RolloutRelease.abort, CONTROL)
+    ended = await second.result()
+    assert (ended.phase, ended.detail.split(":")[0]) == (
+        RolloutPhase.ABORTED,
+        f"aborted by {CONTROL.origin.requested_by}",
+    )
+    assert harness.store.rollouts.get(second.id) is None
+    gate.open()
+    assert (await first.result()).phase is RolloutPhase.SUPERSEDED
+    assert "v0.0.78" not in harness.current_tags(route_ids)
+
+
 async def test_its_concurrency_is_changed_while_it_runs(harness, route_ids):
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout("v0.0.74", waves=("100%",), max_concurrent=1)

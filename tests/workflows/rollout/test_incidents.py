@@ -61,7 +61,7 @@ async def test_an_incident_beyond_its_limit_pauses_the_rollout_until_a_person_re
     harness.hosts.repository_fault = BAD_SIGNATURE
     rollout = await harness.start_rollout("v0.0.74", waves=("100%",), incident_limit="PT1S")
     await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.PAUSED)
-    status = await rollout.query(RolloutRelease.status)
+    status = harness.status(rollout)
     assert "an incident has lasted since" in status.detail
     assert "relight rollout resume" in status.to_do
     [held] = harness.events(kind="rollout-decided")
@@ -87,17 +87,20 @@ async def test_an_operation_that_was_terminated_fails_its_route_and_is_not_repea
     assert "terminated" in ended.detail
 
 
-async def test_a_route_that_runs_a_newer_release_fails_with_the_reason_and_the_others_converge(
+async def test_a_route_that_runs_a_newer_release_is_skipped_at_once_and_the_others_converge(
     harness, route_ids
 ):
     ahead, *rest = route_ids
     await harness.swap(ahead, "v0.0.78")
-    rollout = await harness.start_rollout("v0.0.74", waves=("100%",), failure_budget=1)
+    before = harness.route(ahead)
+    rollout = await harness.start_rollout("v0.0.74", waves=("100%",), failure_budget=0)
     ended = await rollout.result()
     assert ended.phase is RolloutPhase.CONVERGED
-    [failed] = [each for each in ended.routes if each.progress is RouteProgress.FAILED]
-    assert failed.fault is not None
-    assert (failed.route_id, failed.fault.kind) == (ahead, "downgrade-refused")
+    [skipped] = [each for each in ended.routes if each.progress is RouteProgress.SKIPPED]
+    assert skipped.fault is not None
+    assert (skipped.route_id, skipped.fault.kind) == (ahead, "downgrade-refused")
+    assert "`relight rollout undo v0.0.78`" in skipped.fault.summary
+    assert harness.route(ahead) == before
     assert harness.current_tags(rest) == ["v0.0.74"] * 5
 
 

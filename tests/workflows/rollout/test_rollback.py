@@ -101,7 +101,7 @@ async def test_a_rollback_is_paused_and_resumed(harness, route_ids):
     assert paused.detail == "rollback paused by operator: to check a host"
     gate.open()
     await harness.until_status(rollout, lambda now: now.count(RouteProgress.ROLLED_BACK) == 1)
-    status = await rollout.query(RolloutRelease.status)
+    status = harness.status(rollout)
     assert (status.phase, status.count(RouteProgress.TO_ROLL_BACK)) == (RolloutPhase.PAUSED, 2)
     assert [each.progress for each in status.routes].count(RouteProgress.TO_ROLL_BACK) == 2
     resumed = await rollout.execute_update(RolloutRelease.resume, CONTROL)

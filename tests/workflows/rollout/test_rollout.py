@@ -103,7 +103,7 @@ async def test_paused_it_starts_nothing_and_resumed_it_converges(harness, route_
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await rollout.execute_update(RolloutRelease.pause, CONTROL)
     assert fault_of(refused.value.cause).summary == "cannot pause a rollout that is paused"
-    status = await rollout.query(RolloutRelease.status)
+    status = harness.status(rollout)
     assert status.count(RouteProgress.WAITING) == 5
     await rollout.execute_update(RolloutRelease.resume, CONTROL)
     assert (await rollout.result()).phase is RolloutPhase.CONVERGED

@@ -1,8 +1,11 @@
 """The undo of a rollout: which routes go back, to which release, and what is declared then."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from relight.domain.hold import Hold, HoldKind, Selector
 from relight.domain.names import track_scope
 from relight.domain.rollout.rollout import RolloutPhase, RouteProgress
 from tests.workflows.rollout.test_rollback import CONTROL, converged_in_part
@@ -62,6 +65,25 @@ async def test_a_running_rollout_is_superseded_and_its_routes_go_back(harness, r
     assert ended.phase is RolloutPhase.SUPERSEDED
     assert ended.detail.startswith("superseded by the undo of v0.0.74: ")
     assert (await undo.result()).counts == {RouteProgress.CONVERGED: 2}
+    assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
+
+
+async def test_a_running_rollout_that_has_changed_no_route_is_ended(harness, route_ids):
+    now = datetime.now(UTC)
+    freeze = Hold(
+        kind=HoldKind.FREEZE,
+        starts_at=now - timedelta(hours=1),
+        ends_at=now + timedelta(hours=1),
+        owner="ops",
+        reason="a match is on",
+        covers=Selector(track=harness.track),
+    )
+    harness.store.freezes.add(freeze, harness.operation())
+    rollout = await harness.start_rollout("v0.0.74", waves=("100%",))
+    await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.HOLDING)
+    ended = await undone(harness, "v0.0.74")
+    assert (await rollout.result()).phase is RolloutPhase.SUPERSEDED
+    assert (ended.phase, ended.counts) == (RolloutPhase.CONVERGED, {})
     assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
 
 

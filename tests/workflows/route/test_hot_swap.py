@@ -9,9 +9,9 @@ import pytest
 import structlog
 from temporalio.client import Client, WorkflowFailureError
 
+from devkit.simulated.parts import SERVICE
 from relight.domain.names import route_workflow_id
 from relight.domain.route import RouteStatus
-from tests.support.installation import SERVICE
 from tests.support.interference import CUT_SHORT, REPEATED, Injection
 from tests.workflows.harness import Harness, small_installation
 from tests.workflows.matrix import run_cells
@@ -169,9 +169,13 @@ async def test_a_rollback_returns_to_the_last_proven_release_and_may_downgrade(h
     assert (await harness.swap(route_id, None)).release_tag == "v0.0.74"
     route = harness.route(route_id)
     assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.74")
+    assert harness.hosts.of(route_id).installs == ["0.0.73", "0.0.74", "0.0.75", "0.0.74"]
+
+
+async def test_a_rollback_of_a_healthy_route_goes_to_the_release_before(harness, route_id):
+    await harness.swap(route_id, "v0.0.74")
     assert (await harness.swap(route_id, None)).release_tag == "v0.0.73"
-    installs = ["0.0.73", "0.0.74", "0.0.75", "0.0.74", "0.0.73"]
-    assert harness.hosts.of(route_id).installs == installs
+    assert harness.hosts.of(route_id).installs == ["0.0.73", "0.0.74", "0.0.73"]
 
 
 async def test_without_an_earlier_release_a_rollback_is_refused_and_the_route_keeps_serving(
@@ -184,11 +188,39 @@ async def test_without_an_earlier_release_a_rollback_is_refused_and_the_route_ke
     assert harness.route(route_id).status is RouteStatus.SERVING
 
 
-async def test_a_swap_to_an_older_release_is_refused_by_apt(harness, route_id):
+async def test_a_healthy_route_is_not_swapped_to_an_older_release_and_stays_as_it_is(
+    harness, route_id
+):
+    before = harness.route(route_id), harness.events()
     with pytest.raises(WorkflowFailureError) as failed:
         await harness.swap(route_id, "v0.0.70")
-    assert fault_of(failed.value.cause).kind == "downgrade-refused"
-    assert harness.hosts.of(route_id).version == "0.0.73"
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == ("downgrade-refused", True)
+    assert f"`relight route swap {route_id} v0.0.70 --allow-downgrade`" in fault.summary
+    assert (harness.route(route_id), harness.events()) == before
+    assert harness.hosts.of(route_id).installs == ["0.0.73"]
+
+
+async def test_what_the_host_refuses_leaves_the_route_and_its_target_as_they_were(
+    harness, route_id
+):
+    harness.hosts.of(route_id).version = "0.0.78"  # Somebody installed it by hand.
+    with pytest.raises(WorkflowFailureError) as failed:
+        await harness.swap(route_id, "v0.0.74")
+    fault = fault_of(failed.value.cause)
+    assert (fault.kind, fault.refused) == ("downgrade-refused", True)
+    route = harness.route(route_id)
+    assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
+
+
+async def test_a_failed_route_goes_back_to_any_release_that_it_has_run_without_a_flag(
+    harness, route_id
+):
+    await harness.swap(route_id, "v0.0.74")
+    with pytest.raises(WorkflowFailureError):
+        await harness.swap(route_id, "v0.0.76")
+    assert (await harness.swap(route_id, "v0.0.73")).release_tag == "v0.0.73"
+    assert harness.route(route_id).status is RouteStatus.SERVING
 
 
 async def test_a_fault_is_logged_with_its_host_route_release_and_class(harness, route_id):

@@ -8,12 +8,12 @@ from pydantic import SecretStr
 from temporalio.client import WorkflowFailureError
 
 from devkit.chaos.provider_faults import PROVIDER_FAULTS, Call, ProviderFault
+from devkit.simulated.written_files import content
 from relight.domain.machine import MachineStatus
 from relight.domain.names import route_workflow_id
 from relight.domain.route import RouteStatus
 from relight.providers.driver import MachineSpec
 from tests.support.interference import CUT_SHORT, REPEATED, Injection
-from tests.support.written_files import content
 from tests.workflows.harness import Harness
 from tests.workflows.matrix import run_cells
 from workflows.failures import fault_of

@@ -63,6 +63,10 @@ async def test_a_retired_route_is_provisioned_again(harness):
     route_id = await harness.serving_route()
     await retire(harness, route_id)
     await until_removed(harness, f"{route_id}-g1")
+    with pytest.raises(WorkflowFailureError) as refused:
+        await harness.swap(route_id, "v0.0.74")
+    way_out = f"`relight route provision {route_id} --track stable --provider fake --region "
+    assert way_out in fault_of(refused.value.cause).summary
     assert (await harness.provision(route_id)).machine.key == f"{route_id}-g2"
     route = harness.route(route_id)
     assert (route.status, route.fault) == (RouteStatus.SERVING, None)

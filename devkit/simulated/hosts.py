@@ -12,18 +12,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from relight.domain.machine import Machine
-from relight.hosts import host_program
-from relight.hosts.errors import Destination, HostUnreachableError, ProbeFailedError
-from relight.hosts.shell import Completed, Section, command_failed
-from tests.support.fake_cloud import FakeCloud
-from tests.support.simulated_host import (
+from devkit.simulated.cloud import FakeCloud
+from devkit.simulated.host import (
     EXECUTABLE,
     LISTED,
     UNHEALTHY,
     Gate,
     SimulatedHost,
 )
+from relight.domain.machine import Machine
+from relight.hosts import host_program
+from relight.hosts.errors import Destination, HostUnreachableError, ProbeFailedError
+from relight.hosts.shell import Completed, Section, command_failed
 
 BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
 
@@ -53,6 +53,10 @@ class SimulatedHosts:
     def of(self, route_id: str) -> SimulatedHost:
         """Return the host of the route's first machine."""
         return self._hosts[f"{route_id}-g1"]
+
+    def host(self, key: str) -> SimulatedHost | None:
+        """Return the host of a machine, None before its first boot."""
+        return self._hosts.get(key)
 
     def hold_installs(self) -> Gate:
         """Block every installation from now on, until the gate is opened."""
@@ -173,7 +177,7 @@ class SimulatedShell:
             "package": (0, f"{host.status} \t{host.version}\tamd64") if host.version else (1, ""),
             "file": (0, EXECUTABLE) if same else (1, f"{EXECUTABLE} (deleted)"),
             "boot": (0, BOOT_ID),
-            "verify": (0, ""),
+            "verify": (0, "\n".join(f"??5??????   {path}" for path in host.damaged)),
         }
         if not host.unit_properties["MainPID"]:
             sections["file"] = 1, ""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import yaml
 from debian.debian_support import Version
 
-from tests.support.written_files import content
+from devkit.simulated.written_files import content
 
 PACKAGE, UNIT, EXECUTABLE = "lantern-box", "lantern-box.service", "/usr/bin/lantern-box"
 SCRIPT_FAILS, CRASHES, UNHEALTHY = "0.0.75", "0.0.76", "0.0.77"
@@ -78,6 +78,9 @@ class SimulatedHost:
         file: a number that changes whenever the executable is unpacked.
         running: the version that the service runs, None when it is stopped.
         running_file: the number of the file that it runs.
+        damaged: the package's files that `dpkg --verify` complains of.
+        unit_faults: properties of the service's unit that differ from those of a healthy host.
+        hangs: each change runs into its deadline.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -92,6 +95,9 @@ class SimulatedHost:
         self.running: str | None = None
         self.running_file = 0
         self.invocation, self.enabled = "", False
+        self.damaged: list[str] = []
+        self.unit_faults: dict[str, Any] = {}
+        self.hangs = False
         self.journal: list[str] = []
         self.steps: dict[str, int] = {}
         self.logs: dict[str, str] = {}
@@ -142,9 +148,11 @@ class SimulatedHost:
     ) -> None:
         async with self._fleet.counted("install"):
             try:
-                if self._fleet.gate is not None:
-                    async with asyncio.timeout(deadline):
+                async with asyncio.timeout(deadline):
+                    if self._fleet.gate is not None:
                         await self._fleet.gate.pass_through()
+                    if self.hangs:
+                        await asyncio.Event().wait()
             except (TimeoutError, asyncio.CancelledError) as stop:
                 self.status = "iF"  # dpkg was killed
                 if isinstance(stop, asyncio.CancelledError):
@@ -161,10 +169,11 @@ class SimulatedHost:
             return 100, fault
         if version not in LISTED:
             return 100, f"E: Version '{version}' for '{PACKAGE}' was not found"
-        if version == self.version and self.status == "ii":
+        if version == self.version and self.status == "ii" and not self.damaged:
             return 0, f"{PACKAGE} is already the newest version ({version})."
         if self.version and Version(version) < Version(self.version) and leave != "rollback":
             return 100, "E: Packages were downgraded and -y was used without --allow-downgrades."
+        self.damaged = []
         self.installs.append(version)
         self.version = version
         self.file += 1
@@ -205,6 +214,7 @@ class SimulatedHost:
             "ExecMainCode": 2 if self.running and not up else 0,
             "ExecMainStartTimestampMonotonic": 1,
             "ExecMainExitTimestampMonotonic": 0,
+            **self.unit_faults,
         }
 
     def transaction_properties(self, unit: str) -> dict[str, Any]:

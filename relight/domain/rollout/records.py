@@ -1,0 +1,92 @@
+"""What is written about a rollout: its claim on a scope, its standing, decisions, controls, end.
+
+`rollout_run_id` is the rollout's identity in each: the id of its first run.
+"""
+
+from relight.domain.base import Message, Origin
+from relight.domain.names import ReleaseTag, RouteId, ScopeName
+from relight.domain.rollout.rollout import (
+    Rollout,
+    RolloutPhase,
+    RolloutStanding,
+    RolloutStatus,
+)
+
+
+class OpenRolloutInput(Message):
+    """Claim a scope for a rollout. A scope has one open rollout at a time."""
+
+    rollout_run_id: str
+    release_tag: ReleaseTag
+    scope: ScopeName
+    origin: Origin
+
+
+class RolloutOpened(Message):
+    """The result of a claim on a scope.
+
+    Attributes:
+        rollout: ours; None if another rollout holds the scope.
+        held_by: that other rollout.
+    """
+
+    rollout: Rollout | None = None
+    held_by: Rollout | None = None
+
+
+class RecordDecisionInput(Message):
+    """Record a decision about a rollout and its reason."""
+
+    rollout_run_id: str
+    release_tag: ReleaseTag
+    scope: ScopeName
+    wave: int
+    decision: str
+    reason: str
+    origin: Origin
+
+
+class RecordStandingInput(Message):
+    """Record the standing of an open rollout."""
+
+    rollout_run_id: str
+    standing: RolloutStanding
+
+
+class CloseRolloutInput(Message):
+    """Record how a rollout ended, and free its scope.
+
+    Attributes:
+        promote: declare the release for the scope from now on.
+    """
+
+    rollout_run_id: str
+    release_tag: ReleaseTag
+    scope: ScopeName
+    phase: RolloutPhase
+    detail: str
+    origin: Origin
+    wave: int = 0
+    waves: int = 0
+    promote: bool = False
+
+
+class RolloutClosed(Message):
+    """A rollout has ended.
+
+    Attributes:
+        status: its last status; None if it never claimed its scope.
+    """
+
+    status: RolloutStatus | None
+
+
+class RecordControlInput(Message):
+    """Record an operator's command to a rollout."""
+
+    rollout_run_id: str
+    release_tag: ReleaseTag
+    scope: ScopeName
+    action: str
+    origin: Origin
+    route_id: RouteId | None = None

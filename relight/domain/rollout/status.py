@@ -1,0 +1,110 @@
+"""The status of a rollout: from its records to the message, and what a person has to do."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from relight.domain.names import scope_track
+from relight.domain.rollout.rollout import (
+    Rollout,
+    RolloutPhase,
+    RolloutStanding,
+    RolloutStatus,
+    RouteOutcome,
+    RouteProgress,
+)
+
+NOT_REACHED = {
+    RouteProgress.WAITING: RouteProgress.UNTOUCHED,
+    RouteProgress.TO_ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
+}
+"""What routes that still wait are when the rollout has ended."""
+
+_WORKING = (RolloutPhase.RUNNING, RolloutPhase.ROLLING_BACK)
+
+_LEFT_BY_UNDO = (RouteProgress.UNTOUCHED, RouteProgress.FAILED)
+
+_CONTINUES = "it continues by itself; or relight rollout abort"
+
+
+def status_of(
+    rollout: Rollout,
+    standing: RolloutStanding,
+    blocked_by: str,
+    blocked_since: datetime | None,
+    counts: Mapping[RouteProgress, int],
+    routes: Sequence[RouteOutcome],
+    *,
+    undo: bool,
+) -> RolloutStatus:
+    """Return the status of a rollout.
+
+    Args:
+        rollout: its record.
+        standing: what it last said about itself.
+        blocked_by: what its running wave waits for; empty if for nothing.
+        blocked_since: since when, UTC.
+        counts: number of its routes by recorded progress.
+        routes: those to list.
+        undo: whether it brings the routes back from the release.
+    """
+    if rollout.closed_at is not None:
+        counts = _as_ended(counts)
+        routes = [
+            each.model_copy(update={"progress": NOT_REACHED.get(each.progress, each.progress)})
+            for each in routes
+        ]
+        standing = standing.model_copy(
+            update={"to_do": _left_to_do(rollout, counts, undo=undo), "since": rollout.closed_at}
+        )
+    elif blocked_by and standing.phase in _WORKING:
+        standing = standing.model_copy(
+            update={
+                "phase": RolloutPhase.HOLDING,
+                "detail": blocked_by,
+                "since": blocked_since or standing.since,
+                "to_do": _CONTINUES,
+            }
+        )
+    return RolloutStatus(
+        release_tag=rollout.release_tag,
+        scope=rollout.scope,
+        routes=tuple(routes),
+        counts=counts,
+        undo=undo,
+        **dict(standing),
+    )
+
+
+def why_text(standing: RolloutStanding | RolloutStatus) -> str:
+    """Return the phase, since when, its reason, and what an operator can do."""
+    to_do = f"; to do: {standing.to_do}" if standing.to_do else ""
+    since = f" since {standing.since:%Y-%m-%d %H:%M:%S} UTC" if standing.since else ""
+    return f"{standing.phase}{since}: {standing.detail}{to_do}"
+
+
+def tally(counts: Mapping[RouteProgress, int]) -> tuple[int, int]:
+    """Return how many routes of a rollout are proven, and how many failed."""
+    proven = (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.PROVING)
+    return sum(counts.get(each, 0) for each in proven), counts.get(RouteProgress.FAILED, 0)
+
+
+def _as_ended(counts: Mapping[RouteProgress, int]) -> Mapping[RouteProgress, int]:
+    ended: dict[RouteProgress, int] = {}
+    for progress, count in counts.items():
+        kept = NOT_REACHED.get(progress, progress)
+        ended[kept] = ended.get(kept, 0) + count
+    return ended
+
+
+def _left_to_do(rollout: Rollout, counts: Mapping[RouteProgress, int], *, undo: bool) -> str:
+    """Return what a person has to do now that the rollout has ended; empty if nothing."""
+    if rollout.phase is RolloutPhase.SUPERSEDED:
+        return ""  # The other one goes on.
+    if undo:
+        count = sum(counts.get(each, 0) for each in _LEFT_BY_UNDO)
+        track = scope_track(rollout.scope)
+        option = f" --track {track}" if track else ""
+        command = f"relight rollout undo {rollout.release_tag}{option}"
+        return f"{command}, for {count} not brought back" if count else ""
+    count = counts.get(RouteProgress.NOT_ROLLED_BACK, 0)
+    return f"relight route rollback ROUTE for {count} not rolled back" if count else ""

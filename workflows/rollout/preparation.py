@@ -1,0 +1,130 @@
+"""What a rollout does before its first wave: check the release, claim the scope, plan the waves."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+from temporalio import workflow
+
+from relight.domain.fault.table import fault
+from relight.domain.release import Release, ResolveReleaseInput
+from relight.domain.rollout.records import OpenRolloutInput
+from relight.domain.rollout.rollout import (
+    FindUndoInput,
+    PlanRolloutInput,
+    PlanUndoInput,
+    PreflightInput,
+    RolloutPlan,
+    RolloutReleaseInput,
+)
+from relight.domain.route import ListRoutesInput
+from workflows.failures import failure, ignore_ended
+from workflows.rollout.controls import ControlledRollout, run_id
+from workflows.rollout.steps import (
+    PreflightActivities,
+    ReleaseActivities,
+    RolloutActivities,
+    UndoActivities,
+)
+from workflows.rollout.waiting import longer
+
+CLAIM_PAUSE = timedelta(seconds=1)
+"""Between attempts to claim a scope from the superseded rollout. Each pause is longer."""
+
+
+async def check(input: RolloutReleaseInput) -> Release:
+    """Resolve the release and run the preflight. Nothing is written, and nothing is claimed."""
+    if input.undo:
+        return await _check_undo(input)
+    scope = input.scope
+    architectures = await RolloutActivities.architectures.local(ListRoutesInput(scope=scope))
+    if not architectures.names:
+        text = f"no route in scope {scope} serves: there is nothing to roll out to"
+        raise failure(fault("no-routes", text))
+    release = await ReleaseActivities.resolve_release(
+        ResolveReleaseInput(tag=input.release_tag, architectures=architectures.names)
+    )
+    await PreflightActivities.preflight(
+        PreflightInput(release=release, scope=scope, checks=input.strategy.checks)
+    )
+    return release
+
+
+async def _check_undo(input: RolloutReleaseInput) -> Release:
+    """Check every release that routes go back to; return the one that most go back to."""
+    scope, undone = input.scope, input.release_tag
+    found = await UndoActivities.find_undo.local(FindUndoInput(release_tag=undone, scope=scope))
+    if not found.tags:
+        text = (
+            f"no route of scope {scope} is at {undone}, as `relight route list` shows: "
+            "there is nothing to undo"
+        )
+        raise failure(fault("no-routes", text))
+    releases = []
+    for tag in found.tags:
+        release = await ReleaseActivities.resolve_release(
+            ResolveReleaseInput(tag=tag, architectures=found.architectures)
+        )
+        await PreflightActivities.preflight(
+            PreflightInput(release=release, scope=scope, checks=input.strategy.checks, undo=True)
+        )
+        releases.append(release)
+    return releases[0]
+
+
+async def claim(
+    input: RolloutReleaseInput, is_over: Callable[[], bool], report: Callable[[str], None]
+) -> bool:
+    """Claim the scope. A rollout that holds it is superseded, and its end is awaited.
+
+    Args:
+        input: of the rollout.
+        is_over: returns whether the rollout has ended meanwhile.
+        report: receives what is waited for.
+
+    Returns:
+        False if the rollout has ended before it could claim the scope.
+    """
+    superseded_run_id: str | None = None
+    pause, since = CLAIM_PAUSE, workflow.now()
+    while not is_over():
+        opened = await RolloutActivities.open_rollout(
+            OpenRolloutInput(
+                rollout_run_id=run_id(),
+                release_tag=input.release_tag,
+                scope=input.scope,
+                origin=input.origin,
+            )
+        )
+        if opened.held_by is None:
+            return True
+        holder = opened.held_by
+        if holder.run_id != superseded_run_id:
+            superseded_run_id, pause = holder.run_id, CLAIM_PAUSE
+            handle = workflow.get_external_workflow_handle(holder.workflow_id)
+            await ignore_ended(handle.signal(ControlledRollout.supersede, input))
+            waits_for = f"the rollout of {holder.release_tag}, which it supersedes, to end"
+            report(f"waiting for {waits_for}")
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                is_over,
+                timeout=pause,
+                timeout_summary=f"wait for {holder.workflow_id} to free the scope",
+            )
+        pause = longer(pause, workflow.now() - since)
+    return False
+
+
+async def make_plan(input: RolloutReleaseInput, release: Release) -> RolloutPlan:
+    """Plan the waves, of the fleet as the superseded rollout left it."""
+    request = PlanRolloutInput(
+        rollout_run_id=run_id(),
+        release=release,
+        scope=input.scope,
+        strategy=input.strategy,
+        origin=input.origin,
+    )
+    if input.undo:
+        undo = PlanUndoInput(**dict(request), undone=input.release_tag)
+        return await UndoActivities.plan_undo.local(undo)
+    return await RolloutActivities.plan_rollout.local(request)
