@@ -19,6 +19,9 @@ from tests.support.faulty_host import (
 
 pytestmark = pytest.mark.lab
 
+UNLISTED = "0.9.9"
+"""A version that no repository has."""
+
 CALL = f"^/bin/sh {host_program.PROGRAM} (swap|observe) "
 """The pattern with which `pgrep -f` finds the call that waits for a change."""
 
@@ -96,6 +99,20 @@ async def test_a_change_that_hangs_is_killed_at_its_deadline_and_the_next_swap_r
     assert (fault.kind, fault.fault_class) == ("change-timed-out", FaultClass.RELEASE)
     assert "within 0:00:15" in fault.summary
     await assert_unfinished(host)
+
+
+async def test_a_reason_that_journald_reads_after_the_change_has_failed_is_told(
+    host: FaultyHost,
+) -> None:
+    """journald knows a process that has ended by its unit only, no longer by its start."""
+    journald = "systemctl kill --signal={} systemd-journald"
+    with host.changed(journald.format("STOP"), journald.format("CONT")):
+        swap = asyncio.create_task(host.fault(host.subject.swap(UNLISTED)))
+        failed = "systemctl list-units --state=failed --no-legend 'relight-*' | grep relight-"
+        await asyncio.to_thread(host.until_sh, failed)
+    fault = await swap
+    assert fault.kind == "version-not-listed"
+    assert f"'{UNLISTED}' for 'lantern-box' was not found" in fault.summary
 
 
 async def test_a_stopped_swap_leaves_no_process_and_the_next_swap_repairs_it(

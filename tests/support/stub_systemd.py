@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from tests.support.apt_root import UNIT, AptRoot
 from tests.support.memory_shell import Unit, running
 
+STARTED = "Sun 2026-11-29 05:00:00 UTC"
+
 _ACCOUNT = """\
 for word in "$0" "$@"; do printf '%s\\n' "${{word##*/programs/}}"; done >>{folder}/calls
 echo . >>{folder}/calls
@@ -67,6 +69,7 @@ class StubSystemd:
         """Say how a unit stands; the one without a name is any that systemd does not know."""
         shown = dataclasses.replace(how, **changed).shown()  # type: ignore[arg-type]
         shown += f"NeedDaemonReload={'yes' if need_reload else 'no'}\n"
+        shown += f"ExecMainStartTimestamp={STARTED}\n"
         (self.folder / f"unit-{unit}").write_text(shown)
 
     def fail(self, what: str, text: str, *, once: bool = False) -> None:
