@@ -45,6 +45,10 @@ check: setup ## Check style, types, import rules, words and shell scripts
 chaos: setup ## Kill processes at random during hot swaps, replacements and undos on real hosts (KILLS=200, ARGS="--seed 7")
 	@scripts/as-root .venv/bin/python -m devkit.chaos --kills $(or $(KILLS),200) $(ARGS)
 
+.PHONY: walk
+walk: setup ## Play random sequences of commands, faults, kills and clock jumps; find what is stuck (SEQUENCES=500)
+	@.venv/bin/python -m devkit.walk --sequences $(or $(SEQUENCES),20) $(ARGS)
+
 .PHONY: lab-image
 lab-image: setup ## Build the lab's base image now, not at the first start of a lab
 	@scripts/as-root .venv/bin/python -m lab image

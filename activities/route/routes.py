@@ -100,8 +100,8 @@ class RouteActivities:
             raise DowngradeRefusedError(
                 f"route {route.route_id} is proven at {newer}, which is newer than "
                 f"{input.release_tag}: `relight route swap {route.route_id} {input.release_tag} "
-                f"--allow-downgrade` brings it there, `relight rollout undo {newer}` all routes "
-                "of that release to their own from before"
+                f"--allow-downgrade` brings it there, `relight rollout undo {newer} --track "
+                f"{route.track}` all routes of its track that have {newer} to their own from before"
             )
         self._store.routes.set_target(input, current_operation(input.origin))
         return TargetSet(allow_downgrade=allowed)

@@ -318,6 +318,7 @@ async def test_a_rollout_to_an_older_release_of_healthy_routes_is_refused_at_onc
         3,
         ("route", "swap", route_ids[0], GOOD),
         f"`relight route swap {route_ids[0]} {GOOD} --allow-downgrade`",
+        f"`relight rollout undo {NEWER} --track {harness.track}`",
     )
     assert (await relight("rollout", "undo", NEWER, *track, "--wait")).code == 0
     assert all(serves(harness, each, GOOD) for each in route_ids)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 from relight.domain.fault.table import fault
+from relight.domain.names import scope_track
 from relight.domain.release import Release, ResolveReleaseInput
 from relight.domain.rollout.records import OpenRolloutInput
 from relight.domain.rollout.rollout import (
@@ -59,6 +60,11 @@ async def _check_undo(input: RolloutReleaseInput) -> Release:
             f"no route of scope {scope} is at {undone}, as `relight route list` shows: "
             "there is nothing to undo"
         )
+        if scope_track(scope) is None:
+            text += (
+                ". A track with a release of its own is a scope of its own: "
+                f"`relight rollout undo {undone} --track TRACK`"
+            )
         raise failure(fault("no-routes", text))
     releases = []
     for tag in found.tags:

@@ -9,10 +9,28 @@ from collections.abc import Mapping
 from relight.domain.fault.controller_rules import CONTROLLER_RULES
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.host_rules import HOST_RULES
-from relight.domain.fault.rule import RolloutEffect, Rule
+from relight.domain.fault.rule import Remedy, RolloutEffect, Rule
 from relight.domain.fault.supply_rules import SUPPLY_RULES
 
-RULES: Mapping[str, Rule] = {**HOST_RULES, **SUPPLY_RULES, **CONTROLLER_RULES}
+_LAST_RESORT = (
+    " If the host fails with every release, `relight route replace ROUTE` gives the route another "
+    "machine."
+)
+"""A rollback or a repair alone would be no way out of a fault that stays."""
+
+_ON_THE_HOST = frozenset({Remedy.ROLL_BACK, Remedy.REPAIR})
+
+
+def _complete(rule: Rule) -> Rule:
+    if rule.remedy in _ON_THE_HOST:
+        return rule._replace(advice=rule.advice + _LAST_RESORT)
+    return rule
+
+
+RULES: Mapping[str, Rule] = {
+    kind: _complete(rule)
+    for kind, rule in {**HOST_RULES, **SUPPLY_RULES, **CONTROLLER_RULES}.items()
+}
 """The rule of each kind, in the order of the document."""
 
 

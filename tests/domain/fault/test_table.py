@@ -143,3 +143,11 @@ def test_what_a_host_has_for_longer_names_a_command_that_leads_on():
         and not LEADS_ON.search(rule.advice)
     ]
     assert dead_ends == []
+
+
+@pytest.mark.parametrize("remedy", [Remedy.ROLL_BACK, Remedy.REPAIR])
+def test_a_rollback_or_a_repair_is_never_the_only_way_out(remedy):
+    rules = [rule for rule in RULES.values() if rule.remedy is remedy]
+    assert rules
+    for rule in rules:
+        assert "`relight route replace ROUTE`" in rule.advice
