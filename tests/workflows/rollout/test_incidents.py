@@ -99,7 +99,7 @@ async def test_a_route_that_runs_a_newer_release_is_skipped_at_once_and_the_othe
     [skipped] = [each for each in ended.routes if each.progress is RouteProgress.SKIPPED]
     assert skipped.fault is not None
     assert (skipped.route_id, skipped.fault.kind) == (ahead, "downgrade-refused")
-    assert "`relight rollout undo v0.0.78`" in skipped.fault.summary
+    assert "`relight rollout undo v0.0.78 --track stable`" in skipped.fault.summary
     assert harness.route(ahead) == before
     assert harness.current_tags(rest) == ["v0.0.74"] * 5
 
