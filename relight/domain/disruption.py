@@ -15,7 +15,7 @@ from pydantic import AfterValidator, StringConstraints
 
 from relight.domain.base import Message, Origin
 from relight.domain.names import RouteId
-from relight.domain.route import Route, RouteStatus
+from relight.domain.route import Located, Route, RouteStatus
 
 
 def count_or_share(of: str, zero: str) -> AfterValidator:
@@ -98,7 +98,7 @@ class Group(NamedTuple):
         return f"{self.kind} {self.name}"
 
 
-def groups_of(route: Route) -> tuple[Group, ...]:
+def groups_of(route: Located) -> tuple[Group, ...]:
     """Return the groups of a route: its provider, region and track."""
     return groups_named(route.provider, route.region, route.track)
 
@@ -130,7 +130,7 @@ class Census:
         out: the routes among them that are out now.
     """
 
-    routes: Mapping[RouteId, Route]
+    routes: Mapping[RouteId, Located]
     groups: Mapping[RouteId, tuple[Group, ...]]
     in_service: Mapping[Group, int]
     out: frozenset[RouteId]

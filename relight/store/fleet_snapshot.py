@@ -8,9 +8,9 @@ from sqlmodel import Session, col, select
 
 from relight.domain.disruption import NOT_IN_SERVICE
 from relight.domain.names import RouteId
-from relight.domain.route import Route, RouteStatus
+from relight.domain.route import RouteStatus
 from relight.store.ledger import routes_held
-from relight.store.rows import routes_with_machines
+from relight.store.rows import BRIEF, RouteBrief, briefs
 from relight.store.tables import RouteRow
 
 
@@ -25,7 +25,7 @@ class FleetSnapshot:
         in_service: how many routes have ever served, by provider, region and track.
     """
 
-    routes: Sequence[Route]
+    routes: Sequence[RouteBrief]
     under_way: Sequence[RouteId]
     out: frozenset[RouteId]
     in_service: Mapping[tuple[str, str, str], int]
@@ -54,7 +54,7 @@ def fleet_snapshot(
         .group_by(RouteRow.provider, RouteRow.region, RouteRow.track)
     )
     return FleetSnapshot(
-        routes=routes_with_machines(session, select(RouteRow).where(where)),
+        routes=briefs(session, BRIEF.where(where)),
         under_way=under_way,
         out=out,
         in_service={(provider, region, track): n for provider, region, track, n in counted},

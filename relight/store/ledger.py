@@ -8,7 +8,7 @@ recorded. So a route stays in the ledger while work is done on it, also if its r
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, insert, update
 from sqlmodel import Session, col, select
 
 from relight.domain.names import RouteId, route_workflow_id
@@ -38,22 +38,24 @@ def hold_during_operation(w: Write, route_id: str) -> None:
     operation = w.operation
     if not (operation.run_id and has_lock(route_id, operation)):
         return
-    row = w.session.get(DisruptionRow, route_id)
-    if row is not None and row.run_id == operation.run_id:
-        return
-    row = row or DisruptionRow(
-        route_id=route_id, workflow_id="", run_id="", reason="", taken_at=w.at
-    )
-    row.workflow_id, row.run_id = operation.workflow_id, operation.run_id
-    row.reason = operation.origin.reason
-    w.session.add(row)
+    holder = {
+        "workflow_id": operation.workflow_id,
+        "run_id": operation.run_id,
+        "reason": operation.origin.reason,
+    }
+    # Plain statements: these two functions are part of every hot swap.
+    execute = w.session.connection().execute
+    of_route = update(DisruptionRow).where(col(DisruptionRow.route_id) == route_id)
+    if execute(of_route.values(**holder)).rowcount == 0:
+        execute(insert(DisruptionRow).values(route_id=route_id, taken_at=w.at, **holder))
 
 
 def release_after_operation(w: Write, route_id: str) -> None:
     """Release a route whose operation has ended, if its run holds the route."""
-    row = w.session.get(DisruptionRow, route_id)
-    if row is not None and w.operation.run_id and row.run_id == w.operation.run_id:
-        w.session.delete(row)
+    if w.operation.run_id:
+        of_route = delete(DisruptionRow).where(col(DisruptionRow.route_id) == route_id)
+        held = of_route.where(col(DisruptionRow.run_id) == w.operation.run_id)
+        w.session.connection().execute(held)
 
 
 def claim_for_rollout(session: Session, run_id: str, route_ids: Collection[RouteId]) -> None:

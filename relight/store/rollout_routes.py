@@ -313,12 +313,29 @@ def _choose(
     constrained: bool,
 ) -> tuple[dict[RouteId, RolloutRouteRow], Chosen]:
     """Return the routes that were considered, and which of them start."""
-    page_size = PAGE if constrained else max(0, input.max_in_flight - len(input.in_flight))
+    free = max(0, input.max_in_flight - len(under_way))
+    page, chosen = _choose_from(session, input, choose, under_way, free, constrained=constrained)
+    if constrained and len(chosen.starts) < free == len(page) < PAGE:
+        # A limit keeps some of the first routes from starting, but maybe not those behind them.
+        page, chosen = _choose_from(session, input, choose, under_way, PAGE, constrained=True)
+    return page, chosen
+
+
+def _choose_from(
+    session: Session,
+    input: AdvanceWaveInput,
+    choose: Choose,
+    under_way: Sequence[RouteId],
+    limit: int,
+    *,
+    constrained: bool,
+) -> tuple[dict[RouteId, RolloutRouteRow], Chosen]:
+    """Consider only the first routes that wait, at most `limit`."""
     page = session.exec(
         select(RolloutRouteRow)
         .where(*_before(input))
         .order_by(col(RolloutRouteRow.requeued), col(RolloutRouteRow.position))
-        .limit(page_size)
+        .limit(limit)
     ).all()
     ids = [row.route_id for row in page]
     snapshot = (

@@ -345,7 +345,7 @@ class RolloutWave:
             release_tag=tag,
             origin=origin,
             # All routes get the files to which the tag was resolved when the rollout started.
-            release=release if forward else None,
+            release=release if tag == release.tag else None,
             rollout=rollout,
             allow_downgrade=not forward,
         )
