@@ -13,7 +13,10 @@ import typer
 from temporalio.runtime import Runtime, TelemetryConfig
 
 from devkit.walk.sequence import Played, play
-from devkit.walk.setting import walking_ground
+from devkit.walk.setting import Ground, walking_ground
+
+HANGS_AFTER_SECONDS = 600.0
+"""A sequence takes seconds. One that takes longer than this will not end."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -59,14 +62,29 @@ async def _play_all(first: int, count: int, seconds: float, *, verbose: bool) ->
                 break
             print(f"seed {seed}: ", end="", file=sys.stderr, flush=True)  # noqa: T201
             began = time.monotonic()
-            each = await play(ground, seed)
+            each = await _play(ground, seed)
             played.append(each)
             took = time.monotonic() - began
             print(f"{len(each.problems)} problems, {took:.1f} s", file=sys.stderr)  # noqa: T201
             if each.problems or verbose:
                 stuck = [f"STUCK: {what}" for what in each.problems]
                 print(*each.log, *stuck, sep="\n", flush=True)  # noqa: T201
+            if took > HANGS_AFTER_SECONDS:
+                break
     return played
+
+
+async def _play(ground: Ground, seed: int) -> Played:
+    """Play the sequence of a seed. One that hangs is stuck, and what it awaits is printed."""
+    playing = asyncio.create_task(play(ground, seed))
+    await asyncio.wait({playing}, timeout=HANGS_AFTER_SECONDS)
+    if playing.done():
+        return playing.result()
+    for task in asyncio.all_tasks():
+        task.print_stack(limit=4, file=sys.stderr)
+    playing.cancel()
+    await asyncio.wait({playing}, timeout=HANGS_AFTER_SECONDS / 10)
+    return Played(seed, (f"it did not end within {HANGS_AFTER_SECONDS:.0f} s",), ())
 
 
 if __name__ == "__main__":
