@@ -6,6 +6,11 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
 
+# sqv verifies the index of an apt repository, gpg reads its key.
+RUN apt-get -qq update \
+    && apt-get -qq install --no-install-recommends gpg sqv \
+    && rm -rf /var/lib/apt/lists/*
+
 WORKDIR /opt/relight
 
 # Dependencies change rarely, so they have their own layer; each file is checked against its hash.

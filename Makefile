@@ -41,9 +41,17 @@ check: setup ## Check style, types, import rules, words and shell scripts
 	@.venv/bin/python -m devkit.words
 	@shellcheck $(SHELL_SCRIPTS)
 
+.PHONY: audit
+audit: setup ## Ask a vulnerability service about the locked dependencies; without one, say so
+	@scripts/find-vulnerabilities
+
 .PHONY: chaos
 chaos: setup ## Kill processes at random during hot swaps, replacements and undos on real hosts (KILLS=200, ARGS="--seed 7")
 	@scripts/as-root .venv/bin/python -m devkit.chaos --kills $(or $(KILLS),200) $(ARGS)
+
+.PHONY: gate-histories
+gate-histories: setup ## Ask the gate before every destruction in random histories (HISTORIES=10000)
+	@GATE_HISTORIES=$(or $(HISTORIES),10000) .venv/bin/python -m pytest -q -n0 tests/domain/test_destruction_gate.py
 
 .PHONY: walk
 walk: setup ## Play random sequences of commands, faults, kills and clock jumps; find what is stuck (SEQUENCES=500)
@@ -65,6 +73,10 @@ bench-scale: setup ## Measure a rollout over simulated hosts (ROUTES=10000 compa
 .PHONY: bench-verify
 bench-verify: setup ## Measure a reconcile run over simulated hosts (ROUTES=1000)
 	@scripts/as-root .venv/bin/python -m devkit.bench.scale.verify --routes $(or $(ROUTES),1000)
+
+.PHONY: bench-liveness
+bench-liveness: setup ## Measure a liveness check over simulated hosts (ROUTES=10000, ARGS="--silent 2500")
+	@scripts/as-root .venv/bin/python -m devkit.bench.scale.liveness --routes $(or $(ROUTES),10000) $(ARGS)
 
 .PHONY: bench-undo
 bench-undo: setup ## Measure an undo against its rollout over simulated hosts (ROUTES=1000)
@@ -90,6 +102,9 @@ lock: ## Update the lock files from the declared dependencies (needs uv; ARGS=--
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file devkit/bench/requirements.lock devkit/bench/requirements.in
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
+		--output-file devkit/vulnerabilities/requirements.lock devkit/vulnerabilities/requirements.in
 
 .PHONY: house
 house: setup ## Measure the house: files of a hot swap, files of an activity, names in the wheel, words
@@ -98,5 +113,5 @@ house: setup ## Measure the house: files of a hot swap, files of an activity, na
 .PHONY: clean
 clean: ## Stop `relight up`, and remove .venv and all caches; the home folder .relight stays
 	@if [[ -x .venv/bin/relight ]]; then .venv/bin/relight down; fi
-	@rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	@rm -rf .venv .venv-bench .venv-vulnerabilities .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """The worker: builds its parts from the settings, registers workflows and activities, and runs."""
 
 import asyncio
+import os
 import signal
 import sys
 import uuid
@@ -29,7 +30,8 @@ from activities.execution import (
     StoreGuardInterceptor,
     current_run_id,
 )
-from activities.fleet.connectivity import ConnectivityCheck, UrlConnectivityCheck
+from activities.fleet.comparison import ComparisonActivities
+from activities.fleet.liveness import MAX_CONCURRENT, LivenessActivities
 from activities.fleet.observe import BreakerSettings, ObservationActivities
 from activities.fleet.pool import PoolActivities
 from activities.fleet.remediation import RemediationActivities
@@ -37,7 +39,8 @@ from activities.fleet.retention import RetentionActivities
 from activities.fleet.sweep import SweepActivities
 from activities.fleet.verification import VerificationActivities
 from activities.fleet_limit import FleetLimit
-from activities.machine.destruction import DestructionActivities
+from activities.machine.ask import MachineQuestions
+from activities.machine.destruction import Destroyer, DestructionActivities
 from activities.machine.drain import Drain, DrainActivities
 from activities.machine.evidence import EvidenceActivities
 from activities.machine.first_boot import (
@@ -46,6 +49,8 @@ from activities.machine.first_boot import (
     host_files,
 )
 from activities.machine.machines import MachineActivities
+from activities.machine.new_key import NewKeyActivities
+from activities.machine.presence import Presence
 from activities.release import ReleaseActivities
 from activities.rollout.checks import CommandCheck, GateCheck, GateCheckActivities
 from activities.rollout.preflight import PreflightActivities
@@ -55,15 +60,23 @@ from activities.rollout.undo import UndoActivities
 from activities.route.disruption import DisruptionActivities, DisruptionLedger
 from activities.route.hot_swap import HotSwapActivities, ProofActivities
 from activities.route.replacement import ReplacementActivities
+from activities.route.replacement_check import ReplacementCheckActivities
 from activities.route.routes import RouteActivities
+from activities.same_fleet import same_fleet_interceptor
+from relight.breaker_evaluation import BreakerEvaluation
+from relight.breaker_settings import connectivity_checks
+from relight.connectivity import ConnectivityCheck
 from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.service import Service
 from relight.engine.connection import connect, require_search_attributes
+from relight.engine.encryption import require_payload_key
 from relight.engine.errors import SetupError
 from relight.engine.logs import configure_logs
 from relight.engine.runner import workflow_runner
 from relight.engine.step import activities_of
+from relight.home import existing_store_url
 from relight.hosts import host_program
 from relight.hosts.cloud_init.user_data import (
     SERVICE_FILES,
@@ -78,16 +91,21 @@ from relight.hosts.keys import (
     load_secret,
     public_line,
 )
+from relight.hosts.liveness import LivenessProbe, SshLivenessProbe
 from relight.hosts.probe import Probe, probe_of
 from relight.providers.driver import ProviderDriver
 from relight.providers.registry import open_drivers
 from relight.release_source import release_source_config
+from relight.releases.errors import RepositoryError
+from relight.releases.signing_key import read_signing_key
 from relight.releases.source import AptSourceConfig, ReleaseSource, open_source
 from relight.setting_groups import GateCheckSettings, SettingsError
 from relight.settings import Settings, load_settings, required
 from relight.store.errors import StoreError
 from relight.store.store import Store, open_store
 from relight.store.threads import THREADS, guard_event_loop, in_thread
+from workflows.fleet.comparison import CompareRecords
+from workflows.fleet.liveness import CheckLiveness, VerifyRoutes
 from workflows.fleet.pool import KeepPool
 from workflows.fleet.prune import PruneStore
 from workflows.fleet.reconcile import ReconcileFleet
@@ -103,7 +121,8 @@ from workflows.route.retire import RetireRoute
 
 WORKFLOWS = (
     *(ProvisionRoute, HotSwapRoute, ProveRoute, RolloutRelease, RolloutWave),
-    *(ReconcileFleet, SweepMachine, KeepPool, PruneStore),
+    *(ReconcileFleet, SweepMachine, KeepPool, PruneStore, CheckLiveness, VerifyRoutes),
+    CompareRecords,
     *(AutoreplaceRoute, RetireRoute, RemoveMachine),
 )
 
@@ -127,11 +146,14 @@ class Parts:
     user_data: UserDataRenderer
     service: Service
     probe: Probe
+    liveness: LivenessProbe
+    max_probes: int = MAX_CONCURRENT
     checks: Mapping[str, GateCheck] = field(default_factory=dict)
     connectivity: Sequence[ConnectivityCheck] = ()
     drain: Drain = field(default_factory=Drain)
     policy: ReconcilePolicy = field(default_factory=ReconcilePolicy)
     limits: BreakerLimits = field(default_factory=BreakerLimits)
+    pool: PoolPolicy = field(default_factory=PoolPolicy)
     creations: Mapping[str, AbstractAsyncContextManager[object]] = field(default_factory=dict)
     secrets: Collection[str] = field(default=(), repr=False)
 
@@ -157,13 +179,19 @@ def build(
     """
     ledger = DisruptionLedger(parts.store, parts.policy.strategy)
     proofs = ProofActivities(parts.hosts, parts.service, parts.probe)
+    window = parts.policy.replacement.window
+    evaluation = BreakerEvaluation(parts.store, parts.limits, window)
+    presence = Presence(parts.drivers, parts.hosts)
+    verifications = VerificationActivities(
+        parts.store, parts.hosts, proofs, parts.repository, client, evaluation
+    )
     return Worker(
         client,
         task_queue=parts.task_queue,
         max_heartbeat_throttle_interval=MAX_HEARTBEAT_INTERVAL,
         workflows=WORKFLOWS,
         activities=activities_of(
-            RouteActivities(parts.store),
+            RouteActivities(parts.store, evaluation),
             DisruptionActivities(parts.store, ledger),
             HotSwapActivities(parts.hosts, proofs, parts.store),
             proofs,
@@ -172,25 +200,45 @@ def build(
             MachineActivities(parts.drivers, parts.user_data, parts.fleet_owner, parts.creations),
             FirstBootActivities(parts.user_data, parts.hosts),
             EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets),
+            NewKeyActivities(parts.store, parts.drivers, parts.fleet_owner),
             DrainActivities(parts.drain),
-            DestructionActivities(parts.store, parts.limits),
+            DestructionActivities(
+                Destroyer(
+                    store=parts.store,
+                    drivers=parts.drivers,
+                    owner=parts.fleet_owner,
+                    questions=MachineQuestions(parts.hosts, parts.service),
+                    connectivity=parts.connectivity,
+                    breaker=evaluation,
+                )
+            ),
             RolloutActivities(parts.store, client),
             UndoActivities(parts.store),
             PreflightActivities(parts.hosts, parts.repository, parts.store, parts.checks),
             GateCheckActivities(parts.checks),
             ObservationActivities(
                 parts.store,
-                parts.drivers,
+                presence,
                 parts.repository,
                 parts.connectivity,
                 parts.fleet_owner,
                 client,
-                BreakerSettings(parts.policy, parts.limits),
+                BreakerSettings(parts.policy, parts.limits, parts.pool),
             ),
-            VerificationActivities(parts.store, parts.hosts, proofs, parts.repository, client),
+            verifications,
+            LivenessActivities(parts.store, parts.liveness, parts.connectivity, parts.max_probes),
+            ReplacementCheckActivities(parts.store, verifications, presence, parts.fleet_owner),
             RemediationActivities(parts.store, client),
-            SweepActivities(parts.store, parts.drivers, parts.fleet_owner),
-            PoolActivities(parts.store),
+            SweepActivities(parts.store, presence, parts.fleet_owner),
+            ComparisonActivities(
+                parts.store,
+                presence,
+                parts.hosts,
+                proofs,
+                parts.repository,
+                parts.fleet_owner,
+            ),
+            PoolActivities(parts.store, parts.pool, parts.policy.replacement, parts.limits),
             RetentionActivities(parts.store),
         ),
         max_concurrent_activities=max_activities,
@@ -219,6 +267,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         SettingsError: a required setting is missing.
         IdentityError: a key file cannot be used.
         TemplateError: the templates of the service's files cannot be used.
+        RepositoryError: the repository's signing key cannot be used.
+        NoHomeError: no store is set, and the home folder has none.
         StoreError: the store has no tables, or those of another version.
     """
     ssh, lab = settings.ssh, settings.lab
@@ -228,7 +278,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     secrets = _service_secrets(settings.service.secrets_file)
     source = _apt_source(config) if isinstance(config, AptSourceConfig) else None
     async with AsyncExitStack() as stack:
-        opened = await in_thread(open_store, settings.database_url)
+        opened = await in_thread(open_store, existing_store_url(settings))
         store = stack.enter_context(opened)
         lab_token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
         holder = uuid.uuid4().hex
@@ -241,7 +291,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         drivers = open_drivers(lab_url=lab.url, lab_token=lab_token)
         for driver in drivers.values():
             stack.push_async_callback(driver.close)
-        releases = open_source(config, service.package)
+        releases = open_source(config, service.package, store.repository_indexes)
         stack.push_async_callback(releases.close)
         logins = fleet_limit("logins", settings.limits.logins, block=8)
         hosts = ConnectionPool(
@@ -280,16 +330,16 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             ),
             service=service,
             probe=_probe(settings),
+            liveness=SshLivenessProbe(ssh.port, settings.liveness.timeout),
+            max_probes=settings.liveness.concurrency,
             drain=Drain(settings.drain.command, settings.drain.deadline),
             policy=settings.reconcile,
             limits=settings.breaker,
+            pool=settings.pool,
             creations=creations,
             secrets=tuple(secrets.values()),
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
-            connectivity=[
-                UrlConnectivityCheck(url)
-                for url in settings.connectivity_checks or (config.address,)
-            ],
+            connectivity=connectivity_checks(settings),
         )
 
 
@@ -337,7 +387,8 @@ def _apt_source(config: AptSourceConfig) -> AptSource:
         url=config.url,
         suite=config.suite,
         component=config.component,
-        signing_key=config.signing_key.read_bytes(),
+        # Hosts trust this key only, also where the file has several.
+        signing_key=read_signing_key(config.signing_key, config.fingerprint).certificate,
     )
 
 
@@ -346,12 +397,19 @@ def _service_secrets(file: Path | None) -> dict[str, str]:
     return {name: value or "" for name, value in values.items()}
 
 
-REASONS = (SettingsError, SetupError, IdentityError, TemplateError, StoreError, OSError)
+REASONS = (
+    *(SettingsError, SetupError, IdentityError, TemplateError),
+    *(RepositoryError, StoreError, OSError),
+)
 """Why a worker cannot start, where an operator can fix the cause."""
 
 
 async def run() -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM, or until Temporal is of another fleet than the store.
+
+    Raises:
+        WrongFleetError: Temporal is of another fleet, at the start or later.
+    """
     guard_event_loop()
     settings = load_settings()
     configure_logs(settings.log_format)
@@ -359,22 +417,30 @@ async def run() -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     client = await connect(settings)
-    await require_search_attributes(client)
-    version = deployment_version(settings)
-    async with (
-        open_parts(settings) as parts,
-        build(client, parts, version=version, max_activities=settings.worker.max_activities),
-    ):
-        await stop.wait()
+    async with open_parts(settings) as parts:
+        same_fleet = await same_fleet_interceptor(client, parts.store, on_other_fleet=stop.set)
+        await require_search_attributes(client)
+        await require_payload_key(client, settings.task_queue)
+        version, most = deployment_version(settings), settings.worker.max_activities
+        async with build(client, parts, (same_fleet,), version=version, max_activities=most):
+            await stop.wait()
+        if same_fleet.error is not None:
+            raise same_fleet.error
 
 
-def main() -> None:
-    """Run the worker. If it cannot start: one line on standard error, and exit code 1."""
+def main() -> int:
+    """Run the worker, and return its exit code: 3 and one line on standard error if refused."""
     try:
         asyncio.run(run())
     except REASONS as error:
-        sys.exit(f"error: {error}")
+        sys.stderr.write(f"error: {error}\n")
+        return 3
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit, for the same reason as in `starter.cli`.
+    os._exit(exit_code)

@@ -134,7 +134,7 @@ class FleetLimit:
             if not needed and not self._waiting:
                 return
             if self._waiting:
-                await asyncio.sleep(RETRY.total_seconds() * random.uniform(0.5, 1))  # noqa: S311
+                await asyncio.sleep(RETRY.total_seconds() * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 continue
             try:
                 async with asyncio.timeout(RENEW.total_seconds()):

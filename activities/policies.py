@@ -64,6 +64,12 @@ DESTROY = Policy(
 )
 """Retried without limit: a machine that is left costs money and can block the name of a route."""
 
+ASK = Policy(
+    attempt=timedelta(minutes=5),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=6),
+)
+"""Asks a machine, and up to three others, whether they answer: a login and one command each."""
+
 SWAP = Policy(
     attempt=timedelta(minutes=15),
     heartbeat=HOST_SILENCE,
@@ -104,6 +110,14 @@ OBSERVE = Policy(
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=5),
 )
 """A listing may take a minute. What stays unavailable is observed by the next reconcile run."""
+
+PROBE_MACHINES = Policy(
+    attempt=timedelta(minutes=3),
+    heartbeat=timedelta(seconds=20),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=5), maximum_attempts=3),
+)
+"""A page in which each machine is silent takes half a minute. What fails is left to the next check,
+a minute later."""
 
 VERIFY_ATTEMPTS = 3
 

@@ -15,10 +15,10 @@ from temporalio.client import Client
 from lab import inside
 from relight.engine.executions import worker_identities
 from relight.settings import Settings
-from relight.store.store import open_upgraded_store
 from starter.local.children import Child, running
 from starter.local.home import SshSecrets, prepare_service_secrets
 from starter.local.lab import LabAddresses
+from starter.local.membership import join_fleet
 
 WORKER_READY_WITHIN = timedelta(seconds=60)
 
@@ -88,12 +88,12 @@ def lab_settings(lab: LabAddresses) -> dict[str, str]:
 async def running_worker(client: Client, settings: Settings) -> AsyncIterator[Child]:
     """Run a worker as `relight up` does; yield it once it polls, stop it when the block ends.
 
-    The store gets its tables first.
+    The store gets its tables first, and the server its mark.
 
     Raises:
         ChildFailedError: it ended by itself or did not become ready.
     """
-    (await asyncio.to_thread(open_upgraded_store, settings.database_url)).close()
+    await join_fleet(client, settings, own_server=True)
     log = settings.home / "logs" / "worker.log"
     env = {"RELIGHT_HOME": str(settings.home)}
     async with running("the worker", [sys.executable, "-m", "worker"], log=log, env=env) as worker:

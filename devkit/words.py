@@ -30,7 +30,7 @@ RETIRED = {
     r"doomed|bury|buried|buries": "removal",
     r"insists?|insisted": "retry until done",
     r"sight(ing|ings|ed)|look(s|ed|ing)? (again|anew)|looked at": "observation, or verify",
-    r"(?<!--)audit\w*": "verify",
+    r"(?<!--)(?<!pip[- ])(?<!make )audit\w*": "verify",
     r"(?<!reload )daemons?(?![- ]re(load|exec)|=| threads)": "service",
     r"unsure": "unknown",
     r"restrain\w*": "hold",
@@ -80,6 +80,8 @@ def findings(text: str, file: str = "") -> Iterator[Finding]:
                 continue
             if match[0].lower() == "draft" and "github" in file:
                 continue  # GitHub's own name of an unpublished release.
+            if match[0] == "audit" and file == "Makefile":
+                continue  # `make audit` runs pip-audit.
             yield Finding(file, number, match[0], _REPLACEMENTS[int((match.lastgroup or "w0")[1:])])
 
 
@@ -91,7 +93,7 @@ def _as_words(line: str) -> str:
 def tracked_texts() -> Iterator[tuple[str, str]]:
     """Yield each tracked file with its text; files that are not UTF-8 are left out."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - as installed
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -35,6 +35,8 @@ def release_source_config(settings: Settings) -> SourceConfig:
         suite=repository.suite,
         component=repository.component,
         signing_key=required(repository.signing_key, "repository", "signing_key"),
+        fingerprint=repository.signing_key_fingerprint,
+        max_age=repository.max_age,
     )
 
 

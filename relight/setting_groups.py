@@ -18,6 +18,12 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
+from relight.domain.names import PackageName
+
+UnitName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*\.service$")
+]
+
 PROBE_LIMIT = timedelta(seconds=15)
 """Upper limit for a probe's timeout and patience together. The probe is part of a proof, and a
 worker that is silent for 60 s counts as lost."""
@@ -70,9 +76,9 @@ class ServiceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    package: str = "lantern-box"
-    unit: str = "lantern-box.service"
-    executable: str = "/usr/bin/lantern-box"
+    package: PackageName = "lantern-box"
+    unit: UnitName = "lantern-box.service"
+    executable: Annotated[str, StringConstraints(pattern=r"^/.")] = "/usr/bin/lantern-box"
     probe: Literal["http", "tcp", "command"] = "http"
     probe_port: int = Field(default=8899, ge=1, le=65535)
     probe_path: str = "/healthz"
@@ -215,6 +221,8 @@ class RepositorySettings(BaseModel):
         suite: the suite under `dists/`.
         component: the component of that suite.
         signing_key: the file with its public key, armoured or binary.
+        signing_key_fingerprint: of that key; needed if the file has several keys.
+        max_age: of an index without Valid-Until; an older one is refused.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -223,6 +231,10 @@ class RepositorySettings(BaseModel):
     suite: str = "stable"
     component: str = "main"
     signing_key: Path | None = None
+    signing_key_fingerprint: Annotated[
+        str, StringConstraints(pattern=r"^([0-9A-Fa-f ]{40,60})?$")
+    ] = ""
+    max_age: timedelta = Field(default=timedelta(days=90), gt=timedelta(0))
 
 
 class GitHubSettings(BaseModel):
@@ -263,6 +275,25 @@ class SshSettings(BaseModel):
     client_key: Path | None = None
     host_key_secret: Path | None = None
     connect_timeout: timedelta = timedelta(seconds=10)
+
+
+class LivenessSettings(BaseModel):
+    """The probe that tells whether machines answer (`docs/decisions/0019-liveness.md`).
+
+    Attributes:
+        every: how often all machines are probed, once `relight schedule apply` or `relight up` has
+            been run: `PT1M`.
+        timeout: for the answer of one machine.
+        concurrency: how many machines are probed at the same time; each takes one socket.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    every: timedelta = Field(default=timedelta(minutes=1), ge=timedelta(seconds=5))
+    timeout: timedelta = Field(
+        default=timedelta(seconds=3), gt=timedelta(0), le=timedelta(seconds=15)
+    )
+    concurrency: int = Field(default=600, ge=1)
 
 
 class LabSettings(BaseModel):

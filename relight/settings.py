@@ -3,7 +3,8 @@
 Every setting is an environment variable `RELIGHT_<NAME>`, or a line in the file `env` in the home
 folder, where `relight up` writes what it started. The connection to Temporal is configured by the
 SDK's own variables: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`,
-or the TOML file that `TEMPORAL_CONFIG_FILE` names.
+or the TOML file that `TEMPORAL_CONFIG_FILE` names. Files with its certificates, API key and payload
+keys are settings of Relight (`relight/temporal_settings.py`).
 """
 
 import os
@@ -15,6 +16,7 @@ from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.retention import Retention
 from relight.setting_groups import (
@@ -24,6 +26,7 @@ from relight.setting_groups import (
     GitHubSettings,
     LabSettings,
     LimitSettings,
+    LivenessSettings,
     RepositorySettings,
     ServiceSettings,
     SettingsError,
@@ -32,11 +35,12 @@ from relight.setting_groups import (
     read_gate_checks,
     words,
 )
+from relight.temporal_settings import CodecSettings, TemporalSettings
 
 
 def home_folder() -> Path:
     """Return where Relight keeps its state: `RELIGHT_HOME`, else `.relight` in this folder."""
-    return Path(os.environ.get("RELIGHT_HOME", ".relight")).absolute()
+    return Path(os.environ.get("RELIGHT_HOME") or ".relight").absolute()
 
 
 class Settings(BaseSettings):
@@ -61,6 +65,7 @@ class Settings(BaseSettings):
         reconcile: how much one reconcile run does, and when a host is repaired, replaced or
             quarantined (`relight/domain/reconcile/plan.py`): `RELIGHT_RECONCILE__PROOF_LASTS=PT6H`,
             `RELIGHT_RECONCILE__REPLACEMENT__UNREACHABLE_FOR=PT20M`.
+        pool: how often a pool tries to make a machine ready before a person is asked.
         breaker: when nothing is destroyed, and how much is destroyed otherwise
             (`relight/domain/breaker/breaker.py`): `RELIGHT_BREAKER__DESTROYED_PER_HOUR=4`.
         store_retention: how long the store keeps what has ended (`relight store prune`), once
@@ -90,6 +95,7 @@ class Settings(BaseSettings):
     reconcile_every: Annotated[timedelta, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
     reconcile: ReconcilePolicy = ReconcilePolicy()
     breaker: BreakerLimits = BreakerLimits()
+    pool: PoolPolicy = PoolPolicy()
     store_retention: Retention = timedelta(days=180)
     sweep_grace: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(hours=1)
     gate_checks: Annotated[GateChecks, NoDecode, BeforeValidator(read_gate_checks)] = {}
@@ -98,9 +104,12 @@ class Settings(BaseSettings):
     repository: RepositorySettings = RepositorySettings()
     github: GitHubSettings = GitHubSettings()
     ssh: SshSettings = SshSettings()
+    liveness: LivenessSettings = LivenessSettings()
     lab: LabSettings = LabSettings()
     limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
+    temporal: TemporalSettings = TemporalSettings()
+    codec: CodecSettings = CodecSettings()
 
     @property
     def has_embedded_store(self) -> bool:
@@ -108,9 +117,14 @@ class Settings(BaseSettings):
         return not self.store_url.get_secret_value()
 
     @property
+    def store_file(self) -> Path:
+        """The SQLite file in the home folder, which is the store if none was set."""
+        return self.home / "fleet.db"
+
+    @property
     def database_url(self) -> str:
         """The store's address: the one that was set, else a SQLite file in the home folder."""
-        return self.store_url.get_secret_value() or f"sqlite:///{self.home / 'fleet.db'}"
+        return self.store_url.get_secret_value() or f"sqlite:///{self.store_file}"
 
 
 Value = TypeVar("Value")
@@ -128,7 +142,10 @@ def required(value: Value | None, *path: str) -> Value:
     """
     if value is None or value == "":
         variable = "RELIGHT_" + "__".join(path).upper()
-        msg = f"{variable} is not set; `relight up` sets it for a lab of your own"
+        msg = (
+            f"{variable} is not set, neither in the environment nor in {home_folder() / 'env'};"
+            " `relight up` sets it for a lab of your own"
+        )
         raise SettingsError(msg)
     return value
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     Schedule,
@@ -23,9 +24,12 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from relight.domain.base import Message, Origin
+from relight.domain.liveness import LIVENESS_WORKFLOW_ID, CheckLivenessInput
 from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
 from relight.domain.retention import PRUNE_WORKFLOW_ID, PruneStoreInput
+from relight.engine.encryption import key_name
 from relight.settings import Settings
+from workflows.fleet.liveness import CheckLiveness
 from workflows.fleet.prune import PruneStore
 from workflows.fleet.reconcile import ReconcileFleet
 
@@ -48,6 +52,7 @@ class DeclaredSchedule:
         workflow_id: the id of its workflows; Temporal appends the time of the start.
         input: the workflow's input.
         summary: what the Temporal UI shows beside its workflows.
+        only_observes: it changes nothing on a host or at a provider.
     """
 
     schedule_id: str
@@ -57,6 +62,7 @@ class DeclaredSchedule:
     workflow_id: str
     input: Message
     summary: str
+    only_observes: bool = False
 
 
 class Applied(Message):
@@ -114,6 +120,19 @@ def table(settings: Settings) -> tuple[DeclaredSchedule, ...]:
             ),
             summary="scheduled prune of the store",
         ),
+        DeclaredSchedule(
+            schedule_id=f"{PREFIX}check-liveness",
+            every=settings.liveness.every,
+            # Not more: two checks in a row may not be two minutes apart.
+            jitter=timedelta(seconds=1),
+            workflow=CheckLiveness.run,
+            workflow_id=LIVENESS_WORKFLOW_ID,
+            input=CheckLivenessInput(
+                origin=Origin(requested_by=f"schedule {PREFIX}check-liveness", reason="liveness")
+            ),
+            summary="scheduled liveness check",
+            only_observes=True,
+        ),
     )
 
 
@@ -136,10 +155,19 @@ def reconcile_input(
     )
 
 
-async def apply(client: Client, settings: Settings) -> Applied:
-    """Make the server's schedules equal to the table."""
+async def apply(client: Client, settings: Settings, *, only_observing: bool = False) -> Applied:
+    """Make the server's schedules equal to the table.
+
+    Args:
+        client: of the server.
+        settings: the intervals, and the inputs of the workflows.
+        only_observing: apply the entries that only observe, and leave all other schedules alone.
+    """
     entries = {entry.schedule_id: entry for entry in table(settings)}
     known = await _existing(client, entries)
+    if only_observing:
+        entries = {name: entry for name, entry in entries.items() if entry.only_observes}
+        known &= entries.keys()
     done: dict[str, list[str]] = {"added": [], "changed": [], "removed": [], "unchanged": []}
     for schedule_id, entry in sorted(entries.items()):
         declared = _schedule(entry, settings.task_queue)
@@ -231,7 +259,7 @@ async def _declared_properties(client: Client, schedule: Schedule) -> tuple[obje
         action.workflow,
         action.id,
         action.task_queue,
-        await _encoded(client, action.args),
+        await _readable(client, action.args),
         [each.every for each in spec.intervals],
         spec.jitter,
         only_intervals and spec.end_at is None,
@@ -240,16 +268,20 @@ async def _declared_properties(client: Client, schedule: Schedule) -> tuple[obje
     )
 
 
-async def _encoded(client: Client, args: Sequence[object]) -> list[bytes]:
-    """Return arguments as payload data; those read from a server already are."""
-    data = []
+async def _readable(client: Client, args: Sequence[object]) -> list[tuple[str | None, bytes]]:
+    """Return arguments as payload data, each with the name of the key that encrypts it.
+
+    Each encryption gives other bytes. With another key the schedule is written again: it may live
+    longer than the key.
+    """
+    read = []
     for arg in args:
-        encoded = getattr(arg, "data", None)
-        if encoded is None:
-            [payload] = await client.data_converter.encode([arg])
-            encoded = payload.data
-        data.append(encoded)
-    return data
+        # Those that were read from a server are payloads already.
+        known = [arg] if isinstance(arg, Payload) else await client.data_converter.encode([arg])
+        [payload], codec = known, client.data_converter.payload_codec
+        [plain] = await codec.decode([payload]) if codec else [payload]
+        read.append((key_name(payload), plain.data))
+    return read
 
 
 async def _change(client: Client, schedule_id: str, declared: Schedule) -> None:

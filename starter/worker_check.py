@@ -6,7 +6,7 @@ import socket
 import sys
 
 from relight.engine.connection import connect
-from relight.engine.errors import TemporalUnreachableError
+from relight.engine.errors import SetupError
 from relight.engine.executions import worker_identities
 from relight.settings import load_settings
 
@@ -16,7 +16,7 @@ async def _problem() -> str | None:
     host = socket.gethostname()
     try:
         client = await connect(settings)
-    except TemporalUnreachableError as error:
+    except SetupError as error:
         return str(error)
     identities = await worker_identities(client, settings.task_queue)
     if any(identity.endswith(f"@{host}") for identity in identities):

@@ -3,6 +3,7 @@
 from temporalio import workflow
 
 from relight.domain.fault.fault import Fault
+from relight.domain.text import fenced, plain
 from relight.engine import search_attributes as attributes
 
 
@@ -18,12 +19,13 @@ def report_fault(fault: Fault) -> None:
 
 
 def _fault_details(fault: Fault) -> str:
-    lines = [f"**{fault.kind}** ({fault.fault_class}): {fault.summary}"]
+    """Return the page of a fault as Markdown. What a host wrote stays text."""
+    lines = [f"**{fault.kind}** ({fault.fault_class}): {plain(fault.summary)}"]
     if fault.machine_key or fault.host:
         lines.append(f"- machine {fault.machine_key}, host {fault.host}")
     if fault.attempted:
-        lines.append(f"- attempted: {fault.attempted}")
+        lines.append(f"- attempted: {plain(fault.attempted)}")
     shown = "\n".join((fault.stderr_tail, *fault.journal_tail)).strip()
     if shown:
-        lines.append(f"\n```\n{shown}\n```")
+        lines.append(f"\n{fenced(shown)}")
     return "\n".join(lines)

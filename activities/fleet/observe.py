@@ -14,17 +14,21 @@ from temporalio.client import Client
 
 from activities import policies
 from activities.execution import current_operation
-from activities.fleet.connectivity import ConnectivityCheck, run_all
+from activities.fleet.missing import gone_pool_machines, gone_routes, search_missing
+from activities.fleet.reading import without, without_unclear
+from activities.machine.presence import Presence
+from relight.breaker_evaluation import BreakerEvaluation
+from relight.connectivity import ConnectivityCheck, run_all
 from relight.domain.breaker.breaker import (
     Breaker,
     BreakerLimits,
     ConnectivityResult,
-    MachineObservation,
 )
-from relight.domain.breaker.decisions import count_reach, update_breaker
+from relight.domain.clock import FutureTimes
 from relight.domain.destruction import HOUR, EvaluateBreakerInput
 from relight.domain.drift import Declarations
 from relight.domain.fault.error import DomainError
+from relight.domain.fault.fault import Fault
 from relight.domain.names import (
     DEFAULT_RELEASE_SETTING,
     ReleaseTag,
@@ -32,6 +36,8 @@ from relight.domain.names import (
     route_workflow_id,
 )
 from relight.domain.pool.pool import PoolMachine, PoolTarget
+from relight.domain.pool.remediation import observation_of_pool
+from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.builder import FleetView, observations_of
 from relight.domain.reconcile.plan import (
     ReconcilePlan,
@@ -46,7 +52,7 @@ from relight.domain.reconcile.run import (
     ReconcileFleetInput,
     routes_to_verify,
 )
-from relight.domain.remediation import RouteHistory
+from relight.domain.remediation import ReplacementPolicy, RouteHistory
 from relight.domain.route import Route, RouteStatus
 from relight.domain.sweep.planner import (
     SweepView,
@@ -60,17 +66,17 @@ from relight.domain.sweep.sweep import (
     SweepPolicy,
 )
 from relight.engine.step import step
-from relight.providers.driver import ProviderDriver
+from relight.pool_target import pool_targets
 from relight.releases.source import ReleaseSource
+from relight.store import bad_rows
+from relight.store.bad_rows import BadRows
 from relight.store.events import Operation
 from relight.store.store import Store
+from relight.store.tables import MachineRow, RouteRemediationRow
 from relight.store.threads import in_thread
 
 LISTING_TIMEOUT = timedelta(seconds=60)
 """After it, the sweep leaves out the machines of this provider."""
-
-MAX_VERIFIED = 25
-"""How many routes are verified for one evaluation of the breaker."""
 
 OPEN_OPERATIONS = (
     "ExecutionStatus = 'Running' AND (WorkflowId STARTS_WITH 'route/' "
@@ -85,10 +91,12 @@ class BreakerSettings(NamedTuple):
     Attributes:
         policy: says which routes are verified.
         limits: the breaker's.
+        pool: how pools try, also in a reconcile run.
     """
 
     policy: ReconcilePolicy
     limits: BreakerLimits
+    pool: PoolPolicy = PoolPolicy()
 
 
 @dataclass(frozen=True)
@@ -115,15 +123,19 @@ class _Observation:
     Attributes:
         view: the fleet, as the planner needs it.
         connectivity: the latest result of each check, also of checks no longer configured.
-        gone: changes only: since when the machine of a route is missing at its provider, or None
-            where a machine that was missing is there again.
+        gone: changes only: since when the listings of its provider lack the machine of a route, or
+            None where they have it again.
+        gone_pool: the same of pool machines, by key.
+        clock: the incident that records have times of the future, None if they have none.
         locks: the workflow id that locks each machine, by the machine's key.
     """
 
     view: FleetView
     connectivity: tuple[ConnectivityResult, ...]
     gone: Mapping[RouteId, datetime | None]
+    gone_pool: Mapping[str, datetime | None]
     locks: Mapping[str, str]
+    clock: Fault | None = None
 
 
 class ObservationActivities:
@@ -132,7 +144,7 @@ class ObservationActivities:
     def __init__(
         self,
         store: Store,
-        drivers: Mapping[str, ProviderDriver],
+        presence: Presence,
         repository: ReleaseSource,
         connectivity: Sequence[ConnectivityCheck],
         owner: str,
@@ -140,7 +152,8 @@ class ObservationActivities:
         settings: BreakerSettings,
     ) -> None:
         self._store = store
-        self._drivers = drivers
+        self._presence = presence
+        self._drivers = presence.drivers
         self._repository = repository
         self._connectivity = connectivity
         self._owner = owner
@@ -155,11 +168,21 @@ class ObservationActivities:
         that are missing at their providers, and the state of the breaker.
         """
         outside = await self._observe_outside()
-        observation = await in_thread(self._read_store, outside, input)
-        now = datetime.now(UTC)
-        operation = None if input.dry_run else current_operation(input.origin)
-        breaker = await in_thread(self._update_breaker, observation, input, now, operation)
+        with bad_rows.collecting() as bad:
+            observation = await in_thread(self._read_store, outside, input, bad)
+            view, missed = observation.view, observation.gone.keys()
+            found = await search_missing(self._presence, view, missed, input.policy.replacement)
+            view = replace(view, histories=found.histories)
+            gone = {**observation.gone, **found.there}
+            observation = replace(observation, view=view, gone=gone)
+            now = datetime.now(UTC)
+            operation = None if input.dry_run else current_operation(input.origin)
+            breaker = await in_thread(self._update_breaker, observation, input, now, operation)
         plan = plan_reconcile(replace(observation.view, breaker=breaker), input.policy, now)
+        if observation.clock is not None:
+            plan = plan.model_copy(update={"faults": (*plan.faults, observation.clock)})
+        if operation is not None:
+            await in_thread(self._store.incidents.update, plan.faults, operation)
         plan = await self._without_unknown_releases(plan, observation.view.routes, input)
         keys = {action.sweep.key for action in plan.actions if action.sweep}
         return FleetObserved(
@@ -167,7 +190,7 @@ class ObservationActivities:
             plan=plan,
             breaker=breaker,
             locks={key: observation.locks[key] for key in sorted(keys & observation.locks.keys())},
-            unobserved=outside.unobserved,
+            unobserved=(*outside.unobserved, *map(str, bad)),
         )
 
     @step(policies.OBSERVE, lambda _: "whole fleet")
@@ -183,13 +206,21 @@ class ObservationActivities:
             open_workflows=await self._open_workflows(),
             connectivity=await run_all(self._connectivity),
         )
-        policy, limits = self._settings
+        limits, wanted = self._settings.limits, input.max_verified
+        policy = self._settings.policy.model_copy(update={"max_verifications": wanted})
         fleet = ReconcileFleetInput(origin=input.origin, policy=policy, limits=limits)
-        observation = await asyncio.to_thread(self._read_store, outside, fleet)
+        with bad_rows.collecting() as bad:
+            observation = await asyncio.to_thread(self._read_store, outside, fleet, bad)
         now, operation = datetime.now(UTC), current_operation(input.origin)
         breaker = await asyncio.to_thread(self._update_breaker, observation, fleet, now, operation)
         plan = plan_reconcile(replace(observation.view, breaker=breaker), policy, now)
-        return BreakerEvaluated(to_verify=routes_to_verify(plan.actions)[:MAX_VERIFIED])
+        return BreakerEvaluated(
+            to_verify=routes_to_verify(plan.actions),
+            locked_out=tuple(
+                action.route_id for action in plan.actions if action.locked_out and action.route_id
+            ),
+            locks_out=breaker.incident is not None and breaker.incident.locks_out,
+        )
 
     # ------------------------------------------------------------------ outside of the store
 
@@ -242,24 +273,43 @@ class ObservationActivities:
 
     # ------------------------------------------------------------------ the store
 
-    def _read_store(self, outside: _Outside, input: ReconcileFleetInput) -> _Observation:
-        """Read the records, after everything outside was read."""
+    def _read_store(
+        self, outside: _Outside, input: ReconcileFleetInput, bad: BadRows
+    ) -> _Observation:
+        """Read the records, after everything outside was read.
+
+        What an invalid record may be about is left alone.
+        """
         store, now = self._store, datetime.now(UTC)
-        routes = [each for each in store.routes.list() if each.status is not RouteStatus.RETIRED]
+        times = FutureTimes(now)
+        times.note(store.events.latest_time(), "an event")
+        routes = [
+            times.of_route(each)
+            for each in store.routes.list()
+            if each.status is not RouteStatus.RETIRED
+        ]
+        tracks, rollouts = store.tracks.list(), store.declarations.rollouts()
+        routes = without_unclear(routes, tracks, bad, store.declarations.scopes)
         busy = self._busy(routes, outside.open_workflows)
-        histories = dict(store.remediations.histories(now - input.policy.replacement.window))
-        gone = _gone(routes, outside.listings, histories, busy, now)
-        for route_id, since in gone.items():
+        since = now - input.policy.replacement.window
+        histories = {
+            route_id: times.of_history(history)
+            for route_id, history in store.remediations.histories(since).items()
+        }
+        busy |= bad.of(RouteRemediationRow)
+        gone = gone_routes(routes, outside.listings, histories, busy, now)
+        for route_id, gone_since in gone.items():
             known = histories.get(route_id) or RouteHistory(route_id=route_id, machine_key=None)
-            histories[route_id] = known.model_copy(update={"gone_since": since})
-        sweep, locks = self._plan_sweep(outside, input, now)
-        default = store.fleet_settings.get(DEFAULT_RELEASE_SETTING)
+            histories[route_id] = known.model_copy(update={"gone_since": gone_since})
+        pool = [times.of_pool_machine(each) for each in store.pool.list()]
+        sweep, locks = self._plan_sweep(outside, input, now, bad)
+        default = store.fleet_settings.all().get(DEFAULT_RELEASE_SETTING)
         view = FleetView(
             routes=routes,
             declarations=Declarations(
-                tracks=store.tracks.list(),
+                tracks=tracks,
                 fleet_default=default,
-                rollouts=store.declarations.rollouts(),
+                rollouts=rollouts,
                 declared_at=store.declarations.times(),
             ),
             breaker=Breaker(),  # Replaced later: its state depends on what is read here.
@@ -269,12 +319,23 @@ class ObservationActivities:
             exclusions=store.exclusions.standing(now),
             freezes=store.freezes.standing(now),
             destructions=store.destructions.list(now - max(HOUR, input.limits.remembered_for)),
-            pools=self._pools(default),
+            pools=self._pools(input.policy.replacement, pool),
             sweep=sweep,
         )
-        saved = {each.name: each for each in store.breaker.connectivity()}
+        saved = {each.name: each for each in times.of_connectivity(store.breaker.connectivity())}
         latest = saved | {each.name: each for each in outside.connectivity}
-        return _Observation(view, tuple(latest[name] for name in sorted(latest)), gone, locks)
+        times.of_breaker(store.breaker.get())
+        for holds in (store.freezes, store.exclusions, store.breaker_overrides):
+            for hold in holds.list():
+                times.note(hold.added_at, f"{hold.kind} {hold.hold_id}")
+        return _Observation(
+            view=view,
+            connectivity=tuple(latest[name] for name in sorted(latest)),
+            gone=gone,
+            gone_pool=gone_pool_machines(pool, outside.listings, now),
+            locks=locks,
+            clock=times.fault(),
+        )
 
     def _busy(self, routes: Sequence[Route], open_workflows: Set[str]) -> frozenset[RouteId]:
         """Return the routes with a running operation, according to Temporal or the store."""
@@ -286,41 +347,43 @@ class ObservationActivities:
         return self._store.verifications.routes_in_operation() | running
 
     def _plan_sweep(
-        self, outside: _Outside, input: ReconcileFleetInput, now: datetime
+        self, outside: _Outside, input: ReconcileFleetInput, now: datetime, bad: BadRows
     ) -> tuple[SweepPlan, Mapping[str, str]]:
         machines = [machine for listing in outside.listings for machine in listing.machines]
         records = self._store.sweeps.machines({machine.key for machine in machines})
         view = SweepView(
-            listings=outside.listings,
+            # A machine whose record is invalid is no machine without a record.
+            listings=[without(each, bad.of(MachineRow)) for each in outside.listings],
             open_workflows=outside.open_workflows,
             records=records,
             operations=self._store.sweeps.open_operations(),
             route_ids=self._store.sweeps.route_ids(),
+            newest=self._store.sweeps.newest(),
         )
-        plan = plan_sweep(view, SweepPolicy(owner=self._owner, grace=input.grace), now)
+        policy = SweepPolicy(
+            owner=self._owner, grace=input.grace, gone_for=input.policy.replacement.gone_for
+        )
+        plan = plan_sweep(view, policy, now)
         locks = {each.key: lock_of(each.key, each.provider, each.region) for each in machines}
         locks |= {each.key: lock_of_record(each) for each in records}
         return plan, {key: lock for key, lock in locks.items() if lock is not None}
 
     def _pools(
-        self, release_tag: ReleaseTag | None
+        self, replacement: ReplacementPolicy, machines: Sequence[PoolMachine]
     ) -> tuple[tuple[PoolTarget, Sequence[PoolMachine]], ...]:
-        sizes, machines = self._store.pool_sizes.list(), self._store.pool.list()
+        targets = pool_targets(
+            self._store, self._store.pool_sizes.list(), self._settings.pool, replacement
+        )
         return tuple(
             (
-                PoolTarget(
-                    provider=each.provider,
-                    region=each.region,
-                    size=each.size,
-                    release_tag=release_tag,
-                ),
+                target,
                 [
                     machine
                     for machine in machines
-                    if (machine.provider, machine.region) == (each.provider, each.region)
+                    if (machine.provider, machine.region) == (target.provider, target.region)
                 ],
             )
-            for each in sizes
+            for target in targets
         )
 
     def _update_breaker(
@@ -335,58 +398,14 @@ class ObservationActivities:
         With an operation, also save the connectivity results and the missing machines.
         """
         store, view = self._store, observation.view
-        machines = [*observations_of(view), *map(_observation_of, store.pool.list())]
-        reach = count_reach(machines, view.destructions, input.limits, now)
-        overrides = store.breaker_overrides.standing(now)
-
-        def decide(before: Breaker) -> Breaker:
-            return update_breaker(
-                before, reach, observation.connectivity, input.limits, now, overrides
-            )
-
-        if operation is None:
-            return decide(store.breaker.get())
-        for route_id, since in observation.gone.items():
-            store.remediations.record_gone_since(route_id, since)
-        store.breaker.record_connectivity(observation.connectivity)
-        return store.breaker.update(decide, operation)
-
-
-def _gone(
-    routes: Sequence[Route],
-    listings: Sequence[ProviderListing],
-    histories: Mapping[RouteId, RouteHistory],
-    busy: Set[RouteId],
-    now: datetime,
-) -> Mapping[RouteId, datetime | None]:
-    """Return changes: since when a route's machine is missing, or None where it is back."""
-    changes: dict[RouteId, datetime | None] = {}
-    complete = {each.provider: each for each in listings if each.complete}
-    keys = {machine.key for listing in complete.values() for machine in listing.machines}
-    for route in routes:
-        listing = complete.get(route.provider)
-        if listing is None or route.machine is None or route.route_id in busy:
-            continue
-        history = histories.get(route.route_id)
-        since = history.gone_since if history else None
-        if route.machine.key in keys:
-            if since is not None:
-                changes[route.route_id] = None
-        elif route.proven_at is None or route.proven_at < listing.asked_at:
-            # A proof after `since` shows that the machine was there again in between.
-            outdated = (
-                since is not None and route.proven_at is not None and route.proven_at >= since
-            )
-            if since is None or outdated:
-                changes[route.route_id] = now
-    return changes
-
-
-def _observation_of(machine: PoolMachine) -> MachineObservation:
-    return MachineObservation(
-        key=machine.key,
-        provider=machine.provider,
-        region=machine.region,
-        observed_at=machine.proven_at,
-        reached=machine.proven_at is not None,
-    )
+        machines = [*observations_of(view), *map(observation_of_pool, store.pool.list())]
+        if operation is not None:
+            for route_id, since in observation.gone.items():
+                store.remediations.record_gone_since(route_id, since)
+            for key, since in observation.gone_pool.items():
+                store.sweeps.record_pool_gone_since(key, since)
+            store.breaker.record_connectivity(observation.connectivity)
+        evaluation = BreakerEvaluation(store, input.limits, input.policy.replacement.window)
+        return evaluation.update(
+            machines, view.destructions, observation.connectivity, now, operation
+        )

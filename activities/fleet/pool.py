@@ -4,7 +4,13 @@ from datetime import UTC, datetime
 
 from activities import policies
 from activities.execution import current_operation
-from relight.domain.names import DEFAULT_RELEASE_SETTING
+from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.breaker.decisions import (
+    last_locked_out,
+    locked_out,
+    machines_to_observe,
+)
+from relight.domain.destruction import Allowance
 from relight.domain.pool.keep import (
     PlanPoolInput,
     PlanPoolMachineInput,
@@ -13,36 +19,62 @@ from relight.domain.pool.keep import (
     PoolMachineTaken,
     PoolPlanned,
     PoolWork,
+    RecordFailedTryInput,
     RecordPoolFaultInput,
     RecordPoolReadyInput,
 )
-from relight.domain.pool.pool import (
-    PoolAction,
-    PoolMachine,
-    PoolStatus,
-    PoolStep,
-    PoolTarget,
-    plan_pool,
-)
+from relight.domain.pool.planner import plan_pool
+from relight.domain.pool.pool import PoolAction, PoolStep
+from relight.domain.pool.remediation import observation_of_pool
+from relight.domain.pool.tries import PoolPolicy
+from relight.domain.remediation import ReplacementPolicy
 from relight.domain.route import Recorded
 from relight.engine.step import step
+from relight.pool_target import pool_targets
+from relight.store.pool_sizes import PoolSize
 from relight.store.store import Store
 
 
 class PoolActivities:
     """Reads and writes of the store. Each write is one transaction with its event."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: PoolPolicy,
+        replacement: ReplacementPolicy,
+        limits: BreakerLimits,
+    ) -> None:
         self._store = store
+        self._policy = policy
+        self._replacement = replacement
+        self._limits = limits
 
     @step(policies.STORE, lambda i: f"{i.provider}/{i.region}")
     def plan_pool(self, input: PlanPoolInput) -> PoolPlanned:
-        """Return the steps that the pool needs now, unfinished removals first."""
-        machines = self._store.pool.list(input.provider, input.region)
-        planned = plan_pool(self._target(input), machines, datetime.now(UTC))
-        unfinished = (_recycle(each) for each in machines if each.status is PoolStatus.LEAVING)
-        steps = (*unfinished, *(each for each in planned if each.step is not PoolStep.KEEP))
-        return PoolPlanned(steps=tuple(self._work(step) for step in steps))
+        """Return the steps that the pool needs now. While the breaker is open it is observed."""
+        store, now = self._store, datetime.now(UTC)
+        breaker, pools = store.breaker.get(), store.pool.list()
+        observations = tuple(map(observation_of_pool, pools))
+        out = locked_out(observations, breaker, self._limits)
+        observe = machines_to_observe(
+            breaker, observations, self._limits, now, len(pools), last_locked_out(observations)
+        )
+        blocked = Allowance(breaker, (), self._limits, now).why_open()
+        if blocked is None and out:
+            blocked = f"{len(out)} machines of the pools keep the control plane out"
+        [target] = pool_targets(
+            store, [self._pool(input)], self._policy, self._replacement, blocked
+        )
+        machines = [
+            each for each in pools if (each.provider, each.region) == (input.provider, input.region)
+        ]
+        # The last one that is still out is verified like the others that were out with it.
+        planned = plan_pool(target, machines, now, {*out, *input.locked_out}, observe)
+        steps = (each for each in planned if each.step is not PoolStep.KEEP)
+        return PoolPlanned(
+            steps=tuple(self._work(step) for step in steps), locked_out=tuple(sorted(out))
+        )
 
     @step(policies.STORE, lambda i: f"{i.provider}/{i.region}: {i.release_tag}")
     def plan_pool_machine(self, input: PlanPoolMachineInput) -> PoolMachinePlanned:
@@ -73,32 +105,30 @@ class PoolActivities:
 
     @step(policies.STORE, lambda i: f"{i.key}: {i.fault.kind}")
     def record_pool_fault(self, input: RecordPoolFaultInput) -> Recorded:
-        """Record why a machine could not be made ready."""
+        """Record why a machine could not be made ready, or which fault was observed on it."""
         operation = current_operation(input.origin)
         self._store.pool.record_fault(input.key, input.fault, operation)
         return Recorded()
 
-    def _target(self, input: PlanPoolInput) -> PoolTarget:
-        """Return the declared pool; without a declaration its size is 0."""
-        location = (input.provider, input.region)
-        sizes = {(each.provider, each.region): each.size for each in self._store.pool_sizes.list()}
-        return PoolTarget(
-            provider=input.provider,
-            region=input.region,
-            size=sizes.get(location, 0),
-            release_tag=self._store.fleet_settings.get(DEFAULT_RELEASE_SETTING),
+    @step(policies.STORE, lambda i: f"{i.provider}/{i.region} at {i.release_tag}: {i.fault.kind}")
+    def record_failed_try(self, input: RecordFailedTryInput) -> Recorded:
+        """Count a failed try to make a machine ready at the pool's release."""
+        self._store.pool_sizes.record_failed_try(
+            input.provider,
+            input.region,
+            input.release_tag,
+            input.fault,
+            self._policy,
+            current_operation(input.origin),
         )
+        return Recorded()
+
+    def _pool(self, input: PlanPoolInput) -> PoolSize:
+        """Return the declared pool; without a declaration its size is 0."""
+        pools = {(each.provider, each.region): each for each in self._store.pool_sizes.list()}
+        none = PoolSize(provider=input.provider, region=input.region, size=0)
+        return pools.get((input.provider, input.region), none)
 
     def _work(self, action: PoolAction) -> PoolWork:
         machine = self._store.machines.last_observed(action.key) if action.key else None
         return PoolWork(action=action, machine=machine)
-
-
-def _recycle(machine: PoolMachine) -> PoolAction:
-    return PoolAction(
-        step=PoolStep.RECYCLE,
-        provider=machine.provider,
-        region=machine.region,
-        key=machine.key,
-        reason="an earlier operation did not finish its removal",
-    )

@@ -1,10 +1,10 @@
 """Activities of a sweep on one machine: observe it under its lock, and record what was done."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from activities import policies
 from activities.execution import current_operation
+from activities.machine.presence import Presence
 from relight.domain.machine import MachineOnRecord
 from relight.domain.reconcile.run import (
     MachineObserved,
@@ -15,11 +15,10 @@ from relight.domain.route import Recorded
 from relight.domain.sweep.planner import SweepView, plan_sweep
 from relight.domain.sweep.sweep import ProviderListing, SweepAction, SweepPolicy, SweepStep
 from relight.engine.step import step
-from relight.providers.driver import ProviderDriver
+from relight.store import bad_rows
 from relight.store.store import Store
+from relight.store.tables import MachineRow
 from relight.store.threads import in_thread
-
-MACHINE_DESTROYED = "machine-destroyed"
 
 _NO_DOUBT = 1_000_000
 """Turns off the sweep's doubt about many unknown machines: only one machine is observed here."""
@@ -28,9 +27,9 @@ _NO_DOUBT = 1_000_000
 class SweepActivities:
     """Plans for one machine in the same way as the sweep plans for all."""
 
-    def __init__(self, store: Store, drivers: Mapping[str, ProviderDriver], owner: str) -> None:
+    def __init__(self, store: Store, presence: Presence, owner: str) -> None:
         self._store = store
-        self._drivers = drivers
+        self._presence = presence
         self._owner = owner
 
     @step(policies.LOOKUP, lambda i: i.step.key)
@@ -38,7 +37,7 @@ class SweepActivities:
         """Return the step of the sweep if it is still right, or no step."""
         planned = input.step
         asked_at = datetime.now(UTC)
-        found = await self._drivers[planned.provider].find(planned.key)
+        found = await self._presence.drivers[planned.provider].find(planned.key)
         listing = ProviderListing(
             provider=planned.provider,
             asked_at=asked_at,
@@ -48,11 +47,15 @@ class SweepActivities:
         if current is None or current.step is not planned.step:
             reason = current.reason if current else "it now matches the records"
             return MachineObserved(reason=reason, machine=found)
+        if current.step is SweepStep.MARK_LOST:
+            machine = await in_thread(self._store.machines.last_observed, planned.key)
+            if machine is not None and not await self._presence.is_absent(machine):
+                return MachineObserved(reason=f"machine {planned.key} is not listed, but exists")
         return MachineObserved(reason=current.reason, step=current.step, machine=found)
 
     @step(policies.STORE, lambda i: f"{i.step} {i.key}")
     def record_swept(self, input: RecordSweptInput) -> Recorded:
-        """Record the step that was taken on a machine."""
+        """Record the step that was taken on a machine; a destruction is recorded by the gate."""
         store, operation = self._store, current_operation(input.origin)
         match input.step:
             case SweepStep.ADOPT:
@@ -60,29 +63,16 @@ class SweepActivities:
                 store.sweeps.adopt(input.machine.machine, operation)
             case SweepStep.MARK_LOST:
                 store.sweeps.mark_lost(input.key, operation)
-            case SweepStep.DESTROY if store.machines.get(input.key) is not None:
-                store.destructions.record(input.key, operation, reason=input.reason)
-            case SweepStep.DESTROY:
-                # It was never on record, but counts as destroyed for the breaker.
-                assert input.machine is not None
-                store.events.append(
-                    MACHINE_DESTROYED,
-                    operation,
-                    machine_key=input.key,
-                    detail={
-                        "provider": input.machine.provider,
-                        "region": input.machine.region,
-                        "track": None,
-                        "unreachable": False,
-                        "reason": input.reason,
-                    },
-                )
         return Recorded()
 
     def _decide(self, listing: ProviderListing, input: SweepMachineInput) -> SweepAction | None:
+        with bad_rows.collecting() as bad:
+            machines = self._store.sweeps.machines([input.step.key])
+        if input.step.key in bad.of(MachineRow):
+            return None
         records = [
             each
-            for each in self._store.sweeps.machines([input.step.key])
+            for each in machines
             if each.key == input.step.key or _serves_elsewhere(each, input.step)
         ]
         plan = plan_sweep(
@@ -92,8 +82,14 @@ class SweepActivities:
                 open_workflows=frozenset(),
                 records=records,
                 route_ids=self._store.sweeps.route_ids(),
+                newest=self._store.sweeps.newest(),
             ),
-            SweepPolicy(owner=self._owner, grace=input.grace, min_mismatches=_NO_DOUBT),
+            SweepPolicy(
+                owner=self._owner,
+                grace=input.grace,
+                min_mismatches=_NO_DOUBT,
+                gone_for=input.gone_for,
+            ),
             datetime.now(UTC),
         )
         found = (*plan.actions, *plan.left)

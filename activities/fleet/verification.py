@@ -11,12 +11,13 @@ from temporalio.client import Client
 from activities import policies
 from activities.execution import current_operation, fault_of
 from activities.route.hot_swap import ProofActivities
+from activities.route.known_good import version_of
+from relight.breaker_evaluation import BreakerEvaluation
 from relight.domain import names
 from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import Fault
-from relight.domain.machine import Machine
 from relight.domain.names import RouteId, route_workflow_id
-from relight.domain.proof import Proof
+from relight.domain.proof import NewerRelease, Proof
 from relight.domain.reconcile.run import (
     RoutesVerified,
     RouteToVerify,
@@ -24,14 +25,18 @@ from relight.domain.reconcile.run import (
     VerifyRoutesInput,
 )
 from relight.domain.release import Release
+from relight.domain.remediation import means_unreachable
 from relight.domain.route import Route
 from relight.engine.executions import is_running
 from relight.engine.step import step
 from relight.hosts.connections import Hosts
+from relight.hosts.errors import PackageError
 from relight.releases.source import ReleaseSource
+from relight.releases.versions import is_older
 from relight.store.events import Operation
 from relight.store.store import Store
 from relight.store.threads import in_thread
+from relight.store.verifications import CHANGED_MEANWHILE
 
 CONCURRENCY = 25
 """How many hosts one activity verifies at the same time. Each takes a login and one command."""
@@ -55,12 +60,14 @@ class VerificationActivities:
         services: ProofActivities,
         repository: ReleaseSource,
         temporal: Client,
+        breaker: BreakerEvaluation,
     ) -> None:
         self._store = store
         self._hosts = hosts
         self._services = services
         self._repository = repository
         self._temporal = temporal
+        self._breaker = breaker
 
     @step(policies.VERIFY, lambda i: f"{len(i.routes)} routes")
     async def verify_routes(self, input: VerifyRoutesInput) -> RoutesVerified:
@@ -78,11 +85,16 @@ class VerificationActivities:
         async def verify(each: RouteToVerify) -> RouteVerified:
             async with slots:
                 verified = await self._verify(each, releases[each.release_tag], operation)
+                if verified.skipped == CHANGED_MEANWHILE:  # As by another verification.
+                    verified = await self._verify(each, releases[each.release_tag], operation)
                 activity.heartbeat(each.route_id)
                 return verified
 
         # Each verification ends, whatever happens to the others.
         ended = await asyncio.gather(*map(verify, input.routes), return_exceptions=True)
+        faults = [each.fault for each in ended if isinstance(each, RouteVerified) and each.fault]
+        if any(map(means_unreachable, faults)):
+            await in_thread(self._breaker.after_fault, operation)
         errors = [each for each in ended if isinstance(each, BaseException)]
         if errors and activity.info().attempt < policies.VERIFY_ATTEMPTS:
             raise errors[0]
@@ -114,9 +126,32 @@ class VerificationActivities:
             return RouteVerified(route_id=route_id, skipped="it has no machine")
         if await self._has_operation(route_id):
             return RouteVerified(route_id=route_id, skipped="an operation is running on it")
-        result = await self._prove(route.machine, release)
+        result = await self._prove(route, release)
         if await self._has_operation(route_id):
             return RouteVerified(route_id=route_id, skipped="an operation has started on it")
+        return await self._record(route, release, result, operation)
+
+    async def verify_now(self, route: Route, tag: str, operation: Operation) -> RouteVerified:
+        """Observe the host of one route, by the operation that has its lock, and record the result.
+
+        Args:
+            route: as on record; it has a machine.
+            tag: the release that it should run.
+            operation: the operation.
+        """
+        release = await self._release(tag)
+        if isinstance(release, Fault):
+            return RouteVerified(route_id=route.route_id, skipped=release.summary)
+        return await self._record(route, release, await self._prove(route, release), operation)
+
+    async def _record(
+        self,
+        route: Route,
+        release: Release,
+        result: Proof | Fault | NewerRelease,
+        operation: Operation,
+    ) -> RouteVerified:
+        route_id = route.route_id
         skipped = await in_thread(
             self._store.verifications.record,
             route,
@@ -124,22 +159,47 @@ class VerificationActivities:
             result,
             replace(operation, activity_id=f"{operation.activity_id}/{route_id}"),
         )
-        if isinstance(result, Fault) and skipped is None:
-            _log_fault(route, result)
-        kind = result.kind if isinstance(result, Fault) and skipped is None else None
-        return RouteVerified(route_id=route_id, fault=kind, skipped=skipped)
+        if skipped is not None or isinstance(result, Proof):
+            return RouteVerified(route_id=route_id, skipped=skipped)
+        if isinstance(result, NewerRelease):
+            return RouteVerified(route_id=route_id, newer_version=result.version)
+        _log_fault(route, result)
+        return RouteVerified(route_id=route_id, fault=result.kind)
 
-    async def _prove(self, machine: Machine, release: Release) -> Proof | Fault:
+    async def _prove(self, route: Route, release: Release) -> Proof | Fault | NewerRelease:
+        machine = route.machine
+        assert machine is not None
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._hosts.connect(machine) as shell:
                     return await self._services.prove(shell, release)
             except DomainError as error:
+                if isinstance(error, PackageError) and error.installed_version is not None:
+                    newer = await in_thread(
+                        self._newer, route, release, error.installed_version, str(error)
+                    )
+                    return newer or fault_of(error)
                 if not error.retryable or attempt == ATTEMPTS:
                     return fault_of(error)
                 activity.heartbeat(f"{machine.key}: {error}")
             await asyncio.sleep(PAUSE.total_seconds())
         raise AssertionError
+
+    def _newer(
+        self, route: Route, release: Release, version: str, summary: str
+    ) -> NewerRelease | None:
+        """Return what a host runs if that is newer than all that its record names, else None.
+
+        What the record names was tried there at some time: a host that still runs it has drifted.
+        """
+        history = self._store.release_histories.get(route.route_id)
+        named = {*history.tried, release.tag}
+        if route.target_release_tag is not None:
+            named.add(route.target_release_tag)
+        versions = [version_of(self._store, tag) for tag in sorted(named)]
+        if all(is_older(each, version) for each in versions):
+            return NewerRelease(version=version, summary=summary)
+        return None
 
     async def _has_operation(self, route_id: RouteId) -> bool:
         return await is_running(self._temporal, route_workflow_id(route_id))

@@ -1,50 +1,258 @@
-"""Activities on destruction: may a machine be destroyed, and the record that it was."""
+"""The one door to a destruction: every machine is destroyed by `destroy_machine`.
 
-from datetime import UTC, datetime
+It decides by the gate (`relight/domain/destruction_gate.py`) at each attempt, immediately before it
+requests anything: with the machine as its provider and its host describe it now, and the breaker as
+it is now. A test keeps all other code from a driver's `destroy`.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from temporalio import activity
 
 from activities import policies
-from activities.execution import current_operation
-from relight.domain.breaker.breaker import BreakerLimits
+from activities.execution import current_operation, heartbeating
+from activities.machine.ask import MachineQuestions
+from activities.machine.polls import MachinePolls
+from relight.breaker_evaluation import BreakerEvaluation
+from relight.connectivity import ConnectivityCheck, run_all
+from relight.domain.breaker.breaker import Breaker, Destruction, MachineObservation
 from relight.domain.destruction import (
+    FOR_A_PERSON,
     HOUR,
     Allowance,
-    CheckDestructionInput,
-    DestructionAllowed,
-    RecordDestroyedInput,
+    BeginRemovalInput,
+    DestroyMachineInput,
+    MachineDestroyed,
+    Refusal,
+    identity_mismatch,
 )
+from relight.domain.destruction_gate import (
+    LOGIN_REFUSED,
+    Answer,
+    DestructionEvidence,
+    decide_destruction,
+    latest,
+    needs_answer,
+)
+from relight.domain.machine import MachineAtProvider, MachineStatus
+from relight.domain.names import key_number
+from relight.domain.remediation import means_unreachable
 from relight.domain.route import Recorded
 from relight.engine.step import step
+from relight.providers.driver import ProviderDriver, ProviderError, driver_named
 from relight.store.store import Store
+from relight.store.threads import in_thread
+
+REPEAT_DESTROY_AFTER = timedelta(seconds=30)
+"""How long a machine may be deleting before the destroy request is sent again.
+
+Most machines are gone within seconds. Providers sometimes lose an accepted request, so it is
+repeated: often enough within an attempt of ten minutes, rarely enough for rate limits."""
+
+EVIDENCE_LASTS = timedelta(hours=24)
+"""Older observations of a machine do not count."""
+
+MAX_REFERENCES = 3
+"""How many other machines are asked whether they accept our login."""
+
+
+class MachineNotOursError(ProviderError):
+    """The machine with this key is not the machine that was to be destroyed."""
+
+    kind = "machine-not-ours"
+
+
+@dataclass(frozen=True)
+class Destroyer:
+    """What the gate works with.
+
+    Attributes:
+        drivers: of the providers, by name.
+        owner: the fleet's ownership tag.
+        questions: asks machines.
+        connectivity: the control plane's connectivity checks.
+        breaker: evaluates the breaker.
+    """
+
+    store: Store
+    drivers: Mapping[str, ProviderDriver]
+    owner: str
+    questions: MachineQuestions
+    connectivity: Sequence[ConnectivityCheck]
+    breaker: BreakerEvaluation
 
 
 class DestructionActivities:
-    """Called immediately before and after each destruction."""
+    """Destroys machines, and records what was destroyed and what was not."""
 
-    def __init__(self, store: Store, limits: BreakerLimits) -> None:
-        self._store = store
-        self._limits = limits
+    def __init__(self, parts: Destroyer) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._polls = MachinePolls()
+
+    @step(policies.DESTROY, lambda i: f"{i.key} at {i.provider}: {i.reason}")
+    async def destroy_machine(self, input: DestroyMachineInput) -> MachineDestroyed:
+        """Return when the provider has no machine with this key, or why it is not destroyed.
+
+        Absent is success. Each observation checks that the machine with this key is the one that is
+        named and has our ownership tag; otherwise nothing is requested. An accepted request is
+        waited for, and repeated after `REPEAT_DESTROY_AFTER`.
+        """
+        driver = driver_named(self._parts.drivers, input.provider)
+        requested_at: float | None = None
+        begun = False
+        first = found = await driver.find(input.key)
+        async with heartbeating():
+            while found is not None:
+                await self._require_ours(found, input)
+                if requested_at is None and found.status is MachineStatus.DELETING:
+                    requested_at = time.monotonic()  # By someone else, or by an earlier attempt.
+                elif requested_at is None or _has_passed(REPEAT_DESTROY_AFTER, requested_at):
+                    refusal = None if begun else await self._decide(input, found, begin=True)
+                    if refusal is not None:
+                        return MachineDestroyed(key=input.key, was_present=True, refusal=refusal)
+                    begun = True
+                    await driver.destroy(found.ref)
+                    requested_at = time.monotonic()
+                activity.heartbeat(found.status)
+                found = await self._polls.next(driver, input.region, input.key)
+        await in_thread(self._record, input, first)
+        return MachineDestroyed(key=input.key, was_present=first is not None)
+
+    @step(policies.ASK, lambda i: f"{i.key} at {i.provider}: {i.reason}")
+    async def check_destruction(self, input: DestroyMachineInput) -> MachineDestroyed:
+        """Return why a machine would not be destroyed now; nothing is destroyed."""
+        found = await driver_named(self._parts.drivers, input.provider).find(input.key)
+        if found is None or found.status is MachineStatus.DELETING:
+            return MachineDestroyed(key=input.key, was_present=found is not None)
+        await self._require_ours(found, input)
+        refusal = await self._decide(input, found, begin=False)
+        return MachineDestroyed(key=input.key, was_present=True, refusal=refusal)
 
     @step(policies.STORE, lambda i: i.key)
-    def check_destruction(self, input: CheckDestructionInput) -> DestructionAllowed:
-        """Return why a machine may not be destroyed now; None where it may."""
-        now = datetime.now(UTC)
-        # A waiting removal counts from the moment its machine was drained. Only those ahead of it
-        # may delay it; otherwise two waiting removals would wait for each other.
-        ahead = self._store.destructions.ahead_of(input.key, now - HOUR)
-        allowance = Allowance(self._store.breaker.get(), ahead, self._limits, now)
-        where = input.provider, input.region, input.track
-        return DestructionAllowed(
-            why_not=allowance.why_not(*where),
-            by_breaker=allowance.why_breaker_refuses(*where) is not None,
+    def begin_removal(self, input: BeginRemovalInput) -> Recorded:
+        """Record that a machine, whose undo was refused, is removed by an operation of its own."""
+        self._store.destructions.begin_removal(input.key, current_operation(input.origin))
+        return Recorded()
+
+    # ------------------------------------------------------------------ the gate
+
+    async def _decide(
+        self, input: DestroyMachineInput, found: MachineAtProvider, *, begin: bool
+    ) -> Refusal | None:
+        """Return why a machine is not destroyed now, and record that; None if it is.
+
+        Args:
+            input: who asks, and why.
+            found: the machine, which is ours.
+            begin: record that the destruction begins.
+        """
+        store, operation = self._store.destructions, current_operation(input.origin)
+        lately = datetime.now(UTC) - EVIDENCE_LASTS
+        evidence = await in_thread(self._store.destruction_evidence.get, found, lately)
+        if evidence.serves is None and needs_answer(input, evidence):
+            evidence = await self._with_answer(evidence, input)
+        await self._evaluate_breaker(input, evidence)
+
+        def decide(breaker: Breaker, ahead: Sequence[Destruction]) -> Refusal | None:
+            now, limits = datetime.now(UTC), self._parts.breaker.limits
+            allowance = Allowance(breaker, ahead, limits, now)
+            return decide_destruction(input, evidence, allowance, limits, now)
+
+        hour_ago = datetime.now(UTC) - HOUR
+        if begin:
+            refusal = await in_thread(store.begin, input, found, operation, hour_ago, decide)
+        else:
+            refusal = await in_thread(store.check, input.key, hour_ago, decide)
+        if refusal is not None and refusal.by in FOR_A_PERSON:
+            await in_thread(store.record_refusal, input, refusal, operation)
+        return refusal
+
+    async def _with_answer(
+        self, evidence: DestructionEvidence, input: DestroyMachineInput
+    ) -> DestructionEvidence:
+        """Ask the machine now, and record an answer that differs from its last one."""
+        answer = await self._parts.questions.ask(evidence.found.machine)
+        last = latest(evidence.answers)
+        if last is None or last.fault_kind != answer.fault_kind:
+            operation = current_operation(input.origin)
+            record = self._store.destructions.record_answer
+            await in_thread(record, input.key, answer, operation)
+        works = answer.fault_kind == LOGIN_REFUSED and await self._login_works(input.key)
+        return evidence.model_copy(update={"now_answers": answer, "login_works": works})
+
+    async def _login_works(self, refused_by: str) -> bool:
+        """Return whether another machine accepts our login now."""
+        for route in await in_thread(self._store.destruction_evidence.references, MAX_REFERENCES):
+            if route.key == refused_by:
+                continue
+            answer = await self._parts.questions.ask(route)
+            if answer.fault_kind is None:
+                return True
+        return False
+
+    async def _evaluate_breaker(
+        self, input: DestroyMachineInput, evidence: DestructionEvidence
+    ) -> None:
+        """Evaluate the breaker now, with what this machine has just answered."""
+        checks = await run_all(self._parts.connectivity)
+        await in_thread(
+            self._parts.breaker.evaluate,
+            current_operation(input.origin),
+            checks,
+            _observation(evidence.found, input, evidence.now_answers),
         )
 
-    @step(policies.STORE, lambda i: f"{i.key}: {i.reason}")
-    def record_destroyed(self, input: RecordDestroyedInput) -> Recorded:
-        """Record that a machine is destroyed."""
+    # ------------------------------------------------------------------ ownership and records
+
+    async def _require_ours(self, found: MachineAtProvider, input: DestroyMachineInput) -> None:
+        """Refuse to destroy a machine unless it is the one that is named. Unknown values match.
+
+        Raises:
+            MachineNotOursError: it is another machine, or lacks our ownership tag.
+        """
+        record = await in_thread(self._store.destruction_evidence.record_of, input.key)
+        recorded_id = record.provider_id if record is not None else None
+        known = {
+            "provider_id": input.provider_id or recorded_id or found.provider_id,
+            "generation": input.generation or key_number(input.key),
+        }
+        reason = identity_mismatch(input.model_copy(update=known), found, self._parts.owner)
+        if reason is not None:
+            raise MachineNotOursError(input.provider, f"destroy {input.key}", reason)
+
+    def _record(self, input: DestroyMachineInput, found: MachineAtProvider | None) -> None:
+        if found is None and self._store.machines.get(input.key) is None:
+            return
         self._store.destructions.record(
             input.key,
             current_operation(input.origin),
-            reason=input.reason,
+            reason=input.text,
+            cause=input.reason,
             unreachable=input.unreachable,
+            found=found,
+            absent=found is None,
         )
-        return Recorded()
+
+
+def _observation(
+    found: MachineAtProvider, input: DestroyMachineInput, answer: Answer | None
+) -> MachineObservation | None:
+    """Return what the breaker learns from an answer; None without one."""
+    if answer is None:
+        return None
+    return MachineObservation(
+        key=found.key,
+        provider=found.provider,
+        region=found.region,
+        track=input.track,
+        observed_at=answer.at,
+        reached=answer.fault_kind is None or not means_unreachable(answer.fault_kind),
+    )
+
+
+def _has_passed(span: timedelta, since: float) -> bool:
+    return time.monotonic() - since >= span.total_seconds()

@@ -15,6 +15,7 @@ from activities.execution import current_operation
 from relight.domain.fault.error import DomainError
 from relight.domain.machine import Machine
 from relight.domain.replacement import EvidenceSaved, SaveEvidenceInput
+from relight.domain.text import tail, visible
 from relight.engine.step import step
 from relight.hosts import host_program
 from relight.hosts.connections import Hosts
@@ -22,7 +23,7 @@ from relight.providers.driver import ProviderDriver
 from relight.store.store import Store
 from relight.store.threads import in_thread
 
-MAX_CHARACTERS = 16 * 1024
+MAX_LOG_BYTES = 14 * 1024
 """How much of each log is saved, from its end."""
 
 READ_TIMEOUT = timedelta(seconds=20)
@@ -33,7 +34,7 @@ JOURNAL_LINES = 200
 EVIDENCE_SAVED = "evidence-saved"
 
 _DPKG_LOG = "dpkg-log"
-_COMMANDS = {_DPKG_LOG: ["tail", "-c", str(MAX_CHARACTERS), "/var/log/dpkg.log"]}
+_COMMANDS = {_DPKG_LOG: ["tail", "-c", str(MAX_LOG_BYTES), "/var/log/dpkg.log"]}
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
@@ -108,10 +109,10 @@ class EvidenceActivities:
 
     def _clean(self, text: str) -> str:
         """Return the end of a text, without secrets and private keys."""
-        text = _PRIVATE_KEY.sub(_HIDDEN, text)
+        text = _PRIVATE_KEY.sub(_HIDDEN, visible(text))
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN)
-        return text[-MAX_CHARACTERS:]
+        return tail(text, MAX_LOG_BYTES)
 
 
 async def _try_read(read: Read, machine: Machine) -> tuple[str, str]:

@@ -1,50 +1,34 @@
-"""Activities on machines at their providers: create, wait until they run, destroy."""
+"""Activities on machines at their providers: create, and wait until they run."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from datetime import timedelta
 
 from temporalio import activity
 
 from activities import policies
-from activities.execution import heartbeating
+from activities.execution import current_run_id, heartbeating
 from activities.fleet_limit import USE
 from activities.machine.first_boot import UserDataRenderer
 from activities.machine.polls import MachinePolls
-from relight.domain.destruction import identity_mismatch
 from relight.domain.machine import (
     AwaitMachineInput,
     CreateMachineInput,
     DescribeRegionInput,
-    DestroyMachineInput,
     Machine,
     MachineAtProvider,
-    MachineDestroyed,
     MachineStatus,
     Region,
 )
-from relight.domain.names import key_number
 from relight.engine.step import step
 from relight.providers.driver import (
     MachineSpec,
     ProviderDriver,
     ProviderError,
     ProviderUnavailableError,
+    UnknownLocationError,
+    driver_named,
 )
-
-REPEAT_DESTROY_AFTER = timedelta(seconds=30)
-"""How long a machine may be deleting before the destroy request is sent again.
-
-Most machines are gone within seconds. Providers sometimes lose an accepted request, so it is
-repeated: often enough within an attempt of ten minutes, rarely enough for rate limits."""
-
-
-class UnknownLocationError(ProviderError):
-    """There is no such provider, or the provider has no such region."""
-
-    kind = "unknown-location"
 
 
 class MachineFailedError(ProviderError):
@@ -57,12 +41,6 @@ class UserDataChangedError(ProviderError):
     """The user-data differs from what was rendered for this machine before."""
 
     kind = "user-data-changed"
-
-
-class MachineNotOursError(ProviderError):
-    """The machine with this key is not the machine that was to be destroyed."""
-
-    kind = "machine-not-ours"
 
 
 class MachineActivities:
@@ -118,6 +96,7 @@ class MachineActivities:
             user_data=user_data.text,
             owner=self._owner,
             generation=input.plan.generation,
+            created_by=current_run_id(),
         )
         return (await self._ensure(input.plan.provider, input.plan.key, spec)).machine
 
@@ -150,53 +129,5 @@ class MachineActivities:
                     return found.machine
                 activity.heartbeat(found.status)
 
-    @step(policies.DESTROY, lambda i: f"{i.key} at {i.provider}")
-    async def destroy_machine(self, input: DestroyMachineInput) -> MachineDestroyed:
-        """Return when the provider has no machine with this key. Absent is success.
-
-        Each observation checks that the machine with this key is the one that is named and has our
-        ownership tag; otherwise nothing is requested. An accepted request is waited for, and
-        repeated after `REPEAT_DESTROY_AFTER`.
-        """
-        driver = self._driver(input.provider)
-        requested_at: float | None = None
-        found = await driver.find(input.key)
-        was_present = found is not None
-        async with heartbeating():
-            while found is not None:
-                self._require_ours(found, input)
-                if requested_at is None and found.status is MachineStatus.DELETING:
-                    requested_at = time.monotonic()  # By someone else, or by an earlier attempt.
-                elif requested_at is None or _has_passed(REPEAT_DESTROY_AFTER, requested_at):
-                    await driver.destroy(found.ref)
-                    requested_at = time.monotonic()
-                activity.heartbeat(found.status)
-                found = await self._polls.next(driver, input.region, input.key)
-        return MachineDestroyed(key=input.key, was_present=was_present)
-
-    def _require_ours(self, found: MachineAtProvider, input: DestroyMachineInput) -> None:
-        """Refuse to destroy a machine unless it is the one that is named. Unknown values match.
-
-        Raises:
-            MachineNotOursError: it is another machine, or lacks our ownership tag.
-        """
-        known = {
-            "provider_id": input.provider_id or found.provider_id,
-            "generation": input.generation or key_number(input.key),
-        }
-        reason = identity_mismatch(input.model_copy(update=known), found, self._owner)
-        if reason is not None:
-            raise MachineNotOursError(input.provider, f"destroy {input.key}", reason)
-
     def _driver(self, provider: str) -> ProviderDriver:
-        try:
-            return self._drivers[provider]
-        except KeyError:
-            known = ", ".join(sorted(self._drivers)) or "none"
-            raise UnknownLocationError(
-                provider, "find provider", f"it is not configured here; configured: {known}"
-            ) from None
-
-
-def _has_passed(span: timedelta, since: float) -> bool:
-    return time.monotonic() - since >= span.total_seconds()
+        return driver_named(self._drivers, provider)

@@ -11,12 +11,19 @@ import httpx
 from pydantic import BaseModel, Field, ValidationError
 
 from activities.rollout.checks import CheckUnansweredError
+from relight.bounded import GZIP, AnswerRefusedError, read_bounded
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+"""More than ten thousand samples."""
 
 ANSWER_CHARACTERS = 300
 """How much of an error text is shown."""
 
 SHOWN_SAMPLES = 3
+
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Some ten thousand samples. A query of a check returns a few."""
 
 _WORD = re.compile(r"\$(release|scope)\b")
 
@@ -71,7 +78,7 @@ class PrometheusCheck:
     async def __call__(self, input: CheckGateInput) -> GateChecked:
         """Run the query and judge its samples."""
         try:
-            samples, warnings = samples_of(await self._run(fill(self.query, input)))
+            samples, warnings = samples_of(*await self._run(fill(self.query, input)))
         except CheckUnansweredError as error:
             raise CheckUnansweredError(f"check {input.name}: {error}") from error
         passed, detail = judge(samples, self.bounds)
@@ -79,13 +86,20 @@ class PrometheusCheck:
             detail += f" (Prometheus warns: {_short('; '.join(warnings))})"
         return GateChecked(name=input.name, passed=passed, detail=detail)
 
-    async def _run(self, query: str) -> httpx.Response:
+    async def _run(self, query: str) -> tuple[int, bytes]:
+        """Return the status and the body of the answer to a query."""
         limit = self.timeout.total_seconds()
         url = f"{self.url.rstrip('/')}/api/v1/query"
         try:
             # The timeout of httpx applies to each read only: a slow trickle would never end.
-            async with asyncio.timeout(limit), httpx.AsyncClient(timeout=limit) as http:
-                return await http.get(url, params={"query": query})
+            async with (
+                asyncio.timeout(limit),
+                httpx.AsyncClient(timeout=limit, headers=GZIP) as http,
+                http.stream("GET", url, params={"query": query}) as answer,
+            ):
+                return answer.status_code, await read_bounded(answer, MAX_ANSWER_BYTES)
+        except AnswerRefusedError as error:
+            raise CheckUnansweredError(f"Prometheus: {error}") from error
         except (TimeoutError, httpx.TimeoutException) as error:
             raise CheckUnansweredError(f"no answer from Prometheus after {limit:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -128,20 +142,20 @@ class _Refusal(BaseModel):
     error: str
 
 
-def samples_of(answer: httpx.Response) -> tuple[Sequence[Sample], Sequence[str]]:
+def samples_of(status: int, body: bytes) -> tuple[Sequence[Sample], Sequence[str]]:
     """Return the samples and the warnings in the response to an instant query.
 
     Raises:
         CheckUnansweredError: the response is an error, or neither a vector nor a scalar.
     """
-    if answer.status_code != httpx.codes.OK:
-        status = f"{answer.status_code} {answer.reason_phrase}".rstrip()
-        raise CheckUnansweredError(f"Prometheus answers {status}: {_refusal(answer)}")
+    if status != httpx.codes.OK:
+        text = f"{status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+        raise CheckUnansweredError(f"Prometheus answers {text}: {_refusal(body)}")
     try:
-        read = _Answer.model_validate_json(answer.content)
+        read = _Answer.model_validate_json(body)
     except ValidationError as error:
         what = "Prometheus answers with neither a vector of numbers nor a scalar"
-        raise CheckUnansweredError(f"{what}: {_short(answer.text)}") from error
+        raise CheckUnansweredError(f"{what}: {_short(_text(body))}") from error
     if isinstance(read.data, _Scalar):
         return [Sample({}, read.data.result[1])], read.warnings
     return [Sample(each.metric, each.value[1]) for each in read.data.result], read.warnings
@@ -167,11 +181,16 @@ def _sample_text(sample: Sample) -> str:
     return f"{sample.value:g} of {{{_short(labels)}}}" if labels else f"{sample.value:g}"
 
 
-def _refusal(answer: httpx.Response) -> str:
+def _refusal(body: bytes) -> str:
     try:
-        return _short(_Refusal.model_validate_json(answer.content).error)
+        return _short(_Refusal.model_validate_json(body).error)
     except ValidationError:
-        return _short(answer.text)
+        return _short(_text(body))
+
+
+def _text(body: bytes) -> str:
+    """Return the beginning of a body. The charset that it names is not used: it may be none."""
+    return body[: 8 * ANSWER_CHARACTERS].decode(errors="replace")
 
 
 def _short(text: str) -> str:

@@ -71,6 +71,7 @@ class ReplacementActivities:
             input.proof,
             current_operation(input.origin),
             unreachable=input.unreachable,
+            requested=input.requested,
             instead_of=input.instead_of,
             instead_reason=input.instead_reason,
         )

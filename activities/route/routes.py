@@ -3,6 +3,7 @@
 from activities import policies
 from activities.execution import current_operation
 from activities.route.known_good import given_up, release_for_machine, version_of
+from relight.breaker_evaluation import BreakerEvaluation
 from relight.domain.names import ReleaseTag
 from relight.domain.recovery import (
     DowngradeRefusedError,
@@ -10,6 +11,7 @@ from relight.domain.recovery import (
     is_recovery,
     rollback_release,
 )
+from relight.domain.remediation import means_unreachable
 from relight.domain.route import (
     CheckVacantInput,
     LoadRouteInput,
@@ -37,8 +39,9 @@ from relight.store.store import Store
 class RouteActivities:
     """Reads and writes of the store. Each write is one transaction with its event."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, breaker: BreakerEvaluation) -> None:
         self._store = store
+        self._breaker = breaker
 
     @step(policies.STORE, lambda i: i.route_id)
     def retire_route(self, input: RouteOperationInput) -> RouteRetired:
@@ -119,6 +122,9 @@ class RouteActivities:
 
     @step(policies.STORE, lambda i: f"{i.route_id}: {i.fault.kind}")
     def record_fault(self, input: RecordFaultInput) -> Recorded:
-        """Record the fault that ended an operation on a route."""
-        self._store.routes.record_fault(input, current_operation(input.origin))
+        """Record the fault that ended an operation; evaluate the breaker if no work is possible."""
+        operation = current_operation(input.origin)
+        self._store.routes.record_fault(input, operation)
+        if means_unreachable(input.fault.kind):
+            self._breaker.after_fault(operation)
         return Recorded()

@@ -6,4 +6,5 @@
 - `python -m devkit.bench.scale`: how the cost of a rollout grows with the fleet, on
   simulated hosts.
 - `python -m devkit.bench.scale.verify`: the cost of a reconcile run, on simulated hosts.
+- `python -m devkit.bench.scale.liveness`: the cost of a liveness check, on simulated hosts.
 """

@@ -79,7 +79,7 @@ def chaos(
     works = [Work.SWAPS, Work.REPLACEMENTS, Work.UNDOS] if work is Work.ALL else [work]
     for each in works:
         _log(f"{each}: seed {used_seed}, {kills} kills, {hosts} routes")
-        rng = random.Random(used_seed)  # noqa: S311
+        rng = random.Random(used_seed)  # noqa: S311 - no secret
         used, results = asyncio.run(_random_kills(each, kills, hosts, rng))
         report = {
             "work": each,
@@ -140,7 +140,7 @@ async def _random_kills(
         async with asyncio.TaskGroup() as group:
             if work is Work.UNDOS:
                 ids = {route: machines[f"{route}-g1"] for route in routes}
-                moments = random.Random(rng.random())  # noqa: S311
+                moments = random.Random(rng.random())  # noqa: S311 - no secret
                 group.create_task(undo_until(environment, ids, done, results, moments))
             elif replacing:
                 for route in routes:

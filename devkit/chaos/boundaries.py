@@ -28,11 +28,13 @@ from workflows.route.replace import AutoreplaceRoute
 
 CREATE = ("render_cloud_init", "create_machine", "await_machine", "record_machine")
 PROVISION = (
-    *("desired_release", "describe_region", "resolve_release", "open_route", *CREATE),
+    *("desired_release", "describe_region", "resolve_release", "check_new_key"),
+    *("open_route", *CREATE),
     *("await_first_boot", "prove_release", "record_proof"),
 )
 REPLACE = (
-    *("begin_replacement", "save_evidence", "describe_region", "resolve_release", "claim_machine"),
+    *("check_replacement", "begin_replacement", "save_evidence", "describe_region"),
+    *("resolve_release", "claim_machine"),
     *("plan_replacement_machine", *CREATE, "await_first_boot", "prove_release", "attach_machine"),
     "release_disruption",
 )

@@ -27,7 +27,7 @@ from relight.store.store import Store, open_upgraded_store
 from starter.local.children import Child
 from starter.local.home import prepare_home, write_env, write_temporal_profile
 from starter.local.lab import LabAddresses, lab_state, local_lab
-from starter.local.temporal import PREFERRED_PORT, embedded_temporal
+from starter.local.temporal import embedded_temporal
 
 STABILITY_WINDOW = "PT2S"
 """How long a proof observes a unit. In production it is longer; each proof records it."""
@@ -102,7 +102,7 @@ class ChaosEnvironment:
 
     async def _start_server(self) -> None:
         self._server = AsyncExitStack()
-        port = int(self._address.rpartition(":")[2] or PREFERRED_PORT)
+        port = int(self._address.rpartition(":")[2] or 0) or None
         server = await self._server.enter_async_context(embedded_temporal(self.home, port))
         self._server_child, self._address = server.child, server.address
         write_temporal_profile(self.home / "temporal.toml", server.address, "default")

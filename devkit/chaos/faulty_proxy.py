@@ -76,7 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(202, self._forward("GET", b"").content)
         else:
             response = self._forward(self.command, body)
-            if fault is not ProviderFault.REPLY_LOST:
+            if fault is ProviderFault.UNREADABLE:
+                self._reply(200, b"<html>Please log in</html>")
+            elif fault is not ProviderFault.REPLY_LOST:
                 self._reply(response.status_code, response.content)
 
     def _forward(self, method: str, body: bytes) -> httpx.Response:

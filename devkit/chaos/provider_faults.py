@@ -16,6 +16,7 @@ class ProviderFault(StrEnum):
     """What goes wrong with a call."""
 
     REPLY_LOST = "done, but the reply is lost"
+    UNREADABLE = "done, but a page comes instead of the reply"
     UNANSWERED = "not done, and there is no reply"
     TOO_MANY_REQUESTS = "not done: too many requests"
     SERVER_ERROR = "not done: server error"
@@ -24,6 +25,7 @@ class ProviderFault(StrEnum):
 
 PROVIDER_FAULTS = (
     (Call.READ, ProviderFault.UNANSWERED),
+    (Call.READ, ProviderFault.UNREADABLE),
     (Call.READ, ProviderFault.TOO_MANY_REQUESTS),
     (Call.READ, ProviderFault.SERVER_ERROR),
     *(

@@ -58,7 +58,9 @@ def provision_input(route_id: RouteId) -> ProvisionRouteInput:
 
 def replace_input(route_id: RouteId) -> AutoreplaceRouteInput:
     """Return the input that replaces a route's machine."""
-    return AutoreplaceRouteInput(route_id=route_id, reason=ORIGIN.reason, origin=ORIGIN)
+    return AutoreplaceRouteInput(
+        route_id=route_id, reason=ORIGIN.reason, requested=True, origin=ORIGIN
+    )
 
 
 def declare_pool(environment: ChaosEnvironment) -> None:

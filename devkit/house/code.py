@@ -21,8 +21,8 @@ FAULT_TABLE = "relight/domain/fault/table.py"
 
 def tracked(*patterns: str) -> list[str]:
     """Return the tracked and the new files that match git's patterns, relative to the checkout."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
+    listed = subprocess.run(  # noqa: S603 - patterns of this package
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],  # noqa: S607 - as installed
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -102,6 +102,6 @@ def build_wheel(folder: Path) -> Path:
         target.write_bytes((ROOT / name).read_bytes())
     argv = [sys.executable, "-m", "pip", "wheel", "--quiet", "--quiet", "--no-deps"]
     argv += ["--no-build-isolation", "--disable-pip-version-check", "--wheel-dir", str(folder)]
-    subprocess.run([*argv, "."], cwd=copy, check=True)
+    subprocess.run([*argv, "."], cwd=copy, check=True)  # noqa: S603 - pip of this interpreter
     (wheel,) = folder.glob("relight-*.whl")
     return wheel

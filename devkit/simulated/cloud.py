@@ -21,6 +21,7 @@ from relight.domain.sweep.sweep import ProviderListing
 from relight.providers.driver import (
     MachineConflictError,
     MachineSpec,
+    ProviderAnswerError,
     ProviderRateLimitedError,
     ProviderUnavailableError,
     adopted,
@@ -44,6 +45,7 @@ class FakeCloud:
         created: the key of every machine that was created, in order.
         user_data: the user-data of each machine, by key.
         provider_faults: the faults to inject into calls.
+        unlisted: the keys of machines that listings lack, though they exist.
     """
 
     regions = ("fake-east", "fake-west")
@@ -53,6 +55,7 @@ class FakeCloud:
         self.created: list[str] = []
         self.user_data: dict[str, str] = {}
         self.provider_faults = ProviderFaults()
+        self.unlisted: set[str] = set()
         self._machines: dict[str, MachineAtProvider] = {}
         self._ending: set[str] = set()
         self._numbers = itertools.count(1)
@@ -73,11 +76,20 @@ class FakeCloud:
         with self._call(Call.READ, f"find {key}"):
             return self.read(key)
 
+    async def get(self, provider_id: str) -> MachineAtProvider | None:
+        with self._call(Call.READ, f"find {provider_id}"):
+            found = self._machines.get(provider_id)
+            return self.read(found.key) if found is not None else None
+
     async def list(self, region: str | None = None) -> ProviderListing:
         requested_at = datetime.now(UTC)
         with self._call(Call.READ, "list machines"):
             machines = sorted(
-                (each for each in self._machines.values() if region in {None, each.region}),
+                (
+                    each
+                    for each in self._machines.values()
+                    if region in {None, each.region} and each.key not in self.unlisted
+                ),
                 key=lambda machine: machine.key,
             )
             for machine in machines:
@@ -137,6 +149,8 @@ class FakeCloud:
         yield fault
         if fault is ProviderFault.REPLY_LOST:
             raise ProviderUnavailableError(self.name, attempted, "the answer was lost")
+        if fault is ProviderFault.UNREADABLE:
+            raise ProviderAnswerError(self.name, attempted, "<html>Please log in</html>")
 
     def _create(self, key: str, spec: MachineSpec) -> MachineAtProvider:
         machine = MachineAtProvider(
@@ -148,6 +162,7 @@ class FakeCloud:
             status=MachineStatus.PROVISIONING,
             owner=spec.owner,
             generation=spec.generation,
+            created_by=spec.created_by or None,
             created_at=datetime.now(UTC),
         )
         self._machines[machine.provider_id] = machine

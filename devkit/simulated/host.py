@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import re
+import uuid
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -234,7 +235,7 @@ class SimulatedHost:
             "LoadState": load,
             "ActiveState": active,
             "SubState": sub,
-            "InvocationID": unit,
+            "InvocationID": uuid.uuid5(uuid.NAMESPACE_OID, unit).hex,
             "Result": "timeout" if timed_out else "success",
             "ExecMainStatus": code,
             "ExecMainCode": 2 if timed_out else 1,

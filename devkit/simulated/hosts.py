@@ -20,9 +20,15 @@ from devkit.simulated.host import (
     Gate,
     SimulatedHost,
 )
+from relight.domain.liveness import Answer
 from relight.domain.machine import Machine
 from relight.hosts import host_program
-from relight.hosts.errors import Destination, HostUnreachableError, ProbeFailedError
+from relight.hosts.errors import (
+    Destination,
+    HostUnreachableError,
+    ProbeFailedError,
+    RemoteError,
+)
 from relight.hosts.shell import Completed, Section, command_failed
 
 BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
@@ -35,6 +41,9 @@ class SimulatedHosts:
         gate: blocks every installation until it is opened, if there is one.
         repository_fault: what apt prints when the repository is at fault; empty if it is not.
         unreachable: the keys of machines that refuse connections.
+        mute: the keys of machines that do not answer the liveness probe, and admit logins.
+        locked_out: the error with which a machine keeps the control plane out, by its key.
+        all_locked_out: the error with which all machines do so; None if they do not.
     """
 
     def __init__(self, *clouds: FakeCloud) -> None:
@@ -45,6 +54,9 @@ class SimulatedHosts:
         self.gate: Gate | None = None
         self.repository_fault = ""
         self.unreachable: set[str] = set()
+        self.mute: set[str] = set()
+        self.locked_out: dict[str, type[RemoteError]] = {}
+        self.all_locked_out: type[RemoteError] | None = None
 
     def add(self, cloud: FakeCloud) -> None:
         """Give the machines of another cloud hosts too."""
@@ -83,6 +95,9 @@ class SimulatedHosts:
         cloud = self._clouds[machine.provider]
         if machine.key in self.unreachable or cloud.read(machine.key) is None:
             raise HostUnreachableError("no such host", destination=destination, attempted="connect")
+        refused = self.locked_out.get(machine.key, self.all_locked_out)
+        if refused is not None:
+            raise refused("it keeps us out", destination=destination, attempted="connect")
         if machine.key not in self._hosts:
             host = SimulatedHost(self)
             host.first_boot(cloud.user_data[machine.key])
@@ -99,6 +114,13 @@ class SimulatedHosts:
             )
             raise ProbeFailedError(f"503 {body}", destination=destination, attempted=request)
         return f"{request}: 200"
+
+    async def answer(self, machine_key: str, address: str) -> Answer:
+        """Tell whether a machine answers, as `relight.hosts.liveness.SshLivenessProbe` does."""
+        exists = any(cloud.read(machine_key) is not None for cloud in self._clouds.values())
+        if not exists or machine_key in self.unreachable | self.mute:
+            return Answer.SILENT
+        return Answer.ANSWERED
 
 
 class SimulatedShell:

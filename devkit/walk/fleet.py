@@ -25,6 +25,7 @@ from devkit.walk.named import unwrapped
 from relight.domain.base import Origin
 from relight.domain.release import Release
 from relight.domain.route import Route
+from relight.engine.fleet import join
 from relight.releases.errors import RepositoryUnavailableError
 from relight.store.events import Operation
 from relight.store.store import Store, open_upgraded_store
@@ -248,6 +249,7 @@ async def running_fleet(
             user_data=user_data_renderer(asyncssh.generate_private_key("ssh-ed25519")),
             service=replace(SERVICE, change_deadline=_DEADLINE),
             probe=hosts.probe,
+            liveness=hosts.answer,
             connectivity=(connectivity,),
             creations=creations,
         )
@@ -264,6 +266,7 @@ async def running_fleet(
             threads=threads,
             parts=parts,
         )
+        await join(client, store, adopt=True)
         await fleet.start_worker()
         try:
             yield fleet

@@ -27,7 +27,7 @@ _WAITS: dict[str, object] = {
     "activities.machine.first_boot.POLL": _SHORT,
     "activities.machine.first_boot.SSH_TIMEOUT": _LONG,
     "activities.machine.first_boot.CLOUD_INIT_TIMEOUT": _LONG,
-    "activities.machine.machines.REPEAT_DESTROY_AFTER": _LONG,
+    "activities.machine.destruction.REPEAT_DESTROY_AFTER": _LONG,
     "activities.fleet.verification.PAUSE": _SHORT,
     "activities.fleet_limit.RETRY": _SHORT,
     "activities.fleet_limit.RENEW": _LONG,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from relight.domain.text import head
+from relight.domain.text import visible_head
 
 
 class Message(BaseModel):
@@ -14,8 +14,8 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-ShortText = Annotated[str, AfterValidator(partial(head, max_bytes=1000))]
-"""A text of a person or of a check, cut to 1,000 bytes: many messages carry it."""
+ShortText = Annotated[str, AfterValidator(partial(visible_head, max_bytes=1000))]
+"""A visible text of a person or of a check, cut to 1,000 bytes: many messages carry it."""
 
 
 class Origin(Message):

@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from relight.domain.base import Message, Origin
 from relight.domain.breaker.breaker import Breaker, BreakerLimits, Destruction
 from relight.domain.breaker.decisions import breaker_groups
 from relight.domain.machine import (
-    DestroyMachineInput,
     Machine,
     MachineAtProvider,
     MachineOnRecord,
@@ -20,45 +20,144 @@ HOUR = timedelta(hours=1)
 """The period of the breaker's limits on destructions."""
 
 
-class Removal(Message):
-    """A machine that is to be destroyed.
+class DestructionReason(StrEnum):
+    """Why a machine is destroyed. The list is closed; each reason needs evidence of its own.
+
+    `requested`: a person asked for it, on record. `undone`: the operation that created it failed.
+    `unreachable`: its route has another machine, since this one could not be reached. `faulty`: it
+    has a fault that repairs did not cure. `recycled`: its pool has more machines than are declared,
+    or it could not be made ready. `orphan`: by the records it serves nothing.
+    """
+
+    REQUESTED = "requested"
+    UNDONE = "undone"
+    UNREACHABLE = "unreachable"
+    FAULTY = "faulty"
+    RECYCLED = "recycled"
+    ORPHAN = "orphan"
+
+
+UNKNOWN_ORIGIN = Origin(requested_by="unknown", reason="")
+
+
+class DestroyMachineInput(Message):
+    """Destroy the machine that has this key at this provider, if that is allowed now.
+
+    A machine with this key and another id or generation, or without our tag, is not destroyed.
 
     Attributes:
-        provider_id: its id at the provider, None if never observed.
+        provider: name of the provider's driver.
+        key: the machine's label.
+        provider_id: its id at the provider, None if the creation may not have answered.
+        generation: the generation in its tag, None for the number of its key. For a machine from
+            the pool it is not its route's generation.
+        region: of the machine; None lists all regions.
         track: its route's; None for a pool machine.
-        reason: one sentence for a person.
-        unreachable: it is destroyed because it could not be reached.
+        reason: why. By default the one that needs most evidence.
+        text: the reason for a person, one sentence.
+        unreachable: it is destroyed because it could not be reached; the breaker counts that.
+        created_by: the run whose creation is undone. Only what this run created is destroyed
+            without evidence of a fault.
+    """
+
+    provider: str
+    key: str
+    provider_id: str | None = None
+    generation: int | None = None
+    region: str | None = None
+    track: TrackName | None = None
+    reason: DestructionReason = DestructionReason.ORPHAN
+    text: str = ""
+    unreachable: bool = False
+    created_by: str | None = None
+    origin: Origin = UNKNOWN_ORIGIN
+
+
+class RefusedBy(StrEnum):
+    """What keeps a machine from being destroyed.
+
+    `serves`: it serves its route, on record. `answers`: it answers as ours, or did lately.
+    `doubt`: what was observed may not be its own fault. `evidence`: its fault is too recent.
+    `breaker`, `limit`: the breaker, the hourly limits.
+    """
+
+    SERVES = "serves"
+    ANSWERS = "answers"
+    DOUBT = "doubt"
+    EVIDENCE = "evidence"
+    BREAKER = "breaker"
+    LIMIT = "limit"
+
+
+FOR_A_PERSON = frozenset({RefusedBy.SERVES, RefusedBy.ANSWERS, RefusedBy.DOUBT})
+"""Refusals that waiting may never end: a person is told."""
+
+
+class Refusal(Message):
+    """Why a machine is not destroyed now.
+
+    Attributes:
+        why: one sentence for a person, with what ends the refusal.
+        created: the operation that asks has created the machine itself.
+    """
+
+    by: RefusedBy
+    why: str
+    created: bool = False
+
+
+class MachineDestroyed(Message):
+    """The provider reports no machine with this key; or the destruction was refused.
+
+    Attributes:
+        was_present: the machine existed before.
+        refusal: why it was not destroyed; None if it does not exist any more.
     """
 
     key: str
-    provider: str
-    region: str
-    provider_id: str | None
-    track: TrackName | None = None
-    reason: str
-    unreachable: bool = False
-    origin: Origin
+    was_present: bool
+    refusal: Refusal | None = None
 
 
 class RemoveMachineInput(Message):
     """Drain and destroy a machine that serves no route any more.
 
     Attributes:
-        route_id: the route that it served.
-        machine: as last observed.
+        route_id: the route that it served; None if it served none.
+        machine: as last observed; None if it never was. It is not drained then.
         track: that of its route.
         reason: one sentence for a person.
         unreachable: it is destroyed because it could not be reached.
         drained: an earlier run has drained it.
+        destroy: the request. None, as older senders have it: one for `machine`.
     """
 
-    route_id: RouteId
-    machine: Machine
-    track: TrackName
+    route_id: RouteId | None = None
+    machine: Machine | None = None
+    track: TrackName | None = None
     reason: str
     unreachable: bool = False
     origin: Origin
     drained: bool = False
+    destroy: DestroyMachineInput | None = None
+
+    @property
+    def request(self) -> DestroyMachineInput:
+        """The request to destroy the machine."""
+        if self.destroy is not None:
+            return self.destroy
+        assert self.machine is not None
+        return DestroyMachineInput(
+            provider=self.machine.provider,
+            key=self.machine.key,
+            provider_id=self.machine.provider_id,
+            region=self.machine.region,
+            track=self.track,
+            reason=DestructionReason.UNREACHABLE if self.unreachable else DestructionReason.FAULTY,
+            text=self.reason,
+            unreachable=self.unreachable,
+            origin=self.origin,
+        )
 
 
 class MachineRemoved(Message):
@@ -67,49 +166,21 @@ class MachineRemoved(Message):
     key: str
 
 
-class CheckDestructionInput(Message):
-    """Ask whether a machine may be destroyed now.
-
-    Attributes:
-        track: its route's; None for a pool machine.
-    """
-
-    key: str
-    provider: str
-    region: str
-    track: TrackName | None = None
-
-
-class DestructionAllowed(Message):
-    """Whether a machine may be destroyed.
-
-    Attributes:
-        why_not: the reason of a refusal, until when it holds, and what ends it sooner; None if the
-            machine may be destroyed.
-        by_breaker: the breaker refuses it, and not an hourly limit.
-    """
-
-    why_not: str | None
-    by_breaker: bool = False
-
-
 class EvaluateBreakerInput(Message):
-    """Evaluate the breaker now, whether or not a schedule does."""
+    """Evaluate the breaker now, whether or not a schedule does.
+
+    Attributes:
+        max_verified: how many routes to verify are returned at most.
+    """
 
     origin: Origin
+    max_verified: int = 25
 
 
-class RecordDestroyedInput(Message):
-    """Record that a machine is destroyed.
-
-    Attributes:
-        reason: why it was destroyed.
-        unreachable: it was destroyed because it could not be reached.
-    """
+class BeginRemovalInput(Message):
+    """Record that a machine is removed next: nothing continues with it."""
 
     key: str
-    reason: str
-    unreachable: bool
     origin: Origin
 
 
@@ -146,7 +217,7 @@ class Allowance:
 
         The reason says until when it holds, and what ends it sooner.
         """
-        return self.why_breaker_refuses(provider, region, track) or self._why_limited(
+        return self.why_breaker_refuses(provider, region, track) or self.why_limited(
             provider, region
         )
 
@@ -182,7 +253,7 @@ class Allowance:
         )
         return f"the breaker is open: {incident.summary}; {closes}{override}"
 
-    def _why_limited(self, provider: str, region: str) -> str | None:
+    def why_limited(self, provider: str, region: str) -> str | None:
         """Return which hourly limit is reached, and until when; None if none is."""
         for where, destroyed, limit in (
             (

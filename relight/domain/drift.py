@@ -1,7 +1,7 @@
 """Drift: which routes differ from the declared release, and whether that needs a rollout."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -69,6 +69,7 @@ def drift_of(
     exclusions: Sequence[Hold],
     drift: BudgetSize,
     now: datetime,
+    in_doubt: Set[RouteId] = frozenset(),
 ) -> tuple[Mapping[RouteId, ScopeName], tuple[ScopeDrift, ...]]:
     """Return the scope of each route, and the drift of each scope.
 
@@ -78,6 +79,7 @@ def drift_of(
         exclusions: excluded routes do not count as behind.
         drift: how many routes of a scope may be swapped one by one, without a rollout.
         now: the current time, with its time zone.
+        in_doubt: routes whose record may be old: they do not count as behind.
     """
     overrides = {track.name: track.release_override for track in declarations.tracks}
     scopes: dict[RouteId, ScopeName] = {}
@@ -86,8 +88,13 @@ def drift_of(
         scope = scope_of(route.track, overrides.get(route.track))
         scopes[route.route_id] = scope
         governed[scope].append(route)
+
+    def is_held(route: Route, tag: ReleaseTag) -> bool:
+        excluded = exclusion_of(route, exclusions, now, tag) is not None
+        return excluded or route.route_id in in_doubt
+
     found = tuple(
-        _drift(scope, members, overrides, declarations, exclusions, drift, now)
+        _drift(scope, members, overrides, declarations, is_held, drift)
         for scope, members in sorted(governed.items())
     )
     return scopes, found
@@ -103,9 +110,8 @@ def _drift(
     routes: Sequence[Route],
     overrides: Mapping[TrackName, ReleaseTag | None],
     declarations: Declarations,
-    exclusions: Sequence[Hold],
+    is_held: Callable[[Route, ReleaseTag], bool],
     drift: BudgetSize,
-    now: datetime,
 ) -> ScopeDrift:
     track = routes[0].track
     tag, blocked_reason = None, _blocked_reason(scope, declarations)
@@ -121,7 +127,7 @@ def _drift(
         and route.status is RouteStatus.SERVING
         and route.machine is not None
         and route.current_release_tag != tag
-        and exclusion_of(route, exclusions, now, tag) is None
+        and not is_held(route, tag)
     )
     arrived = sum(route.current_release_tag == tag for route in in_service)
     return ScopeDrift(

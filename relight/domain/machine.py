@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime
 
 from relight.domain.base import Message
-from relight.domain.names import RouteId, TrackName, key_number
+from relight.domain.names import DebianVersion, RouteId, TrackName, key_number
 from relight.domain.release import DebFile
 
 
@@ -61,11 +61,13 @@ class MachineAtProvider(Machine):
         owner: its ownership tag, None without one. It names one control plane's fleet, so that two
             control planes that share an account leave each other's machines alone.
         generation: as in its tag; None without one.
+        created_by: the run that created it, as in its tag; None without one.
         created_at: when it was created, None if the provider does not report it.
     """
 
     owner: str | None = None
     generation: int | None = None
+    created_by: str | None = None
     created_at: AwareDatetime | None = None
 
     @property
@@ -97,6 +99,9 @@ class MachineOnRecord(Message):
         serves: whether it is its route's current machine.
         draining: another machine has replaced it, or its route is retired: it is destroyed next.
         recorded_at: when its key was recorded.
+        gone_since: since when each listing of its provider lacks it, if it serves or is in the
+            pool; None if the last one had it.
+        in_pool: whether it is in the pool.
     """
 
     key: str
@@ -109,6 +114,8 @@ class MachineOnRecord(Message):
     route_id: RouteId | None = None
     serves: bool = False
     draining: bool = False
+    gone_since: AwareDatetime | None = None
+    in_pool: bool = False
 
 
 class MachinePlan(Message):
@@ -129,7 +136,7 @@ class MachinePlan(Message):
     track: TrackName | None
     provider: str
     region: str
-    release_version: str
+    release_version: DebianVersion
     deb_file: DebFile | None = None
 
     @property
@@ -168,6 +175,18 @@ class CloudInitRendered(Message):
 
     sha256: str
     size_bytes: int
+
+
+class CheckNewKeyInput(Message):
+    """Check that no machine has the next key of a route, or of a region's pool; or refuse.
+
+    Attributes:
+        route_id: None for the pool.
+    """
+
+    provider: str
+    region: str
+    route_id: RouteId | None = None
 
 
 class CreateMachineInput(Message):
@@ -211,35 +230,3 @@ class FirstBootFinished(Message):
     boot_id: str
     steps: tuple[str, ...]
     recoverable_errors: tuple[str, ...] = ()
-
-
-class DestroyMachineInput(Message):
-    """Destroy the machine that has this key at this provider. Absent is success.
-
-    A machine with this key and another id or generation, or without our tag, is not destroyed.
-
-    Attributes:
-        provider: name of the provider's driver.
-        key: the machine's label.
-        provider_id: its id at the provider, None if the creation may not have answered.
-        generation: the generation in its tag, None for the number of its key. For a machine from
-            the pool it is not its route's generation.
-        region: of the machine; None lists all regions.
-    """
-
-    provider: str
-    key: str
-    provider_id: str | None = None
-    generation: int | None = None
-    region: str | None = None
-
-
-class MachineDestroyed(Message):
-    """The provider reports no machine with this key.
-
-    Attributes:
-        was_present: the machine existed before.
-    """
-
-    key: str
-    was_present: bool

@@ -16,6 +16,18 @@ ReleaseTag = Annotated[
 ]
 """Tag of a release as release automation writes it: `v0.0.74`, `v1.2.0-rc.1`."""
 
+DebianVersion = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([0-9]{1,9}:)?[0-9]([A-Za-z0-9.+~]*|[A-Za-z0-9.+~-]*-[A-Za-z0-9.+~]+)$"
+    ),
+]
+"""Version of a package by Debian's policy, 5.6.12, without colons in its upstream part. apt reads
+`NAME=1.0-`, whose revision is empty, as an order to remove the package."""
+
+PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
+"""Name of a package by Debian's policy, 5.6.1."""
+
 ScopeName = Annotated[
     str, StringConstraints(pattern=r"^(fleet|track:[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?)$")
 ]

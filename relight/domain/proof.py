@@ -32,6 +32,18 @@ class Proof(Message):
     observed_at: datetime
 
 
+class NewerRelease(Message):
+    """A host runs a newer release than the record has ever named for its route.
+
+    Attributes:
+        version: the Debian version that is completely installed there.
+        summary: one sentence for a person.
+    """
+
+    version: str
+    summary: str
+
+
 class SwapReleaseInput(Message):
     """Install exactly this release on the machine, in a detached transaction, and prove it.
 

@@ -54,6 +54,7 @@ class ReleaseHistory:
         proven: each release that it was proven at, in the order of the proofs.
         failed: releases that failed by their own fault since they were last proven here.
         withdrawn: those of them that failed while the route was proven there, without a change.
+        tried: releases that a swap was begun to, whatever came of it.
         left: the release that the route came back from to the last proven one, which had been
             proven before. None if the last proof was no return.
     """
@@ -62,6 +63,7 @@ class ReleaseHistory:
     failed: frozenset[ReleaseTag] = frozenset()
     withdrawn: frozenset[ReleaseTag] = frozenset()
     left: ReleaseTag | None = None
+    tried: frozenset[ReleaseTag] = frozenset()
 
 
 def release_history(events: Iterable[ReleaseEvent]) -> ReleaseHistory:
@@ -90,6 +92,7 @@ def release_history(events: Iterable[ReleaseEvent]) -> ReleaseHistory:
         failed=frozenset(failed),
         withdrawn=frozenset(withdrawn),
         left=_left(order, proven),
+        tried=frozenset(order),
     )
 
 

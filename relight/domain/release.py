@@ -1,7 +1,7 @@
 """Releases: a tag, resolved once to a Debian version and a .deb per architecture."""
 
 from relight.domain.base import Message
-from relight.domain.names import ReleaseTag
+from relight.domain.names import DebianVersion, PackageName, ReleaseTag
 
 
 class DebFile(Message):
@@ -40,8 +40,8 @@ class Release(Message):
     """
 
     tag: ReleaseTag
-    version: str
-    package: str
+    version: DebianVersion
+    package: PackageName
     source: str
     deb_files: tuple[DebFile, ...]
 

@@ -1,8 +1,9 @@
 """Remediation: what is done about a faulty route: verify, repair, replace or quarantine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic import AwareDatetime, Field
 
@@ -10,7 +11,8 @@ from relight.domain.base import Message
 from relight.domain.breaker.breaker import MachineObservation
 from relight.domain.fault.fault import BUDGETED_CLASSES, FaultClass
 from relight.domain.fault.rule import Remedy
-from relight.domain.fault.table import RULES
+from relight.domain.fault.table import RULES, locks_out
+from relight.domain.liveness import is_silent
 from relight.domain.names import RouteId
 from relight.domain.route import Route
 
@@ -57,9 +59,14 @@ class RouteHistory(Message):
         replacements: start times of recent replacements, successful or not.
         gone_since: since when its provider has reported, at every query, that it does not have
             the machine.
+        silent_since: since when its machine has not answered the liveness probe, None if it does.
+        answers_since: since when its machine answers the liveness probe.
         replacement_requested_by: the person who requested another machine, None if nobody did.
         faulted: its last operation failed.
         quarantined: automation leaves it to a person until a command ends the quarantine.
+        doubt: why its record may be old, None if nothing speaks for that.
+        absent: since `gone_since` the provider was also asked for the machine itself, and had none,
+            and a connection to it failed.
     """
 
     route_id: RouteId
@@ -69,9 +76,13 @@ class RouteHistory(Message):
     repairs: tuple[AwareDatetime, ...] = ()
     replacements: tuple[AwareDatetime, ...] = ()
     gone_since: AwareDatetime | None = None
+    silent_since: AwareDatetime | None = None
+    answers_since: AwareDatetime | None = None
     replacement_requested_by: str | None = None
     faulted: bool = False
     quarantined: bool = False
+    doubt: str | None = None
+    absent: bool = False
 
 
 class ReplacementPolicy(Message):
@@ -119,12 +130,16 @@ class RemediationDecision(Message):
     Attributes:
         reason: one sentence for a person.
         unreachable: its machine could not be reached; the breaker counts that.
+        requested: a person asked for it.
+        gone: its provider does not have the machine.
     """
 
     route_id: RouteId
     remediation: Remediation
     reason: str
     unreachable: bool = False
+    requested: bool = False
+    gone: bool = False
 
 
 _Decide = Callable[..., RemediationDecision]
@@ -133,19 +148,16 @@ _Decide = Callable[..., RemediationDecision]
 def means_unreachable(kind: str) -> bool:
     """Return whether a kind of fault means that no work is possible on the machine.
 
-    These are the faults whose remedy is `replace`, and the breaker counts all of them. Example: a
-    changed client key makes all hosts refuse us at once; without the breaker each of them would be
-    replaced.
+    These are the faults whose remedy is `replace`, and those by which the host keeps the control
+    plane out. The breaker counts all of them. Example: a changed client key makes all hosts refuse
+    us at once; without the breaker each of them would be replaced.
     """
     rule = RULES.get(kind)
-    return rule is not None and rule.remedy is Remedy.REPLACE
+    return rule is not None and (rule.remedy is Remedy.REPLACE or rule.locks_out)
 
 
 def observation_of(route: Route, history: RouteHistory) -> MachineObservation | None:
     """Return the last observation of a route's machine; None without a machine.
-
-    A proof is an observation, and so is a fault of class host or release. An operation with a
-    fault of another class may never have reached the host.
 
     Args:
         route: the route.
@@ -154,28 +166,84 @@ def observation_of(route: Route, history: RouteHistory) -> MachineObservation | 
     machine = route.machine
     if machine is None:
         return None
-    observations = [(route.proven_at, True)] if route.proven_at is not None else []
-    observations += [
-        (fault.at, not means_unreachable(fault.kind))
-        for fault in history.faults
-        if fault.machine_key == machine.key
-        and (means_unreachable(fault.kind) or _class_of(fault.kind) in BUDGETED_CLASSES)
-    ]
-    if history.gone_since is not None:
-        observations.append((history.gone_since, False))
-    observed_at, reached = max(observations, default=(None, False))
+    faults = [fault for fault in history.faults if fault.machine_key == machine.key]
+    last = last_observation(route.proven_at, faults, history.gone_since, history.silent_since)
     return MachineObservation(
         key=machine.key,
         provider=route.provider,
         region=route.region,
         track=route.track,
-        observed_at=observed_at,
-        reached=reached,
+        observed_at=last.at,
+        reached=last.reached,
+        locked_out_by=last.locked_out_by,
+        locked_out_since=last.locked_out_since,
     )
 
 
+class LastObservation(NamedTuple):
+    """When a machine was last observed, and how; the attributes are those of an observation."""
+
+    at: datetime | None = None
+    reached: bool = False
+    locked_out_by: str | None = None
+    locked_out_since: datetime | None = None
+
+
+def last_observation(
+    proven_at: datetime | None,
+    faults: Iterable[ObservedFault],
+    gone_since: datetime | None = None,
+    silent_since: datetime | None = None,
+) -> LastObservation:
+    """Return the last observation of a machine, whether of a route or of the pool.
+
+    A proof is an observation, and so are a fault of class host or release, and silence. An
+    operation with a fault of another class may never have reached the host.
+
+    Args:
+        proven_at: when it was last proven; None if never.
+        faults: its recent faults, in any order.
+        gone_since: since when its provider reports that it is gone; None if it does not.
+        silent_since: since when it has not answered the liveness probe; None if it does.
+    """
+    faults = list(faults)
+    since = [
+        each.at
+        for each in faults
+        if locks_out(each.kind) and (proven_at is None or each.at > proven_at)
+    ]
+    observed = [LastObservation(proven_at, reached=True)] if proven_at is not None else []
+    observed += [
+        LastObservation(
+            fault.at,
+            reached=not means_unreachable(fault.kind),
+            locked_out_by=fault.kind if locks_out(fault.kind) else None,
+            locked_out_since=min(since, default=None) if locks_out(fault.kind) else None,
+        )
+        for fault in faults
+        if means_unreachable(fault.kind) or _class_of(fault.kind) in BUDGETED_CLASSES
+    ]
+    if gone_since is not None:
+        observed.append(LastObservation(gone_since))
+    # Silence counts as a failure to reach it. An answer does not count: it proves no login.
+    if silent_since is not None:
+        observed.append(LastObservation(silent_since))
+    return max(observed, key=lambda each: (each.at, each.reached), default=LastObservation())
+
+
+def is_missing(history: RouteHistory, policy: ReplacementPolicy, now: datetime) -> bool:
+    """Return whether the listings of a provider have lacked a route's machine for long enough."""
+    if history.gone_since is None or now - history.gone_since < policy.gone_for:
+        return False
+    return history.proven_at is None or history.proven_at < history.gone_since
+
+
 def decide_remediation(
-    history: RouteHistory, policy: ReplacementPolicy, now: datetime
+    history: RouteHistory,
+    policy: ReplacementPolicy,
+    now: datetime,
+    *,
+    several_locked_out: bool = False,
 ) -> RemediationDecision:
     """Return what is done about a route. The caller applies the breaker and the budgets.
 
@@ -187,25 +255,32 @@ def decide_remediation(
         history: its recent history.
         policy: the thresholds of each remediation.
         now: the current time, with its time zone.
+        several_locked_out: its machine keeps the control plane out, and others do so too. Then the
+            cause may be here, and it is verified in each run.
     """
     decided = _decider(history)
     if history.replacement_requested_by is not None:
         reason = f"{history.replacement_requested_by} asked for another machine"
-        return decided(Remediation.REPLACE, reason)
+        return decided(Remediation.REPLACE, reason).model_copy(update={"requested": True})
     if history.quarantined:
         reason = f"it is in quarantine until `relight route release {history.route_id}`"
         return decided(Remediation.QUARANTINE, reason)
-    if history.gone_since is not None and now - history.gone_since >= policy.gone_for:
-        proven = history.proven_at is not None and history.proven_at >= history.gone_since
-        if not proven:
-            reason = "its provider reports that its machine is gone"
-            return _replace(history, policy, now, reason, unreachable=True)
+    if history.doubt is not None:
+        reason = f"our records may be old: {history.doubt}; `relight store check` compares them"
+        return decided(Remediation.LEAVE_ALONE, reason)
+    # A listing may lack a machine that exists. It is searched for itself, too.
+    if history.absent and is_missing(history, policy, now):
+        reason = "its provider reports that its machine is gone, and it does not answer"
+        return _replace(history, policy, now, reason, unreachable=True, gone=True)
     faults = _current_faults(history, policy, now)
+    if _is_newly_silent(history, faults, now):
+        reason = f"its machine has been silent since {history.silent_since:%Y-%m-%d %H:%M:%S} UTC"
+        return decided(Remediation.VERIFY, reason, unreachable=True)
     if not faults:
         if history.faulted and history.machine_key is not None:
             return decided(Remediation.VERIFY, "it is faulted, and was not verified for long")
         return decided(Remediation.LEAVE_ALONE, "it has no known fault")
-    return _by_faults(history, policy, now, faults)
+    return _by_faults(history, policy, now, faults, several_locked_out=several_locked_out)
 
 
 def _by_faults(
@@ -213,14 +288,25 @@ def _by_faults(
     policy: ReplacementPolicy,
     now: datetime,
     faults: Sequence[ObservedFault],
+    *,
+    several_locked_out: bool,
 ) -> RemediationDecision:
     decided, last = _decider(history), faults[-1]
+    foreign = any(fault.kind == "host-key-mismatch" for fault in faults)
+    if several_locked_out:
+        decision = _unreachable(history, policy, now, faults)
+        if foreign or decision.remediation is not Remediation.REPLACE:
+            kind = next((each.kind for each in reversed(faults) if locks_out(each.kind)), last.kind)
+            reason = f"{kind}, on other machines too: the control plane's own key may be wrong"
+            return decided(Remediation.VERIFY, reason, unreachable=True)
+        return decision
     # A foreign machine may have answered, so later faults may not be about our host.
-    if any(fault.kind == "host-key-mismatch" for fault in faults):
+    if foreign:
         return decided(
             Remediation.LEAVE_ALONE,
             "another host key answered: a person has to check the host, see "
             f"`relight route show {history.route_id}`",
+            unreachable=True,
         )
     rule = RULES.get(last.kind)
     remedy = rule.remedy if rule else Remedy.ASK
@@ -240,6 +326,20 @@ def _by_faults(
         remedy, f"{last.kind}: a person has to decide, see `relight route show {history.route_id}`"
     )
     return decided(Remediation.LEAVE_ALONE, reason)
+
+
+def _is_newly_silent(history: RouteHistory, faults: Sequence[ObservedFault], now: datetime) -> bool:
+    """Return whether its machine fell silent after the last fault and proof: nobody looked yet.
+
+    Silence by itself leads to no more than a verification, whose fault then counts.
+    """
+    since = history.silent_since
+    if since is None or not is_silent(since, history.proven_at, now):
+        return False
+    # Whether the machine is ours is a question for a person, and no verification answers it.
+    if any(fault.kind == "host-key-mismatch" for fault in faults):
+        return False
+    return history.machine_key is not None and (not faults or faults[-1].at < since)
 
 
 def _class_of(kind: str) -> FaultClass | None:
@@ -302,14 +402,11 @@ def _unreachable(
     if history.machine_key is None:
         reason = f"{last.kind}: it has no machine"
         return _replace(history, policy, now, reason, unreachable=False)
-    failed = [fault for fault in faults if fault.fresh and means_unreachable(fault.kind)]
-    # An operation that reached the machine clears the failures before it.
-    for at in reversed(range(len(faults))):
-        if not means_unreachable(faults[at].kind):
-            failed = [fault for fault in failed if fault.at > faults[at].at]
-            break
-    enough = len(failed) >= policy.unreachable_observations
-    if enough and failed[-1].at - failed[0].at >= policy.unreachable_for:
+    if history.answers_since is not None and history.answers_since > last.at:
+        reason = f"its machine answered again at {history.answers_since:%Y-%m-%d %H:%M:%S} UTC"
+        return decided(Remediation.VERIFY, reason)
+    failed = failed_connections(faults)
+    if is_unreachable(failed, policy):
         reason = (
             f"{last.kind}: {len(failed)} operations with fresh connections failed "
             f"within {failed[-1].at - failed[0].at}"
@@ -323,6 +420,27 @@ def _unreachable(
     return decided(Remediation.LEAVE_ALONE, f"{reason}; it will be verified soon", unreachable=True)
 
 
+def failed_connections(faults: Sequence[ObservedFault]) -> Sequence[ObservedFault]:
+    """Return the operations with fresh connections that failed to work on a machine.
+
+    An operation that reached the machine clears the failures before it.
+
+    Args:
+        faults: of the machine since its last proof, oldest first.
+    """
+    failed = [fault for fault in faults if fault.fresh and means_unreachable(fault.kind)]
+    for at in reversed(range(len(faults))):
+        if not means_unreachable(faults[at].kind):
+            return [fault for fault in failed if fault.at > faults[at].at]
+    return failed
+
+
+def is_unreachable(failed: Sequence[ObservedFault], policy: ReplacementPolicy) -> bool:
+    """Return whether so many connections failed, over so long, that the machine is given up."""
+    enough = len(failed) >= policy.unreachable_observations
+    return enough and failed[-1].at - failed[0].at >= policy.unreachable_for
+
+
 def _replace(
     history: RouteHistory,
     policy: ReplacementPolicy,
@@ -330,6 +448,7 @@ def _replace(
     reason: str,
     *,
     unreachable: bool,
+    gone: bool = False,
 ) -> RemediationDecision:
     """Replace the machine; quarantine the route if it was replaced too often."""
     decided = _decider(history)
@@ -340,18 +459,19 @@ def _replace(
             f"{reason}; it was replaced {done} times within {policy.window}",
             unreachable=unreachable,
         )
-    return decided(Remediation.REPLACE, reason, unreachable=unreachable)
+    return decided(Remediation.REPLACE, reason, unreachable=unreachable, gone=gone)
 
 
 def _decider(history: RouteHistory) -> _Decide:
     def decided(
-        remediation: Remediation, reason: str, *, unreachable: bool = False
+        remediation: Remediation, reason: str, *, unreachable: bool = False, gone: bool = False
     ) -> RemediationDecision:
         return RemediationDecision(
             route_id=history.route_id,
             remediation=remediation,
             reason=reason,
             unreachable=unreachable,
+            gone=gone,
         )
 
     return decided

@@ -17,12 +17,16 @@ class AutoreplaceRouteInput(Message):
             route's target, or if that is known as bad, for the last release that works there.
         reason: one sentence for a person.
         unreachable: the old machine cannot be reached; the breaker counts that.
+        requested: a person asked for another machine, so the old one is destroyed also if it works.
+        gone: its provider does not have the old machine.
     """
 
     route_id: RouteId
     release_tag: ReleaseTag | None = None
     reason: str
     unreachable: bool = False
+    requested: bool = False
+    gone: bool = False
     origin: Origin
 
 
@@ -44,6 +48,20 @@ class RouteReplaced(Message):
     previous_machine_key: str | None
     instead_of: ReleaseTag | None = None
     instead_reason: str = ""
+
+
+class CheckReplacementInput(Message):
+    """Check that nothing at the provider or on the host speaks against a replacement; or refuse.
+
+    Attributes:
+        unreachable: it is asked for because the old machine cannot be reached.
+        gone: it is asked for because the provider does not have the old machine.
+    """
+
+    route_id: RouteId
+    unreachable: bool = False
+    gone: bool = False
+    origin: Origin
 
 
 class BeginReplacementInput(Message):
@@ -138,6 +156,7 @@ class AttachMachineInput(Message):
     """Make the new, proven machine serve its route.
 
     Attributes:
+        requested: a person asked for another machine.
         instead_of: the route's target, if it is known as bad and was not installed; else None.
         instead_reason: why it is; else empty.
     """
@@ -146,6 +165,7 @@ class AttachMachineInput(Message):
     machine: Machine
     proof: Proof
     unreachable: bool
+    requested: bool = False
     origin: Origin
     instead_of: ReleaseTag | None = None
     instead_reason: str = ""

@@ -41,6 +41,8 @@ class Route(Message):
         proven_at: time of that proof, UTC.
         machine: the machine that serves it.
         fault: the fault of the last failed operation.
+        newer_version: the Debian version that its host was observed to run, if that is newer than
+            any that the record has for the route: the record may be old. Else None.
     """
 
     route_id: RouteId
@@ -53,6 +55,7 @@ class Route(Message):
     proven_at: datetime | None = None
     machine: Machine | None = None
     fault: Fault | None = None
+    newer_version: str | None = None
 
     @property
     def architecture(self) -> str | None:

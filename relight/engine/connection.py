@@ -1,8 +1,10 @@
 """The connection to Temporal, for the CLI and the worker.
 
-It is configured as the SDK defines (`temporalio.envconfig`): the variables `TEMPORAL_ADDRESS`,
-`TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY` and `TEMPORAL_TLS_*` override the TOML file that
-`TEMPORAL_CONFIG_FILE` names, or else the one that `relight up` writes.
+A server is named as the SDK defines (`temporalio.envconfig`): by the variables `TEMPORAL_ADDRESS`,
+`TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY` and `TEMPORAL_TLS_*`, or by the TOML file that
+`TEMPORAL_CONFIG_FILE` names. `RELIGHT_TEMPORAL__*` adds credentials from files, and the encryption
+of payloads. Without a named server, it is the home folder's own, which `relight up` runs. There is
+no default: what no setting names, no command reaches.
 """
 
 import asyncio
@@ -13,53 +15,87 @@ from pathlib import Path
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError
 
 from relight.engine import search_attributes
-from relight.engine.errors import TemporalNotPreparedError, TemporalUnreachableError
+from relight.engine.credentials import refusal, with_credentials
+from relight.engine.encryption import data_converter
+from relight.engine.errors import (
+    HomeDownError,
+    NoHomeError,
+    TemporalNotPreparedError,
+    TemporalUnreachableError,
+)
+from relight.home import (
+    home_is_down,
+    home_profile,
+    is_home,
+    names_a_server,
+    no_home,
+    own_temporal_runs,
+)
 from relight.settings import Settings
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
-DEFAULT_ADDRESS = "localhost:7233"
-
-
-def home_profile(home: Path) -> Path:
-    """Return the file in which `relight up` writes the address of its Temporal server."""
-    return home / "temporal.toml"
 
 
 def connect_config(settings: Settings) -> ClientConnectConfig:
     """Return the configuration that `connect` uses.
 
     Raises:
-        TemporalUnreachableError: the configuration cannot be read.
+        NoHomeError: nothing names a server, and there is no home folder.
+        HomeDownError: nothing names a server, and the home folder's own does not run.
+        TemporalUnreachableError: the configuration cannot be read, or has no address.
     """
-    profile = home_profile(settings.home)
-    use_home = "TEMPORAL_CONFIG_FILE" not in os.environ and profile.exists()
+    is_own, profile = not names_a_server(), home_profile(settings.home)
+    if is_own:
+        _require_own_server(settings.home)
+    # Never the SDK's default file in the person's own folder: no setting names it.
+    file = str(profile) if is_own else os.environ.get("TEMPORAL_CONFIG_FILE")
     try:
         config = ClientConfig.load_client_connect_config(
-            config_file=str(profile) if use_home else None
+            # The variables configure the server that they name, not the home folder's own.
+            config_file=file or None,
+            disable_file=not file,
+            disable_env=is_own,
         )
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:  # OSError: a file of its certificates
         msg = f"Temporal's configuration cannot be read: {error}"
         raise TemporalUnreachableError(msg) from error
-    return {"target_host": DEFAULT_ADDRESS, **config}
+    if not config.get("target_host"):
+        msg = f"{file} has no address of a Temporal server: add it there, or set TEMPORAL_ADDRESS"
+        raise TemporalUnreachableError(msg)
+    return config
+
+
+def _require_own_server(home: Path) -> None:
+    if not is_home(home):
+        raise NoHomeError(f"no Temporal is set, and {no_home(home)}")
+    if not own_temporal_runs(home) or not home_profile(home).exists():
+        raise HomeDownError(home_is_down(home))
 
 
 async def connect(settings: Settings) -> Client:
     """Connect to Temporal.
 
     Raises:
-        TemporalUnreachableError: no server answers within `CONNECT_TIMEOUT`.
+        NoHomeError, HomeDownError: no server is named, and the home folder's own does not run.
+        SettingsError: a file with a certificate or a key cannot be used.
+        TemporalUnreachableError: no server answers within `CONNECT_TIMEOUT`, or it refuses the
+            credentials.
     """
-    config = connect_config(settings)
+    config, converter = connect_config(settings), data_converter(settings.temporal)
+    if names_a_server():
+        config = with_credentials(config, settings.temporal)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT.total_seconds()):
-            return await Client.connect(**config, data_converter=pydantic_data_converter)
+            return await Client.connect(**config, data_converter=converter)
     except (RuntimeError, TimeoutError) as error:
         reason = "connection refused" if "ConnectionRefused" in str(error) else str(error)
+        if refused := refusal(reason):
+            msg = f"Temporal at {config['target_host']} cannot be used: {refused} ({reason})"
+            raise TemporalUnreachableError(msg) from error
         msg = (
             f"Temporal does not answer at {config['target_host']}"
             f" ({reason or f'no answer within {CONNECT_TIMEOUT.total_seconds():.0f} s'}):"

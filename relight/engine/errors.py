@@ -5,8 +5,24 @@ class SetupError(Exception):
     """Something cannot be started or reached; the text says what, and what to do."""
 
 
+class NoHomeError(SetupError):
+    """There is no store or no Temporal to work with: none is set, and there is no home folder."""
+
+
+class HomeDownError(SetupError):
+    """The home folder's own Temporal server does not run."""
+
+
+class WrongFleetError(SetupError):
+    """The store and the Temporal namespace do not belong together; nothing was changed."""
+
+
 class TemporalUnreachableError(SetupError):
     """No Temporal server answers at the address, or it refuses the credentials."""
+
+
+class PayloadKeyError(SetupError):
+    """A payload cannot be decrypted: its key is not in the file that the settings name."""
 
 
 class TemporalNotPreparedError(SetupError):

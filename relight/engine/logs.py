@@ -1,6 +1,7 @@
 """Logs: the names of attributes, and the configuration.
 
-A log line is one event. Attribute names are those of OpenTelemetry where it defines one.
+A log line is one event, and only printable text: what others wrote is shown with escapes. Attribute
+names are those of OpenTelemetry where it defines one.
 """
 
 import logging
@@ -13,6 +14,7 @@ from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 
 from relight.domain import names
+from relight.domain.text import all_visible, visible, visible_line
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -46,6 +48,7 @@ def configure_logs(form: str) -> None:
             foreign_pre_chain=[_add_workflow, *_SHARED],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _make_visible,
                 cast("structlog.typing.Processor", renderer),
             ],
         )
@@ -62,6 +65,18 @@ def configure_logs(form: str) -> None:
     # At level INFO they log every request and login.
     for name in ("asyncssh", "httpx", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _make_visible(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Escape what is not printable. Only a traceback has several lines."""
+    return {
+        name: visible(value)
+        if name == "exception" and isinstance(value, str)
+        else visible_line(value)
+        if isinstance(value, str)
+        else all_visible(value)
+        for name, value in line.items()
+    }
 
 
 def _add_workflow(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:

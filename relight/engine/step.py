@@ -23,6 +23,7 @@ from temporalio.exceptions import (
 )
 
 from relight.domain.base import Message
+from relight.domain.text import head, visible_line
 
 Owner = TypeVar("Owner")
 Input = TypeVar("Input", bound=Message)
@@ -31,6 +32,10 @@ Returned = TypeVar("Returned")
 
 shielded: ContextVar[bool] = ContextVar("shielded", default=False)
 """Whether the running code must finish despite a cancellation, as an undo must."""
+
+
+MAX_SUMMARY_BYTES = 200
+"""The server refuses a workflow's task if a summary in it has more than 400 bytes."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Step(Generic[Input, Output, Returned]):
             heartbeat_timeout=self._policy.heartbeat,
             retry_policy=self._policy.retry,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=self._summary(input),
+            summary=self._shown(input),
         )
         return self._unless_cancelled(output)
 
@@ -118,7 +123,7 @@ class Step(Generic[Input, Output, Returned]):
                 start_to_close_timeout=self._policy.attempt,
                 retry_policy=_ONCE,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=self._summary(input),
+                summary=self._shown(input),
             )
         except FailureError as error:
             if not _may_be_retried(error):
@@ -126,6 +131,9 @@ class Step(Generic[Input, Output, Returned]):
             self._unless_cancelled(None)
             return await self._run(input, activity_id)
         return self._unless_cancelled(output)
+
+    def _shown(self, input: Input) -> str:
+        return head(visible_line(self._summary(input)), MAX_SUMMARY_BYTES)
 
     def _unless_cancelled(self, output: Any) -> Output:
         if workflow.cancellation_reason() is not None and not shielded.get():

@@ -3,6 +3,11 @@
 import re
 from typing import NamedTuple
 
+from relight.domain.text import head, tail
+
+MAX_OUTPUT_BYTES, MAX_LINE_BYTES = 256 * 1024, 1024
+"""How much of an output is searched, from its end, and how much of each line."""
+
 RETRY_NOTICE = "relight: retrying with all apt sources of this host"
 """The line that `relight-host` prints before its second attempt."""
 
@@ -33,6 +38,9 @@ def diagnose(output: str, package: str) -> Diagnosis:
         package: the package that was to change. If a maintainer script of another package fails,
             that is a fault of the host, not of the release.
     """
+    # A pattern may take the square of a line's length: lines are cut first.
+    lines = tail(output, MAX_OUTPUT_BYTES).split("\n")
+    output = "\n".join(head(line, MAX_LINE_BYTES) for line in lines)
     # A second attempt is made only for a reason that the first one printed: ignore the first.
     output = output.rpartition(RETRY_NOTICE)[2]
     script = _SCRIPT.search(output)
@@ -89,11 +97,11 @@ _RULES = tuple(
     )
 )
 _SCRIPT = re.compile(
-    r"^dpkg: error processing (?:package|archive) (?P<subject>\S+).*\n"
-    r"\s*(?P<text>.*script subprocess (?:returned|was).*)$",
+    r"^dpkg: error processing (?:package|archive) (?P<subject>\S++).*+\n"
+    r"\s*+(?P<text>.*script subprocess (?:returned|was).*)$",
     re.MULTILINE,
 )
-_LOCK_HOLDER = re.compile(r"It is held by process \d+ \([^)]*\)")
+_LOCK_HOLDER = re.compile(r"It is held by process \d+ \([^)\n]*\)")
 _ERROR_LINE = re.compile(r"^(?:E|dpkg): .*$", re.MULTILINE)
 
 

@@ -18,15 +18,19 @@ from typing import Protocol
 import asyncssh
 
 from relight.domain.machine import Machine
+from relight.domain.text import MAX_TEXT_BYTES
 from relight.hosts.errors import (
     Destination,
     HostKeyMismatchError,
+    HostMisbehavesError,
     HostNotReadyError,
     HostUnreachableError,
     LoginRefusedError,
     RemoteError,
+    on_host,
 )
 from relight.hosts.keys import derive_host_key
+from relight.hosts.metering import Meter
 from relight.hosts.shell import Shell, SshShell
 
 KEEPALIVE = timedelta(seconds=5)
@@ -155,9 +159,11 @@ class ConnectionPool:
         try:
             # Concurrent callers wait for the one login, and get its shell or its error. If one of
             # them is cancelled, the login continues for the others.
-            yield await asyncio.shield(connection.login)
+            shell = await asyncio.shield(connection.login)
+            with on_host(shell.destination):
+                yield shell
         except RemoteError as error:
-            if error.retryable:
+            if error.retryable or isinstance(error, HostMisbehavesError):
                 self._remove(key, connection)
             raise
         finally:
@@ -186,7 +192,7 @@ class ConnectionPool:
 
     async def _log_in(self, stack: AsyncExitStack, machine: Machine) -> Shell:
         async with self._logins:
-            await asyncio.sleep(random.uniform(0, JITTER.total_seconds()))  # noqa: S311
+            await asyncio.sleep(random.uniform(0, JITTER.total_seconds()))  # noqa: S311 - jitter
             return await stack.enter_async_context(self._hosts.connect(machine))
 
     def _release(self, key: Key, connection: _Connection) -> None:
@@ -243,8 +249,9 @@ async def connect(
         HostKeyMismatchError: the host key is another one.
         LoginRefusedError: the host refuses the login.
         HostNotReadyError: the host is booting or shutting down.
+        HostMisbehavesError: it sends without end.
     """
-    client = _Client()
+    client, meter = _Client(), Meter(destination)
     try:
         # asyncssh's own timeouts cover parts of the attempt; this one covers all of it.
         async with asyncio.timeout(timeout.total_seconds()):
@@ -252,6 +259,7 @@ async def connect(
                 destination.address,
                 destination.port,
                 client_factory=lambda: client,
+                tunnel=meter,
                 username=destination.user,
                 client_keys=[client_key],
                 known_hosts=([asyncssh.import_public_key(host_key_public)], [], []),
@@ -271,20 +279,35 @@ async def connect(
             destination=destination,
             attempted="connect",
         ) from error
-    except (asyncssh.Error, OSError) as error:
+    except HostMisbehavesError:
+        raise
+    except Exception as error:
+        # Some of what no SSH server sends ends a connection with an error that is not asyncssh's
+        # own, as a UnicodeDecodeError.
+        if not isinstance(error, asyncssh.Error | OSError) and error is not client.lost:
+            raise
         raise _refusal(error, client.banner, destination) from error
     async with connection:
-        yield SshShell(connection, destination)
+        yield SshShell(connection, destination, meter)
 
 
 class _Client(asyncssh.SSHClient):
-    """Keeps the server's banner, which explains a refused login."""
+    """Keeps the beginning of the server's banner, which explains a refused login.
+
+    Attributes:
+        banner: what the server says before the login.
+        lost: why the connection ended, if it was not closed from here.
+    """
 
     def __init__(self) -> None:
         self.banner = ""
+        self.lost: Exception | None = None
 
     def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002
-        self.banner += msg
+        self.banner = (self.banner + msg)[:MAX_TEXT_BYTES]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = exc
 
 
 def _refusal(error: Exception, banner: str, destination: Destination) -> RemoteError:

@@ -4,11 +4,13 @@ Each error carries what was attempted, on which machine, with which command, and
 table of faults maps its kind to a class and a remedy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import Fault, FaultClass
+from relight.domain.text import MAX_TEXT_BYTES, visible_head
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class RemoteError(DomainError):
         journal: Sequence[str] = (),
     ) -> None:
         super().__init__(text)
-        self.text = text
+        self.text = str(self.args[0])
         self.destination = destination
         self.attempted = attempted
         self.argv = tuple(argv)
@@ -82,7 +84,8 @@ class RemoteError(DomainError):
 
     def __str__(self) -> str:
         where = str(self.destination) if self.destination else ""
-        return ": ".join(part for part in (where, self.attempted, self.text) if part)
+        text = ": ".join(part for part in (where, self.attempted, self.text) if part)
+        return visible_head(text, MAX_TEXT_BYTES)
 
 
 class HostUnreachableError(RemoteError):
@@ -149,6 +152,12 @@ class UnreadableAnswerError(RemoteError):
     """The output of a tool on the host cannot be parsed."""
 
     kind = "unreadable-answer"
+
+
+class HostMisbehavesError(RemoteError):
+    """The host sends more than is read, never comes to an end, or breaks the protocol."""
+
+    kind = "host-misbehaves"
 
 
 class StaleProcessError(RemoteError):
@@ -238,11 +247,27 @@ class _KindedError(RemoteError):
 
 
 class PackageError(_KindedError):
-    """apt or dpkg failed, or the package is not in the expected state."""
+    """apt or dpkg failed, or the package is not in the expected state.
+
+    Attributes:
+        installed_version: the other version that is completely installed, if that is the error.
+    """
+
+    installed_version: str | None = None
 
 
 class ServiceFailedError(_KindedError):
     """The unit does not run as expected; its journal has the reason."""
+
+
+@contextmanager
+def on_host(destination: Destination) -> Iterator[None]:
+    """Name the host in an error of the block that names none, as one of a parser of its answers."""
+    try:
+        yield
+    except RemoteError as error:
+        error.destination = error.destination or destination
+        raise
 
 
 def fault_of(error: RemoteError) -> Fault:

@@ -4,17 +4,20 @@
 cloud-init and the steps write show which step failed, and its output.
 """
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pydantic import BaseModel, ValidationError
+
 from relight.domain.fault.fault import FaultClass
 from relight.domain.fault.table import RULES
 from relight.domain.service import Service
+from relight.domain.text import head, visible
 from relight.hosts import host_program
 from relight.hosts.apt import diagnose
-from relight.hosts.errors import FirstBootFailedError, UnreadableAnswerError
+from relight.hosts.errors import FirstBootFailedError, UnreadableAnswerError, on_host
 from relight.hosts.observation import journal
 from relight.hosts.shell import Section, Shell
 
@@ -29,6 +32,12 @@ STEPS = (INSTALL_STEP, SERVICE_STEP)
 """Relight's steps, in order. If one is missing at the end of the boot, it was interrupted."""
 
 COMMAND_TIMEOUT = timedelta(seconds=30)
+
+MAX_ERRORS, MAX_ERROR_BYTES = 10, 1000
+"""How many of cloud-init's errors are kept, and how much of each."""
+
+_STEP = re.compile(r"([a-z][a-z-]{0,31}) (-?[0-9]{1,5})")
+_BOOT_ID_FORMAT = re.compile(r"[0-9a-f-]{1,64}")
 
 _BOOT_ID, _RESULT, _STEPS = "boot_id", "result", "steps"
 _QUESTIONS = {
@@ -72,7 +81,9 @@ class FirstBoot:
 
 async def observe(shell: Shell) -> FirstBoot:
     """Return the progress of the first boot."""
-    return parse(await shell.ask(_QUESTIONS, timeout=COMMAND_TIMEOUT))
+    answers = await shell.ask(_QUESTIONS, timeout=COMMAND_TIMEOUT)
+    with on_host(shell.destination):
+        return parse(answers)
 
 
 def parse(answers: Mapping[str, Section]) -> FirstBoot:
@@ -82,8 +93,11 @@ def parse(answers: Mapping[str, Section]) -> FirstBoot:
         UnreadableAnswerError: a file is malformed.
     """
     result, steps = answers[_RESULT], answers[_STEPS]
+    boot_id = answers[_BOOT_ID].text.strip()
+    if not _BOOT_ID_FORMAT.fullmatch(boot_id):
+        raise _malformed(f"not a boot id: {head(boot_id, 64)}", boot_id)
     return FirstBoot(
-        boot_id=answers[_BOOT_ID].text.strip(),
+        boot_id=boot_id,
         finished=result.exit_code == 0,
         errors=_errors(result.text) if result.exit_code == 0 else (),
         steps=_steps(steps.text) if steps.exit_code == 0 else {},
@@ -135,24 +149,32 @@ def _reason(boot: FirstBoot, step: str, output: str, service: Service) -> tuple[
     return f"exit code {code}: {text}", FaultClass.RELEASE
 
 
+class _CloudInit(BaseModel):
+    errors: tuple[str, ...]
+
+
+class _Result(BaseModel):
+    v1: _CloudInit
+
+
 def _errors(text: str) -> tuple[str, ...]:
     try:
-        errors = json.loads(text)["v1"]["errors"]
-        return tuple(str(error) for error in errors)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UnreadableAnswerError(
-            f"cloud-init's result file is malformed: {error}",
-            attempted="read the result of the first boot",
-            stderr=text,
-        ) from error
+        errors = _Result.model_validate_json(text).v1.errors
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        raise _malformed(f"cloud-init's result file is malformed: {reason}", text) from error
+    return tuple(head(visible(error), MAX_ERROR_BYTES) for error in errors[:MAX_ERRORS])
 
 
 def _steps(text: str) -> dict[str, int]:
-    try:
-        return {name: int(code) for name, code in (line.split() for line in text.splitlines())}
-    except ValueError as error:
-        raise UnreadableAnswerError(
-            f"a step is not `NAME CODE`: {error}",
-            attempted="read the result of the first boot",
-            stderr=text,
-        ) from error
+    steps: dict[str, int] = {}
+    for line in text.splitlines():
+        found = _STEP.fullmatch(line.strip())
+        if found is None or found[1] not in STEPS:
+            raise _malformed(f"a step is not `NAME CODE`: {head(line, 64)}", text)
+        steps[found[1]] = int(found[2])
+    return steps
+
+
+def _malformed(reason: str, text: str) -> UnreadableAnswerError:
+    return UnreadableAnswerError(reason, attempted="read the result of the first boot", stderr=text)

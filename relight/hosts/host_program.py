@@ -16,8 +16,9 @@ from relight.domain.service import Service
 PROGRAM = PurePosixPath("/usr/local/sbin/relight-host")
 CONFIGURATION = PurePosixPath("/etc/relight/host")
 
-SUDO_RULE = f"ALL=(root) NOPASSWD: {PROGRAM}"
-"""What the control plane's user may do as root, in the syntax of sudoers."""
+SUDO_RULE = f"ALL=(root) NOPASSWD: NOSETENV: {PROGRAM}"
+"""What the control plane's user may do as root, in the syntax of sudoers: also where a host's
+defaults let callers set variables, such as LD_PRELOAD."""
 
 SOURCES_FILE = "sources.list.d/relight.sources"
 """Relight's apt source, relative to /etc/apt: the only one that the program reads at first."""

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
+from relight.domain.text import visible
+
 OUTPUT_CHARACTERS = 300
 """How many of the last characters of its output are kept."""
 
@@ -68,8 +70,8 @@ class _Output(asyncio.Protocol):
 
     @property
     def text(self) -> str:
-        text = " ".join(self._end.decode(errors="replace").split())
-        return text[-OUTPUT_CHARACTERS:]
+        text = " ".join(self._end.decode(errors="backslashreplace").split())
+        return visible(text)[-OUTPUT_CHARACTERS:]
 
     def data_received(self, data: bytes) -> None:
         # A character of UTF-8 has at most 4 bytes.

@@ -2,7 +2,8 @@
 
 All parts are one answer of `relight-host`, read at the same moment. A version alone proves nothing:
 dpkg prints one for removed and half-configured packages too. Parsers are pure, tested on captured
-output.
+output. A host may print anything, so each part has a format or a limit: parts go to messages, to
+heartbeats and to the store.
 """
 
 import re
@@ -10,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from relight.domain.text import head
 from relight.hosts import host_program
 from relight.hosts.errors import (
     TAIL_LINES,
     HostNotReadyError,
     RemoteError,
     UnreadableAnswerError,
+    on_host,
 )
 from relight.hosts.shell import Completed, Section, Shell, command_failed, parse_sections
 
@@ -27,6 +30,12 @@ _BEGIN = "begin"
 
 _VERIFIED = re.compile(r"(?:[?5.MT]{9}|missing) +(?:(?P<kind>[a-z]) )?(?P<path>/.*)")
 _STATUS = re.compile(r"[uihrp?][ncHUFWti?][ Rr?]?")
+_WORD = re.compile(r"[A-Za-z0-9_-]{0,64}")
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_VERSION = re.compile(r"[A-Za-z0-9.+:~-]{0,256}")
+
+MAX_PATH_BYTES = 4096
+"""Linux's limit of a path."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,8 @@ async def observe(shell: Shell, argv: list[str], wait: timedelta = timedelta()) 
     completed = await shell.run(argv, timeout=COMMAND_TIMEOUT + wait, check=False, sudo=True)
     if completed.exit_code != 0:
         raise _observation_failed(completed, shell)
-    return parse(completed.stdout)
+    with on_host(shell.destination):
+        return parse(completed.stdout)
 
 
 async def journal(shell: Shell) -> tuple[str, ...]:
@@ -164,13 +174,18 @@ def parse(text: str) -> Observation:
     answers = parse_sections(text, _SECTIONS, optional=[_BEGIN])
     package, running = answers["package"], answers["file"]
     unit, *transaction = parse_units(answers["units"].text)
+    boot_id = answers["boot"].text
+    if not _WORD.fullmatch(boot_id):
+        raise UnreadableAnswerError(
+            "the boot id is malformed", attempted="read a host's state", stderr=boot_id
+        )
     return Observation(
         package=parse_query(package.text if package.exit_code == 0 else ""),
         unit=unit,
-        running_file=running.text.partition("\n")[0],
+        running_file=head(running.text.partition("\n")[0], MAX_PATH_BYTES),
         is_installed_file=running.exit_code == 0,
         damaged=parse_verify(answers["verify"].text),
-        boot_id=answers["boot"].text,
+        boot_id=boot_id,
         transaction=transaction[0] if transaction else None,
         begin=answers.get(_BEGIN),
     )
@@ -188,7 +203,14 @@ def parse_query(text: str) -> PackageState:
     if not lines:
         return ABSENT
     fields = lines[0].split("\t")
-    if len(lines) > 1 or len(fields) != 3 or not _STATUS.fullmatch(fields[0]):
+    well_formed = (
+        len(lines) == 1
+        and len(fields) == 3
+        and _STATUS.fullmatch(fields[0])
+        and _VERSION.fullmatch(fields[1])
+        and _WORD.fullmatch(fields[2])
+    )
+    if not well_formed:
         raise UnreadableAnswerError(
             f"unexpected output of dpkg-query: {lines[0]!r}",
             attempted="read a package's state",
@@ -224,14 +246,14 @@ def _unit_state(block: str) -> UnitState:
     found = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
     try:
         return UnitState(
-            load=found["LoadState"],
-            active=found["ActiveState"],
-            sub=found["SubState"],
-            unit_file=found.get("UnitFileState", ""),
+            load=_word(found, "LoadState"),
+            active=_word(found, "ActiveState"),
+            sub=_word(found, "SubState"),
+            unit_file=_word(found, "UnitFileState", ""),
             main_pid=_number(found, "MainPID"),
-            invocation_id=found.get("InvocationID", ""),
+            invocation_id=_word(found, "InvocationID", ""),
             restarts=_number(found, "NRestarts"),
-            result=found["Result"],
+            result=_word(found, "Result"),
             main_code=_number(found, "ExecMainCode"),
             main_status=_number(found, "ExecMainStatus"),
             main_started_usec=_number(found, "ExecMainStartTimestampMonotonic"),
@@ -248,7 +270,18 @@ def _unit_state(block: str) -> UnitState:
 def _number(found: Mapping[str, str], name: str) -> int:
     # A unit that is not loaded lacks the property; newer systemd versions print `[not set]`.
     value = found.get(name, "")
-    return 0 if value in {"", "[not set]"} else int(value)
+    if value in {"", "[not set]"}:
+        return 0
+    if not _NUMBER.fullmatch(value):
+        raise ValueError(f"{name}={head(value, 64)}")
+    return int(value)
+
+
+def _word(found: Mapping[str, str], name: str, default: str | None = None) -> str:
+    value = found[name] if default is None else found.get(name, default)
+    if not _WORD.fullmatch(value):
+        raise ValueError(f"{name}={head(value, 64)}")
+    return value
 
 
 def _observation_failed(completed: Completed, shell: Shell) -> RemoteError:

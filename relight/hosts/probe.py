@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 import httpx
 
+from relight.domain.text import visible
 from relight.hosts.errors import (
     Destination,
     NotListeningError,
@@ -28,6 +29,9 @@ RETRY_INTERVAL = timedelta(milliseconds=200)
 
 ANSWER_CHARACTERS = 300
 """How much of an HTTP answer an error contains."""
+
+ANSWER_BYTES = 4 * ANSWER_CHARACTERS
+"""How much of it is read: a character of UTF-8 has at most 4 bytes."""
 
 
 class Probe(Protocol):
@@ -216,17 +220,19 @@ async def _get(url: httpx.URL, limit: float) -> tuple[int, str]:
     # trust_env=False: no proxy of the control plane; the route itself has to answer.
     # verify=False: TLS is not used, and its certificates would be loaded for each probe.
     async with (
-        httpx.AsyncClient(timeout=limit, trust_env=False, verify=False) as http,  # noqa: S501
+        httpx.AsyncClient(timeout=limit, trust_env=False, verify=False) as http,  # noqa: S501 - no TLS
         http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
     ):
         if answer.has_redirect_location:
-            return answer.status_code, f"to {answer.headers['Location']}"
-        text = ""
-        async for part in answer.aiter_text(ANSWER_CHARACTERS):
-            text += part
-            if len(text) >= ANSWER_CHARACTERS:
+            return answer.status_code, f"to {answer.headers['Location'][:ANSWER_CHARACTERS]}"
+        # Neither decompressed nor decoded as the host says: both make any number of bytes of one.
+        body = bytearray()
+        async for part in answer.aiter_raw(ANSWER_BYTES):
+            body += part
+            if len(body) >= ANSWER_BYTES:
                 break
-    return answer.status_code, " ".join(text[:ANSWER_CHARACTERS].split())
+    text = " ".join(body.decode(errors="backslashreplace").split())
+    return answer.status_code, visible(text)[:ANSWER_CHARACTERS]
 
 
 def _endpoint(address: str, port: int) -> str:

@@ -153,10 +153,13 @@ def _boot_verdict(observation: Observation, baseline: Observation | None) -> Rem
 def _package_verdict(observation: Observation, name: str, version: str) -> RemoteError | None:
     package = observation.package
     if package.version != version:
-        return PackageError(
+        differs = PackageError(
             "package-version-differs",
             f"{name} is at {package.version or 'no version'}, not {version}",
         )
+        if package.version and package.is_installed(package.version):
+            differs.installed_version = package.version
+        return differs
     if not package.is_installed(version):
         return PackageError(
             "package-not-installed",

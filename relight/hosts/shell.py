@@ -9,6 +9,9 @@ answers that are read together describe the same moment: so several questions ar
 In an answer every line is indented by one blank. A line that is not indented ends the section: it
 holds the question's name and exit code. So no answer can be mistaken for the end of itself or for
 another answer, whatever it contains.
+
+A host is not trusted. What it prints is read up to a limit, and then becomes visible text: whoever
+uses an answer gets no control characters and nothing that is not UTF-8.
 """
 
 import asyncio
@@ -21,16 +24,23 @@ from typing import Protocol
 
 import asyncssh
 
+from relight.domain.text import visible
 from relight.hosts.errors import (
     CommandFailedError,
     CommandTimeoutError,
     ConnectionLostError,
     Destination,
+    HostMisbehavesError,
     HostProgramMissingError,
     RemoteError,
     SudoRefusedError,
     UnreadableAnswerError,
+    on_host,
 )
+from relight.hosts.metering import Meter
+
+MAX_OUTPUT_BYTES = 1024 * 1024
+"""What a command may print, standard output and error together. Most print less than 4 KiB."""
 
 SUDO = ("sudo", "-n", "--")
 """Prefix of a command that runs as root. It never asks for a password."""
@@ -48,6 +58,8 @@ _REFUSES = re.compile(
     r"|\S+ is not allowed to run sudo on).*$",
     re.MULTILINE,
 )
+
+_EXIT_CODE = re.compile(r"[0-9]{1,3}")
 
 # The last line of an answer gets a newline even if the command printed none.
 _PRINT_SECTION = """\
@@ -116,6 +128,7 @@ class Shell(Protocol):
             SudoRefusedError: sudo refused, and the command did not run.
             HostProgramMissingError: with `sudo`, there is no such command.
             CommandTimeoutError: it did not end in time; it may still run.
+            HostMisbehavesError: it printed more than `MAX_OUTPUT_BYTES`; it may still run.
             ConnectionLostError: the connection broke, or with `sudo` the call was killed; it may
                 still run.
         """
@@ -136,12 +149,44 @@ class Shell(Protocol):
         """
 
 
+class _Output(asyncssh.SSHClientSession[bytes]):
+    """What a command prints, up to the limit.
+
+    Attributes:
+        stdout: its standard output.
+        stderr: its standard error.
+        exceeded: whether it printed more.
+        error: why the connection broke; None if the command ended.
+        ended: is set at the end, and as soon as the limit is exceeded.
+    """
+
+    def __init__(self) -> None:
+        self.stdout, self.stderr = bytearray(), bytearray()
+        self.exceeded = False
+        self.error: Exception | None = None
+        self.ended = asyncio.Event()
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        if len(self.stdout) + len(self.stderr) + len(data) > MAX_OUTPUT_BYTES:
+            self.exceeded = True
+            self.ended.set()
+        else:
+            (self.stdout if datatype is None else self.stderr).extend(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.error = exc
+        self.ended.set()
+
+
 class SshShell:
     """A `Shell` on an open SSH connection."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, destination: Destination) -> None:
+    def __init__(
+        self, connection: asyncssh.SSHClientConnection, destination: Destination, meter: Meter
+    ) -> None:
         self._connection = connection
         self._destination = destination
+        self._meter = meter
 
     @property
     def destination(self) -> Destination:
@@ -160,20 +205,19 @@ class SshShell:
         """Run one command, as described in `Shell.run`."""
         argv = (*SUDO, *argv) if sudo else tuple(argv)
         attempted = f"run {argv[len(SUDO)] if sudo else argv[0]}"
-        input_bytes = stdin.encode() if isinstance(stdin, str) else stdin
-        process: asyncssh.SSHClientProcess[bytes] | None = None
+        self._meter.allow(attempted)
+        output = _Output()
+        channel: asyncssh.SSHClientChannel[bytes] | None = None
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 # No pty: no program may prompt, and a lost connection must not send SIGHUP.
-                process = await self._connection.create_process(
-                    shlex.join(argv),
-                    input=input_bytes,
-                    # asyncssh does not close an empty input: a command that reads it would hang.
-                    stdin=asyncssh.PIPE if input_bytes else asyncssh.DEVNULL,
-                    encoding=None,
-                    request_pty=False,
+                channel, _ = await self._connection.create_session(
+                    lambda: output, shlex.join(argv), encoding=None, request_pty=False
                 )
-                ended = await process.wait()
+                if stdin:
+                    channel.write(stdin.encode() if isinstance(stdin, str) else stdin)
+                channel.write_eof()
+                await output.ended.wait()
         except TimeoutError as error:
             raise CommandTimeoutError(
                 f"it did not end within {timeout.total_seconds():g} s",
@@ -184,12 +228,21 @@ class SshShell:
         except (asyncssh.Error, OSError) as error:
             raise self._lost(str(error), attempted, argv) from error
         finally:
-            if process is not None:
-                process.close()  # stops reading the output of a command that still runs
-        if ended.returncode is None:
+            if channel is not None:
+                channel.close()  # stops reading the output of a command that still runs
+        if output.exceeded:
+            self._connection.abort()  # what is already on its way is not received
+            raise self._misbehaves(
+                f"it printed more than {MAX_OUTPUT_BYTES} bytes; the rest was not read",
+                attempted,
+                argv,
+                output,
+            )
+        returncode = channel.get_returncode()
+        if output.error is not None or returncode is None:
             # Neither an exit status nor a signal was received.
-            raise self._lost("the connection broke", attempted, argv)
-        completed = Completed(argv, ended.returncode, _text(ended.stdout), _text(ended.stderr))
+            raise self._lost(str(output.error or "the connection broke"), attempted, argv)
+        completed = Completed(argv, returncode, _text(output.stdout), _text(output.stderr))
         if sudo and completed.exit_code:
             raise_if_not_run(completed, self._destination, attempted)
         if check and completed.exit_code != 0:
@@ -201,11 +254,27 @@ class SshShell:
     ) -> dict[str, Section]:
         """Run several commands in one exec, as described in `Shell.ask`."""
         answer = await self.run(questions_command(questions), timeout=timeout, sudo=sudo)
-        return parse_sections(answer.stdout, list(questions))
+        with on_host(self._destination):
+            return parse_sections(answer.stdout, list(questions))
 
-    def _lost(self, text: str, attempted: str, argv: Sequence[str]) -> ConnectionLostError:
+    def _lost(self, text: str, attempted: str, argv: Sequence[str]) -> RemoteError:
+        """Return the error of a connection that broke, or that the meter closed."""
+        exceeded = self._meter.exceeded
+        if exceeded is not None:
+            return self._misbehaves(exceeded.text, attempted, argv)
         return ConnectionLostError(
             text, destination=self._destination, attempted=attempted, argv=argv
+        )
+
+    def _misbehaves(
+        self, text: str, attempted: str, argv: Sequence[str], output: _Output | None = None
+    ) -> HostMisbehavesError:
+        return HostMisbehavesError(
+            text,
+            destination=self._destination,
+            attempted=attempted,
+            argv=argv,
+            stderr=_text(output.stderr or output.stdout) if output else "",
         )
 
 
@@ -259,8 +328,8 @@ def command_failed(
     )
 
 
-def _text(output: str | bytes | None) -> str:
-    return output.decode(errors="replace") if isinstance(output, bytes) else (output or "")
+def _text(output: bytearray) -> str:
+    return visible(output.decode(errors="backslashreplace"))
 
 
 def sudo_refusal(stderr: str) -> str | None:
@@ -304,7 +373,7 @@ def parse_sections(
         The sections by name, their text without empty lines at either end.
 
     Raises:
-        UnreadableAnswerError: a section of `names` is missing.
+        UnreadableAnswerError: a section of `names` is missing, or one is there twice.
     """
     found: dict[str, Section] = {}
     lines: list[str] = []
@@ -313,7 +382,11 @@ def parse_sections(
         name, _, code = line.partition(" ")
         if line.startswith(" "):
             lines.append(line[1:])
-        elif (name in names or name in optional) and code.isdecimal():
+        elif (name in names or name in optional) and _EXIT_CODE.fullmatch(code):
+            if name in found:
+                raise UnreadableAnswerError(
+                    f"two answers to {name}", attempted="read a host's answers", stderr=text
+                )
             found[name] = Section("\n".join(lines).strip("\n"), int(code))
             lines = []
     missing = [name for name in names if name not in found]

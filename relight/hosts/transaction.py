@@ -5,8 +5,10 @@ result until it is forgotten, so an attempt after a lost reply reads the same re
 deletes the unit. Starting it again is then correct, because a change first repairs what it finds.
 """
 
+import asyncio
 import hashlib
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +19,7 @@ from relight.hosts import host_program
 from relight.hosts.apt import NO_REASON, Diagnosis, diagnose
 from relight.hosts.errors import (
     CommandFailedError,
+    HostMisbehavesError,
     HostNotReadyError,
     PackageError,
     RemoteError,
@@ -35,6 +38,13 @@ from relight.hosts.shell import Shell
 LONG_POLL = timedelta(seconds=5)
 """How long the host waits for the end of a transaction before it answers. The caller sends no
 heartbeat during this time."""
+
+PAUSE = timedelta(milliseconds=50)
+"""The shortest time between two questions about a running transaction: a host may answer at once
+instead of waiting."""
+
+OVERTIME = timedelta(minutes=2)
+"""How long a transaction may still be running after its deadline, at which systemd kills it."""
 
 DRY_RUN_TIMEOUT = timedelta(minutes=2)
 """apt gives up a repository that does not answer long before."""
@@ -112,13 +122,26 @@ async def run_transaction(
         PackageError: apt failed, or the deadline passed; the error contains the reason.
         ServiceFailedError: the package was installed, and its service did not start.
         TransactionLostError: the host does not know the transaction any more, as after a reboot.
+        HostMisbehavesError: the transaction is still running long after its deadline.
         RemoteError: the host did not answer; the transaction may go on.
     """
     argv = host_program.swap(unit, LONG_POLL, service.change_deadline, change)
+    asked_at = time.monotonic()
+    end = asked_at + (service.change_deadline + OVERTIME).total_seconds()
     observation = await observe(shell, argv, LONG_POLL)
     attached = _attached(observation, argv, shell)
     while (state := transaction_state(observation.transaction)).phase is Phase.RUNNING:
+        now = time.monotonic()
+        if now > end:
+            raise HostMisbehavesError(
+                f"its transaction is still running {OVERTIME} after its deadline",
+                destination=shell.destination,
+                attempted=f"wait for {unit}",
+            )
         on_state(state)
+        # No pause after a host that did wait.
+        await asyncio.sleep(max(asked_at + PAUSE.total_seconds() - now, 0))
+        asked_at = time.monotonic()
         observation = await observe(shell, host_program.observe(unit, LONG_POLL), LONG_POLL)
     if state.phase is Phase.ABSENT:
         raise TransactionLostError(

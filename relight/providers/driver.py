@@ -3,6 +3,7 @@
 One contract test, `tests/providers/test_contract.py`, runs against every driver.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -37,6 +38,12 @@ class ProviderUnavailableError(ProviderError):
     kind = "provider-unavailable"
 
 
+class ProviderAnswerError(ProviderUnavailableError):
+    """The provider's answer was not understood: nothing may be concluded from it."""
+
+    kind = "provider-unreadable"
+
+
 class ProviderRateLimitedError(ProviderUnavailableError):
     """The provider limits the rate of requests."""
 
@@ -55,6 +62,12 @@ class MachineConflictError(ProviderError):
     kind = "machine-conflict"
 
 
+class UnknownLocationError(ProviderError):
+    """There is no such provider, or the provider has no such region."""
+
+    kind = "unknown-location"
+
+
 class MachineSpec(BaseModel):
     """The machine to create. It contains the user-data with private keys, so it is not a message.
 
@@ -63,6 +76,8 @@ class MachineSpec(BaseModel):
         user_data: for cloud-init.
         owner: the fleet's ownership tag, written to the machine at its creation.
         generation: of the machine's key, written to the machine at its creation.
+        created_by: the run that asks for it, written to the machine at its creation. It stays when
+            another run finds the machine: so each run knows what it has created itself.
         image: the provider's image; None for its default.
     """
 
@@ -72,6 +87,7 @@ class MachineSpec(BaseModel):
     user_data: SecretStr
     owner: OwnerTag
     generation: int = Field(ge=1)
+    created_by: str = ""
     image: str | None = None
 
 
@@ -87,7 +103,8 @@ class ProviderDriver(Protocol):
         """Return the machine whose label is `key`; create it if there is none.
 
         It searches before it creates, and adopts a machine only if that has the same owner and
-        generation. The machine may still be `provisioning` and without an address.
+        generation. Only a new machine gets the spec's `created_by`. The machine may still be
+        `provisioning` and without an address.
 
         Raises:
             MachineConflictError: a machine of another owner or generation has this label.
@@ -96,6 +113,9 @@ class ProviderDriver(Protocol):
 
     async def find(self, key: str) -> MachineAtProvider | None:
         """Return the machine whose label is `key`, of any owner; None if there is none."""
+
+    async def get(self, provider_id: str) -> MachineAtProvider | None:
+        """Return the machine with this id, whatever its label; None if there is none."""
 
     async def list(self, region: str | None = None) -> ProviderListing:
         """Return every machine of this account, of any owner, ordered by key.
@@ -119,6 +139,21 @@ class ProviderDriver(Protocol):
 
     async def close(self) -> None:
         """Close the driver's connections."""
+
+
+def driver_named(drivers: Mapping[str, ProviderDriver], provider: str) -> ProviderDriver:
+    """Return the driver of a provider.
+
+    Raises:
+        UnknownLocationError: none is configured under this name.
+    """
+    try:
+        return drivers[provider]
+    except KeyError:
+        known = ", ".join(sorted(drivers)) or "none"
+        raise UnknownLocationError(
+            provider, "find provider", f"it is not configured here; configured: {known}"
+        ) from None
 
 
 def adopted(found: MachineAtProvider, spec: MachineSpec) -> MachineAtProvider:

@@ -2,10 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote
 
-import httpx
-from pydantic import AwareDatetime, BaseModel, SecretStr, TypeAdapter
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    IPvAnyAddress,
+    JsonValue,
+    SecretStr,
+    StringConstraints,
+    TypeAdapter,
+)
 
 from relight.domain.machine import (
     MachineAtProvider,
@@ -14,37 +22,41 @@ from relight.domain.machine import (
     Region,
 )
 from relight.domain.sweep.sweep import ProviderListing
+from relight.providers.api import Answer, ProviderApi
 from relight.providers.driver import (
     MachineConflictError,
     MachineSpec,
-    ProviderCredentialsError,
+    ProviderAnswerError,
     ProviderError,
-    ProviderRateLimitedError,
-    ProviderUnavailableError,
     adopted,
 )
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
 class _LabMachine(BaseModel):
     """A machine as the lab's API returns it."""
 
-    id: str
-    label: str
-    region: str
-    architecture: str
+    id: Name
+    label: Name
+    region: Name
+    architecture: Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
     status: str
-    address: str | None = None
+    address: IPvAnyAddress | None = None
     created_at: AwareDatetime | None = None
     tags: Mapping[str, str] = {}
 
 
 class _LabRegion(BaseModel):
-    name: str
+    name: Name
     architecture: str
 
 
-_MACHINES = TypeAdapter(list[_LabMachine])
+_MACHINE = TypeAdapter(_LabMachine)
+_MACHINES: TypeAdapter[list[JsonValue]] = TypeAdapter(list[JsonValue])
 _REGIONS = TypeAdapter(list[_LabRegion])
+
+MAX_GENERATION_DIGITS = 9
 
 _STATUSES = {
     "provisioning": MachineStatus.PROVISIONING,
@@ -53,7 +65,7 @@ _STATUSES = {
 }
 """Every other status means that the machine will not start by itself."""
 
-_OWNER, _GENERATION = "owner", "generation"
+_OWNER, _GENERATION, _CREATED_BY = "owner", "generation", "created-by"
 
 
 class LabDriver:
@@ -64,19 +76,20 @@ class LabDriver:
     def __init__(
         self, url: str, token: SecretStr, timeout: timedelta = timedelta(seconds=10)
     ) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token.get_secret_value()}"},
-            timeout=httpx.Timeout(timeout.total_seconds()),
-        )
+        headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
+        self._api = ProviderApi(self.name, url, headers, timeout)
 
     async def region(self, name: str) -> Region | None:
         """Return the region of this name."""
-        regions = _REGIONS.validate_python(await self._call("list regions", "GET", "/v1/regions"))
-        for region in regions:
+        answer = await self._call("list regions", "GET", "/v1/regions")
+        for region in answer.read(_REGIONS):
             if region.name == name:
-                return Region(
-                    provider=self.name, name=region.name, architecture=region.architecture
+                return answer.understood(
+                    lambda: Region(
+                        provider=self.name,
+                        name=region.name,  # noqa: B023 - called at once
+                        architecture=region.architecture,  # noqa: B023
+                    )
                 )
         return None
 
@@ -91,125 +104,124 @@ class LabDriver:
             "user_data": spec.user_data.get_secret_value(),
             "tags": {_OWNER: spec.owner, _GENERATION: str(spec.generation)},
         }
+        if spec.created_by:
+            body["tags"][_CREATED_BY] = spec.created_by
         if spec.image is not None:
             body["image"] = spec.image
         answer = await self._call(f"create {key}", "POST", "/v1/machines", json=body)
-        return self._machine(_LabMachine.model_validate(answer))
+        created = self._machine(answer, answer.read(_MACHINE))
+        if created.key != key:
+            raise answer.unreadable(f"it is about {created.key}")
+        return created
 
     async def find(self, key: str) -> MachineAtProvider | None:
         """Return the machine of this key."""
-        found = await self._machines(label=key)
+        attempted = f"find {key}"
+        answer = await self._call(attempted, "GET", "/v1/machines", params={"label": key})
+        entries = answer.read(_MACHINES)
+        # Each has to be understood: one that is not may be the machine.
+        machines = [self._entry(answer, entry) for entry in entries]
+        found = [machine for machine in machines if machine.key == key]
         if len(found) > 1:
             raise MachineConflictError(
-                self.name, f"find {key}", f"{len(found)} machines have this label"
+                self.name, attempted, f"{len(found)} machines have this label"
             )
         return found[0] if found else None
 
+    async def get(self, provider_id: str) -> MachineAtProvider | None:
+        """Return the machine with this id."""
+        path = f"/v1/machines/{provider_id}"
+        answer = await self._api.request(f"find {provider_id}", "GET", path)
+        return None if answer is None else self._machine(answer, answer.read(_MACHINE))
+
     async def list(self, region: str | None = None) -> ProviderListing:
-        """Return every machine; the lab returns those of all regions in one answer."""
+        """Return every machine; the lab returns those of all regions in one answer.
+
+        A machine whose entry is not understood is left out, and the listing is incomplete.
+        """
         asked_at = datetime.now(UTC)
-        machines = await self._machines()
+        answer = await self._call("list machines", "GET", "/v1/machines")
+        machines: list[MachineAtProvider] = []
+        complete = True
+        for entry in answer.read(_MACHINES):
+            try:
+                machines.append(self._entry(answer, entry))
+            except ProviderAnswerError:
+                complete = False
         return ProviderListing(
             provider=self.name,
             asked_at=asked_at,
-            machines=tuple(each for each in machines if region in {None, each.region}),
+            machines=tuple(
+                sorted(
+                    (each for each in machines if region in {None, each.region}),
+                    key=lambda machine: machine.key,
+                )
+            ),
+            complete=complete,
         )
 
     async def destroy(self, machine: MachineRef) -> bool:
         """Request the machine's deletion."""
-        path = f"/v1/machines/{machine.provider_id}"
+        path = f"/v1/machines/{quote(machine.provider_id, safe='')}"
         attempted = f"destroy {machine.key}"
-        answer = await self._call(attempted, "GET", path, absent_is_none=True)
+        answer = await self._api.request(attempted, "GET", path)
         if answer is None:
             return False
-        label = _LabMachine.model_validate(answer).label
-        if label != machine.key:
+        found = answer.read(_MACHINE)
+        if found.id != machine.provider_id:
+            raise answer.unreadable(f"it is about {found.id}, not {machine.provider_id}")
+        if found.label != machine.key:
             raise MachineConflictError(
-                self.name, attempted, f"{machine.provider_id} is labelled {label}"
+                self.name, attempted, f"{machine.provider_id} is labelled {found.label}"
             )
-        answer = await self._call(attempted, "DELETE", path, absent_is_none=True)
+        answer = await self._api.request(attempted, "DELETE", path)
+        if answer is not None:
+            answer.read(_MACHINE)
         return answer is not None
 
     async def console(self, machine: MachineRef) -> str | None:
         """Return the last lines of the machine's console."""
-        path = f"/v1/machines/{machine.provider_id}/console"
-        answer = await self._request(f"read the console of {machine.key}", "GET", path)
+        path = f"/v1/machines/{quote(machine.provider_id, safe='')}/console"
+        answer = await self._api.request(f"read the console of {machine.key}", "GET", path)
         return None if answer is None else answer.text
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._http.aclose()
+        await self._api.close()
 
-    async def _machines(self, **query: str) -> tuple[MachineAtProvider, ...]:
-        answer = await self._call("list machines", "GET", "/v1/machines", params=query)
-        found = (self._machine(each) for each in _MACHINES.validate_python(answer))
-        return tuple(sorted(found, key=lambda machine: machine.key))
+    def _entry(self, answer: Answer, entry: JsonValue) -> MachineAtProvider:
+        return self._machine(answer, answer.understood(lambda: _MACHINE.validate_python(entry)))
 
-    def _machine(self, found: _LabMachine) -> MachineAtProvider:
-        return MachineAtProvider(
-            key=found.label,
-            provider=self.name,
-            provider_id=found.id,
-            region=found.region,
-            architecture=found.architecture,
-            status=_STATUSES.get(found.status, MachineStatus.FAILED),
-            address=found.address,
-            owner=found.tags.get(_OWNER),
-            generation=_number(found.tags.get(_GENERATION, "")),
-            created_at=found.created_at,
+    def _machine(self, answer: Answer, found: _LabMachine) -> MachineAtProvider:
+        return answer.understood(
+            lambda: MachineAtProvider(
+                key=found.label,
+                provider=self.name,
+                provider_id=found.id,
+                region=found.region,
+                architecture=found.architecture,
+                status=_STATUSES.get(found.status, MachineStatus.FAILED),
+                address=None if found.address is None else str(found.address),
+                owner=found.tags.get(_OWNER),
+                generation=_number(found.tags.get(_GENERATION, "")),
+                created_by=found.tags.get(_CREATED_BY),
+                created_at=found.created_at,
+            )
         )
 
-    async def _call(
-        self,
-        attempted: str,
-        method: str,
-        path: str,
-        *,
-        absent_is_none: bool = False,
-        **options: Any,
-    ) -> Any:
-        """Return the JSON of an answer, `{}` for an empty one.
+    async def _call(self, attempted: str, method: str, path: str, **options: Any) -> Answer:
+        """Return the answer to a request of a path that always exists.
 
         Raises:
             ProviderError: the request failed, or the path does not exist.
         """
-        answer = await self._request(attempted, method, path, **options)
+        answer = await self._api.request(attempted, method, path, **options)
         if answer is None:
-            if absent_is_none:
-                return None
             raise ProviderError(self.name, attempted, f"there is no {path}")
-        return answer.json() if answer.content else {}
-
-    async def _request(
-        self, attempted: str, method: str, path: str, **options: Any
-    ) -> httpx.Response | None:
-        """Return the answer; None for a 404. Raises as `_call`."""
-        try:
-            answer = await self._http.request(method, path, **options)
-        except httpx.TransportError as error:
-            raise ProviderUnavailableError(
-                self.name, attempted, f"{type(error).__name__}: {error}"
-            ) from error
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return None
-        if answer.is_success:
-            return answer
-        raise _error_for(answer.status_code)(
-            self.name, attempted, f"{answer.status_code} {answer.text[:500]}"
-        )
+        return answer
 
 
 def _number(text: str) -> int | None:
     """Return a tag's number; None for anything else: foreign machines may have any text there."""
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _error_for(status: int) -> type[ProviderError]:
-    if status == httpx.codes.TOO_MANY_REQUESTS:
-        return ProviderRateLimitedError
-    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return ProviderCredentialsError
-    # Conflict: the label was taken after `find`, perhaps by our own request. Search again.
-    if status >= 500 or status == httpx.codes.CONFLICT:
-        return ProviderUnavailableError
-    return ProviderError
+    plain = text.isascii() and text.isdigit() and len(text) <= MAX_GENERATION_DIGITS
+    return int(text) if plain else None

@@ -1,7 +1,8 @@
 """A signed apt repository as a source of releases. Raises only `relight.releases.errors`.
 
 All trust comes from the one signing key: it signs `InRelease`, which has the checksums of the
-indices, which have the checksums of the packages.
+indices, which have the checksums of the packages. An `InRelease` that is older than one that was
+seen is refused, so that nobody can offer an old state of the repository again.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -26,13 +28,28 @@ from relight.releases.index import (
 from relight.releases.release_file import (
     ReleaseFile,
     check_dates,
+    check_not_older,
     parse_release,
 )
-from relight.releases.signature import read_keyring, signed_text
+from relight.releases.signature import signed_text
+from relight.releases.signing_key import read_signing_key
 from relight.shared_reads import SharedReads
 
 TIMEOUT = timedelta(seconds=10)
 """For a connection, and for each read of an answer."""
+
+MAX_AGE = timedelta(days=90)
+"""Of an index that does not say how long it is valid."""
+
+
+class SeenIndexes(Protocol):
+    """The dates of the newest indexes that were seen. Its calls block."""
+
+    def newest(self, source: str) -> datetime | None:
+        """Return the date of a repository's newest index; None if none was seen."""
+
+    def record(self, source: str, date: datetime) -> None:
+        """Record that an index of this date was seen. An older date changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,7 @@ class AptRepository:
     Concurrent requests share one read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the address, and what makes its index trusted
         self,
         *,
         url: str,
@@ -74,6 +91,9 @@ class AptRepository:
         component: str,
         package: str,
         signing_key: Path | None,
+        fingerprint: str = "",
+        max_age: timedelta = MAX_AGE,
+        seen: SeenIndexes | None = None,
         client: httpx.AsyncClient | None = None,
         deadline: timedelta = DEADLINE,
     ) -> None:
@@ -85,6 +105,9 @@ class AptRepository:
             component: of that suite.
             package: the Debian package.
             signing_key: the file with its public key, armoured or binary; None if none is set.
+            fingerprint: of that key; needed if the file has several.
+            max_age: of an index that does not say how long it is valid.
+            seen: the indexes that were seen by any process; None to remember none.
             client: for requests; its owner closes it.
             deadline: for all requests of one read together.
         """
@@ -93,6 +116,9 @@ class AptRepository:
         self._component = component
         self._package = package
         self._signing_key = signing_key
+        self._fingerprint = fingerprint
+        self._max_age = max_age
+        self._seen = seen
         self._own_client = client is None
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT.total_seconds())
         self._deadline = deadline
@@ -130,27 +156,35 @@ class AptRepository:
     async def _read(self) -> RepositoryIndex:
         suite, source, signing_key = self._location()
         try:
-            keyring = await asyncio.to_thread(read_keyring, signing_key)
             async with within(self._deadline):
-                fetched = await self._fetch(suite, keyring)
+                fetched = await self._fetch(suite, source, signing_key)
             if fetched is not None:
                 index = await asyncio.to_thread(self._parse, source, fetched.indices)
                 self._known = _Known(fetched.digest, fetched.release, index)
             assert self._known is not None
-            check_dates(self._known.release, datetime.now(UTC))
+            await self._check_time(self._known.release, source)
+            if self._seen is not None:
+                await asyncio.to_thread(self._seen.record, source, self._known.release.date)
         except RepositoryError as error:
             raise type(error)(f"{source}: {error}") from error
         return self._known.index
 
-    async def _fetch(self, suite: httpx.URL, keyring: bytes) -> _Fetched | None:
+    async def _fetch(self, suite: httpx.URL, source: str, signing_key: Path) -> _Fetched | None:
         """Return the repository's files; None if the known index is still the newest."""
+        key = await asyncio.to_thread(read_signing_key, signing_key, self._fingerprint)
+        key.check_expiry(datetime.now(UTC))
         signed = await fetch_signed(self._client, suite)
-        digest = hashlib.sha256(keyring + signed).digest()
+        digest = hashlib.sha256(key.certificate + signed).digest()
         if self._known is not None and self._known.digest == digest:
             return None
-        release = parse_release(await signed_text(signed, keyring))
-        check_dates(release, datetime.now(UTC))
+        release = parse_release(await signed_text(signed, key))
+        await self._check_time(release, source)
         return _Fetched(digest, release, await self._fetch_indices(suite, release))
+
+    async def _check_time(self, release: ReleaseFile, source: str) -> None:
+        check_dates(release, datetime.now(UTC), self._max_age)
+        if self._seen is not None:
+            check_not_older(release, await asyncio.to_thread(self._seen.newest, source))
 
     def _location(self) -> tuple[httpx.URL, str, Path]:
         """Return the suite's URL, its name in messages (without a password), and its key."""

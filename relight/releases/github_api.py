@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 from pydantic import JsonValue, SecretStr, TypeAdapter, ValidationError
 
+from relight.bounded import GZIP, AnswerRefusedError, read_bounded
+from relight.domain.text import all_visible
 from relight.releases.errors import RepositoryError, RepositoryUnavailableError
 from relight.releases.fetching import DEADLINE, within
 from relight.shared_reads import SharedReads
@@ -91,29 +93,26 @@ class GitHubApi:
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": "2022-11-28",
             "User-Agent": "relight",  # GitHub refuses requests without one
+            **GZIP,
         }
         if etag:
             headers["If-None-Match"] = etag
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
-        body = bytearray()
         try:
             # On a redirect to another host httpx does not send the token.
             async with self._client.stream(
                 "GET", f"{self._url}{path}", headers=headers, follow_redirects=True
             ) as answer:
-                async for chunk in answer.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_ANSWER_BYTES:
-                        raise RepositoryError(
-                            f"{path}: the answer is larger than {MAX_ANSWER_BYTES} bytes"
-                        )
+                body = await read_bounded(answer, MAX_ANSWER_BYTES)
+        except AnswerRefusedError as error:
+            raise RepositoryError(f"{path}: {error}") from error
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
             raise RepositoryError(f"the request to {self._url} failed: {error}") from error
         except httpx.HTTPError as error:
             text = str(error) or type(error).__name__
             raise RepositoryUnavailableError(f"{self._url}{path}: {text}") from error
-        return answer, bytes(body)
+        return answer, body
 
 
 def _check(answer: httpx.Response, path: str) -> None:
@@ -150,6 +149,7 @@ def _rate_limit(headers: Mapping[str, str]) -> str:
 
 def _parsed(body: bytes, path: str) -> JsonValue:
     try:
-        return _JSON.validate_json(body)
+        content: JsonValue = all_visible(_JSON.validate_json(body))
     except ValidationError as error:
         raise RepositoryError(f"{path}: the answer is not JSON") from error
+    return content

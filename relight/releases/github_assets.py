@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from relight.domain.names import ReleaseTag
+from relight.domain.names import DebianVersion, ReleaseTag
 from relight.domain.release import DebFile
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
 from relight.releases.versions import upstream_version
@@ -20,7 +20,6 @@ CHECKSUMS = "SHA256SUMS"
 _DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(\S.*)")
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*")
-_VERSION = re.compile(r"[0-9][0-9A-Za-z.+~-]*")
 
 
 class _ApiModel(BaseModel):
@@ -55,6 +54,7 @@ _Parsed = TypeVar("_Parsed")
 _RELEASE: TypeAdapter[GitHubRelease] = TypeAdapter(GitHubRelease)
 _RELEASES: TypeAdapter[list[GitHubRelease]] = TypeAdapter(list[GitHubRelease])
 _TAG: TypeAdapter[str] = TypeAdapter(ReleaseTag)
+_VERSION: TypeAdapter[str] = TypeAdapter(DebianVersion)
 
 
 class Package(NamedTuple):
@@ -85,11 +85,7 @@ def parse_releases(content: object) -> list[GitHubRelease]:
 
 def is_tag(text: str) -> bool:
     """Whether a tag has the format of a release tag. A repository may have other tags."""
-    try:
-        _TAG.validate_python(text)
-    except ValidationError:
-        return False
-    return True
+    return _is_valid(_TAG, text)
 
 
 def packages(release: GitHubRelease, package: str) -> Iterator[Package]:
@@ -100,7 +96,7 @@ def packages(release: GitHubRelease, package: str) -> Iterator[Package]:
         if not dot or ending != "deb" or len(parts) != 3 or parts[0] != package:
             continue
         version = _with_tildes(parts[1], upstream_version(release.tag_name))
-        if _VERSION.fullmatch(version) and _ARCHITECTURE.fullmatch(parts[2]):
+        if _is_valid(_VERSION, version) and _ARCHITECTURE.fullmatch(parts[2]):
             yield Package(version, parts[2], asset)
 
 
@@ -171,6 +167,14 @@ def check_url(url: str, api: httpx.URL) -> None:
         raise RepositoryError(f"{url!r} is not a URL that a host can fetch from")
     if scheme == "http" and api.scheme == "https":
         raise RepositoryUntrustedError(f"{url} is not encrypted, but the API is")
+
+
+def _is_valid(adapter: TypeAdapter[str], text: str) -> bool:
+    try:
+        adapter.validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def _with_tildes(version: str, upstream: str) -> str:

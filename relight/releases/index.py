@@ -10,11 +10,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from debian import deb822
+from pydantic import StringConstraints, TypeAdapter
 
-from relight.domain.names import ReleaseTag
+from relight.domain.names import DebianVersion, ReleaseTag
 from relight.domain.release import DebFile, Release
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.releases.versions import (
@@ -25,6 +26,9 @@ from relight.releases.versions import (
 )
 
 EVERY_ARCHITECTURE = "all"
+
+_VERSION: TypeAdapter[str] = TypeAdapter(DebianVersion)
+_SHA256: TypeAdapter[str] = TypeAdapter(Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")])
 
 SHOWN_VERSIONS = 5
 
@@ -158,19 +162,20 @@ def parse_packages(text: str, package: str) -> Iterator[Listed]:
     """Yield the entries of one package in an index.
 
     Raises:
-        RepositoryError: an entry lacks a field.
+        RepositoryError: an entry lacks a field, or a field is malformed.
     """
     for entry in deb822.Packages.iter_paragraphs(text, use_apt_pkg=False):
         if entry.get("Package") != package:
             continue
         try:
+            version = _VERSION.validate_python(entry["Version"])
             deb_file = DebFile(
                 architecture=entry["Architecture"],
                 filename=entry["Filename"],
-                sha256=entry["SHA256"].lower(),
+                sha256=_SHA256.validate_python(entry["SHA256"].lower()),
                 size_bytes=int(entry["Size"]),
             )
-            yield Listed(entry["Version"], deb_file)
+            yield Listed(version, deb_file)
         except (KeyError, ValueError) as error:
             raise RepositoryError(
                 f"its entry of {package} {entry.get('Version', '')} is malformed: {error}"

@@ -70,28 +70,37 @@ def parse_release(text: str) -> ReleaseFile:
         RepositoryUntrustedError: it has no date, or no SHA-256 of its indices.
         RepositoryError: a field is malformed.
     """
-    fields = deb822.Release(text)
-    if "Date" not in fields or "SHA256" not in fields:
-        raise RepositoryUntrustedError("its signed index lacks a Date or a SHA256 field")
     try:
-        indices = [
-            IndexFile(entry["name"], entry["sha256"].lower(), int(entry["size"]))
-            for entry in fields["SHA256"]
-        ]
-        return ReleaseFile(
-            date=_moment(fields["Date"]),
-            valid_until=_moment(fields["Valid-Until"]) if "Valid-Until" in fields else None,
-            by_hash=fields.get("Acquire-By-Hash", "no").lower() == "yes",
-            architectures=tuple(sorted(set(fields.get("Architectures", "").split()))),
-            components=tuple(fields.get("Components", "").split()),
-            indices={index.name: index for index in indices},
-        )
-    except (KeyError, ValueError) as error:
+        return _parse(text)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RepositoryError(f"its signed index is malformed: {error}") from error
 
 
-def check_dates(release: ReleaseFile, now: datetime) -> None:
+def _parse(text: str) -> ReleaseFile:
+    fields = deb822.Release(text)
+    if "Date" not in fields or "SHA256" not in fields:
+        raise RepositoryUntrustedError("its signed index lacks a Date or a SHA256 field")
+    indices = [
+        IndexFile(entry["name"], entry["sha256"].lower(), _size(entry["size"]))
+        for entry in fields["SHA256"]
+    ]
+    return ReleaseFile(
+        date=_moment(fields["Date"]),
+        valid_until=_moment(fields["Valid-Until"]) if "Valid-Until" in fields else None,
+        by_hash=fields.get("Acquire-By-Hash", "no").lower() == "yes",
+        architectures=tuple(sorted(set(fields.get("Architectures", "").split()))),
+        components=tuple(fields.get("Components", "").split()),
+        indices={index.name: index for index in indices},
+    )
+
+
+def check_dates(release: ReleaseFile, now: datetime, max_age: timedelta) -> None:
     """Refuse a file that has expired or is dated in the future.
+
+    Args:
+        release: the file.
+        now: UTC.
+        max_age: of a file that does not say how long it is valid.
 
     Raises:
         RepositoryUntrustedError: it is one of these.
@@ -106,6 +115,38 @@ def check_dates(release: ReleaseFile, now: datetime) -> None:
             f"its index is dated in the future, {release.date:%Y-%m-%d %H:%M:%S} UTC: check the "
             "clocks of the repository and of this machine"
         )
+    if release.valid_until is None and release.date + max_age < now:
+        raise RepositoryUntrustedError(
+            f"its index of {release.date:%Y-%m-%d %H:%M:%S} UTC does not say how long it is valid, "
+            f"and is older than {max_age.days} days (RELIGHT_REPOSITORY__MAX_AGE): is the "
+            "repository still being published?"
+        )
+
+
+def check_not_older(release: ReleaseFile, newest: datetime | None) -> None:
+    """Refuse a file that is older than one that was seen: somebody may replay it.
+
+    Args:
+        release: the file.
+        newest: the date of the newest file that was seen; None if none was.
+
+    Raises:
+        RepositoryUntrustedError: it is older.
+    """
+    if newest is not None and release.date < newest:
+        raise RepositoryUntrustedError(
+            f"its index of {release.date:%Y-%m-%d %H:%M:%S} UTC is older than the one of "
+            f"{newest:%Y-%m-%d %H:%M:%S} UTC that was seen before: a mirror is behind, or somebody "
+            "replays an old index; if the repository was set back on purpose, accept its index "
+            "with `relight release accept-older`"
+        )
+
+
+def _size(text: str) -> int:
+    size = int(text)
+    if size < 0:
+        raise ValueError(f"the size {text} is negative")
+    return size
 
 
 def _moment(text: str) -> datetime:

@@ -1,136 +1,114 @@
 """Checks that a repository's index was signed by the configured key.
 
-gpgv decides, with that key only and no user's keyring. The result is the text that gpgv returns,
-not the bytes from the network, so anything outside the signed part is dropped. Raises
-`RepositoryUntrustedError`, and `RepositoryError` if the check cannot be made.
+sqv decides, Sequoia's verifier that apt itself uses in newer releases of Debian. By its policy
+MD5, SHA-1, RIPEMD-160 and short keys are too weak. The text that is returned is the one that sqv
+has verified, so anything outside of the signed part is dropped.
+
+Raises `RepositoryUntrustedError`, and `RepositoryError` if the check cannot be made.
 """
 
 import asyncio
-import base64
-import binascii
 import re
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
+from relight.releases.signing_key import SigningKey
 
-GPGV_TIMEOUT = timedelta(seconds=30)
+SQV_TIMEOUT = timedelta(seconds=30)
 
 _BEGIN = b"-----BEGIN PGP SIGNED MESSAGE-----"
-_ARMOURED_KEY = re.compile(
-    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\s*?\n(.*?)-----END PGP PUBLIC KEY BLOCK-----",
-    re.DOTALL,
-)
-# Status keywords of gpgv; the argument of each is the key.
-_BAD = {
-    "BADSIG": "the signature by {} does not match the text",
-    "NO_PUBKEY": "it is signed by another key: {}",
-    "EXPKEYSIG": "the key {} has expired",
-    "REVKEYSIG": "the key {} was revoked",
-    "EXPSIG": "the signature by {} has expired",
-}
+_SIGNATURE = b"-----BEGIN PGP SIGNATURE-----"
+_END = b"-----END PGP SIGNATURE-----"
+_MISSING_KEY = re.compile(r"^Missing key (\S+),", re.MULTILINE)
 
 
-def read_keyring(path: Path) -> bytes:
-    """Return the public key in a file, armoured or binary, as a keyring for gpgv.
+class _Signed(NamedTuple):
+    """The two parts of a clear-signed file."""
+
+    text: bytes
+    signature: bytes
+
+
+async def signed_text(signed: bytes, key: SigningKey) -> str:
+    """Return the text of a clear-signed file, after sqv has verified it.
 
     Raises:
-        RepositoryError: the file cannot be read, or has no public key.
+        RepositoryUntrustedError: it is unsigned, signed by another key or weakly, or was changed.
+        RepositoryError: sqv is not installed, or does not end.
     """
-    try:
-        return keyring(path.read_bytes())
-    except OSError as error:
-        raise RepositoryError(f"the repository's signing key cannot be read: {error}") from error
-    except ValueError as error:
-        raise RepositoryError(f"{path} is not a public key: {error}") from error
-
-
-def keyring(key: bytes) -> bytes:
-    """Convert a public key, armoured or binary, to binary.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    blocks = _ARMOURED_KEY.findall(key)
-    if blocks:
-        return b"".join(_dearmoured(block) for block in blocks)
-    if not key or key[0] & 0x80 == 0:  # in OpenPGP the first bit of every packet is set
-        raise ValueError("neither an armoured nor a binary OpenPGP key")
-    return key
-
-
-def _dearmoured(block: bytes) -> bytes:
-    lines = [line.strip() for line in block.splitlines()]
-    headers_end = lines.index(b"") if b"" in lines else -1
-    body = [line for line in lines[headers_end + 1 :] if not line.startswith(b"=")]
-    try:
-        return base64.b64decode(b"".join(body), validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"its armour is damaged ({error})") from error
-
-
-async def signed_text(signed: bytes, keyring: bytes) -> str:
-    """Return the text of a clear-signed file, after gpgv has verified it.
-
-    Raises:
-        RepositoryUntrustedError: it is unsigned, signed by another key, or was changed.
-        RepositoryError: gpgv is not installed, or does not end.
-    """
-    # A second signed message, or text before the first, would be ambiguous.
-    if not signed.startswith(_BEGIN) or signed.count(_BEGIN) != 1:
-        raise RepositoryUntrustedError("its answer is not a signed index")
-    with TemporaryDirectory(prefix="relight-gpgv-") as name:
+    parts = _split(signed)
+    with TemporaryDirectory(prefix="relight-sqv-") as name:
         folder = Path(name)
-        await asyncio.to_thread((folder / "keyring.gpg").write_bytes, keyring)
-        status, messages = await _gpgv(folder, signed)
-        _check_status(status, messages)
-        text = await asyncio.to_thread((folder / "text").read_bytes)
+        for file, content in {
+            "key": key.certificate,
+            "signature": parts.signature,
+            "text": parts.text,
+        }.items():
+            await asyncio.to_thread((folder / file).write_bytes, content)
+        signers, messages = await _sqv(folder)
+    if key.fingerprint not in signers:
+        raise RepositoryUntrustedError(_reason(messages))
     try:
-        return text.decode()
+        return parts.text.decode()
     except UnicodeDecodeError as error:
         raise RepositoryError(f"its signed index is not UTF-8: {error}") from error
 
 
-async def _gpgv(folder: Path, signed: bytes) -> tuple[str, str]:
-    """Return gpgv's machine-readable status lines, and its messages."""
-    argv = [
-        *("gpgv", "--homedir", str(folder), "--keyring", str(folder / "keyring.gpg")),
-        *("--weak-digest", "SHA1", "--status-fd", "1", "--output", str(folder / "text"), "-"),
-    ]
+def _split(signed: bytes) -> _Signed:
+    """Split a clear-signed file (RFC 9580, 7). Text after its signature is ignored.
+
+    A wrong split is harmless: the signature would not match the text.
+
+    Raises:
+        RepositoryUntrustedError: it is not exactly one clear-signed text.
+    """
+    # A second signed message, or text before the first, would be ambiguous.
+    if not signed.startswith(_BEGIN) or signed.count(_BEGIN) != 1:
+        raise RepositoryUntrustedError("its answer is not a signed index")
+    lines = [line.rstrip(b" \t\r") for line in signed.split(b"\n")]
+    if lines.count(_SIGNATURE) != 1 or lines.count(_END) != 1 or b"" not in lines:
+        raise RepositoryUntrustedError("its signature is not valid: the file is cut off or mixed")
+    begin, end = lines.index(_SIGNATURE), lines.index(_END)
+    text = [line.removeprefix(b"- ") for line in lines[lines.index(b"") + 1 : begin]]
+    if any(b"-----BEGIN PGP" in line for line in lines[end:]):
+        raise RepositoryUntrustedError("its signature is not valid: another message follows it")
+    return _Signed(b"\n".join(text), b"\n".join([*lines[begin : end + 1], b""]))
+
+
+async def _sqv(folder: Path) -> tuple[frozenset[str], str]:
+    """Return the fingerprints of the keys whose signatures are good, and sqv's messages."""
+    argv = ["sqv", "--verbose", "--keyring", *(str(folder / name) for name in _FILES)]
     pipe = asyncio.subprocess.PIPE
     try:
-        process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        process = await asyncio.create_subprocess_exec(*argv, stdout=pipe, stderr=pipe)
     except FileNotFoundError as error:
-        raise RepositoryError("gpgv, which verifies signatures, is not installed") from error
+        raise RepositoryError(
+            "sqv, which verifies signatures, is not installed: install the Debian package sqv"
+        ) from error
     try:
-        async with asyncio.timeout(GPGV_TIMEOUT.total_seconds()):
-            status, messages = await process.communicate(signed)
+        async with asyncio.timeout(SQV_TIMEOUT.total_seconds()):
+            signers, messages = await process.communicate()
     except TimeoutError as error:
-        raise RepositoryError(f"gpgv did not end in {GPGV_TIMEOUT.seconds} s") from error
+        raise RepositoryError(f"sqv did not end in {SQV_TIMEOUT.seconds} s") from error
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return status.decode(errors="replace"), messages.decode(errors="replace")
+    # An index is signed by both keys while a repository changes its key: one good one is enough.
+    good = frozenset(signers.decode(errors="replace").split()) if process.returncode == 0 else ()
+    return frozenset(good), messages.decode(errors="replace")
 
 
-def _check_status(status: str, messages: str) -> None:
-    """Require a good signature, no bad one, and exactly one text.
+_FILES = ("key", "signature", "text")
 
-    gpgv's exit code is ignored: while a repository changes its key, its index is signed by both
-    keys. Then gpgv fails for the unknown key, but the signature by the known one is sufficient.
 
-    Raises:
-        RepositoryUntrustedError: one of these is not given.
-    """
-    lines = [line.split(" ") for line in status.splitlines() if line.startswith("[GNUPG:] ")]
-    verdicts = {words[1]: words[2] for words in lines if len(words) > 2}
-    texts = sum(words[1] == "PLAINTEXT" for words in lines)
-    good = {"GOODSIG", "VALIDSIG"} <= verdicts.keys()
-    if good and texts == 1 and verdicts.keys().isdisjoint({"BADSIG", "ERROR", "NODATA"}):
-        return
-    for verdict, text in _BAD.items():
-        if verdict in verdicts:
-            raise RepositoryUntrustedError(text.format(verdicts[verdict]))
-    raise RepositoryUntrustedError(f"its signature is not valid: {' '.join(messages.split())}")
+def _reason(messages: str) -> str:
+    if "manipulated" in messages:
+        return "the signature does not match the text"
+    missing = _MISSING_KEY.findall(messages)
+    if missing and "because:" not in messages:
+        return f"it is signed by another key: {', '.join(missing)}"
+    return f"its signature is not valid: {' '.join(messages.split())}"

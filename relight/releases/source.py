@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from pydantic import SecretStr
 
 from relight.domain.names import ReleaseTag
 from relight.domain.release import Release
-from relight.releases.apt_repository import AptRepository
+from relight.releases.apt_repository import MAX_AGE, AptRepository, SeenIndexes
 from relight.releases.github_releases import GitHubReleases
 
 
@@ -44,12 +45,16 @@ class AptSourceConfig:
         suite: under `dists/`.
         component: of that suite.
         signing_key: the file with its public key, armoured or binary.
+        fingerprint: of that key; needed if the file has several.
+        max_age: of an index that does not say how long it is valid.
     """
 
     url: str
     suite: str
     component: str
     signing_key: Path
+    fingerprint: str = ""
+    max_age: timedelta = MAX_AGE
 
     @property
     def address(self) -> str:
@@ -92,8 +97,16 @@ class GitHubSourceConfig:
 SourceConfig = AptSourceConfig | GitHubSourceConfig
 
 
-def open_source(config: SourceConfig, package: str) -> ReleaseSource:
-    """Return the source of a package's releases; the caller closes it."""
+def open_source(
+    config: SourceConfig, package: str, seen: SeenIndexes | None = None
+) -> ReleaseSource:
+    """Return the source of a package's releases; the caller closes it.
+
+    Args:
+        config: of the source.
+        package: the Debian package.
+        seen: the dates of a repository's newest indexes; None to remember none.
+    """
     if isinstance(config, AptSourceConfig):
         return AptRepository(
             url=config.url,
@@ -101,6 +114,9 @@ def open_source(config: SourceConfig, package: str) -> ReleaseSource:
             component=config.component,
             package=package,
             signing_key=config.signing_key,
+            fingerprint=config.fingerprint,
+            max_age=config.max_age,
+            seen=seen,
         )
     return GitHubReleases(
         repository=config.repository,

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from sqlmodel import Session, col, select
 
 from relight.domain.breaker.breaker import (
     Breaker,
+    BreakerIncident,
     ConnectivityResult,
 )
+from relight.domain.clock import is_future
+from relight.store.bad_rows import read_good, read_or_note
 from relight.store.database import Database
 from relight.store.events import Operation, write
 from relight.store.rows import read_row, validating
@@ -30,25 +34,17 @@ class BreakerStore:
         self._database = database
 
     def get(self) -> Breaker:
-        """Return the breaker's state; closed if none was recorded.
-
-        Raises:
-            BadValueError: it was changed by hand and is invalid.
-        """
+        """Return the breaker's state; closed if none was recorded, open if it is invalid."""
         with self._database.reading() as session:
-            return _state(session)
+            return current_breaker(session)
 
     def update(self, decide: Callable[[Breaker], Breaker], operation: Operation) -> Breaker:
-        """Replace the breaker's state by what `decide` makes of it; return the new state.
-
-        Raises:
-            BadValueError: it was changed by hand and is invalid.
-        """
+        """Replace the breaker's state by what `decide` makes of it; return the new state."""
         # An event is written only for a change of state, so a retry writes none. One activity may
         # update the breaker more than once.
         operation = replace(operation, activity_id="")
         with write(self._database, operation, BREAKER_OPENED) as w:
-            before = _state(w.session)
+            before = current_breaker(w.session)
             after = decide(before)
             row = w.session.get(BreakerRow, _BREAKER_ID)
             row = row or BreakerRow(breaker_id=_BREAKER_ID, state={})
@@ -64,30 +60,55 @@ class BreakerStore:
             return after
 
     def record_connectivity(self, results: Iterable[ConnectivityResult]) -> None:
-        """Keep the newest result of each connectivity check. An older one changes nothing."""
+        """Keep the newest result of each connectivity check. An older one changes nothing.
+
+        A recorded one of the future was written by a wrong clock, and does not keep others out.
+        """
+        now = datetime.now(UTC)
         with self._database.writing() as session:
             for result in results:
                 row = session.get(ConnectivityCheckRow, result.name)
-                if row is None or row.observed_at <= result.observed_at:
+                known = read_or_note(row, result_of) if row else None
+                if (
+                    known is None
+                    or known.observed_at <= result.observed_at
+                    or is_future(known.observed_at, now)
+                ):
                     session.merge(ConnectivityCheckRow(**result.model_dump()))
 
     def connectivity(self) -> list[ConnectivityResult]:
         """Return the newest result of each connectivity check, by name.
 
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
+        An invalid one is noted and left out.
         """
         query = select(ConnectivityCheckRow).order_by(col(ConnectivityCheckRow.name))
         with self._database.reading() as session:
-            return [
-                read_row(ConnectivityResult, row, f"connectivity check {row.name}")
-                for row in session.exec(query)
-            ]
+            return read_good(session.exec(query), result_of)
 
 
-def _state(session: Session) -> Breaker:
+def result_of(row: ConnectivityCheckRow) -> ConnectivityResult:
+    """Return a row's result."""
+    return read_row(ConnectivityResult, row, f"connectivity check {row.name}")
+
+
+def breaker_of(row: BreakerRow) -> Breaker:
+    """Return the row's state of the breaker."""
+    with validating("the breaker"):
+        return Breaker.model_validate(row.state)
+
+
+def current_breaker(session: Session) -> Breaker:
+    """Return the breaker's recorded state; closed if none was recorded."""
     row = session.get(BreakerRow, _BREAKER_ID)
     if row is None:
         return Breaker()
-    with validating("the breaker"):
-        return Breaker.model_validate(row.state)
+    state = read_or_note(row, breaker_of)
+    if state is not None:
+        return state
+    # What it was is unknown: nothing is destroyed until the fleet has been calm for a while.
+    now = datetime.now(UTC)
+    return Breaker(
+        incident=BreakerIncident(
+            opened_at=now, last_observed_at=now, summary="the record of the breaker was invalid"
+        )
+    )

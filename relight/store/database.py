@@ -6,11 +6,11 @@ deadlock, and event ids are in the order in which their transactions became visi
 a few writes per host and operation, so the lock does not limit throughput.
 """
 
-import re
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,14 @@ from sqlalchemy import (
     event,
     make_url,
 )
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.types import TypeEngine
 from sqlmodel import Session
+from sqlmodel.sql.sqltypes import UTCDateTime
 
+from relight.domain.text import all_visible, visible_head
 from relight.store.errors import BadStoreUrlError
 from relight.store.threads import require_thread
 
@@ -61,6 +65,7 @@ class Database:
 
     Attributes:
         file: the path of the database, None if it is not a file.
+        name: that path, else the database's address without user and password.
     """
 
     def __init__(self, url: URL) -> None:
@@ -68,6 +73,9 @@ class Database:
         self._writer = self._engine.execution_options(**{_IS_WRITE: True})
         on_sqlite = self._engine.dialect.name == "sqlite"
         self.file = url.database if on_sqlite else None
+        self.name = self.file or str(
+            URL.create(url.get_backend_name(), None, None, url.host, url.port, url.database)
+        )
         # Several queries of one session must see the same state. On SQLite they always do.
         self._reader = (
             self._engine
@@ -137,7 +145,10 @@ def _existing_folder(url: URL) -> URL:
 
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(
-        url, pool_size=20, connect_args={"timeout": WRITE_LOCK_TIMEOUT.total_seconds()}
+        url,
+        pool_size=20,
+        connect_args={"timeout": WRITE_LOCK_TIMEOUT.total_seconds()},
+        json_deserializer=_read_json,
     )
 
     @event.listens_for(engine, "connect")
@@ -186,31 +197,19 @@ def _milliseconds(duration: timedelta) -> int:
     return int(duration / timedelta(milliseconds=1))
 
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-def storable(value: Any) -> Any:
-    """Return a text or JSON value without characters that cannot be stored."""
-    match value:
-        case str():
-            return _UNSTORABLE.sub("\ufffd", value)
-        case dict():
-            return {storable(key): storable(item) for key, item in value.items()}
-        case list() | tuple():
-            return [storable(item) for item in value]
-        case _:
-            return value
+MAX_TEXT_BYTES = 64 * 1024
+"""The limit of one text. A row has to stay small enough to be read, whoever wrote the text."""
 
 
 class AnyText(TypeDecorator[str]):
-    """Text of any length."""
+    """A visible text of at most `MAX_TEXT_BYTES`. A longer one is cut."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Replace characters that cannot be stored."""
-        return None if value is None else str(storable(value))
+        """Make characters visible that cannot be stored or shown, and cut the text."""
+        return None if value is None else visible_head(value, MAX_TEXT_BYTES)
 
 
 class AnyJson(TypeDecorator[dict[str, Any]]):
@@ -220,8 +219,55 @@ class AnyJson(TypeDecorator[dict[str, Any]]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
-        """Replace characters that cannot be stored."""
-        return storable(value)
+        """Make characters visible that cannot be stored or shown."""
+        return all_visible(value)
+
+
+class _SqliteTime(sqlite.DATETIME):
+    """SQLite has no type for times: a column may hold any text, put there by hand."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        parse = super().result_processor(dialect, coltype)
+        assert parse is not None
+
+        def parse_or_name(value: Any) -> Any:
+            try:
+                return parse(value)
+            except (TypeError, ValueError):
+                return unreadable(value)
+
+        return parse_or_name
+
+
+class AnyTime(UTCDateTime):
+    """A time in UTC. One that cannot be read is returned as a text that is no time."""
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the database."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(_SqliteTime(timezone=True))  # type: ignore[no-untyped-call]
+        return super().load_dialect_impl(dialect)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Return a time in UTC."""
+        if isinstance(value, datetime):
+            return super().process_result_value(value, dialect)
+        return value
+
+
+def _read_json(text: str) -> Any:
+    """Return a JSON value. SQLite keeps it as text: a column may hold any other."""
+    try:
+        return json.loads(text)
+    except (RecursionError, TypeError, ValueError):
+        return unreadable(text[:200])
+
+
+def unreadable(value: object) -> str:
+    """Return the text that stands for a value of another type than its column's."""
+    return f"unreadable: {value!r}"
 
 
 NUMBER = BigInteger().with_variant(Integer(), "sqlite")

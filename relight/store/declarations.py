@@ -4,9 +4,10 @@ The functions that write raise `BadValueError` for an invalid release tag, and `
 for a track that does not exist.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import JSON, func, type_coerce
 from sqlmodel import Session, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -21,6 +22,7 @@ from relight.domain.names import (
 )
 from relight.domain.rollout.rollout import Rollout
 from relight.domain.track import Track
+from relight.store.bad_rows import read_good
 from relight.store.database import Database
 from relight.store.errors import UnknownTrackError
 from relight.store.events import Operation, Write, write
@@ -35,6 +37,8 @@ from relight.store.tables import (
 SETTING_SET = "setting-set"
 TRACK_SET = "track-set"
 DECLARATION_TAKEN_BACK = "declaration-taken-back"
+
+_SCOPE: TypeAdapter[str] = TypeAdapter(ScopeName)
 
 
 class Declarations:
@@ -61,8 +65,7 @@ class Declarations:
     def rollouts(self) -> list[Rollout]:
         """Return the open rollouts and the last closed one of each scope, oldest first.
 
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
+        Invalid ones are noted and left out.
         """
         last_closed = (
             select(func.max(RolloutRow.rollout_id))
@@ -80,9 +83,17 @@ class Declarations:
             .order_by(col(RolloutRow.rollout_id))
         )
         with self._database.reading() as session:
-            return [
-                read_row(Rollout, row, f"rollout {row.workflow_id}") for row in session.exec(query)
-            ]
+            return read_good(session.exec(query), rollout_of)
+
+    def scopes(self, rollout_ids: Collection[str]) -> Mapping[str, ScopeName]:
+        """Return the scopes of rollouts by their ids; those that are no scopes are left out."""
+        with self._database.reading() as session:
+            rows = session.exec(select(RolloutRow.rollout_id, RolloutRow.scope)).all()
+        return {
+            str(number): scope
+            for number, scope in rows
+            if str(number) in rollout_ids and _is_scope(scope)
+        }
 
     def before(self, scope: ScopeName, release_tag: ReleaseTag) -> ReleaseTag | None:
         """Return what was declared for a scope before a release, as the event log knows it."""
@@ -117,6 +128,14 @@ class Declarations:
                 set_track(w, Track(name=track, release_override=None))
             else:
                 declare(w, scope, before or otherwise)
+
+
+def _is_scope(text: object) -> bool:
+    try:
+        _SCOPE.validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def set_setting(w: Write, name: str, value: str) -> None:
@@ -173,6 +192,11 @@ def require_track(session: Session, name: str) -> Track:
     if row is None:
         raise UnknownTrackError(f"there is no track {name}")
     return track_of(row)
+
+
+def rollout_of(row: RolloutRow) -> Rollout:
+    """Return a row's rollout."""
+    return read_row(Rollout, row, f"rollout {row.workflow_id}")
 
 
 def track_of(row: TrackRow) -> Track:

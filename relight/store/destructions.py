@@ -1,32 +1,51 @@
 """Destroyed machines, and machines that are destroyed next: the breaker counts both.
 
 A machine counts from the moment another one replaces it, since it is destroyed next. A machine
-that was not replaced counts from its destruction.
+that was not replaced counts from the moment its destruction begins.
 """
 
-import builtins
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
+from typing import Any
 
 from sqlmodel import Session, col, select
 
-from relight.domain.breaker.breaker import Destruction
+from relight.domain.breaker.breaker import Breaker, Destruction
+from relight.domain.destruction import DestroyMachineInput, Refusal
+from relight.domain.destruction_gate import Answer
 from relight.domain.fault.table import fault
+from relight.domain.machine import MachineAtProvider
+from relight.store.bad_rows import read_or_note
+from relight.store.breaker import current_breaker
 from relight.store.database import Database
-from relight.store.events import Operation, write
+from relight.store.events import Operation, Write, not_later, write
 from relight.store.machines import mark_destroyed
 from relight.store.replacements import MACHINE_ATTACHED
 from relight.store.route_faults import mark_faulted
 from relight.store.rows import require_machine, validating
 from relight.store.tables import (
     EventRow,
+    MachineRow,
     PoolMachineRow,
     RecordStatus,
     RouteRow,
 )
 
+DESTRUCTION_BEGUN = "destruction-begun"
+DESTRUCTION_REFUSED = "destruction-refused"
 MACHINE_DESTROYED = "machine-destroyed"
+REMOVAL_BEGUN = "removal-begun"
+MACHINE_ASKED = "machine-asked"
+
+TELL_AGAIN_AFTER = timedelta(days=1)
+"""A refusal that is repeated is recorded once in this time."""
+
+_COUNTED = (MACHINE_ATTACHED, DESTRUCTION_BEGUN, MACHINE_DESTROYED)
+
+Decide = Callable[[Breaker, Sequence[Destruction]], Refusal | None]
+"""Decides by the breaker's state, and the destructions that come before this one."""
 
 
 class Destructions:
@@ -35,10 +54,67 @@ class Destructions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def begin(
+        self,
+        request: DestroyMachineInput,
+        found: MachineAtProvider,
+        operation: Operation,
+        since: datetime,
+        decide: Decide,
+    ) -> Refusal | None:
+        """Record that a destruction begins, or return why not.
+
+        The decision and the event are one transaction: two destructions cannot share the last
+        place within a limit.
+
+        Args:
+            request: who destroys it, and why.
+            found: the machine at its provider.
+            operation: the operation that destroys it.
+            since: older destructions do not count.
+            decide: returns why the machine is not destroyed.
+
+        Raises:
+            BadValueError: what it reads was changed by hand and is invalid.
+        """
+        with write(self._database, operation, DESTRUCTION_BEGUN) as w:
+            ahead = _ahead_of(w.session, found.key, since)
+            refusal = decide(current_breaker(w.session), ahead)
+            if refusal is None and not w.earlier:
+                machine = w.session.get(MachineRow, found.key)
+                w.log(
+                    route_id=machine.route_id if machine else None,
+                    machine_key=found.key,
+                    detail={
+                        "provider": found.provider,
+                        "region": found.region,
+                        "track": request.track,
+                        "unreachable": request.unreachable,
+                        "cause": request.reason,
+                        "reason": request.text,
+                        "provider_id": found.provider_id,
+                        "created_by": found.created_by,
+                    },
+                )
+            return refusal
+
+    def check(self, key: str, since: datetime, decide: Decide) -> Refusal | None:
+        """Return why a machine would not be destroyed now, as `begin` does. Records nothing."""
+        with self._database.reading() as session:
+            return decide(current_breaker(session), _ahead_of(session, key, since))
+
     def record(
-        self, key: str, operation: Operation, *, reason: str, unreachable: bool = False
+        self,
+        key: str,
+        operation: Operation,
+        *,
+        reason: str,
+        cause: str | None = None,
+        unreachable: bool = False,
+        found: MachineAtProvider | None = None,
+        absent: bool = False,
     ) -> None:
-        """Record that a machine of a route or the pool no longer exists at its provider.
+        """Record that a machine no longer exists at its provider.
 
         A route that it served has no machine then, and is `failed`.
 
@@ -46,73 +122,162 @@ class Destructions:
             key: the machine's; one that is already destroyed stays unchanged.
             operation: the operation that destroyed it.
             reason: for a person.
+            cause: why it was destroyed, one of a closed list.
             unreachable: the machine could not be reached.
+            found: as it was at its provider: one that is not on record is only logged.
+            absent: it did not exist, so it does not count as destroyed.
 
         Raises:
-            UnknownMachineError: no machine was planned under this key.
+            UnknownMachineError: it is not on record, and was not found.
         """
         with write(self._database, operation, MACHINE_DESTROYED) as w:
             if w.earlier:
                 return
-            machine = require_machine(w.session, key)
-            if machine.status == RecordStatus.DESTROYED:
+            machine = w.session.get(MachineRow, key)
+            if machine is None and found is None:
+                machine = require_machine(w.session, key)
+            detail: dict[str, object] = {
+                "unreachable": unreachable,
+                "cause": cause,
+                "reason": reason,
+                "absent": absent,
+            }
+            if machine is None or machine.status == RecordStatus.DESTROYED:
+                if found is not None:
+                    detail |= {"provider": found.provider, "region": found.region, "track": None}
+                    route_id = machine.route_id if machine else None
+                    w.log(route_id=route_id, machine_key=key, detail=detail)
                 return
-            mark_destroyed(machine, w.at)
-            w.session.add(machine)
-            if member := w.session.get(PoolMachineRow, key):
-                w.session.delete(member)
-            route = w.session.get(RouteRow, machine.route_id) if machine.route_id else None
-            route_fault = None
-            if route is not None and route.machine_key == key:
-                route_fault = fault("machine-failed", f"machine {key} is destroyed: {reason}")
-                mark_faulted(w.session, route, route_fault)
-            w.log(
-                route_id=machine.route_id,
-                machine_key=key,
-                fault=route_fault,
-                detail={
-                    "provider": machine.provider,
-                    "region": machine.region,
-                    "track": route.track if route else None,
-                    "unreachable": unreachable,
-                    "reason": reason,
-                },
+            detail |= {"provider": machine.provider, "region": machine.region}
+            _record_destroyed(w, machine, detail)
+
+    def record_refusal(
+        self, request: DestroyMachineInput, refusal: Refusal, operation: Operation
+    ) -> None:
+        """Record, once a day, that a machine is left to a person."""
+        # Not once per activity: it may be refused for another reason when it is tried again.
+        operation = replace(operation, activity_id="")
+        with write(self._database, operation, DESTRUCTION_REFUSED) as w:
+            known = w.session.exec(
+                select(EventRow).where(
+                    EventRow.kind == DESTRUCTION_REFUSED, EventRow.at > w.at - TELL_AGAIN_AFTER
+                )
             )
+            if any(
+                (each.machine_key, each.detail.get("by")) == (request.key, refusal.by)
+                for each in known
+            ):
+                return
+            machine = w.session.get(MachineRow, request.key)
+            refused = fault("machine-not-destroyed", refusal.why)
+            w.log(
+                route_id=machine.route_id if machine else None,
+                machine_key=request.key,
+                fault=refused.model_copy(update={"machine_key": request.key}),
+                detail={"reason": request.reason, "by": refusal.by, "why": refusal.why},
+            )
+
+    def begin_removal(self, key: str, operation: Operation) -> None:
+        """Record that a machine is destroyed next: no operation continues with it.
+
+        A machine that serves a route, or that is in the pool, stays unchanged.
+
+        Raises:
+            UnknownMachineError: no machine was planned under this key.
+        """
+        with write(self._database, operation, REMOVAL_BEGUN) as w:
+            machine = require_machine(w.session, key)
+            serves = w.session.exec(
+                select(RouteRow.route_id).where(RouteRow.machine_key == key)
+            ).one_or_none()
+            leaves = machine.status in (RecordStatus.PLANNED, RecordStatus.RUNNING)
+            if w.earlier or serves or not leaves or w.session.get(PoolMachineRow, key):
+                return
+            machine.status = RecordStatus.DRAINING
+            w.session.add(machine)
+            w.log(route_id=machine.route_id, machine_key=key)
+
+    def record_answer(self, key: str, answer: Answer, operation: Operation) -> None:
+        """Record what a machine answered when it was to be destroyed."""
+        with write(self._database, replace(operation, activity_id=""), MACHINE_ASKED) as w:
+            w.log(machine_key=key, detail=answer.model_dump(mode="json"))
 
     def list(self, since: datetime) -> list[Destruction]:
         """Return the destructions that began since an instant, one per machine.
 
-        Raises:
-            BadValueError: an event that was inserted by hand is invalid.
+        An invalid event is noted, and counts as one in an unknown region.
         """
         with self._database.reading() as session:
             return list(_destructions(session, since).values())
 
-    def ahead_of(self, key: str, since: datetime) -> builtins.list[Destruction]:
-        """Return the destructions of `list` that began before that of a machine.
 
-        Where that of the machine has not begun, all are returned.
-
-        Raises:
-            BadValueError: an event that was inserted by hand is invalid.
-        """
-        with self._database.reading() as session:
-            found = _destructions(session, since)
-        return [found[each] for each in takewhile(lambda other: other != key, found)]
+def _ahead_of(session: Session, key: str, since: datetime) -> list[Destruction]:
+    begun = _destructions(session, since)
+    return [begun[each] for each in takewhile(lambda other: other != key, begun)]
 
 
 def _destructions(session: Session, since: datetime) -> Mapping[str, Destruction]:
     """Return the destructions by machine key, in the order in which they began."""
     events = session.exec(
         select(EventRow)
-        .where(col(EventRow.kind).in_((MACHINE_ATTACHED, MACHINE_DESTROYED)), EventRow.at >= since)
+        .where(col(EventRow.kind).in_(_COUNTED), EventRow.at >= since)
         .order_by(col(EventRow.event_id))
-    )
+    ).all()
     found: dict[str, Destruction] = {}
+    now = datetime.now(UTC)
     for event in events:
-        attached = event.kind == MACHINE_ATTACHED
-        key = event.detail.get("drained") if attached else event.machine_key
-        if key and key not in found:
-            with validating(f"event {event.event_id}"):
-                found[key] = Destruction.model_validate({**event.detail, "at": event.at})
+        destruction = read_or_note(event, _destruction)
+        key = _destroyed_key(event)
+        if key and key not in found and not _was_absent(event):
+            if destruction is not None:
+                was = min(not_later(session, event, now), now)
+                destruction = destruction.model_copy(update={"at": was})
+            found[key] = destruction or _unknown_destruction(event)
     return found
+
+
+def _was_absent(event: EventRow) -> bool:
+    detail: Any = event.detail
+    return isinstance(detail, dict) and bool(detail.get("absent"))
+
+
+def _destroyed_key(event: EventRow) -> str | None:
+    """Return the key of the machine that an event destroys; None if it destroys none."""
+    if event.kind != MACHINE_ATTACHED:
+        return event.machine_key or f"that of event {event.event_id}"
+    detail: Any = event.detail
+    if not isinstance(detail, dict):
+        return f"that of event {event.event_id}"
+    drained: str | None = detail.get("drained")
+    return drained
+
+
+def _destruction(event: EventRow) -> Destruction:
+    with validating(f"event {event.event_id}"):
+        detail: Any = event.detail
+        values = detail if isinstance(detail, dict) else {}
+        return Destruction.model_validate({**values, "at": event.at})
+
+
+def _unknown_destruction(event: EventRow) -> Destruction:
+    at = event.at if isinstance(event.at, datetime) else datetime.now(UTC)
+    return Destruction(at=at, provider="unknown", region="unknown", unreachable=True)
+
+
+def _record_destroyed(w: Write, machine: MachineRow, detail: dict[str, object]) -> None:
+    mark_destroyed(machine, w.at)
+    w.session.add(machine)
+    if member := w.session.get(PoolMachineRow, machine.key):
+        w.session.delete(member)
+    route = w.session.get(RouteRow, machine.route_id) if machine.route_id else None
+    route_fault = None
+    if route is not None and route.machine_key == machine.key:
+        text = f"machine {machine.key} is destroyed: {detail['reason']}"
+        route_fault = fault("machine-failed", text)
+        mark_faulted(w.session, route, route_fault)
+    w.log(
+        route_id=machine.route_id,
+        machine_key=machine.key,
+        fault=route_fault,
+        detail={**detail, "track": route.track if route else None},
+    )

@@ -10,6 +10,7 @@ from sqlmodel import col, select
 
 from relight.domain.base import Message
 from relight.domain.names import ROLLOUT_PREFIX, RouteId
+from relight.store.bad_rows import read_good
 from relight.store.database import Database
 from relight.store.events import Operation, Write, write
 from relight.store.fleet_snapshot import fleet_snapshot
@@ -101,17 +102,15 @@ class Disruptions:
             return True
 
     def list(self) -> list[Disruption]:
-        """Return every claim, by route.
-
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
-        """
+        """Return every claim, by route. An invalid one is noted and left out."""
         query = select(DisruptionRow).order_by(col(DisruptionRow.route_id))
         with self._database.reading() as session:
-            return [
-                read_row(Disruption, row, f"disruption of route {row.route_id}")
-                for row in session.exec(query)
-            ]
+            return read_good(session.exec(query), disruption_of)
+
+
+def disruption_of(row: DisruptionRow) -> Disruption:
+    """Return a row's claim."""
+    return read_row(Disruption, row, f"disruption of route {row.route_id}")
 
 
 def _refusal(w: Write, route_id: RouteId, row: DisruptionRow | None, choose: Choose) -> str | None:
@@ -121,7 +120,10 @@ def _refusal(w: Write, route_id: RouteId, row: DisruptionRow | None, choose: Cho
     if row is not None:
         if _is_holder(row, w.operation) or _takes_over(route_id, w.operation):
             return None
-        return f"{row.workflow_id} has it since {row.taken_at:%H:%M} UTC: {row.reason}"
+        since = (
+            f"{row.taken_at:%H:%M}" if isinstance(row.taken_at, datetime) else "an unknown time,"
+        )
+        return f"{row.workflow_id} has it since {since} UTC: {row.reason}"
     in_flight = routes_held(w.session)
     chosen = choose([route_id], fleet_snapshot(w.session, [route_id], in_flight))
     if route_id in chosen.starts:

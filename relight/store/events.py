@@ -7,16 +7,31 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from relight.domain.base import Origin
+from relight.domain.clock import is_future
 from relight.domain.event import Event
 from relight.domain.fault.fault import Fault
-from relight.store.database import Database, storable
+from relight.domain.text import fitted
+from relight.store.bad_rows import read_good
+from relight.store.database import Database
 from relight.store.rows import read_row, validating
 from relight.store.tables import BY_ACTIVITY, EventRow, Row
+
+MAX_DETAIL_BYTES = 48 * 1024
+"""The limit of an event's detail. The other columns together have less than 16 KiB: no row has more
+than 64 KiB, and no event can be deleted before its time."""
+
+
+class Timed(Protocol):
+    """An event, or the part of one that has its place and time."""
+
+    event_id: int | None
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,7 @@ class Write:
                 release_tag=release_tag,
                 fault_kind=fault.kind if fault else None,
                 fault_class=fault.fault_class if fault else None,
-                detail=storable(dict(detail or {})),
+                detail=fitted(dict(detail or {}), MAX_DETAIL_BYTES),
             )
         values = event.model_dump(exclude={"event_id"})
         self.session.add(EventRow(**values, activity_id=operation.activity_id))
@@ -102,6 +117,22 @@ def write(database: Database, operation: Operation, kind: str) -> Iterator[Write
         )
 
 
+def not_later(session: Session, event: Timed, now: datetime) -> datetime:
+    """Return the time of an event; of one of the future, that of the next one that is not.
+
+    It was written before that one, so it does not count as new for as long as a clock was ahead.
+    """
+    if not is_future(event.at, now):
+        return event.at
+    following = (
+        select(EventRow.at)
+        .where(col(EventRow.event_id) > event.event_id, EventRow.at <= now)
+        .order_by(col(EventRow.event_id))
+        .limit(1)
+    )
+    return session.exec(following).one_or_none() or event.at
+
+
 def delete_row(w: Write, row: Row | None, name: str) -> bool:
     """Delete a row that an operator added, and log it under `name`; return whether it existed."""
     if w.earlier:
@@ -110,7 +141,7 @@ def delete_row(w: Write, row: Row | None, name: str) -> bool:
         return False
     w.session.delete(row)
     # Unvalidated: a row that was made invalid by hand can be removed too.
-    w.log(detail={name: row.model_dump(mode="json")})
+    w.log(detail={name: row.model_dump(mode="json", warnings=False)})
     return True
 
 
@@ -129,6 +160,10 @@ def _earlier(session: Session, operation: Operation, kind: str) -> EventRow | No
     if not operation.activity_id:
         return None
     return session.exec(written_by(operation, kind)).one_or_none()
+
+
+NEWEST = 100
+"""So many events show whether a clock that wrote here lately is ahead."""
 
 
 class Events:
@@ -163,6 +198,13 @@ class Events:
                     detail=detail,
                 )
 
+    def latest_time(self) -> datetime | None:
+        """Return the latest time of the newest events; None without any. No invalid one counts."""
+        newest = select(EventRow.at).order_by(col(EventRow.event_id).desc()).limit(NEWEST)
+        with self._database.reading() as session:
+            times = [at for at in session.exec(newest) if isinstance(at, datetime)]
+        return max(times, default=None)
+
     def list(
         self,
         route_id: str | None = None,
@@ -172,8 +214,7 @@ class Events:
     ) -> list[Event]:
         """Return the newest `limit` events that match all given values, oldest first.
 
-        Raises:
-            BadValueError: an event that was inserted by hand is invalid.
+        Invalid ones are noted and left out.
         """
         query = select(EventRow).order_by(col(EventRow.event_id).desc()).limit(limit)
         if route_id is not None:
@@ -183,7 +224,9 @@ class Events:
         if workflow_id is not None:
             query = query.where(EventRow.workflow_id == workflow_id)
         with self._database.reading() as session:
-            return [
-                read_row(Event, row, f"event {row.event_id}")
-                for row in reversed(session.exec(query).all())
-            ]
+            return read_good(reversed(session.exec(query).all()), event_of)
+
+
+def event_of(row: EventRow) -> Event:
+    """Return a row's event."""
+    return read_row(Event, row, f"event {row.event_id}")

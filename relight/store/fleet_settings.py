@@ -7,9 +7,10 @@ from pydantic import TypeAdapter
 from sqlmodel import select
 
 from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag
+from relight.store.bad_rows import read_good
 from relight.store.database import Database
 from relight.store.declarations import SETTING_SET, set_setting
-from relight.store.errors import UnknownSettingError
+from relight.store.errors import BadValueError, UnknownSettingError
 from relight.store.events import Operation, write
 from relight.store.rows import validating
 from relight.store.tables import SettingRow
@@ -68,15 +69,21 @@ class FleetSettings:
             return True
 
     def all(self) -> dict[str, str]:
-        """Return the values that are set, by name.
-
-        Raises:
-            UnknownSettingError: a name that no setting has was inserted by hand.
-            BadValueError: a value was changed by hand and is invalid.
-        """
+        """Return the values that are set, by name. An invalid one is noted and left out."""
         with self._database.reading() as session:
-            values = {row.name: row.value for row in session.exec(select(SettingRow))}
-        return {name: _validated(name, values[name]) for name in sorted(values)}
+            return dict(sorted(read_good(session.exec(select(SettingRow)), setting_of)))
+
+
+def setting_of(row: SettingRow) -> tuple[str, str]:
+    """Return a row's name and value.
+
+    Raises:
+        BadValueError: there is no such setting, or its value is invalid.
+    """
+    try:
+        return row.name, _validated(row.name, row.value)
+    except UnknownSettingError as error:
+        raise BadValueError(str(error)) from error
 
 
 def require_known(name: str) -> None:

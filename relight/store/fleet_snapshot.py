@@ -1,6 +1,6 @@
 """The part of the fleet that decides which routes may be taken out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func
@@ -10,7 +10,7 @@ from relight.domain.disruption import NOT_IN_SERVICE
 from relight.domain.names import RouteId
 from relight.domain.route import RouteStatus
 from relight.store.ledger import routes_held
-from relight.store.rows import BRIEF, RouteBrief, briefs
+from relight.store.rows import BRIEF, RouteBrief, briefs, routes_with_machines
 from relight.store.tables import RouteRow
 
 
@@ -44,7 +44,8 @@ def fleet_snapshot(
     held = routes_held(session)
     served = _served()
     faulted = session.exec(
-        select(RouteRow.route_id).where(served, RouteRow.status != RouteStatus.SERVING)
+        # Not `!= SERVING`: a status that was made invalid by hand has taken no host out.
+        select(RouteRow.route_id).where(RouteRow.status == RouteStatus.FAULTED)
     ).all()
     out = frozenset([*held, *faulted])
     where = col(RouteRow.route_id).in_({*ids, *under_way, *out})
@@ -53,12 +54,31 @@ def fleet_snapshot(
         .where(served)
         .group_by(RouteRow.provider, RouteRow.region, RouteRow.track)
     )
+    routes = briefs(session, BRIEF.where(where))
+    known = {route.route_id for route in routes}
     return FleetSnapshot(
-        routes=briefs(session, BRIEF.where(where)),
+        routes=[*routes, *_stand_ins(session, out - known)],
         under_way=under_way,
         out=out,
         in_service={(provider, region, track): n for provider, region, track, n in counted},
     )
+
+
+def unreadable_routes(session: Session, ids: Sequence[RouteId]) -> frozenset[RouteId]:
+    """Return those of some routes whose rows, or whose machines' rows, are invalid."""
+    query = select(RouteRow).where(col(RouteRow.route_id).in_(ids))
+    known = {route.route_id for route in routes_with_machines(session, query)}
+    present = session.exec(select(RouteRow.route_id).where(col(RouteRow.route_id).in_(ids)))
+    return frozenset(present) - known
+
+
+def _stand_ins(session: Session, ids: Set[RouteId]) -> list[RouteBrief]:
+    """Return routes in place of those whose rows are invalid: they are out, and count as such."""
+    rows = session.exec(select(RouteRow).where(col(RouteRow.route_id).in_(ids)))
+    return [
+        RouteBrief(row.route_id, row.track, row.provider, row.region, RouteStatus.FAULTED, None)
+        for row in rows
+    ]
 
 
 def _served() -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ from sqlmodel import Session, col, select
 from relight.domain.base import Message
 from relight.domain.machine import Machine
 from relight.domain.names import RouteId
+from relight.store.bad_rows import read_good
 from relight.store.database import Database
 from relight.store.events import Write
 from relight.store.rows import machine_of, read_row
@@ -69,14 +70,13 @@ class Machines:
     def list(self, route_id: str | None = None) -> list[MachineRecord]:
         """Return the machines of a route, or all, by route and generation; pool machines first.
 
-        Raises:
-            BadValueError: a value was changed by hand and is invalid.
+        Invalid ones are noted and left out.
         """
         query = select(MachineRow)
         if route_id is not None:
             query = query.where(MachineRow.route_id == route_id)
         with self._database.reading() as session:
-            records = [record_of(row) for row in session.exec(query)]
+            records = read_good(session.exec(query), record_of)
         return sorted(
             records, key=lambda record: (record.route_id or "", record.generation or 0, record.key)
         )

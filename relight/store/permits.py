@@ -2,11 +2,30 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlmodel import col, delete, select
+from pydantic import AwareDatetime, Field
+from sqlmodel import col, delete, or_, select
 
+from relight.domain.base import Message
+from relight.domain.clock import TOLERANCE
 from relight.domain.permit import Granted, Lease, grant
+from relight.store.bad_rows import read_or_note
 from relight.store.database import Database
+from relight.store.rows import read_row
 from relight.store.tables import PermitRow
+
+
+class _Permit(Message):
+    """The columns of a row."""
+
+    count: int = Field(ge=0)
+    wanted: int = Field(ge=0)
+    expires_at: AwareDatetime
+
+
+def lease_of(row: PermitRow) -> Lease:
+    """Return a row's lease."""
+    read = read_row(_Permit, row, f"the permits of {row.name}")
+    return Lease(read.count, read.wanted)
 
 
 class Permits:
@@ -30,8 +49,16 @@ class Permits:
         """
         now = datetime.now(UTC)
         with self._database.writing() as session:
-            session.exec(delete(PermitRow).where(col(PermitRow.expires_at) <= now))
+            # One that lasts longer than any lease can was written by a wrong clock.
+            longest = now + lasts + TOLERANCE
+            expired = or_(col(PermitRow.expires_at) <= now, col(PermitRow.expires_at) > longest)
+            session.exec(delete(PermitRow).where(expired))
             rows = session.exec(select(PermitRow).where(PermitRow.name == name)).all()
+            # Whoever has a permit renews it: an invalid one is dropped.
+            bad = [row for row in rows if read_or_note(row, lease_of) is None]
+            for row in bad:
+                session.delete(row)
+            rows = [row for row in rows if row not in bad]
             own = next((row for row in rows if row.holder == holder), None)
             others = [Lease(row.count, row.wanted) for row in rows if row is not own]
             if wanted == 0:

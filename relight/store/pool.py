@@ -1,16 +1,19 @@
-"""The pool: machines that are ready before a route needs them, and the size of each region's pool.
+"""The pool: machines that are ready before a route needs them.
 
 Claiming a machine, removing it and preparing it for another release are each one transaction, so
 of two concurrent requests for a machine one is refused.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence, Set
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from pydantic import Field
+from pydantic import AwareDatetime
 from sqlmodel import Session, col, select
 
 from relight.domain.base import Message
-from relight.domain.fault.fault import Fault
+from relight.domain.fault.fault import BUDGETED_CLASSES, Fault
 from relight.domain.machine import Machine
 from relight.domain.names import ReleaseTag
 from relight.domain.pool.pool import (
@@ -19,10 +22,14 @@ from relight.domain.pool.pool import (
     pool_machine_key,
 )
 from relight.domain.proof import Proof
+from relight.domain.remediation import ObservedFault
+from relight.store.bad_rows import read_or_note
 from relight.store.database import Database
 from relight.store.errors import WrongMachineError
 from relight.store.events import Operation, Write, write
 from relight.store.machines import last_machine, next_generation, plan_machine, record_observed
+from relight.store.pool_sizes import forget_tries
+from relight.store.remediations import BROKE_DURING_OPERATION
 from relight.store.replacements import (
     is_left_over,
     require_lock,
@@ -30,6 +37,8 @@ from relight.store.replacements import (
 )
 from relight.store.rows import machine_of, read_row, require_alive, require_machine, validating
 from relight.store.tables import (
+    EventRow,
+    LivenessRow,
     MachineRow,
     PoolMachineRow,
     PoolSizeRow,
@@ -44,7 +53,9 @@ POOL_MACHINE_FAULTED = "pool-machine-faulted"
 POOL_MACHINE_LEAVING = "pool-machine-leaving"
 POOL_MACHINE_CLAIMED = "pool-machine-claimed"
 POOL_MACHINE_RETURNED = "pool-machine-returned"
-POOL_SIZE_SET = "pool-size-set"
+
+FAULTS_FOR = timedelta(hours=24)
+"""How long a fault of a pool machine is read."""
 
 ChooseMachines = Callable[[Sequence[PoolMachine], ReleaseTag, str | None], Sequence[str]]
 """Returns the keys of the machines that a route may get, best first (as `claimable` does)."""
@@ -56,19 +67,13 @@ class PoolClaim(Message):
     Attributes:
         generation: its 1-based sequence number within the route.
         release_tag: the release that it was last proven to run.
+        proven_at: when that was.
     """
 
     machine: Machine
     generation: int
     release_tag: ReleaseTag | None = None
-
-
-class PoolSize(Message):
-    """How many machines of a region's pool should be ready."""
-
-    provider: str = Field(min_length=1)
-    region: str = Field(min_length=1)
-    size: int = Field(ge=0)
+    proven_at: AwareDatetime | None = None
 
 
 class Pool:
@@ -98,6 +103,11 @@ class Pool:
                 detail={"provider": provider, "region": region},
             )
             return key
+
+    def following(self, provider: str, region: str) -> str:
+        """Return the key that `plan` would return. Nothing is written."""
+        with self._database.reading() as session:
+            return pool_machine_key(provider, region, _next_number(session, provider, region))
 
     def mark_preparing(self, key: str, operation: Operation) -> bool:
         """Let no route claim a machine while it is swapped to another release.
@@ -135,6 +145,8 @@ class Pool:
             record_observed(record, machine)
             if row.status != PoolStatus.READY:
                 row.status, row.since = PoolStatus.READY, w.at
+                pool = w.session.get(PoolSizeRow, (row.provider, row.region))
+                forget_tries(pool, proof.release_tag)
             row.release_tag, row.proven_at = proof.release_tag, proof.observed_at
             w.session.add_all([record, row])
             w.log(
@@ -144,9 +156,10 @@ class Pool:
             )
 
     def record_fault(self, key: str, fault: Fault, operation: Operation) -> None:
-        """Record why a machine could not be made ready.
+        """Record why a machine could not be made ready, or which fault was observed on it.
 
-        A machine that a route has claimed, or that leaves the pool, stays unchanged.
+        A machine that a route has claimed, or that leaves the pool, stays unchanged. So does a
+        ready one if neither it nor its release is to blame: it was not observed.
 
         Raises:
             UnknownMachineError: no machine was planned under this key.
@@ -156,7 +169,10 @@ class Pool:
                 return
             require_machine(w.session, key)
             row = w.session.get(PoolMachineRow, key)
-            if row is not None and row.status not in (PoolStatus.LEAVING, PoolStatus.FAULTED):
+            unchanged = {PoolStatus.LEAVING, PoolStatus.FAULTED}
+            if fault.fault_class not in BUDGETED_CLASSES:
+                unchanged.add(PoolStatus.READY)
+            if row is not None and row.status not in unchanged:
                 row.status, row.since = PoolStatus.FAULTED, w.at
                 w.session.add(row)
             w.log(machine_key=key, fault=fault, detail={"fault": fault.model_dump(mode="json")})
@@ -192,21 +208,19 @@ class Pool:
             route = require_lock(w, route_id)
             last = last_machine(w.session, route_id)
             claimed: MachineRow | None
+            tag, proven_at = None, None
             if last is not None and is_left_over(last, route):
                 if was_created_for_route(last) or last.status != RecordStatus.RUNNING:
                     return None
-                claimed, tag = last, None
+                claimed = last
             else:
-                claimed, tag = _take(
-                    w.session,
-                    choose(
-                        _members(w.session, route.provider, route.region),
-                        release_tag,
-                        architecture,
-                    ),
+                keys = choose(
+                    _members(w.session, route.provider, route.region), release_tag, architecture
                 )
-                if claimed is None:
+                taken = _take(w.session, keys)
+                if taken is None:
                     return None
+                claimed, tag, proven_at = taken
                 claimed.route_id, claimed.generation = route_id, next_generation(last)
             taken_up = claimed is last
             claimed.held_run_id = operation.run_id
@@ -217,6 +231,7 @@ class Pool:
                         "machine": machine_of(claimed),
                         "generation": claimed.generation,
                         "release_tag": tag,
+                        "proven_at": proven_at,
                     }
                 )
             w.log(
@@ -230,8 +245,9 @@ class Pool:
     def return_machine(self, route_id: str, fault: Fault, operation: Operation) -> str | None:
         """Return a machine that the operation claimed to the pool; return its key, None if none.
 
-        It is faulted there, so it is recycled: the machine may be what went wrong. A machine that
-        serves the route, or that was created for it, stays with the route.
+        It is faulted there: the machine may be what went wrong. It keeps what it was proven to run
+        before the claim. A machine that serves the route, or that was created for it, stays with
+        the route.
         """
         with write(self._database, operation, POOL_MACHINE_RETURNED) as w:
             if w.earlier:
@@ -244,7 +260,9 @@ class Pool:
             generation = last.generation
             last.route_id = last.generation = None
             w.session.add(last)
-            add_to_pool(w, last.key, last.provider, last.region, PoolStatus.FAULTED)
+            row = add_to_pool(w, last.key, last.provider, last.region, PoolStatus.FAULTED)
+            row.release_tag, row.proven_at = _before_claim(w.session, last.key)
+            w.log(kind=POOL_MACHINE_FAULTED, machine_key=last.key, fault=fault)
             w.log(
                 route_id=route_id,
                 machine_key=last.key,
@@ -255,11 +273,15 @@ class Pool:
     def list(self, provider: str | None = None, region: str | None = None) -> list[PoolMachine]:
         """Return the machines of a provider's or region's pools, or all, oldest first.
 
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
+        Invalid ones are noted and left out.
         """
         with self._database.reading() as session:
-            return _members(session, provider, region)
+            members = _members(session, provider, region)
+            faults = _faults(session, {member.key for member in members})
+            return [
+                member.model_copy(update={"faults": tuple(faults[member.key])})
+                for member in members
+            ]
 
     def _move(self, key: str, status: PoolStatus, kind: str, operation: Operation) -> bool:
         """Change a machine's status, unless it leaves the pool; return whether it has it now."""
@@ -276,51 +298,15 @@ class Pool:
             return True
 
 
-class PoolSizes:
-    """The sizes of the pools. A region has a pool from the first time that its size is set."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def set(self, provider: str, region: str, size: int, operation: Operation) -> None:
-        """Set how many machines of a region's pool should be ready; 0 empties it.
-
-        Raises:
-            BadValueError: the size or the region is invalid.
-        """
-        with validating(f"pool {provider}/{region}"):
-            desired = PoolSize(provider=provider, region=region, size=size)
-        with write(self._database, operation, POOL_SIZE_SET) as w:
-            if w.earlier:
-                return
-            row = w.session.get(PoolSizeRow, (provider, region))
-            previous = row.size if row else None
-            row = row or PoolSizeRow(provider=provider, region=region, size=size)
-            row.size = size
-            w.session.add(row)
-            w.log(detail={**desired.model_dump(), "previous": previous})
-
-    def list(self) -> list[PoolSize]:
-        """Return the size of every pool, by provider and region.
-
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
-        """
-        query = select(PoolSizeRow).order_by(PoolSizeRow.provider, PoolSizeRow.region)
-        with self._database.reading() as session:
-            return [
-                read_row(PoolSize, row, f"pool {row.provider}/{row.region}")
-                for row in session.exec(query)
-            ]
-
-
-def add_to_pool(w: Write, key: str, provider: str, region: str, status: PoolStatus) -> None:
-    """Add a machine to the pool."""
-    w.session.add(
-        PoolMachineRow(
-            key=key, provider=provider, region=region, status=status, since=w.at, created_at=w.at
-        )
+def add_to_pool(
+    w: Write, key: str, provider: str, region: str, status: PoolStatus
+) -> PoolMachineRow:
+    """Add a machine to the pool, and return its row."""
+    row = PoolMachineRow(
+        key=key, provider=provider, region=region, status=status, since=w.at, created_at=w.at
     )
+    w.session.add(row)
+    return row
 
 
 def _next_number(session: Session, provider: str, region: str) -> int:
@@ -335,20 +321,55 @@ def _next_number(session: Session, provider: str, region: str) -> int:
 
 def _members(session: Session, provider: str | None, region: str | None) -> list[PoolMachine]:
     query = (
-        select(PoolMachineRow, MachineRow.architecture)
+        select(PoolMachineRow, MachineRow.architecture, LivenessRow)
         .join(MachineRow, col(MachineRow.key) == col(PoolMachineRow.key))
+        .outerjoin(LivenessRow, col(LivenessRow.machine_key) == col(PoolMachineRow.key))
         .order_by(col(PoolMachineRow.created_at), col(PoolMachineRow.key))
     )
     if provider is not None:
         query = query.where(PoolMachineRow.provider == provider)
     if region is not None:
         query = query.where(PoolMachineRow.region == region)
-    return [_member(row, architecture) for row, architecture in session.exec(query)]
+    found: list[PoolMachine] = []
+    for row, architecture, liveness in session.exec(query):
+        member = read_or_note(row, partial(member_of, architecture=architecture, liveness=liveness))
+        found += [member] if member is not None else []
+    return found
+
+
+def _faults(session: Session, keys: Set[str]) -> Mapping[str, Sequence[ObservedFault]]:
+    """Return the recent faults of pool machines, by key."""
+    rows = session.exec(
+        select(EventRow.machine_key, EventRow.at, EventRow.fault_kind).where(
+            EventRow.kind == POOL_MACHINE_FAULTED, EventRow.at >= datetime.now(UTC) - FAULTS_FOR
+        )
+    )
+    found = defaultdict[str, list[ObservedFault]](list)
+    for key, at, kind in rows:
+        if key is not None and key in keys and kind is not None:
+            fresh = kind not in BROKE_DURING_OPERATION
+            found[key].append(ObservedFault(at=at, kind=kind, machine_key=key, fresh=fresh))
+    return found
+
+
+def _before_claim(session: Session, key: str) -> tuple[ReleaseTag | None, datetime | None]:
+    """Return what a claimed machine was proven to run in the pool, and when."""
+    events = session.exec(
+        select(EventRow.detail)
+        .where(EventRow.kind == POOL_MACHINE_CLAIMED, EventRow.machine_key == key)
+        .order_by(col(EventRow.event_id).desc())
+    )
+    for detail in events:
+        with validating(f"the claim of machine {key}"):
+            claim = PoolClaim.model_validate(detail["claim"])
+        if claim.release_tag is not None:
+            return claim.release_tag, claim.proven_at
+    return None, None
 
 
 def _take(
     session: Session, keys: Sequence[str]
-) -> tuple[MachineRow, ReleaseTag | None] | tuple[None, None]:
+) -> tuple[MachineRow, ReleaseTag | None, datetime | None] | None:
     """Remove the first of these machines that is ready from the pool, and return it."""
     for key in keys:
         row, machine = session.get(PoolMachineRow, key), session.get(MachineRow, key)
@@ -357,9 +378,21 @@ def _take(
         # A machine that was never observed at its provider, or was lost there, is not claimed.
         if row.status == PoolStatus.READY and machine.status == RecordStatus.RUNNING:
             session.delete(row)
-            return machine, row.release_tag
-    return None, None
+            return machine, row.release_tag, row.proven_at
+    return None
 
 
-def _member(row: PoolMachineRow, architecture: str | None) -> PoolMachine:
-    return read_row(PoolMachine, row, f"machine {row.key}", architecture=architecture)
+def member_of(
+    row: PoolMachineRow,
+    architecture: str | None = None,
+    liveness: LivenessRow | None = None,
+) -> PoolMachine:
+    """Return a row's machine of the pool."""
+    silent_since = liveness.since if liveness is not None and not liveness.answers else None
+    return read_row(
+        PoolMachine,
+        row,
+        f"machine {row.key}",
+        architecture=architecture,
+        silent_since=silent_since,
+    )

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlmodel import Session, col, select
 
 from relight.domain.release import DebFile, Release
+from relight.store.bad_rows import read_or_note
 from relight.store.database import Database
-from relight.store.rows import validating
+from relight.store.rows import read_row, validating
 from relight.store.tables import DebFileRow, ReleaseRow
 
 
@@ -36,28 +38,30 @@ class Releases:
         Raises:
             BadValueError: it was changed by hand and is invalid.
         """
-        return next(iter(self._read(tag)), None)
-
-    def _read(self, tag: str | None = None) -> list[Release]:
-        rows = select(ReleaseRow).order_by(col(ReleaseRow.first_resolved_at), col(ReleaseRow.tag))
-        deb_files = select(DebFileRow)
-        if tag is not None:
-            rows = rows.where(ReleaseRow.tag == tag)
-            deb_files = deb_files.where(DebFileRow.release_tag == tag)
+        rows = select(ReleaseRow).where(ReleaseRow.tag == tag)
+        deb_files = select(DebFileRow).where(DebFileRow.release_tag == tag)
         with self._database.reading() as session:
-            found = session.exec(deb_files).all()
-            return [
-                _release(row, [each for each in found if each.release_tag == row.tag])
-                for row in session.exec(rows)
-            ]
+            row = session.exec(rows).one_or_none()
+            return release_of(row, session.exec(deb_files).all()) if row else None
 
     def list(self) -> list[Release]:
         """Return every release, in the order in which they were first resolved.
 
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
+        An invalid one is noted and left out.
         """
-        return self._read()
+        rows = select(ReleaseRow).order_by(col(ReleaseRow.first_resolved_at), col(ReleaseRow.tag))
+        deb_files = select(DebFileRow)
+        with self._database.reading() as session:
+            found = session.exec(deb_files).all()
+            releases = (
+                (row, [each for each in found if each.release_tag == row.tag])
+                for row in session.exec(rows)
+            )
+            return [
+                release
+                for row, files in releases
+                if (release := read_or_note(row, partial(release_of, deb_files=files))) is not None
+            ]
 
 
 def _replace_deb_files(session: Session, release: Release) -> None:
@@ -69,7 +73,13 @@ def _replace_deb_files(session: Session, release: Release) -> None:
         session.merge(DebFileRow(release_tag=release.tag, **deb_file.model_dump()))
 
 
-def _release(row: ReleaseRow, deb_files: Sequence[DebFileRow]) -> Release:
+def deb_file_of(row: DebFileRow) -> DebFile:
+    """Return a row's file."""
+    return read_row(DebFile, row, f"the file of {row.release_tag} for {row.architecture}")
+
+
+def release_of(row: ReleaseRow, deb_files: Sequence[DebFileRow] = ()) -> Release:
+    """Return a row's release."""
     with validating(f"release {row.tag}"):
         return Release(
             tag=row.tag,
@@ -77,7 +87,7 @@ def _release(row: ReleaseRow, deb_files: Sequence[DebFileRow]) -> Release:
             package=row.package,
             source=row.source,
             deb_files=tuple(
-                DebFile.model_validate(deb_file.model_dump())
+                deb_file_of(deb_file)
                 for deb_file in sorted(deb_files, key=lambda each: each.architecture)
             ),
         )

@@ -4,22 +4,28 @@ Events of the past are read from the event log. What holds until it is ended (a 
 requested replacement, a machine that its provider does not have) is a row of `route_remediations`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import AwareDatetime
+from sqlalchemy import func
 from sqlmodel import Session, col, or_, select
 
+from relight.domain.base import Message
 from relight.domain.names import RouteId
 from relight.domain.remediation import ObservedFault, Quarantine, RouteHistory
 from relight.domain.route import RouteStatus
+from relight.store.bad_rows import BadRow, note_bad, read_or_note
 from relight.store.database import Database
-from relight.store.events import Operation, Write, write
-from relight.store.rows import require_route, validating
+from relight.store.events import Operation, Write, not_later, write
+from relight.store.routes import ROUTE_PROVEN
+from relight.store.rows import read_row, require_route, validating
 from relight.store.tables import (
     EventRow,
+    LivenessRow,
     RouteRemediationRow,
     RouteRow,
 )
@@ -36,6 +42,8 @@ DRIFT_FOUND = "drift-found"
 
 BROKE_DURING_OPERATION = frozenset({"connection-lost", "host-rebooted", "transaction-lost"})
 """Faults of an operation that had connected to the host: they do not mean it is unreachable."""
+
+_BATCH_SIZE = 1000
 
 # Without the detail, which contains whole logs.
 _EVENT_COLUMNS: tuple[Any, ...] = (
@@ -57,15 +65,27 @@ class Remediations:
     def histories(self, since: datetime) -> Mapping[RouteId, RouteHistory]:
         """Return the history of each route since an instant; routes without any are left out.
 
-        Raises:
-            BadValueError: a value was changed by hand and is invalid.
+        One whose record is invalid is noted and left out, and so is an invalid event.
         """
         with self._database.reading() as session:
             found = _routes(session, since)
-            for event in _events(session, since):
-                if event.route_id in found:
-                    found[event.route_id].add(event)
-        return {route_id: history.read() for route_id, history in sorted(found.items())}
+            events = _events(session, since)
+            faulted = {event.route_id for event in events if event.fault_kind is not None}
+            proven = _last_proofs(session, sorted(faulted))
+            now = datetime.now(UTC)
+            for event in events:
+                if not isinstance(event.at, datetime):
+                    text = f"event {event.event_id}: at is {event.at!r}"
+                    note_bad(BadRow("events", (str(event.event_id),), text))
+                    continue
+                is_past = event.event_id < proven.get(event.route_id, 0)
+                if event.route_id in found and not (is_past and event.fault_kind is not None):
+                    found[event.route_id].add(event, not_later(session, event, now))
+            read = {
+                route_id: read_or_note(history.row, history.read)
+                for route_id, history in sorted(found.items())
+            }
+        return {route_id: history for route_id, history in read.items() if history is not None}
 
     def record_repair(self, route_id: str, operation: Operation) -> None:
         """Record that a hot swap to repair a route begins.
@@ -193,6 +213,26 @@ class Remediations:
             w.session.add(row)
 
 
+class _Remediation(Message):
+    """The columns of a row."""
+
+    quarantined_at: AwareDatetime | None
+    quarantine_reason: str | None
+    quarantine_ended_at: AwareDatetime | None
+    replacement_requested_by: str | None
+    replacement_reason: str | None
+    gone_since: AwareDatetime | None
+
+
+def check_remediation(row: RouteRemediationRow) -> None:
+    """Check a row.
+
+    Raises:
+        BadValueError: a value was changed by hand and is invalid.
+    """
+    read_row(_Remediation, row, f"the remediation of route {row.route_id}")
+
+
 def remediation_row(session: Session, route_id: str) -> RouteRemediationRow:
     """Return a route's row, a new empty one if it has none."""
     return session.get(RouteRemediationRow, route_id) or RouteRemediationRow(route_id=route_id)
@@ -201,7 +241,7 @@ def remediation_row(session: Session, route_id: str) -> RouteRemediationRow:
 def set_gone_since(route: RouteRow, row: RouteRemediationRow, at: datetime | None) -> None:
     """Set since when a route's machine is gone, unless an earlier time since its proof is set."""
     proven_since = row.gone_since and route.proven_at and route.proven_at >= row.gone_since
-    if at is None or row.gone_since is None or proven_since:
+    if at is None or row.gone_since is None or proven_since or row.gone_since > at:
         row.gone_since = at
 
 
@@ -211,27 +251,31 @@ class _History:
 
     route: RouteRow
     row: RouteRemediationRow
+    liveness: LivenessRow | None
     faults: list[ObservedFault] = field(default_factory=list)
     repairs: list[datetime] = field(default_factory=list)
     replacements: list[datetime] = field(default_factory=list)
 
-    def add(self, event: Any) -> None:
-        """Add an event; events come in the order in which they were written."""
+    def add(self, event: Any, at: datetime) -> None:
+        """Add an event, with its time; they come in the order in which they were written."""
+        ended = self.row.quarantine_ended_at
         if event.fault_kind is not None:
             self.faults.append(
                 ObservedFault(
-                    at=event.at,
+                    at=at,
                     kind=event.fault_kind,
                     machine_key=event.machine_key,
                     fresh=event.fault_kind not in BROKE_DURING_OPERATION,
                     drifted=event.kind == DRIFT_FOUND,
                 )
             )
-        elif not self.row.quarantine_ended_at or event.at > self.row.quarantine_ended_at:
+        elif not isinstance(ended, datetime) or at > ended:
             begun = self.repairs if event.kind == REPAIR_BEGUN else self.replacements
-            begun.append(event.at)
+            begun.append(at)
 
-    def read(self) -> RouteHistory:
+    def read(self, row: RouteRemediationRow) -> RouteHistory:
+        check_remediation(row)
+        liveness = self.liveness
         with validating(f"route {self.route.route_id}"):
             return RouteHistory(
                 route_id=self.route.route_id,
@@ -241,6 +285,8 @@ class _History:
                 repairs=tuple(self.repairs),
                 replacements=tuple(self.replacements),
                 gone_since=self.row.gone_since,
+                silent_since=liveness.since if liveness and not liveness.answers else None,
+                answers_since=liveness.since if liveness and liveness.answers else None,
                 replacement_requested_by=self.row.replacement_requested_by,
                 faulted=self.route.status == RouteStatus.FAULTED,
                 quarantined=self.row.quarantined_at is not None,
@@ -248,21 +294,25 @@ class _History:
 
 
 def _routes(session: Session, since: datetime) -> dict[str, _History]:
-    """Return a history without events for each route that has a row or an event."""
+    """Return a history without events for each route that has a row, an event or silence."""
     with_events = [select(EventRow.route_id).where(*where) for where in _conditions(since)]
     rows = session.exec(
-        select(RouteRow, RouteRemediationRow)
+        select(RouteRow, RouteRemediationRow, LivenessRow)
         .outerjoin(RouteRemediationRow, col(RouteRemediationRow.route_id) == col(RouteRow.route_id))
+        .outerjoin(LivenessRow, col(LivenessRow.machine_key) == col(RouteRow.machine_key))
         .where(
             or_(
                 col(RouteRow.route_id).in_(select(RouteRemediationRow.route_id)),
+                col(LivenessRow.answers).is_(False),
                 *(col(RouteRow.route_id).in_(ids) for ids in with_events),
             )
         )
     )
     return {
-        route.route_id: _History(route, row or RouteRemediationRow(route_id=route.route_id))
-        for route, row in rows
+        route.route_id: _History(
+            route, row or RouteRemediationRow(route_id=route.route_id), liveness
+        )
+        for route, row, liveness in rows
     }
 
 
@@ -275,6 +325,23 @@ def _events(session: Session, since: datetime) -> list[Any]:
         for event in session.exec(select(*_EVENT_COLUMNS).where(*where))
     ]
     return sorted(found, key=lambda event: event.event_id)
+
+
+def _last_proofs(session: Session, route_ids: Sequence[RouteId]) -> Mapping[RouteId, int]:
+    """Return the id of the last proof of each route.
+
+    What came before it is told by the order of the events: their times may be wrong.
+    """
+    found: dict[RouteId, int] = {}
+    for start in range(0, len(route_ids), _BATCH_SIZE):
+        batch = route_ids[start : start + _BATCH_SIZE]
+        query = (
+            select(EventRow.route_id, func.max(EventRow.event_id))
+            .where(EventRow.kind == ROUTE_PROVEN, col(EventRow.route_id).in_(batch))
+            .group_by(col(EventRow.route_id))
+        )
+        found |= {route_id: at for route_id, at in session.exec(query) if route_id and at}
+    return found
 
 
 def _conditions(since: datetime) -> tuple[tuple[Any, ...], ...]:

@@ -10,6 +10,8 @@ be destroyed.
 A route without a machine gets its next one in the same way.
 """
 
+from typing import NamedTuple
+
 from sqlmodel import Session
 
 from relight.domain.machine import Machine
@@ -46,6 +48,17 @@ from relight.store.tables import (
 
 REPLACEMENT_MACHINE_PLANNED = "replacement-machine-planned"
 MACHINE_ATTACHED = "machine-attached"
+
+
+class NextMachine(NamedTuple):
+    """The next machine of a route.
+
+    Attributes:
+        is_planned: it is on record already, left over from an earlier run.
+    """
+
+    key: str
+    is_planned: bool
 
 
 class Replacements:
@@ -87,7 +100,15 @@ class Replacements:
             )
             return opened
 
-    def attach(
+    def following(self, route_id: str) -> NextMachine:
+        """Return the next key of a route, also of one that is not on record. Nothing is written."""
+        with self._database.reading() as session:
+            route, last = session.get(RouteRow, route_id), last_machine(session, route_id)
+            if route is not None and last is not None and is_left_over(last, route):
+                return NextMachine(key=last.key, is_planned=True)
+            return NextMachine(key=machine_key(route_id, next_generation(last)), is_planned=False)
+
+    def attach(  # noqa: PLR0913 - one argument for each fact of the replacement
         self,
         route_id: str,
         machine: Machine,
@@ -95,6 +116,7 @@ class Replacements:
         operation: Operation,
         *,
         unreachable: bool = False,
+        requested: bool = False,
         instead_of: ReleaseTag | None = None,
         instead_reason: str = "",
     ) -> MachineRecord | None:
@@ -109,6 +131,7 @@ class Replacements:
             proof: what the machine was proven to run; becomes the route's target as well.
             operation: the operation that attaches it.
             unreachable: the old machine could not be reached.
+            requested: a person asked for another machine.
             instead_of: the target until now, if it is known as bad and was not installed.
             instead_reason: why it is.
 
@@ -124,13 +147,13 @@ class Replacements:
                 return record_of(old) if old else None
             route = require_route(w.session, route_id)
             row = require_of_route(w.session, route_id, machine.key)
-            old = _drain(w.session, route, row)
+            old = drain(w.session, route, row)
             previous = route.current_release_tag
             record_observed(row, machine)
             prove_route(route, row, proof)
             route.target_release_tag = proof.release_tag
             w.session.add_all([route, row])
-            _clear_remediation(w.session, route_id)
+            clear_remediation(w.session, route_id)
             w.log(
                 kind=ROUTE_PROVEN,
                 route_id=route_id,
@@ -150,6 +173,7 @@ class Replacements:
                     "drained": old.key if old else None,
                     "drained_generation": old.generation if old else None,
                     "unreachable": unreachable,
+                    "requested": requested,
                     "instead_of": instead_of,
                     "instead_reason": instead_reason,
                 },
@@ -187,7 +211,7 @@ def was_created_for_route(machine: MachineRow) -> bool:
     return machine.key == machine_key(machine.route_id or "", machine.generation or 0)
 
 
-def _drain(session: Session, route: RouteRow, new: MachineRow) -> MachineRow | None:
+def drain(session: Session, route: RouteRow, new: MachineRow) -> MachineRow | None:
     """Mark the machine that serves a route as draining; return it, None if there is none."""
     if route.machine_key in (None, new.key):
         return None
@@ -198,7 +222,7 @@ def _drain(session: Session, route: RouteRow, new: MachineRow) -> MachineRow | N
     return old
 
 
-def _clear_remediation(session: Session, route_id: str) -> None:
+def clear_remediation(session: Session, route_id: str) -> None:
     """Clear what was about the old machine: the request to replace it, and that it was gone."""
     row = session.get(RouteRemediationRow, route_id)
     if row is not None:

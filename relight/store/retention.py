@@ -120,7 +120,11 @@ class Retention:
             )
             with self._database.reading() as session:
                 rows = session.exec(query).all()
-            old = [number for number, _ in takewhile(lambda row: row[1] < before, rows) if number]
+            old = [
+                number
+                for number, _ in takewhile(lambda row: _is_before(row[1], before), rows)
+                if number
+            ]
             if not old:
                 return
             last = old[-1]
@@ -176,6 +180,11 @@ class Retention:
     def _delete(self, statement: Delete) -> None:
         with self._database.writing() as session:
             session.exec(statement)
+
+
+def _is_before(at: datetime | str, before: datetime) -> bool:
+    """Return whether an event is old. One whose time was made invalid by hand never is."""
+    return isinstance(at, datetime) and at < before
 
 
 def _kept_events(session: Session) -> set[int | None]:

@@ -38,8 +38,9 @@ class Retirements:
                     MachineRow.route_id == route_id, MachineRow.status != RecordStatus.DESTROYED
                 )
             ).all()
-            observed = []
+            observed, drained = [], []
             for machine in machines:
+                drained.append(machine.key)
                 if machine.status != RecordStatus.DRAINING and machine.provider_id is not None:
                     observed.append(machine_of(machine))
                 machine.status = RecordStatus.DRAINING
@@ -49,11 +50,15 @@ class Retirements:
                 route_id=route_id,
                 machine_key=route.machine_key,
                 release_tag=route.current_release_tag,
-                detail={"previous": route.status, "retired": retired.model_dump(mode="json")},
+                detail={
+                    "previous": route.status,
+                    "retired": retired.model_dump(mode="json"),
+                    "drained": drained,
+                },
             )
             route.status = RouteStatus.RETIRED
             route.machine_key = route.target_release_tag = route.current_release_tag = None
-            route.proven_at = route.fault = None
+            route.proven_at = route.fault = route.newer_version = None
             row = remediation_row(w.session, route_id)
             row.quarantined_at = row.quarantine_reason = None
             row.replacement_requested_by = row.replacement_reason = None

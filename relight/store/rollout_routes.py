@@ -4,8 +4,9 @@ A route that a rollout works on is claimed here, in the transaction that counts 
 in the one ledger of what is out.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -20,10 +21,11 @@ from relight.domain.rollout.wave import (
     WaveAdvanced,
     WaveWork,
 )
+from relight.store.bad_rows import read_good
 from relight.store.database import Database
-from relight.store.fleet_snapshot import FleetSnapshot, fleet_snapshot
+from relight.store.fleet_snapshot import FleetSnapshot, fleet_snapshot, unreadable_routes
 from relight.store.ledger import CLAIMED, claim_for_rollout, release_of_rollout
-from relight.store.rows import read_row
+from relight.store.route_outcomes import outcome_of, outcome_of_work
 from relight.store.tables import (
     RolloutRouteRow,
     RouteRow,
@@ -152,7 +154,7 @@ class RolloutRoutes:
                 if row is not None and row.progress == stage.under_way:
                     row.progress = outcome.progress
                     row.requeued += outcome.progress == stage.before
-                    if outcome.fault != _outcome(row).brief.fault:
+                    if outcome.fault != outcome_of_work(row).brief.fault:
                         row.fault = outcome.fault.model_dump(mode="json") if outcome.fault else None
                     session.add(row)
             session.flush()
@@ -177,7 +179,7 @@ class RolloutRoutes:
             if stage.under_way in CLAIMED:
                 claim_for_rollout(session, run_id, [row.route_id for row in starts])
             return WaveAdvanced(
-                starts=tuple(_outcome(row).brief for row in starts),
+                starts=tuple(outcome_of_work(row).brief for row in starts),
                 counts=_counts(session, run_id),
                 waiting=_count(session, *_before(input)),
                 limited_by=chosen.limited_by,
@@ -258,14 +260,17 @@ class RolloutRoutes:
         *,
         failed_only: bool = False,
     ) -> list[RouteOutcome]:
-        """Return the routes of a rollout, in the order of their position."""
+        """Return the routes of a rollout, in the order of their position.
+
+        Invalid ones are noted and left out.
+        """
         query = _of(run_id).order_by(col(RolloutRouteRow.position)).limit(limit)
         if progress is not None:
             query = query.where(RolloutRouteRow.progress == progress)
         if failed_only:
             query = query.where(col(RolloutRouteRow.fault).is_not(None))
         with self._database.reading() as session:
-            return [_outcome(row) for row in session.exec(query)]
+            return read_good(session.exec(query), outcome_of)
 
     def _move(
         self,
@@ -343,7 +348,14 @@ def _choose_from(
         if constrained
         else FleetSnapshot(routes=(), under_way=under_way, out=frozenset(), in_service={})
     )
-    return {row.route_id: row for row in page}, choose(ids, snapshot)
+    known = {route.route_id for route in snapshot.routes} if constrained else {*ids}
+    chosen = choose([each for each in ids if each in known], snapshot)
+    bad = {*ids} - known | unreadable_routes(session, chosen.starts)
+    return {row.route_id: row for row in page}, replace(
+        chosen,
+        starts=[each for each in chosen.starts if each not in bad],
+        left_out=(*chosen.left_out, *(each for each in ids if each in bad)),
+    )
 
 
 def _before(input: AdvanceWaveInput) -> list[Any]:
@@ -389,8 +401,9 @@ def _counts(session: Session, run_id: str) -> Mapping[RouteProgress, int]:
         .where(RolloutRouteRow.rollout_run_id == run_id)
         .group_by(RolloutRouteRow.progress)
     )
-    return {RouteProgress(progress): count for progress, count in session.exec(query)}
-
-
-def _outcome(row: RolloutRouteRow) -> RouteOutcome:
-    return read_row(RouteOutcome, row, f"route {row.route_id} of a rollout")
+    counts: Counter[RouteProgress] = Counter()
+    for progress, count in session.exec(query):
+        # One that was made invalid by hand: nothing is done on the route any more.
+        known = progress in {*RouteProgress}
+        counts[RouteProgress(progress) if known else RouteProgress.SKIPPED] += count
+    return dict(counts)

@@ -19,15 +19,15 @@ from relight.domain.names import (
 )
 from relight.domain.rollout.records import CloseRolloutInput, OpenRolloutInput
 from relight.domain.rollout.rollout import Rollout, RolloutPhase, RouteProgress
+from relight.store.bad_rows import read_good, read_or_note
 from relight.store.database import Database
-from relight.store.declarations import declare, require_track
+from relight.store.declarations import declare, require_track, rollout_of
 from relight.store.errors import ScopeBusyError
 from relight.store.events import Operation, Write, write
 from relight.store.ledger import release_of_rollout
-from relight.store.rows import read_row
 from relight.store.tables import RolloutRouteRow, RolloutRow
 
-_ROLLED_BACK = (
+ROLLED_BACK = (
     RouteProgress.TO_ROLL_BACK,
     RouteProgress.ROLLING_BACK,
     RouteProgress.ROLLED_BACK,
@@ -58,7 +58,7 @@ class Rollouts:
             holder = _holder(w.session, input.scope)
             if holder is None:
                 return _claim(w, input)
-            rollout = _rollout(holder)
+            rollout = rollout_of(holder)
             if (holder.workflow_id, holder.run_id) == (operation.workflow_id, operation.run_id):
                 return rollout
         raise ScopeBusyError(
@@ -82,7 +82,7 @@ class Rollouts:
             release_of_rollout(w.session, row.run_id)
             w.log(
                 release_tag=holder.release_tag,
-                detail={"rollout": _rollout(row).model_dump(mode="json")},
+                detail={"rollout": rollout_of(row).model_dump(mode="json")},
             )
 
     def close(self, input: CloseRolloutInput, operation: Operation) -> None:
@@ -106,7 +106,7 @@ class Rollouts:
             w.log(
                 release_tag=input.release_tag,
                 detail={
-                    "rollout": _rollout(row).model_dump(mode="json"),
+                    "rollout": rollout_of(row).model_dump(mode="json"),
                     "promoted": input.promote,
                 },
             )
@@ -127,7 +127,7 @@ class Rollouts:
         )
         with self._database.reading() as session:
             row = session.exec(newest).one_or_none()
-            return _rollout(row) if row else None
+            return rollout_of(row) if row else None
 
     def given_up(self, track: TrackName) -> Set[ReleaseTag]:
         """Return the releases whose last rollout to a track's routes was stopped or aborted.
@@ -145,7 +145,7 @@ class Rollouts:
         )
         rolled_back = (
             select(RolloutRouteRow.rollout_run_id)
-            .where(col(RolloutRouteRow.progress).in_(_ROLLED_BACK))
+            .where(col(RolloutRouteRow.progress).in_(ROLLED_BACK))
             .distinct()
         )
         query = select(RolloutRow, col(RolloutRow.run_id).in_(rolled_back)).where(
@@ -155,28 +155,21 @@ class Rollouts:
             return {
                 rollout.release_tag
                 for row, goes_back in session.exec(query)
-                if _is_given_up(rollout := _rollout(row)) or goes_back
+                if (rollout := read_or_note(row, rollout_of))
+                and (_is_given_up(rollout) or goes_back)
             }
 
     def list(self) -> list[Rollout]:
-        """Return every rollout, oldest first.
-
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
-        """
+        """Return every rollout, oldest first. An invalid one is noted and left out."""
         with self._database.reading() as session:
             rows = session.exec(select(RolloutRow).order_by(col(RolloutRow.rollout_id)))
-            return [_rollout(row) for row in rows]
+            return read_good(rows, rollout_of)
 
 
 def _is_given_up(rollout: Rollout) -> bool:
     undo_id = rollout_workflow_id(rollout.release_tag, rollout.scope, undo=True)
     ended_badly = rollout.phase in {RolloutPhase.STOPPED, RolloutPhase.ABORTED}
     return ended_badly or rollout.workflow_id == undo_id
-
-
-def _rollout(row: RolloutRow) -> Rollout:
-    return read_row(Rollout, row, f"rollout {row.workflow_id}")
 
 
 def _holder(session: Session, scope: str) -> RolloutRow | None:
@@ -197,6 +190,6 @@ def _claim(w: Write, input: OpenRolloutInput) -> Rollout:
         since=w.at,
     )
     w.session.add(row)
-    rollout = _rollout(row)
+    rollout = rollout_of(row)
     w.log(release_tag=input.release_tag, detail={"rollout": rollout.model_dump(mode="json")})
     return rollout

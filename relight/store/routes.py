@@ -366,7 +366,7 @@ def prove_route(route: RouteRow, machine: MachineRow, proof: Proof) -> None:
     route.current_release_tag = proof.release_tag
     route.proven_at = proof.observed_at
     route.status = RouteStatus.SERVING
-    route.fault = None
+    route.fault = route.newer_version = None
 
 
 def _in_scope(session: Session, query: Any, scope: ScopeName) -> Any:

@@ -14,6 +14,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from relight.domain.machine import Machine, MachineStatus
 from relight.domain.names import RouteId, TrackName
 from relight.domain.route import Route, RouteStatus
+from relight.store.bad_rows import BadRow, note_bad, read_or_note
 from relight.store.errors import (
     BadValueError,
     UnknownMachineError,
@@ -80,7 +81,7 @@ def read_row(model: type[M], row: Row, what: str, **changes: Any) -> M:
         BadValueError: a value is invalid: it was changed by hand.
     """
     with validating(what):
-        return model.model_validate({**row.model_dump(), **changes})
+        return model.model_validate({**row.model_dump(warnings=False), **changes})
 
 
 def require_route(session: Session, route_id: str) -> RouteRow:
@@ -146,25 +147,38 @@ def machine_of(row: MachineRow) -> Machine:
 def routes_with_machines(session: Session, query: SelectOfScalar[RouteRow]) -> list[Route]:
     """Return the routes that a query finds, each with its machine, ordered by id.
 
-    Raises:
-        BadValueError: a value is invalid.
+    A route that is invalid, or whose machine is, is noted and left out.
     """
     keys = query.with_only_columns(col(RouteRow.machine_key))
     machines = session.exec(select(MachineRow).where(col(MachineRow.key).in_(keys)))
     by_key = {machine.key: machine for machine in machines}
     rows = session.exec(query.order_by(col(RouteRow.route_id)))
-    return [route_of(row, by_key.get(row.machine_key or "")) for row in rows]
+    found = (_route_or_note(row, by_key.get(row.machine_key or "")) for row in rows)
+    return [route for route in found if route is not None]
+
+
+def _route_or_note(row: RouteRow, machine_row: MachineRow | None) -> Route | None:
+    machine = read_or_note(machine_row, machine_of) if machine_row else None
+    if machine_row is not None and machine is None:
+        return None
+    return read_or_note(
+        row, lambda each: read_row(Route, each, f"route {each.route_id}", machine=machine)
+    )
 
 
 def briefs(session: Session, query: Select[Any]) -> list[RouteBrief]:
-    """Return what a narrowed `BRIEF` finds, unordered.
-
-    Raises:
-        BadValueError: a value is invalid.
-    """
+    """Return what a narrowed `BRIEF` finds, unordered. An invalid route is noted and left out."""
     in_batches = query.execution_options(yield_per=_BATCH_SIZE)
     with session.connection().execute(in_batches) as rows:
-        return [_brief_of(row) for row in rows]
+        return [brief for row in rows if (brief := _brief_or_note(row)) is not None]
+
+
+def _brief_or_note(row: Any) -> RouteBrief | None:
+    try:
+        return _brief_of(row)
+    except BadValueError as error:
+        note_bad(BadRow(str(RouteRow.__tablename__), (str(row.route_id),), str(error)))
+        return None
 
 
 def _brief_of(row: Any) -> RouteBrief:

@@ -5,28 +5,37 @@ from typing import Self
 
 from relight.domain.hold import HoldKind
 from relight.store import migrate
+from relight.store.adoptions import Adoptions
 from relight.store.breaker import BreakerStore
 from relight.store.database import Database, parse_url
 from relight.store.declarations import Declarations
+from relight.store.destruction_evidence import DestructionEvidences
 from relight.store.destructions import Destructions
 from relight.store.disruptions import Disruptions
 from relight.store.errors import StoreError
 from relight.store.events import Events
+from relight.store.fleet_identities import FleetIdentities
 from relight.store.fleet_settings import FleetSettings
 from relight.store.holds import Holds
+from relight.store.incidents import Incidents
+from relight.store.liveness import LivenessStore
 from relight.store.machines import Machines
 from relight.store.permits import Permits
-from relight.store.pool import Pool, PoolSizes
+from relight.store.pool import Pool
+from relight.store.pool_releases import PoolReleases
+from relight.store.pool_sizes import PoolSizes
 from relight.store.release_histories import ReleaseHistories
 from relight.store.releases import Releases
 from relight.store.remediations import Remediations
 from relight.store.replacements import Replacements
+from relight.store.repository_indexes import RepositoryIndexes
 from relight.store.retention import Retention
 from relight.store.retirements import Retirements
 from relight.store.rollout_routes import RolloutRoutes
 from relight.store.rollout_status import RolloutStatuses
 from relight.store.rollouts import Rollouts
 from relight.store.routes import Routes
+from relight.store.row_repair import RowRepair
 from relight.store.sweeps import Sweeps
 from relight.store.tracks import Tracks
 from relight.store.verifications import Verifications
@@ -40,11 +49,13 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.fleet_identity = FleetIdentities(database)
         self.routes = Routes(database)
         self.machines = Machines(database)
         self.tracks = Tracks(database)
         self.fleet_settings = FleetSettings(database)
         self.releases = Releases(database)
+        self.repository_indexes = RepositoryIndexes(database)
         self.rollouts = Rollouts(database)
         self.freezes = Holds(database, HoldKind.FREEZE)
         self.exclusions = Holds(database, HoldKind.EXCLUSION)
@@ -54,8 +65,10 @@ class Store:
         self.replacements = Replacements(database)
         self.retirements = Retirements(database)
         self.destructions = Destructions(database)
+        self.destruction_evidence = DestructionEvidences(database)
         self.pool = Pool(database)
         self.pool_sizes = PoolSizes(database)
+        self.pool_releases = PoolReleases(database)
         self.disruptions = Disruptions(database)
         self.remediations = Remediations(database)
         self.breaker = BreakerStore(database)
@@ -66,6 +79,10 @@ class Store:
         self.retention = Retention(database)
         self.release_histories = ReleaseHistories(database)
         self.permits = Permits(database)
+        self.row_repair = RowRepair(database)
+        self.liveness = LivenessStore(database)
+        self.incidents = Incidents(database)
+        self.adoptions = Adoptions(database)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -75,6 +92,11 @@ class Store:
             BadStoreUrlError: the URL is malformed or names an unsupported database.
         """
         return cls(Database(parse_url(url)))
+
+    @property
+    def name(self) -> str:
+        """The file or the address of the database, without user and password."""
+        return self._database.name
 
     def upgrade(self) -> str | None:
         """Migrate the tables to this version's schema; return their revision before.

@@ -1,6 +1,8 @@
 """What a sweep reads from the store, and how it corrects the store."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from functools import partial
 
 from sqlmodel import Session, col, select
 
@@ -10,7 +12,9 @@ from relight.domain.machine import Machine, MachineOnRecord, RecordedAs
 from relight.domain.names import RouteId, key_number
 from relight.domain.pool.pool import PoolStatus, pool_machine_key
 from relight.domain.route import RouteStatus
+from relight.domain.sweep.planner import numbered
 from relight.domain.sweep.sweep import OpenOperation
+from relight.store.bad_rows import read_good, read_or_note
 from relight.store.database import Database
 from relight.store.errors import (
     UnknownRouteError,
@@ -28,6 +32,7 @@ from relight.store.tables import (
     PoolMachineRow,
     RecordStatus,
     RolloutRow,
+    RouteRemediationRow,
     RouteRow,
 )
 
@@ -37,10 +42,13 @@ MACHINE_ADOPTED = "machine-adopted"
 
 _BATCH_SIZE = 1000
 
-_WITH_ROUTES = select(MachineRow, RouteRow.route_id).outerjoin(
-    RouteRow, col(RouteRow.machine_key) == col(MachineRow.key)
+_WITH_ROUTES = (
+    select(MachineRow, RouteRow.route_id, RouteRemediationRow.gone_since, PoolMachineRow)
+    .outerjoin(RouteRow, col(RouteRow.machine_key) == col(MachineRow.key))
+    .outerjoin(RouteRemediationRow, col(RouteRemediationRow.route_id) == col(RouteRow.route_id))
+    .outerjoin(PoolMachineRow, col(PoolMachineRow.key) == col(MachineRow.key))
 )
-"""The query for all machines, each with the route that it serves, to be narrowed."""
+"""The query for all machines, each with the route that it serves or its row in the pool."""
 
 
 class Sweeps:
@@ -56,8 +64,7 @@ class Sweeps:
             listed: the keys of machines that do exist. Their records are returned even if they are
                 recorded as destroyed.
 
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
+        An invalid one is noted and left out. It may exist: whoever sweeps leaves its key alone.
         """
         destroyed = MachineRow.status == RecordStatus.DESTROYED
         keys = sorted(listed)
@@ -67,21 +74,26 @@ class Sweeps:
             found = [
                 *session.exec(_WITH_ROUTES.where(MachineRow.status != RecordStatus.DESTROYED)),
                 *(
-                    pair
+                    each
                     for batch in batches
-                    for pair in session.exec(
+                    for each in session.exec(
                         _WITH_ROUTES.where(destroyed, col(MachineRow.key).in_(batch))
                     )
                 ),
             ]
-        machines = [_machine(row, serves=route_id is not None) for row, route_id in found]
+        read = (
+            read_or_note(
+                row, partial(_machine, serves=serves, gone_since=gone_since, member=member)
+            )
+            for row, serves, gone_since, member in found
+        )
+        machines = [machine for machine in read if machine is not None]
         return sorted(machines, key=lambda machine: machine.key)
 
     def open_operations(self) -> list[OpenOperation]:
         """Return the open rollouts and the operations that have a route out.
 
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
+        Invalid ones are noted and left out.
         """
         with self._database.reading() as session:
             rollouts = session.exec(
@@ -90,13 +102,7 @@ class Sweeps:
                 .order_by(col(RolloutRow.rollout_id))
             ).all()
             claims = session.exec(select(DisruptionRow).order_by(col(DisruptionRow.route_id))).all()
-        return [
-            *(read_row(OpenOperation, row, f"operation {row.workflow_id}") for row in rollouts),
-            *(
-                read_row(OpenOperation, row, f"operation {row.workflow_id}", opened_at=row.taken_at)
-                for row in claims
-            ),
-        ]
+        return [*read_good(rollouts, _rollout), *read_good(claims, _claim)]
 
     def route_ids(self) -> frozenset[RouteId]:
         """Return the ids of all routes that are not retired."""
@@ -106,6 +112,26 @@ class Sweeps:
                     select(RouteRow.route_id).where(RouteRow.status != RouteStatus.RETIRED)
                 )
             )
+
+    def newest(self) -> Mapping[str, int]:
+        """Return the highest number of all keys on record, by the key without its number."""
+        newest: dict[str, int] = {}
+        with self._database.reading() as session:
+            for key in session.exec(select(MachineRow.key)):
+                stem, number = numbered(key)
+                newest[stem] = max(number, newest.get(stem, 0))
+        return newest
+
+    def record_pool_gone_since(self, key: str, at: datetime | None) -> None:
+        """Record since when a provider does not list a pool machine; None: it does.
+
+        No event is written, since every reconcile run records this.
+        """
+        with self._database.writing() as session:
+            row = session.get(PoolMachineRow, key)
+            if row is not None and (at is None or row.gone_since is None):
+                row.gone_since = at
+                session.add(row)
 
     def mark_lost(self, key: str, operation: Operation) -> None:
         """Record that a machine is no longer at its provider, though nobody destroyed it.
@@ -174,6 +200,12 @@ class Sweeps:
             )
 
 
+def on_record(session: Session, key: str) -> MachineOnRecord | None:
+    """Return the record of one machine; None without one."""
+    found = session.exec(_WITH_ROUTES.where(MachineRow.key == key)).one_or_none()
+    return _machine(*found) if found else None
+
+
 def _fault_route(w: Write, machine: MachineRow, lost: Fault) -> bool:
     """Record the loss of a machine at the route that it serves; return whether it serves one."""
     route = w.session.get(RouteRow, machine.route_id) if machine.route_id else None
@@ -201,12 +233,13 @@ def _new_row(w: Write, machine: Machine) -> MachineRow:
         raise UnknownRouteError(f"machine {machine.key} is of no route on record, and of no pool")
     following = next_generation(last_machine(w.session, route_id))
     # The route may have a machine of the pool as its machine of this generation.
-    free = number >= following or not _has_generation(w.session, route_id, number)
+    free = number >= following or not has_generation(w.session, route_id, number)
     row.route_id, row.generation = route_id, number if free else following
     return row
 
 
-def _has_generation(session: Session, route_id: str, generation: int) -> bool:
+def has_generation(session: Session, route_id: str, generation: int) -> bool:
+    """Return whether a route has a machine of this generation on record."""
     query = select(MachineRow.key).where(
         MachineRow.route_id == route_id, MachineRow.generation == generation
     )
@@ -239,7 +272,20 @@ def _give_to_route(w: Write, machine: MachineRow) -> Fault | None:
     return terminated
 
 
-def _machine(row: MachineRow, *, serves: bool) -> MachineOnRecord:
+def _rollout(row: RolloutRow) -> OpenOperation:
+    return read_row(OpenOperation, row, f"operation {row.workflow_id}")
+
+
+def _claim(row: DisruptionRow) -> OpenOperation:
+    return read_row(OpenOperation, row, f"operation {row.workflow_id}", opened_at=row.taken_at)
+
+
+def _machine(
+    row: MachineRow,
+    serves: str | None,
+    gone_since: datetime | None,
+    member: PoolMachineRow | None,
+) -> MachineOnRecord:
     draining = row.status == RecordStatus.DRAINING
     return read_row(
         MachineOnRecord,
@@ -248,6 +294,8 @@ def _machine(row: MachineRow, *, serves: bool) -> MachineOnRecord:
         generation=key_number(row.key),
         recorded_as=RecordedAs.RUNNING if draining else row.status,
         recorded_at=row.created_at,
-        serves=serves,
+        serves=serves is not None,
         draining=draining,
+        in_pool=member is not None,
+        gone_since=gone_since if member is None else member.gone_since,
     )

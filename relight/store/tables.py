@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Index, MetaData, text
 from sqlmodel import Field, SQLModel
+from sqlmodel.sql.sqltypes import UTCDateTime
 
-from relight.store.database import NUMBER, AnyJson, AnyText
+from relight.store.database import NUMBER, AnyJson, AnyText, AnyTime
 
 CLAIMED = text("closed_at IS NULL")
 BY_ACTIVITY = text("activity_id <> ''")
@@ -28,6 +29,15 @@ class Row(SQLModel):
             "uq": "uq_%(table_name)s_%(column_0_name)s",
         }
     )
+
+
+class FleetRow(Row, table=True):
+    """The fleet that the store is of. There is one row."""
+
+    __tablename__ = "fleet"
+
+    fleet_id: str = Field(primary_key=True, sa_type=AnyText)
+    namespace_id: str | None = Field(default=None, sa_type=AnyText)
 
 
 class TrackRow(Row, table=True):
@@ -74,6 +84,15 @@ class DebFileRow(Row, table=True):
     size_bytes: int = Field(sa_type=BigInteger)
 
 
+class RepositoryIndexRow(Row, table=True):
+    """The date of the newest signed index that was seen of a repository."""
+
+    __tablename__ = "repository_indexes"
+
+    source: str = Field(primary_key=True, sa_type=AnyText)
+    date: datetime
+
+
 class RouteRow(Row, table=True):
     """A route. `machine_key` is the machine that was last proven to serve it.
 
@@ -93,6 +112,7 @@ class RouteRow(Row, table=True):
     proven_at: datetime | None = None
     machine_key: str | None = Field(default=None, sa_type=AnyText, unique=True)
     fault: dict[str, Any] | None = Field(default=None, sa_type=AnyJson)
+    newer_version: str | None = Field(default=None, sa_type=AnyText)
 
 
 class RecordStatus(StrEnum):
@@ -152,16 +172,53 @@ class PoolMachineRow(Row, table=True):
     created_at: datetime
     release_tag: str | None = Field(default=None, sa_type=AnyText)
     proven_at: datetime | None = None
+    gone_since: datetime | None = None
+
+
+class LivenessRow(Row, table=True):
+    """Whether a machine answers. The row is deleted once the machine is probed no more."""
+
+    __tablename__ = "machine_liveness"
+
+    machine_key: str = Field(
+        primary_key=True, sa_type=AnyText, foreign_key="machines.key", ondelete="CASCADE"
+    )
+    answers: bool
+    since: datetime
+    answered_at: datetime | None = None
+
+
+class LivenessCheckRow(Row, table=True):
+    """The last liveness check that has ended; only one row."""
+
+    __tablename__ = "liveness_checks"
+
+    check_id: int = Field(
+        default=1, primary_key=True, sa_type=NUMBER, sa_column_kwargs={"autoincrement": False}
+    )
+    began_at: datetime
+    machines: int
+    silent: int
+    not_probed: int
+    offline: str = Field(sa_type=AnyText)
 
 
 class PoolSizeRow(Row, table=True):
-    """How many machines of a region's pool should be ready. Without a row there is no pool."""
+    """How many machines of a region's pool should be ready. Without a row there is no pool.
+
+    The other columns are about its failed tries since a machine became ready: at which release, how
+    many in a row, when the last one was, and its fault.
+    """
 
     __tablename__ = "pool_sizes"
 
     provider: str = Field(primary_key=True, sa_type=AnyText)
     region: str = Field(primary_key=True, sa_type=AnyText)
     size: int
+    failed_tries: int = 0
+    tried_release_tag: str | None = Field(default=None, sa_type=AnyText)
+    tried_at: datetime | None = None
+    tried_fault: dict[str, Any] | None = Field(default=None, sa_type=AnyJson)
 
 
 class RouteRemediationRow(Row, table=True):
@@ -203,6 +260,16 @@ class BreakerRow(Row, table=True):
         default=1, primary_key=True, sa_type=NUMBER, sa_column_kwargs={"autoincrement": False}
     )
     state: dict[str, Any] = Field(sa_type=AnyJson)
+
+
+class IncidentRow(Row, table=True):
+    """An open incident of the control plane itself, by the kind of its fault."""
+
+    __tablename__ = "incidents"
+
+    kind: str = Field(primary_key=True, sa_type=AnyText)
+    since: datetime
+    summary: str = Field(sa_type=AnyText)
 
 
 class ConnectivityCheckRow(Row, table=True):
@@ -360,3 +427,9 @@ class EventRow(Row, table=True):
     fault_kind: str | None = Field(default=None, sa_type=AnyText)
     fault_class: str | None = Field(default=None, sa_type=AnyText)
     detail: dict[str, Any] = Field(sa_type=AnyJson)
+
+
+for _table in Row.metadata.tables.values():
+    for _column in _table.columns:
+        if isinstance(_column.type, UTCDateTime):
+            _column.type = AnyTime()

@@ -3,6 +3,7 @@
 from sqlmodel import select
 
 from relight.domain.track import Track
+from relight.store.bad_rows import read_good
 from relight.store.database import Database
 from relight.store.declarations import (
     TRACK_SET,
@@ -43,11 +44,7 @@ class Tracks:
                 set_track(w, track)
 
     def list(self) -> list[Track]:
-        """Return every track, by name.
-
-        Raises:
-            BadValueError: an override was changed by hand and is no release tag.
-        """
+        """Return every track, by name. An invalid one is noted and left out."""
         with self._database.reading() as session:
-            tracks = [track_of(row) for row in session.exec(select(TrackRow))]
+            tracks = read_good(session.exec(select(TrackRow)), track_of)
         return sorted(tracks, key=lambda track: track.name)

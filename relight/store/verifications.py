@@ -2,9 +2,10 @@
 
 from sqlmodel import Session
 
+from relight.domain.doubt import DIFFERS
 from relight.domain.fault.fault import Fault
 from relight.domain.names import ReleaseTag, RouteId
-from relight.domain.proof import Proof
+from relight.domain.proof import NewerRelease, Proof
 from relight.domain.route import RecordFaultInput, Route
 from relight.store.database import Database
 from relight.store.events import Operation, Write, write
@@ -23,6 +24,8 @@ from relight.store.tables import (
     RouteRow,
 )
 
+RECORD_DOUBTED = "record-doubted"
+
 
 class Verifications:
     """A result is recorded only if no operation has worked on the route meanwhile."""
@@ -36,14 +39,19 @@ class Verifications:
             return frozenset(_routes_in_operation(session))
 
     def record(
-        self, before: Route, release_tag: ReleaseTag, result: Proof | Fault, operation: Operation
+        self,
+        before: Route,
+        release_tag: ReleaseTag,
+        result: Proof | Fault | NewerRelease,
+        operation: Operation,
     ) -> str | None:
-        """Record a proof or a fault; return why it was not recorded, None if it was.
+        """Record a result; return why it was not recorded, None if it was.
 
         Args:
             before: the route as recorded before the verification.
             release_tag: the release that the host was compared with.
-            result: a proof, or the fault that was found.
+            result: a proof, the fault that was found, or a release that is newer than the record:
+                then the route keeps its status.
             operation: the verification; its retries write once.
 
         Raises:
@@ -53,12 +61,15 @@ class Verifications:
         with write(self._database, operation, _kind(before, release_tag, result)) as w:
             if w.earlier:
                 return None
-            refusal = _refusal(w.session, before)
+            refusal = why_not_recorded(w.session, before)
             if refusal is not None:
                 return refusal
             if isinstance(result, Proof):
                 _record_proof(w, before, result)
+            elif isinstance(result, NewerRelease):
+                _record_newer(w, before, result)
             else:
+                _clear_newer(w, before, result)
                 assert before.machine is not None
                 record_fault(
                     w,
@@ -73,24 +84,53 @@ class Verifications:
             return None
 
 
-def _kind(before: Route, release_tag: ReleaseTag, result: Proof | Fault) -> str:
+CHANGED_MEANWHILE = "it was changed meanwhile"
+"""Why a result is not recorded: the route is not as it was when the observation began."""
+
+
+def _kind(before: Route, release_tag: ReleaseTag, result: Proof | Fault | NewerRelease) -> str:
     if isinstance(result, Proof):
         return ROUTE_PROVEN
+    if isinstance(result, NewerRelease):
+        return RECORD_DOUBTED
     return DRIFT_FOUND if before.current_release_tag == release_tag else FAULT_RECORDED
 
 
-def _refusal(session: Session, before: Route) -> str | None:
+def why_not_recorded(session: Session, before: Route) -> str | None:
     """Return why a result is not recorded; None if the route is unchanged and not in use."""
     row = session.get(RouteRow, before.route_id)
     machine = session.get(MachineRow, row.machine_key) if row and row.machine_key else None
     if row is None or route_of(row, machine) != before:
-        return "it was changed meanwhile"
+        return CHANGED_MEANWHILE
     in_operation = before.route_id in _routes_in_operation(session)
     return "another operation works on it" if in_operation else None
 
 
 def _routes_in_operation(session: Session) -> set[RouteId]:
     return {*routes_held(session)}
+
+
+def _record_newer(w: Write, before: Route, newer: NewerRelease) -> None:
+    """Record that a host is newer than its record; once for each version."""
+    if before.newer_version == newer.version:
+        return
+    row = require_route(w.session, before.route_id)
+    row.newer_version = newer.version
+    w.session.add(row)
+    w.log(
+        route_id=before.route_id,
+        machine_key=row.machine_key,
+        release_tag=before.current_release_tag,
+        detail={"version": newer.version, "summary": newer.summary},
+    )
+
+
+def _clear_newer(w: Write, before: Route, found: Fault) -> None:
+    """End the doubt if the host runs another version by now, which is not newer."""
+    if before.newer_version is not None and found.kind == DIFFERS:
+        row = require_route(w.session, before.route_id)
+        row.newer_version = None
+        w.session.add(row)
 
 
 def _record_proof(w: Write, before: Route, proof: Proof) -> None:

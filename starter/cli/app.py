@@ -22,6 +22,11 @@ class _Commands(LazyGroup):
             app="down_app",
             has_subcommands=False,
         ),
+        "init": LazyCommand(
+            "starter.cli.init",
+            "Make a fleet for a Temporal of your own.",
+            has_subcommands=False,
+        ),
         "lab": LazyCommand("starter.cli.lab", "The small cloud of real Debian machines."),
         "worker": LazyCommand(
             "starter.cli.worker", "Run a worker in the foreground.", has_subcommands=False
@@ -44,9 +49,13 @@ class _Commands(LazyGroup):
         "breaker": LazyCommand(
             "starter.cli.breaker", "Whether machines may be destroyed, and its overrides."
         ),
+        "machine": LazyCommand(
+            "starter.cli.machine", "Remove machines that serve no route, by your word."
+        ),
         "schedule": LazyCommand("starter.cli.schedule", "The Temporal schedules."),
+        "codec": LazyCommand("starter.cli.codec", "Encryption of what Temporal stores."),
         "fleet": LazyCommand("starter.cli.fleet", "The state of the fleet."),
-        "store": LazyCommand("starter.cli.store", "Upgrade and prune the store."),
+        "store": LazyCommand("starter.cli.store", "Upgrade, check and prune the store."),
     }
 
 

@@ -1,11 +1,17 @@
 """`relight breaker`: whether machines may be destroyed, and the overrides of its groups."""
 
+import asyncio
+
 import typer
 
+from relight.domain.breaker.breaker import ConnectivityResult
 from relight.domain.hold import HoldKind
+from relight.setting_groups import SettingsError
+from relight.settings import Settings, load_settings
 from starter.cli.hold_commands import HoldCommands
 from starter.cli.output import (
     JsonOption,
+    note,
     print_json,
     print_line,
     print_table,
@@ -21,7 +27,7 @@ app.add_typer(
         command="breaker override",
         add_help="""Make the breaker ignore a group for a time: its machines are lost, replace them.
 
-        The breaker ignores this group from the next reconcile run on. A group is a provider, one
+        The breaker ignores this group from now on. A group is a provider, one
         of its regions, or a track; without options it is the fleet as a whole, not each of its
         parts. Connectivity checks and the hourly limits still apply.
 
@@ -30,7 +36,7 @@ app.add_typer(
           relight breaker override add --provider linode --region us-east --for 6h -r "it closed"
           relight breaker override add --track beta --until 2026-12-27 --reason "they are gone"
         """,
-        remove_help="Remove an override; the next reconcile run counts its group again.",
+        remove_help="Remove an override; its group counts again from now on.",
         remove_reason="the region is back",
     ).app(),
     name="override",
@@ -42,15 +48,21 @@ app.add_typer(
 def status(json: JsonOption = False) -> None:
     """Show the breaker's state, its unknown groups, and the last connectivity checks.
 
-    Each reconcile run evaluates the breaker; this is the result of the last one.
+    It is evaluated now, as before each destruction and in each reconcile run: from all that is on
+    record, and with connectivity checks made from here. Nothing is saved.
 
     [bold]Examples:[/]
 
       relight breaker status
       relight breaker status --json | jq .breaker.incident
     """
-    with fleet_store() as store:
-        breaker, connectivity = store.breaker.get(), store.breaker.connectivity()
+    from relight.breaker_settings import breaker_evaluation  # noqa: PLC0415 - brings in httpx
+
+    settings = load_settings()
+    with fleet_store(reads_only=True) as store:
+        made = _connectivity(settings)
+        breaker = breaker_evaluation(settings, store).evaluate(None, made)
+        connectivity = store.breaker.connectivity() if made is None else made
         overrides = store.breaker_overrides.list()
     if json:
         print_json({"breaker": breaker, "connectivity": connectivity, "overrides": overrides})
@@ -61,6 +73,8 @@ def status(json: JsonOption = False) -> None:
     else:
         print_line(f"OPEN since {moment(incident.opened_at)} UTC, no machine is destroyed:")
         print_line(f"  {incident.summary}")
+        if incident.to_do:
+            print_line(f"  {incident.to_do}")
     if breaker.calm_since is not None:
         print_line(f"calm since {moment(breaker.calm_since)} UTC; it closes by itself")
     for each in breaker.unknown:
@@ -76,3 +90,16 @@ def status(json: JsonOption = False) -> None:
                 for each in connectivity
             ),
         )
+
+
+def _connectivity(settings: Settings) -> tuple[ConnectivityResult, ...] | None:
+    """Make the connectivity checks; None where neither they nor a release source are set."""
+    from relight.breaker_settings import connectivity_checks  # noqa: PLC0415
+    from relight.connectivity import run_all  # noqa: PLC0415
+
+    try:
+        checks = connectivity_checks(settings)
+    except SettingsError:
+        note("no connectivity check is set here: those on record are shown")
+        return None
+    return asyncio.run(run_all(checks))

@@ -8,6 +8,8 @@ from rich.text import Text
 
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import RULES
+from relight.domain.text import visible
+from starter.cli.output import text_of
 
 _MAX_COMMAND_CHARACTERS = 200
 
@@ -26,20 +28,20 @@ def fault_panel(subject: str, fault: Fault) -> RenderableType:
         ("command", _command(fault.argv)),
         ("exit code", fault.exit_code),
     ]
-    lines: list[RenderableType] = [Text(fault.summary, style="bold red")]
+    lines: list[RenderableType] = [text_of(fault.summary, "bold red")]
     lines += [
-        Text.assemble((f"{name:<10}", "dim"), f"{value}")
+        Text.assemble((f"{name:<10}", "dim"), visible(f"{value}"))
         for name, value in facts
         if value is not None
     ]
     if fault.stderr_tail:
-        lines += [Text("standard error", style="dim"), Text(fault.stderr_tail)]
+        lines += [Text("standard error", style="dim"), text_of(fault.stderr_tail)]
     if fault.journal_tail:
         lines += [Text("last log lines of the unit", style="dim")]
-        lines += [Text(line) for line in fault.journal_tail]
+        lines += [text_of(line) for line in fault.journal_tail]
     if fault.kind in RULES:
         lines += [Text("what to do", style="dim"), Text(RULES[fault.kind].advice, style="yellow")]
-    return Panel(Group(*lines), title=Text(subject), title_align="left", border_style="red")
+    return Panel(Group(*lines), title=text_of(subject), title_align="left", border_style="red")
 
 
 def _command(argv: tuple[str, ...]) -> str | None:

@@ -37,7 +37,7 @@ def get(
       relight settings get
       relight settings get default_release_tag
     """
-    with fleet_store() as store:
+    with fleet_store(reads_only=True) as store:
         if name is None:
             values = store.fleet_settings.all()
         else:

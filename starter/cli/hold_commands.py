@@ -136,7 +136,7 @@ class HoldCommands:
         )
 
     def _list(self, json: JsonOption = False) -> None:
-        with fleet_store() as store:
+        with fleet_store(reads_only=True) as store:
             holds, routes = self._holds(store).list(), store.routes.list()
         now = datetime.now(UTC)
         rows = [(hold, covered(hold.covers, routes)) for hold in holds]

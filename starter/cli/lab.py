@@ -7,6 +7,8 @@ import httpx
 import typer
 from pydantic import TypeAdapter
 
+from relight.engine.errors import NoHomeError
+from relight.home import is_home, no_home
 from relight.settings import load_settings
 from starter.cli.errors import RefusedError
 from starter.cli.output import (
@@ -59,6 +61,8 @@ def status(json: JsonOption = False) -> None:
       relight lab status
     """
     home = load_settings().home
+    if not is_home(home):
+        raise NoHomeError(no_home(home))
     addresses = addresses_of(home)
     machines = _machines(addresses) if addresses else None
     if addresses is None or machines is None:
@@ -94,7 +98,7 @@ def _show_down(home: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"up": False, "left_behind": leftovers, "missing": missing})
         return
-    print_line("the lab is down")
+    print_line(f"the lab of {home} is down")
     for what in missing:
         print_line(f"this computer lacks: {what}")
     for what in leftovers:

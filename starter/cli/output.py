@@ -2,6 +2,9 @@
 
 Standard output has the answer only. Progress and errors go to standard error, so that the output
 of `--json` can be piped.
+
+What is printed is visible: rows that were written by hand or by an older version may hold escape
+sequences for the terminal.
 """
 
 import json
@@ -14,10 +17,13 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from relight.domain.text import visible
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON instead of a table.", show_default=False)
@@ -29,19 +35,31 @@ Answer = BaseModel | Mapping[str, object] | Sequence[BaseModel | Mapping[str, ob
 # A pipe has no width, and nobody can use a table that is cut at 80 columns.
 _PIPED_WIDTH = 200
 
-stdout = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH)
+
+class _VisibleConsole(Console):
+    """A console that prints no control character but its own, whatever it is given."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render to segments of visible text."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+stdout = _VisibleConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+stderr = _VisibleConsole(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH)
 
 
 def print_json(answer: Answer) -> None:
     """Print models or mappings as JSON, with the keys in declared order."""
     # Not through rich, which would wrap and colour it.
-    typer.echo(json.dumps(to_jsonable_python(answer), indent=2, ensure_ascii=False))
+    typer.echo(_escaped(json.dumps(to_jsonable_python(answer), indent=2, ensure_ascii=False)))
 
 
 def print_json_line(answer: BaseModel) -> None:
     """Print a model as one line of JSON: one item of a stream."""
-    typer.echo(answer.model_dump_json())
+    typer.echo(_escaped(answer.model_dump_json()))
 
 
 def print_table(
@@ -70,7 +88,7 @@ def open_table(*columns: str, title: str = "") -> Table:
     Text that is too wide is wrapped, never cut.
     """
     table = Table(
-        title=title or None,
+        title=text_of(title) if title else None,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -84,17 +102,22 @@ def open_table(*columns: str, title: str = "") -> Table:
 
 def print_line(text: str) -> None:
     """Print one line of an answer, without interpreting markup."""
-    _print(stdout, Text(text))
+    _print(stdout, text_of(text))
 
 
 def note(text: str) -> None:
     """Print progress or a warning to standard error."""
-    _print(stderr, Text(text))
+    _print(stderr, text_of(text))
 
 
 def print_error(text: str) -> None:
     """Print to standard error why a command failed or was refused."""
-    _print(stderr, Text.assemble(("error: ", "bold red"), text))
+    _print(stderr, Text.assemble(("error: ", "bold red"), visible(text)))
+
+
+def text_of(text: str, style: str = "") -> Text:
+    """Return a text to print: visible, and without interpreting markup."""
+    return Text(visible(text), style=style)
 
 
 @contextmanager
@@ -109,7 +132,16 @@ def live_view() -> Iterator[Live | None]:
 
 def _cell(value: object, styles: Mapping[str, str]) -> Text:
     text = "-" if value is None else str(value)
-    return Text(text, style=styles.get(text, ""))
+    return text_of(text, styles.get(text, ""))
+
+
+def _escaped(text: str) -> str:
+    """Return JSON in which every character that is not printable is a JSON escape."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+    )
 
 
 def _print(console: Console, text: Text) -> None:

@@ -1,10 +1,16 @@
 """`relight pool`: spare machines, installed and proven, that serve no route yet."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relight.domain.breaker.breaker import Breaker
+from relight.domain.pool.planner import why_pool_waits
+from relight.domain.pool.pool import PoolMachine, PoolStatus, PoolTarget
+from relight.settings import load_settings
+from starter.cli.errors import BadInputError
+from starter.cli.liveness_text import shown_pool_status
 from starter.cli.output import (
     JsonOption,
     print_json,
@@ -19,9 +25,13 @@ from starter.cli.session import (
 )
 from starter.cli.times import age
 
+if TYPE_CHECKING:  # slow to import: only commands that need it do so
+    from relight.store.pool_sizes import PoolSize
+    from relight.store.store import Store
+
 app = typer.Typer(no_args_is_help=True)
 
-_STYLES = {"ready": "green", "faulted": "bold red"}
+_STYLES = {"ready": "green", "silent": "bold red", "faulted": "bold red"}
 
 
 @app.command("set")
@@ -47,42 +57,129 @@ def set_(
 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
-    """List the pools, with the target size and the machines of each.
+    """List the pools, with the size, the release and the machines of each, and why one waits.
+
+    The release is the last one that the gates let through, which may not be the declared one.
 
     [bold]Examples:[/]
 
       relight pool list
       relight pool list --json
     """
-    with fleet_store() as store:
+    now = datetime.now(UTC)
+    with fleet_store(reads_only=True) as store:
         sizes, machines = store.pool_sizes.list(), store.pool.list()
+        targets, breaker = targets_of(store, sizes), store.breaker.get()
+    shown = {each.key: shown_pool_status(each) for each in machines}
     if json:
-        print_json({"sizes": sizes, "machines": machines})
+        waits = [why_pool_waits(each, now) for each in targets]
+        pools = [
+            {
+                **size.model_dump(),
+                "release_tag": target.release_tag,
+                "release_reason": target.release_reason,
+                "waits": why,
+            }
+            for size, target, why in zip(sizes, targets, waits, strict=True)
+        ]
+        print_json(
+            {
+                "sizes": pools,
+                "machines": [{**dict(each), "status": shown[each.key]} for each in machines],
+            }
+        )
         return
     if not sizes and not machines:
         print_line("no pools yet: create one with `relight pool set PROVIDER REGION SIZE`")
         return
-    for size in sizes:
-        ready = sum(
-            (each.provider, each.region, each.status) == (size.provider, size.region, "ready")
-            for each in machines
-        )
-        print_line(f"{size.provider}/{size.region}: {ready} of {size.size} are ready")
+    print_pools(targets, machines, breaker, now)
     if machines:
         print_line("")
-        now = datetime.now(UTC)
         print_table(
-            ("machine", "location", "status", "since", "proven", "age"),
+            ("machine", "location", "status", "since", "proven", "age", "fault"),
             (
                 (
                     each.key,
                     f"{each.provider}/{each.region}",
-                    each.status.value,
+                    shown[each.key],
                     age(now - each.since),
                     each.release_tag,
                     age(now - each.created_at),
+                    each.current_faults[-1].kind if each.current_faults else None,
                 )
                 for each in machines
             ),
             styles=_STYLES,
         )
+
+
+@app.command()
+def retry(
+    provider: Annotated[str, typer.Argument(help="The provider's name, as in lab.")],
+    region: Annotated[str, typer.Argument(help="The region's name at the provider, as in eu-1.")],
+    reason: ReasonOption = DEFAULT_REASON,
+) -> None:
+    """Make a pool try again to make machines ready, after it was stopped or while it pauses.
+
+    The next reconcile run tries.
+
+    [bold]Example:[/]
+
+      relight pool retry lab eu-1 --reason "the package is repaired"
+    """
+    with fleet_store() as store:
+        has_pool = store.pool_sizes.retry(provider, region, operation(reason))
+    if not has_pool:
+        msg = f"{provider}/{region} has no pool: `relight pool list` shows those that there are"
+        raise BadInputError(msg)
+    print_line(f"the pool of {provider}/{region} tries again in the next reconcile run")
+
+
+@app.command()
+def recycle(
+    machine: Annotated[str, typer.Argument(help="Its key, as `relight pool list` shows it.")],
+    reason: ReasonOption = DEFAULT_REASON,
+) -> None:
+    """Take a machine out of its pool; the next reconcile run destroys it, if the breaker allows it.
+
+    It can no longer be claimed, and another one is created in its place.
+
+    [bold]Example:[/]
+
+      relight pool recycle pool-lab-eu-1-3 --reason "another host key answers there"
+    """
+    with fleet_store() as store:
+        if machine not in {each.key for each in store.pool.list()}:
+            msg = f"no pool has a machine {machine}: `relight pool list` shows those that there are"
+            raise BadInputError(msg)
+        store.pool.mark_leaving(machine, operation(reason))
+    print_line(f"{machine} leaves its pool; the next reconcile run destroys it")
+
+
+def targets_of(store: "Store", sizes: "list[PoolSize]") -> list[PoolTarget]:
+    """Return what each of these pools should be."""
+    from relight.pool_target import pool_targets  # noqa: PLC0415
+
+    settings = load_settings()
+    return pool_targets(store, sizes, settings.pool, settings.reconcile.replacement)
+
+
+def print_pools(
+    targets: list[PoolTarget], machines: list[PoolMachine], breaker: Breaker, now: datetime
+) -> None:
+    """Print one line for each pool: how many are ready, at which release, and why it waits."""
+    for target in targets:
+        ready = sum(
+            (each.provider, each.region, shown_pool_status(each))
+            == (target.provider, target.region, PoolStatus.READY)
+            for each in machines
+        )
+        line = f"{target.provider}/{target.region}: {ready} of {target.size} are ready"
+        if target.release_tag is not None:
+            line += f", at {target.release_tag} ({target.release_reason})"
+        waits = why_pool_waits(target, now)
+        if waits is None and breaker.is_open:
+            waits = "the breaker is open, so it is only observed: see `relight breaker status`"
+        if waits is not None and ready < target.size:
+            line += f"; {waits}"
+        print_line(line)

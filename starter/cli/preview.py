@@ -74,7 +74,7 @@ def plan(tag: ReleaseTag, track: TrackName | None, strategy: Strategy, *, as_jso
         RefusedError: the scope has no routes.
     """
     scope = scope_of(track)
-    with fleet_store() as store:
+    with fleet_store(reads_only=True) as store:
         fleet = _stored(store, track)
     _require_routes(fleet, scope)
     now = datetime.now(UTC)
@@ -104,7 +104,7 @@ def simulate(
     """
     scope = scope_of(track)
     if options.generated is None:
-        with fleet_store() as store:
+        with fleet_store(reads_only=True) as store:
             fleet, durations = _stored(store, track), swap_durations(store)
     else:
         fleet, durations = _generated(options.generated, options.seed, track), ASSUMED_DURATIONS

@@ -7,6 +7,7 @@ import typer
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy
 
+from relight.domain.fault.table import RULES
 from relight.domain.reconcile.plan import about_of
 from relight.domain.reconcile.run import (
     RECONCILE_WORKFLOW_ID,
@@ -111,6 +112,11 @@ def _show(result: ReconcileRun) -> None:
             )
         if plan.incident is not None:
             print_line(f"the breaker has been open since {moment(plan.incident.opened_at)} UTC")
+            if plan.incident.to_do:
+                print_line(plan.incident.to_do)
+        for fault in plan.faults:
+            print_line(f"incident: {fault.summary}")
+            print_line(f"  {RULES[fault.kind].advice}")
         for each in observed.unobserved:
             print_line(f"not observed: {each}")
     if result.not_started:

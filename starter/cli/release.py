@@ -1,14 +1,18 @@
 """`relight release`: the releases in the repository, which can be rolled out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from relight.release_source import release_source_config
+from relight.releases.apt_repository import SeenIndexes
 from relight.releases.source import ReleaseSource, open_source
-from relight.settings import load_settings
+from relight.settings import Settings, load_settings
+from starter.cli.errors import BadInputError
 from starter.cli.names import TagArgument
 from starter.cli.output import (
     JsonOption,
@@ -16,6 +20,11 @@ from starter.cli.output import (
     print_line,
     print_table,
 )
+from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation
+from starter.cli.times import moment
+
+if TYPE_CHECKING:  # slow to import: only commands that need them do so
+    from relight.store.store import Store
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -66,16 +75,74 @@ def show(tag: TagArgument, json: JsonOption = False) -> None:
     )
 
 
-def _read(query: Callable[[ReleaseSource], Awaitable[Answer]]) -> Answer:
+@app.command("accept-older")
+def accept_older(reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False) -> None:
+    """Accept the repository's index as it is now, although a newer one was seen.
+
+    An older index is refused: it may be an old state of the repository that somebody offers again,
+    with its old faults. Accept one only if the repository was set back on purpose. Its signature
+    and its dates are checked as always.
+
+    [bold]Example:[/]
+
+      relight release accept-older --reason "restored from the backup of Monday"
+    """
+    noted = _Noted()
+    with fleet_store() as store:
+        _read(lambda repository: repository.list_releases(), noted)
+        if noted.source is None:
+            raise BadInputError("the releases do not come from an apt repository: it has no index")
+        newer = store.repository_indexes.accept(noted.source, noted.date, operation(reason))
+    if json:
+        print_json({"source": noted.source, "date": noted.date, "accepted": newer})
+    elif newer:
+        print_line(f"{noted.source}: the index of {moment(noted.date)} is accepted")
+    else:
+        print_line(f"{noted.source}: no newer index than that of {moment(noted.date)} was seen")
+
+
+class _Noted:
+    """Has seen no index, and notes which one is read."""
+
+    def __init__(self) -> None:
+        self.source: str | None = None
+        self.date = datetime.now(UTC)
+
+    def newest(self, _source: str) -> datetime | None:
+        return None
+
+    def record(self, source: str, date: datetime) -> None:
+        self.source, self.date = source, date
+
+
+def _read(
+    query: Callable[[ReleaseSource], Awaitable[Answer]], seen: SeenIndexes | None = None
+) -> Answer:
     """Open the release source that the settings name, and return what the query reads from it."""
     settings = load_settings()
     config = release_source_config(settings)
 
-    async def read() -> Answer:
-        source = open_source(config, settings.service.package)
+    async def read(seen: SeenIndexes | None) -> Answer:
+        source = open_source(config, settings.service.package, seen)
         try:
             return await query(source)
         finally:
             await source.close()
 
-    return asyncio.run(read())
+    with _store_if_any(settings) as store:
+        return asyncio.run(read(seen or (store.repository_indexes if store else None)))
+
+
+@contextmanager
+def _store_if_any(settings: Settings) -> "Iterator[Store | None]":
+    """Open the store; None if there is none, or another version's: releases can be read anyway."""
+    from relight.store.errors import StoreError  # noqa: PLC0415
+    from relight.store.store import open_store  # noqa: PLC0415
+
+    try:
+        opened = open_store(settings.database_url)
+    except StoreError:
+        yield None
+        return
+    with opened as store:
+        yield store

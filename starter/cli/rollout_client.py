@@ -322,7 +322,7 @@ async def _notes(client: Client, found: _Found) -> tuple[str, ...]:
 
 def _recorded(run_id: str) -> RolloutStatus | None:
     """Return the status that the store has of a rollout, with whole faults."""
-    with fleet_store() as store:
+    with fleet_store(reads_only=True) as store:
         return store.rollout_status.get(run_id, whole=True)
 
 

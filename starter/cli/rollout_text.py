@@ -13,7 +13,7 @@ from relight.domain.rollout.rollout import (
     RouteProgress,
 )
 from starter.cli.fault_text import fault_panel
-from starter.cli.output import open_table, stdout
+from starter.cli.output import open_table, stdout, text_of
 
 _MAX_NAMED_ROUTES = 12
 
@@ -86,9 +86,9 @@ def status_view(status: RolloutStatus) -> RenderableType:
             outcome.fault.kind if outcome.fault else "-",
         )
     since = f" (since {status.since:%Y-%m-%d %H:%M:%S} UTC)" if status.since else ""
-    lines = [Text(headline(status), style="bold"), Text(f"{status.detail}{since}")]
+    lines = [text_of(headline(status), "bold"), text_of(f"{status.detail}{since}")]
     if status.to_do:
-        lines.append(Text(f"to do: {status.to_do}", style="yellow"))
+        lines.append(text_of(f"to do: {status.to_do}", "yellow"))
     return Group(*lines, table)
 
 

@@ -13,6 +13,7 @@ from relight.store.errors import UnknownRouteError, UnknownTrackError
 from starter.cli import route_controls
 from starter.cli.errors import BadInputError
 from starter.cli.fault_text import fault_panel
+from starter.cli.liveness_text import print_silent, shown_route, silent_routes
 from starter.cli.names import (
     FilterTrackOption,
     RouteArgument,
@@ -181,6 +182,7 @@ def replace(
         release_tag=release,
         reason=reason,
         unreachable=unreachable,
+        requested=True,
         origin=origin(reason),
     )
     with_temporal(
@@ -213,15 +215,16 @@ def list_(
       relight route list
       relight route list --track beta --json
     """
-    with fleet_store() as store:
+    with fleet_store(reads_only=True) as store:
         if track is not None and store.tracks.get(track) is None:
             raise UnknownTrackError(f"there is no track {track}")
         routes = store.routes.list(track=track)
+        silent = silent_routes(store, routes)
     if json:
-        print_json(routes)
+        print_json([shown_route(route, silent) for route in routes])
     else:
-        print_routes(routes)
-        print_faults(routes)
+        print_routes(routes, silent)
+        print_faults(routes, silent)
 
 
 @app.command()
@@ -234,19 +237,26 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
     """
     from relight.store.tables import RecordStatus  # noqa: PLC0415 - brings in the database
 
-    with fleet_store() as store:
+    with fleet_store(reads_only=True) as store:
         found = store.routes.get(route)
         if found is None:
             raise UnknownRouteError(f"there is no route {route}")
         machines = store.machines.list(route)
         events = store.events.list(route_id=route)
         quarantine = store.remediations.quarantine_of(route)
+        silent = silent_routes(store, [found])
     if json:
         print_json(
-            {"route": found, "quarantine": quarantine, "machines": machines, "events": events}
+            {
+                "route": shown_route(found, silent),
+                "quarantine": quarantine,
+                "machines": machines,
+                "events": events,
+            }
         )
         return
-    print_routes([found])
+    print_routes([found], silent)
+    print_silent([found], silent)
     print_line("")
     print_table(
         ("machine", "provider id", "address", "status", "created", "destroyed"),

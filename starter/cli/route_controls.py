@@ -1,4 +1,4 @@
-"""`relight route swap`, `cancel`, `retire`, `quarantine`, `release`, `move`.
+"""`relight route swap`, `verify`, `cancel`, `retire`, `quarantine`, `release`, `move`.
 
 Each is recorded in the event log with its requester and its reason.
 """
@@ -64,6 +64,30 @@ def swap(
     with_temporal(
         lambda client, settings: hot_swap(client, settings.task_queue, request, as_json=json)
     )
+
+
+@app.command()
+def verify(
+    route: RouteArgument, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
+) -> None:
+    """Log in on a route's machine now, and compare what it runs with its record. Changes nothing.
+
+    The result is recorded: a proof, or a fault, which makes the route faulted and counts for its
+    remediation. Waits for it, for at most some minutes if the machine does not answer. Exit code 0
+    only if the route was proven; 3 if it was not observed, as while another operation runs on it.
+
+    [bold]Example:[/]
+
+      relight route verify eu-1
+    """
+    from starter.cli.verify import verify as verify_route  # noqa: PLC0415 - brings in the SDK
+
+    with fleet_store() as store:
+        with_temporal(
+            lambda client, settings: verify_route(
+                client, settings.task_queue, store, route, origin(reason), as_json=json
+            )
+        )
 
 
 @app.command()

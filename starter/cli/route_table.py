@@ -5,13 +5,19 @@ from datetime import UTC, datetime
 
 from relight.domain.names import machine_workflow_id
 from relight.domain.route import Route
+from starter.cli.liveness_text import Silent, print_silent, shown_status
 from starter.cli.output import print_line, print_table
 from starter.cli.times import age
 
-_STATUS_STYLES = {"serving": "green", "faulted": "bold red", "failed": "bold red"}
+_STATUS_STYLES = {
+    "serving": "green",
+    "silent": "bold red",
+    "faulted": "bold red",
+    "failed": "bold red",
+}
 
 
-def print_routes(routes: Sequence[Route]) -> None:
+def print_routes(routes: Sequence[Route], silent: Silent) -> None:
     """Print routes, one per line, within 80 columns."""
     if not routes:
         print_line("no routes")
@@ -25,7 +31,7 @@ def print_routes(routes: Sequence[Route]) -> None:
                 route.track,
                 f"{route.provider}/{route.region}",
                 route.machine.address if route.machine else None,
-                route.status.value,
+                shown_status(route, silent),
                 route.target_release_tag,
                 route.current_release_tag,
                 age(now - route.proven_at) if route.proven_at else None,
@@ -44,8 +50,9 @@ def removal_text(key: str) -> str:
     )
 
 
-def print_faults(routes: Sequence[Route]) -> None:
-    """Print the fault of each route that has one, one per line."""
+def print_faults(routes: Sequence[Route], silent: Silent) -> None:
+    """Print since when machines are silent, and the fault of each route, one per line."""
+    print_silent(routes, silent)
     for route in routes:
         if route.fault is not None:
             print_line(f"{route.route_id} {route.status}: {route.fault.summary}")

@@ -5,11 +5,14 @@ import getpass
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from relight.domain.base import Origin
+from relight.engine.errors import HomeDownError, NoHomeError, TemporalUnreachableError
+from relight.home import existing_store_url, home_is_down, names_a_server, own_temporal_runs
 from relight.settings import Settings, load_settings
 from starter.cli.errors import ExitCode, OperationFailedError
 from starter.cli.output import note
@@ -42,38 +45,90 @@ def operation(reason: str) -> "Operation":
     return Operation(origin=origin(reason))
 
 
+_checked: ContextVar[bool] = ContextVar("checked", default=False)
+"""Whether this command has checked that its store and its Temporal are of one fleet."""
+
+
 @contextmanager
-def fleet_store() -> "Iterator[Store]":
-    """Open the store that the settings name.
+def fleet_store(*, reads_only: bool = False) -> "Iterator[Store]":
+    """Open the store of the fleet; invalid rows that were met are named at the end.
+
+    Nothing is created or migrated.
+
+    The store in a home folder may be used while the home is down; this is noted on standard error.
+    A store or a Temporal that a setting names must be of one fleet with the other.
+
+    Args:
+        reads_only: if Temporal does not answer, note it and continue. What changes something is
+            refused then.
 
     Raises:
-        StoreTooOldError: it has no tables yet, or an older version's. Nothing is migrated here.
+        SetupError: there is no fleet here, or the store and Temporal are not of one fleet.
+        StoreTooOldError: the store has no tables yet, or an older version's.
         StoreTooNewError: it has a newer version's tables.
     """
+    from relight.store import bad_rows  # noqa: PLC0415
     from relight.store.store import open_store  # noqa: PLC0415
 
     settings = load_settings()
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open_store(settings.database_url) as store:
+    with (
+        open_store(existing_store_url(settings)) as store,
+        bad_rows.collecting() as bad,
+    ):
+        if not _checked.get():
+            _check(settings, store, reads_only=reads_only)
+            _checked.set(True)
         yield store
+    for row in bad:
+        note(str(row))
+
+
+def _check(settings: Settings, store: "Store", *, reads_only: bool) -> None:
+    if settings.has_embedded_store and not names_a_server():
+        # Both are the home's own. Commands that reach its Temporal check the ids.
+        if not own_temporal_runs(settings.home):
+            note(f"{home_is_down(settings.home)}. This is what its store says")
+        return
+    from relight.engine.connection import connect  # noqa: PLC0415
+    from relight.engine.fleet import require_same_fleet  # noqa: PLC0415
+
+    async def check() -> None:
+        await require_same_fleet(await connect(settings), store)
+
+    try:
+        asyncio.run(check())
+    except (HomeDownError, NoHomeError, TemporalUnreachableError) as error:
+        if not reads_only:
+            raise
+        note(f"{error}. This is what the store {store.name} says")
 
 
 def with_temporal(ask: "Callable[[Client, Settings], Awaitable[Answer]]") -> Answer:
     """Call a function with a Temporal client, and return its answer.
 
     Raises:
-        SetupError: Temporal does not answer, or is not prepared for Relight.
+        SetupError: there is no fleet here; Temporal does not answer, or is not prepared for
+            Relight; or the store and Temporal are not of one fleet.
         OperationFailedError: Temporal stopped answering, or refused a request.
     """
     from temporalio.service import RPCError  # noqa: PLC0415
 
     from relight.engine.connection import connect, require_search_attributes  # noqa: PLC0415
+    from relight.engine.encryption import require_payload_key  # noqa: PLC0415
+    from relight.engine.fleet import require_same_fleet  # noqa: PLC0415
+    from relight.store.store import open_store  # noqa: PLC0415
+    from relight.store.threads import in_thread  # noqa: PLC0415
 
     settings = load_settings()
+    store_url = existing_store_url(settings)
 
     async def connected() -> Answer:
         client = await connect(settings)
+        with await in_thread(open_store, store_url) as store:
+            await require_same_fleet(client, store)
+        _checked.set(True)
         await require_search_attributes(client)
+        await require_payload_key(client, settings.task_queue)
         return await ask(client, settings)
 
     try:

@@ -37,7 +37,7 @@ TRACKS: Mapping[str, int] = {"stable": 85, "beta": 12, "edge": 3}
 def generate(count: int, seed: int) -> list[Route]:
     """Return routes that all serve, over four providers with many regions of unequal size."""
     # For a simulation, not for a secret.
-    random = Random(f"fleet/{seed}")  # noqa: S311
+    random = Random(f"fleet/{seed}")  # noqa: S311 - no secret
     providers = random.choices(
         list(_PROVIDERS), [each.weight for each in _PROVIDERS.values()], k=count
     )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import typer
 
+from relight.domain.clock import TOLERANCE
 from starter.cli.errors import BadInputError
 
 _UNITS = {
@@ -99,7 +100,12 @@ def span(duration: timedelta) -> str:
 
 
 def age(past: timedelta) -> str:
-    """Return an age in its largest whole unit, as in `5 min`."""
+    """Return an age in its largest whole unit, as in `5 min`.
+
+    A time of the future has none: a clock was wrong.
+    """
+    if past < -TOLERANCE:
+        return "in the future"
     seconds = max(0, int(past.total_seconds()))
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:

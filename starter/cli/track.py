@@ -70,7 +70,7 @@ def show(
       relight track show
       relight track show beta --json
     """
-    with fleet_store() as store:
+    with fleet_store(reads_only=True) as store:
         tracks = store.tracks.list()
         counts = {track.name: len(store.routes.list(track=track.name)) for track in tracks}
     if name is not None:

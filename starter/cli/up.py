@@ -1,13 +1,14 @@
 """`relight up` and `relight down`."""
 
 import asyncio
-import os
+import pwd
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from relight.home import names_a_server
 from relight.settings import Settings, load_settings
 from starter.cli.errors import ExitCode, OperationFailedError, RefusedError
 from starter.cli.output import (
@@ -18,6 +19,7 @@ from starter.cli.output import (
     print_table,
 )
 from starter.local import processes
+from starter.local.accounts import is_shared, login_accounts, require_understood
 from starter.local.home import prepare_home
 from starter.local.lab import sweep_lab
 from starter.local.processes import AlreadyUpError, DetachedUpError, UpState
@@ -25,14 +27,13 @@ from starter.local.supervisor import Parts, supervise
 
 START_WITHIN = timedelta(minutes=12)
 STOP_WITHIN = timedelta(minutes=2)
-_OTHER_SERVER = ("TEMPORAL_ADDRESS", "TEMPORAL_CONFIG_FILE")
 
 app = typer.Typer()
 down_app = typer.Typer()
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0913, PLR0917 - its options
     lab: Annotated[bool, typer.Option(help="Start the lab, which needs root on Linux.")] = True,
     temporal: Annotated[
         bool,
@@ -43,7 +44,35 @@ def up(
     ] = True,
     worker: Annotated[bool, typer.Option(help="Start a worker.")] = True,
     schedules: Annotated[
-        bool, typer.Option(help="Reconcile on a schedule: run `relight schedule apply` as well.")
+        bool,
+        typer.Option(
+            help="Reconcile on a schedule: run `relight schedule apply` as well. Without it, "
+            "machines are only checked for liveness."
+        ),
+    ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt-temporal",
+            help="The Temporal namespace is this store's from now on, although the store has "
+            "worked with another.",
+        ),
+    ] = False,
+    ui: Annotated[
+        bool | None,
+        typer.Option(
+            "--ui/--no-ui",
+            help="Start the UI of the embedded Temporal. By default not where several people can "
+            "log in.",
+        ),
+    ] = None,
+    understood: Annotated[
+        bool,
+        typer.Option(
+            "--i-understand",
+            help="Accept that each person who can log in here can command the embedded Temporal. "
+            "It is remembered.",
+        ),
     ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once all is up, and leave it running.")
@@ -53,7 +82,8 @@ def up(
     """Start Temporal with its UI, the lab and a worker, and show their addresses.
 
     All state is in the home folder: RELIGHT_HOME, else .relight in the current folder. The store
-    there gets this version's tables; one that RELIGHT_STORE_URL names is not changed. If one part
+    there gets this version's tables; one that RELIGHT_STORE_URL names keeps its own. Store and
+    Temporal are marked as one fleet, and those of two fleets are refused. If one part
     ends by itself, the others are stopped and its last output is shown.
 
     [bold]Examples:[/]
@@ -62,8 +92,18 @@ def up(
       relight up --detach           in the background, until `relight down`
       relight up --no-lab           without the machines, as on a laptop
     """
-    own_temporal = temporal and not any(name in os.environ for name in _OTHER_SERVER)
-    parts = Parts(lab=lab, temporal=own_temporal, worker=worker, schedules=schedules)
+    own_temporal = temporal and not names_a_server()
+    people = login_accounts(pwd.getpwall())
+    if own_temporal:
+        require_understood(load_settings().home, people, understood=understood)
+    parts = Parts(
+        lab=lab,
+        temporal=own_temporal,
+        worker=worker,
+        schedules=schedules,
+        ui=not is_shared(people) if ui is None else ui,
+        adopt_temporal=adopt,
+    )
     bring_up(parts, detach=detach, as_json=json)
 
 
@@ -137,6 +177,7 @@ def _show(state: UpState, *, as_json: bool) -> None:
         print_json(state)
         return
     rows = (
+        ("Fleet", state.fleet),
         ("Temporal UI", state.ui),
         ("Temporal", state.temporal and f"{state.temporal}, namespace {state.namespace}"),
         ("Lab API", state.lab),

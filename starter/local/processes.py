@@ -41,6 +41,7 @@ class UpState(BaseModel):
 
     Attributes:
         pid: of the supervisor.
+        fleet: the fleet's id; None if only the lab is up.
         temporal: `host:port` of the Temporal server; None if only the lab is up.
         namespace: Relight's namespace there.
         ui: the address of its UI; None if the server was not started by `relight up`.
@@ -54,6 +55,7 @@ class UpState(BaseModel):
 
     pid: int
     home: Path
+    fleet: str | None = None
     temporal: str | None = None
     namespace: str | None = None
     ui: str | None = None
@@ -144,7 +146,7 @@ def start_detached(home: Path, flags: Sequence[str], within: timedelta) -> UpSta
     with log.open("ab") as output:
         start_bytes = output.tell()
         # Not an asyncio process: closing the event loop would kill it.
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, no shell
             [sys.executable, "-m", "starter.cli", "up", *flags],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -13,11 +13,10 @@ from temporalio.client import Client
 
 from relight.engine.connection import (
     connect,
-    connect_config,
-    home_profile,
     require_search_attributes,
 )
 from relight.engine.executions import worker_identities
+from relight.home import home_profile
 from relight.settings import Settings, load_settings
 from starter.local.children import Child, running
 from starter.local.home import (
@@ -43,13 +42,19 @@ class Parts:
         lab: the lab.
         temporal: an embedded server; without it, the environment names the server to use.
         worker: a worker.
-        schedules: apply Relight's Temporal schedules as well; needs a worker.
+        schedules: apply all of Relight's Temporal schedules; needs a worker. Without it only those
+            that observe are applied.
+        ui: the UI of the embedded server.
+        adopt_temporal: the Temporal namespace is the store's from now on, although the store has
+            worked with another.
     """
 
     lab: bool = True
     temporal: bool = True
     worker: bool = True
     schedules: bool = False
+    ui: bool = True
+    adopt_temporal: bool = False
 
     @property
     def needs_client(self) -> bool:
@@ -67,7 +72,9 @@ class Parts:
     @property
     def flags(self) -> list[str]:
         """The options of `relight up` that start these parts."""
-        return [f"--{'' if on else 'no-'}{name}" for name, on in vars(self).items()]
+        switches = {name: on for name, on in vars(self).items() if name != "adopt_temporal"}
+        adopt = ["--adopt-temporal"] if self.adopt_temporal else []
+        return [f"--{'' if on else 'no-'}{name}" for name, on in switches.items()] + adopt
 
 
 async def supervise(
@@ -88,7 +95,7 @@ async def supervise(
     Raises:
         AlreadyUpError: another supervisor holds the home folder.
         ChildFailedError: a part ended by itself, or did not become ready.
-        SetupError: a part cannot be started here.
+        SetupError: a part cannot be started here, or the store and Temporal are not of one fleet.
         StoreError: RELIGHT_STORE_URL names a store that has the tables of another version.
     """
     parts.require_packages()
@@ -134,33 +141,41 @@ async def _all_up(
         write_env(home, env)
         if parts.temporal:
             report("starting Temporal")
-            server = await stack.enter_async_context(embedded_temporal(home))
+            server = await stack.enter_async_context(embedded_temporal(home, ui=parts.ui))
             children.append(server.child)
             write_temporal_profile(home_profile(home), server.address, "default")
             stack.callback(home_profile(home).unlink, missing_ok=True)
         settings = load_settings()  # again, with the file `env` that was just written
-        if parts.needs_client:
-            await asyncio.to_thread(_prepare_store, settings)
         client: Client | None = None
+        fleet_id: str | None = None
         if parts.needs_client:
+            # Imported here only: `relight lab up` needs no store.
+            from starter.local.membership import join_fleet  # noqa: PLC0415
+
             client = await connect(settings)
             await require_search_attributes(client)
+            adopt = parts.adopt_temporal
+            own_server = server is not None
+            identity = await join_fleet(client, settings, own_server=own_server, adopt=adopt)
+            fleet_id = identity.fleet_id
         if parts.worker and client is not None:
             report("starting the worker")
             children.append(await stack.enter_async_context(_worker(settings, client)))
-        if parts.worker and parts.schedules and client is not None:
+        if parts.worker and client is not None:
             # Imported here only: with the workflows' modules it takes half a second.
             from starter import schedules  # noqa: PLC0415
 
-            await schedules.apply(client, settings)
+            # A fleet that nobody observes would show dead hosts as serving.
+            await schedules.apply(client, settings, only_observing=not parts.schedules)
         stack.callback(report, "stopping")
         yield (
             UpState(
                 pid=os.getpid(),
                 home=home,
-                temporal=connect_config(settings)["target_host"] if client else None,
+                fleet=fleet_id,
+                temporal=client.service_client.config.target_host if client else None,
                 namespace=client.namespace if client else None,
-                ui=server.ui_url if server else None,
+                ui=server.ui_url or None if server else None,
                 lab=lab_url,
                 repository=repository_url,
                 task_queue=settings.task_queue if parts.worker else None,
@@ -187,19 +202,6 @@ async def _worker(settings: Settings, client: Client) -> AsyncIterator[Child]:
 
         await child.wait_until_ready(polls, WORKER_READY_WITHIN)
         yield child
-
-
-def _prepare_store(settings: Settings) -> None:
-    """Migrate the store of this home folder. A store that was set is only checked.
-
-    Raises:
-        StoreError: the store has the tables of another version.
-    """
-    # Imported here only: `relight lab up` does not need it.
-    from relight.store.store import open_store, open_upgraded_store  # noqa: PLC0415
-
-    opens = open_upgraded_store if settings.has_embedded_store else open_store
-    opens(settings.database_url).close()
 
 
 async def _first_failure(children: list[Child]) -> None:

@@ -6,6 +6,7 @@ demonstrations; `docker-compose.temporal.yml` has a server for production.
 
 import contextlib
 import functools
+import hashlib
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ from temporalio.client import Client
 from relight.engine import search_attributes
 from relight.engine.connection import missing_search_attributes
 from relight.engine.errors import SetupError
+from relight.home import temporal_lock
 from starter.local.children import Child, ChildFailedError, running
 from starter.local.home import lock_within
 from starter.local.requirements import require_local, temporal_program
 
-PREFERRED_PORT = 7233
-PREFERRED_UI_PORT = 8233
+PORTS = range(17233, 27233)
+"""From these each home folder gets its own two: below those that the system gives to clients. The
+default ports of Temporal are not among them: what is meant for another server must not arrive."""
+
 READY_WITHIN = timedelta(seconds=30)
 LOCK_WITHIN = timedelta(seconds=10)
 START_ATTEMPTS = 5
@@ -39,7 +43,7 @@ class EmbeddedTemporal:
 
     Attributes:
         address: `host:port` of its gRPC frontend.
-        ui_url: the address of its UI.
+        ui_url: the address of its UI; empty without one.
         child: the process.
     """
 
@@ -55,18 +59,19 @@ class EmbeddedTemporal:
 
 @contextlib.asynccontextmanager
 async def embedded_temporal(
-    home: Path, preferred_port: int = PREFERRED_PORT, *, durable: bool = True
+    home: Path, preferred_port: int | None = None, *, durable: bool = True, ui: bool = True
 ) -> AsyncIterator[EmbeddedTemporal]:
     """Run a server on the database file of a home folder until the block ends.
 
-    It takes the default ports if they are free, else others. It ends with this process, also
-    when this process is killed.
+    It takes the home folder's own ports if they are free, else others. It ends with this process,
+    also when this process is killed.
 
     Args:
         home: the home folder.
-        preferred_port: the port of its frontend, if it is free. A restart passes the port of
+        preferred_port: another port of its frontend, if it is free. A restart passes the port of
             before, so that clients find the server again.
         durable: whether a power failure loses nothing. Tests do not wait for the disk.
+        ui: whether it has its UI.
 
     Raises:
         ChildFailedError: it ended by itself or does not answer.
@@ -77,26 +82,35 @@ async def embedded_temporal(
     with _open_lock(home) as lock:
         await _take(lock, home)
         async with contextlib.AsyncExitStack() as stack:
-            yield await _start(program, home, preferred_port, lock, stack, durable=durable)
+            port, ui_port = own_ports(home)
+            ports = (preferred_port or port, ui_port)
+            yield await _start(program, home, ports, lock, stack, durable=durable, ui=ui)
+
+
+def own_ports(home: Path) -> tuple[int, int]:
+    """Return the ports of a home folder's frontend and UI: at each start the same ones."""
+    digest = hashlib.sha256(str(home.absolute()).encode()).digest()
+    first = PORTS[int.from_bytes(digest[:8]) // 2 * 2 % len(PORTS)]
+    return first, first + 1
 
 
 async def _start(
     program: str,
     home: Path,
-    preferred_port: int,
+    preferred_ports: tuple[int, int],
     lock: TextIO,
     stack: contextlib.AsyncExitStack,
     *,
     durable: bool,
+    ui: bool,
 ) -> EmbeddedTemporal:
     for attempt in range(START_ATTEMPTS):
         first = attempt == 0
-        port = _free_port(preferred_port if first else 0)
-        ui_port = _free_port(PREFERRED_UI_PORT if first else 0)
+        port, ui_port = (_free_port(each if first else 0) for each in preferred_ports)
         child = await stack.enter_async_context(
             running(
                 "Temporal",
-                _argv(program, home, port, ui_port, durable=durable),
+                _argv(program, home, port, ui_port if ui else None, durable=durable),
                 log=home / "logs" / "temporal.log",
                 # The server itself holds the lock on its database: if this process is killed,
                 # the next server waits until this one has closed the file.
@@ -110,13 +124,18 @@ async def _start(
             if _PORT_TAKEN in child.output() and attempt + 1 < START_ATTEMPTS:
                 continue
             raise
-        return EmbeddedTemporal(f"{_HOST}:{port}", f"http://{_HOST}:{ui_port}", child)
+        ui_url = f"http://{_HOST}:{ui_port}" if ui else ""
+        return EmbeddedTemporal(f"{_HOST}:{port}", ui_url, child)
     raise AssertionError  # the last attempt returns or raises
 
 
-def _argv(program: str, home: Path, port: int, ui_port: int, *, durable: bool) -> list[str]:
+def _argv(program: str, home: Path, port: int, ui_port: int | None, *, durable: bool) -> list[str]:
     argv = [program, "server", "start-dev"]
-    argv += ["--ip", _HOST, "--port", str(port), "--ui-port", str(ui_port)]
+    argv += ["--ip", _HOST, "--port", str(port)]
+    argv += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
+    # Its HTTP API cannot be switched off. It takes calls without a token from any web page that a
+    # browser on this computer shows, so it answers to no name.
+    argv += ["--dynamic-config-value", 'frontend.httpAllowedHosts=["none.invalid"]']
     # Without a write-ahead log, the database file triples the server's CPU time.
     argv += ["--db-filename", str(home / "temporal.db"), "--sqlite-pragma", "journal_mode=WAL"]
     if not durable:
@@ -151,7 +170,7 @@ async def _take(lock: TextIO, home: Path) -> None:
 
 def _open_lock(home: Path) -> TextIO:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return (home / "temporal.lock").open("w")
+    return temporal_lock(home).open("w")
 
 
 def _free_port(preferred: int) -> int:

@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from activities.fleet.connectivity import UrlConnectivityCheck, run_all
+from relight.connectivity import UrlConnectivityCheck, run_all
 from relight.settings import Settings
 
 SHORT = timedelta(milliseconds=200)

@@ -6,25 +6,27 @@ import asyncssh
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-import activities.machine.machines
+import activities.machine.destruction
 import activities.machine.polls
-from activities.machine.machines import MachineActivities, MachineNotOursError
+from activities.machine.destruction import MachineNotOursError
+from activities.machine.machines import MachineActivities
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.parts import OWNER, user_data_renderer
+from relight.domain.destruction import DestroyMachineInput, DestructionReason, MachineDestroyed
 from relight.domain.machine import (
     CreateMachineInput,
-    DestroyMachineInput,
     Machine,
-    MachineDestroyed,
     MachinePlan,
     MachineStatus,
 )
 from relight.providers.driver import ProviderUnavailableError
 from tests.support.contract_clouds import (
     CLOUDS,
+    RUN,
     ContractCloud,
     contract_cloud,
 )
+from tests.support.destroyers import destroyer_of
 from tests.support.lab import Lab
 
 USER_DATA = user_data_renderer(asyncssh.generate_private_key("ssh-ed25519"))
@@ -36,8 +38,9 @@ def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=CLOUDS)
-async def cloud(request):
+async def cloud(request, store):
     async with contract_cloud(request) as cloud:
+        cloud.store = store
         yield cloud
 
 
@@ -51,13 +54,20 @@ async def destroy(
     provider_id: str | None = None,
     generation: int | None = None,
     beats: list[object] | None = None,
+    created_by: str = RUN,
 ) -> MachineDestroyed:
+    """Destroy what a run has created, so that the gate needs no other evidence."""
     environment = ActivityEnvironment()
     environment.on_heartbeat = lambda *details: beats.extend(details) if beats is not None else None
     return await environment.run(
-        machines_at(cloud).destroy_machine,
+        destroyer_of(cloud.store, {cloud.driver.name: cloud.driver}).destroy_machine,
         DestroyMachineInput(
-            provider=cloud.driver.name, key=key, provider_id=provider_id, generation=generation
+            provider=cloud.driver.name,
+            key=key,
+            provider_id=provider_id,
+            generation=generation,
+            reason=DestructionReason.UNDONE,
+            created_by=created_by,
         ),
     )
 
@@ -119,7 +129,7 @@ async def test_a_machine_with_incomplete_tags_is_left_alone(cloud, lab: Lab, tag
 
 async def test_a_lost_request_is_repeated_until_the_machine_is_gone(cloud, monkeypatch):
     monkeypatch.setattr(
-        activities.machine.machines, "REPEAT_DESTROY_AFTER", timedelta(milliseconds=500)
+        activities.machine.destruction, "REPEAT_DESTROY_AFTER", timedelta(milliseconds=500)
     )
     key = cloud.new_key()
     beats: list[object] = []
@@ -175,4 +185,8 @@ async def test_a_created_machine_can_be_destroyed(cloud, number):
     found = await cloud.driver.find(key)
     assert found is not None
     assert (found.owner, found.generation, found.ref) == (OWNER, number, created.ref)
-    assert (await destroy(cloud, key, created.provider_id)).was_present
+    run = ActivityEnvironment().info.workflow_run_id
+    assert run is not None
+    assert found.created_by == run
+    destroyed = await destroy(cloud, key, created.provider_id, created_by=run)
+    assert (destroyed.was_present, destroyed.refusal) == (True, None)

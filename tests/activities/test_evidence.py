@@ -61,7 +61,7 @@ async def saved(tmp_path: Path, hosts: Hosts) -> dict[str, Any]:
 async def test_evidence_is_limited_and_contains_no_secret(tmp_path):
     kept = (await saved(tmp_path, Hosts()))["saved"]
     assert kept["journal"] == "token=[hidden]\n[hidden]"
-    assert len(kept["dpkg-log"]) == evidence.MAX_CHARACTERS
+    assert len(kept["dpkg-log"]) == evidence.MAX_LOG_BYTES
     assert kept["dpkg-log"].endswith("the end")
     assert "login" in kept["console"]
 

@@ -25,12 +25,13 @@ from temporalio.worker import (
 
 from activities.execution import FaultInterceptor, LogContextInterceptor, attributes_of
 from activities.route.routes import RouteActivities
+from relight.breaker_evaluation import BreakerEvaluation
 from relight.domain.base import Message, Origin
+from relight.domain.destruction import DestroyMachineInput
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.machine import (
     AwaitMachineInput,
     CreateMachineInput,
-    DestroyMachineInput,
     Machine,
     MachinePlan,
     MachineStatus,
@@ -317,7 +318,7 @@ async def level_of(fn: Any, input: Message) -> str:
 
 
 async def test_writes_to_the_store_are_logged_at_debug_level() -> None:
-    routes = RouteActivities(cast("Store", None))
+    routes = RouteActivities(cast("Store", None), cast("BreakerEvaluation", None))
     fault = RecordFaultInput(
         route_id="de-1",
         release_tag=None,

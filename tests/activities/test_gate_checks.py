@@ -18,7 +18,7 @@ from activities.rollout.checks import (
     CommandCheck,
     GateCheckActivities,
 )
-from activities.rollout.prometheus import Bounds, PrometheusCheck
+from activities.rollout.prometheus import MAX_ANSWER_BYTES, Bounds, PrometheusCheck
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 from starter.local.children import wait_until
 from tests.support.fake_prometheus import (
@@ -113,6 +113,9 @@ REFUSED = {"status": "error", "errorType": "bad_data", "error": 'parse error: un
             },
             "neither",
         ),
+        (200, b"[" * 100_000, "neither"),
+        (200, b"\xff\xfe", "neither"),
+        (200, b" " * (MAX_ANSWER_BYTES + 1), "more than"),
     ],
 )
 async def test_an_error_is_not_a_result(prometheus: FakePrometheus, status, answer, words) -> None:
@@ -232,3 +235,29 @@ async def test_a_slow_check_sends_heartbeats_and_ends_with_a_cancellation(
 async def test_a_check_unknown_to_the_worker_is_not_a_result() -> None:
     with pytest.raises(CheckUnansweredError, match="has no errors"):
         await ActivityEnvironment().run(GateCheckActivities({}).check_gate, INPUT)
+
+
+# ---------------------------------------------------------------- hostile answers
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_that_is_too_large_is_no_answer(
+    prometheus: FakePrometheus, status: int
+) -> None:
+    prometheus.answer, prometheus.status = b"x" * 50_000_000, status
+    with pytest.raises(CheckUnansweredError, match="has more than 1048576 bytes"):
+        await ask(prometheus)
+
+
+async def test_labels_and_errors_are_shown_with_escapes(prometheus: FakePrometheus) -> None:
+    prometheus.answer = vector("0.002", path="\x1b[2J\u202e")
+    assert r'path="\x1b[2J\u202e"' in (await ask(prometheus)).detail
+    prometheus.answer, prometheus.status = b'{"error": "\x9b2J"}'.decode("latin-1").encode(), 400
+    with pytest.raises(CheckUnansweredError) as caught:
+        await ask(prometheus)
+    assert r"\x9b2J" in str(caught.value)
+
+
+async def test_what_a_program_prints_is_shown_with_escapes() -> None:
+    check = CommandCheck(("printf", r"\033[2J\233\377"), SECONDS)
+    assert (await check(INPUT)).detail == r"exit code 0: \x1b[2J\x9b\xff"

@@ -13,9 +13,14 @@ from activities.machine.machines import MachineActivities, MachineFailedError
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.parts import OWNER, user_data_renderer
-from relight.domain.machine import AwaitMachineInput, DestroyMachineInput, MachineRef
+from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.destruction import DestroyMachineInput, DestructionReason
+from relight.domain.machine import AwaitMachineInput, MachineRef
 from relight.domain.sweep.sweep import ProviderListing
 from relight.providers.driver import MachineSpec, ProviderRateLimitedError
+from relight.store.store import Store
+from tests.support.contract_clouds import RUN
+from tests.support.destroyers import destroyer_of
 
 MACHINES = 50
 RENDERER = user_data_renderer(asyncssh.generate_private_key("ssh-ed25519"))
@@ -58,7 +63,11 @@ async def created(cloud: CountingCloud, count: int = MACHINES) -> list[MachineRe
     made = []
     for number in range(count):
         spec = MachineSpec(
-            region=cloud.regions[number % 2], user_data=SecretStr(""), owner=OWNER, generation=1
+            region=cloud.regions[number % 2],
+            user_data=SecretStr(""),
+            owner=OWNER,
+            generation=1,
+            created_by=RUN,
         )
         made.append((await cloud.ensure(f"r-{number}-g1", spec)).ref)
     cloud.searched.clear()
@@ -93,25 +102,31 @@ async def test_machines_that_boot_together_are_listed_once_per_region_and_interv
 
 
 async def test_machines_that_are_destroyed_together_share_the_listings(
-    machines: MachineActivities, cloud: CountingCloud
+    cloud: CountingCloud, store: Store, monkeypatch: pytest.MonkeyPatch
 ):
+    # The gate asks the store for one after the other, so they begin some 30 ms apart.
+    monkeypatch.setattr(polls, "POLL", timedelta(seconds=1))
+    limits = BreakerLimits(destroyed_per_hour=MACHINES, destroyed_per_hour_in_region=MACHINES)
+    destroyer = destroyer_of(store, {cloud.name: cloud}, limits=limits)
     refs = await created(cloud)
     await asyncio.gather(
         *(
             ActivityEnvironment().run(
-                machines.destroy_machine,
+                destroyer.destroy_machine,
                 DestroyMachineInput(
                     provider=cloud.name,
                     key=ref.key,
                     provider_id=ref.provider_id,
                     region=region_of(cloud, ref),
+                    reason=DestructionReason.UNDONE,
+                    created_by=RUN,
                 ),
             )
             for ref in refs
         )
     )
     assert (await FakeCloud.list(cloud)).machines == ()
-    assert len(cloud.listed) <= 2 * len(cloud.regions)
+    assert len(cloud.listed) <= 4 * len(cloud.regions)
     # Each is searched before the request, and once more when a listing has it no longer.
     assert len(cloud.searched) == 2 * MACHINES
 

@@ -1,6 +1,7 @@
 """Random walks: each sequence is left by the commands that the software names; and a walk sees
 what is stuck."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -53,14 +54,26 @@ async def test_a_planted_workflow_a_held_permit_and_a_route_without_a_way_out_ar
     rule = RULES["login-refused"]._replace(advice="Think about it.")
     monkeypatch.setitem(RULES, "login-refused", rule)
 
+    renewing = []
+
+    async def renew(permits):
+        """Keep a permit as a worker does whose use of it never ends."""
+        limit, lasts = next(iter(LIMITS)), timedelta(minutes=1)
+        while True:
+            permits.lease(limit, "stuck", limit=2, wanted=1, used=1, lasts=lasts)
+            await asyncio.sleep(0.1)
+
     async def plant(fleet):
         await fleet.client.start_workflow("Stuck", id="stuck", task_queue="of nobody")
-        limit, lasts = next(iter(LIMITS)), timedelta(days=900)
-        fleet.store.permits.lease(limit, "gone", limit=2, wanted=1, used=1, lasts=lasts)
+        renewing.append(asyncio.create_task(renew(fleet.store.permits)))
         for route in fleet.routes():
             fleet.hosts.set_fault(route.machine, "login-refused")
 
-    problems = "\n".join((await play(ground, 1, plant)).problems)
+    try:
+        problems = "\n".join((await play(ground, 1, plant)).problems)
+    finally:
+        for each in renewing:
+            each.cancel()
     assert "Stuck stuck is open, and has not ended" in problems
     assert "Stuck stuck has not ended in 3:00:00" in problems
     assert "no command leads on from: " in problems

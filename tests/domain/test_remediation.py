@@ -60,6 +60,8 @@ histories = st.builds(
     repairs=st.lists(past, max_size=4).map(tuple),
     replacements=st.lists(past, max_size=5).map(tuple),
     gone_since=st.none() | past,
+    doubt=st.sampled_from([None, None, None, "its host is newer"]),
+    absent=st.booleans(),
     replacement_requested_by=st.sampled_from([None, None, None, "ann"]),
     faulted=st.booleans(),
     quarantined=st.sampled_from([False, False, True]),
@@ -127,9 +129,11 @@ def test_a_route_that_was_replaced_too_often_is_quarantined():
 
 
 def test_a_machine_that_its_provider_has_reported_gone_for_a_while_is_replaced():
-    assert decide(gone_since=NOW - 4 * MINUTE) is Remediation.LEAVE_ALONE
-    assert decide(gone_since=NOW - 5 * MINUTE) is Remediation.REPLACE
-    proven = {"gone_since": NOW - HOUR, "proven_at": NOW - MINUTE}
+    assert decide(gone_since=NOW - 4 * MINUTE, absent=True) is Remediation.LEAVE_ALONE
+    assert decide(gone_since=NOW - 5 * MINUTE, absent=True) is Remediation.REPLACE
+    # Listings alone are no evidence: the machine was found, or not searched yet.
+    assert decide(gone_since=NOW - HOUR) is Remediation.LEAVE_ALONE
+    proven = {"gone_since": NOW - HOUR, "proven_at": NOW - MINUTE, "absent": True}
     assert decide(**proven) is Remediation.LEAVE_ALONE
 
 
@@ -174,7 +178,10 @@ def test_repair_and_replace_need_a_fault_with_that_remedy(case):
         and case.replacement_requested_by is None
     ):
         assert not case.quarantined
-        gone = case.gone_since is not None and NOW - case.gone_since >= POLICY.gone_for
+        assert case.doubt is None
+        gone = (
+            case.absent and case.gone_since is not None and NOW - case.gone_since >= POLICY.gone_for
+        )
         counted = [
             each for each in case.faults if case.proven_at is None or each.at > case.proven_at
         ]
@@ -197,7 +204,7 @@ def test_a_machine_is_replaced_only_on_enough_evidence(case):
         len(times) >= POLICY.unreachable_observations
         and max(times) - min(times) >= POLICY.unreachable_for
     )
-    gone = case.gone_since is not None and NOW - case.gone_since >= POLICY.gone_for
+    gone = case.absent and case.gone_since is not None and NOW - case.gone_since >= POLICY.gone_for
     assert gone or over_time or len(case.repairs) >= POLICY.repairs
 
 
@@ -241,3 +248,61 @@ def test_the_last_observation_is_the_last_proof_or_fault_of_the_host():
     assert reached(*UNREACHABLE, fault("disk-full", MINUTE))
     assert not reached(*UNREACHABLE, fault("repository-unavailable", MINUTE))
     assert observation_of(route("a", architecture=None), history()) is None
+
+
+def test_a_silent_machine_is_verified_and_only_its_faults_replace_it():
+    silent = {"silent_since": NOW - 3 * MINUTE, "proven_at": NOW - HOUR}
+    decided = decide_remediation(history(**silent), POLICY, NOW)
+    assert (decided.remediation, decided.unreachable) == (Remediation.VERIFY, True)
+    assert "silent since" in decided.reason
+    # However long it lasts.
+    for_days = {"silent_since": NOW - 90 * HOUR, "proven_at": NOW - 100 * HOUR}
+    assert decide(**for_days) is Remediation.VERIFY
+    # Once a login has failed, the usual counting has begun.
+    found = fault("host-unreachable", MINUTE)
+    assert decide(found, faulted=True, **silent) is Remediation.LEAVE_ALONE
+    failed = [fault("host-unreachable", ago * MINUTE) for ago in (20, 12, 2)]
+    earlier = {"silent_since": NOW - 21 * MINUTE, "proven_at": NOW - HOUR}
+    assert decide(*failed, faulted=True, **earlier) is Remediation.REPLACE
+
+
+@pytest.mark.parametrize("kind", ["unit-failed", "package-damaged", "repository-unreachable"])
+def test_a_faulted_route_whose_machine_falls_silent_is_verified_first(kind):
+    assert kind in RULES
+    before = fault(kind, HOUR)
+    assert decide(before, faulted=True, silent_since=NOW - MINUTE) is Remediation.VERIFY
+
+
+def test_silence_before_a_proof_is_over():
+    proven = {"silent_since": NOW - 3 * MINUTE, "proven_at": NOW - 2 * MINUTE}
+    assert decide(**proven) is Remediation.LEAVE_ALONE
+
+
+def test_a_machine_that_answers_again_is_verified_before_it_is_replaced():
+    assert decide(*UNREACHABLE, faulted=True) is Remediation.REPLACE
+    answers = {"answers_since": NOW - MINUTE}
+    assert decide(*UNREACHABLE, faulted=True, **answers) is Remediation.VERIFY
+    # A login that failed since then counts more than the answer.
+    failed = fault("login-refused", timedelta(seconds=30))
+    assert decide(*UNREACHABLE, failed, faulted=True, **answers) is Remediation.REPLACE
+
+
+def test_no_silence_verifies_a_machine_whose_identity_a_person_has_to_check():
+    found = fault("host-key-mismatch", HOUR)
+    silent = {"silent_since": NOW - MINUTE}
+    assert decide(found, faulted=True, **silent) is Remediation.LEAVE_ALONE
+
+
+def test_the_breaker_counts_silence_and_no_answer():
+    proven = NOW - HOUR
+    serving = route("a").model_copy(update={"proven_at": proven})
+    silent = observation_of(serving, history(proven_at=proven, silent_since=NOW - MINUTE))
+    assert silent is not None
+    assert (silent.observed_at, silent.reached) == (NOW - MINUTE, False)
+    answers = observation_of(serving, history(proven_at=proven, answers_since=NOW - MINUTE))
+    assert answers is not None
+    assert (answers.observed_at, answers.reached) == (proven, True)
+    refused = history(fault("login-refused", 5 * MINUTE), answers_since=NOW - MINUTE)
+    still = observation_of(route("a"), refused)
+    assert still is not None
+    assert not still.reached

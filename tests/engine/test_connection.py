@@ -12,10 +12,15 @@ from relight.engine.connection import (
     connect_config,
     require_search_attributes,
 )
-from relight.engine.errors import TemporalNotPreparedError, TemporalUnreachableError
+from relight.engine.errors import (
+    HomeDownError,
+    NoHomeError,
+    TemporalNotPreparedError,
+    TemporalUnreachableError,
+)
 from relight.settings import Settings
 from starter.local.home import write_temporal_profile
-from starter.local.temporal import EmbeddedTemporal
+from starter.local.temporal import EmbeddedTemporal, embedded_temporal
 
 
 @pytest.fixture(autouse=True)
@@ -46,16 +51,52 @@ def free_address() -> str:
 
 
 async def test_the_profile_that_up_wrote_leads_to_its_server(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # These are for a server that the environment names.
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "fleet")
+    monkeypatch.setenv("TEMPORAL_PROFILE", "prod")
+    async with embedded_temporal(settings.home, durable=False) as server:
+        write_temporal_profile(settings.home / "temporal.toml", server.address, "default")
+        client = await connect(settings)
+        assert client.namespace == "default"
+        await require_search_attributes(client)
+
+
+def test_without_any_configuration_there_is_no_server(settings: Settings) -> None:
+    with pytest.raises(NoHomeError, match=r"no Temporal is set.*is no home of Relight"):
+        connect_config(settings)
+
+
+def test_the_persons_own_profile_of_temporal_is_not_used(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "config" / "temporalio"
+    folder.mkdir(parents=True)
+    write_temporal_profile(folder / "temporal.toml", "prod.example:7233", "default")
+    with pytest.raises(NoHomeError):
+        connect_config(settings)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "")
+    with pytest.raises(NoHomeError):
+        connect_config(settings)
+
+
+async def test_the_profile_of_a_server_that_was_killed_leads_nowhere(
     temporal: EmbeddedTemporal, settings: Settings
 ) -> None:
     write_temporal_profile(settings.home / "temporal.toml", temporal.address, "default")
-    client = await connect(settings)
-    assert client.namespace == "default"
-    await require_search_attributes(client)
+    (settings.home / "temporal.lock").touch()
+    with pytest.raises(HomeDownError, match="is down"):
+        await connect(settings)
 
 
-def test_without_any_configuration_it_is_the_usual_address(settings: Settings) -> None:
-    assert connect_config(settings)["target_host"] == "localhost:7233"
+def test_a_named_file_without_an_address_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text('[profile.default]\nnamespace = "fleet"\n')
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(tmp_path / "mine.toml"))
+    with pytest.raises(TemporalUnreachableError, match=r"mine\.toml has no address"):
+        connect_config(settings)
 
 
 def test_the_environment_goes_before_what_up_wrote(

@@ -20,9 +20,14 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from devkit.simulated.parts import OWNER
 from relight.domain.base import Origin
+from relight.domain.liveness import LIVENESS_WORKFLOW_ID, CheckLivenessInput
 from relight.domain.names import machine_workflow_id, route_workflow_id
 from relight.domain.reconcile.plan import ReconcilePolicy
-from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
+from relight.domain.reconcile.run import (
+    RECONCILE_WORKFLOW_ID,
+    VERIFY_SILENT_WORKFLOW_ID,
+    ReconcileFleetInput,
+)
 from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.rollout.rollout import ControlInput, RolloutPhase
 from relight.domain.route import RetireRouteInput
@@ -30,6 +35,7 @@ from relight.providers.driver import MachineSpec
 from starter.local.temporal import embedded_temporal
 from tests.support.interference import Injection
 from tests.workflows.harness import Harness, small_installation
+from workflows.fleet.liveness import CheckLiveness
 from workflows.fleet.reconcile import ReconcileFleet
 from workflows.rollout.rollout import RolloutRelease
 from workflows.route.replace import AutoreplaceRoute
@@ -166,7 +172,7 @@ async def replaced(harness: Harness) -> Handle:
     await harness.provision("recorded-7")
     harness.store.pool_sizes.set("fake", "fake-east", 1, harness.operation())
     replacement = AutoreplaceRouteInput(
-        route_id="recorded-7", reason="it is faulty", origin=CONTROL.origin
+        route_id="recorded-7", reason="it is faulty", requested=True, origin=CONTROL.origin
     )
     return await harness.client.start_workflow(
         AutoreplaceRoute.run,
@@ -208,6 +214,7 @@ async def reconciled(harness: Harness) -> Handle:
     stray = MachineSpec(region="fake-east", user_data=SecretStr(""), owner=OWNER, generation=7)
     await harness.cloud.ensure("recorded-0-g7", stray)
     harness.cloud.make_older("recorded-0-g7", timedelta(days=1))
+    harness.hosts.unreachable.add("recorded-0-g7")
     harness.store.tracks.set("beta", "v0.0.74", harness.operation())
     for route_id in ("recorded-9", "recorded-10"):
         await harness.provision(route_id, track="beta")
@@ -234,6 +241,23 @@ async def _reconcile(harness: Harness, workflow_id: str) -> Handle:
         id=workflow_id,
         task_queue=harness.task_queue,
     )
+
+
+async def liveness_checked(harness: Harness) -> Handle:
+    """A check that finds a silent machine, and starts its verification."""
+    await _three_routes(harness)
+    harness.hosts.unreachable.add("recorded-0-g1")
+    return await harness.client.start_workflow(
+        CheckLiveness.run,
+        CheckLivenessInput(origin=CONTROL.origin),
+        id=f"{LIVENESS_WORKFLOW_ID}-2026-11-25T00:00:00Z",
+        task_queue=harness.task_queue,
+    )
+
+
+async def routes_verified(harness: Harness) -> Handle:
+    await (await liveness_checked(harness)).result()
+    return harness.client.get_workflow_handle(VERIFY_SILENT_WORKFLOW_ID)
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -264,6 +288,8 @@ OPERATIONS: tuple[Operation, ...] = (
     reconciled,
     reconciled_by_the_clock,
     swept,
+    liveness_checked,
+    routes_verified,
 )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -262,3 +263,67 @@ def test_the_configured_probe_gets_its_settings() -> None:
     assert configured("http") == PatientProbe(HttpProbe(80, "/up", SECONDS), SECONDS)
     assert configured("tcp") == PatientProbe(TcpProbe(80, SECONDS), SECONDS)
     assert configured("command") == PatientProbe(CommandProbe(("check",), SECONDS), SECONDS)
+
+
+# ---------------------------------------------------------------- a hostile service
+
+
+def send(head: str, body: bytes, times: int = 1) -> Answer:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 500 Broken\r\n{head}\r\n".encode())
+        for _ in range(times):
+            writer.write(body)
+            await writer.drain()
+
+    return answer
+
+
+async def failure_of(answer: Answer) -> ProbeFailedError:
+    async with server(answer) as port:
+        with pytest.raises(ProbeFailedError) as caught:
+            await HttpProbe(port, "/", timedelta(seconds=5))(HOST)
+    return caught.value
+
+
+async def test_an_answer_is_read_to_its_limit_and_shown_with_escapes() -> None:
+    text = "\x1b]52;c;cHduZWQ=\x07 \x9b2J \u202eevil"
+    error = await failure_of(send("", text.encode() + b" \xff" + b"x" * 65536, times=10_000))
+    assert error.text.startswith(r"500 \x1b]52;c;cHduZWQ=\x07 \x9b2J \u202eevil \xff")
+    assert len(error.text) == len("500 ") + ANSWER_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("Content-Encoding: gzip, gzip\r\n", gzip.compress(gzip.compress(bytes(100_000_000)))),
+        ("Content-Encoding: gzip\r\n", b"no gzip"),
+        ("Content-Type: text/plain; charset=zlib\r\n", b"no zlib"),
+        ("Content-Type: text/plain; charset=punycode\r\n", b"\xff" * 100),
+        ("Content-Type: text/plain; charset=utf-16\r\n", b"\x00\xd8" * 100),
+    ],
+)
+async def test_an_answer_is_neither_decompressed_nor_decoded_as_the_host_says(
+    head: str, body: bytes
+) -> None:
+    error = await failure_of(send(head, body))
+    assert error.text.startswith("500")
+    assert error.text.isprintable()
+    assert len(error.text) <= len("500 ") + ANSWER_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    "head", [f"X-Long: {'x' * 1_000_000}\r\n", "X-Many: x\r\n" * 100_000, "\x00\x1b\r\n"]
+)
+async def test_headers_without_end_are_a_failed_probe(head: str) -> None:
+    error = await failure_of(send(head, b""))
+    assert len(error.text) < 1000
+    assert error.destination == HOST
+
+
+async def test_the_target_of_a_redirection_is_cut_and_shown_with_escapes() -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 302 Found\r\nLocation: /\x1b[2J" + b"x" * 50_000 + b"\r\n\r\n")
+
+    error = await failure_of(answer)
+    assert len(error.text) < 400
+    assert error.text.isprintable()

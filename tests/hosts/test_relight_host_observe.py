@@ -345,6 +345,15 @@ def test_the_journal_of_the_service_is_limited_and_without_a_pager(
 
 
 def test_forgetting_an_absent_transaction_is_no_error(host: AptRoot, systemd: StubSystemd) -> None:
+    ended = host.call("forget", TRANSACTION)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert systemd.effects() == []
+
+
+def test_a_transaction_that_ends_meanwhile_is_forgotten(
+    host: AptRoot, systemd: StubSystemd
+) -> None:
+    systemd.set(TRANSACTION, succeeded(), transient=True)
     for verb in ("stop", "reset-failed"):
         systemd.fail(verb, f"Unit {TRANSACTION} not loaded.\n")
     ended = host.call("forget", TRANSACTION)
@@ -352,6 +361,14 @@ def test_forgetting_an_absent_transaction_is_no_error(host: AptRoot, systemd: St
     assert systemd.effects() == [
         f"systemctl {verb} -- {TRANSACTION}" for verb in ("stop", "reset-failed")
     ]
+
+
+def test_a_unit_with_a_file_is_no_transaction_and_is_not_stopped(
+    host: AptRoot, systemd: StubSystemd
+) -> None:
+    systemd.set("relight-worker.service", running(), main_pid=os.getpid())
+    assert host.call("forget", "relight-worker.service").returncode == 0
+    assert systemd.effects() == []
 
 
 def test_the_output_of_first_boot_steps_is_printed(host: AptRoot) -> None:

@@ -22,6 +22,8 @@ Call = tuple[str, ...]
 VERSIONS = [
     *("", "-o", "--reinstall", "1;reboot", "1 2", "1\n2", "1/2", "1=2", "a1", ".1", "~1", "1$(id)"),
     *("1`id`", "1*", "1&", "1|id", "1_2", "é", "1é", "1\t", " 1", "1'", "$HOME", "+1", ":1"),
+    # By Debian's policy: `NAME=1-` would have apt remove the package.
+    *("1-", "1.0-1-", "1:1-", "1:", "a:1", "-1:1", ":1:1", "1:a", "1-1:1", "1-_", "12345678901:1"),
 ]
 INSTALLS: list[Call] = [("install",), ("change",), ("swap", UNIT, "5", "600")]
 VERSION_CALLS: list[Call] = [
@@ -48,7 +50,7 @@ UNIT_CALLS: list[Call] = [
     )
 ]
 
-NUMBERS = ["", "-1", "1.5", "1s", "five", " 5", "5 ", "5\n", "$((1))", "٣"]
+NUMBERS = ["", "-1", "1.5", "1s", "five", " 5", "5 ", "5\n", "$((1))", "٣", "1234567890"]
 NUMBER_CALLS: list[Call] = [
     call
     for number in NUMBERS

@@ -11,6 +11,7 @@ from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineRef, MachineStatus
 from relight.providers.driver import (
     MachineConflictError,
+    ProviderAnswerError,
     ProviderCredentialsError,
     ProviderError,
     ProviderRateLimitedError,
@@ -52,10 +53,13 @@ async def test_a_machine_is_created_runs_is_listed_and_is_destroyed(subject):
     assert running.status is MachineStatus.RUNNING
     assert running.address is not None
     assert running in (await subject.driver.list()).machines
+    assert await subject.driver.get(running.provider_id) == running
+    assert await subject.driver.get("no-such-id") is None
 
     assert await subject.driver.destroy(running.ref)
     await subject.until_gone(key)
     assert key not in await subject.keys()
+    assert await subject.driver.get(running.provider_id) is None
 
 
 async def test_creating_twice_adopts_the_first(subject):
@@ -139,7 +143,10 @@ async def test_a_machine_of_another_fleet_or_generation_is_never_adopted(subject
 
 @pytest.mark.parametrize(
     "provider_fault",
-    [ProviderFault.REPLY_LOST, ProviderFault.UNANSWERED, ProviderFault.SERVER_ERROR],
+    [
+        *(ProviderFault.REPLY_LOST, ProviderFault.UNREADABLE),
+        *(ProviderFault.UNANSWERED, ProviderFault.SERVER_ERROR),
+    ],
 )
 async def test_a_creation_without_an_answer_is_repeated_and_makes_one_machine(
     subject, provider_fault
@@ -149,9 +156,21 @@ async def test_a_creation_without_an_answer_is_repeated_and_makes_one_machine(
     with pytest.raises(ProviderUnavailableError) as unanswered:
         await subject.driver.ensure(key, subject.spec)
     assert unanswered.value.retryable
-    assert (await subject.keys()).count(key) == (provider_fault is ProviderFault.REPLY_LOST)
+    done = provider_fault in {ProviderFault.REPLY_LOST, ProviderFault.UNREADABLE}
+    assert (await subject.keys()).count(key) == done
     await subject.driver.ensure(key, subject.spec)
     assert (await subject.keys()).count(key) == 1
+
+
+async def test_a_page_in_place_of_an_answer_is_no_answer(subject):
+    key = subject.new_key()
+    await subject.driver.ensure(key, subject.spec)
+    for read in (subject.driver.list, lambda: subject.driver.find(key)):
+        subject.provider_faults.inject(ProviderFault.UNREADABLE, Call.READ)
+        with pytest.raises(ProviderAnswerError) as page:
+            await read()
+        assert page.value.retryable
+    assert key in await subject.keys()
 
 
 @pytest.mark.parametrize("call", Call)
@@ -186,10 +205,11 @@ async def test_a_deletion_that_was_accepted_and_not_done_is_repeated(subject):
     await subject.until_gone(key)
 
 
-async def test_a_deletion_whose_answer_was_lost_still_happens(subject):
+@pytest.mark.parametrize("fault", [ProviderFault.REPLY_LOST, ProviderFault.UNREADABLE])
+async def test_a_deletion_whose_answer_was_lost_still_happens(subject, fault):
     key = subject.new_key()
     machine = await subject.driver.ensure(key, subject.spec)
-    subject.provider_faults.inject(ProviderFault.REPLY_LOST, Call.DESTROY)
+    subject.provider_faults.inject(fault, Call.DESTROY)
     with pytest.raises(ProviderUnavailableError):
         await subject.driver.destroy(machine.ref)
     await subject.until_gone(key)

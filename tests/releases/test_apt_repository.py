@@ -158,12 +158,13 @@ async def test_the_key_may_be_armoured_or_binary(
     assert await make_source(signing_key=file).list_releases()
 
 
-async def test_both_keys_of_a_file_are_trusted(
+async def test_two_armoured_keys_of_a_file_are_read(
     make_source: MakeSource, keys: KeyRing, key: str, other_key: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "key"
     file.write_bytes(keys.public(other_key, armoured=True) + keys.public(key, armoured=True))
-    assert await make_source(signing_key=file).list_releases()
+    fingerprint = keys.fingerprint(key)
+    assert await make_source(signing_key=file, fingerprint=fingerprint).list_releases()
 
 
 async def test_one_of_two_signatures_is_sufficient(

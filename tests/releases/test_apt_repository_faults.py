@@ -1,5 +1,6 @@
 """Faults of a real repository."""
 
+import shutil
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -303,11 +304,21 @@ async def test_the_answer_is_too_large(source: AptRepository, served: Served) ->
     assert "too large" in await refused(source)
 
 
-async def test_gpgv_is_not_installed(
-    source: AptRepository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("missing", ["gpg", "sqv"])
+async def test_a_needed_program_is_not_installed(
+    make_source: MakeSource,
+    key_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    missing: str,
 ) -> None:
+    # A key that was read before is not read again.
+    own = Path(shutil.copy(key_file, tmp_path / "own.asc"))
+    for name in {"gpg", "sqv"} - {missing}:
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "gpgv" in await refused(source)
+    text = await refused(make_source(signing_key=own))
+    assert f"install the Debian package {missing}" in text
 
 
 async def test_the_users_keyring_is_not_used(

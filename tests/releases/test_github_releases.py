@@ -360,7 +360,7 @@ async def test_an_answer_that_is_too_large_is_an_error(
     source: GitHubReleases, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("relight.releases.github_api.MAX_ANSWER_BYTES", 100)
-    assert "larger than 100 bytes" in await fails(source, RepositoryError)
+    assert "more than 100 bytes" in await fails(source, RepositoryError)
 
 
 async def test_a_port_that_does_not_listen_is_unavailable(make_source: MakeSource) -> None:

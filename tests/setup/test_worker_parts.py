@@ -25,6 +25,7 @@ from relight.setting_groups import (
 )
 from relight.settings import Settings
 from relight.store.store import open_upgraded_store
+from tests.support.apt_repository import key_ring
 from worker import open_parts
 
 PLAN = MachinePlan(
@@ -42,7 +43,9 @@ def settings(tmp_path: Path) -> Settings:
     open_upgraded_store(f"sqlite:///{tmp_path / 'fleet.db'}").close()
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "client_key")
     (tmp_path / "secret").write_text("07" * 32)
-    (tmp_path / "key.asc").write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
+    with key_ring() as keys:
+        public = keys.public(keys.make("repository"), armoured=True)
+    (tmp_path / "key.asc").write_bytes(public)
     return Settings(
         home=tmp_path,
         ssh=SshSettings(client_key=tmp_path / "client_key", host_key_secret=tmp_path / "secret"),

@@ -11,6 +11,7 @@ from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkflowRunner
 
+from relight.engine.fleet import join
 from starter.local.children import wait_until
 from tests.starter.in_process import InProcess
 from tests.support.command_line import WHOLE_FLEET_AT_ONCE, Ended
@@ -120,6 +121,7 @@ async def operated_installation(
 ) -> AsyncIterator[Installation]:
     """Run a worker in this process, on a store that the command line finds by its settings."""
     async with small_installation(client, folder, runner=runner) as harness:
+        await join(client, harness.store, adopt=True)
         installation = Installation(harness, address, folder)
         try:
             yield installation

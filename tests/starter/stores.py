@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from relight.domain.proof import ReleaseSwapped
+from relight.home import temporal_lock
 from relight.store.store import Store, open_upgraded_store
+from starter.local.home import try_lock
 from tests.store.fleets import (
     MANUAL,
     proving,
@@ -25,14 +27,22 @@ ROUTE_KEYS = [
     "proven_at",
     "machine",
     "fault",
+    "newer_version",
 ]
+SHOWN_ROUTE_KEYS = [*ROUTE_KEYS, "silent_since"]
 
 
 @contextmanager
 def store_of(relight: CommandLine) -> Iterator[Store]:
-    """Create the store that a command line finds, with a track `stable`."""
+    """Create the store that a command line finds, with a track `stable`.
+
+    The lock of the home's Temporal server is held, as if it ran: otherwise each command notes that
+    it does not.
+    """
     relight.home.mkdir()
-    with open_upgraded_store(f"sqlite:///{relight.home / 'fleet.db'}") as store:
+    url = f"sqlite:///{relight.home / 'fleet.db'}"
+    with temporal_lock(relight.home).open("w") as lock, open_upgraded_store(url) as store:
+        assert try_lock(lock)
         store.tracks.set("stable", None, MANUAL)
         yield store
 

@@ -40,7 +40,7 @@ async def test_the_process_ends_with_the_exit_code_and_one_error_on_standard_err
     tmp_path: Path,
 ) -> None:
     relight = CommandLine(tmp_path / "home", {"TEMPORAL_ADDRESS": "127.0.0.1:1"})
-    await relight("store", "upgrade")
+    assert (await CommandLine(tmp_path / "home")("init")).code == 0
     ended = await relight("rollout", "status", "v0.0.74")
     assert (ended.code, ended.out) == (3, "")
     assert ended.said.startswith("error: Temporal does not answer at 127.0.0.1:1")

@@ -9,8 +9,9 @@ from relight.domain.breaker.breaker import (
     BreakerIncident,
     ConnectivityResult,
 )
+from relight.domain.fault.table import fault
 from tests.starter.stores import refused, serve_all
-from tests.store.fleets import MANUAL
+from tests.store.fleets import MANUAL, failing, run_on
 
 
 async def test_the_status_has_the_incident_and_the_connectivity_checks(relight, store):
@@ -27,10 +28,12 @@ async def test_the_status_has_the_incident_and_the_connectivity_checks(relight, 
     )
     shown = (await relight("breaker", "status")).out
     assert "OPEN since" in shown
-    assert "region lab/x: 2 of 2" in shown
+    # Evaluated now: the region is no cause any more, and the latest check has failed.
+    offline = "no connectivity check of the control plane succeeded recently (https://a.example)"
+    assert offline in shown
     assert "no answer" in shown
     as_json = (await relight("breaker", "status", "--json")).json
-    assert as_json["breaker"]["incident"]["summary"] == incident.summary
+    assert as_json["breaker"]["incident"]["summary"] == offline
 
 
 async def test_an_override_is_added_listed_and_removed(relight, store):
@@ -68,3 +71,25 @@ async def test_an_override_of_a_group_without_machines_is_accepted_with_a_warnin
     )
     assert done.code == 0
     assert "check the spelling" in done.said
+
+
+async def test_status_says_at_once_what_was_recorded_since_the_last_run(relight, store):
+    serve_all(store, "east-1", "east-2", "east-3")
+    assert (await relight("breaker", "status")).out.startswith("closed")
+    for route_id in ("east-1", "east-2"):
+        unreachable = fault("host-unreachable", "no SSH login")
+        key = f"{route_id}-g1"
+        unreachable = unreachable.model_copy(update={"machine_key": key})
+        recorded = failing(route_id, unreachable, key=key)
+        store.routes.record_fault(recorded, run_on(route_id).activity())
+    shown = (await relight("breaker", "status")).out
+    assert "OPEN since" in shown
+    assert "2 of 3 machines cannot be reached" in shown
+    # It only looks.
+    assert store.breaker.get() == Breaker()
+
+
+async def test_offline_the_status_says_so_by_checks_of_its_own(relight, store):
+    offline = relight.where(RELIGHT_CONNECTIVITY_CHECKS='["tcp://127.0.0.1:1"]')
+    shown = (await offline("breaker", "status")).out
+    assert "no connectivity check of the control plane succeeded" in shown

@@ -2,7 +2,7 @@
 
 import os
 
-from tests.starter.stores import ROUTE_KEYS
+from tests.starter.stores import SHOWN_ROUTE_KEYS
 from tests.store.fleets import MANUAL, serve
 
 
@@ -14,13 +14,17 @@ async def test_the_fleet_as_json_has_declared_and_proven_releases_and_drift(reli
         "tracks",
         "converged",
         "drifted",
+        "silent",
         "proven",
+        "liveness",
+        "incident",
+        "incidents",
         "routes",
     ]
     assert ended.json["converged"] is False
     assert ended.json["drifted"] == ["east-2"]
     assert ended.json["proven"] == {"v0.0.73": 2}
-    assert [list(route) for route in ended.json["routes"]] == [ROUTE_KEYS] * 2
+    assert [list(route) for route in ended.json["routes"]] == [SHOWN_ROUTE_KEYS] * 2
 
 
 async def test_the_fleet_names_the_drifted_route_and_its_fault(relight, one_faulted):
@@ -31,7 +35,7 @@ async def test_the_fleet_names_the_drifted_route_and_its_fault(relight, one_faul
 
 
 async def test_an_empty_fleet_has_no_routes_and_no_default_release(relight):
-    assert (await relight("store", "upgrade")).code == 0
+    assert (await relight("init")).code == 0
     shown = await relight("fleet", "status")
     assert shown.code == 0
     assert "no routes" in shown.out

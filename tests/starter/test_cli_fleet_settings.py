@@ -22,7 +22,7 @@ async def test_settings_as_json_are_an_object(relight, store):
 
 
 async def test_a_setting_that_is_not_set_is_refused(relight):
-    assert (await relight("store", "upgrade")).code == 0
+    assert (await relight("init")).code == 0
     refused(await relight("settings", "get", "default_release_tag"), 3, "default_release_tag")
     assert (await relight("settings", "get", "--json")).json == {}
     assert "provisioning is refused" in (await relight("settings", "get")).out

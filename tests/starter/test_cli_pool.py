@@ -1,6 +1,14 @@
 """`relight pool`: machines that are kept ready."""
 
-from relight.domain.pool.pool import pool_workflow_id
+from datetime import UTC, datetime, timedelta
+
+from relight.domain.breaker.breaker import Breaker, BreakerIncident
+from relight.domain.fault.table import fault
+from relight.domain.pool.pool import PoolStatus, pool_workflow_id
+from relight.domain.pool.tries import PoolPolicy
+from tests.starter.stores import refused, serve_all
+from tests.store.fleets import MANUAL
+from tests.store.pools import made_ready
 
 
 async def test_a_pool_is_set_filled_and_listed(installation):
@@ -20,3 +28,60 @@ async def test_a_pool_is_set_filled_and_listed(installation):
     ]
     [machine] = listed["machines"]
     assert (machine["key"], machine["status"]) == ("pool-fake-fake-east-1", "ready")
+
+
+async def test_a_pool_shows_the_release_that_passed_and_not_the_declared_one(relight, store):
+    serve_all(store, "east-1")
+    store.fleet_settings.set("default_release_tag", "v0.0.76", MANUAL)
+    store.pool_sizes.set("lab", "east", 1, MANUAL)
+    told = "lab/east: 0 of 1 are ready, at v0.0.73 (most routes were proven at it; v0.0.76 is"
+    for words in (("pool", "list"), ("fleet", "status")):
+        assert told in (await relight(*words)).out
+    [pool] = (await relight("pool", "list", "--json")).json["sizes"]
+    assert (pool["release_tag"], pool["waits"]) == ("v0.0.73", None)
+
+
+async def test_a_pool_that_is_stopped_says_so_and_is_made_to_try_again(relight, store):
+    store.fleet_settings.set("default_release_tag", "v0.0.73", MANUAL)
+    store.pool_sizes.set("lab", "east", 1, MANUAL)
+    cause = fault("unit-failed", "it crashed")
+    for _ in range(3):
+        store.pool_sizes.record_failed_try("lab", "east", "v0.0.73", cause, PoolPolicy(), MANUAL)
+    for words in (("pool", "list"), ("fleet", "status")):
+        shown = (await relight(*words)).out
+        assert "it is stopped: 3 tries in a row to make a machine ready at v0.0.73" in shown
+        assert "`relight pool retry lab east`" in shown
+    done = await relight("pool", "retry", "lab", "east", "-r", "the package is repaired")
+    assert done.out == "the pool of lab/east tries again in the next reconcile run\n"
+    assert "stopped" not in (await relight("pool", "list")).out
+    refused(await relight("pool", "retry", "lab", "west"), 2, "lab/west has no pool")
+
+
+async def test_a_pool_machine_is_recycled_by_a_persons_word(relight, store):
+    key = made_ready(store)
+    done = await relight("pool", "recycle", key, "-r", "another host key answers")
+    assert done.out == f"{key} leaves its pool; the next reconcile run destroys it\n"
+    assert store.pool.list()[0].status is PoolStatus.LEAVING
+    [event] = store.events.list(kind="pool-machine-leaving")
+    assert (event.machine_key, event.reason) == (key, "another host key answers")
+    refused(await relight("pool", "recycle", "east-1-g1"), 2, "no pool has a machine east-1-g1")
+
+
+async def test_an_incident_is_shown_by_the_fleet_and_the_pools_with_what_to_do(relight, store):
+    now = datetime.now(UTC) - timedelta(minutes=1)
+    incident = BreakerIncident(
+        opened_at=now,
+        last_observed_at=now,
+        summary="fleet: 8 of 8 machines answer, but keep the control plane out (login-refused)",
+        to_do="Check RELIGHT_SSH__CLIENT_KEY.",
+        locks_out=True,
+    )
+    store.breaker.update(lambda _: Breaker(incident=incident), MANUAL)
+    store.fleet_settings.set("default_release_tag", "v0.0.73", MANUAL)
+    store.pool_sizes.set("lab", "east", 1, MANUAL)
+    for words in (("fleet", "status"), ("breaker", "status")):
+        shown = (await relight(*words)).out
+        assert incident.summary in shown
+        assert incident.to_do in shown
+    assert "the breaker is open" in (await relight("pool", "list")).out
+    assert (await relight("fleet", "status", "--json")).json["incident"]["locks_out"] is True

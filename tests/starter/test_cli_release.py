@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from relight.store.store import Store
 from tests.starter.in_process import InProcess
 from tests.support.apt_repository import (
     KeyRing,
@@ -116,6 +118,30 @@ async def test_a_repository_signed_with_another_key_is_refused(relight, keys):
     ended = await relight("release", "list")
     assert (ended.code, ended.out) == (3, "")
     assert "sign" in ended.said
+
+
+async def test_an_older_index_is_refused_until_a_person_accepts_it(relight, keys, tmp_path):
+    repository = Repository(tmp_path / "apt", ("amd64",))
+    repository.add("0.0.73", "amd64")
+    sign = partial(keys.sign, users=["repository@example.org"])
+    now = datetime.now(UTC)
+    with serve(repository.root) as served:
+        relight = relight.where(RELIGHT_REPOSITORY__URL=served.url)
+        assert (await relight("init")).code == 0
+        repository.publish(sign, date=now - timedelta(hours=1))
+        assert (await relight("release", "list")).code == 0
+        repository.publish(sign, date=now - timedelta(hours=2))
+        refused = await relight("release", "list")
+        assert refused.code == 3
+        assert "relight release accept-older" in refused.said
+        accepted = await relight("release", "accept-older", "--reason", "set back", "--json")
+        assert accepted.json["accepted"] is True
+        assert (await relight("release", "list")).code == 0
+        again = await relight("release", "accept-older", "--json")
+        assert again.json["accepted"] is False
+    with Store.open(f"sqlite:///{relight.home / 'fleet.db'}") as store:
+        [event] = store.events.list(kind="older-index-accepted")
+    assert (event.reason, event.detail["source"]) == ("set back", f"{served.url} stable main")
 
 
 async def test_a_missing_key_file_is_named(relight):

@@ -1,6 +1,6 @@
 """`relight route list` and `relight route show`."""
 
-from tests.starter.stores import ROUTE_KEYS
+from tests.starter.stores import SHOWN_ROUTE_KEYS
 from tests.store.fleets import MANUAL, recording, run_on, serve
 
 MACHINE_KEYS = [
@@ -38,7 +38,7 @@ async def test_routes_as_json_are_a_list_of_all_or_of_a_track(relight, one_fault
     one_faulted.tracks.set("beta", None, MANUAL)
     everything = await relight("route", "list", "--json")
     assert [route["route_id"] for route in everything.json] == ["east-1", "east-2"]
-    assert [list(route) for route in everything.json] == [ROUTE_KEYS] * 2
+    assert [list(route) for route in everything.json] == [SHOWN_ROUTE_KEYS] * 2
     assert everything.json[0]["machine"]["address"] == "192.0.2.7"
     assert (await relight("route", "list", "--track", "beta", "--json")).json == []
 
@@ -54,7 +54,7 @@ async def test_a_route_has_its_machine_its_fault_and_its_events(relight, one_fau
 async def test_a_route_as_json_has_its_machines_and_events(relight, one_faulted):
     shown = (await relight("route", "show", "east-2", "--json")).json
     assert list(shown) == ["route", "quarantine", "machines", "events"]
-    assert list(shown["route"]) == ROUTE_KEYS
+    assert list(shown["route"]) == SHOWN_ROUTE_KEYS
     assert shown["route"]["fault"]["journal_tail"] == ["panic: no configuration", "exited 2"]
     assert [list(machine) for machine in shown["machines"]] == [MACHINE_KEYS]
     assert [list(event) for event in shown["events"]] == [EVENT_KEYS] * 4

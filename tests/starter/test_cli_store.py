@@ -51,12 +51,20 @@ async def test_a_newer_store_is_refused(relight: InProcess, words) -> None:
 
 @pytest.mark.parametrize("words", [READS, WRITES])
 async def test_without_a_store_none_is_created(relight: InProcess, words) -> None:
-    refused(await relight(*words), 3, "no tables yet", "`relight store upgrade`")
-    assert not (relight.home / "fleet.db").exists()
+    refused(await relight(*words), 3, "there is no fleet here", "`relight up`")
+    refused(await relight("store", "upgrade"), 3, "there is no fleet here", "`relight up`")
+    assert not relight.home.exists()
+    url = f"sqlite:///{relight.home.parent / 'fleet.db'}"
+    ended = await relight.where(RELIGHT_STORE_URL=url)(*words)
+    refused(ended, 3, "no tables yet", "`relight store upgrade`")
+    assert not (relight.home.parent / "fleet.db").exists()
 
 
-async def test_upgrade_makes_the_tables_once(relight: InProcess) -> None:
+async def test_upgrade_makes_the_tables_of_a_store_that_was_set_once(
+    relight: InProcess, tmp_path: Path
+) -> None:
     newest = newest_revision()
+    relight = relight.where(RELIGHT_STORE_URL=f"sqlite:///{tmp_path / 'fleet.db'}")
     made = await relight("store", "upgrade")
     assert (made.code, made.out.strip()) == (
         0,
@@ -64,7 +72,7 @@ async def test_upgrade_makes_the_tables_once(relight: InProcess) -> None:
     )
     again = await relight("store", "upgrade", "--json")
     assert again.json == {"revision": newest, "revision_before": newest}
-    assert (await relight(*WRITES)).code == 0
+    assert (await relight(*READS)).code == 0
 
 
 async def test_upgrade_brings_an_older_store_to_this_version(relight: InProcess) -> None:
@@ -77,10 +85,19 @@ async def test_upgrade_brings_an_older_store_to_this_version(relight: InProcess)
 
 async def test_up_upgrades_the_store_in_its_own_home_folder(relight: InProcess) -> None:
     store_at(relight, OLDER)
+    try:
+        up = await relight.processes("up", "--detach", "--no-lab", "--no-worker")
+        assert up.code == 0, up
+        assert revision(relight.home / "fleet.db") == newest_revision()
+    finally:
+        assert (await relight("down")).code == 0
+
+
+async def test_an_up_that_fails_leaves_the_store_as_it_is(relight: InProcess) -> None:
+    store_at(relight, OLDER)
     down = relight.where(TEMPORAL_ADDRESS="127.0.0.1:1")
-    ended = await down.processes("up", "--no-lab", "--no-worker")
-    assert ended.code == 3  # No server answers, but the store came first.
-    assert revision(relight.home / "fleet.db") == newest_revision()
+    assert (await down.processes("up", "--no-lab", "--no-worker")).code == 3
+    assert revision(relight.home / "fleet.db") == OLDER
 
 
 async def test_up_leaves_a_store_that_was_set_as_it_is(relight: InProcess) -> None:

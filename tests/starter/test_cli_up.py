@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 from starter.local import processes
 from starter.local.children import wait_until
+from starter.local.temporal import embedded_temporal
 from tests.starter.in_process import InProcess
 from tests.support.command_line import CommandLine, Ended
 from tests.support.processes import alive
@@ -141,16 +142,12 @@ async def test_after_a_kill_the_next_up_starts_on_the_same_state(relight: InProc
 
 
 async def test_an_embedded_server_is_not_started_if_another_server_is_set(
-    relight: InProcess,
+    relight: InProcess, tmp_path: Path
 ) -> None:
-    other = InProcess(relight.home.with_name("other"))
-    async with in_foreground(other):
-        state = processes.state_of(other.home)
-        assert state is not None
-        assert state.temporal is not None
-        started = await up(relight.where(TEMPORAL_ADDRESS=state.temporal))
+    async with embedded_temporal(tmp_path / "elsewhere", durable=False) as server:
+        started = await up(relight.where(TEMPORAL_ADDRESS=server.address))
         assert started.code == 0, started.err
-        assert started.json["temporal"] == state.temporal
+        assert started.json["temporal"] == server.address
         assert started.json["ui"] is None
         assert not (relight.home / "temporal.db").exists()
 

@@ -22,7 +22,7 @@ async def test_it_ends_as_a_process_does(relight, words):
 
 
 async def test_commands_at_the_same_time_have_separate_outputs(relight):
-    assert (await relight("store", "upgrade")).code == 0
+    assert (await relight("init")).code == 0
     answers = await asyncio.gather(
         relight("settings", "get", "--json"), relight("track", "show", "--json"), relight("--help")
     )
@@ -31,7 +31,7 @@ async def test_commands_at_the_same_time_have_separate_outputs(relight):
 
 
 async def test_environment_and_streams_are_restored(relight, monkeypatch):
-    assert (await relight("store", "upgrade")).code == 0
+    assert (await relight("init")).code == 0
     monkeypatch.setenv("RELIGHT_STORE_URL", "mysql://not-for-the-command")
     before, streams = dict(os.environ), (sys.stdout, sys.stderr)
     ended = await relight.where(RELIGHT_TASK_QUEUE="mine")("fleet", "status")

@@ -1,5 +1,6 @@
 """Relight's Temporal schedules: `apply` makes any server equal to the declared table."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,8 +22,8 @@ from starter import schedules
 from starter.local.children import wait_until
 from tests.starter.installation import Installation
 
-RECONCILE, PRUNE = "relight/reconcile", "relight/prune-store"
-DECLARED = (PRUNE, RECONCILE)
+LIVENESS, RECONCILE, PRUNE = "relight/check-liveness", "relight/reconcile", "relight/prune-store"
+DECLARED = (LIVENESS, PRUNE, RECONCILE)
 STRAYS = ("relight/of-an-older-version", "relight/reconcile-2")
 FOREIGN = "of-somebody-else"
 
@@ -123,7 +124,8 @@ async def test_schedules_are_applied_and_listed_by_command(installation: Install
     assert (await relight("schedule", "list")).out.startswith("no schedules yet")
     applied = await relight("schedule", "apply", "--json")
     assert applied.json == {"added": [*DECLARED], "changed": [], "removed": [], "unchanged": []}
-    pruning, shown = (await relight("schedule", "list", "--json")).json
+    checking, pruning, shown = (await relight("schedule", "list", "--json")).json
+    assert (checking["schedule_id"], checking["every"]) == (LIVENESS, "PT1M")
     assert (pruning["schedule_id"], pruning["every"]) == (PRUNE, "P1D")
     assert (shown["schedule_id"], shown["every"], shown["as_declared"]) == (
         *(RECONCILE, "PT2H"),
@@ -142,3 +144,37 @@ async def test_a_scheduled_start_makes_a_reconcile_run(installation: Installatio
 
     await wait_until(has_observed, timedelta(seconds=30))
     await installation.nothing_runs()
+
+
+async def test_a_scheduled_liveness_check_probes_the_machines(installation: Installation):
+    [route_id] = await installation.provision(1)
+    await installation.relight("schedule", "apply")
+    await installation.harness.client.get_schedule_handle(LIVENESS).trigger()
+
+    async def checked() -> bool:
+        check = await asyncio.to_thread(installation.harness.store.liveness.last_check)
+        return check is not None and check.machines == 1
+
+    await wait_until(checked, timedelta(seconds=30))
+    await installation.nothing_runs()
+    assert "liveness" not in (await installation.relight("route", "show", route_id)).out
+
+
+async def test_only_what_observes_is_applied_and_the_others_stay_as_they_are(
+    temporal_client, settings
+):
+    stray = STRAYS[0]
+    await make(temporal_client, stray)
+    applied = await schedules.apply(temporal_client, settings, only_observing=True)
+    assert applied == schedules.Applied(added=(LIVENESS,))
+    assert await schedules._exists(temporal_client, stray)
+    await schedules.apply(temporal_client, settings)
+    again = await schedules.apply(temporal_client, settings, only_observing=True)
+    assert again == schedules.Applied(unchanged=(LIVENESS,))
+    assert await schedules._exists(temporal_client, RECONCILE)
+
+
+async def test_two_checks_in_a_row_begin_less_than_two_minutes_apart(settings):
+    [check] = [each for each in schedules.table(settings) if each.schedule_id == LIVENESS]
+    assert check.every == timedelta(minutes=1)
+    assert check.jitter <= timedelta(seconds=5)

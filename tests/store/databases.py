@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from sqlalchemy import Engine, event
 
 from relight.store.store import Store
-from relight.store.tables import Row
+from relight.store.tables import FleetRow, Row
 from tests.support.postgres import PostgresServer
 
 
@@ -84,7 +84,12 @@ def _reset(version: str, sequences: Sequence[str]) -> list[Composable]:
         ),
         # Without triggers: the event log refuses deletion, and foreign keys would set an order.
         SQL("SET LOCAL session_replication_role = replica"),
-        *(SQL("DELETE FROM {}").format(Identifier(name)) for name in Row.metadata.tables),
+        # The row with the fleet's id comes with the tables.
+        *(
+            SQL("DELETE FROM {}").format(Identifier(name))
+            for name in Row.metadata.tables.keys() - {FleetRow.__tablename__}
+        ),
+        SQL("UPDATE fleet SET namespace_id = NULL"),
         *(SQL("SELECT setval({}, 1, false)").format(Literal(name)) for name in sequences),
         SQL("UPDATE alembic_version SET version_num = {}").format(Literal(version)),
         SQL("COMMIT"),

@@ -1,9 +1,13 @@
 """Changes of the database that bypass the store, as an operator may make them by hand."""
 
+import re
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import psycopg
+
+from relight.store import bad_rows
 
 DATABASE_ERRORS = (sqlite3.Error, psycopg.Error)
 
@@ -16,6 +20,15 @@ def execute(url: str, statement: str) -> None:
     else:
         with psycopg.connect(url) as connection:
             connection.execute(statement.encode())
+
+
+@contextmanager
+def naming(match: str) -> Iterator[None]:
+    """Check that exactly one invalid row is met until the block ends, and that it is named so."""
+    with bad_rows.collecting() as bad:
+        yield
+    [named] = map(str, bad)
+    assert re.search(match, named), named
 
 
 def insert(url: str, table: str, **values: str) -> None:

@@ -2,17 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from relight.domain.breaker.breaker import (
     Breaker,
     BreakerIncident,
     ConnectivityResult,
     GroupReach,
 )
-from relight.store.errors import BadValueError
 from tests.store.fleets import MANUAL, Run
-from tests.store.sql import execute
+from tests.store.sql import execute, naming
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 REACH = GroupReach(group="region lab/east", machines=4, observed=4, unreachable=3)
@@ -70,5 +67,5 @@ def test_the_newest_result_of_each_connectivity_check_is_kept(store):
 def test_an_invalid_value_is_named(store, store_url):
     store.breaker.update(becomes(OPEN), MANUAL)
     execute(store_url, """UPDATE breaker SET state = '{"incident": 1}'""")
-    with pytest.raises(BadValueError, match="the breaker: incident"):
-        store.breaker.get()
+    with naming("the breaker: incident"):
+        assert store.breaker.get().incident is not None

@@ -1,10 +1,7 @@
 """Releases are kept as last resolved."""
 
-import pytest
-
 from relight.domain.release import DebFile, Release
-from relight.store.errors import BadValueError
-from tests.store.sql import execute
+from tests.store.sql import execute, naming
 
 
 def release(tag: str, *architectures: str, size_bytes: int = 1) -> Release:
@@ -51,5 +48,5 @@ def test_releases_are_listed_in_the_order_in_which_they_were_first_resolved(stor
 def test_an_invalid_release_is_named(store, store_url):
     store.releases.save(release("v0.0.74"))
     execute(store_url, "UPDATE releases SET tag = 'newest'")
-    with pytest.raises(BadValueError, match="release newest: tag"):
-        store.releases.list()
+    with naming("release newest: tag"):
+        assert store.releases.list() == []

@@ -30,7 +30,7 @@ from tests.store.fleets import (
     serve,
     statuses,
 )
-from tests.store.sql import execute
+from tests.store.sql import execute, naming
 
 
 def test_a_proof_is_recorded_with_its_machine(store):
@@ -232,8 +232,8 @@ def test_the_releases_of_a_scope_have_the_architectures_of_their_machines(store)
 def test_an_invalid_route_is_named_when_a_scope_is_read(store, store_url):
     serve(store)
     execute(store_url, "UPDATE routes SET status = 'unknown'")
-    with pytest.raises(BadValueError, match="route r-1: status is 'unknown'"):
-        store.routes.in_scope("fleet")
+    with naming("route r-1: status is 'unknown'"):
+        assert store.routes.in_scope("fleet") == []
 
 
 def test_an_invalid_route_is_named(store, store_url):
@@ -241,8 +241,8 @@ def test_an_invalid_route_is_named(store, store_url):
     execute(store_url, "UPDATE routes SET current_release_tag = 'newest'")
     with pytest.raises(BadValueError, match="route r-1: current_release_tag is 'newest'"):
         store.routes.get("r-1")
-    with pytest.raises(BadValueError, match="route r-1"):
-        store.routes.list()
+    with naming("route r-1"):
+        assert store.routes.list() == []
 
 
 def target(tag: str, route_id: str = "r-1") -> SetTargetInput:

@@ -36,6 +36,7 @@ from tests.store.pools import claim, made_ready, planned
 def remediation_of(store, after=timedelta(0)):
     now = datetime.now(UTC)
     history = store.remediations.histories(now - timedelta(hours=24))["r-1"]
+    history = history.model_copy(update={"absent": history.gone_since is not None})
     return decide_remediation(history, ReplacementPolicy(), now + after)
 
 

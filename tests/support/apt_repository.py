@@ -57,6 +57,10 @@ class KeyRing:
     def public(self, user: str, *, armoured: bool = False) -> bytes:
         return self._gpg("--export", *(["--armor"] if armoured else []), user)
 
+    def fingerprint(self, user: str) -> str:
+        lines = self._gpg("--list-keys", "--with-colons", user).decode().splitlines()
+        return next(line.split(":")[9] for line in lines if line.startswith("fpr:"))
+
     def private(self, user: str) -> bytes:
         return self._gpg("--export-secret-keys", "--armor", user)
 

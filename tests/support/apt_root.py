@@ -218,6 +218,8 @@ class AptRoot:
 
     def _moved(self, program: str) -> str:
         replaced = {path: f"{self.root}{path}" for path in _MOVED}
+        # The environment that the program drops names the root and the stub programs.
+        replaced[program.partition("\n")[0]] = "#!/bin/sh"
         replaced["DPkg::Lock::Timeout=60"] = "DPkg::Lock::Timeout=1"
         replaced["for pause in 0.1 0.5 2 0"] = "for pause in 0 0 0 0"
         # dpkg's paths are relative to the root.

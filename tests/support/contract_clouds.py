@@ -16,18 +16,26 @@ from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.providers.lab import LabDriver
+from relight.store.store import Store
 from starter.local.children import wait_until
 
 CLOUDS = ["fake", pytest.param("lab", marks=pytest.mark.lab)]
 
 DEADLINE = timedelta(seconds=60)
 
+RUN = "8a1b4c62-0000-4000-8000-000000000000"
+"""The run that creates the machines here."""
+
 ANSWER_WITHIN = timedelta(seconds=2)
 """How long the lab's driver waits here: some answers never come."""
 
 
 class ContractCloud:
-    """A driver under the contract, with a region that it has and keys that nobody uses."""
+    """A driver under the contract, with a region that it has and keys that nobody uses.
+
+    Attributes:
+        store: what the activities on it record, where a test runs some.
+    """
 
     def __init__(
         self, driver: ProviderDriver, region: str, provider_faults: ProviderFaults
@@ -35,6 +43,7 @@ class ContractCloud:
         self.driver = driver
         self.region = region
         self.provider_faults = provider_faults
+        self.store: Store
         self.spec = self.spec_of()
 
     def new_key(self) -> str:
@@ -46,6 +55,7 @@ class ContractCloud:
             user_data=SecretStr("#cloud-config\n{}\n"),
             owner=owner,
             generation=generation,
+            created_by=RUN,
         )
 
     async def keys(self) -> list[str]:

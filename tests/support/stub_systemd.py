@@ -65,11 +65,20 @@ class StubSystemd:
         for name in ("systemd-run", "journalctl"):
             self._put(name, what=name)
 
-    def set(self, unit: str, how: Unit, *, need_reload: bool = False, **changed: object) -> None:
+    def set(
+        self,
+        unit: str,
+        how: Unit,
+        *,
+        need_reload: bool = False,
+        transient: bool = False,
+        **changed: object,
+    ) -> None:
         """Say how a unit stands; the one without a name is any that systemd does not know."""
         shown = dataclasses.replace(how, **changed).shown()  # type: ignore[arg-type]
         shown += f"NeedDaemonReload={'yes' if need_reload else 'no'}\n"
         shown += f"ExecMainStartTimestamp={STARTED}\n"
+        shown += f"Transient={'yes' if transient else 'no'}\n"
         (self.folder / f"unit-{unit}").write_text(shown)
 
     def fail(self, what: str, text: str, *, once: bool = False) -> None:

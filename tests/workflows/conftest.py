@@ -9,13 +9,12 @@ import pytest
 from temporalio.client import Client
 
 from activities import policies
-from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.engine.runner import UnversionedRunner
 from relight.engine.step import Policy
 from tests.store.databases import use_fast_sqlite
 from tests.support.time_skipping import time_skipping_client
-from tests.workflows.harness import Harness, small_installation
+from tests.workflows.harness import LIMITS, Harness, small_installation
 from tests.workflows.reconciler import Reconciler
 
 use_fast_sqlite()
@@ -71,7 +70,7 @@ async def unsandboxed_harness(
         temporal_client,
         tmp_path,
         runner=UnversionedRunner(),
-        limits=BreakerLimits(destroyed_per_hour=1000),
+        limits=LIMITS.model_copy(update={"destroyed_per_hour": 1000}),
         policy=usual.model_copy(
             update={"strategy": usual.strategy.model_copy(update={"max_concurrent": 1000})}
         ),
@@ -96,7 +95,7 @@ async def skipping_harness(skipping_client: Client, tmp_path: Path) -> AsyncIter
 def impatient_destruction(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat a destruction that the provider accepted, but did not do, after half a second."""
     monkeypatch.setattr(
-        "activities.machine.machines.REPEAT_DESTROY_AFTER", timedelta(milliseconds=500)
+        "activities.machine.destruction.REPEAT_DESTROY_AFTER", timedelta(milliseconds=500)
     )
 
 

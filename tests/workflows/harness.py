@@ -25,6 +25,7 @@ from devkit.simulated.hosts import SimulatedHosts
 from devkit.simulated.parts import OWNER, SERVICE, user_data_renderer
 from devkit.simulated.releases import FakeReleases
 from relight.domain.base import Origin
+from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.event import Event
 from relight.domain.machine import Machine, MachinePlan
 from relight.domain.names import rollout_workflow_id, route_workflow_id
@@ -55,6 +56,9 @@ from workflows.route.provision import ProvisionRoute
 
 TAGS = ("v0.0.70", "v0.0.73", "v0.0.74", "v0.0.75", "v0.0.76", "v0.0.77", "v0.0.78")
 ORIGIN = Origin(requested_by="tester", reason="a test")
+
+LIMITS = BreakerLimits(spared_for=timedelta(microseconds=1))
+"""Those that ship, but for the time that a fault must last: tests of the gate wait for it."""
 
 _cells = itertools.count(1)
 
@@ -375,7 +379,9 @@ async def idle_installation(
             user_data=user_data_renderer(_client_key()),
             service=SERVICE,
             probe=hosts.probe,
+            liveness=hosts.answer,
             connectivity=(FakeConnectivityCheck(),),
+            limits=LIMITS,
         )
         harness = Harness(
             client=client,

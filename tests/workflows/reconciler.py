@@ -26,7 +26,7 @@ POLICY = ReconcilePolicy(
     drift="50%",
     replacement=ReplacementPolicy(verify_after=AT_ONCE, repair_after=AT_ONCE),
 )
-LIMITS = BreakerLimits(calm_for=AT_ONCE)
+LIMITS = BreakerLimits(calm_for=AT_ONCE, spared_for=MOMENT)
 
 
 class Reconciler:

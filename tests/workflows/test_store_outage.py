@@ -128,7 +128,9 @@ async def test_a_day_of_failed_bookkeeping_stays_below_the_limit(
     monkeypatch.setattr(harness.store.disruptions, "release", fails_for_a_day)
     replaced = await harness.client.start_workflow(
         AutoreplaceRoute.run,
-        AutoreplaceRouteInput(route_id=route_id, reason="it is faulty", origin=ORIGIN),
+        AutoreplaceRouteInput(
+            route_id=route_id, reason="it is faulty", requested=True, origin=ORIGIN
+        ),
         id=route_workflow_id(route_id),
         task_queue=harness.task_queue,
     )

@@ -8,8 +8,10 @@ from temporalio.common import VersioningBehavior
 from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 
 from relight.domain.base import Origin
-from relight.domain.destruction import Removal
+from relight.domain.destruction import DestroyMachineInput, DestructionReason
+from relight.domain.fault.fault import Fault
 from relight.domain.machine import (
+    CheckNewKeyInput,
     DescribeRegionInput,
     Machine,
     MachinePlan,
@@ -22,16 +24,25 @@ from relight.domain.pool.keep import (
     PoolKept,
     PoolMachineInput,
     PoolWork,
+    RecordFailedTryInput,
     RecordPoolFaultInput,
     RecordPoolReadyInput,
 )
 from relight.domain.pool.pool import PoolStep, pool_workflow_id
+from relight.domain.pool.tries import counts_as_try
 from relight.domain.release import Release, ResolveReleaseInput
+from relight.domain.text import plain
 from relight.engine import search_attributes
 from workflows.failures import fault_of
-from workflows.fleet.steps import MachineActivities, PoolActivities, ReleaseActivities
+from workflows.fleet.steps import (
+    DestructionActivities,
+    MachineActivities,
+    NewKeyActivities,
+    PoolActivities,
+    ReleaseActivities,
+)
 from workflows.machine.make import make_machine, swap_or_prove
-from workflows.machine.remove import destroy, destruction_refusal
+from workflows.machine.remove import destroy
 from workflows.undo import UndoStack
 
 MAX_STEPS = 40
@@ -46,14 +57,16 @@ class KeepPool:
     """Create, update and destroy machines of a pool until it is as declared or no step succeeds.
 
     A failed step is skipped for the rest of the run. A machine that could not be made ready is
-    recorded as faulted, and a later step destroys it. A cancellation leaves its current machine
-    faulted in the same way.
+    recorded as faulted, and a later step repairs, verifies or destroys it. A cancellation leaves
+    its current machine faulted in the same way. A failed try counts: after some of them the pool
+    stops and keeps what it has.
     """
 
     @workflow.init
     def __init__(self, input: KeepPoolInput) -> None:
         self._input = input
         self._done: list[str] = []
+        self._locked_out: tuple[str, ...] = ()
         self._left: dict[tuple[PoolStep, str | None], str] = {}
         self._handlers: Mapping[PoolStep, Handler] = {
             PoolStep.CREATE: self._create,
@@ -79,21 +92,42 @@ class KeepPool:
 
     async def _next_step(self) -> PoolWork | None:
         planned = await PoolActivities.plan_pool.local(
-            PlanPoolInput(provider=self._input.provider, region=self._input.region)
+            PlanPoolInput(
+                provider=self._input.provider,
+                region=self._input.region,
+                locked_out=self._locked_out,
+            )
         )
+        self._locked_out = self._locked_out or planned.locked_out
         return next((work for work in planned.steps if _step_of(work) not in self._left), None)
 
     async def _run_step(self, work: PoolWork) -> None:
         step, key = _step_of(work)
-        workflow.set_current_details(f"{step} {key or 'a machine'}: {work.action.reason}")
+        workflow.set_current_details(f"{step} {key or 'a machine'}: {plain(work.action.reason)}")
         try:
             problem = await self._handlers[step](work)
         except FailureError as error:
-            problem = fault_of(error).summary
+            fault = fault_of(error)
+            problem = fault.summary
+            if work.action.is_try and counts_as_try(fault):
+                await self._record_failed_try(work, fault)
         if problem is None:
             self._done.append(f"{step} {key}" if key else str(step))
         else:
             self._left[step, key] = f"{step} {key or 'a machine'}: {problem}"
+
+    async def _record_failed_try(self, work: PoolWork, fault: Fault) -> None:
+        tag = work.action.release_tag
+        assert tag is not None
+        await PoolActivities.record_failed_try(
+            RecordFailedTryInput(
+                provider=self._input.provider,
+                region=self._input.region,
+                release_tag=tag,
+                fault=fault,
+                origin=self._input.origin,
+            )
+        )
 
     async def _create(self, work: PoolWork) -> str | None:
         pool = self._input
@@ -101,6 +135,9 @@ class KeepPool:
             DescribeRegionInput(provider=pool.provider, region=pool.region)
         )
         release = await self._release(work, region.architecture)
+        await NewKeyActivities.check_new_key(
+            CheckNewKeyInput(provider=pool.provider, region=pool.region)
+        )
         planned = await PoolActivities.plan_pool_machine(
             PlanPoolMachineInput(
                 provider=pool.provider,
@@ -149,24 +186,27 @@ class KeepPool:
     async def _recycle(self, work: PoolWork) -> str | None:
         key = work.action.key
         assert key is not None
-        removal = Removal(
-            key=key,
+        request = DestroyMachineInput(
             provider=work.action.provider,
-            region=work.action.region,
+            key=key,
             provider_id=work.machine.provider_id if work.machine else None,
-            reason=work.action.reason,
+            region=work.action.region,
+            reason=DestructionReason.RECYCLED,
+            text=work.action.reason,
+            unreachable=work.action.unreachable,
             origin=self._input.origin,
         )
-        refusal = await destruction_refusal(removal)
+        # Before the machine leaves the pool: a refusal leaves it there.
+        refusal = (await DestructionActivities.check_destruction(request)).refusal
         if refusal is not None:
-            return refusal
+            return refusal.why
         taken = await PoolActivities.leave_pool(
             PoolMachineInput(key=key, origin=self._input.origin)
         )
         if not taken.taken:
             return "a route has claimed it"
-        await destroy(removal)
-        return None
+        refusal = (await destroy(request)).refusal
+        return refusal.why if refusal is not None else None
 
     async def _make_ready(
         self, machine: Machine, release: Release, current: ReleaseTag | None

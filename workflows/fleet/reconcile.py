@@ -15,6 +15,7 @@ from temporalio.exceptions import (
 )
 
 from relight.domain.base import Message
+from relight.domain.destruction import EvaluateBreakerInput
 from relight.domain.names import (
     rollout_workflow_id,
     route_workflow_id,
@@ -30,6 +31,7 @@ from relight.domain.reconcile.run import (
     NotVerified,
     ReconcileFleetInput,
     ReconcileRun,
+    RouteToVerify,
     RouteVerified,
     SweepMachineInput,
     VerifyRoutesInput,
@@ -39,6 +41,7 @@ from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.rollout.rollout import RolloutReleaseInput
 from relight.domain.route import HotSwapRouteInput
 from relight.domain.sweep.sweep import SweepStep
+from relight.domain.text import plain
 from relight.engine import search_attributes
 from workflows.failures import fault_of
 from workflows.fleet.pool import start_pool_upkeep
@@ -55,6 +58,9 @@ from workflows.route.replace import AutoreplaceRoute
 
 ROUTES_PER_VERIFICATION = 25
 """Routes verified by one activity, which has three events in the history."""
+
+LOCKED_OUT_AT_ONCE = 500
+"""Routes that are verified after one evaluation of the breaker, as their machines open again."""
 
 _PRIORITY = Priority(priority_key=4)
 """The same as for rollouts. Operations of operators have 3 and go first."""
@@ -95,6 +101,7 @@ class ReconcileFleet:
             else:
                 await self._start_or_report(action, observed)
         verified = await self._verify(verifications)
+        verified += await self._verify_locked_out(verifications, verified)
         workflow.set_current_details(details_of(observed, self._not_started, self._not_verified))
         return self._result(observed, verified)
 
@@ -168,6 +175,8 @@ class ReconcileFleet:
             release_tag=action.release_tag if action.pinned else None,
             reason=action.reason,
             unreachable=action.unreachable,
+            requested=action.requested,
+            gone=action.gone,
             origin=self._input.origin,
         )
         summary = f"replace the machine of {action.route_id}"
@@ -191,7 +200,7 @@ class ReconcileFleet:
             ),
             priority=_PRIORITY,
             static_summary=summary,
-            static_details=action.reason,
+            static_details=plain(action.reason),
         )
 
     async def _start_rollout(self, action: Action) -> None:
@@ -216,7 +225,7 @@ class ReconcileFleet:
                 }
             ),
             static_summary=f"roll out {action.release_tag} over {action.scope}",
-            static_details=action.reason,
+            static_details=plain(action.reason),
         )
 
     async def _sweep(self, action: Action, observed: FleetObserved) -> None:
@@ -230,19 +239,47 @@ class ReconcileFleet:
             return
         await workflow.start_child_workflow(
             SweepMachine.run,
-            SweepMachineInput(step=step, grace=self._input.grace, origin=origin),
+            SweepMachineInput(
+                step=step,
+                grace=self._input.grace,
+                gone_for=self._input.policy.replacement.gone_for,
+                origin=origin,
+            ),
             id=observed.locks[step.key],
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             priority=_PRIORITY,
             static_summary=f"{step.step} {step.key}",
-            static_details=step.reason,
+            static_details=plain(step.reason),
         )
 
     # ------------------------------------------------------------------ verifications
 
     async def _verify(self, actions: list[Action]) -> list[RouteVerified]:
+        """Verify the routes of the plan's verifications."""
+        return await self._verify_routes(routes_to_verify(actions))
+
+    async def _verify_locked_out(
+        self, actions: list[Action], verified: list[RouteVerified]
+    ) -> list[RouteVerified]:
+        """Verify all machines that kept the control plane out, once some of them let it in again.
+
+        While they do not, each run verifies no more of them than its policy allows. As soon as the
+        right key is back, one run proves them all.
+        """
+        further: list[RouteVerified] = []
+        locked_out = {each.route_id for each in actions if each.locked_out}
+        evaluate = EvaluateBreakerInput(origin=self._input.origin, max_verified=LOCKED_OUT_AT_ONCE)
+        while any(each.is_proven and each.route_id in locked_out for each in verified):
+            evaluated = await ObservationActivities.evaluate_breaker(evaluate)
+            locked_out = set(evaluated.locked_out)
+            verified = await self._verify_routes(
+                tuple(each for each in evaluated.to_verify if each.route_id in locked_out)
+            )
+            further += verified
+        return further
+
+    async def _verify_routes(self, to_verify: tuple[RouteToVerify, ...]) -> list[RouteVerified]:
         """Verify routes in pages of `ROUTES_PER_VERIFICATION`, one activity for each page."""
-        to_verify = routes_to_verify(actions)
         pages = [
             VerifyRoutesInput(
                 routes=to_verify[start : start + ROUTES_PER_VERIFICATION],
@@ -254,7 +291,7 @@ class ReconcileFleet:
         verified = await asyncio.gather(*map(self._verify_page, pages))
         routes = [route for page in verified for route in page]
         hosts = {each.route_id: each.machine_key for each in to_verify}
-        self._not_verified = [
+        self._not_verified += [
             NotVerified(about=f"route {each.route_id} ({hosts[each.route_id]})", reason=each.failed)
             for each in routes
             if each.failed is not None
@@ -276,10 +313,12 @@ class ReconcileFleet:
     def _result(self, observed: FleetObserved, verified: list[RouteVerified]) -> ReconcileRun:
         skipped = sum(route.skipped is not None for route in verified)
         faulted = sum(route.fault is not None for route in verified)
+        doubted = sum(route.newer_version is not None for route in verified)
         failed = len(self._not_verified)
-        proven = len(verified) - skipped - faulted - failed
+        proven = len(verified) - skipped - faulted - failed - doubted
         verification = (
             f"; {len(verified)} verified: {proven} proven, {faulted} faulted, {skipped} skipped"
+            + (f", {doubted} newer than our records" if doubted else "")
             + (f", {failed} failed" if failed else "")
         )
         return ReconcileRun(
@@ -290,5 +329,6 @@ class ReconcileFleet:
             proven=proven,
             faulted=faulted,
             skipped=skipped,
+            doubted=doubted,
             summary=summary_of(observed.plan) + (verification if verified else ""),
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from relight.domain.reconcile.plan import ReconcilePlan, about_of
 from relight.domain.reconcile.run import FleetObserved, NotStarted, NotVerified
+from relight.domain.text import plain
 
 MAX_ROWS = 50
 """Per table of the page."""
@@ -17,12 +18,14 @@ def details_of(
 ) -> str:
     """Return the actions, what is left alone, what failed, and the incident, as Markdown."""
     plan = observed.plan
-    lines = [f"**{summary_of(plan)}**"]
+    lines = [f"**{plain(summary_of(plan))}**"]
     if plan.incident is not None:
         lines.append(
-            f"\nThe breaker has been open since {plan.incident.opened_at:%Y-%m-%d %H:%M} UTC."
+            f"\nThe breaker has been open since {plan.incident.opened_at:%Y-%m-%d %H:%M} UTC. "
+            f"{plan.incident.to_do}".rstrip()
         )
-    lines += [f"- not observed: {each}" for each in observed.unobserved]
+    lines += [f"- incident: {plain(fault.summary)}" for fault in plan.faults]
+    lines += [f"- not observed: {plain(each)}" for each in observed.unobserved]
     actions = [
         (action.kind, about_of(action), action.release_tag or "", action.reason)
         for action in plan.actions
@@ -44,7 +47,8 @@ def summary_of(plan: ReconcilePlan) -> str:
     actions = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing to do"
     left = f"; {plan.left_alone_count} left alone" if plan.left_alone_count else ""
     incident = f"; incident: {plan.incident.summary}" if plan.incident else ""
-    return f"{actions}{left}{incident}"
+    faults = "".join(f"; incident: {fault.summary}" for fault in plan.faults)
+    return f"{actions}{left}{incident}{faults}"
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -56,4 +60,4 @@ def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str
 
 
 def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(plain(" ".join(cell.splitlines())) for cell in cells) + " |"

@@ -3,16 +3,17 @@
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
 
-from relight.domain.destruction import Removal
-from relight.domain.machine import DestroyMachineInput, MachineAtProvider
+from relight.domain.destruction import DestroyMachineInput, DestructionReason
+from relight.domain.machine import MachineAtProvider
 from relight.domain.reconcile.run import (
     MachineSwept,
     RecordSweptInput,
     SweepMachineInput,
 )
 from relight.domain.sweep.sweep import SweepStep
-from workflows.fleet.steps import MachineActivities, SweepActivities
-from workflows.machine.remove import destruction_refusal
+from relight.domain.text import plain
+from workflows.fleet.steps import SweepActivities
+from workflows.machine.remove import destroy
 
 
 # It takes minutes, so a run stays on the worker version that started it.
@@ -30,24 +31,17 @@ class SweepMachine:
         key = input.step.key
         observed = await SweepActivities.observe_machine(input)
         workflow.set_current_details(
-            f"**{observed.step or 'left alone'}** {key}: {observed.reason}"
+            f"**{observed.step or 'left alone'}** {key}: {plain(observed.reason)}"
         )
         if observed.step is None:
             return MachineSwept(key=key, reason=observed.reason)
         if observed.step is SweepStep.DESTROY and observed.machine is not None:
-            removal = _removal_of(observed.machine, observed.reason, input)
-            refusal = await destruction_refusal(removal)
+            # The gate asks again, and records what it destroys.
+            request = _request(observed.machine, observed.reason, input)
+            refusal = (await destroy(request)).refusal
             if refusal is not None:
-                return MachineSwept(key=key, reason=f"{observed.reason}, but {refusal}")
-            await MachineActivities.destroy_machine(
-                DestroyMachineInput(
-                    provider=observed.machine.provider,
-                    key=key,
-                    provider_id=observed.machine.provider_id,
-                    generation=observed.machine.generation,
-                    region=observed.machine.region,
-                )
-            )
+                return MachineSwept(key=key, reason=f"{observed.reason}, but {refusal.why}")
+            return MachineSwept(key=key, reason=observed.reason, step=observed.step)
         await SweepActivities.record_swept(
             RecordSweptInput(
                 step=observed.step,
@@ -60,12 +54,16 @@ class SweepMachine:
         return MachineSwept(key=key, reason=observed.reason, step=observed.step)
 
 
-def _removal_of(machine: MachineAtProvider, reason: str, input: SweepMachineInput) -> Removal:
-    return Removal(
-        key=machine.key,
+def _request(
+    machine: MachineAtProvider, reason: str, input: SweepMachineInput
+) -> DestroyMachineInput:
+    return DestroyMachineInput(
         provider=machine.provider,
-        region=machine.region,
+        key=machine.key,
         provider_id=machine.provider_id,
-        reason=reason,
+        generation=machine.generation,
+        region=machine.region,
+        reason=DestructionReason.ORPHAN,
+        text=reason,
         origin=input.origin,
     )

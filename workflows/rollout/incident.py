@@ -52,8 +52,12 @@ class IncidentHold:
 
     @property
     def admits_one(self) -> bool:
-        """Whether the pause is over, so that one route may test whether the incident is."""
-        return workflow.now() >= self.until
+        """Whether the pause is over, so that one route may test whether the incident is.
+
+        It is over as well if it seems to last longer than it can: the server's clock was set back.
+        """
+        left = self.until - workflow.now()
+        return left <= timedelta(0) or (self._pause is not None and left > self._pause)
 
     @property
     def over_limit(self) -> str:
@@ -68,7 +72,8 @@ class IncidentHold:
         self._faults[route_id] = cause
         if self._pause is None:
             self._pause, self._since = FIRST_INCIDENT_PAUSE, now
-        elif now >= self.until:
+        elif self.admits_one:
+            self._since = min(self._since, now)
             self._pause = longer(self._pause, now - self._since)
         self.until = now + self._pause
         if incident := incident_of(self._faults.values()):

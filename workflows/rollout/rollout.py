@@ -288,7 +288,8 @@ class RolloutRelease(ControlledRollout):
             details = f"wave {self._state.wave} soaks until {until:%H:%M:%S} UTC"
             self._set_phase(RolloutPhase.SOAKING, details)
             await self._record_standing()
-        left = max(self._soaks_until - workflow.now(), _SHORTEST)
+        # No longer than the soak itself, if the server's clock was set back meanwhile.
+        left = min(max(self._soaks_until - workflow.now(), _SHORTEST), soak)
         try:
             await workflow.wait_condition(
                 self._is_interrupted, timeout=left, timeout_summary="soak"

@@ -13,6 +13,7 @@ from relight.domain.rollout.rollout import (
     RouteOutcome,
     RouteProgress,
 )
+from relight.domain.text import plain
 
 MAX_HISTORY_EVENTS = 4000
 """Above it, a rollout or a wave continues as new. The server's limit is ten times higher."""
@@ -150,4 +151,4 @@ def _time_text(time: datetime | None) -> str:
 
 def _cell(text: str) -> str:
     """Escape a text for a cell of a Markdown table."""
-    return " ".join(text.replace("|", "\\|").split())
+    return plain(" ".join(text.split()))

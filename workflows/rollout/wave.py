@@ -18,7 +18,7 @@ from temporalio.exceptions import (
 from relight.domain.base import Message
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.rule import RolloutEffect
-from relight.domain.fault.table import effect_in_rollout, fault
+from relight.domain.fault.table import effect_in_rollout, fault, locks_out
 from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.rollout.gate import stop_reason
 from relight.domain.rollout.rollout import (
@@ -30,6 +30,9 @@ from relight.domain.rollout.rollout import (
 )
 from relight.domain.rollout.status import tally
 from relight.domain.rollout.wave import (
+    DONE,
+    FAILED,
+    REQUEUED,
     AdvanceWaveInput,
     AwaitOperationInput,
     RolloutWaveInput,
@@ -41,6 +44,7 @@ from relight.domain.rollout.wave import (
 from relight.domain.route import HotSwapRouteInput, ProveRouteInput
 from relight.engine import search_attributes
 from workflows.failures import failure, fault_of
+from workflows.fleet.locked_out import many_are_locked_out
 from workflows.rollout.incident import IncidentHold
 from workflows.rollout.state import MAX_SHOWN_FAULTS, history_is_long, wave_page
 from workflows.rollout.steps import RolloutActivities
@@ -62,26 +66,6 @@ _PRIORITY = Priority(priority_key=4)
 
 WAVE_NEEDS_PERSON = "wave_needs_person"
 """The signal with which a wave asks its rollout to pause for a person."""
-
-_DONE = {
-    WaveWork.SWAP: RouteProgress.CONVERGED,
-    WaveWork.PROVE: RouteProgress.CONVERGED,
-    WaveWork.ROLL_BACK: RouteProgress.ROLLED_BACK,
-    WaveWork.UNDO: RouteProgress.CONVERGED,
-}
-_FAILED = {
-    WaveWork.SWAP: RouteProgress.FAILED,
-    WaveWork.PROVE: RouteProgress.FAILED,
-    WaveWork.ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
-    WaveWork.UNDO: RouteProgress.FAILED,
-}
-_REQUEUED = {
-    WaveWork.SWAP: RouteProgress.WAITING,
-    WaveWork.PROVE: RouteProgress.SOAKING,
-    WaveWork.ROLL_BACK: RouteProgress.TO_ROLL_BACK,
-    WaveWork.UNDO: RouteProgress.WAITING,
-}
-"""State of a route hit by an incident: requeued."""
 
 
 # It moves to the current worker version like its rollout, so that new operations start there.
@@ -279,26 +263,36 @@ class RolloutWave:
         try:
             await operation
         except (ChildWorkflowError, ApplicationError) as error:
-            return self._failed(outcome, fault_of(error))
+            cause = fault_of(error)
+            is_ours = locks_out(cause.kind) and await many_are_locked_out(self._input.origin)
+            return self._failed(outcome, cause, held=is_ours)
         except WorkflowAlreadyStartedError:
             return self._failed(outcome, _busy(outcome.route_id))
         if started >= self._incident.until:
             self._incident.end()
         # A route that was rolled back keeps the fault that caused it.
         keep = outcome.fault if self._input.work is WaveWork.ROLL_BACK else None
-        return _at(outcome, _DONE[self._input.work], keep)
+        return _at(outcome, DONE[self._input.work], keep)
 
-    def _failed(self, outcome: RouteOutcome, cause: Fault) -> RouteOutcome:
-        """Return the outcome of a route whose operation failed, by what its fault's rule says."""
+    def _failed(self, outcome: RouteOutcome, cause: Fault, *, held: bool = False) -> RouteOutcome:
+        """Return the outcome of a route whose operation failed, by what its fault's rule says.
+
+        Args:
+            outcome: of the route before.
+            cause: the fault.
+            held: it is an incident, whatever its rule says: many hosts keep the control plane out.
+        """
         work, effect = self._input.work, effect_in_rollout(cause)
+        if held:
+            effect = RolloutEffect.HELD
         if effect is RolloutEffect.HELD:
             self._incident.add(outcome.route_id, cause)
             # A route that is to be rolled back keeps the fault that caused it.
             kept = outcome.fault if work is WaveWork.ROLL_BACK else cause
-            return _at(outcome, _REQUEUED[work], kept)
+            return _at(outcome, REQUEUED[work], kept)
         if effect is RolloutEffect.SKIPPED and work is not WaveWork.ROLL_BACK:
             return _at(outcome, RouteProgress.SKIPPED, cause)
-        return _at(outcome, _FAILED[work], cause)
+        return _at(outcome, FAILED[work], cause)
 
     async def _operate_when_free(self, outcome: RouteOutcome) -> None:
         """Run the operation on a route; while another one runs there, try again."""

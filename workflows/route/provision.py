@@ -5,8 +5,8 @@ from temporalio.common import VersioningBehavior
 
 from relight.domain.fault.fault import Fault
 from relight.domain.machine import (
+    CheckNewKeyInput,
     DescribeRegionInput,
-    DestroyMachineInput,
     MachinePlan,
     Region,
 )
@@ -23,9 +23,11 @@ from relight.domain.route import (
 )
 from relight.domain.track import DesiredReleaseInput
 from workflows.machine.make import make_machine
+from workflows.machine.remove import undo_creation, undo_request
 from workflows.reporting import report_fault, report_release
 from workflows.route.steps import (
     MachineActivities,
+    NewKeyActivities,
     ProofActivities,
     ReleaseActivities,
     RouteActivities,
@@ -39,8 +41,9 @@ from workflows.undo import UndoStack
 class ProvisionRoute:
     """Create a machine for a new route, and prove the release of its track on it.
 
-    A failure or a cancellation before the machine is proven destroys it, and leaves the route
-    `failed` with the fault. The proof is recorded even if the operation is cancelled meanwhile.
+    A failure or a cancellation before the machine is proven destroys it if this run has created it,
+    and leaves the route `failed` with the fault. The proof is recorded even if the operation is
+    cancelled meanwhile.
     """
 
     @workflow.init
@@ -76,6 +79,11 @@ class ProvisionRoute:
             release = await ReleaseActivities.resolve_release(
                 ResolveReleaseInput(tag=desired.tag, architectures=(region.architecture,))
             )
+            await NewKeyActivities.check_new_key(
+                CheckNewKeyInput(
+                    provider=input.provider, region=input.region, route_id=input.route_id
+                )
+            )
             self._opened = await RouteActivities.open_route(
                 OpenRouteInput(
                     route_id=input.route_id,
@@ -91,10 +99,7 @@ class ProvisionRoute:
             plan = self._plan(self._opened, release, region)
             # Registered before the creation: an earlier run that was terminated may have created
             # a machine with the same key.
-            undo.on_failure(
-                self._destroy,
-                DestroyMachineInput(provider=plan.provider, key=plan.key, region=plan.region),
-            )
+            undo.on_fault(lambda fault: self._destroy(plan, fault), lambda fault: fault)
             machine = await make_machine(plan, input.origin)
             proof = await ProofActivities.prove_release(
                 ProveReleaseInput(machine=machine, release=release)
@@ -127,9 +132,9 @@ class ProvisionRoute:
             deb_file=release.deb_file(region.architecture),
         )
 
-    async def _destroy(self, input: DestroyMachineInput) -> None:
-        await MachineActivities.destroy_machine(input)
-        self._destroyed = True
+    async def _destroy(self, plan: MachinePlan, cause: Fault) -> None:
+        request = undo_request(plan, cause, self._input.origin)
+        self._destroyed = await undo_creation(request, self._input.route_id)
 
     async def _record(self, cause: Fault) -> None:
         report_fault(cause)

@@ -6,11 +6,10 @@ from temporalio import workflow
 from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError
 
-from relight.domain.destruction import RemoveMachineInput
+from relight.domain.destruction import DestructionReason, RemoveMachineInput
 from relight.domain.fault.fault import Fault
 from relight.domain.machine import (
     DescribeRegionInput,
-    DestroyMachineInput,
     Machine,
     MachinePlan,
     Region,
@@ -22,6 +21,7 @@ from relight.domain.replacement import (
     AttachMachineInput,
     AutoreplaceRouteInput,
     BeginReplacementInput,
+    CheckReplacementInput,
     ClaimMachineInput,
     ReturnMachineInput,
     RouteReplaced,
@@ -37,7 +37,7 @@ from relight.domain.track import DesiredRelease
 from workflows.failures import fault_of
 from workflows.fleet.pool import start_pool_upkeep
 from workflows.machine.make import make_machine, swap_or_prove
-from workflows.machine.remove import start_removal
+from workflows.machine.remove import removal_request, start_removal, undo_creation, undo_request
 from workflows.reporting import report_fault, report_release
 from workflows.route.steps import (
     DisruptionActivities,
@@ -46,6 +46,7 @@ from workflows.route.steps import (
     ProofActivities,
     ReleaseActivities,
     ReplacementActivities,
+    ReplacementCheckActivities,
     RouteActivities,
 )
 from workflows.shield import retry_until_done, run_shielded
@@ -66,13 +67,16 @@ class _Ready:
 class AutoreplaceRoute:
     """Attach another machine to a route. One always serves the route.
 
+    It ends without a change if the old machine was said to be gone or unreachable, and is there; or
+    if the provider has a newer machine of the route than the record.
+
     The new machine gets the route's target, or if that is known as bad, what works there.
 
     A failure or a cancellation before the new machine is attached leaves the route on its old
-    machine. A machine created for it is destroyed; one claimed from the pool is returned. Once
-    the new machine is attached, a cancellation has no effect. The old machine is then drained and
-    destroyed by a workflow of its own (`RemoveMachine`), which may wait for the breaker: the route
-    is free meanwhile.
+    machine. A machine that this run created is destroyed; one claimed from the pool is returned.
+    Once the new machine is attached, a cancellation has no effect. The old machine is then drained
+    and destroyed by a workflow of its own (`RemoveMachine`), which may wait for the breaker: the
+    route is free meanwhile.
     """
 
     @workflow.init
@@ -88,6 +92,14 @@ class AutoreplaceRoute:
         """Take the route out, save evidence, attach a new machine, start to remove the old one."""
         async with UndoStack() as undo:
             undo.on_fault(self._record, lambda fault: fault)
+            await ReplacementCheckActivities.check_replacement(
+                CheckReplacementInput(
+                    route_id=input.route_id,
+                    unreachable=input.unreachable,
+                    gone=input.gone,
+                    origin=input.origin,
+                )
+            )
             undo.on_failure(DisruptionActivities.release_disruption, self._of_route)
             begun = await ReplacementActivities.begin_replacement(
                 BeginReplacementInput(
@@ -174,10 +186,7 @@ class AutoreplaceRoute:
         )
         # Registered before the creation: an earlier run that was terminated may have created a
         # machine with the same key.
-        undo.on_failure(
-            self._destroy,
-            DestroyMachineInput(provider=plan.provider, key=plan.key, region=plan.region),
-        )
+        undo.on_fault(lambda fault: self._destroy(plan, fault), lambda fault: fault)
         machine = await make_machine(plan, self._input.origin)
         proof = await ProofActivities.prove_release(
             ProveReleaseInput(machine=machine, release=release)
@@ -193,6 +202,7 @@ class AutoreplaceRoute:
                     machine=ready.machine,
                     proof=ready.proof,
                     unreachable=self._input.unreachable,
+                    requested=self._input.requested,
                     origin=self._input.origin,
                     instead_of=release.instead_of,
                     instead_reason=release.reason,
@@ -215,14 +225,31 @@ class AutoreplaceRoute:
                     reason=self._input.reason,
                     unreachable=self._input.unreachable,
                     origin=self._input.origin,
+                    destroy=removal_request(
+                        old,
+                        self._cause,
+                        self._input.origin,
+                        text=self._input.reason,
+                        track=route.track,
+                        unreachable=self._input.unreachable,
+                    ),
                 )
             )
         await retry_until_done(DisruptionActivities.release_disruption, self._of_route)
         await start_pool_upkeep(route.provider, route.region, self._input.origin)
 
-    async def _destroy(self, input: DestroyMachineInput) -> None:
-        await MachineActivities.destroy_machine(input)
-        self._destroyed = True
+    @property
+    def _cause(self) -> DestructionReason:
+        """Why the old machine is destroyed."""
+        if self._input.requested:
+            return DestructionReason.REQUESTED
+        if self._input.unreachable:
+            return DestructionReason.UNREACHABLE
+        return DestructionReason.FAULTY
+
+    async def _destroy(self, plan: MachinePlan, cause: Fault) -> None:
+        request = undo_request(plan, cause, self._input.origin)
+        self._destroyed = await undo_creation(request, self._input.route_id)
 
     async def _return_machine(self, route: Route, cause: Fault) -> None:
         returned = await ReplacementActivities.return_machine(

@@ -3,9 +3,9 @@
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
 
-from relight.domain.destruction import RemoveMachineInput
+from relight.domain.destruction import DestructionReason, RemoveMachineInput
 from relight.domain.route import RetireRouteInput, RouteOperationInput, RouteRetired
-from workflows.machine.remove import start_removal
+from workflows.machine.remove import removal_request, start_removal
 from workflows.route.steps import RouteActivities
 from workflows.shield import run_shielded
 
@@ -36,6 +36,13 @@ class RetireRoute:
                     track=retired.track,
                     reason=input.origin.reason,
                     origin=input.origin,
+                    destroy=removal_request(
+                        machine,
+                        DestructionReason.REQUESTED,
+                        input.origin,
+                        text=input.origin.reason,
+                        track=retired.track,
+                    ),
                 )
             )
         return retired

@@ -40,10 +40,17 @@ _SERVER_READY = re.compile(r"Serving HTTP on \S+ port (\d+)")
 
 
 class Ports(BaseModel):
-    """The ports of the simulated hosts, the same at every host's address."""
+    """The ports of the simulated hosts, the same at every host's address.
+
+    Attributes:
+        ssh_port: of the SSH servers.
+        probe_port: of the services.
+        identification_port: sends only the identification line of SSH.
+    """
 
     ssh_port: int
     probe_port: int
+    identification_port: int
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,15 @@ class SimulatedEnvironment:
 
 @asynccontextmanager
 async def simulated_environment(
-    routes: int, change_seconds: float
+    routes: int, change_seconds: float, silent_every: int | None = None
 ) -> AsyncIterator[SimulatedEnvironment]:
     """Set up a fleet at the release before, and remove everything at the end.
 
     Args:
         routes: the number of routes.
         change_seconds: how long a change takes on a host.
+        silent_every: hosts only identify themselves, for liveness checks; each such host, not even
+            that. None: they are SSH servers.
 
     Raises:
         SetupError: this computer has no cgroup v2, or a child process does not start.
@@ -81,16 +90,21 @@ async def simulated_environment(
     """
     with isolated_home("rlb-") as home:
         async with AsyncExitStack() as stack:
-            yield await _set_up(home, routes, change_seconds, stack)
+            yield await _set_up(home, routes, change_seconds, stack, silent_every)
 
 
 async def _set_up(
-    home: Path, routes: int, change_seconds: float, stack: AsyncExitStack
+    home: Path,
+    routes: int,
+    change_seconds: float,
+    stack: AsyncExitStack,
+    silent_every: int | None,
 ) -> SimulatedEnvironment:
     ssh = prepare_home(home)
     group = Group(bench_cgroup(home))
     stack.callback(group.remove)
-    hosts, ports = await _start_hosts(home, ssh, routes, change_seconds, stack)
+    hosts, ports = await _start_hosts(home, ssh, routes, change_seconds, stack, silent_every or 0)
+    ssh_port = ports.ssh_port if silent_every is None else ports.identification_port
     repository_url, signing_key = await _serve_releases(home, stack)
     temporal = await stack.enter_async_context(embedded_temporal(home))
     write_temporal_profile(home / "temporal.toml", temporal.address, "default")
@@ -99,7 +113,7 @@ async def _set_up(
         {
             # Simulated hosts never change by themselves: a stability window would only add waits.
             **host_settings(home, ssh, "PT0S"),
-            "RELIGHT_SSH__PORT": str(ports.ssh_port),
+            "RELIGHT_SSH__PORT": str(ssh_port),
             "RELIGHT_SERVICE__PROBE_PORT": str(ports.probe_port),
             "RELIGHT_REPOSITORY__URL": repository_url,
             "RELIGHT_REPOSITORY__SIGNING_KEY": str(signing_key),
@@ -114,11 +128,17 @@ async def _set_up(
 
 
 async def _start_hosts(
-    home: Path, ssh: SshSecrets, routes: int, change_seconds: float, stack: AsyncExitStack
+    home: Path,
+    ssh: SshSecrets,
+    routes: int,
+    change_seconds: float,
+    stack: AsyncExitStack,
+    silent_every: int,
 ) -> tuple[Child, Ports]:
     argv = [sys.executable, "-m", "devkit.bench.scale.host_server"]
     argv += ["--routes", str(routes), "--change-seconds", str(change_seconds)]
     argv += ["--client-key", str(ssh.client_key), "--host-key-secret", str(ssh.host_key_secret)]
+    argv += ["--silent-every", str(silent_every)]
     argv += ["--version", BEFORE, "--architecture", image.architecture()]
     hosts = await stack.enter_async_context(
         running("the hosts", argv, log=home / "logs" / "hosts.log")

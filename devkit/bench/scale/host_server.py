@@ -2,7 +2,8 @@
 
 Each host has its own loopback address and host key. A listening socket per host would need ten
 thousand sockets, so one socket listens on every address, and a connection's local address selects
-the host. Such a socket is open to the network, so connections from elsewhere are closed.
+the host. Such a socket is open to the network, so connections from elsewhere are closed. A third
+port only sends the identification line of SSH, which is all that a liveness probe reads.
 
 The first line of output contains the ports, as JSON.
 """
@@ -145,6 +146,28 @@ class HealthProtocol(asyncio.Protocol):
         self._transport.close()
 
 
+class IdentificationProtocol(asyncio.Protocol):
+    """Sends the identification line of an SSH server, as the host of a connection's address.
+
+    Attributes:
+        silent_every: each host whose number is a multiple of it accepts connections and sends
+            nothing, as a host that hangs. 0: none.
+    """
+
+    def __init__(self, silent_every: int) -> None:
+        self._silent_every = silent_every
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the line, unless the host is silent or the connection comes from elsewhere."""
+        assert isinstance(transport, asyncio.Transport)
+        if not _is_local(transport.get_extra_info("peername")[0]):
+            transport.abort()
+            return
+        route = at_address(transport.get_extra_info("sockname")[0])
+        if not self._silent_every or route.number % self._silent_every:
+            transport.write(b"SSH-2.0-simulated\r\n")
+
+
 def _listen() -> socket.socket:
     """Return a socket that listens on every address, at a free port."""
     listener = socket.socket()
@@ -158,11 +181,20 @@ def _is_local(peer: str) -> bool:
     return ipaddress.IPv4Address(peer).is_loopback
 
 
-async def _serve(hosts: HostServer) -> None:
-    ssh, probe = _listen(), _listen()
+async def _serve(hosts: HostServer, silent_every: int) -> None:
+    ssh, probe, identification = _listen(), _listen(), _listen()
+    loop = asyncio.get_running_loop()
     health = functools.partial(HealthProtocol, hosts)
-    async with await asyncio.get_running_loop().create_server(health, sock=probe):
-        ports = {"ssh_port": ssh.getsockname()[1], "probe_port": probe.getsockname()[1]}
+    identify = functools.partial(IdentificationProtocol, silent_every)
+    async with (
+        await loop.create_server(health, sock=probe),
+        await loop.create_server(identify, sock=identification),
+    ):
+        ports = {
+            "ssh_port": ssh.getsockname()[1],
+            "probe_port": probe.getsockname()[1],
+            "identification_port": identification.getsockname()[1],
+        }
         print(json.dumps(ports), flush=True)  # noqa: T201 - the parent process waits for it
         await hosts.serve_ssh(ssh)
 
@@ -174,6 +206,9 @@ def main(
     version: Annotated[str, typer.Option(help="The version on every host at the start.")],
     architecture: Annotated[str, typer.Option()] = "amd64",
     change_seconds: Annotated[float, typer.Option(min=0, help="How long a change takes.")] = 0.5,
+    silent_every: Annotated[
+        int, typer.Option(min=0, help="Each such host identifies itself to no liveness probe.")
+    ] = 0,
 ) -> None:
     """Simulate the hosts until SIGTERM."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -186,7 +221,7 @@ def main(
         architecture=architecture,
         change_seconds=change_seconds,
     )
-    asyncio.run(_serve(hosts))
+    asyncio.run(_serve(hosts, silent_every))
 
 
 if __name__ == "__main__":

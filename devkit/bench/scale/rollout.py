@@ -198,7 +198,7 @@ async def _progress_reports(
 async def _route_histories(environment: SimulatedEnvironment) -> list[History]:
     """Return the histories of a sample of routes; the same sample for the same number of routes."""
     routes = environment.routes
-    sample = random.Random(0).sample(range(routes), min(SAMPLES, routes))  # noqa: S311
+    sample = random.Random(0).sample(range(routes), min(SAMPLES, routes))  # noqa: S311 - no secret
     return [
         await _route_history(environment.client, SimulatedRoute(number).route_id)
         for number in sample

@@ -17,6 +17,9 @@ class MachineObservation(Message):
         track: its route's; None for a pool machine.
         observed_at: time of the observation; None if there was none.
         reached: whether the control plane could log in and work there.
+        locked_out_by: the kind of the fault by which the machine, though it answered, kept the
+            control plane out; None otherwise.
+        locked_out_since: since when it has done so.
     """
 
     key: str
@@ -25,6 +28,8 @@ class MachineObservation(Message):
     track: TrackName | None = None
     observed_at: AwareDatetime | None = None
     reached: bool = False
+    locked_out_by: str | None = None
+    locked_out_since: AwareDatetime | None = None
 
 
 class ConnectivityResult(Message):
@@ -75,6 +80,8 @@ class BreakerLimits(Message):
             unreachable.
         destroyed_per_hour: how many machines may be destroyed within an hour.
         destroyed_per_hour_in_region: how many of them in one region of a provider.
+        spared_for: how long a machine is not destroyed after it answered as ours, unless a person
+            asks for it; and how long a fault must last before a machine is destroyed for it.
     """
 
     open_share: float = Field(default=0.2, gt=0, lt=1)
@@ -86,6 +93,7 @@ class BreakerLimits(Message):
     remembered_for: timedelta = Field(default=timedelta(hours=1), ge=timedelta(0))
     destroyed_per_hour: int = Field(default=10, ge=0)
     destroyed_per_hour_in_region: int = Field(default=2, ge=0)
+    spared_for: timedelta = Field(default=timedelta(minutes=10), gt=timedelta(0))
 
     @model_validator(mode="after")
     def _closes_below_where_it_opens(self) -> Self:
@@ -107,17 +115,22 @@ class GroupReach(Message):
         observed: machines that were reached recently, or were not reached at their last
             observation.
         unreachable: the observed machines that were not reached.
+        locked_out: those of them that answered, but kept the control plane out.
+        locked_out_by: the kinds of their faults.
     """
 
     group: str
     machines: int = Field(ge=0)
     observed: int = Field(ge=0)
     unreachable: int = Field(ge=0)
+    locked_out: int = Field(default=0, ge=0)
+    locked_out_by: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _counts_fit(self) -> Self:
-        if not self.unreachable <= self.observed <= self.machines:
-            msg = f"{self.group}: {self.unreachable} of {self.observed} of {self.machines}"
+        counts = (self.locked_out, self.unreachable, self.observed, self.machines)
+        if list(counts) != sorted(counts):
+            msg = f"{self.group}: {' of '.join(map(str, counts))}"
             raise ValueError(msg)
         return self
 
@@ -132,6 +145,9 @@ class BreakerIncident(Message):
             worst counts.
         connectivity: the failed connectivity checks, if none succeeded.
         summary: one sentence for a person.
+        to_do: what a person can do; empty if only waiting helps.
+        locks_out: most of the unreachable machines of a group answer, but keep the control plane
+            out: its own key, secret or rule is wrong.
     """
 
     opened_at: AwareDatetime
@@ -139,6 +155,8 @@ class BreakerIncident(Message):
     groups: tuple[GroupReach, ...] = ()
     connectivity: tuple[ConnectivityResult, ...] = ()
     summary: str
+    to_do: str = ""
+    locks_out: bool = False
 
 
 class Breaker(Message):

@@ -2,6 +2,9 @@
 
 Too many unreachable machines at once are the control plane's or a provider's fault, not the hosts'.
 
+A machine that answers, but keeps the control plane out, is unreachable as well. If many do so at
+once, the control plane's own key or secret is wrong (`locked_out`).
+
 Small groups have special rules:
 - A single unreachable machine never opens the breaker. In a region with one machine no more can be
   observed, and its replacement is proven in that region before the machine is destroyed.
@@ -13,9 +16,9 @@ Small groups have special rules:
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from relight.domain.breaker.breaker import (
     Breaker,
@@ -28,6 +31,12 @@ from relight.domain.breaker.breaker import (
 )
 from relight.domain.disruption import groups_named
 from relight.domain.hold import Hold, Selector
+
+CHECK_KEYS = (
+    "The control plane's own key, secret or sudo rule is probably wrong: check "
+    "RELIGHT_SSH__CLIENT_KEY and RELIGHT_SSH__HOST_KEY_SECRET of each worker, and "
+    "/etc/sudoers.d on a host. Once that is right, `relight reconcile` proves all machines again."
+)
 
 FLEET_GROUP = "fleet"
 """The group of all machines. If each region has one machine, only this group shows an outage."""
@@ -66,16 +75,22 @@ def count_reach(
         limits: how long observations and losses count.
         now: the current time, with its time zone.
     """
+    machines = list(machines)
+    stale_before = last_locked_out(machines)
     total: Counter[str] = Counter()
     observed: Counter[str] = Counter()
     unreachable: Counter[str] = Counter()
+    kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for machine in machines:
         groups = breaker_groups(machine.provider, machine.region, machine.track)
         total.update(groups)
-        if is_fresh(machine, limits, now):
+        if is_fresh(machine, limits, now, stale_before):
             observed.update(groups)
             if not machine.reached:
                 unreachable.update(groups)
+            if machine.locked_out_by is not None:
+                for group in groups:
+                    kinds[group][machine.locked_out_by] += 1
     for lost in destructions:
         if lost.unreachable and now - lost.at < limits.remembered_for:
             groups = breaker_groups(lost.provider, lost.region, lost.track)
@@ -87,20 +102,65 @@ def count_reach(
             machines=total[group],
             observed=observed[group],
             unreachable=unreachable[group],
+            locked_out=kinds[group].total(),
+            locked_out_by=tuple(sorted(kinds[group])),
         )
         for group in sorted(total)
     )
 
 
-def is_fresh(machine: MachineObservation, limits: BreakerLimits, now: datetime) -> bool:
+def locked_out(
+    machines: Iterable[MachineObservation], breaker: Breaker, limits: BreakerLimits
+) -> Mapping[str, MachineObservation]:
+    """Return the machines that keep the control plane out, by key; none if it is only one.
+
+    One alone is a fault of its host, unless the breaker is open because many did so: it may be the
+    last of them. Several at once may have one cause here, which can be found out without a change:
+    they are verified in each reconcile run.
+    """
+    found = {each.key: each for each in machines if each.locked_out_by is not None}
+    is_incident = breaker.incident is not None and breaker.incident.locks_out
+    return found if is_incident or len(found) >= limits.min_unreachable else {}
+
+
+def last_locked_out(machines: Iterable[MachineObservation]) -> datetime | None:
+    """Return when a machine last began to keep the control plane out; None if none does.
+
+    A key that was wrong from then on lets no other machine be reached either, whatever was observed
+    there before.
+    """
+    since = [each.locked_out_since for each in machines if each.locked_out_since is not None]
+    return max(since, default=None)
+
+
+def is_fresh(
+    machine: MachineObservation,
+    limits: BreakerLimits,
+    now: datetime,
+    stale_before: datetime | None = None,
+) -> bool:
     """Return whether the last observation of a machine still counts.
 
     Reachable observations expire; unreachable ones hold until the host answers. Otherwise the
     breaker would close over a region that is no longer observed.
+
+    Args:
+        machine: the machine.
+        limits: how long a reachable observation counts.
+        now: the current time, with its time zone.
+        stale_before: reachable observations from before do not count (`last_locked_out`).
     """
     if machine.observed_at is None:
         return False
-    return not machine.reached or now - machine.observed_at <= limits.observation_lasts
+    if not machine.reached:
+        return True
+    is_stale = stale_before is not None and machine.observed_at <= stale_before
+    return not is_stale and _lasts(machine.observed_at, limits.observation_lasts, now)
+
+
+def _lasts(observed_at: datetime, duration: timedelta, now: datetime) -> bool:
+    """Return whether an observation still counts. One of the future never does."""
+    return -duration <= now - observed_at <= duration
 
 
 def too_many(reach: GroupReach, limits: BreakerLimits, share: float | None = None) -> bool:
@@ -136,7 +196,7 @@ def is_unknown(reach: GroupReach, limits: BreakerLimits) -> bool:
 def update_breaker(
     before: Breaker,
     reach: Sequence[GroupReach],
-    connectivity: Sequence[ConnectivityResult],
+    connectivity: Sequence[ConnectivityResult] | None,
     limits: BreakerLimits,
     now: datetime,
     overrides: Sequence[Hold] = (),
@@ -150,7 +210,8 @@ def update_breaker(
     Args:
         before: the state before.
         reach: all groups, from `count_reach`.
-        connectivity: the last result of each connectivity check.
+        connectivity: the last result of each connectivity check; None if none was made lately.
+            Then an incident that began by it goes on, and none begins.
         limits: when it opens and closes.
         now: the time of the observation, with its time zone.
         overrides: holds that name the groups to ignore; ended ones do not count.
@@ -164,19 +225,24 @@ def update_breaker(
         for each in judged
         if too_many(each, limits, limits.close_share if each.group in known else None)
     )
-    offline = not any(
-        each.reached and now - each.observed_at <= limits.connectivity_lasts
-        for each in connectivity
-    )
+    if connectivity is None:
+        checks = before.incident.connectivity if before.incident else ()
+        offline = bool(checks)
+    else:
+        checks = tuple(connectivity)
+        offline = not any(
+            each.reached and _lasts(each.observed_at, limits.connectivity_lasts, now)
+            for each in connectivity
+        )
     if tripped or offline:
-        incident = _incident(before.incident, tripped, connectivity if offline else None, now)
+        incident = _incident(before.incident, tripped, checks if offline else None, now)
         return Breaker(incident=incident, unknown=unknown)
     if before.incident is None:
         return Breaker(unknown=unknown)
     # Without enough observations it is not known whether the cause is over.
     if known & {each.group for each in unknown}:
         return Breaker(incident=before.incident, unknown=unknown)
-    calm_since = before.calm_since or now
+    calm_since = min(before.calm_since or now, now)
     if now - calm_since >= limits.calm_for:
         return Breaker(unknown=unknown)
     return Breaker(incident=before.incident, calm_since=calm_since, unknown=unknown)
@@ -188,6 +254,7 @@ def machines_to_observe(
     limits: BreakerLimits,
     now: datetime,
     limit: int,
+    stale_before: datetime | None = None,
 ) -> tuple[str, ...]:
     """Return the keys of machines to observe next, so that unknown groups become known.
 
@@ -199,6 +266,7 @@ def machines_to_observe(
         limits: how long observations count.
         now: the current time, with its time zone.
         limit: maximum number of keys.
+        stale_before: reachable observations from before do not count (`last_locked_out`).
     """
     missing = {
         # At least one, whatever the division rounds to.
@@ -209,7 +277,7 @@ def machines_to_observe(
     for machine in sorted(machines, key=_oldest_observation_first):
         if len(chosen) >= limit:
             break
-        if is_fresh(machine, limits, now):
+        if is_fresh(machine, limits, now, stale_before):
             continue
         groups = breaker_groups(machine.provider, machine.region, machine.track)
         unknown = [group for group in groups if missing.get(group, 0) > 0]
@@ -232,10 +300,8 @@ def _incident(
         known = worst.get(each.group)
         if known is None or _share(known) < _share(each):
             worst[each.group] = each
-    causes = [
-        f"{each.group}: {each.unreachable} of {each.machines} machines cannot be reached"
-        for each in tripped
-    ]
+    causes = [_cause_text(each) for each in tripped]
+    locks_out = any(2 * each.locked_out > each.unreachable for each in tripped)
     if connectivity is not None:
         causes.insert(0, _offline_text(connectivity))
     return BreakerIncident(
@@ -248,7 +314,20 @@ def _incident(
         if before
         else (),
         summary="; ".join(causes),
+        to_do=CHECK_KEYS if locks_out else "",
+        locks_out=locks_out,
     )
+
+
+def _cause_text(reach: GroupReach) -> str:
+    kinds = ", ".join(reach.locked_out_by)
+    if reach.locked_out == reach.unreachable:
+        what = f"machines answer, but keep the control plane out ({kinds})"
+    elif reach.locked_out:
+        what = f"machines cannot be reached, {reach.locked_out} of them keep us out ({kinds})"
+    else:
+        what = "machines cannot be reached"
+    return f"{reach.group}: {reach.unreachable} of {reach.machines} {what}"
 
 
 def _offline_text(connectivity: Sequence[ConnectivityResult]) -> str:

@@ -117,6 +117,15 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         "The hourly limit of destroyed machines is reached, in the region or in total.",
         "Nothing: the next reconcile run continues.",
     ),
+    "machine-not-destroyed": Rule(
+        CONTROLLER,
+        False,
+        Remedy.ASK,
+        "A machine was to be destroyed, and was not: it serves, it answers as ours, or its fault "
+        "may not be its own. Nothing was changed.",
+        "The message names which. Look at the machine; `relight machine remove KEY` removes it all "
+        "the same, once it serves no route.",
+    ),
     "route-quarantined": Rule(
         CONTROLLER,
         False,
@@ -138,6 +147,15 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         Remedy.NONE,
         "The route already has a machine, or may have one.",
         "`relight route show ROUTE` shows it.",
+    ),
+    "machine-is-there": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "The machine that was to be replaced as gone or unreachable exists and answers. Nothing "
+        "was changed.",
+        "Nothing: it was observed again. `relight route replace ROUTE` without --unreachable "
+        "replaces it in spite of that.",
     ),
     "wrong-machine": Rule(
         CONTROLLER,
@@ -173,8 +191,8 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "A value in the store, or to be stored, does not have the required format.",
-        "The message names the value. It may have been changed by SQL: `relight settings get` "
-        "and `relight track show` show what is stored.",
+        "The message names the value. It may have been changed by SQL: `relight store bad-rows` "
+        "lists such rows, with the commands that repair or delete each.",
     ),
     # The store.
     "bad-store-url": Rule(
@@ -190,6 +208,27 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "The store has no tables yet, or those of an older version of Relight.",
         "`relight store upgrade`, once for all workers and command lines of this version.",
+    ),
+    "clock-wrong": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "Records have times of the future: a clock of the control plane is or was wrong. They "
+        "count as unknown; what is restricted stays so.",
+        "`timedatectl` on each computer that runs a worker or commands shows whether its clock is "
+        "right; set it by NTP. Hosts are verified again by themselves. Holds that were added at a "
+        "wrong time: `relight freeze list`, `relight exclude list`, `relight breaker override "
+        "list`.",
+    ),
+    "records-outdated": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "A machine or a host is newer than the store knows: the store may be an old backup. What "
+        "is in doubt is not changed.",
+        "`relight store check` compares the store with providers and hosts. `relight store "
+        "adopt-current` takes what is proven now into the store. If another control plane uses "
+        "the same RELIGHT_FLEET_OWNER, stop it.",
     ),
     "store-too-new": Rule(
         CONTROLLER,

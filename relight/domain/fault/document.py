@@ -20,6 +20,14 @@ code, its last output, and the unit's last log lines if there is a unit.
 
 """
 
+_LOCKED_OUT = """
+These faults keep the control plane out of a host that answers: {kinds}.
+On one host they are that host's. On many at once they are one incident of the control plane: a
+client key, a host-key secret or a sudo rule is wrong. The breaker opens (`relight breaker status`),
+nothing is destroyed, rollouts are held, and no release is blamed. Once the right key is back, one
+reconcile run proves all these machines again.
+"""
+
 _REMEDIES = {
     Remedy.REPAIR: "the next operation on the host begins with a repair of what it finds",
     Remedy.ROLL_BACK: "bring the route back to the last proven release: `relight route rollback`",
@@ -42,6 +50,8 @@ def document() -> str:
     """Return the document, in Markdown."""
     lines = [_OPENING + "| remedy | meaning |", "| --- | --- |"]
     lines += [f"| {remedy} | {meaning} |" for remedy, meaning in _REMEDIES.items()]
+    kinds = [f"`{kind}`" for kind, rule in RULES.items() if rule.locks_out]
+    lines += [_LOCKED_OUT.format(kinds=", ".join(kinds)).rstrip()]
     for fault_class, meaning in _CLASSES.items():
         lines += ["", f"## {fault_class.capitalize()}", "", meaning, ""]
         lines += ["| kind | retried | remedy | in a rollout | meaning | what to do |"]

@@ -3,16 +3,22 @@
 from relight.domain.fault.fault import FaultClass
 from relight.domain.fault.rule import Rule
 from relight.domain.fault.table import RULES
+from relight.domain.text import MAX_TEXT_BYTES, visible_head
 
 
 class DomainError(Exception):
     """An operation failed for an external reason.
+
+    Its text often repeats what others wrote, so it is made visible and cut.
 
     Attributes:
         kind: the kind of fault, by its name in the table of faults.
     """
 
     kind: str
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(visible_head(text, MAX_TEXT_BYTES))
 
     @property
     def rule(self) -> Rule:

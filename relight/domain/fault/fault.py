@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from relight.domain.base import Message
-from relight.domain.text import first_words, head, last_lines, tail
+from relight.domain.text import first_words, head, last_lines, visible_head, visible_tail
 
 
 class FaultClass(StrEnum):
@@ -24,14 +24,29 @@ BUDGETED_CLASSES = frozenset({FaultClass.HOST, FaultClass.RELEASE})
 """Classes whose faults blame a host or the release that it runs."""
 
 
-Summary = Annotated[str, AfterValidator(partial(head, max_bytes=4096))]
-Attempted = Annotated[str, AfterValidator(partial(head, max_bytes=512))]
+def _visible_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(visible_head(word, MAX_WORD_BYTES) for word in words)
+
+
+def _visible_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(visible_head(line, MAX_LINE_BYTES) for line in lines)
+
+
+MAX_WORD_BYTES, MAX_LINE_BYTES = 128, 1024
+
+Summary = Annotated[str, AfterValidator(partial(visible_head, max_bytes=2048))]
+Attempted = Annotated[str, AfterValidator(partial(visible_head, max_bytes=256))]
+Address = Annotated[str, AfterValidator(partial(visible_head, max_bytes=256))]
 Argv = Annotated[
-    tuple[str, ...], AfterValidator(partial(first_words, max_word_bytes=512, max_words=8))
+    tuple[str, ...],
+    AfterValidator(_visible_words),
+    AfterValidator(partial(first_words, max_word_bytes=MAX_WORD_BYTES, max_words=8)),
 ]
-ErrorTail = Annotated[str, AfterValidator(partial(tail, max_bytes=4096))]
+ErrorTail = Annotated[str, AfterValidator(partial(visible_tail, max_bytes=4096))]
 JournalTail = Annotated[
-    tuple[str, ...], AfterValidator(partial(last_lines, max_line_bytes=1024, max_bytes=8192))
+    tuple[str, ...],
+    AfterValidator(_visible_lines),
+    AfterValidator(partial(last_lines, max_line_bytes=MAX_LINE_BYTES, max_bytes=8192)),
 ]
 
 BRIEF_SUMMARY_BYTES, BRIEF_ATTEMPTED_BYTES = 300, 150
@@ -40,7 +55,7 @@ BRIEF_SUMMARY_BYTES, BRIEF_ATTEMPTED_BYTES = 300, 150
 class Fault(Message):
     """One failure, with all that an operator needs to act on it.
 
-    Its texts are cut, so that it is never longer than some 21 KiB. The store has it as it is; a
+    Its texts are visible and cut: together they have at most 16 KiB. The store has it as it is; a
     message about many routes carries the brief form.
 
     Attributes:
@@ -61,8 +76,8 @@ class Fault(Message):
     fault_class: FaultClass
     summary: Summary
     attempted: Attempted = ""
-    host: str | None = None
-    machine_key: str | None = None
+    host: Address | None = None
+    machine_key: Address | None = None
     argv: Argv = ()
     exit_code: int | None = None
     stderr_tail: ErrorTail = ""

@@ -33,6 +33,7 @@ HOST_RULES: Mapping[str, Rule] = {
         "Treat it as a foreign machine until its identity is clear: nothing was sent to it. "
         "`relight route show ROUTE` shows its address. `relight route replace ROUTE "
         "--unreachable` gives the route another machine.",
+        locks_out=True,
     ),
     "login-refused": Rule(
         HOST,
@@ -41,6 +42,7 @@ HOST_RULES: Mapping[str, Rule] = {
         "The host key is right, but the host refuses the control plane's login.",
         "Its authorized keys or its user were changed, or the control plane's client key was. "
         "If only this host refuses: `relight route replace ROUTE --unreachable`.",
+        locks_out=True,
     ),
     "sudo-refused": Rule(
         HOST,
@@ -49,6 +51,7 @@ HOST_RULES: Mapping[str, Rule] = {
         "The control plane's user may not run what it needs as root.",
         "Its sudo rules were changed (see /etc/sudoers.d on the host), or sudo was removed. "
         "Repair them, or `relight route replace ROUTE`.",
+        locks_out=True,
     ),
     "host-program-missing": Rule(
         HOST,
@@ -57,6 +60,7 @@ HOST_RULES: Mapping[str, Rule] = {
         "The host lacks /usr/local/sbin/relight-host, the program that does all work as root.",
         "It is installed at first boot only: it was removed, or the host was set up "
         "differently. `relight route replace ROUTE` gives the route a machine that has it.",
+        locks_out=True,
     ),
     "connection-lost": Rule(
         HOST,
@@ -88,6 +92,15 @@ HOST_RULES: Mapping[str, Rule] = {
         "A tool on the host printed output in an unknown format.",
         "Check which Debian release the host runs, and report the output as a bug: `relight "
         "route show ROUTE` has it. `relight route replace ROUTE` gives the route another machine.",
+    ),
+    "host-misbehaves": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The host sends more than any command prints, never comes to an end, or breaks the "
+        "protocol. Reading was stopped at the limit.",
+        "Treat the machine as one that others control, until it is clear why: read its logs at the "
+        "provider's console. `relight route replace ROUTE` gives the route another machine.",
     ),
     "host-rebooted": Rule(
         HOST,

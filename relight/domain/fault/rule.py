@@ -45,6 +45,8 @@ class Rule(NamedTuple):
         remedy: what it needs after that.
         meaning: what happened, for an operator.
         advice: what to do or to check.
+        locks_out: the host answered, but the control plane may not work there. On one host that is
+            its fault; on many at once it is the control plane's (a key, a secret, a sudo rule).
     """
 
     fault_class: FaultClass
@@ -52,6 +54,7 @@ class Rule(NamedTuple):
     remedy: Remedy
     meaning: str
     advice: str
+    locks_out: bool = False
 
     @property
     def in_rollout(self) -> RolloutEffect:

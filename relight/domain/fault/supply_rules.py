@@ -73,6 +73,14 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         "Check the provider's status page; `relight reconcile --dry-run` shows whether it "
         "answers. Before a retry, the last request's result is looked up.",
     ),
+    "provider-unreadable": Rule(
+        PROVIDER,
+        True,
+        Remedy.WAIT,
+        "The provider's answer was not understood: not its API's format, incomplete, or too large.",
+        "Check that no proxy or login page answers in its place, and the provider's status page; "
+        "`relight reconcile --dry-run` shows whether it answers. Nothing was concluded from it.",
+    ),
     "provider-rate-limited": Rule(
         PROVIDER,
         True,

@@ -40,6 +40,12 @@ def effect_in_rollout(fault: Fault) -> RolloutEffect:
     return RolloutEffect.FAILED if rule is None else rule.in_rollout
 
 
+def locks_out(kind: str) -> bool:
+    """Return whether a host with this kind of fault answered, but kept the control plane out."""
+    rule = RULES.get(kind)
+    return rule is not None and rule.locks_out
+
+
 def fault(kind: str, summary: str, attempted: str = "") -> Fault:
     """Return a fault without a host, with the class and refusal of its kind's rule."""
     rule = RULES[kind]

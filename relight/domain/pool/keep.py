@@ -31,10 +31,15 @@ class PoolKept(Message):
 
 
 class PlanPoolInput(Message):
-    """Ask for the steps that the pool of a region needs now."""
+    """Ask for the steps that the pool of a region needs now.
+
+    Attributes:
+        locked_out: as planned before in this run.
+    """
 
     provider: str
     region: str
+    locked_out: tuple[str, ...] = ()
 
 
 class PoolWork(Message):
@@ -49,9 +54,14 @@ class PoolWork(Message):
 
 
 class PoolPlanned(Message):
-    """The steps in their order, without `keep`."""
+    """The steps in their order, without `keep`.
+
+    Attributes:
+        locked_out: keys of the pools' machines that keep the control plane out, if several do.
+    """
 
     steps: tuple[PoolWork, ...]
+    locked_out: tuple[str, ...] = ()
 
 
 class PlanPoolMachineInput(Message):
@@ -90,8 +100,18 @@ class RecordPoolReadyInput(Message):
     origin: Origin
 
 
+class RecordFailedTryInput(Message):
+    """Count a failed try to make a machine ready at the pool's release."""
+
+    provider: str
+    region: str
+    release_tag: ReleaseTag
+    fault: Fault
+    origin: Origin
+
+
 class RecordPoolFaultInput(Message):
-    """Record why a machine could not be prepared."""
+    """Record why a machine could not be prepared, or which fault was observed on it."""
 
     key: str
     fault: Fault

@@ -1,17 +1,19 @@
 """The pool: warm machines, installed and proven, that serve no route yet.
 
-`plan_pool` decides the steps that a region's pool needs; `claimable` decides which machine a route
-claims first.
+`plan_pool` (`planner.py`) decides the steps that a region's pool needs; `claimable` decides which
+machine a route claims first.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
 
 from relight.domain.base import Message
 from relight.domain.names import ReleaseTag
+from relight.domain.pool.tries import PoolPolicy, PoolTries
+from relight.domain.remediation import ObservedFault, ReplacementPolicy
 
 
 class PoolTarget(Message):
@@ -19,7 +21,12 @@ class PoolTarget(Message):
 
     Attributes:
         size: how many machines should be ready.
-        release_tag: what they should run; None if no release is declared: nothing is created then.
+        release_tag: what they should run; None if no release has passed: nothing is created then.
+        release_reason: why it is that release, or why there is none; one sentence for a person.
+        tries: the failed tries to make a machine ready at that release.
+        policy: how often, and how soon after each other, that is tried.
+        replacement: when a machine that cannot be reached is given up.
+        blocked: why nothing may be changed now, only observed; None if it may.
         max_age: older machines are replaced by new ones.
         surge: how many machines may exist beyond `size` while old ones are replaced.
         prepare_for: how long the preparation of a machine may take.
@@ -31,6 +38,11 @@ class PoolTarget(Message):
     region: str
     size: int = Field(ge=0)
     release_tag: ReleaseTag | None
+    release_reason: str = ""
+    tries: PoolTries = PoolTries()
+    policy: PoolPolicy = PoolPolicy()
+    replacement: ReplacementPolicy = ReplacementPolicy()
+    blocked: str | None = None
     max_age: timedelta = Field(default=timedelta(days=7), gt=timedelta(0))
     surge: int = Field(default=1, ge=1)
     prepare_for: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
@@ -42,7 +54,8 @@ class PoolStatus(StrEnum):
     """The status of a pool machine. A claimed machine is no longer in the pool.
 
     `preparing`: it is being created or swapped. `ready`: it is proven and may be claimed.
-    `faulted`: it could not be prepared. `leaving`: it is being destroyed.
+    `faulted`: it could not be prepared, or its last observation found a fault. `leaving`: it is
+    being destroyed.
     """
 
     PREPARING = "preparing"
@@ -58,7 +71,11 @@ class PoolMachine(Message):
         key: `pool-{provider}-{region}-{number}`.
         since: since when it has its status.
         created_at: when its key was chosen.
+        architecture: None until it was observed at its provider.
         release_tag: what it was last proven to run, None before its first proof.
+        silent_since: since when it has not answered the liveness probe, None if it does.
+        faults: recent ones, in any order.
+        gone_since: since when each listing of its provider lacks it; None if the last one had it.
     """
 
     key: str
@@ -70,6 +87,15 @@ class PoolMachine(Message):
     created_at: AwareDatetime
     release_tag: ReleaseTag | None = None
     proven_at: AwareDatetime | None = None
+    silent_since: AwareDatetime | None = None
+    gone_since: AwareDatetime | None = None
+    faults: tuple[ObservedFault, ...] = ()
+
+    @property
+    def current_faults(self) -> tuple[ObservedFault, ...]:
+        """The faults since its last proof, oldest first."""
+        since = [each for each in self.faults if not self.proven_at or each.at > self.proven_at]
+        return tuple(sorted(since, key=lambda fault: (fault.at, fault.kind, fault.fresh)))
 
 
 class PoolStep(StrEnum):
@@ -93,6 +119,8 @@ class PoolAction(Message):
     Attributes:
         key: the machine's; None for a machine to create, whose key is chosen later.
         reason: one sentence for a person.
+        is_try: its failure counts as a failed try of the pool.
+        unreachable: it is recycled because it could not be reached. The breaker counts that.
     """
 
     step: PoolStep
@@ -101,6 +129,8 @@ class PoolAction(Message):
     reason: str
     key: str | None = None
     release_tag: ReleaseTag | None = None
+    is_try: bool = False
+    unreachable: bool = False
 
 
 def pool_machine_key(provider: str, region: str, number: int) -> str:
@@ -111,55 +141,6 @@ def pool_machine_key(provider: str, region: str, number: int) -> str:
 def pool_workflow_id(provider: str, region: str) -> str:
     """Return the workflow id of every change of a region's pool. The id is the pool's lock."""
     return f"pool/{provider}/{region}"
-
-
-def plan_pool(
-    target: PoolTarget, machines: Sequence[PoolMachine], now: datetime
-) -> tuple[PoolAction, ...]:
-    """Return one step for each machine of the pool, and one for each machine to create.
-
-    An aged machine stays claimable until enough new machines are ready, so that recycling never
-    empties the pool. Machines with another release are swapped in place, which is cheaper than a
-    new machine. Without a declared release nothing is created.
-
-    Args:
-        target: what the pool should be.
-        machines: the records of the region's machines, in any order.
-        now: the current time, with its time zone.
-    """
-    alive = sorted(
-        (machine for machine in machines if machine.status is not PoolStatus.LEAVING),
-        key=lambda machine: (machine.created_at, machine.key),
-    )
-    broken = [machine for machine in alive if _is_broken(machine, target, now)]
-    aged = [
-        machine
-        for machine in alive
-        if machine not in broken and now - machine.created_at > target.max_age
-    ]
-    young = [machine for machine in alive if machine not in broken and machine not in aged]
-    steps = {machine.key: (PoolStep.RECYCLE, _what_broke(machine)) for machine in broken}
-    steps |= _surplus(target, aged, young)
-    kept = [machine for machine in (*aged, *young) if machine.key not in steps]
-    preparing = sum(machine.status is PoolStatus.PREPARING for machine in kept)
-    room = max(0, target.max_preparing - preparing)
-    # Leaving machines count: while none can be destroyed, none are created either.
-    missing = min(target.size - len(young), target.size + target.surge - len(machines))
-    creates = 0 if target.release_tag is None else max(0, min(missing, room))
-    room -= creates
-    for machine in kept:
-        step, reason = _upkeep(machine, target, now)
-        if machine in aged and step is PoolStep.SWAP:
-            step, reason = PoolStep.KEEP, f"{reason}, and is recycled once a new one is ready"
-        # A machine cannot be claimed during its swap, so the number of swaps is limited.
-        if step is PoolStep.SWAP and room <= 0:
-            step, reason = PoolStep.KEEP, f"{reason}; others are prepared first"
-        room -= step is PoolStep.SWAP
-        steps[machine.key] = step, reason
-    actions = [_action(target, step, reason, key) for key, (step, reason) in sorted(steps.items())]
-    ready = sum(machine.status is PoolStatus.READY for machine in young)
-    reason = f"{ready} of {target.size} are ready and not aged"
-    return (*actions, *(_action(target, PoolStep.CREATE, reason) for _ in range(creates)))
 
 
 def claimable(
@@ -181,6 +162,7 @@ def claimable(
         for machine in machines
         if machine.status is PoolStatus.READY
         and machine.proven_at is not None
+        and (machine.silent_since is None or machine.silent_since <= machine.proven_at)
         and architecture in (None, machine.architecture)
     ]
     last_proven_first = sorted(
@@ -190,60 +172,3 @@ def claimable(
     )
     best_first = sorted(last_proven_first, key=lambda each: each.release_tag != release_tag)
     return tuple(machine.key for machine in best_first)
-
-
-def _is_broken(machine: PoolMachine, target: PoolTarget, now: datetime) -> bool:
-    return machine.status is PoolStatus.FAULTED or (
-        machine.status is PoolStatus.PREPARING and now - machine.since > target.prepare_for
-    )
-
-
-def _what_broke(machine: PoolMachine) -> str:
-    if machine.status is PoolStatus.FAULTED:
-        return "it could not be prepared"
-    return f"it has been in preparation since {machine.since:%Y-%m-%d %H:%M} UTC"
-
-
-def _surplus(
-    target: PoolTarget, aged: Sequence[PoolMachine], young: Sequence[PoolMachine]
-) -> dict[str, tuple[PoolStep, str]]:
-    """Return the machines to recycle because enough others are ready: aged, then oldest."""
-    ready = sum(machine.status is PoolStatus.READY for machine in (*aged, *young))
-    surplus: dict[str, tuple[PoolStep, str]] = {}
-    for machine in (*aged, *young):
-        is_ready = machine.status is PoolStatus.READY
-        is_aged = machine in aged
-        if is_aged:
-            enough = not is_ready or ready > target.size
-            reason = f"it is older than {target.max_age.days} days"
-        else:
-            others = len(young) - sum(each.key in surplus for each in young)
-            enough = others > target.size and (not is_ready or ready > target.size)
-            reason = f"the pool should have {target.size}"
-        if enough:
-            surplus[machine.key] = PoolStep.RECYCLE, reason
-            ready -= is_ready
-    return surplus
-
-
-def _upkeep(machine: PoolMachine, target: PoolTarget, now: datetime) -> tuple[PoolStep, str]:
-    if machine.status is PoolStatus.PREPARING:
-        return PoolStep.KEEP, "it is in preparation"
-    if target.release_tag is None:
-        return PoolStep.KEEP, "no release is declared for it"
-    if machine.release_tag != target.release_tag:
-        return PoolStep.SWAP, f"it runs {machine.release_tag}"
-    if machine.proven_at is None or now - machine.proven_at > target.proof_lasts:
-        return PoolStep.VERIFY, f"it was last proven at {machine.proven_at}"
-    return PoolStep.KEEP, "it is ready"
-
-
-def _action(target: PoolTarget, step: PoolStep, reason: str, key: str | None = None) -> PoolAction:
-    return PoolAction(
-        step=step,
-        provider=target.provider,
-        region=target.region,
-        reason=reason,
-        key=key,
-        release_tag=target.release_tag,
-    )

@@ -10,8 +10,14 @@ from relight.domain.breaker.breaker import (
     Destruction,
     MachineObservation,
 )
+from relight.domain.breaker.decisions import (
+    last_locked_out,
+    locked_out,
+    machines_to_observe,
+)
 from relight.domain.destruction import Allowance
 from relight.domain.disruption import take_census
+from relight.domain.doubt import doubts_about, is_whole, outdated
 from relight.domain.drift import (
     Declarations,
     ScopeDrift,
@@ -20,6 +26,7 @@ from relight.domain.drift import (
 from relight.domain.hold import Hold, exclusion_of
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.pool.pool import PoolMachine, PoolTarget
+from relight.domain.pool.remediation import observation_of_pool
 from relight.domain.reconcile.plan import (
     Action,
     ActionKind,
@@ -73,7 +80,14 @@ class FleetView:
 
 def observations_of(view: FleetView) -> tuple[MachineObservation, ...]:
     """Return the last observation of each route's machine, as the breaker counts them."""
-    found = (observation_of(route, history_of(route, view.histories)) for route in view.routes)
+    return observations_of_routes(view.routes, view.histories)
+
+
+def observations_of_routes(
+    routes: Iterable[Route], histories: Mapping[RouteId, RouteHistory]
+) -> tuple[MachineObservation, ...]:
+    """Return the last observation of each machine that serves one of these routes."""
+    found = (observation_of(route, history_of(route, histories)) for route in routes)
     return tuple(observation for observation in found if observation is not None)
 
 
@@ -97,9 +111,13 @@ class PlanBuilder:
         decisions: the remediation of each route of this run that is not busy.
         drifts: the drift of each scope.
         allowance: how many machines may still be destroyed.
-        blocked: why nothing may be changed: the breaker is open, so observations are not reliable.
-            None while it is closed.
+        doubts: the evidence that our records are old.
+        blocked: why nothing may be changed: the breaker is open, so observations are not reliable,
+            or our records as a whole are in doubt. None if neither is so.
         taken: the routes with an action.
+        locked_out: the machines that keep the control plane out, if they are several.
+        stale_before: reachable observations from before do not count.
+        pool_to_observe: machines of pools to observe so that the breaker's groups become known.
     """
 
     def __init__(self, view: FleetView, policy: ReconcilePolicy, now: datetime) -> None:
@@ -109,23 +127,59 @@ class PlanBuilder:
         }
         self.census = take_census(self.routes.values())
         self.busy = [route_id for route_id in self.routes if route_id in view.busy]
+        routes = tuple(self.routes.values())
+        self.doubts = doubts_about(
+            routes, view.histories, (*view.sweep.actions, *view.sweep.left), policy.doubtful
+        )
         scopes, self.drifts = drift_of(
-            tuple(self.routes.values()), view.declarations, view.exclusions, policy.drift, now
+            routes,
+            view.declarations,
+            view.exclusions,
+            policy.drift,
+            now,
+            in_doubt={each.route_id for each in self.doubts if each.route_id},
+        )
+        in_pool = [each for _, machines in view.pools for each in machines]
+        pool = tuple(map(observation_of_pool, in_pool))
+        observations = (*observations_of(view), *pool)
+        self.locked_out = locked_out(observations, view.breaker, view.limits)
+        self.stale_before = last_locked_out(observations)
+        room = policy.max_pool_steps
+        self.pool_to_observe = machines_to_observe(
+            view.breaker, pool, view.limits, now, room, self.stale_before
         )
         by_scope = {drift.scope: drift for drift in self.drifts}
         self._drift = {route_id: by_scope[scope] for route_id, scope in scopes.items()}
+        doubted = {each.route_id: each.reason for each in self.doubts}
         self.decisions: Mapping[RouteId, RemediationDecision] = {
-            route_id: decide_remediation(history_of(route, view.histories), policy.replacement, now)
+            route_id: decide_remediation(
+                history_of(route, view.histories).model_copy(
+                    update={"doubt": doubted.get(route_id)}
+                ),
+                policy.replacement,
+                now,
+                several_locked_out=self.is_locked_out(route),
+            )
             for route_id, route in self.routes.items()
             if route_id not in view.busy
             and (view.page is None or route_id in view.page)
             and route.status is not RouteStatus.PROVISIONING
         }
         self.allowance = Allowance(view.breaker, view.destructions, view.limits, now)
-        self.blocked = self.allowance.why_open()
+        self._incident = outdated(self.doubts)
+        self._in_doubt = (
+            self._incident.summary
+            if self._incident and is_whole(self.doubts, routes, policy.doubtful)
+            else None
+        )
+        self.blocked = self.allowance.why_open() or self._in_doubt
         self.taken: dict[RouteId, None] = {}
         self._actions: list[Action] = []
         self._left: dict[str, str] = {}
+
+    def is_locked_out(self, route: Route) -> bool:
+        """Return whether a route's machine keeps the control plane out, as others do."""
+        return route.machine is not None and route.machine.key in self.locked_out
 
     def needing(self, remediation: Remediation) -> list[Route]:
         """Return the routes that need a remediation, sorted by id."""
@@ -134,6 +188,18 @@ class PlanBuilder:
             for route_id, decision in self.decisions.items()
             if decision.remediation is remediation
         ]
+
+    def last_login(self, route: Route) -> tuple[bool, datetime | None, RouteId]:
+        """Return a key that sorts routes by the last login on record, proven or failed."""
+        history = history_of(route, self.view.histories)
+        times = [fault.at for fault in history.faults]
+        times += [history.proven_at] if history.proven_at else []
+        last = max(times, default=None)
+        return last is not None, last, route.route_id
+
+    def why_not_destroy(self, provider: str, region: str, track: str | None = None) -> str | None:
+        """Return why no machine of this location may be destroyed now; None if one may."""
+        return self._in_doubt or self.allowance.why_not(provider, region, track)
 
     def drift_of(self, route: Route) -> ScopeDrift:
         """Return the drift of a route's scope."""
@@ -155,7 +221,7 @@ class PlanBuilder:
         exclusion = self.exclusion_of(route)
         return exclusion.pinned_to if exclusion else None
 
-    def begin(
+    def begin(  # noqa: PLR0913 - the facts of an action
         self,
         kind: ActionKind,
         route: Route,
@@ -163,6 +229,8 @@ class PlanBuilder:
         release_tag: ReleaseTag | None = None,
         *,
         unreachable: bool = False,
+        requested: bool = False,
+        gone: bool = False,
         pinned: bool = False,
     ) -> None:
         """Add an action on a route, which must have no other action."""
@@ -175,7 +243,10 @@ class PlanBuilder:
                 release_tag=release_tag,
                 machine_key=route.machine.key if route.machine else None,
                 unreachable=unreachable,
+                requested=requested,
+                gone=gone,
                 pinned=pinned,
+                locked_out=kind is ActionKind.VERIFY and self.is_locked_out(route),
             )
         )
 
@@ -206,4 +277,5 @@ class PlanBuilder:
             left_alone=left[: self.policy.max_reported],
             left_alone_count=len(left),
             incident=self.view.breaker.incident,
+            faults=(self._incident,) if self._incident else (),
         )

@@ -9,6 +9,7 @@ from pydantic import Field
 from relight.domain.base import Message
 from relight.domain.breaker.breaker import BreakerIncident
 from relight.domain.disruption import BudgetSize, DisruptionBudget
+from relight.domain.fault.fault import Fault
 from relight.domain.names import (
     ReleaseTag,
     RouteId,
@@ -29,6 +30,8 @@ class ReconcilePolicy(Message):
         drift: up to this many routes of a scope that are behind its release are swapped one by
             one; more of them need a rollout.
         proof_lasts: how old a proof may be before the route is verified.
+        doubtful: if more of the routes in service run another release than our records say, the
+            records as a whole are in doubt: nothing is changed.
         max_replacements, max_swaps, max_rollouts, max_verifications, max_pool_steps: how many of
             each one run starts; repairs count as swaps.
         max_reported: how many entries of `left_alone` a plan lists.
@@ -38,6 +41,7 @@ class ReconcilePolicy(Message):
         disruption_budget=DisruptionBudget(provider="10%", region="10%", track="10%")
     )
     drift: BudgetSize = "5%"
+    doubtful: BudgetSize = "10%"
     replacement: ReplacementPolicy = ReplacementPolicy()
     proof_lasts: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))
     max_replacements: int = Field(default=2, ge=0)
@@ -76,7 +80,10 @@ class Action(Message):
             is known as bad, unless it is a pin.
         machine_key: the route's machine.
         unreachable: for a replacement: the old machine cannot be reached.
+        requested: for a replacement: a person asked for it.
+        gone: for a replacement: the provider does not have the old machine.
         pinned: for a replacement: the route is pinned to the release.
+        locked_out: for a verification: the machine keeps the control plane out, as others do.
         pool: the step of the pool's plan.
         sweep: the step of the sweep.
     """
@@ -88,7 +95,10 @@ class Action(Message):
     release_tag: ReleaseTag | None = None
     machine_key: str | None = None
     unreachable: bool = False
+    requested: bool = False
+    gone: bool = False
     pinned: bool = False
+    locked_out: bool = False
     pool: PoolAction | None = None
     sweep: SweepAction | None = None
 
@@ -112,12 +122,14 @@ class ReconcilePlan(Message):
         left_alone: what is left as it is, with the reasons; only the first ones if there are many.
         left_alone_count: the total number of them.
         incident: why the breaker is open and nothing is changed; None while it is closed.
+        faults: what is wrong with the control plane itself, as records that may be old.
     """
 
     actions: tuple[Action, ...]
     left_alone: tuple[LeftAlone, ...] = ()
     left_alone_count: int = 0
     incident: BreakerIncident | None = None
+    faults: tuple[Fault, ...] = ()
 
 
 _INSTALLS = frozenset(

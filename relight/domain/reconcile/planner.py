@@ -10,7 +10,8 @@ from datetime import datetime
 
 from relight.domain.drift import ScopeDrift
 from relight.domain.hold import freezes_of, thaws_at
-from relight.domain.pool.pool import PoolAction, PoolStep, plan_pool
+from relight.domain.pool.planner import plan_pool, why_pool_waits
+from relight.domain.pool.pool import PoolAction, PoolStatus, PoolStep
 from relight.domain.reconcile.builder import FleetView, PlanBuilder
 from relight.domain.reconcile.plan import (
     Action,
@@ -93,8 +94,12 @@ def _keep_pools(builder: PlanBuilder) -> None:
     room = builder.policy.max_pool_steps
     pools = sorted(builder.view.pools, key=lambda each: (each[0].provider, each[0].region))
     for target, machines in pools:
-        for step in plan_pool(target, machines, builder.now):
-            about = f"pool {step.provider}/{step.region}"
+        about = f"pool {target.provider}/{target.region}"
+        ready = sum(each.status is PoolStatus.READY for each in machines)
+        if ready < target.size and (waits := why_pool_waits(target, builder.now)):
+            builder.leave(about, f"{ready} of {target.size} are ready, but {waits}")
+        observe = builder.pool_to_observe
+        for step in plan_pool(target, machines, builder.now, builder.locked_out, observe):
             if step.step is PoolStep.KEEP:
                 continue
             if why_not := _kept_from_pool(builder, step):
@@ -117,7 +122,7 @@ def _keep_pools(builder: PlanBuilder) -> None:
 
 def _kept_from_pool(builder: PlanBuilder, step: PoolAction) -> str | None:
     if step.step is PoolStep.RECYCLE:
-        return builder.allowance.why_not(step.provider, step.region)
+        return builder.why_not_destroy(step.provider, step.region)
     return None if step.step is PoolStep.VERIFY else builder.blocked
 
 
@@ -144,14 +149,16 @@ def _kept_from_sweeping(builder: PlanBuilder, step: SweepAction) -> str | None:
     if step.machine is None:
         return "it was not observed at its provider"
     location = step.machine.provider, step.machine.region
-    why_not = builder.allowance.why_not(*location)
+    why_not = builder.why_not_destroy(*location)
     if why_not is None:
         builder.allowance.take(*location)
     return why_not
 
 
 def _report_the_rest(builder: PlanBuilder) -> None:
-    """Report each route that is out and has no action."""
+    """Report each route that is out, or whose record is in doubt, and that has no action."""
     for route in builder.needing(Remediation.LEAVE_ALONE):
-        if route.status is not RouteStatus.SERVING and route.route_id not in builder.taken:
+        doubted = any(each.route_id == route.route_id for each in builder.doubts)
+        out = route.status is not RouteStatus.SERVING
+        if (out or doubted) and route.route_id not in builder.taken:
             builder.leave(f"route {route.route_id}", builder.decisions[route.route_id].reason)

@@ -49,7 +49,7 @@ def replace(builder: PlanBuilder) -> None:
     room = builder.policy.max_replacements
     for route_id in admitted:
         route, decision = builder.routes[route_id], builder.decisions[route_id]
-        why_not = builder.allowance.why_not(route.provider, route.region, route.track)
+        why_not = builder.why_not_destroy(route.provider, route.region, route.track)
         if why_not is None and room == 0:
             why_not = "this run replaces no more machines"
         if why_not is not None:
@@ -63,6 +63,8 @@ def replace(builder: PlanBuilder) -> None:
             decision.reason,
             builder.should_run(route),
             unreachable=decision.unreachable,
+            requested=decision.requested,
+            gone=decision.gone,
             pinned=builder.pin_of(route) is not None,
         )
     builder.leave_waiting(set(candidates) - set(admitted), admission)
@@ -118,10 +120,22 @@ def verify(builder: PlanBuilder) -> None:
 
 
 def _due_for_verification(builder: PlanBuilder) -> dict[RouteId, str]:
-    """Return faulty routes and, if machines are unreachable, their neighbours; with reasons."""
+    """Return faulty routes and, if machines are unreachable, their neighbours; with reasons.
+
+    Machines that keep the control plane out come first, the longest unobserved before the others:
+    a run that finds that they let it in again goes on with the rest of them.
+    """
     observations = {each.key: each for each in observations_of(builder.view)}
     reasons: dict[RouteId, str] = {}
-    for route in builder.needing(Remediation.VERIFY):
+    locked_out = [
+        builder.routes[route_id]
+        for route_id, decision in builder.decisions.items()
+        if builder.is_locked_out(builder.routes[route_id]) and decision.unreachable
+    ]
+    for route in sorted(locked_out, key=lambda route: _last_observed(route, observations)):
+        reasons[route.route_id] = builder.decisions[route.route_id].reason
+    # By their last login: were it by their ids, the first ones would be verified again and again.
+    for route in sorted(builder.needing(Remediation.VERIFY), key=builder.last_login):
         reasons[route.route_id] = builder.decisions[route.route_id].reason
     for route in builder.needing(Remediation.REPLACE):
         decision = builder.decisions[route.route_id]
@@ -141,7 +155,10 @@ def _proof_expired(builder: PlanBuilder) -> Iterable[tuple[RouteId, str]]:
         for route_id in builder.decisions
         if (route := builder.routes[route_id]).status is RouteStatus.SERVING
     ]
-    for route in sorted(serving, key=_oldest_proof_first):
+    doubted = {each.route_id for each in builder.doubts}
+    serving.sort(key=_oldest_proof_first)
+    # Those in doubt keep their old proof, and must not keep the others from being verified.
+    for route in sorted(serving, key=lambda route: route.route_id in doubted):
         if route.proven_at is None:
             yield route.route_id, "it has no proof"
         elif builder.now - route.proven_at > builder.policy.proof_lasts:
@@ -172,12 +189,19 @@ def _why_not_repair(builder: PlanBuilder, route: Route) -> str | None:
 
 
 def _swap_admission(builder: PlanBuilder) -> tuple[Admission, int]:
-    """Return the admission for swaps, with all routes in flight, and how many swaps may start."""
+    """Return the admission for swaps, with all routes in flight, and how many swaps may start.
+
+    A repair of a route that is out takes out no further one. But if all of many repairs do harm,
+    as where our records are wrong, then no more than the budget at once.
+    """
     in_flight = [*builder.busy, *(each for each in builder.taken if each not in builder.view.busy)]
     limit = builder.policy.strategy.max_concurrent
     room = min(max(0, limit - len(in_flight)), builder.policy.max_swaps)
     strategy = builder.policy.strategy.model_copy(update={"max_concurrent": len(in_flight) + room})
-    return Admission(builder.census, strategy, builder.view.freezes, in_flight), room
+    admission = Admission(
+        builder.census, strategy, builder.view.freezes, in_flight, limits_under_way=True
+    )
+    return admission, room
 
 
 def _may_be_observed(
@@ -206,6 +230,7 @@ def _unknown_neighbours(
         builder.view.limits,
         builder.now,
         builder.policy.max_verifications,
+        builder.stale_before,
     )
     return [idle[key] for key in keys]
 
@@ -215,6 +240,15 @@ def _release_to_verify(builder: PlanBuilder, route: Route) -> ReleaseTag | None:
     if route.status is RouteStatus.SERVING and route.current_release_tag:
         return route.current_release_tag
     return builder.should_run(route)
+
+
+def _last_observed(
+    route: Route, observations: Mapping[str, MachineObservation]
+) -> tuple[datetime, RouteId]:
+    assert route.machine is not None
+    last = observations[route.machine.key].observed_at
+    assert last is not None  # Of a machine that kept the control plane out.
+    return last, route.route_id
 
 
 def _oldest_proof_first(route: Route) -> tuple[bool, datetime | None, RouteId]:

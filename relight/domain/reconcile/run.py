@@ -22,6 +22,15 @@ RECONCILE_WORKFLOW_ID: Final = "reconcile"
 """The workflow id of reconcile runs. The engine admits one at a time."""
 
 
+VERIFY_SILENT_WORKFLOW_ID: Final = "verify-silent"
+"""The workflow id of the verifications that a liveness check calls for. One runs at a time."""
+
+
+def verify_workflow_id(route_id: RouteId) -> str:
+    """Return the workflow id of a verification of one route. It is not the route's lock."""
+    return f"verify/{route_id}"
+
+
 class ReconcileFleetInput(Message):
     """Bring the fleet closer to what is declared.
 
@@ -82,7 +91,11 @@ def routes_to_verify(actions: Iterable[Action]) -> tuple[RouteToVerify, ...]:
 
 
 class VerifyRoutesInput(Message):
-    """Observe the hosts of these routes without a change, and record the results."""
+    """Observe the hosts of these routes without a change, and record the results.
+
+    Attributes:
+        routes: empty for those that an evaluation of the breaker names.
+    """
 
     routes: tuple[RouteToVerify, ...]
     origin: Origin
@@ -93,9 +106,13 @@ class BreakerEvaluated(Message):
 
     Attributes:
         to_verify: the routes to verify, so that its next state follows from fresh observations.
+        locked_out: those of them whose machines keep the control plane out, as others do.
+        locks_out: the breaker is open because machines keep the control plane out.
     """
 
     to_verify: tuple[RouteToVerify, ...] = ()
+    locked_out: tuple[RouteId, ...] = ()
+    locks_out: bool = False
 
 
 class RouteVerified(Message):
@@ -105,12 +122,19 @@ class RouteVerified(Message):
         fault: the kind of the fault that was found, None if it was proven or skipped.
         skipped: why nothing was recorded, None if something was.
         failed: why the verification itself failed, which says nothing about the host.
+        newer_version: the version that its host runs, if our records may be too old to know it.
     """
 
     route_id: RouteId
     fault: str | None = None
     skipped: str | None = None
     failed: str | None = None
+    newer_version: str | None = None
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether its host was proven and that was recorded."""
+        return self.fault is None and self.skipped is None and self.failed is None
 
 
 class RoutesVerified(Message):
@@ -143,11 +167,13 @@ class SweepMachineInput(Message):
     Attributes:
         step: the planned step.
         grace: the minimum age of the machine.
+        gone_for: how long listings must lack it before it is marked lost.
     """
 
     step: SweepAction
     grace: timedelta
     origin: Origin
+    gone_for: timedelta = timedelta(minutes=5)
 
 
 class MachineObserved(Message):
@@ -212,7 +238,7 @@ class ReconcileRun(Message):
         started: number of started actions by kind.
         not_started: the actions that were not started.
         not_verified: the hosts whose verification failed, each with the reason.
-        proven, faulted, skipped: number of verified routes by result.
+        proven, faulted, skipped, doubted: number of verified routes by result.
         summary: one sentence for a person.
     """
 
@@ -223,4 +249,5 @@ class ReconcileRun(Message):
     proven: int = 0
     faulted: int = 0
     skipped: int = 0
+    doubted: int = 0
     summary: str = ""

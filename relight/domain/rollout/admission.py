@@ -48,6 +48,9 @@ class Admission:
     routes: routes with the same limits share a queue, and a blocked queue is examined again only
     when one of its groups changes.
 
+    With `limits_under_way` the budget also limits how many routes are under way, those included
+    that were out before.
+
     Attributes:
         usage: the routes that are out, whatever took them out.
     """
@@ -58,7 +61,10 @@ class Admission:
         strategy: Strategy,
         freezes: Sequence[Hold] = (),
         in_flight: Iterable[RouteId] = (),
+        *,
+        limits_under_way: bool = False,
     ) -> None:
+        self._limits_under_way = limits_under_way
         self.usage = BudgetUsage(census, strategy.disruption_budget)
         self._census = census
         self._freezes = freezes
@@ -167,15 +173,24 @@ class Admission:
             cap = self._caps[group.kind]
             if cap is not None and self._under_way[group] >= cap:
                 return group
+            if self._is_filled(group):
+                return group
             # A route that is already out does not use more of the budget.
             if not queue.is_out and self.usage.is_spent(group):
                 return group
         return None
 
+    def _is_filled(self, group: Group) -> bool:
+        """Return whether as many routes are under way as the budget lets out."""
+        limit = self.usage.limit(group) if self._limits_under_way else None
+        return limit is not None and self._under_way[group] >= limit
+
     def _limit_text(self, group: Group) -> str:
+        limit = self.usage.limit(group)
         if self.usage.is_spent(group):
-            limit = self.usage.limit(group)
             return f"{group}: {self.usage.count(group)} are out, {limit} may be"
+        if self._is_filled(group):
+            return f"{group}: {self._under_way[group]} are under way, {limit} may be"
         under_way, cap = self._under_way[group], self._caps[group.kind]
         return f"{group}: {under_way} are under way, {cap} may be"
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from relight.domain.base import Message, ShortText
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.fault.rule import RolloutEffect
-from relight.domain.fault.table import effect_in_rollout
+from relight.domain.fault.table import effect_in_rollout, locks_out
 from relight.domain.names import (
     CheckName,
     ReleaseTag,
@@ -201,11 +201,20 @@ def _bound_text(bound: float, tolerated: float) -> str:
 def incident_of(faults: Iterable[Fault]) -> Incident | None:
     """Return the faults that only waiting cures as one incident, else None.
 
-    Its routes do not count against the release, because their result is not known yet.
+    Its routes do not count against the release, because their result is not known yet. A fault by
+    which a host keeps the control plane out is one of them only where many hosts do so: the caller
+    has found that out.
     """
-    outside = [each for each in faults if effect_in_rollout(each) is RolloutEffect.HELD]
+    outside = [
+        each
+        for each in faults
+        if effect_in_rollout(each) is RolloutEffect.HELD or locks_out(each.kind)
+    ]
     if not outside:
         return None
+    advice = ""
+    if any(locks_out(each.kind) for each in outside):
+        advice = "; many machines keep the control plane out: `relight breaker status`"
     classes = tuple(sorted({fault.fault_class for fault in outside}))
     routes = "1 route" if len(outside) == 1 else f"{len(outside)} routes"
     return Incident(
@@ -214,7 +223,7 @@ def incident_of(faults: Iterable[Fault]) -> Incident | None:
         routes=len(outside),
         summary=(
             f"{' and '.join(classes)} fault on {routes}, which no host is to blame for: "
-            f"{outside[0].summary}"
+            f"{outside[0].summary}{advice}"
         ),
     )
 

@@ -10,6 +10,7 @@ from relight.domain.base import Message, Origin
 from relight.domain.fault.fault import Fault
 from relight.domain.names import (
     CheckName,
+    DebianVersion,
     ReleaseTag,
     RouteId,
     ScopeName,
@@ -93,7 +94,7 @@ class RolloutPlan(PlannedRollout):
 
     release_tag: ReleaseTag
     scope: ScopeName
-    version: str
+    version: DebianVersion
     sizes: tuple[int, ...] = ()
 
 

@@ -39,6 +39,31 @@ class WaveWork(StrEnum):
         return self in {WaveWork.ROLL_BACK, WaveWork.UNDO}
 
 
+DONE: Mapping[WaveWork, RouteProgress] = {
+    WaveWork.SWAP: RouteProgress.CONVERGED,
+    WaveWork.PROVE: RouteProgress.CONVERGED,
+    WaveWork.ROLL_BACK: RouteProgress.ROLLED_BACK,
+    WaveWork.UNDO: RouteProgress.CONVERGED,
+}
+"""Progress of a route whose operation succeeded."""
+
+FAILED: Mapping[WaveWork, RouteProgress] = {
+    WaveWork.SWAP: RouteProgress.FAILED,
+    WaveWork.PROVE: RouteProgress.FAILED,
+    WaveWork.ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
+    WaveWork.UNDO: RouteProgress.FAILED,
+}
+"""Progress of a route whose operation failed."""
+
+REQUEUED: Mapping[WaveWork, RouteProgress] = {
+    WaveWork.SWAP: RouteProgress.WAITING,
+    WaveWork.PROVE: RouteProgress.SOAKING,
+    WaveWork.ROLL_BACK: RouteProgress.TO_ROLL_BACK,
+    WaveWork.UNDO: RouteProgress.WAITING,
+}
+"""Progress of a route hit by an incident: requeued."""
+
+
 class RolloutWaveInput(Message):
     """Run one wave.
 

@@ -13,12 +13,18 @@ there, because an operation may have started since.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from relight.domain.clock import is_future
 from relight.domain.destruction import destruction_refusal
 from relight.domain.machine import MachineAtProvider, MachineOnRecord, MachineStatus, RecordedAs
-from relight.domain.names import RouteId, machine_workflow_id, route_workflow_id
+from relight.domain.names import (
+    RouteId,
+    key_number,
+    machine_workflow_id,
+    route_workflow_id,
+)
 from relight.domain.pool.pool import pool_machine_key, pool_workflow_id
 from relight.domain.sweep.sweep import (
     OpenOperation,
@@ -50,6 +56,7 @@ class SweepView:
             as destroyed.
         operations: the operations that are open on record.
         route_ids: every route on record.
+        newest: the highest number of all keys on record, by the key without its number.
     """
 
     listings: Sequence[ProviderListing]
@@ -57,6 +64,7 @@ class SweepView:
     records: Sequence[MachineOnRecord]
     operations: Sequence[OpenOperation] = ()
     route_ids: Set[RouteId] = frozenset()
+    newest: Mapping[str, int] = field(default_factory=dict)
 
 
 def plan_sweep(view: SweepView, policy: SweepPolicy, now: datetime) -> SweepPlan:
@@ -116,13 +124,20 @@ def pool_number(key: str, provider: str, region: str) -> int | None:
     return int(number) if pool_machine_key(provider, region, int(number)) == key else None
 
 
+def numbered(key: str) -> tuple[str, int]:
+    """Return a key without its number, and the number: `eu-1-g2` is `eu-1-g` and 2."""
+    number = key_number(key)
+    return key.removesuffix(str(number)), number
+
+
 def _operation_step(
     operation: OpenOperation, view: SweepView, policy: SweepPolicy, now: datetime
 ) -> SweepAction | None:
     if operation.workflow_id in view.open_workflows:
         return None
     step, reason = SweepStep.CLOSE, f"{operation.workflow_id}: its workflow has ended"
-    if now - operation.opened_at < policy.grace:
+    # Of one that was opened in the future the age is unknown; its workflow is checked again.
+    if now - operation.opened_at < policy.grace and not is_future(operation.opened_at, now):
         step, reason = SweepStep.WAIT, f"{reason}, but it began only at {operation.opened_at}"
     return SweepAction(step=step, reason=reason, operation=operation)
 
@@ -137,6 +152,7 @@ def _provider_steps(
     """Return the steps for the machines of a listing, and for the records missing in it."""
     found: list[SweepAction] = []
     copies = Counter(machine.key for machine in listing.machines)
+    ids = {machine.provider_id for machine in listing.machines}
     served = {record.route_id for record in records.values() if _serves(record)}
     for machine in listing.machines:
         record = records.get(machine.key)
@@ -145,7 +161,8 @@ def _provider_steps(
         decided = (
             (SweepStep.ASK, f"{copies[machine.key]} machines have the key {machine.key}")
             if copies[machine.key] > 1
-            else _machine_step(machine, record, view, served, policy, now)
+            else _doubt(machine, record, records, view, copies)
+            or _machine_step(machine, record, view, served, policy, now)
         )
         if decided is not None:
             step, reason = decided
@@ -159,13 +176,48 @@ def _provider_steps(
                 )
             )
     for record in records.values():
-        missing = record.provider == listing.provider and record.key not in copies
+        # One that somebody relabelled has its id still.
+        missing = (
+            record.provider == listing.provider
+            and record.key not in copies
+            and record.provider_id not in ids
+        )
         if missing and record.recorded_as in LIVE:
             step, reason = _missing_step(record, listing, view, policy, now)
             found.append(
                 SweepAction(step=step, reason=reason, key=record.key, provider=listing.provider)
             )
     return found
+
+
+def _doubt(
+    machine: MachineAtProvider,
+    record: MachineOnRecord | None,
+    records: Mapping[str, MachineOnRecord],
+    view: SweepView,
+    listed: Mapping[str, int],
+) -> tuple[SweepStep, str] | None:
+    """Return `doubt` if a machine is newer than our records, None if it is not.
+
+    Every key is on record before its machine is created. A machine that was only planned may serve
+    its route by now, if the one that serves it on record does not exist.
+    """
+    if record is None:
+        stem, number = numbered(machine.key)
+        newest = view.newest.get(stem, 0)
+        ours = lock_of(machine.key, machine.provider, machine.region) is not None
+        if not ours or machine.generation != number or number <= newest:
+            return None
+        known = f"the newest on record is {stem}{newest}" if newest else "none is on record"
+        return SweepStep.DOUBT, f"machine {machine.key} is not on record; {known}"
+    if record.recorded_as is not RecordedAs.PLANNED or record.route_id is None:
+        return None
+    serving = [each for each in records.values() if _serves(each)]
+    for each in serving:
+        if each.route_id == record.route_id and each.key not in listed:
+            reason = f"machine {record.key} is only planned on record, and {each.key}, which serves"
+            return SweepStep.DOUBT, f"{reason} route {each.route_id} on record, is not listed"
+    return None
 
 
 def _machine_step(
@@ -213,6 +265,9 @@ def _postponed(
         return SweepStep.WAIT, f"machine {key}: {holder} is under way"
     if machine.created_at is None:
         return SweepStep.ASK, f"machine {key}: its provider does not report its age"
+    if is_future(machine.created_at, now):
+        when = f"{machine.created_at:%Y-%m-%d %H:%M} UTC"
+        return SweepStep.ASK, f"machine {key} was created at {when}, in the future: check the clock"
     if now - machine.created_at < policy.grace:
         return SweepStep.WAIT, f"machine {key} was created only at {machine.created_at}"
     return None
@@ -281,9 +336,16 @@ def _missing_step(
     lock = lock_of(record.key, record.provider, record.region, record.route_id)
     if (holder := _holder(record.key, lock, view)) is not None:
         return SweepStep.WAIT, f"machine {record.key} is not listed; {holder} is under way"
-    if min(now, listing.asked_at) - record.recorded_at < policy.grace:
+    young = min(now, listing.asked_at) - record.recorded_at < policy.grace
+    if young and not is_future(record.recorded_at, now):
         reason = f"machine {record.key} was recorded only at {record.recorded_at}"
         return SweepStep.WAIT, reason
+    # A listing may lack a machine that exists: one alone is no evidence.
+    if record.serves or record.in_pool:
+        since = record.gone_since
+        if since is None or now - since < policy.gone_for:
+            reason = f"machine {record.key} is not listed"
+            return SweepStep.WAIT, f"{reason} since {since}" if since else reason
     return SweepStep.MARK_LOST, f"{record.provider} has no machine {record.key}"
 
 

@@ -45,6 +45,8 @@ class SweepPolicy(Message):
             asked instead.
         min_mismatches: fewer machines than this are never too large a share.
         max_steps: how many steps one sweep takes.
+        gone_for: how long a machine of a route or the pool must be missing in each listing before
+            it is marked lost.
     """
 
     owner: str = Field(min_length=1)
@@ -52,6 +54,7 @@ class SweepPolicy(Message):
     max_mismatch_share: float = Field(default=0.2, gt=0, le=1)
     min_mismatches: int = Field(default=2, ge=1)
     max_steps: int = Field(default=20, ge=1)
+    gone_for: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0))
 
 
 class SweepStep(StrEnum):
@@ -61,9 +64,11 @@ class SweepStep(StrEnum):
     generation. `mark lost`: record that the machine does not exist. `close`: record that the
     operation has ended. `wait`: it is too young, or an operation may be in progress. `ask`: a
     person has to decide, because names contradict each other or there are too many mismatches.
+    `doubt`: the machine is newer than our records, so they may be old; nothing is changed.
     """
 
     ADOPT = "adopt"
+    DOUBT = "doubt"
     DESTROY = "destroy"
     MARK_LOST = "mark lost"
     CLOSE = "close"
@@ -94,7 +99,7 @@ class SweepPlan(Message):
 
     Attributes:
         actions: the steps that change something, in their order, up to the policy's limit.
-        left: the steps `wait` and `ask`, and those beyond the limit.
+        left: the steps `wait`, `ask` and `doubt`, and those beyond the limit.
         counts: number of steps by kind, including those beyond the limit.
     """
 

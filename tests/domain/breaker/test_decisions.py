@@ -19,6 +19,8 @@ from relight.domain.breaker.breaker import (
 from relight.domain.breaker.decisions import (
     count_reach,
     is_unknown,
+    last_locked_out,
+    locked_out,
     machines_to_observe,
     too_many,
     update_breaker,
@@ -245,6 +247,48 @@ def test_unreachable_observations_hold_and_reachable_ones_expire():
     machines = [observation("a", False, ago=yesterday), observation("b", True, ago=yesterday)]
     reach = reach_of(machines, "region linode/east")
     assert (reach.machines, reach.observed, reach.unreachable) == (2, 1, 1)
+
+
+def locked_out_machine(key, ago=MINUTE, kind="login-refused"):
+    since = NOW - ago
+    return observation(key, False, ago=ago).model_copy(
+        update={"locked_out_by": kind, "locked_out_since": since}
+    )
+
+
+def test_many_machines_that_lock_the_control_plane_out_are_one_incident_that_says_what_to_do():
+    machines = [*region(6, 0), *(locked_out_machine(f"l{at}") for at in range(3))]
+    incident = breaker_after(
+        [*machines, locked_out_machine("k", kind="host-key-mismatch")]
+    ).incident
+    assert incident is not None
+    assert incident.locks_out
+    expected = "4 of 10 machines answer, but keep the control plane out"
+    assert f"fleet: {expected} (host-key-mismatch, login-refused)" in incident.summary
+    assert "`relight reconcile`" in incident.to_do
+    unreachable = breaker_after(region(6, 4)).incident
+    assert unreachable is not None
+    assert (unreachable.locks_out, unreachable.to_do) == (False, "")
+
+
+def test_one_machine_that_locks_us_out_is_its_own_fault_and_two_may_be_ours():
+    one, two = locked_out_machine("a"), locked_out_machine("b")
+    assert locked_out([one, *region(9, 0)], CLOSED, LIMITS) == {}
+    assert set(locked_out([one, two, *region(9, 0)], CLOSED, LIMITS)) == {"a", "b"}
+    opened = breaker_after([one, two])
+    assert set(locked_out([one, *region(9, 0)], opened, LIMITS)) == {"a"}
+
+
+def test_what_was_reached_before_a_machine_locked_us_out_is_observed_again():
+    machines = [locked_out_machine("a"), *region(4, 0)]
+    earlier = [each.model_copy(update={"observed_at": NOW - 2 * MINUTE}) for each in machines[1:]]
+    later = [each.model_copy(update={"observed_at": NOW}) for each in machines[1:]]
+    breaker = breaker_after([machines[0], *earlier])
+    assert "observed first" in str(why_not(breaker))
+    since = last_locked_out(machines)
+    chosen = machines_to_observe(breaker, earlier, LIMITS, NOW, 50, since)
+    assert len(chosen) == 4
+    assert why_not(breaker_after([machines[0], *later])) is None
 
 
 def test_an_override_makes_the_breaker_ignore_a_group_until_it_expires():

@@ -7,13 +7,13 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relight.domain.pool.planner import plan_pool
 from relight.domain.pool.pool import (
     PoolMachine,
     PoolStatus,
     PoolStep,
     PoolTarget,
     claimable,
-    plan_pool,
     pool_machine_key,
 )
 from tests.domain.fleets import HOUR, NOW, shuffled
@@ -33,6 +33,7 @@ def machine(number: int, status=PoolStatus.READY, age: timedelta = HOUR, **field
         "key": pool_machine_key("p", "r", number),
         "provider": "p",
         "region": "r",
+        "architecture": "amd64",
         "status": status,
         "since": NOW - min(age, HOUR / 2),
         "created_at": NOW - age,
@@ -112,13 +113,22 @@ def test_an_aged_machine_is_recycled_only_once_a_new_one_is_ready():
 
 
 def test_a_machine_that_could_not_be_prepared_is_recycled():
-    stuck = machine(1, PoolStatus.PREPARING, since=NOW - 2 * HOUR)
+    stuck = machine(1, PoolStatus.PREPARING, since=NOW - 2 * HOUR, release_tag=None)
     assert steps(target(1), stuck)[PoolStep.RECYCLE] == 1
-    assert steps(target(1), machine(1, PoolStatus.FAULTED))[PoolStep.RECYCLE] == 1
+    failed = machine(1, PoolStatus.FAULTED, release_tag=None)
+    assert steps(target(1), failed)[PoolStep.RECYCLE] == 1
+
+
+def test_a_faulty_machine_that_was_ready_is_swapped_back_to_its_release():
+    stuck = machine(1, PoolStatus.PREPARING, since=NOW - 2 * HOUR, release_tag="v0.0.73")
+    for each in (stuck, machine(1, PoolStatus.FAULTED, release_tag="v0.0.73")):
+        [action] = plan_pool(target(1), [each], NOW)
+        assert (action.step, action.release_tag) == (PoolStep.SWAP, "v0.0.73")
+        assert not action.is_try
 
 
 def test_while_broken_machines_remain_no_new_ones_are_created():
-    broken = [machine(number, PoolStatus.FAULTED) for number in range(1, 4)]
+    broken = [machine(number, PoolStatus.FAULTED, release_tag=None) for number in range(1, 4)]
     assert steps(target(2), *broken) == {PoolStep.RECYCLE: 3}
 
 
@@ -153,10 +163,11 @@ def test_no_more_machines_are_created_than_are_missing_and_than_the_limits_allow
 
 
 @given(targets, pools)
-def test_each_machine_that_is_not_leaving_has_exactly_one_step(goal, machines):
-    keys = [each.key for each in plan_pool(goal, machines, NOW) if each.key]
-    staying = [each.key for each in machines if each.status is not PoolStatus.LEAVING]
-    assert sorted(keys) == sorted(staying)
+def test_each_machine_has_exactly_one_step_and_a_leaving_one_is_recycled(goal, machines):
+    planned = {each.key: each.step for each in plan_pool(goal, machines, NOW) if each.key}
+    assert sorted(planned) == sorted(each.key for each in machines)
+    leaving = [each.key for each in machines if each.status is PoolStatus.LEAVING]
+    assert all(planned[key] is PoolStep.RECYCLE for key in leaving)
 
 
 @given(targets, pools, st.randoms())
@@ -184,15 +195,16 @@ def test_if_every_step_succeeds_the_pool_reaches_its_target(goal, machines):
 def after_steps(plan, machines):
     """Return the pool after every step, and every preparation in progress, succeeded."""
     by_key = {each.key: each for each in machines if each.status is not PoolStatus.LEAVING}
-    fresh = {"status": PoolStatus.READY, "release_tag": TAG, "proven_at": NOW}
+    fresh = {"status": PoolStatus.READY, "proven_at": NOW}
     for key, each in by_key.items():
         if each.status is PoolStatus.PREPARING:
-            by_key[key] = each.model_copy(update=fresh)
+            by_key[key] = each.model_copy(update={**fresh, "release_tag": TAG})
     for step in plan:
         if step.step is PoolStep.RECYCLE:
-            del by_key[step.key]
+            by_key.pop(step.key, None)
         elif step.step in {PoolStep.SWAP, PoolStep.VERIFY}:
-            by_key[step.key] = by_key[step.key].model_copy(update=fresh)
+            proven = {**fresh, "release_tag": step.release_tag}
+            by_key[step.key] = by_key[step.key].model_copy(update=proven)
         elif step.step is PoolStep.CREATE:
             number = 1001 + len(by_key)
             while pool_machine_key("p", "r", number) in by_key:
@@ -221,3 +233,12 @@ def test_only_ready_and_proven_machines_can_be_claimed(machines):
     claims = claimable(machines, TAG)
     assert len(claims) == len(set(claims))
     assert set(claims) == ready
+
+
+def test_a_silent_machine_is_verified_and_no_route_claims_it():
+    silent = machine(1, silent_since=NOW - HOUR / 60)
+    assert steps(target(size=1), silent) == {PoolStep.VERIFY: 1}
+    assert claimable([silent, machine(2)], TAG) == (machine(2).key,)
+    proven_since = machine(1, silent_since=NOW - 2 * HOUR)
+    assert steps(target(size=1), proven_since) == {PoolStep.KEEP: 1}
+    assert claimable([proven_since], TAG) == (proven_since.key,)

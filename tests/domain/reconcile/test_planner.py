@@ -19,9 +19,10 @@ from relight.domain.pool.pool import (
 )
 from relight.domain.reconcile.plan import ActionKind, ReconcilePolicy
 from relight.domain.reconcile.planner import plan_reconcile
-from relight.domain.remediation import RouteHistory
+from relight.domain.remediation import ObservedFault, RouteHistory
 from relight.domain.rollout.rollout import RolloutPhase
 from relight.domain.rollout.strategy import Strategy
+from relight.domain.route import RouteStatus
 from relight.domain.sweep.sweep import SweepPlan
 from relight.domain.track import Track
 from tests.domain.fleets import (
@@ -273,3 +274,25 @@ def test_neighbours_are_verified_before_a_machine_is_destroyed():
     observed = [at(TAG, each, MINUTE) for each in routes[:4]] + routes[4:]
     after = view(observed, dead("f"))
     assert (ActionKind.REPLACE, "f") in act(replace(after, breaker=breaker_of(after)))
+
+
+def test_of_many_silent_routes_those_without_a_login_for_longest_are_verified_first():
+    routes = sound(40, region="east")
+    silent = [
+        RouteHistory(route_id=each.route_id, machine_key=None, silent_since=NOW - MINUTE)
+        for each in routes
+    ]
+    policy = POLICY.model_copy(update={"max_verifications": 10})
+    # The first ones were verified a few minutes ago, and have to be again.
+    for number in range(20):
+        fault = ObservedFault(
+            at=NOW - (5 + number) * MINUTE,
+            kind="host-unreachable",
+            machine_key=f"{routes[number].route_id}-g1",
+        )
+        routes[number] = routes[number].model_copy(update={"status": RouteStatus.FAULTED})
+        silent[number] = silent[number].model_copy(
+            update={"faults": (fault,), "silent_since": NOW - 30 * MINUTE}
+        )
+    verified = [route_id for _, route_id in act(view(routes, *silent, breaker=OPEN), policy)]
+    assert verified == [each.route_id for each in routes[20:30]]

@@ -23,6 +23,7 @@ from tests.domain.fleets import HOUR, NOW, shuffled
 
 POLICY = SweepPolicy(owner="us")
 OLD = NOW - 5 * HOUR
+MINUTE = HOUR / 60
 
 
 def machine(key: str = "a-g1", generation: int | None = 1, **fields) -> MachineAtProvider:
@@ -54,13 +55,26 @@ def listing(*machines: MachineAtProvider, complete: bool = True) -> ProviderList
     return ProviderListing(provider="linode", asked_at=NOW, machines=machines, complete=complete)
 
 
-def sweep(machines, records=(), workflows=(), operations=(), routes=("a",), complete=True):
+# Every key of these tests was on record once, so its machine is not newer than the records.
+KNOWN = {"a-g": 9, "z-g": 9, "pool-linode-east-": 9, **{f"r{at}-g": 9 for at in range(10)}}
+
+
+def sweep(
+    machines,
+    records=(),
+    workflows=(),
+    operations=(),
+    routes=("a",),
+    complete=True,
+    newest=KNOWN,
+):
     view = SweepView(
         listings=[listing(*machines, complete=complete)],
         open_workflows=frozenset(workflows),
         records=records,
         operations=operations,
         route_ids=frozenset(routes),
+        newest=newest,
     )
     return plan_sweep(view, POLICY, NOW)
 
@@ -160,7 +174,7 @@ def test_a_removal_that_runs_keeps_its_machine_from_being_marked_lost():
 
 
 def test_a_record_without_a_machine_is_marked_lost():
-    assert step([], [record(serves=True)]) is SweepStep.MARK_LOST
+    assert step([], [record()]) is SweepStep.MARK_LOST
     young = record(recorded_at=NOW - HOUR / 2)
     assert step([], [young]) is SweepStep.WAIT
     assert step([], [record()], workflows=["route/a"]) is SweepStep.WAIT
@@ -193,7 +207,7 @@ def test_a_store_without_its_records_destroys_nothing():
 
 
 def test_an_empty_listing_marks_nothing_lost():
-    records = [record(f"r{at}-g1", serves=True) for at in range(10)]
+    records = [record(f"r{at}-g1", serves=True, gone_since=OLD) for at in range(10)]
     plan = sweep([], records)
     assert plan.actions == ()
     assert "is the listing whole?" in plan.left[0].reason

@@ -192,7 +192,7 @@ def test_the_host_gets_the_host_program_and_its_configuration() -> None:
 
 def test_the_control_planes_user_may_run_only_the_host_program_as_root() -> None:
     (user,) = config()["users"]
-    assert user["sudo"] == "ALL=(root) NOPASSWD: /usr/local/sbin/relight-host"
+    assert user["sudo"] == "ALL=(root) NOPASSWD: NOSETENV: /usr/local/sbin/relight-host"
     assert user["lock_passwd"] is True
 
 

@@ -15,6 +15,7 @@ CREATING = (
     "plan_pool",
     "describe_region",
     "resolve_release",
+    "check_new_key",
     "plan_pool_machine",
     "create_machine",
     "prove_release",
@@ -22,7 +23,7 @@ CREATING = (
 )
 """The pool's own steps, and one of `make_machine`: `test_provision.py` covers the others."""
 
-RECYCLING = ("check_destruction", "leave_pool", "destroy_machine", "record_destroyed")
+RECYCLING = ("check_destruction", "leave_pool", "destroy_machine")
 
 
 def states(harness: Harness) -> list[tuple[str, PoolStatus, str | None]]:
@@ -62,6 +63,7 @@ async def test_a_pool_that_tests_set_up_directly_is_kept_as_it_is(harness):
 async def test_a_machine_at_an_older_release_is_swapped_in_place(harness):
     key = await harness.pool_machine()
     harness.store.fleet_settings.set("default_release_tag", "v0.0.74", harness.operation())
+    await harness.serving_route()
     assert (await keep_pool(harness, 1)).done == (f"swap {key}",)
     assert states(harness) == [(key, PoolStatus.READY, "v0.0.74")]
 

@@ -11,12 +11,14 @@ from temporalio.exceptions import CancelledError
 
 from devkit.simulated.parts import OWNER
 from relight.domain.breaker.breaker import BreakerLimits
-from relight.domain.names import route_workflow_id
+from relight.domain.pool.pool import PoolStatus
 from relight.domain.reconcile.plan import ActionKind
 from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID
 from relight.domain.remediation import ReplacementPolicy
 from relight.domain.route import RouteStatus
 from relight.providers.driver import MachineSpec
+from relight.providers.lab import LabDriver
+from tests.support.apt_repository import serve
 from tests.support.interference import Injection
 from tests.workflows.reconciler import (
     AT_ONCE,
@@ -54,6 +56,23 @@ async def test_a_single_route_that_is_behind_is_swapped(harness, reconciler, rou
     assert kinds(await reconciler.run()) == {ActionKind.SWAP: 1}
     assert set(harness.current_tags(route_ids)) == {"v0.0.74"}
     assert kinds(await reconciler.run()) == Counter()
+
+
+async def test_a_provider_that_answers_with_a_page_is_reported_and_the_others_are_reconciled(
+    harness, reconciler, route_ids, tmp_path
+):
+    harness.store.fleet_settings.set("default_release_tag", "v0.0.74", harness.operation())
+    with serve(tmp_path) as page:
+        page.answers["/v1/machines"] = (200, b"<html>Please log in</html>")
+        harness.drivers["lab"] = LabDriver(page.url, SecretStr("token"))
+        try:
+            done = await reconciler.run()
+        finally:
+            await harness.drivers.pop("lab").close()
+    [unobserved] = done.observed.unobserved
+    assert "lab: list machines: the answer is not understood" in unobserved
+    assert "Please log in" in unobserved
+    assert set(harness.current_tags(route_ids)) == {"v0.0.74"}
 
 
 async def test_a_release_that_the_source_does_not_have_is_reported(harness, reconciler, route_ids):
@@ -229,7 +248,7 @@ async def test_an_unreachable_machine_is_replaced(harness, reconciler, route_ids
     assert harness.route(route_ids[0]).status is RouteStatus.SERVING
 
 
-async def test_a_machine_without_a_record_is_destroyed_once_it_is_old_enough(
+async def test_a_machine_that_is_newer_than_the_record_is_told_and_left_alone(
     harness, reconciler, route_ids
 ):
     key = f"{route_ids[0]}-g7"
@@ -237,27 +256,75 @@ async def test_a_machine_without_a_record_is_destroyed_once_it_is_old_enough(
         key,
         MachineSpec(region="fake-east", user_data=SecretStr(""), owner=OWNER, generation=7),
     )
-    assert kinds(await reconciler.run()) == Counter()
-    assert harness.cloud.read(key) is not None
     harness.cloud.make_older(key, timedelta(hours=2))
-    done = await reconciler.run()
-    assert kinds(done) == {ActionKind.SWEEP: 1}
+    for _ in range(2):
+        done = await reconciler.run()
+        assert kinds(done) == Counter()
+        assert "the newest on record is" in left_alone(done)[f"machine {key}"]
+    assert harness.cloud.read(key) is not None
+    assert [event.kind for event in harness.events(kind="incident-opened")] == ["incident-opened"]
+    # It is no business of ours any more.
+    await harness.cloud.destroy(harness.cloud.read(key).ref)
+    assert harness.cloud.read(key) is not None
     assert harness.cloud.read(key) is None
-    [event] = harness.events(kind="machine-destroyed")
-    assert (event.machine_key, event.workflow_id) == (key, route_workflow_id(route_ids[0]))
-    assert len(await harness.machines_of(route_ids[0])) == 1
+    await reconciler.run()
+    assert harness.store.incidents.list() == []
+
+
+GONE_AT_ONCE = POLICY.model_copy(
+    update={"replacement": POLICY.replacement.model_copy(update={"gone_for": MOMENT})}
+)
 
 
 async def test_a_record_without_a_machine_is_marked_lost(harness, reconciler, route_ids):
-    reconciler.grace = MOMENT
+    reconciler.grace, reconciler.policy = MOMENT, GONE_AT_ONCE
     machine = harness.route(route_ids[0]).machine
     assert machine is not None
     await harness.cloud.destroy(machine.ref)
     harness.cloud.read(machine.key)
     done = await reconciler.run()
+    # One listing is no evidence.
+    assert ActionKind.SWEEP not in kinds(done)
+    assert harness.events(kind="machine-lost") == []
+    done = await reconciler.run()
     assert ActionKind.SWEEP in kinds(done)
     assert [event.machine_key for event in harness.events(kind="machine-lost")] == [machine.key]
     assert harness.route(route_ids[0]).status is RouteStatus.FAULTED
+
+
+@pytest.mark.parametrize("what", ["it answers", "its provider finds it"])
+async def test_a_machine_that_only_the_listing_lacks_is_neither_lost_nor_replaced(
+    harness, reconciler, route_ids, what
+):
+    """For an hour of listings, as where a page of them is missing."""
+    route_id, key = route_ids[0], f"{route_ids[0]}-g1"
+    reconciler.grace, reconciler.policy = MOMENT, GONE_AT_ONCE
+    reconciler.limits = reconciler.limits.model_copy(update={"open_share": 0.6})
+    harness.cloud.unlisted = {key}
+    if what == "its provider finds it":
+        harness.hosts.unreachable = {key}
+    machines = set(harness.cloud.created)
+    for _ in range(5):
+        done = await reconciler.run()
+        assert kinds(done)[ActionKind.REPLACE] == 0
+    assert harness.events(kind="machine-lost") == []
+    assert harness.events(kind="machine-destroyed") == []
+    assert harness.cloud.read(key) is not None
+    assert set(harness.cloud.created) == machines
+    assert harness.route(route_id).machine.key == key
+
+
+async def test_a_pool_machine_that_only_the_listing_lacks_is_kept(harness, reconciler, route_ids):
+    key = await harness.pool_machine("fake-west")
+    harness.store.pool_sizes.set("fake", "fake-west", 1, harness.operation())
+    reconciler.grace, reconciler.policy = MOMENT, GONE_AT_ONCE
+    harness.cloud.unlisted = {key}
+    for _ in range(4):
+        await reconciler.run()
+    [kept] = harness.store.pool.list()
+    assert (kept.key, kept.status) == (key, PoolStatus.READY)
+    assert harness.cloud.read(key) is not None
+    assert harness.events(kind="machine-lost") == []
 
 
 async def test_a_rollout_whose_workflow_is_gone_is_closed(harness, reconciler, route_ids):

@@ -80,22 +80,18 @@ async def test_a_pool_is_filled_by_a_run_and_then_left_alone(harness, reconciler
     assert kinds(await reconciler.run()) == {}
 
 
-async def test_an_unrecorded_pool_machine_is_adopted_and_then_recycled(
-    harness, reconciler, route_ids
-):
+async def test_an_unrecorded_pool_machine_is_told_and_left_alone(harness, reconciler, route_ids):
+    """A pool machine with a number that is not on record yet may serve a route."""
     key = pool_machine_key("fake", "fake-west", 1)
     harness.store.pool_sizes.set("fake", "fake-west", 0, harness.operation())
     await add_machine(harness, key, 1, "fake-west")
+    harness.hosts.unreachable.add(key)
     reconciler.grace = MOMENT
-    done = await reconciler.run()
-    [action] = done.observed.plan.actions
-    assert (action.sweep.step, action.sweep.key) == (SweepStep.ADOPT, key)
-    assert [event.machine_key for event in harness.events(kind="machine-adopted")] == [key]
-    [adopted] = harness.store.pool.list()
-    # It is not proven and not needed: it is faulted, and the next run recycles it.
-    assert (adopted.key, adopted.status) == (key, PoolStatus.FAULTED)
-    await reconciler.run()
-    assert harness.cloud.read(key) is None
+    for _ in range(2):
+        done = await reconciler.run()
+        assert kinds(done) == {}
+    assert "not on record" in left_alone(done)[f"machine {key}"]
+    assert harness.cloud.read(key) is not None
     assert harness.store.pool.list() == []
 
 
@@ -124,7 +120,11 @@ async def test_another_machine_under_the_key_of_a_lost_one_is_left_to_an_operato
     harness.cloud.read(f"{route_id}-g1")  # It is being destroyed.
     assert harness.cloud.read(f"{route_id}-g1") is None
     reconciler.grace = MOMENT
-    await reconciler.run()
+    reconciler.policy = POLICY.model_copy(
+        update={"replacement": POLICY.replacement.model_copy(update={"gone_for": MOMENT})}
+    )
+    for _ in range(2):
+        await reconciler.run()
     assert harness.route(route_id).status is RouteStatus.FAULTED
     await add_machine(harness, f"{route_id}-g1", 1)
     done = await reconciler.run()

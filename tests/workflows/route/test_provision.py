@@ -23,6 +23,7 @@ STEPS = (
     "desired_release",
     "describe_region",
     "resolve_release",
+    "check_new_key",
     "open_route",
     "render_cloud_init",
     "create_machine",
@@ -122,6 +123,13 @@ async def test_a_step_that_is_cut_short_leaves_nothing(unsandboxed_harness, boun
             await harness.provision(route_id)
         kind = fault_of(failed.value.cause).kind
         assert kind == ("cancelled" if injection.startswith("cancelled") else "controller-bug")
+        if step == "record_proof" and injection is Injection.FAILS_AFTER:
+            # The proof is on record: the machine serves, and nothing that serves is destroyed.
+            [kept] = await harness.machines_of(route_id)
+            route = harness.route(route_id)
+            assert route.machine is not None
+            assert (route.status, route.machine.ref) == (RouteStatus.FAULTED, kept.ref)
+            return "its machine is kept"
         # Until the route is known to be vacant, nothing is written about it. A cancellation is
         # noticed after that.
         faults = int(step != "check_vacant" or injection.startswith("cancelled"))

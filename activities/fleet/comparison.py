@@ -1,0 +1,395 @@
+"""Comparison of the record with providers and hosts, and its correction. Nothing else changes."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from temporalio import activity
+
+from activities import policies
+from activities.execution import current_operation
+from activities.fleet.observe import LISTING_TIMEOUT
+from activities.machine.presence import Presence
+from activities.route.hot_swap import ProofActivities
+from activities.route.known_good import version_of
+from relight.domain.comparison import (
+    Compared,
+    CompareRecordsInput,
+    CompareRoutesInput,
+    CompareScopesInput,
+    Comparison,
+    ProvidersCompared,
+    RouteToCompare,
+    Verdict,
+)
+from relight.domain.disruption import NOT_IN_SERVICE
+from relight.domain.drift import scope_of
+from relight.domain.fault.error import DomainError
+from relight.domain.machine import Machine, MachineAtProvider, MachineOnRecord, MachineStatus
+from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag, scope_track
+from relight.domain.proof import Proof
+from relight.domain.release import Release
+from relight.domain.route import Route, RouteStatus
+from relight.domain.sweep.planner import SweepView, numbered, plan_sweep
+from relight.domain.sweep.sweep import ProviderListing, SweepPolicy, SweepStep
+from relight.engine.step import step
+from relight.hosts import host_program
+from relight.hosts.connections import Hosts
+from relight.hosts.errors import RemoteError
+from relight.hosts.observation import PackageState, observe
+from relight.releases.source import ReleaseSource
+from relight.releases.versions import is_older, tag_of
+from relight.store.adoptions import new_route
+from relight.store.events import Operation
+from relight.store.store import Store
+from relight.store.threads import in_thread
+
+CONCURRENCY = 25
+"""How many hosts one activity observes at the same time."""
+
+_NOT_RUNNING = frozenset({MachineStatus.DELETING, MachineStatus.FAILED})
+
+
+class _Seen(NamedTuple):
+    """What a machine's host runs, or why that is not known."""
+
+    machine: MachineAtProvider | Machine
+    package: PackageState | None
+    error: str = ""
+
+
+class ComparisonActivities:
+    """Reads, and with `adopt` writes what was proven into the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        presence: Presence,
+        hosts: Hosts,
+        proofs: ProofActivities,
+        repository: ReleaseSource,
+        owner: str,
+    ) -> None:
+        self._store = store
+        self._presence = presence
+        self._hosts = hosts
+        self._proofs = proofs
+        self._repository = repository
+        self._owner = owner
+
+    @step(policies.OBSERVE, lambda _: "all providers")
+    async def compare_providers(self, input: CompareRecordsInput) -> ProvidersCompared:
+        """Return all routes with their newer machines, and the machines that belong to none."""
+        answers = await asyncio.gather(*map(self._list, sorted(self._presence.drivers)))
+        listings = [each for each in answers if isinstance(each, ProviderListing)]
+        unobserved = tuple(each for each in answers if isinstance(each, str))
+        return await in_thread(self._compare_listings, listings, unobserved, input)
+
+    @step(policies.VERIFY, lambda i: f"{len(i.routes)} routes")
+    async def compare_routes(self, input: CompareRoutesInput) -> Compared:
+        """Return the comparison of each route with its host."""
+        operation, slots = current_operation(input.origin), asyncio.Semaphore(CONCURRENCY)
+
+        async def compare(each: RouteToCompare) -> Comparison:
+            async with slots:
+                of_route = replace(
+                    operation, activity_id=f"{operation.activity_id}/{each.route_id}"
+                )
+                compared = await self._compare(each, of_route, input)
+                activity.heartbeat(each.route_id)
+                return compared
+
+        return Compared(comparisons=tuple(await asyncio.gather(*map(compare, input.routes))))
+
+    @step(policies.STORE, lambda _: "all scopes")
+    def compare_scopes(self, input: CompareScopesInput) -> Compared:
+        """Return the scopes whose routes are all proven at a newer release than is declared.
+
+        With `adopt` that release is declared. Otherwise reconciliation would bring the routes back.
+        """
+        operation = current_operation(input.origin)
+        default = self._store.fleet_settings.get(DEFAULT_RELEASE_SETTING)
+        overrides = {each.name: each.release_override for each in self._store.tracks.list()}
+        proven: defaultdict[str, set[ReleaseTag | None]] = defaultdict(set)
+        for route in self._store.routes.list():
+            if route.status not in NOT_IN_SERVICE:
+                scope = scope_of(route.track, overrides.get(route.track))
+                proven[scope].add(route.current_release_tag)
+        found = []
+        for scope, tags in sorted(proven.items()):
+            track = scope_track(scope)
+            declared = overrides.get(track) if track else default
+            [tag, *others] = tags
+            if others or tag is None or not self._is_newer(tag, declared, or_older=input.older):
+                continue
+            if input.adopt:
+                of_scope = replace(operation, activity_id=f"{operation.activity_id}/{scope}")
+                self._store.adoptions.declare(scope, tag, of_scope)
+            found.append(
+                Comparison(
+                    about=f"scope {scope}",
+                    verdict=Verdict.ADOPTED if input.adopt else Verdict.RECORD_BEHIND,
+                    recorded=declared or "",
+                    found=tag,
+                    reason=f"all of its routes are proven at {tag}",
+                )
+            )
+        return Compared(comparisons=tuple(found))
+
+    def _is_newer(self, tag: ReleaseTag, declared: ReleaseTag | None, *, or_older: bool) -> bool:
+        if declared is None or or_older:
+            return tag != declared
+        return is_older(version_of(self._store, declared), version_of(self._store, tag))
+
+    # ------------------------------------------------------------------ providers
+
+    async def _list(self, provider: str) -> ProviderListing | str:
+        try:
+            async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
+                listing = await self._presence.drivers[provider].list()
+        except DomainError as error:
+            return str(error)
+        except TimeoutError:
+            return f"{provider}: no listing within {LISTING_TIMEOUT.total_seconds():.0f} s"
+        return listing if listing.complete else f"{provider}: the listing is incomplete"
+
+    def _compare_listings(
+        self,
+        listings: Sequence[ProviderListing],
+        unobserved: tuple[str, ...],
+        input: CompareRecordsInput,
+    ) -> ProvidersCompared:
+        machines = {each.key: each for listing in listings for each in listing.machines}
+        records = self._store.sweeps.machines(set(machines))
+        newer, others = self._newer(listings, records, machines)
+        providers = {each.provider for each in listings}
+        routes = [
+            RouteToCompare(
+                route_id=route.route_id,
+                newer=tuple(newer.pop(route.route_id, ())),
+                listed=(
+                    route.machine.key in machines
+                    if route.machine is not None and route.provider in providers
+                    else None
+                ),
+            )
+            for route in self._store.routes.list()
+            if route.status is not RouteStatus.RETIRED
+        ]
+        for route_id, found in sorted(newer.items()):
+            if input.track is not None:
+                routes.append(
+                    RouteToCompare(route_id=route_id, newer=tuple(found), track=input.track)
+                )
+            else:
+                others += [_unknown_route(each, route_id) for each in found]
+        return ProvidersCompared(routes=tuple(routes), others=tuple(others), unobserved=unobserved)
+
+    def _newer(
+        self,
+        listings: Sequence[ProviderListing],
+        records: Sequence[MachineOnRecord],
+        machines: dict[str, MachineAtProvider],
+    ) -> tuple[dict[str, list[MachineAtProvider]], list[Comparison]]:
+        """Return the machines that are newer than the record, by route; and those of pools."""
+        plan = plan_sweep(
+            SweepView(
+                listings=listings,
+                open_workflows=frozenset(),
+                records=records,
+                route_ids=self._store.sweeps.route_ids(),
+                newest=self._store.sweeps.newest(),
+            ),
+            SweepPolicy(owner=self._owner),
+            datetime.now(UTC),
+        )
+        newer: defaultdict[str, list[MachineAtProvider]] = defaultdict(list)
+        others = []
+        for doubted in plan.left:
+            if doubted.step is not SweepStep.DOUBT:
+                continue
+            stem = numbered(doubted.key)[0]
+            if stem.endswith("-g"):
+                newer[stem.removesuffix("-g")].append(machines[doubted.key])
+            else:
+                others.append(_unknown_pool_machine(machines[doubted.key]))
+        for found in newer.values():
+            found.sort(key=lambda machine: numbered(machine.key)[1], reverse=True)
+        return newer, others
+
+    # ------------------------------------------------------------------ hosts
+
+    async def _compare(
+        self, each: RouteToCompare, operation: Operation, input: CompareRoutesInput
+    ) -> Comparison:
+        route = await in_thread(self._store.routes.get, each.route_id)
+        if route is None:
+            if each.track is None or not each.newer:
+                return Comparison(about=f"route {each.route_id}", verdict=Verdict.UNKNOWN)
+            route = new_route(each.route_id, each.track, each.newer[0])
+        seen: list[_Seen] = []
+        candidates = [m for m in each.newer if m.status not in _NOT_RUNNING]
+        for machine in (*candidates, *([route.machine] if route.machine else [])):
+            seen.append(await self._see(machine))
+            if seen[-1].package is not None:
+                break
+        recorded = await in_thread(self._recorded_version, route)
+        compared = _compared(route, each, seen, recorded)
+        taken = {Verdict.RECORD_BEHIND, *({Verdict.HOST_BEHIND} if input.older else ())}
+        if not input.adopt or compared.verdict not in taken:
+            return compared
+        try:
+            return await self._adopt(route, seen[-1], compared, operation)
+        except DomainError as error:
+            return compared.model_copy(update={"reason": f"it cannot be adopted: {error}"})
+
+    async def _see(self, machine: MachineAtProvider | Machine) -> _Seen:
+        try:
+            async with self._hosts.connect(machine) as shell:
+                observation = await observe(shell, host_program.observe())
+        except RemoteError as error:
+            return _Seen(machine, None, str(error))
+        return _Seen(machine, observation.package)
+
+    def _recorded_version(self, route: Route) -> str | None:
+        tag = route.current_release_tag
+        return None if tag is None else version_of(self._store, tag)
+
+    async def _adopt(
+        self,
+        route: Route,
+        seen: _Seen,
+        compared: Comparison,
+        operation: Operation,
+    ) -> Comparison:
+        """Prove what a machine runs, and take it into the record; or say why not.
+
+        Raises:
+            DomainError: it cannot be proven.
+        """
+        if seen.package is None:
+            return compared
+        proof = await self._prove(seen.machine, seen.package.version)
+        found = await self._presence.drivers[seen.machine.provider].find(seen.machine.key)
+        if found is None:
+            reason = f"{seen.machine.provider} does not find {seen.machine.key}"
+            return compared.model_copy(update={"reason": reason})
+        old = route.machine if route.machine and route.machine.key != found.key else None
+        absent = old is not None and await self._presence.is_absent(old)
+        is_new = await in_thread(self._store.routes.get, route.route_id) is None
+
+        def adopt() -> str | None:
+            return self._store.adoptions.adopt(
+                route, found, proof, operation, is_new=is_new, old_is_absent=absent
+            )
+
+        refusal = await in_thread(adopt)
+        if refusal is not None:
+            return compared.model_copy(update={"reason": refusal})
+        taken = f"{proof.release_tag} is proven there: {proof.probe}"
+        return compared.model_copy(update={"verdict": Verdict.ADOPTED, "reason": taken})
+
+    async def _prove(self, machine: MachineAtProvider | Machine, version: str) -> Proof:
+        release = await self._release_of(version)
+        async with self._hosts.connect(machine) as shell:
+            return await self._proofs.prove(shell, release)
+
+    async def _release_of(self, version: str) -> Release:
+        """Return the release of a version: as the source knows it, else as the host runs it.
+
+        Raises:
+            UnknownVersionError: no tag has this version.
+        """
+        tag = tag_of(version)
+        if tag is None:
+            raise UnknownVersionError(f"no release tag has the version {version}")
+        known = await in_thread(self._store.releases.get, tag)
+        if known is not None:
+            return known
+        try:
+            release = await self._repository.resolve(tag, ())
+        except DomainError:
+            package = self._proofs.service.package
+            return Release(tag=tag, version=version, package=package, source="host", deb_files=())
+        await in_thread(self._store.releases.save, release)
+        return release
+
+
+class UnknownVersionError(DomainError):
+    """A host runs a version that no release tag has."""
+
+    kind = "release-unknown"
+
+
+def _compared(
+    route: Route, each: RouteToCompare, seen: Sequence[_Seen], recorded_version: str | None
+) -> Comparison:
+    """Return which side is behind, from what was seen until a machine answered."""
+    on_record = f"{route.machine.key} at {route.current_release_tag}" if route.machine else ""
+    last = seen[-1] if seen else None
+    if last is None:
+        verdict, found, reason = Verdict.AGREES, "", "it has no machine"
+    elif last.package is None:
+        verdict, found, reason = _silent(each, last)
+    else:
+        version = last.package.version
+        found = f"{last.machine.key} at {version or 'no version'}"
+        verdict, reason = _judged(each, last, last.package, recorded_version)
+    return Comparison(
+        about=f"route {route.route_id}",
+        verdict=verdict,
+        recorded=on_record,
+        found=found,
+        reason=reason,
+    )
+
+
+def _silent(each: RouteToCompare, last: _Seen) -> tuple[Verdict, str, str]:
+    if each.newer:
+        key = each.newer[0].key
+        return Verdict.UNKNOWN, key, f"{key} is not on record, and does not answer: {last.error}"
+    if each.listed is False:
+        return Verdict.MACHINE_MISSING, "", f"its machine is not listed; {last.error}"
+    return Verdict.UNKNOWN, "", last.error
+
+
+def _judged(
+    each: RouteToCompare, last: _Seen, package: PackageState, recorded_version: str | None
+) -> tuple[Verdict, str]:
+    if any(last.machine.key == newer.key for newer in each.newer):
+        return Verdict.RECORD_BEHIND, f"{last.machine.provider} has a machine that is not on record"
+    if each.newer:
+        key = each.newer[0].key
+        return Verdict.UNKNOWN, f"{key} is not on record, and does not answer"
+    if not package.is_installed(package.version):
+        return Verdict.HOST_BEHIND, f"its package is not completely installed: {package.status}"
+    if recorded_version is None:
+        return Verdict.UNKNOWN, "it was never proven"
+    if package.version == recorded_version:
+        return Verdict.AGREES, ""
+    if is_older(recorded_version, package.version):
+        return Verdict.RECORD_BEHIND, "its host runs a newer release than on record"
+    return Verdict.HOST_BEHIND, "its host runs an older release than on record"
+
+
+def _unknown_route(machine: MachineAtProvider, route_id: str) -> Comparison:
+    return Comparison(
+        about=f"machine {machine.key}",
+        verdict=Verdict.RECORD_BEHIND,
+        found=machine.key,
+        reason=f"route {route_id} is not on record: `relight store adopt-current --track TRACK` "
+        "records it",
+    )
+
+
+def _unknown_pool_machine(machine: MachineAtProvider) -> Comparison:
+    return Comparison(
+        about=f"machine {machine.key}",
+        verdict=Verdict.RECORD_BEHIND,
+        found=machine.key,
+        reason="a pool machine that is not on record. If a route's machine is missing, it may "
+        "serve that route; if none is, delete it at its provider",
+    )

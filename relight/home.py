@@ -1,0 +1,92 @@
+"""The home folder: what is in it, and what a command finds there. Only `up` and `init` make one."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from relight.engine.errors import NoHomeError
+from relight.settings import Settings
+
+_NAMES_A_SERVER = ("TEMPORAL_ADDRESS", "TEMPORAL_CONFIG_FILE")
+_MADE_FIRST = ("host_key_secret", "env", "fleet.db", "temporal.toml")
+
+
+def is_home(home: Path) -> bool:
+    """Return whether a folder is a home folder, even one whose `relight up` has failed."""
+    return any((home / name).exists() for name in _MADE_FIRST)
+
+
+def names_a_server() -> bool:
+    """Return whether the environment names a Temporal server, so that the home's is not used."""
+    return any(os.environ.get(name) for name in _NAMES_A_SERVER)
+
+
+def home_profile(home: Path) -> Path:
+    """Return the file in which `relight up` writes the address of its Temporal server."""
+    return home / "temporal.toml"
+
+
+def temporal_lock(home: Path) -> Path:
+    """Return the file that the home folder's own Temporal server keeps locked while it runs."""
+    return home / "temporal.lock"
+
+
+def own_temporal_runs(home: Path) -> bool:
+    """Return whether the home folder's own Temporal server runs.
+
+    The address that the home folder has is not enough: after a crash, another server may answer
+    there.
+    """
+    try:
+        lock = temporal_lock(home).open()
+    except FileNotFoundError:
+        return False
+    with lock:
+        try:
+            # Shared: commands that ask at the same time do not take each other for the server.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def existing_store_url(settings: Settings) -> str:
+    """Return the store's address. It makes neither a home folder nor a store.
+
+    Raises:
+        NoHomeError: no store is set, and the home folder has none.
+    """
+    home = settings.home
+    if not settings.has_embedded_store or settings.store_file.exists():
+        return settings.database_url
+    if is_home(home):
+        msg = (
+            f"the home {home} has no store: its `relight up` has failed or is not complete, see"
+            f" {home / 'logs'}. Nothing was done. Type `relight up` (or `relight init`, for a"
+            " Temporal of your own)"
+        )
+        raise NoHomeError(msg)
+    raise NoHomeError(no_home(home))
+
+
+def no_home(home: Path) -> str:
+    """Return the message that there is no home folder: where it was looked for, what to type."""
+    where = (
+        "which RELIGHT_HOME names"
+        if os.environ.get("RELIGHT_HOME")
+        else "in the current folder, as RELIGHT_HOME is not set"
+    )
+    return (
+        f"there is no fleet here: {home}, {where}, is no home of Relight. Nothing was done. Go"
+        " to the folder of your fleet, or set RELIGHT_HOME (or RELIGHT_STORE_URL and"
+        " TEMPORAL_ADDRESS). A new fleet is made by `relight up`, or by `relight init` for a"
+        " Temporal of your own"
+    )
+
+
+def home_is_down(home: Path) -> str:
+    """Return the message that the home folder's own Temporal server does not run."""
+    return (
+        f"the home {home} is down: its Temporal server does not run (its `relight up` was stopped,"
+        f" or has failed: see {home / 'logs'}). `relight up` starts it"
+    )

@@ -1,0 +1,101 @@
+"""`relight machine remove`: a person's word that a machine is to be destroyed."""
+
+from typing import Annotated
+
+import typer
+
+from relight.domain.destruction import (
+    DestroyMachineInput,
+    DestructionReason,
+    RemoveMachineInput,
+)
+from relight.store.machines import MachineRecord
+from relight.store.store import Store
+from starter.cli.errors import BadInputError, RefusedError
+from starter.cli.hold_options import RequiredReasonOption
+from starter.cli.output import JsonOption
+from starter.cli.session import fleet_store, operation, origin, with_temporal
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def machine() -> None:
+    """Machines that serve no route, and that automation does not destroy by itself."""
+
+
+@app.command()
+def remove(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The machine's key, its label.")],
+    *,
+    provider: Annotated[
+        str | None,
+        typer.Option(help="The provider of a machine that is not on record.", metavar="PROVIDER"),
+    ] = None,
+    reason: RequiredReasonOption,
+    json: JsonOption = False,
+) -> None:
+    """Destroy a machine that serves no route, also if it answers.
+
+    Automation destroys no machine that answers as ours, unless a person asks for it: this is that
+    word, and it is recorded. The breaker and the hourly limits apply; the removal waits for them.
+    A machine that serves a route is refused: replace its route's machine, or retire the route.
+
+    [bold]Examples:[/]
+
+      relight machine remove eu-1-g3 --reason "left over by a replacement that failed"
+      relight machine remove pool-lab-eu-1-7 --provider lab --reason "not on record, serves nothing"
+    """
+    from starter.cli.remove import remove as remove_machine  # noqa: PLC0415 - brings in the SDK
+
+    with fleet_store() as store:
+        request = _request(store, key, provider, reason)
+        with_temporal(
+            lambda client, settings: remove_machine(
+                client, settings.task_queue, request, as_json=json
+            )
+        )
+
+
+def _request(store: Store, key: str, provider: str | None, reason: str) -> RemoveMachineInput:
+    """Record the person's word, and return what is to be done."""
+    record, asked = store.machines.get(key), operation(reason)
+    if record is None and provider is None:
+        msg = f"machine {key} is not on record: name its provider with --provider"
+        raise BadInputError(msg)
+    if record is not None:
+        _leave(store, record, reason)
+    store.destruction_evidence.request_removal(key, asked)
+    observed = store.machines.last_observed(key)
+    return RemoveMachineInput(
+        route_id=record.route_id if record else None,
+        machine=observed,
+        reason=reason,
+        origin=asked.origin,
+        destroy=DestroyMachineInput(
+            provider=record.provider if record else provider or "",
+            key=key,
+            provider_id=record.provider_id if record else None,
+            region=record.region if record else None,
+            reason=DestructionReason.REQUESTED,
+            text=reason,
+            origin=origin(reason),
+        ),
+    )
+
+
+def _leave(store: Store, record: MachineRecord, reason: str) -> None:
+    """Let nothing continue with a machine.
+
+    Raises:
+        RefusedError: it serves a route.
+    """
+    route = store.routes.get(record.route_id) if record.route_id else None
+    if route is not None and route.machine is not None and route.machine.key == record.key:
+        msg = (
+            f"machine {record.key} serves route {route.route_id}: `relight route replace "
+            f"{route.route_id}` gives it another, `relight route retire {route.route_id}` ends it"
+        )
+        raise RefusedError(msg)
+    store.pool.mark_leaving(record.key, operation(reason))
+    store.destructions.begin_removal(record.key, operation(reason))

@@ -1,0 +1,139 @@
+"""Random calls of `relight-host`, and whether a call is one that it offers.
+
+The check is written from the program's description, not from its code.
+"""
+
+import random
+import re
+
+Call = tuple[str, ...]
+
+UNIT, SHA256 = "relight-swap-r-1-0123456789ab.service", "0" * 64
+URLS = "https://github.com/lantern/box/releases/download/"
+DEB = (f"{URLS}v0.0.74/x.deb", SHA256, "7", "amd64")
+
+_VALID: tuple[Call, ...] = (
+    ("swap", UNIT, "0", "600", "0.0.74", "upgrade"),
+    ("swap", UNIT, "0", "600", "0.0.74", "rollback", *DEB),
+    ("observe",),
+    ("observe", UNIT, "0"),
+    ("log", UNIT),
+    ("forget", UNIT),
+    ("journal", "20"),
+    ("step", "install"),
+    ("step", "cloud-init"),
+    ("install", "0.0.74", "upgrade"),
+    ("install", "1:0.0.74-1", "rollback", *DEB),
+    ("change", "0.0.74", "upgrade"),
+    ("dry-run", "0.0.74", "upgrade"),
+    ("dry-run", "0.0.74", "upgrade", *DEB),
+    ("serve",),
+)
+_PIECES = (
+    *(
+        "-",
+        "--",
+        "+",
+        "=",
+        "/",
+        "..",
+        "../../etc/shadow",
+        "~",
+        "*",
+        "?",
+        "[!a]",
+        "%",
+        "%2e",
+        "'",
+        '"',
+    ),
+    *("\\", ";", "|", "&", "$(id)", "`id`", "${HOME}", "$$", "<", ">", "#", " ", "\t", "\n", "\r"),
+    *("é", "\x7f", "\x1b[2J", "\u202e", "-o", "-oDir::Etc=/", "--reinstall", "-", "0", "9" * 12),
+    *(
+        "sh",
+        "-c",
+        "root",
+        "ssh.service",
+        "relight-",
+        ".service",
+        ":",
+        "1:",
+        ".deb",
+        "file:///etc/x",
+    ),
+    *("A" * 300, "DPkg::Pre-Invoke::=id", "/etc/relight/host", "@", ",", "lantern-box", ""),
+)
+
+_UNIT = re.compile(r"relight-[a-z0-9.-]*\.service")
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_VERSION = re.compile(r"([0-9]{1,9}:)?[0-9]([A-Za-z0-9.+~]*|[A-Za-z0-9.+~-]*-[A-Za-z0-9.+~]+)")
+_PRINTABLE = re.compile(r"[!-~]+")
+
+
+def random_call(source: random.Random) -> Call:
+    """Return an offered call with some random changes, or any words."""
+    words = list(source.choice(_VALID))
+    for _ in range(source.choice((0, 1, 1, 1, 2, 3))):
+        at = source.randrange(len(words) + 1)
+        match source.randrange(6):
+            case 0:
+                words.insert(at, source.choice(_PIECES))
+            case 1 if at < len(words):
+                del words[at]
+            case 2 if at < len(words):
+                words[at] = source.choice(_PIECES)
+            case 3:
+                words.insert(at, source.choice(source.choice(_VALID)))
+            case _ if words:
+                at = source.randrange(len(words))
+                cut = source.randrange(len(words[at]) + 1)
+                end = cut + source.randrange(2)
+                words[at] = words[at][:cut] + source.choice(_PIECES) + words[at][end:]
+    return tuple(words)
+
+
+def is_offered(call: Call) -> bool:
+    """Return whether a call is one that the program offers, to a host that fetches by URL."""
+    match call:
+        case ("observe",) | ("serve",):
+            return True
+        case ("observe", unit, number):
+            return _is(_UNIT, unit) and _is(_NUMBER, number)
+        case ("log" | "forget", unit):
+            return _is(_UNIT, unit)
+        case ("journal", number):
+            return _is(_NUMBER, number)
+        case ("step", name):
+            return name in {"cloud-init", "install", "service"}
+        case ("swap", unit, wait, deadline, *change):
+            numbers = _is(_NUMBER, wait) and _is(_NUMBER, deadline)
+            return numbers and _is(_UNIT, unit) and _is_change(change)
+        case ("install" | "change" | "dry-run", *change):
+            return _is_change(change)
+    return False
+
+
+def _is_change(words: list[str]) -> bool:
+    match words:
+        case [version, "upgrade" | "rollback", *deb]:
+            return _is(_VERSION, version) and (not deb or _is_deb(deb))
+    return False
+
+
+def _is_deb(words: list[str]) -> bool:
+    match words:
+        case [url, sha256, size, architecture]:
+            plain = _is(_PRINTABLE, url) and "$" not in url and ".." not in url
+            return (
+                plain
+                and "%2e" not in url.lower()
+                and url.startswith(URLS)
+                and re.fullmatch("[0-9a-f]{64}", sha256) is not None
+                and _is(_NUMBER, size)
+                and re.fullmatch("[a-z0-9-]+", architecture) is not None
+            )
+    return False
+
+
+def _is(pattern: re.Pattern[str], text: str) -> bool:
+    return pattern.fullmatch(text) is not None

@@ -1,0 +1,277 @@
+"""A store that was restored from an old backup: nothing is changed until a person has decided."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowFailureError
+
+from relight.domain.comparison import CompareRecordsInput, RecordsCompared, Verdict
+from relight.domain.names import route_workflow_id
+from relight.domain.reconcile.plan import ActionKind
+from relight.domain.replacement import AutoreplaceRouteInput
+from relight.domain.route import RouteStatus
+from relight.domain.sweep.sweep import SweepStep
+from relight.store.tables import RecordStatus
+from tests.workflows.harness import ORIGIN, Harness
+from tests.workflows.pools import keep_pool
+from tests.workflows.reconciler import MOMENT, POLICY, Reconciler, kinds, left_alone
+from workflows.failures import fault_of
+from workflows.fleet.comparison import CompareRecords
+from workflows.route.replace import AutoreplaceRoute
+
+NEW = "v0.0.74"
+CHANGES = {*ActionKind} - {ActionKind.VERIFY}
+
+
+class Backup:
+    """A backup of the store of a test, made when it is constructed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._live, self._kept = folder / "fleet.db", folder / "backup.db"
+        self._copy(self._live, self._kept)
+
+    def restore(self) -> None:
+        """Replace the whole store by what it was."""
+        self._copy(self._kept, self._live)
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        with sqlite3.connect(source) as old, sqlite3.connect(target) as new:
+            old.backup(new)
+
+
+async def replace(harness: Harness, route_id: str, **input: object) -> None:
+    await harness.client.execute_workflow(
+        AutoreplaceRoute.run,
+        AutoreplaceRouteInput.model_validate(
+            {"route_id": route_id, "reason": "a test", "origin": ORIGIN, "requested": True, **input}
+        ),
+        id=route_workflow_id(route_id),
+        task_queue=harness.task_queue,
+    )
+    await harness.until_idle()
+
+
+async def refusal(harness: Harness, route_id: str, **input: object) -> str:
+    """Return the kind of the fault with which a replacement was refused."""
+    with pytest.raises(WorkflowFailureError) as caught:
+        await replace(harness, route_id, **input)
+    fault = fault_of(caught.value.cause)
+    assert fault.refused
+    return fault.kind
+
+
+async def compare(harness: Harness, **input: object) -> RecordsCompared:
+    return await harness.client.execute_workflow(
+        CompareRecords.run,
+        CompareRecordsInput.model_validate({"origin": ORIGIN, **input}),
+        id=f"store/check/{harness.new_route_id()}",
+        task_queue=harness.task_queue,
+    )
+
+
+def hosts(harness: Harness) -> dict[str, tuple[str, int]]:
+    """Return the version and the number of installations of each host."""
+    return {
+        key: (host.version, len(host.installs))
+        for key in harness.cloud.created
+        if (host := harness.hosts.host(key)) is not None
+    }
+
+
+@pytest.fixture
+async def fleet(harness: Harness) -> list[str]:
+    """Thirteen routes that serve v0.0.73."""
+    ids = sorted(harness.new_route_id() for _ in range(13))
+    await asyncio.gather(*(harness.serving_route(route_id=each) for each in ids))
+    return ids
+
+
+async def test_a_fleet_that_was_updated_since_the_backup_is_one_incident_until_it_is_adopted(
+    harness: Harness, reconciler: Reconciler, fleet: list[str], tmp_path: Path
+) -> None:
+    backup = Backup(tmp_path)
+    for each in fleet[1:]:
+        await (await harness.start_swap(each, NEW)).result()
+    await harness.until_idle()
+    backup.restore()
+    before, machines = hosts(harness), await harness.machine_keys()
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    first = await reconciler.run()
+    assert (first.doubted, first.faulted, first.proven) == (12, 0, 1)
+    reconciler.grace = MOMENT
+    for _ in range(3):
+        done = await reconciler.run()
+        assert not CHANGES & kinds(done).keys()
+    assert hosts(harness) == before
+    assert await harness.machine_keys() == machines
+    [opened] = harness.events(kind="incident-opened")
+    assert "our records may be old" in str(opened.detail)
+    assert {harness.route(each).status for each in fleet} == {RouteStatus.SERVING}
+    [incident] = harness.store.incidents.list()
+    assert incident.kind == "records-outdated"
+
+    checked = await compare(harness)
+    assert checked.count == {Verdict.AGREES: 1, Verdict.RECORD_BEHIND: 12}
+    assert harness.events(kind="current-adopted") == []
+    adopted = await compare(harness, adopt=True)
+    assert adopted.count == {Verdict.AGREES: 1, Verdict.ADOPTED: 12}
+    assert harness.current_tags(fleet) == ["v0.0.73", *[NEW] * 12]
+    assert hosts(harness) == before
+    done = await reconciler.run()
+    assert done.observed is not None
+    assert done.observed.plan.faults == ()
+    assert harness.store.incidents.list() == []
+    assert [event.kind for event in harness.events(kind="incident-ended")] == ["incident-ended"]
+
+
+async def test_the_release_that_all_routes_run_is_declared_by_its_adoption(
+    harness: Harness, reconciler: Reconciler, fleet: list[str], tmp_path: Path
+) -> None:
+    backup = Backup(tmp_path)
+    for each in fleet:
+        await (await harness.start_swap(each, NEW)).result()
+    backup.restore()
+    before = hosts(harness)
+    adopted = await compare(harness, adopt=True)
+    assert adopted.count == {Verdict.ADOPTED: 14}
+    assert harness.store.fleet_settings.get("default_release_tag") == NEW
+    # The old declaration would have taken every host back.
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    done = await reconciler.run()
+    assert (done.proven, kinds(done).keys() & CHANGES) == (13, set())
+    assert hosts(harness) == before
+
+
+async def test_a_machine_that_replaced_another_since_the_backup_is_not_destroyed(
+    harness: Harness, reconciler: Reconciler, fleet: list[str], tmp_path: Path
+) -> None:
+    route_id = fleet[0]
+    backup = Backup(tmp_path)
+    await replace(harness, route_id)
+    await (await harness.start_swap(route_id, NEW)).result()
+    await harness.until_idle()
+    new = f"{route_id}-g2"
+    harness.cloud.make_older(new, POLICY.proof_lasts)
+    backup.restore()
+    machines = await harness.machine_keys()
+    reconciler.grace = MOMENT
+    reconciler.policy = POLICY.model_copy(
+        update={
+            "proof_lasts": MOMENT,
+            "replacement": POLICY.replacement.model_copy(
+                update={
+                    "gone_for": MOMENT,
+                    "unreachable_for": MOMENT,
+                    "unreachable_observations": 2,
+                }
+            ),
+        }
+    )
+    reconciler.limits = reconciler.limits.model_copy(update={"open_share": 0.6})
+    for _ in range(5):
+        done = await reconciler.run()
+        assert not CHANGES & kinds(done).keys()
+    assert "our records may be old" in left_alone(done)[f"route {route_id}"]
+    # A person's own replacement would adopt the machine, fail to prove it, and destroy it.
+    assert await refusal(harness, route_id) == "records-outdated"
+    assert await refusal(harness, route_id, unreachable=True) == "records-outdated"
+    assert await harness.machine_keys() == machines
+    assert harness.destroyed() == []
+
+    adopted = await compare(harness, adopt=True)
+    assert adopted.count[Verdict.ADOPTED] == 1
+    route = harness.route(route_id)
+    assert route.machine is not None
+    assert (route.machine.key, route.current_release_tag) == (new, NEW)
+    assert route.status is RouteStatus.SERVING
+    records = {each.key: each.status for each in harness.store.machines.list(route_id)}
+    assert records == {f"{route_id}-g1": RecordStatus.DESTROYED, new: RecordStatus.RUNNING}
+    done = await reconciler.run()
+    assert done.observed is not None
+    assert done.observed.plan.faults == ()
+    assert await harness.machine_keys() == machines
+
+
+async def test_a_machine_that_was_planned_before_the_backup_and_serves_since_is_not_destroyed(
+    harness: Harness, reconciler: Reconciler, fleet: list[str], tmp_path: Path
+) -> None:
+    """Its key is on record as planned: a replacement would take it for its own left-over one."""
+    route_id = fleet[0]
+    backups: list[Backup] = []
+    planned = harness.store.replacements.plan
+
+    def plan_and_back_up(*args, **named):
+        opened = planned(*args, **named)
+        backups.append(Backup(tmp_path))
+        return opened
+
+    harness.store.replacements.plan = plan_and_back_up  # type: ignore[method-assign]
+    await replace(harness, route_id)
+    new = f"{route_id}-g2"
+    harness.cloud.make_older(new, POLICY.proof_lasts)
+    backups[0].restore()
+    machines = await harness.machine_keys()
+    reconciler.grace = MOMENT
+    for _ in range(2):
+        done = await reconciler.run()
+        assert done.observed is not None
+        # The operation of the backup is closed; nothing else is changed.
+        steps = {each.sweep.step for each in done.observed.plan.actions if each.sweep}
+        assert steps <= {SweepStep.CLOSE}
+        assert not CHANGES - {ActionKind.SWEEP} & kinds(done).keys()
+    assert await harness.machine_keys() == machines
+    assert await refusal(harness, route_id) == "records-outdated"
+    assert await harness.machine_keys() == machines
+
+
+async def test_a_route_that_was_provisioned_since_the_backup_is_not_provisioned_again(
+    harness: Harness, reconciler: Reconciler, tmp_path: Path
+) -> None:
+    """Its machine would be adopted, fail to prove an older release, and be destroyed."""
+    backup = Backup(tmp_path)
+    route_id = await harness.serving_route()
+    await (await harness.start_swap(route_id, NEW)).result()
+    backup.restore()
+    with pytest.raises(WorkflowFailureError) as refused:
+        await harness.provision(route_id)
+    assert fault_of(refused.value.cause).kind == "records-outdated"
+    assert harness.store.routes.get(route_id) is None
+    assert await harness.machine_keys() == [f"{route_id}-g1"]
+    checked = await compare(harness)
+    assert "--track TRACK" in checked.comparisons[0].reason
+    adopted = await compare(harness, adopt=True, track=harness.track)
+    assert adopted.count[Verdict.ADOPTED] == 2
+    assert harness.current_tags([route_id]) == [NEW]
+    done = await reconciler.run()
+    assert done.observed is not None
+    assert done.observed.plan.faults == ()
+
+
+async def test_a_pool_machine_that_was_created_since_the_backup_is_not_taken_for_a_new_one(
+    harness: Harness, tmp_path: Path
+) -> None:
+    """It may serve a route by now."""
+    backup = Backup(tmp_path)
+    key = await harness.pool_machine()
+    backup.restore()
+    await keep_pool(harness, 1)
+    assert await harness.machine_keys() == [key]
+    assert harness.store.pool.list() == []
+
+
+async def test_an_upgrade_that_the_record_knows_of_is_drift_and_not_doubt(
+    harness: Harness, reconciler: Reconciler, fleet: list[str]
+) -> None:
+    """An interrupted swap leaves a newer release on the host, but its target is on record."""
+    route_id = fleet[0]
+    await (await harness.start_swap(route_id, NEW)).result()
+    await (await harness.start_swap(route_id, None)).result()
+    host = harness.hosts.of(route_id)
+    host.version, host.file = "0.0.74", host.file + 1
+    host.serve()
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    done = await reconciler.run()
+    assert (done.doubted, done.faulted) == (0, 1)

@@ -1,0 +1,336 @@
+"""The gate on a whole installation, with the limits that ship: who works is not destroyed."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
+
+from activities.machine import polls
+from devkit.chaos.provider_faults import Call
+from devkit.simulated.hosts import SimulatedHosts, SimulatedShell
+from devkit.simulated.parts import OWNER
+from devkit.walk.clock import Clock, applied
+from relight.breaker_evaluation import BreakerEvaluation
+from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.destruction import (
+    DestroyMachineInput,
+    DestructionReason,
+    MachineDestroyed,
+    RefusedBy,
+)
+from relight.domain.fault.table import RULES, fault
+from relight.domain.machine import Machine, MachinePlan
+from relight.domain.route import RecordFaultInput
+from relight.hosts.errors import Destination, HostKeyMismatchError, LoginRefusedError, RemoteError
+from relight.providers.driver import MachineSpec
+from tests.store.fleets import run_on
+from tests.store.pools import PROOF
+from tests.support.destroyers import destroyer_of
+from tests.workflows.harness import ORIGIN, Harness, idle_installation
+
+MINUTE = timedelta(minutes=1)
+AUTOMATIC = [each for each in DestructionReason if each is not DestructionReason.REQUESTED]
+
+
+@dataclass
+class RefusingHosts:
+    """Hosts that refuse the control plane, as if its key or its secret were another."""
+
+    hosts: SimulatedHosts
+    refusals: dict[str, type[RemoteError]] = field(default_factory=dict)
+    everywhere: type[RemoteError] | None = None
+
+    @asynccontextmanager
+    async def connect(self, machine: Machine) -> AsyncIterator[SimulatedShell]:
+        refusal = self.everywhere or self.refusals.get(machine.key)
+        if refusal is not None:
+            destination = Destination(machine.address or "", 22, "relight", machine.key)
+            raise refusal("refused", destination=destination, attempted="connect")
+        async with self.hosts.connect(machine) as shell:
+            yield shell
+
+
+@dataclass
+class Gate:
+    """An installation whose gate is asked directly, and whose time can pass at once."""
+
+    harness: Harness
+    clock: Clock
+    hosts: RefusingHosts
+
+    async def ask(self, key: str, reason: DestructionReason, **fields: object) -> MachineDestroyed:
+        harness = self.harness
+        destroyer = destroyer_of(
+            harness.store, harness.drivers, self.hosts, check=harness.parts.connectivity[0]
+        )
+        request = DestroyMachineInput.model_validate(
+            {"provider": "fake", "key": key, "reason": reason, "origin": ORIGIN, **fields}
+        )
+        environment = ActivityEnvironment()
+        # Each is an activity of its own, and no retry.
+        environment.info = replace(environment.info, activity_id=uuid.uuid4().hex)
+        return await environment.run(destroyer.destroy_machine, request)
+
+    async def refused_by(
+        self, key: str, reason: DestructionReason, **fields: object
+    ) -> RefusedBy | None:
+        refusal = (await self.ask(key, reason, **fields)).refusal
+        return refusal.by if refusal else None
+
+    async def live_machine(self, key: str, tag: str = "v0.0.73", created_by: str = "") -> None:
+        """Create a machine of ours that works, and that is not on record."""
+        release = self.harness.releases.get(tag)
+        plan = MachinePlan(
+            key=key,
+            route_id=None,
+            track=None,
+            provider="fake",
+            region="fake-east",
+            release_version=release.version,
+            deb_file=release.deb_file("amd64"),
+        )
+        user_data = self.harness.parts.user_data.render(plan).text
+        spec = MachineSpec(
+            region="fake-east",
+            user_data=user_data,
+            owner=OWNER,
+            generation=plan.generation,
+            created_by=created_by,
+        )
+        await self.harness.cloud.ensure(key, spec)
+        assert self.harness.cloud.read(key) is not None
+        assert self.harness.cloud.read(key) is not None
+
+    def record_fault(self, route_id: str, kind: str, key: str) -> None:
+        found = fault(kind, "seen in a test").model_copy(update={"machine_key": key})
+        self.harness.store.routes.record_fault(
+            RecordFaultInput(
+                route_id=route_id, release_tag=None, fault=found, origin=ORIGIN, machine_key=key
+            ),
+            run_on(route_id).activity(),
+        )
+
+
+@pytest.fixture
+async def gate(
+    temporal_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Gate]:
+    monkeypatch.setattr(polls, "POLL", timedelta(milliseconds=5))
+    async with idle_installation(temporal_client, tmp_path) as harness:
+        clock = Clock()
+        with applied(clock):
+            yield Gate(harness, clock, RefusingHosts(harness.hosts))
+
+
+async def drained(gate: Gate, *, requested: bool = False, unreachable: bool = False) -> str:
+    """Return the key of a machine whose route has another one since."""
+    harness = gate.harness
+    route_id, key = await harness.serving_route(), await harness.pool_machine()
+    run = run_on(route_id)
+    store = harness.store
+    store.pool.claim(route_id, "v0.0.73", run.activity(), lambda *_: (key,))
+    route = harness.route(route_id)
+    found = store.machines.last_observed(key)
+    assert found is not None
+    assert route.machine is not None
+    store.replacements.attach(
+        route_id,
+        found,
+        PROOF,
+        run.activity(),
+        unreachable=unreachable,
+        requested=requested,
+    )
+    return route.machine.key
+
+
+@pytest.mark.parametrize("reason", AUTOMATIC)
+async def test_a_machine_that_answers_is_destroyed_by_nobody(gate, reason):
+    key = await drained(gate)
+    for minutes in (0, 11, 600):
+        gate.clock.jump(minutes * MINUTE)
+        assert await gate.refused_by(key, reason, created_by="a-run") is RefusedBy.ANSWERS
+    assert Call.DESTROY not in gate.harness.cloud.provider_faults.calls
+    # It is told once a day, with the command that removes the machine.
+    told = gate.harness.events(kind="destruction-refused")
+    assert [event.machine_key for event in told] == [key]
+    assert f"relight machine remove {key}" in str(told[0].detail["why"])
+
+
+async def test_a_machine_whose_replacement_a_person_requested_is_destroyed(gate):
+    key = await drained(gate, requested=True)
+    assert await gate.refused_by(key, DestructionReason.REQUESTED) is None
+    kinds = [event.kind for event in gate.harness.events() if event.machine_key == key][-2:]
+    assert kinds == ["destruction-begun", "machine-destroyed"]
+    assert gate.harness.cloud.read(key) is None
+
+
+async def test_a_request_that_nobody_made_is_none(gate):
+    key = await drained(gate)
+    assert await gate.refused_by(key, DestructionReason.REQUESTED) is RefusedBy.ANSWERS
+
+
+async def test_a_machine_that_stays_silent_is_destroyed_once_that_has_lasted(gate):
+    key = await drained(gate, unreachable=True)
+    gate.harness.hosts.unreachable = {key}
+    gate.clock.jump(11 * MINUTE)
+    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is RefusedBy.EVIDENCE
+    gate.clock.jump(9 * MINUTE)
+    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is RefusedBy.EVIDENCE
+    # One answer in between, and it begins again.
+    gate.harness.hosts.unreachable = set()
+    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is RefusedBy.ANSWERS
+    gate.harness.hosts.unreachable = {key}
+    gate.clock.jump(2 * MINUTE)
+    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is RefusedBy.EVIDENCE
+    gate.clock.jump(11 * MINUTE)
+    for _ in range(6):  # The breaker knows enough of the region.
+        await gate.harness.serving_route()
+    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is None
+    assert gate.harness.cloud.read(key) is None
+
+
+@pytest.mark.parametrize("refusal", [LoginRefusedError, HostKeyMismatchError])
+async def test_a_fault_of_our_own_keys_destroys_nothing(gate, refusal):
+    routes = [await gate.harness.serving_route() for _ in range(3)]
+    pool = [await gate.harness.pool_machine() for _ in range(2)]
+    old = await drained(gate)
+    gate.hosts.everywhere = refusal
+    for minutes in (0, 11, 60):
+        gate.clock.jump(minutes * MINUTE)
+        for key in (*(f"{each}-g1" for each in routes), *pool, old):
+            for reason in AUTOMATIC:
+                assert await gate.refused_by(key, reason) is not None
+    assert Call.DESTROY not in gate.harness.cloud.provider_faults.calls
+
+
+async def test_one_machine_that_refuses_a_login_which_others_accept_is_at_fault_itself(gate):
+    key = await drained(gate)
+    for _ in range(6):
+        await gate.harness.serving_route()
+    gate.hosts.refusals = {key: LoginRefusedError}
+    gate.clock.jump(11 * MINUTE)
+    assert await gate.refused_by(key, DestructionReason.FAULTY) is RefusedBy.EVIDENCE
+    gate.clock.jump(11 * MINUTE)
+    assert await gate.refused_by(key, DestructionReason.FAULTY) is None
+
+
+async def test_an_orphan_that_works_is_left_to_a_person_whose_word_removes_it(gate):
+    await gate.live_machine("nobody-g3")
+    assert await gate.refused_by("nobody-g3", DestructionReason.ORPHAN) is RefusedBy.ANSWERS
+    gate.harness.store.destruction_evidence.request_removal("nobody-g3", gate.harness.operation())
+    assert await gate.refused_by("nobody-g3", DestructionReason.REQUESTED) is None
+    assert gate.harness.cloud.read("nobody-g3") is None
+    [event] = gate.harness.events(kind="machine-destroyed")
+    assert (event.machine_key, event.detail["cause"]) == ("nobody-g3", "requested")
+
+
+async def test_the_breaker_is_evaluated_when_a_machine_is_to_be_destroyed(gate):
+    """A region is cut off: no run has evaluated the breaker since, and the word is still known."""
+    harness = gate.harness
+    key = await drained(gate, requested=True, unreachable=True)
+    routes = [await harness.serving_route() for _ in range(3)]
+    for route_id in routes:
+        gate.record_fault(route_id, "host-unreachable", f"{route_id}-g1")
+    assert harness.store.breaker.get().incident is None
+    assert await gate.refused_by(key, DestructionReason.REQUESTED) is RefusedBy.BREAKER
+    assert harness.store.breaker.get().is_open
+    assert [event.kind for event in harness.events(kind="breaker-opened")] == ["breaker-opened"]
+
+
+async def test_offline_the_gate_is_shut_for_every_destroyer(gate):
+    key = await drained(gate, requested=True)
+    gate.harness.parts.connectivity[0].reached = False
+    for reason in DestructionReason:
+        assert await gate.refused_by(key, reason) is RefusedBy.BREAKER
+
+
+async def test_the_hourly_limits_that_ship_hold_for_all_destroyers_together(gate):
+    """Two in a region and ten in all: undo, pool, sweep and operators count alike."""
+    made: list[tuple[str, str]] = []
+    for number in range(13):
+        cloud = gate.harness.cell().cloud.name if number % 2 == 0 else made[-1][0]
+        key = f"undone-{number}-g1"
+        spec = MachineSpec(
+            region="fake-east" if number % 2 else "fake-west",
+            user_data=gate.harness.parts.user_data.render(_plan(key)).text,
+            owner=OWNER,
+            generation=1,
+            created_by="a-run",
+        )
+        await gate.harness.drivers[cloud].ensure(key, spec)
+        made.append((cloud, key))
+    ended = [
+        await gate.refused_by(key, DestructionReason.UNDONE, provider=cloud, created_by="a-run")
+        for cloud, key in made
+    ]
+    assert ended == [None] * 10 + [RefusedBy.LIMIT] * 3
+    gate.clock.jump(61 * MINUTE)
+    cloud, key = made[-1]
+    again = await gate.refused_by(key, DestructionReason.UNDONE, provider=cloud, created_by="a-run")
+    assert again is None
+
+
+async def test_the_third_destruction_in_a_region_waits_whoever_asks(gate):
+    for number in range(2):
+        key = f"undone-{number}-g1"
+        await gate.live_machine(key, created_by="a-run")
+        assert await gate.refused_by(key, DestructionReason.UNDONE, created_by="a-run") is None
+    await gate.harness.pool_machine()
+    pool = await gate.harness.pool_machine()
+    gate.harness.store.pool_sizes.set("fake", "fake-east", 1, gate.harness.operation())
+    assert await gate.refused_by(pool, DestructionReason.RECYCLED) is RefusedBy.LIMIT
+    key = await drained(gate, requested=True)
+    assert await gate.refused_by(key, DestructionReason.REQUESTED) is RefusedBy.LIMIT
+    gate.clock.jump(61 * MINUTE)
+    assert await gate.refused_by(pool, DestructionReason.RECYCLED) is None
+
+
+async def test_a_machine_that_its_own_run_has_created_is_told_by_the_provider(gate):
+    await gate.live_machine("r-x-g1", created_by="the-run")
+    # Another run finds the machine: the driver adopts it, and it keeps who has created it.
+    await gate.live_machine("r-x-g1", created_by="another-run")
+    reason = DestructionReason.UNDONE
+    assert await gate.refused_by("r-x-g1", reason, created_by="another-run") is RefusedBy.ANSWERS
+    assert await gate.refused_by("r-x-g1", reason, created_by="the-run") is None
+
+
+async def test_after_all_faults_a_machine_that_works_again_is_kept(gate):
+    key = await drained(gate)
+    for kind in sorted(RULES):
+        gate.record_fault(key.removesuffix("-g1"), kind, key)
+    gate.clock.jump(11 * MINUTE)
+    for reason in AUTOMATIC:
+        assert await gate.refused_by(key, reason, created_by="a-run") is RefusedBy.ANSWERS
+
+
+async def test_status_says_what_the_gate_and_a_run_say(gate):
+    """One computation: what is recorded since is in the word that `breaker status` prints."""
+    harness = gate.harness
+    routes = [await harness.serving_route() for _ in range(4)]
+    evaluation = BreakerEvaluation(harness.store, BreakerLimits(), timedelta(hours=24))
+    assert not evaluation.evaluate(None).is_open
+    for route_id in routes[:2]:
+        gate.record_fault(route_id, "host-unreachable", f"{route_id}-g1")
+    assert evaluation.evaluate(None).is_open
+    assert harness.store.breaker.get().incident is None
+    saved = evaluation.evaluate(harness.operation())
+    assert saved.is_open
+    assert harness.store.breaker.get() == saved
+
+
+def _plan(key: str) -> MachinePlan:
+    return MachinePlan(
+        key=key,
+        route_id=None,
+        track=None,
+        provider="fake",
+        region="fake-east",
+        release_version="0.0.73",
+    )
