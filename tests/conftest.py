@@ -32,6 +32,13 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Em
         yield server
 
 
+@pytest.fixture(scope="module")
+async def own_temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedTemporal]:
+    """A server of this module, for tests that mark its namespace so that others cannot use it."""
+    async with embedded_temporal(tmp_path_factory.mktemp("own"), durable=False) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 async def temporal_client(temporal: EmbeddedTemporal) -> Client:
     """A client of that server, with the same data converter as the worker."""

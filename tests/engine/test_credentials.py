@@ -42,10 +42,10 @@ def client(authority: Authority) -> Issued:
 
 @pytest.fixture
 async def front(
-    temporal: EmbeddedTemporal, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    own_temporal: EmbeddedTemporal, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[str]:
     """A Temporal server that wants a client certificate of the authority."""
-    async with tls_front(temporal.address, authority.issue("server"), authority) as address:
+    async with tls_front(own_temporal.address, authority.issue("server"), authority) as address:
         monkeypatch.setenv("TEMPORAL_ADDRESS", address)
         yield address
 

@@ -24,7 +24,7 @@ from relight.temporal_settings import TemporalSettings
 from starter import schedules
 from starter.codec_server import MAX_BODY_BYTES, CodecServer
 from starter.local.home import prepare_home
-from starter.local.temporal import EmbeddedTemporal, embedded_temporal
+from starter.local.temporal import EmbeddedTemporal
 from tests.starter.in_process import InProcess
 from tests.starter.installation import Installation, operated_installation, provision
 
@@ -47,13 +47,6 @@ class Encrypted:
     settings: Settings
     keys: Path
     plain: Client
-
-
-@pytest.fixture(scope="module")
-async def own_temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedTemporal]:
-    """A server of this module: a namespace with encrypted payloads refuses who has no key."""
-    async with embedded_temporal(tmp_path_factory.mktemp("own"), durable=False) as server:
-        yield server
 
 
 @pytest.fixture
