@@ -51,7 +51,7 @@ chaos: setup ## Kill processes at random during hot swaps, replacements and undo
 
 .PHONY: gate-histories
 gate-histories: setup ## Ask the gate before every destruction in random histories (HISTORIES=10000)
-	@GATE_HISTORIES=$(or $(HISTORIES),10000) .venv/bin/python -m pytest -q -n0 tests/domain/test_destruction_gate.py
+	@GATE_HISTORIES=$(or $(HISTORIES),10000) .venv/bin/python -m pytest -q -n0 tests/domain/test_destruction_histories.py
 
 .PHONY: walk
 walk: setup ## Play random sequences of commands, faults, kills and clock jumps; find what is stuck (SEQUENCES=500)

@@ -11,7 +11,7 @@ from temporalio import activity
 
 from activities import policies
 from activities.execution import current_operation
-from activities.fleet.observe import LISTING_TIMEOUT
+from activities.machine.listing import list_machines
 from activities.machine.presence import Presence
 from activities.route.hot_swap import ProofActivities
 from activities.route.known_good import version_of
@@ -148,12 +148,9 @@ class ComparisonActivities:
 
     async def _list(self, provider: str) -> ProviderListing | str:
         try:
-            async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
-                listing = await self._presence.drivers[provider].list()
+            listing = await list_machines(self._presence.drivers[provider])
         except DomainError as error:
             return str(error)
-        except TimeoutError:
-            return f"{provider}: no listing within {LISTING_TIMEOUT.total_seconds():.0f} s"
         return listing if listing.complete else f"{provider}: the listing is incomplete"
 
     def _compare_listings(

@@ -14,8 +14,9 @@ from relight.domain.machine import Machine
 from relight.domain.names import RouteId
 from relight.domain.pool.pool import PoolMachine
 from relight.domain.reconcile.builder import FleetView, history_of
-from relight.domain.remediation import ReplacementPolicy, RouteHistory, is_missing
+from relight.domain.remediation import ReplacementPolicy, is_missing
 from relight.domain.route import Route
+from relight.domain.route_history import RouteHistory
 from relight.domain.sweep.sweep import ProviderListing
 from relight.providers.driver import ProviderError
 

@@ -4,10 +4,9 @@ The order of reading is that of the sweep (`relight/domain/sweep/planner.py`): f
 of the providers, then the open workflows, then the records in the store.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from temporalio.client import Client
@@ -15,6 +14,7 @@ from temporalio.client import Client
 from activities import policies
 from activities.execution import current_operation
 from activities.fleet.missing import gone_pool_machines, gone_routes, search_missing
+from activities.fleet.outside import Outside, OutsideObserver
 from activities.fleet.reading import without, without_unclear
 from activities.machine.presence import Presence
 from relight.breaker_evaluation import BreakerEvaluation
@@ -52,8 +52,9 @@ from relight.domain.reconcile.run import (
     ReconcileFleetInput,
     routes_to_verify,
 )
-from relight.domain.remediation import ReplacementPolicy, RouteHistory
+from relight.domain.remediation import ReplacementPolicy
 from relight.domain.route import Route, RouteStatus
+from relight.domain.route_history import RouteHistory
 from relight.domain.sweep.planner import (
     SweepView,
     lock_of,
@@ -61,7 +62,6 @@ from relight.domain.sweep.planner import (
     plan_sweep,
 )
 from relight.domain.sweep.sweep import (
-    ProviderListing,
     SweepPlan,
     SweepPolicy,
 )
@@ -74,15 +74,6 @@ from relight.store.events import Operation
 from relight.store.store import Store
 from relight.store.tables import MachineRow, RouteRemediationRow
 from relight.store.threads import in_thread
-
-LISTING_TIMEOUT = timedelta(seconds=60)
-"""After it, the sweep leaves out the machines of this provider."""
-
-OPEN_OPERATIONS = (
-    "ExecutionStatus = 'Running' AND (WorkflowId STARTS_WITH 'route/' "
-    "OR WorkflowId STARTS_WITH 'machine/' OR WorkflowId STARTS_WITH 'pool/' "
-    "OR WorkflowId STARTS_WITH 'rollout/')"
-)
 
 
 class BreakerSettings(NamedTuple):
@@ -97,23 +88,6 @@ class BreakerSettings(NamedTuple):
     policy: ReconcilePolicy
     limits: BreakerLimits
     pool: PoolPolicy = PoolPolicy()
-
-
-@dataclass(frozen=True)
-class _Outside:
-    """What was observed outside of the store.
-
-    Attributes:
-        listings: of the providers that answered.
-        unasked: what could not be observed, each with the reason.
-        open_workflows: the ids of the workflows that run.
-        connectivity: the results of all connectivity checks.
-    """
-
-    listings: tuple[ProviderListing, ...]
-    unobserved: tuple[str, ...]
-    open_workflows: frozenset[str]
-    connectivity: tuple[ConnectivityResult, ...]
 
 
 @dataclass(frozen=True)
@@ -153,11 +127,9 @@ class ObservationActivities:
     ) -> None:
         self._store = store
         self._presence = presence
-        self._drivers = presence.drivers
+        self._outside = OutsideObserver(presence.drivers, connectivity, temporal)
         self._repository = repository
-        self._connectivity = connectivity
         self._owner = owner
-        self._temporal = temporal
         self._settings = settings
 
     @step(policies.OBSERVE, lambda i: "dry run" if i.dry_run else "whole fleet")
@@ -167,7 +139,7 @@ class ObservationActivities:
         Unless it is a dry run, this saves the results of the connectivity checks, the machines
         that are missing at their providers, and the state of the breaker.
         """
-        outside = await self._observe_outside()
+        outside = await self._outside.observe()
         with bad_rows.collecting() as bad:
             observation = await in_thread(self._read_store, outside, input, bad)
             view, missed = observation.view, observation.gone.keys()
@@ -200,19 +172,19 @@ class ObservationActivities:
         What waits for the breaker calls this, so that it also ends where no schedule reconciles.
         Providers are not observed: that is a reconcile run's.
         """
-        outside = _Outside(
+        outside = Outside(
             listings=(),
             unobserved=(),
-            open_workflows=await self._open_workflows(),
-            connectivity=await run_all(self._connectivity),
+            open_workflows=await self._outside.open_workflows(),
+            connectivity=await run_all(self._outside.connectivity),
         )
         limits, wanted = self._settings.limits, input.max_verified
         policy = self._settings.policy.model_copy(update={"max_verifications": wanted})
         fleet = ReconcileFleetInput(origin=input.origin, policy=policy, limits=limits)
         with bad_rows.collecting() as bad:
-            observation = await asyncio.to_thread(self._read_store, outside, fleet, bad)
+            observation = await in_thread(self._read_store, outside, fleet, bad)
         now, operation = datetime.now(UTC), current_operation(input.origin)
-        breaker = await asyncio.to_thread(self._update_breaker, observation, fleet, now, operation)
+        breaker = await in_thread(self._update_breaker, observation, fleet, now, operation)
         plan = plan_reconcile(replace(observation.view, breaker=breaker), policy, now)
         return BreakerEvaluated(
             to_verify=routes_to_verify(plan.actions),
@@ -221,42 +193,6 @@ class ObservationActivities:
             ),
             locks_out=breaker.incident is not None and breaker.incident.locks_out,
         )
-
-    # ------------------------------------------------------------------ outside of the store
-
-    async def _observe_outside(self) -> _Outside:
-        connectivity, answers = await asyncio.gather(
-            run_all(self._connectivity),
-            asyncio.gather(*(self._list_machines(name) for name in sorted(self._drivers))),
-        )
-        listings = tuple(each for each in answers if isinstance(each, ProviderListing))
-        return _Outside(
-            listings=listings,
-            unobserved=(
-                *(each for each in answers if isinstance(each, str)),
-                *(
-                    f"{each.provider}: the listing is incomplete"
-                    for each in listings
-                    if not each.complete
-                ),
-            ),
-            open_workflows=await self._open_workflows(),
-            connectivity=connectivity,
-        )
-
-    async def _list_machines(self, provider: str) -> ProviderListing | str:
-        """Return the machines at a provider, or why it gave no listing."""
-        try:
-            async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
-                return await self._drivers[provider].list()
-        except DomainError as error:
-            return str(error)
-        except TimeoutError:
-            return f"{provider}: no listing within {LISTING_TIMEOUT.total_seconds():.0f} s"
-
-    async def _open_workflows(self) -> frozenset[str]:
-        found = self._temporal.list_workflows(OPEN_OPERATIONS)
-        return frozenset([execution.id async for execution in found])
 
     async def _without_unknown_releases(
         self, plan: ReconcilePlan, routes: Sequence[Route], input: ReconcileFleetInput
@@ -271,10 +207,8 @@ class ObservationActivities:
                 reasons[tag] = str(error)
         return drop_unavailable(plan, reasons, input.policy.max_reported)
 
-    # ------------------------------------------------------------------ the store
-
     def _read_store(
-        self, outside: _Outside, input: ReconcileFleetInput, bad: BadRows
+        self, outside: Outside, input: ReconcileFleetInput, bad: BadRows
     ) -> _Observation:
         """Read the records, after everything outside was read.
 
@@ -347,7 +281,7 @@ class ObservationActivities:
         return self._store.verifications.routes_in_operation() | running
 
     def _plan_sweep(
-        self, outside: _Outside, input: ReconcileFleetInput, now: datetime, bad: BadRows
+        self, outside: Outside, input: ReconcileFleetInput, now: datetime, bad: BadRows
     ) -> tuple[SweepPlan, Mapping[str, str]]:
         machines = [machine for listing in outside.listings for machine in listing.machines]
         records = self._store.sweeps.machines({machine.key for machine in machines})

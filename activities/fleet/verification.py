@@ -25,8 +25,8 @@ from relight.domain.reconcile.run import (
     VerifyRoutesInput,
 )
 from relight.domain.release import Release
-from relight.domain.remediation import means_unreachable
 from relight.domain.route import Route
+from relight.domain.route_history import means_unreachable
 from relight.engine.executions import is_running
 from relight.engine.step import step
 from relight.hosts.connections import Hosts

@@ -39,8 +39,8 @@ from relight.domain.destruction_gate import (
 )
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.domain.names import key_number
-from relight.domain.remediation import means_unreachable
 from relight.domain.route import Recorded
+from relight.domain.route_history import means_unreachable
 from relight.engine.step import step
 from relight.providers.driver import ProviderDriver, ProviderError, driver_named
 from relight.store.store import Store

@@ -8,12 +8,12 @@ import asyncio
 import time
 from datetime import timedelta
 
+from activities.machine.listing import list_machines
 from relight.domain.machine import MachineAtProvider
 from relight.domain.sweep.sweep import ProviderListing
 from relight.providers.driver import (
     ProviderDriver,
     ProviderRateLimitedError,
-    ProviderUnavailableError,
 )
 from relight.shared_reads import SharedReads
 
@@ -23,8 +23,6 @@ POLL = timedelta(seconds=2)
 MAX_POLL = timedelta(minutes=1)
 """While a provider limits the rate of requests, the interval doubles up to this. Then it is an
 error."""
-
-LISTING_TIMEOUT = timedelta(seconds=60)
 
 
 class MachinePolls:
@@ -61,14 +59,7 @@ class MachinePolls:
             await asyncio.sleep(max(interval.total_seconds() - since, 0))
             self._began[name] = time.monotonic()
             try:
-                async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
-                    return await driver.list(region)
-            except TimeoutError as error:
-                raise ProviderUnavailableError(
-                    driver.name,
-                    f"list the machines in {region or 'all regions'}",
-                    f"no listing within {LISTING_TIMEOUT.total_seconds():.0f} s",
-                ) from error
+                return await list_machines(driver, region)
             except ProviderRateLimitedError:
                 if interval >= MAX_POLL:
                     raise

@@ -56,7 +56,7 @@ from relight.engine.step import step
 from relight.store.errors import ScopeBusyError
 from relight.store.events import Operation
 from relight.store.fleet_snapshot import FleetSnapshot
-from relight.store.rollout_routes import Choose, Chosen
+from relight.store.rollout_choice import Choose, Chosen
 from relight.store.store import Store
 from relight.store.threads import in_thread
 

@@ -21,7 +21,7 @@ from relight.domain.route import Recorded, RouteOperationInput
 from relight.engine.step import step
 from relight.store.events import Operation
 from relight.store.fleet_snapshot import FleetSnapshot
-from relight.store.rollout_routes import Chosen
+from relight.store.rollout_choice import Chosen
 from relight.store.store import Store
 
 

@@ -11,7 +11,6 @@ from relight.domain.recovery import (
     is_recovery,
     rollback_release,
 )
-from relight.domain.remediation import means_unreachable
 from relight.domain.route import (
     CheckVacantInput,
     LoadRouteInput,
@@ -29,6 +28,7 @@ from relight.domain.route import (
     TargetSet,
     Vacant,
 )
+from relight.domain.route_history import means_unreachable
 from relight.domain.track import DesiredRelease, DesiredReleaseInput
 from relight.engine.step import step
 from relight.releases.versions import is_older

@@ -14,8 +14,8 @@ from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault
 from relight.domain.hold import Hold, HoldKind
 from relight.domain.pool.pool import PoolMachine
-from relight.domain.remediation import RouteHistory
 from relight.domain.route import Route
+from relight.domain.route_history import RouteHistory
 
 WRONG = "clock-wrong"
 

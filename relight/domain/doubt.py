@@ -13,8 +13,8 @@ from relight.domain.disruption import NOT_IN_SERVICE, BudgetSize, max_out
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault
 from relight.domain.names import RouteId
-from relight.domain.remediation import ObservedFault, RouteHistory
 from relight.domain.route import Route
+from relight.domain.route_history import ObservedFault, RouteHistory
 from relight.domain.sweep.sweep import SweepAction, SweepStep
 
 OUTDATED = "records-outdated"

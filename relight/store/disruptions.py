@@ -15,7 +15,7 @@ from relight.store.database import Database
 from relight.store.events import Operation, Write, write
 from relight.store.fleet_snapshot import fleet_snapshot
 from relight.store.ledger import has_lock, routes_held
-from relight.store.rollout_routes import Choose
+from relight.store.rollout_choice import Choose
 from relight.store.rows import read_row, require_route
 from relight.store.tables import DisruptionRow
 

@@ -22,7 +22,7 @@ from relight.domain.pool.pool import (
     pool_machine_key,
 )
 from relight.domain.proof import Proof
-from relight.domain.remediation import ObservedFault
+from relight.domain.route_history import ObservedFault
 from relight.store.bad_rows import read_or_note
 from relight.store.database import Database
 from relight.store.errors import WrongMachineError

@@ -16,8 +16,8 @@ from sqlmodel import Session, col, or_, select
 
 from relight.domain.base import Message
 from relight.domain.names import RouteId
-from relight.domain.remediation import ObservedFault, Quarantine, RouteHistory
 from relight.domain.route import RouteStatus
+from relight.domain.route_history import ObservedFault, Quarantine, RouteHistory
 from relight.store.bad_rows import BadRow, note_bad, read_or_note
 from relight.store.database import Database
 from relight.store.events import Operation, Write, not_later, write

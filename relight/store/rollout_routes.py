@@ -5,9 +5,7 @@ in the one ledger of what is out.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -23,16 +21,13 @@ from relight.domain.rollout.wave import (
 )
 from relight.store.bad_rows import read_good
 from relight.store.database import Database
-from relight.store.fleet_snapshot import FleetSnapshot, fleet_snapshot, unreadable_routes
 from relight.store.ledger import CLAIMED, claim_for_rollout, release_of_rollout
+from relight.store.rollout_choice import STAGES, Choose, Chosen, choose_starts, of_waiting
 from relight.store.route_outcomes import outcome_of, outcome_of_work
 from relight.store.tables import (
     RolloutRouteRow,
     RouteRow,
 )
-
-PAGE = 500
-"""How many waiting routes are considered at once, where other limits than their number apply."""
 
 _BATCH_SIZE = 1000
 """How many routes of a plan are inserted at once."""
@@ -42,47 +37,6 @@ _INSERT_PLANNED = insert(RolloutRouteRow).values(
     .where(RouteRow.route_id == bindparam("of_route"))
     .scalar_subquery()
 )
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The progress of routes in one kind of work.
-
-    Attributes:
-        before: of routes that the work is still to be done on.
-        under_way: of routes that it is done on now.
-    """
-
-    before: RouteProgress
-    under_way: RouteProgress
-
-
-STAGES: Mapping[WaveWork, Stage] = {
-    WaveWork.SWAP: Stage(RouteProgress.WAITING, RouteProgress.SWAPPING),
-    WaveWork.PROVE: Stage(RouteProgress.SOAKING, RouteProgress.PROVING),
-    WaveWork.ROLL_BACK: Stage(RouteProgress.TO_ROLL_BACK, RouteProgress.ROLLING_BACK),
-    WaveWork.UNDO: Stage(RouteProgress.WAITING, RouteProgress.SWAPPING),
-}
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Which routes start.
-
-    Attributes:
-        starts: in the order of their position.
-        left_out: those that a hold keeps out by now.
-        limited_by: the limits that keep further routes from starting.
-        thaws_at: the end of a freeze window that does so.
-    """
-
-    starts: Sequence[RouteId]
-    left_out: Sequence[RouteId] = ()
-    limited_by: tuple[str, ...] = ()
-    thaws_at: datetime | None = None
-
-
-Choose = Callable[[Sequence[RouteId], FleetSnapshot], Chosen]
 
 
 class RolloutRoutes:
@@ -165,7 +119,7 @@ class RolloutRoutes:
             ).all()
             lost = [row for row in claimed if row.route_id not in known]
             under_way = [*input.in_flight, *(row.route_id for row in lost)]
-            page, chosen = _choose(session, input, choose, under_way, constrained=constrained)
+            page, chosen = choose_starts(session, input, choose, under_way, constrained=constrained)
             for route_id in chosen.left_out:
                 page[route_id].progress = RouteProgress.SKIPPED
             claims = [page[route_id] for route_id in chosen.starts]
@@ -181,7 +135,7 @@ class RolloutRoutes:
             return WaveAdvanced(
                 starts=tuple(outcome_of_work(row).brief for row in starts),
                 counts=_counts(session, run_id),
-                waiting=_count(session, *_before(input)),
+                waiting=_count(session, *of_waiting(input)),
                 limited_by=chosen.limited_by,
                 thaws_at=chosen.thaws_at,
             )
@@ -189,7 +143,9 @@ class RolloutRoutes:
     def may_start(self, input: AdvanceWaveInput, choose: Choose, *, constrained: bool) -> Chosen:
         """Return which of the waiting routes `choose` would select now. Nothing is changed."""
         with self._database.reading() as session:
-            return _choose(session, input, choose, input.in_flight, constrained=constrained)[1]
+            return choose_starts(session, input, choose, input.in_flight, constrained=constrained)[
+                1
+            ]
 
     def begin_proofs(self, run_id: str, number: int) -> int:
         """Let the converged routes of a wave soak before a further proof; return how many."""
@@ -307,66 +263,6 @@ def _rows(
                 "requeued": 0,
                 "progress": RouteProgress.WAITING,
             }
-
-
-def _choose(
-    session: Session,
-    input: AdvanceWaveInput,
-    choose: Choose,
-    under_way: Sequence[RouteId],
-    *,
-    constrained: bool,
-) -> tuple[dict[RouteId, RolloutRouteRow], Chosen]:
-    """Return the routes that were considered, and which of them start."""
-    free = max(0, input.max_in_flight - len(under_way))
-    page, chosen = _choose_from(session, input, choose, under_way, free, constrained=constrained)
-    if constrained and len(chosen.starts) < free == len(page) < PAGE:
-        # A limit keeps some of the first routes from starting, but maybe not those behind them.
-        page, chosen = _choose_from(session, input, choose, under_way, PAGE, constrained=True)
-    return page, chosen
-
-
-def _choose_from(
-    session: Session,
-    input: AdvanceWaveInput,
-    choose: Choose,
-    under_way: Sequence[RouteId],
-    limit: int,
-    *,
-    constrained: bool,
-) -> tuple[dict[RouteId, RolloutRouteRow], Chosen]:
-    """Consider only the first routes that wait, at most `limit`."""
-    page = session.exec(
-        select(RolloutRouteRow)
-        .where(*_before(input))
-        .order_by(col(RolloutRouteRow.requeued), col(RolloutRouteRow.position))
-        .limit(limit)
-    ).all()
-    ids = [row.route_id for row in page]
-    snapshot = (
-        fleet_snapshot(session, ids, under_way)
-        if constrained
-        else FleetSnapshot(routes=(), under_way=under_way, out=frozenset(), in_service={})
-    )
-    known = {route.route_id for route in snapshot.routes} if constrained else {*ids}
-    chosen = choose([each for each in ids if each in known], snapshot)
-    bad = {*ids} - known | unreadable_routes(session, chosen.starts)
-    return {row.route_id: row for row in page}, replace(
-        chosen,
-        starts=[each for each in chosen.starts if each not in bad],
-        left_out=(*chosen.left_out, *(each for each in ids if each in bad)),
-    )
-
-
-def _before(input: AdvanceWaveInput) -> list[Any]:
-    """Return the condition for the routes that the wave's work is still to be done on."""
-    conditions: list[Any] = [
-        RolloutRouteRow.rollout_run_id == input.rollout_run_id,
-        RolloutRouteRow.progress == STAGES[input.work].before,
-    ]
-    if input.work is not WaveWork.ROLL_BACK:
-        conditions.append(RolloutRouteRow.wave == input.number)
-    return conditions
 
 
 def _without_route(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from activities.fleet.remediation import RemediationActivities
 from relight.domain.reconcile.run import CloseOperationInput
 from relight.domain.sweep.sweep import OpenOperation, SweepAction, SweepStep
 from relight.store.database import WRITE_LOCK_KEY
-from relight.store.rollout_routes import Chosen
+from relight.store.rollout_choice import Chosen
 from relight.store.store import Store, open_upgraded_store
 from relight.store.threads import BlockingStoreCallError, in_thread
 from starter.local.children import wait_until

@@ -17,7 +17,7 @@ from relight.domain.fault.table import RULES
 from relight.domain.rollout.records import OpenRolloutInput
 from relight.domain.route import Route, RouteStatus
 from relight.store.events import Operation
-from relight.store.rollout_routes import Chosen
+from relight.store.rollout_choice import Chosen
 from tests.workflows.harness import ORIGIN
 
 SECONDS = 40

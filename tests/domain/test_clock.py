@@ -11,7 +11,7 @@ from relight.domain.breaker.breaker import (
 )
 from relight.domain.breaker.decisions import is_fresh, update_breaker
 from relight.domain.clock import TOLERANCE, WRONG, FutureTimes
-from relight.domain.remediation import ObservedFault, RouteHistory
+from relight.domain.route_history import ObservedFault, RouteHistory
 from relight.domain.sweep.planner import SweepView, plan_sweep
 from relight.domain.sweep.sweep import OpenOperation, SweepPolicy, SweepStep
 from starter.cli.times import age

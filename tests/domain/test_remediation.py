@@ -8,12 +8,10 @@ from hypothesis import strategies as st
 
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES
-from relight.domain.remediation import (
+from relight.domain.remediation import Remediation, ReplacementPolicy, decide_remediation
+from relight.domain.route_history import (
     ObservedFault,
-    Remediation,
-    ReplacementPolicy,
     RouteHistory,
-    decide_remediation,
     means_unreachable,
     observation_of,
 )

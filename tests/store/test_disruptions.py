@@ -23,7 +23,7 @@ from relight.domain.rollout.wave import AdvanceWaveInput, WaveWork
 from relight.domain.route import SetTargetInput
 from relight.store.errors import UnknownRouteError
 from relight.store.fleet_snapshot import FleetSnapshot
-from relight.store.rollout_routes import Chosen
+from relight.store.rollout_choice import Chosen
 from tests.store.concurrency import run_concurrently
 from tests.store.fleets import (
     MANUAL,

@@ -13,7 +13,7 @@ from relight.domain.rollout.wave import (
 )
 from relight.domain.route import SetTargetInput
 from relight.store.fleet_snapshot import FleetSnapshot
-from relight.store.rollout_routes import Chosen
+from relight.store.rollout_choice import Chosen
 from relight.store.store import Store
 from tests.store.fleets import (
     FAULT,

@@ -14,7 +14,7 @@ from relight.store.errors import (
     UnknownRouteError,
     WrongMachineError,
 )
-from relight.store.rollout_routes import Chosen
+from relight.store.rollout_choice import Chosen
 from tests.store.fleets import (
     MANUAL,
     failing,

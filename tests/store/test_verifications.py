@@ -9,7 +9,7 @@ from relight.domain.proof import Proof
 from relight.domain.remediation import Remediation, ReplacementPolicy, decide_remediation
 from relight.domain.route import RouteStatus
 from relight.store.fleet_snapshot import FleetSnapshot
-from relight.store.rollout_routes import Chosen
+from relight.store.rollout_choice import Chosen
 from relight.store.store import Store
 from tests.store.fleets import (
     FAULT,

@@ -13,7 +13,8 @@ from pydantic import AwareDatetime, Field
 from relight.domain.base import Message
 from relight.domain.names import ReleaseTag
 from relight.domain.pool.tries import PoolPolicy, PoolTries
-from relight.domain.remediation import ObservedFault, ReplacementPolicy
+from relight.domain.remediation import ReplacementPolicy
+from relight.domain.route_history import ObservedFault
 
 
 class PoolTarget(Message):

@@ -13,13 +13,8 @@ from relight.domain.breaker.breaker import MachineObservation
 from relight.domain.fault.fault import BUDGETED_CLASSES
 from relight.domain.fault.table import RULES, locks_out
 from relight.domain.pool.pool import PoolMachine, PoolStatus, PoolStep, PoolTarget
-from relight.domain.remediation import (
-    ObservedFault,
-    failed_connections,
-    is_unreachable,
-    last_observation,
-    means_unreachable,
-)
+from relight.domain.remediation import failed_connections, is_unreachable
+from relight.domain.route_history import ObservedFault, last_observation, means_unreachable
 
 _REACHED = frozenset({"first-boot-failed"})
 """Kinds of faults whose remedy is another machine, although this one was reached."""

@@ -34,15 +34,10 @@ from relight.domain.reconcile.plan import (
     ReconcilePlan,
     ReconcilePolicy,
 )
-from relight.domain.remediation import (
-    Remediation,
-    RemediationDecision,
-    RouteHistory,
-    decide_remediation,
-    observation_of,
-)
+from relight.domain.remediation import Remediation, RemediationDecision, decide_remediation
 from relight.domain.rollout.admission import Admission
 from relight.domain.route import Route, RouteStatus
+from relight.domain.route_history import RouteHistory, observation_of
 from relight.domain.sweep.sweep import SweepPlan
 
 

@@ -12,7 +12,7 @@ from relight.domain.pool.planner import plan_pool, why_pool_waits
 from relight.domain.pool.pool import PoolStatus, PoolStep
 from relight.domain.pool.remediation import observation_of_pool
 from relight.domain.pool.tries import PoolPolicy, PoolTries
-from relight.domain.remediation import ObservedFault
+from relight.domain.route_history import ObservedFault
 from tests.domain.fleets import NOW
 from tests.domain.pool.test_pool import TAG, machine, target
 

@@ -8,9 +8,9 @@ from relight.domain.doubt import OUTDATED
 from relight.domain.pool.pool import PoolMachine, PoolStatus, PoolTarget
 from relight.domain.reconcile.plan import ActionKind, ReconcilePolicy
 from relight.domain.reconcile.planner import plan_reconcile
-from relight.domain.remediation import ObservedFault, RouteHistory
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.route import RouteStatus
+from relight.domain.route_history import ObservedFault, RouteHistory
 from relight.domain.sweep.sweep import SweepAction, SweepPlan, SweepStep
 from tests.domain.fleets import HOUR, NOW
 from tests.domain.reconcile.views import (

@@ -19,10 +19,10 @@ from relight.domain.pool.pool import (
 )
 from relight.domain.reconcile.plan import ActionKind, ReconcilePolicy
 from relight.domain.reconcile.planner import plan_reconcile
-from relight.domain.remediation import ObservedFault, RouteHistory
 from relight.domain.rollout.rollout import RolloutPhase
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.route import RouteStatus
+from relight.domain.route_history import ObservedFault, RouteHistory
 from relight.domain.sweep.sweep import SweepPlan
 from relight.domain.track import Track
 from tests.domain.fleets import (

@@ -14,9 +14,9 @@ from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.domain.reconcile.builder import FleetView, observations_of
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.reconcile.planner import plan_reconcile
-from relight.domain.remediation import ObservedFault, RouteHistory
 from relight.domain.rollout.rollout import Rollout, RolloutPhase
 from relight.domain.route import Route, RouteStatus
+from relight.domain.route_history import ObservedFault, RouteHistory
 from relight.domain.sweep.sweep import SweepAction, SweepStep
 from tests.domain.fleets import (
     HOUR,

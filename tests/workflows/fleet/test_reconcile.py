@@ -352,7 +352,9 @@ async def test_a_provider_that_does_not_answer_is_left_out_of_the_sweep(
     monkeypatch.setattr(harness.cloud, "list", broken)
     done = await reconciler.run()
     assert kinds(done) == Counter()
-    assert done.observed.unobserved == ("fake: no listing within 60 s",)
+    assert done.observed.unobserved == (
+        "fake: list the machines in all regions: no listing within 60 s",
+    )
 
 
 async def test_a_dry_run_has_the_plan_of_the_next_run_and_writes_nothing(

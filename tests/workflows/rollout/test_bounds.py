@@ -13,7 +13,7 @@ from relight.domain.rollout.rollout import (
 )
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.rollout.wave import AdvanceWaveInput, WaveWork
-from relight.store.rollout_routes import Chosen
+from relight.store.rollout_choice import Chosen
 from tests.store.fleets import opening_rollout, rollout_run
 from tests.workflows.rollout.conftest import six_routes
 from workflows.rollout.state import rollout_page

@@ -9,7 +9,7 @@ from relight.domain.hold import Hold, HoldKind, Selector
 from relight.domain.names import track_scope
 from relight.domain.rollout.rollout import RolloutPhase, RouteProgress
 from relight.store.events import Operation
-from relight.store.rollout_routes import Chosen
+from relight.store.rollout_choice import Chosen
 from tests.support.time_skipping import skip
 from tests.workflows.harness import ORIGIN
 from tests.workflows.rollout.conftest import until_holding
