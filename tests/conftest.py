@@ -17,7 +17,12 @@ settings.load_profile("relight")
 # Without compiled modules each worker and command that a test starts compiles its imports again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-pytest_plugins = ["tests.support.boundaries", "tests.support.lab", "tests.support.postgres"]
+pytest_plugins = [
+    "tests.support.attacks",
+    "tests.support.boundaries",
+    "tests.support.lab",
+    "tests.support.postgres",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ from relight.domain.fault.fault import FaultClass
 from relight.hosts import host_program, observation
 from tests.support.faulty_host import NEW, OLD, FaultyHost
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.attack("a host that floods, trickles or hangs")]
 
 SUDO = "/usr/bin/sudo"
 

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from relight.domain.breaker.breaker import (
     Breaker,
     BreakerIncident,
@@ -16,6 +18,8 @@ from relight.domain.sweep.planner import SweepView, plan_sweep
 from relight.domain.sweep.sweep import OpenOperation, SweepPolicy, SweepStep
 from starter.cli.times import age
 from tests.domain.fleets import HOUR, NOW, route
+
+pytestmark = pytest.mark.attack("a clock that jumps")
 
 LATER = NOW + 24 * HOUR
 LIMITS = BreakerLimits()

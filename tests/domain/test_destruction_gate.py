@@ -28,6 +28,8 @@ from relight.domain.machine import MachineAtProvider
 from tests.domain.destructions import DESTROYERS, LIMITS, MINUTE, RUN, machine, request
 from tests.domain.fleets import NOW
 
+pytestmark = pytest.mark.attack("every fault and every destroyer")
+
 
 def decide(
     reason: DestructionReason,

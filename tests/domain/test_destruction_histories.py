@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,8 @@ from relight.domain.machine import MachineAtProvider
 from relight.domain.route_history import means_unreachable
 from tests.domain.destructions import DESTROYERS, LIMITS, MINUTE, RUN, WORKS, machine, request
 from tests.domain.fleets import NOW
+
+pytestmark = pytest.mark.attack("random histories of a fleet")
 
 HISTORIES = int(os.environ.get("GATE_HISTORIES", "10000"))
 """How many random histories are played."""

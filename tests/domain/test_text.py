@@ -25,6 +25,8 @@ from relight.domain.text import (
     visible_line,
 )
 
+pytestmark = pytest.mark.attack("escape sequences from hosts and people")
+
 
 @pytest.mark.parametrize("text", ["short", "x" * 100, "é" * 100, "日本" * 50, "a" + "é" * 99])
 def test_a_cut_text_fits_says_so_and_is_not_cut_again(text):

@@ -11,6 +11,8 @@ from relight.engine.converter import DATA_CONVERTER, ENCODED_MESSAGE, MAX_CAUSES
 from relight.engine.encryption import data_converter, key_name, new_key
 from relight.temporal_settings import TemporalSettings
 
+pytestmark = pytest.mark.attack("payloads that are too large")
+
 
 async def failure_of(error: BaseException, converter: DataConverter = DATA_CONVERTER) -> Failure:
     failure = Failure()

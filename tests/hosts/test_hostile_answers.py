@@ -24,6 +24,8 @@ from relight.hosts.shell import Section, parse_sections
 from relight.hosts.transaction import run_transaction, transaction_state
 from tests.support.memory_shell import MemoryHost, running
 
+pytestmark = pytest.mark.attack("a host with forged answers")
+
 SERVICE = Service("lantern-box", "lantern-box.service", "/usr/bin/lantern-box", timedelta())
 SHOWN = "\n".join(f" {line}" for line in running().shown().splitlines())
 ANSWER = f"""\

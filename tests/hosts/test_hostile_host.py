@@ -283,6 +283,8 @@ import asyncssh
 from relight.hosts.connections import connect
 from relight.hosts.errors import Destination, RemoteError
 
+pytestmark = pytest.mark.attack("a host that floods, trickles or hangs")
+
 async def main(port, client_key, host_key):
     there = Destination("127.0.0.1", port, "relight", "de-1-g1")
     key = asyncssh.read_private_key(client_key)

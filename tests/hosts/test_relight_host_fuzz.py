@@ -10,10 +10,14 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from relight.hosts import host_program
 from tests.support.apt_repository import PACKAGE
 from tests.support.apt_root import UNIT, Answer, AptRoot
 from tests.support.host_program_calls import URLS, Call, is_offered, random_call
+
+pytestmark = pytest.mark.attack("bad arguments for the host program")
 
 CASES = int(os.environ.get("RELIGHT_FUZZ_CASES", "1000"))
 BATCH = 500

@@ -17,6 +17,8 @@ from relight.providers.api import MAX_ANSWER_BYTES
 from relight.providers.driver import MachineSpec, ProviderAnswerError, ProviderUnavailableError
 from relight.providers.lab import LabDriver
 
+pytestmark = pytest.mark.attack("a provider with answers that make no sense")
+
 KEY = "r-1-g1"
 REF = MachineRef(key=KEY, provider="lab", provider_id="m-1")
 SPEC = MachineSpec(region="lab-east", user_data=SecretStr("x"), owner="us", generation=1)

@@ -24,6 +24,8 @@ from tests.support.apt_repository import (
     Served,
 )
 
+pytestmark = pytest.mark.attack("a repository that is old, torn or badly signed")
+
 IN_RELEASE = f"/dists/{SUITE}/InRelease"
 
 

@@ -12,6 +12,8 @@ from relight.store.store import open_upgraded_store
 from tests.releases.conftest import MakeSource, Sign
 from tests.support.apt_repository import KeyRing, Repository, Served
 
+pytestmark = pytest.mark.attack("a repository that is old, torn or badly signed")
+
 
 async def refusal(source: AptRepository, kind: type[RepositoryError]) -> str:
     with pytest.raises(kind) as caught:

@@ -26,6 +26,8 @@ from tests.support.command_line import CommandLine
 from tests.support.fleets import OwnFleet, own_fleet, serve_one
 from workflows.fleet.prune import PruneStore
 
+pytestmark = pytest.mark.attack("a command in the wrong place")
+
 SOON = timedelta(seconds=20)
 PRUNE = PruneStoreInput(
     older_than=timedelta(days=90), origin=Origin(requested_by="ann", reason="a test")

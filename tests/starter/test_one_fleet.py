@@ -21,6 +21,8 @@ from tests.support.command_line import CommandLine, Ended
 from tests.support.fleets import OwnFleet, own_fleet, serve_one
 from workflows.fleet.prune import PruneStore
 
+pytestmark = pytest.mark.attack("a command in the wrong place")
+
 SOON = timedelta(seconds=20)
 ORIGIN = Origin(requested_by="ann", reason="a test")
 PRUNE = PruneStoreInput(older_than=timedelta(days=90), origin=ORIGIN)

@@ -17,6 +17,8 @@ from tests.store.fleets import MANUAL, opening_rollout, rollout_run, run_on, ser
 from tests.store.pools import made_ready
 from tests.store.sql import execute
 
+pytestmark = pytest.mark.attack("an invalid row in the store")
+
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 

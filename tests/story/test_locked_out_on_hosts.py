@@ -27,7 +27,10 @@ from tests.support.remediation_fleet import (
 )
 from tests.workflows.harness import ORIGIN
 
-pytestmark = pytest.mark.lab
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.attack("a wrong client key, secret or sudo rule of our own"),
+]
 
 REGION = "lab-east"
 KEYS, RULES = "/home/relight/.ssh/authorized_keys", "/etc/sudoers.d/90-cloud-init-users"

@@ -13,7 +13,7 @@ from starter.local.lab import lab_name
 from tests.lab.traces import traces
 from tests.support.remediation_fleet import RemediationFleet, remediation_fleet
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.attack("a store from an old backup")]
 
 FIRST, SECOND = "v0.0.73", "v0.0.74"
 REPLACED = "west-stable-1"

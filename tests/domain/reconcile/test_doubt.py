@@ -27,6 +27,8 @@ from tests.domain.reconcile.views import (
     view,
 )
 
+pytestmark = pytest.mark.attack("a store from an old backup")
+
 CHANGES = {*ActionKind} - {ActionKind.VERIFY}
 NEWER = SweepAction(
     step=SweepStep.DOUBT, reason="machine r00000-g7 is not on record", key="r00000-g7"

@@ -12,6 +12,8 @@ from relight.domain.disruption import DisruptionBudget
 from relight.domain.hold import Hold, HoldKind, Selector
 from tests.starter.in_process import InProcess
 
+pytestmark = pytest.mark.attack("an invalid row in the store")
+
 TARGET = "v0.0.74"
 
 # Statements that make a row invalid, or insert one, by table. {route} is one of four routes.

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from devkit.simulated.connectivity import FakeConnectivityCheck
 from relight.domain.liveness import (
     LIVENESS_WORKFLOW_ID,
@@ -15,6 +17,8 @@ from relight.domain.route import RouteStatus
 from tests.workflows.harness import ORIGIN, Harness
 from tests.workflows.reconciler import kinds
 from workflows.fleet.liveness import CheckLiveness
+
+pytestmark = pytest.mark.attack("machines that fall silent")
 
 
 async def check(harness: Harness) -> LivenessCheck:

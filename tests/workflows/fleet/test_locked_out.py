@@ -23,6 +23,8 @@ from tests.workflows.harness import Harness
 from tests.workflows.pools import REGION, keep_pool
 from tests.workflows.reconciler import AT_ONCE, MOMENT, POLICY, Reconciler, kinds, left_alone
 
+pytestmark = pytest.mark.attack("a wrong client key, secret or sudo rule of our own")
+
 ERRORS = (HostKeyMismatchError, LoginRefusedError, SudoRefusedError, HostProgramMissingError)
 VERIFY_ALL = POLICY.model_copy(update={"proof_lasts": MOMENT})
 

@@ -21,6 +21,8 @@ from workflows.failures import fault_of
 from workflows.fleet.comparison import CompareRecords
 from workflows.route.replace import AutoreplaceRoute
 
+pytestmark = pytest.mark.attack("a store from an old backup")
+
 NEW = "v0.0.74"
 CHANGES = {*ActionKind} - {ActionKind.VERIFY}
 

@@ -11,6 +11,8 @@ from tests.workflows.harness import Harness
 from tests.workflows.pools import REGION, keep_pool
 from tests.workflows.reconciler import left_alone
 
+pytestmark = pytest.mark.attack("a bad default release, at pools")
+
 CRASHES = "v0.0.76"
 GOOD = "v0.0.74"
 

@@ -2,8 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from relight.domain.clock import WRONG
 from relight.domain.route import RouteStatus
+
+pytestmark = pytest.mark.attack("a clock that jumps")
 
 AHEAD = timedelta(days=1)
 

@@ -34,6 +34,8 @@ from tests.store.pools import PROOF
 from tests.support.destroyers import destroyer_of
 from tests.workflows.harness import ORIGIN, Harness, idle_installation
 
+pytestmark = pytest.mark.attack("every destroyer, with the limits that ship")
+
 MINUTE = timedelta(minutes=1)
 AUTOMATIC = [each for each in DestructionReason if each is not DestructionReason.REQUESTED]
 

@@ -20,6 +20,8 @@ from workflows.failures import fault_of
 from workflows.machine.remove import RemoveMachine
 from workflows.route.replace import AutoreplaceRoute
 
+pytestmark = pytest.mark.attack("an undo that meets a live machine")
+
 
 async def live_machine(harness: Harness, key: str, tag: str) -> None:
     """Create a machine of ours that runs a release, and that the records do not know."""

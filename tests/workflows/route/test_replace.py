@@ -181,6 +181,7 @@ async def test_a_fault_of_the_provider_changes_nothing(unsandboxed_harness, boun
         boundaries.ended("AutoreplaceRoute", f"provider: {call}", fault, end)
 
 
+@pytest.mark.attack("a listing that lacks a live machine")
 @pytest.mark.parametrize("why", ["unreachable", "gone"])
 async def test_a_machine_that_answers_is_not_replaced_as_unreachable_or_gone(harness, why):
     """It is observed again instead, and that is recorded: nothing is created or destroyed."""
@@ -198,6 +199,7 @@ async def test_a_machine_that_answers_is_not_replaced_as_unreachable_or_gone(har
     assert await assert_sound(harness, route_id) == f"{route_id}-g1"
 
 
+@pytest.mark.attack("a listing that lacks a live machine")
 async def test_a_machine_that_is_said_to_be_gone_and_exists_is_kept(harness):
     route_id = await harness.serving_route()
     harness.hosts.unreachable = {f"{route_id}-g1"}
