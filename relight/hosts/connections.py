@@ -49,6 +49,9 @@ _HOST_KEY_ALGORITHMS = ("ssh-ed25519",)
 # Messages of pam_nologin when it refuses a login. They contain systemd's text in /run/nologin.
 _NOT_READY = ("System is booting up", "System is going down", "not permitted to log in yet")
 
+# Of pam_unix: an account's end refuses every login, before any key is checked to its end.
+_EXPIRED = "account has expired"
+
 IDLE_TIMEOUT = timedelta(seconds=5)
 """Longer than the time between two activities of an operation."""
 
@@ -322,6 +325,8 @@ def _refusal(error: Exception, banner: str, destination: Destination) -> RemoteE
     elif isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in text:
         kind = HostKeyMismatchError
         text = f"it has no host key of the derived key's type ({text})"
+    elif _EXPIRED in banner:
+        kind, text = LoginRefusedError, banner.strip()
     elif isinstance(error, asyncssh.PermissionDenied):
         kind = LoginRefusedError
     return kind(text, destination=destination, attempted="connect")

@@ -32,6 +32,7 @@ from relight.hosts.errors import (
     Destination,
     HostMisbehavesError,
     HostProgramMissingError,
+    LoginRefusedError,
     RemoteError,
     SudoRefusedError,
     UnreadableAnswerError,
@@ -58,6 +59,9 @@ _REFUSES = re.compile(
     r"|\S+ is not allowed to run sudo on).*$",
     re.MULTILINE,
 )
+
+# Of sshd, instead of running the command.
+_MUST_CHANGE = "Password change required but no TTY available."
 
 _EXIT_CODE = re.compile(r"[0-9]{1,3}")
 
@@ -126,6 +130,7 @@ class Shell(Protocol):
         Raises:
             CommandFailedError: with `check`, it did not exit with 0.
             SudoRefusedError: sudo refused, and the command did not run.
+            LoginRefusedError: the user's password has expired, and the command did not run.
             HostProgramMissingError: with `sudo`, there is no such command.
             CommandTimeoutError: it did not end in time; it may still run.
             HostMisbehavesError: it printed more than `MAX_OUTPUT_BYTES`; it may still run.
@@ -283,11 +288,14 @@ def raise_if_not_run(completed: Completed, destination: Destination, attempted: 
 
     Raises:
         SudoRefusedError: the command may not run as root.
+        LoginRefusedError: sshd admits the user only to change the password.
         HostProgramMissingError: there is no such command.
         ConnectionLostError: the call was killed; what it started may go on.
     """
     kind: type[RemoteError] = SudoRefusedError
     text = sudo_refusal(completed.stderr)
+    if text is None and _MUST_CHANGE in completed.stderr:
+        kind, text = LoginRefusedError, _MUST_CHANGE
     if text is None:
         kind, text = HostProgramMissingError, missing_command(completed.stderr)
     if text is None and (signal := _killed_by(completed.exit_code)):

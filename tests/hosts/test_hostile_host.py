@@ -35,6 +35,8 @@ from tests.support import hostile_server as hostile
 from tests.support.hostile_server import HostileServer, hostile_server
 from tests.support.ssh_server import link_to
 
+pytestmark = pytest.mark.attack("a host that floods, trickles or hangs")
+
 HOST_KEY = derive_host_key(bytes(32), "de-1-g1")
 CLIENT_KEY = asyncssh.generate_private_key("ssh-ed25519")
 SOON = timedelta(seconds=20)
@@ -274,6 +276,13 @@ async def test_a_login_with_another_key_is_refused_as_before(server: HostileServ
             pytest.fail("it connected")
 
 
+async def test_an_account_that_has_expired_is_a_refused_login(server: HostileServer) -> None:
+    server.banner = ("Your account has expired; please contact your system administrator\n", 1)
+    server.farewell = "Access denied by PAM account configuration"
+    refused = await fault_from(logged_in(server.port), LoginRefusedError)
+    assert "Your account has expired" in refused.summary
+
+
 # ---------------------------------------------------------------- memory
 
 _CLIENT = """
@@ -282,8 +291,6 @@ from datetime import timedelta
 import asyncssh
 from relight.hosts.connections import connect
 from relight.hosts.errors import Destination, RemoteError
-
-pytestmark = pytest.mark.attack("a host that floods, trickles or hangs")
 
 async def main(port, client_key, host_key):
     there = Destination("127.0.0.1", port, "relight", "de-1-g1")

@@ -130,6 +130,7 @@ async def test_an_error_names_the_command_not_sudo(shell: SshShell) -> None:
     ("line", "kind"),
     [
         ("sudo: a password is required", SudoRefusedError),
+        ("Password change required but no TTY available.", LoginRefusedError),
         ("sudo: /usr/local/sbin/relight-host: command not found", HostProgramMissingError),
     ],
 )

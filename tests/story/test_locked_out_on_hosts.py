@@ -42,6 +42,16 @@ ON_HOSTS = {
         f"mv {KEYS}.away {KEYS}",
         "login-refused",
     ),
+    "an account that has expired": (
+        "chage --expiredate 2020-01-01 relight",
+        "chage --expiredate -1 relight",
+        "login-refused",
+    ),
+    "a password that has expired": (
+        "chage --lastday 0 relight",
+        "chage --lastday -1 relight",
+        "login-refused",
+    ),
     "a changed sudo rule": (f"mv {RULES} /root/away", f"mv /root/away {RULES}", "sudo-refused"),
 }
 """What is done on each host, how it is undone, and the fault that is found."""
