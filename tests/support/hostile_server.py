@@ -13,6 +13,8 @@ from pathlib import Path
 
 import asyncssh
 
+from tests.support.ssh_server import listening
+
 CHUNK = b"x" * 65536
 GIGABYTES_3 = 3 * 1024**3
 
@@ -124,22 +126,12 @@ async def hostile_server(
     host_key: asyncssh.SSHKey, authorized: asyncssh.SSHKey
 ) -> AsyncIterator[HostileServer]:
     server = HostileServer(authorized)
-    listener = await asyncssh.create_server(
-        lambda: _Login(server),
-        "127.0.0.1",
-        0,
-        server_host_keys=[host_key],
-        process_factory=server.run,
-        encoding=None,
-    )
-    server.port = listener.get_port()
-    try:
-        yield server
-    finally:
-        for connection in list(server.open):
-            connection.abort()
-        listener.close()
-        await listener.wait_closed()
+    async with listening(host_key, lambda: _Login(server), server.run) as server.port:
+        try:
+            yield server
+        finally:
+            for connection in list(server.open):
+                connection.abort()
 
 
 async def _serve(host_key: Path, authorized: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -85,25 +85,32 @@ class _Login(asyncssh.SSHServer):
 
 
 @asynccontextmanager
+async def listening(
+    host_key: asyncssh.SSHKey,
+    login: Callable[[], asyncssh.SSHServer],
+    run: Callable[[asyncssh.SSHServerProcess[bytes]], object],
+) -> AsyncIterator[int]:
+    """Serve SSH on a free port of loopback. Yields the port."""
+    listener = await asyncssh.create_server(
+        login, "127.0.0.1", 0, server_host_keys=[host_key], process_factory=run, encoding=None
+    )
+    try:
+        yield listener.get_port()
+    finally:
+        listener.close()
+        await listener.wait_closed()
+
+
+@asynccontextmanager
 async def ssh_server(
     host_key: asyncssh.SSHKey, authorized: asyncssh.SSHKey, banner: str = ""
 ) -> AsyncIterator[SshServer]:
     server = SshServer(authorized, banner)
-    listener = await asyncssh.create_server(
-        lambda: _Login(server),
-        "127.0.0.1",
-        0,
-        server_host_keys=[host_key],
-        process_factory=server.run,
-        encoding=None,
-    )
-    server.port = listener.get_port()
-    try:
-        yield server
-    finally:
-        server.cut()
-        listener.close()
-        await listener.wait_closed()
+    async with listening(host_key, lambda: _Login(server), server.run) as server.port:
+        try:
+            yield server
+        finally:
+            server.cut()
 
 
 @dataclass

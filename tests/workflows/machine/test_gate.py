@@ -14,7 +14,6 @@ from temporalio.testing import ActivityEnvironment
 from activities.machine import polls
 from devkit.chaos.provider_faults import Call
 from devkit.simulated.hosts import SimulatedHosts, SimulatedShell
-from devkit.simulated.parts import OWNER
 from devkit.walk.clock import Clock, applied
 from relight.breaker_evaluation import BreakerEvaluation
 from relight.domain.breaker.breaker import BreakerLimits
@@ -25,14 +24,14 @@ from relight.domain.destruction import (
     RefusedBy,
 )
 from relight.domain.fault.table import RULES, fault
-from relight.domain.machine import Machine, MachinePlan
+from relight.domain.machine import Machine
 from relight.domain.route import RecordFaultInput
 from relight.hosts.errors import Destination, HostKeyMismatchError, LoginRefusedError, RemoteError
-from relight.providers.driver import MachineSpec
 from tests.store.fleets import run_on
 from tests.store.pools import PROOF
 from tests.support.destroyers import destroyer_of
 from tests.workflows.harness import ORIGIN, Harness, idle_installation
+from tests.workflows.unrecorded import unrecorded_machine
 
 pytestmark = pytest.mark.attack("every destroyer, with the limits that ship")
 
@@ -85,27 +84,9 @@ class Gate:
         refusal = (await self.ask(key, reason, **fields)).refusal
         return refusal.by if refusal else None
 
-    async def live_machine(self, key: str, tag: str = "v0.0.73", created_by: str = "") -> None:
+    async def live_machine(self, key: str, created_by: str = "") -> None:
         """Create a machine of ours that works, and that is not on record."""
-        release = self.harness.releases.get(tag)
-        plan = MachinePlan(
-            key=key,
-            route_id=None,
-            track=None,
-            provider="fake",
-            region="fake-east",
-            release_version=release.version,
-            deb_file=release.deb_file("amd64"),
-        )
-        user_data = self.harness.parts.user_data.render(plan).text
-        spec = MachineSpec(
-            region="fake-east",
-            user_data=user_data,
-            owner=OWNER,
-            generation=plan.generation,
-            created_by=created_by,
-        )
-        await self.harness.cloud.ensure(key, spec)
+        await unrecorded_machine(self.harness, key, created_by=created_by)
         assert self.harness.cloud.read(key) is not None
         assert self.harness.cloud.read(key) is not None
 
@@ -259,14 +240,10 @@ async def test_the_hourly_limits_that_ship_hold_for_all_destroyers_together(gate
     for number in range(13):
         cloud = gate.harness.cell().cloud.name if number % 2 == 0 else made[-1][0]
         key = f"undone-{number}-g1"
-        spec = MachineSpec(
-            region="fake-east" if number % 2 else "fake-west",
-            user_data=gate.harness.parts.user_data.render(_plan(key)).text,
-            owner=OWNER,
-            generation=1,
-            created_by="a-run",
+        region = "fake-east" if number % 2 else "fake-west"
+        await unrecorded_machine(
+            gate.harness, key, created_by="a-run", provider=cloud, region=region
         )
-        await gate.harness.drivers[cloud].ensure(key, spec)
         made.append((cloud, key))
     ended = [
         await gate.refused_by(key, DestructionReason.UNDONE, provider=cloud, created_by="a-run")
@@ -325,14 +302,3 @@ async def test_status_says_what_the_gate_and_a_run_say(gate):
     saved = evaluation.evaluate(harness.operation())
     assert saved.is_open
     assert harness.store.breaker.get() == saved
-
-
-def _plan(key: str) -> MachinePlan:
-    return MachinePlan(
-        key=key,
-        route_id=None,
-        track=None,
-        provider="fake",
-        region="fake-east",
-        release_version="0.0.73",
-    )

@@ -6,46 +6,19 @@ import pytest
 from temporalio.client import WorkflowFailureError
 
 from devkit.chaos.provider_faults import Call
-from devkit.simulated.parts import OWNER
-from relight.domain.machine import MachinePlan
 from relight.domain.names import machine_workflow_id, route_workflow_id
 from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.route import RouteStatus
-from relight.providers.driver import MachineSpec
 from starter.local.children import wait_until
 from tests.support.interference import Injection
 from tests.workflows.harness import ORIGIN, Harness
 from tests.workflows.pools import close_breaker, open_breaker
+from tests.workflows.unrecorded import unrecorded_machine
 from workflows.failures import fault_of
 from workflows.machine.remove import RemoveMachine
 from workflows.route.replace import AutoreplaceRoute
 
 pytestmark = pytest.mark.attack("an undo that meets a live machine")
-
-
-async def live_machine(harness: Harness, key: str, tag: str) -> None:
-    """Create a machine of ours that runs a release, and that the records do not know."""
-    release = harness.releases.get(tag)
-    plan = MachinePlan(
-        key=key,
-        route_id=None,
-        track=None,
-        provider="fake",
-        region="fake-east",
-        release_version=release.version,
-        deb_file=release.deb_file("amd64"),
-    )
-    user_data = harness.parts.user_data.render(plan).text
-    await harness.cloud.ensure(
-        key,
-        MachineSpec(
-            region="fake-east",
-            user_data=user_data,
-            owner=OWNER,
-            generation=plan.generation,
-            created_by="a run of last month",
-        ),
-    )
 
 
 async def replace(harness: Harness, route_id: str) -> str:
@@ -65,7 +38,7 @@ async def replace(harness: Harness, route_id: str) -> str:
 async def test_a_machine_that_a_replacement_finds_is_kept(harness):
     """As after the restore of an old backup: the route serves on a machine that it forgot."""
     route_id = await harness.serving_route()
-    await live_machine(harness, f"{route_id}-g2", "v0.0.74")
+    await unrecorded_machine(harness, f"{route_id}-g2", "v0.0.74", created_by="a run of last month")
     assert await replace(harness, route_id) == "records-outdated"
     assert Call.DESTROY not in harness.cloud.provider_faults.calls
     assert await harness.machine_keys() == [f"{route_id}-g1", f"{route_id}-g2"]
@@ -73,7 +46,7 @@ async def test_a_machine_that_a_replacement_finds_is_kept(harness):
 
 async def test_a_machine_that_a_provision_finds_is_kept(harness):
     route_id = harness.new_route_id()
-    await live_machine(harness, f"{route_id}-g1", "v0.0.74")
+    await unrecorded_machine(harness, f"{route_id}-g1", "v0.0.74", created_by="a run of last month")
     with pytest.raises(WorkflowFailureError) as failed:
         await harness.provision(route_id)
     assert fault_of(failed.value.cause).kind == "records-outdated"

@@ -1,0 +1,36 @@
+"""Machines of ours that no record knows."""
+
+from devkit.simulated.parts import OWNER
+from relight.domain.machine import MachinePlan
+from relight.providers.driver import MachineSpec
+from tests.workflows.harness import Harness
+
+
+async def unrecorded_machine(
+    harness: Harness,
+    key: str,
+    tag: str = "v0.0.73",
+    *,
+    created_by: str = "",
+    provider: str = "fake",
+    region: str = "fake-east",
+) -> None:
+    """Create a machine that runs a release, as if an operation that is forgotten had done so."""
+    release = harness.releases.get(tag)
+    plan = MachinePlan(
+        key=key,
+        route_id=None,
+        track=None,
+        provider=provider,
+        region=region,
+        release_version=release.version,
+        deb_file=release.deb_file("amd64"),
+    )
+    spec = MachineSpec(
+        region=region,
+        user_data=harness.parts.user_data.render(plan).text,
+        owner=OWNER,
+        generation=plan.generation,
+        created_by=created_by,
+    )
+    await harness.drivers[provider].ensure(key, spec)
