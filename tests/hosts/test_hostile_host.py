@@ -279,7 +279,7 @@ async def test_a_login_with_another_key_is_refused_as_before(server: HostileServ
 async def test_an_account_that_has_expired_is_a_refused_login(server: HostileServer) -> None:
     server.banner = ("Your account has expired; please contact your system administrator\n", 1)
     server.farewell = "Access denied by PAM account configuration"
-    refused = await fault_from(logged_in(server.port), LoginRefusedError)
+    refused = await fault_from(logged_in(server.port, SOON), LoginRefusedError)
     assert "Your account has expired" in refused.summary
 
 
