@@ -15,6 +15,7 @@ from temporalio.client import Client, WorkflowExecution
 
 from activities.fleet_limit import FleetLimit
 from devkit.in_process import Ran, run_command
+from devkit.leftovers import terminate
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.connectivity import FakeConnectivityCheck
 from devkit.simulated.parts import OWNER, SERVICE, user_data_renderer
@@ -293,8 +294,7 @@ async def provision(fleet: Fleet) -> None:
 async def _end(fleet: Fleet) -> None:
     """Terminate what is left, so that every command ends, and stop the worker."""
     for each in await fleet.open_workflows():
-        handle = fleet.client.get_workflow_handle(each.id, run_id=each.run_id)
-        await handle.terminate("the walk has ended")
+        await terminate(fleet.client.get_workflow_handle(each.id, run_id=each.run_id))
     if fleet.running:
         await asyncio.wait([command.ran for command in fleet.running], timeout=60)
     await fleet.kill_worker()

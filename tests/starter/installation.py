@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecution
-from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkflowRunner
 
+from devkit.leftovers import terminate
 from relight.engine.fleet import join
 from starter.local.children import wait_until
 from tests.starter.in_process import InProcess
@@ -84,11 +84,7 @@ class Installation:
         """Terminate what a failed test left: it would block the rollouts of other tests."""
         async for execution in self.running():
             handle = self.harness.client.get_workflow_handle(execution.id, run_id=execution.run_id)
-            try:
-                await handle.terminate("its test has ended")
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:  # It ended in this moment.
-                    raise
+            await terminate(handle)
 
     def declared(self) -> dict[str, Any]:
         """Return the content of the store without its events and its closed rollouts."""

@@ -5,20 +5,20 @@ import itertools
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncssh
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkerDeploymentVersion
-from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker, WorkflowRunner
 
 from activities.route.hot_swap import ProofActivities
+from devkit.leftovers import terminate
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.connectivity import FakeConnectivityCheck
 from devkit.simulated.hosts import SimulatedHosts
@@ -330,12 +330,10 @@ class Harness:
     async def terminate_rest(self) -> None:
         """Terminate the pools and rollouts that a test left: the next test uses the same ids."""
         for region in self.cloud.regions:
-            pool = self.client.get_workflow_handle(pool_workflow_id(self.cloud.name, region))
-            with suppress(RPCError):
-                await pool.terminate("its test has ended")
+            pool = pool_workflow_id(self.cloud.name, region)
+            await terminate(self.client.get_workflow_handle(pool))
         for rollout in self.rollouts:
-            if (await rollout.describe()).status is WorkflowExecutionStatus.RUNNING:
-                await rollout.terminate("its test has ended")
+            await terminate(rollout)
 
 
 @asynccontextmanager
