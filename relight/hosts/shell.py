@@ -20,7 +20,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import asyncssh
 
@@ -212,13 +212,16 @@ class SshShell:
         attempted = f"run {argv[len(SUDO)] if sudo else argv[0]}"
         self._meter.allow(attempted)
         output = _Output()
-        channel: asyncssh.SSHClientChannel[bytes] | None = None
+        # No pty: no program may prompt, and a lost connection must not send SIGHUP.
+        opening = asyncio.ensure_future(
+            self._connection.create_session(
+                lambda: output, shlex.join(argv), encoding=None, request_pty=False
+            )
+        )
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                # No pty: no program may prompt, and a lost connection must not send SIGHUP.
-                channel, _ = await self._connection.create_session(
-                    lambda: output, shlex.join(argv), encoding=None, request_pty=False
-                )
+                # Shielded: asyncssh would forget the channel, and the host would keep it.
+                channel, _ = await asyncio.shield(opening)
                 if stdin:
                     channel.write(stdin.encode() if isinstance(stdin, str) else stdin)
                 channel.write_eof()
@@ -233,8 +236,7 @@ class SshShell:
         except (asyncssh.Error, OSError) as error:
             raise self._lost(str(error), attempted, argv) from error
         finally:
-            if channel is not None:
-                channel.close()  # stops reading the output of a command that still runs
+            opening.add_done_callback(_close)
         if output.exceeded:
             self._connection.abort()  # what is already on its way is not received
             raise self._misbehaves(
@@ -281,6 +283,14 @@ class SshShell:
             argv=argv,
             stderr=_text(output.stderr or output.stdout) if output else "",
         )
+
+
+def _close(
+    opening: asyncio.Task[tuple[asyncssh.SSHClientChannel[Any], asyncssh.SSHClientSession[Any]]],
+) -> None:
+    """Close a channel that was opened, so that a command that still runs is not read any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[0].close()
 
 
 def raise_if_not_run(completed: Completed, destination: Destination, attempted: str) -> None:

@@ -215,13 +215,14 @@ async def test_a_command_that_times_out_leaves_the_connection_usable(
     assert (await shell.run(["echo", "here"], timeout=SOON)).stdout == "here\n"
 
 
+@pytest.mark.parametrize("seconds", [0, 0.05], ids=["while it opens", "while it runs"])
 async def test_a_command_that_timed_out_keeps_no_channel(
-    shell: SshShell, server: SshServer
+    shell: SshShell, server: SshServer, seconds: float
 ) -> None:
     """OpenSSH allows ten channels per connection."""
     for _ in range(3):
         with pytest.raises(CommandTimeoutError):
-            await shell.run([HANG], timeout=timedelta(milliseconds=50))
+            await shell.run([HANG], timeout=timedelta(seconds=seconds))
     await shell.run(["true"], timeout=SOON)
 
     async def all_closed() -> bool:
