@@ -29,7 +29,8 @@ from relight.hosts.errors import (
     ProbeFailedError,
     RemoteError,
 )
-from relight.hosts.shell import Completed, Section, command_failed
+from relight.hosts.questions import Section
+from relight.hosts.shell import Completed, command_failed
 
 BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
 

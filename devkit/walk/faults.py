@@ -11,7 +11,8 @@ from devkit.simulated.hosts import SimulatedHosts, SimulatedShell
 from relight.domain.machine import Machine
 from relight.hosts import errors
 from relight.hosts.errors import Destination, RemoteError
-from relight.hosts.shell import Completed, Section
+from relight.hosts.questions import Section
+from relight.hosts.shell import Completed
 
 Raises = Callable[[Destination], RemoteError]
 

@@ -19,7 +19,8 @@ from relight.hosts import host_program
 from relight.hosts.apt import diagnose
 from relight.hosts.errors import FirstBootFailedError, UnreadableAnswerError, on_host
 from relight.hosts.observation import journal
-from relight.hosts.shell import Section, Shell
+from relight.hosts.questions import Section
+from relight.hosts.shell import Shell
 
 RECORD_FOLDER = "/var/lib/relight/first-boot"
 """Where the steps write lines `NAME CODE` to `steps`, and their output to `NAME.log`."""

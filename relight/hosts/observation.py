@@ -20,7 +20,8 @@ from relight.hosts.errors import (
     UnreadableAnswerError,
     on_host,
 )
-from relight.hosts.shell import Completed, Section, Shell, command_failed, parse_sections
+from relight.hosts.questions import Section, parse_sections
+from relight.hosts.shell import Completed, Shell, command_failed
 
 COMMAND_TIMEOUT = timedelta(seconds=30)
 """For commands that normally take well below a second."""

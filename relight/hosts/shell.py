@@ -17,7 +17,7 @@ uses an answer gets no control characters and nothing that is not UTF-8.
 import asyncio
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -35,10 +35,10 @@ from relight.hosts.errors import (
     LoginRefusedError,
     RemoteError,
     SudoRefusedError,
-    UnreadableAnswerError,
     on_host,
 )
 from relight.hosts.metering import Meter
+from relight.hosts.questions import Section, parse_sections, questions_command
 
 MAX_OUTPUT_BYTES = 1024 * 1024
 """What a command may print, standard output and error together. Most print less than 4 KiB."""
@@ -62,26 +62,6 @@ _REFUSES = re.compile(
 
 # Of sshd, instead of running the command.
 _MUST_CHANGE = "Password change required but no TTY available."
-
-_EXIT_CODE = re.compile(r"[0-9]{1,3}")
-
-# The last line of an answer gets a newline even if the command printed none.
-_PRINT_SECTION = """\
-section() { printf '%s\\n' "$output" | sed 's/^/ /'; printf '%s %d\\n' "$1" "$code"; }"""
-
-
-@dataclass(frozen=True)
-class Section:
-    """The answer to one question.
-
-    Attributes:
-        text: standard output and error together.
-        exit_code: the command's exit code.
-    """
-
-    text: str
-    exit_code: int
-
 
 SIGNALS = 65
 """One more than the last signal of Linux. No command here exits with 128 + a signal."""
@@ -360,56 +340,3 @@ def missing_command(stderr: str) -> str | None:
     """Return the line by which sudo reports that the command does not exist, else None."""
     found = _MISSING.search(stderr)
     return found.group() if found else None
-
-
-def questions_command(questions: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return one command that asks all questions.
-
-    Args:
-        questions: an argv by name. A name has no blanks.
-    """
-    script = [_PRINT_SECTION]
-    for name, argv in questions.items():
-        if " " in name:
-            raise ValueError(f"the name of a question cannot contain a blank: {name!r}")
-        script.append(f"output=$({shlex.join(argv)} 2>&1 </dev/null); code=$?")
-        script.append(shlex.join(["section", name]))
-    return ["/bin/sh", "-c", "\n".join(script)]
-
-
-def parse_sections(
-    text: str, names: Collection[str], optional: Collection[str] = ()
-) -> dict[str, Section]:
-    """Parse the sections of an answer to `questions_command` or of `relight-host`.
-
-    Args:
-        text: the whole output.
-        names: the sections that must be there.
-        optional: the sections that may be there.
-
-    Returns:
-        The sections by name, their text without empty lines at either end.
-
-    Raises:
-        UnreadableAnswerError: a section of `names` is missing, or one is there twice.
-    """
-    found: dict[str, Section] = {}
-    lines: list[str] = []
-    # str.splitlines splits at ten kinds of line ends; sed and the shell know one.
-    for line in text.split("\n"):
-        name, _, code = line.partition(" ")
-        if line.startswith(" "):
-            lines.append(line[1:])
-        elif (name in names or name in optional) and _EXIT_CODE.fullmatch(code):
-            if name in found:
-                raise UnreadableAnswerError(
-                    f"two answers to {name}", attempted="read a host's answers", stderr=text
-                )
-            found[name] = Section("\n".join(lines).strip("\n"), int(code))
-            lines = []
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise UnreadableAnswerError(
-            f"no answer to {', '.join(missing)}", attempted="read a host's answers", stderr=text
-        )
-    return found

@@ -14,7 +14,8 @@ from activities.machine.evidence import EvidenceActivities
 from devkit.simulated.cloud import FakeCloud
 from relight.domain.base import Origin
 from relight.domain.replacement import SaveEvidenceInput
-from relight.hosts.shell import Completed, Section
+from relight.hosts.questions import Section
+from relight.hosts.shell import Completed
 from relight.providers.driver import MachineSpec
 from relight.store.store import open_upgraded_store
 

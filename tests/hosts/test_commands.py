@@ -8,13 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relight.hosts.errors import UnreadableAnswerError
-from relight.hosts.shell import (
-    Section,
-    missing_command,
-    parse_sections,
-    questions_command,
-    sudo_refusal,
-)
+from relight.hosts.questions import Section, parse_sections, questions_command
+from relight.hosts.shell import missing_command, sudo_refusal
 
 
 def answers(questions: Mapping[str, Sequence[str]]) -> dict[str, Section]:

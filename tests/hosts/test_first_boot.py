@@ -17,7 +17,7 @@ from relight.hosts.first_boot import (
     observe,
     parse,
 )
-from relight.hosts.shell import Section
+from relight.hosts.questions import Section
 from tests.support.memory_shell import HOST, MemoryHost
 
 UNIT = "lantern-box.service"

@@ -20,7 +20,7 @@ from relight.hosts.errors import HostMisbehavesError, RemoteError, UnreadableAns
 from relight.hosts.host_program import Change
 from relight.hosts.observation import MAX_PATH_BYTES, parse
 from relight.hosts.proof import verdict
-from relight.hosts.shell import Section, parse_sections
+from relight.hosts.questions import Section, parse_sections
 from relight.hosts.transaction import run_transaction, transaction_state
 from tests.support.memory_shell import MemoryHost, running
 

@@ -28,7 +28,8 @@ from relight.hosts.errors import (
     SudoRefusedError,
 )
 from relight.hosts.keys import derive_host_key
-from relight.hosts.shell import Section, SshShell
+from relight.hosts.questions import Section
+from relight.hosts.shell import SshShell
 from starter.local.children import wait_until
 from tests.support.ssh_server import (
     HANG,

@@ -6,12 +6,8 @@ from datetime import timedelta
 
 from relight.hosts import host_program
 from relight.hosts.errors import ConnectionLostError, Destination
-from relight.hosts.shell import (
-    Completed,
-    Section,
-    command_failed,
-    raise_if_not_run,
-)
+from relight.hosts.questions import Section
+from relight.hosts.shell import Completed, command_failed, raise_if_not_run
 
 HOST = Destination(address="198.18.0.2", port=22, user="relight", machine_key="de-1-g1")
 
