@@ -180,9 +180,11 @@ async def test_a_watch_ends_when_the_rollout_is_terminated(installation, held):
 
 async def test_ctrl_c_ends_the_watch_and_not_the_rollout(installation, held):
     async with installation.relight.running("rollout", "watch") as watching:
-        await watching.stderr.readline()
+        async with asyncio.timeout(60):
+            await watching.stderr.readline()
         watching.send_signal(signal.SIGINT)
-        _, err = await watching.communicate()
+        async with asyncio.timeout(60):
+            _, err = await watching.communicate()
     assert watching.returncode == 130
     assert b"workflows continue" in err
     assert b"Traceback" not in err
