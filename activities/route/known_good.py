@@ -64,8 +64,7 @@ def release_for_machine(
 
 def version_of(store: Store, tag: ReleaseTag) -> str:
     """Return the Debian version of a release; if it was never resolved, that of its tag."""
-    release = store.releases.get(tag)
-    return release.version if release else upstream_version(tag)
+    return store.releases.version(tag) or upstream_version(tag)
 
 
 def _declared_tag(store: Store, track_name: TrackName) -> ReleaseTag | None:

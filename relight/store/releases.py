@@ -44,6 +44,11 @@ class Releases:
             row = session.exec(rows).one_or_none()
             return release_of(row, session.exec(deb_files).all()) if row else None
 
+    def version(self, tag: str) -> str | None:
+        """Return the Debian version of a release, None if its tag was never resolved."""
+        with self._database.reading() as session:
+            return session.exec(select(ReleaseRow.version).where(ReleaseRow.tag == tag)).first()
+
     def list(self) -> list[Release]:
         """Return every release, in the order in which they were first resolved.
 
