@@ -391,5 +391,6 @@ def _unknown_pool_machine(machine: MachineAtProvider) -> Comparison:
         verdict=Verdict.RECORD_BEHIND,
         found=machine.key,
         reason="a pool machine that is not on record. If a route's machine is missing, it may "
-        "serve that route; if none is, delete it at its provider",
+        f"serve that route; if it serves none, `relight machine remove {machine.key} --provider "
+        f"{machine.provider}` destroys it",
     )
