@@ -16,8 +16,8 @@ from temporalio.runtime import Runtime, TelemetryConfig
 
 from devkit.chaos.boundaries import kill_at_each
 from devkit.chaos.distrust.fleets import play_side_by_side
-from devkit.chaos.distrust.report import table_of
 from devkit.chaos.distrust.judge import Why
+from devkit.chaos.distrust.report import table_of
 from devkit.chaos.environment import ChaosEnvironment, chaos_environment
 from devkit.chaos.injections import KILLS, PROVIDER_INJECTIONS, inject_at_random
 from devkit.chaos.operations import BEFORE, ORIGIN, Results, route_record

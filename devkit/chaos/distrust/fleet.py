@@ -60,8 +60,8 @@ SETTINGS = {
     "RELIGHT_BREAKER__DESTROYED_PER_HOUR_IN_REGION": "9999",
     "RELIGHT_SSH__CONNECT_TIMEOUT": "PT1S",
 }
-"""Remediation as eager as the settings allow: each run verifies every host, and two observations of a
-fault, a second apart, are enough to destroy a machine."""
+"""Remediation as eager as the settings allow: each run verifies every host, and two observations of
+a fault, a second apart, are enough to destroy a machine."""
 
 
 @dataclass
@@ -73,6 +73,8 @@ class DistrustFleet:
         others: a folder with the keys and secrets of another installation.
         routes: the ids of its routes.
         judge: knows what is healthy, and what was destroyed.
+        served_by: since the store is old: the machine that really serves each route, as its users
+            know; empty while the store knows it itself.
         log: what was done, in order, each with its second of the round.
     """
 
@@ -81,12 +83,14 @@ class DistrustFleet:
     others: Path
     routes: Sequence[RouteId]
     judge: Judge
+    served_by: Mapping[RouteId, str] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     _began: float = 0
 
     def begin(self) -> list[str]:
-        """Begin a new log, and return it."""
-        self.log, self._began = [], time.monotonic()
+        """Begin a new log, and return it. The store is right, and what is in use is healthy."""
+        self.judge.forget()
+        self.log, self._began, self.served_by = [], time.monotonic(), {}
         return self.log
 
     def note(self, text: str) -> None:

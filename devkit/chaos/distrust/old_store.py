@@ -17,13 +17,13 @@ async def stale_store(fleet: DistrustFleet, rng: random.Random) -> AsyncIterator
     """
     live, backup = fleet.environment.home / "fleet.db", fleet.others / "backup.db"
     _copy(live, backup)
-    moved = [
-        await move(fleet, rng) for move in rng.choice([(_roll,), (_replace,), (_replace, _roll)])
-    ]
+    moved = [await move(fleet, rng) for move in rng.choice(_MOVES)]
     if rng.random() < 0.8:  # otherwise removals still run
         await fleet.quiet()
     fleet.judge.read()
     fleet.judge.hidden = fleet.judge.in_use
+    machines = {route_id: fleet.machine(route_id) for route_id in fleet.routes}
+    fleet.served_by = {route_id: each.key for route_id, each in machines.items() if each}
     async with fleet.environment.without_worker():
         _copy(backup, live)
     yield f"from before {', '.join(moved)}"
@@ -48,3 +48,6 @@ def _copy(source: Path, target: Path) -> None:
         old.backup(new)
     old.close()
     new.close()
+
+
+_MOVES = ((_roll,), (_replace,), (_replace, _roll), (_replace, _replace))

@@ -20,7 +20,7 @@ WHOLE_WITHIN = timedelta(minutes=8)
 BY_ITSELF = 3
 """So many reconcile runs come before a person types what a message names."""
 
-_ADOPT = ("store", "adopt-current")
+_ADOPT, _REMOVE = ("store", "adopt-current"), ("machine", "remove")
 _PLACEHOLDER = re.compile(r"[A-Z]{2,}")
 
 
@@ -129,6 +129,8 @@ async def _type_what_is_named(
             command
             for command in named_commands(said, fleet.record(route_id), declared)
             if not any(_PLACEHOLDER.fullmatch(word) for word in command)
+            # As an operator knows, who removes no machine that serves.
+            and not (command[:2] == _REMOVE and command[2] in fleet.served_by.values())
         ]
         if named:
             commands[rng.choice(named)] = about
@@ -161,11 +163,24 @@ async def _texts(
 async def _adopt(fleet: DistrustFleet, rng: random.Random) -> dict[str, str]:
     """Take what is proven now into the store, as its incident's advice says.
 
+    If then a route's machine is missing that a machine of the pool serves, as its operator knows,
+    that is told as the message says.
+
     Returns:
         What could not be taken, and why, by what it is about.
     """
     older = ("--older",) if rng.random() < 0.3 else ()
-    ran = await fleet.type(*_ADOPT, "--yes", "--json", *older)
+    left = await _left_by_adoption(fleet, *older)
+    serves = [
+        f"--serves={route_id}={key}"
+        for route_id, key in fleet.served_by.items()
+        if "--serves" in left.get(f"route {route_id}", "")
+    ]
+    return await _left_by_adoption(fleet, *older, *serves) if serves else left
+
+
+async def _left_by_adoption(fleet: DistrustFleet, *options: str) -> dict[str, str]:
+    ran = await fleet.type(*_ADOPT, "--yes", "--json", *options)
     compared = json.loads(ran.out)["comparisons"] if ran.out else []
     return {each["about"]: each["reason"] for each in compared if each["verdict"] != "adopted"}
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from devkit.chaos.distrust.rounds import Round, Source
 from devkit.chaos.distrust.judge import Why
+from devkit.chaos.distrust.rounds import Round, Source
 
 
 def table_of(rounds: Sequence[Round]) -> Table:

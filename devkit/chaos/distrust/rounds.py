@@ -12,11 +12,11 @@ from enum import StrEnum
 from devkit.chaos.distrust.clocks import clock_jumps
 from devkit.chaos.distrust.fleet import POOL_REGION, PROVIDER, TAGS, DistrustFleet
 from devkit.chaos.distrust.hostile_hosts import hostile_hosts
+from devkit.chaos.distrust.judge import Why
 from devkit.chaos.distrust.listings import lying_listings
 from devkit.chaos.distrust.lockouts import revoked_key, wrong_secret
 from devkit.chaos.distrust.old_store import stale_store
 from devkit.chaos.distrust.recovery import become_whole
-from devkit.chaos.distrust.judge import Why
 from devkit.chaos.injections import KILLS
 from lab import network
 
@@ -75,6 +75,11 @@ class Round:
     log: list[str] = field(default_factory=list)
 
 
+def source_of(seed: int, number: int) -> Source:
+    """Return what is wrong in a round."""
+    return random.Random(f"{seed}/{number}/source").choice(list(Source))  # noqa: S311 - no secret
+
+
 async def play_round(fleet: DistrustFleet, seed: int, number: int) -> Round:
     """Play one round, from a whole fleet to a whole fleet.
 
@@ -83,11 +88,10 @@ async def play_round(fleet: DistrustFleet, seed: int, number: int) -> Round:
         seed: of all rounds. It and the number decide what happens, whatever came before.
         number: of this round.
     """
-    rng = random.Random(f"{seed}/{number}")  # noqa: S311 - no secret
-    source, began = rng.choice(list(Source)), time.monotonic()
+    rng, began = random.Random(f"{seed}/{number}"), time.monotonic()  # noqa: S311 - no secret
+    source = source_of(seed, number)
     played = Round(number, source)
     played.log, known = fleet.begin(), len(fleet.judge.incidents)
-    fleet.judge.forget()
     before = set(await fleet.labels())
     async with WRONG[source](fleet, rng) as played.what:
         fleet.note(f"# {source}: {played.what}")
