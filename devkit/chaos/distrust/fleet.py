@@ -19,13 +19,16 @@ from devkit.chaos.environment import ChaosEnvironment, chaos_environment
 from devkit.chaos.operations import AFTER, BEFORE, ORIGIN
 from devkit.in_process import Ran, run_command
 from devkit.installation import temporary_home
+from relight.domain.liveness import LIVENESS_WORKFLOW_ID
 from relight.domain.machine import Machine
 from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag, RouteId
 from relight.domain.pool.pool import PoolStatus
+from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID
 from relight.domain.route import Route
 from relight.store.events import Operation
 from starter.local.children import wait_until
 from starter.local.home import prepare_home
+from starter.schedules import apply
 
 PROVIDER, REGIONS, TRACK = "lab", ("lab-east", "lab-west"), "chaos"
 POOL_REGION, POOL_SIZE = REGIONS[0], 1
@@ -36,7 +39,9 @@ COMMAND_ENDS_WITHIN = timedelta(minutes=5)
 QUIET_WITHIN = timedelta(minutes=4)
 
 _WINDOW = "PT1S"
-_LASTING = frozenset({"reconcile", "temporal-sys-scheduler"})
+_REPEATED = (RECONCILE_WORKFLOW_ID, LIVENESS_WORKFLOW_ID, "temporal-sys-")
+"""What the ids of workflows begin with that run again and again."""
+
 _REASON = ("--reason", "chaos test")
 _READS = frozenset({"status", "list", "show", "check", "why"})
 
@@ -58,6 +63,7 @@ SETTINGS = {
     "RELIGHT_BREAKER__SPARED_FOR": "PT1S",
     "RELIGHT_BREAKER__DESTROYED_PER_HOUR": "9999",
     "RELIGHT_BREAKER__DESTROYED_PER_HOUR_IN_REGION": "9999",
+    "RELIGHT_LIVENESS__EVERY": "PT10S",
     "RELIGHT_SSH__CONNECT_TIMEOUT": "PT1S",
 }
 """Remediation as eager as the settings allow: each run verifies every host, and two observations of
@@ -148,13 +154,13 @@ class DistrustFleet:
         await asyncio.gather(*(self.environment.on_host(each, script) for each in there))
 
     async def workflows(self) -> list[str]:
-        """Return the ids of the workflows that run, apart from reconcile runs and Temporal's."""
+        """Return the ids of the workflows that run, apart from those that run again and again."""
         try:
             running = self.client.list_workflows("ExecutionStatus = 'Running'")
             ids = [each.id async for each in running]
         except (RPCError, RuntimeError):  # the server was killed
             return ["unknown"]
-        return [each for each in ids if not any(each.startswith(name) for name in _LASTING)]
+        return [each for each in ids if not each.startswith(_REPEATED)]
 
     async def quiet(self) -> bool:
         """Wait until no workflow runs; return whether that came."""
@@ -197,6 +203,7 @@ async def distrust_fleet(hosts: int) -> AsyncIterator[DistrustFleet]:
             judge = Judge(environment.store, environment.proxy.deletions)
             fleet = DistrustFleet(environment, clock, others, routes, judge)
             await _provision(fleet)
+            await apply(fleet.client, environment.settings, only_observing=True)
             async with watched(judge):
                 yield fleet
 

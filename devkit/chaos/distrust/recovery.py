@@ -187,6 +187,7 @@ async def _left_by_adoption(fleet: DistrustFleet, *options: str) -> dict[str, st
 
 async def _details(fleet: DistrustFleet, workflow_id: str) -> str:
     try:
-        return await current_details(fleet.client.get_workflow_handle(workflow_id))
+        details = await current_details(fleet.client.get_workflow_handle(workflow_id))
     except RPCError:  # it has ended
         return ""
+    return details.replace("\\", "")  # they are Markdown
