@@ -46,8 +46,8 @@ audit: setup ## Ask a vulnerability service about the locked dependencies; witho
 	@scripts/find-vulnerabilities
 
 .PHONY: chaos
-chaos: setup ## Kill processes at random during hot swaps, replacements and undos on real hosts (KILLS=200, ARGS="--seed 7")
-	@scripts/as-root .venv/bin/python -m devkit.chaos --kills $(or $(KILLS),200) $(ARGS)
+chaos: setup ## Kill processes at random on real hosts; make store, keys, listings, clock and hosts wrong (KILLS=200, WORK=distrust)
+	@scripts/as-root .venv/bin/python -m devkit.chaos --kills $(or $(KILLS),200) --work $(or $(WORK),all) $(ARGS)
 
 .PHONY: gate-histories
 gate-histories: setup ## Ask the gate before every destruction in random histories (HISTORIES=10000)

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -85,17 +85,24 @@ def lab_settings(lab: LabAddresses) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running_worker(client: Client, settings: Settings) -> AsyncIterator[Child]:
+async def running_worker(
+    client: Client, settings: Settings, variables: Mapping[str, str] | None = None
+) -> AsyncIterator[Child]:
     """Run a worker as `relight up` does; yield it once it polls, stop it when the block ends.
 
     The store gets its tables first, and the server its mark.
+
+    Args:
+        client: of the Temporal server.
+        settings: of the installation.
+        variables: further variables of its process.
 
     Raises:
         ChildFailedError: it ended by itself or did not become ready.
     """
     await join_fleet(client, settings, own_server=True)
     log = settings.home / "logs" / "worker.log"
-    env = {"RELIGHT_HOME": str(settings.home)}
+    env = {"RELIGHT_HOME": str(settings.home), **(variables or {})}
     async with running("the worker", [sys.executable, "-m", "worker"], log=log, env=env) as worker:
 
         async def polls() -> bool:

@@ -17,6 +17,7 @@ from relight.domain.breaker.breaker import (
     MachineObservation,
 )
 from relight.domain.breaker.decisions import count_reach, update_breaker
+from relight.domain.clock import FutureTimes
 from relight.domain.destruction import HOUR
 from relight.domain.pool.remediation import observation_of_pool
 from relight.domain.reconcile.builder import observations_of_routes
@@ -68,11 +69,15 @@ class BreakerEvaluation:
             fresh: an observation that is newer than what is on record of its machine.
         """
         store, now = self.store, datetime.now(UTC)
+        times = FutureTimes(now)
         routes = [each for each in store.routes.list() if each.status is not RouteStatus.RETIRED]
         histories = store.remediations.histories(now - self.window)
         machines = [
-            *observations_of_routes(routes, histories),
-            *map(observation_of_pool, store.pool.list()),
+            *observations_of_routes(
+                [times.of_route(each) for each in routes],
+                {route: times.of_history(history) for route, history in histories.items()},
+            ),
+            *(observation_of_pool(times.of_pool_machine(each)) for each in store.pool.list()),
         ]
         if fresh is not None:
             machines = [fresh if each.key == fresh.key else each for each in machines]
@@ -113,7 +118,8 @@ class BreakerEvaluation:
     def _latest(
         self, made: Sequence[ConnectivityResult], now: datetime
     ) -> Sequence[ConnectivityResult] | None:
-        saved = {each.name: each for each in self.store.breaker.connectivity()}
+        known = FutureTimes(now).of_connectivity(self.store.breaker.connectivity())
+        saved = {each.name: each for each in known}
         latest = saved | {each.name: each for each in made}
         lasts = self.limits.connectivity_lasts
         if not made and not any(now - each.observed_at <= lasts for each in latest.values()):

@@ -5,12 +5,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from temporalio import activity
 
 from activities import policies
 from activities.execution import current_operation
+from activities.fleet.compared import (
+    Seen,
+    compared_with_host,
+    not_found,
+    unknown_pool_machine,
+    unknown_route,
+)
 from activities.machine.listing import list_machines
 from activities.machine.presence import Presence
 from activities.route.hot_swap import ProofActivities
@@ -39,7 +45,7 @@ from relight.engine.step import step
 from relight.hosts import host_program
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import RemoteError
-from relight.hosts.observation import PackageState, observe
+from relight.hosts.observation import observe
 from relight.releases.source import ReleaseSource
 from relight.releases.versions import is_older, tag_of
 from relight.store.adoptions import new_route
@@ -51,14 +57,6 @@ CONCURRENCY = 25
 """How many hosts one activity observes at the same time."""
 
 _NOT_RUNNING = frozenset({MachineStatus.DELETING, MachineStatus.FAILED})
-
-
-class _Seen(NamedTuple):
-    """What a machine's host runs, or why that is not known."""
-
-    machine: MachineAtProvider | Machine
-    package: PackageState | None
-    error: str = ""
 
 
 class ComparisonActivities:
@@ -162,11 +160,20 @@ class ComparisonActivities:
         machines = {each.key: each for listing in listings for each in listing.machines}
         records = self._store.sweeps.machines(set(machines))
         newer, others = self._newer(listings, records, machines)
+        serves = {route: machines[key] for route, key in input.serves.items() if key in machines}
+        named = {f"machine {key}" for key in input.serves.values()}
+        others = [each for each in others if each.about not in named]
+        others += [
+            not_found(route_id, key)
+            for route_id, key in sorted(input.serves.items())
+            if route_id not in serves
+        ]
         providers = {each.provider for each in listings}
         routes = [
             RouteToCompare(
                 route_id=route.route_id,
                 newer=tuple(newer.pop(route.route_id, ())),
+                serves=serves.get(route.route_id),
                 listed=(
                     route.machine.key in machines
                     if route.machine is not None and route.provider in providers
@@ -182,7 +189,7 @@ class ComparisonActivities:
                     RouteToCompare(route_id=route_id, newer=tuple(found), track=input.track)
                 )
             else:
-                others += [_unknown_route(each, route_id) for each in found]
+                others += [unknown_route(each, route_id) for each in found]
         return ProvidersCompared(routes=tuple(routes), others=tuple(others), unobserved=unobserved)
 
     def _newer(
@@ -212,7 +219,7 @@ class ComparisonActivities:
             if stem.endswith("-g"):
                 newer[stem.removesuffix("-g")].append(machines[doubted.key])
             else:
-                others.append(_unknown_pool_machine(machines[doubted.key]))
+                others.append(unknown_pool_machine(machines[doubted.key]))
         for found in newer.values():
             found.sort(key=lambda machine: numbered(machine.key)[1], reverse=True)
         return newer, others
@@ -227,14 +234,15 @@ class ComparisonActivities:
             if each.track is None or not each.newer:
                 return Comparison(about=f"route {each.route_id}", verdict=Verdict.UNKNOWN)
             route = new_route(each.route_id, each.track, each.newer[0])
-        seen: list[_Seen] = []
+        seen: list[Seen] = []
         candidates = [m for m in each.newer if m.status not in _NOT_RUNNING]
+        candidates = [each.serves] if each.serves else candidates
         for machine in (*candidates, *([route.machine] if route.machine else [])):
             seen.append(await self._see(machine))
             if seen[-1].package is not None:
                 break
         recorded = await in_thread(self._recorded_version, route)
-        compared = _compared(route, each, seen, recorded)
+        compared = compared_with_host(route, each, seen, recorded)
         taken = {Verdict.RECORD_BEHIND, *({Verdict.HOST_BEHIND} if input.older else ())}
         if not input.adopt or compared.verdict not in taken:
             return compared
@@ -243,13 +251,13 @@ class ComparisonActivities:
         except DomainError as error:
             return compared.model_copy(update={"reason": f"it cannot be adopted: {error}"})
 
-    async def _see(self, machine: MachineAtProvider | Machine) -> _Seen:
+    async def _see(self, machine: MachineAtProvider | Machine) -> Seen:
         try:
             async with self._hosts.connect(machine) as shell:
                 observation = await observe(shell, host_program.observe())
         except RemoteError as error:
-            return _Seen(machine, None, str(error))
-        return _Seen(machine, observation.package)
+            return Seen(machine, None, str(error))
+        return Seen(machine, observation.package)
 
     def _recorded_version(self, route: Route) -> str | None:
         tag = route.current_release_tag
@@ -258,7 +266,7 @@ class ComparisonActivities:
     async def _adopt(
         self,
         route: Route,
-        seen: _Seen,
+        seen: Seen,
         compared: Comparison,
         operation: Operation,
     ) -> Comparison:
@@ -319,74 +327,3 @@ class UnknownVersionError(DomainError):
     """A host runs a version that no release tag has."""
 
     kind = "release-unknown"
-
-
-def _compared(
-    route: Route, each: RouteToCompare, seen: Sequence[_Seen], recorded_version: str | None
-) -> Comparison:
-    """Return which side is behind, from what was seen until a machine answered."""
-    on_record = f"{route.machine.key} at {route.current_release_tag}" if route.machine else ""
-    last = seen[-1] if seen else None
-    if last is None:
-        verdict, found, reason = Verdict.AGREES, "", "it has no machine"
-    elif last.package is None:
-        verdict, found, reason = _silent(each, last)
-    else:
-        version = last.package.version
-        found = f"{last.machine.key} at {version or 'no version'}"
-        verdict, reason = _judged(each, last, last.package, recorded_version)
-    return Comparison(
-        about=f"route {route.route_id}",
-        verdict=verdict,
-        recorded=on_record,
-        found=found,
-        reason=reason,
-    )
-
-
-def _silent(each: RouteToCompare, last: _Seen) -> tuple[Verdict, str, str]:
-    if each.newer:
-        key = each.newer[0].key
-        return Verdict.UNKNOWN, key, f"{key} is not on record, and does not answer: {last.error}"
-    if each.listed is False:
-        return Verdict.MACHINE_MISSING, "", f"its machine is not listed; {last.error}"
-    return Verdict.UNKNOWN, "", last.error
-
-
-def _judged(
-    each: RouteToCompare, last: _Seen, package: PackageState, recorded_version: str | None
-) -> tuple[Verdict, str]:
-    if any(last.machine.key == newer.key for newer in each.newer):
-        return Verdict.RECORD_BEHIND, f"{last.machine.provider} has a machine that is not on record"
-    if each.newer:
-        key = each.newer[0].key
-        return Verdict.UNKNOWN, f"{key} is not on record, and does not answer"
-    if not package.is_installed(package.version):
-        return Verdict.HOST_BEHIND, f"its package is not completely installed: {package.status}"
-    if recorded_version is None:
-        return Verdict.UNKNOWN, "it was never proven"
-    if package.version == recorded_version:
-        return Verdict.AGREES, ""
-    if is_older(recorded_version, package.version):
-        return Verdict.RECORD_BEHIND, "its host runs a newer release than on record"
-    return Verdict.HOST_BEHIND, "its host runs an older release than on record"
-
-
-def _unknown_route(machine: MachineAtProvider, route_id: str) -> Comparison:
-    return Comparison(
-        about=f"machine {machine.key}",
-        verdict=Verdict.RECORD_BEHIND,
-        found=machine.key,
-        reason=f"route {route_id} is not on record: `relight store adopt-current --track TRACK` "
-        "records it",
-    )
-
-
-def _unknown_pool_machine(machine: MachineAtProvider) -> Comparison:
-    return Comparison(
-        about=f"machine {machine.key}",
-        verdict=Verdict.RECORD_BEHIND,
-        found=machine.key,
-        reason="a pool machine that is not on record. If a route's machine is missing, it may "
-        "serve that route; if none is, delete it at its provider",
-    )

@@ -10,6 +10,7 @@ from relight.domain.breaker.decisions import (
     locked_out,
     machines_to_observe,
 )
+from relight.domain.clock import FutureTimes
 from relight.domain.destruction import Allowance
 from relight.domain.pool.keep import (
     PlanPoolInput,
@@ -54,7 +55,8 @@ class PoolActivities:
     def plan_pool(self, input: PlanPoolInput) -> PoolPlanned:
         """Return the steps that the pool needs now. While the breaker is open it is observed."""
         store, now = self._store, datetime.now(UTC)
-        breaker, pools = store.breaker.get(), store.pool.list()
+        times, breaker = FutureTimes(now), store.breaker.get()
+        pools = [times.of_pool_machine(each) for each in store.pool.list()]
         observations = tuple(map(observation_of_pool, pools))
         out = locked_out(observations, breaker, self._limits)
         observe = machines_to_observe(

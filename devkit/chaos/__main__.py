@@ -5,6 +5,7 @@ import json
 import random
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,6 +15,9 @@ from rich.table import Table
 from temporalio.runtime import Runtime, TelemetryConfig
 
 from devkit.chaos.boundaries import kill_at_each
+from devkit.chaos.distrust.fleets import play_side_by_side
+from devkit.chaos.distrust.judge import Why
+from devkit.chaos.distrust.report import table_of
 from devkit.chaos.environment import ChaosEnvironment, chaos_environment
 from devkit.chaos.injections import KILLS, PROVIDER_INJECTIONS, inject_at_random
 from devkit.chaos.operations import BEFORE, ORIGIN, Results, route_record
@@ -31,6 +35,11 @@ from relight.domain.names import route_workflow_id
 from relight.store.events import Operation
 from workflows.route.provision import ProvisionRoute
 
+TABLE_WIDTH = 150
+
+FLEETS = 3
+"""Of distrust rounds, side by side."""
+
 app = typer.Typer(add_completion=False)
 
 
@@ -41,12 +50,15 @@ class Work(StrEnum):
     REPLACEMENTS = "replacements"
     UNDOS = "undos"
     BOUNDARIES = "boundaries"
+    DISTRUST = "distrust"
     ALL = "all"
 
 
 @app.command()
 def chaos(
-    kills: Annotated[int, typer.Option(min=1, help="Number of kills, for each work.")] = 200,
+    kills: Annotated[
+        int, typer.Option(min=1, help="Number of kills, for each work; of rounds, for distrust.")
+    ] = 200,
     hosts: Annotated[int, typer.Option(min=1, max=50, help="Number of routes.")] = 6,
     seed: Annotated[int | None, typer.Option(help="Repeats the kills of an earlier run.")] = None,
     work: Annotated[
@@ -56,9 +68,13 @@ def chaos(
             "each route's machine, with a pool, reconcile runs and provider faults. undos: "
             "repeated rollouts of the fleet, each undone, also half-way. boundaries: one kill of "
             "the worker at each activity of provisioning and of replacement; ignores --kills. "
-            "all: swaps, replacements, then undos."
+            "distrust: rounds in which the store, a key, the provider's listings, the clock or "
+            "hosts are wrong for a while. all: swaps, replacements, undos, then distrust."
         ),
     ] = Work.ALL,
+    only: Annotated[
+        int | None, typer.Option(min=1, help="Of distrust: play only the round of this number.")
+    ] = None,
 ) -> None:
     """Kill processes at random while operations run; check that each ends with a correct record.
 
@@ -69,6 +85,8 @@ def chaos(
       python -m devkit.chaos --kills 200
       python -m devkit.chaos --kills 50 --work replacements --seed 7
       python -m devkit.chaos --work boundaries
+      python -m devkit.chaos --work distrust --kills 200
+      python -m devkit.chaos --work distrust --seed 7 --only 12
     """
     # Without this the SDK logs every connection that a kill breaks to standard output.
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=None)))
@@ -76,8 +94,12 @@ def chaos(
         raise typer.Exit(asyncio.run(_boundaries()))
     used_seed = seed if seed is not None else random.SystemRandom().randrange(2**32)
     violations = []
-    works = [Work.SWAPS, Work.REPLACEMENTS, Work.UNDOS] if work is Work.ALL else [work]
-    for each in works:
+    all_works = [Work.SWAPS, Work.REPLACEMENTS, Work.UNDOS, Work.DISTRUST]
+    for each in all_works if work is Work.ALL else [work]:
+        if each is Work.DISTRUST:
+            numbers = [only] if only is not None else list(range(1, kills + 1))
+            violations += _distrust(numbers, hosts, used_seed)
+            continue
         _log(f"{each}: seed {used_seed}, {kills} kills, {hosts} routes")
         rng = random.Random(used_seed)  # noqa: S311 - no secret
         used, results = asyncio.run(_random_kills(each, kills, hosts, rng))
@@ -92,6 +114,21 @@ def chaos(
         print(json.dumps(report, indent=2), flush=True)  # noqa: T201
         violations += results.violations
     raise typer.Exit(1 if violations else 0)
+
+
+def _distrust(numbers: Sequence[int], hosts: int, seed: int) -> list[str]:
+    """Play rounds, print their table and the violations, and return these."""
+    _log(f"distrust: seed {seed}, {len(numbers)} rounds, {FLEETS} fleets of {hosts} routes")
+    played = asyncio.run(play_side_by_side(seed, hosts, numbers, FLEETS))
+    console = Console(width=TABLE_WIDTH, highlight=False)
+    console.print(table_of(played.rounds))
+    for violation in played.violations:
+        console.print(f"violation: {violation}", markup=False)
+    healthy = sum(each.destroyed[Why.HEALTHY] for each in played.rounds)
+    console.print(
+        f"distrust: seed {seed}: {len(played.rounds)} rounds, {healthy} healthy destroyed"
+    )
+    return played.violations
 
 
 async def _boundaries() -> int:

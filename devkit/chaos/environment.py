@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 from temporalio.client import Client
 
-from devkit.chaos.faulty_proxy import faulty_proxy
+from devkit.chaos.faulty_proxy import FaultyProxy, faulty_proxy
 from devkit.chaos.provider_faults import ProviderFaults
 from devkit.installation import (
     host_settings,
@@ -40,23 +40,30 @@ class ChaosEnvironment:
     Attributes:
         home: the home folder.
         lab: the lab's addresses; its API directly, not through the proxy.
-        provider_faults: the faults to inject into calls of the lab's API.
+        proxy: before the lab's API.
         store: the fleet's records.
         settings: of the worker.
+        worker_variables: further variables of the workers' processes.
         client: of Temporal; None until the server has started.
     """
 
     home: Path
     lab: LabAddresses
-    provider_faults: ProviderFaults
+    proxy: FaultyProxy
     store: Store
     settings: Settings
+    worker_variables: Mapping[str, str] = field(default_factory=dict)
     client: Client | None = None
     _server: AsyncExitStack = field(default_factory=AsyncExitStack)
     _worker: AsyncExitStack = field(default_factory=AsyncExitStack)
     _server_child: Child | None = None
     _worker_child: Child | None = None
     _address: str = ""
+
+    @property
+    def provider_faults(self) -> ProviderFaults:
+        """The faults to inject into calls of the lab's API."""
+        return self.proxy.provider_faults
 
     async def start(self) -> None:
         """Start the server and the worker."""
@@ -65,10 +72,19 @@ class ChaosEnvironment:
 
     async def kill_worker(self) -> None:
         """Kill the worker with SIGKILL, as the kernel does when memory runs out; start another."""
+        async with self.without_worker():
+            pass
+
+    @asynccontextmanager
+    async def without_worker(self) -> AsyncIterator[None]:
+        """Kill the worker with SIGKILL; start another when the block ends."""
         assert self._worker_child is not None
         self._worker_child.process.kill()
         await self._worker.aclose()
-        await self._start_worker()
+        try:
+            yield
+        finally:
+            await self._start_worker()
 
     async def kill_temporal(self) -> None:
         """Kill the server with SIGKILL; start it again on the same database file."""
@@ -111,19 +127,22 @@ class ChaosEnvironment:
     async def _start_worker(self) -> None:
         assert self.client is not None
         self._worker = AsyncExitStack()
-        worker = running_worker(self.client, self.settings)
+        worker = running_worker(self.client, self.settings, self.worker_variables)
         self._worker_child = await self._worker.enter_async_context(worker)
 
 
 @asynccontextmanager
 async def chaos_environment(
-    stability_window: str = STABILITY_WINDOW, more_settings: Mapping[str, str] | None = None
+    stability_window: str = STABILITY_WINDOW,
+    more_settings: Mapping[str, str] | None = None,
+    worker_variables: Mapping[str, str] | None = None,
 ) -> AsyncIterator[ChaosEnvironment]:
     """Set up an environment, and remove it when the block ends.
 
     Args:
         stability_window: how long a proof observes a unit, an ISO 8601 duration.
         more_settings: further settings of the installation, by variable.
+        worker_variables: further variables of the workers' processes.
     """
     with temporary_home("rlc-") as home:
         async with local_lab(home) as lab, AsyncExitStack() as stack:
@@ -140,8 +159,8 @@ async def chaos_environment(
             )
             settings = Settings(home=home, _env_file=home / "env")
             with open_upgraded_store(settings.database_url) as store:
-                faults = proxy.provider_faults
-                environment = ChaosEnvironment(home, addresses, faults, store, settings)
+                variables = worker_variables or {}
+                environment = ChaosEnvironment(home, addresses, proxy, store, settings, variables)
                 try:
                     await environment.start()
                     yield environment

@@ -1,13 +1,18 @@
-"""An HTTP proxy in front of a provider's API that injects provider faults."""
+"""An HTTP proxy in front of a provider's API: it injects provider faults, and it may lie.
+
+It also records each request to delete a machine, with what that machine answered just before it.
+"""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
+from devkit.chaos.deletions import Deletions
+from devkit.chaos.listing_lies import ListingLie
 from devkit.chaos.provider_faults import Call, ProviderFault, ProviderFaults
 
 _CALLS = {"GET": Call.READ, "POST": Call.CREATE, "DELETE": Call.DESTROY}
@@ -15,17 +20,21 @@ _ERROR_STATUS = {ProviderFault.TOO_MANY_REQUESTS: 429, ProviderFault.SERVER_ERRO
 _FORWARDED_HEADERS = ("Authorization", "Content-Type")
 
 
-@dataclass(frozen=True)
+@dataclass
 class FaultyProxy:
     """A running proxy.
 
     Attributes:
         url: its address.
         provider_faults: the faults to inject.
+        lie: what its answers say that is not so; None if they are true.
+        deletions: the requests to delete machines.
     """
 
     url: str
     provider_faults: ProviderFaults
+    lie: ListingLie | None = None
+    deletions: Deletions = field(default_factory=Deletions)
 
 
 @contextmanager
@@ -35,7 +44,7 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield FaultyProxy(f"http://127.0.0.1:{server.server_port}", server.provider_faults)
+            yield server.proxy
         finally:
             server.stopping.set()
             server.shutdown()
@@ -46,7 +55,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, api: httpx.Client) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.api = api
-        self.provider_faults = ProviderFaults()
+        self.proxy = FaultyProxy(f"http://127.0.0.1:{self.server_port}", ProviderFaults())
         self.stopping = threading.Event()
 
 
@@ -66,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _handle(self) -> None:
-        fault = self.server.provider_faults.next_for(_CALLS[self.command])
+        fault = self.server.proxy.provider_faults.next_for(_CALLS[self.command])
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if fault is ProviderFault.UNANSWERED:
             self.server.stopping.wait()
@@ -75,15 +84,27 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is ProviderFault.ACCEPTED_NOT_DONE:
             self._reply(202, self._forward("GET", b"").content)
         else:
+            if self.command == "DELETE":
+                self._note_deletion()
             response = self._forward(self.command, body)
             if fault is ProviderFault.UNREADABLE:
                 self._reply(200, b"<html>Please log in</html>")
             elif fault is not ProviderFault.REPLY_LOST:
-                self._reply(response.status_code, response.content)
+                status, content = response.status_code, response.content
+                lie = self.server.proxy.lie
+                if lie is not None and self.command == "GET":
+                    status, content = lie.told(self.path, status, content)
+                self._reply(status, content)
 
-    def _forward(self, method: str, body: bytes) -> httpx.Response:
+    def _note_deletion(self) -> None:
+        machine = self._forward("GET", b"")
+        if machine.is_success:
+            all_machines = self._forward("GET", b"", "/v1/machines").raise_for_status()
+            self.server.proxy.deletions.note(machine.json(), all_machines.json())
+
+    def _forward(self, method: str, body: bytes, path: str = "") -> httpx.Response:
         headers = {name: self.headers[name] for name in _FORWARDED_HEADERS if name in self.headers}
-        return self.server.api.request(method, self.path, content=body, headers=headers)
+        return self.server.api.request(method, path or self.path, content=body, headers=headers)
 
     def _reply(self, status: int, body: bytes) -> None:
         with suppress(ConnectionError):  # the caller was killed

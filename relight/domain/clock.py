@@ -46,10 +46,13 @@ class FutureTimes:
         return route.model_copy(update={"proven_at": None})
 
     def of_pool_machine(self, machine: PoolMachine) -> PoolMachine:
-        """Return a pool machine; one that was proven in the future has no proof."""
-        if not self._is_future(machine.proven_at, f"the proof of machine {machine.key}"):
-            return machine
-        return machine.model_copy(update={"proven_at": None})
+        """Return a pool machine without a proof and without faults of the future."""
+        about = f"a fault of machine {machine.key}"
+        faults = tuple(each for each in machine.faults if not self._is_future(each.at, about))
+        changes: dict[str, object] = {"faults": faults}
+        if self._is_future(machine.proven_at, f"the proof of machine {machine.key}"):
+            changes["proven_at"] = None
+        return machine.model_copy(update=changes)
 
     def of_history(self, history: RouteHistory) -> RouteHistory:
         """Return a history without what happened in the future. A replacement counts as now."""

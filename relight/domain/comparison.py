@@ -52,12 +52,14 @@ class CompareRecordsInput(Message):
         older: also take releases that are older than on record, as after a backup from before a
             rollback.
         track: the track of routes that are not on record, None to leave their machines alone.
+        serves: machines of a pool that serve routes, by a person's word: keys by route.
     """
 
     origin: Origin
     adopt: bool = False
     older: bool = False
     track: TrackName | None = None
+    serves: Mapping[RouteId, str] = {}
 
 
 class RouteToCompare(Message):
@@ -67,10 +69,12 @@ class RouteToCompare(Message):
         newer: machines that are newer than the record, the newest first.
         listed: whether its machine on record is listed; None if its provider gave no listing.
         track: for a route that is not on record: the track that it gets.
+        serves: the machine that serves it by a person's word, None without one.
     """
 
     route_id: RouteId
     newer: tuple[MachineAtProvider, ...] = ()
+    serves: MachineAtProvider | None = None
     listed: bool | None = None
     track: TrackName | None = None
 

@@ -4,6 +4,7 @@ from sqlmodel import Session
 
 from relight.domain.machine import MachineAtProvider
 from relight.domain.names import ReleaseTag, ScopeName, TrackName, key_number
+from relight.domain.pool.pool import PoolStatus
 from relight.domain.proof import Proof
 from relight.domain.route import Route, RouteStatus
 from relight.store.database import Database
@@ -20,7 +21,7 @@ from relight.store.replacements import clear_remediation, drain
 from relight.store.routes import ROUTE_PROVEN, prove_route, require_of_route
 from relight.store.rows import require_route
 from relight.store.sweeps import has_generation
-from relight.store.tables import MachineRow, RouteRow
+from relight.store.tables import MachineRow, PoolMachineRow, RouteRow
 from relight.store.verifications import why_not_recorded
 
 CURRENT_ADOPTED = "current-adopted"
@@ -45,7 +46,8 @@ class Adoptions:
     ) -> str | None:
         """Let a proven machine serve its route; return why not, None if it does.
 
-        The machine that served it on record is draining then, or destroyed if it is absent.
+        The machine that served it on record is draining then, or destroyed if it is absent. One
+        that waits in the pool by the record is no longer in it.
 
         Args:
             before: the route as recorded when its host was observed.
@@ -70,6 +72,7 @@ class Adoptions:
             if w.session.get(MachineRow, machine.key) is None:
                 w.session.add(_row_of(w, before.route_id, machine))
                 w.session.flush()
+            _take_from_pool(w.session, before.route_id, machine.key)
             row = require_of_route(w.session, before.route_id, machine.key)
             old = drain(w.session, route, row)
             if old is not None and old_is_absent:
@@ -136,6 +139,17 @@ def _add_route(w: Write, route: Route) -> None:
     )
     # First, since its machine refers to it.
     w.session.flush()
+
+
+def _take_from_pool(session: Session, route_id: str, key: str) -> None:
+    """Give a machine that waits in the pool to a route, as its next generation; others stay."""
+    row, machine = session.get(PoolMachineRow, key), session.get(MachineRow, key)
+    if row is None or machine is None or row.status == PoolStatus.LEAVING:
+        return
+    machine.route_id = route_id
+    machine.generation = next_generation(last_machine(session, route_id))
+    session.delete(row)
+    session.add(machine)
 
 
 def _row_of(w: Write, route_id: str, machine: MachineAtProvider) -> MachineRow:

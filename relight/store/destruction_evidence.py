@@ -13,7 +13,7 @@ from relight.domain.route import RouteStatus
 from relight.store.database import Database
 from relight.store.destructions import MACHINE_ASKED
 from relight.store.events import Operation, write
-from relight.store.pool import POOL_MACHINE_READY
+from relight.store.pool_faults import POOL_MACHINE_READY
 from relight.store.replacements import MACHINE_ATTACHED
 from relight.store.retirements import ROUTE_RETIRED
 from relight.store.routes import ROUTE_PROVEN

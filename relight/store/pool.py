@@ -4,9 +4,8 @@ Claiming a machine, removing it and preparing it for another release are each on
 of two concurrent requests for a machine one is refused.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence, Set
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 from pydantic import AwareDatetime
@@ -22,14 +21,13 @@ from relight.domain.pool.pool import (
     pool_machine_key,
 )
 from relight.domain.proof import Proof
-from relight.domain.route_history import ObservedFault
 from relight.store.bad_rows import read_or_note
 from relight.store.database import Database
 from relight.store.errors import WrongMachineError
 from relight.store.events import Operation, Write, write
 from relight.store.machines import last_machine, next_generation, plan_machine, record_observed
+from relight.store.pool_faults import POOL_MACHINE_FAULTED, POOL_MACHINE_READY, faults_of
 from relight.store.pool_sizes import forget_tries
-from relight.store.remediations import BROKE_DURING_OPERATION
 from relight.store.replacements import (
     is_left_over,
     require_lock,
@@ -48,14 +46,9 @@ from relight.store.tables import (
 
 POOL_MACHINE_PLANNED = "pool-machine-planned"
 POOL_MACHINE_PREPARING = "pool-machine-preparing"
-POOL_MACHINE_READY = "pool-machine-ready"
-POOL_MACHINE_FAULTED = "pool-machine-faulted"
 POOL_MACHINE_LEAVING = "pool-machine-leaving"
 POOL_MACHINE_CLAIMED = "pool-machine-claimed"
 POOL_MACHINE_RETURNED = "pool-machine-returned"
-
-FAULTS_FOR = timedelta(hours=24)
-"""How long a fault of a pool machine is read."""
 
 ChooseMachines = Callable[[Sequence[PoolMachine], ReleaseTag, str | None], Sequence[str]]
 """Returns the keys of the machines that a route may get, best first (as `claimable` does)."""
@@ -277,7 +270,7 @@ class Pool:
         """
         with self._database.reading() as session:
             members = _members(session, provider, region)
-            faults = _faults(session, {member.key for member in members})
+            faults = faults_of(session, {member.key for member in members})
             return [
                 member.model_copy(update={"faults": tuple(faults[member.key])})
                 for member in members
@@ -334,21 +327,6 @@ def _members(session: Session, provider: str | None, region: str | None) -> list
     for row, architecture, liveness in session.exec(query):
         member = read_or_note(row, partial(member_of, architecture=architecture, liveness=liveness))
         found += [member] if member is not None else []
-    return found
-
-
-def _faults(session: Session, keys: Set[str]) -> Mapping[str, Sequence[ObservedFault]]:
-    """Return the recent faults of pool machines, by key."""
-    rows = session.exec(
-        select(EventRow.machine_key, EventRow.at, EventRow.fault_kind).where(
-            EventRow.kind == POOL_MACHINE_FAULTED, EventRow.at >= datetime.now(UTC) - FAULTS_FOR
-        )
-    )
-    found = defaultdict[str, list[ObservedFault]](list)
-    for key, at, kind in rows:
-        if key is not None and key in keys and kind is not None:
-            fresh = kind not in BROKE_DURING_OPERATION
-            found[key].append(ObservedFault(at=at, kind=kind, machine_key=key, fresh=fresh))
     return found
 
 

@@ -129,6 +129,14 @@ def adopt_current(
             "--older", help="Take older releases too: the backup is from before a rollback."
         ),
     ] = False,
+    serves: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--serves",
+            metavar="ROUTE=KEY",
+            help="A machine of the pool serves this route: it was claimed since the backup.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be taken, and take nothing.")
     ] = False,
@@ -147,12 +155,19 @@ def adopt_current(
 
       relight store adopt-current --dry-run
       relight store adopt-current --reason "restored the backup of Monday"
+      relight store adopt-current --serves eu-1=pool-lab-lab-east-3 --reason "DNS says so"
       relight store adopt-current --yes --json | jq .count
     """
     from starter.cli import store_comparison  # noqa: PLC0415
 
     store_comparison.adopt(
-        track=track, older=older, dry_run=dry_run, yes=yes, reason=reason, as_json=json
+        track=track,
+        older=older,
+        serves=serves or [],
+        dry_run=dry_run,
+        yes=yes,
+        reason=reason,
+        as_json=json,
     )
 
 

@@ -1,6 +1,7 @@
 """`relight store check` and `adopt-current`: the record against providers and hosts."""
 
 import uuid
+from collections.abc import Sequence
 
 import typer
 from temporalio.client import Client, WorkflowFailureError
@@ -12,8 +13,10 @@ from relight.domain.comparison import (
     RecordsCompared,
     Verdict,
 )
+from relight.domain.names import RouteId
 from relight.settings import Settings
 from starter.cli.errors import BadInputError, ExitCode, RefusedError
+from starter.cli.names import route_id_of
 from starter.cli.operations import cli_error, failure_fault, require_worker
 from starter.cli.output import print_json, print_line, print_table
 from starter.cli.session import DEFAULT_REASON, origin, with_temporal
@@ -34,18 +37,27 @@ def check(*, as_json: bool) -> None:
 
 
 def adopt(
-    *, track: str | None, older: bool, dry_run: bool, yes: bool, reason: str, as_json: bool
+    *,
+    track: str | None,
+    older: bool,
+    serves: Sequence[str],
+    dry_run: bool,
+    yes: bool,
+    reason: str,
+    as_json: bool,
 ) -> None:
     """Take what is proven now into the store, after a confirmation.
 
     Raises:
-        BadInputError: a confirmation is needed, and JSON is asked for.
+        BadInputError: a confirmation is needed, and JSON is asked for; or a `ROUTE=KEY` is none.
         typer.Exit: something could not be adopted, or was not confirmed.
     """
     if as_json and not (yes or dry_run):
         msg = "--json asks no question: add --yes, or --dry-run"
         raise BadInputError(msg)
-    wanted = CompareRecordsInput(origin=origin(reason), track=track, older=older)
+    wanted = CompareRecordsInput(
+        origin=origin(reason), track=track, older=older, serves=_serving(serves)
+    )
     left = {Verdict.RECORD_BEHIND, Verdict.UNKNOWN, *({Verdict.HOST_BEHIND} if older else ())}
     if not yes:
         found = _compared(wanted)
@@ -58,6 +70,18 @@ def adopt(
     adopted = _compared(wanted.model_copy(update={"adopt": not dry_run}))
     _print(adopted, as_json=as_json)
     _exit(adopted, frozenset(left) - {Verdict.UNKNOWN})
+
+
+def _serving(words: Sequence[str]) -> dict[RouteId, str]:
+    """Return the keys of machines by the route that each serves, from `ROUTE=KEY`."""
+    serving = {}
+    for word in words:
+        route_id, equals, key = word.partition("=")
+        if not equals or not key:
+            msg = f"{word} is not of the form ROUTE=KEY"
+            raise BadInputError(msg)
+        serving[route_id_of(route_id)] = key
+    return serving
 
 
 def _compared(input: CompareRecordsInput) -> RecordsCompared:

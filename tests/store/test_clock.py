@@ -9,7 +9,7 @@ from relight.domain.fault.table import fault
 from relight.domain.hold import Hold, HoldKind, Selector
 from relight.domain.remediation import Remediation, ReplacementPolicy, decide_remediation
 from tests.store.fleets import MANUAL, failing, machine, proving, replace_machine, run_on, serve
-from tests.store.pools import made_ready
+from tests.store.pools import made_ready, pool_run
 
 AHEAD = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -62,6 +62,24 @@ def test_faults_before_a_proof_do_not_count_whatever_the_clock_said(store, clock
         for route_id, history in store.remediations.histories(datetime.now(UTC) - AHEAD).items()
         if history.faults
     }
+
+
+def test_faults_of_a_pool_machine_before_its_proof_do_not_count_whatever_the_clock_said(
+    store, clock
+):
+    key = made_ready(store)
+    clock(AHEAD)
+    store.pool.record_fault(key, UNREACHABLE, pool_run().activity())
+    clock(timedelta())
+    [faulted] = store.pool.list()
+    assert [each.kind for each in faulted.faults] == [UNREACHABLE.kind]
+    proof = proving(at=datetime.now(UTC)).proof
+    store.pool.record_ready(key, machine(key), proof, pool_run().activity())
+    [ready] = store.pool.list()
+    assert ready.faults == ()
+    store.pool.record_fault(key, UNREACHABLE, pool_run().activity())
+    [faulted] = store.pool.list()
+    assert [each.at <= datetime.now(UTC) for each in faulted.faults] == [True]
 
 
 def test_a_fault_after_a_proof_of_the_future_counts(store, clock):

@@ -264,6 +264,46 @@ async def test_a_pool_machine_that_was_created_since_the_backup_is_not_taken_for
     assert harness.store.pool.list() == []
 
 
+@pytest.mark.parametrize("recorded", [True, False], ids=["in the pool", "not at all"])
+async def test_a_pool_machine_that_a_route_claimed_since_the_backup_serves_it_by_a_persons_word(
+    harness: Harness, reconciler: Reconciler, tmp_path: Path, recorded: bool
+) -> None:
+    """No record says which route has claimed it, and its route's machine on record is gone."""
+    route_id = await harness.serving_route()
+    backups = [] if recorded else [Backup(tmp_path)]
+    key = await harness.pool_machine()
+    backups += [Backup(tmp_path)] if recorded else []
+    await replace(harness, route_id)
+    assert (serving := harness.route(route_id).machine) is not None
+    assert (serving.key, await harness.machine_keys()) == (key, [key])
+    backups[0].restore()
+    before = hosts(harness)
+
+    checked = await compare(harness)
+    reasons = {each.about: each.reason for each in checked.comparisons}
+    assert f"`relight store adopt-current --serves {route_id}=KEY`" in reasons[f"route {route_id}"]
+    if not recorded:
+        assert f"adopt-current --serves ROUTE={key}`" in reasons[f"machine {key}"]
+        assert f"`relight machine remove {key} --provider fake`" in reasons[f"machine {key}"]
+    assert (await compare(harness, adopt=True)).count.get(Verdict.ADOPTED) is None
+    nothing = await compare(harness, adopt=True, serves={route_id: "pool-fake-fake-east-99"})
+    assert nothing.count.get(Verdict.ADOPTED) is None
+    assert harness.route(route_id).machine != serving
+
+    adopted = await compare(harness, adopt=True, serves={route_id: key})
+    assert adopted.count == {Verdict.ADOPTED: 1}
+    route = harness.route(route_id)
+    assert (route.machine, route.status) == (serving, RouteStatus.SERVING)
+    assert harness.store.pool.list() == []
+    done = await reconciler.run()
+    assert done.observed is not None
+    assert done.observed.plan.faults == ()
+    assert (await harness.machine_keys(), hosts(harness)) == ([key], before)
+    # Its next machine is the next of its own, whatever it has claimed.
+    await replace(harness, route_id)
+    assert len(await harness.machine_keys()) == 1
+
+
 async def test_an_upgrade_that_the_record_knows_of_is_drift_and_not_doubt(
     harness: Harness, reconciler: Reconciler, fleet: list[str]
 ) -> None:
