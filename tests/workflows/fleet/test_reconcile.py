@@ -345,7 +345,7 @@ async def test_a_rollout_whose_workflow_is_gone_is_closed(harness, reconciler, r
 async def test_a_provider_that_does_not_answer_is_left_out_of_the_sweep(
     harness, reconciler, route_ids, monkeypatch
 ):
-    async def broken() -> None:
+    async def broken(region: str | None) -> None:
         await asyncio.sleep(0)
         raise TimeoutError
 
