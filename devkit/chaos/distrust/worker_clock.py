@@ -1,7 +1,8 @@
 """The wall clock of the workers, which can jump while they run.
 
 A small library (`clock.c`) is preloaded into them, and into the programs that they start. It adds
-an offset, which all of them read from one file, to this computer's time.
+an offset, which all of them read from one file, to this computer's time. libfaketime does so too,
+but replaces many more functions: a worker did not start under it (`Invalid argument`).
 """
 
 import struct
