@@ -1,9 +1,11 @@
 """What a worker reports of its keys, so that a rotation knows which workers lack one."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,7 +25,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.keys")
 
 @asynccontextmanager
 async def reporting_keys(store: Store, keys: Keys) -> AsyncIterator[None]:
-    """Report this worker's keys to the store until the block ends."""
+    """Report this worker's keys to the store until the block ends.
+
+    Workers of this computer that were killed are reported no more: a rotation would wait for them.
+    """
+    for each in await in_thread(store.worker_keys.list):
+        if _is_dead(each.worker):
+            await in_thread(store.worker_keys.forget, each.worker)
     reports = asyncio.create_task(_report(store, keys), name="report of this worker's keys")
     try:
         yield
@@ -32,6 +40,11 @@ async def reporting_keys(store: Store, keys: Keys) -> AsyncIterator[None]:
         await asyncio.wait([reports])
         with suppress(SQLAlchemyError):  # Without the store, the report ends by its age.
             await in_thread(store.worker_keys.forget, worker_name())
+
+
+def _is_dead(worker: str) -> bool:
+    pid, _, host = worker.partition("@")
+    return host == socket.gethostname() and not Path("/proc", pid).exists()
 
 
 async def _report(store: Store, keys: Keys) -> None:

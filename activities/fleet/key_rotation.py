@@ -138,7 +138,8 @@ class KeyRotationActivities:
         """Let a machine accept the new client key only, and fail to log in with the old one."""
         ring, new = self._keys(), rotation.new.fingerprint
         async with self._hosts.connect_with(machine, client=new) as shell:
-            await remove_key(shell, rotation.old.public, ring.client(new))
+            for public in rotation.old.public.splitlines():
+                await remove_key(shell, public, ring.client(new))
         if rotation.old.fingerprint not in ring.fingerprints(KeyKind.CLIENT):
             return  # Nobody here can try it.
         try:

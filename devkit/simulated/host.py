@@ -83,6 +83,7 @@ class SimulatedHost:
         unit_faults: properties of the service's unit that differ from those of a healthy host.
         hangs: each change runs into its deadline.
         authorized_keys: the lines of its user's file.
+        other_authorized_keys: those of another file that its sshd reads too.
         host_key: its private SSH host key.
         keeps_host_key: it takes no other host key.
     """
@@ -103,6 +104,7 @@ class SimulatedHost:
         self.unit_faults: dict[str, Any] = {}
         self.hangs = False
         self.authorized_keys: list[str] = []
+        self.other_authorized_keys: list[str] = []
         self.host_key = ""
         self.keeps_host_key = False
         self.journal: list[str] = []

@@ -288,7 +288,8 @@ def _log_in(
     expected = [each.host_key(destination.machine_key).private for each in secrets]
     if host.host_key not in expected:
         raise HostKeyMismatchError("another host key", destination=destination)
-    if not any(line.startswith(each.public) for line in host.authorized_keys for each in clients):
+    accepted = [*host.authorized_keys, *host.other_authorized_keys]
+    if not any(line.startswith(each.public) for line in accepted for each in clients):
         raise LoginRefusedError("no key is accepted", destination=destination)
 
 

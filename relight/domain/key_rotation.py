@@ -58,7 +58,8 @@ class KeyName(Message):
 
     Attributes:
         fingerprint: `SHA256:...`; of the secret, that of a host key derived from it.
-        public: of a client key, its algorithm and public key as in authorized_keys; else empty.
+        public: of a client key, its algorithm and public key as in authorized_keys; else empty. An
+            old key may have several lines: those of lost keys are taken away with it.
     """
 
     fingerprint: str
@@ -91,12 +92,14 @@ class WaitingMachine(Message):
     Attributes:
         route_id: the route that it was made for or claimed by; None in the pool.
         reason: why it is not as it should be.
+        failed: it was visited, and has a fault.
         left: a person lets the rotation go on without it.
     """
 
     machine_key: str
     route_id: RouteId | None
     reason: str
+    failed: bool = False
     left: bool = False
 
 
@@ -134,12 +137,17 @@ class KeyStanding(Message):
 
 
 class RotateKeysInput(Message):
-    """Rotate a key, or continue its unfinished rotation to the same new key."""
+    """Rotate a key, or continue its unfinished rotation to the same new key.
+
+    Attributes:
+        start_over: the new key of the unfinished rotation is lost: rotate to this one instead.
+    """
 
     kind: KeyKind
     old: KeyName
     new: KeyName
     origin: Origin
+    start_over: bool = False
 
 
 class VisitMachinesInput(Message):

@@ -75,20 +75,24 @@ class KeyRotationStore:
             RotationBusyError: the rotation to another key is not finished.
         """
         with write(self._database, operation, ROTATION_BEGUN) as w:
-            row = w.session.get(KeyRotationRow, input.kind)
+            row, old = w.session.get(KeyRotationRow, input.kind), input.old.public
             if row is not None:
                 known = rotation_of(row)
                 if known.new.fingerprint == input.new.fingerprint:
                     return _standing(w.session, known)
                 if not known.is_finished:
-                    raise RotationBusyError(
-                        f"the rotation of the {input.kind} key to {known.new.fingerprint} is not"
-                        " finished"
-                    )
+                    if not input.start_over:
+                        raise RotationBusyError(
+                            f"the rotation of the {input.kind} key to {known.new.fingerprint} is"
+                            " not finished: `relight keys status` shows it"
+                        )
+                    # Machines may have the lost key too: it is taken away with the old one.
+                    old = "\n".join(filter(None, dict.fromkeys([old, *_publics(known)])))
+                    w.session.exec(delete(MachineKeyRow).where(_kind_is(input.kind)))
             row = KeyRotationRow(
                 kind=input.kind,
                 old_fingerprint=input.old.fingerprint,
-                old_public=input.old.public,
+                old_public=old,
                 new_fingerprint=input.new.fingerprint,
                 new_public=input.new.public,
                 phase=RotationPhase.ADDING,
@@ -171,7 +175,7 @@ class KeyRotationStore:
             w.session.add(row)
             w.log(detail={"kind": kind, "phase": phase, "machines": standing.machines})
             if phase is RotationPhase.FINISHED:
-                w.session.exec(delete(MachineKeyRow).where(col(MachineKeyRow.kind) == kind))
+                w.session.exec(delete(MachineKeyRow).where(_kind_is(kind)))
             w.session.flush()
             return _standing(w.session, rotation_of(row))
 
@@ -211,6 +215,14 @@ def _of(kind: KeyKind) -> Any:
     return (col(MachineKeyRow.machine_key) == col(MachineRow.key)) & (
         col(MachineKeyRow.kind) == kind
     )
+
+
+def _kind_is(kind: KeyKind) -> Any:
+    return col(MachineKeyRow.kind) == kind
+
+
+def _publics(rotation: KeyRotation) -> list[str]:
+    return [*rotation.old.public.splitlines(), rotation.new.public]
 
 
 def _concerned() -> Any:
@@ -276,5 +288,6 @@ def _waiting(machine: MachineRow, row: MachineKeyRow | None) -> WaitingMachine:
         machine_key=machine.key,
         route_id=machine.route_id,
         reason=reason,
+        failed=known is not None and known.fault is not None,
         left=bool(row is not None and row.left),
     )
