@@ -164,8 +164,11 @@ async def test_a_rotation_that_ended_meanwhile_is_only_brought_to_its_end(
 
 
 async def test_a_worker_that_uses_another_key_keeps_a_rotation_from_its_beginning(
-    operated: Operated,
+    operated: Operated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(
+        "starter.cli.key_rotation.REPORTED_AGAIN_WITHIN", timedelta(milliseconds=200)
+    )
     kind, store = KeyKind.CLIENT, operated.installation.harness.store
     store.worker_keys.report("1@elsewhere", ("SHA256:before", "SHA256:x"), ("SHA256:y",))
     refused = await operated.relight("keys", "rotate", kind)
