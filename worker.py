@@ -31,6 +31,7 @@ from activities.execution import (
     current_run_id,
 )
 from activities.fleet.comparison import ComparisonActivities
+from activities.fleet.key_rotation import KeyRotationActivities
 from activities.fleet.liveness import MAX_CONCURRENT, LivenessActivities
 from activities.fleet.observe import BreakerSettings, ObservationActivities
 from activities.fleet.pool import PoolActivities
@@ -84,15 +85,12 @@ from relight.hosts.cloud_init.user_data import (
     TemplateError,
     UserDataTemplate,
 )
-from relight.hosts.connections import ConnectionPool, Hosts, SshHosts
-from relight.hosts.keys import (
-    IdentityError,
-    load_client_key,
-    load_secret,
-    public_line,
-)
+from relight.hosts.connections import ConnectionPool, Hosts, KeyedHosts, SshHosts
+from relight.hosts.key_files import KeyFiles
+from relight.hosts.keys import IdentityError
 from relight.hosts.liveness import LivenessProbe, SshLivenessProbe
 from relight.hosts.probe import Probe, probe_of
+from relight.key_report import reporting_keys
 from relight.providers.driver import ProviderDriver
 from relight.providers.registry import open_drivers
 from relight.release_source import release_source_config
@@ -105,6 +103,7 @@ from relight.store.errors import StoreError
 from relight.store.store import Store, open_store
 from relight.store.threads import THREADS, guard_event_loop, in_thread
 from workflows.fleet.comparison import CompareRecords
+from workflows.fleet.key_rotation import RotateKeys
 from workflows.fleet.liveness import CheckLiveness, VerifyRoutes
 from workflows.fleet.pool import KeepPool
 from workflows.fleet.prune import PruneStore
@@ -122,7 +121,7 @@ from workflows.route.retire import RetireRoute
 WORKFLOWS = (
     *(ProvisionRoute, HotSwapRoute, ProveRoute, RolloutRelease, RolloutWave),
     *(ReconcileFleet, SweepMachine, KeepPool, PruneStore, CheckLiveness, VerifyRoutes),
-    CompareRecords,
+    *(CompareRecords, RotateKeys),
     *(AutoreplaceRoute, RetireRoute, RemoveMachine),
 )
 
@@ -142,6 +141,7 @@ class Parts:
     store: Store
     drivers: Mapping[str, ProviderDriver]
     hosts: Hosts
+    keyed_hosts: KeyedHosts
     repository: ReleaseSource
     user_data: UserDataRenderer
     service: Service
@@ -197,7 +197,13 @@ def build(
             proofs,
             ReplacementActivities(parts.store, ledger),
             ReleaseActivities(parts.repository, parts.store),
-            MachineActivities(parts.drivers, parts.user_data, parts.fleet_owner, parts.creations),
+            MachineActivities(
+                parts.drivers,
+                parts.user_data,
+                parts.fleet_owner,
+                parts.creations,
+                parts.store.key_rotations.all,
+            ),
             FirstBootActivities(parts.user_data, parts.hosts),
             EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets),
             NewKeyActivities(parts.store, parts.drivers, parts.fleet_owner),
@@ -240,6 +246,7 @@ def build(
             ),
             PoolActivities(parts.store, parts.pool, parts.policy.replacement, parts.limits),
             RetentionActivities(parts.store),
+            KeyRotationActivities(parts.store, parts.keyed_hosts, parts.user_data.keys),
         ),
         max_concurrent_activities=max_activities,
         activity_executor=ThreadPoolExecutor(max_workers=THREADS),
@@ -272,8 +279,10 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         StoreError: the store has no tables, or those of another version.
     """
     ssh, lab = settings.ssh, settings.lab
-    client_key = load_client_key(required(ssh.client_key, "ssh", "client_key"))
-    host_key_secret = load_secret(required(ssh.host_key_secret, "ssh", "host_key_secret"))
+    keys = KeyFiles(
+        required(ssh.client_key, "ssh", "client_key"),
+        required(ssh.host_key_secret, "ssh", "host_key_secret"),
+    )
     service, config = _service(settings), release_source_config(settings)
     secrets = _service_secrets(settings.service.secrets_file)
     source = _apt_source(config) if isinstance(config, AptSourceConfig) else None
@@ -294,17 +303,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         releases = open_source(config, service.package, store.repository_indexes)
         stack.push_async_callback(releases.close)
         logins = fleet_limit("logins", settings.limits.logins, block=8)
-        hosts = ConnectionPool(
-            SshHosts(
-                user=ssh.user,
-                port=ssh.port,
-                client_key=client_key,
-                host_key_secret=host_key_secret,
-                connect_timeout=ssh.connect_timeout,
-            ),
-            current_run_id,
-            logins=logins,
-        )
+        ssh_hosts = SshHosts(ssh.user, ssh.port, keys, ssh.connect_timeout)
+        hosts = ConnectionPool(ssh_hosts, current_run_id, logins=logins)
         stack.push_async_callback(hosts.close)
         creations = {
             name: fleet_limit(f"creations at {name}", settings.limits.creations) for name in drivers
@@ -315,6 +315,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             store=store,
             drivers=drivers,
             hosts=hosts,
+            keyed_hosts=ssh_hosts,
             repository=releases,
             user_data=UserDataRenderer(
                 template=UserDataTemplate(
@@ -325,8 +326,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 ),
                 service=service,
                 ssh_user=ssh.user,
-                client_key_public=public_line(client_key, "relight"),
-                host_key_secret=host_key_secret,
+                keys=keys,
             ),
             service=service,
             probe=_probe(settings),
@@ -422,7 +422,10 @@ async def run() -> None:
         await require_search_attributes(client)
         await require_payload_key(client, settings.task_queue)
         version, most = deployment_version(settings), settings.worker.max_activities
-        async with build(client, parts, (same_fleet,), version=version, max_activities=most):
+        async with (
+            reporting_keys(parts.store, parts.user_data.keys),
+            build(client, parts, (same_fleet,), version=version, max_activities=most),
+        ):
             await stop.wait()
         if same_fleet.error is not None:
             raise same_fleet.error

@@ -28,6 +28,12 @@ ADMISSION = Policy(
 """Looks whether a limit that holds a wave is gone, which can take weeks: the retries of an activity
 add no event to the history of its workflow, and hold no place in a worker."""
 
+WORKER_KEYS = Policy(
+    attempt=timedelta(seconds=30),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=15)),
+)
+"""Looks whether each worker has the keys of a rotation: a person copies the files."""
+
 OPERATION = Policy(
     attempt=timedelta(seconds=30),
     retry=RetryPolicy(maximum_interval=timedelta(seconds=10)),
@@ -127,6 +133,13 @@ VERIFY = Policy(
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=VERIFY_ATTEMPTS),
 )
 """If all hosts of a page hang, each takes three logins and commands, concurrently."""
+
+VISIT = Policy(
+    attempt=timedelta(minutes=15),
+    heartbeat=timedelta(seconds=15),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=6),
+)
+"""What is on record of a machine is not done again: a lost worker costs the time to notice it."""
 
 PRUNE = Policy(
     attempt=timedelta(hours=1),

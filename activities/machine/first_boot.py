@@ -3,13 +3,15 @@
 import asyncio
 import hashlib
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import SecretStr
 from temporalio import activity
 
 from activities import policies
+from relight.domain.key_rotation import KeyKind, KeyRotation, KeyRotations
 from relight.domain.machine import (
     AwaitFirstBootInput,
     CloudInitRendered,
@@ -35,7 +37,10 @@ from relight.hosts.errors import (
 )
 from relight.hosts.first_boot import FirstBoot
 from relight.hosts.host_program import Change
-from relight.hosts.keys import derive_host_key
+from relight.hosts.key_files import Keys, keys_for_new_machine
+from relight.hosts.keys import HostKey
+
+NO_ROTATIONS: Mapping[KeyKind, KeyRotation] = {}
 
 POLL = timedelta(milliseconds=500)
 
@@ -48,22 +53,20 @@ CLOUD_INIT_TIMEOUT = timedelta(minutes=8)
 
 @dataclass(frozen=True)
 class UserData:
-    """The user-data of one machine. It contains the private host key."""
+    """The user-data of one machine. It contains the private host key.
+
+    Attributes:
+        sha256: the digest that workflow history holds instead of the text. It leaves out the
+            control plane's keys, so that they may be rotated between two renderings.
+    """
 
     text: SecretStr
-
-    @property
-    def sha256(self) -> str:
-        """The digest that workflow history holds instead of the text."""
-        return hashlib.sha256(self._bytes()).hexdigest()
+    sha256: str
 
     @property
     def size_bytes(self) -> int:
         """Its size. Providers have limits of 16 KiB or more."""
-        return len(self._bytes())
-
-    def _bytes(self) -> bytes:
-        return self.text.get_secret_value().encode()
+        return len(self.text.get_secret_value().encode())
 
 
 def host_files(service: Service, deb_urls: str) -> list[File]:
@@ -88,32 +91,40 @@ class UserDataRenderer:
         template: includes the repository and the files of the service.
         service: what is installed and started.
         ssh_user: the user that the control plane logs in as.
-        client_key_public: the public key of the control plane, as a line of authorized_keys.
-        host_key_secret: the secret from which the host keys of all machines are derived.
+        keys: returns the control plane's keys.
     """
 
     template: UserDataTemplate
     service: Service
     ssh_user: str
-    client_key_public: str
-    host_key_secret: bytes = field(repr=False)
+    keys: Keys
 
-    def render(self, plan: MachinePlan) -> UserData:
+    def render(self, plan: MachinePlan, rotations: KeyRotations = NO_ROTATIONS) -> UserData:
         """Return the user-data of the plan's machine.
+
+        Args:
+            plan: of the machine.
+            rotations: of keys, which decide the keys that it is made with.
 
         Raises:
             TemplateError: a template cannot be rendered.
+            KeyNotHereError: this worker lacks the new key of a rotation.
         """
-        host_key = derive_host_key(self.host_key_secret, plan.key)
+        keys = keys_for_new_machine(self.keys(), rotations)
+        host_key = keys.secret.host_key(plan.key)
+        text = self._render(plan, host_key, [each.line for each in keys.clients])
+        without_keys = self._render(plan, HostKey("", ""), [])
+        return UserData(SecretStr(text), hashlib.sha256(without_keys.encode()).hexdigest())
+
+    def _render(self, plan: MachinePlan, host_key: HostKey, client_keys: Sequence[str]) -> str:
         access = Access(
             user=self.ssh_user,
             sudo=host_program.SUDO_RULE,
-            client_key_public=self.client_key_public,
+            client_keys_public=client_keys,
             host_key_private=SecretStr(host_key.private),
             host_key_public=host_key.public,
         )
-        text = self.template.render(plan, access, self._steps(plan), first_boot.RECORD_FOLDER)
-        return UserData(SecretStr(text))
+        return self.template.render(plan, access, self._steps(plan), first_boot.RECORD_FOLDER)
 
     def _steps(self, plan: MachinePlan) -> list[BootStep]:
         # cloud-init runs the same commands as a hot swap: a first boot is a swap from nothing.

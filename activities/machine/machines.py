@@ -1,7 +1,7 @@
 """Activities on machines at their providers: create, and wait until they run."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from temporalio import activity
@@ -11,6 +11,7 @@ from activities.execution import current_run_id, heartbeating
 from activities.fleet_limit import USE
 from activities.machine.first_boot import UserDataRenderer
 from activities.machine.polls import MachinePolls
+from relight.domain.key_rotation import KeyRotations
 from relight.domain.machine import (
     AwaitMachineInput,
     CreateMachineInput,
@@ -29,6 +30,7 @@ from relight.providers.driver import (
     UnknownLocationError,
     driver_named,
 )
+from relight.store.threads import in_thread
 
 
 class MachineFailedError(ProviderError):
@@ -52,6 +54,7 @@ class MachineActivities:
         user_data: UserDataRenderer,
         owner: str,
         creations: Mapping[str, AbstractAsyncContextManager[object]] | None = None,
+        rotations: Callable[[], KeyRotations] = dict,
     ) -> None:
         """Request nothing yet.
 
@@ -60,11 +63,13 @@ class MachineActivities:
             user_data: renders the user-data of new machines.
             owner: the fleet's ownership tag.
             creations: limits the creations at once, by provider; without an entry there is none.
+            rotations: returns the rotations of keys that are on record.
         """
         self._drivers = drivers
         self._user_data = user_data
         self._owner = owner
         self._creations = creations or {}
+        self._rotations = rotations
         self._polls = MachinePolls()
 
     @step(policies.LOOKUP, lambda i: f"{i.provider}/{i.region}")
@@ -82,9 +87,10 @@ class MachineActivities:
         """Create the machine of a plan, or adopt the machine that has its key.
 
         The user-data contains the private host key. It is rendered here again, and goes to the
-        provider only.
+        provider only. Its keys are those of now: the machine is on record, so a rotation that is
+        not beyond it waits for it.
         """
-        user_data = self._user_data.render(input.plan)
+        user_data = self._user_data.render(input.plan, await in_thread(self._rotations))
         if user_data.sha256 != input.user_data_sha256:
             raise UserDataChangedError(
                 input.plan.provider,

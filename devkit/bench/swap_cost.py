@@ -128,8 +128,8 @@ async def _connected(environment: LabEnvironment) -> AsyncIterator[Shell]:
     secret = load_secret(required(ssh.host_key_secret, "ssh", "host_key_secret"))
     async with connections.connect(
         Destination(machine.address, ssh.port, ssh.user, machine.key),
-        load_client_key(required(ssh.client_key, "ssh", "client_key")),
-        derive_host_key(secret, machine.key).public,
+        [load_client_key(required(ssh.client_key, "ssh", "client_key"))],
+        [derive_host_key(secret, machine.key).public],
         ssh.connect_timeout,
     ) as connection:
         yield connection

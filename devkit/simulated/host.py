@@ -82,6 +82,10 @@ class SimulatedHost:
         damaged: the package's files that `dpkg --verify` complains of.
         unit_faults: properties of the service's unit that differ from those of a healthy host.
         hangs: each change runs into its deadline.
+        authorized_keys: the lines of its user's file.
+        other_authorized_keys: those of another file that its sshd reads too.
+        host_key: its private SSH host key.
+        keeps_host_key: it takes no other host key.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -99,6 +103,10 @@ class SimulatedHost:
         self.damaged: list[str] = []
         self.unit_faults: dict[str, Any] = {}
         self.hangs = False
+        self.authorized_keys: list[str] = []
+        self.other_authorized_keys: list[str] = []
+        self.host_key = ""
+        self.keeps_host_key = False
         self.journal: list[str] = []
         self.steps: dict[str, int] = {}
         self.logs: dict[str, str] = {}
@@ -106,7 +114,10 @@ class SimulatedHost:
         self._working: set[asyncio.Task[None]] = set()
 
     def first_boot(self, user_data: str) -> None:
-        """Do what the script in the user-data does."""
+        """Do what cloud-init and the script in the user-data do."""
+        config = yaml.load(user_data, yaml.CSafeLoader)
+        self.authorized_keys = list(config["users"][0]["ssh_authorized_keys"])
+        self.host_key = config["ssh_keys"]["ed25519_private"]
         found = _INSTALL.search(_scripts_in(user_data))
         assert found is not None
         self.steps["install"], self.logs["install"] = self._install(found[1], found[2])

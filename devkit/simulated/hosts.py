@@ -22,13 +22,16 @@ from devkit.simulated.host import (
 )
 from relight.domain.liveness import Answer
 from relight.domain.machine import Machine
-from relight.hosts import host_program
+from relight.hosts import authorized_keys, host_program
 from relight.hosts.errors import (
     Destination,
+    HostKeyMismatchError,
     HostUnreachableError,
+    LoginRefusedError,
     ProbeFailedError,
     RemoteError,
 )
+from relight.hosts.key_files import KeyRing, Keys
 from relight.hosts.questions import Section
 from relight.hosts.shell import Completed, command_failed
 
@@ -45,6 +48,7 @@ class SimulatedHosts:
         mute: the keys of machines that do not answer the liveness probe, and admit logins.
         locked_out: the error with which a machine keeps the control plane out, by its key.
         all_locked_out: the error with which all machines do so; None if they do not.
+        keys: returns the keys of the control plane; None if no host asks for any.
     """
 
     def __init__(self, *clouds: FakeCloud) -> None:
@@ -58,6 +62,7 @@ class SimulatedHosts:
         self.mute: set[str] = set()
         self.locked_out: dict[str, type[RemoteError]] = {}
         self.all_locked_out: type[RemoteError] | None = None
+        self.keys: Keys | None = None
 
     def add(self, cloud: FakeCloud) -> None:
         """Give the machines of another cloud hosts too."""
@@ -92,6 +97,14 @@ class SimulatedHosts:
 
     @asynccontextmanager
     async def connect(self, machine: Machine) -> AsyncIterator["SimulatedShell"]:
+        async with self.connect_with(machine) as shell:
+            yield shell
+
+    @asynccontextmanager
+    async def connect_with(
+        self, machine: Machine, *, client: str | None = None, secret: str | None = None
+    ) -> AsyncIterator["SimulatedShell"]:
+        """Open a shell, as described in `relight.hosts.connections.KeyedHosts`."""
         destination = Destination(machine.address or "", 22, "relight", machine.key)
         cloud = self._clouds[machine.provider]
         if machine.key in self.unreachable or cloud.read(machine.key) is None:
@@ -103,7 +116,10 @@ class SimulatedHosts:
             host = SimulatedHost(self)
             host.first_boot(cloud.user_data[machine.key])
             self._hosts[machine.key] = host
-        yield SimulatedShell(self._hosts[machine.key], destination)
+        host = self._hosts[machine.key]
+        if self.keys is not None:
+            _log_in(host, self.keys(), destination, client=client, secret=secret)
+        yield SimulatedShell(host, destination)
 
     async def probe(self, destination: Destination) -> str:
         """Check whether a host is healthy, as `relight.hosts.probe.HttpProbe` does."""
@@ -152,12 +168,44 @@ class SimulatedShell:
         sudo: bool = False,
     ) -> Completed:
         program, verb, *words = argv
-        assert (program, sudo) == (str(host_program.PROGRAM), True)
-        code, output = await self._call(verb, words)
+        if program == "/bin/sh" and not sudo:
+            code, output = self._change_keys(*words)
+        else:
+            assert (program, sudo) == (str(host_program.PROGRAM), True)
+            if verb == "host-key":
+                assert isinstance(stdin, str)
+                code, output = self._change_host_key(stdin)
+            else:
+                code, output = await self._call(verb, words)
         completed = Completed(tuple(argv), code, output, "" if code == 0 else output)
         if check and code != 0:
             raise command_failed(completed, self._destination, f"run {program}")
         return completed
+
+    def _change_keys(self, script: str, _name: str, *words: str) -> tuple[int, str]:
+        """Do what a script of `relight.hosts.authorized_keys` does."""
+        host, (first, second) = self._host, words
+        if script == authorized_keys.ADD:
+            if not any(line.startswith(first) for line in host.authorized_keys):
+                host.authorized_keys.append(second)
+            return 0, ""
+        assert script == authorized_keys.REMOVE
+        if not any(line.startswith(second) for line in host.authorized_keys):
+            return 3, "authorized_keys does not have the key that is to stay"
+        host.authorized_keys = [line for line in host.authorized_keys if first not in line]
+        return 0, ""
+
+    def _change_host_key(self, keys: str) -> tuple[int, str]:
+        """Do what `relight-host host-key` does with the two keys that it reads."""
+        host = self._host
+        if keys.endswith(host.host_key):
+            return 0, ""
+        if not keys.startswith(host.host_key):
+            return 77, "relight: refused: the caller does not know the present host key"
+        if host.keeps_host_key:
+            return 91, "relight: the host key was not changed: sshd has an error"
+        host.host_key = keys.removeprefix(host.host_key)
+        return 0, ""
 
     async def _call(self, verb: str, words: list[str]) -> tuple[int, str]:
         """Answer a call of `relight-host`."""
@@ -221,6 +269,29 @@ class SimulatedShell:
             case ["cat", path] if path.endswith("/steps"):
                 return 0, "".join(f"{name} {code}\n" for name, code in host.steps.items())
         raise AssertionError(f"unknown command: {shlex.join(argv)}")
+
+
+def _log_in(
+    host: SimulatedHost,
+    ring: KeyRing,
+    destination: Destination,
+    *,
+    client: str | None,
+    secret: str | None,
+) -> None:
+    """Log in as `relight.hosts.connections.SshHosts` does.
+
+    Raises:
+        RemoteError: the host shows another host key, or accepts none of the client keys.
+    """
+    secrets = ring.secrets if secret is None else (ring.secret(secret),)
+    clients = ring.clients if client is None else (ring.client(client),)
+    expected = [each.host_key(destination.machine_key).private for each in secrets]
+    if host.host_key not in expected:
+        raise HostKeyMismatchError("another host key", destination=destination)
+    accepted = [*host.authorized_keys, *host.other_authorized_keys]
+    if not any(line.startswith(each.public) for line in accepted for each in clients):
+        raise LoginRefusedError("no key is accepted", destination=destination)
 
 
 def _shown(properties: Mapping[str, object]) -> str:

@@ -14,7 +14,7 @@ from relight.hosts.cloud_init.user_data import (
     AptSource,
     UserDataTemplate,
 )
-from relight.hosts.keys import public_line
+from relight.hosts.key_files import fixed_keys
 
 HOST_KEY_SECRET = bytes(range(32))
 
@@ -56,6 +56,5 @@ def user_data_renderer(
         ),
         service=SERVICE,
         ssh_user="relight",
-        client_key_public=public_line(client_key, "relight"),
-        host_key_secret=HOST_KEY_SECRET,
+        keys=fixed_keys(client_key, HOST_KEY_SECRET),
     )

@@ -246,6 +246,7 @@ async def running_fleet(
             store=store,
             drivers=dict(clouds),
             hosts=hosts,
+            keyed_hosts=hosts,
             repository=releases,
             user_data=user_data_renderer(asyncssh.generate_private_key("ssh-ed25519")),
             service=replace(SERVICE, change_deadline=_DEADLINE),

@@ -9,9 +9,9 @@ limited and spread.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
@@ -29,7 +29,7 @@ from relight.hosts.errors import (
     RemoteError,
     on_host,
 )
-from relight.hosts.keys import derive_host_key
+from relight.hosts.key_files import Keys
 from relight.hosts.metering import Meter
 from relight.hosts.shell import Shell, SshShell
 
@@ -72,35 +72,68 @@ class Hosts(Protocol):
         """
 
 
+class KeyedHosts(Protocol):
+    """Opens new connections, with one of several keys if need be."""
+
+    def connect_with(
+        self, machine: Machine, *, client: str | None = None, secret: str | None = None
+    ) -> AbstractAsyncContextManager[Shell]:
+        """Open a shell on the machine.
+
+        Args:
+            machine: it must present a host key that is derived for it.
+            client: the fingerprint of the one client key that is offered; None: all.
+            secret: that of the one secret whose host key is accepted; None: all.
+
+        Raises:
+            KeyNotHereError: this worker does not have the key.
+            RemoteError: the machine cannot be reached, or refuses, or has another host key.
+        """
+
+
 @dataclass(frozen=True)
 class SshHosts:
     """Opens a new SSH connection for each shell.
 
+    While a key is rotated there are two of a kind. Both client keys are offered, the one in use
+    first, and the host keys of both secrets are accepted.
+
     Attributes:
         user: the user to log in as.
         port: of each sshd.
-        client_key: the control plane's private key.
-        host_key_secret: the secret from which each machine's host key is derived.
+        keys: returns the control plane's keys.
         connect_timeout: for one login.
     """
 
     user: str
     port: int
-    client_key: asyncssh.SSHKey
-    host_key_secret: bytes = field(repr=False)
+    keys: Keys
     connect_timeout: timedelta
 
     @asynccontextmanager
     async def connect(self, machine: Machine) -> AsyncIterator[Shell]:
         """Log in on the machine."""
+        async with self.connect_with(machine) as shell:
+            yield shell
+
+    @asynccontextmanager
+    async def connect_with(
+        self, machine: Machine, *, client: str | None = None, secret: str | None = None
+    ) -> AsyncIterator[Shell]:
+        """Log in on the machine, as described in `KeyedHosts`."""
         destination = Destination(machine.address or "", self.port, self.user, machine.key)
         if machine.address is None:
             raise HostUnreachableError(
                 "it has no address", destination=destination, attempted="connect"
             )
-        host_key = derive_host_key(self.host_key_secret, machine.key)
+        ring = self.keys()
+        clients = ring.clients if client is None else (ring.client(client),)
+        secrets = ring.secrets if secret is None else (ring.secret(secret),)
         async with connect(
-            destination, self.client_key, host_key.public, self.connect_timeout
+            destination,
+            [each.private for each in clients],
+            [each.host_key(machine.key).public for each in secrets],
+            self.connect_timeout,
         ) as opened:
             yield opened
 
@@ -235,16 +268,16 @@ async def _end(connection: _Connection) -> None:
 @asynccontextmanager
 async def connect(
     destination: Destination,
-    client_key: asyncssh.SSHKey,
-    host_key_public: str,
+    client_keys: Sequence[asyncssh.SSHKey],
+    host_keys: Sequence[str],
     timeout: timedelta,
 ) -> AsyncIterator[SshShell]:
-    """Open a shell on a host that presents exactly this host key.
+    """Open a shell on a host that presents exactly one of these host keys.
 
     Args:
         destination: the address and the user.
-        client_key: the control plane's private key.
-        host_key_public: the machine's derived public key line.
+        client_keys: the control plane's private keys, in the order in which they are offered.
+        host_keys: the machine's derived public key lines.
         timeout: for one attempt, from the first packet to the login.
 
     Raises:
@@ -264,8 +297,8 @@ async def connect(
                 client_factory=lambda: client,
                 tunnel=meter,
                 username=destination.user,
-                client_keys=[client_key],
-                known_hosts=([asyncssh.import_public_key(host_key_public)], [], []),
+                client_keys=list(client_keys),
+                known_hosts=([asyncssh.import_public_key(each) for each in host_keys], [], []),
                 server_host_key_algs=list(_HOST_KEY_ALGORITHMS),
                 config=None,
                 agent_path=None,

@@ -118,6 +118,18 @@ class HostProgramMissingError(RemoteError):
     kind = "host-program-missing"
 
 
+class HostKeyNotChangedError(RemoteError):
+    """The host did not take its new host key; it has the one from before."""
+
+    kind = "host-key-not-changed"
+
+
+class OldKeyAcceptedError(RemoteError):
+    """The host still accepts a client key that was taken away from it."""
+
+    kind = "old-key-accepted"
+
+
 class HostNotReadyError(RemoteError):
     """The host is booting or shutting down, and refuses logins or questions."""
 

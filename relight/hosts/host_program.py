@@ -26,6 +26,9 @@ SOURCES_FILE = "sources.list.d/relight.sources"
 SERVICE_EXIT_CODE = 90
 """Exit code of a change whose package was installed and whose service did not start."""
 
+UNKNOWN_CALL_EXIT_CODE = 64
+"""Exit code of a call that the program refuses, or does not know because it is older."""
+
 NO_ANSWER_EXIT_CODE = 75
 """Exit code of a call that systemd did not answer, as while the host shuts down."""
 
@@ -127,6 +130,11 @@ def dry_run(change: Change) -> list[str]:
 def serve() -> list[str]:
     """Return the call that makes the service run the installed file, while the caller waits."""
     return _call("serve")
+
+
+def host_key() -> list[str]:
+    """Return the call that changes the SSH host key to the second of two keys that it reads."""
+    return _call("host-key")
 
 
 def _call(subcommand: str) -> list[str]:

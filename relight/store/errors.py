@@ -54,6 +54,12 @@ class WrongMachineError(StoreError):
     kind = "wrong-machine"
 
 
+class RotationBusyError(StoreError):
+    """The rotation of a key to another one is not finished."""
+
+    kind = "key-rotation-busy"
+
+
 class UnknownSettingError(StoreError):
     """There is no setting of this name."""
 

@@ -19,6 +19,8 @@ from relight.store.errors import BadValueError
 from relight.store.events import Operation, event_of, write
 from relight.store.fleet_settings import setting_of
 from relight.store.holds import record_of as hold_of
+from relight.store.key_rotations import machine_keys_of, rotation_of
+from relight.store.key_tables import KeyRotationRow, MachineKeyRow, WorkerKeysRow
 from relight.store.machines import record_of as machine_record_of
 from relight.store.permits import lease_of
 from relight.store.pool import member_of
@@ -53,6 +55,7 @@ from relight.store.tables import (
     SettingRow,
     TrackRow,
 )
+from relight.store.worker_keys import worker_keys_of
 
 ROW_REPAIRED, ROW_REMOVED = "row-repaired", "row-removed"
 
@@ -96,6 +99,9 @@ READERS: Mapping[type[Row], Callable[[Any], object]] = {
     LivenessRow: _check_types,
     LivenessCheckRow: _check_types,
     PermitRow: lease_of,
+    KeyRotationRow: rotation_of,
+    MachineKeyRow: machine_keys_of,
+    WorkerKeysRow: worker_keys_of,
     EventRow: event_of,
 }
 """How each table's rows are read. Each raises `BadValueError` for an invalid row."""

@@ -18,6 +18,7 @@ from relight.store.fleet_identities import FleetIdentities
 from relight.store.fleet_settings import FleetSettings
 from relight.store.holds import Holds
 from relight.store.incidents import Incidents
+from relight.store.key_rotations import KeyRotationStore
 from relight.store.liveness import LivenessStore
 from relight.store.machines import Machines
 from relight.store.permits import Permits
@@ -39,6 +40,7 @@ from relight.store.row_repair import RowRepair
 from relight.store.sweeps import Sweeps
 from relight.store.tracks import Tracks
 from relight.store.verifications import Verifications
+from relight.store.worker_keys import WorkerKeysStore
 
 
 class Store:
@@ -83,6 +85,8 @@ class Store:
         self.liveness = LivenessStore(database)
         self.incidents = Incidents(database)
         self.adoptions = Adoptions(database)
+        self.key_rotations = KeyRotationStore(database)
+        self.worker_keys = WorkerKeysStore(database)
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -52,6 +52,9 @@ class _Commands(LazyGroup):
         "machine": LazyCommand(
             "starter.cli.machine", "Remove machines that serve no route, by your word."
         ),
+        "keys": LazyCommand(
+            "starter.cli.keys", "Exchange the keys of workers and hosts, without a lock-out."
+        ),
         "schedule": LazyCommand("starter.cli.schedule", "The Temporal schedules."),
         "codec": LazyCommand("starter.cli.codec", "Encryption of what Temporal stores."),
         "fleet": LazyCommand("starter.cli.fleet", "The state of the fleet."),

@@ -39,14 +39,39 @@ def prepare_home(home: Path) -> SshSecrets:
     home.chmod(0o700)
     ssh = SshSecrets(home / "ssh_client_key", home / "host_key_secret")
     if not ssh.client_key.exists():
-        key = Ed25519PrivateKey.generate()
-        write_private(
-            ssh.client_key,
-            key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode(),
-        )
+        write_private(ssh.client_key, new_client_key())
     if not ssh.host_key_secret.exists():
-        write_private(ssh.host_key_secret, f"{secrets.token_hex(HOST_KEY_SECRET_BYTES)}\n")
+        write_private(ssh.host_key_secret, new_host_key_secret())
     return ssh
+
+
+def new_client_key() -> str:
+    """Return a new private key, in OpenSSH's format."""
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+
+def new_host_key_secret() -> str:
+    """Return a new secret from which host keys are derived, in hexadecimal."""
+    return f"{secrets.token_hex(HOST_KEY_SECRET_BYTES)}\n"
+
+
+def make_next(path: Path, text: str) -> Path:
+    """Write the new file of a rotation beside the one in use, for the same owner; return its path.
+
+    It is on the disk before any host gets the key: without the file, such a host would be lost.
+    """
+    made, owner = path.with_name(f"{path.name}.next"), path.stat()
+    write_private(made, text)
+    if (owner.st_uid, owner.st_gid) != (os.getuid(), os.getgid()):
+        os.chown(made, owner.st_uid, owner.st_gid)
+    for each in (made, made.parent):
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    return made
 
 
 def prepare_service_secrets(home: Path) -> Path:

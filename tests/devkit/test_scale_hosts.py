@@ -21,6 +21,7 @@ from relight.hosts.errors import (
     LoginRefusedError,
 )
 from relight.hosts.host_program import Change
+from relight.hosts.key_files import fixed_keys
 from relight.hosts.keys import (
     derive_host_key,
     load_client_key,
@@ -53,14 +54,11 @@ def machine(number: int, address: str | None = None) -> Machine:
 
 def ssh_hosts(secrets, ports, **changed) -> SshHosts:
     values = {
-        "user": "relight",
-        "port": ports.ssh_port,
         "client_key": load_client_key(secrets.client_key),
         "host_key_secret": load_secret(secrets.host_key_secret),
-        "connect_timeout": SOON,
         **changed,
     }
-    return SshHosts(**values)
+    return SshHosts("relight", ports.ssh_port, fixed_keys(**values), SOON)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +167,7 @@ async def test_an_unknown_subcommand_is_refused_as_by_the_host_program(secrets, 
     route = SimulatedRoute(0)
     public = derive_host_key(load_secret(secrets.host_key_secret), route.machine_key).public
     there = Destination(route.address, ports.ssh_port, "relight", route.machine_key)
-    async with connect(there, load_client_key(secrets.client_key), public, SOON) as shell:
+    async with connect(there, [load_client_key(secrets.client_key)], [public], SOON) as shell:
         program = str(host_program.PROGRAM)
         result = await shell.run([program, "fly"], timeout=SOON, check=False, sudo=True)
     assert result.exit_code == 64

@@ -32,6 +32,7 @@ CALLS = {
     "install": host_program.install(Change("0.0.74", rollback=True)),
     "dry-run": host_program.dry_run(Change("0.0.74")),
     "serve": host_program.serve(),
+    "host-key": host_program.host_key(),
 }
 PROGRAM = "/usr/local/sbin/relight-host"
 
@@ -50,6 +51,7 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
         ("step", ["step", "install"]),
         ("install", ["install", "0.0.74", "rollback"]),
         ("dry-run", ["dry-run", "0.0.74", "upgrade"]),
+        ("host-key", ["host-key"]),
         ("serve", ["serve"]),
     ],
 )

@@ -72,12 +72,12 @@ async def fault_from(call: Awaitable[object], kind: type[RemoteError]) -> Fault:
 
 
 async def ran(port: int, timeout: timedelta) -> None:
-    async with connect(destination(port), CLIENT_KEY, HOST_KEY.public, SOON) as shell:
+    async with connect(destination(port), [CLIENT_KEY], [HOST_KEY.public], SOON) as shell:
         await shell.run(["relight-host", "observe"], timeout=timeout)
 
 
 async def logged_in(port: int, timeout: timedelta = AT_ONCE) -> None:
-    async with connect(destination(port), CLIENT_KEY, HOST_KEY.public, timeout):
+    async with connect(destination(port), [CLIENT_KEY], [HOST_KEY.public], timeout):
         pass
 
 
@@ -151,7 +151,7 @@ async def test_many_lines_are_read_completely(server: HostileServer) -> None:
         process.exit(0)
 
     server.behave = lines
-    async with connect(destination(server.port), CLIENT_KEY, HOST_KEY.public, SOON) as shell:
+    async with connect(destination(server.port), [CLIENT_KEY], [HOST_KEY.public], SOON) as shell:
         completed = await shell.run(["relight-host"], timeout=SOON)
     assert completed.stdout.splitlines() == [f"line {number}" for number in range(10_000)]
 
@@ -162,7 +162,7 @@ async def test_the_limit_is_for_one_command_not_for_a_connection(server: Hostile
         process.exit(0)
 
     server.behave = print_much
-    async with connect(destination(server.port), CLIENT_KEY, HOST_KEY.public, SOON) as shell:
+    async with connect(destination(server.port), [CLIENT_KEY], [HOST_KEY.public], SOON) as shell:
         for _ in range(2 * metering.MAX_ALLOWANCE_BYTES // shell_module.MAX_OUTPUT_BYTES):
             completed = await shell.run(["relight-host"], timeout=SOON)
             assert len(completed.stdout) == shell_module.MAX_OUTPUT_BYTES
@@ -244,7 +244,7 @@ async def test_a_banner_is_shown_with_escapes(server: HostileServer) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519")
     try:
         with pytest.raises(RemoteError) as caught:
-            async with connect(destination(server.port), other, HOST_KEY.public, SOON):
+            async with connect(destination(server.port), [other], [HOST_KEY.public], SOON):
                 pytest.fail("it connected")
     finally:
         server.banner = ("", 0)
@@ -272,7 +272,7 @@ async def _dribble(gate: asyncio.Event) -> None:
 async def test_a_login_with_another_key_is_refused_as_before(server: HostileServer) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519")
     with pytest.raises(LoginRefusedError):
-        async with connect(destination(server.port), other, HOST_KEY.public, SOON):
+        async with connect(destination(server.port), [other], [HOST_KEY.public], SOON):
             pytest.fail("it connected")
 
 
@@ -297,7 +297,7 @@ async def main(port, client_key, host_key):
     key = asyncssh.read_private_key(client_key)
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     try:
-        async with connect(there, key, host_key, timedelta(seconds=20)) as shell:
+        async with connect(there, [key], [host_key], timedelta(seconds=20)) as shell:
             await shell.run(["relight-host", "observe"], timeout=timedelta(seconds=60))
         kind = "ended"
     except RemoteError as error:

@@ -87,6 +87,8 @@ def _is_offered_effect(call: Call, program: str, words: Sequence[str]) -> bool:
         )
     if program == "systemd-run":
         return verb == "swap" and last[-len(call[3:]) :] == ("change", *call[4:])
+    if verb == "host-key":
+        return program == "mkdir"  # its own folder; there it ends, as nothing is read
     if program == "dpkg":
         return last == ("--verify", "--", PACKAGE)
     if program == "apt-get":

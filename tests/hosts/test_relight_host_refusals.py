@@ -128,6 +128,8 @@ UNKNOWN_CALLS: list[Call] = [
     ("forget", UNIT, "ssh.service"),
     ("journal",),
     ("journal", "5", "--unit=ssh"),
+    ("host-key", ""),
+    ("host-key", "/etc/shadow"),
     ("step",),
     ("step", "../../../etc/shadow"),
     ("step", ""),
@@ -294,7 +296,7 @@ def test_a_url_has_only_printable_ascii(host: AptRoot, calls: list[Call]) -> Non
 
 SUBCOMMANDS = {
     *("swap", "observe", "log", "forget", "journal"),
-    *("step", "change", "install", "dry-run", "serve"),
+    *("step", "change", "install", "dry-run", "serve", "host-key"),
 }
 
 

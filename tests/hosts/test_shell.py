@@ -59,7 +59,7 @@ async def refused(
 ) -> RemoteError:
     """Fail to connect, with an error that names the machine; return the error."""
     with pytest.raises(RemoteError) as caught:
-        async with connect(destination(port), client_key, HOST_KEY.public, timeout):
+        async with connect(destination(port), [client_key], [HOST_KEY.public], timeout):
             pytest.fail("it connected")
     assert type(caught.value) is kind
     assert str(caught.value).startswith("de-1-g1 (127.0.0.1): connect: ")
@@ -74,7 +74,7 @@ async def server() -> AsyncIterator[SshServer]:
 
 @pytest.fixture(scope="module")
 async def shell(server: SshServer) -> AsyncIterator[SshShell]:
-    async with connect(destination(server.port), CLIENT_KEY, HOST_KEY.public, SOON) as shell:
+    async with connect(destination(server.port), [CLIENT_KEY], [HOST_KEY.public], SOON) as shell:
         yield shell
 
 
@@ -239,7 +239,7 @@ async def test_a_connection_that_is_cut_during_a_command_is_lost() -> None:
     key = asyncssh.import_private_key(HOST_KEY.private)
     async with (
         ssh_server(key, CLIENT_KEY) as server,
-        connect(destination(server.port), CLIENT_KEY, HOST_KEY.public, SOON) as shell,
+        connect(destination(server.port), [CLIENT_KEY], [HOST_KEY.public], SOON) as shell,
     ):
         running = asyncio.create_task(shell.run([HANG], timeout=SOON))
         await server.hangs.wait()
@@ -257,7 +257,7 @@ async def test_a_silent_connection_is_given_up(
     monkeypatch.setattr(connections, "KEEPALIVE", timedelta(milliseconds=50))
     server.hangs.clear()
     async with link_to(server.port) as link:
-        async with connect(destination(link.port), CLIENT_KEY, HOST_KEY.public, SOON) as shell:
+        async with connect(destination(link.port), [CLIENT_KEY], [HOST_KEY.public], SOON) as shell:
             running = asyncio.create_task(shell.run([HANG], timeout=SOON))
             await server.hangs.wait()
             link.open.clear()
@@ -337,5 +337,5 @@ async def test_the_local_users_ssh_configuration_is_not_used(
     (home / ".ssh" / "known_hosts").write_text(f"* {OTHER_HOST_KEY.public}\n")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "no-agent"))
-    async with connect(destination(server.port), CLIENT_KEY, HOST_KEY.public, SOON) as shell:
+    async with connect(destination(server.port), [CLIENT_KEY], [HOST_KEY.public], SOON) as shell:
         assert (await shell.run(["echo", "here"], timeout=SOON)).stdout == "here\n"

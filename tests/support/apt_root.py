@@ -49,6 +49,7 @@ _FOLDERS = (
     "etc/apt/trusted.gpg.d",
     "etc/apt/sources.list.d",
     "etc/relight",
+    "etc/ssh",
     "usr/bin",
     "log",
     "programs",
@@ -56,6 +57,7 @@ _FOLDERS = (
 _MOVED = (
     "/etc/apt/apt.conf",
     "/etc/relight/host",
+    "/etc/ssh/ssh_host_ed25519_key",
     "/run/relight",
     "/etc/systemd/system/$UNIT",
     "/run/systemd/system/$UNIT",
@@ -155,9 +157,11 @@ class AptRoot:
         ended = self._run(["/bin/sh", "-c", script])
         return ended.returncode, ended.stdout + ended.stderr
 
-    def call(self, *words: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, *words: str, path: str | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """Call the program with these arguments."""
-        return self._run([str(self.program), *words], path)
+        return self._run([str(self.program), *words], path, stdin=stdin)
 
     def call_all(self, calls: Sequence[Sequence[str]]) -> list[Answer]:
         """Call the program once for each of these argument lists, from one shell."""
@@ -200,6 +204,7 @@ class AptRoot:
         argv: list[str],
         path: str | None = None,
         variables: Mapping[str, Path] | None = None,
+        stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:
         programs = f"{self.root / 'programs'}:{os.environ['PATH']}"
         return subprocess.run(
@@ -209,7 +214,7 @@ class AptRoot:
                 "PATH": programs if path is None else path,
                 **{name: str(value) for name, value in (variables or {}).items()},
             },
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -222,6 +227,7 @@ class AptRoot:
         replaced[program.partition("\n")[0]] = "#!/bin/sh"
         replaced["DPkg::Lock::Timeout=60"] = "DPkg::Lock::Timeout=1"
         replaced["for pause in 0.1 0.5 2 0"] = "for pause in 0 0 0 0"
+        replaced["for pause in 0.1 0.2 0.5 1 2 3 0"] = "for pause in 0 0"
         # dpkg's paths are relative to the root.
         replaced["| xargs "] = f"| sed 's|^|{self.root}|' | xargs "
         for old, new in replaced.items():

@@ -41,6 +41,7 @@ from relight.domain.proof import (
 from relight.domain.release import Release
 from relight.domain.service import Service
 from relight.hosts.connections import Hosts, SshHosts
+from relight.hosts.key_files import fixed_keys
 from relight.hosts.probe import HttpProbe, Probe
 from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.providers.lab import LabDriver
@@ -193,8 +194,7 @@ def lab_hosts(
     return SshHosts(
         user="relight",
         port=22,
-        client_key=CLIENT_KEY,
-        host_key_secret=host_key_secret,
+        keys=fixed_keys(CLIENT_KEY, host_key_secret),
         connect_timeout=connect_timeout,
     )
 

@@ -28,6 +28,7 @@ _VALID: tuple[Call, ...] = (
     ("dry-run", "0.0.74", "upgrade"),
     ("dry-run", "0.0.74", "upgrade", *DEB),
     ("serve",),
+    ("host-key",),
 )
 _PIECES = (
     *(
@@ -95,7 +96,7 @@ def random_call(source: random.Random) -> Call:
 def is_offered(call: Call) -> bool:
     """Return whether a call is one that the program offers, to a host that fetches by URL."""
     match call:
-        case ("observe",) | ("serve",):
+        case ("observe",) | ("serve",) | ("host-key",):
             return True
         case ("observe", unit, number):
             return _is(_UNIT, unit) and _is(_NUMBER, number)

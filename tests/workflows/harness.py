@@ -373,6 +373,7 @@ async def idle_installation(
             store=store,
             drivers=drivers,
             hosts=hosts,
+            keyed_hosts=hosts,
             repository=releases,
             user_data=user_data_renderer(_client_key()),
             service=SERVICE,

@@ -4,6 +4,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.fleet.comparison import ComparisonActivities
+    from activities.fleet.key_rotation import KeyRotationActivities
     from activities.fleet.liveness import LivenessActivities
     from activities.fleet.observe import ObservationActivities
     from activities.fleet.pool import PoolActivities
@@ -19,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
 __all__ = [
     "ComparisonActivities",
     "DestructionActivities",
+    "KeyRotationActivities",
     "LivenessActivities",
     "MachineActivities",
     "NewKeyActivities",

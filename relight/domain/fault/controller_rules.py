@@ -126,6 +126,21 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         "The message names which. Look at the machine; `relight machine remove KEY` removes it all "
         "the same, once it serves no route.",
     ),
+    "worker-key-missing": Rule(
+        CONTROLLER,
+        True,
+        Remedy.WAIT,
+        "A worker lacks a key that is being rotated.",
+        "Copy the file that the message names from a worker that has it; no restart is needed. "
+        "`relight keys status` shows what each worker has.",
+    ),
+    "key-rotation-busy": Rule(
+        CONTROLLER,
+        False,
+        Remedy.NONE,
+        "Another rotation of this key is not finished.",
+        "`relight keys status` shows it, and the command that goes on with it.",
+    ),
     "route-quarantined": Rule(
         CONTROLLER,
         False,

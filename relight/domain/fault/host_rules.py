@@ -62,6 +62,23 @@ HOST_RULES: Mapping[str, Rule] = {
         "differently. `relight route replace ROUTE` gives the route a machine that has it.",
         locks_out=True,
     ),
+    "host-key-not-changed": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The host did not take its new SSH host key in a rotation. It shows the one from before.",
+        "The message has the reason. `relight keys rotate host-secret` tries again; or `relight "
+        "route replace ROUTE` gives the route a machine with the new key.",
+    ),
+    "old-key-accepted": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The host still accepts the old client key, which was taken from its user's "
+        "authorized_keys.",
+        "Another file of the host has it: see AuthorizedKeysFile and AuthorizedKeysCommand in its "
+        "sshd's configuration. `relight keys rotate client` tries again.",
+    ),
     "connection-lost": Rule(
         HOST,
         True,

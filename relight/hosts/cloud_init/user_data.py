@@ -58,14 +58,14 @@ class Access:
     Attributes:
         user: the unprivileged user that it logs in as.
         sudo: what the user may do as root, in the syntax of sudoers.
-        client_key_public: the control plane's public key line.
+        client_keys_public: the control plane's public key lines; two while it changes its key.
         host_key_private: the machine's SSH host key, in OpenSSH's PEM format.
         host_key_public: its public key line.
     """
 
     user: str
     sudo: str
-    client_key_public: str
+    client_keys_public: Sequence[str]
     host_key_private: SecretStr
     host_key_public: str
 
@@ -190,7 +190,7 @@ class UserDataTemplate:
             plan=plan,
             host_key_private=access.host_key_private.get_secret_value(),
             host_key_public=access.host_key_public,
-            client_key_public=access.client_key_public,
+            client_keys_public=access.client_keys_public,
             ssh_user=access.user,
             sudo=access.sudo,
             files=files,

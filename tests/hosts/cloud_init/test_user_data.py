@@ -52,7 +52,7 @@ SOURCE = AptSource(
     signing_key=ARMOURED,
 )
 ACCESS = Access(
-    "relight", "ALL", "ssh-ed25519 AAAA relight", SecretStr("PRIVATE"), "ssh-ed25519 BBBB h"
+    "relight", "ALL", ["ssh-ed25519 AAAA relight"], SecretStr("PRIVATE"), "ssh-ed25519 BBBB h"
 )
 SECRETS = {"LANTERN_TOKEN": "squirrel"}
 RECORD = "/var/lib/relight/first-boot"
@@ -291,7 +291,7 @@ def test_no_value_changes_the_structure(
     names = {"track": track, "region": region, "provider": provider, "key": key}
     plan = PLAN.model_copy(update=names)
     template = UserDataTemplate(SOURCE, SERVICE_FILES, {"LANTERN_TOKEN": secret})
-    access = replace(ACCESS, host_key_public=key, client_key_public=track, user=region)
+    access = replace(ACCESS, host_key_public=key, client_keys_public=[track], user=region)
     found = yaml.load(template.render(plan, access, [], RECORD), Loader=yaml.CSafeLoader)
     usual = ordinary_config()
     assert found.keys() == usual.keys()

@@ -1,0 +1,267 @@
+"""`relight keys rotate`: the new key's file, the rotation of all machines, and its end here."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy
+
+from relight.domain.key_rotation import (
+    KeyKind,
+    KeyName,
+    KeyRotation,
+    KeyStanding,
+    RotateKeysInput,
+    lacking,
+    rotation_workflow_id,
+)
+from relight.hosts.key_files import KeyFiles, KeyRing, next_of
+from relight.hosts.keys import IdentityError
+from relight.settings import load_settings, required
+from relight.store.store import Store
+from relight.store.threads import in_thread
+from starter.cli.errors import BadInputError, OperationFailedError, RefusedError
+from starter.cli.key_status import key_file, lacking_text, rename_text, waiting_text
+from starter.cli.operations import cli_error, failure_fault, require_worker
+from starter.cli.output import note, print_json, print_line
+from starter.cli.session import fleet_store, operation, origin, with_temporal
+from starter.local.children import wait_until
+from starter.local.home import make_next, new_client_key, new_host_key_secret
+from workflows.fleet.key_rotation import RotateKeys
+
+_SETTINGS = {KeyKind.CLIENT: "client_key", KeyKind.HOST_SECRET: "host_key_secret"}
+
+POLL_EVERY = timedelta(seconds=1)
+
+REPORTED_AGAIN_WITHIN = timedelta(seconds=10)
+"""Workers report a changed file within two seconds."""
+
+
+def rotate(
+    kind: KeyKind,
+    leave: Sequence[str],
+    *,
+    start_over: bool,
+    wait: bool,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Rotate a key, or go on with that.
+
+    Raises:
+        CliError: it was refused, failed, or is not finished.
+    """
+    file = required(key_file(load_settings(), kind), "ssh", _SETTINGS[kind])
+    with fleet_store() as store:
+        left = [_machine_key(store, each) for each in leave]
+        finished = store.key_rotations.standing(kind)
+        if finished is not None and finished.rotation.is_finished and _use_next(finished, file):
+            _end(finished, file, as_json=as_json)
+            return
+
+        async def ask(client: Client, task_queue: str) -> None:
+            await require_worker(client, task_queue)
+            old, new = await _prepare(store, kind, file, start_over=start_over)
+            input = RotateKeysInput(  # noqa: A001 - as everywhere
+                kind=kind, old=old, new=new, origin=origin(reason), start_over=start_over
+            )
+            if left:
+                await in_thread(store.key_rotations.leave, kind, left, operation(reason))
+            handle = await _start(client, task_queue, input)
+            if not wait:
+                _print_started(kind, file, as_json=as_json)
+                return
+            standing = await _follow(store, kind, file, handle)
+            _end(standing, file, as_json=as_json)
+
+        with_temporal(lambda client, settings: ask(client, settings.task_queue))
+
+
+def _machine_key(store: Store, host: str) -> str:
+    """Return the key of a machine that is named by it, or by the route that it serves.
+
+    Raises:
+        BadInputError: there is neither.
+    """
+    if store.machines.get(host) is not None:
+        return host
+    route = store.routes.get(host)
+    if route is None or route.machine is None:
+        msg = f"there is no machine {host} on record, and no route {host} that has one"
+        raise BadInputError(msg)
+    return route.machine.key
+
+
+async def _prepare(
+    store: Store, kind: KeyKind, file: Path, *, start_over: bool
+) -> tuple[KeyName, KeyName]:
+    """Make the new file, unless there is one; return the old key and the new one.
+
+    Raises:
+        RefusedError: a file here is not the one that is needed, or that of a worker.
+    """
+    rotation = (await in_thread(store.key_rotations.all)).get(kind)
+    names = _names(kind)
+    if rotation is not None and not rotation.is_finished and not start_over:
+        for each in names:
+            if each.fingerprint == rotation.new.fingerprint:
+                return rotation.old, each
+        raise RefusedError(await _lost(store, rotation, file))
+    if rotation is None or rotation.is_finished:
+        await _require_workers_use(store, kind, file, names[0].fingerprint)
+    if len(names) == 1 or start_over:
+        text = new_client_key() if kind is KeyKind.CLIENT else new_host_key_secret()
+        made = make_next(file, text)
+        note(f"made {made}; workers on other computers need a copy of it, beside {file.name}")
+        names = _names(kind)
+    return names[0], names[1]
+
+
+def _use_next(standing: KeyStanding, file: Path) -> bool:
+    """Let the new file of a finished rotation be the one in use; return whether it was not yet."""
+    names = _names(standing.rotation.kind)
+    if len(names) == 1 or names[1].fingerprint != standing.rotation.new.fingerprint:
+        return False
+    with suppress(FileNotFoundError):  # Another command has done it in this moment.
+        next_of(file).replace(file)
+    return True
+
+
+def _names(kind: KeyKind) -> list[KeyName]:
+    """Return the key in use here, and the new one if there is one."""
+    settings = load_settings()
+    try:
+        ring: KeyRing = KeyFiles(
+            required(settings.ssh.client_key, "ssh", "client_key"),
+            required(settings.ssh.host_key_secret, "ssh", "host_key_secret"),
+        )()
+    except IdentityError as error:
+        raise RefusedError(f"{error}. Type it where a worker runs") from error
+    keys = ring.clients if kind is KeyKind.CLIENT else ring.secrets
+    return [each.name for each in keys]
+
+
+async def _lost(store: Store, rotation: KeyRotation, file: Path) -> str:
+    workers = await in_thread(store.worker_keys.list)
+    new = rotation.new.fingerprint
+    having = [each.worker for each in workers if new in each.of(rotation.kind)]
+    if having:
+        way = f"copy it from the computer of {', '.join(having)} to {next_of(file)}"
+    else:
+        way = (
+            f"no worker has it either; if it is lost, `relight keys rotate {rotation.kind}"
+            " --start-over` makes another"
+        )
+    return f"the new key {new} of the unfinished rotation is not in the files here: {way}"
+
+
+async def _require_workers_use(store: Store, kind: KeyKind, file: Path, in_use: str) -> None:
+    """Check that each worker uses the same key: a worker's FILE.next would be overwritten.
+
+    Raises:
+        RefusedError: one does not.
+    """
+    behind: list[str] = []
+
+    async def all_use_it() -> bool:
+        workers = await in_thread(store.worker_keys.list)
+        behind[:] = [each.worker for each in workers if each.of(kind)[:1] != (in_use,)]
+        return not behind
+
+    try:
+        await wait_until(all_use_it, REPORTED_AGAIN_WITHIN)
+    except TimeoutError:
+        raise RefusedError(rename_text(file, behind)) from None
+
+
+async def _start(
+    client: Client, task_queue: str, input: RotateKeysInput
+) -> WorkflowHandle[RotateKeys, KeyStanding]:
+    """Start the rotation; or let the running one visit the machines now."""
+    policy = WorkflowIDConflictPolicy
+    return await client.start_workflow(
+        RotateKeys.run,
+        input,
+        id=rotation_workflow_id(input.kind),
+        task_queue=task_queue,
+        # The run that waits for a lost key would wait for ever.
+        id_conflict_policy=policy.TERMINATE_EXISTING if input.start_over else policy.USE_EXISTING,
+        start_signal=RotateKeys.visit_now.__name__,
+        static_summary=f"rotate the {input.kind} key",
+        static_details=f"Requested by {input.origin.requested_by}: {input.origin.reason}",
+    )
+
+
+async def _follow(
+    store: Store, kind: KeyKind, file: Path, handle: WorkflowHandle[RotateKeys, KeyStanding]
+) -> KeyStanding:
+    """Return how the rotation ends; until then, print what changes.
+
+    Raises:
+        CliError: it failed.
+    """
+    result, shown = asyncio.create_task(handle.result()), ""
+    while not result.done():
+        await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
+        text = await in_thread(_progress, store, kind, file)
+        if text != shown and not result.done():
+            note(text)
+            shown = text
+    try:
+        return await result
+    except WorkflowFailureError as error:
+        raise cli_error(failure_fault(error)) from None
+
+
+def _progress(store: Store, kind: KeyKind, file: Path) -> str:
+    standing = store.key_rotations.standing(kind)
+    if standing is None:
+        return "beginning"
+    if missing := lacking(standing.rotation, store.worker_keys.list()):
+        return lacking_text(kind, missing, file)
+    text = f"{standing.rotation.phase}: {standing.counts}"
+    failing = [each for each in standing.waiting if each.failed]
+    if failing:
+        text += f". It waits for {waiting_text(standing)}"
+        text += f". `relight keys rotate {kind} --leave HOST` goes on without a machine"
+    return text
+
+
+def _print_started(kind: KeyKind, file: Path, *, as_json: bool) -> None:
+    workflow_id = rotation_workflow_id(kind)
+    if as_json:
+        print_json({"kind": kind, "workflow_id": workflow_id, "finished": False})
+    else:
+        print_line(
+            f"it runs: `relight keys status` shows it, and `relight keys rotate {kind}` waits for"
+            f" its end, which replaces {file}"
+        )
+
+
+def _end(standing: KeyStanding, file: Path, *, as_json: bool) -> None:
+    """Use the new file, and print what was done.
+
+    Raises:
+        OperationFailedError: machines that it was to go on without have the old key still.
+    """
+    rotation = standing.rotation
+    if rotation.is_finished:
+        _use_next(standing, file)
+    if as_json:
+        print_json(standing)
+    if not rotation.is_finished:
+        msg = (
+            "the rotation is not finished: these machines may have the old key only:"
+            f" {waiting_text(standing)}. The old key stays in {file}. Once they answer,"
+            f" `relight keys rotate {rotation.kind}` goes on; it also does once they are destroyed"
+        )
+        raise OperationFailedError(msg)
+    if not as_json:
+        print_line(
+            f"{rotation.kind}: {standing.machines} machines have the key {rotation.new.fingerprint}"
+            f" and none has {rotation.old.fingerprint}. The key is in {file}. On other computers"
+            f" with a worker, rename {next_of(file).name} to {file.name}"
+        )
