@@ -10,9 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
 
-from dotenv import dotenv_values
 from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
@@ -78,10 +76,8 @@ from relight.engine.logs import configure_logs
 from relight.engine.runner import workflow_runner
 from relight.engine.step import activities_of
 from relight.home import existing_store_url
-from relight.hosts import host_program
 from relight.hosts.cloud_init.user_data import (
     SERVICE_FILES,
-    AptSource,
     TemplateError,
     UserDataTemplate,
 )
@@ -89,14 +85,14 @@ from relight.hosts.connections import ConnectionPool, Hosts, KeyedHosts, SshHost
 from relight.hosts.key_files import KeyFiles
 from relight.hosts.keys import IdentityError
 from relight.hosts.liveness import LivenessProbe, SshLivenessProbe
-from relight.hosts.probe import Probe, probe_of
+from relight.hosts.probe import Probe
 from relight.key_report import reporting_keys
 from relight.providers.driver import ProviderDriver
 from relight.providers.registry import open_drivers
 from relight.release_source import release_source_config
 from relight.releases.errors import RepositoryError
-from relight.releases.signing_key import read_signing_key
 from relight.releases.source import AptSourceConfig, ReleaseSource, open_source
+from relight.service_settings import apt_source, service_of, service_probe, service_secrets
 from relight.setting_groups import GateCheckSettings, SettingsError
 from relight.settings import Settings, load_settings, required
 from relight.store.errors import StoreError
@@ -283,9 +279,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         required(ssh.client_key, "ssh", "client_key"),
         required(ssh.host_key_secret, "ssh", "host_key_secret"),
     )
-    service, config = _service(settings), release_source_config(settings)
-    secrets = _service_secrets(settings.service.secrets_file)
-    source = _apt_source(config) if isinstance(config, AptSourceConfig) else None
+    service, config = service_of(settings), release_source_config(settings)
+    secrets = service_secrets(settings.service.secrets_file)
+    source = apt_source(config) if isinstance(config, AptSourceConfig) else None
     async with AsyncExitStack() as stack:
         opened = await in_thread(open_store, existing_store_url(settings))
         store = stack.enter_context(opened)
@@ -329,7 +325,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 keys=keys,
             ),
             service=service,
-            probe=_probe(settings),
+            probe=service_probe(settings),
             liveness=SshLivenessProbe(ssh.port, settings.liveness.timeout),
             max_probes=settings.liveness.concurrency,
             drain=Drain(settings.drain.command, settings.drain.deadline),
@@ -351,50 +347,11 @@ def deployment_version(settings: Settings) -> WorkerDeploymentVersion | None:
     return WorkerDeploymentVersion(worker.deployment, worker.build_id)
 
 
-def _service(settings: Settings) -> Service:
-    service = settings.service
-    return Service(
-        package=service.package,
-        unit=service.unit,
-        executable=service.executable,
-        stability_window=settings.stability_window,
-        change_deadline=service.change_deadline,
-    )
-
-
-def _probe(settings: Settings) -> Probe:
-    service = settings.service
-    return probe_of(
-        service.probe,
-        port=service.probe_port,
-        path=service.probe_path,
-        command=service.probe_command,
-        timeout=service.probe_timeout,
-        patience=service.probe_patience,
-    )
-
-
 def _gate_check(check: GateCheckSettings) -> GateCheck:
     if check.kind == "command":
         return CommandCheck(check.command, check.timeout)
     bounds = Bounds(max_value=check.max_value, min_value=check.min_value)
     return PrometheusCheck(str(check.url), check.query, bounds, check.timeout)
-
-
-def _apt_source(config: AptSourceConfig) -> AptSource:
-    return AptSource(
-        path=PurePosixPath("/etc/apt", host_program.SOURCES_FILE),
-        url=config.url,
-        suite=config.suite,
-        component=config.component,
-        # Hosts trust this key only, also where the file has several.
-        signing_key=read_signing_key(config.signing_key, config.fingerprint).certificate,
-    )
-
-
-def _service_secrets(file: Path | None) -> dict[str, str]:
-    values = dotenv_values(file, interpolate=False) if file else {}
-    return {name: value or "" for name, value in values.items()}
 
 
 REASONS = (

@@ -1,0 +1,60 @@
+"""The service, its probe, its secrets and its repository, by the settings."""
+
+from pathlib import Path, PurePosixPath
+
+from dotenv import dotenv_values
+
+from relight.domain.service import Service
+from relight.hosts import host_program
+from relight.hosts.cloud_init.user_data import AptSource
+from relight.hosts.probe import Probe, probe_of
+from relight.releases.signing_key import read_signing_key
+from relight.releases.source import AptSourceConfig
+from relight.settings import Settings
+
+
+def service_of(settings: Settings) -> Service:
+    """Return the packaged service."""
+    service = settings.service
+    return Service(
+        package=service.package,
+        unit=service.unit,
+        executable=service.executable,
+        stability_window=settings.stability_window,
+        change_deadline=service.change_deadline,
+    )
+
+
+def service_probe(settings: Settings) -> Probe:
+    """Return what asks the service whether it works."""
+    service = settings.service
+    return probe_of(
+        service.probe,
+        port=service.probe_port,
+        path=service.probe_path,
+        command=service.probe_command,
+        timeout=service.probe_timeout,
+        patience=service.probe_patience,
+    )
+
+
+def apt_source(config: AptSourceConfig) -> AptSource:
+    """Return the apt repository as hosts know it.
+
+    Raises:
+        RepositoryUntrustedError: its signing key cannot be used.
+    """
+    return AptSource(
+        path=PurePosixPath("/etc/apt", host_program.SOURCES_FILE),
+        url=config.url,
+        suite=config.suite,
+        component=config.component,
+        # Hosts trust this key only, also where the file has several.
+        signing_key=read_signing_key(config.signing_key, config.fingerprint).certificate,
+    )
+
+
+def service_secrets(file: Path | None) -> dict[str, str]:
+    """Return the values of a file of `NAME=VALUE` lines, by name; none without a file."""
+    values = dotenv_values(file, interpolate=False) if file else {}
+    return {name: value or "" for name, value in values.items()}
