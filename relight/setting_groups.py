@@ -262,9 +262,10 @@ class SshSettings(BaseModel):
     Attributes:
         user: the unprivileged user that it logs in as.
         port: of sshd.
-        client_key: the file with its private key, in OpenSSH's format.
+        client_key: the file with its private key, in OpenSSH's format. While the key is rotated, a
+            file beside it, `FILE.next`, has the new one. Both are read when they change.
         host_key_secret: the file with the secret from which every machine's host key is derived; at
-            least 32 bytes.
+            least 32 bytes. `FILE.next` as above.
         connect_timeout: for one attempt, login included.
     """
 

@@ -7,6 +7,7 @@ Only fingerprints and public keys are in messages and in the store.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 
 from pydantic import AwareDatetime
 
@@ -14,6 +15,9 @@ from relight.domain.base import Message, Origin
 from relight.domain.fault.fault import Fault
 from relight.domain.machine import Machine
 from relight.domain.names import RouteId
+
+NEXT = ".next"
+"""The end of the name of a rotation's new file, beside the file in use."""
 
 MAX_NAMED = 25
 """How many machines a message names; the store has all."""
@@ -234,6 +238,11 @@ class WorkerKeys(Message):
     def of(self, kind: KeyKind) -> tuple[str, ...]:
         """Return the fingerprints of a kind."""
         return self.client if kind is KeyKind.CLIENT else self.host_secret
+
+
+def next_of(file: Path) -> Path:
+    """Return the path of a rotation's new file."""
+    return file.with_name(file.name + NEXT)
 
 
 def rotation_workflow_id(kind: KeyKind) -> str:

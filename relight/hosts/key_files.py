@@ -16,7 +16,15 @@ import asyncssh
 import structlog
 
 from relight.domain.fault.error import DomainError
-from relight.domain.key_rotation import KeyKind, KeyName, KeyRotation, KeyRotations, RotationPhase
+from relight.domain.key_rotation import (
+    NEXT,
+    KeyKind,
+    KeyName,
+    KeyRotation,
+    KeyRotations,
+    RotationPhase,
+    next_of,
+)
 from relight.hosts.keys import (
     HostKey,
     IdentityError,
@@ -25,9 +33,6 @@ from relight.hosts.keys import (
     load_secret,
     public_line,
 )
-
-NEXT = ".next"
-"""The end of the name of a rotation's new file."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.keys")
 
@@ -293,14 +298,27 @@ class KeyFiles:
         Raises:
             IdentityError: one of them cannot be used.
         """
-        self._clients = _Files(client_key, lambda path: client_key_of(load_client_key(path)))
-        self._secrets = _Files(host_key_secret, lambda path: host_secret_of(load_secret(path)))
+        self._clients, self._secrets = _client_keys(client_key), _host_secrets(host_key_secret)
 
     def __call__(self) -> KeyRing:
         """Return all keys that the files have now."""
         return KeyRing(self._clients.read(), self._secrets.read())
 
 
-def next_of(path: Path) -> Path:
-    """Return the file beside a key file that has the new key of a rotation."""
-    return path.with_name(path.name + NEXT)
+def names_in(kind: KeyKind, file: Path) -> tuple[KeyName, ...]:
+    """Return the names of the key in use, and of the new one if there is one.
+
+    Raises:
+        IdentityError: the one in use cannot be used.
+    """
+    if kind is KeyKind.CLIENT:
+        return tuple(each.name for each in _client_keys(file).read())
+    return tuple(each.name for each in _host_secrets(file).read())
+
+
+def _client_keys(file: Path) -> _Files[ClientKey]:
+    return _Files(file, lambda path: client_key_of(load_client_key(path)))
+
+
+def _host_secrets(file: Path) -> _Files[HostSecret]:
+    return _Files(file, lambda path: host_secret_of(load_secret(path)))

@@ -16,10 +16,10 @@ from relight.domain.key_rotation import (
     KeyStanding,
     RotateKeysInput,
     lacking,
+    next_of,
     rotation_workflow_id,
 )
-from relight.hosts.key_files import KeyFiles, KeyRing, next_of
-from relight.hosts.keys import IdentityError
+from relight.key_names import key_names
 from relight.settings import load_settings, required
 from relight.store.store import Store
 from relight.store.threads import in_thread
@@ -104,7 +104,7 @@ async def _prepare(
         RefusedError: a file here is not the one that is needed, or that of a worker.
     """
     rotation = (await in_thread(store.key_rotations.all)).get(kind)
-    names = _names(kind)
+    names = key_names(kind, file)
     if rotation is not None and not rotation.is_finished and not start_over:
         for each in names:
             if each.fingerprint == rotation.new.fingerprint:
@@ -116,32 +116,18 @@ async def _prepare(
         text = new_client_key() if kind is KeyKind.CLIENT else new_host_key_secret()
         made = make_next(file, text)
         note(f"made {made}; workers on other computers need a copy of it, beside {file.name}")
-        names = _names(kind)
+        names = key_names(kind, file)
     return names[0], names[1]
 
 
 def _use_next(standing: KeyStanding, file: Path) -> bool:
     """Let the new file of a finished rotation be the one in use; return whether it was not yet."""
-    names = _names(standing.rotation.kind)
+    names = key_names(standing.rotation.kind, file)
     if len(names) == 1 or names[1].fingerprint != standing.rotation.new.fingerprint:
         return False
     with suppress(FileNotFoundError):  # Another command has done it in this moment.
         next_of(file).replace(file)
     return True
-
-
-def _names(kind: KeyKind) -> list[KeyName]:
-    """Return the key in use here, and the new one if there is one."""
-    settings = load_settings()
-    try:
-        ring: KeyRing = KeyFiles(
-            required(settings.ssh.client_key, "ssh", "client_key"),
-            required(settings.ssh.host_key_secret, "ssh", "host_key_secret"),
-        )()
-    except IdentityError as error:
-        raise RefusedError(f"{error}. Type it where a worker runs") from error
-    keys = ring.clients if kind is KeyKind.CLIENT else ring.secrets
-    return [each.name for each in keys]
 
 
 async def _lost(store: Store, rotation: KeyRotation, file: Path) -> str:
@@ -221,7 +207,7 @@ def _progress(store: Store, kind: KeyKind, file: Path) -> str:
     if standing is None:
         return "beginning"
     if missing := lacking(standing.rotation, store.worker_keys.list()):
-        return lacking_text(kind, missing, file)
+        return lacking_text(standing.rotation, missing, file)
     text = f"{standing.rotation.phase}: {standing.counts}"
     failing = [each for each in standing.waiting if each.failed]
     if failing:

@@ -1,16 +1,19 @@
 """`relight keys status`: which keys are in use, how far rotations are, and what to do next."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from relight.domain.base import Message
 from relight.domain.key_rotation import (
+    NEXT,
     KeyKind,
+    KeyRotation,
     KeyStanding,
     WorkerKeys,
     lacking,
 )
-from relight.hosts.key_files import NEXT, client_key_of, host_secret_of, next_of
-from relight.hosts.keys import IdentityError, load_client_key, load_secret
+from relight.key_names import key_names
+from relight.setting_groups import SettingsError
 from relight.settings import Settings, load_settings
 from relight.store.store import Store
 from starter.cli.output import print_line, print_table
@@ -68,13 +71,15 @@ def waiting_text(standing: KeyStanding) -> str:
     return f"{named}; and {more} more" if more else named
 
 
-def lacking_text(kind: KeyKind, missing: dict[str, str], file: Path | None) -> str:
+def lacking_text(rotation: KeyRotation, missing: dict[str, str], file: Path | None) -> str:
     """Return what to copy to the workers that lack a key."""
+    kind = rotation.kind
     who = ", ".join(f"{worker} ({name})" for worker, name in sorted(missing.items()))
     name = file.name if file else "FILE"
     return (
-        f"these workers lack a {kind} key: {who}. Copy {file or name}{NEXT} to the folder of"
-        f" {name} there, with mode 0600 and the worker's user as its owner"
+        f"these workers lack a {kind} key: {who}. Copy {name} and {name}{NEXT} there from a worker"
+        " that has both, with mode 0600 and the worker's user as their owner. If one of the two is"
+        f" lost, `relight keys rotate {kind} --start-over` makes another new one"
     )
 
 
@@ -82,28 +87,20 @@ def _status(
     store: Store, settings: Settings, kind: KeyKind, workers: tuple[WorkerKeys, ...]
 ) -> KeyStatus:
     file = key_file(settings, kind)
-    in_use = fingerprint_of(kind, file) if file else None
-    new = fingerprint_of(kind, next_of(file)) if file else None
+    names: tuple[str, ...] = ()
+    if file is not None:
+        with suppress(SettingsError):  # There are no keys where no worker runs.
+            names = tuple(each.fingerprint for each in key_names(kind, file))
     standing = store.key_rotations.standing(kind)
     return KeyStatus(
         kind=kind,
         file=str(file or ""),
-        in_use=in_use,
-        new=new,
+        in_use=names[0] if names else None,
+        new=names[1] if len(names) > 1 else None,
         rotation=standing,
         workers=workers,
         next=_next(kind, file, standing, workers),
     )
-
-
-def fingerprint_of(kind: KeyKind, file: Path) -> str | None:
-    """Return the fingerprint of a key file; None if it cannot be used."""
-    try:
-        if kind is KeyKind.CLIENT:
-            return client_key_of(load_client_key(file)).fingerprint
-        return host_secret_of(load_secret(file)).fingerprint
-    except IdentityError:
-        return None
 
 
 def _next(
@@ -117,7 +114,7 @@ def _next(
         return f"nothing. {begin} exchanges it"
     rotation = standing.rotation
     if missing := lacking(rotation, workers):
-        return lacking_text(kind, missing, file)
+        return lacking_text(rotation, missing, file)
     if not rotation.is_finished:
         leave = " `--leave HOST` goes on without a machine." if standing.waiting_count else ""
         return f"{begin} goes on with the rotation, or waits for its end.{leave}"

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from relight.domain.key_rotation import next_of
 from starter.local.children import wait_until
 
 HOST_KEY_SECRET_BYTES = 32
@@ -61,7 +62,7 @@ def make_next(path: Path, text: str) -> Path:
 
     It is on the disk before any host gets the key: without the file, such a host would be lost.
     """
-    made, owner = path.with_name(f"{path.name}.next"), path.stat()
+    made, owner = next_of(path), path.stat()
     write_private(made, text)
     if (owner.st_uid, owner.st_gid) != (os.getuid(), os.getgid()):
         os.chown(made, owner.st_uid, owner.st_gid)

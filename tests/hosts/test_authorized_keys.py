@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncssh
@@ -49,7 +50,7 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path: Path) -> Iterator[Home]:
     old = os.umask(0o077)
     try:
         yield Home(tmp_path)

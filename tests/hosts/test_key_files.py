@@ -1,18 +1,18 @@
 """The key files of a worker: read again when they change, and not missed while one is renamed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncssh
 import pytest
 from structlog.testing import capture_logs
 
-from relight.domain.key_rotation import KeyKind, KeyName, KeyRotation, RotationPhase
+from relight.domain.key_rotation import KeyKind, KeyName, KeyRotation, RotationPhase, next_of
 from relight.hosts.key_files import (
     KeyFiles,
     KeyNotHereError,
     fixed_keys,
     keys_for_new_machine,
-    next_of,
     worker_name,
 )
 from relight.hosts.keys import IdentityError, load_client_key
@@ -36,7 +36,10 @@ def make_both(ssh: SshSecrets) -> None:
     make_next(ssh.host_key_secret, new_host_key_secret())
 
 
-def rotation(kind: KeyKind, old: str, new: str, phase: RotationPhase) -> dict[KeyKind, KeyRotation]:
+def rotation(
+    kind: KeyKind, names: Sequence[str], phase: RotationPhase
+) -> dict[KeyKind, KeyRotation]:
+    old, new = names
     return {
         kind: KeyRotation(
             kind=kind,
@@ -128,7 +131,7 @@ def test_a_copy_of_the_key_in_use_is_no_second_key(ssh: SshSecrets) -> None:
 def test_nothing_secret_is_shown(ssh: SshSecrets) -> None:
     ring = KeyFiles(ssh.client_key, ssh.host_key_secret)()
     secret = ssh.host_key_secret.read_text().strip()
-    shown = repr(ring) + str([each.name for each in (*ring.clients, *ring.secrets)])
+    shown = repr(ring) + str(ring.clients[0].name) + str(ring.secrets[0].name)
     assert "PRIVATE" not in shown
     assert secret not in shown
     assert repr(bytes.fromhex(secret)) not in shown
@@ -171,9 +174,9 @@ def test_while_a_key_is_added_a_machine_accepts_both_and_shows_the_old_one(
     ring_of_two: KeyFiles,
 ) -> None:
     ring = ring_of_two()
-    rotations = rotation(KeyKind.CLIENT, *ring.fingerprints(KeyKind.CLIENT), RotationPhase.ADDING)
+    rotations = rotation(KeyKind.CLIENT, ring.fingerprints(KeyKind.CLIENT), RotationPhase.ADDING)
     rotations |= rotation(
-        KeyKind.HOST_SECRET, *ring.fingerprints(KeyKind.HOST_SECRET), RotationPhase.ADDING
+        KeyKind.HOST_SECRET, ring.fingerprints(KeyKind.HOST_SECRET), RotationPhase.ADDING
     )
     made = keys_for_new_machine(ring, rotations)
     assert (made.clients, made.secret) == (ring.clients, ring.secrets[0])
@@ -184,8 +187,8 @@ def test_after_that_a_machine_has_the_new_keys_alone(
     ring_of_two: KeyFiles, phase: RotationPhase
 ) -> None:
     ring = ring_of_two()
-    rotations = rotation(KeyKind.CLIENT, *ring.fingerprints(KeyKind.CLIENT), phase)
-    rotations |= rotation(KeyKind.HOST_SECRET, *ring.fingerprints(KeyKind.HOST_SECRET), phase)
+    rotations = rotation(KeyKind.CLIENT, ring.fingerprints(KeyKind.CLIENT), phase)
+    rotations |= rotation(KeyKind.HOST_SECRET, ring.fingerprints(KeyKind.HOST_SECRET), phase)
     made = keys_for_new_machine(ring, rotations)
     assert (made.clients, made.secret) == (ring.clients[1:], ring.secrets[1])
 
@@ -196,10 +199,10 @@ def test_a_worker_without_the_new_key_makes_no_machine_that_others_could_not_use
 ) -> None:
     ring = KeyFiles(ssh.client_key, ssh.host_key_secret)()
     [old] = ring.fingerprints(kind)
-    adding = rotation(kind, old, "SHA256:new", RotationPhase.ADDING)
+    adding = rotation(kind, (old, "SHA256:new"), RotationPhase.ADDING)
     assert keys_for_new_machine(ring, adding) == keys_for_new_machine(ring, {})
     with pytest.raises(KeyNotHereError):
-        keys_for_new_machine(ring, rotation(kind, old, "SHA256:new", RotationPhase.REMOVING))
+        keys_for_new_machine(ring, rotation(kind, (old, "SHA256:new"), RotationPhase.REMOVING))
 
 
 @pytest.mark.parametrize("kind", KeyKind)
@@ -207,7 +210,7 @@ def test_a_finished_rotation_of_a_restored_store_does_not_count(
     ssh: SshSecrets, kind: KeyKind
 ) -> None:
     ring = KeyFiles(ssh.client_key, ssh.host_key_secret)()
-    older = rotation(kind, "SHA256:a", "SHA256:b", RotationPhase.FINISHED)
+    older = rotation(kind, ("SHA256:a", "SHA256:b"), RotationPhase.FINISHED)
     assert keys_for_new_machine(ring, older) == keys_for_new_machine(ring, {})
 
 

@@ -10,9 +10,9 @@ import pytest
 from temporalio.client import Client
 
 from devkit.simulated.parts import user_data_renderer
-from relight.domain.key_rotation import KeyKind, RotationPhase
+from relight.domain.key_rotation import KeyKind, RotationPhase, next_of
 from relight.engine.fleet import join
-from relight.hosts.key_files import KeyFiles, next_of
+from relight.hosts.key_files import KeyFiles
 from relight.key_report import reporting_keys
 from starter.local.children import wait_until
 from starter.local.home import SshSecrets, make_next, new_client_key, prepare_home

@@ -96,13 +96,22 @@ async def ssh(machine: Machine, key: Path, known_hosts: Path) -> tuple[int, str]
         "IdentitiesOnly": "yes",
         "IdentityAgent": "none",
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": known_hosts,
+        "UserKnownHostsFile": str(known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
         "ConnectTimeout": "10",
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     process = await asyncio.create_subprocess_exec(
-        *("ssh", "-F", "/dev/null", *words, "-i", key, f"relight@{machine.address}", "echo in"),
+        *(
+            "ssh",
+            "-F",
+            "/dev/null",
+            *words,
+            "-i",
+            str(key),
+            f"relight@{machine.address}",
+            "echo in",
+        ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

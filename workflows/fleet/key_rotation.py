@@ -20,11 +20,12 @@ FIRST_PAUSE = timedelta(seconds=10)
 MAX_PAUSE = timedelta(minutes=5)
 """Between two visits of the machines that the rotation waits for."""
 
-MAX_EVENTS = 4000
-"""A rotation with a longer history continues as new: it may wait for a machine for weeks."""
+MAX_EVENTS = 500
+"""A rotation with a longer history continues as new: it may wait for a machine for weeks, and keeps
+no worker of an old version for long."""
 
 
-# It takes minutes, so a run stays on the worker version that started it.
+# A run stays on the worker version that started it, until it continues as a new one.
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class RotateKeys:
     """Give each machine the new key, then take the old one from each.

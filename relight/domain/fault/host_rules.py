@@ -77,7 +77,8 @@ HOST_RULES: Mapping[str, Rule] = {
         "The host still accepts the old client key, which was taken from its user's "
         "authorized_keys.",
         "Another file of the host has it: see AuthorizedKeysFile and AuthorizedKeysCommand in its "
-        "sshd's configuration. `relight keys rotate client` tries again.",
+        "sshd's configuration. `relight keys rotate client` tries again; or `relight route replace "
+        "ROUTE` gives the route a machine that has the new key only.",
     ),
     "connection-lost": Rule(
         HOST,

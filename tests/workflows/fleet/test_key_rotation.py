@@ -1,153 +1,43 @@
 """Rotation of keys: no host is lost, whatever happens meanwhile."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.service import RPCError
+from temporalio.client import Client, WorkflowFailureError
 
-from devkit.simulated.hosts import SimulatedHosts
-from devkit.simulated.parts import user_data_renderer
 from relight.domain.key_rotation import (
     KeyKind,
     KeyName,
-    KeyStanding,
     RotateKeysInput,
     RotationPhase,
+    next_of,
     rotation_workflow_id,
 )
 from relight.domain.machine import MachinePlan
 from relight.domain.names import route_workflow_id
 from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.route import RouteStatus
-from relight.hosts.errors import HostKeyMismatchError, LoginRefusedError
-from relight.hosts.key_files import KeyFiles, KeyRing, next_of, worker_name
+from relight.engine.runner import UnversionedRunner
+from relight.hosts.key_files import worker_name
 from starter.local.children import wait_until
-from starter.local.home import make_next, new_client_key, new_host_key_secret, prepare_home
-from tests.workflows.harness import ORIGIN, Harness, small_installation
+from tests.workflows.harness import ORIGIN
 from tests.workflows.pools import keep_pool
+from tests.workflows.rotations import ROUTES, Rotation, rotating_installation
 from workflows.failures import fault_of
 from workflows.fleet.key_rotation import RotateKeys
 from workflows.route.replace import AutoreplaceRoute
 
-ROUTES = ("de-1", "de-2", "de-3")
-NEW_TEXT = {KeyKind.CLIENT: new_client_key, KeyKind.HOST_SECRET: new_host_key_secret}
-
 of_each_kind = pytest.mark.parametrize("kind", KeyKind)
-
-
-@dataclass
-class Rotation:
-    """Rotations of an installation whose hosts check keys as real ones do.
-
-    Attributes:
-        files: of the keys in use, by kind.
-    """
-
-    harness: Harness
-    files: dict[KeyKind, Path]
-    keys: KeyFiles
-
-    @property
-    def hosts(self) -> SimulatedHosts:
-        return self.harness.hosts
-
-    def names(self, kind: KeyKind) -> tuple[KeyName, ...]:
-        ring: KeyRing = self.keys()
-        return tuple(
-            each.name for each in (ring.clients if kind is KeyKind.CLIENT else ring.secrets)
-        )
-
-    def make_next(self, kind: KeyKind) -> None:
-        make_next(self.files[kind], NEW_TEXT[kind]())
-
-    async def start(
-        self, kind: KeyKind, *names: KeyName, start_over: bool = False
-    ) -> WorkflowHandle[RotateKeys, KeyStanding]:
-        """Start a rotation, or wake the one that runs."""
-        old, new = names or self.names(kind)
-        policy = WorkflowIDConflictPolicy
-        return await self.harness.client.start_workflow(
-            RotateKeys.run,
-            RotateKeysInput(kind=kind, old=old, new=new, origin=ORIGIN, start_over=start_over),
-            id=rotation_workflow_id(kind),
-            task_queue=self.harness.task_queue,
-            start_signal="visit_now",
-            id_conflict_policy=policy.TERMINATE_EXISTING if start_over else policy.USE_EXISTING,
-        )
-
-    async def rotate(self, kind: KeyKind) -> KeyStanding:
-        return await (await self.start(kind)).result()
-
-    def standing(self, kind: KeyKind) -> KeyStanding | None:
-        return self.harness.store.key_rotations.standing(kind)
-
-    async def until_waits_for(self, kind: KeyKind, *machine_keys: str) -> KeyStanding:
-        """Wait until these machines, and no others, were visited and have a fault."""
-
-        def waits() -> bool:
-            standing = self.standing(kind)
-            failed = [each for each in standing.waiting if each.failed] if standing else []
-            found = {each.machine_key for each in failed}
-            return found == set(machine_keys) == {each.machine_key for each in standing.waiting}
-
-        await self.harness.until(waits)
-        standing = self.standing(kind)
-        assert standing is not None
-        return standing
-
-    async def tries(self, key: str, kind: KeyKind, name: KeyName) -> str:
-        """Log in on a machine with one key only; return the kind of the fault, or nothing."""
-        machine = self.harness.store.machines.last_observed(key)
-        assert machine is not None
-        only = {"client" if kind is KeyKind.CLIENT else "secret": name.fingerprint}
-        try:
-            async with self.hosts.connect_with(machine, **only):
-                return ""
-        except (HostKeyMismatchError, LoginRefusedError) as error:
-            return error.kind
-
-    async def assert_rotated(self, kind: KeyKind, old: KeyName, new: KeyName) -> None:
-        """Check that each machine accepts or shows the new key only."""
-        refusal = "login-refused" if kind is KeyKind.CLIENT else "host-key-mismatch"
-        keys = [key for key in await self.harness.machine_keys() if self.hosts.host(key)]
-        assert keys
-        for key in keys:
-            assert await self.tries(key, kind, new) == "", key
-            assert await self.tries(key, kind, old) == refusal, key
-
-    def assert_nothing_happened(self) -> None:
-        """Check that no machine was destroyed or suspected."""
-        kinds = {event.kind for event in self.harness.events()}
-        assert not kinds & {"machine-destroyed", "breaker-opened", "incident-opened"}
-        assert self.harness.store.breaker.get().incident is None
 
 
 @pytest.fixture
 async def rotation(
     temporal_client: Client, tmp_path: Path, short_waits: None
 ) -> AsyncIterator[Rotation]:
-    """Three routes and a pool machine, whose hosts check keys."""
-    ssh = prepare_home(tmp_path / "home")
-    keys = KeyFiles(ssh.client_key, ssh.host_key_secret)
-    client = keys().clients[0].private
-    user_data = replace(user_data_renderer(client), keys=keys)
-    async with small_installation(temporal_client, tmp_path, user_data=user_data) as harness:
-        harness.hosts.keys = keys
-        await asyncio.gather(*(harness.serving_route(route_id=each) for each in ROUTES))
-        await harness.pool_machine()
-        files = {KeyKind.CLIENT: ssh.client_key, KeyKind.HOST_SECRET: ssh.host_key_secret}
-        yield Rotation(harness, files, keys)
-        for kind in KeyKind:
-            with suppress(RPCError):
-                handle = temporal_client.get_workflow_handle(rotation_workflow_id(kind))
-                await handle.terminate("its test has ended")
+    async with rotating_installation(temporal_client, tmp_path) as rotation:
+        yield rotation
 
 
 @of_each_kind
@@ -163,7 +53,7 @@ async def test_each_machine_gets_the_new_key_only(rotation: Rotation, kind: KeyK
     rotation.assert_nothing_happened()
     begun = rotation.harness.events(kind="key-rotation-begun")
     advanced = rotation.harness.events(kind="key-rotation-advanced")
-    assert [event.detail["new"]["fingerprint"] for event in begun] == [new.fingerprint]
+    assert [event.detail["new"] for event in begun] == [new.model_dump()]
     assert [event.detail["phase"] for event in advanced] == ["removing", "finished"]
 
 
@@ -441,3 +331,27 @@ async def test_a_host_that_accepts_the_old_client_key_still_is_waited_for(
     await rotation.start(kind)
     assert (await running.result()).rotation.is_finished
     await rotation.assert_rotated(kind, old, new)
+
+
+async def test_a_rotation_that_waits_for_long_continues_as_new(
+    temporal_client: Client, tmp_path: Path, short_waits: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A sandbox would import the module again, with the usual values.
+    monkeypatch.setattr("workflows.fleet.key_rotation.MAX_EVENTS", 10)
+    monkeypatch.setattr("workflows.fleet.key_rotation.FIRST_PAUSE", timedelta(milliseconds=50))
+    runner, kind = UnversionedRunner(), KeyKind.CLIENT
+    async with rotating_installation(temporal_client, tmp_path, runner) as rotation:
+        rotation.hosts.unreachable.add("de-3-g1")
+        rotation.make_next(kind)
+        old, new = rotation.names(kind)
+        running = await rotation.start(kind)
+
+        async def continued() -> bool:
+            handle = temporal_client.get_workflow_handle(running.id)
+            return (await handle.describe()).run_id != running.first_execution_run_id
+
+        await wait_until(continued, timedelta(seconds=30))
+        rotation.hosts.unreachable.clear()
+        assert (await running.result()).rotation.is_finished
+        await rotation.assert_rotated(kind, old, new)
+        assert len(rotation.harness.events(kind="key-rotation-begun")) == 1
