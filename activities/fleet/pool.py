@@ -12,6 +12,7 @@ from relight.domain.breaker.decisions import (
 )
 from relight.domain.clock import FutureTimes
 from relight.domain.destruction import Allowance
+from relight.domain.doubt import OUTDATED
 from relight.domain.pool.keep import (
     PlanPoolInput,
     PlanPoolMachineInput,
@@ -65,6 +66,8 @@ class PoolActivities:
         blocked = Allowance(breaker, (), self._limits, now).why_open()
         if blocked is None and out:
             blocked = f"{len(out)} machines of the pools keep the control plane out"
+        if outdated := [each for each in store.incidents.list() if each.kind == OUTDATED]:
+            blocked = blocked or outdated[0].summary
         [target] = pool_targets(
             store, [self._pool(input)], self._policy, self._replacement, blocked
         )

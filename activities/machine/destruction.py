@@ -16,6 +16,7 @@ from activities import policies
 from activities.execution import current_operation, heartbeating
 from activities.machine.ask import MachineQuestions
 from activities.machine.polls import MachinePolls
+from activities.machine.record_doubt import RecordDoubt
 from relight.breaker_evaluation import BreakerEvaluation
 from relight.connectivity import ConnectivityCheck, run_all
 from relight.domain.breaker.breaker import Breaker, Destruction, MachineObservation
@@ -34,6 +35,7 @@ from relight.domain.destruction_gate import (
     Answer,
     DestructionEvidence,
     decide_destruction,
+    is_spare,
     latest,
     needs_answer,
 )
@@ -92,6 +94,7 @@ class DestructionActivities:
         self._parts = parts
         self._store = parts.store
         self._polls = MachinePolls()
+        self._doubt = RecordDoubt(parts.store, parts.owner)
 
     @step(policies.DESTROY, lambda i: f"{i.key} at {i.provider}: {i.reason}")
     async def destroy_machine(self, input: DestroyMachineInput) -> MachineDestroyed:
@@ -155,6 +158,10 @@ class DestructionActivities:
         evidence = await in_thread(self._store.destruction_evidence.get, found, lately)
         if evidence.serves is None and needs_answer(input, evidence):
             evidence = await self._with_answer(evidence, input)
+        if is_spare(input, evidence):
+            driver = driver_named(self._parts.drivers, input.provider)
+            doubt = await self._doubt.why(driver, found)
+            evidence = evidence.model_copy(update={"doubt": doubt})
         await self._evaluate_breaker(input, evidence)
 
         def decide(breaker: Breaker, ahead: Sequence[Destruction]) -> Refusal | None:

@@ -64,6 +64,7 @@ class DestructionEvidence(Message):
         word: who asked for its destruction, and how, on record; None if nobody did.
         surplus: why its pool does not need it, by the declared size; None if it does, or is none's.
         pool_version: the version that it should run by the record of its pool; None if unknown.
+        doubt: why, spare by the record of its pool, it may serve a route; None if nothing says so.
         now_answers: what it answered just now; None if it was not asked.
         answers: recent observations on record, in any order.
         login_works: another machine accepted our login when this one refused it.
@@ -74,6 +75,7 @@ class DestructionEvidence(Message):
     word: str | None = None
     surplus: str | None = None
     pool_version: str | None = None
+    doubt: str | None = None
     now_answers: Answer | None = None
     answers: tuple[Answer, ...] = ()
     login_works: bool = False
@@ -82,6 +84,12 @@ class DestructionEvidence(Message):
 def needs_answer(request: DestroyMachineInput, evidence: DestructionEvidence) -> bool:
     """Return whether the machine has to be asked before a decision."""
     return evidence.word is None and not _is_undone(request, evidence.found)
+
+
+def is_spare(request: DestroyMachineInput, evidence: DestructionEvidence) -> bool:
+    """Return whether a machine goes because its pool has enough, if the record is true."""
+    asked = evidence.word is None and evidence.serves is None
+    return asked and request.reason is DestructionReason.RECYCLED and evidence.surplus is not None
 
 
 def decide_destruction(
@@ -172,7 +180,13 @@ def _unjustified(
 
 
 def _contradiction(evidence: DestructionEvidence) -> Refusal | None:
-    """Return how a pool machine's answer contradicts its record; None if it does not."""
+    """Return what contradicts the record of a pool machine; None if nothing does."""
+    if evidence.doubt is not None:
+        return Refusal(
+            by=RefusedBy.DOUBT,
+            why=f"machine {evidence.found.key} may serve a route, and the record be old: "
+            f"{evidence.doubt}; {_by_hand(evidence.found.key)}",
+        )
     key, answer, expected = evidence.found.key, evidence.now_answers, evidence.pool_version
     if answer is None or answer.version is None or expected in (None, answer.version):
         return None

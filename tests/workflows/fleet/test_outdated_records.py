@@ -304,6 +304,31 @@ async def test_a_pool_machine_that_a_route_claimed_since_the_backup_serves_it_by
     assert len(await harness.machine_keys()) == 1
 
 
+async def test_a_pool_machine_that_a_route_claimed_since_the_backup_is_not_recycled_as_spare(
+    harness: Harness, reconciler: Reconciler, tmp_path: Path
+) -> None:
+    """By the record it waits in the pool, and the pool has another that is ready."""
+    route_id = await harness.serving_route()
+    key = await harness.pool_machine()
+    backup = Backup(tmp_path)
+    await replace(harness, route_id)
+    assert await harness.machine_keys() == [key]
+    backup.restore()
+    other = await harness.pool_machine()
+    kept = await keep_pool(harness, 1)
+    assert [f"has no machine {route_id}-g1, which route {route_id}" in left for left in kept.left]
+    assert await harness.machine_keys() == sorted([key, other])
+    assert harness.store.incidents.list() == []
+    reconciler.grace = MOMENT
+    reconciler.policy = POLICY.model_copy(
+        update={"replacement": POLICY.replacement.model_copy(update={"gone_for": MOMENT})}
+    )
+    for _ in range(3):  # The machine on record is lost by then, and its route has none.
+        await reconciler.run()
+        await keep_pool(harness, 1)
+    assert key in await harness.machine_keys()
+
+
 async def test_an_upgrade_that_the_record_knows_of_is_drift_and_not_doubt(
     harness: Harness, reconciler: Reconciler, fleet: list[str]
 ) -> None:
