@@ -96,7 +96,7 @@ async def play_round(fleet: DistrustFleet, seed: int, number: int) -> Round:
     async with WRONG[source](fleet, rng) as played.what:
         fleet.note(f"# {source}: {played.what}")
         async with asyncio.TaskGroup() as tasks:
-            killing = tasks.create_task(_kill(fleet, random.Random(rng.random())))  # noqa: S311
+            killing = tasks.create_task(_kill(fleet, random.Random(rng.random())))  # noqa: S311 - no secret
             await _live_on(fleet, rng, rollouts=source is not Source.HOSTILE_HOSTS)
         played.kill = killing.result()
     fleet.note("# it is right again")
