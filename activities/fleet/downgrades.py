@@ -12,7 +12,7 @@ from relight.domain.reconcile.plan import (
     drop,
 )
 from relight.domain.recovery import is_proven
-from relight.domain.route import Route
+from relight.domain.route import Route, RouteStatus
 from relight.releases.versions import is_older
 from relight.store.store import Store
 
@@ -52,19 +52,21 @@ def without_downgrades(
             )
         if action.kind is not ActionKind.START_ROLLOUT:
             return None
-        scope = [
+        behind = [
             route
             for route in view.routes
             if scope_of(route.track, overrides.get(route.track)) == action.scope
+            and route.status is RouteStatus.SERVING
+            and route.current_release_tag != tag
         ]
-        newer = {each.current_release_tag for each in scope if is_newer(each, tag)}
-        if not newer or any(not is_newer(each, tag) for each in scope):
+        newer = {each.current_release_tag for each in behind if is_newer(each, tag)}
+        if not newer or not all(is_newer(each, tag) for each in behind):
             return None
         track = scope_track(action.scope or "")
         options = f" --track {track}" if track else ""
         newest = max(newer, key=str)
         return (
-            f"all are proven at a newer release: `relight rollout undo {newest}{options}` takes "
+            f"they are proven at a newer release: `relight rollout undo {newest}{options}` takes "
             f"them back, `relight rollout start {newest}{options}` declares it"
         )
 
