@@ -13,6 +13,7 @@ from temporalio.client import Client
 
 from activities import policies
 from activities.execution import current_operation
+from activities.fleet.downgrades import without_downgrades
 from activities.fleet.missing import gone_pool_machines, gone_routes, search_missing
 from activities.fleet.outside import Outside, OutsideObserver
 from activities.fleet.reading import without, without_unclear
@@ -156,6 +157,7 @@ class ObservationActivities:
         if operation is not None:
             await in_thread(self._store.incidents.update, plan.faults, operation)
         plan = await self._without_unknown_releases(plan, observation.view.routes, input)
+        plan = await in_thread(without_downgrades, self._store, plan, view, input.policy)
         keys = {action.sweep.key for action in plan.actions if action.sweep}
         return FleetObserved(
             at=now,

@@ -1,6 +1,6 @@
 """The reconcile plan: the actions that bring the fleet to what is declared, with their reasons."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from datetime import timedelta
 from enum import StrEnum
 
@@ -155,10 +155,23 @@ def drop_unavailable(
         why_not: the unavailable releases, each with the reason.
         max_reported: how many entries of `left_alone` the plan lists.
     """
+    return drop(plan, lambda action: why_not.get(_installed_by(action) or ""), max_reported)
+
+
+def drop(
+    plan: ReconcilePlan, why_not: Callable[[Action], str | None], max_reported: int
+) -> ReconcilePlan:
+    """Return a plan without some actions, which it leaves alone.
+
+    Args:
+        plan: the plan.
+        why_not: returns why an action is not taken; None if it is.
+        max_reported: how many entries of `left_alone` the plan lists.
+    """
     kept, left = [], {each.about: each.reason for each in plan.left_alone}
     further = 0
     for action in plan.actions:
-        reason = why_not.get(_installed_by(action) or "")
+        reason = why_not(action)
         if reason is None:
             kept.append(action)
             continue
