@@ -73,10 +73,9 @@ def test_a_file_that_is_missing_is_made(home: Home) -> None:
     assert stat.S_IMODE(home.file.parent.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize(
-    "line", [f"# {NEW.line}", f'expiry-time="20200101" {NEW.line}', f"#{NEW.line}"]
-)
-def test_a_key_in_a_line_that_does_not_accept_it_is_added(home: Home, line: str) -> None:
+@pytest.mark.parametrize("before", ["# ", 'expiry-time="20200101" ', "#"])
+def test_a_key_in_a_line_that_does_not_accept_it_is_added(home: Home, before: str) -> None:
+    line = f"{before}{NEW.line}"
     home.write(OLD.line, line)
     assert home.add(NEW) == 0
     assert home.lines() == [OLD.line, line, NEW.line]
