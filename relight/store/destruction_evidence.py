@@ -108,10 +108,9 @@ def _word(session: Session, found: MachineAtProvider) -> str | None:
             EventRow.route_id == (machine.route_id if machine else None),
         ),
     )
-    # An older word was about another machine.
-    since = machine.created_at if machine else found.created_at
-    if since is not None:
-        query = query.where(EventRow.at >= since)
+    # A record is of one machine only. Without one, an older word was about another machine.
+    if machine is None and found.created_at is not None:
+        query = query.where(EventRow.at >= found.created_at)
     for event in session.exec(query.order_by(col(EventRow.event_id))):
         if _is_word_for(event, found.key):
             return f"{event.requested_by}: {event.kind} at {event.at:%Y-%m-%d %H:%M} UTC"

@@ -29,6 +29,7 @@ from relight.domain.route import RecordFaultInput
 from relight.hosts.errors import Destination, HostKeyMismatchError, LoginRefusedError, RemoteError
 from tests.store.fleets import run_on
 from tests.store.pools import PROOF
+from tests.store.sql import execute
 from tests.support.destroyers import destroyer_of
 from tests.workflows.harness import ORIGIN, Harness, idle_installation
 from tests.workflows.unrecorded import unrecorded_machine
@@ -152,6 +153,13 @@ async def test_a_machine_whose_replacement_a_person_requested_is_destroyed(gate)
     kinds = [event.kind for event in gate.harness.events() if event.machine_key == key][-2:]
     assert kinds == ["destruction-begun", "machine-destroyed"]
     assert gate.harness.cloud.read(key) is None
+
+
+async def test_a_word_counts_for_a_machine_that_was_planned_while_a_clock_was_ahead(gate, tmp_path):
+    key = await drained(gate, requested=True)
+    planned = f"UPDATE machines SET created_at = '2096-01-01 00:00:00.000000' WHERE key = '{key}'"
+    execute(f"sqlite:///{tmp_path / 'fleet.db'}", planned)
+    assert await gate.refused_by(key, DestructionReason.REQUESTED) is None
 
 
 async def test_a_request_that_nobody_made_is_none(gate):
