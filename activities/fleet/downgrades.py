@@ -1,6 +1,6 @@
 """Actions of a plan that would take healthy routes to an older release: only a person does that."""
 
-from activities.route.known_good import version_of
+from activities.route.known_good import newest_of, version_of
 from relight.domain.drift import scope_of
 from relight.domain.names import ReleaseTag, scope_track
 from relight.domain.reconcile.builder import FleetView
@@ -59,12 +59,12 @@ def without_downgrades(
             and route.status is RouteStatus.SERVING
             and route.current_release_tag != tag
         ]
-        newer = {each.current_release_tag for each in behind if is_newer(each, tag)}
-        if not newer or not all(is_newer(each, tag) for each in behind):
+        if not behind or not all(is_newer(each, tag) for each in behind):
             return None
         track = scope_track(action.scope or "")
         options = f" --track {track}" if track else ""
-        newest = max(newer, key=str)
+        found = {each.current_release_tag for each in behind if each.current_release_tag}
+        newest = newest_of(store, found)
         return (
             f"they are proven at a newer release: `relight rollout undo {newest}{options}` takes "
             f"them back, `relight rollout start {newest}{options}` declares it"

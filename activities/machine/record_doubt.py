@@ -8,6 +8,7 @@ that a route has on record.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from activities.machine.listing import list_machines
 from relight.domain.machine import MachineAtProvider, MachineOnRecord, RecordedAs
 from relight.domain.route import RouteStatus
 from relight.domain.sweep.planner import SweepView, plan_sweep
@@ -30,7 +31,7 @@ class RecordDoubt:
         Raises:
             ProviderError: the provider gave no listing.
         """
-        listing = await driver.list()
+        listing = await list_machines(driver)
         if not listing.complete:
             return f"the listing of {driver.name} is not complete"
         return await in_thread(self._judge, listing, spare)

@@ -1,12 +1,12 @@
 """Which release is known to work on a route, as the store has it."""
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag, TrackName
 from relight.domain.recovery import known_good
 from relight.domain.route import Route
 from relight.domain.track import DesiredRelease, desired_release
-from relight.releases.versions import upstream_version
+from relight.releases.versions import oldest_first, upstream_version
 from relight.store.errors import UnknownTrackError
 from relight.store.store import Store
 
@@ -65,6 +65,17 @@ def release_for_machine(
 def version_of(store: Store, tag: ReleaseTag) -> str:
     """Return the Debian version of a release; if it was never resolved, that of its tag."""
     return store.releases.version(tag) or upstream_version(tag)
+
+
+def newest_of(store: Store, tags: Iterable[ReleaseTag]) -> ReleaseTag:
+    """Return the release with the newest Debian version.
+
+    Args:
+        store: has the versions.
+        tags: at least one.
+    """
+    by_version = {version_of(store, tag): tag for tag in tags}
+    return by_version[oldest_first(by_version)[-1]]
 
 
 def _declared_tag(store: Store, track_name: TrackName) -> ReleaseTag | None:
