@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -82,6 +83,7 @@ class CommandLine:
             stdout=output,
             stderr=output,
             env={**inherited, "RELIGHT_HOME": str(self.home), **self.environment},
+            preexec_fn=_take_interrupts,
         )
         try:
             yield process
@@ -89,3 +91,8 @@ class CommandLine:
             if process.returncode is None:
                 process.kill()
                 await process.communicate()
+
+
+def _take_interrupts() -> None:
+    """Let SIGINT end the command: a shell that runs the tests in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
