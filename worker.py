@@ -170,7 +170,7 @@ def build(
         interceptors: wrap each activity, outside of Relight's own.
         version: the version of the code. A versioned worker gets new work once its version is
             current, and all work that started on it.
-        runner: runs the workflows; by default in the sandbox.
+        runner: runs the workflows; by default outside of the sandbox that checks their imports.
         max_activities: how many activities run at once; by default as many as in the SDK.
     """
     ledger = DisruptionLedger(parts.store, parts.policy.strategy)

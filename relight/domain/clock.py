@@ -52,6 +52,7 @@ class FutureTimes:
         changes: dict[str, object] = {"faults": faults}
         if self._is_future(machine.proven_at, f"the proof of machine {machine.key}"):
             changes["proven_at"] = None
+        self.note(machine.since, f"the status of machine {machine.key}")
         return machine.model_copy(update=changes)
 
     def of_history(self, history: RouteHistory) -> RouteHistory:

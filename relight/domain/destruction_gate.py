@@ -23,6 +23,7 @@ from pydantic import AwareDatetime
 
 from relight.domain.base import Message
 from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.clock import is_future
 from relight.domain.destruction import (
     Allowance,
     DestroyMachineInput,
@@ -211,7 +212,9 @@ def _not_faulty(
     answered_at, spared_for = last_answer(answers), limits.spared_for
     # A time in the future, after a jump of a clock, spares the machine too.
     if answered_at is not None and now - answered_at < spared_for:
-        why = f"machine {key} answered as ours at {answered_at:%H:%M:%S} UTC"
+        why = f"machine {key} answered as ours at {answered_at:%Y-%m-%d %H:%M:%S} UTC"
+        if is_future(answered_at, now):
+            why = f"{why}, which is in the future: check the clocks; {_by_hand(key)}"
         return Refusal(by=RefusedBy.EVIDENCE, why=f"{why}; that spares it for {spared_for}")
     if doubt := _doubt(answer, login_works=evidence.login_works):
         why = f"machine {key}: {doubt}; {_by_hand(key)}"

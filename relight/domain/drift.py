@@ -31,7 +31,8 @@ class Declarations:
     Attributes:
         tracks: tracks with their overrides; a track that is missing here has none.
         fleet_default: the release of all other tracks, None if not set.
-        rollouts: all open rollouts, and at least the last closed one of each scope.
+        rollouts: all open rollouts, and at least the last closed one of each scope, in the order
+            in which they were recorded. A clock that was ahead does not change it.
         declared_at: when each scope's release was last declared, if known.
     """
 
@@ -144,10 +145,7 @@ def _drift(
 
 def _blocked_reason(scope: ScopeName, declarations: Declarations) -> str | None:
     """Return why nothing but a rollout or a person may change the scope now, else None."""
-    own = sorted(
-        (each for each in declarations.rollouts if each.scope == scope),
-        key=lambda each: (each.opened_at, each.workflow_id, each.run_id),
-    )
+    own = [each for each in declarations.rollouts if each.scope == scope]
     for rollout in own:
         if rollout.closed_at is None:
             return f"the rollout of {rollout.release_tag} holds the scope"

@@ -5,12 +5,14 @@ writes the row of the check, and few others.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Select, insert
 from sqlalchemy import select as select_columns
 from sqlmodel import col, delete, select
 
+from relight.domain.clock import is_future
 from relight.domain.liveness import Liveness, LivenessCheck, MachineToProbe
 from relight.domain.pool.pool import PoolStatus
 from relight.domain.route import RouteStatus
@@ -82,12 +84,15 @@ class LivenessStore:
     def record_check(self, check: LivenessCheck) -> None:
         """Record a check that has ended, and delete the rows of machines that are probed no more.
 
-        A check that is older than the recorded one changes nothing.
+        A check that is older than the recorded one changes nothing, unless that was recorded while
+        a clock was ahead.
         """
         with self._database.writing() as session:
             row = session.get(LivenessCheckRow, _CHECK_ID)
             if row is not None and row.began_at > check.began_at:
-                return
+                clock_was_ahead = is_future(row.began_at, datetime.now(UTC))
+                if not clock_was_ahead:
+                    return
             session.merge(LivenessCheckRow(check_id=_CHECK_ID, **dict(check)))
             serving = select(RouteRow.route_id).where(
                 RouteRow.machine_key == LivenessRow.machine_key

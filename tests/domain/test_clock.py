@@ -13,11 +13,13 @@ from relight.domain.breaker.breaker import (
 )
 from relight.domain.breaker.decisions import is_fresh, update_breaker
 from relight.domain.clock import TOLERANCE, WRONG, FutureTimes
+from relight.domain.pool.pool import PoolStatus
 from relight.domain.route_history import ObservedFault, RouteHistory
 from relight.domain.sweep.planner import SweepView, plan_sweep
 from relight.domain.sweep.sweep import OpenOperation, SweepPolicy, SweepStep
 from starter.cli.times import age
 from tests.domain.fleets import HOUR, NOW, route
+from tests.domain.pool.test_pool import machine as pool_machine
 
 pytestmark = pytest.mark.attack("a clock that jumps")
 
@@ -98,3 +100,11 @@ def test_an_operation_that_began_in_the_future_can_be_closed():
 def test_an_age_in_the_future_is_called_so():
     assert age(timedelta(seconds=-1)) == "0 s"
     assert age(-HOUR) == "in the future"
+
+
+def test_a_pool_machine_that_is_in_preparation_since_the_future_is_told():
+    times = FutureTimes(NOW)
+    times.of_pool_machine(pool_machine(1, PoolStatus.PREPARING, since=LATER))
+    incident = times.fault()
+    assert incident is not None
+    assert "the status of machine pool-p-r-1" in incident.summary

@@ -11,6 +11,7 @@ from relight.domain.breaker.breaker import (
     Destruction,
 )
 from relight.domain.breaker.decisions import update_breaker
+from relight.domain.clock import TOLERANCE
 from relight.domain.destruction import (
     Allowance,
     DestructionReason,
@@ -132,7 +133,12 @@ def test_a_machine_that_answered_a_moment_ago_is_spared():
 def test_an_answer_from_the_future_spares_a_machine(ahead):
     answers = (*failing("host-unreachable").answers, Answer(at=NOW + ahead))
     late = failing("host-unreachable").model_copy(update={"answers": answers})
-    assert refused_by(DestructionReason.UNREACHABLE, late) is RefusedBy.EVIDENCE
+    refusal = decide(DestructionReason.UNREACHABLE, late)
+    assert refusal is not None
+    assert refusal.by is RefusedBy.EVIDENCE
+    # It may be spared for years: a person can do it at once.
+    is_named = "`relight machine remove a-g1`" in refusal.why
+    assert is_named == (ahead > TOLERANCE)
 
 
 def test_another_host_key_is_left_to_a_person():

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecution
-from temporalio.worker import WorkflowRunner
 
 from devkit.leftovers import terminate
 from relight.engine.fleet import join
@@ -113,10 +112,10 @@ class Installation:
 
 @asynccontextmanager
 async def operated_installation(
-    client: Client, address: str, folder: Path, *, runner: WorkflowRunner | None = None
+    client: Client, address: str, folder: Path
 ) -> AsyncIterator[Installation]:
     """Run a worker in this process, on a store that the command line finds by its settings."""
-    async with small_installation(client, folder, runner=runner) as harness:
+    async with small_installation(client, folder) as harness:
         await join(client, harness.store, adopt=True)
         installation = Installation(harness, address, folder)
         try:

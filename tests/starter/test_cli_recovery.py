@@ -18,7 +18,6 @@ from activities import policies
 from relight.domain.names import machine_workflow_id
 from relight.domain.rollout.rollout import RolloutPhase
 from relight.domain.route import RouteStatus
-from relight.engine.runner import UnversionedRunner
 from relight.engine.step import Policy
 from starter.local.temporal import EmbeddedTemporal
 from tests.starter.in_process import InProcess
@@ -47,9 +46,7 @@ async def operated(
         if isinstance(policy, Policy):
             monkeypatch.setattr(policy.retry, "initial_interval", timedelta(milliseconds=20))
             monkeypatch.setattr(policy.retry, "maximum_interval", timedelta(milliseconds=20))
-    async with operated_installation(
-        temporal_client, temporal.address, tmp_path, runner=UnversionedRunner()
-    ) as installation:
+    async with operated_installation(temporal_client, temporal.address, tmp_path) as installation:
         yield installation
 
 

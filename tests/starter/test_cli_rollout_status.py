@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from relight.domain.base import Origin
 from relight.domain.rollout.rollout import RolloutPhase, SetConcurrency
-from relight.engine.runner import UnversionedRunner
 from starter.local.children import wait_until
 from tests.starter.installation import ROLLOUT_KEYS, Installation
 from tests.workflows.harness import idle_installation, small_installation
@@ -35,7 +34,7 @@ async def test_they_and_the_controls_find_a_rollout_that_has_just_continued_as_n
     temporal, temporal_client, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("workflows.rollout.state.MAX_HISTORY_EVENTS", 30)
-    async with small_installation(temporal_client, tmp_path, runner=UnversionedRunner()) as harness:
+    async with small_installation(temporal_client, tmp_path) as harness:
         installation = Installation(harness, temporal.address, tmp_path)
         await asyncio.gather(*(harness.serving_route() for _ in range(3)))
         gate = harness.hosts.hold_installs()

@@ -106,3 +106,13 @@ def test_a_bad_row_is_its_own_machines_and_the_others_are_probed(store, store_ur
         serve(store, route_id)
     execute(store_url, "UPDATE routes SET status = 'nonsense' WHERE route_id = 'r-1'")
     assert probed(store) == [machine("r-1-g1").key, machine("r-2-g1").key]
+
+
+def test_a_check_of_a_clock_that_was_ahead_is_followed_by_the_next_one(store):
+    now = datetime.now(UTC)
+    store.liveness.record_check(LivenessCheck(began_at=now + timedelta(days=300), machines=1))
+    store.liveness.record_check(LivenessCheck(began_at=now, machines=2))
+    store.liveness.record_check(LivenessCheck(began_at=now - MINUTE, machines=3))
+    last = store.liveness.last_check()
+    assert last is not None
+    assert last.machines == 2

@@ -10,7 +10,6 @@ from temporalio.client import Client
 
 from activities import policies
 from relight.domain.reconcile.plan import ReconcilePolicy
-from relight.engine.runner import UnversionedRunner
 from relight.engine.step import Policy
 from tests.store.databases import use_fast_sqlite
 from tests.support.time_skipping import time_skipping_client
@@ -34,10 +33,7 @@ WAITS = {
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten polls and pauses, and the wait before the first retry of each activity.
-
-    Pauses in the module of a workflow are shorter only outside the sandbox, which imports it again.
-    """
+    """Shorten polls and pauses, and the wait before the first retry of each activity."""
     for policy in vars(policies).values():
         if isinstance(policy, Policy):
             monkeypatch.setattr(policy.retry, "initial_interval", RETRY_AFTER)
@@ -57,19 +53,18 @@ async def harness(
 
 
 @pytest.fixture
-async def unsandboxed_harness(
+async def roomy_harness(
     temporal_client: Client, tmp_path: Path, short_waits: None
 ) -> AsyncIterator[Harness]:
     """An installation for many cells at once.
 
-    Its workflows run outside the sandbox, which imports modules again for each run. No limit holds
-    for all cells together; those of providers, regions and tracks are the usual ones.
+    No limit holds for all cells together; those of providers, regions and tracks are the usual
+    ones.
     """
     usual = ReconcilePolicy()
     async with small_installation(
         temporal_client,
         tmp_path,
-        runner=UnversionedRunner(),
         limits=LIMITS.model_copy(update={"destroyed_per_hour": 1000}),
         policy=usual.model_copy(
             update={"strategy": usual.strategy.model_copy(update={"max_concurrent": 1000})}

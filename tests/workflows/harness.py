@@ -15,7 +15,7 @@ import asyncssh
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.testing import ActivityEnvironment
-from temporalio.worker import Worker, WorkflowRunner
+from temporalio.worker import Worker
 
 from activities.route.hot_swap import ProofActivities
 from devkit.leftovers import terminate
@@ -70,7 +70,6 @@ class Harness:
     Attributes:
         cloud: the provider account of the routes that are made here.
         track: the track of these routes.
-        runner: runs the workflows; None for the sandbox.
     """
 
     client: Client
@@ -82,7 +81,6 @@ class Harness:
     interference: Interference
     releases: FakeReleases
     track: str = "stable"
-    runner: WorkflowRunner | None = None
     rollouts: list[WorkflowHandle[RolloutRelease, RolloutStatus]] = field(default_factory=list)
 
     @property
@@ -90,7 +88,7 @@ class Harness:
         return self.parts.task_queue
 
     def worker(self, version: WorkerDeploymentVersion | None = None) -> Worker:
-        return build(self.client, self.parts, (self.interference,), version, self.runner)
+        return build(self.client, self.parts, (self.interference,), version)
 
     def cell(self) -> "Harness":
         """Return the same installation with another provider account and another track.
@@ -337,28 +335,23 @@ class Harness:
 
 
 @asynccontextmanager
-async def small_installation(
-    client: Client, folder: Path, *, runner: WorkflowRunner | None = None, **parts: Any
-) -> AsyncIterator[Harness]:
+async def small_installation(client: Client, folder: Path, **parts: Any) -> AsyncIterator[Harness]:
     """Run an installation with its store in `folder`; v0.0.73 is the fleet's default release.
 
     Args:
         client: the Temporal client.
         folder: where the database is.
-        runner: runs the workflows; None for the sandbox.
         parts: other parts than the usual ones.
     """
     async with (
-        idle_installation(client, folder, runner=runner, **parts) as harness,
+        idle_installation(client, folder, **parts) as harness,
         harness.worker(),
     ):
         yield harness
 
 
 @asynccontextmanager
-async def idle_installation(
-    client: Client, folder: Path, *, runner: WorkflowRunner | None = None, **parts: Any
-) -> AsyncIterator[Harness]:
+async def idle_installation(client: Client, folder: Path, **parts: Any) -> AsyncIterator[Harness]:
     """Make the same installation without a worker."""
     cloud = FakeCloud()
     drivers: dict[str, ProviderDriver] = {cloud.name: cloud}
@@ -391,7 +384,6 @@ async def idle_installation(
             hosts=hosts,
             interference=Interference(client),
             releases=releases,
-            runner=runner,
         )
         store.tracks.set(harness.track, None, harness.operation())
         store.fleet_settings.set("default_release_tag", "v0.0.73", harness.operation())

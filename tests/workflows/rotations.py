@@ -9,7 +9,6 @@ from pathlib import Path
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
-from temporalio.worker import WorkflowRunner
 
 from devkit.simulated.hosts import SimulatedHosts
 from devkit.simulated.parts import user_data_renderer
@@ -118,14 +117,12 @@ class Rotation:
 
 
 @asynccontextmanager
-async def rotating_installation(
-    client: Client, folder: Path, runner: WorkflowRunner | None = None
-) -> AsyncIterator[Rotation]:
+async def rotating_installation(client: Client, folder: Path) -> AsyncIterator[Rotation]:
     """Run an installation with three routes and a pool machine."""
     ssh = prepare_home(folder / "home")
     keys = KeyFiles(ssh.client_key, ssh.host_key_secret)
     user_data = replace(user_data_renderer(keys().clients[0].private), keys=keys)
-    async with small_installation(client, folder, runner=runner, user_data=user_data) as harness:
+    async with small_installation(client, folder, user_data=user_data) as harness:
         harness.hosts.keys = keys
         await asyncio.gather(*(harness.serving_route(route_id=each) for each in ROUTES))
         await harness.pool_machine()

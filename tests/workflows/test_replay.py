@@ -11,7 +11,7 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 import workflows
-from relight.engine.runner import workflow_runner
+from relight.engine.runner import sandbox
 from tests.histories import record
 from worker import WORKFLOWS
 
@@ -21,7 +21,7 @@ HISTORIES = sorted(record.FOLDER.glob("*.json"))
 def replayer() -> Replayer:
     return Replayer(
         workflows=WORKFLOWS,
-        workflow_runner=workflow_runner(workflows, WORKFLOWS),
+        workflow_runner=sandbox(workflows, WORKFLOWS),
         data_converter=pydantic_data_converter,
     )
 

@@ -111,6 +111,17 @@ def test_a_stopped_rollout_is_neither_restarted_nor_undone(phase):
     assert act(redeclared) == [(ActionKind.START_ROLLOUT, "fleet")]
 
 
+def test_a_rollout_that_was_stopped_while_a_clock_was_ahead_does_not_block_those_after_it():
+    stopped = rollout(RolloutPhase.STOPPED, "v0.0.75")
+    ahead = {"opened_at": NOW + 7000 * HOUR, "closed_at": NOW + 7000 * HOUR}
+    recorded = [stopped.model_copy(update=ahead), rollout(RolloutPhase.CONVERGED, TAG)]
+    routes = [*sound(60), *(at(OLD_TAG, each) for each in many(2, prefix="z"))]
+    assert act(view(routes, rollouts=recorded)) == [
+        (ActionKind.SWAP, "z00000"),
+        (ActionKind.SWAP, "z00001"),
+    ]
+
+
 def test_without_a_declaration_nothing_is_swapped():
     fleet = view(sound(5), tag=None)
     assert act(fleet) == []

@@ -19,7 +19,6 @@ from relight.domain.machine import MachinePlan
 from relight.domain.names import route_workflow_id
 from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.route import RouteStatus
-from relight.engine.runner import UnversionedRunner
 from relight.hosts.key_files import worker_name
 from starter.local.children import wait_until
 from tests.workflows.harness import ORIGIN
@@ -336,11 +335,10 @@ async def test_a_host_that_accepts_the_old_client_key_still_is_waited_for(
 async def test_a_rotation_that_waits_for_long_continues_as_new(
     temporal_client: Client, tmp_path: Path, short_waits: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A sandbox would import the module again, with the usual values.
     monkeypatch.setattr("workflows.fleet.key_rotation.MAX_EVENTS", 10)
     monkeypatch.setattr("workflows.fleet.key_rotation.FIRST_PAUSE", timedelta(milliseconds=50))
-    runner, kind = UnversionedRunner(), KeyKind.CLIENT
-    async with rotating_installation(temporal_client, tmp_path, runner) as rotation:
+    kind = KeyKind.CLIENT
+    async with rotating_installation(temporal_client, tmp_path) as rotation:
         rotation.hosts.unreachable.add("de-3-g1")
         rotation.make_next(kind)
         old, new = rotation.names(kind)

@@ -125,12 +125,10 @@ async def test_nothing_is_silent_while_the_control_plane_is_offline(harness, rou
     assert {harness.route(each).status for each in route_ids} == {RouteStatus.SERVING}
 
 
-async def test_a_long_check_continues_as_new_and_counts_all_machines(
-    unsandboxed_harness, monkeypatch
-):
+async def test_a_long_check_continues_as_new_and_counts_all_machines(roomy_harness, monkeypatch):
     monkeypatch.setattr("activities.fleet.liveness.MACHINES_PER_PAGE", 1)
     monkeypatch.setattr("workflows.fleet.liveness.PAGES_PER_RUN", 2)
-    harness = unsandboxed_harness
+    harness = roomy_harness
     first, *_ = [await harness.serving_route() for _ in range(5)]
     harness.hosts.unreachable.add(f"{first}-g1")
     done = await check(harness)

@@ -100,7 +100,7 @@ async def test_a_release_that_does_not_start_leaves_the_pool_empty(harness):
 
 
 @pytest.mark.parametrize("injection", REPEATED)
-async def test_creating_a_machine_twice_makes_one(unsandboxed_harness, injection):
+async def test_creating_a_machine_twice_makes_one(roomy_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
         inject(harness, injection, step)
         await keep_pool(harness, 1)
@@ -108,11 +108,11 @@ async def test_creating_a_machine_twice_makes_one(unsandboxed_harness, injection
         assert (status, tag) == (PoolStatus.READY, "v0.0.73")
         assert harness.cloud.created == [key]
 
-    await run_cells(unsandboxed_harness, cell, CREATING)
+    await run_cells(roomy_harness, cell, CREATING)
 
 
 @pytest.mark.parametrize("injection", REPEATED)
-async def test_recycling_a_machine_twice_destroys_it_once(unsandboxed_harness, injection):
+async def test_recycling_a_machine_twice_destroys_it_once(roomy_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
         key = await harness.pool_machine()
         inject(harness, injection, step)
@@ -121,11 +121,11 @@ async def test_recycling_a_machine_twice_destroys_it_once(unsandboxed_harness, i
         assert await harness.machine_keys() == []
         assert harness.destroyed() == [key]
 
-    await run_cells(unsandboxed_harness, cell, RECYCLING)
+    await run_cells(roomy_harness, cell, RECYCLING)
 
 
 @pytest.mark.parametrize("injection", CUT_SHORT)
-async def test_what_is_cut_short_is_completed_by_the_next_run(unsandboxed_harness, injection):
+async def test_what_is_cut_short_is_completed_by_the_next_run(roomy_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
         if step in RECYCLING:
             await harness.pool_machine()
@@ -139,4 +139,4 @@ async def test_what_is_cut_short_is_completed_by_the_next_run(unsandboxed_harnes
             assert await harness.machine_keys() == []
             assert states(harness) == []
 
-    await run_cells(unsandboxed_harness, cell, [*CREATING, *RECYCLING])
+    await run_cells(roomy_harness, cell, [*CREATING, *RECYCLING])

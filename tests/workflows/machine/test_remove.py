@@ -130,7 +130,7 @@ async def test_a_removal_that_is_cancelled_leaves_the_machine_draining(harness):
 
 @pytest.mark.parametrize("injection", [*REPEATED, Injection.FAILS_BEFORE, Injection.FAILS_AFTER])
 async def test_a_step_of_a_removal_that_fails_or_runs_again_destroys_once(
-    unsandboxed_harness, boundaries, injection
+    roomy_harness, boundaries, injection
 ):
     async def cell(harness: Harness, step: str) -> str:
         route_id = await harness.serving_route()
@@ -139,7 +139,7 @@ async def test_a_step_of_a_removal_that_fails_or_runs_again_destroys_once(
         assert await assert_sound(harness, route_id) == f"{route_id}-g2"
         return "destroyed"
 
-    for step, end in (await run_cells(unsandboxed_harness, cell, REMOVAL_STEPS)).items():
+    for step, end in (await run_cells(roomy_harness, cell, REMOVAL_STEPS)).items():
         boundaries.ended("RemoveMachine", step, injection, end)
 
 

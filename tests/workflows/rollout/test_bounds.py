@@ -30,9 +30,9 @@ async def largest_event(handle):
 
 
 async def test_routes_that_crash_with_long_log_lines_stop_a_rollout_and_the_store_has_the_log(
-    unsandboxed_harness, monkeypatch
+    roomy_harness, monkeypatch
 ):
-    harness = unsandboxed_harness
+    harness = roomy_harness
     await six_routes(harness)
     monkeypatch.setattr("devkit.simulated.host._PANIC", LONG_LINES)
     rollout = await harness.start_rollout(

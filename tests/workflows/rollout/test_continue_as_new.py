@@ -19,10 +19,10 @@ EVENTS = 30
 
 
 @pytest.fixture
-def harness(unsandboxed_harness, monkeypatch):
+def harness(roomy_harness, monkeypatch):
     """An installation whose rollouts and waves continue as new all the time."""
     monkeypatch.setattr("workflows.rollout.state.MAX_HISTORY_EVENTS", EVENTS)
-    return unsandboxed_harness
+    return roomy_harness
 
 
 @pytest.fixture

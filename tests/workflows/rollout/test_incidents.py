@@ -13,9 +13,9 @@ BAD_SIGNATURE = "W: GPG error: http://repository.example stable InRelease: BADSI
 
 
 async def test_a_repository_fault_holds_it_as_one_incident_until_the_fault_is_gone(
-    unsandboxed_harness,
+    roomy_harness,
 ):
-    harness, route_ids = unsandboxed_harness, await six_routes(unsandboxed_harness)
+    harness, route_ids = roomy_harness, await six_routes(roomy_harness)
     harness.hosts.repository_fault = BAD_SIGNATURE
     rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"))
     status = await until_holding(harness, rollout, "no host is to blame")
@@ -42,8 +42,8 @@ async def test_an_incident_can_be_aborted_and_no_host_has_failed(harness, route_
     assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
 
 
-async def test_one_route_with_an_incident_does_not_starve_the_others(unsandboxed_harness):
-    harness, route_ids = unsandboxed_harness, await six_routes(unsandboxed_harness)
+async def test_one_route_with_an_incident_does_not_starve_the_others(roomy_harness):
+    harness, route_ids = roomy_harness, await six_routes(roomy_harness)
     first, *rest = route_ids
     harness.hosts.of(first).repository_fault = BAD_SIGNATURE
     rollout = await harness.start_rollout("v0.0.74", waves=("100%",), max_concurrent=1)
@@ -55,9 +55,9 @@ async def test_one_route_with_an_incident_does_not_starve_the_others(unsandboxed
 
 
 async def test_an_incident_beyond_its_limit_pauses_the_rollout_until_a_person_resumes_it(
-    unsandboxed_harness,
+    roomy_harness,
 ):
-    harness, route_ids = unsandboxed_harness, await six_routes(unsandboxed_harness)
+    harness, route_ids = roomy_harness, await six_routes(roomy_harness)
     harness.hosts.repository_fault = BAD_SIGNATURE
     rollout = await harness.start_rollout("v0.0.74", waves=("100%",), incident_limit="PT1S")
     await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.PAUSED)

@@ -157,9 +157,9 @@ async def test_a_rollback_is_neither_approved_nor_retried(harness, route_ids):
 
 
 async def test_a_repository_fault_holds_a_rollback_until_it_is_gone(
-    unsandboxed_harness,
+    roomy_harness,
 ):
-    harness, route_ids = unsandboxed_harness, await six_routes(unsandboxed_harness)
+    harness, route_ids = roomy_harness, await six_routes(roomy_harness)
     rollout = await harness.start_rollout("v0.0.74", waves=("3", "100%"), approval="canary")
     await until_holding(harness, rollout, "approve")
     harness.hosts.repository_fault = BAD_SIGNATURE

@@ -215,7 +215,7 @@ async def test_a_refused_release_leaves_the_running_rollout_and_the_records_as_t
 
 
 @pytest.mark.parametrize("injection", REPEATED)
-async def test_a_step_that_runs_again_changes_nothing(unsandboxed_harness, injection):
+async def test_a_step_that_runs_again_changes_nothing(roomy_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
         route_ids, scope = await two_routes(harness), track_scope(harness.track)
         rollout_id = rollout_workflow_id("v0.0.74", scope)
@@ -227,10 +227,10 @@ async def test_a_step_that_runs_again_changes_nothing(unsandboxed_harness, injec
         closed = harness.store.events.list(kind="rollout-closed", workflow_id=rollout_id)
         assert len(closed) == 1
 
-    await run_cells(unsandboxed_harness, cell, [*BEFORE_THE_FIRST_WAVE, *LATER])
+    await run_cells(roomy_harness, cell, [*BEFORE_THE_FIRST_WAVE, *LATER])
 
 
-async def test_cancelled_before_the_first_wave_it_frees_the_scope(unsandboxed_harness):
+async def test_cancelled_before_the_first_wave_it_frees_the_scope(roomy_harness):
     async def cell(harness: Harness, step: str) -> None:
         route_ids, scope = await two_routes(harness), track_scope(harness.track)
         rollout_id = rollout_workflow_id("v0.0.74", scope)
@@ -241,7 +241,7 @@ async def test_cancelled_before_the_first_wave_it_frees_the_scope(unsandboxed_ha
         again = await harness.start_rollout("v0.0.74", scope)
         assert (await again.result()).phase is RolloutPhase.CONVERGED
 
-    await run_cells(unsandboxed_harness, cell, BEFORE_THE_FIRST_WAVE)
+    await run_cells(roomy_harness, cell, BEFORE_THE_FIRST_WAVE)
 
 
 async def test_cancelled_during_a_wave_its_running_swaps_complete(harness, route_ids):

@@ -10,9 +10,9 @@ SECONDS = 30
 
 
 async def test_an_unexpected_error_on_one_route_fails_that_route_with_the_error(
-    unsandboxed_harness, monkeypatch
+    roomy_harness, monkeypatch
 ):
-    harness, route_ids = unsandboxed_harness, await six_routes(unsandboxed_harness)
+    harness, route_ids = roomy_harness, await six_routes(roomy_harness)
     broken, *rest = route_ids
     operate = RolloutWave._operate
 

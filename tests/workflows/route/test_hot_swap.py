@@ -42,9 +42,7 @@ async def test_a_route_is_swapped_and_proven_in_the_order_of_its_steps(harness, 
 
 
 @pytest.mark.parametrize("injection", REPEATED)
-async def test_a_step_that_runs_again_installs_once_and_records_once(
-    unsandboxed_harness, injection
-):
+async def test_a_step_that_runs_again_installs_once_and_records_once(roomy_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
         route_id = await harness.serving_route()
         harness.interference.inject(injection, step, route_workflow_id(route_id))
@@ -53,11 +51,11 @@ async def test_a_step_that_runs_again_installs_once_and_records_once(
         assert harness.route(route_id).current_release_tag == "v0.0.74"
         assert len(harness.events(route_id, "route-proven")) == 2
 
-    await run_cells(unsandboxed_harness, cell, STEPS)
+    await run_cells(roomy_harness, cell, STEPS)
 
 
 @pytest.mark.parametrize("injection", CUT_SHORT)
-async def test_a_step_that_is_cut_short_records_no_new_release(unsandboxed_harness, injection):
+async def test_a_step_that_is_cut_short_records_no_new_release(roomy_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
         route_id = await harness.serving_route()
         harness.interference.inject(injection, step, route_workflow_id(route_id))
@@ -73,7 +71,7 @@ async def test_a_step_that_is_cut_short_records_no_new_release(unsandboxed_harne
     # A cancelled swap that is proven nevertheless is recorded: see the next test. The swap starts
     # before a cancellation after the previous local activity is noticed.
     cancelled = injection.startswith("cancelled")
-    await run_cells(unsandboxed_harness, cell, STEPS[:2] if cancelled else STEPS[:-1])
+    await run_cells(roomy_harness, cell, STEPS[:2] if cancelled else STEPS[:-1])
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ async def test_a_swap_is_refused_when_the_budget_is_spent(harness):
 
 @pytest.mark.parametrize("injection", REPEATED)
 async def test_a_step_that_runs_again_takes_the_route_out_once_and_returns_it(
-    unsandboxed_harness, injection
+    roomy_harness, injection
 ):
     async def cell(harness: Harness, step: str) -> None:
         route_id = await one_of_three(harness)
@@ -69,13 +69,13 @@ async def test_a_step_that_runs_again_takes_the_route_out_once_and_returns_it(
         assert len(harness.events(route_id, "disruption-taken")) == 1
         assert not is_out(harness, route_id)
 
-    await run_cells(unsandboxed_harness, cell, STEPS)
+    await run_cells(roomy_harness, cell, STEPS)
 
 
 @pytest.mark.parametrize(
     "injection", [Injection.CANCELLED_AFTER, Injection.FAILS_BEFORE, Injection.FAILS_AFTER]
 )
-async def test_a_step_that_is_cut_short_returns_the_route(unsandboxed_harness, injection):
+async def test_a_step_that_is_cut_short_returns_the_route(roomy_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
         route_id = await one_of_three(harness)
         harness.interference.inject(injection, step, route_workflow_id(route_id))
@@ -86,7 +86,7 @@ async def test_a_step_that_is_cut_short_returns_the_route(unsandboxed_harness, i
 
     # A swap that is proven before a cancellation is noticed is recorded: see test_hot_swap.
     steps = STEPS[:3] if injection is Injection.CANCELLED_AFTER else STEPS[:-2]
-    await run_cells(unsandboxed_harness, cell, steps)
+    await run_cells(roomy_harness, cell, steps)
 
 
 async def test_a_release_that_fails_returns_the_route(harness):

@@ -98,7 +98,7 @@ async def test_a_route_that_tests_set_up_directly_equals_a_provisioned_one(harne
 
 
 @pytest.mark.parametrize("injection", REPEATED)
-async def test_a_step_that_runs_again_changes_nothing(unsandboxed_harness, boundaries, injection):
+async def test_a_step_that_runs_again_changes_nothing(roomy_harness, boundaries, injection):
     async def cell(harness: Harness, step: str) -> str:
         route_id = harness.new_route_id()
         harness.interference.inject(injection, step, route_workflow_id(route_id))
@@ -106,12 +106,12 @@ async def test_a_step_that_runs_again_changes_nothing(unsandboxed_harness, bound
         assert_serves(harness, route_id)
         return "it serves"
 
-    for step, end in (await run_cells(unsandboxed_harness, cell, STEPS)).items():
+    for step, end in (await run_cells(roomy_harness, cell, STEPS)).items():
         boundaries.ended("ProvisionRoute", step, injection, end)
 
 
 @pytest.mark.parametrize("injection", CUT_SHORT)
-async def test_a_step_that_is_cut_short_leaves_nothing(unsandboxed_harness, boundaries, injection):
+async def test_a_step_that_is_cut_short_leaves_nothing(roomy_harness, boundaries, injection):
     async def cell(harness: Harness, step: str) -> str:
         route_id = harness.new_route_id()
         harness.interference.inject(injection, step, route_workflow_id(route_id))
@@ -136,11 +136,11 @@ async def test_a_step_that_is_cut_short_leaves_nothing(unsandboxed_harness, boun
         await assert_nothing_is_left(harness, route_id, faults=faults)
         return "nothing is left"
 
-    for step, end in (await run_cells(unsandboxed_harness, cell, STEPS)).items():
+    for step, end in (await run_cells(roomy_harness, cell, STEPS)).items():
         boundaries.ended("ProvisionRoute", step, injection, end)
 
 
-async def test_a_fault_of_the_provider_makes_no_second_machine(unsandboxed_harness, boundaries):
+async def test_a_fault_of_the_provider_makes_no_second_machine(roomy_harness, boundaries):
     async def cell(harness: Harness, case: tuple[Call, ProviderFault]) -> str:
         call, fault = case
         route_id = harness.new_route_id()
@@ -151,14 +151,12 @@ async def test_a_fault_of_the_provider_makes_no_second_machine(unsandboxed_harne
         return "it serves"
 
     cases = [case for case in PROVIDER_FAULTS if case[0] is not Call.DESTROY]
-    for (call, fault), end in (await run_cells(unsandboxed_harness, cell, cases)).items():
+    for (call, fault), end in (await run_cells(roomy_harness, cell, cases)).items():
         boundaries.ended("ProvisionRoute", f"provider: {call}", fault, end)
 
 
 @pytest.mark.usefixtures("impatient_destruction")
-async def test_a_fault_of_the_provider_while_it_destroys_leaves_nothing(
-    unsandboxed_harness, boundaries
-):
+async def test_a_fault_of_the_provider_while_it_destroys_leaves_nothing(roomy_harness, boundaries):
     async def cell(harness: Harness, fault: ProviderFault) -> str:
         route_id = harness.new_route_id()
         harness.interference.inject(
@@ -171,7 +169,7 @@ async def test_a_fault_of_the_provider_while_it_destroys_leaves_nothing(
         await assert_nothing_is_left(harness, route_id)
         return "nothing is left"
 
-    for fault, end in (await run_cells(unsandboxed_harness, cell, ProviderFault)).items():
+    for fault, end in (await run_cells(roomy_harness, cell, ProviderFault)).items():
         boundaries.ended("ProvisionRoute", f"provider: {Call.DESTROY}", fault, end)
 
 

@@ -115,7 +115,7 @@ async def test_one_query_returns_both_machines_of_a_route(harness):
 
 
 @pytest.mark.parametrize("injection", REPEATED)
-async def test_a_step_that_runs_again_changes_nothing(unsandboxed_harness, boundaries, injection):
+async def test_a_step_that_runs_again_changes_nothing(roomy_harness, boundaries, injection):
     async def cell(harness: Harness, case: Case) -> str:
         route_id = await (route_with_pool if case.from_pool else Harness.serving_route)(harness)
         harness.interference.inject(injection, case.step, route_workflow_id(route_id))
@@ -125,7 +125,7 @@ async def test_a_step_that_runs_again_changes_nothing(unsandboxed_harness, bound
         assert harness.cloud.created == [f"{route_id}-g1", replaced.machine.key]
         return "on the new machine"
 
-    for case, end in (await run_cells(unsandboxed_harness, cell, CASES)).items():
+    for case, end in (await run_cells(roomy_harness, cell, CASES)).items():
         boundaries.ended("AutoreplaceRoute", str(case), injection, end)
 
 
@@ -140,7 +140,7 @@ def goes_on(step: str, injection: Injection) -> bool:
 
 @pytest.mark.parametrize("injection", CUT_SHORT)
 async def test_a_step_that_is_cut_short_leaves_the_old_machine_or_the_new_one(
-    unsandboxed_harness, boundaries, injection
+    roomy_harness, boundaries, injection
 ):
     async def cell(harness: Harness, case: Case) -> str:
         route_id = await (route_with_pool if case.from_pool else Harness.serving_route)(harness)
@@ -160,12 +160,12 @@ async def test_a_step_that_is_cut_short_leaves_the_old_machine_or_the_new_one(
         assert all(case.from_pool and key.startswith("pool-") for key in others)
         return "on the old machine"
 
-    for case, end in (await run_cells(unsandboxed_harness, cell, CASES)).items():
+    for case, end in (await run_cells(roomy_harness, cell, CASES)).items():
         boundaries.ended("AutoreplaceRoute", str(case), injection, end)
 
 
 @pytest.mark.usefixtures("impatient_destruction")
-async def test_a_fault_of_the_provider_changes_nothing(unsandboxed_harness, boundaries):
+async def test_a_fault_of_the_provider_changes_nothing(roomy_harness, boundaries):
     async def cell(harness: Harness, case: tuple[Call, ProviderFault]) -> str:
         call, fault = case
         route_id = await harness.serving_route()
@@ -177,7 +177,7 @@ async def test_a_fault_of_the_provider_changes_nothing(unsandboxed_harness, boun
         assert harness.cloud.created.count(f"{route_id}-g2") == 1
         return "on the new machine"
 
-    for (call, fault), end in (await run_cells(unsandboxed_harness, cell, PROVIDER_FAULTS)).items():
+    for (call, fault), end in (await run_cells(roomy_harness, cell, PROVIDER_FAULTS)).items():
         boundaries.ended("AutoreplaceRoute", f"provider: {call}", fault, end)
 
 
