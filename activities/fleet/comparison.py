@@ -4,7 +4,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from temporalio import activity
 
@@ -19,6 +18,7 @@ from activities.fleet.compared import (
 )
 from activities.machine.listing import list_machines
 from activities.machine.presence import Presence
+from activities.machine.record_plan import plan_of_records
 from activities.route.hot_swap import ProofActivities
 from activities.route.known_good import version_of
 from relight.domain.comparison import (
@@ -39,7 +39,7 @@ from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag, scope_trac
 from relight.domain.proof import Proof
 from relight.domain.release import Release
 from relight.domain.route import Route, RouteStatus
-from relight.domain.sweep.planner import SweepView, numbered, plan_sweep
+from relight.domain.sweep.planner import numbered
 from relight.domain.sweep.sweep import ProviderListing, SweepPolicy, SweepStep
 from relight.engine.step import step
 from relight.hosts import host_program
@@ -199,17 +199,7 @@ class ComparisonActivities:
         machines: dict[str, MachineAtProvider],
     ) -> tuple[dict[str, list[MachineAtProvider]], list[Comparison]]:
         """Return the machines that are newer than the record, by route; and those of pools."""
-        plan = plan_sweep(
-            SweepView(
-                listings=listings,
-                open_workflows=frozenset(),
-                records=records,
-                route_ids=self._store.sweeps.route_ids(),
-                newest=self._store.sweeps.newest(),
-            ),
-            SweepPolicy(owner=self._owner),
-            datetime.now(UTC),
-        )
+        plan = plan_of_records(self._store, listings, records, SweepPolicy(owner=self._owner))
         newer: defaultdict[str, list[MachineAtProvider]] = defaultdict(list)
         others = []
         for doubted in plan.left:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from activities import policies
 from activities.execution import current_operation
 from activities.machine.presence import Presence
+from activities.machine.record_plan import plan_of_records
 from relight.domain.machine import MachineOnRecord
 from relight.domain.reconcile.run import (
     MachineObserved,
@@ -12,7 +13,6 @@ from relight.domain.reconcile.run import (
     SweepMachineInput,
 )
 from relight.domain.route import Recorded
-from relight.domain.sweep.planner import SweepView, plan_sweep
 from relight.domain.sweep.sweep import ProviderListing, SweepAction, SweepPolicy, SweepStep
 from relight.engine.step import step
 from relight.store import bad_rows
@@ -75,23 +75,13 @@ class SweepActivities:
             for each in machines
             if each.key == input.step.key or _serves_elsewhere(each, input.step)
         ]
-        plan = plan_sweep(
-            SweepView(
-                listings=(listing,),
-                # The caller holds the machine's lock: no other operation is running.
-                open_workflows=frozenset(),
-                records=records,
-                route_ids=self._store.sweeps.route_ids(),
-                newest=self._store.sweeps.newest(),
-            ),
-            SweepPolicy(
-                owner=self._owner,
-                grace=input.grace,
-                min_mismatches=_NO_DOUBT,
-                gone_for=input.gone_for,
-            ),
-            datetime.now(UTC),
+        policy = SweepPolicy(
+            owner=self._owner,
+            grace=input.grace,
+            min_mismatches=_NO_DOUBT,
+            gone_for=input.gone_for,
         )
+        plan = plan_of_records(self._store, [listing], records, policy)
         found = (*plan.actions, *plan.left)
         return next((each for each in found if each.key == input.step.key), None)
 

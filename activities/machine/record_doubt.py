@@ -6,12 +6,11 @@ that a route has on record.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from activities.machine.listing import list_machines
+from activities.machine.record_plan import plan_of_records
 from relight.domain.machine import MachineAtProvider, MachineOnRecord, RecordedAs
 from relight.domain.route import RouteStatus
-from relight.domain.sweep.planner import SweepView, plan_sweep
 from relight.domain.sweep.sweep import ProviderListing, SweepPolicy, SweepStep
 from relight.providers.driver import ProviderDriver
 from relight.store.store import Store
@@ -38,17 +37,7 @@ class RecordDoubt:
 
     def _judge(self, listing: ProviderListing, spare: MachineAtProvider) -> str | None:
         records = self._store.sweeps.machines({each.key for each in listing.machines})
-        plan = plan_sweep(
-            SweepView(
-                listings=(listing,),
-                open_workflows=frozenset(),
-                records=records,
-                route_ids=self._store.sweeps.route_ids(),
-                newest=self._store.sweeps.newest(),
-            ),
-            SweepPolicy(owner=self._owner),
-            datetime.now(UTC),
-        )
+        plan = plan_of_records(self._store, [listing], records, SweepPolicy(owner=self._owner))
         newer = next((each.reason for each in plan.left if each.step is SweepStep.DOUBT), None)
         return newer or self._missing(listing, records, spare)
 

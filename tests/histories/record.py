@@ -1,16 +1,19 @@
 """`make histories`: run each kind of operation once, and keep its history for the replay test.
 
 Kept histories are never overwritten: they represent running workflows. After a change of
-workflow code, new histories are added under the next number.
+workflow code, new histories are added under the next number. With names, only these operations
+(`python -m tests.histories.record swapped rollout_undone`).
 """
 
 import asyncio
 import json
 import re
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from devkit.simulated.parts import OWNER
 from relight.domain.base import Origin
+from relight.domain.comparison import CompareRecordsInput
+from relight.domain.key_rotation import KeyKind
 from relight.domain.liveness import LIVENESS_WORKFLOW_ID, CheckLivenessInput
 from relight.domain.names import machine_workflow_id, route_workflow_id
 from relight.domain.reconcile.plan import ReconcilePolicy
@@ -29,13 +34,17 @@ from relight.domain.reconcile.run import (
     ReconcileFleetInput,
 )
 from relight.domain.replacement import AutoreplaceRouteInput
+from relight.domain.retention import PruneStoreInput
 from relight.domain.rollout.rollout import ControlInput, RolloutPhase
 from relight.domain.route import RetireRouteInput
 from relight.providers.driver import MachineSpec
 from starter.local.temporal import embedded_temporal
 from tests.support.interference import Injection
-from tests.workflows.harness import Harness, small_installation
+from tests.workflows.harness import Harness
+from tests.workflows.rotations import Rotation, keyed_installation
+from workflows.fleet.comparison import CompareRecords
 from workflows.fleet.liveness import CheckLiveness
+from workflows.fleet.prune import PruneStore
 from workflows.fleet.reconcile import ReconcileFleet
 from workflows.rollout.rollout import RolloutRelease
 from workflows.route.replace import AutoreplaceRoute
@@ -46,6 +55,7 @@ CONTROL = ControlInput(origin=Origin(requested_by="recorder", reason="to record 
 
 Handle = WorkflowHandle[Any, Any]
 Operation = Callable[[Harness], Awaitable[Handle]]
+Begin = Callable[[Rotation], Awaitable[Handle]]
 
 
 async def provisioned(harness: Harness) -> Handle:
@@ -260,6 +270,32 @@ async def routes_verified(harness: Harness) -> Handle:
     return harness.client.get_workflow_handle(VERIFY_SILENT_WORKFLOW_ID)
 
 
+async def rollout_undone(harness: Harness) -> Handle:
+    await (await rollout_converged(harness)).result()
+    return await harness.start_rollout("v0.0.74", undo=True)
+
+
+async def records_compared(harness: Harness) -> Handle:
+    """A comparison that finds a newer release on a host, and adopts it."""
+    await _three_routes(harness)
+    harness.hosts.of("recorded-0").version = "0.0.74"
+    return await harness.client.start_workflow(
+        CompareRecords.run,
+        CompareRecordsInput(origin=CONTROL.origin, adopt=True),
+        id="store/adopt",
+        task_queue=harness.task_queue,
+    )
+
+
+async def store_pruned(harness: Harness) -> Handle:
+    return await harness.client.start_workflow(
+        PruneStore.run,
+        PruneStoreInput(older_than=timedelta(days=180), origin=CONTROL.origin),
+        id="prune-store-2026-11-25T00:00:00Z",
+        task_queue=harness.task_queue,
+    )
+
+
 OPERATIONS: tuple[Operation, ...] = (
     provisioned,
     provision_failed_and_undone,
@@ -290,7 +326,20 @@ OPERATIONS: tuple[Operation, ...] = (
     swept,
     liveness_checked,
     routes_verified,
+    rollout_undone,
+    records_compared,
+    store_pruned,
 )
+
+
+async def rotated(rotation: Rotation, kind: KeyKind) -> Handle:
+    """A rotation of one kind of key, on one machine."""
+    await rotation.harness.provision("recorded-14")
+    rotation.make_next(kind)
+    return await rotation.start(kind)
+
+
+NAMES = {operation.__name__ for operation in OPERATIONS} | {f"{kind}_rotated" for kind in KeyKind}
 
 
 async def _three_routes(harness: Harness) -> None:
@@ -298,11 +347,17 @@ async def _three_routes(harness: Harness) -> None:
         await harness.provision(f"recorded-{number}")
 
 
-async def record_all() -> None:
-    """Record every operation once."""
+async def record(names: Collection[str]) -> None:
+    """Record these operations once each."""
+    known: dict[str, Begin] = {each.__name__: partial(_of_harness, each) for each in OPERATIONS}
+    known |= {f"{kind}_rotated": partial(rotated, kind=kind) for kind in KeyKind}
     async with _temporal() as client:
-        for operation in OPERATIONS:
-            await _record(client, operation)
+        for name in names or known:
+            await _record(client, name, known[name])
+
+
+async def _of_harness(operation: Operation, rotation: Rotation) -> Handle:
+    return await operation(rotation.harness)
 
 
 @asynccontextmanager
@@ -312,22 +367,20 @@ async def _temporal() -> AsyncIterator[Client]:
             yield await Client.connect(server.address, data_converter=pydantic_data_converter)
 
 
-async def _record(client: Client, operation: Operation) -> None:
+async def _record(client: Client, name: str, begin: Begin) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        async with small_installation(client, Path(folder)) as harness:
-            handle = await operation(harness)
+        async with keyed_installation(client, Path(folder)) as installation:
+            handle = await begin(installation)
             try:
                 await handle.result()
             except WorkflowFailureError as error:
-                print(f"{operation.__name__} ended by {error.cause}")  # noqa: T201
+                print(f"{name} ended by {error.cause}")  # noqa: T201
             history = await handle.fetch_history()
             # A reconcile run starts other workflows; the next operation uses the same route ids.
-            await harness.until_idle()
-    number = 1 + max(
-        (_number(path) for path in FOLDER.glob(f"{operation.__name__}-*.json")), default=0
-    )
+            await installation.harness.until_idle()
+    number = 1 + max((_number(path) for path in FOLDER.glob(f"{name}-*.json")), default=0)
     kept = json.dumps(_without_traces(json.loads(history.to_json())), indent=1)
-    (FOLDER / f"{operation.__name__}-{number}.json").write_text(kept + "\n")
+    (FOLDER / f"{name}-{number}.json").write_text(kept + "\n")
 
 
 def _number(path: Path) -> int:
@@ -348,4 +401,4 @@ def _without_traces(part: Any) -> Any:
 
 
 if __name__ == "__main__":
-    asyncio.run(record_all())
+    asyncio.run(record(sys.argv[1:]))

@@ -119,13 +119,21 @@ class Rotation:
 @asynccontextmanager
 async def rotating_installation(client: Client, folder: Path) -> AsyncIterator[Rotation]:
     """Run an installation with three routes and a pool machine."""
+    async with keyed_installation(client, folder) as rotation:
+        harness = rotation.harness
+        await asyncio.gather(*(harness.serving_route(route_id=each) for each in ROUTES))
+        await harness.pool_machine()
+        yield rotation
+
+
+@asynccontextmanager
+async def keyed_installation(client: Client, folder: Path) -> AsyncIterator[Rotation]:
+    """Run an installation without routes, whose hosts check the keys of its home folder."""
     ssh = prepare_home(folder / "home")
     keys = KeyFiles(ssh.client_key, ssh.host_key_secret)
     user_data = replace(user_data_renderer(keys().clients[0].private), keys=keys)
     async with small_installation(client, folder, user_data=user_data) as harness:
         harness.hosts.keys = keys
-        await asyncio.gather(*(harness.serving_route(route_id=each) for each in ROUTES))
-        await harness.pool_machine()
         files = {KeyKind.CLIENT: ssh.client_key, KeyKind.HOST_SECRET: ssh.host_key_secret}
         yield Rotation(harness, files, keys)
         for kind in KeyKind:

@@ -32,6 +32,11 @@ def workflow_id(history: str) -> str:
     return str(first["workflowExecutionStartedEventAttributes"]["workflowId"])
 
 
+def workflow_type(history: str) -> str:
+    [first, *_] = json.loads(history)["events"]
+    return str(first["workflowExecutionStartedEventAttributes"]["workflowType"]["name"])
+
+
 @pytest.mark.parametrize("history", HISTORIES, ids=lambda path: path.stem)
 async def test_a_kept_history_replays(history: Path) -> None:
     text = await asyncio.to_thread(history.read_text)
@@ -40,7 +45,12 @@ async def test_a_kept_history_replays(history: Path) -> None:
 
 def test_every_recorded_operation_has_a_history() -> None:
     kept = {path.stem.rpartition("-")[0] for path in HISTORIES}
-    assert kept == {operation.__name__ for operation in record.OPERATIONS}
+    assert kept == record.NAMES
+
+
+def test_every_workflow_has_a_history() -> None:
+    kept = {workflow_type(path.read_text()) for path in HISTORIES}
+    assert kept == {workflow.__name__ for workflow in WORKFLOWS}
 
 
 async def test_a_history_that_does_not_match_the_code_fails() -> None:
