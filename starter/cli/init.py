@@ -12,7 +12,7 @@ from starter.cli.output import JsonOption, print_json, print_table
 from starter.local.home import prepare_home
 from starter.local.membership import join_fleet, prepare_store
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 AdoptOption = Annotated[
     bool,

@@ -11,6 +11,7 @@ from relight.domain.names import (
     TrackName,
 )
 from relight.domain.rollout.strategy import WaveSize
+from starter.cli import completion
 
 
 def checked(kind: Any, text: str, expected: str) -> str:
@@ -83,11 +84,17 @@ def _waves(texts: list[str] | None) -> list[str]:
     return [checked(WaveSize, text, "a wave size, as in 2 or 25%") for text in texts or []]
 
 
-TagArgument = Annotated[str, typer.Argument(callback=tag_of, help="The release, as in v0.0.74.")]
+TagArgument = Annotated[
+    str,
+    typer.Argument(
+        callback=tag_of, autocompletion=completion.tags, help="The release, as in v0.0.74."
+    ),
+]
 FindTagArgument = Annotated[
     str | None,
     typer.Argument(
         callback=tag_or_none,
+        autocompletion=completion.tags,
         help="Its release. Default: the rollout that is running, else the newest.",
     ),
 ]
@@ -96,16 +103,30 @@ OverrideOption = Annotated[
     typer.Option(
         "--release",
         callback=tag_or_none,
+        autocompletion=completion.tags,
         help="The release that its routes should run, as in v0.0.74.",
     ),
 ]
 OptionalTrackArgument = Annotated[
-    str | None, typer.Argument(callback=track_or_none, help="The track. Default: all.")
+    str | None,
+    typer.Argument(
+        callback=track_or_none,
+        autocompletion=completion.tracks,
+        help="The track. Default: all.",
+    ),
 ]
-TrackArgument = Annotated[str, typer.Argument(callback=_track)]
-TrackOption = Annotated[str, typer.Option("--track", "-t", callback=_track, help="Their track.")]
+TrackArgument = Annotated[str, typer.Argument(callback=_track, autocompletion=completion.tracks)]
+TrackOption = Annotated[
+    str,
+    typer.Option(
+        "--track", "-t", callback=_track, autocompletion=completion.tracks, help="Their track."
+    ),
+]
 MoveTrackOption = Annotated[
-    str, typer.Option("--track", "-t", callback=_track, help="Its new track.")
+    str,
+    typer.Option(
+        "--track", "-t", callback=_track, autocompletion=completion.tracks, help="Its new track."
+    ),
 ]
 ScopeTrackOption = Annotated[
     str | None,
@@ -113,6 +134,7 @@ ScopeTrackOption = Annotated[
         "--track",
         "-t",
         callback=track_or_none,
+        autocompletion=completion.tracks,
         help="Change this track's override instead of the fleet's default release.",
     ),
 ]
@@ -122,17 +144,28 @@ FindTrackOption = Annotated[
         "--track",
         "-t",
         callback=track_or_none,
+        autocompletion=completion.tracks,
         help="The rollout of this track. Default: with TAG the fleet's, without TAG any.",
     ),
 ]
 FilterTrackOption = Annotated[
     str | None,
-    typer.Option("--track", "-t", callback=track_or_none, help="Only routes of this track."),
+    typer.Option(
+        "--track",
+        "-t",
+        callback=track_or_none,
+        autocompletion=completion.tracks,
+        help="Only routes of this track.",
+    ),
 ]
-RouteArgument = Annotated[str, typer.Argument(callback=route_id_of)]
+RouteArgument = Annotated[
+    str, typer.Argument(callback=route_id_of, autocompletion=completion.routes)
+]
 RoutesArgument = Annotated[
     list[str] | None,
-    typer.Argument(callback=_routes, help="Their ids, as in eu-1."),
+    typer.Argument(
+        callback=_routes, autocompletion=completion.routes, help="Their ids, as in eu-1."
+    ),
 ]
 
 

@@ -36,7 +36,7 @@ from starter.cli.times import moment
 from starter.schedules import reconcile_input
 from workflows.fleet.reconcile import ReconcileFleet
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -28,8 +28,8 @@ from starter.local.supervisor import Parts, supervise
 START_WITHIN = timedelta(minutes=12)
 STOP_WITHIN = timedelta(minutes=2)
 
-app = typer.Typer()
-down_app = typer.Typer()
+app = typer.Typer(add_completion=False)
+down_app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -3,14 +3,25 @@
 from collections.abc import Iterator
 
 import pytest
+import typer
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from starter.cli.app import _Commands, app
 
+CONTEXT = typer.Context(get_command(app), info_name="relight", help_option_names=["-h", "--help"])
+GROUPS = [name for name, lazy in _Commands.lazy_commands.items() if lazy.has_subcommands]
+
 
 def commands() -> Iterator[tuple[str, ...]]:
     for name, lazy in _Commands.lazy_commands.items():
-        yield from leaves((name,), lazy.load(name))
+        yield from leaves((name,), lazy.load(name, CONTEXT))
+
+
+def help_of(*path: str) -> str:
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*path, "--help"])
+    assert shown.exit_code == 0
+    return shown.output
 
 
 def leaves(path: tuple[str, ...], command) -> Iterator[tuple[str, ...]]:
@@ -24,11 +35,25 @@ def leaves(path: tuple[str, ...], command) -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=" ".join(path)) for path in commands()])
 def test_the_help_of_every_command_has_an_example(path):
-    shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*path, "--help"])
-    assert shown.exit_code == 0
-    _, _, examples = shown.output.partition("Example")
+    shown = help_of(*path)
+    _, _, examples = shown.partition("Example")
     assert f"relight {' '.join(path)}" in examples
-    assert "--help" in shown.output
+    assert "--help" in shown
+    assert "<bool>" not in shown
+    assert "--install-completion" not in shown
+
+
+def test_the_help_of_relight_itself_has_the_options_for_completion_once():
+    shown = help_of()
+    assert shown.count("--install-completion") == 1
+    assert "<bool>" not in shown
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_the_help_of_every_group_describes_it(name):
+    described = " ".join(help_of(name).split())
+    before_the_options, _, _ = described.partition("Options")
+    assert len(before_the_options.partition("[ARGS]...")[2].split()) >= 3
 
 
 def test_commands_of_subgroups_are_included():
