@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
+from relight.domain.duration import Duration
 from relight.domain.names import PackageName
 
 UnitName = Annotated[
@@ -83,11 +84,11 @@ class ServiceSettings(BaseModel):
     probe_port: int = Field(default=8899, ge=1, le=65535)
     probe_path: str = "/healthz"
     probe_command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)] = ()
-    probe_timeout: timedelta = Field(default=timedelta(seconds=3), gt=timedelta(0))
-    probe_patience: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(0))
+    probe_timeout: Duration = Field(default=timedelta(seconds=3), gt=timedelta(0))
+    probe_patience: Duration = Field(default=timedelta(seconds=5), ge=timedelta(0))
     files: Path | None = None
     secrets_file: Path | None = None
-    change_deadline: timedelta = Field(
+    change_deadline: Duration = Field(
         default=timedelta(minutes=10), ge=timedelta(seconds=10), le=timedelta(hours=1)
     )
 
@@ -131,7 +132,7 @@ class PrometheusCheckSettings(BaseModel):
     query: str = Field(min_length=1)
     max_value: float | None = Field(default=None, allow_inf_nan=False)
     min_value: float | None = Field(default=None, allow_inf_nan=False)
-    timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0), le=CHECK_LIMIT)
+    timeout: Duration = Field(default=timedelta(seconds=10), gt=timedelta(0), le=CHECK_LIMIT)
 
     @model_validator(mode="after")
     def _can_pass(self) -> Self:
@@ -161,7 +162,7 @@ class CommandCheckSettings(BaseModel):
 
     kind: Literal["command"]
     command: tuple[str, ...] = Field(min_length=1)
-    timeout: timedelta = Field(default=timedelta(minutes=1), gt=timedelta(0), le=CHECK_LIMIT)
+    timeout: Duration = Field(default=timedelta(minutes=1), gt=timedelta(0), le=CHECK_LIMIT)
 
 
 GateCheckSettings = PrometheusCheckSettings | CommandCheckSettings
@@ -210,7 +211,7 @@ class DrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)] = ()
-    deadline: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0), le=DRAIN_LIMIT)
+    deadline: Duration = Field(default=timedelta(minutes=5), gt=timedelta(0), le=DRAIN_LIMIT)
 
 
 class RepositorySettings(BaseModel):
@@ -234,7 +235,7 @@ class RepositorySettings(BaseModel):
     signing_key_fingerprint: Annotated[
         str, StringConstraints(pattern=r"^([0-9A-Fa-f ]{40,60})?$")
     ] = ""
-    max_age: timedelta = Field(default=timedelta(days=90), gt=timedelta(0))
+    max_age: Duration = Field(default=timedelta(days=90), gt=timedelta(0))
 
 
 class GitHubSettings(BaseModel):
@@ -275,7 +276,7 @@ class SshSettings(BaseModel):
     port: int = 22
     client_key: Path | None = None
     host_key_secret: Path | None = None
-    connect_timeout: timedelta = timedelta(seconds=10)
+    connect_timeout: Duration = timedelta(seconds=10)
 
 
 class LivenessSettings(BaseModel):
@@ -290,8 +291,8 @@ class LivenessSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    every: timedelta = Field(default=timedelta(minutes=1), ge=timedelta(seconds=5))
-    timeout: timedelta = Field(
+    every: Duration = Field(default=timedelta(minutes=1), ge=timedelta(seconds=5))
+    timeout: Duration = Field(
         default=timedelta(seconds=3), gt=timedelta(0), le=timedelta(seconds=15)
     )
     concurrency: int = Field(default=600, ge=1)

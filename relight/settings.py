@@ -1,10 +1,11 @@
 """The environment, read once into one frozen object. Only `worker` and `starter` read it.
 
 Every setting is an environment variable `RELIGHT_<NAME>`, or a line in the file `env` in the home
-folder, where `relight up` writes what it started. The connection to Temporal is configured by the
-SDK's own variables: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`,
-or the TOML file that `TEMPORAL_CONFIG_FILE` names. Files with its certificates, API key and payload
-keys are settings of Relight (`relight/temporal_settings.py`).
+folder, where `relight up` writes what it started. A duration is `30m`, as in options, or `PT30M`.
+The connection to Temporal is configured by the SDK's own variables: `TEMPORAL_ADDRESS`,
+`TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, or the TOML file that
+`TEMPORAL_CONFIG_FILE` names. Files with its certificates, API key and payload keys are settings of
+Relight (`relight/temporal_settings.py`).
 """
 
 import os
@@ -16,6 +17,7 @@ from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.duration import Duration
 from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.retention import Retention
@@ -89,15 +91,15 @@ class Settings(BaseSettings):
         str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")
     ] = "relight"
     task_queue: str = "relight"
-    stability_window: timedelta = timedelta(seconds=10)
+    stability_window: Duration = timedelta(seconds=10)
     log_format: str = "console"
     connectivity_checks: Annotated[ConnectivityChecks, NoDecode, BeforeValidator(words)] = ()
-    reconcile_every: Annotated[timedelta, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
+    reconcile_every: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
     reconcile: ReconcilePolicy = ReconcilePolicy()
     breaker: BreakerLimits = BreakerLimits()
     pool: PoolPolicy = PoolPolicy()
     store_retention: Retention = timedelta(days=180)
-    sweep_grace: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(hours=1)
+    sweep_grace: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(hours=1)
     gate_checks: Annotated[GateChecks, NoDecode, BeforeValidator(read_gate_checks)] = {}
     service: ServiceSettings = ServiceSettings()
     drain: DrainSettings = DrainSettings()

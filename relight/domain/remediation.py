@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from relight.domain.base import Message
+from relight.domain.duration import Duration
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES, locks_out
 from relight.domain.liveness import is_silent
@@ -30,13 +31,13 @@ class ReplacementPolicy(Message):
     """
 
     unreachable_observations: int = Field(default=3, ge=2)
-    unreachable_for: timedelta = Field(default=timedelta(minutes=10), gt=timedelta(0))
-    verify_after: timedelta = Field(default=timedelta(minutes=3), ge=timedelta(0))
+    unreachable_for: Duration = Field(default=timedelta(minutes=10), gt=timedelta(0))
+    verify_after: Duration = Field(default=timedelta(minutes=3), ge=timedelta(0))
     repairs: int = Field(default=2, ge=1)
-    repair_after: timedelta = Field(default=timedelta(minutes=10), ge=timedelta(0))
-    gone_for: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0))
+    repair_after: Duration = Field(default=timedelta(minutes=10), ge=timedelta(0))
+    gone_for: Duration = Field(default=timedelta(minutes=5), gt=timedelta(0))
     replacements: int = Field(default=3, ge=1)
-    window: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))
+    window: Duration = Field(default=timedelta(hours=24), gt=timedelta(0))
 
 
 class Remediation(StrEnum):

@@ -6,13 +6,14 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from relight.domain.base import Message, Origin
+from relight.domain.duration import Duration
 
 MIN_RETENTION = timedelta(days=7)
 """Retries of operations and the remediation of routes read the events of the last days."""
 
 PRUNE_WORKFLOW_ID = "prune-store"
 
-Retention = Annotated[timedelta, Field(ge=MIN_RETENTION)]
+Retention = Annotated[Duration, Field(ge=MIN_RETENTION)]
 
 
 class PruneStoreInput(Message):

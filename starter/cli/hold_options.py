@@ -12,7 +12,7 @@ from relight.domain.route import Route
 from starter.cli.names import route_id_of, track_or_none
 from starter.cli.output import note
 from starter.cli.times import (
-    duration_of,
+    duration_option,
     instant_of,
     span,
 )
@@ -70,7 +70,7 @@ ForOption = Annotated[
     typer.Option(
         "--for",
         metavar="DURATION",
-        parser=duration_of,
+        parser=duration_option,
         help="How long it lasts, instead of --until: 30m, 4h, 2d.",
     ),
 ]

@@ -31,13 +31,12 @@ class LazyCommand(NamedTuple):
     app: str = "app"
     has_subcommands: bool = True
 
-    def load(self, name: str, ctx: "Context") -> "Command":
+    def load(self, name: str) -> "Command":
         """Import the command."""
         app: typer.Typer = getattr(importlib.import_module(self.module), self.app)
         command: Command = get_group(app) if self.has_subcommands else get_command(app)
         command.name = name
         command.help = command.help or self.summary
-        _without_types_of_flags(command, ctx)
         return command
 
 
@@ -77,5 +76,6 @@ class LazyGroup(TyperGroup):
         """Import the command that is called, then resolve it as usual."""
         self.list_commands(ctx)
         if args and (lazy := self.lazy_commands.get(args[0])):
-            self.commands[args[0]] = lazy.load(args[0], ctx)
+            self.commands[args[0]] = lazy.load(args[0])
+            _without_types_of_flags(self.commands[args[0]], ctx)
         return super().resolve_command(ctx, args)

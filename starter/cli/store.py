@@ -11,7 +11,7 @@ from relight.settings import load_settings
 from starter.cli.errors import BadInputError
 from starter.cli.output import JsonOption, print_json, print_line
 from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation
-from starter.cli.times import duration_of, moment, span
+from starter.cli.times import duration_option, moment, span
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -57,7 +57,7 @@ def prune(
         typer.Option(
             "--older-than",
             metavar="DURATION",
-            parser=duration_of,
+            parser=duration_option,
             help="How long ago it ended: 180d, 26w.  \\[default: RELIGHT_STORE_RETENTION]",
         ),
     ] = None,

@@ -16,7 +16,7 @@ from relight.domain.names import CheckName
 from relight.domain.rollout.strategy import Approval, CanaryRule, Inconclusive, Strategy
 from relight.settings import load_settings
 from starter.cli.names import WavesOption, checked
-from starter.cli.times import duration_of
+from starter.cli.times import duration_option
 
 _DEFAULT = Strategy()
 _PANEL = "Strategy"
@@ -127,7 +127,7 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         timedelta | None,
         _option(
             metavar="DURATION",
-            parser=duration_of,
+            parser=duration_option,
             help="How long a wave runs before its gate decides, as in 30m.  \\[default: 0s]",
         ),
     ] = None,
@@ -179,7 +179,7 @@ def strategy_of(  # noqa: PLR0913, PLR0917 - one argument a flag
         timedelta | None,
         _option(
             metavar="DURATION",
-            parser=duration_of,
+            parser=duration_option,
             help="How long a fault outside of hosts may hold the rollout before it is paused for a "
             "person, as in 30m.  \\[default: 1h]",
         ),

@@ -3,39 +3,25 @@
 An instant without a time zone is UTC, as in all output.
 """
 
-import re
 from datetime import UTC, datetime, timedelta
 
 import typer
 
 from relight.domain.clock import TOLERANCE
+from relight.domain.duration import duration_of
 from starter.cli.errors import BadInputError
 
-_UNITS = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "min": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "w": timedelta(weeks=1),
-}
-_PART = re.compile(r"(\d{1,6}) ?(min|[smhdw])(?![a-z]) ?")
 
-
-def duration_of(text: str) -> timedelta:
-    """Parse a duration: `90s`, `30m`, `4h`, `1h 30min`, `2d`, `1w`.
+def duration_option(text: str) -> timedelta:
+    """Parse the duration of an option.
 
     Raises:
         typer.BadParameter: it is malformed.
     """
-    rest, total = text.strip(), timedelta()
-    while part := _PART.match(rest):
-        total += int(part[1]) * _UNITS[part[2]]
-        rest = rest[part.end() :]
-    if rest or not text.strip():
-        msg = f"{text!r} is not a duration, as in 90s, 30m, 4h, 1h30m, 2d or 1w"
-        raise typer.BadParameter(msg)
-    return total
+    try:
+        return duration_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def instant_of(text: str) -> datetime:

@@ -2,11 +2,12 @@
 
 import pytest
 
+from tests.starter.in_process import InProcess
 from tests.starter.stores import refused
 from tests.store.fleets import serve
 
 
-async def completed(relight, words: str, **variables: str) -> list[str]:
+async def completed(relight: InProcess, words: str, **variables: str) -> list[str]:
     asking = relight.where(
         _RELIGHT_COMPLETE="complete_bash",
         COMP_WORDS=words,

@@ -3,19 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
-import typer
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from starter.cli.app import _Commands, app
 
-CONTEXT = typer.Context(get_command(app), info_name="relight", help_option_names=["-h", "--help"])
 GROUPS = [name for name, lazy in _Commands.lazy_commands.items() if lazy.has_subcommands]
 
 
 def commands() -> Iterator[tuple[str, ...]]:
     for name, lazy in _Commands.lazy_commands.items():
-        yield from leaves((name,), lazy.load(name, CONTEXT))
+        yield from leaves((name,), lazy.load(name))
 
 
 def help_of(*path: str) -> str:

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from relight.domain.base import Message
+from relight.domain.duration import Duration
 from relight.domain.names import TrackName
 
 
@@ -87,13 +88,13 @@ class BreakerLimits(Message):
     open_share: float = Field(default=0.2, gt=0, lt=1)
     close_share: float = Field(default=0.1, ge=0, lt=1)
     min_unreachable: int = Field(default=2, ge=2)
-    calm_for: timedelta = Field(default=timedelta(minutes=15), ge=timedelta(0))
-    observation_lasts: timedelta = Field(default=timedelta(minutes=20), gt=timedelta(0))
-    connectivity_lasts: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0))
-    remembered_for: timedelta = Field(default=timedelta(hours=1), ge=timedelta(0))
+    calm_for: Duration = Field(default=timedelta(minutes=15), ge=timedelta(0))
+    observation_lasts: Duration = Field(default=timedelta(minutes=20), gt=timedelta(0))
+    connectivity_lasts: Duration = Field(default=timedelta(minutes=5), gt=timedelta(0))
+    remembered_for: Duration = Field(default=timedelta(hours=1), ge=timedelta(0))
     destroyed_per_hour: int = Field(default=10, ge=0)
     destroyed_per_hour_in_region: int = Field(default=2, ge=0)
-    spared_for: timedelta = Field(default=timedelta(minutes=10), gt=timedelta(0))
+    spared_for: Duration = Field(default=timedelta(minutes=10), gt=timedelta(0))
 
     @model_validator(mode="after")
     def _closes_below_where_it_opens(self) -> Self:

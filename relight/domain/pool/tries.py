@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pydantic import AwareDatetime, Field
 
 from relight.domain.base import Message
+from relight.domain.duration import Duration
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES, locks_out
@@ -25,8 +26,8 @@ class PoolPolicy(Message):
     """
 
     max_tries: int = Field(default=3, ge=1)
-    retry_after: timedelta = Field(default=timedelta(minutes=5), ge=timedelta(0))
-    max_pause: timedelta = Field(default=timedelta(hours=1), ge=timedelta(0))
+    retry_after: Duration = Field(default=timedelta(minutes=5), ge=timedelta(0))
+    max_pause: Duration = Field(default=timedelta(hours=1), ge=timedelta(0))
 
 
 class PoolTries(Message):

@@ -9,6 +9,7 @@ from pydantic import Field
 from relight.domain.base import Message
 from relight.domain.breaker.breaker import BreakerIncident
 from relight.domain.disruption import BudgetSize, DisruptionBudget
+from relight.domain.duration import Duration
 from relight.domain.fault.fault import Fault
 from relight.domain.names import (
     ReleaseTag,
@@ -43,7 +44,7 @@ class ReconcilePolicy(Message):
     drift: BudgetSize = "5%"
     doubtful: BudgetSize = "10%"
     replacement: ReplacementPolicy = ReplacementPolicy()
-    proof_lasts: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))
+    proof_lasts: Duration = Field(default=timedelta(hours=24), gt=timedelta(0))
     max_replacements: int = Field(default=2, ge=0)
     max_swaps: int = Field(default=10, ge=0)
     max_rollouts: int = Field(default=1, ge=0)
