@@ -91,8 +91,9 @@ histories: setup ## Record a history of each variant of each workflow; the recor
 	@.venv/bin/python -m tests.histories.record
 
 .PHONY: docs
-docs: setup ## Generate docs/faults.md from the fault table
+docs: setup ## Generate docs/faults.md from the fault table, docs/relight.1 from the commands' help
 	@.venv/bin/python -m relight.domain.fault.document >docs/faults.md
+	@.venv/bin/python -m devkit.man_page >docs/relight.1
 
 .PHONY: lock
 lock: ## Update the lock files from the declared dependencies (needs uv; ARGS=--upgrade)

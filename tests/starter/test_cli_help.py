@@ -1,12 +1,17 @@
 """Every command has a help text with an example."""
 
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from devkit.man_page import man_page
 from starter.cli.app import _Commands, app
 
+ROOT = Path(__file__).parents[2]
 GROUPS = [name for name, lazy in _Commands.lazy_commands.items() if lazy.has_subcommands]
 
 
@@ -70,3 +75,21 @@ def test_commands_of_subgroups_are_included():
 )
 def test_old_command_names_are_gone(words):
     assert CliRunner().invoke(app, [*words, "--help"]).exit_code == 2
+
+
+def test_the_manual_page_is_the_one_of_these_commands():
+    assert (ROOT / "docs/relight.1").read_text() == man_page(), "type `make docs`"
+
+
+def test_the_manual_page_can_be_read_and_has_every_command():
+    page = ROOT / "docs/relight.1"
+    shown = subprocess.run(
+        ["man", "--warnings", "-l", str(page)],
+        env={**os.environ, "MANWIDTH": "200", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stderr == ""
+    for path in commands():
+        assert f"   relight {' '.join(path)}" in shown.stdout
