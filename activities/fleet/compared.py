@@ -46,9 +46,12 @@ def _silent(each: RouteToCompare, last: Seen) -> tuple[Verdict, str, str]:
         key = each.newer[0].key
         return Verdict.UNKNOWN, key, f"{key} is not on record, and does not answer: {last.error}"
     if each.listed is False:
-        named = f"`relight store adopt-current --serves {each.route_id}=KEY`"
-        why = f"its machine is not listed; if one of the pool serves it, {named} records that"
-        return Verdict.MACHINE_MISSING, "", f"{why}; {last.error}"
+        why = (
+            f"its provider does not list its machine, and no host answers for it: {last.error}. "
+            "If a machine of the pool serves it, "
+            f"`relight store adopt-current --serves {each.route_id}=KEY` records that"
+        )
+        return Verdict.MACHINE_MISSING, "", why
     return Verdict.UNKNOWN, "", last.error
 
 
@@ -112,4 +115,14 @@ def not_found(route_id: str, key: str) -> Comparison:
         about=f"route {route_id}",
         verdict=Verdict.UNKNOWN,
         reason=f"no provider lists a machine {key}, so that it does not serve it",
+    )
+
+
+def not_in_service(route_id: str) -> Comparison:
+    """Return that the route to which a person gave a machine is not on record, or is retired."""
+    return Comparison(
+        about=f"route {route_id}",
+        verdict=Verdict.UNKNOWN,
+        reason="no such route is in service, so no machine was given to it; "
+        "`relight route list` shows those that are",
     )

@@ -13,6 +13,7 @@ from activities.fleet.compared import (
     Seen,
     compared_with_host,
     not_found,
+    not_in_service,
     unknown_pool_machine,
     unknown_route,
 )
@@ -57,6 +58,11 @@ CONCURRENCY = 25
 """How many hosts one activity observes at the same time."""
 
 _NOT_RUNNING = frozenset({MachineStatus.DELETING, MachineStatus.FAILED})
+
+
+MAX_NEWER, MAX_ROUTES_WITH_NEWER, MAX_OTHERS = 2, 300, 500
+"""So many machines of a route that are newer than its record, routes with such machines, and
+machines of no route are in one message, which has to stay below 2 MB with 10,000 routes."""
 
 
 class ComparisonActivities:
@@ -107,10 +113,14 @@ class ComparisonActivities:
         """Return the scopes whose routes are all proven at a newer release than is declared.
 
         With `adopt` that release is declared. Otherwise reconciliation would bring the routes back.
+        A scope with an open rollout is left out: the rollout declares its own release.
         """
         operation = current_operation(input.origin)
         default = self._store.fleet_settings.get(DEFAULT_RELEASE_SETTING)
         overrides = {each.name: each.release_override for each in self._store.tracks.list()}
+        rolling = {
+            each.scope for each in self._store.declarations.rollouts() if each.closed_at is None
+        }
         proven: defaultdict[str, set[ReleaseTag | None]] = defaultdict(set)
         for route in self._store.routes.list():
             if route.status not in NOT_IN_SERVICE:
@@ -118,6 +128,8 @@ class ComparisonActivities:
                 proven[scope].add(route.current_release_tag)
         found = []
         for scope, tags in sorted(proven.items()):
+            if scope in rolling:
+                continue
             track = scope_track(scope)
             declared = overrides.get(track) if track else default
             [tag, *others] = tags
@@ -163,16 +175,21 @@ class ComparisonActivities:
         serves = {route: machines[key] for route, key in input.serves.items() if key in machines}
         named = {f"machine {key}" for key in input.serves.values()}
         others = [each for each in others if each.about not in named]
+        in_service = {
+            route.route_id: route
+            for route in self._store.routes.list()
+            if route.status is not RouteStatus.RETIRED
+        }
         others += [
-            not_found(route_id, key)
+            not_found(route_id, key) if route_id not in serves else not_in_service(route_id)
             for route_id, key in sorted(input.serves.items())
-            if route_id not in serves
+            if route_id not in serves or route_id not in in_service
         ]
         providers = {each.provider for each in listings}
         routes = [
             RouteToCompare(
                 route_id=route.route_id,
-                newer=tuple(newer.pop(route.route_id, ())),
+                newer=tuple(newer.pop(route.route_id, ())[:MAX_NEWER]),
                 serves=serves.get(route.route_id),
                 listed=(
                     route.machine.key in machines
@@ -180,17 +197,18 @@ class ComparisonActivities:
                     else None
                 ),
             )
-            for route in self._store.routes.list()
-            if route.status is not RouteStatus.RETIRED
+            for route in in_service.values()
         ]
         for route_id, found in sorted(newer.items()):
             if input.track is not None:
                 routes.append(
-                    RouteToCompare(route_id=route_id, newer=tuple(found), track=input.track)
+                    RouteToCompare(
+                        route_id=route_id, newer=tuple(found[:MAX_NEWER]), track=input.track
+                    )
                 )
             else:
                 others += [unknown_route(each, route_id) for each in found]
-        return ProvidersCompared(routes=tuple(routes), others=tuple(others), unobserved=unobserved)
+        return _bounded(routes, others, unobserved)
 
     def _newer(
         self,
@@ -268,7 +286,7 @@ class ComparisonActivities:
         if seen.package is None:
             return compared
         proof = await self._prove(seen.machine, seen.package.version)
-        found = await self._presence.drivers[seen.machine.provider].find(seen.machine.key)
+        found = await self._presence.driver(seen.machine.provider).find(seen.machine.key)
         if found is None:
             reason = f"{seen.machine.provider} does not find {seen.machine.key}"
             return compared.model_copy(update={"reason": reason})
@@ -317,3 +335,18 @@ class UnknownVersionError(DomainError):
     """A host runs a version that no release tag has."""
 
     kind = "release-unknown"
+
+
+def _bounded(
+    routes: Sequence[RouteToCompare], others: Sequence[Comparison], unobserved: Sequence[str]
+) -> ProvidersCompared:
+    """Return what fits into a message; of the rest, how much there is."""
+    newer = [each.route_id for each in routes if each.newer]
+    left_out = set(newer[MAX_ROUTES_WITH_NEWER:])
+    cut = len(left_out) + max(0, len(others) - MAX_OTHERS)
+    more = f"{cut} more, which are not on record: the same command again, once these are adopted"
+    return ProvidersCompared(
+        routes=tuple(each for each in routes if each.route_id not in left_out),
+        others=tuple(others[:MAX_OTHERS]),
+        unobserved=(*unobserved, *([more] if cut else ())),
+    )

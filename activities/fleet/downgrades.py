@@ -2,7 +2,7 @@
 
 from activities.route.known_good import newest_of, version_of
 from relight.domain.drift import scope_of
-from relight.domain.names import ReleaseTag, scope_track
+from relight.domain.names import ReleaseTag, ScopeName, scope_track
 from relight.domain.reconcile.builder import FleetView
 from relight.domain.reconcile.plan import (
     Action,
@@ -45,10 +45,12 @@ def without_downgrades(
             route = routes[action.route_id]
             if not is_newer(route, tag):
                 return None
+            options = _options(scope_of(route.track, overrides.get(route.track)))
             return (
-                f"that is older: `relight route swap {route.route_id} {tag} --allow-downgrade` "
-                f"brings it there, or `relight rollout start {route.current_release_tag}` the "
-                "others to what it runs"
+                f"{tag} is older than what it runs: "
+                f"`relight route swap {route.route_id} {tag} --allow-downgrade` brings it there, "
+                f"`relight rollout start {route.current_release_tag}{options}` brings the others "
+                "to what it runs"
             )
         if action.kind is not ActionKind.START_ROLLOUT:
             return None
@@ -61,8 +63,7 @@ def without_downgrades(
         ]
         if not behind or not all(is_newer(each, tag) for each in behind):
             return None
-        track = scope_track(action.scope or "")
-        options = f" --track {track}" if track else ""
+        options = _options(action.scope or "")
         found = {each.current_release_tag for each in behind if each.current_release_tag}
         newest = newest_of(store, found)
         return (
@@ -71,3 +72,8 @@ def without_downgrades(
         )
 
     return drop(plan, why_not, policy.max_reported)
+
+
+def _options(scope: ScopeName) -> str:
+    track = scope_track(scope)
+    return f" --track {track}" if track else ""

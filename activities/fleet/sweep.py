@@ -37,7 +37,7 @@ class SweepActivities:
         """Return the step of the sweep if it is still right, or no step."""
         planned = input.step
         asked_at = datetime.now(UTC)
-        found = await self._presence.drivers[planned.provider].find(planned.key)
+        found = await self._presence.driver(planned.provider).find(planned.key)
         listing = ProviderListing(
             provider=planned.provider,
             asked_at=asked_at,

@@ -8,7 +8,7 @@ from relight.domain.fault.error import DomainError
 from relight.domain.machine import CheckNewKeyInput
 from relight.domain.route import Recorded
 from relight.engine.step import step
-from relight.providers.driver import ProviderDriver
+from relight.providers.driver import ProviderDriver, driver_named
 from relight.store.store import Store
 from relight.store.threads import in_thread
 
@@ -41,7 +41,8 @@ class NewKeyActivities:
             key = None if following.is_planned else following.key
         else:
             key = await in_thread(store.pool.following, input.provider, input.region)
-        found = await self._drivers[input.provider].find(key) if key is not None else None
+        driver = driver_named(self._drivers, input.provider)
+        found = await driver.find(key) if key is not None else None
         if found is not None and found.owner == self._owner:
             raise RecordsOutdatedError(
                 f"our records may be old: {input.provider} has a machine {key}, and no such key is "

@@ -7,7 +7,7 @@ from relight.hosts import host_program
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import HostKeyMismatchError, HostUnreachableError, RemoteError
 from relight.hosts.observation import observe
-from relight.providers.driver import ProviderDriver
+from relight.providers.driver import ProviderDriver, driver_named
 
 _NOT_THERE = (HostUnreachableError, HostKeyMismatchError)
 """Errors of a connection after which nothing shows that our machine exists: no host answers, or
@@ -27,13 +27,21 @@ class Presence:
         self.drivers = drivers
         self._hosts = hosts
 
+    def driver(self, provider: str) -> ProviderDriver:
+        """Return the driver of a provider.
+
+        Raises:
+            UnknownLocationError: none is configured under this name.
+        """
+        return driver_named(self.drivers, provider)
+
     async def find(self, machine: Machine) -> MachineAtProvider | None:
         """Return the machine as its provider describes it now; None if it has none.
 
         Raises:
             ProviderError: it gave no answer.
         """
-        driver = self.drivers[machine.provider]
+        driver = self.driver(machine.provider)
         return await driver.find(machine.key) or await driver.get(machine.provider_id)
 
     async def exists(self, machine: Machine) -> bool:

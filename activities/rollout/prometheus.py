@@ -14,9 +14,6 @@ from activities.rollout.checks import CheckUnansweredError
 from relight.bounded import GZIP, AnswerRefusedError, read_bounded
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
-"""More than ten thousand samples."""
-
 ANSWER_CHARACTERS = 300
 """How much of an error text is shown."""
 

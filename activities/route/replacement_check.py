@@ -3,6 +3,7 @@
 from activities import policies
 from activities.execution import current_operation, heartbeating
 from activities.fleet.verification import VerificationActivities
+from activities.machine.listing import list_machines
 from activities.machine.new_key import RecordsOutdatedError
 from activities.machine.presence import Presence
 from relight.domain.fault.error import DomainError
@@ -11,6 +12,7 @@ from relight.domain.replacement import CheckReplacementInput
 from relight.domain.route import Recorded, Route
 from relight.domain.sweep.planner import numbered
 from relight.engine.step import step
+from relight.providers.driver import ProviderUnavailableError
 from relight.store.errors import UnknownRouteError
 from relight.store.replacements import NextMachine
 from relight.store.store import Store
@@ -62,13 +64,16 @@ class ReplacementCheckActivities:
         Raises:
             RecordsOutdatedError: it has one.
         """
-        driver, stem = self._presence.drivers[route.provider], f"{route.route_id}-g"
+        driver, stem = self._presence.driver(route.provider), f"{route.route_id}-g"
         newest = (await in_thread(self._store.sweeps.newest)).get(stem, 0)
-        listed = [
-            numbered(each.key)
-            for each in (await driver.list(route.region)).machines
-            if each.owner == self._owner
-        ]
+        listing = await list_machines(driver, route.region)
+        if not listing.complete:
+            raise ProviderUnavailableError(
+                driver.name,
+                f"list the machines in {route.region}",
+                "the listing is not complete, so it does not show whether our records are old",
+            )
+        listed = [numbered(each.key) for each in listing.machines if each.owner == self._owner]
         newer = [f"{stem}{at}" for other, at in sorted(listed) if other == stem and at > newest]
         # A listing may lack it.
         found = None if newer else await driver.find(following.key)

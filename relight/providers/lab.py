@@ -130,9 +130,11 @@ class LabDriver:
 
     async def get(self, provider_id: str) -> MachineAtProvider | None:
         """Return the machine with this id."""
-        path = f"/v1/machines/{provider_id}"
+        path = f"/v1/machines/{quote(provider_id, safe='')}"
         answer = await self._api.request(f"find {provider_id}", "GET", path)
-        return None if answer is None else self._machine(answer, answer.read(_MACHINE))
+        if answer is None:
+            return None
+        return self._machine(answer, _about(provider_id, answer))
 
     async def list(self, region: str | None = None) -> ProviderListing:
         """Return every machine; the lab returns those of all regions in one answer.
@@ -167,9 +169,7 @@ class LabDriver:
         answer = await self._api.request(attempted, "GET", path)
         if answer is None:
             return False
-        found = answer.read(_MACHINE)
-        if found.id != machine.provider_id:
-            raise answer.unreadable(f"it is about {found.id}, not {machine.provider_id}")
+        found = _about(machine.provider_id, answer)
         if found.label != machine.key:
             raise MachineConflictError(
                 self.name, attempted, f"{machine.provider_id} is labelled {found.label}"
@@ -225,3 +225,15 @@ def _number(text: str) -> int | None:
     """Return a tag's number; None for anything else: foreign machines may have any text there."""
     plain = text.isascii() and text.isdigit() and len(text) <= MAX_GENERATION_DIGITS
     return int(text) if plain else None
+
+
+def _about(provider_id: str, answer: Answer) -> _LabMachine:
+    """Return the machine that an answer about one has.
+
+    Raises:
+        ProviderAnswerError: it is not understood, or is about another machine.
+    """
+    found = answer.read(_MACHINE)
+    if found.id != provider_id:
+        raise answer.unreadable(f"it is about {found.id}, not {provider_id}")
+    return found

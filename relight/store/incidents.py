@@ -7,6 +7,7 @@ from sqlmodel import col, select
 
 from relight.domain.base import Message
 from relight.domain.fault.fault import Fault
+from relight.store.bad_rows import read_good
 from relight.store.database import Database
 from relight.store.events import Operation, write
 from relight.store.rows import read_row
@@ -36,14 +37,10 @@ class Incidents:
         self._database = database
 
     def list(self) -> list[Incident]:
-        """Return the open incidents, by kind.
-
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
-        """
+        """Return the open incidents, by kind. Invalid ones are noted and left out."""
         query = select(IncidentRow).order_by(col(IncidentRow.kind))
         with self._database.reading() as session:
-            return [read_row(Incident, row, f"incident {row.kind}") for row in session.exec(query)]
+            return read_good(session.exec(query), _incident)
 
     def update(self, faults: Iterable[Fault], operation: Operation) -> None:
         """Replace the open incidents by what was observed now."""
@@ -52,10 +49,12 @@ class Incidents:
             if w.earlier:
                 return
             known = {row.kind: row for row in w.session.exec(select(IncidentRow))}
-            for kind, row in sorted(known.items()):
-                if kind not in observed:
-                    w.session.delete(row)
-                    w.log(kind=INCIDENT_ENDED, detail=row.model_dump(mode="json"))
+            ended = [row for kind, row in sorted(known.items()) if kind not in observed]
+            for row in ended:
+                w.session.delete(row)
+            if ended:
+                incidents = [row.model_dump(mode="json", warnings=False) for row in ended]
+                w.log(kind=INCIDENT_ENDED, detail={"incidents": incidents})
             opened = []
             for kind, found in sorted(observed.items()):
                 row = known.get(kind) or IncidentRow(kind=kind, since=w.at, summary="")
@@ -65,3 +64,7 @@ class Incidents:
                     opened.append(found.model_dump(mode="json"))
             if opened:
                 w.log(detail={"faults": opened})
+
+
+def _incident(row: IncidentRow) -> Incident:
+    return read_row(Incident, row, f"incident {row.kind}")

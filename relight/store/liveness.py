@@ -16,8 +16,9 @@ from relight.domain.clock import is_future
 from relight.domain.liveness import Liveness, LivenessCheck, MachineToProbe
 from relight.domain.pool.pool import PoolStatus
 from relight.domain.route import RouteStatus
+from relight.store.bad_rows import read_good
 from relight.store.database import Database
-from relight.store.rows import read_row
+from relight.store.rows import read_row, time_or_none
 from relight.store.tables import (
     LivenessCheckRow,
     LivenessRow,
@@ -115,17 +116,11 @@ class LivenessStore:
     def silent(self) -> Mapping[str, Liveness]:
         """Return what is on record of each machine that does not answer, by its key.
 
-        A proof may be newer: `is_silent` decides.
-
-        Raises:
-            BadValueError: one was changed by hand and is invalid.
+        A proof may be newer: `is_silent` decides. Invalid ones are noted and left out.
         """
         query = select(LivenessRow).where(col(LivenessRow.answers).is_(False))
         with self._database.reading() as session:
-            return {
-                row.machine_key: read_row(Liveness, row, f"liveness of {row.machine_key}")
-                for row in session.exec(query)
-            }
+            return {each.machine_key: each for each in read_good(session.exec(query), _liveness)}
 
     def get(self, machine_key: str) -> Liveness | None:
         """Return what is on record of a machine; None before its first probe.
@@ -135,15 +130,22 @@ class LivenessStore:
         """
         with self._database.reading() as session:
             row = session.get(LivenessRow, machine_key)
-            return read_row(Liveness, row, f"liveness of {machine_key}") if row else None
+            return _liveness(row) if row else None
+
+
+def _liveness(row: LivenessRow) -> Liveness:
+    return read_row(Liveness, row, f"liveness of {row.machine_key}")
 
 
 def _to_probe(row: Any) -> MachineToProbe:
-    """Return a row of the query. Nothing is validated: a bad value is only its own machine's."""
+    """Return a row of the query. What is no time counts as none, so that the others are probed."""
     known = None
-    if row.since is not None:
+    if (since := time_or_none(row.since)) is not None:
         known = Liveness.model_construct(
-            machine_key=row.key, answers=row.answers, since=row.since, answered_at=row.answered_at
+            machine_key=row.key,
+            answers=row.answers,
+            since=since,
+            answered_at=time_or_none(row.answered_at),
         )
     in_pool = row.route_id is None
     return MachineToProbe(
@@ -151,6 +153,6 @@ def _to_probe(row: Any) -> MachineToProbe:
         address=row.address,
         route_id=row.route_id,
         serving=row.status == RouteStatus.SERVING,
-        proven_at=row.pool_proven_at if in_pool else row.proven_at,
+        proven_at=time_or_none(row.pool_proven_at if in_pool else row.proven_at),
         known=known,
     )

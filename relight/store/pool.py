@@ -33,7 +33,14 @@ from relight.store.replacements import (
     require_lock,
     was_created_for_route,
 )
-from relight.store.rows import machine_of, read_row, require_alive, require_machine, validating
+from relight.store.rows import (
+    machine_of,
+    read_row,
+    require_alive,
+    require_machine,
+    time_or_none,
+    validating,
+)
 from relight.store.tables import (
     EventRow,
     LivenessRow,
@@ -366,7 +373,8 @@ def member_of(
     liveness: LivenessRow | None = None,
 ) -> PoolMachine:
     """Return a row's machine of the pool."""
-    silent_since = liveness.since if liveness is not None and not liveness.answers else None
+    is_silent = liveness is not None and not liveness.answers
+    silent_since = time_or_none(liveness.since) if liveness is not None and is_silent else None
     return read_row(
         PoolMachine,
         row,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from pydantic import AwareDatetime
@@ -22,7 +23,7 @@ from relight.store.bad_rows import BadRow, note_bad, read_or_note
 from relight.store.database import Database
 from relight.store.events import Operation, Write, not_later, write
 from relight.store.routes import ROUTE_PROVEN
-from relight.store.rows import read_row, require_route, validating
+from relight.store.rows import read_row, require_route, route_of, time_or_none, validating
 from relight.store.tables import (
     EventRow,
     LivenessRow,
@@ -84,6 +85,7 @@ class Remediations:
             read = {
                 route_id: read_or_note(history.row, history.read)
                 for route_id, history in sorted(found.items())
+                if read_or_note(history.route, partial(route_of, machine=None)) is not None
             }
         return {route_id: history for route_id, history in read.items() if history is not None}
 
@@ -276,6 +278,7 @@ class _History:
     def read(self, row: RouteRemediationRow) -> RouteHistory:
         check_remediation(row)
         liveness = self.liveness
+        since = time_or_none(liveness.since) if liveness else None
         with validating(f"route {self.route.route_id}"):
             return RouteHistory(
                 route_id=self.route.route_id,
@@ -285,8 +288,8 @@ class _History:
                 repairs=tuple(self.repairs),
                 replacements=tuple(self.replacements),
                 gone_since=self.row.gone_since,
-                silent_since=liveness.since if liveness and not liveness.answers else None,
-                answers_since=liveness.since if liveness and liveness.answers else None,
+                silent_since=since if liveness and not liveness.answers else None,
+                answers_since=since if liveness and liveness.answers else None,
                 replacement_requested_by=self.row.replacement_requested_by,
                 faulted=self.route.status == RouteStatus.FAULTED,
                 quarantined=self.row.quarantined_at is not None,

@@ -71,6 +71,8 @@ def _check_types(row: Row) -> object:
     """Check a row that only has columns of simple types."""
     for column in _table(type(row)).columns:
         value = getattr(row, column.name)
+        if value is None and column.nullable:
+            continue
         if isinstance(column.type, AnyTime) and not isinstance(value, datetime):
             raise BadValueError(f"{row.__tablename__} {key_of(row)}: {column.name} is {value!r}")
     return row

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -82,6 +83,14 @@ def read_row(model: type[M], row: Row, what: str, **changes: Any) -> M:
     """
     with validating(what):
         return model.model_validate({**row.model_dump(warnings=False), **changes})
+
+
+def time_or_none(value: object) -> datetime | None:
+    """Return a time that was read beside a row of another table; None if it is no time.
+
+    It was changed by hand, and is the fault of its own row: whoever reads that row names it.
+    """
+    return value if isinstance(value, datetime) else None
 
 
 def require_route(session: Session, route_id: str) -> RouteRow:

@@ -25,7 +25,7 @@ from relight.store.machines import last_machine, next_generation, plan_machine, 
 from relight.store.pool import add_to_pool
 from relight.store.remediations import remediation_row, set_gone_since
 from relight.store.route_faults import mark_faulted
-from relight.store.rows import read_row, require_alive, require_machine
+from relight.store.rows import read_row, require_alive, require_machine, time_or_none
 from relight.store.tables import (
     DisruptionRow,
     MachineRow,
@@ -297,5 +297,5 @@ def _machine(
         serves=serves is not None,
         draining=draining,
         in_pool=member is not None,
-        gone_since=gone_since if member is None else member.gone_since,
+        gone_since=time_or_none(gone_since if member is None else member.gone_since),
     )

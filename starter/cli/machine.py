@@ -12,9 +12,15 @@ from relight.domain.destruction import (
 from relight.store.machines import MachineRecord
 from relight.store.store import Store
 from starter.cli.errors import BadInputError, RefusedError
-from starter.cli.hold_options import RequiredReasonOption
 from starter.cli.output import JsonOption
-from starter.cli.session import fleet_store, operation, origin, with_temporal
+from starter.cli.session import (
+    DEFAULT_REASON,
+    ReasonOption,
+    fleet_store,
+    operation,
+    origin,
+    with_temporal,
+)
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -32,7 +38,7 @@ def remove(
         str | None,
         typer.Option(help="The provider of a machine that is not on record.", metavar="PROVIDER"),
     ] = None,
-    reason: RequiredReasonOption,
+    reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
     """Destroy a machine that serves no route, also if it answers.

@@ -136,9 +136,7 @@ def rollback(
 def replace(
     route: RouteArgument,
     *,
-    reason: Annotated[
-        str, typer.Option("--reason", "-r", help="Why; it is recorded in the event log.")
-    ],
+    reason: ReasonOption = DEFAULT_REASON,
     release: Annotated[
         str | None,
         typer.Option(

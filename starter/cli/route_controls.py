@@ -10,7 +10,6 @@ import typer
 from relight.domain.route import HotSwapRouteInput, RetireRouteInput
 from relight.store.errors import UnknownRouteError
 from starter.cli.errors import RefusedError
-from starter.cli.hold_options import RequiredReasonOption
 from starter.cli.names import (
     MoveTrackOption,
     RouteArgument,
@@ -115,7 +114,9 @@ def cancel(
 
 
 @app.command()
-def retire(route: RouteArgument, *, reason: RequiredReasonOption, json: JsonOption = False) -> None:
+def retire(
+    route: RouteArgument, *, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
+) -> None:
     """End a route: its machines are drained, and destroyed when the breaker allows it.
 
     Its history stays, and automation ignores it. `relight route provision` brings it back, once its
@@ -135,7 +136,7 @@ def retire(route: RouteArgument, *, reason: RequiredReasonOption, json: JsonOpti
 
 @app.command()
 def quarantine(
-    route: RouteArgument, *, reason: RequiredReasonOption, json: JsonOption = False
+    route: RouteArgument, *, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
 ) -> None:
     """Keep automation from repairing and replacing a route, until it is released.
 

@@ -61,6 +61,12 @@ async def verify(
         if route.fault is not None and route.fault.kind == verified.fault:
             stderr.print(fault_panel(f"route {route_id}", route.fault))
         raise OperationFailedError(f"{route_id} was not proven: {verified.fault}")
+    if verified.newer_version is not None:
+        raise OperationFailedError(
+            f"{route_id} was not proven: {to_verify.machine_key} runs {verified.newer_version}, "
+            f"which is newer than {to_verify.release_tag} on record, so our records may be old: "
+            "`relight store check` compares them"
+        )
     if as_json:
         print_json(route)
     else:

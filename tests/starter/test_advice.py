@@ -148,6 +148,13 @@ def _problem_of_arguments(command, words: list[str], *, whole: bool) -> str | No
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     if not whole:
         return None
+    lacking = [
+        each.opts[0]
+        for each in command.params
+        if each.param_type_name == "option" and each.required and not {*each.opts} & {*words}
+    ]
+    if given and lacking:
+        return f"it needs {lacking[0]}"
     if given > len(arguments) and all(each.nargs == 1 for each in arguments):
         return f"it takes {len(arguments)} arguments, not {given}"
     return None
@@ -170,6 +177,7 @@ def test_every_command_that_a_text_names_exists():
         ("      relight route show eu-1 --jsn", "there is no option --jsn"),
         ("`relight breaker override add --grup X`", "there is no option --grup"),
         ("$ relight route show a b    # two", "it takes 1 arguments, not 2"),
+        ("`relight freeze add --route eu-1 x`", "it needs --reason"),
     ],
 )
 def test_a_command_that_does_not_exist_is_found(text: str, why: str):

@@ -126,6 +126,15 @@ async def test_a_verification_by_command_ends_the_silence_of_a_machine_that_answ
     assert [each["status"] for each in listed] == ["serving"]
 
 
+async def test_a_route_whose_host_is_newer_than_its_record_is_not_called_proven(installation):
+    [route_id] = await installation.provision(1)
+    installation.harness.hosts.of(route_id).version = "0.0.78"  # An old store knows nothing of it.
+    ended = await installation.relight("route", "verify", route_id)
+    assert ended.code == 1
+    assert "0.0.78, which is newer than v0.0.73 on record" in ended.err
+    assert "`relight store check`" in ended.err
+
+
 async def test_a_dead_route_is_found_by_command(installation, monkeypatch):
     monkeypatch.setattr("activities.fleet.verification.PAUSE", timedelta(milliseconds=10))
     [route_id] = await installation.provision(1)

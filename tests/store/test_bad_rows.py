@@ -4,10 +4,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from relight.domain.fault.table import fault
 from relight.domain.hold import Hold, HoldKind, Selector
+from relight.domain.liveness import Liveness
 from relight.domain.release import Release
 from relight.store import bad_rows
 from relight.store.errors import BadValueError
@@ -336,3 +339,65 @@ def test_bad_permits_are_dropped_and_the_others_hold(filled: Store, store_url: s
     granted = filled.permits.lease("logins", "new", limit=10, wanted=20, used=0, lasts=lasts)
     assert granted.count == 7
     assert list(filled.row_repair.list()) == []
+
+
+# ---------------------------------------------------------------- what is read beside another row
+
+INCIDENTS = [fault("clock-wrong", "it is"), fault("records-outdated", "they are")]
+
+BESIDE = {
+    "liveness": (
+        "UPDATE machine_liveness SET since = 'soon' WHERE machine_key = 'r-1-g1'",
+        "machine_liveness",
+    ),
+    "remediation": (
+        "UPDATE route_remediations SET gone_since = 'soon' WHERE route_id = 'r-1'",
+        "route_remediations",
+    ),
+    "route": ("UPDATE routes SET proven_at = 'soon' WHERE route_id = 'r-1'", "routes"),
+    "incident": ("UPDATE incidents SET since = 'soon' WHERE kind = 'clock-wrong'", "incidents"),
+}
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_a_bad_row_is_never_the_fault_of_the_row_beside_it(
+    filled: Store, store_url: str, what: str
+) -> None:
+    if not store_url.startswith("sqlite"):
+        pytest.skip("PostgreSQL refuses such values")
+    change, table = BESIDE[what]
+    filled.liveness.record(
+        [
+            Liveness(machine_key=key, answers=False, since=NOW)
+            for key in ("r-1-g1", "r-2-g1", "pool-lab-east-1")
+        ]
+    )
+    filled.incidents.update(
+        [fault("clock-wrong", "it is"), fault("records-outdated", "so")], MANUAL
+    )
+    execute(store_url, change)
+    with bad_rows.collecting() as bad:
+        # Two machines of routes, two of the pool: each is probed.
+        assert len(filled.liveness.page("", 10)) == 4
+        assert "r-2" in filled.remediations.histories(NOW - HOUR)
+        assert "r-2-g1" in filled.liveness.silent()
+        assert len(filled.pool.list()) == 2
+        assert len(filled.sweeps.machines([])) == 4
+        assert "records-outdated" in {each.kind for each in filled.incidents.list()}
+    assert {each.table for each in bad} <= {table}
+    for each in filled.row_repair.list():
+        assert each.table == table
+        if table != "routes":
+            filled.row_repair.remove(table, each.key, MANUAL)
+    assert table == "routes" or list(filled.row_repair.list()) == []
+
+
+def test_incidents_that_end_together_are_one_event(filled: Store) -> None:
+    filled.incidents.update(INCIDENTS, run_on("r-1").activity())
+    ending = run_on("r-1").activity()
+    for _ in range(2):  # Also by a retry.
+        filled.incidents.update([], ending)
+    assert filled.incidents.list() == []
+    [ended] = filled.events.list(kind="incident-ended")
+    incidents: Any = ended.detail["incidents"]
+    assert [each["kind"] for each in incidents] == [each.kind for each in INCIDENTS]

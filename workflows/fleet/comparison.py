@@ -44,13 +44,8 @@ class CompareRecords:
                 older=input.older,
             )
             found += (await ComparisonActivities.compare_routes(page)).comparisons
-        # A declaration is taken only where something else was: a rollout may be about to begin.
-        takes = any(each.verdict is Verdict.ADOPTED for each in found)
-        scopes = CompareScopesInput(
-            origin=input.origin, adopt=input.adopt and takes, older=input.older
-        )
-        if takes or not input.adopt:
-            found += (await ComparisonActivities.compare_scopes(scopes)).comparisons
+        scopes = CompareScopesInput(origin=input.origin, adopt=input.adopt, older=input.older)
+        found += (await ComparisonActivities.compare_scopes(scopes)).comparisons
         differ = [each for each in found if each.verdict is not Verdict.AGREES]
         return RecordsCompared(
             comparisons=tuple(differ[:MAX_REPORTED]),

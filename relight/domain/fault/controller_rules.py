@@ -14,7 +14,7 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "Templates or settings changed while a machine was provisioned.",
-        "`relight route provision ROUTE --region REGION` starts again.",
+        "`relight route provision ROUTE --track TRACK --region REGION` starts again.",
     ),
     "template-broken": Rule(
         CONTROLLER,
@@ -154,7 +154,7 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "The route has no machine to work on.",
-        "`relight route provision ROUTE --region REGION` gives it one.",
+        "`relight route provision ROUTE --track TRACK --region REGION` gives it one.",
     ),
     "route-occupied": Rule(
         CONTROLLER,

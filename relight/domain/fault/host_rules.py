@@ -141,7 +141,7 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.REPLACE,
         "cloud-init or one of our first-boot steps failed. The class is that of the step's fault.",
         "Read the step's output. The machine is destroyed; `relight route provision ROUTE "
-        "--region REGION` starts again.",
+        "--track TRACK --region REGION` starts again.",
     ),
     # Packages.
     "dpkg-lock-held": Rule(

@@ -94,7 +94,7 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "The provider refused a request.",
         "The message has its answer: usually about a quota, an image or a region. Then `relight "
-        "route provision ROUTE --region REGION` again.",
+        "route provision ROUTE --track TRACK --region REGION` again.",
     ),
     "provider-credentials": Rule(
         PROVIDER,
@@ -109,8 +109,8 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         False,
         Remedy.REPLACE,
         "The provider reports that the machine failed or no longer exists.",
-        "Read the console at the provider. `relight route replace ROUTE` gives the route "
-        "another machine; a new route: `relight route provision ROUTE --region REGION`.",
+        "Read the console at the provider. `relight route replace ROUTE` gives the route another "
+        "machine; a new route: `relight route provision ROUTE --track TRACK --region REGION`.",
     ),
     "machine-conflict": Rule(
         PROVIDER,

@@ -134,7 +134,8 @@ class RouteVerified(Message):
     @property
     def is_proven(self) -> bool:
         """Whether its host was proven and that was recorded."""
-        return self.fault is None and self.skipped is None and self.failed is None
+        unproven = (self.fault, self.skipped, self.failed, self.newer_version)
+        return all(each is None for each in unproven)
 
 
 class RoutesVerified(Message):

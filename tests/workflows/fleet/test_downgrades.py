@@ -36,3 +36,10 @@ async def test_routes_at_a_newer_release_are_not_rolled_out_to_again_and_again(
     reason = left_alone(done)["scope fleet"]
     assert f"`relight rollout undo {NEW}`" in reason
     assert f"`relight rollout start {NEW}`" in reason
+
+
+async def test_the_advice_for_a_route_of_a_track_names_its_track(harness, reconciler, route_ids):
+    harness.store.tracks.set(harness.track, "v0.0.73", harness.operation())
+    await (await harness.start_swap(route_ids[0], NEW)).result()
+    reason = left_alone(await reconciler.run())[f"route {route_ids[0]}"]
+    assert f"`relight rollout start {NEW} --track {harness.track}`" in reason

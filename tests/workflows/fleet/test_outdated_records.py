@@ -14,6 +14,7 @@ from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.route import RouteStatus
 from relight.domain.sweep.sweep import SweepStep
 from relight.store.tables import RecordStatus
+from tests.support.interference import Injection
 from tests.workflows.harness import ORIGIN, Harness
 from tests.workflows.pools import keep_pool
 from tests.workflows.reconciler import MOMENT, POLICY, Reconciler, kinds, left_alone
@@ -342,3 +343,43 @@ async def test_an_upgrade_that_the_record_knows_of_is_drift_and_not_doubt(
     reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
     done = await reconciler.run()
     assert (done.doubted, done.faulted) == (0, 1)
+
+
+async def test_an_adoption_that_was_cut_short_is_completed_by_the_next_one(
+    harness: Harness, fleet: list[str], tmp_path: Path
+) -> None:
+    backup = Backup(tmp_path)
+    for each in fleet:
+        await (await harness.start_swap(each, NEW)).result()
+    backup.restore()
+    # The worker dies when all routes are adopted, and before the declaration is.
+    harness.interference.inject(Injection.FAILS_BEFORE, "compare_scopes")
+    with pytest.raises(WorkflowFailureError):
+        await compare(harness, adopt=True)
+    assert harness.store.fleet_settings.get("default_release_tag") == "v0.0.73"
+    checked = await compare(harness)
+    assert checked.count == {Verdict.AGREES: 13, Verdict.RECORD_BEHIND: 1}
+    adopted = await compare(harness, adopt=True)
+    assert adopted.count == {Verdict.AGREES: 13, Verdict.ADOPTED: 1}
+    assert harness.store.fleet_settings.get("default_release_tag") == NEW
+
+
+async def test_what_a_running_rollout_will_declare_is_not_adopted_before_it_does(
+    harness: Harness, fleet: list[str]
+) -> None:
+    rollout = await harness.start_rollout(NEW, waves=("100%",), max_concurrent=20, soak="PT1H")
+    await harness.until(lambda: set(harness.current_tags(fleet)) == {NEW})
+    compared = await compare(harness, adopt=True)
+    assert compared.count == {Verdict.AGREES: 13}
+    assert harness.store.fleet_settings.get("default_release_tag") == "v0.0.73"
+    await rollout.terminate("the test is over")
+
+
+async def test_a_machine_that_is_given_to_a_route_that_is_not_there_is_told(
+    harness: Harness, fleet: list[str]
+) -> None:
+    compared = await compare(harness, adopt=True, serves={"nobody-1": f"{fleet[0]}-g1"})
+    [found] = compared.comparisons
+    assert (found.about, found.verdict) == ("route nobody-1", Verdict.UNKNOWN)
+    assert "no such route is in service" in found.reason
+    assert "`relight route list`" in found.reason
