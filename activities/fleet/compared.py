@@ -10,7 +10,7 @@ from relight.hosts.observation import PackageState
 from relight.releases.versions import is_older
 
 
-class Seen(NamedTuple):
+class ObservedMachine(NamedTuple):
     """What a machine's host runs, or why that is not known."""
 
     machine: MachineAtProvider | Machine
@@ -19,11 +19,14 @@ class Seen(NamedTuple):
 
 
 def compared_with_host(
-    route: Route, each: RouteToCompare, seen: Sequence[Seen], recorded_version: str | None
+    route: Route,
+    each: RouteToCompare,
+    observed: Sequence[ObservedMachine],
+    recorded_version: str | None,
 ) -> Comparison:
-    """Return which side is behind, from what was seen until a machine answered."""
+    """Return which side is behind, from what was observed until a machine answered."""
     on_record = f"{route.machine.key} at {route.current_release_tag}" if route.machine else ""
-    last = seen[-1] if seen else None
+    last = observed[-1] if observed else None
     if last is None:
         verdict, found, reason = Verdict.AGREES, "", "it has no machine"
     elif last.package is None:
@@ -41,7 +44,7 @@ def compared_with_host(
     )
 
 
-def _silent(each: RouteToCompare, last: Seen) -> tuple[Verdict, str, str]:
+def _silent(each: RouteToCompare, last: ObservedMachine) -> tuple[Verdict, str, str]:
     if each.newer:
         key = each.newer[0].key
         return Verdict.UNKNOWN, key, f"{key} is not on record, and does not answer: {last.error}"
@@ -56,7 +59,7 @@ def _silent(each: RouteToCompare, last: Seen) -> tuple[Verdict, str, str]:
 
 
 def _judged(
-    each: RouteToCompare, last: Seen, package: PackageState, recorded_version: str | None
+    each: RouteToCompare, last: ObservedMachine, package: PackageState, recorded_version: str | None
 ) -> tuple[Verdict, str]:
     if each.serves is not None and last.machine.key == each.serves.key:
         return Verdict.RECORD_BEHIND, f"it is served by {each.serves.key}, by a person's word"
@@ -65,7 +68,7 @@ def _judged(
     return _judged_by_providers(each, last) or _judged_by_version(package, recorded_version)
 
 
-def _judged_by_providers(each: RouteToCompare, last: Seen) -> tuple[Verdict, str] | None:
+def _judged_by_providers(each: RouteToCompare, last: ObservedMachine) -> tuple[Verdict, str] | None:
     if any(last.machine.key == newer.key for newer in each.newer):
         return Verdict.RECORD_BEHIND, f"{last.machine.provider} has a machine that is not on record"
     if each.newer:

@@ -10,7 +10,7 @@ from temporalio import activity
 from activities import policies
 from activities.execution import current_operation
 from activities.fleet.compared import (
-    Seen,
+    ObservedMachine,
     compared_with_host,
     not_found,
     not_in_service,
@@ -208,7 +208,7 @@ class ComparisonActivities:
                 )
             else:
                 others += [unknown_route(each, route_id) for each in found]
-        return _bounded(routes, others, unobserved)
+        return bounded(routes, others, unobserved)
 
     def _newer(
         self,
@@ -242,30 +242,30 @@ class ComparisonActivities:
             if each.track is None or not each.newer:
                 return Comparison(about=f"route {each.route_id}", verdict=Verdict.UNKNOWN)
             route = new_route(each.route_id, each.track, each.newer[0])
-        seen: list[Seen] = []
+        observed: list[ObservedMachine] = []
         candidates = [m for m in each.newer if m.status not in _NOT_RUNNING]
         candidates = [each.serves] if each.serves else candidates
         for machine in (*candidates, *([route.machine] if route.machine else [])):
-            seen.append(await self._see(machine))
-            if seen[-1].package is not None:
+            observed.append(await self._observe(machine))
+            if observed[-1].package is not None:
                 break
         recorded = await in_thread(self._recorded_version, route)
-        compared = compared_with_host(route, each, seen, recorded)
+        compared = compared_with_host(route, each, observed, recorded)
         taken = {Verdict.RECORD_BEHIND, *({Verdict.HOST_BEHIND} if input.older else ())}
         if not input.adopt or compared.verdict not in taken:
             return compared
         try:
-            return await self._adopt(route, seen[-1], compared, operation)
+            return await self._adopt(route, observed[-1], compared, operation)
         except DomainError as error:
             return compared.model_copy(update={"reason": f"it cannot be adopted: {error}"})
 
-    async def _see(self, machine: MachineAtProvider | Machine) -> Seen:
+    async def _observe(self, machine: MachineAtProvider | Machine) -> ObservedMachine:
         try:
             async with self._hosts.connect(machine) as shell:
                 observation = await observe(shell, host_program.observe())
         except RemoteError as error:
-            return Seen(machine, None, str(error))
-        return Seen(machine, observation.package)
+            return ObservedMachine(machine, None, str(error))
+        return ObservedMachine(machine, observation.package)
 
     def _recorded_version(self, route: Route) -> str | None:
         tag = route.current_release_tag
@@ -274,7 +274,7 @@ class ComparisonActivities:
     async def _adopt(
         self,
         route: Route,
-        seen: Seen,
+        observed: ObservedMachine,
         compared: Comparison,
         operation: Operation,
     ) -> Comparison:
@@ -283,12 +283,12 @@ class ComparisonActivities:
         Raises:
             DomainError: it cannot be proven.
         """
-        if seen.package is None:
+        if observed.package is None:
             return compared
-        proof = await self._prove(seen.machine, seen.package.version)
-        found = await self._presence.driver(seen.machine.provider).find(seen.machine.key)
+        proof = await self._prove(observed.machine, observed.package.version)
+        found = await self._presence.driver(observed.machine.provider).find(observed.machine.key)
         if found is None:
-            reason = f"{seen.machine.provider} does not find {seen.machine.key}"
+            reason = f"{observed.machine.provider} does not find {observed.machine.key}"
             return compared.model_copy(update={"reason": reason})
         old = route.machine if route.machine and route.machine.key != found.key else None
         absent = old is not None and await self._presence.is_absent(old)
@@ -337,7 +337,7 @@ class UnknownVersionError(DomainError):
     kind = "release-unknown"
 
 
-def _bounded(
+def bounded(
     routes: Sequence[RouteToCompare], others: Sequence[Comparison], unobserved: Sequence[str]
 ) -> ProvidersCompared:
     """Return what fits into a message; of the rest, how much there is."""

@@ -1,4 +1,4 @@
-"""How workflows run: imported in the sandbox when a worker starts, and played outside of it."""
+"""How workflows run: imported in the sandbox when a worker starts, and run outside of it."""
 
 import pkgutil
 from collections.abc import Collection, Iterator, Sequence

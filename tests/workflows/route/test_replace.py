@@ -246,3 +246,17 @@ async def test_an_unknown_route_is_refused(harness):
     with pytest.raises(WorkflowFailureError) as failed:
         await replace(harness, "nobody")
     assert fault_of(failed.value.cause).kind == "unknown-route"
+
+
+async def test_a_route_of_a_provider_that_is_not_configured_here_is_refused_by_name(harness):
+    route_id = await harness.serving_route()
+    before, cloud = harness.route(route_id), harness.drivers.pop("fake")
+    try:
+        with pytest.raises(WorkflowFailureError) as failed:
+            await replace(harness, route_id)
+    finally:
+        harness.drivers["fake"] = cloud
+    fault = fault_of(failed.value.cause)
+    assert fault.kind == "unknown-location"
+    assert "it is not configured here" in fault.summary
+    assert harness.route(route_id).machine == before.machine
