@@ -17,11 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from devkit.simulated.parts import OWNER
 from relight.domain.base import Origin
 from relight.domain.comparison import CompareRecordsInput
 from relight.domain.key_rotation import KeyKind
@@ -37,7 +35,6 @@ from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.retention import PruneStoreInput
 from relight.domain.rollout.rollout import ControlInput, RolloutPhase
 from relight.domain.route import RetireRouteInput
-from relight.providers.driver import MachineSpec
 from starter.local.temporal import embedded_temporal
 from tests.support.interference import Injection
 from tests.workflows.harness import Harness
@@ -181,8 +178,12 @@ async def rollout_refused(harness: Harness) -> Handle:
 async def replaced(harness: Harness) -> Handle:
     await harness.provision("recorded-7")
     harness.store.pool_sizes.set("fake", "fake-east", 1, harness.operation())
+    return await _replace(harness, "recorded-7")
+
+
+async def _replace(harness: Harness, route_id: str) -> Handle:
     replacement = AutoreplaceRouteInput(
-        route_id="recorded-7", reason="it is faulty", requested=True, origin=CONTROL.origin
+        route_id=route_id, reason="it is faulty", requested=True, origin=CONTROL.origin
     )
     return await harness.client.start_workflow(
         AutoreplaceRoute.run,
@@ -221,10 +222,8 @@ async def swapped_within_budget(harness: Harness) -> Handle:
 async def reconciled(harness: Harness) -> Handle:
     """A reconcile run that verifies hosts, swaps single routes, and sweeps."""
     await _three_routes(harness)
-    stray = MachineSpec(region="fake-east", user_data=SecretStr(""), owner=OWNER, generation=7)
-    await harness.cloud.ensure("recorded-0-g7", stray)
-    harness.cloud.make_older("recorded-0-g7", timedelta(days=1))
-    harness.hosts.unreachable.add("recorded-0-g7")
+    harness.store.sweeps.mark_lost("recorded-0-g1", harness.operation())
+    harness.cloud.make_older("recorded-0-g1", timedelta(days=1))
     harness.store.tracks.set("beta", "v0.0.74", harness.operation())
     for route_id in ("recorded-9", "recorded-10"):
         await harness.provision(route_id, track="beta")
