@@ -144,7 +144,7 @@ async def _prepare(
     except FileExistsError:
         raise RefusedError(
             f"{next_of(file)} exists, and no other key can be read from it. If another command"
-            f" makes it just now, type this again. If no machine has its key, rename it"
+            " makes it just now, type this again. If no machine has its key, rename it"
         ) from None
     note(f"made {made}; workers on other computers need a copy of it, beside {file.name}")
     old, new = key_names(kind, file)
