@@ -135,7 +135,7 @@ class KeyRotationActivities:
             pass
 
     async def _remove(self, rotation: KeyRotation, machine: Machine) -> None:
-        """Let a machine accept the new client key only, and fail to log in with the old one."""
+        """Remove the old client key, and check that a login with it is refused."""
         ring, new = self._keys(), rotation.new.fingerprint
         async with self._hosts.connect_with(machine, client=new) as shell:
             for public in rotation.old.public.splitlines():

@@ -203,7 +203,8 @@ class SimulatedShell:
         if not keys.startswith(host.host_key):
             return 77, "relight: refused: the caller does not know the present host key"
         if host.keeps_host_key:
-            return 91, "relight: the host key was not changed: sshd has an error"
+            said = "sshd has an error [here](http://elsewhere)"
+            return 91, f"relight: the host key was not changed: {said}"
         host.host_key = keys.removeprefix(host.host_key)
         return 0, ""
 

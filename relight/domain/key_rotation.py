@@ -273,14 +273,19 @@ def next_phase(standing: KeyStanding) -> RotationPhase:
     return phase if standing.left_count else RotationPhase.FINISHED
 
 
+def having(kind: KeyKind, fingerprint: str, workers: tuple[WorkerKeys, ...]) -> list[str]:
+    """Return the workers that have a key."""
+    return [each.worker for each in workers if fingerprint in each.of(kind)]
+
+
 def lacking(rotation: KeyRotation, workers: tuple[WorkerKeys, ...]) -> dict[str, str]:
     """Return the workers that lack a key of a rotation, each with the fingerprint of that key.
 
-    The old key is needed as long as machines may have it only.
+    The old key is needed as long as machines may have it only, unless no worker has it any more.
     """
-    needed = [rotation.new.fingerprint]
-    if rotation.phase is RotationPhase.ADDING:
-        needed.insert(0, rotation.old.fingerprint)
+    old, needed = rotation.old.fingerprint, [rotation.new.fingerprint]
+    if rotation.phase is RotationPhase.ADDING and having(rotation.kind, old, workers):
+        needed.insert(0, old)
     return {
         each.worker: missing[0]
         for each in workers

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import AwareDatetime
 from sqlalchemy import select as select_columns
-from sqlmodel import Session, col, delete, func, select
+from sqlmodel import Session, col, delete, func, select, update
 
 from relight.domain.base import Message
 from relight.domain.fault.fault import Fault
@@ -35,14 +35,14 @@ from relight.store.errors import RotationBusyError, UnknownMachineError
 from relight.store.events import Operation, write
 from relight.store.key_tables import KeyRotationRow, MachineKeyRow
 from relight.store.rows import machine_of, read_row
-from relight.store.tables import MachineRow, RecordStatus
+from relight.store.tables import MachineRow, PoolMachineRow, RecordStatus, RouteRow
 
 ROTATION_BEGUN = "key-rotation-begun"
 ROTATION_ADVANCED = "key-rotation-advanced"
 MACHINES_LEFT = "key-rotation-left-machines"
 
 _CONCERNED = (RecordStatus.PLANNED, RecordStatus.RUNNING, RecordStatus.DRAINING)
-"""Machines that exist, or may exist soon."""
+"""Machines that exist, or may exist soon. `_concerned` has lost ones too, which may come back."""
 
 
 class _MachineKeys(Message):
@@ -88,7 +88,10 @@ class KeyRotationStore:
                         )
                     # Machines may have the lost key too: it is taken away with the old one.
                     old = "\n".join(filter(None, dict.fromkeys([old, *_publics(known)])))
-                    w.session.exec(delete(MachineKeyRow).where(_kind_is(input.kind)))
+                    nothing_proven = {"state": None, "visited_at": None, "fault": None}
+                    w.session.exec(
+                        update(MachineKeyRow).where(_kind_is(input.kind)).values(nothing_proven)
+                    )
             row = KeyRotationRow(
                 kind=input.kind,
                 old_fingerprint=input.old.fingerprint,
@@ -226,7 +229,14 @@ def _publics(rotation: KeyRotation) -> list[str]:
 
 
 def _concerned() -> Any:
-    return col(MachineRow.status).in_(_CONCERNED)
+    """Return the condition of machines that need the new key.
+
+    A lost machine that comes back while it serves a route or is in a pool is used again.
+    """
+    serves = col(MachineRow.key).in_(select(RouteRow.machine_key))
+    in_pool = col(MachineRow.key).in_(select(PoolMachineRow.key))
+    lost = col(MachineRow.status) == RecordStatus.LOST
+    return col(MachineRow.status).in_(_CONCERNED) | (lost & (serves | in_pool))
 
 
 def _as_required(rotation: KeyRotation) -> Any:
@@ -280,7 +290,9 @@ def _standing(session: Session, rotation: KeyRotation, limit: int = MAX_NAMED) -
 def _waiting(machine: MachineRow, row: MachineKeyRow | None) -> WaitingMachine:
     known = read_or_note(row, machine_keys_of) if row is not None else None
     reason = "it was not visited yet"
-    if machine.address is None:
+    if machine.status == RecordStatus.LOST:
+        reason = "its provider does not list it"
+    elif machine.address is None:
         reason = "it is being created: it has no address yet"
     elif known is not None and known.fault is not None:
         reason = known.fault.summary

@@ -15,7 +15,7 @@ from relight.domain.key_rotation import (
     KeyRotation,
     KeyStanding,
     RotateKeysInput,
-    lacking,
+    having,
     next_of,
     rotation_workflow_id,
 )
@@ -24,12 +24,24 @@ from relight.settings import load_settings, required
 from relight.store.store import Store
 from relight.store.threads import in_thread
 from starter.cli.errors import BadInputError, OperationFailedError, RefusedError
-from starter.cli.key_status import key_file, lacking_text, rename_text, waiting_text
+from starter.cli.key_status import (
+    key_file,
+    lacking_text,
+    nobody_has_text,
+    rename_text,
+    waiting_text,
+)
 from starter.cli.operations import cli_error, failure_fault, require_worker
 from starter.cli.output import note, print_json, print_line
 from starter.cli.session import fleet_store, operation, origin, with_temporal
 from starter.local.children import wait_until
-from starter.local.home import make_next, new_client_key, new_host_key_secret
+from starter.local.home import (
+    make_next,
+    new_client_key,
+    new_host_key_secret,
+    replace_problem,
+    set_next_aside,
+)
 from workflows.fleet.key_rotation import RotateKeys
 
 _SETTINGS = {KeyKind.CLIENT: "client_key", KeyKind.HOST_SECRET: "host_key_secret"}
@@ -55,6 +67,9 @@ def rotate(
         CliError: it was refused, failed, or is not finished.
     """
     file = required(key_file(load_settings(), kind), "ssh", _SETTINGS[kind])
+    key_names(kind, file)  # Refused where no worker runs, before its folder is.
+    if problem := replace_problem(file):
+        raise RefusedError(f"a new key could not replace this one: {problem}")
     with fleet_store() as store:
         left = [_machine_key(store, each) for each in leave]
         finished = store.key_rotations.standing(kind)
@@ -101,23 +116,39 @@ async def _prepare(
     """Make the new file, unless there is one; return the old key and the new one.
 
     Raises:
-        RefusedError: a file here is not the one that is needed, or that of a worker.
+        RefusedError: a file here is not the one that is needed, or that of a worker; or it is to
+            start over, and the new key is not lost.
     """
     rotation = (await in_thread(store.key_rotations.all)).get(kind)
     names = key_names(kind, file)
-    if rotation is not None and not rotation.is_finished and not start_over:
-        for each in names:
+    if rotation is not None and not rotation.is_finished:
+        for place, each in zip((file, next_of(file)), names, strict=False):
             if each.fingerprint == rotation.new.fingerprint:
+                if start_over:
+                    raise RefusedError(_not_lost_text(rotation, place))
                 return rotation.old, each
-        raise RefusedError(await _lost(store, rotation, file))
-    if rotation is None or rotation.is_finished:
+        await _require_lost(store, rotation, file, start_over=start_over)
+        if kept := set_next_aside(file):
+            note(f"renamed {next_of(file)} to {kept}: it is not the key of the rotation")
+    elif start_over:
+        raise RefusedError(
+            f"no rotation of the {kind} key is unfinished: `relight keys rotate {kind}` begins one"
+        )
+    else:
         await _require_workers_use(store, kind, file, names[0].fingerprint)
-    if len(names) == 1 or start_over:
-        text = new_client_key() if kind is KeyKind.CLIENT else new_host_key_secret()
+        if len(names) > 1:
+            return names[0], names[1]
+    text = new_client_key() if kind is KeyKind.CLIENT else new_host_key_secret()
+    try:
         made = make_next(file, text)
-        note(f"made {made}; workers on other computers need a copy of it, beside {file.name}")
-        names = key_names(kind, file)
-    return names[0], names[1]
+    except FileExistsError:
+        raise RefusedError(
+            f"{next_of(file)} exists, and no other key can be read from it. If another command"
+            " makes it just now, type this again. If no machine has its key, rename it"
+        ) from None
+    note(f"made {made}; workers on other computers need a copy of it, beside {file.name}")
+    old, new = key_names(kind, file)
+    return old, new
 
 
 def _use_next(standing: KeyStanding, file: Path) -> bool:
@@ -130,18 +161,32 @@ def _use_next(standing: KeyStanding, file: Path) -> bool:
     return True
 
 
-async def _lost(store: Store, rotation: KeyRotation, file: Path) -> str:
+def _not_lost_text(rotation: KeyRotation, place: Path) -> str:
+    return (
+        f"the new key {rotation.new.fingerprint} is not lost: it is in {place}, and machines may"
+        f" accept no other. `relight keys rotate {rotation.kind}` goes on with it; `--leave HOST`"
+        " goes on without a machine"
+    )
+
+
+async def _require_lost(
+    store: Store, rotation: KeyRotation, file: Path, *, start_over: bool
+) -> None:
+    """Check that the new key, which is not here, is at no worker, and that a person gives it up.
+
+    Raises:
+        RefusedError: a worker has it, or nobody has given it up.
+    """
+    new, kind = rotation.new.fingerprint, rotation.kind
     workers = await in_thread(store.worker_keys.list)
-    new = rotation.new.fingerprint
-    having = [each.worker for each in workers if new in each.of(rotation.kind)]
-    if having:
-        way = f"copy it from the computer of {', '.join(having)} to {next_of(file)}"
-    else:
-        way = (
-            f"no worker has it either; if it is lost, `relight keys rotate {rotation.kind}"
-            " --start-over` makes another"
+    missing = f"the new key {new} of the unfinished rotation is not in the files here"
+    if holders := having(kind, new, workers):
+        raise RefusedError(
+            f"{missing}: copy it from the computer of {', '.join(holders)} to {next_of(file)}, and"
+            f" type `relight keys rotate {kind}`"
         )
-    return f"the new key {new} of the unfinished rotation is not in the files here: {way}"
+    if not start_over:
+        raise RefusedError(f"{missing}. {nobody_has_text(rotation)}")
 
 
 async def _require_workers_use(store: Store, kind: KeyKind, file: Path, in_use: str) -> None:
@@ -206,8 +251,8 @@ def _progress(store: Store, kind: KeyKind, file: Path) -> str:
     standing = store.key_rotations.standing(kind)
     if standing is None:
         return "beginning"
-    if missing := lacking(standing.rotation, store.worker_keys.list()):
-        return lacking_text(standing.rotation, missing, file)
+    if text := lacking_text(standing.rotation, store.worker_keys.list(), file):
+        return text
     text = f"{standing.rotation.phase}: {standing.counts}"
     failing = [each for each in standing.waiting if each.failed]
     if failing:

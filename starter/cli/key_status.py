@@ -10,6 +10,7 @@ from relight.domain.key_rotation import (
     KeyRotation,
     KeyStanding,
     WorkerKeys,
+    having,
     lacking,
 )
 from relight.key_names import key_names
@@ -71,26 +72,44 @@ def waiting_text(standing: KeyStanding) -> str:
     return f"{named}; and {more} more" if more else named
 
 
-def lacking_text(rotation: KeyRotation, missing: dict[str, str], file: Path | None) -> str:
-    """Return what to copy to the workers that lack a key."""
-    kind = rotation.kind
+def lacking_text(rotation: KeyRotation, workers: tuple[WorkerKeys, ...], file: Path | None) -> str:
+    """Return what to copy to the workers that lack a key; empty if none does."""
+    missing = lacking(rotation, workers)
+    if not missing:
+        return ""
     who = ", ".join(f"{worker} ({name})" for worker, name in sorted(missing.items()))
+    text = f"these workers lack a {rotation.kind} key: {who}. "
+    new = rotation.new.fingerprint
+    if new not in keys_here(rotation.kind, file) and not having(rotation.kind, new, workers):
+        return text + nobody_has_text(rotation)
     name = file.name if file else "FILE"
     return (
-        f"these workers lack a {kind} key: {who}. Copy {name} and {name}{NEXT} there from a worker"
-        " that has both, with mode 0600 and the worker's user as their owner. If one of the two is"
-        f" lost, `relight keys rotate {kind} --start-over` makes another new one"
+        f"{text}Copy {name} and {name}{NEXT} there from where both are, with mode 0600 and the"
+        " worker's user as their owner"
     )
+
+
+def nobody_has_text(rotation: KeyRotation) -> str:
+    """Return what to do about a new key that is neither here nor at a worker."""
+    return (
+        f"No worker that runs has the new key {rotation.new.fingerprint}. If it is lost,"
+        f" `relight keys rotate {rotation.kind} --start-over` makes another"
+    )
+
+
+def keys_here(kind: KeyKind, file: Path | None) -> tuple[str, ...]:
+    """Return the fingerprints in the files here; none where no worker runs."""
+    if file is not None:
+        with suppress(SettingsError):
+            return tuple(each.fingerprint for each in key_names(kind, file))
+    return ()
 
 
 def _status(
     store: Store, settings: Settings, kind: KeyKind, workers: tuple[WorkerKeys, ...]
 ) -> KeyStatus:
     file = key_file(settings, kind)
-    names: tuple[str, ...] = ()
-    if file is not None:
-        with suppress(SettingsError):  # There are no keys where no worker runs.
-            names = tuple(each.fingerprint for each in key_names(kind, file))
+    names = keys_here(kind, file)
     standing = store.key_rotations.standing(kind)
     return KeyStatus(
         kind=kind,
@@ -113,8 +132,8 @@ def _next(
     if standing is None:
         return f"nothing. {begin} exchanges it"
     rotation = standing.rotation
-    if missing := lacking(rotation, workers):
-        return lacking_text(rotation, missing, file)
+    if text := lacking_text(rotation, workers, file):
+        return text
     if not rotation.is_finished:
         leave = " `--leave HOST` goes on without a machine." if standing.waiting_count else ""
         return f"{begin} goes on with the rotation, or waits for its end.{leave}"

@@ -29,7 +29,8 @@ def rotate(
     start_over: Annotated[
         bool,
         typer.Option(
-            "--start-over", help="The new key of the unfinished rotation is lost: make another."
+            "--start-over",
+            help="The new key of the unfinished rotation is lost on all computers: make another.",
         ),
     ] = False,
     wait: Annotated[bool, typer.Option(help="Wait until it is finished.")] = True,

@@ -20,6 +20,8 @@ from starter.local.children import wait_until
 
 HOST_KEY_SECRET_BYTES = 32
 
+_MOUNTS = Path("/proc/self/mountinfo")
+
 
 class SshSecrets(NamedTuple):
     """The files that every SSH connection to a host needs.
@@ -57,15 +59,35 @@ def new_host_key_secret() -> str:
     return f"{secrets.token_hex(HOST_KEY_SECRET_BYTES)}\n"
 
 
+def replace_problem(path: Path) -> str | None:
+    """Return why no file beside `path` can be made and renamed to it; None if one can be."""
+    folder = path.parent.resolve()
+    # Each mount has a line; `os.path.ismount` does not see a file of the same file system.
+    mounts = {line.split(" ")[4] for line in _MOUNTS.read_text().splitlines()}
+    if _as_in_mounts(folder / path.name) in mounts:
+        return f"{path} is mounted by itself. Mount its folder instead"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"the folder {folder} cannot be written by this user"
+    return None
+
+
 def make_next(path: Path, text: str) -> Path:
     """Write the new file of a rotation beside the one in use, for the same owner; return its path.
 
     It is on the disk before any host gets the key: without the file, such a host would be lost.
+
+    Raises:
+        FileExistsError: there is such a file. It may be the only copy of a key that hosts have.
     """
     made, owner = next_of(path), path.stat()
-    write_private(made, text)
-    if (owner.st_uid, owner.st_gid) != (os.getuid(), os.getgid()):
-        os.chown(made, owner.st_uid, owner.st_gid)
+    unfinished = made.with_name(f".{made.name}.{secrets.token_hex(4)}")
+    write_private(unfinished, text)
+    try:
+        if (owner.st_uid, owner.st_gid) != (os.getuid(), os.getgid()):
+            os.chown(unfinished, owner.st_uid, owner.st_gid)
+        os.link(unfinished, made)  # Unlike a rename, it overwrites nothing.
+    finally:
+        unfinished.unlink()
     for each in (made, made.parent):
         descriptor = os.open(each, os.O_RDONLY)
         try:
@@ -73,6 +95,20 @@ def make_next(path: Path, text: str) -> Path:
         finally:
             os.close(descriptor)
     return made
+
+
+def set_next_aside(path: Path) -> Path | None:
+    """Rename the new file beside `path`, so that another can be made; return its path now.
+
+    None if there is none.
+    """
+    made, number = next_of(path), 1
+    while (kept := made.with_name(f"{made.name}.{number}")).exists():
+        number += 1
+    try:
+        return made.rename(kept)
+    except FileNotFoundError:
+        return None
 
 
 def prepare_service_secrets(home: Path) -> Path:
@@ -131,6 +167,11 @@ async def lock_within(file: IO[str], within: timedelta) -> None:
         return try_lock(file)
 
     await wait_until(locked, within)
+
+
+def _as_in_mounts(path: Path) -> str:
+    """Return a path as the kernel lists it."""
+    return "".join(f"\\{ord(each):03o}" if each in " \t\n\\" else each for each in str(path))
 
 
 def _assignment(name: str, value: str) -> str:

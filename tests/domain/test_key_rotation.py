@@ -73,5 +73,15 @@ def test_the_old_key_is_taken_away_only_once_each_machine_has_the_new_one() -> N
 def test_a_worker_needs_the_old_key_as_long_as_machines_may_have_it_alone(
     phase: RotationPhase, has: tuple[str, ...], lacks: str | None
 ) -> None:
-    worker = WorkerKeys(worker="1@a", client=has, host_secret=("x",), seen_at=OBSERVED_AT)
-    assert lacking(standing(phase).rotation, (worker,)) == ({"1@a": lacks} if lacks else {})
+    workers = (worker("1@a", *has), worker("2@b", "old", "new"))
+    assert lacking(standing(phase).rotation, workers) == ({"1@a": lacks} if lacks else {})
+
+
+def test_an_old_key_that_no_worker_has_is_not_waited_for() -> None:
+    """It is lost: the rotation goes on, and names the machines that have it alone."""
+    workers = (worker("1@a", "new"), worker("2@b", "other"))
+    assert lacking(standing(ADDING).rotation, workers) == {"2@b": "new"}
+
+
+def worker(name: str, *client: str) -> WorkerKeys:
+    return WorkerKeys(worker=name, client=client, host_secret=("x",), seen_at=OBSERVED_AT)

@@ -20,6 +20,7 @@ NEEDED = {
     "POSTGRES_PASSWORD": "not-a-real-one",
     "RELIGHT_REPOSITORY_URL": "https://packages.example/debian",
     "RELIGHT_REPOSITORY_KEY": "./key.asc",
+    "RELIGHT_KEYS": "./keys",
 }
 
 
@@ -112,7 +113,7 @@ def test_the_worker_gets_only_settings_that_exist(
         monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value))
     settings = Settings()
     assert settings.database_url == "postgresql+psycopg://relight@postgresql/relight"
-    assert str(settings.ssh.client_key) == "/run/secrets/ssh_client_key"
+    assert str(settings.ssh.client_key) == "/run/keys/ssh_client_key"
     assert str(settings.repository.signing_key) == "/run/secrets/repository_key"
     for name in ours:
         top, _, field = name.removeprefix("RELIGHT_").lower().partition("__")
@@ -130,6 +131,16 @@ def test_its_secrets_reach_the_worker_where_its_settings_look(compose: dict[str,
         if value.startswith("/run/secrets/")
     }
     assert looked_for == set(worker["secrets"]) == set(compose["secrets"])
+
+
+def test_its_keys_are_in_a_folder_in_which_a_rotation_can_rename_them(
+    compose: dict[str, Any],
+) -> None:
+    worker = compose["services"]["worker"]
+    [folder] = worker["volumes"]
+    assert (folder["type"], folder.get("read_only", False)) == ("bind", False)
+    for name in ("RELIGHT_SSH__CLIENT_KEY", "RELIGHT_SSH__HOST_KEY_SECRET"):
+        assert str(Path(worker["environment"][name]).parent) == folder["target"]
 
 
 def test_the_images_hold_every_part_of_the_program() -> None:

@@ -1,7 +1,10 @@
 """`relight keys`: rotations by command, from the new file to its use, and what is refused."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -51,6 +54,20 @@ class Operated:
             )
 
         await wait_until(reported, timedelta(seconds=10))
+
+    async def rotation_that_waits_for(self, machine_key: str, kind: KeyKind) -> str:
+        """Begin a rotation in which one of two machines does not answer; return the new key."""
+        harness = self.installation.harness
+        harness.hosts.unreachable.add(machine_key)
+        started = await self.relight("keys", "rotate", kind, "--no-wait")
+        assert started.code == 0, started
+
+        async def waits() -> bool:
+            standing = await asyncio.to_thread(harness.store.key_rotations.standing, kind)
+            return standing is not None and [each.failed for each in standing.waiting] == [True]
+
+        await wait_until(waits, timedelta(seconds=20))
+        return self.keys().fingerprints(kind)[1]
 
 
 @pytest.fixture
@@ -180,26 +197,134 @@ async def test_a_worker_that_uses_another_key_keeps_a_rotation_from_its_beginnin
 
 async def test_a_lost_new_key_is_refused_and_given_up_by_word(operated: Operated) -> None:
     kind, harness = KeyKind.CLIENT, operated.installation.harness
-    harness.hosts.unreachable.add("de-2-g1")
-    await operated.relight("keys", "rotate", kind, "--no-wait")
-    lost = operated.keys().fingerprints(kind)[1]
-
-    async def added() -> bool:
-        standing = await asyncio.to_thread(harness.store.key_rotations.standing, kind)
-        return standing is not None and standing.added == 1
-
-    await wait_until(added, timedelta(seconds=20))
+    lost = await operated.rotation_that_waits_for("de-2-g1", kind)
     next_of(operated.file(kind)).unlink()
     await operated.until_reported()
     refused = await operated.relight("keys", "rotate", kind)
     assert refused.code == 3
     assert f"the new key {lost} of the unfinished rotation is not in the files" in refused.said
     assert "relight keys rotate client --start-over" in refused.said
+    status = await operated.relight("keys", "status")
+    assert "relight keys rotate client --start-over" in status.out
     harness.hosts.unreachable.clear()
     done = await operated.relight("keys", "rotate", kind, "--start-over")
     assert done.code == 0, done
     [line] = harness.hosts.of("de-1").authorized_keys
     assert line == operated.keys().clients[0].line
+
+
+@KINDS
+async def test_a_new_key_that_is_not_lost_is_not_given_up(
+    operated: Operated, kind: KeyKind
+) -> None:
+    harness = operated.installation.harness
+    new = await operated.rotation_that_waits_for("de-2-g1", kind)
+    rotations, made = harness.store.key_rotations.all(), next_of(operated.file(kind))
+    text = made.read_text()
+    refused = await operated.relight("keys", "rotate", kind, "--start-over", "--leave", "de-2")
+    assert refused.code == 3
+    assert f"the new key {new} is not lost: it is in {made}" in refused.said
+    assert f"`relight keys rotate {kind}` goes on with it" in refused.said
+    store = harness.store
+    store.worker_keys.report(
+        "1@elsewhere", *(operated.keys().fingerprints(each) for each in KeyKind)
+    )
+    made.unlink()
+    refused = await operated.relight("keys", "rotate", kind, "--start-over")
+    assert refused.code == 3
+    assert f"the new key {new} of the unfinished rotation is not in the files here" in refused.said
+    assert f"copy it from the computer of 1@elsewhere to {made}" in refused.said
+    assert "--start-over" not in refused.said
+    assert not made.exists()
+    status = await operated.relight("keys", "status")
+    assert "--start-over" not in status.out
+    assert store.key_rotations.all() == rotations
+    assert harness.events(kind="key-rotation-left-machines") == []
+    made.write_text(text)
+    made.chmod(0o600)
+    store.worker_keys.forget("1@elsewhere")
+    harness.hosts.unreachable.clear()
+    done = await operated.relight("keys", "rotate", kind)
+    assert done.code == 0, done
+    assert operated.keys().fingerprints(kind) == (new,)
+
+
+async def test_another_file_in_the_place_of_the_lost_key_is_kept(operated: Operated) -> None:
+    kind = KeyKind.CLIENT
+    await operated.rotation_that_waits_for("de-2-g1", kind)
+    made, text = next_of(operated.file(kind)), new_client_key()
+    made.unlink()
+    make_next(operated.file(kind), text)
+    made.with_name(f"{made.name}.1").write_text("kept before")
+    await operated.until_reported()
+    operated.installation.harness.hosts.unreachable.clear()
+    done = await operated.relight("keys", "rotate", kind, "--start-over")
+    assert done.code == 0, done
+    kept = made.with_name(f"{made.name}.2")
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == (text, 0o600)
+    assert made.with_name(f"{made.name}.1").read_text() == "kept before"
+    assert f"renamed {made} to {kept}" in done.said
+
+
+async def test_only_an_unfinished_rotation_is_started_over(operated: Operated) -> None:
+    made = make_next(operated.ssh.client_key, new_client_key())
+    text = made.read_text()
+    refused = await operated.relight("keys", "rotate", "client", "--start-over")
+    assert refused.code == 3
+    assert "no rotation of the client key is unfinished" in refused.said
+    assert made.read_text() == text
+
+
+async def test_a_new_file_that_cannot_be_used_is_not_overwritten(operated: Operated) -> None:
+    made = next_of(operated.ssh.client_key)
+    for text in ("half a key", operated.ssh.client_key.read_text()):
+        made.write_text(text)
+        refused = await operated.relight("keys", "rotate", "client")
+        assert refused.code == 3
+        assert f"{made} exists, and no other key can be read from it" in refused.said
+        assert made.read_text() == text
+    assert operated.installation.harness.store.key_rotations.all() == {}
+
+
+async def test_a_machine_can_be_left_by_the_command_that_starts_over(operated: Operated) -> None:
+    kind = KeyKind.CLIENT
+    await operated.rotation_that_waits_for("de-2-g1", kind)
+    next_of(operated.file(kind)).unlink()
+    await operated.until_reported()
+    left = await operated.relight("keys", "rotate", kind, "--start-over", "--leave", "de-2")
+    assert left.code == 1
+    assert "not finished: these machines may have the old key only: de-2-g1" in left.said
+
+
+async def test_a_key_file_that_no_new_one_can_replace_is_refused(operated: Operated) -> None:
+    file, kind = operated.ssh.client_key, KeyKind.CLIENT
+    with mounted(file, file):
+        refused = await operated.relight("keys", "rotate", kind)
+    assert refused.code == 3
+    assert f"{file} is mounted by itself" in refused.said
+    with mounted(file.parent, file.parent, "remount,ro,bind"):
+        unwritable = await operated.relight("keys", "rotate", kind)
+    assert unwritable.code == 3
+    assert f"the folder {file.parent} cannot be written" in unwritable.said
+    assert [each.name for each in file.parent.glob("ssh_client_key*")] == [file.name]
+    assert operated.installation.harness.store.key_rotations.all() == {}
+    with mounted(file.parent, file.parent):
+        done = await operated.relight("keys", "rotate", kind)
+    assert done.code == 0, done
+
+
+@contextmanager
+def mounted(source: Path, target: Path, *then: str) -> Iterator[None]:
+    """Mount a file or a folder at another path; remount it with options."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    subprocess.run(["mount", "--bind", source, target], check=True)
+    try:
+        for options in then:
+            subprocess.run(["mount", "-o", options, target], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", target], check=True)
 
 
 async def test_a_machine_that_nobody_knows_cannot_be_left(operated: Operated) -> None:

@@ -1,6 +1,8 @@
 """The home folder: secrets are generated once and private; other files can be rewritten."""
 
+import os
 import stat
+import subprocess
 from pathlib import Path
 
 import asyncssh
@@ -9,7 +11,11 @@ from temporalio.envconfig import ClientConfig
 
 from relight.settings import load_settings
 from starter.local.home import (
+    make_next,
+    new_client_key,
     prepare_home,
+    replace_problem,
+    set_next_aside,
     write_env,
     write_temporal_profile,
 )
@@ -38,6 +44,35 @@ def test_other_users_cannot_read_the_secrets(tmp_path: Path) -> None:
 def test_the_client_key_is_readable_by_ssh(tmp_path: Path) -> None:
     key = asyncssh.read_private_key(prepare_home(tmp_path).client_key)
     assert key.get_algorithm() == "ssh-ed25519"
+
+
+def test_the_new_file_of_a_rotation_overwrites_none(tmp_path: Path) -> None:
+    file = prepare_home(tmp_path / "home").client_key
+    text = new_client_key()
+    made = make_next(file, text)
+    with pytest.raises(FileExistsError):
+        make_next(file, new_client_key())
+    assert (made.read_text(), made.stat().st_mode & 0o777) == (text, 0o600)
+    assert [set_next_aside(file), set_next_aside(file)] == [made.with_name(f"{made.name}.1"), None]
+    make_next(file, new_client_key())
+    assert set_next_aside(file) == made.with_name(f"{made.name}.2")
+    assert len(list(file.parent.iterdir())) == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_file_that_is_mounted_by_itself_cannot_be_replaced(tmp_path: Path) -> None:
+    file = prepare_home(tmp_path / r"a home\with marks").client_key
+    link = file.with_name("link")
+    link.symlink_to(file)
+    assert (replace_problem(file), replace_problem(link)) == (None, None)
+    subprocess.run(["mount", "--bind", file, file], check=True)
+    try:
+        assert replace_problem(file) == f"{file} is mounted by itself. Mount its folder instead"
+        assert replace_problem(link) is None
+        with pytest.raises(OSError, match="busy"):
+            file.with_name("host_key_secret").replace(file)
+    finally:
+        subprocess.run(["umount", file], check=True)
 
 
 def test_the_host_key_secret_has_32_bytes_and_differs_between_homes(tmp_path: Path) -> None:

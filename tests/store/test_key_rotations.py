@@ -18,7 +18,8 @@ from relight.store.errors import RotationBusyError, UnknownMachineError
 from relight.store.store import Store
 from relight.store.worker_keys import REPORTED_WITHIN
 from tests.store.databases import MigratedStore
-from tests.store.fleets import MANUAL, ORIGIN, Run, opening, run_on, serve
+from tests.store.fleets import MANUAL, ORIGIN, Run, opening, replace_machine, run_on, serve
+from tests.store.pools import made_ready
 from tests.store.sql import execute
 
 CLIENT = KeyKind.CLIENT
@@ -111,6 +112,26 @@ def test_a_destroyed_machine_is_not_waited_for(three: Store, migrated: MigratedS
     assert waiting(three) == ["r-1-g1"]
 
 
+def test_a_lost_machine_that_serves_or_is_in_a_pool_is_waited_for(three: Store) -> None:
+    """It may come back, with the old key alone."""
+    member = made_ready(three)
+    begin(three)
+    for key in ("r-1-g1", "r-3-g1", member):
+        three.sweeps.mark_lost(key, MANUAL)
+    assert waiting(three) == [member, "r-1-g1", "r-2-g1"]
+    standing = three.key_rotations.standing(CLIENT)
+    assert standing is not None
+    assert (standing.machines, standing.blocked) == (3, True)
+    assert [each.reason for each in standing.waiting] == [
+        *("its provider does not list it", "its provider does not list it"),
+        "it was not visited yet",
+    ]
+    replace_machine(three)
+    assert waiting(three) == [member, "r-1-g1", "r-1-g2", "r-2-g1"]
+    three.destructions.record("r-1-g1", MANUAL, reason="replaced")
+    assert waiting(three) == [member, "r-1-g2", "r-2-g1"]
+
+
 def test_a_fault_is_the_reason_and_a_success_clears_it(three: Store) -> None:
     rotation = begin(three)
     failed = MachineVisited(
@@ -169,6 +190,16 @@ def test_to_start_over_visits_all_again_and_takes_the_lost_key_away_too(three: S
     assert waiting(three) == ["r-1-g1", "r-2-g1", "r-3-g1"]
     again = begin(three, new="b", start_over=True)
     assert again.old.public.splitlines() == ["ssh-ed25519 a", "ssh-ed25519 b", "ssh-ed25519 c"]
+
+
+def test_to_start_over_keeps_the_word_that_it_may_go_on_without_a_machine(three: Store) -> None:
+    bring(three, begin(three), ADDED, "r-1-g1")
+    three.key_rotations.leave(CLIENT, ["r-1-g1", "r-3-g1"], MANUAL)
+    begin(three, new="c", start_over=True)
+    standing = three.key_rotations.standing(CLIENT)
+    assert standing is not None
+    assert {each.machine_key for each in standing.waiting if each.left} == {"r-1-g1", "r-3-g1"}
+    assert (standing.waiting_count, standing.left_count, standing.added) == (3, 2, 0)
 
 
 def test_what_an_attempt_of_another_rotation_reports_late_is_dropped(three: Store) -> None:

@@ -14,6 +14,7 @@ from relight.domain.key_rotation import (
     RotateKeysInput,
     VisitMachinesInput,
 )
+from relight.domain.text import plain
 from workflows.fleet.steps import KeyRotationActivities
 
 FIRST_PAUSE = timedelta(seconds=10)
@@ -38,12 +39,12 @@ class RotateKeys:
     @workflow.init
     def __init__(self, input: RotateKeysInput) -> None:
         self._input = input
-        self._told = False
+        self._visit_requested = False
 
     @workflow.signal
     def visit_now(self) -> None:
         """Visit the machines that are waited for now, and not at the end of the pause."""
-        self._told = True
+        self._visit_requested = True
 
     @workflow.run
     async def run(self, input: RotateKeysInput) -> KeyStanding:
@@ -70,7 +71,7 @@ class RotateKeys:
 
     async def _visit_all(self, standing: KeyStanding) -> KeyStanding:
         """Visit all machines that are not as the phase requires; return how far it is then."""
-        self._told = False
+        self._visit_requested = False
         after: str | None = ""
         while after is not None:
             visited = await KeyRotationActivities.visit_machines(
@@ -85,10 +86,10 @@ class RotateKeys:
         if workflow.info().get_current_history_length() > MAX_EVENTS:
             workflow.continue_as_new(self._input)
         with suppress(asyncio.TimeoutError):
-            await workflow.wait_condition(lambda: self._told, timeout=pause)
+            await workflow.wait_condition(lambda: self._visit_requested, timeout=pause)
 
     def _show(self, standing: KeyStanding) -> None:
         text = f"{standing.rotation.phase}: {standing.counts}"
         for each in standing.waiting:
-            text += f"\nwaits for {each.machine_key}: {each.reason}"
+            text += f"\nwaits for {plain(each.machine_key)}: {plain(each.reason)}"
         workflow.set_current_details(text)

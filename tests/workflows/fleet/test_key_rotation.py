@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowFailureError
 
 from relight.domain.key_rotation import (
@@ -171,6 +172,23 @@ async def test_a_machine_that_was_left_and_is_destroyed_is_waited_for_no_more(
 
 
 @of_each_kind
+async def test_a_lost_machine_is_waited_for_and_gets_its_key_if_it_comes_back(
+    rotation: Rotation, kind: KeyKind
+) -> None:
+    rotation.hosts.unreachable.add("de-2-g1")
+    rotation.harness.store.sweeps.mark_lost("de-2-g1", rotation.harness.operation())
+    rotation.make_next(kind)
+    old, new = rotation.names(kind)
+    running = await rotation.start(kind)
+    [lost] = (await rotation.until_waits_for(kind, "de-2-g1")).waiting
+    assert lost.reason == "its provider does not list it"
+    rotation.hosts.unreachable.clear()
+    await rotation.start(kind)
+    assert (await running.result()).rotation.is_finished
+    await rotation.assert_rotated(kind, old, new)
+
+
+@of_each_kind
 async def test_machines_that_are_made_swapped_and_replaced_meanwhile_are_not_lost(
     rotation: Rotation, kind: KeyKind
 ) -> None:
@@ -270,6 +288,7 @@ async def test_a_lost_new_key_is_given_up_for_another(rotation: Rotation, kind: 
     await rotation.start(kind)
     await rotation.until_waits_for(kind, "de-3-g1")
     kept = next_of(rotation.files[kind]).read_text()
+    next_of(rotation.files[kind]).unlink()
     rotation.make_next(kind)
     _, new = rotation.names(kind)
     other = await rotation.harness.client.start_workflow(
@@ -307,6 +326,8 @@ async def test_a_host_that_keeps_its_host_key_is_waited_for(rotation: Rotation) 
     running = await rotation.start(kind)
     standing = await rotation.until_waits_for(kind, "de-1-g1")
     assert "the host key was not changed: sshd has an error" in standing.waiting[0].reason
+    metadata = await running.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    assert r"sshd has an error \[here\](http\://elsewhere)" in metadata.current_details
     assert await rotation.tries("de-1-g1", kind, old) == ""
     host.keeps_host_key = False
     await rotation.start(kind)
