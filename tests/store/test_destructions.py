@@ -6,6 +6,7 @@ import pytest
 
 from relight.domain.breaker.breaker import Destruction
 from relight.domain.route import RouteStatus
+from tests.domain.destructions import machine as at_provider
 from tests.store.fleets import (
     MANUAL,
     machine,
@@ -61,7 +62,7 @@ def test_a_route_whose_machine_is_destroyed_is_failed(store):
 def ahead_of(store, key) -> int:
     """Return how many destructions come before that of a machine."""
     seen: list[int] = []
-    store.destructions.check(key, AN_HOUR_AGO, lambda _, ahead: seen.append(len(ahead)))
+    store.destructions.check(at_provider(key), lambda _, ahead, __: seen.append(len(ahead)))
     return seen[0]
 
 
