@@ -7,6 +7,7 @@ that was not replaced counts from the moment its destruction begins.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -226,13 +227,13 @@ def _destructions(session: Session, since: datetime) -> Mapping[str, Destruction
     found: dict[str, Destruction] = {}
     now = datetime.now(UTC)
     for event in events:
-        destruction = read_or_note(event, _destruction)
         key = _destroyed_key(event)
+        destruction = read_or_note(event, partial(_destruction, key=key))
         if key and key not in found and not _was_absent(event):
             if destruction is not None:
                 was = min(not_later(session, event, now), now)
                 destruction = destruction.model_copy(update={"at": was})
-            found[key] = destruction or _unknown_destruction(event)
+            found[key] = destruction or _unknown_destruction(event, key)
     return found
 
 
@@ -246,22 +247,21 @@ def _destroyed_key(event: EventRow) -> str | None:
     if event.kind != MACHINE_ATTACHED:
         return event.machine_key or f"that of event {event.event_id}"
     detail: Any = event.detail
-    if not isinstance(detail, dict):
-        return f"that of event {event.event_id}"
-    drained: str | None = detail.get("drained")
-    return drained
+    drained = detail.get("drained") if isinstance(detail, dict) else detail
+    valid = isinstance(detail, dict) and isinstance(drained, str | None)
+    return drained if valid else f"that of event {event.event_id}"
 
 
-def _destruction(event: EventRow) -> Destruction:
+def _destruction(event: EventRow, key: str | None) -> Destruction:
     with validating(f"event {event.event_id}"):
         detail: Any = event.detail
         values = detail if isinstance(detail, dict) else {}
-        return Destruction.model_validate({**values, "at": event.at})
+        return Destruction.model_validate({**values, "at": event.at, "key": key})
 
 
-def _unknown_destruction(event: EventRow) -> Destruction:
+def _unknown_destruction(event: EventRow, key: str) -> Destruction:
     at = event.at if isinstance(event.at, datetime) else datetime.now(UTC)
-    return Destruction(at=at, provider="unknown", region="unknown", unreachable=True)
+    return Destruction(at=at, key=key, provider="unknown", region="unknown", unreachable=True)
 
 
 def _record_destroyed(w: Write, machine: MachineRow, detail: dict[str, object]) -> None:

@@ -27,7 +27,12 @@ def test_a_replaced_machine_counts_once_from_when_it_was_replaced(store, unreach
     attached = store.events.list(kind="machine-attached")[0].at
     expected = [
         Destruction(
-            at=attached, provider="lab", region="east", track="stable", unreachable=unreachable
+            at=attached,
+            key="r-1-g1",
+            provider="lab",
+            region="east",
+            track="stable",
+            unreachable=unreachable,
         )
     ]
     assert store.destructions.list(AN_HOUR_AGO) == expected

@@ -66,11 +66,16 @@ class RefusingHosts:
 
 @dataclass
 class Gate:
-    """An installation whose gate is asked directly, and whose time can pass at once."""
+    """An installation whose gate is asked directly, and whose time can pass at once.
+
+    Attributes:
+        while_destroyed: what happens between a request to the provider and its confirmation.
+    """
 
     harness: Harness
     clock: Clock
     hosts: RefusingHosts
+    while_destroyed: Callable[[], None] = lambda: None
 
     async def ask(self, key: str, reason: DestructionReason, **fields: object) -> MachineDestroyed:
         harness = self.harness
@@ -83,6 +88,7 @@ class Gate:
         environment = ActivityEnvironment()
         # Each is an activity of its own, and no retry.
         environment.info = replace(environment.info, activity_id=uuid.uuid4().hex)
+        environment.on_heartbeat = lambda *_: self.while_destroyed()
         return await environment.run(destroyer.destroy_machine, request)
 
     async def refused_by(
@@ -349,6 +355,32 @@ async def test_after_all_faults_a_machine_that_works_again_is_kept(gate):
     gate.clock.jump(11 * MINUTE)
     for reason in AUTOMATIC:
         assert await gate.refused_by(key, reason, created_by="a-run") is RefusedBy.ANSWERS
+
+
+async def test_a_dead_pool_machine_counts_once_while_it_is_destroyed(gate):
+    """One of seven is its own fault. Two of eight would open the breaker for all."""
+    harness = gate.harness
+    key = await harness.pool_machine()
+    harness.hosts.unreachable = {key}
+    gate.clock.jump(11 * MINUTE)
+    silent = fault("host-unreachable", "seen in a test")
+    harness.store.pool.record_fault(key, silent, harness.operation())
+    harness.store.pool.mark_leaving(key, harness.operation())
+    gate.clock.jump(11 * MINUTE)
+    for _ in range(6):
+        await harness.serving_route()
+    evaluation = BreakerEvaluation(harness.store, BreakerLimits(), timedelta(hours=24))
+    seen: list[bool] = []
+
+    def evaluate() -> None:
+        assert [each.key for each in harness.store.pool.list()] == [key]
+        seen.append(evaluation.evaluate(harness.operation()).is_open)
+
+    gate.while_destroyed = evaluate
+    refused = await gate.refused_by(key, DestructionReason.UNREACHABLE, unreachable=True)
+    assert (refused, set(seen)) == (None, {False})
+    assert not evaluation.evaluate(None).is_open
+    assert harness.events(kind="breaker-opened") == []
 
 
 async def test_status_says_what_the_gate_and_a_run_say(gate):
