@@ -22,7 +22,6 @@ from relight.connectivity import ConnectivityCheck, run_all
 from relight.domain.breaker.breaker import Breaker, Destruction, MachineObservation
 from relight.domain.destruction import (
     FOR_A_PERSON,
-    HOUR,
     Allowance,
     BeginRemovalInput,
     DestroyMachineInput,
@@ -38,6 +37,7 @@ from relight.domain.destruction_gate import (
     is_spare,
     latest,
     needs_answer,
+    with_records,
 )
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.domain.names import key_number
@@ -53,9 +53,6 @@ REPEAT_DESTROY_AFTER = timedelta(seconds=30)
 
 Most machines are gone within seconds. Providers sometimes lose an accepted request, so it is
 repeated: often enough within an attempt of ten minutes, rarely enough for rate limits."""
-
-EVIDENCE_LASTS = timedelta(hours=24)
-"""Older observations of a machine do not count."""
 
 MAX_REFERENCES = 3
 """How many other machines are asked whether they accept our login."""
@@ -154,26 +151,28 @@ class DestructionActivities:
             begin: record that the destruction begins.
         """
         store, operation = self._store.destructions, current_operation(input.origin)
-        lately = datetime.now(UTC) - EVIDENCE_LASTS
-        evidence = await in_thread(self._store.destruction_evidence.get, found, lately)
-        if evidence.serves is None and needs_answer(input, evidence):
-            evidence = await self._with_answer(evidence, input)
-        if is_spare(input, evidence):
+        asked = await in_thread(self._store.destruction_evidence.get, found)
+        if asked.serves is None and needs_answer(input, asked):
+            asked = await self._with_answer(asked, input)
+        if is_spare(input, asked):
             driver = driver_named(self._parts.drivers, input.provider)
             doubt = await self._doubt.why(driver, found)
-            evidence = evidence.model_copy(update={"doubt": doubt})
-        await self._evaluate_breaker(input, evidence)
+            asked = asked.model_copy(update={"doubt": doubt})
+        await self._evaluate_breaker(input, asked)
 
-        def decide(breaker: Breaker, ahead: Sequence[Destruction]) -> Refusal | None:
+        def decide(
+            breaker: Breaker, ahead: Sequence[Destruction], records: DestructionEvidence
+        ) -> Refusal | None:
+            # To ask takes minutes: what the records say is read again by whoever decides.
+            evidence = with_records(input, asked, records)
             now, limits = datetime.now(UTC), self._parts.breaker.limits
             allowance = Allowance(breaker, ahead, limits, now)
             return decide_destruction(input, evidence, allowance, limits, now)
 
-        hour_ago = datetime.now(UTC) - HOUR
         if begin:
-            refusal = await in_thread(store.begin, input, found, operation, hour_ago, decide)
+            refusal = await in_thread(store.begin, input, found, operation, decide)
         else:
-            refusal = await in_thread(store.check, input.key, hour_ago, decide)
+            refusal = await in_thread(store.check, found, decide)
         if refusal is not None and refusal.by in FOR_A_PERSON:
             await in_thread(store.record_refusal, input, refusal, operation)
         return refusal
@@ -186,7 +185,7 @@ class DestructionActivities:
         last = latest(evidence.answers)
         if last is None or last.fault_kind != answer.fault_kind:
             operation = current_operation(input.origin)
-            record = self._store.destructions.record_answer
+            record = self._store.destruction_evidence.record_answer
             await in_thread(record, input.key, answer, operation)
         works = answer.fault_kind == LOGIN_REFUSED and await self._login_works(input.key)
         return evidence.model_copy(update={"now_answers": answer, "login_works": works})

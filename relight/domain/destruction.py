@@ -248,7 +248,7 @@ class Allowance:
         # Nothing overrides that the control plane is offline.
         override = (
             ""
-            if incident.connectivity and not incident.groups
+            if incident.offline or (incident.connectivity and not incident.groups)
             else ", or for one group with `relight breaker override add`"
         )
         return f"the breaker is open: {incident.summary}; {closes}{override}"

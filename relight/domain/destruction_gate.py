@@ -17,7 +17,7 @@ ours, may be our fault: a person decides.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime
 
@@ -41,6 +41,9 @@ OF_THE_HOST = frozenset({Remedy.REPLACE, Remedy.REPAIR, Remedy.ROLL_BACK})
 """Remedies of faults that are the machine's own. Others need a person, or blame no host."""
 
 LOGIN_REFUSED = "login-refused"
+
+EVIDENCE_LASTS = timedelta(hours=24)
+"""Older observations of a machine do not count."""
 
 
 class Answer(Message):
@@ -91,6 +94,22 @@ def is_spare(request: DestroyMachineInput, evidence: DestructionEvidence) -> boo
     """Return whether a machine goes because its pool has enough, if the record is true."""
     asked = evidence.word is None and evidence.serves is None
     return asked and request.reason is DestructionReason.RECYCLED and evidence.surplus is not None
+
+
+def with_records(
+    request: DestroyMachineInput, asked: DestructionEvidence, records: DestructionEvidence
+) -> DestructionEvidence:
+    """Return what the records say by now, with what the machine and its provider have said.
+
+    Args:
+        request: who asks, and why.
+        asked: what was known when they were asked.
+        records: what the records alone say, read in the transaction that decides.
+    """
+    # Doubt was looked for only if the machine was spare already.
+    surplus = records.surplus if is_spare(request, asked) else None
+    said = {name: getattr(asked, name) for name in ("doubt", "now_answers", "login_works")}
+    return records.model_copy(update={**said, "surplus": surplus})
 
 
 def decide_destruction(

@@ -1,17 +1,17 @@
-"""What the records say about a machine that is to be destroyed."""
+"""What the records say about a machine that is to be destroyed, and what it answered."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from sqlmodel import Session, col, or_, select
 
-from relight.domain.destruction_gate import Answer, DestructionEvidence
+from relight.domain.destruction_gate import EVIDENCE_LASTS, Answer, DestructionEvidence
 from relight.domain.fault.fault import BUDGETED_CLASSES
 from relight.domain.machine import Machine, MachineAtProvider, MachineOnRecord
 from relight.domain.pool.pool import PoolStatus
 from relight.domain.route import RouteStatus
 from relight.store.database import Database
-from relight.store.destructions import MACHINE_ASKED
 from relight.store.events import Operation, write
 from relight.store.pool_faults import POOL_MACHINE_READY
 from relight.store.replacements import MACHINE_ATTACHED
@@ -29,6 +29,7 @@ from relight.store.tables import (
     RouteRow,
 )
 
+MACHINE_ASKED = "machine-asked"
 REMOVAL_REQUESTED = "machine-removal-requested"
 
 _PROVEN = (ROUTE_PROVEN, POOL_MACHINE_READY)
@@ -36,7 +37,7 @@ _WORDS = (ROUTE_RETIRED, MACHINE_ATTACHED, REMOVAL_REQUESTED)
 
 
 class DestructionEvidences:
-    """Reads the evidence, and records a person's request."""
+    """Reads the evidence, and records answers and a person's request."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,30 +51,10 @@ class DestructionEvidences:
         with self._database.reading() as session:
             return on_record(session, key)
 
-    def get(self, found: MachineAtProvider, since: datetime) -> DestructionEvidence:
-        """Return what the records say about a machine.
-
-        Args:
-            found: the machine at its provider.
-            since: older observations do not count.
-
-        Raises:
-            BadValueError: a value was changed by hand and is invalid.
-        """
+    def get(self, found: MachineAtProvider) -> DestructionEvidence:
+        """Return what the records say about a machine, as `evidence_of` does."""
         with self._database.reading() as session:
-            route = session.exec(
-                select(RouteRow).where(RouteRow.machine_key == found.key)
-            ).one_or_none()
-            surplus, pool_version = _of_pool(session, found.key)
-            with validating(f"the observations of machine {found.key}"):
-                return DestructionEvidence(
-                    found=found,
-                    serves=route.route_id if route else None,
-                    word=_word(session, found),
-                    surplus=surplus,
-                    pool_version=pool_version,
-                    answers=tuple(_answers(session, found.key, since)),
-                )
+            return evidence_of(session, found, datetime.now(UTC))
 
     def references(self, limit: int) -> list[Machine]:
         """Return machines that serve a route, those first that were proven last."""
@@ -96,6 +77,35 @@ class DestructionEvidences:
                 machine = w.session.get(MachineRow, key)
                 route_id = machine.route_id if machine else None
                 w.log(route_id=route_id, machine_key=key)
+
+    def record_answer(self, key: str, answer: Answer, operation: Operation) -> None:
+        """Record what a machine answered when it was to be destroyed."""
+        with write(self._database, replace(operation, activity_id=""), MACHINE_ASKED) as w:
+            w.log(machine_key=key, detail=answer.model_dump(mode="json"))
+
+
+def evidence_of(session: Session, found: MachineAtProvider, now: datetime) -> DestructionEvidence:
+    """Return what the records say about a machine.
+
+    Args:
+        session: in the transaction that decides, so that what is read stays true until it ends.
+        found: the machine at its provider.
+        now: the current time, with its time zone. Observations count for `EVIDENCE_LASTS`.
+
+    Raises:
+        BadValueError: a value was changed by hand and is invalid.
+    """
+    route = session.exec(select(RouteRow).where(RouteRow.machine_key == found.key)).one_or_none()
+    surplus, pool_version = _of_pool(session, found.key)
+    with validating(f"the observations of machine {found.key}"):
+        return DestructionEvidence(
+            found=found,
+            serves=route.route_id if route else None,
+            word=_word(session, found),
+            surplus=surplus,
+            pool_version=pool_version,
+            answers=tuple(_answers(session, found.key, now - EVIDENCE_LASTS)),
+        )
 
 
 def _word(session: Session, found: MachineAtProvider) -> str | None:

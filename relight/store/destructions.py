@@ -7,19 +7,21 @@ that was not replaced counts from the moment its destruction begins.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from sqlmodel import Session, col, select
 
 from relight.domain.breaker.breaker import Breaker, Destruction
-from relight.domain.destruction import DestroyMachineInput, Refusal
-from relight.domain.destruction_gate import Answer
+from relight.domain.destruction import HOUR, DestroyMachineInput, Refusal
+from relight.domain.destruction_gate import DestructionEvidence
 from relight.domain.fault.table import fault
 from relight.domain.machine import MachineAtProvider
 from relight.store.bad_rows import read_or_note
 from relight.store.breaker import current_breaker
 from relight.store.database import Database
+from relight.store.destruction_evidence import evidence_of
 from relight.store.events import Operation, Write, not_later, write
 from relight.store.machines import mark_destroyed
 from relight.store.replacements import MACHINE_ATTACHED
@@ -37,15 +39,15 @@ DESTRUCTION_BEGUN = "destruction-begun"
 DESTRUCTION_REFUSED = "destruction-refused"
 MACHINE_DESTROYED = "machine-destroyed"
 REMOVAL_BEGUN = "removal-begun"
-MACHINE_ASKED = "machine-asked"
 
 TELL_AGAIN_AFTER = timedelta(days=1)
 """A refusal that is repeated is recorded once in this time."""
 
 _COUNTED = (MACHINE_ATTACHED, DESTRUCTION_BEGUN, MACHINE_DESTROYED)
 
-Decide = Callable[[Breaker, Sequence[Destruction]], Refusal | None]
-"""Decides by the breaker's state, and the destructions that come before this one."""
+Decide = Callable[[Breaker, Sequence[Destruction], DestructionEvidence], Refusal | None]
+"""Decides by the breaker's state, the destructions of the last hour that come before this one, and
+what the records say about the machine."""
 
 
 class Destructions:
@@ -59,27 +61,24 @@ class Destructions:
         request: DestroyMachineInput,
         found: MachineAtProvider,
         operation: Operation,
-        since: datetime,
         decide: Decide,
     ) -> Refusal | None:
         """Record that a destruction begins, or return why not.
 
-        The decision and the event are one transaction: two destructions cannot share the last
-        place within a limit.
+        The decision, all that it reads, and the event are one transaction: two destructions cannot
+        share the last place within a limit, and nothing begins to need the machine meanwhile.
 
         Args:
             request: who destroys it, and why.
             found: the machine at its provider.
             operation: the operation that destroys it.
-            since: older destructions do not count.
             decide: returns why the machine is not destroyed.
 
         Raises:
             BadValueError: what it reads was changed by hand and is invalid.
         """
         with write(self._database, operation, DESTRUCTION_BEGUN) as w:
-            ahead = _ahead_of(w.session, found.key, since)
-            refusal = decide(current_breaker(w.session), ahead)
+            refusal = _decided(w.session, found, w.at, decide)
             if refusal is None and not w.earlier:
                 machine = w.session.get(MachineRow, found.key)
                 w.log(
@@ -98,10 +97,10 @@ class Destructions:
                 )
             return refusal
 
-    def check(self, key: str, since: datetime, decide: Decide) -> Refusal | None:
+    def check(self, found: MachineAtProvider, decide: Decide) -> Refusal | None:
         """Return why a machine would not be destroyed now, as `begin` does. Records nothing."""
         with self._database.reading() as session:
-            return decide(current_breaker(session), _ahead_of(session, key, since))
+            return _decided(session, found, datetime.now(UTC), decide)
 
     def record(
         self,
@@ -197,11 +196,6 @@ class Destructions:
             w.session.add(machine)
             w.log(route_id=machine.route_id, machine_key=key)
 
-    def record_answer(self, key: str, answer: Answer, operation: Operation) -> None:
-        """Record what a machine answered when it was to be destroyed."""
-        with write(self._database, replace(operation, activity_id=""), MACHINE_ASKED) as w:
-            w.log(machine_key=key, detail=answer.model_dump(mode="json"))
-
     def list(self, since: datetime) -> list[Destruction]:
         """Return the destructions that began since an instant, one per machine.
 
@@ -209,6 +203,13 @@ class Destructions:
         """
         with self._database.reading() as session:
             return list(_destructions(session, since).values())
+
+
+def _decided(
+    session: Session, found: MachineAtProvider, now: datetime, decide: Decide
+) -> Refusal | None:
+    ahead = _ahead_of(session, found.key, now - HOUR)
+    return decide(current_breaker(session), ahead, evidence_of(session, found, now))
 
 
 def _ahead_of(session: Session, key: str, since: datetime) -> list[Destruction]:
@@ -226,13 +227,13 @@ def _destructions(session: Session, since: datetime) -> Mapping[str, Destruction
     found: dict[str, Destruction] = {}
     now = datetime.now(UTC)
     for event in events:
-        destruction = read_or_note(event, _destruction)
         key = _destroyed_key(event)
+        destruction = read_or_note(event, partial(_destruction, key=key))
         if key and key not in found and not _was_absent(event):
             if destruction is not None:
                 was = min(not_later(session, event, now), now)
                 destruction = destruction.model_copy(update={"at": was})
-            found[key] = destruction or _unknown_destruction(event)
+            found[key] = destruction or _unknown_destruction(event, key)
     return found
 
 
@@ -246,22 +247,21 @@ def _destroyed_key(event: EventRow) -> str | None:
     if event.kind != MACHINE_ATTACHED:
         return event.machine_key or f"that of event {event.event_id}"
     detail: Any = event.detail
-    if not isinstance(detail, dict):
-        return f"that of event {event.event_id}"
-    drained: str | None = detail.get("drained")
-    return drained
+    drained = detail.get("drained") if isinstance(detail, dict) else detail
+    valid = isinstance(detail, dict) and isinstance(drained, str | None)
+    return drained if valid else f"that of event {event.event_id}"
 
 
-def _destruction(event: EventRow) -> Destruction:
+def _destruction(event: EventRow, key: str | None) -> Destruction:
     with validating(f"event {event.event_id}"):
         detail: Any = event.detail
         values = detail if isinstance(detail, dict) else {}
-        return Destruction.model_validate({**values, "at": event.at})
+        return Destruction.model_validate({**values, "at": event.at, "key": key})
 
 
-def _unknown_destruction(event: EventRow) -> Destruction:
+def _unknown_destruction(event: EventRow, key: str) -> Destruction:
     at = event.at if isinstance(event.at, datetime) else datetime.now(UTC)
-    return Destruction(at=at, provider="unknown", region="unknown", unreachable=True)
+    return Destruction(at=at, key=key, provider="unknown", region="unknown", unreachable=True)
 
 
 def _record_destroyed(w: Write, machine: MachineRow, detail: dict[str, object]) -> None:

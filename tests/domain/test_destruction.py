@@ -13,6 +13,7 @@ from relight.domain.breaker.breaker import (
     BreakerLimits,
     ConnectivityResult,
     Destruction,
+    GroupReach,
 )
 from relight.domain.destruction import Allowance, destruction_refusal
 from relight.domain.machine import MachineAtProvider, MachineOnRecord, MachineStatus, RecordedAs
@@ -184,7 +185,9 @@ def test_no_override_is_advised_while_the_control_plane_is_offline():
         name="https://deb.debian.org", observed_at=NOW, reached=False, answer="no route to host"
     )
     incident = BreakerIncident(
-        opened_at=NOW, last_observed_at=NOW, summary="offline", connectivity=(check,)
+        opened_at=NOW, last_observed_at=NOW, summary="offline", connectivity=(check,), offline=True
     )
-    reason = Allowance(Breaker(incident=incident), (), LIMITS, NOW).why_open()
-    assert reason == "the breaker is open: offline; it closes 0:15:00 after the cause is gone"
+    region = GroupReach(group="region linode/east", machines=3, observed=3, unreachable=3)
+    for each in (incident, incident.model_copy(update={"groups": (region,)})):
+        reason = Allowance(Breaker(incident=each), (), LIMITS, NOW).why_open()
+        assert reason == "the breaker is open: offline; it closes 0:15:00 after the cause is gone"

@@ -6,6 +6,7 @@ import pytest
 
 from relight.domain.breaker.breaker import Destruction
 from relight.domain.route import RouteStatus
+from tests.domain.destructions import machine as at_provider
 from tests.store.fleets import (
     MANUAL,
     machine,
@@ -26,7 +27,12 @@ def test_a_replaced_machine_counts_once_from_when_it_was_replaced(store, unreach
     attached = store.events.list(kind="machine-attached")[0].at
     expected = [
         Destruction(
-            at=attached, provider="lab", region="east", track="stable", unreachable=unreachable
+            at=attached,
+            key="r-1-g1",
+            provider="lab",
+            region="east",
+            track="stable",
+            unreachable=unreachable,
         )
     ]
     assert store.destructions.list(AN_HOUR_AGO) == expected
@@ -61,7 +67,7 @@ def test_a_route_whose_machine_is_destroyed_is_failed(store):
 def ahead_of(store, key) -> int:
     """Return how many destructions come before that of a machine."""
     seen: list[int] = []
-    store.destructions.check(key, AN_HOUR_AGO, lambda _, ahead: seen.append(len(ahead)))
+    store.destructions.check(at_provider(key), lambda _, ahead, __: seen.append(len(ahead)))
     return seen[0]
 
 

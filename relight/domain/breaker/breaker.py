@@ -54,12 +54,14 @@ class Destruction(Message):
 
     Attributes:
         at: time of the request.
+        key: the machine's; None if it is not known.
         track: its route's; None for a pool machine.
         unreachable: it was destroyed because it could not be reached. The breaker counts that for
             a while.
     """
 
     at: AwareDatetime
+    key: str | None = None
     provider: str
     region: str
     track: TrackName | None = None
@@ -144,7 +146,9 @@ class BreakerIncident(Message):
         last_observed_at: when the cause was last observed.
         groups: each group that had too many unreachable machines during the incident, with its
             worst counts.
-        connectivity: the failed connectivity checks, if none succeeded.
+        connectivity: the last failed connectivity checks of a time of the incident in which none
+            succeeded.
+        offline: none succeeded when they were last made.
         summary: one sentence for a person.
         to_do: what a person can do; empty if only waiting helps.
         locks_out: most of the unreachable machines of a group answer, but keep the control plane
@@ -155,6 +159,7 @@ class BreakerIncident(Message):
     last_observed_at: AwareDatetime
     groups: tuple[GroupReach, ...] = ()
     connectivity: tuple[ConnectivityResult, ...] = ()
+    offline: bool = False
     summary: str
     to_do: str = ""
     locks_out: bool = False

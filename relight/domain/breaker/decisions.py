@@ -70,12 +70,15 @@ def count_reach(
     """Return the counts of each group, sorted by its name.
 
     Args:
-        machines: the fleet's machines, the pool included.
+        machines: the fleet's machines, the pool included. One whose destruction has begun counts
+            only as destroyed, though its provider may still have it.
         destructions: recent destructions.
         limits: how long observations and losses count.
         now: the current time, with its time zone.
     """
-    machines = list(machines)
+    destructions = list(destructions)
+    ending = {each.key for each in destructions}
+    machines = [each for each in machines if each.key not in ending]
     stale_before = last_locked_out(machines)
     total: Counter[str] = Counter()
     observed: Counter[str] = Counter()
@@ -227,7 +230,7 @@ def update_breaker(
     )
     if connectivity is None:
         checks = before.incident.connectivity if before.incident else ()
-        offline = bool(checks)
+        offline = before.incident is not None and before.incident.offline
     else:
         checks = tuple(connectivity)
         offline = not any(
@@ -313,6 +316,7 @@ def _incident(
         else before.connectivity
         if before
         else (),
+        offline=connectivity is not None,
         summary="; ".join(causes),
         to_do=CHECK_KEYS if locks_out else "",
         locks_out=locks_out,

@@ -164,6 +164,31 @@ def test_one_successful_connectivity_check_is_enough():
     assert not breaker_after(region(3, 0), connectivity=(gone, ONLINE)).is_open
 
 
+def test_an_incident_that_was_offline_is_calm_once_it_is_online_and_its_groups_answer():
+    gone = ONLINE.model_copy(update={"reached": False})
+    offline = breaker_after(region(0, 3), connectivity=(gone,))
+    online = breaker_after(region(0, 3), before=offline)
+    for before, is_offline in ((offline, True), (online, False)):
+        later = breaker_after(region(0, 3), before=before, connectivity=None)
+        assert later.incident is not None
+        assert later.incident.connectivity == (gone,)
+        assert later.incident.offline is is_offline
+        assert ("no connectivity check" in later.incident.summary) is is_offline
+        calm = breaker_after(region(3, 0), before=before, connectivity=None)
+        assert calm.calm_since == (None if is_offline else NOW)
+
+
+def test_a_machine_whose_destruction_has_begun_counts_once():
+    machines = region(6, 1)
+    lost = Destruction(
+        at=NOW, key=machines[-1].key, provider="linode", region="east", unreachable=True
+    )
+    reach = reach_of(machines, "region linode/east", [lost])
+    assert (reach.machines, reach.observed, reach.unreachable) == (7, 7, 1)
+    assert breaker_after(machines, destructions=[lost.model_copy(update={"key": "a"})]).is_open
+    assert not breaker_after(machines, destructions=[lost]).is_open
+
+
 @given(observations)
 def test_the_breaker_is_open_exactly_if_a_group_has_too_many_unreachable_machines(machines):
     groups: dict[str, list[MachineObservation]] = {}

@@ -1,7 +1,7 @@
 """The gate on a whole installation, with the limits that ship: who works is not destroyed."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -42,14 +42,20 @@ AUTOMATIC = [each for each in DestructionReason if each is not DestructionReason
 
 @dataclass
 class RefusingHosts:
-    """Hosts that refuse the control plane, as if its key or its secret were another."""
+    """Hosts that refuse the control plane, as if its key or its secret were another.
+
+    Attributes:
+        meanwhile: what happens while a machine is asked.
+    """
 
     hosts: SimulatedHosts
     refusals: dict[str, type[RemoteError]] = field(default_factory=dict)
     everywhere: type[RemoteError] | None = None
+    meanwhile: Callable[[], object] = lambda: None
 
     @asynccontextmanager
     async def connect(self, machine: Machine) -> AsyncIterator[SimulatedShell]:
+        self.meanwhile()
         refusal = self.everywhere or self.refusals.get(machine.key)
         if refusal is not None:
             destination = Destination(machine.address or "", 22, "relight", machine.key)
@@ -60,11 +66,16 @@ class RefusingHosts:
 
 @dataclass
 class Gate:
-    """An installation whose gate is asked directly, and whose time can pass at once."""
+    """An installation whose gate is asked directly, and whose time can pass at once.
+
+    Attributes:
+        while_destroyed: what happens between a request to the provider and its confirmation.
+    """
 
     harness: Harness
     clock: Clock
     hosts: RefusingHosts
+    while_destroyed: Callable[[], None] = lambda: None
 
     async def ask(self, key: str, reason: DestructionReason, **fields: object) -> MachineDestroyed:
         harness = self.harness
@@ -77,6 +88,7 @@ class Gate:
         environment = ActivityEnvironment()
         # Each is an activity of its own, and no retry.
         environment.info = replace(environment.info, activity_id=uuid.uuid4().hex)
+        environment.on_heartbeat = lambda *_: self.while_destroyed()
         return await environment.run(destroyer.destroy_machine, request)
 
     async def refused_by(
@@ -187,6 +199,54 @@ async def test_a_machine_that_stays_silent_is_destroyed_once_that_has_lasted(gat
     assert gate.harness.cloud.read(key) is None
 
 
+async def test_a_pool_machine_that_is_needed_since_it_was_asked_is_kept(gate):
+    """A pool of one: while the aged machine is asked, a replacement claims the other one."""
+    harness = gate.harness
+    aged, ready = await harness.pool_machine(), await harness.pool_machine()
+    harness.store.pool_sizes.set("fake", "fake-east", 1, harness.operation())
+    route_id = await harness.serving_route()
+    claimed = run_on(route_id).activity()
+    gate.hosts.meanwhile = lambda: harness.store.pool.claim(
+        route_id, "v0.0.73", claimed, lambda *_: (ready,)
+    )
+    assert await gate.refused_by(aged, DestructionReason.RECYCLED) is RefusedBy.ANSWERS
+    assert Call.DESTROY not in harness.cloud.provider_faults.calls
+    assert [each.key for each in harness.store.pool.list()] == [aged]
+
+
+async def test_a_machine_that_serves_since_it_was_asked_is_kept(gate):
+    harness = gate.harness
+    aged, _ = await harness.pool_machine(), await harness.pool_machine()
+    harness.store.pool_sizes.set("fake", "fake-east", 1, harness.operation())
+    route_id = await harness.serving_route()
+    run, observed = run_on(route_id), harness.store.machines.last_observed(aged)
+    assert observed is not None
+    claimed, attached = run.activity(), run.activity()
+
+    def claim() -> None:
+        harness.store.pool.claim(route_id, "v0.0.73", claimed, lambda *_: (aged,))
+        harness.store.replacements.attach(route_id, observed, PROOF, attached)
+
+    gate.hosts.meanwhile = claim
+    assert await gate.refused_by(aged, DestructionReason.RECYCLED) is RefusedBy.SERVES
+    assert Call.DESTROY not in harness.cloud.provider_faults.calls
+
+
+async def test_a_surplus_that_began_while_a_machine_was_asked_does_not_count_yet(gate):
+    """What contradicts it was not looked for: the next attempt does."""
+    harness = gate.harness
+    aged, other = await harness.pool_machine(), await harness.pool_machine()
+    harness.store.pool_sizes.set("fake", "fake-east", 1, harness.operation())
+    proven = harness.store.machines.last_observed(other)
+    assert proven is not None
+    harness.store.pool.mark_preparing(other, harness.operation())
+    gate.hosts.meanwhile = lambda: harness.store.pool.record_ready(
+        other, proven, PROOF, harness.operation()
+    )
+    assert await gate.refused_by(aged, DestructionReason.RECYCLED) is RefusedBy.ANSWERS
+    assert await gate.refused_by(aged, DestructionReason.RECYCLED) is None
+
+
 @pytest.mark.parametrize("refusal", [LoginRefusedError, HostKeyMismatchError])
 async def test_a_fault_of_our_own_keys_destroys_nothing(gate, refusal):
     routes = [await gate.harness.serving_route() for _ in range(3)]
@@ -295,6 +355,32 @@ async def test_after_all_faults_a_machine_that_works_again_is_kept(gate):
     gate.clock.jump(11 * MINUTE)
     for reason in AUTOMATIC:
         assert await gate.refused_by(key, reason, created_by="a-run") is RefusedBy.ANSWERS
+
+
+async def test_a_dead_pool_machine_counts_once_while_it_is_destroyed(gate):
+    """One of seven is its own fault. Two of eight would open the breaker for all."""
+    harness = gate.harness
+    key = await harness.pool_machine()
+    harness.hosts.unreachable = {key}
+    gate.clock.jump(11 * MINUTE)
+    silent = fault("host-unreachable", "seen in a test")
+    harness.store.pool.record_fault(key, silent, harness.operation())
+    harness.store.pool.mark_leaving(key, harness.operation())
+    gate.clock.jump(11 * MINUTE)
+    for _ in range(6):
+        await harness.serving_route()
+    evaluation = BreakerEvaluation(harness.store, BreakerLimits(), timedelta(hours=24))
+    seen: list[bool] = []
+
+    def evaluate() -> None:
+        assert [each.key for each in harness.store.pool.list()] == [key]
+        seen.append(evaluation.evaluate(harness.operation()).is_open)
+
+    gate.while_destroyed = evaluate
+    refused = await gate.refused_by(key, DestructionReason.UNREACHABLE, unreachable=True)
+    assert (refused, set(seen)) == (None, {False})
+    assert not evaluation.evaluate(None).is_open
+    assert harness.events(kind="breaker-opened") == []
 
 
 async def test_status_says_what_the_gate_and_a_run_say(gate):
