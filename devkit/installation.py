@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from lab import inside
 from relight.engine.executions import worker_identities
@@ -107,7 +108,10 @@ async def running_worker(
 
         async def polls() -> bool:
             # By its pid: the server still lists a worker that was killed shortly before.
-            identities = await worker_identities(client, settings.task_queue)
+            try:
+                identities = await worker_identities(client, settings.task_queue)
+            except RPCError:
+                return False  # The server was restarted, and the client has not reached it yet.
             return any(identity.startswith(f"{worker.pid}@") for identity in identities)
 
         await worker.wait_until_ready(polls, WORKER_READY_WITHIN)
