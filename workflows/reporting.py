@@ -21,8 +21,9 @@ def report_fault(fault: Fault) -> None:
 def _fault_details(fault: Fault) -> str:
     """Return the page of a fault as Markdown. What a host wrote stays text."""
     lines = [f"**{fault.kind}** ({fault.fault_class}): {plain(fault.summary)}"]
-    if fault.machine_key or fault.host:
-        lines.append(f"- machine {fault.machine_key}, host {fault.host}")
+    places = (("machine", fault.machine_key), ("host", fault.host))
+    if named := ", ".join(f"{word} {place}" for word, place in places if place):
+        lines.append(f"- {plain(named)}")
     if fault.attempted:
         lines.append(f"- attempted: {plain(fault.attempted)}")
     shown = "\n".join((fault.stderr_tail, *fault.journal_tail)).strip()

@@ -9,6 +9,7 @@ from relight.store.adoptions import Adoptions
 from relight.store.breaker import BreakerStore
 from relight.store.database import Database, parse_url
 from relight.store.declarations import Declarations
+from relight.store.deletions import Deletions
 from relight.store.destruction_evidence import DestructionEvidences
 from relight.store.destructions import Destructions
 from relight.store.disruptions import Disruptions
@@ -66,6 +67,7 @@ class Store:
         self.events = Events(database)
         self.replacements = Replacements(database)
         self.retirements = Retirements(database)
+        self.deletions = Deletions(database)
         self.destructions = Destructions(database)
         self.destruction_evidence = DestructionEvidences(database)
         self.pool = Pool(database)

@@ -1,11 +1,13 @@
 """The command line. The script `relight` calls `main`."""
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from pydantic import ValidationError
+from typer.exceptions import TyperException
 
 from relight.engine.errors import SetupError
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
@@ -18,12 +20,13 @@ from relight.store.errors import (
     UnknownTrackError,
 )
 from starter.cli.app import app
-from starter.cli.errors import CliError, ExitCode
-from starter.cli.output import print_error
+from starter.cli.errors import CliError, ExitCode, answer_about
+from starter.cli.output import print_error, print_error_answer
 from starter.local.children import ChildFailedError
 
 # Errors that commands do not catch themselves. The first match counts.
 _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
+    (TyperException, ExitCode.BAD_INPUT),
     (UnknownTrackError, ExitCode.BAD_INPUT),
     (UnknownRouteError, ExitCode.BAD_INPUT),
     (UnknownSettingError, ExitCode.BAD_INPUT),
@@ -36,6 +39,8 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (SettingsError, ExitCode.REFUSED),
     (SetupError, ExitCode.REFUSED),
 )
+
+_EXPECTED: tuple[type[Exception], ...] = (CliError, *(kind for kind, _ in _EXIT_CODES))
 
 
 def main() -> NoReturn:
@@ -54,17 +59,44 @@ def run(words: Sequence[str] | None = None) -> int:
     Args:
         words: the command's words after `relight`; None takes those of the process.
     """
+    words = sys.argv[1:] if words is None else list(words)
+    as_json = _wants_json(words)
     try:
-        app(args=None if words is None else list(words), prog_name="relight")
+        # For people, typer prints what it rejects itself, with the usage.
+        ended = app(args=words, prog_name="relight", standalone_mode=not as_json)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.OK
-    except CliError as error:
-        print_error(str(error))
+    except _EXPECTED as error:
+        text, code = _text_of(error), _code_of(error)
+        if as_json:
+            print_error_answer(answer_about(error, text, code))
+        else:
+            print_error(text)
+        return code
+    code = ended if isinstance(ended, int) else ExitCode.OK
+    if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
+        failed = CliError("it did not succeed; the answer on standard output says why")
+        print_error_answer(answer_about(failed, str(failed), code))
+    return code
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Return whether the answer, and so the error, is to be JSON."""
+    if words[:2] == ["route", "exec"]:
+        return False  # The words are those of a command on a host.
+    return "--json" in itertools.takewhile(lambda word: word != "--", words)
+
+
+def _code_of(error: Exception) -> int:
+    if isinstance(error, CliError):
         return error.exit_code
-    except tuple(kind for kind, _ in _EXIT_CODES) as error:
-        print_error(_bad_values(error) if isinstance(error, ValidationError) else str(error))
-        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
-    return ExitCode.OK
+    return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+
+
+def _text_of(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return _bad_values(error)
+    return error.format_message() if isinstance(error, TyperException) else str(error)
 
 
 def _bad_values(error: ValidationError) -> str:
