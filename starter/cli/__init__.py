@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from relight.engine.errors import SetupError
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.setting_groups import SettingsError
+from relight.settings import bad_values_text
 from relight.store.errors import (
     BadValueError,
     StoreError,
@@ -38,9 +39,11 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (RepositoryError, ExitCode.REFUSED),
     (SettingsError, ExitCode.REFUSED),
     (SetupError, ExitCode.REFUSED),
+    (OSError, ExitCode.REFUSED),
 )
 
-_EXPECTED: tuple[type[Exception], ...] = (CliError, *(kind for kind, _ in _EXIT_CODES))
+_FILE_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""A file that a setting names, or the home folder, is not there or not this user's."""
 
 
 def main() -> NoReturn:
@@ -66,7 +69,8 @@ def run(words: Sequence[str] | None = None) -> int:
         ended = app(args=words, prog_name="relight", standalone_mode=not as_json)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.OK
-    except _EXPECTED as error:
+    except _expected() as raised:
+        error = _of_store(raised)
         text, code = _text_of(error), _code_of(error)
         if as_json:
             print_error_answer(answer_about(error, text, code))
@@ -78,6 +82,31 @@ def run(words: Sequence[str] | None = None) -> int:
         failed = CliError("it did not succeed; the answer on standard output says why")
         print_error_answer(answer_about(failed, str(failed), code))
     return code
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Return the errors that end a command with a message. It is called once there is an error."""
+    from sqlalchemy.exc import DatabaseError, InterfaceError  # noqa: PLC0415 - slow to import
+
+    known = (kind for kind, _ in _EXIT_CODES if kind is not OSError)
+    return (CliError, *known, *_FILE_ERRORS, DatabaseError, InterfaceError)
+
+
+def _of_store(error: Exception) -> Exception:
+    """Return the error of the store for one of its database; any other as it is.
+
+    Raises:
+        DBAPIError: it is a bug: not the database is the cause, but what was asked of it.
+    """
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - slow to import
+
+    from relight.store.unreachable import is_unreachable, unreachable  # noqa: PLC0415
+
+    if not isinstance(error, DBAPIError):
+        return error
+    if not is_unreachable(error):
+        raise error
+    return unreachable(error)
 
 
 def _wants_json(words: Sequence[str]) -> bool:
@@ -95,14 +124,7 @@ def _code_of(error: Exception) -> int:
 
 def _text_of(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return _bad_values(error)
+        return bad_values_text(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     return error.format_message() if isinstance(error, TyperException) else str(error)
-
-
-def _bad_values(error: ValidationError) -> str:
-    # pydantic's own text contains the rejected input, which can be a secret.
-    faults = (
-        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-        for fault in error.errors(include_input=False, include_url=False)
-    )
-    return "\n".join((f"{error.title} cannot have these values:", *faults))

@@ -67,8 +67,9 @@ async def test_the_remedy_is_that_of_the_table_of_faults(relight, store):
     [
         ({"RELIGHT_STORE_URL": "mysql://nowhere"}, "bad-store-url"),
         ({"RELIGHT_STORE_RETENTION": "soon"}, "bad-input"),
+        ({"RELIGHT_RECONCILE": "x"}, "bad-setting"),
     ],
-    ids=["store", "setting"],
+    ids=["store", "setting", "no json"],
 )
 async def test_a_wrong_environment(relight, store, variables, kind):
     found = answer(await relight.where(**variables)("fleet", "status", "--json"))

@@ -56,3 +56,14 @@ async def test_a_rollout_that_waits_says_for_how_long_and_until_when(installatio
     assert why.json["until"] == "a person approves or aborts it"
     assert why.json["waited_seconds"] >= 0
     assert "it has waited for " in (await installation.relight("rollout", "why")).out
+
+
+async def test_the_page_of_a_refused_rollout_says_that_nothing_was_changed(
+    installation, three_routes
+):
+    await installation.refuses(2, ("rollout", "start", "v0.9.9"), "v0.9.9")
+    handle = installation.harness.client.get_workflow_handle("rollout/v0.9.9/fleet")
+    page = await current_details(handle)
+    assert page.startswith("Refused: nothing was changed.")
+    assert "release-unknown" in page
+    assert "None" not in page

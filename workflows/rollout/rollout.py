@@ -370,9 +370,11 @@ class RolloutRelease(ControlledRollout):
 
     def _fault_closing(self, cause: Fault) -> CloseRolloutInput:
         self._refusal = cause
-        report_fault(cause)
-        phase = RolloutPhase.STOPPED if self._plan is None else RolloutPhase.ABORTED
+        refused = self._plan is None
+        phase = RolloutPhase.STOPPED if refused else RolloutPhase.ABORTED
         self._finish_as(phase, cause.summary)
+        page = rollout_page(self._state.status())
+        report_fault(cause, "Refused: nothing was changed." if refused else page)
         return self._closing(phase, cause.summary)
 
     def _closing(self, phase: RolloutPhase, detail: str) -> CloseRolloutInput:
