@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import (
@@ -94,7 +94,7 @@ from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, ReleaseSource, open_source
 from relight.service_settings import apt_source, service_of, service_probe, service_secrets
 from relight.setting_groups import GateCheckSettings, SettingsError
-from relight.settings import Settings, load_settings, required
+from relight.settings import Settings, bad_values_text, load_settings, required
 from relight.store.errors import StoreError
 from relight.store.store import Store, open_store
 from relight.store.threads import THREADS, guard_event_loop, in_thread
@@ -392,6 +392,9 @@ def main() -> int:
     """Run the worker, and return its exit code: 3 and one line on standard error if refused."""
     try:
         asyncio.run(run())
+    except ValidationError as error:
+        sys.stderr.write(f"error: {bad_values_text(error)}\n")
+        return 3
     except REASONS as error:
         sys.stderr.write(f"error: {error}\n")
         return 3

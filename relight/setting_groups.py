@@ -39,6 +39,8 @@ DRAIN_LIMIT = timedelta(hours=1)
 class SettingsError(Exception):
     """A setting is missing or cannot be used; the text names its variable."""
 
+    kind = "bad-setting"
+
 
 def words(value: object) -> object:
     """Read a list of words from a variable, in JSON; a list is returned as it is."""

@@ -13,8 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as UnparsedError
 
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.duration import Duration
@@ -157,5 +158,28 @@ def load_settings() -> Settings:
 
     Raises:
         pydantic.ValidationError: a setting has a value that it cannot have.
+        SettingsError: a setting is no JSON where it has to be.
     """
-    return Settings(_env_file=home_folder() / "env")
+    try:
+        return Settings(_env_file=home_folder() / "env")
+    except UnparsedError as error:
+        # Its text has no value, which can be a secret.
+        raise SettingsError(f"RELIGHT_*: {error}: it has to be JSON") from None
+
+
+def bad_values_text(error: ValidationError) -> str:
+    """Return what is wrong with values, without the values: they can be secrets.
+
+    Settings are named by their variables.
+    """
+    is_settings = error.title == Settings.__name__
+    lines = [
+        "these settings cannot be used:"
+        if is_settings
+        else f"{error.title} cannot have these values:"
+    ]
+    for each in error.errors(include_input=False, include_url=False):
+        parts = [str(part) for part in each["loc"]]
+        name = "RELIGHT_" + "__".join(parts).upper() if is_settings else ".".join(parts)
+        lines.append(f"{name}: {each['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)

@@ -12,17 +12,24 @@ def report_release(tag: str) -> None:
     workflow.upsert_search_attributes([attributes.RELEASE.value_set(tag)])
 
 
-def report_fault(fault: Fault) -> None:
-    """Make the operation searchable by its fault, and show the fault on its page."""
+def report_fault(fault: Fault, outcome: str = "") -> None:
+    """Make the operation searchable by its fault, and show the fault on its page.
+
+    Args:
+        fault: the fault.
+        outcome: a sentence about what the operation has changed, shown first.
+    """
     workflow.upsert_search_attributes([attributes.FAULT.value_set(fault.kind)])
-    workflow.set_current_details(_fault_details(fault))
+    page = _fault_details(fault)
+    workflow.set_current_details(f"{outcome}\n\n{page}" if outcome else page)
 
 
 def _fault_details(fault: Fault) -> str:
     """Return the page of a fault as Markdown. What a host wrote stays text."""
     lines = [f"**{fault.kind}** ({fault.fault_class}): {plain(fault.summary)}"]
-    if fault.machine_key or fault.host:
-        lines.append(f"- machine {fault.machine_key}, host {fault.host}")
+    places = (("machine", fault.machine_key), ("host", fault.host))
+    if named := ", ".join(f"{word} {place}" for word, place in places if place):
+        lines.append(f"- {plain(named)}")
     if fault.attempted:
         lines.append(f"- attempted: {plain(fault.attempted)}")
     shown = "\n".join((fault.stderr_tail, *fault.journal_tail)).strip()

@@ -34,3 +34,23 @@ class Event(Message):
     fault_kind: str | None = None
     fault_class: FaultClass | None = None
     detail: dict[str, object] = Field(default_factory=dict)
+
+
+class EventFilter(Message):
+    """Which events to read: those that match every given value.
+
+    Attributes:
+        route_id: the route that they are about.
+        run_id: those that belong to this run of an operation.
+        rollout_run_id: the rollout's own, and those about its routes while it ran.
+        kind: their kind, or the kind of their fault.
+        who: who requested the operation: `USER@HOST`, or USER on any host.
+        since: not before, UTC.
+    """
+
+    route_id: RouteId | None = None
+    run_id: str | None = None
+    rollout_run_id: str | None = None
+    kind: str | None = None
+    who: str | None = None
+    since: datetime | None = None

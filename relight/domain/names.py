@@ -91,6 +91,11 @@ def rollout_workflow_id(tag: ReleaseTag, scope: ScopeName, *, undo: bool = False
     return f"{ROLLOUT_PREFIX}{tag}/{scope}/undo" if undo else f"{ROLLOUT_PREFIX}{tag}/{scope}"
 
 
+def rollout_tag(workflow_id: str) -> ReleaseTag:
+    """Return the release tag in the workflow id of a rollout or an undo."""
+    return workflow_id.removeprefix(ROLLOUT_PREFIX).partition("/")[0]
+
+
 # Attributes of log lines: OpenTelemetry's names where it defines one.
 LOG_HOST: Final = "host.name"
 """The key of the machine, which is also its host name."""

@@ -39,6 +39,12 @@ from relight.settings import Settings
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 
+_REASONS = (
+    ("ConnectionRefused", "connection refused"),
+    ("dns error", "there is no host of this name"),
+)
+"""What a part of the SDK's text means."""
+
 
 def connect_config(settings: Settings) -> ClientConnectConfig:
     """Return the configuration that `connect` uses.
@@ -91,8 +97,11 @@ async def connect(settings: Settings) -> Client:
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT.total_seconds()):
             return await Client.connect(**config, data_converter=converter)
+    except ValueError as error:  # of the address
+        msg = f"{config['target_host']} is no address of a Temporal server, HOST:PORT: {error}"
+        raise TemporalUnreachableError(msg) from error
     except (RuntimeError, TimeoutError) as error:
-        reason = "connection refused" if "ConnectionRefused" in str(error) else str(error)
+        reason = next((text for sign, text in _REASONS if sign in str(error)), str(error))
         if refused := refusal(reason):
             msg = f"Temporal at {config['target_host']} cannot be used: {refused} ({reason})"
             raise TemporalUnreachableError(msg) from error

@@ -78,6 +78,12 @@ class BadStoreUrlError(StoreError):
     kind = "bad-store-url"
 
 
+class StoreUnreachableError(StoreError):
+    """The database does not answer, or its file cannot be used."""
+
+    kind = "store-unreachable"
+
+
 class StoreTooOldError(StoreError):
     """The store has no tables yet, or those of an older version of Relight."""
 

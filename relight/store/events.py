@@ -3,24 +3,26 @@
 An activity writes once: its retry finds the event of the earlier attempt.
 """
 
+import builtins
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from sqlmodel import Session, col, select
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, and_, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from relight.domain.base import Origin
 from relight.domain.clock import is_future
-from relight.domain.event import Event
+from relight.domain.event import Event, EventFilter
 from relight.domain.fault.fault import Fault
 from relight.domain.text import fitted
 from relight.store.bad_rows import read_good
 from relight.store.database import Database
 from relight.store.rows import read_row, validating
-from relight.store.tables import BY_ACTIVITY, EventRow, Row
+from relight.store.tables import BY_ACTIVITY, EventRow, RolloutRouteRow, RolloutRow, Row
 
 MAX_DETAIL_BYTES = 48 * 1024
 """The limit of an event's detail. The other columns together have less than 16 KiB: no row has more
@@ -225,6 +227,82 @@ class Events:
             query = query.where(EventRow.workflow_id == workflow_id)
         with self._database.reading() as session:
             return read_good(reversed(session.exec(query).all()), event_of)
+
+    def page(
+        self, wanted: EventFilter, limit: int, *, before: int | None = None
+    ) -> tuple[builtins.list[Event], int | None]:
+        """Return the newest events that match, oldest first, and where the page before ends.
+
+        Invalid ones are noted and left out.
+
+        Args:
+            wanted: which events.
+            limit: how many are read at most.
+            before: only events with a lower id; None for the newest.
+
+        Returns:
+            The events; the `before` of the next older page, None if there is none.
+        """
+        query = _matching(wanted).order_by(col(EventRow.event_id).desc()).limit(limit + 1)
+        if before is not None:
+            query = query.where(col(EventRow.event_id) < before)
+        with self._database.reading() as session:
+            rows = list(session.exec(query))
+            shown = rows[:limit]
+            older = shown[-1].event_id if len(rows) > limit else None
+            return read_good(reversed(shown), event_of), older
+
+    def following(self, wanted: EventFilter, after: int, limit: int) -> builtins.list[Event]:
+        """Return the first `limit` events with a higher id than `after` that match, oldest first.
+
+        Writes have one lock, so no event with a lower id can appear later. Invalid ones are noted
+        and left out.
+        """
+        query = _matching(wanted).where(col(EventRow.event_id) > after)
+        query = query.order_by(col(EventRow.event_id)).limit(limit)
+        with self._database.reading() as session:
+            return read_good(session.exec(query), event_of)
+
+    def newest_id(self) -> int:
+        """Return the id of the newest event; 0 without any."""
+        newest = select(EventRow.event_id).order_by(col(EventRow.event_id).desc()).limit(1)
+        with self._database.reading() as session:
+            return session.exec(newest).one_or_none() or 0
+
+
+def _matching(wanted: EventFilter) -> SelectOfScalar[EventRow]:
+    query = select(EventRow)
+    if wanted.route_id is not None:
+        query = query.where(EventRow.route_id == wanted.route_id)
+    if wanted.kind is not None:
+        query = query.where(or_(EventRow.kind == wanted.kind, EventRow.fault_kind == wanted.kind))
+    if wanted.who is not None:
+        on_any_host = col(EventRow.requested_by).startswith(f"{wanted.who}@", autoescape=True)
+        query = query.where(or_(EventRow.requested_by == wanted.who, on_any_host))
+    if wanted.since is not None:
+        query = query.where(EventRow.at >= wanted.since)
+    if wanted.run_id is not None:
+        query = query.where(EventRow.run_id == wanted.run_id)
+    if wanted.rollout_run_id is not None:
+        query = query.where(_of_rollout(wanted.rollout_run_id))
+    return query
+
+
+def _of_rollout(run_id: str) -> ColumnElement[bool]:
+    """Return the condition of a rollout's own events and those about its routes while it ran."""
+    rollout = select(RolloutRow).where(RolloutRow.run_id == run_id).subquery().c
+    routes = select(RolloutRouteRow.route_id).where(RolloutRouteRow.rollout_run_id == run_id)
+    workflow_id, opened_at, closed_at = (
+        select(column).scalar_subquery()
+        for column in (rollout.workflow_id, rollout.opened_at, rollout.closed_at)
+    )
+    while_it_ran = and_(
+        col(EventRow.route_id).in_(routes),
+        EventRow.at >= opened_at,
+        or_(closed_at.is_(None), EventRow.at <= closed_at),
+    )
+    own = and_(EventRow.workflow_id == workflow_id, EventRow.run_id == run_id)
+    return or_(own, while_it_ran)
 
 
 def event_of(row: EventRow) -> Event:

@@ -4,6 +4,7 @@ A rollout is a claim on a scope, open or closed. Its identity is the id of its f
 of the operations that open and close it, whichever of its runs they are made by.
 """
 
+import builtins
 from collections.abc import Set
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from sqlmodel import Session, col, func, select
 from relight.domain.names import (
     FLEET_SCOPE,
     ReleaseTag,
+    ScopeName,
     TrackName,
     rollout_workflow_id,
     scope_track,
@@ -164,6 +166,32 @@ class Rollouts:
         with self._database.reading() as session:
             rows = session.exec(select(RolloutRow).order_by(col(RolloutRow.rollout_id)))
             return read_good(rows, rollout_of)
+
+    def page(
+        self, limit: int, *, before: int | None = None, scope: ScopeName | None = None
+    ) -> tuple[builtins.list[Rollout], int | None]:
+        """Return the newest rollouts, newest first, and where the page before begins.
+
+        An invalid one is noted and left out.
+
+        Args:
+            limit: how many are read at most.
+            before: only rollouts with a lower number; None for the newest.
+            scope: only those over this scope.
+
+        Returns:
+            The rollouts; the `before` of the next older page, None if there is none.
+        """
+        query = select(RolloutRow).order_by(col(RolloutRow.rollout_id).desc()).limit(limit + 1)
+        if before is not None:
+            query = query.where(col(RolloutRow.rollout_id) < before)
+        if scope is not None:
+            query = query.where(RolloutRow.scope == scope)
+        with self._database.reading() as session:
+            rows = list(session.exec(query))
+            shown = rows[:limit]
+            older = shown[-1].rollout_id if len(rows) > limit else None
+            return read_good(shown, rollout_of), older
 
 
 def _is_given_up(rollout: Rollout) -> bool:

@@ -47,7 +47,7 @@ def open_route(w: Write, input: OpenRouteInput) -> RouteOpened:
         machine = last
     else:
         machine = plan_generation(
-            w, input.route_id, next_generation(last), input.provider, input.region
+            w, input.route_id, _free_generation(w, input.route_id), input.provider, input.region
         )
     w.session.add(machine)
     opened = opened_as(machine)
@@ -106,6 +106,17 @@ def _may_continue(last: MachineRow, route_id: str, operation: Operation) -> bool
     if not operation.run_id:
         return False
     return operation.run_id == last.held_run_id or has_lock(route_id, operation)
+
+
+def _free_generation(w: Write, route_id: str) -> int:
+    """Return the generation of a route's next machine.
+
+    The keys of the machines of a route that was deleted stay on record; none is given out twice.
+    """
+    number = next_generation(last_machine(w.session, route_id))
+    while w.session.get(MachineRow, machine_key(route_id, number)) is not None:
+        number += 1
+    return number
 
 
 def plan_generation(

@@ -1,7 +1,11 @@
 """The store: one attribute per aggregate."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
+
+from sqlalchemy.exc import DBAPIError
 
 from relight.domain.hold import HoldKind
 from relight.store import migrate
@@ -9,6 +13,7 @@ from relight.store.adoptions import Adoptions
 from relight.store.breaker import BreakerStore
 from relight.store.database import Database, parse_url
 from relight.store.declarations import Declarations
+from relight.store.deletions import Deletions
 from relight.store.destruction_evidence import DestructionEvidences
 from relight.store.destructions import Destructions
 from relight.store.disruptions import Disruptions
@@ -39,6 +44,7 @@ from relight.store.routes import Routes
 from relight.store.row_repair import RowRepair
 from relight.store.sweeps import Sweeps
 from relight.store.tracks import Tracks
+from relight.store.unreachable import is_unreachable, unreachable
 from relight.store.verifications import Verifications
 from relight.store.worker_keys import WorkerKeysStore
 
@@ -66,6 +72,7 @@ class Store:
         self.events = Events(database)
         self.replacements = Replacements(database)
         self.retirements = Retirements(database)
+        self.deletions = Deletions(database)
         self.destructions = Destructions(database)
         self.destruction_evidence = DestructionEvidences(database)
         self.pool = Pool(database)
@@ -110,8 +117,10 @@ class Store:
 
         Raises:
             StoreTooNewError: the tables were made by a newer version.
+            StoreUnreachableError: the database does not answer, or its file cannot be used.
         """
-        return migrate.upgrade(self._database)
+        with self._answering():
+            return migrate.upgrade(self._database)
 
     def require_current(self) -> None:
         """Check that the tables have this version's schema. It changes nothing.
@@ -119,8 +128,20 @@ class Store:
         Raises:
             StoreTooOldError: there are no tables yet, or an older version made them.
             StoreTooNewError: a newer version made them.
+            StoreUnreachableError: the database does not answer, or its file cannot be used.
         """
-        migrate.require_current(self._database)
+        with self._answering():
+            migrate.require_current(self._database)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turn an error of the connection into one that names the store."""
+        try:
+            yield
+        except DBAPIError as error:
+            if not is_unreachable(error):
+                raise
+            raise unreachable(error, self.name) from error
 
     def close(self) -> None:
         """Close every connection."""

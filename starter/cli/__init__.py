@@ -1,15 +1,18 @@
 """The command line. The script `relight` calls `main`."""
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from pydantic import ValidationError
+from typer.exceptions import TyperException
 
 from relight.engine.errors import SetupError
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.setting_groups import SettingsError
+from relight.settings import bad_values_text
 from relight.store.errors import (
     BadValueError,
     StoreError,
@@ -18,12 +21,13 @@ from relight.store.errors import (
     UnknownTrackError,
 )
 from starter.cli.app import app
-from starter.cli.errors import CliError, ExitCode
-from starter.cli.output import print_error
+from starter.cli.errors import CliError, ExitCode, answer_about
+from starter.cli.output import print_error, print_error_answer
 from starter.local.children import ChildFailedError
 
 # Errors that commands do not catch themselves. The first match counts.
 _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
+    (TyperException, ExitCode.BAD_INPUT),
     (UnknownTrackError, ExitCode.BAD_INPUT),
     (UnknownRouteError, ExitCode.BAD_INPUT),
     (UnknownSettingError, ExitCode.BAD_INPUT),
@@ -35,7 +39,11 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (RepositoryError, ExitCode.REFUSED),
     (SettingsError, ExitCode.REFUSED),
     (SetupError, ExitCode.REFUSED),
+    (OSError, ExitCode.REFUSED),
 )
+
+_FILE_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""A file that a setting names, or the home folder, is not there or not this user's."""
 
 
 def main() -> NoReturn:
@@ -54,23 +62,69 @@ def run(words: Sequence[str] | None = None) -> int:
     Args:
         words: the command's words after `relight`; None takes those of the process.
     """
+    words = sys.argv[1:] if words is None else list(words)
+    as_json = _wants_json(words)
     try:
-        app(args=None if words is None else list(words), prog_name="relight")
+        # For people, typer prints what it rejects itself, with the usage.
+        ended = app(args=words, prog_name="relight", standalone_mode=not as_json)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.OK
-    except CliError as error:
-        print_error(str(error))
+    except _expected() as raised:
+        error = _of_store(raised)
+        text, code = _text_of(error), _code_of(error)
+        if as_json:
+            print_error_answer(answer_about(error, text, code))
+        else:
+            print_error(text)
+        return code
+    code = ended if isinstance(ended, int) else ExitCode.OK
+    if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
+        failed = CliError("it did not succeed; the answer on standard output says why")
+        print_error_answer(answer_about(failed, str(failed), code))
+    return code
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Return the errors that end a command with a message. It is called once there is an error."""
+    from sqlalchemy.exc import DatabaseError, InterfaceError  # noqa: PLC0415 - slow to import
+
+    known = (kind for kind, _ in _EXIT_CODES if kind is not OSError)
+    return (CliError, *known, *_FILE_ERRORS, DatabaseError, InterfaceError)
+
+
+def _of_store(error: Exception) -> Exception:
+    """Return the error of the store for one of its database; any other as it is.
+
+    Raises:
+        DBAPIError: it is a bug: not the database is the cause, but what was asked of it.
+    """
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - slow to import
+
+    from relight.store.unreachable import is_unreachable, unreachable  # noqa: PLC0415
+
+    if not isinstance(error, DBAPIError):
+        return error
+    if not is_unreachable(error):
+        raise error
+    return unreachable(error)
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Return whether the answer, and so the error, is to be JSON."""
+    if words[:2] == ["route", "exec"]:
+        return False  # The words are those of a command on a host.
+    return "--json" in itertools.takewhile(lambda word: word != "--", words)
+
+
+def _code_of(error: Exception) -> int:
+    if isinstance(error, CliError):
         return error.exit_code
-    except tuple(kind for kind, _ in _EXIT_CODES) as error:
-        print_error(_bad_values(error) if isinstance(error, ValidationError) else str(error))
-        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
-    return ExitCode.OK
+    return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
 
 
-def _bad_values(error: ValidationError) -> str:
-    # pydantic's own text contains the rejected input, which can be a secret.
-    faults = (
-        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-        for fault in error.errors(include_input=False, include_url=False)
-    )
-    return "\n".join((f"{error.title} cannot have these values:", *faults))
+def _text_of(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return bad_values_text(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return error.format_message() if isinstance(error, TyperException) else str(error)

@@ -39,6 +39,9 @@ class _Commands(LazyGroup):
         ),
         "release": LazyCommand("starter.cli.release", "The releases in the repository."),
         "rollout": LazyCommand("starter.cli.rollout", "Roll a release out to the fleet, in waves."),
+        "events": LazyCommand(
+            "starter.cli.events", "What happened to the fleet.", has_subcommands=False
+        ),
         "freeze": LazyCommand("starter.cli.freeze", "Times when no route is taken out of service."),
         "exclude": LazyCommand("starter.cli.exclude", "Routes that rollouts skip."),
         "reconcile": LazyCommand(

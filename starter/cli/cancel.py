@@ -14,6 +14,9 @@ from relight.store.store import Store
 from starter.cli.errors import RefusedError
 from starter.cli.operations import failure_fault
 from starter.cli.output import note, print_json, print_line
+from starter.cli.waiting import Patience, print_started, within
+
+DEFAULT_PATIENCE = Patience()
 
 OPERATION_CANCELLED = "operation-cancelled"
 """The event of a person who cancels an operation. What that changed is in the events after it."""
@@ -24,6 +27,7 @@ async def cancel(
     store: Store,
     route_id: RouteId,
     operation: Operation,
+    patience: Patience = DEFAULT_PATIENCE,
     *,
     only: str | None = None,
     as_json: bool,
@@ -35,6 +39,7 @@ async def cancel(
         store: receives the event.
         route_id: the route.
         operation: who cancels, and why.
+        patience: how long its end is waited for.
         only: the workflow type to cancel; None for any.
         as_json: print JSON.
 
@@ -57,9 +62,13 @@ async def cancel(
     handle = client.get_workflow_handle(description.id, run_id=description.run_id)
     await handle.cancel()
     note(f"{route_id}: {name} is told to end; a running change on the host is stopped first")
+    later = f"relight route show {route_id}"
+    if not patience.waits:
+        print_started(handle.id, f"the end of {name} on {route_id}", later, as_json=as_json)
+        return
     ended = "completed"
     try:
-        await handle.result(follow_runs=False)
+        await within(patience, handle.result(follow_runs=False), handle.id, later)
     except WorkflowFailureError as error:
         ended = failure_fault(error).kind
     if as_json:

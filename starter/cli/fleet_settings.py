@@ -9,6 +9,7 @@ from starter.cli.errors import RefusedError
 from starter.cli.names import tag_of
 from starter.cli.output import (
     JsonOption,
+    print_done,
     print_json,
     print_line,
     print_table,
@@ -61,6 +62,7 @@ def set_(
     name: Name,
     value: Annotated[str, typer.Argument(help="As in v0.0.74.")],
     reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
 ) -> None:
     """Set a setting. It applies to routes provisioned from now on; a rollout updates the others.
 
@@ -72,11 +74,11 @@ def set_(
         tag_of(value)
     with fleet_store() as store:
         store.fleet_settings.set(name, value, operation(reason))
-    print_line(f"{name} is {value}")
+    print_done(f"{name} is {value}", {name: value}, as_json=json)
 
 
 @app.command()
-def unset(name: Name, reason: ReasonOption = DEFAULT_REASON) -> None:
+def unset(name: Name, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False) -> None:
     """Unset a setting. Without a default release, provisioning is refused.
 
     [bold]Example:[/]
@@ -85,4 +87,8 @@ def unset(name: Name, reason: ReasonOption = DEFAULT_REASON) -> None:
     """
     with fleet_store() as store:
         was_set = store.fleet_settings.unset(name, operation(reason))
-    print_line(f"{name} is unset" if was_set else f"{name} was not set")
+    print_done(
+        f"{name} is unset" if was_set else f"{name} was not set",
+        {"name": name, "was_set": was_set},
+        as_json=json,
+    )

@@ -28,7 +28,7 @@ from starter.cli.hold_options import (
     state_text,
     warn_if_none_covered,
 )
-from starter.cli.output import JsonOption, print_json, print_line, print_table
+from starter.cli.output import JsonOption, print_done, print_json, print_line, print_table
 from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation, origin
 from starter.cli.times import end_of, moment
 
@@ -172,13 +172,14 @@ class HoldCommands:
         self,
         number: Annotated[int, typer.Argument(help="Its number, as the list shows it.")],
         reason: ReasonOption = DEFAULT_REASON,
+        json: JsonOption = False,
     ) -> None:
         with fleet_store() as store:
             removed = self._holds(store).remove(number, operation(reason))
         if not removed:
             msg = f"there is no {self.word} {number}: see `relight {self.command} list`"
             raise BadInputError(msg)
-        print_line(f"{self.word} {number} is removed")
+        print_done(f"{self.word} {number} is removed", {"hold_id": number}, as_json=json)
 
     @property
     def _list_help(self) -> str:

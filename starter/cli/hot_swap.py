@@ -20,11 +20,17 @@ from starter.cli.output import (
     print_line,
     stderr,
 )
+from starter.cli.waiting import Patience, print_started, within
 from workflows.route.hot_swap import HotSwapRoute
 
 
 async def hot_swap(
-    client: Client, task_queue: str, input: HotSwapRouteInput, *, as_json: bool
+    client: Client,
+    task_queue: str,
+    input: HotSwapRouteInput,
+    patience: Patience,
+    *,
+    as_json: bool,
 ) -> None:
     """Bring a route to a release, or back to the last one that it was proven at.
 
@@ -35,7 +41,7 @@ async def hot_swap(
     route_id = input.route_id
     note(f"{route_id}: swapping to {input.release_tag or 'its last proven release'}")
     try:
-        swapped = await client.execute_workflow(
+        handle = await client.start_workflow(
             HotSwapRoute.run,
             input,
             id=route_workflow_id(route_id),
@@ -49,6 +55,12 @@ async def hot_swap(
         )
     except WorkflowAlreadyStartedError:
         raise RefusedError(busy_text(route_id)) from None
+    later = f"relight route show {route_id}"
+    if not patience.waits:
+        print_started(handle.id, f"the swap of {route_id}", later, as_json=as_json)
+        return
+    try:
+        swapped = await within(patience, handle.result(), handle.id, later)
     except WorkflowFailureError as error:
         fault = failure_fault(error)
         # What a host refused has its command, its output and the advice in the panel.

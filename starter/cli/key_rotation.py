@@ -34,6 +34,7 @@ from starter.cli.key_status import (
 from starter.cli.operations import cli_error, failure_fault, require_worker
 from starter.cli.output import note, print_json, print_line
 from starter.cli.session import fleet_store, operation, origin, with_temporal
+from starter.cli.waiting import Patience, within
 from starter.local.children import wait_until
 from starter.local.home import (
     make_next,
@@ -57,7 +58,7 @@ def rotate(
     leave: Sequence[str],
     *,
     start_over: bool,
-    wait: bool,
+    patience: Patience,
     reason: str,
     as_json: bool,
 ) -> None:
@@ -86,10 +87,15 @@ def rotate(
             if left:
                 await in_thread(store.key_rotations.leave, kind, left, operation(reason))
             handle = await _start(client, task_queue, input)
-            if not wait:
+            if not patience.waits:
                 _print_started(kind, file, as_json=as_json)
                 return
-            standing = await _follow(store, kind, file, handle)
+            standing = await within(
+                patience,
+                _follow(store, kind, file, handle),
+                handle.id,
+                f"relight keys rotate {kind}",
+            )
             _end(standing, file, as_json=as_json)
 
         with_temporal(lambda client, settings: ask(client, settings.task_queue))
@@ -235,16 +241,18 @@ async def _follow(
         CliError: it failed.
     """
     result, shown = asyncio.create_task(handle.result()), ""
-    while not result.done():
-        await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
-        text = await in_thread(_progress, store, kind, file)
-        if text != shown and not result.done():
-            note(text)
-            shown = text
     try:
+        while not result.done():
+            await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
+            text = await in_thread(_progress, store, kind, file)
+            if text != shown and not result.done():
+                note(text)
+                shown = text
         return await result
     except WorkflowFailureError as error:
         raise cli_error(failure_fault(error)) from None
+    finally:
+        result.cancel()
 
 
 def _progress(store: Store, kind: KeyKind, file: Path) -> str:

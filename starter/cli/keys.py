@@ -7,6 +7,7 @@ import typer
 from relight.domain.key_rotation import KeyKind
 from starter.cli.output import JsonOption, print_json
 from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store
+from starter.cli.waiting import TimeoutOption, patience_of
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -34,6 +35,7 @@ def rotate(
         ),
     ] = False,
     wait: Annotated[bool, typer.Option(help="Wait until it is finished.")] = True,
+    timeout: TimeoutOption = None,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
@@ -52,7 +54,10 @@ def rotate(
     """
     from starter.cli.key_rotation import rotate as rotate_keys  # noqa: PLC0415 - brings in the SDK
 
-    rotate_keys(kind, leave or [], start_over=start_over, wait=wait, reason=reason, as_json=json)
+    patience = patience_of(timeout, waits=wait, option="leave out --no-wait")
+    rotate_keys(
+        kind, leave or [], start_over=start_over, patience=patience, reason=reason, as_json=json
+    )
 
 
 @app.command()

@@ -11,6 +11,7 @@ from relight.domain.destruction import (
 )
 from relight.store.machines import MachineRecord
 from relight.store.store import Store
+from starter.cli.confirmation import YesOption, confirm
 from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.output import JsonOption
 from starter.cli.session import (
@@ -39,6 +40,7 @@ def remove(
         typer.Option(help="The provider of a machine that is not on record.", metavar="PROVIDER"),
     ] = None,
     reason: ReasonOption = DEFAULT_REASON,
+    yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
     """Destroy a machine that serves no route, also if it answers.
@@ -54,6 +56,7 @@ def remove(
     """
     from starter.cli.remove import remove as remove_machine  # noqa: PLC0415 - brings in the SDK
 
+    confirm(f"machine {key} is destroyed", yes=yes)
     with fleet_store() as store:
         request = _request(store, key, provider, reason)
         with_temporal(

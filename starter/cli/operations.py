@@ -52,7 +52,7 @@ def failure_fault(error: WorkflowFailureError) -> Fault:
 def cli_error(fault: Fault) -> CliError:
     """Return the error that ends a command because of a fault."""
     if not fault.refused:
-        return OperationFailedError(fault.summary)
+        return OperationFailedError(fault.summary, fault)
     return refusal([fault])
 
 
@@ -60,8 +60,8 @@ def refusal(faults: Sequence[Fault]) -> CliError:
     """Return the error that ends a command because everything was refused."""
     text = "\n".join(dict.fromkeys(fault.summary for fault in faults))
     if all(fault.kind in _BAD_INPUT for fault in faults):
-        return BadInputError(text)
-    return RefusedError(text)
+        return BadInputError(text, faults[0])
+    return RefusedError(text, faults[0])
 
 
 def busy_text(route_id: RouteId) -> str:

@@ -1,7 +1,7 @@
 """Output of commands: tables for people, JSON with stable keys for programs.
 
 Standard output has the answer only. Progress and errors go to standard error, so that the output
-of `--json` can be piped.
+of `--json` can be piped. With `--json` an error is one JSON object, the last line there.
 
 What is printed is visible: rows that were written by hand or by an older version may hold escape
 sequences for the terminal.
@@ -105,6 +105,14 @@ def print_line(text: str) -> None:
     _print(stdout, text_of(text))
 
 
+def print_done(text: str, answer: Answer, *, as_json: bool) -> None:
+    """Print what a command has done: a line for people, or the answer as JSON."""
+    if as_json:
+        print_json(answer)
+    else:
+        print_line(text)
+
+
 def note(text: str) -> None:
     """Print progress or a warning to standard error."""
     _print(stderr, text_of(text))
@@ -113,6 +121,11 @@ def note(text: str) -> None:
 def print_error(text: str) -> None:
     """Print to standard error why a command failed or was refused."""
     _print(stderr, Text.assemble(("error: ", "bold red"), visible(text)))
+
+
+def print_error_answer(answer: BaseModel) -> None:
+    """Print to standard error why a command failed or was refused, as one line of JSON."""
+    typer.echo(_escaped(answer.model_dump_json()), err=True)
 
 
 def text_of(text: str, style: str = "") -> Text:

@@ -9,10 +9,12 @@ from relight.domain.breaker.breaker import Breaker
 from relight.domain.pool.planner import why_pool_waits
 from relight.domain.pool.pool import PoolMachine, PoolStatus, PoolTarget
 from relight.settings import load_settings
-from starter.cli.errors import BadInputError
+from starter.cli.confirmation import YesOption, confirm
+from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.liveness_text import shown_pool_status
 from starter.cli.output import (
     JsonOption,
+    print_done,
     print_json,
     print_line,
     print_table,
@@ -40,6 +42,7 @@ def set_(
     region: Annotated[str, typer.Argument(help="The region's name at the provider, as in eu-1.")],
     size: Annotated[int, typer.Argument(min=0, help="How many to keep ready; 0 empties the pool.")],
     reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
 ) -> None:
     """Set how many machines of a region's pool should be ready.
 
@@ -52,7 +55,11 @@ def set_(
     """
     with fleet_store() as store:
         store.pool_sizes.set(provider, region, size, operation(reason))
-    print_line(f"the pool of {provider}/{region} should have {size}")
+    print_done(
+        f"the pool of {provider}/{region} should have {size}",
+        {"provider": provider, "region": region, "size": size},
+        as_json=json,
+    )
 
 
 @app.command("list")
@@ -118,6 +125,7 @@ def retry(
     provider: Annotated[str, typer.Argument(help="The provider's name, as in lab.")],
     region: Annotated[str, typer.Argument(help="The region's name at the provider, as in eu-1.")],
     reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
 ) -> None:
     """Make a pool try again to make machines ready, after it was stopped or while it pauses.
 
@@ -132,13 +140,20 @@ def retry(
     if not has_pool:
         msg = f"{provider}/{region} has no pool: `relight pool list` shows those that there are"
         raise BadInputError(msg)
-    print_line(f"the pool of {provider}/{region} tries again in the next reconcile run")
+    print_done(
+        f"the pool of {provider}/{region} tries again in the next reconcile run",
+        {"provider": provider, "region": region},
+        as_json=json,
+    )
 
 
 @app.command()
 def recycle(
     machine: Annotated[str, typer.Argument(help="Its key, as `relight pool list` shows it.")],
+    *,
+    yes: YesOption = False,
     reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
 ) -> None:
     """Take a machine out of its pool; the next reconcile run destroys it, if the breaker allows it.
 
@@ -152,8 +167,40 @@ def recycle(
         if machine not in {each.key for each in store.pool.list()}:
             msg = f"no pool has a machine {machine}: `relight pool list` shows those that there are"
             raise BadInputError(msg)
+        confirm(f"machine {machine} leaves its pool and is destroyed", yes=yes)
         store.pool.mark_leaving(machine, operation(reason))
-    print_line(f"{machine} leaves its pool; the next reconcile run destroys it")
+    print_done(
+        f"{machine} leaves its pool; the next reconcile run destroys it",
+        {"machine_key": machine},
+        as_json=json,
+    )
+
+
+@app.command()
+def delete(
+    provider: Annotated[str, typer.Argument(help="The provider's name, as in lab.")],
+    region: Annotated[str, typer.Argument(help="The region's name at the provider, as in eu-1.")],
+    *,
+    yes: YesOption = False,
+    reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
+) -> None:
+    """Delete an empty pool of size 0, with the record of its failed tries.
+
+    [bold]Example:[/]
+
+      relight pool delete lab eu-1 --reason "we have left this region"
+    """
+    confirm(f"the pool of {provider}/{region} is removed from the record", yes=yes)
+    with fleet_store() as store:
+        refusal = store.deletions.delete_pool(provider, region, operation(reason))
+    if refusal is not None:
+        raise RefusedError(refusal)
+    print_done(
+        f"the pool of {provider}/{region} is deleted",
+        {"provider": provider, "region": region},
+        as_json=json,
+    )
 
 
 def targets_of(store: "Store", sizes: "list[PoolSize]") -> list[PoolTarget]:

@@ -32,6 +32,7 @@ from starter.cli.output import (
     print_line,
     stderr,
 )
+from starter.cli.waiting import Patience, within
 from workflows.route.provision import ProvisionRoute
 
 POLL_EVERY = timedelta(milliseconds=500)
@@ -54,14 +55,14 @@ async def provision_all(
     client: Client,
     task_queue: str,
     inputs: Sequence[ProvisionRouteInput],
+    patience: Patience,
     *,
-    wait: bool,
     as_json: bool,
 ) -> None:
-    """Start one workflow per route; with `wait`, wait for the results.
+    """Start one workflow per route, and wait for the results if that is wanted.
 
     Raises:
-        CliError: not every route was started, or with `wait`, proven.
+        CliError: not every route was started, or of those waited for, proven.
     """
     await require_worker(client, task_queue)
     handles: dict[RouteId, Handle] = {}
@@ -71,8 +72,8 @@ async def provision_all(
             handles[each.route_id] = await _start(client, task_queue, each)
         except WorkflowAlreadyStartedError:
             busy.append(_busy(each.route_id))
-    if wait or not handles:
-        await _report_results(handles, busy, as_json=as_json)
+    if patience.waits or not handles:
+        await _report_results(handles, busy, patience, as_json=as_json)
         return
     if as_json:
         print_json([{"route_id": route, "workflow_id": handles[route].id} for route in handles])
@@ -83,14 +84,16 @@ async def provision_all(
     _raise_faults([*(Outcome(route_id, None, None) for route_id in handles), *busy])
 
 
-async def wait_for(client: Client, route_ids: Sequence[RouteId], *, as_json: bool) -> None:
+async def wait_for(
+    client: Client, route_ids: Sequence[RouteId], patience: Patience, *, as_json: bool
+) -> None:
     """Wait for the provisioning of routes that was started before.
 
     Raises:
         CliError: a route was never provisioned, or not every route was proven.
     """
     handles = {route_id: await _newest(client, route_id) for route_id in route_ids}
-    await _report_results(handles, [], as_json=as_json)
+    await _report_results(handles, [], patience, as_json=as_json)
 
 
 async def _start(client: Client, task_queue: str, input: ProvisionRouteInput) -> Handle:
@@ -145,9 +148,11 @@ def _busy(route_id: RouteId) -> Outcome:
 
 
 async def _report_results(
-    handles: dict[RouteId, Handle], busy: Sequence[Outcome], *, as_json: bool
+    handles: dict[RouteId, Handle], busy: Sequence[Outcome], patience: Patience, *, as_json: bool
 ) -> None:
-    outcomes = [*(await _follow(handles)), *busy]
+    later = f"relight route wait {' '.join(handles)}"
+    followed = await within(patience, _follow(handles), "provisioning", later)
+    outcomes = [*followed, *busy]
     if as_json:
         print_json([outcome._asdict() for outcome in outcomes])
     _raise_faults(outcomes)
@@ -158,19 +163,23 @@ async def _follow(handles: dict[RouteId, Handle]) -> list[Outcome]:
         asyncio.create_task(_result(route_id, handle)) for route_id, handle in handles.items()
     }
     outcomes: dict[RouteId, Outcome] = {}
-    with live_view() as live:
-        while pending:
-            if live is not None:
-                live.update(await _progress_table(handles, outcomes), refresh=True)
-            done, pending = await asyncio.wait(
-                pending,
-                timeout=POLL_EVERY.total_seconds(),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            for each in done:
-                outcome = each.result()
-                outcomes[outcome.route_id] = outcome
-                note(_outcome_text(outcome))
+    try:
+        with live_view() as live:
+            while pending:
+                if live is not None:
+                    live.update(await _progress_table(handles, outcomes), refresh=True)
+                done, pending = await asyncio.wait(
+                    pending,
+                    timeout=POLL_EVERY.total_seconds(),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for each in done:
+                    outcome = each.result()
+                    outcomes[outcome.route_id] = outcome
+                    note(_outcome_text(outcome))
+    finally:
+        for each in pending:
+            each.cancel()
     return [outcomes[route_id] for route_id in handles]
 
 

@@ -15,6 +15,7 @@ from relight.domain.reconcile.run import (
     ReconcileRun,
 )
 from relight.settings import Settings
+from starter.cli.errors import BadInputError
 from starter.cli.operations import (
     cli_error,
     failure_fault,
@@ -33,6 +34,14 @@ from starter.cli.session import (
     with_temporal,
 )
 from starter.cli.times import moment
+from starter.cli.waiting import (
+    Patience,
+    TimeoutOption,
+    WaitOption,
+    patience_of,
+    print_started,
+    within,
+)
 from starter.schedules import reconcile_input
 from workflows.fleet.reconcile import ReconcileFleet
 
@@ -45,6 +54,8 @@ def reconcile(
         bool,
         typer.Option("--dry-run", help="Only show the plan: what a run would do now, and why."),
     ] = False,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
@@ -60,18 +71,27 @@ def reconcile(
       relight reconcile --reason "after the outage"
       relight reconcile --dry-run --json | jq '.observed.plan.left_alone'
     """
+    if dry_run and not wait:
+        msg = "--no-wait and --dry-run exclude each other: the plan is the result"
+        raise BadInputError(msg)
+    patience = patience_of(timeout, waits=wait, option="leave out --no-wait")
     result = with_temporal(
         lambda client, settings: _run(
-            client, settings, reconcile_input(settings, origin(reason), dry_run=dry_run)
+            client, settings, reconcile_input(settings, origin(reason), dry_run=dry_run), patience
         )
     )
+    if result is None:
+        print_started(RECONCILE_WORKFLOW_ID, "the reconcile run", "relight reconcile", as_json=json)
+        return
     if json:
         print_json(result)
         return
     _show(result)
 
 
-async def _run(client: Client, settings: Settings, input: ReconcileFleetInput) -> ReconcileRun:
+async def _run(
+    client: Client, settings: Settings, input: ReconcileFleetInput, patience: Patience
+) -> ReconcileRun | None:
     await require_worker(client, settings.task_queue)
     dry_run_id = f"{RECONCILE_WORKFLOW_ID}/dry-run/{uuid.uuid4().hex[:8]}"
     handle = await client.start_workflow(
@@ -83,8 +103,10 @@ async def _run(client: Client, settings: Settings, input: ReconcileFleetInput) -
         static_summary="reconcile: dry run" if input.dry_run else "reconcile run",
         static_details=f"Requested by {input.origin.requested_by}: {input.origin.reason}",
     )
+    if not patience.waits:
+        return None
     try:
-        return await handle.result()
+        return await within(patience, handle.result(), handle.id, "relight reconcile")
     except WorkflowFailureError as error:
         raise cli_error(failure_fault(error)) from None
 

@@ -26,13 +26,19 @@ from starter.cli.output import (
     stderr,
 )
 from starter.cli.route_table import removal_text
+from starter.cli.waiting import Patience, print_started, within
 from workflows.route.replace import AutoreplaceRoute
 
 POLL_EVERY = timedelta(seconds=1)
 
 
 async def replace(
-    client: Client, task_queue: str, input: AutoreplaceRouteInput, *, as_json: bool
+    client: Client,
+    task_queue: str,
+    input: AutoreplaceRouteInput,
+    patience: Patience,
+    *,
+    as_json: bool,
 ) -> None:
     """Replace a route's machine, and wait until the new one serves.
 
@@ -52,8 +58,12 @@ async def replace(
         )
     except WorkflowAlreadyStartedError:
         raise RefusedError(busy_text(route_id)) from None
+    later = f"relight route show {route_id}"
+    if not patience.waits:
+        print_started(handle.id, f"the replacement of {route_id}", later, as_json=as_json)
+        return
     try:
-        replaced = await _follow(route_id, handle)
+        replaced = await within(patience, _follow(route_id, handle), handle.id, later)
     except WorkflowFailureError as error:
         fault = failure_fault(error)
         if not fault.refused:
@@ -76,13 +86,16 @@ async def _follow(
     """Return the result; until then, print each step that the workflow reaches."""
     result = asyncio.create_task(handle.result())
     shown = ""
-    while not result.done():
-        await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
-        step = await _step(handle)
-        if not result.done() and step != shown:
-            note(f"{route_id}: {step}")
-            shown = step
-    return await result
+    try:
+        while not result.done():
+            await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
+            step = await _step(handle)
+            if not result.done() and step != shown:
+                note(f"{route_id}: {step}")
+                shown = step
+        return await result
+    finally:
+        result.cancel()
 
 
 async def _step(handle: WorkflowHandle[AutoreplaceRoute, RouteReplaced]) -> str:

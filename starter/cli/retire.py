@@ -15,11 +15,12 @@ from starter.cli.operations import (
 )
 from starter.cli.output import print_json, print_line
 from starter.cli.route_table import removal_text
+from starter.cli.waiting import Patience, print_started, within
 from workflows.route.retire import RetireRoute
 
 
 async def retire(
-    client: Client, task_queue: str, input: RetireRouteInput, *, as_json: bool
+    client: Client, task_queue: str, input: RetireRouteInput, patience: Patience, *, as_json: bool
 ) -> None:
     """Retire a route.
 
@@ -29,7 +30,7 @@ async def retire(
     await require_worker(client, task_queue)
     route_id = input.route_id
     try:
-        retired = await client.execute_workflow(
+        handle = await client.start_workflow(
             RetireRoute.run,
             input,
             id=route_workflow_id(route_id),
@@ -39,6 +40,12 @@ async def retire(
         )
     except WorkflowAlreadyStartedError:
         raise RefusedError(busy_text(route_id)) from None
+    later = f"relight route show {route_id}"
+    if not patience.waits:
+        print_started(handle.id, f"the retirement of {route_id}", later, as_json=as_json)
+        return
+    try:
+        retired = await within(patience, handle.result(), handle.id, later)
     except WorkflowFailureError as error:
         raise cli_error(failure_fault(error)) from None
     if as_json:

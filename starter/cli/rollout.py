@@ -6,7 +6,7 @@ import typer
 
 from relight.domain.rollout.rollout import RolloutReleaseInput
 from relight.domain.rollout.strategy import UNDO_STRATEGY, Strategy
-from starter.cli import preview, rollout_client, rollout_controls
+from starter.cli import preview, rollout_client, rollout_controls, rollout_history
 from starter.cli.names import (
     FindTagArgument,
     FindTrackOption,
@@ -31,6 +31,7 @@ from starter.cli.strategy_options import (
     share_of,
     takes_strategy,
 )
+from starter.cli.waiting import Patience, TimeoutOption, patience_of
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -44,9 +45,11 @@ def start(
     wait: Annotated[
         bool,
         typer.Option(
-            "--wait", help="Wait until it ends; exit code 0 only if every route converged."
+            "--wait/--no-wait",
+            help="Wait until it ends; exit code 0 only if every route converged.",
         ),
     ] = False,
+    timeout: TimeoutOption = None,
     strategy: Strategy,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
@@ -67,12 +70,13 @@ def start(
       relight rollout start v0.0.74 --canary strata --region-budget 10% --soak 30m
       relight rollout start v0.0.74 --wave 1 --keep-failed --reason "to see why it crashes"
     """
+    patience = patience_of(timeout, waits=wait, option="add --wait")
     request = RolloutReleaseInput(
         release_tag=tag, scope=scope_of(track), origin=origin(reason), strategy=strategy
     )
     with_temporal(
         lambda client, settings: rollout_client.start(
-            client, settings.task_queue, request, wait=wait, as_json=json
+            client, settings.task_queue, request, patience, as_json=json
         )
     )
 
@@ -92,8 +96,12 @@ def undo(  # noqa: PLR0913, PLR0917 - one argument a flag
         int, typer.Option(min=0, help="How many routes may fail; one more stops the undo.")
     ] = UNDO_STRATEGY.failure_budget,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until it ends; exit code 0 only if all are back.")
+        bool,
+        typer.Option(
+            "--wait/--no-wait", help="Wait until it ends; exit code 0 only if all are back."
+        ),
     ] = False,
+    timeout: TimeoutOption = None,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
@@ -111,6 +119,7 @@ def undo(  # noqa: PLR0913, PLR0917 - one argument a flag
       relight rollout undo v0.0.76 --region-budget 50% --reason "it crashes everywhere"
       relight rollout undo v0.0.76 --track beta --wave 5% --max-concurrent 50
     """
+    patience = patience_of(timeout, waits=wait, option="add --wait")
     name = find(tag, track)
     strategy = UNDO_STRATEGY.model_copy(
         update={
@@ -130,7 +139,7 @@ def undo(  # noqa: PLR0913, PLR0917 - one argument a flag
     )
     with_temporal(
         lambda client, settings: rollout_client.start(
-            client, settings.task_queue, request, wait=wait, as_json=json
+            client, settings.task_queue, request, patience, as_json=json
         )
     )
 
@@ -227,7 +236,10 @@ def status(
 
 @app.command()
 def watch(
-    tag: FindTagArgument = None, track: FindTrackOption = None, json: JsonOption = False
+    tag: FindTagArgument = None,
+    track: FindTrackOption = None,
+    timeout: TimeoutOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Follow a rollout until it ends. Exit code 0 only if every route converged.
 
@@ -239,21 +251,26 @@ def watch(
       relight rollout watch v0.0.74
     """
     name = find(tag, track)
-    with_temporal(lambda client, _: rollout_client.watch(client, name, as_json=json))
+    patience = Patience(timeout=timeout)
+    with_temporal(lambda client, _: rollout_client.watch(client, name, patience, as_json=json))
 
 
 @app.command()
 def why(
     tag: FindTagArgument = None, track: FindTrackOption = None, json: JsonOption = False
 ) -> None:
-    """Show what a rollout waits for, since when, and what to do.
+    """Show what a rollout waits for, since when and until when, and what to do.
 
-    [bold]Example:[/]
+    Each failed host is named with its fault, the remedy and the next command; of many the first.
+
+    [bold]Examples:[/]
 
       relight rollout why
+      relight rollout why --json | jq -r '.failed[].command'
     """
     name = find(tag, track)
     with_temporal(lambda client, _: rollout_client.why(client, name, as_json=json))
 
 
+app.add_typer(rollout_history.app)
 app.add_typer(rollout_controls.app)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from relight.domain.names import scope_track
+from relight.domain.rollout.answer import ENDED_PHASES, answer_of, rollout_arguments
 from relight.domain.rollout.rollout import (
     ControlInput,
     RolloutPhase,
@@ -28,7 +29,6 @@ from relight.domain.rollout.rollout import (
     RolloutStanding,
     RolloutStatus,
 )
-from relight.domain.rollout.status import why_text
 from relight.engine import search_attributes
 from relight.engine.executions import first_run_id
 from starter.cli import rollout_text
@@ -53,22 +53,14 @@ from starter.cli.output import (
 from starter.cli.rollout_name import RolloutName
 from starter.cli.rollout_waits import waits_of
 from starter.cli.session import fleet_store
+from starter.cli.waiting import Patience, within
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
 POLL_EVERY = timedelta(milliseconds=500)
 CONTROL_WITHIN = timedelta(seconds=30)
 
-_ENDED = frozenset(
-    {
-        RolloutPhase.CONVERGED,
-        RolloutPhase.STOPPED,
-        RolloutPhase.ABORTED,
-        RolloutPhase.SUPERSEDED,
-    }
-)
-
-_ENDING = _ENDED | {RolloutPhase.ROLLING_BACK}
+_ENDING = ENDED_PHASES | {RolloutPhase.ROLLING_BACK}
 """Phases of a rollout that starts no further route: another start of its tag is a new rollout."""
 
 Handle = WorkflowHandle[RolloutRelease, RolloutStatus]
@@ -86,22 +78,28 @@ UPDATES: Mapping[str, Any] = {
 
 
 async def start(
-    client: Client, task_queue: str, input: RolloutReleaseInput, *, wait: bool, as_json: bool
+    client: Client,
+    task_queue: str,
+    input: RolloutReleaseInput,
+    patience: Patience,
+    *,
+    as_json: bool,
 ) -> None:
-    """Start a rollout and print its plan; with `wait`, follow it until it ends.
+    """Start a rollout and print its plan; if that is wanted, follow it until it ends.
 
     Raises:
-        CliError: it was refused, or with `wait`, did not converge.
+        CliError: it was refused, or did not converge while it was followed.
     """
     await require_worker(client, task_queue)
     name = RolloutName(input.release_tag, input.scope, undo=input.undo)
     ran_already = await _joins_running(client, name)
     handle, plan = await _start(client, task_queue, input)
-    if wait:
+    if patience.waits:
         if not as_json:
             note(rollout_text.plan_text(plan))
         # One that was joined may have continued as new since it started.
-        await _follow(handle, first_run_id(await handle.describe()), as_json=as_json)
+        run_id = first_run_id(await handle.describe())
+        await _follow_within(patience, name, handle, run_id, as_json=as_json)
     elif as_json:
         print_json({"workflow_id": handle.id, "plan": plan, "ran_already": ran_already})
     else:
@@ -124,28 +122,37 @@ async def show(client: Client, name: RolloutName, *, as_json: bool) -> None:
 
 
 async def why(client: Client, name: RolloutName, *, as_json: bool) -> None:
-    """Print what a rollout waits for, since when, and what to do.
+    """Print what a rollout waits for, since when and until when, its failed hosts, what to do.
 
     Raises:
         CliError: it does not exist.
     """
     found = await _find(client, name)
-    reason, waits = why_text(found.status), await _notes(client, found)
+    answer, waits = answer_of(found.status), await _notes(client, found)
+    waited = rollout_text.waited(answer, datetime.now(UTC))
     if as_json:
-        print_json({"workflow_id": found.handle.id, "why": reason, "waits": waits})
+        print_json(
+            {
+                "workflow_id": found.handle.id,
+                "why": answer.sentence,
+                **answer.model_dump(mode="json"),
+                "waited_seconds": None if waited is None else round(waited.total_seconds()),
+                "waits": waits,
+            }
+        )
         return
-    for line in (reason, *waits):
+    for line in (*rollout_text.answer_lines(answer, waited), *waits):
         print_line(line)
 
 
-async def watch(client: Client, name: RolloutName, *, as_json: bool) -> None:
+async def watch(client: Client, name: RolloutName, patience: Patience, *, as_json: bool) -> None:
     """Follow a rollout until it ends.
 
     Raises:
         CliError: it does not exist, or did not converge.
     """
     found = await _find(client, name)
-    await _follow(found.handle, found.run_id, as_json=as_json)
+    await _follow_within(patience, name, found.handle, found.run_id, as_json=as_json)
 
 
 async def control(
@@ -311,10 +318,9 @@ async def _notes(client: Client, found: _Found) -> tuple[str, ...]:
     """Return what other operations hold the rollout up, or that nothing runs it any more."""
     if found.is_running:
         return await waits_of(client, found.handle.id, found.status)
-    if found.status.phase in _ENDED:
+    if found.status.phase in ENDED_PHASES:
         return ()
-    tag, track = found.status.release_tag, scope_track(found.status.scope)
-    of_track = tag + (f" --track {track}" if track else "")
+    of_track = rollout_arguments(found.status.release_tag, found.status.scope)
     undo, start = f"relight rollout undo {of_track}", f"relight rollout start {of_track}"
     again = undo if found.status.undo else start
     return (f"its workflow was ended from outside: `{again}` continues",)
@@ -326,26 +332,44 @@ def _recorded(run_id: str) -> RolloutStatus | None:
         return store.rollout_status.get(run_id, whole=True)
 
 
+async def _follow_within(
+    patience: Patience, name: RolloutName, handle: Handle, run_id: str, *, as_json: bool
+) -> None:
+    following = _follow(handle, run_id, as_json=as_json)
+    await within(patience, following, handle.id, f"relight rollout watch {name.arguments}")
+
+
 async def _follow(handle: Handle, run_id: str, *, as_json: bool) -> None:
     shown: RolloutStatus | None = None
     result = asyncio.create_task(handle.result())
-    with live_view() as live:
-        while not result.done():
-            status = await asyncio.to_thread(_recorded, run_id)
-            if status is not None:
-                _show_change(shown, status, live, as_json=as_json)
-                shown = status
-            await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
-        try:
-            final = await result
-        except WorkflowFailureError as error:
-            raise cli_error(failure_fault(error)) from None
-        final = _recorded(run_id) or final
-        _show_change(shown, final, live, as_json=as_json)
+    try:
+        with live_view() as live:
+            while not result.done():
+                status = await asyncio.to_thread(_recorded, run_id)
+                if status is not None:
+                    _show_change(shown, status, live, as_json=as_json)
+                    shown = status
+                await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
+            final = await _result(result)
+            final = _recorded(run_id) or final
+            _show_change(shown, final, live, as_json=as_json)
+    finally:
+        result.cancel()
     if not as_json:
         rollout_text.print_status(final)
     if final.phase is not RolloutPhase.CONVERGED:
-        raise OperationFailedError(rollout_text.conclusion(final))
+        arguments = rollout_arguments(final.release_tag, final.scope)
+        raise OperationFailedError(
+            rollout_text.conclusion(final),
+            remedy=f"`relight rollout why {arguments}` names what to do on each failed host.",
+        )
+
+
+async def _result(result: Awaitable[RolloutStatus]) -> RolloutStatus:
+    try:
+        return await result
+    except WorkflowFailureError as error:
+        raise cli_error(failure_fault(error)) from None
 
 
 def _show(status: RolloutStatus, *, as_json: bool) -> None:

@@ -8,9 +8,9 @@ from relight.domain.names import (
     ScopeName,
     TrackName,
     rollout_workflow_id,
-    scope_track,
     track_scope,
 )
+from relight.domain.rollout.answer import rollout_arguments
 from relight.domain.rollout.rollout import Rollout
 from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.session import fleet_store
@@ -37,8 +37,7 @@ class RolloutName(NamedTuple):
     @property
     def arguments(self) -> str:
         """Its arguments on the command line."""
-        track = scope_track(self.scope)
-        return self.tag if track is None else f"{self.tag} --track {track}"
+        return rollout_arguments(self.tag, self.scope)
 
 
 def scope_of(track: TrackName | None) -> ScopeName:

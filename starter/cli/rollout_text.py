@@ -1,11 +1,13 @@
 """A rollout for people: its plan, its status and its changes."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from relight.domain.names import RouteId
+from relight.domain.rollout.answer import RolloutAnswer, named_hosts
 from relight.domain.rollout.rollout import (
     RolloutPlan,
     RolloutStatus,
@@ -14,6 +16,7 @@ from relight.domain.rollout.rollout import (
 )
 from starter.cli.fault_text import fault_panel
 from starter.cli.output import open_table, stdout, text_of
+from starter.cli.times import span
 
 _MAX_NAMED_ROUTES = 12
 
@@ -90,6 +93,21 @@ def status_view(status: RolloutStatus) -> RenderableType:
     if status.to_do:
         lines.append(text_of(f"to do: {status.to_do}", "yellow"))
     return Group(*lines, table)
+
+
+def waited(answer: RolloutAnswer, now: datetime) -> timedelta | None:
+    """Return how long a rollout has waited; None if it waits for nothing."""
+    if answer.since is None or not answer.until:
+        return None
+    return max(now - answer.since, timedelta())
+
+
+def answer_lines(answer: RolloutAnswer, waited: timedelta | None) -> list[str]:
+    """Return why a rollout does not go on, and each failed host with what to do."""
+    lines = [answer.sentence]
+    if waited is not None:
+        lines.append(f"it has waited for {span(waited)}, until {answer.until}")
+    return lines + named_hosts(answer.failed, answer.more_failed)
 
 
 def print_status(status: RolloutStatus) -> None:

@@ -1,16 +1,15 @@
 """`relight route`: provision, show, roll back and replace routes; the rest: `route_controls`."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from relight.domain.event import Event
-from relight.domain.replacement import AutoreplaceRouteInput
+from relight.domain.event import Event, EventFilter
 from relight.domain.route import HotSwapRouteInput, ProvisionRouteInput, Route
 from relight.store.errors import UnknownRouteError, UnknownTrackError
-from starter.cli import route_controls
+from starter.cli import route_controls, route_ends, route_login
 from starter.cli.errors import BadInputError
 from starter.cli.fault_text import fault_panel
 from starter.cli.liveness_text import print_silent, shown_route, silent_routes
@@ -20,29 +19,29 @@ from starter.cli.names import (
     RoutesArgument,
     TrackOption,
     route_id_of,
-    tag_or_none,
 )
 from starter.cli.output import (
     JsonOption,
-    note,
     print_json,
     print_line,
     print_table,
     stdout,
 )
+from starter.cli.route_holds import hold_line, holds_of, shown_hold
 from starter.cli.route_table import print_faults, print_routes, removal_text
 from starter.cli.session import (
     DEFAULT_REASON,
     ReasonOption,
     fleet_store,
-    operation,
     origin,
     with_temporal,
 )
+from starter.cli.waiting import Patience, TimeoutOption, WaitOption, patience_of
 
 app = typer.Typer(no_args_is_help=True)
 
-SHOWN_EVENTS = 15
+SHOWN_EVENTS, MAX_EVENTS = 15, 1000
+"""How many events are shown at most; with --json."""
 
 
 @app.command()
@@ -58,6 +57,7 @@ def provision(  # noqa: PLR0913 - one argument a flag
     wait: Annotated[
         bool, typer.Option(help="Wait until each route is proven or has failed.")
     ] = True,
+    timeout: TimeoutOption = None,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
@@ -75,6 +75,7 @@ def provision(  # noqa: PLR0913 - one argument a flag
     if routes and count != 1:
         msg = "give the route ids or --count, not both"
         raise BadInputError(msg)
+    patience = patience_of(timeout, waits=wait, option="leave out --no-wait")
     requester = origin(reason)
     inputs = [
         ProvisionRouteInput(
@@ -89,13 +90,13 @@ def provision(  # noqa: PLR0913 - one argument a flag
         raise BadInputError(msg)
     with_temporal(
         lambda client, settings: provision_all(
-            client, settings.task_queue, inputs, wait=wait, as_json=json
+            client, settings.task_queue, inputs, patience, as_json=json
         )
     )
 
 
 @app.command()
-def wait(routes: RoutesArgument, json: JsonOption = False) -> None:
+def wait(routes: RoutesArgument, timeout: TimeoutOption = None, json: JsonOption = False) -> None:
     """Wait until routes that are being provisioned are proven, or have failed.
 
     Exit code 0 only if every one was proven.
@@ -106,12 +107,18 @@ def wait(routes: RoutesArgument, json: JsonOption = False) -> None:
     """
     from starter.cli.provision import wait_for  # noqa: PLC0415 - brings in the SDK
 
-    with_temporal(lambda client, _: wait_for(client, routes or [], as_json=json))
+    patience = Patience(timeout=timeout)
+    with_temporal(lambda client, _: wait_for(client, routes or [], patience, as_json=json))
 
 
 @app.command()
 def rollback(
-    route: RouteArgument, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
+    route: RouteArgument,
+    *,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
+    reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
 ) -> None:
     """Bring a route back to the last release that it was proven at.
 
@@ -126,79 +133,13 @@ def rollback(
     """
     from starter.cli.hot_swap import hot_swap  # noqa: PLC0415 - brings in the SDK
 
+    patience = patience_of(timeout, waits=wait, option="leave out --no-wait")
     request = HotSwapRouteInput(route_id=route, release_tag=None, origin=origin(reason))
     with_temporal(
-        lambda client, settings: hot_swap(client, settings.task_queue, request, as_json=json)
-    )
-
-
-@app.command()
-def replace(
-    route: RouteArgument,
-    *,
-    reason: ReasonOption = DEFAULT_REASON,
-    release: Annotated[
-        str | None,
-        typer.Option(
-            callback=tag_or_none,
-            help="The release for the new machine. Default: the release that the route should run, "
-            "or if that is known as bad, the last one that works there.",
-        ),
-    ] = None,
-    unreachable: Annotated[
-        bool,
-        typer.Option("--unreachable", help="The old machine cannot be reached: count it as such."),
-    ] = False,
-    cancel: Annotated[
-        bool,
-        typer.Option("--cancel", help="End the replacement that runs or is requested instead."),
-    ] = False,
-    json: JsonOption = False,
-) -> None:
-    """Replace a route's machine, with one from the pool if there is one, and remove the old one.
-
-    The replacement continues if this command is interrupted. Exit code 0 once the new machine is
-    proven and serves. The old machine is then drained, and destroyed when the breaker allows it;
-    the route is free meanwhile. Until it serves, `--cancel` leaves the route on its old machine.
-
-    [bold]Examples:[/]
-
-      relight route replace eu-1 --reason "its disk is failing"
-      relight route replace eu-1 --unreachable --reason "no login for an hour" --json
-      relight route replace eu-1 --cancel --reason "the old machine is well again"
-    """
-    if cancel:
-        if release is not None or unreachable:
-            msg = "--cancel excludes --release and --unreachable"
-            raise BadInputError(msg)
-        _cancel_replacement(route, reason, as_json=json)
-        return
-    from starter.cli.replace import replace as replace_route  # noqa: PLC0415 - brings in the SDK
-
-    request = AutoreplaceRouteInput(
-        route_id=route,
-        release_tag=release,
-        reason=reason,
-        unreachable=unreachable,
-        requested=True,
-        origin=origin(reason),
-    )
-    with_temporal(
-        lambda client, settings: replace_route(client, settings.task_queue, request, as_json=json)
-    )
-
-
-def _cancel_replacement(route: str, reason: str, *, as_json: bool) -> None:
-    from starter.cli.cancel import cancel  # noqa: PLC0415 - brings in the SDK
-
-    with fleet_store() as store:
-        if store.remediations.cancel_replacement_request(route, operation(reason)):
-            note(f"{route}: the request for another machine is withdrawn")
-        with_temporal(
-            lambda client, _: cancel(
-                client, store, route, operation(reason), only="AutoreplaceRoute", as_json=as_json
-            )
+        lambda client, settings: hot_swap(
+            client, settings.task_queue, request, patience, as_json=json
         )
+    )
 
 
 @app.command("list")
@@ -227,7 +168,7 @@ def list_(
 
 @app.command()
 def show(route: RouteArgument, json: JsonOption = False) -> None:
-    """Show a route: its machines, its fault if it has one, and its events.
+    """Show a route: its machines, its fault, its holds and how to remove each, its last events.
 
     [bold]Example:[/]
 
@@ -235,12 +176,16 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
     """
     from relight.store.tables import RecordStatus  # noqa: PLC0415 - brings in the database
 
+    now = datetime.now(UTC)
     with fleet_store(reads_only=True) as store:
         found = store.routes.get(route)
         if found is None:
             raise UnknownRouteError(f"there is no route {route}")
         machines = store.machines.list(route)
-        events = store.events.list(route_id=route)
+        events, older = store.events.page(
+            EventFilter(route_id=route), MAX_EVENTS if json else SHOWN_EVENTS
+        )
+        holds = holds_of(store, found, now)
         quarantine = store.remediations.quarantine_of(route)
         silent = silent_routes(store, [found])
     if json:
@@ -248,6 +193,7 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
             {
                 "route": shown_route(found, silent),
                 "quarantine": quarantine,
+                "holds": [shown_hold(hold, now) for hold in holds],
                 "machines": machines,
                 "events": events,
             }
@@ -276,15 +222,17 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
             f"in quarantine since {_moment(quarantine.since)} UTC: {quarantine.reason}; "
             f"`relight route release {route}` ends it"
         )
+    for hold in holds:
+        print_line(hold_line(hold, now))
     for machine in machines:
         if machine.status == RecordStatus.DRAINING:
             print_line(removal_text(machine.key))
     if found.fault is not None:
         stdout.print(fault_panel(f"route {route}", found.fault))
-    _print_events(found, events)
+    _print_events(found, events, has_older=older is not None)
 
 
-def _print_events(route: Route, events: list[Event]) -> None:
+def _print_events(route: Route, events: list[Event], *, has_older: bool) -> None:
     print_table(
         ("at (UTC)", "event", "release", "requested by: reason"),
         (
@@ -294,16 +242,18 @@ def _print_events(route: Route, events: list[Event]) -> None:
                 event.release_tag,
                 f"{event.requested_by}: {event.reason}",
             )
-            for event in events[-SHOWN_EVENTS:]
+            for event in events
         ),
     )
-    if (hidden := len(events) - SHOWN_EVENTS) > 0:
-        print_line(f"{hidden} earlier events: --json shows them all")
+    if has_older:
+        print_line(f"earlier events: `relight events --route {route.route_id}`")
     print_line("")
     print_line(f"for its history, search the Temporal UI for RelightRoute = '{route.route_id}'")
 
 
+app.add_typer(route_ends.app)
 app.add_typer(route_controls.app)
+app.add_typer(route_login.app)
 
 
 def _moment(at: datetime | None) -> str | None:

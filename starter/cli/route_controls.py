@@ -1,4 +1,4 @@
-"""`relight route swap`, `verify`, `cancel`, `retire`, `quarantine`, `release`, `move`.
+"""`relight route swap`, `verify`, `cancel`, `quarantine`, `release`, `move`.
 
 Each is recorded in the event log with its requester and its reason.
 """
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from relight.domain.route import HotSwapRouteInput, RetireRouteInput
+from relight.domain.route import HotSwapRouteInput
 from relight.store.errors import UnknownRouteError
 from starter.cli.errors import RefusedError
 from starter.cli.names import (
@@ -24,8 +24,11 @@ from starter.cli.session import (
     origin,
     with_temporal,
 )
+from starter.cli.waiting import TimeoutOption, WaitOption, patience_of
 
 app = typer.Typer()
+
+_NO_WAIT = "leave out --no-wait"
 
 
 @app.command()
@@ -41,6 +44,8 @@ def swap(
             "release that it was proven at without this.",
         ),
     ] = False,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
@@ -57,17 +62,25 @@ def swap(
     """
     from starter.cli.hot_swap import hot_swap  # noqa: PLC0415 - brings in the SDK
 
+    patience = patience_of(timeout, waits=wait, option=_NO_WAIT)
     request = HotSwapRouteInput(
         route_id=route, release_tag=tag, allow_downgrade=allow_downgrade, origin=origin(reason)
     )
     with_temporal(
-        lambda client, settings: hot_swap(client, settings.task_queue, request, as_json=json)
+        lambda client, settings: hot_swap(
+            client, settings.task_queue, request, patience, as_json=json
+        )
     )
 
 
 @app.command()
 def verify(
-    route: RouteArgument, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
+    route: RouteArgument,
+    *,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
+    reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
 ) -> None:
     """Log in on a route's machine now, and compare what it runs with its record. Changes nothing.
 
@@ -81,17 +94,23 @@ def verify(
     """
     from starter.cli.verify import verify as verify_route  # noqa: PLC0415 - brings in the SDK
 
+    patience = patience_of(timeout, waits=wait, option=_NO_WAIT)
     with fleet_store() as store:
         with_temporal(
             lambda client, settings: verify_route(
-                client, settings.task_queue, store, route, origin(reason), as_json=json
+                client, settings.task_queue, store, route, origin(reason), patience, as_json=json
             )
         )
 
 
 @app.command()
 def cancel(
-    route: RouteArgument, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
+    route: RouteArgument,
+    *,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
+    reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
 ) -> None:
     """End the operation that runs on a route: a provision, swap, proof or replacement.
 
@@ -105,33 +124,13 @@ def cancel(
     """
     from starter.cli.cancel import cancel as cancel_operation  # noqa: PLC0415 - brings in the SDK
 
+    patience = patience_of(timeout, waits=wait, option=_NO_WAIT)
     with fleet_store() as store:
         with_temporal(
             lambda client, _: cancel_operation(
-                client, store, route, operation(reason), as_json=json
+                client, store, route, operation(reason), patience, as_json=json
             )
         )
-
-
-@app.command()
-def retire(
-    route: RouteArgument, *, reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
-) -> None:
-    """End a route: its machines are drained, and destroyed when the breaker allows it.
-
-    Its history stays, and automation ignores it. `relight route provision` brings it back, once its
-    machines are destroyed.
-
-    [bold]Example:[/]
-
-      relight route retire eu-1 --reason "nobody is assigned to it any more"
-    """
-    from starter.cli.retire import retire as retire_route  # noqa: PLC0415 - brings in the SDK
-
-    request = RetireRouteInput(route_id=route, origin=origin(reason))
-    with_temporal(
-        lambda client, settings: retire_route(client, settings.task_queue, request, as_json=json)
-    )
 
 
 @app.command()

@@ -8,6 +8,7 @@ import typer
 from relight.domain.retention import MIN_RETENTION
 from relight.home import existing_store_url
 from relight.settings import load_settings
+from starter.cli.confirmation import YesOption, confirm
 from starter.cli.errors import BadInputError
 from starter.cli.output import JsonOption, print_json, print_line
 from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation
@@ -64,6 +65,7 @@ def prune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")
     ] = False,
+    yes: YesOption = False,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
@@ -83,6 +85,7 @@ def prune(
         msg = f"operations read the events of the last days: keep {span(MIN_RETENTION)} or more"
         raise BadInputError(msg)
     before = datetime.now(UTC) - older_than
+    confirm(f"what ended before {moment(before)} UTC is deleted", yes=yes or dry_run)
     with fleet_store(reads_only=dry_run) as opened:
         pruned = (
             opened.retention.preview(before)
@@ -232,6 +235,7 @@ def repair_row(
 def remove_row(
     table: TableArgument,
     key: KeyArgument,
+    yes: YesOption = False,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
@@ -243,6 +247,7 @@ def remove_row(
 
       relight store remove-row holds 7 --reason "nobody knows what it was"
     """
+    confirm(f"the row {table} {' '.join(key)} is deleted", yes=yes)
     with fleet_store() as opened:
         opened.row_repair.remove(table, key, operation(reason))
     _print_changed(json, table, key, "deleted")

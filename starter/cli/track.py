@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from relight.store.errors import UnknownTrackError
-from starter.cli.errors import BadInputError
+from starter.cli.confirmation import YesOption, confirm
+from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.names import (
     OptionalTrackArgument,
     OverrideOption,
@@ -13,6 +14,7 @@ from starter.cli.names import (
 )
 from starter.cli.output import (
     JsonOption,
+    print_done,
     print_json,
     print_line,
     print_table,
@@ -38,6 +40,7 @@ def set_(
         ),
     ] = False,
     reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
 ) -> None:
     """Create a track, or set its release override.
 
@@ -55,7 +58,33 @@ def set_(
         if release is None and not follow_default and known is not None:
             release = known.release_override
         store.tracks.set(name, release, operation(reason))
-    print_line(f"track {name} {f'is set to {release}' if release else 'follows the default'}")
+    print_done(
+        f"track {name} {f'is set to {release}' if release else 'follows the default'}",
+        {"name": name, "release_override": release},
+        as_json=json,
+    )
+
+
+@app.command()
+def delete(
+    name: TrackArgument,
+    *,
+    yes: YesOption = False,
+    reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
+) -> None:
+    """Delete a track that has no route.
+
+    [bold]Example:[/]
+
+      relight track delete beta --reason "its routes are in stable now"
+    """
+    confirm(f"track {name} is removed from the record", yes=yes)
+    with fleet_store() as store:
+        refusal = store.deletions.delete_track(name, operation(reason))
+    if refusal is not None:
+        raise RefusedError(refusal)
+    print_done(f"track {name} is deleted", {"name": name}, as_json=json)
 
 
 @app.command()

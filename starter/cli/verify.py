@@ -18,6 +18,7 @@ from starter.cli.errors import OperationFailedError, RefusedError
 from starter.cli.fault_text import fault_panel
 from starter.cli.operations import cli_error, failure_fault, require_worker
 from starter.cli.output import note, print_json, print_line, stderr
+from starter.cli.waiting import Patience, print_started, within
 from workflows.fleet.liveness import VerifyRoutes
 
 
@@ -27,6 +28,7 @@ async def verify(
     store: Store,
     route_id: str,
     origin: Origin,
+    patience: Patience,
     *,
     as_json: bool,
 ) -> None:
@@ -39,16 +41,21 @@ async def verify(
     to_verify = _to_verify(await _route(store, route_id))
     await require_worker(client, task_queue)
     note(f"{route_id}: logging in on {to_verify.machine_key}")
+    handle = await client.start_workflow(
+        VerifyRoutes.run,
+        VerifyRoutesInput(routes=(to_verify,), origin=origin),
+        id=verify_workflow_id(route_id),
+        task_queue=task_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=search_attributes.attributes({search_attributes.ROUTE: route_id}),
+        static_summary=f"verify {route_id}",
+    )
+    later = f"relight route show {route_id}"
+    if not patience.waits:
+        print_started(handle.id, f"the verification of {route_id}", later, as_json=as_json)
+        return
     try:
-        done = await client.execute_workflow(
-            VerifyRoutes.run,
-            VerifyRoutesInput(routes=(to_verify,), origin=origin),
-            id=verify_workflow_id(route_id),
-            task_queue=task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=search_attributes.attributes({search_attributes.ROUTE: route_id}),
-            static_summary=f"verify {route_id}",
-        )
+        done = await within(patience, handle.result(), handle.id, later)
     except WorkflowFailureError as error:
         raise cli_error(failure_fault(error)) from None
     [verified] = done.routes

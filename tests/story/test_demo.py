@@ -11,6 +11,7 @@ from lab import inside
 from relight.domain.names import rollout_workflow_id, route_workflow_id
 from relight.engine import search_attributes
 from starter.local.lab import addresses_of, lab_state
+from tests.starter.in_process import InProcess
 from tests.story.conftest import Story
 
 pytestmark = pytest.mark.lab
@@ -146,3 +147,18 @@ async def test_each_event_has_its_operation_requester_and_reason(story):
     assert "@" in fault["requested_by"]
     assert fault["workflow_id"] == route_workflow_id("east-1")
     assert json.dumps(fault["detail"]).count("panic") >= 1
+
+
+async def test_an_operator_logs_in_on_a_host_with_its_known_host_key_only(story, tmp_path):
+    relight = InProcess(story.home).processes
+    named = await relight("route", "exec", "east-1", "hostname")
+    assert (named.code, named.out) == (0, "east-1-g1\n"), named
+    logs = await relight("route", "logs", "east-1", "--lines", "5")
+    assert logs.code == 0, logs
+    assert 1 <= len(logs.out.splitlines()) <= 5
+    secret = tmp_path / "secret"
+    secret.write_text("ab" * 32)
+    wrong = relight.where(RELIGHT_SSH__HOST_KEY_SECRET=str(secret))
+    refused = await wrong("route", "exec", "east-1", "hostname")
+    assert (refused.code, refused.out) == (1, ""), refused
+    assert "host key" in refused.said.lower()

@@ -41,7 +41,7 @@ class RotateKeys:
         self._input = input
         self._visit_requested = False
 
-    @workflow.signal
+    @workflow.signal(description="Visit the machines that are waited for now. Input: none.")
     def visit_now(self) -> None:
         """Visit the machines that are waited for now, and not at the end of the pause."""
         self._visit_requested = True

@@ -165,7 +165,8 @@ class ReconcileFleet:
             origin=self._input.origin.model_copy(update={"reason": action.reason}),
             within_budget=True,
         )
-        summary = f"{action.kind} {action.route_id} to {action.release_tag}"
+        target = action.release_tag or "its last release"
+        summary = f"{action.kind} {action.route_id} to {target}"
         await self._start_operation(HotSwapRoute.run, swap, action, summary)
 
     async def _replace(self, action: Action) -> None:

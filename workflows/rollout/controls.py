@@ -39,7 +39,10 @@ from relight.domain.rollout.wave import (
     WaveNeedsPerson,
 )
 from workflows.failures import failure, ignore_ended
-from workflows.rollout.state import RolloutState, rollout_page
+from workflows.rollout import inputs
+from workflows.rollout.inputs import described_update
+from workflows.rollout.pages import rollout_page
+from workflows.rollout.state import RolloutState
 from workflows.rollout.steps import RolloutActivities
 from workflows.rollout.wave import WAVE_NEEDS_PERSON, RolloutWave
 
@@ -84,11 +87,12 @@ class ControlledRollout:
             end_phase=self._end_phase,
             end_reason=self._end_reason,
             rolls_back=self._rolls_back,
+            failed=self._state.failed,
         )
 
     # ------------------------------------------------------------------ operators
 
-    @workflow.update
+    @described_update(f"Wait for the plan and return it. {inputs.NOTHING}")
     async def planned(self) -> RolloutPlan:
         """Return the plan as soon as there is one; raise the refusal if there will be none."""
         await workflow.wait_condition(lambda: self._plan is not None or self._refusal is not None)
@@ -97,7 +101,7 @@ class ControlledRollout:
             raise failure(self._refusal)
         return self._plan
 
-    @workflow.update
+    @described_update(f"Start no further route until resumed. {inputs.CONTROL}")
     async def pause(self, input: ControlInput) -> RolloutStanding:
         """Start no further route until resumed, also in a rollback. Running operations finish."""
         paused = "rollback paused" if self._is_rolling_back else "paused"
@@ -110,7 +114,7 @@ class ControlledRollout:
     def _check_pause(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
         self._require("pause", self._takes_controls and not self._controls.paused)
 
-    @workflow.update
+    @described_update(f"Continue after a pause, also of a rollback. {inputs.CONTROL}")
     async def resume(self, input: ControlInput) -> RolloutStanding:
         """Continue a paused rollout, or its rollback."""
         if self._awaits_approval:
@@ -124,7 +128,7 @@ class ControlledRollout:
     def _check_resume(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
         self._require("resume", self._takes_controls and self._controls.paused)
 
-    @workflow.update
+    @described_update(f"Continue a rollout that waits for approval. {inputs.CONTROL}")
     async def approve(self, input: ControlInput) -> RolloutStanding:
         """Continue a rollout that waits for approval."""
         self._holds = self._holds[1:]
@@ -136,7 +140,7 @@ class ControlledRollout:
     def _check_approve(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
         self._require("approve", self._end_phase is None and self._awaits_approval)
 
-    @workflow.update
+    @described_update(f"End the rollout, or its rollback. {inputs.CONTROL}")
     async def abort(self, input: ControlInput) -> RolloutStanding:
         """End the rollout, or its rollback: start no further route. Running operations finish."""
         if self._end_phase is None:
@@ -151,7 +155,7 @@ class ControlledRollout:
         is_preparing = self._plan is None and self._end_phase is None
         self._require("abort", is_preparing or self._takes_controls)
 
-    @workflow.update
+    @described_update(f"Retry the failed routes of the running wave. {inputs.CONTROL}")
     async def retry_failed(self, input: ControlInput) -> RolloutStanding:
         """Retry the failed routes of the running wave."""
         retried = await RolloutActivities.retry_failed(
@@ -164,7 +168,7 @@ class ControlledRollout:
         may = self._end_phase is None and self._stage in {RolloutStage.SWAP, RolloutStage.PROVE}
         self._require("retry the failed routes of", may)
 
-    @workflow.update
+    @described_update(f"Skip a route that has not started, or has failed. {inputs.SKIP}")
     async def skip_route(self, input: SkipRoute) -> RolloutStanding:
         """Skip a route that has not started, or has failed."""
         skipped = await RolloutActivities.skip_route(
@@ -185,7 +189,7 @@ class ControlledRollout:
         may = self._end_phase is None and self._plan is not None
         self._require("skip a route of", may)
 
-    @workflow.update
+    @described_update(f"Set how many routes are changed at once. {inputs.CONCURRENCY}")
     async def set_concurrency(self, input: SetConcurrency) -> RolloutStanding:
         """Set how many routes are changed at once, also in a rollback."""
         await self._set_controls(max_concurrent=input.max_concurrent)
@@ -197,7 +201,7 @@ class ControlledRollout:
 
     # ------------------------------------------------------------------ other workflows
 
-    @workflow.signal
+    @workflow.signal(description=f"Another rollout of the scope begins. {inputs.ROLLOUT}")
     async def supersede(self, by: RolloutReleaseInput) -> None:
         """End in favour of another rollout of the scope. Running operations finish.
 
@@ -214,7 +218,9 @@ class ControlledRollout:
         await self._set_controls(stopped=True)
         await self._record_standing()
 
-    @workflow.signal(name=WAVE_NEEDS_PERSON)
+    @workflow.signal(
+        name=WAVE_NEEDS_PERSON, description=f"Pause for a person. {inputs.NEEDS_PERSON}"
+    )
     async def wave_needs_person(self, wave: WaveNeedsPerson) -> None:
         """Pause: the running wave has been held for too long, and a person has to decide."""
         if self._takes_controls and not self._controls.paused:
@@ -222,12 +228,12 @@ class ControlledRollout:
 
     # ------------------------------------------------------------------ queries
 
-    @workflow.query
+    @workflow.query(description="Where the rollout stands; its routes are in the store.")
     def standing(self) -> RolloutStanding:
         """Return where the rollout stands. Its status, with its routes, is in the store."""
         return self._state.standing
 
-    @workflow.query
+    @workflow.query(description="The plan: each wave with its routes.")
     def plan(self) -> RolloutPlan | None:
         """Return the plan; None before it exists."""
         return self._plan

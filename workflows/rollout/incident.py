@@ -60,6 +60,17 @@ class IncidentHold:
         return left <= timedelta(0) or (self._pause is not None and left > self._pause)
 
     @property
+    def sentence(self) -> str:
+        """The reason, and until when the wave waits for its end; empty without an incident."""
+        if not self.reason or self._pause is None:
+            return self.reason
+        until = self._since + self._limit
+        return (
+            f"{self.reason}; if no route succeeds before {until:%Y-%m-%d %H:%M} UTC, the rollout "
+            f"pauses for a person"
+        )
+
+    @property
     def over_limit(self) -> str:
         """Why a person has to decide; empty if the incident does not last too long."""
         if self._pause is None or workflow.now() - self._since < self._limit:

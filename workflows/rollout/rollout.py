@@ -41,8 +41,9 @@ from workflows.failures import ignore_ended
 from workflows.reporting import report_fault
 from workflows.rollout.checks import run_check
 from workflows.rollout.controls import ControlledRollout, run_id
+from workflows.rollout.pages import rollout_page
 from workflows.rollout.preparation import check, claim, make_plan
-from workflows.rollout.state import history_is_long, rollout_page
+from workflows.rollout.state import history_is_long
 from workflows.rollout.steps import RolloutActivities
 from workflows.rollout.wave import RolloutWave
 from workflows.undo import UndoStack
@@ -156,7 +157,7 @@ class RolloutRelease(ControlledRollout):
     async def _run_wave(self, work: WaveWork, following: RolloutStage) -> None:
         """Run the current wave, then go on to a stage. If the wave stops itself, it all ends."""
         ended = await self._await_wave(work)
-        self._state.counts = ended.counts
+        self._state.end_wave(ended.counts, ended.failed)
         self._wave_kept = ended.handed_over
         if ended.handed_over is not None:
             return
@@ -285,7 +286,7 @@ class RolloutRelease(ControlledRollout):
             return
         if self._soaks_until is None:
             self._soaks_until = until = workflow.now() + soak
-            details = f"wave {self._state.wave} soaks until {until:%H:%M:%S} UTC"
+            details = f"wave {self._state.wave} soaks until {until:%Y-%m-%d %H:%M:%S} UTC"
             self._set_phase(RolloutPhase.SOAKING, details)
             await self._record_standing()
         # No longer than the soak itself, if the server's clock was set back meanwhile.
@@ -369,9 +370,11 @@ class RolloutRelease(ControlledRollout):
 
     def _fault_closing(self, cause: Fault) -> CloseRolloutInput:
         self._refusal = cause
-        report_fault(cause)
-        phase = RolloutPhase.STOPPED if self._plan is None else RolloutPhase.ABORTED
+        refused = self._plan is None
+        phase = RolloutPhase.STOPPED if refused else RolloutPhase.ABORTED
         self._finish_as(phase, cause.summary)
+        page = rollout_page(self._state.status())
+        report_fault(cause, "Refused: nothing was changed." if refused else page)
         return self._closing(phase, cause.summary)
 
     def _closing(self, phase: RolloutPhase, detail: str) -> CloseRolloutInput:

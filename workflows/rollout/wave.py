@@ -45,8 +45,10 @@ from relight.domain.route import HotSwapRouteInput, ProveRouteInput
 from relight.engine import search_attributes
 from workflows.failures import failure, fault_of
 from workflows.fleet.locked_out import many_are_locked_out
+from workflows.rollout import inputs
 from workflows.rollout.incident import IncidentHold
-from workflows.rollout.state import MAX_SHOWN_FAULTS, history_is_long, wave_page
+from workflows.rollout.pages import WavePage
+from workflows.rollout.state import history_is_long
 from workflows.rollout.steps import RolloutActivities
 from workflows.rollout.waiting import run_until
 from workflows.route.hot_swap import HotSwapRoute
@@ -94,7 +96,7 @@ class RolloutWave:
         self._tally = (0, 0)
         self._incident = IncidentHold(input.strategy.incident_limit, kept.incident)
         self._asked_for_person = False
-        self._shown_failures: dict[RouteId, RouteOutcome] = {}
+        self._page = WavePage(input)
 
     @workflow.run
     async def run(self, input: RolloutWaveInput) -> WaveEnded:
@@ -108,12 +110,16 @@ class RolloutWave:
                 self._run(outcome, self._operate_when_free(outcome))
             await self._report(advanced)
             if not self._in_flight and not self._ended and self._is_finished(advanced):
-                return WaveEnded(counts=advanced.counts, stopped_by=self._stopped_by)
+                return WaveEnded(
+                    counts=advanced.counts, stopped_by=self._stopped_by, failed=self._page.failed
+                )
             if self._has_to_hand_over:
                 # A start that the server has not answered yet cannot be handed over.
                 await workflow.wait_condition(lambda: None not in self._run_ids.values())
                 if not self._ended and self._controls.hands_over:
-                    return WaveEnded(counts=advanced.counts, handed_over=self._kept)
+                    return WaveEnded(
+                        counts=advanced.counts, handed_over=self._kept, failed=self._page.failed
+                    )
                 if not self._ended:
                     continued = {"controls": self._controls, "kept": self._kept}
                     workflow.continue_as_new(input.model_copy(update=continued))
@@ -134,7 +140,7 @@ class RolloutWave:
             kinds=tuple(sorted(self._kinds)),
         )
 
-    @workflow.signal
+    @workflow.signal(description=f"New controls of the rollout. {inputs.CONTROLS}")
     def set_controls(self, controls: Controls) -> None:
         """Apply new controls of the rollout."""
         if self._controls.paused and not controls.paused:
@@ -160,7 +166,7 @@ class RolloutWave:
             in_flight=tuple(self._in_flight),
             ended=tuple(ended),
             max_in_flight=self._max_in_flight,
-            incident=self._incident.reason,
+            incident=self._incident.sentence,
         )
 
     @property
@@ -252,8 +258,7 @@ class RolloutWave:
             ended = self._failed(outcome, fault_of(error))
         del self._in_flight[outcome.route_id]
         self._ended.append(ended)
-        if ended.fault is not None and len(self._shown_failures) < MAX_SHOWN_FAULTS:
-            self._shown_failures[outcome.route_id] = ended.brief
+        self._page.keep(ended)
 
     async def _run_route(
         self, outcome: RouteOutcome, operation: Coroutine[Any, Any, None]
@@ -374,10 +379,7 @@ class RolloutWave:
 
     async def _report(self, advanced: WaveAdvanced) -> None:
         """Show where the wave stands. Tell the rollout if only a person can decide."""
-        waits_for = self._incident.reason or advanced.limits
-        title = f"{self._input.work}: wave {self._input.number} of `{self._input.rollout}`"
-        page = wave_page(title, advanced.counts, waits_for, self._shown_failures.values())
-        workflow.set_current_details(page)
+        self._page.show(advanced.counts, self._incident.sentence or advanced.limits)
         reason = self._incident.over_limit
         if reason and not self._asked_for_person:
             self._asked_for_person = True

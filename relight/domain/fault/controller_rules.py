@@ -217,6 +217,14 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         "The store's URL is not that of a supported database.",
         "Check RELIGHT_STORE_URL.",
     ),
+    "store-unreachable": Rule(
+        CONTROLLER,
+        True,
+        Remedy.WAIT,
+        "The store's database does not answer, or its file cannot be used.",
+        "Start the database, or make its file usable for this user. RELIGHT_STORE_URL is its "
+        "address.",
+    ),
     "store-too-old": Rule(
         CONTROLLER,
         False,

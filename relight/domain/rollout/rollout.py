@@ -229,6 +229,7 @@ class RolloutContinued(Message):
     Attributes:
         stage: of the current wave, which is in `standing`.
         counts: number of routes by progress, when a wave last ended.
+        failed: routes that failed in the waves that have ended; of many the first.
         holds: the reasons for which a person has yet to approve, in their order.
         soaks_until: the end of the current soak.
         wave: what the current wave continues with.
@@ -247,6 +248,7 @@ class RolloutContinued(Message):
     wave: WaveKept | None = None
     end_phase: RolloutPhase | None = None
     end_reason: str = ""
+    failed: tuple[RouteOutcome, ...] = ()
     rolls_back: bool = False
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from relight.domain.names import scope_track
+from relight.domain.rollout.answer import LEFT_WITH_FAULT, rollout_arguments, to_do_about
 from relight.domain.rollout.rollout import (
     Rollout,
     RolloutPhase,
@@ -65,6 +65,12 @@ def status_of(
                 "to_do": _CONTINUES,
             }
         )
+    if not standing.to_do:
+        about = to_do_about(
+            sum(counts.get(each, 0) for each in LEFT_WITH_FAULT),
+            rollout_arguments(rollout.release_tag, rollout.scope),
+        )
+        standing = standing.model_copy(update={"to_do": about})
     return RolloutStatus(
         release_tag=rollout.release_tag,
         scope=rollout.scope,
@@ -73,13 +79,6 @@ def status_of(
         undo=undo,
         **dict(standing),
     )
-
-
-def why_text(standing: RolloutStanding | RolloutStatus) -> str:
-    """Return the phase, since when, its reason, and what an operator can do."""
-    to_do = f"; to do: {standing.to_do}" if standing.to_do else ""
-    since = f" since {standing.since:%Y-%m-%d %H:%M:%S} UTC" if standing.since else ""
-    return f"{standing.phase}{since}: {standing.detail}{to_do}"
 
 
 def tally(counts: Mapping[RouteProgress, int]) -> tuple[int, int]:
@@ -102,9 +101,7 @@ def _left_to_do(rollout: Rollout, counts: Mapping[RouteProgress, int], *, undo: 
         return ""  # The other one goes on.
     if undo:
         count = sum(counts.get(each, 0) for each in _LEFT_BY_UNDO)
-        track = scope_track(rollout.scope)
-        option = f" --track {track}" if track else ""
-        command = f"relight rollout undo {rollout.release_tag}{option}"
+        command = f"relight rollout undo {rollout_arguments(rollout.release_tag, rollout.scope)}"
         return f"{command}, for {count} not brought back" if count else ""
     count = counts.get(RouteProgress.NOT_ROLLED_BACK, 0)
     return f"relight route rollback ROUTE for {count} not rolled back" if count else ""

@@ -104,11 +104,13 @@ class WaveEnded(Message):
         counts: number of routes of the whole rollout by progress.
         stopped_by: why the wave stopped early; None if it is complete.
         handed_over: what its next run continues with; None if it is complete or stopped.
+        failed: the routes that failed, with brief faults; of many the first.
     """
 
     counts: Mapping[RouteProgress, int]
     stopped_by: str | None = None
     handed_over: WaveKept | None = None
+    failed: tuple[RouteOutcome, ...] = ()
 
 
 class AwaitOperationInput(Message):

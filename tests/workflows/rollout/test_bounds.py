@@ -16,7 +16,7 @@ from relight.domain.rollout.wave import AdvanceWaveInput, WaveWork
 from relight.store.rollout_choice import Chosen
 from tests.store.fleets import opening_rollout, rollout_run
 from tests.workflows.rollout.conftest import six_routes
-from workflows.rollout.state import rollout_page
+from workflows.rollout.pages import rollout_page
 
 SECONDS = 30
 LONG_LINES = tuple(f"panic: {number} " + "x" * 100_000 for number in range(20))

@@ -1,0 +1,137 @@
+"""`relight route ssh`, `exec` and `logs`: log in on a route's machine, with its known host key."""
+
+import shlex
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from relight.domain.machine import Machine
+from relight.domain.names import RouteId
+from relight.domain.text import visible
+from relight.settings import load_settings
+from relight.store.errors import UnknownRouteError
+from starter.cli.errors import ExitCode, OperationFailedError, RefusedError
+from starter.cli.names import RouteArgument
+from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation
+
+app = typer.Typer()
+
+LOGGED_IN = "route-login"
+"""The event of a person who logs in on a machine. What they do there is not in the event log."""
+
+_SSH_FAILED = 255
+"""Exit code of ssh if it could not log in, or lost the connection."""
+
+MAX_LINES = 10_000
+
+
+@app.command()
+def ssh(route: RouteArgument, reason: ReasonOption = DEFAULT_REASON) -> None:
+    """Open a shell on a route's machine. The host key must be the one that is derived for it.
+
+    It needs the files that RELIGHT_SSH__CLIENT_KEY and RELIGHT_SSH__HOST_KEY_SECRET name, and the
+    program ssh. The exit code is that of the shell. That you log in is in the event log.
+
+    [bold]Example:[/]
+
+      relight route ssh eu-1 --reason "its load is odd"
+    """
+    raise typer.Exit(_run(route, [], reason, terminal=sys.stdin.isatty()))
+
+
+@app.command("exec", context_settings={"allow_interspersed_args": False})
+def exec_(
+    route: RouteArgument,
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND...", help="The command and its arguments.")
+    ],
+    reason: ReasonOption = DEFAULT_REASON,
+) -> None:
+    """Run a command on a route's machine, and exit with its exit code.
+
+    Options come before the route: what follows it is the command, as it stands. It runs as the
+    control plane's user, who may use sudo for nothing but the control plane's own program.
+
+    [bold]Examples:[/]
+
+      relight route exec eu-1 df /
+      relight route exec --reason "is it swapping?" eu-1 uptime
+    """
+    raise typer.Exit(_run(route, command, reason, terminal=False))
+
+
+@app.command()
+def logs(
+    route: RouteArgument,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=MAX_LINES, help="How many, the last ones.")
+    ] = 100,
+) -> None:
+    """Print the last lines of the service's journal on a route's machine, over all its starts.
+
+    [bold]Example:[/]
+
+      relight route logs eu-1 --lines 500
+    """
+    from relight.host_login import journal_words, ssh_command  # noqa: PLC0415 - slow to import
+
+    machine = _machine(route)
+    with ssh_command(load_settings(), machine, terminal=False) as argv:
+        done = subprocess.run(  # noqa: S603 - ssh, with the words of `ssh_command`
+            [*argv, shlex.join(journal_words(lines))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+    # A host may write anything.
+    typer.echo(visible(done.stdout.decode(errors="replace")), nl=False)
+    if done.returncode != 0:
+        raise _failed(route, machine, done.returncode)
+
+
+def _run(route: RouteId, command: list[str], reason: str, *, terminal: bool) -> int:
+    """Run ssh with this process's own inputs and outputs; return its exit code."""
+    from relight.host_login import ssh_command  # noqa: PLC0415 - slow to import
+
+    machine = _machine(route)
+    with fleet_store() as store:
+        detail = {"program": command[0] if command else "a shell"}
+        asked = operation(reason)
+        store.events.append(
+            LOGGED_IN, asked, route_id=route, machine_key=machine.key, detail=detail
+        )
+    try:
+        with ssh_command(load_settings(), machine, terminal=terminal) as argv:
+            words = [shlex.join(command)] if command else []
+            code = subprocess.run([*argv, *words], check=False).returncode  # noqa: S603 - ssh
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if code == _SSH_FAILED:
+        raise _failed(route, machine, code)
+    return code
+
+
+def _machine(route_id: RouteId) -> Machine:
+    """Return the machine that serves a route.
+
+    Raises:
+        UnknownRouteError: there is no such route.
+        RefusedError: it has no machine with an address.
+    """
+    with fleet_store(reads_only=True) as store:
+        route = store.routes.get(route_id)
+    if route is None:
+        raise UnknownRouteError(f"there is no route {route_id}")
+    if route.machine is None or route.machine.address is None:
+        msg = f"route {route_id} has no machine to log in on: see `relight route show {route_id}`"
+        raise RefusedError(msg)
+    return route.machine
+
+
+def _failed(route: RouteId, machine: Machine, code: int) -> OperationFailedError:
+    return OperationFailedError(
+        f"ssh to {machine.key} ({machine.address}) ended with {code}; what it said is above. "
+        f"`relight route verify {route}` logs in as a worker does, and records the result"
+    )
