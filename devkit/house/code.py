@@ -87,10 +87,14 @@ def wheel_names() -> list[str]:
 
 
 def names_in(wheel: Path) -> list[str]:
-    """Return the names that a wheel puts into site-packages, its metadata apart; sorted."""
+    """Return the names that a wheel puts into site-packages, its metadata apart; sorted.
+
+    What is in `.data` goes elsewhere: the manual page.
+    """
+    apart = (".dist-info", ".data")
     with ZipFile(wheel) as contents:
         tops = {name.split("/")[0] for name in contents.namelist()}
-    return sorted(name.removesuffix(".py") for name in tops if not name.endswith(".dist-info"))
+    return sorted(name.removesuffix(".py") for name in tops if not name.endswith(apart))
 
 
 def build_wheel(folder: Path) -> Path:

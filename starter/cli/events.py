@@ -21,7 +21,7 @@ from starter.cli.times import instant_of
 if TYPE_CHECKING:  # slow to import: only commands that need it do so
     from relight.store.store import Store
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 LIMIT = 50
 MAX_LIMIT = 10_000

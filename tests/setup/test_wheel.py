@@ -88,3 +88,7 @@ def test_a_store_is_migrated(python: Path, tmp_path: Path) -> None:
 
 def test_the_templates_and_the_host_program_are_in_it(python: Path) -> None:
     assert run(python, "python", "-c", RENDERS).strip() == "True True"
+
+
+def test_the_manual_page_is_installed(python: Path) -> None:
+    assert (python.parent.parent / "share/man/man1/relight.1").is_file()

@@ -74,7 +74,7 @@ def test_an_example_is_accepted(place, line):
         "relight route provision eu-1 --track stable",
         "relight rollout start v0.0.74 --wave 200%",
         "relight freeze add --for 4h",
-        "relight route replace eu-1",
+        "relight exclude add --for 4h",
         "relight rollout set-concurrency v0.0.74 --max-concurrent 0",
     ],
 )
