@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from relight.engine.errors import SetupError
+from relight.engine.errors import SetupError, UnknownContextError
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.setting_groups import SettingsError
 from relight.store.errors import (
@@ -24,6 +24,7 @@ from starter.local.children import ChildFailedError
 
 # Errors that commands do not catch themselves. The first match counts.
 _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
+    (UnknownContextError, ExitCode.BAD_INPUT),
     (UnknownTrackError, ExitCode.BAD_INPUT),
     (UnknownRouteError, ExitCode.BAD_INPUT),
     (UnknownSettingError, ExitCode.BAD_INPUT),

@@ -63,7 +63,8 @@ def reconcile(
     result = with_temporal(
         lambda client, settings: _run(
             client, settings, reconcile_input(settings, origin(reason), dry_run=dry_run)
-        )
+        ),
+        reads_only=dry_run,
     )
     if json:
         print_json(result)

@@ -221,8 +221,10 @@ def status(
       relight rollout status
       relight rollout status v0.0.74 --track beta --json
     """
-    name = find(tag, track)
-    with_temporal(lambda client, _: rollout_client.show(client, name, as_json=json))
+    name = find(tag, track, reads_only=True)
+    with_temporal(
+        lambda client, _: rollout_client.show(client, name, as_json=json), reads_only=True
+    )
 
 
 @app.command()
@@ -238,8 +240,10 @@ def watch(
 
       relight rollout watch v0.0.74
     """
-    name = find(tag, track)
-    with_temporal(lambda client, _: rollout_client.watch(client, name, as_json=json))
+    name = find(tag, track, reads_only=True)
+    with_temporal(
+        lambda client, _: rollout_client.watch(client, name, as_json=json), reads_only=True
+    )
 
 
 @app.command()
@@ -252,8 +256,8 @@ def why(
 
       relight rollout why
     """
-    name = find(tag, track)
-    with_temporal(lambda client, _: rollout_client.why(client, name, as_json=json))
+    name = find(tag, track, reads_only=True)
+    with_temporal(lambda client, _: rollout_client.why(client, name, as_json=json), reads_only=True)
 
 
 app.add_typer(rollout_controls.app)

@@ -106,7 +106,7 @@ def wait(routes: RoutesArgument, json: JsonOption = False) -> None:
     """
     from starter.cli.provision import wait_for  # noqa: PLC0415 - brings in the SDK
 
-    with_temporal(lambda client, _: wait_for(client, routes or [], as_json=json))
+    with_temporal(lambda client, _: wait_for(client, routes or [], as_json=json), reads_only=True)
 
 
 @app.command()
