@@ -113,6 +113,6 @@ house: setup ## Measure the house: files of a hot swap, files of an activity, na
 
 .PHONY: clean
 clean: ## Stop `relight up`, and remove .venv and all caches; the home folder .relight stays
-	@if [[ -x .venv/bin/relight ]]; then .venv/bin/relight down; fi
+	@if [[ -x .venv/bin/relight && -d $${RELIGHT_HOME:-.relight} ]]; then scripts/as-root env -u RELIGHT_CONTEXT .venv/bin/relight down; fi
 	@rm -rf .venv .venv-bench .venv-vulnerabilities .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

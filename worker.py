@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import structlog
 from pydantic import SecretStr, ValidationError
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
@@ -65,12 +66,12 @@ from activities.same_fleet import same_fleet_interceptor
 from relight.breaker_evaluation import BreakerEvaluation
 from relight.breaker_settings import connectivity_checks
 from relight.connectivity import ConnectivityCheck
+from relight.doctor.examination import require_able_to_serve
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.service import Service
-from relight.engine.connection import connect, require_search_attributes
-from relight.engine.encryption import require_payload_key
+from relight.engine.connection import connect
 from relight.engine.errors import SetupError
 from relight.engine.logs import configure_logs
 from relight.engine.runner import workflow_runner
@@ -126,6 +127,9 @@ MAX_HEARTBEAT_INTERVAL = timedelta(seconds=10)
 
 GRACE = timedelta(seconds=10)
 """How long a stopping worker waits for its running activities."""
+
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.worker")
 
 
 @dataclass(frozen=True)
@@ -361,10 +365,22 @@ REASONS = (
 """Why a worker cannot start, where an operator can fix the cause."""
 
 
+async def _served(settings: Settings, client: Client, parts: Parts) -> str:
+    """Return what the worker serves, in one line."""
+    fleet = (await in_thread(parts.store.fleet_identity.get)).fleet_id
+    return (
+        f"serves context {settings.context.name}, fleet {fleet}; store {parts.store.name}; Temporal"
+        f" {client.service_client.config.target_host}, namespace {client.namespace}, task queue"
+        f" {parts.task_queue}; providers: {', '.join(parts.drivers) or 'none'}; releases from"
+        f" {release_source_config(settings).address}"
+    )
+
+
 async def run() -> None:
     """Serve until SIGINT or SIGTERM, or until Temporal is of another fleet than the store.
 
     Raises:
+        CannotServeError: a check of what it needs has failed.
         WrongFleetError: Temporal is of another fleet, at the start or later.
     """
     guard_event_loop()
@@ -373,16 +389,16 @@ async def run() -> None:
     stop = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    await require_able_to_serve(settings)
     client = await connect(settings)
     async with open_parts(settings) as parts:
         same_fleet = await same_fleet_interceptor(client, parts.store, on_other_fleet=stop.set)
-        await require_search_attributes(client)
-        await require_payload_key(client, settings.task_queue)
         version, most = deployment_version(settings), settings.worker.max_activities
         async with (
             reporting_keys(parts.store, parts.user_data.keys),
             build(client, parts, (same_fleet,), version=version, max_activities=most),
         ):
+            log.info(await _served(settings, client, parts))
             await stop.wait()
         if same_fleet.error is not None:
             raise same_fleet.error

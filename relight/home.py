@@ -1,24 +1,18 @@
 """The home folder: what is in it, and what a command finds there. Only `up` and `init` make one."""
 
 import fcntl
-import os
 from pathlib import Path
 
+from relight.context import ENVIRONMENT, LOCAL, Context, saved_contexts
 from relight.engine.errors import NoHomeError
 from relight.settings import Settings
 
-_NAMES_A_SERVER = ("TEMPORAL_ADDRESS", "TEMPORAL_CONFIG_FILE")
 _MADE_FIRST = ("host_key_secret", "env", "fleet.db", "temporal.toml")
 
 
 def is_home(home: Path) -> bool:
     """Return whether a folder is a home folder, even one whose `relight up` has failed."""
     return any((home / name).exists() for name in _MADE_FIRST)
-
-
-def names_a_server() -> bool:
-    """Return whether the environment names a Temporal server, so that the home's is not used."""
-    return any(os.environ.get(name) for name in _NAMES_A_SERVER)
 
 
 def home_profile(home: Path) -> Path:
@@ -66,21 +60,26 @@ def existing_store_url(settings: Settings) -> str:
             " Temporal of your own)"
         )
         raise NoHomeError(msg)
-    raise NoHomeError(no_home(home))
+    raise NoHomeError(no_home(settings.context))
 
 
-def no_home(home: Path) -> str:
+def no_home(context: Context) -> str:
     """Return the message that there is no home folder: where it was looked for, what to type."""
-    where = (
-        "which RELIGHT_HOME names"
-        if os.environ.get("RELIGHT_HOME")
-        else "in the current folder, as RELIGHT_HOME is not set"
-    )
+    if context.name in {"", LOCAL}:
+        where = "in the current folder, as RELIGHT_HOME is not set"
+    elif context.name == ENVIRONMENT and "RELIGHT_HOME" in context.chosen_by:
+        where = "which RELIGHT_HOME names"
+    elif context.name == ENVIRONMENT:
+        where = f"in the current folder, as {context.chosen_by} is set and RELIGHT_HOME is not"
+    else:
+        where = f"of the context {context.name}"
+    names = ", ".join(sorted(saved_contexts().contexts))
     return (
-        f"there is no fleet here: {home}, {where}, is no home of Relight. Nothing was done. Go"
-        " to the folder of your fleet, or set RELIGHT_HOME (or RELIGHT_STORE_URL and"
-        " TEMPORAL_ADDRESS). A new fleet is made by `relight up`, or by `relight init` for a"
-        " Temporal of your own"
+        f"there is no fleet here: {context.home}, {where}, is no home of Relight. Nothing was done."
+        " Go to the folder of your fleet, or name its context"
+        f" ({names or 'none is saved'}) with `relight context use`, or set RELIGHT_HOME (or"
+        " RELIGHT_STORE_URL and TEMPORAL_ADDRESS). A new fleet is made by `relight up`, or by"
+        " `relight init` for a Temporal of your own"
     )
 
 

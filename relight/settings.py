@@ -2,21 +2,29 @@
 
 Every setting is an environment variable `RELIGHT_<NAME>`, or a line in the file `env` in the home
 folder, where `relight up` writes what it started. A duration is `30m`, as in options, or `PT30M`.
-The connection to Temporal is configured by the SDK's own variables: `TEMPORAL_ADDRESS`,
+Home folder, store and Temporal are those of the context (`relight/context.py`). A context that the
+environment makes is configured by the SDK's own variables: `TEMPORAL_ADDRESS`,
 `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, or the TOML file that
 `TEMPORAL_CONFIG_FILE` names. Files with its certificates, API key and payload keys are settings of
 Relight (`relight/temporal_settings.py`).
 """
 
-import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnparsedError
 
+from relight.context import Context, current_context, require_readable
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.duration import Duration
 from relight.domain.pool.tries import PoolPolicy
@@ -42,8 +50,8 @@ from relight.temporal_settings import CodecSettings, TemporalSettings
 
 
 def home_folder() -> Path:
-    """Return where Relight keeps its state: `RELIGHT_HOME`, else `.relight` in this folder."""
-    return Path(os.environ.get("RELIGHT_HOME") or ".relight").absolute()
+    """Return where Relight keeps its state: the home folder of the context."""
+    return current_context().home
 
 
 class Settings(BaseSettings):
@@ -114,6 +122,31 @@ class Settings(BaseSettings):
     temporal: TemporalSettings = TemporalSettings()
     codec: CodecSettings = CodecSettings()
 
+    _context: Context | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, context: Context) -> Self:
+        """Read the settings of a context.
+
+        Raises:
+            ContextError: this account may not read its home folder.
+            pydantic.ValidationError: a setting has a value that it cannot have.
+        """
+        require_readable(context.home)
+        file = context.home / "env"
+        if context.store_url:
+            store_url = SecretStr(context.store_url)
+            settings = cls(_env_file=file, home=context.home, store_url=store_url)
+        else:
+            settings = cls(_env_file=file, home=context.home)
+        settings._context = context
+        return settings
+
+    @property
+    def context(self) -> Context:
+        """The context that they are of."""
+        return self._context or current_context()
+
     @property
     def has_embedded_store(self) -> bool:
         """Whether the store is the SQLite file in the home folder, because none was set."""
@@ -153,15 +186,19 @@ def required(value: Value | None, *path: str) -> Value:
     return value
 
 
-def load_settings() -> Settings:
+def load_settings(*, to_make: bool = False) -> Settings:
     """Read the environment; the home folder's `env` file gives what it lacks.
 
+    Args:
+        to_make: a home may be made there, so the context in use is not taken.
+
     Raises:
+        ContextError: the context is unknown, or not one.
         pydantic.ValidationError: a setting has a value that it cannot have.
         SettingsError: a setting is no JSON where it has to be.
     """
     try:
-        return Settings(_env_file=home_folder() / "env")
+        return Settings.of(current_context(to_make=to_make))
     except UnparsedError as error:
         # Its text has no value, which can be a secret.
         raise SettingsError(f"RELIGHT_*: {error}: it has to be JSON") from None

@@ -1,16 +1,16 @@
 """The connection to Temporal, for the CLI and the worker.
 
-A server is named as the SDK defines (`temporalio.envconfig`): by the variables `TEMPORAL_ADDRESS`,
-`TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY` and `TEMPORAL_TLS_*`, or by the TOML file that
-`TEMPORAL_CONFIG_FILE` names. `RELIGHT_TEMPORAL__*` adds credentials from files, and the encryption
-of payloads. Without a named server, it is the home folder's own, which `relight up` runs. There is
-no default: what no setting names, no command reaches.
+A server is named by the context. In the context `environment` that is as the SDK defines
+(`temporalio.envconfig`): by the variables `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`,
+`TEMPORAL_API_KEY` and `TEMPORAL_TLS_*`, or by the TOML file that `TEMPORAL_CONFIG_FILE` names; a
+saved context has its own address, namespace and file, and reads none of these variables.
+`RELIGHT_TEMPORAL__*` adds credentials from files, and the encryption of payloads. Without a named
+server, it is the home folder's own, which `relight up` runs. There is no default: what no setting
+names, no command reaches.
 """
 
 import asyncio
-import os
 from datetime import timedelta
-from pathlib import Path
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -31,7 +31,6 @@ from relight.home import (
     home_is_down,
     home_profile,
     is_home,
-    names_a_server,
     no_home,
     own_temporal_runs,
 )
@@ -54,17 +53,20 @@ def connect_config(settings: Settings) -> ClientConnectConfig:
         HomeDownError: nothing names a server, and the home folder's own does not run.
         TemporalUnreachableError: the configuration cannot be read, or has no address.
     """
-    is_own, profile = not names_a_server(), home_profile(settings.home)
+    context = settings.context
+    is_own = not context.names_a_server
     if is_own:
-        _require_own_server(settings.home)
+        _require_own_server(settings)
     # Never the SDK's default file in the person's own folder: no setting names it.
-    file = str(profile) if is_own else os.environ.get("TEMPORAL_CONFIG_FILE")
+    named = context.temporal.get("TEMPORAL_CONFIG_FILE")
+    file = str(home_profile(settings.home)) if is_own else named
     try:
         config = ClientConfig.load_client_connect_config(
             # The variables configure the server that they name, not the home folder's own.
             config_file=file or None,
             disable_file=not file,
             disable_env=is_own,
+            override_env_vars=context.temporal,
         )
     except (RuntimeError, OSError) as error:  # OSError: a file of its certificates
         msg = f"Temporal's configuration cannot be read: {error}"
@@ -75,9 +77,10 @@ def connect_config(settings: Settings) -> ClientConnectConfig:
     return config
 
 
-def _require_own_server(home: Path) -> None:
+def _require_own_server(settings: Settings) -> None:
+    home = settings.home
     if not is_home(home):
-        raise NoHomeError(f"no Temporal is set, and {no_home(home)}")
+        raise NoHomeError(f"no Temporal is set, and {no_home(settings.context)}")
     if not own_temporal_runs(home) or not home_profile(home).exists():
         raise HomeDownError(home_is_down(home))
 
@@ -92,7 +95,7 @@ async def connect(settings: Settings) -> Client:
             credentials.
     """
     config, converter = connect_config(settings), data_converter(settings.temporal)
-    if names_a_server():
+    if settings.context.names_a_server:
         config = with_credentials(config, settings.temporal)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT.total_seconds()):

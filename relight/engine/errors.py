@@ -11,6 +11,14 @@ class SetupError(Exception):
     kind = "setup-failed"
 
 
+class ContextError(SetupError):
+    """Contexts cannot be read, or two were given for one command."""
+
+
+class UnknownContextError(ContextError):
+    """There is no context of this name."""
+
+
 class NoHomeError(SetupError):
     """There is no store or no Temporal to work with: none is set, and there is no home folder."""
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 from typer.exceptions import TyperException
 
-from relight.engine.errors import SetupError
+from relight.engine.errors import SetupError, UnknownContextError
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.setting_groups import SettingsError
 from relight.settings import bad_values_text
@@ -28,6 +28,7 @@ from starter.local.children import ChildFailedError
 # Errors that commands do not catch themselves. The first match counts.
 _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (TyperException, ExitCode.BAD_INPUT),
+    (UnknownContextError, ExitCode.BAD_INPUT),
     (UnknownTrackError, ExitCode.BAD_INPUT),
     (UnknownRouteError, ExitCode.BAD_INPUT),
     (UnknownSettingError, ExitCode.BAD_INPUT),

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from relight.context import name_context
 from starter.cli.lazy import LazyCommand, LazyGroup
 from starter.cli.output import print_line
 
@@ -25,6 +26,14 @@ class _Commands(LazyGroup):
         "init": LazyCommand(
             "starter.cli.init",
             "Make a fleet for a Temporal of your own.",
+            has_subcommands=False,
+        ),
+        "context": LazyCommand(
+            "starter.cli.context", "Names for home, store and Temporal, and which one is used here."
+        ),
+        "doctor": LazyCommand(
+            "starter.cli.doctor",
+            "Check all that a worker needs, and say what to do.",
             has_subcommands=False,
         ),
         "lab": LazyCommand("starter.cli.lab", "The small cloud of real Debian machines."),
@@ -89,6 +98,13 @@ def relight(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The context to work in: a saved one, or `local`. It stands before the command.",
+        ),
+    ] = None,
 ) -> None:
     """Rolls releases of a packaged service across a fleet of hosts, and proves what runs on each.
 
@@ -100,4 +116,8 @@ def relight(
       relight rollout start v0.0.74 --wait
       relight fleet status
       relight down
+
+    [bold]Where a command works:[/] `relight context --help`
     """
+    if context is not None:
+        name_context(context)

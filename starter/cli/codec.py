@@ -107,7 +107,7 @@ def _token(settings: Settings) -> str:
         file = settings.home / "codec_token"
         if not file.exists():
             if not is_home(settings.home):
-                msg = f"RELIGHT_CODEC__TOKEN_FILE is not set, and {no_home(settings.home)}"
+                msg = f"RELIGHT_CODEC__TOKEN_FILE is not set, and {no_home(settings.context)}"
                 raise NoHomeError(msg)
             write_private(file, f"{secrets.token_hex(TOKEN_BYTES)}\n")
     try:

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from relight.engine.connection import connect, require_search_attributes
-from relight.home import names_a_server, own_temporal_runs
+from relight.home import own_temporal_runs
 from relight.settings import Settings, load_settings
 from starter.cli.output import JsonOption, print_json, print_table
+from starter.cli.session import announce
 from starter.local.home import prepare_home
 from starter.local.membership import join_fleet, prepare_store
 
@@ -38,7 +39,8 @@ def init(adopt: AdoptOption = False, json: JsonOption = False) -> None:
       TEMPORAL_ADDRESS=temporal.example:7233 relight init
       relight init --adopt-temporal      the namespace of before is lost
     """
-    settings = load_settings()
+    settings = load_settings(to_make=True)
+    announce(settings)
     if settings.has_embedded_store:
         prepare_home(settings.home)
     fleet_id, temporal = asyncio.run(_init(settings, adopt=adopt))
@@ -56,7 +58,7 @@ def init(adopt: AdoptOption = False, json: JsonOption = False) -> None:
 
 async def _init(settings: Settings, *, adopt: bool) -> tuple[str, str | None]:
     """Return the fleet's id, and the address and namespace of its Temporal."""
-    own_server = not names_a_server()
+    own_server = not settings.context.names_a_server
     if own_server and not own_temporal_runs(settings.home):
         with await asyncio.to_thread(prepare_store, settings) as store:
             return (await asyncio.to_thread(store.fleet_identity.get)).fleet_id, None

@@ -18,6 +18,7 @@ from starter.cli.output import (
     print_line,
     print_table,
 )
+from starter.cli.session import announce
 from starter.cli.up import bring_down, bring_up
 from starter.local import processes
 from starter.local.lab import (
@@ -60,9 +61,10 @@ def status(json: JsonOption = False) -> None:
 
       relight lab status
     """
-    home = load_settings().home
+    settings = load_settings()
+    home = settings.home
     if not is_home(home):
-        raise NoHomeError(no_home(home))
+        raise NoHomeError(no_home(settings.context))
     addresses = addresses_of(home)
     machines = _machines(addresses) if addresses else None
     if addresses is None or machines is None:
@@ -85,7 +87,8 @@ def down() -> None:
 
       relight lab down
     """
-    settings = load_settings()
+    settings = load_settings(to_make=True)
+    announce(settings)
     state = processes.state_of(settings.home)
     if state is not None and state.temporal is not None and state.lab is not None:
         note("Temporal and the worker are stopped as well")

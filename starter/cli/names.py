@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from relight.context import RESERVED, ContextName
 from relight.domain.names import (
     ReleaseTag,
     RouteId,
@@ -70,6 +71,18 @@ def route_id_of(text: str) -> str:
         typer.BadParameter: it is not valid.
     """
     return checked(RouteId, text, "a route id: lower-case letters, digits and hyphens, at most 48")
+
+
+def context_name_of(text: str) -> str:
+    """Return a name for a context.
+
+    Raises:
+        typer.BadParameter: it is not valid, or means something already.
+    """
+    if text in RESERVED:
+        msg = f"{text!r} is no name for a saved context: it means something already"
+        raise typer.BadParameter(msg)
+    return checked(ContextName, text, "a name: lower-case letters, digits and hyphens")
 
 
 def _track(text: str) -> str:

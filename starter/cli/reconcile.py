@@ -78,7 +78,8 @@ def reconcile(
     result = with_temporal(
         lambda client, settings: _run(
             client, settings, reconcile_input(settings, origin(reason), dry_run=dry_run), patience
-        )
+        ),
+        reads_only=dry_run,
     )
     if result is None:
         print_started(RECONCILE_WORKFLOW_ID, "the reconcile run", "relight reconcile", as_json=json)

@@ -230,8 +230,10 @@ def status(
       relight rollout status
       relight rollout status v0.0.74 --track beta --json
     """
-    name = find(tag, track)
-    with_temporal(lambda client, _: rollout_client.show(client, name, as_json=json))
+    name = find(tag, track, reads_only=True)
+    with_temporal(
+        lambda client, _: rollout_client.show(client, name, as_json=json), reads_only=True
+    )
 
 
 @app.command()
@@ -250,9 +252,12 @@ def watch(
 
       relight rollout watch v0.0.74
     """
-    name = find(tag, track)
+    name = find(tag, track, reads_only=True)
     patience = Patience(timeout=timeout)
-    with_temporal(lambda client, _: rollout_client.watch(client, name, patience, as_json=json))
+    with_temporal(
+        lambda client, _: rollout_client.watch(client, name, patience, as_json=json),
+        reads_only=True,
+    )
 
 
 @app.command()
@@ -268,8 +273,8 @@ def why(
       relight rollout why
       relight rollout why --json | jq -r '.failed[].command'
     """
-    name = find(tag, track)
-    with_temporal(lambda client, _: rollout_client.why(client, name, as_json=json))
+    name = find(tag, track, reads_only=True)
+    with_temporal(lambda client, _: rollout_client.why(client, name, as_json=json), reads_only=True)
 
 
 app.add_typer(rollout_history.app)

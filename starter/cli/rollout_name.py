@@ -45,7 +45,9 @@ def scope_of(track: TrackName | None) -> ScopeName:
     return FLEET_SCOPE if track is None else track_scope(track)
 
 
-def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
+def find(
+    tag: ReleaseTag | None, track: TrackName | None, *, reads_only: bool = False
+) -> RolloutName:
     """Return the rollout that a command is about.
 
     It is read from the store, not from Temporal's list: that list lags behind, and its newest
@@ -54,12 +56,13 @@ def find(tag: ReleaseTag | None, track: TrackName | None) -> RolloutName:
     Args:
         tag: its release; None for the running rollout, else the newest. An undo counts as one.
         track: its track; None with a tag for the fleet, without a tag for any scope.
+        reads_only: the command changes nothing.
 
     Raises:
         BadInputError: there has been no rollout.
         RefusedError: several are running.
     """
-    with fleet_store() as store:
+    with fleet_store(announces=not reads_only) as store:
         if tag is not None:
             names = [RolloutName(tag, scope_of(track), undo=undo) for undo in (False, True)]
             recorded = [store.rollouts.get(name.workflow_id) for name in names]

@@ -108,7 +108,9 @@ def wait(routes: RoutesArgument, timeout: TimeoutOption = None, json: JsonOption
     from starter.cli.provision import wait_for  # noqa: PLC0415 - brings in the SDK
 
     patience = Patience(timeout=timeout)
-    with_temporal(lambda client, _: wait_for(client, routes or [], patience, as_json=json))
+    with_temporal(
+        lambda client, _: wait_for(client, routes or [], patience, as_json=json), reads_only=True
+    )
 
 
 @app.command()

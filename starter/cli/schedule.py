@@ -46,7 +46,7 @@ def list_(json: JsonOption = False) -> None:
       relight schedule list
       relight schedule list --json | jq '.[] | select(.as_declared | not)'
     """
-    found = with_temporal(schedules.list_schedules)
+    found = with_temporal(schedules.list_schedules, reads_only=True)
     if json:
         print_json(found)
         return

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from relight.context import LOCAL
 from relight.domain.base import Origin
 from relight.engine.errors import HomeDownError, NoHomeError, TemporalUnreachableError
-from relight.home import existing_store_url, home_is_down, names_a_server, own_temporal_runs
+from relight.home import existing_store_url, home_is_down, own_temporal_runs
 from relight.settings import Settings, load_settings
 from starter.cli.errors import ExitCode, OperationFailedError
 from starter.cli.output import note
@@ -45,12 +46,64 @@ def operation(reason: str) -> "Operation":
     return Operation(origin=origin(reason))
 
 
+_announced: ContextVar[bool] = ContextVar("announced", default=False)
+"""Whether this command has said in which context it changes something."""
+
+
+def announce(settings: Settings, fleet_id: str | None = None) -> None:
+    """Print to standard error, once, the context in which this command changes something.
+
+    Args:
+        settings: of that context.
+        fleet_id: of its fleet; None if the command has not opened the store.
+    """
+    if _announced.get():
+        return
+    _announced.set(True)
+    where = settings.home if settings.has_embedded_store else store_name(settings)
+    fleet_id = fleet_id or fleet_of(settings)
+    fleet = f"fleet {fleet_id[:8]}" if fleet_id else "no fleet yet"
+    note(f"context {settings.context.name or LOCAL} ({where}, {fleet})")
+
+
+def store_name(settings: Settings) -> str:
+    """Return the file or the address of the store, without user and password."""
+    from relight.store.store import Store  # noqa: PLC0415
+
+    if settings.has_embedded_store:
+        return str(settings.store_file)
+    with Store.open(settings.database_url) as store:
+        return store.name
+
+
+def fleet_of(settings: Settings) -> str | None:
+    """Return the id of the fleet; None without a store that has this version's tables."""
+    from relight.store.errors import StoreError  # noqa: PLC0415
+    from relight.store.store import open_store  # noqa: PLC0415
+
+    try:
+        with open_store(existing_store_url(settings)) as store:
+            return _fleet_in(store)
+    except (NoHomeError, StoreError):
+        return None
+
+
+def _fleet_in(store: "Store") -> str | None:
+    """Return the id of the store's fleet; None if its row was deleted by hand."""
+    from relight.store.errors import StoreError  # noqa: PLC0415
+
+    try:
+        return store.fleet_identity.get().fleet_id
+    except StoreError:
+        return None
+
+
 _checked: ContextVar[bool] = ContextVar("checked", default=False)
 """Whether this command has checked that its store and its Temporal are of one fleet."""
 
 
 @contextmanager
-def fleet_store(*, reads_only: bool = False) -> "Iterator[Store]":
+def fleet_store(*, reads_only: bool = False, announces: bool = True) -> "Iterator[Store]":
     """Open the store of the fleet; invalid rows that were met are named at the end.
 
     Nothing is created or migrated.
@@ -60,7 +113,8 @@ def fleet_store(*, reads_only: bool = False) -> "Iterator[Store]":
 
     Args:
         reads_only: if Temporal does not answer, note it and continue. What changes something is
-            refused then.
+            refused then, and prints its context.
+        announces: `False` prints no context: the command only reads, but needs Temporal.
 
     Raises:
         SetupError: there is no fleet here, or the store and Temporal are not of one fleet.
@@ -75,6 +129,8 @@ def fleet_store(*, reads_only: bool = False) -> "Iterator[Store]":
         open_store(existing_store_url(settings)) as store,
         bad_rows.collecting() as bad,
     ):
+        if announces and not reads_only:
+            announce(settings, _fleet_in(store))
         if not _checked.get():
             _check(settings, store, reads_only=reads_only)
             _checked.set(True)
@@ -84,7 +140,7 @@ def fleet_store(*, reads_only: bool = False) -> "Iterator[Store]":
 
 
 def _check(settings: Settings, store: "Store", *, reads_only: bool) -> None:
-    if settings.has_embedded_store and not names_a_server():
+    if settings.has_embedded_store and not settings.context.names_a_server:
         # Both are the home's own. Commands that reach its Temporal check the ids.
         if not own_temporal_runs(settings.home):
             note(f"{home_is_down(settings.home)}. This is what its store says")
@@ -103,8 +159,14 @@ def _check(settings: Settings, store: "Store", *, reads_only: bool) -> None:
         note(f"{error}. This is what the store {store.name} says")
 
 
-def with_temporal(ask: "Callable[[Client, Settings], Awaitable[Answer]]") -> Answer:
+def with_temporal(
+    ask: "Callable[[Client, Settings], Awaitable[Answer]]", *, reads_only: bool = False
+) -> Answer:
     """Call a function with a Temporal client, and return its answer.
+
+    Args:
+        ask: the function.
+        reads_only: it changes nothing, so the context is not announced.
 
     Raises:
         SetupError: there is no fleet here; Temporal does not answer, or is not prepared for
@@ -125,8 +187,10 @@ def with_temporal(ask: "Callable[[Client, Settings], Awaitable[Answer]]") -> Ans
     async def connected() -> Answer:
         client = await connect(settings)
         with await in_thread(open_store, store_url) as store:
-            await require_same_fleet(client, store)
+            identity = await require_same_fleet(client, store)
         _checked.set(True)
+        if not reads_only:
+            announce(settings, identity.fleet_id)
         await require_search_attributes(client)
         await require_payload_key(client, settings.task_queue)
         return await ask(client, settings)

@@ -11,7 +11,7 @@ from relight.settings import load_settings
 from starter.cli.confirmation import YesOption, confirm
 from starter.cli.errors import BadInputError
 from starter.cli.output import JsonOption, print_json, print_line
-from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation
+from starter.cli.session import DEFAULT_REASON, ReasonOption, announce, fleet_store, operation
 from starter.cli.times import duration_option, moment, span
 
 app = typer.Typer(no_args_is_help=True)
@@ -40,7 +40,10 @@ def upgrade(json: JsonOption = False) -> None:
     from relight.store.migrate import newest_revision  # noqa: PLC0415
     from relight.store.store import Store  # noqa: PLC0415
 
-    with Store.open(existing_store_url(load_settings())) as opened:
+    settings = load_settings()
+    url = existing_store_url(settings)
+    announce(settings)
+    with Store.open(url) as opened:
         before = opened.upgrade()
     now = newest_revision()
     if json:
@@ -194,7 +197,7 @@ def list_bad_rows(json: JsonOption = False) -> None:
 
       relight store bad-rows
     """
-    with fleet_store() as opened:
+    with fleet_store(reads_only=True) as opened:
         found = list(opened.row_repair.list())
     if json:
         print_json([{"table": bad.table, "key": bad.key, "problem": bad.problem} for bad in found])

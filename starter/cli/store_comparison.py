@@ -85,7 +85,9 @@ def _serving(words: Sequence[str]) -> dict[RouteId, str]:
 
 
 def _compared(input: CompareRecordsInput) -> RecordsCompared:
-    return with_temporal(lambda client, settings: _run(client, settings, input))
+    return with_temporal(
+        lambda client, settings: _run(client, settings, input), reads_only=not input.adopt
+    )
 
 
 async def _run(client: Client, settings: Settings, input: CompareRecordsInput) -> RecordsCompared:

@@ -1,6 +1,7 @@
 """`relight up` and `relight down`."""
 
 import asyncio
+import os
 import pwd
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from relight.home import names_a_server
 from relight.settings import Settings, load_settings
 from starter.cli.errors import ExitCode, OperationFailedError, RefusedError
 from starter.cli.output import (
@@ -18,10 +18,11 @@ from starter.cli.output import (
     print_line,
     print_table,
 )
+from starter.cli.session import announce
 from starter.local import processes
 from starter.local.accounts import is_shared, login_accounts, require_understood
 from starter.local.home import prepare_home
-from starter.local.lab import sweep_lab
+from starter.local.lab import addresses_of, sweep_lab
 from starter.local.processes import AlreadyUpError, DetachedUpError, UpState
 from starter.local.supervisor import Parts, supervise
 
@@ -81,10 +82,11 @@ def up(  # noqa: PLR0913, PLR0917 - its options
 ) -> None:
     """Start Temporal with its UI, the lab and a worker, and show their addresses.
 
-    All state is in the home folder: RELIGHT_HOME, else .relight in the current folder. The store
-    there gets this version's tables; one that RELIGHT_STORE_URL names keeps its own. Store and
-    Temporal are marked as one fleet, and those of two fleets are refused. If one part
-    ends by itself, the others are stopped and its last output is shown.
+    All state is in the home folder: that of the context which is named, else .relight in the
+    current folder; never that of the context in use. The store there gets this version's tables;
+    one that RELIGHT_STORE_URL names keeps its own. Store and Temporal are marked as one fleet, and
+    those of two fleets are refused. If one part ends by itself, the others are stopped and its last
+    output is shown. Behind sudo, all that needs no root belongs to the owner of the folder.
 
     [bold]Examples:[/]
 
@@ -92,10 +94,11 @@ def up(  # noqa: PLR0913, PLR0917 - its options
       relight up --detach           in the background, until `relight down`
       relight up --no-lab           without the machines, as on a laptop
     """
-    own_temporal = temporal and not names_a_server()
+    settings = load_settings(to_make=True)
+    own_temporal = temporal and not settings.context.names_a_server
     people = login_accounts(pwd.getpwall())
     if own_temporal:
-        require_understood(load_settings().home, people, understood=understood)
+        require_understood(settings.home, people, understood=understood)
     parts = Parts(
         lab=lab,
         temporal=own_temporal,
@@ -117,17 +120,20 @@ def down() -> None:
 
       relight down
     """
-    bring_down(load_settings())
+    settings = load_settings(to_make=True)
+    announce(settings)
+    bring_down(settings)
 
 
 def bring_up(parts: Parts, *, detach: bool, as_json: bool) -> None:
     """Start the parts and show their addresses; unless detached, supervise them until a signal."""
-    settings = load_settings()
+    settings = load_settings(to_make=True)
     parts.require_packages()
+    announce(settings)
     prepare_home(settings.home)
     try:
         if detach:
-            _show(_start_detached(settings.home, parts), as_json=as_json)
+            _show(_start_detached(settings, parts), as_json=as_json)
             return
         supervised = supervise(
             settings, parts, report=note, on_ready=lambda state: _show(state, as_json=as_json)
@@ -145,15 +151,17 @@ def bring_down(settings: Settings) -> None:
         msg = f"it has not stopped after {STOP_WITHIN}: see {settings.home / 'logs'}"
         raise OperationFailedError(msg) from None
     swept = sweep_lab(settings.home)
+    if os.geteuid() != 0 and addresses_of(settings.home) is not None:
+        note("a lab that was killed has left its machines: type `relight down` behind sudo")
     print_line("stopped" if was_up else f"nothing is up in {settings.home}")
     if swept:
         print_line(f"removed what a killed lab left: {len(swept)} items")
 
 
-def _start_detached(home: Path, parts: Parts) -> UpState:
-    log = processes.detached_log(home)
+def _start_detached(settings: Settings, parts: Parts) -> UpState:
+    log = processes.detached_log(settings.home)
     try:
-        return processes.start_detached(home, parts.flags, START_WITHIN)
+        return processes.start_detached(settings.context, parts.flags, START_WITHIN)
     except DetachedUpError as error:
         msg = f"nothing was left running ({log}):\n{error.output}"
         refused = error.exit_code == ExitCode.REFUSED

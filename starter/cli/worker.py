@@ -6,6 +6,8 @@ from typing import NoReturn
 
 import typer
 
+from relight.context import current_context
+
 app = typer.Typer(add_completion=False)
 
 
@@ -13,9 +15,9 @@ app = typer.Typer(add_completion=False)
 def worker() -> NoReturn:
     """Run a worker in the foreground, until Ctrl-C.
 
-    The Temporal server is set by TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and
-    TEMPORAL_TLS_*, else by the file TEMPORAL_CONFIG_FILE, else by what `relight up` wrote. All
-    other settings are RELIGHT_* variables, or lines of the file `env` in the home folder.
+    It serves the context that all commands here work in (`relight context show`). All other
+    settings are RELIGHT_* variables, or lines of the file `env` in the home folder. It starts only
+    if nothing that it needs fails in `relight doctor`, and says in one line what it serves.
 
     [bold]Examples:[/]
 
@@ -23,4 +25,5 @@ def worker() -> NoReturn:
       TEMPORAL_ADDRESS=temporal.example:7233 TEMPORAL_TLS=true relight worker
     """
     # Replaces this process, so that signals reach the worker and its exit code is returned.
-    os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606 - no shell
+    variables = {**os.environ, **current_context().variables}
+    os.execve(sys.executable, [sys.executable, "-m", "worker"], variables)  # noqa: S606 - no shell

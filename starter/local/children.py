@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from relight.engine.errors import SetupError
+from relight.person import Person
 
 TAIL_LINES = 20
 POLL_INTERVAL = timedelta(milliseconds=50)
@@ -113,6 +114,7 @@ async def running(
     env: Mapping[str, str] | None = None,
     keep_open: Sequence[int] = (),
     stop_within: timedelta = timedelta(seconds=10),
+    run_as: Person | None = None,
 ) -> AsyncIterator[Child]:
     """Run a program until the block ends; then terminate it, and kill it after `stop_within`.
 
@@ -126,17 +128,22 @@ async def running(
         env: variables to set in addition to this process's environment.
         keep_open: file descriptors that it inherits.
         stop_within: how long it may take to stop.
+        run_as: the account that it runs as, if that may reach the program; by default this
+            process's effective one.
     """
+    account = Person(os.geteuid(), os.getegid())
+    if run_as is not None and run_as.may_reach(Path(argv[0])):
+        account = run_as
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         start_bytes = output.tell()
         process = await asyncio.create_subprocess_exec(
-            *_die_with_parent(),
+            *_die_with_parent(account),
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, **_own_folder(account), **(env or {})},
             pass_fds=keep_open,
             start_new_session=True,
         )
@@ -146,11 +153,24 @@ async def running(
         await _stop(process, stop_within)
 
 
-def _die_with_parent() -> list[str]:
+def _die_with_parent(account: Person) -> list[str]:
     # setpriv is in util-linux, which every Debian has. On other systems a parent that is killed
     # with SIGKILL leaves its children running; any other end of the parent stops them.
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+    if setpriv is None:
+        return []
+    # Behind sudo, this process has the person as its real user (`supervise`), which no child keeps.
+    switch = (
+        ["--reuid", str(account.uid), "--regid", str(account.gid), "--init-groups"]
+        if {os.getuid(), account.uid} != {os.geteuid()}
+        else []
+    )
+    return [setpriv, *switch, "--pdeathsig", "TERM", "--"]
+
+
+def _own_folder(account: Person) -> dict[str, str]:
+    """Return the variable with the account's own folder, where a child runs as another one."""
+    return {} if account.uid == os.geteuid() else {"HOME": str(account.home)}
 
 
 async def _stop(process: asyncio.subprocess.Process, within: timedelta) -> None:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from relight.domain.key_rotation import next_of
+from relight.person import give, owner_of
 from starter.local.children import wait_until
 
 HOST_KEY_SECRET_BYTES = 32
@@ -38,8 +40,9 @@ class SshSecrets(NamedTuple):
 
 def prepare_home(home: Path) -> SshSecrets:
     """Create the folder with mode 0700, and the secrets that are missing in it."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(home)
     home.chmod(0o700)
+    give(home, owner_of(home))
     ssh = SshSecrets(home / "ssh_client_key", home / "host_key_secret")
     if not ssh.client_key.exists():
         write_private(ssh.client_key, new_client_key())
@@ -69,6 +72,31 @@ def replace_problem(path: Path) -> str | None:
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"the folder {folder} cannot be written by this user"
     return None
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create a folder with mode 0700, and the missing ones above it, for the one above them."""
+    if not folder.exists():
+        make_private_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        give(folder, owner_of(folder.parent))
+
+
+def hand_over(home: Path) -> None:
+    """Give all that this process has made in a home folder to the folder's owner.
+
+    Behind `sudo`, so that the person can use it without. The machines of a lab stay root's: they
+    are the root folders of other systems.
+    """
+    owner = owner_of(home)
+    if owner.uid == os.geteuid():
+        return
+    for folder, folders, files in os.walk(home):
+        if Path(folder) == home / "lab" and "machines" in folders:
+            folders.remove("machines")
+        for each in (folder, *(f"{folder}/{name}" for name in files)):
+            with suppress(FileNotFoundError):
+                give(Path(each), owner)
 
 
 def make_next(path: Path, text: str) -> Path:
@@ -135,12 +163,16 @@ def write_temporal_profile(profile: Path, address: str, namespace: str) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file with mode 0600 atomically: a reader gets the old text or the new one."""
+    """Write a file with mode 0600 atomically: a reader gets the old text or the new one.
+
+    Behind `sudo` it belongs to the owner of its folder.
+    """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+    give(unfinished, owner_of(path.parent))
     unfinished.replace(path)
 
 

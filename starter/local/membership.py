@@ -8,6 +8,7 @@ from relight.engine.fleet import join, namespace_identity
 from relight.settings import Settings
 from relight.store.store import Store, open_store, open_upgraded_store
 from relight.store.threads import in_thread
+from starter.local.home import hand_over
 
 
 async def join_fleet(
@@ -43,7 +44,10 @@ def prepare_store(settings: Settings) -> Store:
         StoreError: it has the tables of another version.
     """
     opens = open_upgraded_store if settings.has_embedded_store else open_store
-    return opens(settings.database_url)
+    store = opens(settings.database_url)
+    if settings.has_embedded_store:
+        hand_over(settings.home)
+    return store
 
 
 async def _require_its_store(client: Client, settings: Settings) -> None:

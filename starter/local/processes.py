@@ -12,14 +12,25 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from relight.context import Context
+from relight.engine.errors import SetupError
 from starter.local.children import POLL_INTERVAL, wait_until
-from starter.local.home import lock_within, try_lock, write_private
+from starter.local.home import (
+    lock_within,
+    make_private_folder,
+    try_lock,
+    write_private,
+)
 
 LOCK_WITHIN = timedelta(milliseconds=300)
 
 
 class AlreadyUpError(Exception):
     """Another supervisor holds the home folder."""
+
+
+class OtherAccountError(SetupError):
+    """The supervisor runs as another account."""
 
 
 class DetachedUpError(Exception):
@@ -129,7 +140,7 @@ async def wait_for_start(home: Path, within: timedelta) -> UpState | None:
     return state_of(home)
 
 
-def start_detached(home: Path, flags: Sequence[str], within: timedelta) -> UpState:
+def start_detached(context: Context, flags: Sequence[str], within: timedelta) -> UpState:
     """Start `relight up` in the background, and return its state once all parts are ready.
 
     It is stopped again if this function raises.
@@ -139,10 +150,11 @@ def start_detached(home: Path, flags: Sequence[str], within: timedelta) -> UpSta
         DetachedUpError: it ended by itself.
         TimeoutError: it is not ready after `within`.
     """
+    home = context.home
     if holder(home) is not None:
         raise AlreadyUpError
     log = detached_log(home)
-    log.parent.mkdir(exist_ok=True)
+    make_private_folder(log.parent)
     with log.open("ab") as output:
         start_bytes = output.tell()
         # Not an asyncio process: closing the event loop would kill it.
@@ -151,7 +163,7 @@ def start_detached(home: Path, flags: Sequence[str], within: timedelta) -> UpSta
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, "RELIGHT_HOME": str(home)},
+            env={**os.environ, **context.variables},
             start_new_session=True,
         )
     with contextlib.ExitStack() as undo:
@@ -172,12 +184,20 @@ async def stop(home: Path, within: timedelta) -> bool:
     """Stop the supervisor of a home folder, and return whether there was one.
 
     Raises:
+        OtherAccountError: it may not be stopped from this account.
         TimeoutError: it still runs after `within`.
     """
     if (pid := holder(home)) is None:
         return False
-    with contextlib.suppress(ProcessLookupError):
+    try:
         os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise OtherAccountError(
+            f"`relight up` in {home} is process {pid} of another account: type `relight down` as"
+            " that account, or behind sudo"
+        ) from None
 
     async def gone() -> bool:
         return holder(home) is None

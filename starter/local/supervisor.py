@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from temporalio.client import Client
 
@@ -17,9 +18,11 @@ from relight.engine.connection import (
 )
 from relight.engine.executions import worker_identities
 from relight.home import home_profile
+from relight.person import owner_of
 from relight.settings import Settings, load_settings
 from starter.local.children import Child, running
 from starter.local.home import (
+    hand_over,
     prepare_home,
     prepare_service_secrets,
     write_env,
@@ -100,16 +103,37 @@ async def supervise(
     """
     parts.require_packages()
     prepare_home(settings.home)
+    _let_person_stop(settings.home)
     with _cancelled_by_signals() as signalled:
         try:
-            async with claim(settings.home), _all_up(settings, parts, report) as (state, children):
+            async with (
+                claim(settings.home),
+                _handed_over(settings.home),
+                _all_up(settings, parts, report) as (state, children),
+            ):
                 publish(state)
+                hand_over(settings.home)
                 on_ready(state)
                 await _first_failure(children)
         except asyncio.CancelledError:
             if not signalled():
                 raise
             report("stopped")
+
+
+def _let_person_stop(home: Path) -> None:
+    """Behind `sudo`, let the owner of the home folder signal this process: `relight down` does."""
+    if (owner := owner_of(home)).uid != os.geteuid():
+        os.setresuid(owner.uid, os.geteuid(), os.geteuid())
+
+
+@contextlib.asynccontextmanager
+async def _handed_over(home: Path) -> AsyncIterator[None]:
+    """Give what was made in the home folder to its owner, also after a failure: the logs."""
+    try:
+        yield
+    finally:
+        hand_over(home)
 
 
 @contextlib.asynccontextmanager
@@ -139,13 +163,14 @@ async def _all_up(
                 "RELIGHT_SERVICE__SECRETS_FILE": str(prepare_service_secrets(home)),
             }
         write_env(home, env)
+        hand_over(home)  # Temporal and the worker run as its owner
         if parts.temporal:
             report("starting Temporal")
             server = await stack.enter_async_context(embedded_temporal(home, ui=parts.ui))
             children.append(server.child)
             write_temporal_profile(home_profile(home), server.address, "default")
             stack.callback(home_profile(home).unlink, missing_ok=True)
-        settings = load_settings()  # again, with the file `env` that was just written
+        settings = load_settings(to_make=True)  # again, with the file `env` that was just written
         client: Client | None = None
         fleet_id: str | None = None
         if parts.needs_client:
@@ -191,8 +216,9 @@ async def _worker(settings: Settings, client: Client) -> AsyncIterator[Child]:
         "the worker",
         [sys.executable, "-m", "worker"],
         log=settings.home / "logs" / "worker.log",
-        env={"RELIGHT_HOME": str(settings.home)},
+        env=settings.context.variables,
         stop_within=WORKER_STOP_WITHIN,
+        run_as=owner_of(settings.home),
     ) as child:
 
         async def polls() -> bool:

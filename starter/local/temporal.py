@@ -20,6 +20,7 @@ from relight.engine import search_attributes
 from relight.engine.connection import missing_search_attributes
 from relight.engine.errors import SetupError
 from relight.home import temporal_lock
+from relight.person import owner_of
 from starter.local.children import Child, ChildFailedError, running
 from starter.local.home import lock_within
 from starter.local.requirements import require_local, temporal_program
@@ -115,6 +116,7 @@ async def _start(
                 # The server itself holds the lock on its database: if this process is killed,
                 # the next server waits until this one has closed the file.
                 keep_open=[lock.fileno()],
+                run_as=owner_of(home),
             )
         )
         try:

@@ -122,12 +122,15 @@ def test_no_imports_form_a_circle() -> None:
     TopologicalSorter(imports).prepare()  # Raises CycleError, which names the circle.
 
 
-def test_the_settings_know_the_domain_alone() -> None:
+def test_the_settings_know_the_domain_and_the_context_alone() -> None:
     for file in ("settings.py", "setting_groups.py", "temporal_settings.py"):
         tree = ast.parse((ROOT / "relight" / file).read_text())
         imported = [
             node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
         ]
         ours = [name for name in imported if name.partition(".")[0] in (*PACKAGES, "worker")]
-        allowed = ("relight.domain.", "relight.setting_groups", "relight.temporal_settings")
+        allowed = (
+            *("relight.context", "relight.domain."),
+            *("relight.setting_groups", "relight.temporal_settings"),
+        )
         assert [name for name in ours if not name.startswith(allowed)] == []

@@ -41,7 +41,7 @@ async def test_an_override_is_added_listed_and_removed(relight, store):
     words = ("--provider", "lab", "--region", "east", "--owner", "ann", "--until", "2100-01-01")
     done = await relight("breaker", "override", "add", *words, "--reason", "it closed")
     assert done.out == "override 1: lab/east (1 route now), until 2100-01-01 00:00 UTC\n"
-    assert done.err == ""
+    assert done.notes == []
     [kept] = store.breaker_overrides.list()
     assert (kept.owner, kept.reason) == ("ann", "it closed")
     assert "active" in (await relight("breaker", "override", "list")).out

@@ -33,7 +33,7 @@ def store(relight: InProcess) -> Iterator[Store]:
 async def test_by_default_a_freeze_starts_now_and_covers_the_fleet(relight, store):
     before = datetime.now(UTC)
     done = await relight("freeze", "add", "--for", "4h", "--reason", "incident 412")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.notes) == (0, [])
     assert done.out.startswith("freeze 1: all routes (2 routes now), ")
     [kept] = store.freezes.list()
     assert before <= kept.starts_at <= datetime.now(UTC)

@@ -40,7 +40,7 @@ def progress(status):
 async def test_start_prints_the_plan_and_how_to_follow_it(installation, three_routes):
     canary, *rest = three_routes
     started = await installation.relight("rollout", "start", "v0.0.74", "--wave", "1")
-    assert (started.code, started.err) == (0, "")
+    assert (started.code, started.notes) == (0, [])
     plan, first, second, follow = started.out.splitlines()
     assert plan == "v0.0.74 (0.0.74) over fleet: 3 routes in 2 waves"
     assert (first, second) == (f"  wave 1: {canary}", f"  wave 2: {', '.join(rest)}")

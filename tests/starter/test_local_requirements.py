@@ -63,7 +63,7 @@ def test_other_commands_need_none_of_them(tmp_path):
         env={"RELIGHT_HOME": str(tmp_path / "home"), "PATH": ""},
     )
     # The store is read although nothing is up.
-    assert ["is down" in line for line in ended.stderr.splitlines()] == [True]
+    assert ["is down" in line for line in ended.stderr.splitlines()].count(True) == 1
     assert [f"{words} -> 0" for words in commands] == [
         line for line in ended.stdout.splitlines() if " -> " in line
     ]

@@ -1,8 +1,6 @@
 """Store, Temporal and home are one fleet: no command creates, reaches or changes another one."""
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +15,7 @@ from relight.store.store import open_upgraded_store
 from starter.local import processes
 from tests.starter.in_process import InProcess
 from tests.starter.stores import refused
-from tests.support.command_line import CommandLine, Ended
+from tests.support.command_line import CommandLine, typed_in
 from tests.support.fleets import OwnFleet, own_fleet, serve_one
 from workflows.fleet.prune import PruneStore
 
@@ -76,23 +74,6 @@ async def other(tmp_path: Path) -> AsyncIterator[OwnFleet]:
     """Another fleet on this computer."""
     async with own_fleet(tmp_path / "other") as fleet:
         yield fleet
-
-
-async def typed_in(folder: Path, *words: str) -> Ended:
-    """Type a command in a folder, without any setting."""
-    settings = ("RELIGHT_", "TEMPORAL_")
-    inherited = {name: os.environ[name] for name in os.environ if not name.startswith(settings)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "starter.cli", *words),
-        cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**inherited, "PYTHONPATH": str(Path.cwd())},
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
 
 
 def content(store_url: str) -> tuple[object, ...]:

@@ -36,6 +36,13 @@ class Ended:
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
+    def notes(self) -> list[str]:
+        """The lines on standard error after the first, in which a change names its context."""
+        first, *rest = self.err.splitlines()
+        assert first.startswith("context "), self.err
+        return rest
+
+    @property
     def said(self) -> str:
         """What it complained of, without the places at which it was broken into lines."""
         assert "Traceback" not in self.err, self.err
@@ -91,6 +98,32 @@ class CommandLine:
             if process.returncode is None:
                 process.kill()
                 await process.communicate()
+
+
+async def typed_in(folder: Path, *words: str, **variables: str) -> Ended:
+    """Type a command in a folder, without any setting but these.
+
+    The person's contexts are in the folder `config` beside it.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "starter.cli", *words),
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**bare_environment(folder), **variables},
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+def bare_environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a person in a folder who has set nothing of Relight."""
+    settings = ("RELIGHT_", "TEMPORAL_", "SUDO_")
+    inherited = {name: os.environ[name] for name in os.environ if not name.startswith(settings)}
+    config = str(folder.parent / "config")
+    return {**inherited, "PYTHONPATH": str(Path.cwd()), "XDG_CONFIG_HOME": config}
 
 
 def _take_interrupts() -> None:
