@@ -16,6 +16,7 @@ from relight.releases.errors import (
     RepositoryUnavailableError,
     RepositoryUntrustedError,
 )
+from relight.releases.signing_key import read_signing_key
 from tests.releases.conftest import MakeSource, Sign
 from tests.support.apt_repository import (
     SUITE,
@@ -198,6 +199,20 @@ async def test_its_key_has_expired(
     file = tmp_path / "expired.gpg"
     file.write_bytes(keys.public(expired))
     assert "has expired" in await untrusted(make_source(signing_key=file))
+
+
+async def test_its_key_is_of_the_future(
+    make_source: MakeSource, repository: Repository, keys: KeyRing, tmp_path: Path
+) -> None:
+    """As where our clock is behind: a worker can start, and trusts nothing until it is right."""
+    future = keys.make_of_the_future("future")
+    then = ("--faked-system-time", "20500101T000100", "--ignore-time-conflict")
+    repository.publish(lambda text: keys.sign(text, [future], *then))
+    file = tmp_path / "future.gpg"
+    file.write_bytes(keys.public(future))
+    source = make_source(signing_key=file)
+    assert read_signing_key(file).expires_at is None
+    assert "not valid" in await untrusted(source)
 
 
 async def test_it_has_expired(source: AptRepository, repository: Repository, sign: Sign) -> None:

@@ -49,9 +49,15 @@ class KeyRing:
 
     def make_expired(self, name: str) -> str:
         """Make a key that was valid for a day, long ago: it signs at that time only."""
-        user = f"{name}@example.org"
-        then = ("--faked-system-time", "20200101T000000")
-        self._gpg(*then, "--passphrase", "", "--quick-gen-key", user, "ed25519", "sign", "1d")
+        return self._make_at("20200101T000000", name, "1d")
+
+    def make_of_the_future(self, name: str) -> str:
+        """Make a key that is valid from 2050 on: it signs from then on only."""
+        return self._make_at("20500101T000000", name, "never")
+
+    def _make_at(self, time: str, name: str, expires: str) -> str:
+        user, then = f"{name}@example.org", ("--faked-system-time", time)
+        self._gpg(*then, "--passphrase", "", "--quick-gen-key", user, "ed25519", "sign", expires)
         return user
 
     def public(self, user: str, *, armoured: bool = False) -> bytes:
