@@ -106,7 +106,7 @@ def test_an_invalid_setting_is_named_without_its_value(
     monkeypatch.setattr(cli, "app", raising(caught.value))
     assert cli.run([]) == 2
     shown = capsys.readouterr().err
-    assert "ssh.port" in shown
+    assert "RELIGHT_SSH__PORT" in shown
     assert "hunter2" not in shown
 
 
