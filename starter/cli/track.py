@@ -10,6 +10,7 @@ from starter.cli.names import (
     OptionalTrackArgument,
     OverrideOption,
     TrackArgument,
+    UncheckedOption,
 )
 from starter.cli.output import (
     JsonOption,
@@ -17,6 +18,7 @@ from starter.cli.output import (
     print_line,
     print_table,
 )
+from starter.cli.repository import require_release
 from starter.cli.session import (
     DEFAULT_REASON,
     ReasonOption,
@@ -37,9 +39,10 @@ def set_(
             "--follow-default", help="Remove the override: follow the fleet's default release."
         ),
     ] = False,
+    unchecked: UncheckedOption = False,
     reason: ReasonOption = DEFAULT_REASON,
 ) -> None:
-    """Create a track, or set its release override.
+    """Create a track, or set its release override. One that the repository lacks is refused.
 
     [bold]Examples:[/]
 
@@ -51,6 +54,8 @@ def set_(
         msg = "--release and --follow-default exclude each other"
         raise BadInputError(msg)
     with fleet_store() as store:
+        if release is not None:
+            require_release(store, release, unchecked=unchecked)
         known = store.tracks.get(name)
         if release is None and not follow_default and known is not None:
             release = known.release_override
