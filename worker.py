@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import (
@@ -88,8 +88,8 @@ from relight.hosts.keys import IdentityError
 from relight.hosts.liveness import LivenessProbe, SshLivenessProbe
 from relight.hosts.probe import Probe
 from relight.key_report import reporting_keys
+from relight.locations import configured_drivers
 from relight.providers.driver import ProviderDriver
-from relight.providers.registry import open_drivers
 from relight.release_source import release_source_config
 from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, ReleaseSource, open_source
@@ -278,7 +278,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         NoHomeError: no store is set, and the home folder has none.
         StoreError: the store has no tables, or those of another version.
     """
-    ssh, lab = settings.ssh, settings.lab
+    ssh = settings.ssh
     keys = KeyFiles(
         required(ssh.client_key, "ssh", "client_key"),
         required(ssh.host_key_secret, "ssh", "host_key_secret"),
@@ -289,7 +289,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         opened = await in_thread(open_store, existing_store_url(settings))
         store = stack.enter_context(opened)
-        lab_token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
         holder = uuid.uuid4().hex
 
         def fleet_limit(name: str, limit: int, block: int = 1) -> FleetLimit:
@@ -297,7 +296,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             stack.push_async_callback(made.close)
             return made
 
-        drivers = open_drivers(lab_url=lab.url, lab_token=lab_token)
+        drivers = configured_drivers(settings)
         for driver in drivers.values():
             stack.push_async_callback(driver.close)
         releases = open_source(config, service.package, store.repository_indexes)

@@ -76,6 +76,9 @@ from relight.store.store import Store
 from relight.store.tables import MachineRow, RouteRemediationRow
 from relight.store.threads import in_thread
 
+SKEW_PAIRS = 20
+"""Listed of each track in the result of an observation, which is in the history of each run."""
+
 
 class BreakerSettings(NamedTuple):
     """What the breaker is evaluated with, where no reconcile run says it.
@@ -151,6 +154,7 @@ class ObservationActivities:
             now = datetime.now(UTC)
             operation = None if input.dry_run else current_operation(input.origin)
             breaker = await in_thread(self._update_breaker, observation, input, now, operation)
+            skew = await in_thread(self._store.skew.get, SKEW_PAIRS)
         plan = plan_reconcile(replace(observation.view, breaker=breaker), input.policy, now)
         if observation.clock is not None:
             plan = plan.model_copy(update={"faults": (*plan.faults, observation.clock)})
@@ -165,6 +169,7 @@ class ObservationActivities:
             breaker=breaker,
             locks={key: observation.locks[key] for key in sorted(keys & observation.locks.keys())},
             unobserved=(*outside.unobserved, *map(str, bad)),
+            skew=skew,
         )
 
     @step(policies.OBSERVE, lambda _: "whole fleet")

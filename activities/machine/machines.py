@@ -27,8 +27,8 @@ from relight.providers.driver import (
     ProviderDriver,
     ProviderError,
     ProviderUnavailableError,
-    UnknownLocationError,
     driver_named,
+    region_named,
 )
 from relight.store.threads import in_thread
 
@@ -75,12 +75,7 @@ class MachineActivities:
     @step(policies.LOOKUP, lambda i: f"{i.provider}/{i.region}")
     async def describe_region(self, input: DescribeRegionInput) -> Region:
         """Return the region; refuse an unknown provider or region."""
-        region = await self._driver(input.provider).region(input.region)
-        if region is None:
-            raise UnknownLocationError(
-                input.provider, f"find region {input.region}", "it has no such region"
-            )
-        return region
+        return await region_named(self._driver(input.provider), input.region)
 
     @step(policies.CREATE, lambda i: f"{i.plan.key} at {i.plan.provider}/{i.plan.region}")
     async def create_machine(self, input: CreateMachineInput) -> Machine:

@@ -48,7 +48,7 @@ class FakeCloud:
         unlisted: the keys of machines that listings lack, though they exist.
     """
 
-    regions = ("fake-east", "fake-west")
+    REGIONS = ("fake-east", "fake-west")
 
     def __init__(self, name: str = "fake") -> None:
         self.name = name
@@ -60,10 +60,10 @@ class FakeCloud:
         self._ending: set[str] = set()
         self._numbers = itertools.count(1)
 
-    async def region(self, name: str) -> Region | None:
-        if name not in self.regions:
-            return None
-        return Region(provider=self.name, name=name, architecture="amd64")
+    async def regions(self) -> tuple[Region, ...]:
+        return tuple(
+            Region(provider=self.name, name=each, architecture="amd64") for each in self.REGIONS
+        )
 
     async def ensure(self, key: str, spec: MachineSpec) -> MachineAtProvider:
         found = await self.find(key)

@@ -1,7 +1,7 @@
 """Destruction: whether a machine may be destroyed, and the removal of one."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -265,15 +265,29 @@ class Allowance:
         ):
             if len(destroyed) >= limit:
                 text = f"{where}{len(destroyed)} destroyed within an hour, {limit} may be"
-                if limit == 0:
-                    return text
-                return f"{text}; the next at {destroyed[-limit] + HOUR:%H:%M} UTC"
+                at = frees_at(destroyed, limit)
+                return f"{text}; the next at {at:%H:%M} UTC" if at else text
         return None
 
     def take(self, provider: str, region: str) -> None:
         """Count one more destruction in this location."""
         self._all.append(self._now)
         self._by_region[provider, region].append(self._now)
+
+
+def frees_at(destroyed: Sequence[datetime], limit: int) -> datetime | None:
+    """Return when an hourly limit lets the next machine be destroyed, or has one place more.
+
+    Args:
+        destroyed: the times of the destructions within the last hour, the oldest first.
+        limit: how many may be destroyed.
+
+    Returns:
+        None if nothing of the limit is used, or if it is 0.
+    """
+    if not destroyed or limit == 0:
+        return None
+    return destroyed[max(0, len(destroyed) - limit)] + HOUR
 
 
 def destruction_refusal(

@@ -77,9 +77,26 @@ _Decide = Callable[..., RemediationDecision]
 
 def is_missing(history: RouteHistory, policy: ReplacementPolicy, now: datetime) -> bool:
     """Return whether the listings of a provider have lacked a route's machine for long enough."""
-    if history.gone_since is None or now - history.gone_since < policy.gone_for:
+    return is_gone(history.gone_since, history.proven_at, policy, now)
+
+
+def is_gone(
+    gone_since: datetime | None,
+    proven_at: datetime | None,
+    policy: ReplacementPolicy,
+    now: datetime,
+) -> bool:
+    """Return whether listings have lacked a machine for long enough, and since its last proof.
+
+    Args:
+        gone_since: since when each listing lacks it; None if the last one had it.
+        proven_at: its last proof; None without one.
+        policy: how long listings must lack it.
+        now: the current time, with its time zone.
+    """
+    if gone_since is None or now - gone_since < policy.gone_for:
         return False
-    return history.proven_at is None or history.proven_at < history.gone_since
+    return proven_at is None or proven_at < gone_since
 
 
 def decide_remediation(

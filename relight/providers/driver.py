@@ -96,8 +96,8 @@ class ProviderDriver(Protocol):
 
     name: str
 
-    async def region(self, name: str) -> Region | None:
-        """Return the region of this name; None if the provider has none."""
+    async def regions(self) -> tuple[Region, ...]:
+        """Return every region in which it can create machines, ordered by name."""
 
     async def ensure(self, key: str, spec: MachineSpec) -> MachineAtProvider:
         """Return the machine whose label is `key`; create it if there is none.
@@ -154,6 +154,23 @@ def driver_named(drivers: Mapping[str, ProviderDriver], provider: str) -> Provid
         raise UnknownLocationError(
             provider, "find provider", f"it is not configured here; configured: {known}"
         ) from None
+
+
+async def region_named(driver: ProviderDriver, name: str) -> Region:
+    """Return the region of this name.
+
+    Raises:
+        UnknownLocationError: the provider has no such region.
+        ProviderError: it could not be asked.
+    """
+    regions = await driver.regions()
+    for region in regions:
+        if region.name == name:
+            return region
+    known = ", ".join(each.name for each in regions) or "none"
+    raise UnknownLocationError(
+        driver.name, f"find region {name}", f"it has no such region; its regions: {known}"
+    )
 
 
 def adopted(found: MachineAtProvider, spec: MachineSpec) -> MachineAtProvider:

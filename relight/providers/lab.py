@@ -79,19 +79,17 @@ class LabDriver:
         headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
         self._api = ProviderApi(self.name, url, headers, timeout)
 
-    async def region(self, name: str) -> Region | None:
-        """Return the region of this name."""
+    async def regions(self) -> tuple[Region, ...]:
+        """Return every region."""
         answer = await self._call("list regions", "GET", "/v1/regions")
-        for region in answer.read(_REGIONS):
-            if region.name == name:
-                return answer.understood(
-                    lambda: Region(
-                        provider=self.name,
-                        name=region.name,  # noqa: B023 - called at once
-                        architecture=region.architecture,  # noqa: B023
-                    )
-                )
-        return None
+        found = answer.read(_REGIONS)
+        found.sort(key=lambda region: region.name)
+        return answer.understood(
+            lambda: tuple(
+                Region(provider=self.name, name=each.name, architecture=each.architecture)
+                for each in found
+            )
+        )
 
     async def ensure(self, key: str, spec: MachineSpec) -> MachineAtProvider:
         """Adopt the machine of this key, or create it."""

@@ -1,11 +1,15 @@
 """The drivers of this installation. A new provider is added here."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from pydantic import SecretStr
 
 from relight.providers.driver import ProviderDriver
 from relight.providers.lab import LabDriver
+
+PROVIDERS: Final = (LabDriver.name,)
+"""The name of every driver, configured or not."""
 
 
 def open_drivers(*, lab_url: str, lab_token: SecretStr | None) -> Mapping[str, ProviderDriver]:

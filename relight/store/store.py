@@ -40,8 +40,10 @@ from relight.store.retirements import Retirements
 from relight.store.rollout_routes import RolloutRoutes
 from relight.store.rollout_status import RolloutStatuses
 from relight.store.rollouts import Rollouts
+from relight.store.route_evidence import RouteEvidences
 from relight.store.routes import Routes
 from relight.store.row_repair import RowRepair
+from relight.store.skew import Skews
 from relight.store.sweeps import Sweeps
 from relight.store.tracks import Tracks
 from relight.store.unreachable import is_unreachable, unreachable
@@ -59,6 +61,8 @@ class Store:
         self._database = database
         self.fleet_identity = FleetIdentities(database)
         self.routes = Routes(database)
+        self.skew = Skews(database)
+        self.route_evidence = RouteEvidences(database)
         self.machines = Machines(database)
         self.tracks = Tracks(database)
         self.fleet_settings = FleetSettings(database)

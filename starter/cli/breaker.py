@@ -9,6 +9,7 @@ from relight.domain.hold import HoldKind
 from relight.setting_groups import SettingsError
 from relight.settings import Settings, load_settings
 from starter.cli.hold_commands import HoldCommands
+from starter.cli.limit_text import limit_uses, print_limits
 from starter.cli.output import (
     JsonOption,
     note,
@@ -46,7 +47,10 @@ app.add_typer(
 
 @app.command()
 def status(json: JsonOption = False) -> None:
-    """Show the breaker's state, its unknown groups, and the last connectivity checks.
+    """Show the breaker's state, its unknown groups, its limits, and the last connectivity checks.
+
+    Of each limit it shows what is used now, and when some of it is free again: machines destroyed
+    per hour, and routes out at once by the disruption budget that reconcile runs and rollouts have.
 
     It is evaluated now, as before each destruction and in each reconcile run: from all that is on
     record, and with connectivity checks made from here. Nothing is saved.
@@ -64,8 +68,16 @@ def status(json: JsonOption = False) -> None:
         breaker = breaker_evaluation(settings, store).evaluate(None, made)
         connectivity = store.breaker.connectivity() if made is None else made
         overrides = store.breaker_overrides.list()
+        uses = limit_uses(settings, store)
     if json:
-        print_json({"breaker": breaker, "connectivity": connectivity, "overrides": overrides})
+        print_json(
+            {
+                "breaker": breaker,
+                "connectivity": connectivity,
+                "overrides": overrides,
+                "limits": uses,
+            }
+        )
         return
     incident = breaker.incident
     if incident is None:
@@ -82,6 +94,7 @@ def status(json: JsonOption = False) -> None:
             f"unknown: {each.group}: {each.unreachable} of {each.observed} observed machines "
             f"cannot be reached; it has {each.machines} machines"
         )
+    print_limits(uses, settings.breaker, settings.reconcile.strategy.disruption_budget)
     if connectivity:
         print_table(
             ("connectivity check", "reached", "observed at (UTC)", "answer"),

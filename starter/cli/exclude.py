@@ -18,7 +18,7 @@ from starter.cli.hold_options import (
     UntilOption,
     selector_of,
 )
-from starter.cli.names import tag_or_none
+from starter.cli.names import UncheckedOption, tag_or_none
 from starter.cli.output import JsonOption
 
 _commands = HoldCommands(
@@ -47,6 +47,7 @@ def add(  # noqa: PLR0913 - one argument a flag
             help="Keep them at this release: rollouts of this release still reach them.",
         ),
     ] = None,
+    unchecked: UncheckedOption = False,
     starts_at: FromOption = None,
     until: UntilOption = None,
     lasts: ForOption = None,
@@ -57,6 +58,7 @@ def add(  # noqa: PLR0913 - one argument a flag
     """Exclude routes from rollouts until a time, which is required. They join late after it.
 
     It covers the routes that match all given options. To hold everything, use `relight freeze`.
+    A pin to a release that the repository does not have is refused.
 
     [bold]Examples:[/]
 
@@ -64,4 +66,5 @@ def add(  # noqa: PLR0913 - one argument a flag
       relight exclude add --track beta --pin v0.0.73 --for 1w --reason "v0.0.74 leaks"
     """
     covers = selector_of(route, track, provider, region)
-    _commands.add(covers, (starts_at, until, lasts), owner, reason, pin, as_json=json)
+    times = starts_at, until, lasts
+    _commands.add(covers, times, owner, reason, pin, unchecked=unchecked, as_json=json)

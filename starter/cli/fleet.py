@@ -1,6 +1,5 @@
 """`relight fleet`: the state of the fleet."""
 
-from collections import Counter
 from datetime import UTC, datetime
 
 import typer
@@ -8,16 +7,15 @@ import typer
 from relight.domain.fault.table import RULES
 from relight.domain.names import DEFAULT_RELEASE_SETTING
 from relight.domain.route import Route, RouteStatus
-from starter.cli.liveness_text import (
-    SILENT,
-    print_check,
-    shown_route,
-    silent_routes,
-)
+from relight.domain.route_state import NOT_KNOWN
+from relight.domain.skew import SKEW_HEADER, skew_rows
+from starter.cli.known_routes import known_routes
+from starter.cli.liveness_text import print_check
 from starter.cli.output import (
     JsonOption,
     print_json,
     print_line,
+    print_table,
 )
 from starter.cli.pool import print_pools, targets_of
 from starter.cli.route_table import print_faults, print_routes
@@ -34,10 +32,11 @@ def fleet() -> None:
 
 @app.command()
 def status(json: JsonOption = False) -> None:
-    """Show the declared and the proven release of each route, silent machines, and the faults.
+    """Show the declared release of each route, what it is known to run now, and the faults.
 
-    The exit code is always 0; with --json, `converged` says whether all routes are as declared and
-    none has a silent machine.
+    Counted as proven is what is known now: not a route whose proof is too old, or whose machine is
+    silent or gone. The exit code is always 0; with --json, `converged` says whether all routes are
+    as declared, and are known to be so.
 
     [bold]Example:[/]
 
@@ -47,35 +46,33 @@ def status(json: JsonOption = False) -> None:
         default = store.fleet_settings.all().get(DEFAULT_RELEASE_SETTING)
         tracks = store.tracks.list()
         routes = store.routes.list()
-        silent = silent_routes(store, routes)
+        known = known_routes(store, routes)
         check = store.liveness.last_check()
         pools, machines = targets_of(store, store.pool_sizes.list()), store.pool.list()
         breaker = store.breaker.get()
         incidents = store.incidents.list()
     overrides = {track.name: track.release_override for track in tracks}
     drifted = [route.route_id for route in routes if not _as_declared(route, overrides, default)]
-    running = Counter(
-        SILENT if route.route_id in silent else route.current_release_tag or "nothing proven"
-        for route in routes
-    )
+    not_known = [route.route_id for route in routes if known.of(route).state in NOT_KNOWN]
     if json:
         print_json(
             {
                 "default_release_tag": default,
                 "tracks": tracks,
-                "converged": not drifted and not silent,
+                "converged": not drifted and not not_known,
                 "drifted": drifted,
-                "silent": sorted(silent),
-                "proven": dict(sorted(running.items())),
+                "not_known": not_known,
+                "proven": known.proven(),
+                "others": known.others(),
                 "liveness": check,
                 "incident": breaker.incident,
                 "incidents": incidents,
-                "routes": [shown_route(route, silent) for route in routes],
+                "routes": known.as_json(),
             }
         )
         return
-    print_routes(routes, silent)
-    print_faults(routes, silent)
+    print_routes(known)
+    print_faults(known)
     if routes:
         print_check(check)
     for incident in incidents:
@@ -86,8 +83,9 @@ def status(json: JsonOption = False) -> None:
     for name, override in overrides.items():
         if override:
             print_line(f"track {name}: {override}")
-    counts = ", ".join(f"{count} x {tag}" for tag, count in sorted(running.items()))
-    print_line(f"{len(routes)} routes; proven: {counts or 'none'}")
+    counts = ", ".join(f"{count} x {tag}" for tag, count in known.proven().items())
+    others = "".join(f"; {state}: {count}" for state, count in known.others().items())
+    print_line(f"{len(routes)} routes; proven: {counts or 'none'}{others}")
     if pools:
         print_line("pools:")
         print_pools(pools, machines, breaker, datetime.now(UTC))
@@ -96,8 +94,36 @@ def status(json: JsonOption = False) -> None:
         print_line(f"{breaker.incident.to_do} `relight breaker status` shows it.".strip())
     if drifted:
         print_line(f"not as declared: {', '.join(drifted)}")
-    if silent:
-        print_line(f"silent: {', '.join(sorted(silent))}")
+    if not_known:
+        print_line(f"not known to run anything now: {', '.join(not_known)}")
+
+
+@app.command()
+def skew(json: JsonOption = False) -> None:
+    """Show how many routes of each track are at which target and current release.
+
+    The current release is the last proven one: `relight fleet status` says whether it is still
+    known. The bar is the share of the track. The last column says since when the first of these
+    routes does not run its target. Only routes in service count.
+
+    [bold]Examples:[/]
+
+      relight fleet skew
+      relight fleet skew --json | jq '.tracks[] | select(.lagging > 0)'
+    """
+    with fleet_store(reads_only=True) as store:
+        found = store.skew.get()
+    if json:
+        print_json(found)
+        return
+    if not found.tracks:
+        print_line("no route is in service")
+        return
+    print_table(SKEW_HEADER, skew_rows(found))
+    for track in found.tracks:
+        if track.lagging:
+            since = f", since {moment(track.oldest_lag)} UTC" if track.oldest_lag else ""
+            print_line(f"{track.track}: {track.lagging} of {track.routes} lag{since}")
 
 
 def _as_declared(route: Route, overrides: dict[str, str | None], default: str | None) -> bool:

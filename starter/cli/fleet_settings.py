@@ -6,7 +6,7 @@ import typer
 
 from relight.domain.names import DEFAULT_RELEASE_SETTING
 from starter.cli.errors import RefusedError
-from starter.cli.names import tag_of
+from starter.cli.names import UncheckedOption, tag_of
 from starter.cli.output import (
     JsonOption,
     print_done,
@@ -14,6 +14,7 @@ from starter.cli.output import (
     print_line,
     print_table,
 )
+from starter.cli.repository import require_release
 from starter.cli.session import (
     DEFAULT_REASON,
     ReasonOption,
@@ -61,18 +62,24 @@ def get(
 def set_(
     name: Name,
     value: Annotated[str, typer.Argument(help="As in v0.0.74.")],
+    unchecked: UncheckedOption = False,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
     """Set a setting. It applies to routes provisioned from now on; a rollout updates the others.
 
+    A release that the repository does not have is refused.
+
     [bold]Example:[/]
 
       relight settings set default_release_tag v0.0.73 --reason "first release"
     """
-    if name == DEFAULT_RELEASE_SETTING:
+    is_release = name == DEFAULT_RELEASE_SETTING
+    if is_release:
         tag_of(value)
     with fleet_store() as store:
+        if is_release:
+            require_release(store, value, unchecked=unchecked)
         store.fleet_settings.set(name, value, operation(reason))
     print_done(f"{name} is {value}", {name: value}, as_json=json)
 

@@ -29,6 +29,7 @@ from starter.cli.hold_options import (
     warn_if_none_covered,
 )
 from starter.cli.output import JsonOption, print_done, print_json, print_line, print_table
+from starter.cli.repository import require_release
 from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation, origin
 from starter.cli.times import end_of, moment
 
@@ -90,6 +91,7 @@ class HoldCommands:
         reason: str,
         pinned_to: ReleaseTag | None = None,
         *,
+        unchecked: bool = False,
         as_json: bool,
     ) -> None:
         """Add a hold, and print it.
@@ -100,10 +102,12 @@ class HoldCommands:
             owner: the person to ask; by default whoever types the command.
             reason: why.
             pinned_to: the release of a pin.
+            unchecked: do not check that the repository has that release.
             as_json: print JSON.
 
         Raises:
-            BadInputError: a value is invalid.
+            BadInputError: a value is invalid, or the repository does not have the release.
+            RefusedError: the repository cannot be asked.
         """
         now = datetime.now(UTC)
         starts_at, until, lasts = times
@@ -122,6 +126,8 @@ class HoldCommands:
             # The model's own sentence, without the name of the model.
             raise BadInputError(str(error.errors()[0]["ctx"]["error"])) from None
         with fleet_store() as store:
+            if pinned_to is not None:
+                require_release(store, pinned_to, unchecked=unchecked)
             record = self._holds(store).add(hold, operation(reason))
             count = covered(record.covers, store.routes.list())
         warn_if_none_covered(record.covers, count)

@@ -11,8 +11,13 @@ from relight.domain.names import (
     RouteId,
     TrackName,
 )
-from relight.domain.rollout.strategy import WaveSize
+from relight.domain.rollout.strategy import WaveSize, why_not_growing
 from starter.cli import completion
+
+GROWING = (
+    "each wave's size is the number of routes reached when it ends, as in "
+    "--wave 1 --wave 25% --wave 100%"
+)
 
 
 def checked(kind: Any, text: str, expected: str) -> str:
@@ -94,13 +99,25 @@ def _routes(texts: list[str] | None) -> list[str]:
 
 
 def _waves(texts: list[str] | None) -> list[str]:
-    return [checked(WaveSize, text, "a wave size, as in 2 or 25%") for text in texts or []]
+    waves = [checked(WaveSize, text, "a wave size, as in 2 or 25%") for text in texts or []]
+    if why := why_not_growing(waves):
+        msg = f"{why}: {GROWING}"
+        raise typer.BadParameter(msg)
+    return waves
 
 
 TagArgument = Annotated[
     str,
     typer.Argument(
         callback=tag_of, autocompletion=completion.tags, help="The release, as in v0.0.74."
+    ),
+]
+UncheckedOption = Annotated[
+    bool,
+    typer.Option(
+        "--unchecked",
+        help="Do not check whether the repository has the release, as while it does not answer.",
+        show_default=False,
     ),
 ]
 FindTagArgument = Annotated[

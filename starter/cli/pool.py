@@ -12,6 +12,7 @@ from relight.settings import load_settings
 from starter.cli.confirmation import YesOption, confirm
 from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.liveness_text import shown_pool_status
+from starter.cli.locations import require_location
 from starter.cli.output import (
     JsonOption,
     print_done,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:  # slow to import: only commands that need it do so
 
 app = typer.Typer(no_args_is_help=True)
 
-_STYLES = {"ready": "green", "silent": "bold red", "faulted": "bold red"}
+_STYLES = {"ready": "green", "unreachable": "bold red", "faulted": "bold red"}
 
 
 @app.command("set")
@@ -41,12 +42,21 @@ def set_(
     provider: Annotated[str, typer.Argument(help="The provider's name, as in lab.")],
     region: Annotated[str, typer.Argument(help="The region's name at the provider, as in eu-1.")],
     size: Annotated[int, typer.Argument(min=0, help="How many to keep ready; 0 empties the pool.")],
+    unchecked: Annotated[
+        bool,
+        typer.Option(
+            "--unchecked",
+            help="Do not check whether the provider has the region, as while it does not answer.",
+            show_default=False,
+        ),
+    ] = False,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
     """Set how many machines of a region's pool should be ready.
 
-    The next reconcile run fills the pool, and so does each replacement in the region.
+    The next reconcile run fills the pool, and so does each replacement in the region. A location
+    that the provider does not have, and a size above RELIGHT_POOL__MAX_SIZE, are refused.
 
     [bold]Examples:[/]
 
@@ -54,6 +64,9 @@ def set_(
       relight pool set lab eu-1 0 --reason "we leave this region"
     """
     with fleet_store() as store:
+        _require_size(size)
+        if size > 0:  # A pool is emptied in a region that its provider has closed, too.
+            require_location(provider, region, unchecked=unchecked)
         store.pool_sizes.set(provider, region, size, operation(reason))
     print_done(
         f"the pool of {provider}/{region} should have {size}",
@@ -201,6 +214,16 @@ def delete(
         {"provider": provider, "region": region},
         as_json=json,
     )
+
+
+def _require_size(size: int) -> None:
+    limit = load_settings().pool.max_size
+    if size > limit:
+        msg = (
+            f"a pool may have {limit} machines, not {size}: each is paid for while it waits; "
+            "RELIGHT_POOL__MAX_SIZE sets another limit"
+        )
+        raise BadInputError(msg)
 
 
 def targets_of(store: "Store", sizes: "list[PoolSize]") -> list[PoolTarget]:

@@ -1,6 +1,6 @@
 """Rollouts without effect: planned or simulated, over the store's fleet or a generated one.
 
-Nothing is started, and the repository is not read.
+Nothing is started. A plan asks the repository for the release, as a rollout does.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,11 @@ from relight.store.errors import UnknownTrackError
 from starter.cli import plan_text, simulation_text
 from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.output import print_json
+from starter.cli.repository import require_release
 from starter.cli.rollout_name import scope_of
 from starter.cli.session import fleet_store
 from starter.cli.simulated_fleet import TRACKS, generate
+from starter.cli.strategy_options import require_growing_waves
 from starter.cli.swap_durations import ASSUMED_DURATIONS, swap_durations
 
 if TYPE_CHECKING:  # slow to import
@@ -66,17 +68,27 @@ class ScopedFleet:
     freezes: Sequence[Hold] = ()
 
 
-def plan(tag: ReleaseTag, track: TrackName | None, strategy: Strategy, *, as_json: bool) -> None:
+def plan(
+    tag: ReleaseTag,
+    track: TrackName | None,
+    strategy: Strategy,
+    *,
+    unchecked: bool = False,
+    as_json: bool,
+) -> None:
     """Print what a rollout would do with each route.
 
     Raises:
         UnknownTrackError: there is no such track.
-        RefusedError: the scope has no routes.
+        BadInputError: the repository does not have the release, or a wave does not grow.
+        RefusedError: the scope has no routes, or the repository cannot be asked.
     """
     scope = scope_of(track)
     with fleet_store(reads_only=True) as store:
         fleet = _stored(store, track)
-    _require_routes(fleet, scope)
+        _require_routes(fleet, scope)
+        require_growing_waves(strategy.waves, _changeable(fleet))
+        require_release(store, tag, store.routes.architectures(scope), unchecked=unchecked)
     now = datetime.now(UTC)
     planned = plan_rollout(
         fleet.routes, strategy, fleet.exclusions, fleet.freezes, now, release_tag=tag
@@ -99,7 +111,7 @@ def simulate(
 
     Raises:
         UnknownTrackError: there is no such track.
-        BadInputError: the generated fleet has no such track.
+        BadInputError: the generated fleet has no such track, or a wave does not grow.
         RefusedError: the scope has no routes.
     """
     scope = scope_of(track)
@@ -109,6 +121,7 @@ def simulate(
     else:
         fleet, durations = _generated(options.generated, options.seed, track), ASSUMED_DURATIONS
     _require_routes(fleet, scope)
+    require_growing_waves(strategy.waves, _changeable(fleet))
     simulation = simulate_rollout(
         FleetModel(
             routes=fleet.routes,
@@ -172,6 +185,11 @@ def _scoped(
         exclusions=exclusions,
         freezes=freezes,
     )
+
+
+def _changeable(fleet: ScopedFleet) -> int:
+    """Return how many routes have a machine to change."""
+    return sum(route.machine is not None for route in fleet.routes)
 
 
 def _require_routes(fleet: ScopedFleet, scope: ScopeName) -> None:

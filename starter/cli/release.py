@@ -1,17 +1,9 @@
 """`relight release`: the releases in the repository, which can be rolled out."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from relight.release_source import release_source_config
-from relight.releases.apt_repository import SeenIndexes
-from relight.releases.source import ReleaseSource, open_source
-from relight.settings import Settings, load_settings
 from starter.cli.errors import BadInputError
 from starter.cli.names import TagArgument
 from starter.cli.output import (
@@ -20,15 +12,11 @@ from starter.cli.output import (
     print_line,
     print_table,
 )
+from starter.cli.repository import read_repository
 from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation
 from starter.cli.times import moment
 
-if TYPE_CHECKING:  # slow to import: only commands that need them do so
-    from relight.store.store import Store
-
 app = typer.Typer(no_args_is_help=True)
-
-Answer = TypeVar("Answer")
 
 
 @app.command("list")
@@ -39,7 +27,7 @@ def list_(json: JsonOption = False) -> None:
 
       relight release list
     """
-    releases = _read(lambda repository: repository.list_releases())
+    releases = read_repository(lambda repository: repository.list_releases())
     if json:
         print_json(releases)
         return
@@ -61,7 +49,7 @@ def show(tag: TagArgument, json: JsonOption = False) -> None:
 
       relight release show v0.0.74 --json
     """
-    release = _read(lambda repository: repository.resolve(tag, ()))
+    release = read_repository(lambda repository: repository.resolve(tag, ()))
     if json:
         print_json(release)
         return
@@ -89,7 +77,7 @@ def accept_older(reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
     """
     noted = _Noted()
     with fleet_store() as store:
-        _read(lambda repository: repository.list_releases(), noted)
+        read_repository(lambda repository: repository.list_releases(), noted)
         if noted.source is None:
             raise BadInputError("the releases do not come from an apt repository: it has no index")
         newer = store.repository_indexes.accept(noted.source, noted.date, operation(reason))
@@ -113,36 +101,3 @@ class _Noted:
 
     def record(self, source: str, date: datetime) -> None:
         self.source, self.date = source, date
-
-
-def _read(
-    query: Callable[[ReleaseSource], Awaitable[Answer]], seen: SeenIndexes | None = None
-) -> Answer:
-    """Open the release source that the settings name, and return what the query reads from it."""
-    settings = load_settings()
-    config = release_source_config(settings)
-
-    async def read(seen: SeenIndexes | None) -> Answer:
-        source = open_source(config, settings.service.package, seen)
-        try:
-            return await query(source)
-        finally:
-            await source.close()
-
-    with _store_if_any(settings) as store:
-        return asyncio.run(read(seen or (store.repository_indexes if store else None)))
-
-
-@contextmanager
-def _store_if_any(settings: Settings) -> "Iterator[Store | None]":
-    """Open the store; None if there is none, or another version's: releases can be read anyway."""
-    from relight.store.errors import StoreError  # noqa: PLC0415
-    from relight.store.store import open_store  # noqa: PLC0415
-
-    try:
-        opened = open_store(settings.database_url)
-    except StoreError:
-        yield None
-        return
-    with opened as store:
-        yield store

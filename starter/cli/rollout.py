@@ -12,6 +12,7 @@ from starter.cli.names import (
     FindTrackOption,
     ScopeTrackOption,
     TagArgument,
+    UncheckedOption,
     UndoWavesOption,
 )
 from starter.cli.output import JsonOption
@@ -20,6 +21,7 @@ from starter.cli.rollout_name import find, scope_of
 from starter.cli.session import (
     DEFAULT_REASON,
     ReasonOption,
+    fleet_store,
     origin,
     with_temporal,
 )
@@ -28,6 +30,7 @@ from starter.cli.strategy_options import (
     RegionBudgetOption,
     TrackBudgetOption,
     budget_of,
+    require_growing_waves,
     share_of,
     takes_strategy,
 )
@@ -74,6 +77,8 @@ def start(
     request = RolloutReleaseInput(
         release_tag=tag, scope=scope_of(track), origin=origin(reason), strategy=strategy
     )
+    with fleet_store() as store:
+        require_growing_waves(strategy.waves, len(store.routes.in_scope(request.scope)))
     with_temporal(
         lambda client, settings: rollout_client.start(
             client, settings.task_queue, request, patience, as_json=json
@@ -130,6 +135,9 @@ def undo(  # noqa: PLR0913, PLR0917 - one argument a flag
     )
     if wave:
         strategy = strategy.model_copy(update={"waves": tuple(wave)})
+        with fleet_store() as store:
+            undone = store.routes.current_releases(name.scope).get(name.tag, 0)
+        require_growing_waves(wave, undone)
     request = RolloutReleaseInput(
         release_tag=name.tag,
         scope=name.scope,
@@ -150,13 +158,13 @@ def plan(
     *,
     tag: TagArgument,
     track: ScopeTrackOption = None,
+    unchecked: UncheckedOption = False,
     strategy: Strategy,
     json: JsonOption = False,
 ) -> None:
     """Show what `start` with the same options would do with each route. Nothing is started.
 
-    It reads the store only. To see whether the repository has the release, use
-    `relight release show`.
+    As `start` does, it refuses a release that the repository does not have.
 
     [bold]Examples:[/]
 
@@ -164,7 +172,7 @@ def plan(
       relight rollout plan v0.0.74 --track beta --canary strata --wave 5% --wave 25%
       relight rollout plan v0.0.74 --json | jq '.left_out'
     """
-    preview.plan(tag, track, strategy, as_json=json)
+    preview.plan(tag, track, strategy, unchecked=unchecked, as_json=json)
 
 
 @app.command()

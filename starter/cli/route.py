@@ -12,7 +12,7 @@ from relight.store.errors import UnknownRouteError, UnknownTrackError
 from starter.cli import route_controls, route_ends, route_login
 from starter.cli.errors import BadInputError
 from starter.cli.fault_text import fault_panel
-from starter.cli.liveness_text import print_silent, shown_route, silent_routes
+from starter.cli.known_routes import known_routes, print_states
 from starter.cli.names import (
     FilterTrackOption,
     RouteArgument,
@@ -160,12 +160,12 @@ def list_(
         if track is not None and store.tracks.get(track) is None:
             raise UnknownTrackError(f"there is no track {track}")
         routes = store.routes.list(track=track)
-        silent = silent_routes(store, routes)
+        known = known_routes(store, routes)
     if json:
-        print_json([shown_route(route, silent) for route in routes])
+        print_json(known.as_json())
     else:
-        print_routes(routes, silent)
-        print_faults(routes, silent)
+        print_routes(known)
+        print_faults(known)
 
 
 @app.command()
@@ -189,11 +189,11 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
         )
         holds = holds_of(store, found, now)
         quarantine = store.remediations.quarantine_of(route)
-        silent = silent_routes(store, [found])
+        known = known_routes(store, [found])
     if json:
         print_json(
             {
-                "route": shown_route(found, silent),
+                "route": known.as_json()[0],
                 "quarantine": quarantine,
                 "holds": [shown_hold(hold, now) for hold in holds],
                 "machines": machines,
@@ -201,8 +201,8 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
             }
         )
         return
-    print_routes([found], silent)
-    print_silent([found], silent)
+    print_routes(known)
+    print_states(known)
     print_line("")
     print_table(
         ("machine", "provider id", "address", "status", "created", "destroyed"),

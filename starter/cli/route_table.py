@@ -1,42 +1,40 @@
 """Routes as a table, and their faults as lines."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-
 from relight.domain.names import machine_workflow_id
-from relight.domain.route import Route
-from starter.cli.liveness_text import Silent, print_silent, shown_status
+from starter.cli.known_routes import KnownRoutes, print_states
 from starter.cli.output import print_line, print_table
 from starter.cli.times import age
 
 _STATUS_STYLES = {
-    "serving": "green",
-    "silent": "bold red",
+    "proven": "green",
+    "stale": "yellow",
+    "unknown": "yellow",
+    "unreachable": "bold red",
+    "gone": "bold red",
     "faulted": "bold red",
     "failed": "bold red",
 }
 
 
-def print_routes(routes: Sequence[Route], silent: Silent) -> None:
-    """Print routes, one per line, within 80 columns."""
-    if not routes:
+def print_routes(known: KnownRoutes) -> None:
+    """Print routes, one per line, within 80 columns: what each is known to be, and for how long."""
+    if not known.routes:
         print_line("no routes")
         return
-    now = datetime.now(UTC)
     print_table(
-        ("route", "track", "location", "address", "status", "target", "proven", "ago"),
+        ("route", "track", "location", "address", "status", "for", "target", "last proven"),
         (
             (
                 route.route_id,
                 route.track,
                 f"{route.provider}/{route.region}",
                 route.machine.address if route.machine else None,
-                shown_status(route, silent),
+                known.of(route).state,
+                age(known.now - since) if (since := known.of(route).since) else None,
                 route.target_release_tag,
                 route.current_release_tag,
-                age(now - route.proven_at) if route.proven_at else None,
             )
-            for route in routes
+            for route in known.routes
         ),
         styles=_STATUS_STYLES,
     )
@@ -50,9 +48,9 @@ def removal_text(key: str) -> str:
     )
 
 
-def print_faults(routes: Sequence[Route], silent: Silent) -> None:
-    """Print since when machines are silent, and the fault of each route, one per line."""
-    print_silent(routes, silent)
-    for route in routes:
+def print_faults(known: KnownRoutes) -> None:
+    """Print why routes are not known to run anything, and their faults, one per line."""
+    print_states(known)
+    for route in known.routes:
         if route.fault is not None:
-            print_line(f"{route.route_id} {route.status}: {route.fault.summary}")
+            print_line(f"{route.route_id} {known.of(route).state}: {route.fault.summary}")

@@ -5,7 +5,7 @@ Some have shorter names than the fields that they set: longer names are cut in a
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -13,9 +13,17 @@ import typer
 
 from relight.domain.disruption import BudgetSize, DisruptionBudget
 from relight.domain.names import CheckName
-from relight.domain.rollout.strategy import Approval, CanaryRule, Inconclusive, Strategy
+from relight.domain.rollout.strategy import (
+    Approval,
+    CanaryRule,
+    Inconclusive,
+    Strategy,
+    WaveSize,
+    why_not_growing,
+)
 from relight.settings import load_settings
-from starter.cli.names import WavesOption, checked
+from starter.cli.errors import BadInputError
+from starter.cli.names import GROWING, WavesOption, checked
 from starter.cli.times import duration_option
 
 _DEFAULT = Strategy()
@@ -215,6 +223,21 @@ def budget_of(
         region=region or default.region,
         track=track or default.track,
     )
+
+
+def require_growing_waves(waves: Sequence[WaveSize], routes: int) -> None:
+    """Check that no wave is smaller than an earlier one.
+
+    Args:
+        waves: their sizes.
+        routes: how many routes the rollout is about.
+
+    Raises:
+        BadInputError: one is.
+    """
+    if why := why_not_growing(waves, routes):
+        msg = f"{why}: {GROWING}"
+        raise BadInputError(msg)
 
 
 _OPTIONS: Mapping[str, inspect.Parameter] = inspect.signature(strategy_of).parameters

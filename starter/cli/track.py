@@ -11,6 +11,7 @@ from starter.cli.names import (
     OptionalTrackArgument,
     OverrideOption,
     TrackArgument,
+    UncheckedOption,
 )
 from starter.cli.output import (
     JsonOption,
@@ -19,6 +20,7 @@ from starter.cli.output import (
     print_line,
     print_table,
 )
+from starter.cli.repository import require_release
 from starter.cli.session import (
     DEFAULT_REASON,
     ReasonOption,
@@ -39,10 +41,11 @@ def set_(
             "--follow-default", help="Remove the override: follow the fleet's default release."
         ),
     ] = False,
+    unchecked: UncheckedOption = False,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Create a track, or set its release override.
+    """Create a track, or set its release override. One that the repository lacks is refused.
 
     [bold]Examples:[/]
 
@@ -54,6 +57,8 @@ def set_(
         msg = "--release and --follow-default exclude each other"
         raise BadInputError(msg)
     with fleet_store() as store:
+        if release is not None:
+            require_release(store, release, unchecked=unchecked)
         known = store.tracks.get(name)
         if release is None and not follow_default and known is not None:
             release = known.release_override

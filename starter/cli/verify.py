@@ -16,6 +16,7 @@ from relight.store.store import Store
 from relight.store.threads import in_thread
 from starter.cli.errors import OperationFailedError, RefusedError
 from starter.cli.fault_text import fault_panel
+from starter.cli.known_routes import known_routes
 from starter.cli.operations import cli_error, failure_fault, require_worker
 from starter.cli.output import note, print_json, print_line, stderr
 from starter.cli.waiting import Patience, print_started, within
@@ -75,7 +76,8 @@ async def verify(
             "`relight store check` compares them"
         )
     if as_json:
-        print_json(route)
+        [shown] = (await in_thread(known_routes, store, [route])).as_json()
+        print_json(shown)
     else:
         print_line(
             f"{route_id}: proven at {route.current_release_tag} on {to_verify.machine_key}, "

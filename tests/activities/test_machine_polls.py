@@ -63,7 +63,7 @@ async def created(cloud: CountingCloud, count: int = MACHINES) -> list[MachineRe
     made = []
     for number in range(count):
         spec = MachineSpec(
-            region=cloud.regions[number % 2],
+            region=cloud.REGIONS[number % 2],
             user_data=SecretStr(""),
             owner=OWNER,
             generation=1,
@@ -75,7 +75,7 @@ async def created(cloud: CountingCloud, count: int = MACHINES) -> list[MachineRe
 
 
 def region_of(cloud: CountingCloud, ref: MachineRef) -> str:
-    return cloud.regions[int(ref.key.split("-")[1]) % 2]
+    return cloud.REGIONS[int(ref.key.split("-")[1]) % 2]
 
 
 async def await_all(machines: MachineActivities, cloud: CountingCloud, refs: list[MachineRef]):
@@ -126,7 +126,7 @@ async def test_machines_that_are_destroyed_together_share_the_listings(
         )
     )
     assert (await FakeCloud.list(cloud)).machines == ()
-    assert len(cloud.listed) <= 4 * len(cloud.regions)
+    assert len(cloud.listed) <= 4 * len(cloud.REGIONS)
     # Each is searched before the request, and once more when a listing has it no longer.
     assert len(cloud.searched) == 2 * MACHINES
 

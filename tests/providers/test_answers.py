@@ -88,7 +88,7 @@ def driver(page: Page) -> LabDriver:
 
 
 CALLS: dict[str, Callable[[LabDriver], Awaitable[object]]] = {
-    "region": lambda driver: driver.region("lab-east"),
+    "regions": lambda driver: driver.regions(),
     "list": lambda driver: driver.list(),
     "find": lambda driver: driver.find(KEY),
     "ensure": lambda driver: driver.ensure(KEY, SPEC),

@@ -16,6 +16,8 @@ from relight.providers.driver import (
     ProviderError,
     ProviderRateLimitedError,
     ProviderUnavailableError,
+    UnknownLocationError,
+    region_named,
 )
 from relight.providers.lab import LabDriver
 from starter.local.children import wait_until
@@ -33,12 +35,19 @@ async def subject(request):
         yield cloud
 
 
-async def test_a_region_has_its_architecture_and_an_unknown_one_is_none(subject):
-    region = await subject.driver.region(subject.region)
-    assert region is not None
-    assert (region.provider, region.name) == (subject.driver.name, subject.region)
-    assert region.architecture in {"amd64", "arm64"}
-    assert await subject.driver.region("nowhere") is None
+async def test_the_regions_are_listed_by_name_each_with_its_architecture(subject):
+    regions = await subject.driver.regions()
+    names = [each.name for each in regions]
+    assert subject.region in names
+    assert names == sorted(names)
+    assert {each.provider for each in regions} == {subject.driver.name}
+    assert {each.architecture for each in regions} <= {"amd64", "arm64"}
+
+
+async def test_an_unknown_region_is_refused_and_the_known_ones_are_named(subject):
+    assert (await region_named(subject.driver, subject.region)).name == subject.region
+    with pytest.raises(UnknownLocationError, match=subject.region):
+        await region_named(subject.driver, "nowhere")
 
 
 async def test_a_machine_is_created_runs_is_listed_and_is_destroyed(subject):

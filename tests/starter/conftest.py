@@ -1,7 +1,8 @@
 """The command line, alone with a store or with a small installation."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from relight.store.store import Store
 from starter.local.temporal import EmbeddedTemporal
 from tests.starter.in_process import InProcess
 from tests.starter.installation import Installation, operated_installation
-from tests.starter.stores import store_of
-from tests.store.fleets import MANUAL, failing, run_on, serve
+from tests.starter.stores import serve_all, store_of
+from tests.store.fleets import MANUAL, failing, run_on
+from tests.support import apt_repository
 
 
 @pytest.fixture
@@ -29,11 +31,29 @@ def store(relight: InProcess) -> Iterator[Store]:
         yield store
 
 
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """The settings of a signed repository that has v0.0.73 and v0.0.74 for amd64."""
+    folder = tmp_path_factory.mktemp("published")
+    user = "published@example.org"
+    with apt_repository.key_ring() as keys:
+        keys.make("published")
+        repository = apt_repository.Repository(folder / "apt")
+        for version in ("0.0.73", "0.0.74"):
+            repository.add(version)
+        repository.publish(partial(keys.sign, users=[user]))
+        (folder / "key.asc").write_bytes(keys.public(user, armoured=True))
+        with apt_repository.serve(repository.root) as served:
+            yield {
+                "RELIGHT_REPOSITORY__URL": served.url,
+                "RELIGHT_REPOSITORY__SIGNING_KEY": str(folder / "key.asc"),
+            }
+
+
 @pytest.fixture
 def one_faulted(store: Store) -> Store:
     """A fleet of two routes, one of which failed to be brought to v0.0.74."""
-    serve(store, "east-1")
-    serve(store, "east-2")
+    serve_all(store, "east-1", "east-2")
     store.routes.record_fault(failing("east-2", key="east-2-g1"), run_on("east-2").activity())
     return store
 

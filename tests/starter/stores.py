@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from relight.domain.proof import ReleaseSwapped
 from relight.home import temporal_lock
@@ -29,7 +29,7 @@ ROUTE_KEYS = [
     "fault",
     "newer_version",
 ]
-SHOWN_ROUTE_KEYS = [*ROUTE_KEYS, "silent_since"]
+SHOWN_ROUTE_KEYS = [*ROUTE_KEYS, "since", "known_release_tag"]
 
 
 @contextmanager
@@ -48,8 +48,9 @@ def store_of(relight: CommandLine) -> Iterator[Store]:
 
 
 def serve_all(store: Store, *route_ids: str, track: str = "stable") -> None:
+    """Let routes serve that were proven just now."""
     for route_id in route_ids:
-        serve(store, route_id, track=track)
+        serve(store, route_id, track=track, at=datetime.now(UTC))
 
 
 def record_swap(store: Store, took: timedelta, route_id: str = "east-1") -> None:

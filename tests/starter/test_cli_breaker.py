@@ -1,6 +1,7 @@
 """`relight breaker`: its state, and the overrides of its groups."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,8 +11,9 @@ from relight.domain.breaker.breaker import (
     ConnectivityResult,
 )
 from relight.domain.fault.table import fault
+from relight.domain.route import SetTargetInput
 from tests.starter.stores import refused, serve_all
-from tests.store.fleets import MANUAL, failing, run_on
+from tests.store.fleets import MANUAL, ORIGIN, failing, replace_machine, run_on
 
 
 async def test_the_status_has_the_incident_and_the_connectivity_checks(relight, store):
@@ -34,6 +36,31 @@ async def test_the_status_has_the_incident_and_the_connectivity_checks(relight, 
     assert "no answer" in shown
     as_json = (await relight("breaker", "status", "--json")).json
     assert as_json["breaker"]["incident"]["summary"] == offline
+
+
+async def test_the_status_has_each_limit_with_what_is_used_and_when_it_frees(relight, store):
+    serve_all(store, "r-1", "r-2")
+    shown = (await relight("breaker", "status")).out
+    assert "destroyed per hour: at most 10, and 2 in a region" in shown
+    assert "out at once: at most 10% of a provider, 10% of a region, 10% of a track" in shown
+    assert "of no limit anything is used now" in shown
+    replace_machine(store)
+    [begun] = store.events.list(kind="machine-attached")
+    frees = f"at {begun.at + timedelta(hours=1):%H:%M} UTC"
+    setting = SetTargetInput(route_id="r-2", release_tag="v0.0.74", origin=ORIGIN)
+    store.routes.set_target(setting, run_on("r-2").activity())
+    ended = await relight("breaker", "status")
+    assert re.search(rf"destroyed per hour +fleet +1 of 10 +{frees}", ended.out), ended
+    assert re.search(rf"destroyed per hour +region lab/east +1 of 2 +{frees}", ended.out)
+    assert re.search(r"out at once +track stable +1 of 1 +when r-2 is proven again", ended.out)
+    uses = (await relight("breaker", "status", "--json")).json["limits"]
+    assert [(each["group"], each["used"], each["limit"]) for each in uses] == [
+        ("fleet", 1, 10),
+        ("region lab/east", 1, 2),
+        ("provider lab", 1, 1),
+        ("region lab/east", 1, 1),
+        ("track stable", 1, 1),
+    ]
 
 
 async def test_an_override_is_added_listed_and_removed(relight, store):

@@ -1,9 +1,11 @@
 """`relight fleet status`."""
 
 import os
+import re
 
-from tests.starter.stores import SHOWN_ROUTE_KEYS
-from tests.store.fleets import MANUAL, serve
+from relight.domain.route import SetTargetInput
+from tests.starter.stores import SHOWN_ROUTE_KEYS, serve_all
+from tests.store.fleets import MANUAL, ORIGIN, run_on
 
 
 async def test_the_fleet_as_json_has_declared_and_proven_releases_and_drift(relight, one_faulted):
@@ -14,8 +16,9 @@ async def test_the_fleet_as_json_has_declared_and_proven_releases_and_drift(reli
         "tracks",
         "converged",
         "drifted",
-        "silent",
+        "not_known",
         "proven",
+        "others",
         "liveness",
         "incident",
         "incidents",
@@ -23,7 +26,8 @@ async def test_the_fleet_as_json_has_declared_and_proven_releases_and_drift(reli
     ]
     assert ended.json["converged"] is False
     assert ended.json["drifted"] == ["east-2"]
-    assert ended.json["proven"] == {"v0.0.73": 2}
+    assert ended.json["not_known"] == []
+    assert (ended.json["proven"], ended.json["others"]) == ({"v0.0.73": 1}, {"faulted": 1})
     assert [list(route) for route in ended.json["routes"]] == [SHOWN_ROUTE_KEYS] * 2
 
 
@@ -44,11 +48,32 @@ async def test_an_empty_fleet_has_no_routes_and_no_default_release(relight):
 
 
 async def test_a_track_with_an_override_has_drift_until_it_runs_the_override(relight, store):
-    serve(store, "east-1")
+    serve_all(store, "east-1")
     store.tracks.set("stable", "v0.0.74", MANUAL)
     assert (await relight("fleet", "status", "--json")).json["drifted"] == ["east-1"]
     store.tracks.set("stable", "v0.0.73", MANUAL)
     assert (await relight("fleet", "status", "--json")).json["drifted"] == []
+
+
+async def test_the_skew_has_a_bar_for_each_target_and_current_release(relight, store):
+    serve_all(store, "east-1", "east-2", "east-3")
+    setting = SetTargetInput(route_id="east-2", release_tag="v0.0.74", origin=ORIGIN)
+    store.routes.set_target(setting, run_on("east-2").activity())
+    at = store.events.list(kind="target-set")[0].at
+    shown = (await relight("fleet", "skew")).out
+    for row in (
+        rf"stable +v0\.0\.73 +v0\.0\.74 +v0\.0\.73 +1 +#{{6}} +{at:%Y-%m-%d %H:%M}",
+        r"stable +v0\.0\.73 +v0\.0\.73 +v0\.0\.73 +2 +#{13} +-",
+    ):
+        assert re.search(row, shown), shown
+    assert f"stable: 1 of 3 lag, since {at:%Y-%m-%d %H:%M} UTC" in shown
+    skew = (await relight("fleet", "skew", "--json")).json
+    assert skew == store.skew.get().model_dump(mode="json")
+    assert (skew["tracks"][0]["lagging"], len(skew["tracks"][0]["pairs"])) == (1, 2)
+
+
+async def test_a_fleet_without_routes_has_no_skew(relight, store):
+    assert (await relight("fleet", "skew")).out == "no route is in service\n"
 
 
 async def test_the_json_of_a_process_goes_through_a_pipe(relight, one_faulted):

@@ -6,7 +6,10 @@ from tests.starter.in_process import InProcess
 from tests.starter.stores import refused
 
 
-async def test_a_setting_is_set_and_recorded_with_its_requester_and_reason(relight, store):
+async def test_a_setting_is_set_and_recorded_with_its_requester_and_reason(
+    relight, store, published
+):
+    relight = relight.where(**published)
     done = await relight("settings", "set", "default_release_tag", "v0.0.74", "-r", "tested")
     assert (done.code, done.out.strip()) == (0, "default_release_tag is v0.0.74")
     assert (await relight("settings", "get", "default_release_tag")).out == "v0.0.74\n"

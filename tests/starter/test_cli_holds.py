@@ -116,7 +116,8 @@ async def test_a_freeze_is_removed_by_its_number_once(relight, store):
     assert (await relight("freeze", "list")).out == "no freezes\n"
 
 
-async def test_an_exclusion_and_a_pin_are_added_listed_and_removed(relight, store):
+async def test_an_exclusion_and_a_pin_are_added_listed_and_removed(relight, store, published):
+    relight = relight.where(**published)
     words = ("--route", "east-1", "--for", "2d", "-r", "a customer debugs on it")
     added = await relight("exclude", "add", *words)
     assert added.out.startswith("exclusion 1: route east-1 (1 route now), until ")

@@ -1,9 +1,10 @@
-"""A route whose machine does not answer is shown as silent, not as serving."""
+"""A route is shown as what it is known to be now: not as proven, once its machine is silent."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from relight.domain.fault.table import fault
 from relight.domain.liveness import Liveness, LivenessCheck
 from relight.domain.proof import Proof
 from relight.domain.route import RouteStatus
@@ -11,7 +12,7 @@ from relight.store.store import Store
 from tests.starter.in_process import InProcess
 from tests.starter.installation import Installation
 from tests.starter.stores import serve_all
-from tests.store.fleets import MANUAL, proving, run_on
+from tests.store.fleets import MANUAL, failing, proving, run_on, serve
 from tests.store.pools import made_ready
 
 MINUTE = timedelta(minutes=1)
@@ -24,8 +25,9 @@ def fall_silent(store: Store, key: str, since: datetime) -> None:
 @pytest.fixture
 def silent_store(store: Store) -> Store:
     """Two routes that serve; the machine of the first has been silent for three minutes."""
-    serve_all(store, "east-1", "east-2")
     now = datetime.now(UTC)
+    for route_id in ("east-1", "east-2"):
+        serve(store, route_id, at=now - 9 * MINUTE)
     fall_silent(store, "east-1-g1", now - 3 * MINUTE)
     store.liveness.record_check(LivenessCheck(began_at=now, machines=2, silent=1))
     return store
@@ -34,39 +36,85 @@ def silent_store(store: Store) -> Store:
 @pytest.mark.parametrize(
     "words", [("fleet", "status"), ("route", "list"), ("route", "show", "east-1")], ids=" ".join
 )
-async def test_a_silent_machine_is_shown_instead_of_serving(
+async def test_a_route_with_a_silent_machine_is_unreachable_and_not_proven(
     relight: InProcess, silent_store: Store, words: tuple[str, ...]
 ) -> None:
     shown = await relight(*words)
     [row] = [line for line in shown.out.splitlines() if "192.0.2.7" in line and "east-1" in line][
         :1
     ]
-    assert "silent" in row
-    assert "serving" not in row
-    assert "east-1 silent since" in shown.out
+    assert "unreachable" in row
+    assert "proven" not in row
+    assert "east-1 unreachable since" in shown.out
     assert "`relight route verify east-1`" in shown.out
 
 
 async def test_the_fleet_is_not_converged_while_a_machine_is_silent(relight, silent_store):
     status = (await relight("fleet", "status", "--json")).json
-    assert (status["converged"], status["silent"]) == (False, ["east-1"])
-    assert status["proven"] == {"silent": 1, "v0.0.73": 1}
+    assert (status["converged"], status["not_known"]) == (False, ["east-1"])
+    assert (status["proven"], status["others"]) == ({"v0.0.73": 1}, {"unreachable": 1})
+    counted = "2 routes; proven: 1 x v0.0.73; unreachable: 1\n"
+    assert counted in (await relight("fleet", "status")).out
     assert status["liveness"]["machines"] == 2
     first, second = status["routes"]
-    assert first["status"] == "silent"
-    assert datetime.fromisoformat(first["silent_since"]) < datetime.now(UTC) - 2 * MINUTE
-    assert (second["status"], second["silent_since"]) == ("serving", None)
+    assert (first["status"], first["known_release_tag"]) == ("unreachable", None)
+    assert datetime.fromisoformat(first["since"]) < datetime.now(UTC) - 2 * MINUTE
+    assert (second["status"], second["known_release_tag"]) == ("proven", "v0.0.73")
+    assert second["since"] == second["proven_at"]
     assert (await relight("route", "list", "--json")).json == status["routes"]
     assert (await relight("route", "show", "east-1", "--json")).json["route"] == first
 
 
-async def test_a_proof_after_the_silence_is_serving_again(relight, silent_store):
+async def test_a_proof_after_the_silence_counts_again(relight, silent_store):
     proof: Proof = proving("east-1", at=datetime.now(UTC)).proof
     request = proving("east-1").model_copy(update={"proof": proof})
     silent_store.routes.record_proof(request, run_on("east-1").activity())
     status = (await relight("fleet", "status", "--json")).json
-    assert (status["converged"], status["silent"]) == (True, [])
-    assert "silent" not in (await relight("route", "list")).out
+    assert (status["converged"], status["not_known"]) == (True, [])
+    assert "unreachable" not in (await relight("route", "list")).out
+
+
+async def test_a_proof_that_is_too_old_is_stale_and_not_counted(relight, store):
+    old = datetime.now(UTC) - timedelta(hours=25)
+    serve(store, "east-1", at=old)
+    serve_all(store, "east-2")
+    status = (await relight("fleet", "status", "--json")).json
+    assert (status["converged"], status["not_known"], status["drifted"]) == (False, ["east-1"], [])
+    assert (status["proven"], status["others"]) == ({"v0.0.73": 1}, {"stale": 1})
+    stale = status["routes"][0]
+    assert (stale["status"], stale["known_release_tag"]) == ("stale", None)
+    assert datetime.fromisoformat(stale["since"]) == old + timedelta(hours=24)
+    shown = (await relight("route", "list")).out
+    assert "1 stale: the last proof is older than 1 d" in shown
+    longer = relight.where(RELIGHT_RECONCILE__PROOF_LASTS="PT26H")
+    assert (await longer("fleet", "status", "--json")).json["converged"] is True
+
+
+async def test_a_machine_that_its_provider_does_not_have_is_gone(relight, store):
+    serve_all(store, "east-1", "east-2")
+    since = datetime.now(UTC)
+    store.remediations.record_gone_since("east-1", since)
+    at_once = {"RELIGHT_RECONCILE__REPLACEMENT__GONE_FOR": "PT0.000001S"}
+    assert "gone" not in (await relight("route", "list")).out
+    shown = await relight.where(**at_once)("route", "list")
+    assert "east-1 gone since" in shown.out
+    status = (await relight.where(**at_once)("fleet", "status", "--json")).json
+    assert (status["not_known"], status["others"]) == (["east-1"], {"gone": 1})
+    assert datetime.fromisoformat(status["routes"][0]["since"]) == since
+
+
+async def test_a_host_that_no_operation_could_reach_is_unreachable_since_the_first(relight, store):
+    serve_all(store, "east-1")
+    before = datetime.now(UTC)
+    for _ in range(2):
+        unreachable = fault("host-unreachable", "no SSH login")
+        recorded = failing("east-1", unreachable, key="east-1-g1")
+        store.routes.record_fault(recorded, run_on("east-1").activity())
+    first = store.events.list(kind="fault-recorded")[0].at
+    [route] = (await relight("route", "list", "--json")).json
+    assert (route["status"], route["known_release_tag"]) == ("unreachable", None)
+    assert before <= datetime.fromisoformat(route["since"]) == first
+    assert "east-1 unreachable: no SSH login" in (await relight("route", "list")).out
 
 
 @pytest.mark.parametrize(
@@ -119,11 +167,11 @@ async def test_a_verification_by_command_ends_the_silence_of_a_machine_that_answ
     store = installation.harness.store
     fall_silent(store, f"{route_id}-g1", datetime.now(UTC))
     listed = (await installation.relight("route", "list", "--json")).json
-    assert [each["status"] for each in listed] == ["silent"]
+    assert [each["status"] for each in listed] == ["unreachable"]
     ended = await installation.relight("route", "verify", route_id, "--json")
-    assert ended.json["status"] == "serving"
+    assert ended.json["status"] == "proven"
     listed = (await installation.relight("route", "list", "--json")).json
-    assert [each["status"] for each in listed] == ["serving"]
+    assert [each["status"] for each in listed] == ["proven"]
 
 
 async def test_a_route_whose_host_is_newer_than_its_record_is_not_called_proven(installation):
@@ -169,6 +217,6 @@ async def test_a_silent_pool_machine_is_not_shown_as_ready(relight, store):
     fall_silent(store, key, datetime.now(UTC) - MINUTE)
     shown = (await relight("pool", "list")).out
     assert "0 of 1 are ready" in shown
-    assert "silent" in shown
+    assert "unreachable" in shown
     [machine] = (await relight("pool", "list", "--json")).json["machines"]
-    assert machine["status"] == "silent"
+    assert machine["status"] == "unreachable"

@@ -2,8 +2,9 @@
 
 import itertools
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,12 @@ SIMULATION_KEYS = [
     "runs",
     "seed",
 ]
+
+
+@pytest.fixture
+def relight(tmp_path: Path, published: Mapping[str, str]) -> InProcess:
+    """A command line with a repository and without Temporal."""
+    return InProcess(tmp_path / "home", published)
 
 
 @pytest.fixture

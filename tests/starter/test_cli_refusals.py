@@ -30,6 +30,15 @@ async def routes(shared):
         (("start", "v0.0.74", "--track", "No_Where"), ["'No_Where'"]),
         (("start", "v0.0.74", "--wave", "half"), ["'half'", "2 or 25%"]),
         (("start", "v0.0.74", "--wave", "101%"), ["'101%'", "1% to 100%"]),
+        (("start", "v0.0.74", "--wave", "2", "--wave", "2"), ["wave 2 (2)", "--wave 25%"]),
+        (("start", "v0.0.74", "--wave", "50%", "--wave", "10%"), ["not larger than wave 1 (50%)"]),
+        (("start", "v0.0.74", "--wave", "3", "--wave", "25%"), ["of 3 routes", "1 and 3"]),
+        (("start", "v0.0.74", "--wave", "50%", "--wave", "2"), ["of 3 routes", "2 and 2"]),
+        (("undo", "v0.0.73", "--wave", "2", "--wave", "1"), ["wave 2 (1)"]),
+        (("undo", "v0.0.73", "--wave", "3", "--wave", "10%"), ["of 3 routes", "1 and 3"]),
+        (("plan", "v0.0.74", "--wave", "2", "--wave", "1"), ["wave 2 (1)"]),
+        (("simulate", "v0.0.74", "--wave", "2", "--wave", "1"), ["wave 2 (1)"]),
+        (("simulate", "v0.0.74", "--wave", "3", "--wave", "25%"), ["of 3 routes", "1 and 3"]),
         (("start", "v0.0.74", "--max-concurrent", "0"), ["max-concurrent"]),
         (("status", "v9.9.8"), ["v9.9.8", "fleet"]),
         (("watch", "v9.9.8"), ["v9.9.8", "fleet"]),
@@ -38,7 +47,8 @@ async def routes(shared):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-async def test_an_invalid_rollout_is_bad_input(shared, routes, words, texts):
+@pytest.mark.usefixtures("routes")
+async def test_an_invalid_rollout_is_bad_input(shared, words, texts):
     shared.harness.releases.add("v0.0.79", "arm64")
     await shared.refuses(2, ("rollout", *words), *texts)
     await shared.nothing_runs()

@@ -6,7 +6,10 @@ from tests.starter.stores import refused
 from tests.store.fleets import serve
 
 
-async def test_a_track_is_created_overridden_kept_and_released_from_its_override(relight, store):
+async def test_a_track_is_created_overridden_kept_and_released_from_its_override(
+    relight, store, published
+):
+    relight = relight.where(**published)
     created = await relight("track", "set", "beta")
     overridden = await relight("track", "set", "beta", "--release", "v0.0.74")
     kept = await relight("track", "set", "beta")

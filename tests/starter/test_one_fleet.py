@@ -35,13 +35,13 @@ STORE_READS: Sequence[tuple[str, ...]] = (
     ("pool", "list"),
     ("breaker", "status"),
     ("freeze", "list"),
-    ("rollout", "plan", "v0.0.74"),
+    ("rollout", "plan", "v0.0.74", "--unchecked"),
     ("store", "prune", "--older-than", "90d", "--dry-run"),
 )
 STORE_CHANGES: Sequence[tuple[str, ...]] = (
-    ("settings", "set", "default_release_tag", "v0.0.74"),
+    ("settings", "set", "default_release_tag", "v0.0.74", "--unchecked"),
     ("track", "set", "beta"),
-    ("pool", "set", "lab", "lab-east", "2"),
+    ("pool", "set", "lab", "lab-east", "2", "--unchecked"),
     ("freeze", "add", "--for", "4h", "--reason", "a test"),
     ("route", "quarantine", "east-1", "--reason", "a test"),
     ("store", "prune", "--older-than", "90d"),

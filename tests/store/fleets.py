@@ -133,12 +133,15 @@ def failing(
     )
 
 
-def serve(store: Store, route_id: str = "r-1", *, track: str = "stable") -> Route:
-    """Provision a route, as its workflow does."""
+def serve(
+    store: Store, route_id: str = "r-1", *, track: str = "stable", at: datetime = OBSERVED_AT
+) -> Route:
+    """Provision a route, as its workflow does; it was proven at a time."""
     run = run_on(route_id)
     opened = store.routes.open(opening(route_id, track=track), run.activity())
     store.routes.record_machine(recording(opened.machine_key), run.activity())
-    store.routes.record_proof(proving(route_id, generation=opened.generation), run.activity())
+    proof = proving(route_id, generation=opened.generation, at=at)
+    store.routes.record_proof(proof, run.activity())
     return route_of(store, route_id)
 
 

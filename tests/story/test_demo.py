@@ -51,7 +51,7 @@ async def test_six_routes_on_two_tracks_and_two_regions_are_listed(story):
 
 async def test_the_bad_release_changed_the_first_wave_only_and_was_rolled_back_there(story):
     for route in await story.ask("route", "list"):
-        assert route["status"] == "serving"
+        assert route["status"] == "proven"
         assert (route["target_release_tag"], route["current_release_tag"]) == ("v0.0.74",) * 2
     rollout = await story.ask("rollout", "status", "v0.0.76")
     progress = {route["route_id"]: route["progress"] for route in rollout["routes"]}

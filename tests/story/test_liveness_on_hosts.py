@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from lab.names import LabNames
-from relight.domain.route import RouteStatus
+from relight.domain.route_state import NOT_KNOWN
 from starter import schedules
 from starter.local.children import wait_until
 from starter.local.lab import lab_name
@@ -63,7 +63,7 @@ async def shown(fleet: LabFleet, route_id: str) -> Any:
     """Return a route as `relight fleet status` shows it."""
     status = await fleet.ask("fleet", "status")
     [route] = [each for each in status["routes"] if each["route_id"] == route_id]
-    assert (route["silent_since"] is not None) == (route_id in status["silent"])
+    assert (route["status"] in NOT_KNOWN) == (route_id in status["not_known"])
     return route
 
 
@@ -82,16 +82,16 @@ async def seconds_until(
 
 async def dies(fleet: LabFleet, route_id: str, kill: Callable[[], Awaitable[object]]) -> None:
     """Check that a host's death is shown in time, and that a login looks at once."""
-    assert (await shown(fleet, route_id))["status"] == "serving"
+    assert (await shown(fleet, route_id))["status"] == "proven"
     await kill()
     took = await seconds_until(
-        fleet, route_id, lambda route: route["silent_since"] is not None, SHOWN_WITHIN
+        fleet, route_id, lambda route: route["status"] == "unreachable", SHOWN_WITHIN
     )
-    print(f"{route_id}: shown as silent after {took:.0f} s")  # noqa: T201 - a measurement
+    print(f"{route_id}: shown as unreachable after {took:.0f} s")  # noqa: T201 - a measurement
     for words in (("fleet", "status"), ("route", "list"), ("route", "show", route_id)):
-        assert f"{route_id} silent since" in (await fleet.relight(*words)).out
+        assert f"{route_id} unreachable since" in (await fleet.relight(*words)).out
     took = await seconds_until(
-        fleet, route_id, lambda route: route["status"] == RouteStatus.FAULTED, VERIFIED_WITHIN
+        fleet, route_id, lambda route: route["fault"] is not None, VERIFIED_WITHIN
     )
     print(f"{route_id}: verified {took:.0f} s later")  # noqa: T201 - a measurement
     assert (await shown(fleet, route_id))["fault"]["kind"] == "host-unreachable"
@@ -101,10 +101,10 @@ async def comes_back(fleet: LabFleet, route_id: str) -> None:
     took = await seconds_until(
         fleet,
         route_id,
-        lambda route: (route["status"], route["silent_since"]) == ("serving", None),
+        lambda route: route["status"] == "proven",
         SHOWN_WITHIN,
     )
-    print(f"{route_id}: serving again after {took:.0f} s")  # noqa: T201 - a measurement
+    print(f"{route_id}: proven again after {took:.0f} s")  # noqa: T201 - a measurement
 
 
 async def test_a_host_in_a_black_hole_is_silent_and_serves_again_when_it_is_back(
@@ -112,7 +112,7 @@ async def test_a_host_in_a_black_hole_is_silent_and_serves_again_when_it_is_back
 ) -> None:
     await dies(fleet, BLACK_HOLE, lambda: fleet.on_host(BLACK_HOLE, _DROP))
     others = [each for each in fleet.routes if each != BLACK_HOLE]
-    assert {(await shown(fleet, each))["status"] for each in others} == {"serving"}
+    assert {(await shown(fleet, each))["status"] for each in others} == {"proven"}
     await fleet.on_host(BLACK_HOLE, _ADMIT)
     await comes_back(fleet, BLACK_HOLE)
 
@@ -140,10 +140,10 @@ async def test_a_machine_that_was_removed_at_its_provider_is_silent(fleet: LabFl
 
 async def test_a_command_looks_at_once(fleet: LabFleet) -> None:
     verified = await fleet.ask("route", "verify", "west-stable-2")
-    assert verified["status"] == "serving"
+    assert verified["status"] == "proven"
     await fleet.on_host("west-stable-2", _DROP)
     ended = await fleet.relight("route", "verify", "west-stable-2")
     assert ended.code == 1
     assert "host-unreachable" in ended.err
     await fleet.on_host("west-stable-2", _ADMIT)
-    assert (await fleet.ask("route", "verify", "west-stable-2"))["status"] == "serving"
+    assert (await fleet.ask("route", "verify", "west-stable-2"))["status"] == "proven"

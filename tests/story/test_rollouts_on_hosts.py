@@ -132,7 +132,7 @@ async def test_a_repository_fault_holds_the_rollout_until_it_is_repaired(
             assert "which no host is to blame for" in status["detail"]
             assert "by itself" in status["to_do"]
             assert "failed" not in status["counts"]
-            assert {route["status"] for route in await fleet.ask("route", "list")} == {"serving"}
+            assert {route["status"] for route in await fleet.ask("route", "list")} == {"proven"}
     done = rolling.result()
     assert done.code == 0, done
     await assert_converged(fleet, tag, installs)

@@ -93,7 +93,7 @@ async def contract_cloud(request: pytest.FixtureRequest) -> AsyncIterator[Contra
     with contextlib.ExitStack() as stack:
         if request.param == "fake":
             fake = FakeCloud()
-            cloud = ContractCloud(fake, FakeCloud.regions[0], fake.provider_faults)
+            cloud = ContractCloud(fake, FakeCloud.REGIONS[0], fake.provider_faults)
         else:
             lab = request.getfixturevalue("lab")
             proxy = stack.enter_context(faulty_proxy(lab.api_url))

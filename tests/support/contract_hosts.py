@@ -182,7 +182,7 @@ async def simulated_subject(key: str, version: str) -> AsyncIterator[Subject]:
     cloud = FakeCloud()
     hosts = SimulatedHosts(cloud)
     user_data = user_data_renderer(CLIENT_KEY)
-    spec = spec_of(plan(key, version), user_data, region=FakeCloud.regions[0])
+    spec = spec_of(plan(key, version), user_data, region=FakeCloud.REGIONS[0])
     machine = await running(cloud, key, spec)
     with new_store() as store:
         yield Subject(machine, hosts, user_data, SERVICE, hosts.probe, store)

@@ -327,7 +327,7 @@ class Harness:
 
     async def terminate_rest(self) -> None:
         """Terminate the pools and rollouts that a test left: the next test uses the same ids."""
-        for region in self.cloud.regions:
+        for region in self.cloud.REGIONS:
             pool = pool_workflow_id(self.cloud.name, region)
             await terminate(self.client.get_workflow_handle(pool))
         for rollout in self.rollouts:

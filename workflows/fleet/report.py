@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from relight.domain.reconcile.plan import ReconcilePlan, about_of
 from relight.domain.reconcile.run import FleetObserved, NotStarted, NotVerified
+from relight.domain.skew import SKEW_HEADER, skew_rows
 from relight.domain.text import plain
 
 MAX_ROWS = 50
@@ -16,7 +17,7 @@ def details_of(
     not_started: Iterable[NotStarted] = (),
     not_verified: Iterable[NotVerified] = (),
 ) -> str:
-    """Return the actions, what is left alone, what failed, and the incident, as Markdown."""
+    """Return the actions, the skew, what is left alone or failed, and the incident, as Markdown."""
     plan = observed.plan
     lines = [f"**{plain(summary_of(plan))}**"]
     if plan.incident is not None:
@@ -31,6 +32,7 @@ def details_of(
         for action in plan.actions
     ]
     lines += _table(("action", "about", "release", "reason"), actions)
+    lines += _table(SKEW_HEADER, skew_rows(observed.skew))
     lines += _table(
         ("left alone", "reason"), [(each.about, each.reason) for each in plan.left_alone]
     )

@@ -16,15 +16,18 @@ NOT_COUNTED = frozenset({"cancelled", "terminated"})
 
 
 class PoolPolicy(Message):
-    """How a pool goes on after a failed try.
+    """The limits of a pool: its size, and how it goes on after a failed try.
 
     Attributes:
+        max_size: how many machines a region's pool may have. Each is paid for while it waits, and
+            a mistyped size would be created before anybody looks.
         max_tries: after so many failed tries in a row a person is asked. A fault that only waiting
             cures is tried without end, ever less often.
         retry_after: the pause after the first failed try; each further one is twice as long.
         max_pause: the longest pause.
     """
 
+    max_size: int = Field(default=50, ge=1)
     max_tries: int = Field(default=3, ge=1)
     retry_after: Duration = Field(default=timedelta(minutes=5), ge=timedelta(0))
     max_pause: Duration = Field(default=timedelta(hours=1), ge=timedelta(0))

@@ -16,6 +16,7 @@ from relight.domain.reconcile.plan import (
     ReconcilePlan,
     ReconcilePolicy,
 )
+from relight.domain.skew import FleetSkew
 from relight.domain.sweep.sweep import SweepAction, SweepStep
 
 RECONCILE_WORKFLOW_ID: Final = "reconcile"
@@ -56,6 +57,7 @@ class FleetObserved(Message):
         breaker: its state after this observation.
         locks: the workflow id that locks each machine of the sweep, by the machine's key.
         unobserved: what could not be observed and is therefore not in the plan.
+        skew: how many routes of each track are at which release.
     """
 
     at: AwareDatetime
@@ -63,6 +65,7 @@ class FleetObserved(Message):
     breaker: Breaker
     locks: Mapping[str, str] = {}
     unobserved: tuple[str, ...] = ()
+    skew: FleetSkew = FleetSkew()
 
 
 class RouteToVerify(Message):

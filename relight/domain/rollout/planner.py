@@ -17,7 +17,7 @@ from relight.domain.rollout.plan import (
     PlannedRollout,
     Stratum,
 )
-from relight.domain.rollout.strategy import CanaryRule, Strategy, WaveSize
+from relight.domain.rollout.strategy import CanaryRule, Strategy, WaveSize, routes_reached
 from relight.domain.route import Candidate, Located, RouteStatus
 
 
@@ -185,7 +185,7 @@ def cut_waves(order: Sequence[RouteId], sizes: Sequence[WaveSize], canary: int =
     waves: Waves = ()
     reached = 0
     for size in (*sizes, "100%"):
-        goal = min(_count(size, len(order)), len(order))
+        goal = routes_reached(size, len(order))
         if not waves:
             goal = max(goal, min(canary, len(order)))
         if goal > reached:
@@ -225,10 +225,3 @@ def widen(waves: Waves, taken: int, by: int) -> Waves:
     if not following or len(following[0]) <= by:
         return waves
     return (*waves[:taken], following[0][:by], following[0][by:], *following[1:])
-
-
-def _count(size: WaveSize, routes: int) -> int:
-    """Return a wave size as a number of routes; a share is rounded up."""
-    if size.endswith("%"):
-        return -(-routes * int(size[:-1]) // 100)
-    return int(size)

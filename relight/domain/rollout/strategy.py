@@ -1,5 +1,6 @@
 """Strategy: how fast a rollout goes, and what stops it."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -16,6 +17,39 @@ WaveSize = Annotated[
     count_or_share("a wave", "a wave has at least 1 route"),
 ]
 """Number of routes that are changed when the wave ends: a count, `2`, or a share, `25%`."""
+
+
+def routes_reached(size: WaveSize, routes: int) -> int:
+    """Return how many of `routes` are changed when a wave ends; a share is rounded up."""
+    goal = -(-routes * int(size[:-1]) // 100) if size.endswith("%") else int(size)
+    return min(goal, routes)
+
+
+def why_not_growing(sizes: Sequence[WaveSize], routes: int | None = None) -> str | None:
+    """Return which wave is not larger than an earlier one, for a person; None if all grow.
+
+    A wave that does not grow has no route of its own. Counts are compared with counts, and shares
+    with shares. A count and a share can be compared only if the number of routes is known. A share
+    may equal a count before it: in a small fleet it is rounded up to that.
+
+    Args:
+        sizes: as typed, in their order.
+        routes: how many routes there are; None if that is not known.
+    """
+    for number, size in enumerate(sizes, 1):
+        for earlier, before in enumerate(sizes[: number - 1], 1):
+            same_unit = size.endswith("%") == before.endswith("%")
+            if same_unit and int(size.rstrip("%")) <= int(before.rstrip("%")):
+                return f"wave {number} ({size}) is not larger than wave {earlier} ({before})"
+            if same_unit or not routes:
+                continue
+            reached, already = routes_reached(size, routes), routes_reached(before, routes)
+            if reached < already or (reached == already and not size.endswith("%")):
+                return (
+                    f"wave {number} ({size}) is not larger than wave {earlier} ({before}): of "
+                    f"{routes} routes they reach {reached} and {already}"
+                )
+    return None
 
 
 class CanaryRule(StrEnum):

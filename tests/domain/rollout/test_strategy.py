@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from relight.domain.disruption import DisruptionBudget
 from relight.domain.rollout.rollout import RolloutPlan
-from relight.domain.rollout.strategy import CanaryRule, Strategy
+from relight.domain.rollout.strategy import CanaryRule, Strategy, why_not_growing
 
 
 def test_a_strategy_stored_by_an_older_version_keeps_its_meaning():
@@ -48,3 +48,33 @@ def test_invalid_values_are_refused(wrong):
 def test_the_refusal_of_a_zero_budget_names_the_alternative():
     with pytest.raises(ValidationError, match="use a freeze window"):
         DisruptionBudget(track="0")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "routes"),
+    [
+        (("1", "25%", "100%"), None),
+        (("1", "25%", "100%"), 3),
+        (("1", "2", "10%", "50%"), 30),
+        (("10%", "50"), 100),
+        (("50",), 3),
+        ((), None),
+    ],
+)
+def test_waves_that_grow_are_accepted(sizes: tuple[str, ...], routes: int | None):
+    assert why_not_growing(sizes, routes) is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "routes", "why"),
+    [
+        (("2", "1"), None, "wave 2 (1) is not larger than wave 1 (2)"),
+        (("2", "2"), None, "wave 2 (2) is not larger than wave 1 (2)"),
+        (("1", "50%", "50%"), None, "wave 3 (50%) is not larger than wave 2 (50%)"),
+        (("5", "10%", "3"), None, "wave 3 (3) is not larger than wave 1 (5)"),
+        (("50", "10%"), 27, "of 27 routes they reach 3 and 27"),
+        (("50%", "10"), 20, "of 20 routes they reach 10 and 10"),
+    ],
+)
+def test_a_wave_that_does_not_grow_is_named(sizes: tuple[str, ...], routes: int | None, why: str):
+    assert why in (why_not_growing(sizes, routes) or "")

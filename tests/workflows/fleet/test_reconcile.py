@@ -10,14 +10,19 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
 from devkit.simulated.parts import OWNER
+from relight.domain.base import Origin
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.pool.pool import PoolStatus
 from relight.domain.reconcile.plan import ActionKind
 from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID
 from relight.domain.remediation import ReplacementPolicy
-from relight.domain.route import RouteStatus
+from relight.domain.route import RouteStatus, SetTargetInput
+from relight.domain.skew import skew_rows
+from relight.domain.text import plain
 from relight.providers.driver import MachineSpec
 from relight.providers.lab import LabDriver
+from relight.store.events import Operation
+from starter.cli.operations import current_details
 from tests.support.apt_repository import serve
 from tests.support.interference import Injection
 from tests.workflows.reconciler import (
@@ -34,6 +39,21 @@ async def test_a_fleet_without_drift_is_left_alone(harness, reconciler, route_id
     assert kinds(done) == Counter()
     assert left_alone(done) == {}
     assert done.summary == "nothing to do"
+
+
+async def test_its_details_have_the_release_skew_of_the_fleet(harness, reconciler, route_ids):
+    tag, text = "v0.0.74", "as after a swap that broke off"
+    operation = Operation(origin=Origin(requested_by="ann", reason=text))
+    setting = SetTargetInput(route_id=route_ids[0], release_tag=tag, origin=operation.origin)
+    harness.store.routes.set_target(setting, operation)
+    workflow_id = f"reconcile/dry-run/{harness.new_route_id()}"
+    done = await reconciler.start(workflow_id, dry_run=True)
+    assert done.observed is not None
+    assert done.observed.skew == harness.store.skew.get()
+    details = await current_details(harness.client.get_workflow_handle(workflow_id))
+    for row in skew_rows(done.observed.skew):
+        assert f"| {' | '.join(map(plain, row))} |" in details
+    assert {pair.target for pair in done.observed.skew.tracks[0].pairs} == {tag, "v0.0.73"}
 
 
 async def test_a_default_release_that_was_changed_by_sql_is_rolled_out_once(
