@@ -11,7 +11,7 @@ from tests.starter.stores import refused
 from tests.support.command_line import typed_in
 from tests.support.fleets import OwnFleet, own_fleet, serve_one
 
-SET = ("settings", "set", "default_release_tag")
+SET = ("settings", "set", "--unchecked", "default_release_tag")
 
 
 @pytest.fixture
