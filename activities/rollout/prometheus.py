@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from activities.rollout.checks import CheckUnansweredError
 from relight.bounded import GZIP, AnswerRefusedError, read_bounded
+from relight.domain.duration import span
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -101,7 +102,9 @@ class PrometheusCheck:
         except AnswerRefusedError as error:
             raise CheckUnansweredError(f"Prometheus: {error}") from error
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise CheckUnansweredError(f"no answer from Prometheus after {limit:g} s") from error
+            raise CheckUnansweredError(
+                f"no answer from Prometheus after {span(self.timeout)}"
+            ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # Without the URL, which may contain a password.
             text = str(error) or type(error).__name__

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from relight.domain.base import Message
-from relight.domain.duration import Duration
+from relight.domain.duration import Duration, span
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES, locks_out
 from relight.domain.liveness import is_silent
@@ -224,7 +224,7 @@ def _repair(
     if tried and now - tried[-1] < policy.repair_after:
         return decided(
             Remediation.LEAVE_ALONE,
-            f"{last.kind}: the last repair began less than {policy.repair_after} ago",
+            f"{last.kind}: the last repair began less than {span(policy.repair_after)} ago",
         )
     return decided(
         Remediation.REPAIR, f"{last.kind}: repair {len(tried) + 1} of at most {policy.repairs}"
@@ -248,7 +248,7 @@ def _unreachable(
     if is_unreachable(failed, policy):
         reason = (
             f"{last.kind}: {len(failed)} operations with fresh connections failed "
-            f"within {failed[-1].at - failed[0].at}"
+            f"within {span(failed[-1].at - failed[0].at)}"
         )
         return _replace(history, policy, now, reason, unreachable=True)
     reason = (
@@ -295,7 +295,7 @@ def _replace(
     if done >= policy.replacements:
         return decided(
             Remediation.QUARANTINE,
-            f"{reason}; it was replaced {done} times within {policy.window}",
+            f"{reason}; it was replaced {done} times within {span(policy.window)}",
             unreachable=unreachable,
         )
     return decided(Remediation.REPLACE, reason, unreachable=unreachable, gone=gone)

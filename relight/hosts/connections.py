@@ -17,6 +17,7 @@ from typing import Protocol
 
 import asyncssh
 
+from relight.domain.duration import span
 from relight.domain.machine import Machine
 from relight.domain.text import MAX_TEXT_BYTES
 from relight.hosts.errors import (
@@ -311,7 +312,7 @@ async def connect(
             )
     except TimeoutError as error:
         raise HostUnreachableError(
-            f"no SSH login after {timeout.total_seconds():g} s",
+            f"no SSH login after {span(timeout)}",
             destination=destination,
             attempted="connect",
         ) from error

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 import httpx
 
+from relight.domain.duration import span
 from relight.domain.text import visible
 from relight.hosts.errors import (
     Destination,
@@ -70,7 +71,7 @@ class PatientProbe:
             except NotListeningError as error:
                 if now() + pause > end:
                     if self.patience:
-                        error.text += f", for {self.patience.total_seconds():g} s"
+                        error.text += f", for {span(self.patience)}"
                     raise
             await asyncio.sleep(pause)
 
@@ -100,7 +101,7 @@ class HttpProbe:
                 status, text = await _get(url, limit)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise ProbeFailedError(
-                f"no answer after {limit:g} s", destination=destination, attempted=request
+                f"no answer after {span(self.timeout)}", destination=destination, attempted=request
             ) from error
         except httpx.RequestError as error:
             raise _not_connected(error, destination, request) from error
@@ -132,7 +133,9 @@ class TcpProbe:
                 _, writer = await asyncio.open_connection(destination.address, self.port)
         except TimeoutError as error:
             raise ProbeFailedError(
-                f"no connection after {limit:g} s", destination=destination, attempted=request
+                f"no connection after {span(self.timeout)}",
+                destination=destination,
+                attempted=request,
             ) from error
         except OSError as error:
             raise _not_connected(error, destination, request) from error

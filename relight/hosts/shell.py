@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import asyncssh
 
+from relight.domain.duration import span
 from relight.domain.text import visible
 from relight.hosts.errors import (
     CommandFailedError,
@@ -208,7 +209,7 @@ class SshShell:
                 await output.ended.wait()
         except TimeoutError as error:
             raise CommandTimeoutError(
-                f"it did not end within {timeout.total_seconds():g} s",
+                f"it did not end within {span(timeout)}",
                 destination=self._destination,
                 attempted=attempted,
                 argv=argv,

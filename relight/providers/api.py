@@ -15,6 +15,7 @@ import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from relight.bounded import GZIP, AnswerRefusedError, read_bounded
+from relight.domain.duration import span
 from relight.domain.text import all_visible
 from relight.providers.driver import (
     ProviderAnswerError,
@@ -96,9 +97,9 @@ class ProviderApi:
             timeout: for a whole answer.
         """
         self._provider = provider
-        self._deadline = timeout.total_seconds()
+        self._timeout = timeout
         self._http = httpx.AsyncClient(
-            base_url=url, headers={**headers, **GZIP}, timeout=self._deadline
+            base_url=url, headers={**headers, **GZIP}, timeout=timeout.total_seconds()
         )
 
     async def request(
@@ -133,13 +134,15 @@ class ProviderApi:
         try:
             # The timeout of httpx applies to each read only: a slow trickle would never end.
             async with (
-                asyncio.timeout(self._deadline),
+                asyncio.timeout(self._timeout.total_seconds()),
                 self._http.stream(method, path, **options) as answer,
             ):
                 body = await read_bounded(answer, MAX_ANSWER_BYTES)
         except TimeoutError as error:
             raise ProviderUnavailableError(
-                self._provider, attempted, f"no whole answer within {self._deadline:g} s"
+                self._provider,
+                attempted,
+                f"no whole answer within {span(self._timeout)}",
             ) from error
         except AnswerRefusedError as error:
             raise ProviderAnswerError(self._provider, attempted, str(error)) from error

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import httpx
 
+from relight.domain.duration import span
 from relight.releases.errors import RepositoryError, RepositoryUnavailableError
 from relight.releases.release_file import IndexFile
 
@@ -40,7 +41,7 @@ async def within(deadline: timedelta) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise RepositoryUnavailableError(
-            f"its answer was not complete after {deadline.total_seconds():g} s"
+            f"its answer was not complete after {span(deadline)}"
         ) from error
 
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from relight.domain.duration import span
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
 
 GPG_TIMEOUT = timedelta(seconds=30)
@@ -135,7 +136,7 @@ def _gpg(folder: Path, path: Path, *words: str, stdin: bytes = b"") -> bytes:
             "package gpg"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise RepositoryError(f"gpg did not end in {GPG_TIMEOUT.seconds} s") from error
+        raise RepositoryError(f"gpg did not end in {span(GPG_TIMEOUT)}") from error
     if ended.returncode != 0:
         text = " ".join(ended.stderr.decode(errors="replace").split())
         raise RepositoryError(f"{path} is not a public key: {text}")

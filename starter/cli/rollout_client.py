@@ -19,6 +19,7 @@ from temporalio.client import (
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
+from relight.domain.duration import span
 from relight.domain.names import scope_track
 from relight.domain.rollout.rollout import (
     ControlInput,
@@ -181,7 +182,7 @@ async def control(
     except TimeoutError:
         msg = (
             f"no worker accepted `{action}` for {handle.id} within "
-            f"{CONTROL_WITHIN.total_seconds():.0f} s; it may still: see `relight rollout status`"
+            f"{span(CONTROL_WITHIN)}; it may still: see `relight rollout status`"
         )
         raise OperationFailedError(msg) from None
     except RPCError as error:

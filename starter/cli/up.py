@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from relight.domain.duration import span
 from relight.home import names_a_server
 from relight.settings import Settings, load_settings
 from starter.cli.errors import ExitCode, OperationFailedError, RefusedError
@@ -142,7 +143,7 @@ def bring_down(settings: Settings) -> None:
     try:
         was_up = asyncio.run(processes.stop(settings.home, STOP_WITHIN))
     except TimeoutError:
-        msg = f"it has not stopped after {STOP_WITHIN}: see {settings.home / 'logs'}"
+        msg = f"it has not stopped after {span(STOP_WITHIN)}: see {settings.home / 'logs'}"
         raise OperationFailedError(msg) from None
     swept = sweep_lab(settings.home)
     print_line("stopped" if was_up else f"nothing is up in {settings.home}")
@@ -159,7 +160,7 @@ def _start_detached(home: Path, parts: Parts) -> UpState:
         refused = error.exit_code == ExitCode.REFUSED
         raise RefusedError(msg) if refused else OperationFailedError(msg) from None
     except TimeoutError:
-        msg = f"not ready after {START_WITHIN} (see {log})"
+        msg = f"not ready after {span(START_WITHIN)} (see {log})"
         raise OperationFailedError(msg) from None
 
 
