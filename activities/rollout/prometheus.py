@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from activities.rollout.checks import CheckUnansweredError
 from relight.bounded import GZIP, AnswerRefusedError, read_bounded
 from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -107,7 +108,7 @@ class PrometheusCheck:
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # Without the URL, which may contain a password.
-            text = str(error) or type(error).__name__
+            text = error_words(error)
             raise CheckUnansweredError(f"Prometheus cannot be reached: {text}") from error
 
 

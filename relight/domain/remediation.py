@@ -245,14 +245,12 @@ def _unreachable(
         reason = f"its machine answered again at {history.answers_since:%Y-%m-%d %H:%M:%S} UTC"
         return decided(Remediation.VERIFY, reason)
     failed = failed_connections(faults)
+    reason = f"{last.kind}: {_connections_text(failed)}"
     if is_unreachable(failed, policy):
-        reason = (
-            f"{last.kind}: {len(failed)} operations with fresh connections failed "
-            f"within {span(failed[-1].at - failed[0].at)}"
-        )
         return _replace(history, policy, now, reason, unreachable=True)
-    reason = (
-        f"{last.kind}: {len(failed)} of {policy.unreachable_observations} fresh connections failed"
+    reason += (
+        f"; the machine is given up after {policy.unreachable_observations} over "
+        f"{span(policy.unreachable_for)}"
     )
     if now - last.at >= policy.verify_after:
         return decided(Remediation.VERIFY, reason, unreachable=True)
@@ -272,6 +270,14 @@ def failed_connections(faults: Sequence[ObservedFault]) -> Sequence[ObservedFaul
         if not means_unreachable(faults[at].kind):
             return [fault for fault in failed if fault.at > faults[at].at]
     return failed
+
+
+def _connections_text(failed: Sequence[ObservedFault]) -> str:
+    """Return how many connections failed, and within which time."""
+    if len(failed) < 2:
+        return f"{len(failed) or 'no'} operation with a fresh connection failed"
+    within = span(failed[-1].at - failed[0].at)
+    return f"{len(failed)} operations with fresh connections failed within {within}"
 
 
 def is_unreachable(failed: Sequence[ObservedFault], policy: ReplacementPolicy) -> bool:

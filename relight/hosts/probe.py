@@ -7,9 +7,7 @@ as `ProbeFailedError` or `ProbeNotRunnableError`.
 import asyncio
 import contextlib
 import errno
-import os
 import shlex
-import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
@@ -17,6 +15,7 @@ from typing import Literal, Protocol
 import httpx
 
 from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.domain.text import visible
 from relight.hosts.errors import (
     Destination,
@@ -170,7 +169,7 @@ class CommandProbe:
             ended = await run_program(self.argv, variables, self.timeout)
         except OSError as error:
             raise ProbeNotRunnableError(
-                f"it cannot be run: {error.strerror or error}",
+                f"it cannot be run: {error_words(error)}",
                 destination=destination,
                 attempted=command,
                 argv=self.argv,
@@ -245,7 +244,7 @@ def _endpoint(address: str, port: int) -> str:
 def _not_connected(error: Exception, destination: Destination, request: str) -> ProbeFailedError:
     """Return the error of a connection that failed.
 
-    Its text is the operating system's, such as `Connection refused`, which httpx does not include.
+    Its text is the operating system's, such as `connection refused`, which httpx does not include.
 
     Args:
         error: from asyncio or httpx.
@@ -255,14 +254,10 @@ def _not_connected(error: Exception, destination: Destination, request: str) -> 
     Returns:
         A `NotListeningError` if the connection was refused, else a `ProbeFailedError`.
     """
-    text, refused = str(error) or type(error).__name__, False
+    refused = False
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, socket.gaierror):
-            text = str(cause.strerror)
-        elif isinstance(cause, OSError) and cause.errno:
-            text = os.strerror(cause.errno)  # asyncio replaces strerror with its own text
-            refused = cause.errno == errno.ECONNREFUSED
+        refused = refused or (isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED)
         cause = cause.__cause__ or cause.__context__
     kind = NotListeningError if refused else ProbeFailedError
-    return kind(text, destination=destination, attempted=request)
+    return kind(error_words(error), destination=destination, attempted=request)

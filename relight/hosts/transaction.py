@@ -15,6 +15,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from relight.domain.duration import span
+from relight.domain.fault.output import without_progress
 from relight.domain.service import Service
 from relight.hosts import host_program
 from relight.hosts.apt import NO_REASON, Diagnosis, diagnose
@@ -286,7 +287,7 @@ async def _read_log(
 
 def _diagnosis(state: TransactionState, log: Sequence[str], service: Service) -> Diagnosis:
     if state.timed_out:
-        last_line = f": {log[-1]}" if log else ""
+        last_line = f": {without_progress(log)[-1]}" if log else ""
         return Diagnosis(
             "change-timed-out",
             f"it did not end within {span(service.change_deadline)}, and was stopped{last_line}",

@@ -16,6 +16,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from relight.bounded import GZIP, AnswerRefusedError, read_bounded
 from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.domain.text import all_visible
 from relight.providers.driver import (
     ProviderAnswerError,
@@ -147,9 +148,7 @@ class ProviderApi:
         except AnswerRefusedError as error:
             raise ProviderAnswerError(self._provider, attempted, str(error)) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ProviderUnavailableError(
-                self._provider, attempted, f"{type(error).__name__}: {error}"
-            ) from error
+            raise ProviderUnavailableError(self._provider, attempted, error_words(error)) from error
         return answer.status_code, body
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
 
 GPG_TIMEOUT = timedelta(seconds=30)
@@ -83,7 +84,8 @@ def read_signing_key(path: Path, fingerprint: str = "") -> SigningKey:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise RepositoryError(f"the repository's signing key cannot be read: {error}") from error
+        msg = f"the repository's signing key cannot be read: {path}: {error_words(error)}"
+        raise RepositoryError(msg) from error
     return _parse(path, content, fingerprint)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from rich.live import Live
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -41,19 +40,17 @@ from starter.cli.errors import (
 from starter.cli.operations import (
     ANSWER_WITHIN,
     cli_error,
-    failure_fault,
     require_worker,
 )
 from starter.cli.output import (
-    live_view,
     note,
     print_json,
-    print_json_line,
     print_line,
 )
+from starter.cli.rollout_control_text import control_text
 from starter.cli.rollout_name import RolloutName
 from starter.cli.rollout_waits import waits_of
-from starter.cli.session import fleet_store
+from starter.cli.rollout_watch import follow, recorded
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
@@ -102,7 +99,7 @@ async def start(
         if not as_json:
             note(rollout_text.plan_text(plan))
         # One that was joined may have continued as new since it started.
-        await _follow(handle, first_run_id(await handle.describe()), as_json=as_json)
+        await follow(client, handle, first_run_id(await handle.describe()), as_json=as_json)
     elif as_json:
         print_json({"workflow_id": handle.id, "plan": plan, "ran_already": ran_already})
     else:
@@ -146,7 +143,7 @@ async def watch(client: Client, name: RolloutName, *, as_json: bool) -> None:
         CliError: it does not exist, or did not converge.
     """
     found = await _find(client, name)
-    await _follow(found.handle, found.run_id, as_json=as_json)
+    await follow(client, found.handle, found.run_id, as_json=as_json)
 
 
 async def control(
@@ -176,7 +173,7 @@ async def control(
         async with asyncio.timeout(CONTROL_WITHIN.total_seconds()):
             await handle.execute_update(UPDATES[action], input)
     except WorkflowUpdateFailedError as error:
-        instead = _instead(_recorded(found.run_id) or found.status, name)
+        instead = _instead(recorded(found.run_id) or found.status, name)
         msg = f"{handle.id}: {fault_of(error.cause).summary}; {instead}"
         raise RefusedError(msg) from None
     except TimeoutError:
@@ -189,7 +186,12 @@ async def control(
         if error.status is RPCStatusCode.NOT_FOUND:
             raise ended from None
         raise
-    _show(_recorded(found.run_id) or found.status, as_json=as_json)
+    status = recorded(found.run_id) or found.status
+    if as_json:
+        print_json(status)
+        return
+    for line in control_text(action, input, status, name.arguments):
+        print_line(line)
 
 
 def _instead(status: RolloutStatus, name: RolloutName) -> str:
@@ -282,16 +284,16 @@ async def _find(client: Client, name: RolloutName) -> _Found:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
     if running_id is not None:
-        status = _recorded(running_id) or await _preparing(handle, name)
+        status = recorded(running_id) or await _preparing(handle, name)
         return _Found(handle, running_id, status, is_running=True)
-    recorded = _recorded(name.run_id) if name.run_id is not None else None
-    if name.run_id is None or recorded is None:
+    newest = recorded(name.run_id) if name.run_id is not None else None
+    if name.run_id is None or newest is None:
         msg = f"there is no rollout of {name.tag} over {name.scope}"
         if scope_track(name.scope) is None:
             msg += "; for the rollout of a track, add --track"
         raise BadInputError(msg)
     ended = client.get_workflow_handle_for(RolloutRelease.run, handle.id, run_id=name.run_id)
-    return _Found(ended, name.run_id, recorded, is_running=False)
+    return _Found(ended, name.run_id, newest, is_running=False)
 
 
 async def _preparing(handle: Handle, name: RolloutName) -> RolloutStatus:
@@ -321,50 +323,8 @@ async def _notes(client: Client, found: _Found) -> tuple[str, ...]:
     return (f"its workflow was ended from outside: `{again}` continues",)
 
 
-def _recorded(run_id: str) -> RolloutStatus | None:
-    """Return the status that the store has of a rollout, with whole faults."""
-    with fleet_store(reads_only=True) as store:
-        return store.rollout_status.get(run_id, whole=True)
-
-
-async def _follow(handle: Handle, run_id: str, *, as_json: bool) -> None:
-    shown: RolloutStatus | None = None
-    result = asyncio.create_task(handle.result())
-    with live_view() as live:
-        while not result.done():
-            status = await asyncio.to_thread(_recorded, run_id)
-            if status is not None:
-                _show_change(shown, status, live, as_json=as_json)
-                shown = status
-            await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
-        try:
-            final = await result
-        except WorkflowFailureError as error:
-            raise cli_error(failure_fault(error)) from None
-        final = _recorded(run_id) or final
-        _show_change(shown, final, live, as_json=as_json)
-    if not as_json:
-        rollout_text.print_status(final)
-    if final.phase is not RolloutPhase.CONVERGED:
-        raise OperationFailedError(rollout_text.conclusion(final))
-
-
 def _show(status: RolloutStatus, *, as_json: bool) -> None:
     if as_json:
         print_json(status)
     else:
         rollout_text.print_status(status)
-
-
-def _show_change(
-    before: RolloutStatus | None, now: RolloutStatus, live: Live | None, *, as_json: bool
-) -> None:
-    if now == before:
-        return
-    if as_json:
-        print_json_line(now)
-        return
-    for line in rollout_text.changes(before, now):
-        note(line)
-    if live is not None:
-        live.update(rollout_text.status_view(now), refresh=True)
