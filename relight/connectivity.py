@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from relight.domain.breaker.breaker import ConnectivityResult
+from relight.domain.error_words import error_words
 
 CHECK_TIMEOUT = timedelta(seconds=5)
 
@@ -45,7 +46,7 @@ class UrlConnectivityCheck:
             async with asyncio.timeout(self.timeout.total_seconds()):
                 answer, reached = await self._request(), True
         except (OSError, TimeoutError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
-            answer, reached = f"{type(error).__name__}: {error}".rstrip(": "), False
+            answer, reached = error_words(error), False
         return ConnectivityResult(
             name=self.name, observed_at=observed_at, reached=reached, answer=answer
         )

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
-from relight.domain.duration import Duration
+from relight.domain.duration import Duration, span
 from relight.domain.names import PackageName
 
 UnitName = Annotated[
@@ -105,7 +105,7 @@ class ServiceSettings(BaseModel):
         if self.probe_timeout + self.probe_patience > PROBE_LIMIT:
             msg = (
                 "RELIGHT_SERVICE__PROBE_TIMEOUT and RELIGHT_SERVICE__PROBE_PATIENCE are more than "
-                f"{PROBE_LIMIT.total_seconds():g} s together"
+                f"{span(PROBE_LIMIT)} together"
             )
             raise SettingsError(msg)
         return self

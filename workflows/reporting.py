@@ -3,6 +3,7 @@
 from temporalio import workflow
 
 from relight.domain.fault.fault import Fault
+from relight.domain.fault.output import without_progress
 from relight.domain.text import fenced, plain
 from relight.engine import search_attributes as attributes
 
@@ -32,7 +33,7 @@ def _fault_details(fault: Fault) -> str:
         lines.append(f"- {plain(named)}")
     if fault.attempted:
         lines.append(f"- attempted: {plain(fault.attempted)}")
-    shown = "\n".join((fault.stderr_tail, *fault.journal_tail)).strip()
+    shown = "\n".join(without_progress((fault.stderr_tail, *fault.journal_tail))).strip()
     if shown:
         lines.append(f"\n{fenced(shown)}")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from activities import policies
 from activities.execution import heartbeating
+from relight.domain.error_words import error_words
 from relight.domain.replacement import DrainMachineInput, MachineDrained
 from relight.engine.step import step
 from relight.hosts.local_program import run_program
@@ -46,6 +47,6 @@ class DrainActivities:
             async with heartbeating():
                 ended = await run_program(self._drain.command, variables, self._drain.deadline)
         except OSError as error:
-            reason = f"{self._drain.command[0]} cannot be run: {error.strerror or error}"
+            reason = f"{self._drain.command[0]} cannot be run: {error_words(error)}"
             return MachineDrained(drained=False, detail=reason)
         return MachineDrained(drained=ended.exit_code == 0, detail=ended.text)

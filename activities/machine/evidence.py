@@ -12,6 +12,7 @@ from typing import Any
 
 from activities import policies
 from activities.execution import current_operation
+from relight.domain.duration import span
 from relight.domain.fault.error import DomainError
 from relight.domain.machine import Machine
 from relight.domain.replacement import EvidenceSaved, SaveEvidenceInput
@@ -121,6 +122,6 @@ async def _try_read(read: Read, machine: Machine) -> tuple[str, str]:
         async with asyncio.timeout(READ_TIMEOUT.total_seconds()):
             return await read(machine), "it is empty"
     except TimeoutError:
-        return "", f"no answer within {READ_TIMEOUT.total_seconds():g} s"
+        return "", f"no answer within {span(READ_TIMEOUT)}"
     except DomainError as error:
         return "", f"{error.kind}: {error}"

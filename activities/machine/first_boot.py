@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from temporalio import activity
 
 from activities import policies
+from relight.domain.duration import span
 from relight.domain.key_rotation import KeyKind, KeyRotation, KeyRotations
 from relight.domain.machine import (
     AwaitFirstBootInput,
@@ -169,7 +170,7 @@ class FirstBootActivities:
                 if time.monotonic() - started_at > CLOUD_INIT_TIMEOUT.total_seconds():
                     raise FirstBootFailedError(
                         first_boot.OTHER_STEP,
-                        f"it has not finished after {CLOUD_INIT_TIMEOUT}; {_progress(boot)}",
+                        f"it has not finished after {span(CLOUD_INIT_TIMEOUT)}; {_progress(boot)}",
                         destination=shell.destination,
                     )
                 activity.heartbeat(_progress(boot))

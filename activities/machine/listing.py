@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+from relight.domain.duration import span
 from relight.domain.sweep.sweep import ProviderListing
 from relight.providers.driver import ProviderDriver, ProviderUnavailableError
 
@@ -22,5 +23,5 @@ async def list_machines(driver: ProviderDriver, region: str | None = None) -> Pr
         raise ProviderUnavailableError(
             driver.name,
             f"list the machines in {region or 'all regions'}",
-            f"no listing within {LISTING_TIMEOUT.total_seconds():.0f} s",
+            f"no listing within {span(LISTING_TIMEOUT)}",
         ) from error

@@ -11,6 +11,7 @@ from activities.execution import current_run_id, heartbeating
 from activities.fleet_limit import USE
 from activities.machine.first_boot import UserDataRenderer
 from activities.machine.polls import MachinePolls
+from relight.domain.duration import span
 from relight.domain.key_rotation import KeyRotations
 from relight.domain.machine import (
     AwaitMachineInput,
@@ -110,7 +111,7 @@ class MachineActivities:
                     return await driver.ensure(key, spec)
             except TimeoutError as error:
                 raise ProviderUnavailableError(
-                    provider, f"create {key}", f"no answer within {USE.total_seconds():.0f} s"
+                    provider, f"create {key}", f"no answer within {span(USE)}"
                 ) from error
 
     @step(policies.BOOT, lambda i: i.machine.key)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from activities import policies
 from activities.execution import heartbeating
+from relight.domain.error_words import error_words
 from relight.domain.fault.error import DomainError
 from relight.domain.names import CheckName
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
@@ -81,7 +82,7 @@ class CommandCheck:
             ended = await run_program(self.argv, variables, self.timeout)
         except OSError as error:
             raise CheckUnansweredError(
-                f"check {input.name}: {self.argv[0]} cannot be run: {error.strerror or error}"
+                f"check {input.name}: {self.argv[0]} cannot be run: {error_words(error)}"
             ) from error
         if ended.exit_code == RETRY_EXIT_CODE:
             raise CheckNotYetError(f"check {input.name}: {ended.text}")

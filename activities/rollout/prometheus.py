@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from activities.rollout.checks import CheckUnansweredError
 from relight.bounded import GZIP, AnswerRefusedError, read_bounded
+from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 
 ANSWER_CHARACTERS = 300
@@ -98,10 +100,12 @@ class PrometheusCheck:
         except AnswerRefusedError as error:
             raise CheckUnansweredError(f"Prometheus: {error}") from error
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise CheckUnansweredError(f"no answer from Prometheus after {limit:g} s") from error
+            raise CheckUnansweredError(
+                f"no answer from Prometheus after {span(self.timeout)}"
+            ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # Without the URL, which may contain a password.
-            text = str(error) or type(error).__name__
+            text = error_words(error)
             raise CheckUnansweredError(f"Prometheus cannot be reached: {text}") from error
 
 

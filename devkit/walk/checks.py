@@ -9,6 +9,7 @@ from temporalio.client import WorkflowExecution, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from devkit.walk.fleet import LIMITS, MAX_PATIENCE, Fleet
+from relight.domain.duration import span
 from relight.domain.rollout.rollout import RolloutPhase
 from relight.store.store import Store
 from starter.cli.operations import current_details
@@ -96,7 +97,9 @@ async def all_ended(fleet: Fleet) -> list[str]:
         # Long jumps, and enough time for the work of one attempt between two of them.
         fleet.clock.jump(_LONGEST_PAUSE)
         await asyncio.sleep(_ATTEMPT)
-    return [f"{each.workflow_type} {each.id} has not ended in {REMOVED_WITHIN}" for each in left]
+    return [
+        f"{each.workflow_type} {each.id} has not ended in {span(REMOVED_WITHIN)}" for each in left
+    ]
 
 
 async def permits_held(fleet: Fleet) -> list[str]:

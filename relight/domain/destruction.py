@@ -8,6 +8,7 @@ from enum import StrEnum
 from relight.domain.base import Message, Origin
 from relight.domain.breaker.breaker import Breaker, BreakerLimits, Destruction
 from relight.domain.breaker.decisions import breaker_groups
+from relight.domain.duration import span
 from relight.domain.machine import (
     Machine,
     MachineAtProvider,
@@ -244,7 +245,7 @@ class Allowance:
         if self._breaker.calm_since is not None:
             closes = f"it closes at {self._breaker.calm_since + calm_for:%H:%M} UTC if that lasts"
         else:
-            closes = f"it closes {calm_for} after the cause is gone"
+            closes = f"it closes {span(calm_for)} after the cause is gone"
         # Nothing overrides that the control plane is offline.
         override = (
             ""

@@ -31,6 +31,7 @@ from relight.domain.destruction import (
     Refusal,
     RefusedBy,
 )
+from relight.domain.duration import span
 from relight.domain.fault.fault import BUDGETED_CLASSES
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES
@@ -234,13 +235,13 @@ def _not_faulty(
         why = f"machine {key} answered as ours at {answered_at:%Y-%m-%d %H:%M:%S} UTC"
         if is_future(answered_at, now):
             why = f"{why}, which is in the future: check the clocks; {_by_hand(key)}"
-        return Refusal(by=RefusedBy.EVIDENCE, why=f"{why}; that spares it for {spared_for}")
+        return Refusal(by=RefusedBy.EVIDENCE, why=f"{why}; that spares it for {span(spared_for)}")
     if doubt := _doubt(answer, login_works=evidence.login_works):
         why = f"machine {key}: {doubt}; {_by_hand(key)}"
         return Refusal(by=RefusedBy.DOUBT, why=why)
     since = faulty_since(answers)
     if since is None or now - since < spared_for:
-        why = f"machine {key} has {answer.fault_kind}, but not yet for {spared_for}"
+        why = f"machine {key} has {answer.fault_kind}, but not yet for {span(spared_for)}"
         return Refusal(by=RefusedBy.EVIDENCE, why=why)
     return None
 

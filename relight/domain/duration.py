@@ -1,4 +1,7 @@
-"""Durations as people write them: `90s`, `30m`, `1h 30min`, `2d`, or `PT30M` of ISO 8601."""
+"""Durations as people write and read them.
+
+They write `90s`, `30m`, `1h 30min`, `2d`, or `PT30M` of ISO 8601, and read `13 min`, `1 h 30 min`.
+"""
 
 import re
 from datetime import timedelta
@@ -14,6 +17,8 @@ _UNITS = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
+_SIZES = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_EXACT_BELOW_SECONDS = 10
 _PART = re.compile(r"(\d{1,6}) ?(min|[smhdw])(?![a-z]) ?")
 _ISO: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 
@@ -33,6 +38,25 @@ def duration_of(text: str) -> timedelta:
     if rest or not text.strip():
         raise _malformed(text)
     return total
+
+
+def span(duration: timedelta) -> str:
+    """Return a duration for people, in at most two units: `45 s`, `12 min 30 s`, `3 h`.
+
+    Below ten seconds it has a tenth, if that is not 0: `0.5 s`. A negative one is `0 s`.
+    """
+    total = max(duration.total_seconds(), 0)
+    if total < _EXACT_BELOW_SECONDS:
+        return f"{round(total, 1):g} s"
+    seconds = round(total)
+    parts = []
+    for unit, size in _SIZES:
+        if seconds >= size:
+            parts.append((size, f"{seconds // size} {unit}"))
+            seconds %= size
+    # Adjacent units only: no seconds beside hours.
+    next_unit = {86400: 3600, 3600: 60, 60: 1}.get(parts[0][0])
+    return " ".join(text for size, text in parts[:2] if size in (parts[0][0], next_unit))
 
 
 def _of_iso(text: str) -> timedelta:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from relight.domain.base import Message
-from relight.domain.duration import Duration
+from relight.domain.duration import Duration, span
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES, locks_out
 from relight.domain.liveness import is_silent
@@ -241,7 +241,7 @@ def _repair(
     if tried and now - tried[-1] < policy.repair_after:
         return decided(
             Remediation.LEAVE_ALONE,
-            f"{last.kind}: the last repair began less than {policy.repair_after} ago",
+            f"{last.kind}: the last repair began less than {span(policy.repair_after)} ago",
         )
     return decided(
         Remediation.REPAIR, f"{last.kind}: repair {len(tried) + 1} of at most {policy.repairs}"
@@ -262,14 +262,12 @@ def _unreachable(
         reason = f"its machine answered again at {history.answers_since:%Y-%m-%d %H:%M:%S} UTC"
         return decided(Remediation.VERIFY, reason)
     failed = failed_connections(faults)
+    reason = f"{last.kind}: {_connections_text(failed)}"
     if is_unreachable(failed, policy):
-        reason = (
-            f"{last.kind}: {len(failed)} operations with fresh connections failed "
-            f"within {failed[-1].at - failed[0].at}"
-        )
         return _replace(history, policy, now, reason, unreachable=True)
-    reason = (
-        f"{last.kind}: {len(failed)} of {policy.unreachable_observations} fresh connections failed"
+    reason += (
+        f"; the machine is given up after {policy.unreachable_observations} over "
+        f"{span(policy.unreachable_for)}"
     )
     if now - last.at >= policy.verify_after:
         return decided(Remediation.VERIFY, reason, unreachable=True)
@@ -289,6 +287,14 @@ def failed_connections(faults: Sequence[ObservedFault]) -> Sequence[ObservedFaul
         if not means_unreachable(faults[at].kind):
             return [fault for fault in failed if fault.at > faults[at].at]
     return failed
+
+
+def _connections_text(failed: Sequence[ObservedFault]) -> str:
+    """Return how many connections failed, and within which time."""
+    if len(failed) < 2:
+        return f"{len(failed) or 'no'} operation with a fresh connection failed"
+    within = span(failed[-1].at - failed[0].at)
+    return f"{len(failed)} operations with fresh connections failed within {within}"
 
 
 def is_unreachable(failed: Sequence[ObservedFault], policy: ReplacementPolicy) -> bool:
@@ -312,7 +318,7 @@ def _replace(
     if done >= policy.replacements:
         return decided(
             Remediation.QUARANTINE,
-            f"{reason}; it was replaced {done} times within {policy.window}",
+            f"{reason}; it was replaced {done} times within {span(policy.window)}",
             unreachable=unreachable,
         )
     return decided(Remediation.REPLACE, reason, unreachable=unreachable, gone=gone)

@@ -18,6 +18,7 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError
 
+from relight.domain.duration import span
 from relight.engine import search_attributes
 from relight.engine.credentials import refusal, with_credentials
 from relight.engine.encryption import data_converter
@@ -110,7 +111,7 @@ async def connect(settings: Settings) -> Client:
             raise TemporalUnreachableError(msg) from error
         msg = (
             f"Temporal does not answer at {config['target_host']}"
-            f" ({reason or f'no answer within {CONNECT_TIMEOUT.total_seconds():.0f} s'}):"
+            f" ({reason or f'no answer within {span(CONNECT_TIMEOUT)}'}):"
             " start one with `relight up`, or set TEMPORAL_ADDRESS to the address of yours"
         )
         raise TemporalUnreachableError(msg) from error

@@ -16,6 +16,7 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 from temporalio.envconfig import ClientConnectConfig
 from temporalio.service import TLSConfig
 
+from relight.domain.error_words import error_words
 from relight.setting_groups import SettingsError
 from relight.temporal_settings import TemporalSettings
 
@@ -124,4 +125,4 @@ def _read(file: Path, setting: str) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise SettingsError(f"{setting}: {file} cannot be read: {error.strerror}") from error
+        raise SettingsError(f"{setting}: {file} cannot be read: {error_words(error)}") from error

@@ -20,6 +20,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.converter import DataConverter, PayloadCodec
 
+from relight.domain.error_words import error_words
 from relight.engine.converter import DATA_CONVERTER, EncodedFailureConverter
 from relight.engine.errors import PayloadKeyError
 from relight.setting_groups import SettingsError
@@ -71,7 +72,9 @@ class EncryptionCodec(PayloadCodec):
         try:
             lines = file.read_text("ascii").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{SETTING}: {file} cannot be read: {error}") from error
+            raise SettingsError(
+                f"{SETTING}: {file} cannot be read: {error_words(error)}"
+            ) from error
         keys = []
         for number, line in enumerate(map(str.strip, lines), start=1):
             if not line or line.startswith("#"):

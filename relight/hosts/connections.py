@@ -17,6 +17,8 @@ from typing import Protocol
 
 import asyncssh
 
+from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.domain.machine import Machine
 from relight.domain.text import MAX_TEXT_BYTES
 from relight.hosts.errors import (
@@ -311,7 +313,7 @@ async def connect(
             )
     except TimeoutError as error:
         raise HostUnreachableError(
-            f"no SSH login after {timeout.total_seconds():g} s",
+            f"no SSH login after {span(timeout)}",
             destination=destination,
             attempted="connect",
         ) from error
@@ -348,7 +350,7 @@ class _Client(asyncssh.SSHClient):
 
 def _refusal(error: Exception, banner: str, destination: Destination) -> RemoteError:
     """Return the error for a connection that failed with `error`."""
-    text = f"{error}".strip() or type(error).__name__
+    text = error_words(error)
     kind: type[RemoteError] = HostUnreachableError
     if any(message in banner or message in text for message in _NOT_READY):
         kind, text = HostNotReadyError, banner.strip() or text

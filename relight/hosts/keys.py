@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from relight.domain.error_words import error_words
+
 MINIMUM_SECRET_BYTES = 32
 
 _ALGORITHM = b"ssh-ed25519"
@@ -71,7 +73,9 @@ def load_secret(path: Path) -> bytes:
     try:
         secret = bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
-        raise IdentityError(f"the host key secret {path} cannot be used: {error}") from error
+        raise IdentityError(
+            f"the host key secret {path} cannot be used: {error_words(error)}"
+        ) from error
     if len(secret) < MINIMUM_SECRET_BYTES:
         raise IdentityError(
             f"the host key secret {path} has {len(secret)} bytes; "
@@ -89,7 +93,9 @@ def load_client_key(path: Path) -> asyncssh.SSHKey:
     try:
         return asyncssh.read_private_key(path)
     except (OSError, asyncssh.KeyImportError) as error:
-        raise IdentityError(f"the SSH client key {path} cannot be used: {error}") from error
+        raise IdentityError(
+            f"the SSH client key {path} cannot be used: {error_words(error)}"
+        ) from error
 
 
 def public_line(key: asyncssh.SSHKey, comment: str) -> str:

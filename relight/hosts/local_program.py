@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
+from relight.domain.duration import span
 from relight.domain.text import visible
 
 OUTPUT_CHARACTERS = 300
@@ -137,7 +138,7 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _ending(exit_code: int | None, timeout: timedelta) -> str:
     if exit_code is None:
-        return f"not ended after {timeout.total_seconds():g} s"
+        return f"not ended after {span(timeout)}"
     if exit_code < 0:
         return f"killed by {signal.Signals(-exit_code).name}"
     return f"exit code {exit_code}"

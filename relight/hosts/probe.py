@@ -7,15 +7,15 @@ as `ProbeFailedError` or `ProbeNotRunnableError`.
 import asyncio
 import contextlib
 import errno
-import os
 import shlex
-import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
 
 import httpx
 
+from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.domain.text import visible
 from relight.hosts.errors import (
     Destination,
@@ -70,7 +70,7 @@ class PatientProbe:
             except NotListeningError as error:
                 if now() + pause > end:
                     if self.patience:
-                        error.text += f", for {self.patience.total_seconds():g} s"
+                        error.text += f", for {span(self.patience)}"
                     raise
             await asyncio.sleep(pause)
 
@@ -100,7 +100,7 @@ class HttpProbe:
                 status, text = await _get(url, limit)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise ProbeFailedError(
-                f"no answer after {limit:g} s", destination=destination, attempted=request
+                f"no answer after {span(self.timeout)}", destination=destination, attempted=request
             ) from error
         except httpx.RequestError as error:
             raise _not_connected(error, destination, request) from error
@@ -132,7 +132,9 @@ class TcpProbe:
                 _, writer = await asyncio.open_connection(destination.address, self.port)
         except TimeoutError as error:
             raise ProbeFailedError(
-                f"no connection after {limit:g} s", destination=destination, attempted=request
+                f"no connection after {span(self.timeout)}",
+                destination=destination,
+                attempted=request,
             ) from error
         except OSError as error:
             raise _not_connected(error, destination, request) from error
@@ -167,7 +169,7 @@ class CommandProbe:
             ended = await run_program(self.argv, variables, self.timeout)
         except OSError as error:
             raise ProbeNotRunnableError(
-                f"it cannot be run: {error.strerror or error}",
+                f"it cannot be run: {error_words(error)}",
                 destination=destination,
                 attempted=command,
                 argv=self.argv,
@@ -242,7 +244,7 @@ def _endpoint(address: str, port: int) -> str:
 def _not_connected(error: Exception, destination: Destination, request: str) -> ProbeFailedError:
     """Return the error of a connection that failed.
 
-    Its text is the operating system's, such as `Connection refused`, which httpx does not include.
+    Its text is the operating system's, such as `connection refused`, which httpx does not include.
 
     Args:
         error: from asyncio or httpx.
@@ -252,14 +254,10 @@ def _not_connected(error: Exception, destination: Destination, request: str) -> 
     Returns:
         A `NotListeningError` if the connection was refused, else a `ProbeFailedError`.
     """
-    text, refused = str(error) or type(error).__name__, False
+    refused = False
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, socket.gaierror):
-            text = str(cause.strerror)
-        elif isinstance(cause, OSError) and cause.errno:
-            text = os.strerror(cause.errno)  # asyncio replaces strerror with its own text
-            refused = cause.errno == errno.ECONNREFUSED
+        refused = refused or (isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED)
         cause = cause.__cause__ or cause.__context__
     kind = NotListeningError if refused else ProbeFailedError
-    return kind(text, destination=destination, attempted=request)
+    return kind(error_words(error), destination=destination, attempted=request)

@@ -24,6 +24,8 @@ from typing import Any, Protocol
 
 import asyncssh
 
+from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.domain.text import visible
 from relight.hosts.errors import (
     CommandFailedError,
@@ -208,13 +210,13 @@ class SshShell:
                 await output.ended.wait()
         except TimeoutError as error:
             raise CommandTimeoutError(
-                f"it did not end within {timeout.total_seconds():g} s",
+                f"it did not end within {span(timeout)}",
                 destination=self._destination,
                 attempted=attempted,
                 argv=argv,
             ) from error
         except (asyncssh.Error, OSError) as error:
-            raise self._lost(str(error), attempted, argv) from error
+            raise self._lost(error_words(error), attempted, argv) from error
         finally:
             opening.add_done_callback(_close)
         if output.exceeded:
@@ -228,7 +230,8 @@ class SshShell:
         returncode = channel.get_returncode()
         if output.error is not None or returncode is None:
             # Neither an exit status nor a signal was received.
-            raise self._lost(str(output.error or "the connection broke"), attempted, argv)
+            text = error_words(output.error) if output.error else "the connection broke"
+            raise self._lost(text, attempted, argv)
         completed = Completed(argv, returncode, _text(output.stdout), _text(output.stderr))
         if sudo and completed.exit_code:
             raise_if_not_run(completed, self._destination, attempted)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from relight.domain.duration import span
+from relight.domain.fault.output import without_progress
 from relight.domain.service import Service
 from relight.hosts import host_program
 from relight.hosts.apt import NO_REASON, Diagnosis, diagnose
@@ -134,7 +136,7 @@ async def run_transaction(
         now = time.monotonic()
         if now > end:
             raise HostMisbehavesError(
-                f"its transaction is still running {OVERTIME} after its deadline",
+                f"its transaction is still running {span(OVERTIME)} after its deadline",
                 destination=shell.destination,
                 attempted=f"wait for {unit}",
             )
@@ -285,10 +287,10 @@ async def _read_log(
 
 def _diagnosis(state: TransactionState, log: Sequence[str], service: Service) -> Diagnosis:
     if state.timed_out:
-        last_line = f": {log[-1]}" if log else ""
+        last_line = f": {without_progress(log)[-1]}" if log else ""
         return Diagnosis(
             "change-timed-out",
-            f"it did not end within {service.change_deadline}, and was stopped{last_line}",
+            f"it did not end within {span(service.change_deadline)}, and was stopped{last_line}",
         )
     if state.exit_code is not None and state.exit_code < 0:
         # Its process could not print a reason, and dpkg was killed with it.

@@ -15,6 +15,8 @@ import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from relight.bounded import GZIP, AnswerRefusedError, read_bounded
+from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.domain.text import all_visible
 from relight.providers.driver import (
     ProviderAnswerError,
@@ -96,9 +98,9 @@ class ProviderApi:
             timeout: for a whole answer.
         """
         self._provider = provider
-        self._deadline = timeout.total_seconds()
+        self._timeout = timeout
         self._http = httpx.AsyncClient(
-            base_url=url, headers={**headers, **GZIP}, timeout=self._deadline
+            base_url=url, headers={**headers, **GZIP}, timeout=timeout.total_seconds()
         )
 
     async def request(
@@ -133,20 +135,20 @@ class ProviderApi:
         try:
             # The timeout of httpx applies to each read only: a slow trickle would never end.
             async with (
-                asyncio.timeout(self._deadline),
+                asyncio.timeout(self._timeout.total_seconds()),
                 self._http.stream(method, path, **options) as answer,
             ):
                 body = await read_bounded(answer, MAX_ANSWER_BYTES)
         except TimeoutError as error:
             raise ProviderUnavailableError(
-                self._provider, attempted, f"no whole answer within {self._deadline:g} s"
+                self._provider,
+                attempted,
+                f"no whole answer within {span(self._timeout)}",
             ) from error
         except AnswerRefusedError as error:
             raise ProviderAnswerError(self._provider, attempted, str(error)) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ProviderUnavailableError(
-                self._provider, attempted, f"{type(error).__name__}: {error}"
-            ) from error
+            raise ProviderUnavailableError(self._provider, attempted, error_words(error)) from error
         return answer.status_code, body
 
 

@@ -11,6 +11,8 @@ from datetime import timedelta
 
 import httpx
 
+from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.releases.errors import RepositoryError, RepositoryUnavailableError
 from relight.releases.release_file import IndexFile
 
@@ -40,7 +42,7 @@ async def within(deadline: timedelta) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise RepositoryUnavailableError(
-            f"its answer was not complete after {deadline.total_seconds():g} s"
+            f"its answer was not complete after {span(deadline)}"
         ) from error
 
 
@@ -123,8 +125,7 @@ async def _fetch(client: httpx.AsyncClient, url: httpx.URL, limit: int) -> bytes
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
         raise RepositoryError(f"the request failed: {error}") from error
     except httpx.HTTPError as error:
-        text = str(error) or type(error).__name__
-        raise RepositoryUnavailableError(f"{url.path}: {text}") from error
+        raise RepositoryUnavailableError(f"{url.path}: {error_words(error)}") from error
     return bytes(content[: limit + 1])
 
 

@@ -16,6 +16,7 @@ import httpx
 from pydantic import JsonValue, SecretStr, TypeAdapter, ValidationError
 
 from relight.bounded import GZIP, AnswerRefusedError, read_bounded
+from relight.domain.error_words import error_words
 from relight.domain.text import all_visible
 from relight.releases.errors import RepositoryError, RepositoryUnavailableError
 from relight.releases.fetching import DEADLINE, within
@@ -110,8 +111,8 @@ class GitHubApi:
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
             raise RepositoryError(f"the request to {self._url} failed: {error}") from error
         except httpx.HTTPError as error:
-            text = str(error) or type(error).__name__
-            raise RepositoryUnavailableError(f"{self._url}{path}: {text}") from error
+            text = f"{self._url}{path}: {error_words(error)}"
+            raise RepositoryUnavailableError(text) from error
         return answer, body
 
 

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 from debian import deb822
 
+from relight.domain.duration import span
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
@@ -118,7 +119,7 @@ def check_dates(release: ReleaseFile, now: datetime, max_age: timedelta) -> None
     if release.valid_until is None and release.date + max_age < now:
         raise RepositoryUntrustedError(
             f"its index of {release.date:%Y-%m-%d %H:%M:%S} UTC does not say how long it is valid, "
-            f"and is older than {max_age.days} days (RELIGHT_REPOSITORY__MAX_AGE): is the "
+            f"and is older than {span(max_age)} (RELIGHT_REPOSITORY__MAX_AGE): is the "
             "repository still being published?"
         )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from relight.domain.duration import span
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
 from relight.releases.signing_key import SigningKey
 
@@ -92,7 +93,7 @@ async def _sqv(folder: Path) -> tuple[frozenset[str], str]:
         async with asyncio.timeout(SQV_TIMEOUT.total_seconds()):
             signers, messages = await process.communicate()
     except TimeoutError as error:
-        raise RepositoryError(f"sqv did not end in {SQV_TIMEOUT.seconds} s") from error
+        raise RepositoryError(f"sqv did not end in {span(SQV_TIMEOUT)}") from error
     finally:
         if process.returncode is None:
             process.kill()

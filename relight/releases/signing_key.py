@@ -16,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from relight.domain.duration import span
+from relight.domain.error_words import error_words
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
 
 GPG_TIMEOUT = timedelta(seconds=30)
@@ -82,7 +84,8 @@ def read_signing_key(path: Path, fingerprint: str = "") -> SigningKey:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise RepositoryError(f"the repository's signing key cannot be read: {error}") from error
+        msg = f"the repository's signing key cannot be read: {path}: {error_words(error)}"
+        raise RepositoryError(msg) from error
     return _parse(path, content, fingerprint)
 
 
@@ -136,7 +139,7 @@ def _gpg(folder: Path, path: Path, *words: str, stdin: bytes = b"") -> bytes:
             "package gpg"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise RepositoryError(f"gpg did not end in {GPG_TIMEOUT.seconds} s") from error
+        raise RepositoryError(f"gpg did not end in {span(GPG_TIMEOUT)}") from error
     if ended.returncode != 0:
         text = " ".join(ended.stderr.decode(errors="replace").split())
         raise RepositoryError(f"{path} is not a public key: {text}")

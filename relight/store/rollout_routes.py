@@ -13,7 +13,13 @@ from sqlalchemy import bindparam, func, insert, update
 from sqlmodel import Session, col, select
 
 from relight.domain.names import ReleaseTag, RouteId
-from relight.domain.rollout.rollout import RouteOutcome, RouteProgress
+from relight.domain.rollout.rollout import (
+    FAILURES,
+    IN_PROGRESS,
+    MAX_LISTED_ROUTES,
+    RouteOutcome,
+    RouteProgress,
+)
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
     WaveAdvanced,
@@ -28,6 +34,12 @@ from relight.store.tables import (
     RolloutRouteRow,
     RouteRow,
 )
+
+WaveCounts = Mapping[int, Mapping[RouteProgress, int]]
+"""The number of routes by progress, of each wave by its number."""
+
+_LISTED_IN_PROGRESS = 100
+"""So many routes in progress are listed however many have failed."""
 
 _BATCH_SIZE = 1000
 """How many routes of a plan are inserted at once."""
@@ -213,8 +225,6 @@ class RolloutRoutes:
         run_id: str,
         progress: RouteProgress | None = None,
         limit: int | None = None,
-        *,
-        failed_only: bool = False,
     ) -> list[RouteOutcome]:
         """Return the routes of a rollout, in the order of their position.
 
@@ -223,8 +233,6 @@ class RolloutRoutes:
         query = _of(run_id).order_by(col(RolloutRouteRow.position)).limit(limit)
         if progress is not None:
             query = query.where(RolloutRouteRow.progress == progress)
-        if failed_only:
-            query = query.where(col(RolloutRouteRow.fault).is_not(None))
         with self._database.reading() as session:
             return read_good(session.exec(query), outcome_of)
 
@@ -291,15 +299,57 @@ def _count(session: Session, *where: Any) -> int:
     return session.exec(select(func.count()).select_from(RolloutRouteRow).where(*where)).one()
 
 
-def _counts(session: Session, run_id: str) -> Mapping[RouteProgress, int]:
+def counts_by_wave(session: Session, run_id: str) -> WaveCounts:
+    """Return how many routes of each wave of a rollout have each progress."""
     query = (
-        select(RolloutRouteRow.progress, func.count())
+        select(RolloutRouteRow.wave, RolloutRouteRow.progress, func.count())
         .where(RolloutRouteRow.rollout_run_id == run_id)
-        .group_by(RolloutRouteRow.progress)
+        .group_by(col(RolloutRouteRow.wave), col(RolloutRouteRow.progress))
+        .order_by(col(RolloutRouteRow.wave))
     )
-    counts: Counter[RouteProgress] = Counter()
-    for progress, count in session.exec(query):
+    waves: dict[int, Counter[RouteProgress]] = {}
+    for wave, progress, count in session.exec(query):
         # One that was made invalid by hand: nothing is done on the route any more.
         known = progress in {*RouteProgress}
+        counts = waves.setdefault(wave, Counter())
         counts[RouteProgress(progress) if known else RouteProgress.SKIPPED] += count
-    return dict(counts)
+    return waves
+
+
+def total_counts(waves: WaveCounts) -> Mapping[RouteProgress, int]:
+    """Return how many routes of all waves have each progress."""
+    return dict(sum((Counter(counts) for counts in waves.values()), Counter[RouteProgress]()))
+
+
+def listed_routes(
+    session: Session, run_id: str, counts: Mapping[RouteProgress, int]
+) -> Sequence[RouteOutcome]:
+    """Return the routes of a rollout that a message lists, in the order of their position.
+
+    Invalid ones are noted and left out.
+
+    Args:
+        session: for reading.
+        run_id: the rollout's.
+        counts: of its routes by progress. If there are too many routes, only those in progress are
+            listed, and those with a fault, the failed ones first.
+    """
+    query = _of(run_id).order_by(col(RolloutRouteRow.position))
+    if sum(counts.values()) <= MAX_LISTED_ROUTES:
+        return read_good(session.exec(query), outcome_of)
+    progress = col(RolloutRouteRow.progress)
+    in_progress = sum(counts.get(each, 0) for each in IN_PROGRESS)
+    faulted = (
+        _of(run_id)
+        .where(col(RolloutRouteRow.fault).is_not(None), progress.not_in(IN_PROGRESS))
+        .order_by(progress.not_in(FAILURES), col(RolloutRouteRow.position))
+        .limit(MAX_LISTED_ROUTES - min(in_progress, _LISTED_IN_PROGRESS))
+    )
+    rows = list(session.exec(faulted).all())
+    active = query.where(progress.in_(IN_PROGRESS)).limit(MAX_LISTED_ROUTES - len(rows))
+    rows += session.exec(active).all()
+    return read_good(sorted(rows, key=lambda row: row.position), outcome_of)
+
+
+def _counts(session: Session, run_id: str) -> Mapping[RouteProgress, int]:
+    return total_counts(counts_by_wave(session, run_id))

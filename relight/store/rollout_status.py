@@ -4,22 +4,43 @@ An open rollout records its standing at each change; its waves record what they 
 status needs neither its workflow nor a worker.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlmodel import Session, col, select
 
 from relight.domain.names import rollout_workflow_id
 from relight.domain.rollout.rollout import (
-    MAX_LISTED_ROUTES,
     Rollout,
     RolloutStanding,
     RolloutStatus,
 )
 from relight.domain.rollout.status import status_of
 from relight.store.database import Database
-from relight.store.rollout_routes import RolloutRoutes
+from relight.store.rollout_routes import (
+    WaveCounts,
+    counts_by_wave,
+    listed_routes,
+    total_counts,
+)
 from relight.store.rows import read_row
 from relight.store.tables import RolloutRow
+
+
+@dataclass(frozen=True)
+class FollowedRollout:
+    """A rollout as it is followed: all of one moment.
+
+    Attributes:
+        status: its status.
+        waves: the number of routes by progress, of each wave by its number. Their sum is the
+            status's counts while the rollout runs.
+        opened_at: when it claimed its scope, UTC.
+    """
+
+    status: RolloutStatus
+    waves: WaveCounts
+    opened_at: datetime
 
 
 class RolloutStatuses:
@@ -27,7 +48,6 @@ class RolloutStatuses:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._routes = RolloutRoutes(database)
 
     def record(self, run_id: str, standing: RolloutStanding) -> None:
         """Record where a rollout stands. One that is closed, or never claimed, is unchanged."""
@@ -49,17 +69,25 @@ class RolloutStatuses:
         Raises:
             BadValueError: a row was changed by hand and is invalid.
         """
+        followed = self.follow(run_id, whole=whole)
+        return followed.status if followed is not None else None
+
+    def follow(self, run_id: str, *, whole: bool = False) -> FollowedRollout | None:
+        """Return a rollout with the counts of its waves; None if it never claimed a scope.
+
+        Args and errors are those of `get`.
+        """
         with self._database.reading() as session:
             row = _row(session, run_id)
-        if row is None:
-            return None
+            if row is None:
+                return None
+            waves = counts_by_wave(session, run_id)
+            counts = total_counts(waves)
+            routes = listed_routes(session, run_id, counts)
         what = f"rollout {row.workflow_id}"
         rollout = read_row(Rollout, row, what)
-        counts = self._routes.counts(run_id)
-        failed_only = sum(counts.values()) > MAX_LISTED_ROUTES
-        routes = self._routes.list(run_id, limit=MAX_LISTED_ROUTES, failed_only=failed_only)
         undo = rollout_workflow_id(rollout.release_tag, rollout.scope, undo=True)
-        return status_of(
+        status = status_of(
             rollout,
             read_row(RolloutStanding, row, what),
             row.blocked_by,
@@ -68,6 +96,7 @@ class RolloutStatuses:
             routes if whole else [each.brief for each in routes],
             undo=rollout.workflow_id == undo,
         )
+        return FollowedRollout(status, waves, rollout.opened_at)
 
     def record_blocked(self, run_id: str, blocked_by: str) -> None:
         """Record what the running wave of a rollout waits for; empty if for nothing."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from relight.domain.error_words import error_words
 from relight.engine.encryption import SETTING, EncryptionCodec, codec, new_key
 from relight.engine.errors import NoHomeError
 from relight.home import is_home, no_home
@@ -78,7 +79,7 @@ def serve() -> None:
             used, token, port=port, origins=origins, hosts=frozenset(settings.codec.hosts)
         )
     except OSError as error:
-        msg = f"RELIGHT_CODEC__PORT: {ADDRESS}:{port} cannot be listened on: {error.strerror}"
+        msg = f"RELIGHT_CODEC__PORT: {ADDRESS}:{port} cannot be listened on: {error_words(error)}"
         raise RefusedError(msg) from error
     with server:
         print_line(f"http://{ADDRESS}:{server.server_port}/{token}")
@@ -113,7 +114,7 @@ def _token(settings: Settings) -> str:
     try:
         token = file.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"RELIGHT_CODEC__TOKEN_FILE: {file} cannot be read: {error}"
+        msg = f"RELIGHT_CODEC__TOKEN_FILE: {file} cannot be read: {error_words(error)}"
         raise RefusedError(msg) from error
     if len(token) < TOKEN_BYTES or not token.isalnum():
         msg = f"RELIGHT_CODEC__TOKEN_FILE: {file} needs {TOKEN_BYTES} or more letters and digits"

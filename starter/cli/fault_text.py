@@ -1,12 +1,14 @@
 """A fault for people: what was attempted, on which host, what was observed, and what to do."""
 
 import shlex
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
 from relight.domain.fault.fault import Fault
+from relight.domain.fault.output import without_progress
 from relight.domain.fault.table import RULES
 from relight.domain.text import visible
 from starter.cli.output import text_of
@@ -35,13 +37,17 @@ def fault_panel(subject: str, fault: Fault) -> RenderableType:
         if value is not None
     ]
     if fault.stderr_tail:
-        lines += [Text("standard error", style="dim"), text_of(fault.stderr_tail)]
+        lines += [Text("standard error", style="dim"), _output([fault.stderr_tail])]
     if fault.journal_tail:
         lines += [Text("last log lines of the unit", style="dim")]
-        lines += [text_of(line) for line in fault.journal_tail]
+        lines += [_output(fault.journal_tail)]
     if fault.kind in RULES:
         lines += [Text("what to do", style="dim"), Text(RULES[fault.kind].advice, style="yellow")]
     return Panel(Group(*lines), title=text_of(subject), title_align="left", border_style="red")
+
+
+def _output(lines: Sequence[str]) -> Text:
+    return text_of("\n".join(without_progress(lines)))
 
 
 def _command(argv: tuple[str, ...]) -> str | None:

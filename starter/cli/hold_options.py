@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from relight.domain.duration import span
 from relight.domain.hold import Hold, Selector, covers
 from relight.domain.names import RouteId, TrackName
 from relight.domain.route import Route
@@ -14,7 +15,6 @@ from starter.cli.output import note
 from starter.cli.times import (
     duration_option,
     instant_of,
-    span,
 )
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from relight.domain.duration import span
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.route import Route
 from relight.domain.route_state import KnownState, RouteEvidence, RouteState, known_state
 from relight.settings import load_settings
 from starter.cli.output import print_line
-from starter.cli.times import span
 
 if TYPE_CHECKING:  # slow to import: only commands that need it do so
     from relight.store.store import Store

@@ -7,6 +7,7 @@ What is printed is visible: rows that were written by hand or by an older versio
 sequences for the terminal.
 """
 
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,10 +18,12 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
+from rich.measure import Measurement
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from relight.domain.text import visible
@@ -32,8 +35,15 @@ JsonOption = Annotated[
 
 Answer = BaseModel | Mapping[str, object] | Sequence[BaseModel | Mapping[str, object]]
 
-# A pipe has no width, and nobody can use a table that is cut at 80 columns.
-_PIPED_WIDTH = 200
+# A pipe has no width. Its reader is a log, a mail or another terminal.
+_PIPED_WIDTH = 100
+
+
+_SHORT = 25
+"""A cell of so many characters is not wrapped: a date with its time, a duration, a status. No
+column of longer texts is narrower."""
+
+_UNLIMITED = 10_000
 
 
 class _VisibleConsole(Console):
@@ -76,10 +86,62 @@ def print_table(
         title: the line above the table.
         styles: the style of each cell with exactly this text.
     """
-    table = open_table(*columns, title=title)
-    for row in rows:
-        table.add_row(*(_cell(cell, styles or {}) for cell in row))
-    stdout.print(table)
+    stdout.print(Rows(columns, rows, title=title, styles=styles))
+
+
+class Rows:
+    """Rows under column heads. Where they are too wide for that, each row is a list of its cells.
+
+    Text is wrapped at words, never cut; names, dates, digests and other short cells stay whole.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Iterable[object]],
+        *,
+        title: str = "",
+        styles: Mapping[str, str] | None = None,
+    ) -> None:
+        """Arguments are those of `print_table`."""
+        self._columns = columns
+        self._rows = [[_cell(cell, styles or {}) for cell in row] for row in rows]
+        self._title = title
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """Render as wide as the console."""
+        yield self._table(console, options) or self._stack()
+
+    def _table(self, console: Console, options: ConsoleOptions) -> Table | None:
+        """Return the rows as a table; None if it would be too wide."""
+        table = open_table(*self._columns, title=self._title)
+        for row in self._rows:
+            table.add_row(*row)
+        least, most = [], []
+        for number, column in enumerate(table.columns):
+            cells = [row[number].plain for row in self._rows]
+            words = [*_words(self._columns[number]), *itertools.chain(*map(_words, cells))]
+            most.append(max(map(cell_len, (self._columns[number], *cells))))
+            least.append(max(*map(cell_len, words), min(most[-1], _SHORT)))
+            column.min_width = least[-1]
+        unlimited = options.update(width=_UNLIMITED)
+        room = options.max_width - Measurement.get(console, unlimited, table).minimum
+        if room < 0:
+            return None
+        for column, width in zip(table.columns, _widened(least, most, room), strict=True):
+            column.width = width
+        return table
+
+    def _stack(self) -> Group:
+        cells = Table.grid("", Column(overflow="fold"), padding=(0, 2, 0, 0))
+        for number, row in enumerate(self._rows):
+            if number:
+                cells.add_row("", "")
+            for head, cell in zip(self._columns, row, strict=True):
+                cells.add_row(text_of(head, "dim"), cell)
+        return Group(*([text_of(self._title, "italic")] if self._title else []), cells)
 
 
 def open_table(*columns: str, title: str = "") -> Table:
@@ -141,6 +203,20 @@ def live_view() -> Iterator[Live | None]:
         return
     with Live(console=stderr, transient=True, auto_refresh=False) as live:
         yield live
+
+
+def _words(text: str) -> Sequence[str]:
+    """Return the parts of a text that are never wrapped: its words; a short text is one."""
+    return [text] if len(text) <= _SHORT else text.split()
+
+
+def _widened(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
+    """Return the widths of columns, widened from the least ones while there is room."""
+    widths = list(least)
+    while room > 0 and (narrow := [i for i, width in enumerate(widths) if width < most[i]]):
+        widths[min(narrow, key=lambda i: widths[i])] += 1
+        room -= 1
+    return widths
 
 
 def _cell(value: object, styles: Mapping[str, str]) -> Text:

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from rich.live import Live
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -19,6 +18,7 @@ from temporalio.client import (
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
+from relight.domain.duration import span
 from relight.domain.names import scope_track
 from relight.domain.rollout.answer import ENDED_PHASES, answer_of, rollout_arguments
 from relight.domain.rollout.rollout import (
@@ -40,19 +40,17 @@ from starter.cli.errors import (
 from starter.cli.operations import (
     ANSWER_WITHIN,
     cli_error,
-    failure_fault,
     require_worker,
 )
 from starter.cli.output import (
-    live_view,
     note,
     print_json,
-    print_json_line,
     print_line,
 )
+from starter.cli.rollout_control_text import control_text
 from starter.cli.rollout_name import RolloutName
 from starter.cli.rollout_waits import waits_of
-from starter.cli.session import fleet_store
+from starter.cli.rollout_watch import follow, recorded
 from starter.cli.waiting import Patience, within
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
@@ -99,7 +97,7 @@ async def start(
             note(rollout_text.plan_text(plan))
         # One that was joined may have continued as new since it started.
         run_id = first_run_id(await handle.describe())
-        await _follow_within(patience, name, handle, run_id, as_json=as_json)
+        await _follow_within(patience, name, client, handle, run_id, as_json=as_json)
     elif as_json:
         print_json({"workflow_id": handle.id, "plan": plan, "ran_already": ran_already})
     else:
@@ -152,7 +150,7 @@ async def watch(client: Client, name: RolloutName, patience: Patience, *, as_jso
         CliError: it does not exist, or did not converge.
     """
     found = await _find(client, name)
-    await _follow_within(patience, name, found.handle, found.run_id, as_json=as_json)
+    await _follow_within(patience, name, client, found.handle, found.run_id, as_json=as_json)
 
 
 async def control(
@@ -182,20 +180,25 @@ async def control(
         async with asyncio.timeout(CONTROL_WITHIN.total_seconds()):
             await handle.execute_update(UPDATES[action], input)
     except WorkflowUpdateFailedError as error:
-        instead = _instead(_recorded(found.run_id) or found.status, name)
+        instead = _instead(recorded(found.run_id) or found.status, name)
         msg = f"{handle.id}: {fault_of(error.cause).summary}; {instead}"
         raise RefusedError(msg) from None
     except TimeoutError:
         msg = (
             f"no worker accepted `{action}` for {handle.id} within "
-            f"{CONTROL_WITHIN.total_seconds():.0f} s; it may still: see `relight rollout status`"
+            f"{span(CONTROL_WITHIN)}; it may still: see `relight rollout status`"
         )
         raise OperationFailedError(msg) from None
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise ended from None
         raise
-    _show(_recorded(found.run_id) or found.status, as_json=as_json)
+    status = recorded(found.run_id) or found.status
+    if as_json:
+        print_json(status)
+        return
+    for line in control_text(action, input, status, name.arguments):
+        print_line(line)
 
 
 def _instead(status: RolloutStatus, name: RolloutName) -> str:
@@ -288,16 +291,16 @@ async def _find(client: Client, name: RolloutName) -> _Found:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
     if running_id is not None:
-        status = _recorded(running_id) or await _preparing(handle, name)
+        status = recorded(running_id) or await _preparing(handle, name)
         return _Found(handle, running_id, status, is_running=True)
-    recorded = _recorded(name.run_id) if name.run_id is not None else None
-    if name.run_id is None or recorded is None:
+    newest = recorded(name.run_id) if name.run_id is not None else None
+    if name.run_id is None or newest is None:
         msg = f"there is no rollout of {name.tag} over {name.scope}"
         if scope_track(name.scope) is None:
             msg += "; for the rollout of a track, add --track"
         raise BadInputError(msg)
     ended = client.get_workflow_handle_for(RolloutRelease.run, handle.id, run_id=name.run_id)
-    return _Found(ended, name.run_id, recorded, is_running=False)
+    return _Found(ended, name.run_id, newest, is_running=False)
 
 
 async def _preparing(handle: Handle, name: RolloutName) -> RolloutStatus:
@@ -326,50 +329,17 @@ async def _notes(client: Client, found: _Found) -> tuple[str, ...]:
     return (f"its workflow was ended from outside: `{again}` continues",)
 
 
-def _recorded(run_id: str) -> RolloutStatus | None:
-    """Return the status that the store has of a rollout, with whole faults."""
-    with fleet_store(reads_only=True) as store:
-        return store.rollout_status.get(run_id, whole=True)
-
-
 async def _follow_within(
-    patience: Patience, name: RolloutName, handle: Handle, run_id: str, *, as_json: bool
+    patience: Patience,
+    name: RolloutName,
+    client: Client,
+    handle: Handle,
+    run_id: str,
+    *,
+    as_json: bool,
 ) -> None:
-    following = _follow(handle, run_id, as_json=as_json)
+    following = follow(client, handle, run_id, as_json=as_json)
     await within(patience, following, handle.id, f"relight rollout watch {name.arguments}")
-
-
-async def _follow(handle: Handle, run_id: str, *, as_json: bool) -> None:
-    shown: RolloutStatus | None = None
-    result = asyncio.create_task(handle.result())
-    try:
-        with live_view() as live:
-            while not result.done():
-                status = await asyncio.to_thread(_recorded, run_id)
-                if status is not None:
-                    _show_change(shown, status, live, as_json=as_json)
-                    shown = status
-                await asyncio.wait([result], timeout=POLL_EVERY.total_seconds())
-            final = await _result(result)
-            final = _recorded(run_id) or final
-            _show_change(shown, final, live, as_json=as_json)
-    finally:
-        result.cancel()
-    if not as_json:
-        rollout_text.print_status(final)
-    if final.phase is not RolloutPhase.CONVERGED:
-        arguments = rollout_arguments(final.release_tag, final.scope)
-        raise OperationFailedError(
-            rollout_text.conclusion(final),
-            remedy=f"`relight rollout why {arguments}` names what to do on each failed host.",
-        )
-
-
-async def _result(result: Awaitable[RolloutStatus]) -> RolloutStatus:
-    try:
-        return await result
-    except WorkflowFailureError as error:
-        raise cli_error(failure_fault(error)) from None
 
 
 def _show(status: RolloutStatus, *, as_json: bool) -> None:
@@ -377,17 +347,3 @@ def _show(status: RolloutStatus, *, as_json: bool) -> None:
         print_json(status)
     else:
         rollout_text.print_status(status)
-
-
-def _show_change(
-    before: RolloutStatus | None, now: RolloutStatus, live: Live | None, *, as_json: bool
-) -> None:
-    if now == before:
-        return
-    if as_json:
-        print_json_line(now)
-        return
-    for line in rollout_text.changes(before, now):
-        note(line)
-    if live is not None:
-        live.update(rollout_text.status_view(now), refresh=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from relight.domain.duration import span
 from relight.domain.event import Event, EventFilter
 from relight.domain.names import rollout_workflow_id
 from relight.domain.rollout.rollout import Rollout, RouteProgress
@@ -15,7 +16,7 @@ from starter.cli.names import FindTagArgument, FindTrackOption, track_or_none
 from starter.cli.output import JsonOption, note, print_json, print_line, print_table
 from starter.cli.rollout_name import find, scope_of
 from starter.cli.session import fleet_store
-from starter.cli.times import moment, span
+from starter.cli.times import moment
 
 app = typer.Typer()
 

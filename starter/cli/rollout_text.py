@@ -1,11 +1,12 @@
 """A rollout for people: its plan, its status and its changes."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from relight.domain.duration import span
 from relight.domain.names import RouteId
 from relight.domain.rollout.answer import RolloutAnswer, named_hosts
 from relight.domain.rollout.rollout import (
@@ -15,12 +16,11 @@ from relight.domain.rollout.rollout import (
     RouteProgress,
 )
 from starter.cli.fault_text import fault_panel
-from starter.cli.output import open_table, stdout, text_of
-from starter.cli.times import span
+from starter.cli.output import Rows, stdout, text_of
 
 _MAX_NAMED_ROUTES = 12
 
-_STYLES = {
+PROGRESS_STYLES: Mapping[str, str] = {
     RouteProgress.CONVERGED: "green",
     RouteProgress.FAILED: "bold red",
     RouteProgress.ROLLED_BACK: "red",
@@ -34,6 +34,14 @@ _STYLES = {
     RouteProgress.UNTOUCHED: "dim",
     RouteProgress.WAITING: "dim",
 }
+
+_BY_URGENCY = (
+    *(RouteProgress.FAILED, RouteProgress.NOT_ROLLED_BACK),
+    *(RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK, RouteProgress.PROVING),
+    *(RouteProgress.ROLLED_BACK, RouteProgress.TO_ROLL_BACK, RouteProgress.SOAKING),
+    *(RouteProgress.CONVERGED, RouteProgress.SKIPPED),
+    *(RouteProgress.WAITING, RouteProgress.UNTOUCHED),
+)
 
 _REPORTED = frozenset(
     {
@@ -67,32 +75,56 @@ def counted(count: int, noun: str) -> str:
 
 def headline(status: RolloutStatus) -> str:
     """Return the phase, the wave and the counts of a rollout, in one line."""
-    counts = ", ".join(
-        f"{count} {progress}" for progress in RouteProgress if (count := status.count(progress))
-    )
     return (
-        f"{_title(status)}: {status.phase}, "
-        f"wave {status.wave} of {status.waves}; {counts or 'no routes yet'}"
+        f"{title_of(status)}: {status.phase}, "
+        f"wave {status.wave} of {status.waves}; {counts_text(status.counts)}"
     )
+
+
+def counts_text(counts: Mapping[RouteProgress, int]) -> str:
+    """Return how many routes have each progress: `1 failed, 9,000 waiting`."""
+    known = sorted((each for each in RouteProgress if counts.get(each)), key=_urgency)
+    return ", ".join(f"{counts[each]:,} {each}" for each in known) or "no routes yet"
+
+
+def in_order_of_urgency(routes: Iterable[RouteOutcome]) -> list[RouteOutcome]:
+    """Return routes in the order in which a person needs them: failed ones first."""
+    return sorted(routes, key=lambda each: _urgency(each.progress))
+
+
+def _urgency(progress: RouteProgress) -> int:
+    return _BY_URGENCY.index(progress)
+
+
+def rest_text(status: RolloutStatus, shown: Sequence[RouteOutcome]) -> str:
+    """Return how many routes of a rollout are not shown, by progress; empty if all are."""
+    rest = Counter(status.counts) - Counter(each.progress for each in shown)
+    return f"and {rest.total():,} more: {counts_text(rest)}" if rest else ""
 
 
 def status_view(status: RolloutStatus) -> RenderableType:
     """Return a rollout's headline, its reason and what to do, and its routes."""
     other = "back to" if status.undo else "from"
-    table = open_table("route", "wave", "progress", other, "fault")
-    for outcome in status.routes:
-        table.add_row(
-            outcome.route_id,
-            str(outcome.wave),
-            Text(outcome.progress, style=_STYLES[outcome.progress]),
-            outcome.previous_release_tag or "-",
-            outcome.fault.kind if outcome.fault else "-",
-        )
+    table = Rows(
+        ("route", "wave", "progress", other, "fault"),
+        (
+            (
+                outcome.route_id,
+                outcome.wave,
+                outcome.progress,
+                outcome.previous_release_tag,
+                outcome.fault.kind if outcome.fault else None,
+            )
+            for outcome in in_order_of_urgency(status.routes)
+        ),
+        styles=PROGRESS_STYLES,
+    )
     since = f" (since {status.since:%Y-%m-%d %H:%M:%S} UTC)" if status.since else ""
     lines = [text_of(headline(status), "bold"), text_of(f"{status.detail}{since}")]
     if status.to_do:
         lines.append(text_of(f"to do: {status.to_do}", "yellow"))
-    return Group(*lines, table)
+    rest = rest_text(status, status.routes)
+    return Group(*lines, table, *([text_of(rest)] if rest else []))
 
 
 def waited(answer: RolloutAnswer, now: datetime) -> timedelta | None:
@@ -119,28 +151,41 @@ def print_status(status: RolloutStatus) -> None:
 
 
 def changes(before: RolloutStatus | None, now: RolloutStatus) -> Iterator[str]:
-    """Yield the changes between two statuses, one line each."""
-    known = {outcome.route_id: outcome for outcome in before.routes} if before else {}
+    """Yield the changes between two statuses, one line each.
+
+    Of a rollout whose routes are too many to be listed, only failures are.
+    """
     if before is None or (before.phase, before.wave) != (now.phase, now.wave):
         yield headline(now)
+    yield from failures(before, now)
+    known = {outcome.route_id: outcome.progress for outcome in before.routes} if before else {}
+    if sum(now.counts.values()) > len(now.routes):
+        return
+    for outcome in now.routes:
+        changed = known.get(outcome.route_id) != outcome.progress
+        if changed and outcome.progress in _REPORTED:
+            yield f"  {outcome.route_id}: {_progress_text(outcome, now)}"
+
+
+def failures(before: RolloutStatus | None, now: RolloutStatus) -> Iterator[str]:
+    """Yield the failures between two statuses, one line each."""
+    known = {outcome.route_id: outcome for outcome in before.routes} if before else {}
     for outcome in now.routes:
         previous = known.get(outcome.route_id)
         # Polling can miss single steps, but never a failure: its fault stays.
         if outcome.fault is not None and (previous is None or previous.fault is None):
             ended = "skipped" if outcome.progress is RouteProgress.SKIPPED else "failed"
             yield f"  {outcome.route_id}: {ended}: {outcome.fault.summary}"
-        changed = previous is None or previous.progress != outcome.progress
-        if changed and outcome.progress in _REPORTED:
-            yield f"  {outcome.route_id}: {_progress_text(outcome, now)}"
 
 
 def conclusion(status: RolloutStatus) -> str:
     """Return why a rollout did not converge, with the fault of each failed route."""
     faults = "".join(f"\n  {each.fault.summary}" for each in status.routes if each.fault)
-    return f"{_title(status)}: {status.detail}{faults}"
+    return f"{title_of(status)}: {status.detail}{faults}"
 
 
-def _title(status: RolloutStatus) -> str:
+def title_of(status: RolloutStatus) -> str:
+    """Return what a rollout is: its release and its scope."""
     return f"{'undo of ' if status.undo else ''}{status.release_tag} over {status.scope}"
 
 

@@ -2,6 +2,7 @@
 
 import typer
 
+from relight.domain.duration import span
 from starter import schedules
 from starter.cli.output import (
     JsonOption,
@@ -10,7 +11,7 @@ from starter.cli.output import (
     print_table,
 )
 from starter.cli.session import with_temporal
-from starter.cli.times import moment, span
+from starter.cli.times import moment
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 
+from relight.domain.duration import span
 from relight.domain.names import ReleaseTag, ScopeName
 from relight.domain.rollout.simulation import ReleaseForecast, Simulation
 from starter.cli.output import print_line, print_table
 from starter.cli.plan_text import counted_waves
 from starter.cli.rollout_text import counted
 from starter.cli.swap_durations import SwapDurations
-from starter.cli.times import span
 
 _MAX_REGIONS = 12
 

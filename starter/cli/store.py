@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from relight.domain.duration import span
 from relight.domain.retention import MIN_RETENTION
 from relight.home import existing_store_url
 from relight.settings import load_settings
@@ -12,7 +13,7 @@ from starter.cli.confirmation import YesOption, confirm
 from starter.cli.errors import BadInputError
 from starter.cli.output import JsonOption, print_json, print_line
 from starter.cli.session import DEFAULT_REASON, ReasonOption, announce, fleet_store, operation
-from starter.cli.times import duration_option, moment, span
+from starter.cli.times import duration_option, moment
 
 app = typer.Typer(no_args_is_help=True)
 

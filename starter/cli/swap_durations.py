@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
+from relight.domain.duration import span
 from relight.domain.event import Event
 from relight.domain.proof import ReleaseSwapped
-from starter.cli.times import span
 
 if TYPE_CHECKING:  # slow to import
     from relight.store.store import Store

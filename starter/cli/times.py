@@ -70,21 +70,6 @@ def moment(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
-def span(duration: timedelta) -> str:
-    """Return a duration for people, in at most two units: `45 s`, `12 min 30 s`, `3 h`."""
-    seconds = round(duration.total_seconds())
-    parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        if seconds >= size:
-            parts.append((size, f"{seconds // size} {unit}"))
-            seconds %= size
-    if not parts:
-        return "0 s"
-    # Adjacent units only: no seconds beside hours.
-    next_unit = {86400: 3600, 3600: 60, 60: 1}.get(parts[0][0])
-    return " ".join(text for size, text in parts[:2] if size in (parts[0][0], next_unit))
-
-
 def age(past: timedelta) -> str:
     """Return an age in its largest whole unit, as in `5 min`.
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from relight.domain.duration import span
 from relight.settings import Settings, load_settings
 from starter.cli.errors import ExitCode, OperationFailedError, RefusedError
 from starter.cli.output import (
@@ -148,7 +149,7 @@ def bring_down(settings: Settings) -> None:
     try:
         was_up = asyncio.run(processes.stop(settings.home, STOP_WITHIN))
     except TimeoutError:
-        msg = f"it has not stopped after {STOP_WITHIN}: see {settings.home / 'logs'}"
+        msg = f"it has not stopped after {span(STOP_WITHIN)}: see {settings.home / 'logs'}"
         raise OperationFailedError(msg) from None
     swept = sweep_lab(settings.home)
     if os.geteuid() != 0 and addresses_of(settings.home) is not None:
@@ -167,7 +168,7 @@ def _start_detached(settings: Settings, parts: Parts) -> UpState:
         refused = error.exit_code == ExitCode.REFUSED
         raise RefusedError(msg) if refused else OperationFailedError(msg) from None
     except TimeoutError:
-        msg = f"not ready after {START_WITHIN} (see {log})"
+        msg = f"not ready after {span(START_WITHIN)} (see {log})"
         raise OperationFailedError(msg) from None
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, NamedTuple, TypeVar
 
 import typer
 
+from relight.domain.duration import span
 from starter.cli.errors import BadInputError, OperationFailedError
 from starter.cli.output import print_done
-from starter.cli.times import duration_option, span
+from starter.cli.times import duration_option
 
 Result = TypeVar("Result")
 

@@ -115,7 +115,7 @@ async def test_a_probe_that_a_firewall_rejects_is_reported(host: FaultyHost) -> 
     with host.changed(rule, "nft delete table inet probe"):
         fault = await host.fault(host.subject.prove(OLD))
         assert fault.kind == "probe-failed"
-        assert "Connection refused" in fault.summary
+        assert "connection refused" in fault.summary
         assert host.package() == f"ii {OLD}"
     await host.swap()
 

@@ -75,7 +75,7 @@ async def test_a_planted_workflow_a_held_permit_and_a_route_without_a_way_out_ar
         for each in renewing:
             each.cancel()
     assert "Stuck stuck is open, and has not ended" in problems
-    assert "Stuck stuck has not ended in 3:00:00" in problems
+    assert "Stuck stuck has not ended in 3 h" in problems
     assert "no command leads on from: " in problems
     assert "permits are held: creations at alpha" in problems
 

@@ -169,7 +169,7 @@ def test_a_limit_says_until_when_it_holds():
 def test_an_open_breaker_says_when_it_closes_and_what_releases_a_group():
     incident = BreakerIncident(opened_at=NOW, last_observed_at=NOW, summary="a region is out")
     for calm_since, closes in (
-        (None, "it closes 0:15:00 after the cause is gone"),
+        (None, "it closes 15 min after the cause is gone"),
         (NOW - 5 * MINUTE, f"it closes at {NOW + 10 * MINUTE:%H:%M} UTC if that lasts"),
     ):
         breaker = Breaker(incident=incident, calm_since=calm_since)
@@ -190,4 +190,4 @@ def test_no_override_is_advised_while_the_control_plane_is_offline():
     region = GroupReach(group="region linode/east", machines=3, observed=3, unreachable=3)
     for each in (incident, incident.model_copy(update={"groups": (region,)})):
         reason = Allowance(Breaker(incident=each), (), LIMITS, NOW).why_open()
-        assert reason == "the breaker is open: offline; it closes 0:15:00 after the cause is gone"
+        assert reason == "the breaker is open: offline; it closes 15 min after the cause is gone"

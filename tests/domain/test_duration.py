@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from relight.domain.duration import duration_of
+from relight.domain.duration import duration_of, span
 from relight.settings import load_settings
 
 HALF_AN_HOUR = timedelta(minutes=30)
@@ -59,3 +59,23 @@ def test_a_variable_that_is_no_duration_is_refused_with_examples(monkeypatch):
     monkeypatch.setenv("RELIGHT_SWEEP_GRACE", "soon")
     with pytest.raises(ValidationError, match="is not a duration, as in 90s"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("duration", "shown"),
+    [
+        (timedelta(0), "0 s"),
+        (timedelta(seconds=-3), "0 s"),
+        (timedelta(seconds=0.25), "0.2 s"),
+        (timedelta(seconds=3), "3 s"),
+        (timedelta(seconds=13.4), "13 s"),
+        (timedelta(seconds=780), "13 min"),
+        (timedelta(seconds=59.6), "1 min"),
+        (timedelta(minutes=12, seconds=30), "12 min 30 s"),
+        (timedelta(hours=3, minutes=5, seconds=7), "3 h 5 min"),
+        (timedelta(hours=3, seconds=7), "3 h"),
+        (timedelta(days=29, hours=16, minutes=1), "29 d 16 h"),
+    ],
+)
+def test_a_duration_has_at_most_two_units(duration, shown):
+    assert span(duration) == shown

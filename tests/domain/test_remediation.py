@@ -70,6 +70,18 @@ def test_a_route_without_faults_is_left_alone():
     assert decide() is Remediation.LEAVE_ALONE
 
 
+def test_the_count_of_failed_connections_is_never_above_the_count_it_is_of():
+    """More than enough have failed, but within too short a time."""
+    quick = [fault("host-unreachable", timedelta(seconds=10 * ago)) for ago in range(10, 0, -1)]
+    decision = decide_remediation(history(*quick), POLICY, NOW)
+    assert decision.reason.startswith(
+        "host-unreachable: 10 operations with fresh connections failed within 1 min 30 s; "
+        "the machine is given up after 3 over 10 min"
+    )
+    [one] = [decide_remediation(history(quick[-1]), POLICY, NOW).reason]
+    assert one.startswith("host-unreachable: 1 operation with a fresh connection failed; ")
+
+
 def test_repeated_failures_of_fresh_connections_over_time_replace_the_machine():
     decision = decide_remediation(history(*UNREACHABLE), POLICY, NOW)
     assert decision.remediation is Remediation.REPLACE

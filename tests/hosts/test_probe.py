@@ -117,7 +117,7 @@ async def test_a_redirect_is_unhealthy_and_not_followed() -> None:
 
 
 async def test_a_refused_connection_has_the_operating_systems_text() -> None:
-    with silent_port() as port, pytest.raises(NotListeningError, match=r"Connection refused$"):
+    with silent_port() as port, pytest.raises(NotListeningError, match=r"connection refused$"):
         await probe(port)
 
 
@@ -182,7 +182,7 @@ async def test_a_refused_tcp_connection_is_unhealthy() -> None:
     assert caught.value.kind == "probe-failed"
     assert caught.value.destination is HOST
     assert caught.value.attempted == f"connect to 127.0.0.1:{port}"
-    assert caught.value.text == "Connection refused"
+    assert caught.value.text == "connection refused"
 
 
 async def test_a_tcp_connection_times_out() -> None:
@@ -234,15 +234,15 @@ async def test_a_patient_probe_gives_up_and_names_the_time() -> None:
     async def refusing(destination: Destination) -> str:
         nonlocal requests
         requests += 1
-        raise NotListeningError("Connection refused", destination=destination)
+        raise NotListeningError("connection refused", destination=destination)
 
-    with pytest.raises(NotListeningError, match=r"Connection refused, for 0\.5 s$"):
+    with pytest.raises(NotListeningError, match=r"connection refused, for 0\.5 s$"):
         await PatientProbe(refusing, timedelta(seconds=0.5))(HOST)
     assert requests == 3
 
 
 async def test_a_probe_without_patience_asks_once() -> None:
-    with silent_port() as port, pytest.raises(NotListeningError, match=r"Connection refused$"):
+    with silent_port() as port, pytest.raises(NotListeningError, match=r"connection refused$"):
         await PatientProbe(TcpProbe(port, SECONDS), timedelta(0))(HOST)
 
 

@@ -181,7 +181,7 @@ async def test_a_transaction_that_the_host_stopped_at_its_deadline_is_the_releas
     error = await failure(host)
     assert (error.kind, error.fault_class) == ("change-timed-out", FaultClass.RELEASE)
     assert not error.retryable
-    assert "within 0:10:00, and was stopped: waiting" in str(error)
+    assert "within 10 min, and was stopped: waiting" in str(error)
     assert error.stderr.splitlines() == host.output
     assert (host.count(LOG), host.change) == (1, Unit())
 

@@ -4,6 +4,7 @@ import asyncio
 import getpass
 import itertools
 import json
+import os
 import re
 import signal
 import socket
@@ -120,6 +121,58 @@ async def test_watch_as_json_is_one_status_per_line_up_to_the_final_one(installa
     assert all(list(status) == ROLLOUT_KEYS for status in statuses)
     assert statuses[-1]["phase"] == "converged"
     assert all(before != after for before, after in itertools.pairwise(statuses))
+
+
+class Screen:
+    """What a command has written to its terminal."""
+
+    def __init__(self, controller):
+        self._controller = controller
+        self.text = ""
+        asyncio.get_running_loop().add_reader(controller, self._read)
+
+    def _read(self):
+        try:
+            self.text += os.read(self._controller, 65536).decode(errors="replace")
+        except OSError:  # The command has closed the terminal.
+            asyncio.get_running_loop().remove_reader(self._controller)
+
+    async def shows(self, *texts):
+        async def all_of_them():
+            return all(text in self.text for text in texts)
+
+        try:
+            await wait_until(all_of_them, timedelta(seconds=60))
+        except TimeoutError:
+            raise AssertionError(self.text) from None
+
+
+async def test_on_a_terminal_watch_shows_waves_steps_and_time_and_pause_prints_two_lines(
+    installation, held
+):
+    controller, terminal = os.openpty()
+    screen = Screen(controller)
+    relight = installation.relight.where(COLUMNS="80", LINES="24", TERM="xterm")
+    watching = asyncio.create_task(relight.on_terminal(terminal, "rollout", "watch"))
+    await screen.shows("v0.0.74 over fleet: running, wave 1 of ", "elapsed ", "0 of 1")
+    await screen.shows("swapping: installing, ", "no ETA: no swap is recorded yet")
+    paused = await installation.relight("rollout", "pause", "-r", "odd graphs")
+    done, following = paused.out.splitlines()
+    assert done == f"v0.0.74 over fleet: paused by {ME}: odd graphs"
+    assert following.startswith("1 route in progress will be finished, no further one starts; ")
+    assert "`relight rollout resume v0.0.74` continues it" in following
+    await screen.shows("no ETA while it is paused", "to do: relight rollout resume")
+    resumed = await installation.relight("rollout", "resume")
+    assert resumed.out.splitlines()[1].startswith("1 route in progress, 2 waiting; ")
+    held.open()
+    assert await watching == 0
+    os.close(terminal)
+    await screen.shows("v0.0.74 over fleet: converged")
+    os.close(controller)
+    # Each frame is erased line by line: none was higher than the terminal.
+    frames = re.findall(r"(?:\x1b\[1A\x1b\[2K)+", screen.text)
+    assert frames
+    assert max(frame.count("1A") for frame in frames) < 24
 
 
 async def test_a_start_after_an_abort_is_a_new_rollout(installation, held):

@@ -2,8 +2,19 @@
 
 from datetime import UTC, datetime
 
-from relight.domain.rollout.rollout import RolloutPhase, RolloutStanding, RouteProgress
-from tests.store.fleets import closing_rollout, plan_rollout, rollout_run, serve
+import pytest
+
+from relight.domain.rollout.rollout import (
+    MAX_LISTED_ROUTES,
+    RolloutPhase,
+    RolloutStanding,
+    RouteOutcome,
+    RouteProgress,
+)
+from relight.domain.rollout.strategy import Strategy
+from relight.domain.rollout.wave import AdvanceWaveInput, WaveWork
+from relight.store.rollout_choice import Chosen
+from tests.store.fleets import FAULT, closing_rollout, plan_rollout, rollout_run, serve
 
 NOW = datetime.now(UTC)
 RUNNING = RolloutStanding(
@@ -61,3 +72,53 @@ def test_once_it_is_closed_routes_that_still_wait_are_untouched_and_nothing_chan
     assert (status.phase, status.detail) == (RolloutPhase.ABORTED, "it ended")
     assert status.counts == {RouteProgress.UNTOUCHED: 1}
     assert [each.progress for each in status.routes] == [RouteProgress.UNTOUCHED]
+
+
+def advance(store, run, starts, ended=(), in_flight=()):
+    """Start so many routes of the wave, and end some as failed."""
+    failed = tuple(
+        RouteOutcome(route_id=each, wave=1, progress=RouteProgress.FAILED, fault=FAULT)
+        for each in ended
+    )
+    advanced = store.rollout_routes.advance(
+        AdvanceWaveInput(
+            rollout_run_id=run.run_id,
+            release_tag="v0.0.74",
+            work=WaveWork.SWAP,
+            number=1,
+            strategy=Strategy(),
+            in_flight=in_flight,
+            ended=failed,
+            max_in_flight=len(in_flight) + starts,
+        ),
+        lambda waiting, _: Chosen(waiting),
+        constrained=False,
+    )
+    return [each.route_id for each in advanced.starts]
+
+
+@pytest.mark.parametrize(("failed", "active"), [(3, 50), (600, 50), (3, 700), (600, 700)])
+def test_of_a_large_rollout_failed_routes_and_those_in_progress_are_listed(store, failed, active):
+    run = plan_rollout(store, [f"r-{number}" for number in range(2000)])
+    started = advance(store, run, failed)
+    in_flight = advance(store, run, active, ended=started)
+    assert (len(started), len(in_flight)) == (failed, active)
+    status = status_of(store, run)
+    listed = [each.progress for each in status.routes]
+    assert len(listed) == min(failed + active, MAX_LISTED_ROUTES)
+    assert listed.count(RouteProgress.SWAPPING) >= min(active, 100)
+    assert listed.count(RouteProgress.FAILED) >= min(failed, MAX_LISTED_ROUTES - 100)
+    assert status.counts == {
+        RouteProgress.FAILED: failed,
+        RouteProgress.SWAPPING: active,
+        RouteProgress.WAITING: 2000 - failed - active,
+    }
+
+
+def test_a_followed_rollout_has_the_counts_of_each_wave_and_when_it_was_opened(store):
+    run = plan_rollout(store, ["r-1"])
+    store.rollout_routes.plan(run.run_id, [["r-2", "r-3"]], first=2)
+    followed = store.rollout_status.follow(run.run_id)
+    assert followed.waves == {1: {RouteProgress.WAITING: 1}, 2: {RouteProgress.WAITING: 2}}
+    assert followed.status.counts == {RouteProgress.WAITING: 3}
+    assert followed.opened_at == store.rollouts.list()[-1].opened_at

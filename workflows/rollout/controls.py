@@ -22,6 +22,7 @@ from relight.domain.rollout.rollout import (
     ControlInput,
     Controls,
     RolloutContinued,
+    RolloutPace,
     RolloutPhase,
     RolloutPlan,
     RolloutReleaseInput,
@@ -237,6 +238,15 @@ class ControlledRollout:
     def plan(self) -> RolloutPlan | None:
         """Return the plan; None before it exists."""
         return self._plan
+
+    @workflow.query
+    def pace(self) -> RolloutPace:
+        """Return what decides how fast the rollout goes."""
+        return RolloutPace(
+            max_concurrent=self._controls.max_concurrent,
+            soak=self._input.strategy.soak,
+            soaks_until=self._soaks_until,
+        )
 
     async def _set_controls(self, **changes: object) -> None:
         self._controls = self._controls.model_copy(update=changes)

@@ -228,7 +228,7 @@ class RolloutWave:
 
     def _check_failures(self) -> None:
         """Stop the wave if the failures so far require it, before another route starts."""
-        if self._input.work is WaveWork.ROLL_BACK or self._stopped_by is not None:
+        if self._input.work is WaveWork.ROLL_BACK:
             return
         failed = [each for each in self._ended if each.progress is RouteProgress.FAILED]
         proven = sum(each.progress is RouteProgress.CONVERGED for each in self._ended)
@@ -237,6 +237,7 @@ class RolloutWave:
         if self._input.work is WaveWork.PROVE:
             proven = -len(failed)  # They were counted as successes after the swap.
         reason = stop_reason(self._input.strategy, successes + proven, failures + len(failed))
+        # Also once it is stopped: routes that were in flight fail too, and all are counted.
         if failed and reason is not None:
             self._stopped_by = f"{reason} ({', '.join(sorted(self._kinds))})"
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from relight.domain.duration import span
 from relight.domain.liveness import is_silent
 from relight.domain.names import ReleaseTag
 from relight.domain.pool.pool import PoolAction, PoolMachine, PoolStatus, PoolStep, PoolTarget
@@ -174,7 +175,7 @@ def _surplus(
         is_aged = machine in aged
         if is_aged:
             enough = not is_ready or ready > target.size
-            reason = f"it is older than {target.max_age.days} days"
+            reason = f"it is older than {span(target.max_age)}"
         else:
             others = len(young) - sum(each.key in surplus for each in young)
             never_ready = not is_ready and machine.release_tag is None

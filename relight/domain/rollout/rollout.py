@@ -20,7 +20,8 @@ from relight.domain.rollout.plan import PlannedRollout
 from relight.domain.rollout.strategy import Strategy
 
 MAX_LISTED_ROUTES = 500
-"""How many routes a message lists. A larger rollout counts its routes, and lists failed ones."""
+"""How many routes a message lists. Of a larger rollout it lists those that failed or are in
+progress."""
 
 
 class RolloutPhase(StrEnum):
@@ -62,6 +63,13 @@ class RouteProgress(StrEnum):
     PROVING = "proving again"
     SKIPPED = "skipped"
     UNTOUCHED = "untouched"
+
+
+FAILURES = (RouteProgress.FAILED, RouteProgress.NOT_ROLLED_BACK)
+"""The progress of routes on which the work has failed."""
+
+IN_PROGRESS = (RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK, RouteProgress.PROVING)
+"""The progress of routes that are worked on now."""
 
 
 class RouteOutcome(Message):
@@ -125,7 +133,7 @@ class RolloutStatus(Message):
         wave: the current wave, from 1; 0 before the first.
         waves: the number of waves.
         routes: each route with its wave and its brief fault; for a large rollout only some of those
-            that failed.
+            that failed, and those in progress.
         detail: the reason for the phase, in one sentence.
         since: start of the phase, UTC.
         to_do: what a person can do, if anything.
@@ -147,6 +155,20 @@ class RolloutStatus(Message):
     def count(self, progress: RouteProgress) -> int:
         """Return the number of routes with this progress."""
         return self.counts.get(progress, 0)
+
+
+class RolloutPace(Message):
+    """What decides how fast a rollout goes.
+
+    Attributes:
+        max_concurrent: how many routes are changed at once.
+        soak: how long each wave runs before its routes are proven again.
+        soaks_until: the end of the current soak; None without one.
+    """
+
+    max_concurrent: int
+    soak: timedelta
+    soaks_until: datetime | None = None
 
 
 class Controls(Message):

@@ -338,14 +338,14 @@ def _missing_step(
         return SweepStep.WAIT, f"machine {record.key} is not listed; {holder} is under way"
     young = min(now, listing.asked_at) - record.recorded_at < policy.grace
     if young and not is_future(record.recorded_at, now):
-        reason = f"machine {record.key} was recorded only at {record.recorded_at}"
+        reason = f"machine {record.key} was recorded only at {_moment(record.recorded_at)}"
         return SweepStep.WAIT, reason
     # A listing may lack a machine that exists: one alone is no evidence.
     if record.serves or record.in_pool:
         since = record.gone_since
         if since is None or now - since < policy.gone_for:
             reason = f"machine {record.key} is not listed"
-            return SweepStep.WAIT, f"{reason} since {since}" if since else reason
+            return SweepStep.WAIT, f"{reason} since {_moment(since)}" if since else reason
     return SweepStep.MARK_LOST, f"{record.provider} has no machine {record.key}"
 
 
@@ -392,3 +392,7 @@ def _order(action: SweepAction) -> tuple[int, str, str, str, str]:
     machine_id = action.machine.provider_id if action.machine else ""
     workflow = action.operation.workflow_id if action.operation else ""
     return rank, action.provider, action.key, machine_id, workflow
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
