@@ -168,20 +168,22 @@ def recycle(
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,
 ) -> None:
-    """Take a machine out of its pool; the next reconcile run destroys it, if the breaker allows it.
+    """Take a machine out of its pool; the next reconcile run destroys it, whatever it answers.
 
-    It can no longer be claimed, and another one is created in its place.
+    This is a person's word, and it is recorded. The breaker and the hourly limits apply. The
+    machine can no longer be claimed, and another one is created in its place.
 
     [bold]Example:[/]
 
       relight pool recycle pool-lab-eu-1-3 --reason "another host key answers there"
     """
+    confirm(f"machine {machine} leaves its pool and is destroyed", yes=yes)
     with fleet_store() as store:
-        if machine not in {each.key for each in store.pool.list()}:
+        # A word counts for ever, so none is recorded about a machine that a route has claimed.
+        if not store.pool.mark_leaving(machine, operation(reason)):
             msg = f"no pool has a machine {machine}: `relight pool list` shows those that there are"
             raise BadInputError(msg)
-        confirm(f"machine {machine} leaves its pool and is destroyed", yes=yes)
-        store.pool.mark_leaving(machine, operation(reason))
+        store.destruction_evidence.request_removal(machine, operation(reason))
     print_done(
         f"{machine} leaves its pool; the next reconcile run destroys it",
         {"machine_key": machine},

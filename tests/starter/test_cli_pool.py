@@ -6,9 +6,10 @@ from relight.domain.breaker.breaker import Breaker, BreakerIncident
 from relight.domain.fault.table import fault
 from relight.domain.pool.pool import PoolStatus, pool_workflow_id
 from relight.domain.pool.tries import PoolPolicy
+from relight.hosts.errors import HostKeyMismatchError
 from tests.starter.stores import refused, serve_all
 from tests.store.fleets import MANUAL
-from tests.store.pools import made_ready
+from tests.store.pools import claim, made_ready
 
 
 async def test_a_pool_is_set_filled_and_listed(installation):
@@ -62,9 +63,47 @@ async def test_a_pool_machine_is_recycled_by_a_persons_word(relight, store):
     done = await relight("pool", "recycle", key, "-r", "another host key answers")
     assert done.out == f"{key} leaves its pool; the next reconcile run destroys it\n"
     assert store.pool.list()[0].status is PoolStatus.LEAVING
-    [event] = store.events.list(kind="pool-machine-leaving")
-    assert (event.machine_key, event.reason) == (key, "another host key answers")
+    for kind in ("pool-machine-leaving", "machine-removal-requested"):
+        [event] = store.events.list(kind=kind)
+        assert (event.machine_key, event.reason) == (key, "another host key answers")
     refused(await relight("pool", "recycle", "east-1-g1"), 2, "no pool has a machine east-1-g1")
+
+
+async def test_machines_of_a_pool_that_show_other_host_keys_are_destroyed_once_a_person_says_so(
+    installation,
+):
+    """Both do, so that automation takes it for its own fault and leaves them."""
+    harness, relight = installation.harness, installation.relight
+    keys = [await harness.pool_machine(), await harness.pool_machine()]
+    harness.store.pool_sizes.set("fake", "fake-east", 2, harness.operation())
+    harness.hosts.locked_out = dict.fromkeys(keys, HostKeyMismatchError)
+    for key in keys:
+        harness.store.pool.record_fault(key, fault("host-key-mismatch", ""), harness.operation())
+    for _ in range(10):
+        await harness.serving_route()  # Proven since, so the breaker knows that it is not our key.
+    for key in keys:
+        assert (await relight("pool", "recycle", key, "-r", "checked: not ours")).code == 0
+    for _ in range(3):
+        await relight("reconcile")
+        await installation.nothing_runs()
+    assert sorted(harness.destroyed()) == keys
+    machines = harness.store.pool.list()
+    assert [each.status for each in machines] == [PoolStatus.READY] * 2
+    assert not {each.key for each in machines} & set(keys)
+    words = harness.events(kind="machine-removal-requested")
+    assert [(each.machine_key, each.reason) for each in words] == [
+        (key, "checked: not ours") for key in keys
+    ]
+
+
+async def test_a_word_about_a_machine_that_a_route_has_claimed_is_refused(installation):
+    """It would count for ever: the machine would be destroyed at its first fault."""
+    harness = installation.harness
+    key, route_id = await harness.pool_machine(), await harness.serving_route()
+    claim(harness.store, route_id)
+    words = ("pool", "recycle", key)
+    await installation.refuses(2, words, f"no pool has a machine {key}")
+    assert harness.events(kind="machine-removal-requested") == []
 
 
 async def test_an_incident_is_shown_by_the_fleet_and_the_pools_with_what_to_do(relight, store):

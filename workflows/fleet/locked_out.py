@@ -1,9 +1,43 @@
 """Whether a machine that keeps the control plane out is the only one."""
 
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+
 from relight.domain.base import Origin
 from relight.domain.destruction import EvaluateBreakerInput
 from relight.domain.reconcile.run import VerifyRoutesInput
 from workflows.fleet.steps import ObservationActivities, VerificationActivities
+
+
+class LockedOutQuestion:
+    """Asks `many_are_locked_out` once for all routes that fail at the same time."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._asked: asyncio.Task[bool] | None = None
+
+    async def ask(self) -> bool:
+        """Return whether many machines keep us out. False if that cannot be found out.
+
+        Who comes while the question runs takes its yes. A no may be older than the failure, so the
+        question is then asked once more, for all who came meanwhile.
+        """
+        running = self._asked
+        if running is not None and not running.done() and await running:
+            return True
+        if self._asked is running:
+            self._asked = asyncio.create_task(self._answer())
+        assert self._asked is not None
+        return await self._asked
+
+    async def _answer(self) -> bool:
+        try:
+            return await many_are_locked_out(self._origin)
+        except FailureError as error:
+            workflow.logger.warning("whether machines keep us out is unknown: %s", error)
+            return False
 
 
 async def many_are_locked_out(origin: Origin) -> bool:

@@ -44,7 +44,7 @@ from relight.domain.rollout.wave import (
 from relight.domain.route import HotSwapRouteInput, ProveRouteInput
 from relight.engine import search_attributes
 from workflows.failures import failure, fault_of
-from workflows.fleet.locked_out import many_are_locked_out
+from workflows.fleet.locked_out import LockedOutQuestion
 from workflows.rollout import inputs
 from workflows.rollout.incident import IncidentHold
 from workflows.rollout.pages import WavePage
@@ -97,6 +97,7 @@ class RolloutWave:
         self._incident = IncidentHold(input.strategy.incident_limit, kept.incident)
         self._asked_for_person = False
         self._page = WavePage(input)
+        self._locked_out = LockedOutQuestion(input.origin)
 
     @workflow.run
     async def run(self, input: RolloutWaveInput) -> WaveEnded:
@@ -258,6 +259,7 @@ class RolloutWave:
             workflow.logger.error("%s: unexpected error", outcome.route_id, exc_info=error)
             ended = self._failed(outcome, fault_of(error))
         del self._in_flight[outcome.route_id]
+        self._run_ids.pop(outcome.route_id, None)
         self._ended.append(ended)
         self._page.keep(ended)
 
@@ -270,7 +272,7 @@ class RolloutWave:
             await operation
         except (ChildWorkflowError, ApplicationError) as error:
             cause = fault_of(error)
-            is_ours = locks_out(cause.kind) and await many_are_locked_out(self._input.origin)
+            is_ours = locks_out(cause.kind) and await self._locked_out.ask()
             return self._failed(outcome, cause, held=is_ours)
         except WorkflowAlreadyStartedError:
             return self._failed(outcome, _busy(outcome.route_id))
@@ -320,8 +322,6 @@ class RolloutWave:
             # The activity's error has the operation's failure as its cause.
             failed = error.cause.__cause__ if error.cause is not None else None
             raise failure(fault_of(failed or error)) from error
-        finally:
-            del self._run_ids[route_id]
         if not awaited.known:
             await self._operate_when_free(running.outcome)
 
@@ -373,10 +373,12 @@ class RolloutWave:
                 priority=_PRIORITY,
                 static_summary=summary,
             )
-            self._run_ids[route_id] = started.first_execution_run_id
-            await started
-        finally:
+        except WorkflowAlreadyStartedError:
             del self._run_ids[route_id]
+            raise
+        # Kept until the outcome is: who continues as new meanwhile hands the operation over.
+        self._run_ids[route_id] = started.first_execution_run_id
+        await started
 
     async def _report(self, advanced: WaveAdvanced) -> None:
         """Show where the wave stands. Tell the rollout if only a person can decide."""

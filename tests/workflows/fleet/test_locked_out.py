@@ -19,9 +19,11 @@ from relight.hosts.errors import (
     LoginRefusedError,
     SudoRefusedError,
 )
+from tests.support.interference import Injection
 from tests.workflows.harness import Harness
 from tests.workflows.pools import REGION, keep_pool
 from tests.workflows.reconciler import AT_ONCE, MOMENT, POLICY, Reconciler, kinds, left_alone
+from tests.workflows.rollout.histories import histories
 
 pytestmark = pytest.mark.attack("a wrong client key, secret or sudo rule of our own")
 
@@ -191,3 +193,42 @@ async def test_one_host_that_keeps_us_out_fails_in_a_rollout(harness, reconciler
     ended = await rollout.result()
     assert (ended.phase, ended.count(RouteProgress.FAILED)) == (RolloutPhase.CONVERGED, 1)
     assert harness.store.breaker.get().incident is None
+
+
+async def test_a_question_that_cannot_be_answered_keeps_the_fault_of_the_route(
+    harness, reconciler, route_ids
+):
+    first = route_ids[0]
+    harness.hosts.locked_out = {f"{first}-g1": LoginRefusedError}
+    harness.interference.inject(
+        Injection.FAILS_BEFORE, "evaluate_breaker", "rollout/v0.0.74/fleet/1/swap"
+    )
+    rollout = await harness.start_rollout("v0.0.74", waves=("100%",), failure_budget=1)
+    ended = await rollout.result()
+    [failed] = [each for each in ended.routes if each.progress is RouteProgress.FAILED]
+    assert failed.fault is not None
+    assert (failed.route_id, failed.fault.kind) == (first, "login-refused")
+    assert harness.interference.pending == []
+
+
+async def test_routes_that_fail_at_once_ask_together_whether_the_key_is_wrong(
+    harness, reconciler, route_ids
+):
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"), max_concurrent=4)
+    await gate.reached()
+    harness.hosts.all_locked_out = LoginRefusedError
+    gate.open()
+    await harness.until_status(rollout, lambda each: "keep the control plane out" in each.detail)
+    harness.hosts.all_locked_out = None
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+    runs = (await histories(harness.client, rollout))[f"{rollout.id}/2/swap"]
+    asked, running = set(), 0
+    for event in (each for run in runs for each in run):
+        scheduled = event.activity_task_scheduled_event_attributes
+        if scheduled.activity_type.name == "evaluate_breaker":
+            asked.add(event.event_id)
+            running += 1
+        running -= event.activity_task_completed_event_attributes.scheduled_event_id in asked
+        assert running <= 1
+    assert asked

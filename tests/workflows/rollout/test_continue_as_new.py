@@ -4,11 +4,14 @@ The limit of a history is a few events here, so that each stage continues as new
 once.
 """
 
+import asyncio
+
 import pytest
 
 from relight.domain.names import ROLLOUT_PREFIX
 from relight.domain.rollout.rollout import RolloutPhase, RouteProgress, SetConcurrency
 from relight.domain.route import RouteStatus
+from relight.hosts.errors import LoginRefusedError
 from tests.workflows.rollout.conftest import six_routes, until_holding
 from tests.workflows.rollout.histories import histories
 from tests.workflows.rollout.test_rollback import CONTROL
@@ -85,6 +88,36 @@ async def test_a_route_that_fails_while_it_continues_as_new_stops_it_with_its_fa
     assert failed.fault is not None
     assert (failed.route_id, failed.fault.fault_class) == (route_ids[0], "release")
     assert harness.hosts.of(route_ids[0]).installs == ["0.0.73", "0.0.74"]
+
+
+async def test_a_failure_is_kept_while_it_is_asked_whether_our_key_is_wrong(
+    harness, route_ids, monkeypatch
+):
+    [check] = harness.parts.connectivity
+    asked, answered, usual = asyncio.Event(), asyncio.Event(), check.run
+
+    async def run():
+        asked.set()
+        await answered.wait()
+        return await usual()
+
+    monkeypatch.setattr(check, "run", run)
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("100%",), max_concurrent=6, failure_budget=1
+    )
+    await gate.reached()
+    harness.hosts.locked_out = {f"{route_ids[0]}-g1": LoginRefusedError}
+    gate.open()
+    await asked.wait()
+    await continued(harness, rollout, "1/swap", max_concurrent=6)
+    answered.set()
+    ended = await rollout.result()
+    [failed] = [each for each in ended.routes if each.progress is RouteProgress.FAILED]
+    assert failed.fault is not None
+    assert (failed.route_id, failed.fault.kind) == (route_ids[0], "login-refused")
+    swaps = {event.run_id for event in harness.events(route_ids[0]) if event.fault_kind}
+    assert len(swaps) == 1
 
 
 async def test_a_soak_and_an_approval_end_as_without(harness, route_ids):
