@@ -204,7 +204,7 @@ async def test_a_hanging_program_does_not_pass_and_is_killed_with_its_children(
 
 
 async def test_a_program_that_cannot_be_run_is_not_a_result() -> None:
-    with pytest.raises(CheckUnansweredError, match="/no/such cannot be run: No such file"):
+    with pytest.raises(CheckUnansweredError, match="/no/such cannot be run: no such file"):
         await CommandCheck(("/no/such",), SECONDS)(INPUT)
 
 

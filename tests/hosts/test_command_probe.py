@@ -149,12 +149,12 @@ async def test_a_missing_program_is_named() -> None:
     with pytest.raises(ProbeNotRunnableError) as caught:
         await CommandProbe(("/no/such/check",), timedelta(seconds=10))(HOST)
     assert caught.value.attempted == "/no/such/check"
-    assert caught.value.text == "it cannot be run: No such file or directory"
+    assert caught.value.text == "it cannot be run: no such file or directory"
 
 
 async def test_a_program_that_is_not_executable_is_named(tmp_path: Path) -> None:
     (tmp_path / "check").write_text("#!/bin/sh\n")
-    with pytest.raises(ProbeNotRunnableError, match="it cannot be run: Permission denied"):
+    with pytest.raises(ProbeNotRunnableError, match="it cannot be run: permission denied"):
         await CommandProbe((str(tmp_path / "check"),), timedelta(seconds=10))(HOST)
 
 

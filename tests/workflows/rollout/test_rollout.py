@@ -59,7 +59,7 @@ async def test_a_bad_release_stops_in_the_first_wave_and_changes_no_other_route(
     status = await rollout.result()
     assert status.phase is RolloutPhase.STOPPED
     assert status.count(RouteProgress.FAILED) == 2
-    assert "2 failed (unit-crash-looping), the failure budget is 0" in status.detail
+    assert "2 failed, the failure budget is 0 (unit-crash-looping)" in status.detail
     assert status.count(RouteProgress.UNTOUCHED) == 4
     for outcome in status.routes:
         route = harness.route(outcome.route_id)
