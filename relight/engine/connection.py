@@ -106,7 +106,7 @@ async def connect(settings: Settings) -> Client:
         raise TemporalUnreachableError(msg) from error
     except (RuntimeError, TimeoutError) as error:
         reason = next((text for sign, text in _REASONS if sign in str(error)), str(error))
-        if refused := refusal(reason):
+        if refused := refusal(reason, tls=bool(config.get("tls"))):
             msg = f"Temporal at {config['target_host']} cannot be used: {refused} ({reason})"
             raise TemporalUnreachableError(msg) from error
         msg = (

@@ -25,6 +25,11 @@ CA, CERT, KEY, SERVER_NAME, API_KEY = (
     for name in ("TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_SERVER_NAME", "API_KEY_FILE")
 )
 
+_CLOSED = f"the server closed it; it may want a client certificate: {CERT} and {KEY}"
+
+_ENDS = ('"connection closed"', "broken pipe", "onnection reset")
+"""A refused handshake is told in one of these ways, by which side is faster."""
+
 _REFUSALS = (
     ("UnknownIssuer", f"the server's certificate is signed by none of the authorities in {CA}"),
     ("NotValidForName", f"the server's certificate has another name: {SERVER_NAME} sets it"),
@@ -34,7 +39,7 @@ _REFUSALS = (
     ("UnknownCA", f"the server does not trust the client certificate of {CERT}"),
     ("BadCertificate", f"the server does not accept the client certificate of {CERT}"),
     ("DecryptError", f"the server does not accept the client certificate of {CERT}"),
-    ("unexpected-eof", f"the server closed it; it may want a client certificate: {CERT} and {KEY}"),
+    ("unexpected-eof", _CLOSED),
     ("InvalidContentType", f"the server speaks no TLS: unset {CA}, {CERT} and {API_KEY}"),
     ("Unauthenticated", f"the server refuses the credentials: {API_KEY}, or {CERT} and {KEY}"),
     ("PermissionDenied", "the server does not allow that to these credentials"),
@@ -60,9 +65,15 @@ def with_credentials(
     return added
 
 
-def refusal(error: str) -> str | None:
-    """Return what an error of the connection says about the credentials; None if nothing."""
-    return next((meaning for word, meaning in _REFUSALS if word in error), None)
+def refusal(error: str, *, tls: bool) -> str | None:
+    """Return what an error of the connection says about the credentials; None if nothing.
+
+    Args:
+        error: its text.
+        tls: whether the connection was one of TLS.
+    """
+    meaning = next((meaning for word, meaning in _REFUSALS if word in error), None)
+    return meaning or (_CLOSED if tls and any(each in error for each in _ENDS) else None)
 
 
 def _tls(temporal: TemporalSettings, sdk: object) -> TLSConfig:
