@@ -1,0 +1,1 @@
+"""Terminal sessions, kept as files: what people type, what they read, and what changed."""
