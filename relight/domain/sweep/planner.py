@@ -200,7 +200,8 @@ def _doubt(
     """Return `doubt` if a machine is newer than our records, None if it is not.
 
     Every key is on record before its machine is created. A machine that was only planned may serve
-    its route by now, if the one that serves it on record does not exist.
+    its route by now, if the one that serves it on record does not exist. And a removal begins once
+    another machine serves, and that is on record.
     """
     if record is None:
         stem, number = numbered(machine.key)
@@ -210,6 +211,10 @@ def _doubt(
             return None
         known = f"the newest on record is {stem}{newest}" if newest else "none is on record"
         return SweepStep.DOUBT, f"machine {machine.key} is not on record; {known}"
+    if _serves(record) and machine_workflow_id(record.key) in view.open_workflows:
+        adopt = f"`relight store adopt-current --serves {record.route_id}=KEY`"
+        reason = f"machine {record.key} serves route {record.route_id} on record, and its removal"
+        return SweepStep.DOUBT, f"{reason} runs: {adopt} records which machine serves it now"
     if record.recorded_as is not RecordedAs.PLANNED or record.route_id is None:
         return None
     serving = [each for each in records.values() if _serves(each)]

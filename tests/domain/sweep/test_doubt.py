@@ -3,6 +3,7 @@
 import pytest
 
 from relight.domain.machine import RecordedAs
+from relight.domain.names import machine_workflow_id
 from relight.domain.sweep.sweep import SweepStep
 from tests.domain.fleets import HOUR, NOW
 from tests.domain.sweep.test_planner import MINUTE, OLD, machine, record, step, sweep
@@ -42,6 +43,15 @@ def test_a_planned_machine_is_doubt_if_the_one_that_serves_on_record_does_not_ex
     assert SweepStep.DOUBT in plan.counts
     both = sweep([machine(), machine("a-g2", 2)], records)
     assert both.counts == {SweepStep.DESTROY: 1}
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_removal_of_a_machine_that_serves_on_record_is_doubt_about_the_record(serves):
+    """It began once another machine served, and that was on record then."""
+    running = {machine_workflow_id("a-g1")}
+    plan = sweep([machine()], [record(serves=serves)], workflows=running)
+    assert (SweepStep.DOUBT in plan.counts) == serves
+    assert SweepStep.DOUBT not in sweep([machine()], [record(serves=serves)]).counts
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from temporalio.client import WorkflowFailureError
 
 from relight.domain.comparison import CompareRecordsInput, RecordsCompared, Verdict
-from relight.domain.names import route_workflow_id
+from relight.domain.names import machine_workflow_id, route_workflow_id
 from relight.domain.reconcile.plan import ActionKind
+from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID
 from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.route import RouteStatus
 from relight.domain.sweep.sweep import SweepStep
@@ -383,3 +384,47 @@ async def test_a_machine_that_is_given_to_a_route_that_is_not_there_is_told(
     assert (found.about, found.verdict) == ("route nobody-1", Verdict.UNKNOWN)
     assert "no such route is in service" in found.reason
     assert "`relight route list`" in found.reason
+
+
+async def test_a_removal_that_runs_although_its_machine_serves_on_record_is_a_doubt(
+    harness: Harness, reconciler: Reconciler, fleet: list[str], tmp_path: Path
+) -> None:
+    """Host, provider and record agree: only the removal shows that another machine serves."""
+    in_region = [each for each in fleet if harness.route(each).region == "fake-east"]
+    for each in in_region[:2]:  # As many as the hourly limit of a region allows.
+        await replace(harness, each)
+    await harness.until_idle()
+    # The pool has size 0, so by the record the machine is to be recycled.
+    route_id, spare = in_region[2], await harness.pool_machine()
+    harness.store.pool_sizes.set("fake", "fake-east", 0, harness.operation())
+    backup = Backup(tmp_path)
+    replacing = await harness.client.start_workflow(
+        AutoreplaceRoute.run,
+        AutoreplaceRouteInput(
+            route_id=route_id, reason="it is slow", requested=True, origin=ORIGIN
+        ),
+        id=route_workflow_id(route_id),
+        task_queue=harness.task_queue,
+    )
+    assert (await replacing.result()).machine.key == spare
+    removal = harness.client.get_workflow_handle(machine_workflow_id(f"{route_id}-g1"))
+    backup.restore()
+    machines = {key for key in harness.cloud.created if harness.cloud.read(key) is not None}
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    for _ in range(3):
+        done = await reconciler.start(RECONCILE_WORKFLOW_ID)
+        assert not CHANGES & kinds(done).keys()
+    assert machines <= {key for key in harness.cloud.created if harness.cloud.read(key) is not None}
+    [incident] = harness.store.incidents.list()
+    assert incident.kind == "records-outdated"
+    assert f"`relight store adopt-current --serves {route_id}=KEY`" in incident.summary
+
+    adopted = await compare(harness, adopt=True, serves={route_id: spare})
+    assert adopted.count[Verdict.ADOPTED] == 1
+    machine = harness.route(route_id).machine
+    assert machine is not None
+    assert machine.key == spare
+    await reconciler.start(RECONCILE_WORKFLOW_ID)
+    assert harness.store.incidents.list() == []
+    assert harness.cloud.read(spare) is not None
+    await removal.terminate("the test is over")
