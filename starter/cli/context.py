@@ -23,7 +23,14 @@ from relight.person import config_folder
 from relight.settings import Settings
 from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.names import context_name_of
-from starter.cli.output import JsonOption, note, print_json, print_line, print_table
+from starter.cli.output import (
+    JsonOption,
+    note,
+    print_done,
+    print_json,
+    print_line,
+    print_table,
+)
 from starter.cli.session import fleet_of, store_name
 from starter.local.home import make_private_folder, write_private
 
@@ -59,7 +66,7 @@ def add(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    r"""Save a context. It is not used yet: that is `relight context use`.
+    """Save a context. It is not used yet: that is `relight context use`.
 
     The file of contexts holds no secret. Keys, tokens and a store's address with a password stay in
     the file `env` of the home folder, or in files that it names.
@@ -68,8 +75,7 @@ def add(
 
       relight context add staging --home /srv/staging/.relight
       relight context add prod --home /srv/prod/.relight --temporal-address temporal.example:7233
-      relight context add prod --store-url postgresql://relight@db.example/relight \
-          --temporal-address temporal.example:7233 --temporal-namespace fleet
+      relight context add prod --store-url postgresql://db/relight --temporal-address temporal:7233
     """
     saved = saved_contexts()
     if name in saved.contexts:
@@ -91,7 +97,7 @@ def add(
 
 
 @app.command()
-def use(name: Name) -> None:
+def use(name: Name, json: JsonOption = False) -> None:
     """Use a context wherever none is named and the current folder has no .relight.
 
     `local` ends that: no context is used then outside of such a folder.
@@ -104,11 +110,12 @@ def use(name: Name) -> None:
     saved = saved_contexts()
     if name == LOCAL:
         _save(saved.model_copy(update={"in_use": None}))
-        print_line("no context is in use; a folder .relight in the current folder is `local`")
+        line = "no context is in use; a folder .relight in the current folder is `local`"
+        print_done(line, {"in_use": None}, as_json=json)
         return
     saved.get(name)
     _save(saved.model_copy(update={"in_use": name}))
-    print_line(f"{name} is in use")
+    print_done(f"{name} is in use", {"in_use": name}, as_json=json)
     here = current_context()
     if here.name != name:
         note(f"here it is {here.name}, because of {here.chosen_by}")
@@ -195,7 +202,7 @@ def show(
 
 
 @app.command()
-def remove(name: Name) -> None:
+def remove(name: Name, json: JsonOption = False) -> None:
     """Remove a context from the file. Its home folder, store and Temporal stay as they are.
 
     [bold]Example:[/]
@@ -207,7 +214,8 @@ def remove(name: Name) -> None:
     others = {each: saved.contexts[each] for each in saved.contexts if each != name}
     in_use = None if saved.in_use == name else saved.in_use
     _save(SavedContexts(in_use=in_use, contexts=others))
-    print_line(f"{name} is removed" + ("; no context is in use" if saved.in_use == name else ""))
+    line = f"{name} is removed" + ("; no context is in use" if saved.in_use == name else "")
+    print_done(line, {"removed": name, "in_use": in_use}, as_json=json)
 
 
 def _require_usable(new: SavedContext) -> None:

@@ -11,7 +11,7 @@ from relight.settings import load_settings
 from starter.cli.errors import ExitCode
 from starter.cli.output import JsonOption, print_json, print_line, print_table
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 

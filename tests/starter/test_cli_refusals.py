@@ -112,4 +112,4 @@ async def test_a_temporal_server_that_does_not_answer_is_named(shared, words):
 
 async def test_an_invalid_environment_variable_is_named(shared):
     words = ("rollout", "status")
-    await shared.refuses(2, words, "stability_window", RELIGHT_STABILITY_WINDOW="soon")
+    await shared.refuses(2, words, "RELIGHT_STABILITY_WINDOW", RELIGHT_STABILITY_WINDOW="soon")

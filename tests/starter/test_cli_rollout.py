@@ -180,6 +180,7 @@ async def test_a_start_after_an_abort_is_a_new_rollout(installation, held):
     first = await client.get_workflow_handle("rollout/v0.0.74/fleet").describe()
     assert (await installation.relight("rollout", "abort")).code == 0
     async with installation.relight.running("rollout", "start", "v0.0.74") as starting:
+        assert (await starting.stderr.readline()).startswith(b"context ")
         told = (await starting.stderr.readline()).decode()
         assert "rollout/v0.0.74/fleet is ending, aborted: aborted by" in told
         held.open()

@@ -77,7 +77,7 @@ async def test_a_route_shows_its_holds_and_each_is_removed_by_the_command_that_i
     times = ("--for", "4h", "--owner", "ann", "-r", "incident 412")
     for words in (
         ("freeze", "add", "--track", "stable"),
-        ("exclude", "add", "--route", "east-2", "--pin", "v0.0.73"),
+        ("exclude", "add", "--route", "east-2", "--pin", "v0.0.73", "--unchecked"),
         ("breaker", "override", "add", "--provider", "lab"),
         ("exclude", "add", "--route", "east-1"),
     ):

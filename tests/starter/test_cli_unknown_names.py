@@ -78,7 +78,7 @@ async def test_without_a_repository_set_the_refusal_names_the_setting(
 async def test_a_track_without_a_new_release_needs_no_repository(
     relight: InProcess, store: Store
 ) -> None:
-    assert (await relight("track", "set", "beta")).err == ""
+    assert (await relight("track", "set", "beta")).notes == []
     assert [each.name for each in store.tracks.list()] == ["beta", "stable"]
 
 
@@ -117,7 +117,7 @@ async def test_a_pool_is_emptied_without_asking_its_provider(
     relight: InProcess, store: Store
 ) -> None:
     ended = await relight("pool", "set", "lab", "closed", "0")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.notes) == (0, [])
 
 
 async def test_a_pool_larger_than_the_limit_is_bad_input(relight: InProcess, store: Store) -> None:

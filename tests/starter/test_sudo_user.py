@@ -100,7 +100,7 @@ async def test_a_home_that_was_made_behind_sudo_needs_no_sudo(folder: Path) -> N
             assert uids_of(child) == [NOBODY.uid] * 4
         for words in (
             ("fleet", "status"),
-            ("settings", "set", "default_release_tag", "v0.0.73"),
+            ("settings", "set", "--unchecked", "default_release_tag", "v0.0.73"),
             ("track", "set", "stable"),
             ("schedule", "list"),
             ("keys", "status"),
@@ -111,7 +111,9 @@ async def test_a_home_that_was_made_behind_sudo_needs_no_sudo(folder: Path) -> N
             ended = await as_nobody(folder, *words)
             assert ended.code == 0, (words, ended)
         # What root types afterwards stays the person's as well.
-        again = await typed_in(folder, "settings", "set", "default_release_tag", "v0.0.74", **SUDO)
+        again = await typed_in(
+            folder, "settings", "set", "--unchecked", "default_release_tag", "v0.0.74", **SUDO
+        )
         assert again.code == 0, again
         assert others_files(home) == []
     finally:

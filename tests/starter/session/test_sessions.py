@@ -34,6 +34,7 @@ HAPPENINGS = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # Sixty commands; some start a process of their own.
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda path: path.stem)
 async def test_a_session_shows_what_it_showed(
     installation: Installation,
