@@ -239,7 +239,7 @@ class ControlledRollout:
         """Return the plan; None before it exists."""
         return self._plan
 
-    @workflow.query
+    @workflow.query(description="How fast the rollout goes: what a view estimates its end by.")
     def pace(self) -> RolloutPace:
         """Return what decides how fast the rollout goes."""
         return RolloutPace(

@@ -373,7 +373,7 @@ async def test_a_provider_that_does_not_answer_is_left_out_of_the_sweep(
     done = await reconciler.run()
     assert kinds(done) == Counter()
     assert done.observed.unobserved == (
-        "fake: list the machines in all regions: no listing within 60 s",
+        "fake: list the machines in all regions: no listing within 1 min",
     )
 
 

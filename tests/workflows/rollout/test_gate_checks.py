@@ -193,7 +193,7 @@ async def test_a_check_that_cannot_run_holds_it_until_it_can(
             await wait_until(holds, timedelta(seconds=30))
             status = harness.status(rollout)
             assert "check gone: " in status.detail
-            assert "cannot be run: No such file" in status.detail
+            assert "cannot be run: no such file" in status.detail
             assert "by itself" in status.to_do
             gone = script.with_name("gone")
             gone.write_text("#!/bin/sh\n")
