@@ -54,7 +54,7 @@ def rotate(
     """
     from starter.cli.key_rotation import rotate as rotate_keys  # noqa: PLC0415 - brings in the SDK
 
-    patience = patience_of(timeout, waits=wait, option="leave out --no-wait")
+    patience = patience_of(timeout, waits=wait)
     rotate_keys(
         kind, leave or [], start_over=start_over, patience=patience, reason=reason, as_json=json
     )

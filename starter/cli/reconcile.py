@@ -74,7 +74,7 @@ def reconcile(
     if dry_run and not wait:
         msg = "--no-wait and --dry-run exclude each other: the plan is the result"
         raise BadInputError(msg)
-    patience = patience_of(timeout, waits=wait, option="leave out --no-wait")
+    patience = patience_of(timeout, waits=wait)
     result = with_temporal(
         lambda client, settings: _run(
             client, settings, reconcile_input(settings, origin(reason), dry_run=dry_run), patience

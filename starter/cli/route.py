@@ -75,7 +75,7 @@ def provision(  # noqa: PLR0913 - one argument a flag
     if routes and count != 1:
         msg = "give the route ids or --count, not both"
         raise BadInputError(msg)
-    patience = patience_of(timeout, waits=wait, option="leave out --no-wait")
+    patience = patience_of(timeout, waits=wait)
     requester = origin(reason)
     inputs = [
         ProvisionRouteInput(
@@ -135,7 +135,7 @@ def rollback(
     """
     from starter.cli.hot_swap import hot_swap  # noqa: PLC0415 - brings in the SDK
 
-    patience = patience_of(timeout, waits=wait, option="leave out --no-wait")
+    patience = patience_of(timeout, waits=wait)
     request = HotSwapRouteInput(route_id=route, release_tag=None, origin=origin(reason))
     with_temporal(
         lambda client, settings: hot_swap(

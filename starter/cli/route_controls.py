@@ -28,8 +28,6 @@ from starter.cli.waiting import TimeoutOption, WaitOption, patience_of
 
 app = typer.Typer()
 
-_NO_WAIT = "leave out --no-wait"
-
 
 @app.command()
 def swap(
@@ -62,7 +60,7 @@ def swap(
     """
     from starter.cli.hot_swap import hot_swap  # noqa: PLC0415 - brings in the SDK
 
-    patience = patience_of(timeout, waits=wait, option=_NO_WAIT)
+    patience = patience_of(timeout, waits=wait)
     request = HotSwapRouteInput(
         route_id=route, release_tag=tag, allow_downgrade=allow_downgrade, origin=origin(reason)
     )
@@ -94,7 +92,7 @@ def verify(
     """
     from starter.cli.verify import verify as verify_route  # noqa: PLC0415 - brings in the SDK
 
-    patience = patience_of(timeout, waits=wait, option=_NO_WAIT)
+    patience = patience_of(timeout, waits=wait)
     with fleet_store() as store:
         with_temporal(
             lambda client, settings: verify_route(
@@ -124,7 +122,7 @@ def cancel(
     """
     from starter.cli.cancel import cancel as cancel_operation  # noqa: PLC0415 - brings in the SDK
 
-    patience = patience_of(timeout, waits=wait, option=_NO_WAIT)
+    patience = patience_of(timeout, waits=wait)
     with fleet_store() as store:
         with_temporal(
             lambda client, _: cancel_operation(

@@ -25,8 +25,6 @@ if TYPE_CHECKING:  # slow to import: only commands that need it do so
 
 app = typer.Typer()
 
-_NO_WAIT = "leave out --no-wait"
-
 
 @app.command()
 def replace(  # noqa: PLR0913 - one argument a flag
@@ -74,7 +72,7 @@ def replace(  # noqa: PLR0913 - one argument a flag
         return
     from starter.cli.replace import replace as replace_route  # noqa: PLC0415 - brings in the SDK
 
-    patience = patience_of(timeout, waits=wait, option=_NO_WAIT)
+    patience = patience_of(timeout, waits=wait)
     with fleet_store() as store:
         confirm(f"{_machine_text(store, route)} is replaced, and then destroyed", yes=yes)
     request = AutoreplaceRouteInput(
@@ -126,7 +124,7 @@ def retire(
     """
     from starter.cli.retire import retire as retire_route  # noqa: PLC0415 - brings in the SDK
 
-    patience = patience_of(timeout, waits=wait, option=_NO_WAIT)
+    patience = patience_of(timeout, waits=wait)
     with fleet_store() as store:
         confirm(f"route {route} ends, and {_machine_text(store, route)} is destroyed", yes=yes)
     request = RetireRouteInput(route_id=route, origin=origin(reason))

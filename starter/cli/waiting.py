@@ -46,7 +46,9 @@ class Patience(NamedTuple):
     timeout: timedelta | None = None
 
 
-def patience_of(timeout: timedelta | None, *, waits: bool, option: str) -> Patience:
+def patience_of(
+    timeout: timedelta | None, *, waits: bool, option: str = "leave out --no-wait"
+) -> Patience:
     """Return the patience that the options give.
 
     Args:
