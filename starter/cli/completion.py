@@ -36,12 +36,3 @@ def _complete(names: "Callable[[Store], Iterable[str]]") -> Complete:
 routes = _complete(lambda store: (route.route_id for route in store.routes.list()))
 tracks = _complete(lambda store: (track.name for track in store.tracks.list()))
 tags = _complete(lambda store: (release.tag for release in store.releases.list()))
-machines = _complete(
-    lambda store: (
-        machine.key
-        for route in store.routes.list()
-        for machine in store.machines.list(route.route_id)
-        if machine.destroyed_at is None
-    )
-)
-pool_machines = _complete(lambda store: (machine.key for machine in store.pool.list()))
