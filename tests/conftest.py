@@ -1,7 +1,9 @@
 """Fixtures for all tests. Their parts are real: a Temporal server, PostgreSQL, a lab."""
 
+import faulthandler
 import os
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -28,6 +30,18 @@ pytest_plugins = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests that boot machines first: they are the slowest."""
     items.sort(key=lambda item: item.get_closest_marker("lab") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """End the process, with all its stacks, if a teardown hangs: after a test that has timed out
+    no other limit holds."""
+    limit_seconds = float(item.config.getini("timeout"))
+    faulthandler.dump_traceback_later(limit_seconds, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session")

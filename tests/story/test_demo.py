@@ -49,27 +49,32 @@ async def test_six_routes_on_two_tracks_and_two_regions_are_listed(story):
     assert {route["region"] for route in routes} == {"lab-east", "lab-west"}
 
 
-async def test_the_bad_release_changed_the_first_wave_only_and_was_rolled_back_there(story):
+async def test_the_undo_brought_every_route_back_to_its_own_release_from_before(story):
     for route in await story.ask("route", "list"):
         assert route["status"] == "proven"
-        assert (route["target_release_tag"], route["current_release_tag"]) == ("v0.0.74",) * 2
+        assert (route["target_release_tag"], route["current_release_tag"]) == ("v0.0.73",) * 2
+    undo = story.output.partition("Undo v0.0.74")[2]
+    assert "undo of v0.0.74 over fleet: converged, wave 2 of 2; 6 converged" in undo
+
+
+async def test_the_bad_release_changed_the_first_wave_only_and_was_rolled_back_there(story):
     rollout = await story.ask("rollout", "status", "v0.0.76")
     progress = {route["route_id"]: route["progress"] for route in rollout["routes"]}
     assert progress == dict.fromkeys(TOUCHED, "rolled back") | dict.fromkeys(UNTOUCHED, "untouched")
 
 
 @pytest.mark.parametrize("route_id", UNTOUCHED)
-async def test_every_other_host_still_runs_the_previous_release(story, route_id):
+async def test_no_other_host_had_the_bad_release(story, route_id):
     version = await on_host(
         story, route_id, "dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Version}", "lantern-box"
     )
-    assert version == "ii 0.0.74"
+    assert version == "ii 0.0.73"
     log = await on_host(story, route_id, "grep", " install \\| upgrade ", "/var/log/dpkg.log")
     assert "0.0.76" not in log
     route = (await story.ask("route", "show", route_id))["route"]
     async with httpx.AsyncClient(trust_env=False) as http:
         health = await http.get(f"http://{route['machine']['address']}:8899/healthz")
-    assert health.json() == {"status": "ok", "version": "0.0.74"}
+    assert health.json() == {"status": "ok", "version": "0.0.73"}
 
 
 @pytest.mark.parametrize("route_id", TOUCHED)
@@ -95,7 +100,7 @@ async def test_one_search_finds_all_operations_of_a_route(story):
     found = [execution async for execution in story.client.list_workflows(query)]
     assert {execution.id for execution in found} == {route_workflow_id("east-1")}
     assert sorted(execution.workflow_type for execution in found) == [
-        *("HotSwapRoute", "HotSwapRoute", "HotSwapRoute"),
+        *("HotSwapRoute",) * 4,
         "ProvisionRoute",
     ]
 
@@ -130,9 +135,9 @@ async def test_the_ui_answers_at_the_printed_address(story):
         assert (await http.get(story.state.ui)).status_code == 200
 
 
-async def test_the_fleets_default_is_the_release_that_converged(story):
+async def test_the_fleets_default_went_back_with_the_undo(story):
     status = await story.ask("fleet", "status")
-    assert status["default_release_tag"] == "v0.0.74"
+    assert status["default_release_tag"] == "v0.0.73"
     assert status["drifted"] == []
     assert status["converged"]
 
@@ -140,7 +145,7 @@ async def test_the_fleets_default_is_the_release_that_converged(story):
 async def test_each_event_has_its_operation_requester_and_reason(story):
     events = (await story.ask("route", "show", "east-1"))["events"]
     kinds = [event["kind"] for event in events]
-    assert kinds.count("route-proven") == 3
+    assert kinds.count("route-proven") == 4
     assert kinds[-1] == "route-proven"
     [fault] = [event for event in events if event["kind"] == "fault-recorded"]
     assert fault["reason"] == "a bad release"
