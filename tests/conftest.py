@@ -2,10 +2,10 @@
 
 import faulthandler
 import os
-import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import settings
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -37,7 +37,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """End the process, with all its stacks, if a teardown hangs: after a test that has timed out
     no other limit holds."""
     limit_seconds = float(item.config.getini("timeout"))
-    faulthandler.dump_traceback_later(limit_seconds, exit=True, file=sys.__stderr__)
+    stderr = item.config.stash[fault_handler_stderr_fd_key]  # it is not captured
+    faulthandler.dump_traceback_later(limit_seconds, exit=True, file=stderr)
     try:
         yield
     finally:

@@ -37,9 +37,6 @@ from workflows.route.provision import ProvisionRoute
 
 TABLE_WIDTH = 150
 
-FLEETS = 3
-"""Of distrust rounds, side by side."""
-
 app = typer.Typer(add_completion=False)
 
 
@@ -72,6 +69,9 @@ def chaos(
             "hosts are wrong for a while. all: swaps, replacements, undos, then distrust."
         ),
     ] = Work.ALL,
+    fleets: Annotated[
+        int, typer.Option(min=1, max=8, help="Of distrust: how many fleets play side by side.")
+    ] = 3,
     only: Annotated[
         int | None, typer.Option(min=1, help="Of distrust: play only the round of this number.")
     ] = None,
@@ -98,7 +98,7 @@ def chaos(
     for each in all_works if work is Work.ALL else [work]:
         if each is Work.DISTRUST:
             numbers = [only] if only is not None else list(range(1, kills + 1))
-            violations += _distrust(numbers, hosts, used_seed)
+            violations += _distrust(numbers, hosts, used_seed, fleets)
             continue
         _log(f"{each}: seed {used_seed}, {kills} kills, {hosts} routes")
         rng = random.Random(used_seed)  # noqa: S311 - no secret
@@ -116,10 +116,10 @@ def chaos(
     raise typer.Exit(1 if violations else 0)
 
 
-def _distrust(numbers: Sequence[int], hosts: int, seed: int) -> list[str]:
+def _distrust(numbers: Sequence[int], hosts: int, seed: int, fleets: int) -> list[str]:
     """Play rounds, print their table and the violations, and return these."""
-    _log(f"distrust: seed {seed}, {len(numbers)} rounds, {FLEETS} fleets of {hosts} routes")
-    played = asyncio.run(play_side_by_side(seed, hosts, numbers, FLEETS))
+    _log(f"distrust: seed {seed}, {len(numbers)} rounds, {fleets} fleets of {hosts} routes")
+    played = asyncio.run(play_side_by_side(seed, hosts, numbers, fleets))
     console = Console(width=TABLE_WIDTH, highlight=False)
     console.print(table_of(played.rounds))
     for violation in played.violations:

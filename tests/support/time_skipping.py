@@ -9,6 +9,9 @@ from temporalio.client import Client
 
 from devkit.simulated.time_skipping import time_skipping_server
 
+STEP_TIMEOUT = timedelta(minutes=2)
+"""In real time, for one hour on the server."""
+
 
 @asynccontextmanager
 async def time_skipping_client() -> AsyncIterator[Client]:
@@ -20,9 +23,10 @@ async def time_skipping_client() -> AsyncIterator[Client]:
 async def skip(client: Client, days: int) -> None:
     """Let days pass on that server, with everything that happens meanwhile.
 
-    Day by day: a call that takes long in real time is broken off.
+    Hour by hour: in a day may be hundreds of attempts, and a call that takes long in real time is
+    broken off.
     """
     request = SleepRequest()
-    request.duration.FromTimedelta(timedelta(days=1))
-    for _ in range(days):
-        await client.test_service.unlock_time_skipping_with_sleep(request)
+    request.duration.FromTimedelta(timedelta(hours=1))
+    for _ in range(days * 24):
+        await client.test_service.unlock_time_skipping_with_sleep(request, timeout=STEP_TIMEOUT)
