@@ -1,7 +1,7 @@
 """What is known of the releases that a pool may get: their rollouts, and where they were proven."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlmodel import Session, col, func, or_, select
 
@@ -40,7 +40,7 @@ class PoolReleases:
         """Return what is known of the releases for each of these pools, in their order."""
         with self._database.reading() as session:
             default = session.get(SettingRow, DEFAULT_RELEASE_SETTING)
-            converged, refused = _rollouts(session)
+            converged, refused, open_ = _rollouts(session)
             on_routes, has_routes = _routes(session)
             in_pools = _in_pools(session)
             return [
@@ -48,6 +48,7 @@ class PoolReleases:
                     declared=default.value if default else None,
                     converged=converged,
                     refused=refused,
+                    open=open_,
                     on_routes=on_routes,
                     has_routes=has_routes,
                     in_pool=in_pools[each.provider, each.region],
@@ -56,8 +57,10 @@ class PoolReleases:
             ]
 
 
-def _rollouts(session: Session) -> tuple[tuple[ReleaseTag, ...], Mapping[ReleaseTag, str]]:
-    """Return the releases that have converged, and the refused ones with the reason.
+def _rollouts(
+    session: Session,
+) -> tuple[tuple[ReleaseTag, ...], Mapping[ReleaseTag, str], Collection[ReleaseTag]]:
+    """Return the releases that have converged, the refused ones with the reason, and the open ones.
 
     The last rollout of a release over the fleet has to have converged, and none over a track may
     have ended badly since.
@@ -77,16 +80,19 @@ def _rollouts(session: Session) -> tuple[tuple[ReleaseTag, ...], Mapping[Release
     )
     converged: dict[ReleaseTag, None] = {}
     refused: dict[ReleaseTag, str] = {}
+    open_: set[ReleaseTag] = set()
     for row, goes_back in rows:
         tag = row.release_tag
         why = _why_refused(row, goes_back=goes_back)
+        if row.closed_at is None:
+            open_.add(tag)
         if row.scope == FLEET_SCOPE and why is None:
             converged[tag] = None
             refused.pop(tag, None)
         elif why is not None and (row.scope == FLEET_SCOPE or row.closed_at is not None):
             converged.pop(tag, None)
             refused[tag] = why
-    return tuple(converged), refused
+    return tuple(converged), refused, open_
 
 
 def _why_refused(row: RolloutRow, *, goes_back: bool) -> str | None:

@@ -70,6 +70,21 @@ def test_a_release_whose_last_rollout_ended_otherwise_is_not_let_through(store, 
     assert released(store) == "v0.0.74"
 
 
+def test_a_release_that_routes_run_and_the_record_refuses_passes_with_another_rollout(store):
+    serve(store)
+    declare(store, "v0.0.73")
+    roll_out(store, "v0.0.73", RolloutPhase.ABORTED)
+    [evidence] = store.pool_releases.evidence([POOL])
+    assert pool_release(evidence).tag is None
+    named = "`relight rollout start v0.0.73`"
+    assert named in pool_release(evidence).reason
+    run = roll_out(store, "v0.0.73", None)
+    [evidence] = store.pool_releases.evidence([POOL])
+    assert named not in pool_release(evidence).reason
+    store.rollouts.close(closing_rollout("v0.0.73"), run.activity())
+    assert released(store) == "v0.0.73"
+
+
 def test_routes_of_a_track_with_an_override_are_no_evidence(store):
     declare(store, "v0.0.75")
     serve(store, "r-1", track="pinned")

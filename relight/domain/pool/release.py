@@ -3,7 +3,7 @@
 A pool that followed the declaration would put a release that nobody has tried on all its machines.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from relight.domain.base import Message
@@ -19,6 +19,7 @@ class ReleaseEvidence:
         converged: releases whose last rollout converged, the last one last.
         refused: why a release has not passed, for those whose last rollout did not converge: it is
             open, was stopped, aborted, superseded, undone or rolled back.
+        open: releases that a rollout or its undo is open of.
         on_routes: how many routes were last proven at each release.
         has_routes: there are routes, proven or not.
         in_pool: how many machines of the region's pool were last proven at each release.
@@ -27,6 +28,7 @@ class ReleaseEvidence:
     declared: ReleaseTag | None
     converged: tuple[ReleaseTag, ...] = ()
     refused: Mapping[ReleaseTag, str] = field(default_factory=dict)
+    open: Collection[ReleaseTag] = ()
     on_routes: Mapping[ReleaseTag, int] = field(default_factory=dict)
     has_routes: bool = False
     in_pool: Mapping[ReleaseTag, int] = field(default_factory=dict)
@@ -70,6 +72,9 @@ def pool_release(evidence: ReleaseEvidence) -> PoolRelease:
         )
     if evidence.has_routes or declared in refused:
         why = refused.get(declared, "no route was proven at it yet")
+        if declared in evidence.on_routes and declared not in evidence.open:
+            # As after a store was restored in whose record the release was undone.
+            why += f", but routes run it: it passes if `relight rollout start {declared}` converges"
         return PoolRelease(tag=None, reason=f"{declared} has not passed: {why}")
     return PoolRelease(tag=declared, reason="it is declared, and no route exists yet")
 

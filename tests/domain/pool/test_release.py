@@ -1,5 +1,7 @@
 """Which release a pool gets."""
 
+from dataclasses import replace
+
 import pytest
 
 from relight.domain.pool.release import ReleaseEvidence, pool_release
@@ -43,3 +45,11 @@ def test_the_reason_names_the_declared_release_that_did_not_pass():
     assert pool_release(evidence).reason == (
         "most routes were proven at it; v0.0.74 is declared, but its rollout was stopped"
     )
+
+
+def test_the_reason_names_the_command_that_lets_pass_what_routes_run():
+    undone = ReleaseEvidence(NEW, (), {NEW: "its rollout was undone"}, on_routes={NEW: 9})
+    named = "`relight rollout start v0.0.74`"
+    assert named in pool_release(undone).reason
+    assert named not in pool_release(replace(undone, open={NEW})).reason
+    assert named not in pool_release(replace(undone, on_routes={}, has_routes=True)).reason
