@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -49,7 +50,13 @@ _FILE_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, Permis
 
 def main() -> NoReturn:
     """Run the command of the command line, and end the process with its exit code."""
-    code = run()
+    try:
+        code = run()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        # Ctrl-C once more, while the command ends because of the first.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        code = ExitCode.INTERRUPTED
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: threads of the SDK may still run while the interpreter shuts down, which

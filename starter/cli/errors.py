@@ -3,8 +3,8 @@
 With `--json` the message is an `ErrorAnswer`: one JSON object, the last line of standard error.
 
 Exit codes: 0 done; 1 tried and failed; 2 the input is invalid; 3 the input is valid, but the
-present state forbids it, or something that is needed does not answer. After 2 and 3 nothing was
-changed.
+present state forbids it, or something that is needed does not answer; 130 interrupted by Ctrl-C,
+what was started continues. After 2 and 3 nothing was changed.
 """
 
 from enum import IntEnum
@@ -79,6 +79,19 @@ class RefusedError(CliError):
 
     exit_code = ExitCode.REFUSED
     kind = "refused"
+
+
+class UnansweredError(CliError):
+    """A question was left by Ctrl-C or Ctrl-D."""
+
+    exit_code = ExitCode.INTERRUPTED
+    kind = "interrupted"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the question was not answered, so nothing was changed",
+            remedy="Type the command again; --yes answers the question.",
+        )
 
 
 _REMEDIES = {

@@ -15,6 +15,7 @@ from relight.domain.comparison import (
 )
 from relight.domain.names import RouteId
 from relight.settings import Settings
+from starter.cli.confirmation import ask, can_ask
 from starter.cli.errors import BadInputError, ExitCode, RefusedError
 from starter.cli.names import route_id_of
 from starter.cli.operations import cli_error, failure_fault, require_worker
@@ -49,11 +50,14 @@ def adopt(
     """Take what is proven now into the store, after a confirmation.
 
     Raises:
-        BadInputError: a confirmation is needed, and JSON is asked for; or a `ROUTE=KEY` is none.
-        typer.Exit: something could not be adopted, or was not confirmed.
+        BadInputError: a confirmation is needed, and JSON is asked for, or there is no terminal; or
+            a `ROUTE=KEY` is none.
+        RefusedError: it was not confirmed.
+        UnansweredError: nor refused.
+        typer.Exit: something could not be adopted.
     """
-    if as_json and not (yes or dry_run):
-        msg = "--json asks no question: add --yes, or --dry-run"
+    if not (yes or dry_run) and (as_json or not can_ask()):
+        msg = "nobody is asked with --json, nor without a terminal: add --yes, or --dry-run"
         raise BadInputError(msg)
     wanted = CompareRecordsInput(
         origin=origin(reason), track=track, older=older, serves=_serving(serves)
@@ -66,7 +70,7 @@ def adopt(
             return
         if not any(found.count.get(each) for each in left):
             return
-        typer.confirm("Take what is proven now into the store?", abort=True, err=True)
+        ask("Take what is proven now into the store?")
     adopted = _compared(wanted.model_copy(update={"adopt": not dry_run}))
     _print(adopted, as_json=as_json)
     _exit(adopted, frozenset(left) - {Verdict.UNKNOWN})

@@ -112,10 +112,17 @@ class Installation:
 
 @asynccontextmanager
 async def operated_installation(
-    client: Client, address: str, folder: Path
+    client: Client, address: str, folder: Path, **parts: Any
 ) -> AsyncIterator[Installation]:
-    """Run a worker in this process, on a store that the command line finds by its settings."""
-    async with small_installation(client, folder) as harness:
+    """Run a worker in this process, on a store that the command line finds by its settings.
+
+    Args:
+        client: of Temporal.
+        address: its address.
+        folder: for the store.
+        parts: other parts of the worker than the usual ones.
+    """
+    async with small_installation(client, folder, **parts) as harness:
         await join(client, harness.store, adopt=True)
         installation = Installation(harness, address, folder)
         try:

@@ -1,14 +1,13 @@
 """What destroys asks on a terminal, and nowhere else."""
 
-import asyncio
-import os
-import pty
-import sys
+import json
 
 import pytest
 
 from tests.starter.stores import refused
 from tests.store.fleets import MANUAL, run_on, serve
+from tests.support.command_line import Ended
+from tests.support.terminal import CTRL_C, CTRL_D
 
 
 @pytest.fixture
@@ -20,40 +19,48 @@ def retired(store):
     return store
 
 
-async def typed(relight, answer: str, *words: str) -> tuple[int, str]:
-    """Run a command on a terminal, and answer its question; return its exit code and output."""
-    terminal, inside = pty.openpty()
-    environment = {**os.environ, "RELIGHT_HOME": str(relight.home), **relight.environment}
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "starter.cli", *words),
-            stdin=inside,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=inside,
-            env=environment,
-        )
-        os.close(inside)
-        shown = b""
-        async with asyncio.timeout(60):
-            while b"[y/N]" not in shown:
-                shown += await asyncio.to_thread(os.read, terminal, 1024)
-            os.write(terminal, f"{answer}\n".encode())
-            out, _ = await process.communicate()
-    finally:
-        os.close(terminal)
-    return process.returncode or 0, shown.decode() + out.decode()
+async def typed(relight, answer: str, *words: str) -> Ended:
+    """Run a command on a terminal, and answer its question."""
+    ended: Ended = await relight.typing(*words, after="[y/N]", keys=answer)
+    return ended
 
 
 async def test_any_answer_but_yes_changes_nothing(relight, retired):
     words = ("route", "delete", "east-1", "-r", "a typing error")
-    code, shown = await typed(relight, "n", *words)
-    assert code == 3
-    assert "route east-1 is removed from the record" in shown
+    ended = await typed(relight, "n\n", *words)
+    assert ended.code == 3
+    assert "route east-1 is removed from the record" in ended.out
     assert retired.routes.get("east-1") is not None
-    code, shown = await typed(relight, "y", *words, "--json")
-    assert code == 0
-    assert '"route_id": "east-1"' in shown
+    ended = await typed(relight, "y\n", *words, "--json")
+    assert ended.code == 0
+    assert '"route_id": "east-1"' in ended.out
     assert retired.routes.get("east-1") is None
+
+
+@pytest.mark.parametrize("left_by", [CTRL_C, CTRL_D], ids=["Ctrl-C", "Ctrl-D"])
+async def test_a_question_that_is_left_changes_nothing(relight, retired, left_by):
+    words = ("route", "delete", "east-1", "-r", "a typing error")
+    left = "the question was not answered, so nothing was changed"
+    ended = await typed(relight, left_by, *words)
+    assert ended.code == 130
+    assert left in ended.out.splitlines()[-1]
+    ended = await typed(relight, left_by, *words, "--json")
+    answer = json.loads(ended.out[ended.out.rindex("{") :])
+    assert (ended.code, answer["exit_code"]) == (130, 130)
+    assert (answer["kind"], answer["message"]) == ("interrupted", left)
+    assert retired.routes.get("east-1") is not None
+
+
+async def test_ctrl_c_that_is_typed_again_shows_no_traceback(relight, retired):
+    words = ("route", "delete", "east-1", "-r", "a typing error")
+    ended = await relight.typing(*words, after="[y/N]", keys=CTRL_C, again=CTRL_C)
+    assert ended.code == 130
+    assert "Traceback" not in ended.out
+
+
+async def test_what_is_taken_into_the_store_needs_a_word_where_nobody_is_asked(relight, retired):
+    for words in ((), ("--json",)):
+        refused(await relight("store", "adopt-current", *words), 2, "add --yes, or --dry-run")
 
 
 @pytest.mark.parametrize("option", [(), ("--yes",)])

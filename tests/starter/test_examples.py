@@ -1,7 +1,8 @@
 """Every example can be typed: its options exist, none is missing, and its values are accepted.
 
 Read are the examples of all help texts, and the consoles of the README and of the documentation.
-Nothing is run: `test_advice` checks what messages name, other tests what commands do.
+Nothing is run: `tests.starter.pages` types the lines of the README and of the runbook,
+`test_advice` checks what messages name, other tests what commands do.
 """
 
 import re

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.terminal import on_terminal
+
 WHOLE_FLEET_AT_ONCE = {
     f"RELIGHT_RECONCILE__STRATEGY__DISRUPTION_BUDGET__{group}": "100%"
     for group in ("PROVIDER", "REGION", "TRACK")
@@ -71,16 +73,30 @@ class CommandLine:
         async with self.running(*words, output=terminal) as process:
             return await process.wait()
 
-    @asynccontextmanager
-    async def running(
-        self, *words: str, output: int = asyncio.subprocess.PIPE
-    ) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Start a command, and see to it that it is gone afterwards."""
+    async def typing(self, *words: str, after: str = "", keys: str = "", again: str = "") -> Ended:
+        """Run a command on a terminal, and type keys once it shows a text, and again later.
+
+        All that the terminal shows is returned as the standard output.
+        """
+        argv = (sys.executable, "-m", "starter.cli", *words)
+        code, shown = await on_terminal(argv, self._variables, after=after, keys=keys, again=again)
+        return Ended(code, shown, "")
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        """All variables of a process."""
         inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("RELIGHT_", "TEMPORAL_"))
         }
+        return {**inherited, "RELIGHT_HOME": str(self.home), **self.environment}
+
+    @asynccontextmanager
+    async def running(
+        self, *words: str, output: int = asyncio.subprocess.PIPE
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Start a command, and see to it that it is gone afterwards."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -89,7 +105,7 @@ class CommandLine:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**inherited, "RELIGHT_HOME": str(self.home), **self.environment},
+            env=self._variables,
             preexec_fn=_take_interrupts,
         )
         try:

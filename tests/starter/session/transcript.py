@@ -64,6 +64,11 @@ def read(text: str) -> Iterator[Typed | Happens | Remark]:
 
 
 _DIFFERS = (
+    # On a terminal the line is broken, at a place that depends on the folder's name.
+    (
+        re.compile(r"context environment\s+\([^)]*\)"),
+        "context environment (<folder>/fleet.db, fleet <id>)",
+    ),
     (re.compile(r"\b20\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:00)?"), "<time>"),
     (re.compile(r"\b\d\d-\d\d \d\d:\d\d:\d\d\b"), "<time>"),
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "<time>"),
@@ -75,7 +80,9 @@ _DIFFERS = (
     (re.compile(r"\bfake-\d+\b"), "<provider id>"),
     (re.compile(r"127\.0\.0\.1:\d+"), "<address>"),
     (re.compile(r"192\.0\.2\.\d+"), "<host>"),
-    (re.compile(r"[a-z_][a-z0-9_-]*@[A-Za-z0-9.-]+(?=[:, ]|$)"), "<person>"),
+    (re.compile(r"SHA256:[A-Za-z0-9+/]{43}"), "SHA256:<digest>"),
+    (re.compile(r"\b\d+@[A-Za-z0-9.-]+(?=[:, ]|$)"), "<worker>"),
+    (re.compile(r"[a-z_][a-z0-9_-]*@[A-Za-z0-9.-]+(?=[:, \"]|$)"), "<person>"),
     (re.compile(r"workflows-[0-9a-f]{8}"), "<queue>"),
 )
 
