@@ -25,6 +25,14 @@ class Person(NamedTuple):
         except KeyError:
             return Path.home()
 
+    @property
+    def name(self) -> str:
+        """The account's name; its number, if it has none."""
+        try:
+            return pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            return str(self.uid)
+
     def may_reach(self, path: Path) -> bool:
         """Return whether the account may enter each folder above a path."""
         return all(self._may_enter(folder) for folder in path.absolute().parents)

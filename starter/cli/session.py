@@ -1,7 +1,6 @@
 """What commands share: the requester and the reason, and access to the store and to Temporal."""
 
 import asyncio
-import getpass
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from relight.context import LOCAL
 from relight.domain.base import Origin
 from relight.engine.errors import HomeDownError, NoHomeError, TemporalUnreachableError
 from relight.home import existing_store_url, home_is_down, own_temporal_runs
+from relight.person import person
 from relight.settings import Settings, load_settings
 from starter.cli.errors import ExitCode, OperationFailedError
 from starter.cli.output import note
@@ -35,8 +35,11 @@ DEFAULT_REASON = "typed by hand"
 
 
 def origin(reason: str) -> Origin:
-    """Return the requester, as USER@HOST of this computer, and the reason."""
-    return Origin(requested_by=f"{getpass.getuser()}@{socket.gethostname()}", reason=reason)
+    """Return the requester, as USER@HOST of this computer, and the reason.
+
+    Behind `sudo` the user is the person who typed the command.
+    """
+    return Origin(requested_by=f"{person().name}@{socket.gethostname()}", reason=reason)
 
 
 def operation(reason: str) -> "Operation":

@@ -1,6 +1,5 @@
 """`relight freeze`, `exclude` and `breaker override`: the options and the state of each hold."""
 
-import getpass
 import re
 import socket
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from relight.person import person
 from relight.store.store import Store
 from tests.starter.in_process import InProcess
 from tests.starter.stores import (
@@ -16,7 +16,7 @@ from tests.starter.stores import (
     store_of,
 )
 
-ME = f"{getpass.getuser()}@{socket.gethostname()}"
+ME = f"{person().name}@{socket.gethostname()}"
 HOLD_KEYS = [
     *("kind", "covers", "starts_at", "ends_at", "owner", "reason", "pinned_to"),
     *("hold_id", "added_at"),

@@ -1,7 +1,6 @@
 """`relight rollout`: started, followed and controlled."""
 
 import asyncio
-import getpass
 import itertools
 import json
 import os
@@ -12,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from relight.person import person
 from starter.local.children import wait_until
 from tests.starter.installation import (
     FAULT_KEYS,
@@ -19,7 +19,7 @@ from tests.starter.installation import (
     ROUTE_OUTCOME_KEYS,
 )
 
-ME = f"{getpass.getuser()}@{socket.gethostname()}"
+ME = f"{person().name}@{socket.gethostname()}"
 
 
 @pytest.fixture

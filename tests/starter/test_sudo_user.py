@@ -1,8 +1,10 @@
 """Behind sudo: what root makes in a home belongs to the person, who then needs no sudo."""
 
 import asyncio
+import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -116,6 +118,9 @@ async def test_a_home_that_was_made_behind_sudo_needs_no_sudo(folder: Path) -> N
         )
         assert again.code == 0, again
         assert others_files(home) == []
+        events = (await as_nobody(folder, "events", "--json")).out.splitlines()
+        asked = {json.loads(each)["requested_by"] for each in events}
+        assert asked == {f"nobody@{socket.gethostname()}"}
     finally:
         stopped = await as_nobody(folder, "down")
     assert (stopped.code, stopped.out) == (0, "stopped\n"), stopped
