@@ -19,10 +19,18 @@ from relight.domain.fault.table import fault as new_fault
 _WORKFLOW_ENDED = "ExternalWorkflowExecutionNotFound"
 
 
-def failure(fault: Fault) -> ApplicationError:
-    """Return the error that ends an operation with a fault. It is never retried."""
+def failure(fault: Fault, message: str = "") -> ApplicationError:
+    """Return the error that ends an operation with a fault. It is never retried.
+
+    Args:
+        fault: the fault.
+        message: what it says in the Temporal UI; without one, the fault's summary.
+    """
     return ApplicationError(
-        fault.summary, fault.model_dump(mode="json"), type=fault.kind, non_retryable=True
+        message or fault.summary,
+        fault.model_dump(mode="json"),
+        type=fault.kind,
+        non_retryable=True,
     )
 
 

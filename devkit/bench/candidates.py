@@ -14,8 +14,9 @@ from devkit.bench.publishing import AFTER, AFTER_TAG
 from devkit.bench.report import REFERENCE
 from relight.domain.base import Origin
 from relight.domain.names import FLEET_SCOPE, rollout_workflow_id
-from relight.domain.rollout.rollout import RolloutPhase, RolloutReleaseInput
+from relight.domain.rollout.rollout import RolloutPhase, RolloutReleaseInput, RolloutStatus
 from relight.domain.rollout.strategy import Strategy
+from workflows.endings import result_of
 from workflows.rollout.rollout import RolloutRelease
 
 ORIGIN = Origin(requested_by="bench", reason="benchmark")
@@ -60,7 +61,7 @@ class Relight:
     async def swap(self) -> None:
         """Run a rollout over the whole fleet."""
         environment = self._environment
-        result = await environment.client.execute_workflow(
+        running = environment.client.execute_workflow(
             RolloutRelease.run,
             RolloutReleaseInput(
                 release_tag=AFTER_TAG,
@@ -71,6 +72,7 @@ class Relight:
             id=rollout_workflow_id(AFTER_TAG, FLEET_SCOPE),
             task_queue=environment.settings.task_queue,
         )
+        result = await result_of(running, RolloutStatus)
         if result.phase is not RolloutPhase.CONVERGED:
             raise SwapError(result.model_dump_json(indent=2))
 

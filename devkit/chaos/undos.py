@@ -26,6 +26,7 @@ from relight.domain.rollout.rollout import RolloutPhase, RolloutReleaseInput, Ro
 from relight.domain.rollout.strategy import UNDO_STRATEGY, Strategy
 from relight.domain.route import RouteStatus
 from starter.local.children import wait_until
+from workflows.endings import result_of
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
@@ -92,8 +93,8 @@ async def _run(environment: ChaosEnvironment, strategy: Strategy, *, undo: bool)
     )
     workflow_id = rollout_workflow_id(AFTER, SCOPE, undo=undo)
     try:
-        status: RolloutStatus = await run_once(
-            environment, RolloutRelease.run, request, workflow_id
+        status: RolloutStatus = await result_of(
+            run_once(environment, RolloutRelease.run, request, workflow_id), RolloutStatus
         )
     except WorkflowFailureError as error:
         return fault_of(error.cause).kind

@@ -140,6 +140,21 @@ class KeyStanding(Message):
         return self.waiting_count > self.left_count
 
 
+def waiting_text(standing: KeyStanding) -> str:
+    """Return which machines a rotation waits for, as an enumeration."""
+    named = "; ".join(f"{each.machine_key}: {each.reason}" for each in standing.waiting)
+    more = standing.waiting_count - len(standing.waiting)
+    return f"{named}; and {more} more" if more else named
+
+
+def unfinished_text(standing: KeyStanding) -> str:
+    """Return that a rotation is not finished, and because of which machines."""
+    return (
+        "the rotation is not finished: these machines may have the old key only:"
+        f" {waiting_text(standing)}"
+    )
+
+
 class RotateKeysInput(Message):
     """Rotate a key, or continue its unfinished rotation to the same new key.
 

@@ -18,6 +18,8 @@ from relight.domain.key_rotation import (
     having,
     next_of,
     rotation_workflow_id,
+    unfinished_text,
+    waiting_text,
 )
 from relight.key_names import key_names
 from relight.settings import load_settings, required
@@ -29,7 +31,6 @@ from starter.cli.key_status import (
     lacking_text,
     nobody_has_text,
     rename_text,
-    waiting_text,
 )
 from starter.cli.operations import cli_error, failure_fault, require_worker
 from starter.cli.output import note, print_json, print_line
@@ -43,6 +44,7 @@ from starter.local.home import (
     replace_problem,
     set_next_aside,
 )
+from workflows.endings import result_of
 from workflows.fleet.key_rotation import RotateKeys
 
 _SETTINGS = {KeyKind.CLIENT: "client_key", KeyKind.HOST_SECRET: "host_key_secret"}
@@ -248,7 +250,7 @@ async def _follow(
             if text != shown and not result.done():
                 note(text)
                 shown = text
-        return await result
+        return await result_of(result, KeyStanding)
     except WorkflowFailureError as error:
         raise cli_error(failure_fault(error)) from None
     finally:
@@ -293,8 +295,7 @@ def _end(standing: KeyStanding, file: Path, *, as_json: bool) -> None:
         print_json(standing)
     if not rotation.is_finished:
         msg = (
-            "the rotation is not finished: these machines may have the old key only:"
-            f" {waiting_text(standing)}. The old key stays in {file}. Once they answer,"
+            f"{unfinished_text(standing)}. The old key stays in {file}. Once they answer,"
             f" `relight keys rotate {rotation.kind}` goes on; it also does once they are destroyed"
         )
         raise OperationFailedError(msg)

@@ -65,13 +65,6 @@ def print_status(statuses: list[KeyStatus]) -> None:
         print_line(f"  next: {each.next}")
 
 
-def waiting_text(standing: KeyStanding) -> str:
-    """Return which machines a rotation waits for, as an enumeration."""
-    named = "; ".join(f"{each.machine_key}: {each.reason}" for each in standing.waiting)
-    more = standing.waiting_count - len(standing.waiting)
-    return f"{named}; and {more} more" if more else named
-
-
 def lacking_text(rotation: KeyRotation, workers: tuple[WorkerKeys, ...], file: Path | None) -> str:
     """Return what to copy to the workers that lack a key; empty if none does."""
     missing = lacking(rotation, workers)

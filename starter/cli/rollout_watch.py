@@ -31,6 +31,7 @@ from starter.cli.rollout_steps import steps_of
 from starter.cli.rollout_view import RolloutView, RouteStep, shown_in_progress
 from starter.cli.session import fleet_store
 from starter.cli.swap_durations import ASSUMED_DURATIONS, SwapDurations, swap_durations
+from workflows.endings import result_of
 from workflows.rollout.rollout import RolloutRelease
 
 if TYPE_CHECKING:  # slow to import
@@ -99,7 +100,7 @@ async def follow(client: Client, handle: Handle, run_id: str, *, as_json: bool) 
 
 async def _result(result: Awaitable[RolloutStatus]) -> RolloutStatus:
     try:
-        return await result
+        return await result_of(result, RolloutStatus)
     except WorkflowFailureError as error:
         raise cli_error(failure_fault(error)) from None
 

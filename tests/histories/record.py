@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -155,13 +155,13 @@ async def wave_converged(harness: Harness) -> Handle:
 
 async def wave_stopped(harness: Harness) -> Handle:
     rollout = await rollout_stopped(harness)
-    await rollout.result()
+    await harness.ended(rollout)
     return harness.client.get_workflow_handle(f"{rollout.id}/1/swap")
 
 
 async def wave_rolled_back(harness: Harness) -> Handle:
     rollout = await rollout_rolled_back(harness)
-    await rollout.result()
+    await harness.ended(rollout)
     return harness.client.get_workflow_handle(f"{rollout.id}/1/roll back")
 
 
@@ -338,7 +338,24 @@ async def rotated(rotation: Rotation, kind: KeyKind) -> Handle:
     return await rotation.start(kind)
 
 
-NAMES = {operation.__name__ for operation in OPERATIONS} | {f"{kind}_rotated" for kind in KeyKind}
+async def rotation_left_a_machine(rotation: Rotation) -> Handle:
+    """A rotation that ends without a machine, which a person lets it go on without."""
+    harness, kind = rotation.harness, KeyKind.CLIENT
+    await harness.provision("recorded-14")
+    rotation.hosts.unreachable.add("recorded-14-g1")
+    rotation.make_next(kind)
+    await rotation.start(kind)
+    await rotation.until_waits_for(kind, "recorded-14-g1")
+    harness.store.key_rotations.leave(kind, ["recorded-14-g1"], harness.operation())
+    return await rotation.start(kind)
+
+
+ROTATIONS: Mapping[str, Begin] = {
+    **{f"{kind}_rotated": partial(rotated, kind=kind) for kind in KeyKind},
+    rotation_left_a_machine.__name__: rotation_left_a_machine,
+}
+
+NAMES = {operation.__name__ for operation in OPERATIONS} | ROTATIONS.keys()
 
 
 async def _three_routes(harness: Harness) -> None:
@@ -349,7 +366,7 @@ async def _three_routes(harness: Harness) -> None:
 async def record(names: Collection[str]) -> None:
     """Record these operations once each."""
     known: dict[str, Begin] = {each.__name__: partial(_of_harness, each) for each in OPERATIONS}
-    known |= {f"{kind}_rotated": partial(rotated, kind=kind) for kind in KeyKind}
+    known |= ROTATIONS
     async with _temporal() as client:
         for name in names or known:
             await _record(client, name, known[name])

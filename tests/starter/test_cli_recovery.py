@@ -128,7 +128,7 @@ async def aborted_half_way(harness: Harness, relight: InProcess) -> Failure:
     await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.HOLDING)
     aborted = await relight("rollout", "abort", NEWER, *track, "-r", "the graphs are odd")
     assert aborted.code == 0, aborted
-    await rollout.result()
+    await harness.ended(rollout)
     state = failed(harness, relight, NEWER, route_ids)
     route = harness.route(state.route_id)
     assert (route.status, route.current_release_tag) == (RouteStatus.SERVING, NEWER)

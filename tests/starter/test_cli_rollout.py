@@ -10,6 +10,8 @@ import socket
 from datetime import timedelta
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 
 from relight.person import person
 from starter.local.children import wait_until
@@ -91,6 +93,45 @@ async def test_a_stopped_rollout_fails_and_shows_host_fault_and_log(
     if tag == "v0.0.76":
         assert "last log lines of the unit" in stopped.out
         assert "panic: " in stopped.out
+
+
+@pytest.mark.parametrize("output", [(), ("--json",)])
+async def test_a_stopped_rollout_is_not_green_in_the_temporal_ui_and_has_the_reason_of_the_cli(
+    installation, three_routes, output
+):
+    words = ("rollout", "start", "v0.0.76", "--keep-failed", "--wait", *output)
+    stopped = await installation.relight.processes(*words)
+    assert (stopped.code, "Traceback" in stopped.err) == (1, False), stopped
+    status, failure = await ended_rollout(installation, "v0.0.76")
+    assert status is WorkflowExecutionStatus.FAILED
+    reason, _, routes = failure.rpartition("; ")
+    assert routes == "routes: 1 failed, 2 untouched"
+    assert reason.startswith("stopped in wave 1: 1 failed")
+    assert f"v0.0.76 over fleet: {reason}" in stopped.said
+    for command in (("status",), ("why",), ("history", "--json")):
+        shown = await installation.relight("rollout", *command, "v0.0.76")
+        assert (shown.code, reason in " ".join(shown.out.split())) == (0, True), shown
+
+
+async def test_a_refused_rollout_says_in_the_temporal_ui_that_nothing_was_changed(installation):
+    await installation.provision(1)
+    refused = await installation.relight("rollout", "start", "v9.9.9", "--wait")
+    assert (refused.code, "nothing was changed" in refused.said) == (2, False), refused
+    status, failure = await ended_rollout(installation, "v9.9.9")
+    assert status is WorkflowExecutionStatus.FAILED
+    summary, _, outcome = failure.rpartition("; ")
+    assert outcome == "nothing was changed"
+    assert summary in refused.said
+
+
+async def ended_rollout(installation, tag):
+    """Return a rollout's status and its failure's message, as Temporal has them."""
+    rollout = installation.harness.client.get_workflow_handle(f"rollout/{tag}/fleet")
+    with pytest.raises(WorkflowFailureError) as failed:
+        await rollout.result()
+    failure = failed.value.cause
+    assert isinstance(failure, ApplicationError)
+    return (await rollout.describe()).status, failure.message
 
 
 async def test_with_wait_the_json_ends_with_the_final_status_and_its_faults(

@@ -50,6 +50,7 @@ from relight.store.store import Store, open_upgraded_store
 from starter.local.children import wait_until
 from tests.support.interference import Interference
 from worker import Parts, build
+from workflows.endings import result_of
 from workflows.rollout.rollout import RolloutRelease
 from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.provision import ProvisionRoute
@@ -272,6 +273,10 @@ class Harness:
         )
         self.rollouts.append(handle)
         return handle
+
+    async def ended(self, rollout: WorkflowHandle[RolloutRelease, RolloutStatus]) -> RolloutStatus:
+        """Return the status with which a rollout ends, also a stopped or aborted one."""
+        return await result_of(rollout.result(), RolloutStatus)
 
     async def until_status(
         self,

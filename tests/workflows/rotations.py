@@ -23,6 +23,7 @@ from relight.hosts.errors import HostKeyMismatchError, LoginRefusedError
 from relight.hosts.key_files import KeyFiles, KeyRing
 from starter.local.home import make_next, new_client_key, new_host_key_secret, prepare_home
 from tests.workflows.harness import ORIGIN, Harness, small_installation
+from workflows.endings import result_of
 from workflows.fleet.key_rotation import RotateKeys
 
 ROUTES = ("de-1", "de-2", "de-3")
@@ -70,7 +71,11 @@ class Rotation:
         )
 
     async def rotate(self, kind: KeyKind) -> KeyStanding:
-        return await (await self.start(kind)).result()
+        return await self.ended(await self.start(kind))
+
+    async def ended(self, rotation: WorkflowHandle[RotateKeys, KeyStanding]) -> KeyStanding:
+        """Return how far a rotation is once it has ended, finished or not."""
+        return await result_of(rotation.result(), KeyStanding)
 
     def standing(self, kind: KeyKind) -> KeyStanding | None:
         return self.harness.store.key_rotations.standing(kind)

@@ -32,6 +32,11 @@ def workflow_id(history: str) -> str:
     return str(first["workflowExecutionStartedEventAttributes"]["workflowId"])
 
 
+def last_event(history: Path) -> str:
+    """Return the type of the event with which a kept history ends."""
+    return str(json.loads(history.read_text())["events"][-1]["eventType"])
+
+
 def workflow_type(history: str) -> str:
     [first, *_] = json.loads(history)["events"]
     return str(first["workflowExecutionStartedEventAttributes"]["workflowType"]["name"])
@@ -41,6 +46,18 @@ def workflow_type(history: str) -> str:
 async def test_a_kept_history_replays(history: Path) -> None:
     text = await asyncio.to_thread(history.read_text)
     await replayer().replay_workflow(WorkflowHistory.from_json(workflow_id(text), text))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["rollout_stopped", "rollout_aborted", "rollout_rolled_back", "rotation_left_a_machine"],
+)
+def test_what_once_ended_as_completed_and_fails_now_is_kept_as_both(operation: str) -> None:
+    ends = [last_event(record.FOLDER / f"{operation}-{number}.json") for number in (1, 2)]
+    assert ends == [
+        "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED",
+        "EVENT_TYPE_WORKFLOW_EXECUTION_FAILED",
+    ]
 
 
 def test_every_recorded_operation_has_a_history() -> None:

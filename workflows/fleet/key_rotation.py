@@ -13,8 +13,10 @@ from relight.domain.key_rotation import (
     KeyStanding,
     RotateKeysInput,
     VisitMachinesInput,
+    unfinished_text,
 )
 from relight.domain.text import plain
+from workflows.endings import Unreached, unreached
 from workflows.fleet.steps import KeyRotationActivities
 
 FIRST_PAUSE = timedelta(seconds=10)
@@ -25,6 +27,9 @@ MAX_EVENTS = 500
 """A rotation with a longer history continues as new: it may wait for a machine for weeks, and keeps
 no worker of an old version for long."""
 
+_FAILS = "an unfinished rotation fails"
+"""The patch: older histories end as completed, finished or not."""
+
 
 # A run stays on the worker version that started it, until it continues as a new one.
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
@@ -32,8 +37,8 @@ class RotateKeys:
     """Give each machine the new key, then take the old one from each.
 
     The store has what is proven of each machine. So a run that fails or is cancelled loses nothing:
-    the next one goes on. It ends when the rotation is finished, or when it waits only for machines
-    that a person lets it go on without.
+    the next one goes on. It completes when the rotation is finished. If it waits only for machines
+    that a person lets it go on without, it fails with how far the rotation is.
     """
 
     @workflow.init
@@ -48,7 +53,11 @@ class RotateKeys:
 
     @workflow.run
     async def run(self, input: RotateKeysInput) -> KeyStanding:
-        """Rotate, and return how far the rotation is."""
+        """Rotate, and return how far the rotation is.
+
+        Raises:
+            ApplicationError: it is not finished; carries how far it is.
+        """
         standing = await KeyRotationActivities.begin_key_rotation.local(input)
         pause = FIRST_PAUSE
         while not standing.rotation.is_finished:
@@ -67,6 +76,8 @@ class RotateKeys:
             else:
                 break
         self._show(standing)
+        if not standing.rotation.is_finished and workflow.patched(_FAILS):
+            raise unreached(Unreached.ROTATION_UNFINISHED, unfinished_text(standing), standing)
         return standing
 
     async def _visit_all(self, standing: KeyStanding) -> KeyStanding:

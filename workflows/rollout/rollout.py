@@ -6,6 +6,7 @@ from functools import partial
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from relight.domain.fault.fault import Fault
 from relight.domain.release import Release
@@ -26,7 +27,7 @@ from relight.domain.rollout.rollout import (
     RouteProgress,
     WaveKept,
 )
-from relight.domain.rollout.status import tally
+from relight.domain.rollout.status import NOTHING_CHANGED, tally
 from relight.domain.rollout.strategy import Approval
 from relight.domain.rollout.wave import (
     BeginProofsInput,
@@ -37,10 +38,11 @@ from relight.domain.rollout.wave import (
     WaveWork,
     WidenWaveInput,
 )
-from workflows.failures import ignore_ended
+from workflows.failures import fault_of, ignore_ended
 from workflows.reporting import report_fault
 from workflows.rollout.checks import run_check
 from workflows.rollout.controls import ControlledRollout, run_id
+from workflows.rollout.ending import end, failed
 from workflows.rollout.pages import rollout_page
 from workflows.rollout.preparation import check, claim, make_plan
 from workflows.rollout.state import history_is_long
@@ -58,11 +60,11 @@ class RolloutRelease(ControlledRollout):
 
     An undo brings each route at the release back to its own release from before, likewise.
 
-    It completes as `converged`, `stopped`, `aborted` or `superseded`. If the release, the scope or
-    the preflight refuses it, it fails before it claims the scope: a running rollout continues, and
-    nothing is recorded. After a later failure or a cancellation the rollout is recorded as ended
-    and its scope is free. Routes keep the release that they have, and operations that are running
-    on them finish.
+    It completes as `converged` or `superseded`. `stopped` or `aborted` it fails, once all is done
+    and recorded, with the reason and its status. If the release, the scope or the preflight refuses
+    it, it fails before it claims the scope: a running rollout continues, and nothing is recorded.
+    After a later failure or a cancellation the rollout is recorded as ended and its scope is free.
+    Routes keep the release that they have, and operations that are running on them finish.
     """
 
     @workflow.init
@@ -71,7 +73,11 @@ class RolloutRelease(ControlledRollout):
 
     @workflow.run
     async def run(self, input: RolloutReleaseInput) -> RolloutStatus:  # noqa: ARG002 - see init
-        """Check, claim the scope, plan, run each wave and its gate, and record the result."""
+        """Check, claim the scope, plan, run each wave and its gate, and record the result.
+
+        Raises:
+            ApplicationError: it was refused, stopped or aborted.
+        """
         try:
             async with UndoStack() as undo:
                 undo.on_fault(RolloutActivities.close_rollout, self._fault_closing)
@@ -82,9 +88,14 @@ class RolloutRelease(ControlledRollout):
                     await self._run_stage()
                     if history_is_long():
                         await self._continue_as_new()
-                return await self._end()
+                status = await self._end()
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            raise failed(fault_of(error), planned=self._plan is not None) from error
         finally:
             await workflow.wait_condition(workflow.all_handlers_finished)
+        return end(status)
 
     async def _prepare(self) -> None:
         """Check the release, claim the scope, and plan the waves."""
@@ -374,7 +385,7 @@ class RolloutRelease(ControlledRollout):
         phase = RolloutPhase.STOPPED if refused else RolloutPhase.ABORTED
         self._finish_as(phase, cause.summary)
         page = rollout_page(self._state.status())
-        report_fault(cause, "Refused: nothing was changed." if refused else page)
+        report_fault(cause, f"Refused: {NOTHING_CHANGED}." if refused else page)
         return self._closing(phase, cause.summary)
 
     def _closing(self, phase: RolloutPhase, detail: str) -> CloseRolloutInput:

@@ -24,6 +24,7 @@ from relight.domain.names import (
 )
 from relight.domain.rollout.rollout import RolloutPhase, RolloutReleaseInput, RolloutStatus
 from relight.domain.rollout.strategy import Strategy
+from workflows.endings import result_of
 from workflows.rollout.rollout import RolloutRelease
 
 SAMPLES = 20
@@ -168,7 +169,7 @@ async def _result(
         for each in exits:
             if each.done():
                 raise each.result()
-        return await result
+        return await result_of(result, RolloutStatus)
     finally:
         for task in (result, *exits):
             task.cancel()

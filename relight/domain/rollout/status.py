@@ -19,6 +19,11 @@ NOT_REACHED = {
 }
 """What routes that still wait are when the rollout has ended."""
 
+NOTHING_CHANGED = "nothing was changed"
+
+_UNCHANGED = frozenset({RouteProgress.WAITING, RouteProgress.UNTOUCHED, RouteProgress.SKIPPED})
+"""The progress of routes that a rollout has not changed."""
+
 _WORKING = (RolloutPhase.RUNNING, RolloutPhase.ROLLING_BACK)
 
 _LEFT_BY_UNDO = (RouteProgress.UNTOUCHED, RouteProgress.FAILED)
@@ -85,6 +90,15 @@ def tally(counts: Mapping[RouteProgress, int]) -> tuple[int, int]:
     """Return how many routes of a rollout are proven, and how many failed."""
     proven = (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.PROVING)
     return sum(counts.get(each, 0) for each in proven), counts.get(RouteProgress.FAILED, 0)
+
+
+def ending_text(status: RolloutStatus) -> str:
+    """Return why a rollout has ended, and what became of its routes, in one line."""
+    counts = {each: status.count(each) for each in RouteProgress if status.count(each)}
+    if counts.keys() <= _UNCHANGED:
+        return f"{status.detail}; {NOTHING_CHANGED}"
+    routes = ", ".join(f"{count} {progress}" for progress, count in counts.items())
+    return f"{status.detail}; routes: {routes}"
 
 
 def _as_ended(counts: Mapping[RouteProgress, int]) -> Mapping[RouteProgress, int]:

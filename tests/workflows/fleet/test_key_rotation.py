@@ -130,7 +130,7 @@ async def test_a_person_lets_it_go_on_without_a_machine_which_gets_its_key_later
     await rotation.until_waits_for(kind, "de-2-g1")
     rotation.harness.store.key_rotations.leave(kind, ["de-2-g1"], rotation.harness.operation())
     await rotation.start(kind)
-    ended = await running.result()
+    ended = await rotation.ended(running)
     assert ended.rotation.phase is RotationPhase.REMOVING
     assert (ended.waiting_count, ended.left_count, ended.blocked) == (1, 1, False)
     [left] = ended.waiting

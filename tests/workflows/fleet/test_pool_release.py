@@ -60,7 +60,7 @@ async def test_a_release_that_failed_its_canary_does_not_reach_the_pool_even_if_
     harness, reconciler, route_ids, ready
 ):
     created = list(harness.cloud.created)
-    ended = await (await harness.start_rollout(CRASHES, waves=("1", "100%"))).result()
+    ended = await harness.ended(await harness.start_rollout(CRASHES, waves=("1", "100%")))
     assert ended.phase is RolloutPhase.STOPPED
     declare(harness, CRASHES)
     assert (await keep_pool(harness, 2)).done == ()

@@ -38,7 +38,7 @@ async def test_routes_that_crash_with_long_log_lines_stop_a_rollout_and_the_stor
     rollout = await harness.start_rollout(
         "v0.0.76", waves=("100%",), max_concurrent=6, roll_back=False
     )
-    ended = await asyncio.wait_for(rollout.result(), SECONDS)
+    ended = await asyncio.wait_for(harness.ended(rollout), SECONDS)
     assert ended.phase is RolloutPhase.STOPPED
     assert ended.count(RouteProgress.FAILED) == 6
     assert len(ended.model_dump_json()) < 10_000

@@ -82,7 +82,7 @@ async def test_a_route_that_fails_while_it_continues_as_new_stops_it_with_its_fa
     await harness.until(lambda: harness.hosts.max_concurrent("install") >= 3)
     await continued(harness, rollout, "1/swap", max_concurrent=6)
     gate.open()
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.STOPPED
     [failed] = [each for each in ended.routes if each.progress is RouteProgress.FAILED]
     assert failed.fault is not None
@@ -152,7 +152,7 @@ async def test_a_rollback_ends_as_without(harness, route_ids):
     resumed = await rollout.execute_update(RolloutRelease.resume, CONTROL)
     assert resumed.phase is RolloutPhase.ROLLING_BACK
     gate.open()
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.ABORTED
     assert ended.counts == {RouteProgress.ROLLED_BACK: 3, RouteProgress.UNTOUCHED: 3}
     assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
@@ -182,7 +182,7 @@ async def test_it_is_aborted_just_after_it_has_continued_as_new(harness, route_i
     assert aborted.phase is RolloutPhase.ABORTED
     assert harness.status(rollout).phase is RolloutPhase.ABORTED
     gate.open()
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.counts == {RouteProgress.CONVERGED: 1, RouteProgress.UNTOUCHED: 5}
 
 

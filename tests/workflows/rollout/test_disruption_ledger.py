@@ -47,5 +47,5 @@ async def test_a_swap_by_an_operator_is_in_the_ledger(harness, route_ids):
 
 async def test_a_rollout_leaves_nothing_in_the_ledger(harness, route_ids):
     rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"))
-    await rollout.result()
+    await harness.ended(rollout)
     assert out(harness) == {}

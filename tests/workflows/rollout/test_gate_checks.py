@@ -113,7 +113,7 @@ async def test_a_check_that_fails_stops_it_and_the_detail_says_why(
         approval="canary",
         roll_back=False,
     )
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.STOPPED
     reason = 'check errors does not pass: 0.02 of {job="api"}; allowed: at most 0.01'
     assert ended.detail == f"stopped in wave 1: {reason}"
@@ -126,7 +126,7 @@ async def test_a_check_that_fails_stops_it_and_the_detail_says_why(
 async def test_a_check_that_fails_after_the_last_wave_rolls_it_back(harness, route_ids, script):
     script.write_text('[ "$RELIGHT_ROLLOUT_WAVE" = 1 ] || { echo no page; exit 1; }\n')
     rollout = await harness.start_rollout("v0.0.74", waves=WAVES, checks=("smoke",))
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.STOPPED
     assert "check smoke does not pass: exit code 1: no page" in ended.detail
     assert [decision for decision, _ in decisions(harness)] == ["promote", "abort"]
@@ -171,7 +171,7 @@ async def test_an_abort_ends_a_running_check_and_its_program(harness, route_ids,
     assert "check smoke is running" in harness.status(rollout).detail
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
     async with asyncio.timeout(40):
-        ended = await rollout.result()
+        ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.ABORTED
     assert decisions(harness) == []
     assert not alive(int(pid.read_text()))

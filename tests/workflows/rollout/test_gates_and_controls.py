@@ -123,7 +123,7 @@ async def test_a_wave_is_proven_again_after_its_soak_and_a_route_that_failed_mea
     await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.SOAKING)
     swapped = next(each for each in route_ids if harness.current_tags([each]) == ["v0.0.74"])
     harness.hosts.of(swapped).running = "0.0.77"  # It is no longer healthy.
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.STOPPED
     assert "probe-failed" in ended.detail
     assert ended.count(RouteProgress.FAILED) == 1
@@ -147,7 +147,7 @@ async def test_stopped_it_rolls_back_every_route_that_it_changed(harness, route_
     rollout = await harness.start_rollout(
         "v0.0.74", waves=("100%",), max_concurrent=6, roll_back=True
     )
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.STOPPED
     assert ended.count(RouteProgress.ROLLED_BACK) == 6
     for route_id in route_ids:
@@ -163,7 +163,7 @@ async def test_aborted_it_rolls_back_what_it_changed_and_nothing_else(harness, r
     )
     await until_holding(harness, rollout)
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.ABORTED
     assert (ended.count(RouteProgress.ROLLED_BACK), ended.count(RouteProgress.UNTOUCHED)) == (1, 5)
     assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
@@ -208,7 +208,7 @@ async def test_it_is_aborted_while_it_waits_for_its_scope(harness, route_ids):
     superseded = "superseded by v0.0.78: "
     await harness.until_status(first, lambda now: now.detail.startswith(superseded))
     await second.execute_update(RolloutRelease.abort, CONTROL)
-    ended = await second.result()
+    ended = await harness.ended(second)
     assert (ended.phase, ended.detail.split(":")[0]) == (
         RolloutPhase.ABORTED,
         f"aborted by {CONTROL.origin.requested_by}",

@@ -36,7 +36,7 @@ async def test_an_incident_can_be_aborted_and_no_host_has_failed(harness, route_
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
     await until_holding(harness, rollout)
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.ABORTED
     assert ended.count(RouteProgress.FAILED) == 0
     assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
@@ -80,7 +80,7 @@ async def test_an_operation_that_was_terminated_fails_its_route_and_is_not_repea
     await gate.reached()
     [swapping], *_ = (await rollout.execute_update(RolloutRelease.planned)).waves
     await harness.client.get_workflow_handle(route_workflow_id(swapping)).terminate("by hand")
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     gate.open()
     assert ended.phase is RolloutPhase.STOPPED
     assert (ended.count(RouteProgress.FAILED), ended.count(RouteProgress.UNTOUCHED)) == (1, 5)

@@ -24,7 +24,7 @@ async def converged_in_part(harness, tag, *, waves):
     rollout = await harness.start_rollout(tag, waves=waves, approval="canary", roll_back=False)
     await harness.until_status(rollout, lambda now: now.phase is RolloutPhase.HOLDING)
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
-    return await rollout.result()
+    return await harness.ended(rollout)
 
 
 async def test_run_again_after_a_part_it_rolls_back_only_what_this_run_changed(harness, route_ids):
@@ -36,7 +36,7 @@ async def test_run_again_after_a_part_it_rolls_back_only_what_this_run_changed(h
     again = await harness.start_rollout(
         "v0.0.74", waves=("100%",), max_concurrent=6, roll_back=True
     )
-    ended = await again.result()
+    ended = await harness.ended(again)
     assert ended.phase is RolloutPhase.STOPPED
     assert ended.count(RouteProgress.ROLLED_BACK) == 4
     assert harness.current_tags(before) == ["v0.0.74"] * 2
@@ -59,7 +59,7 @@ async def test_each_route_goes_back_to_its_own_release_from_before(harness, rout
     failing = next(each for each in rest if each not in {canary, later})
     harness.hosts.of(failing).unhealthy_version = "0.0.78"
     await rollout.execute_update(RolloutRelease.approve, CONTROL)
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.count(RouteProgress.ROLLED_BACK) == 6
     released = dict(zip(route_ids, harness.current_tags(route_ids), strict=True))
     own = {each: "v0.0.74" if each in {ahead, later} else "v0.0.73" for each in route_ids}
@@ -74,7 +74,7 @@ async def test_a_rollback_leaves_a_route_that_an_operator_has_brought_elsewhere(
     canaries = [each for each in route_ids if harness.current_tags([each]) == ["v0.0.74"]]
     await harness.swap(canaries[0], "v0.0.78")
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert (ended.count(RouteProgress.ROLLED_BACK), ended.count(RouteProgress.CONVERGED)) == (1, 1)
     assert harness.current_tags(canaries) == ["v0.0.78", "v0.0.73"]
 
@@ -106,7 +106,7 @@ async def test_a_rollback_is_paused_and_resumed(harness, route_ids):
     assert [each.progress for each in status.routes].count(RouteProgress.TO_ROLL_BACK) == 2
     resumed = await rollout.execute_update(RolloutRelease.resume, CONTROL)
     assert resumed.phase is RolloutPhase.ROLLING_BACK
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert (ended.phase, ended.count(RouteProgress.ROLLED_BACK)) == (RolloutPhase.ABORTED, 3)
     assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
 
@@ -115,7 +115,7 @@ async def test_an_aborted_rollback_leaves_the_other_routes_and_says_what_to_do(h
     rollout, gate = await held_rollback(harness)
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
     gate.open()
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.ABORTED
     assert ended.detail.endswith("; rollback aborted by operator: to check a host")
     assert "relight route rollback ROUTE for 2 not rolled back" in ended.to_do
@@ -131,7 +131,7 @@ async def test_the_concurrency_of_a_rollback_is_changed(harness, route_ids):
     await rollout.execute_update(RolloutRelease.set_concurrency, more)
     await harness.until(lambda: harness.hosts.max_concurrent("install") == 3)
     gate.open()
-    assert (await rollout.result()).count(RouteProgress.ROLLED_BACK) == 3
+    assert (await harness.ended(rollout)).count(RouteProgress.ROLLED_BACK) == 3
 
 
 async def test_a_new_rollout_supersedes_a_rollback(harness, route_ids):
@@ -153,7 +153,7 @@ async def test_a_rollback_is_neither_approved_nor_retried(harness, route_ids):
             await rollout.execute_update(update, CONTROL)
         assert fault_of(refused.value.cause).summary.endswith("a rollout that is rolling back")
     gate.open()
-    assert (await rollout.result()).phase is RolloutPhase.ABORTED
+    assert (await harness.ended(rollout)).phase is RolloutPhase.ABORTED
 
 
 async def test_a_repository_fault_holds_a_rollback_until_it_is_gone(
@@ -166,6 +166,6 @@ async def test_a_repository_fault_holds_a_rollback_until_it_is_gone(
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
     await until_holding(harness, rollout, "no host is to blame")
     harness.hosts.repository_fault = ""
-    ended = await rollout.result()
+    ended = await harness.ended(rollout)
     assert (ended.phase, ended.count(RouteProgress.ROLLED_BACK)) == (RolloutPhase.ABORTED, 3)
     assert harness.current_tags(route_ids) == ["v0.0.73"] * 6

@@ -56,7 +56,7 @@ async def test_a_good_release_converges_and_becomes_the_fleets_default(harness, 
 
 async def test_a_bad_release_stops_in_the_first_wave_and_changes_no_other_route(harness, route_ids):
     rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"), roll_back=False)
-    status = await rollout.result()
+    status = await harness.ended(rollout)
     assert status.phase is RolloutPhase.STOPPED
     assert status.count(RouteProgress.FAILED) == 2
     assert "2 failed, the failure budget is 0 (unit-crash-looping)" in status.detail
@@ -82,7 +82,7 @@ async def test_one_route_at_a_time_it_stops_within_a_wave_once_the_failure_budge
     rollout = await harness.start_rollout(
         "v0.0.76", waves=("100%",), max_concurrent=1, failure_budget=1, roll_back=False
     )
-    status = await rollout.result()
+    status = await harness.ended(rollout)
     assert status.count(RouteProgress.FAILED) == 2
     assert status.count(RouteProgress.UNTOUCHED) == 4
 
@@ -117,7 +117,7 @@ async def test_aborted_it_completes_running_swaps_and_starts_nothing(harness, ro
     await gate.reached()
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
     gate.open()
-    status = await rollout.result()
+    status = await harness.ended(rollout)
     assert status.phase is RolloutPhase.ABORTED
     assert status.count(RouteProgress.CONVERGED) == 1
     assert status.count(RouteProgress.UNTOUCHED) == 5
@@ -267,7 +267,7 @@ async def test_the_event_log_says_who_rolled_out_what_and_why(harness, route_ids
 
 async def test_a_bad_release_is_rolled_back_unless_the_strategy_says_otherwise(harness, route_ids):
     rollout = await harness.start_rollout("v0.0.76", waves=("2", "100%"))
-    status = await rollout.result()
+    status = await harness.ended(rollout)
     assert status.phase is RolloutPhase.STOPPED
     assert status.count(RouteProgress.ROLLED_BACK) == 2
     assert status.count(RouteProgress.UNTOUCHED) == 4

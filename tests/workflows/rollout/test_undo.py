@@ -23,7 +23,7 @@ async def rolled_out(harness, tag, **strategy):
 
 
 async def undone(harness, tag, scope="fleet", **strategy):
-    return await (await harness.start_rollout(tag, scope, undo=True, **strategy)).result()
+    return await harness.ended(await harness.start_rollout(tag, scope, undo=True, **strategy))
 
 
 async def test_after_convergence_all_routes_and_the_declaration_go_back(harness, route_ids):
@@ -127,7 +127,7 @@ async def test_it_obeys_the_controls_of_a_rollout(harness, route_ids):
     await undo.execute_update(RolloutRelease.resume, CONTROL)
     await undo.execute_update(RolloutRelease.abort, CONTROL)
     gate.open()
-    ended = await undo.result()
+    ended = await harness.ended(undo)
     assert (ended.phase, ended.count(RouteProgress.UNTOUCHED)) == (RolloutPhase.ABORTED, 5)
     assert (await undone(harness, "v0.0.74")).phase is RolloutPhase.CONVERGED
     assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
