@@ -12,6 +12,8 @@ from rich.console import Console
 from relight.domain.fault.fault import Fault, FaultClass
 from starter.cli import output
 from starter.cli.fault_text import fault_panel
+from starter.local.home import prepare_home
+from tests.support.command_line import typed_in
 
 
 class Shown(BaseModel):
@@ -115,6 +117,31 @@ def test_a_table_keeps_names_dates_and_digests_whole_and_fits(
         whole = text if len(text) <= 25 or " " not in text else None
         assert shown.count(whole) >= 2 if whole else text.split()[0] in words
     assert shown.count(DIGEST) == 2 * sum(DIGEST in str(cell) for cell in row)
+
+
+URL = f"https://packages.example/{'a-long-folder/' * 9}lantern-box_0.0.74_arm64.deb"
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("row", [("arm64", URL, 5124288), ("arm64", f"it fetched {URL} twice", 1)])
+def test_a_word_that_is_longer_than_a_line_stays_whole_on_one(
+    width: int, row: tuple[object, ...]
+) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    rows = output.Rows(("name", "fetched from", "bytes"), [row], title=f"a release of {URL}")
+    console.print(rows, crop=False)
+    lines = console.export_text().splitlines()
+    assert sum(URL in line for line in lines) == 2
+    assert max(len(line) for line in lines if URL not in line) <= width
+
+
+async def test_a_long_path_is_whole_in_a_pipe(tmp_path: Path) -> None:
+    home = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 4, ".relight")
+    prepare_home(home)
+    for words in (("context", "show"), ("context", "list")):
+        ended = await typed_in(home.parent, *words)
+        assert (ended.code, ended.err) == (0, "")
+        assert any(str(home) in line for line in ended.out.splitlines()), ended.out
 
 
 def test_a_pipe_is_100_columns_wide() -> None:
