@@ -148,4 +148,6 @@ def _what(event: Event) -> str | None:
     rollout = detail.get("rollout")
     if isinstance(rollout, dict):
         return f"{rollout.get('phase')}: {rollout.get('detail')}"
+    if "max_concurrent" in detail:
+        return f"{detail['max_concurrent']} at once"
     return f"route {event.route_id}" if event.route_id else None

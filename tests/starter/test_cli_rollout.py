@@ -413,6 +413,11 @@ async def test_concurrency_is_changed_a_route_is_skipped_and_a_failed_one_retrie
     assert "2 converged, 1 skipped" in ended.out
     assert harness.route(first).current_release_tag == "v0.0.74"
     assert [event.reason for event in harness.events(kind="rollout-retry")] == ["it has room again"]
+    told = await installation.relight("events", "--kind", "rollout-set-concurrency", "--json")
+    assert [event["detail"] for event in told.json_lines] == [
+        {"scope": "fleet", "max_concurrent": 2}
+    ]
+    assert "2 at once" in (await installation.relight("rollout", "history")).out
 
 
 @pytest.mark.parametrize("command", ["status", "watch", "abort"])

@@ -5,6 +5,7 @@ Each update names who requested it and the reason, and writes an event.
 
 import asyncio
 from datetime import datetime
+from typing import Any
 
 from temporalio import workflow
 
@@ -194,7 +195,9 @@ class ControlledRollout:
     async def set_concurrency(self, input: SetConcurrency) -> RolloutStanding:
         """Set how many routes are changed at once, also in a rollback."""
         await self._set_controls(max_concurrent=input.max_concurrent)
-        return await self._record_control(f"set-concurrency-{input.max_concurrent}", input)
+        return await self._record_control(
+            "set-concurrency", input, max_concurrent=input.max_concurrent
+        )
 
     @set_concurrency.validator
     def _check_set_concurrency(self, input: SetConcurrency) -> None:  # noqa: ARG002 - the update's input
@@ -262,7 +265,7 @@ class ControlledRollout:
         return await self._record_control(action, input, **fields)
 
     async def _record_control(
-        self, action: str, input: ControlInput, **fields: str
+        self, action: str, input: ControlInput, **fields: Any
     ) -> RolloutStanding:
         await RolloutActivities.record_control(
             RecordControlInput(
