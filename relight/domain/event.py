@@ -10,7 +10,6 @@ from relight.domain.base import Message
 from relight.domain.fault.fault import FaultClass
 from relight.domain.names import ReleaseTag, RouteId
 
-
 CONCURRENCY_SET = "rollout-set-concurrency"
 """The kind of event of a person who changed how many routes a rollout changes at once."""
 
@@ -48,8 +47,8 @@ class Event(Message):
     def _has_no_number_in_its_kind(cls, values: Any) -> Any:
         """Read an event of an earlier version, in which each number made a kind of its own."""
         match values:
-            case {"kind": str(kind), "detail": dict(detail)} if (
-                found := _WITH_ITS_NUMBER.fullmatch(kind)
+            case {"kind": str(kind), "detail": dict(detail)} if found := _WITH_ITS_NUMBER.fullmatch(
+                kind
             ):
                 detail = {**detail, "max_concurrent": int(found[1])}
                 return {**values, "kind": CONCURRENCY_SET, "detail": detail}

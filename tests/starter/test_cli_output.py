@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 from rich.console import Console
 
+from relight.domain.fault.advice import FaultSubject
 from relight.domain.fault.fault import Fault, FaultClass
 from starter.cli import output
 from starter.cli.fault_text import fault_panel
@@ -71,7 +72,7 @@ def test_everything_that_is_printed_is_visible(capsys: pytest.CaptureFixture[str
     output.print_line(HOSTILE)
     output.note(HOSTILE)
     output.print_error(HOSTILE)
-    output.stdout.print(fault_panel(HOSTILE, fault))
+    output.stdout.print(fault_panel(FaultSubject(HOSTILE), fault))
     printed = "".join(capsys.readouterr())
     assert printed.replace("\n", "").isprintable()
     # rich itself removes the bell and the like from the heads of a table.
@@ -169,7 +170,7 @@ def test_a_shown_fault_is_without_the_progress_of_apt_and_the_recorded_one_is_wh
         stderr_tail="\n".join(APT),
         journal_tail=APT,
     )
-    output.stdout.print(fault_panel("route eu-1", fault))
+    output.stdout.print(fault_panel(FaultSubject("eu-1"), fault))
     shown = capsys.readouterr().out
     assert shown.count("Setting up lantern-box") == shown.count("dpkg: error processing") == 2
     for noise in ("Reading", "Get:1", "Preparing", "%"):
@@ -185,5 +186,5 @@ def test_an_output_of_nothing_but_progress_is_shown(capsys: pytest.CaptureFixtur
         summary="it hangs",
         journal_tail=("(Reading database ... 5%",),
     )
-    output.stdout.print(fault_panel("route eu-1", fault))
+    output.stdout.print(fault_panel(FaultSubject("eu-1"), fault))
     assert "(Reading database ... 5%" in capsys.readouterr().out
