@@ -139,4 +139,5 @@ async def test_the_history_of_a_rollout_has_its_decisions_controls_and_end(relig
     ]
     set_to = await relight("events", "--kind", "rollout-set-concurrency", "--json")
     assert [event["detail"]["max_concurrent"] for event in set_to.json_lines] == [50]
+    assert "50 at once" in (await relight("events", "--rollout", "v0.0.74")).out
     refused(await relight("rollout", "history", "v0.9.9"), 2, "no rollout of v0.9.9")

@@ -245,10 +245,14 @@ class ControlledRollout:
     @workflow.query(description="How fast the rollout goes: what a view estimates its end by.")
     def pace(self) -> RolloutPace:
         """Return what decides how fast the rollout goes."""
+        strategy = self._input.strategy
         return RolloutPace(
             max_concurrent=self._controls.max_concurrent,
-            soak=self._input.strategy.soak,
+            soak=strategy.soak,
             soaks_until=self._soaks_until,
+            disruption_budget=strategy.disruption_budget,
+            max_concurrent_per_provider=strategy.max_concurrent_per_provider,
+            max_concurrent_per_region=strategy.max_concurrent_per_region,
         )
 
     async def _set_controls(self, **changes: object) -> None:
