@@ -5,10 +5,9 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import structlog
@@ -29,75 +28,43 @@ from activities.execution import (
     StoreGuardInterceptor,
     current_run_id,
 )
-from activities.fleet.comparison import ComparisonActivities
-from activities.fleet.key_rotation import KeyRotationActivities
-from activities.fleet.liveness import MAX_CONCURRENT, LivenessActivities
-from activities.fleet.observe import BreakerSettings, ObservationActivities
-from activities.fleet.pool import PoolActivities
-from activities.fleet.remediation import RemediationActivities
-from activities.fleet.retention import RetentionActivities
-from activities.fleet.sweep import SweepActivities
-from activities.fleet.verification import VerificationActivities
 from activities.fleet_limit import FleetLimit
-from activities.machine.ask import MachineQuestions
-from activities.machine.destruction import Destroyer, DestructionActivities
-from activities.machine.drain import Drain, DrainActivities
-from activities.machine.evidence import EvidenceActivities
+from activities.machine.drain import Drain
 from activities.machine.first_boot import (
-    FirstBootActivities,
     UserDataRenderer,
     host_files,
 )
-from activities.machine.machines import MachineActivities
-from activities.machine.new_key import NewKeyActivities
-from activities.machine.presence import Presence
-from activities.release import ReleaseActivities
-from activities.rollout.checks import CommandCheck, GateCheck, GateCheckActivities
-from activities.rollout.preflight import PreflightActivities
+from activities.parts import Parts, activities_with
+from activities.rollout.checks import CommandCheck, GateCheck
 from activities.rollout.prometheus import Bounds, PrometheusCheck
-from activities.rollout.rollouts import RolloutActivities
-from activities.rollout.undo import UndoActivities
-from activities.route.disruption import DisruptionActivities, DisruptionLedger
-from activities.route.hot_swap import HotSwapActivities, ProofActivities
-from activities.route.replacement import ReplacementActivities
-from activities.route.replacement_check import ReplacementCheckActivities
 from activities.route.routes import RouteActivities
 from activities.same_fleet import same_fleet_interceptor
-from relight.breaker_evaluation import BreakerEvaluation
 from relight.breaker_settings import connectivity_checks
-from relight.connectivity import ConnectivityCheck
 from relight.doctor.examination import require_able_to_serve
-from relight.domain.breaker.breaker import BreakerLimits
-from relight.domain.pool.tries import PoolPolicy
-from relight.domain.reconcile.plan import ReconcilePolicy
-from relight.domain.service import Service
 from relight.engine.connection import connect
 from relight.engine.errors import SetupError
 from relight.engine.logs import configure_logs
 from relight.engine.runner import workflow_runner
-from relight.engine.step import activities_of
 from relight.home import existing_store_url
 from relight.hosts.cloud_init.user_data import (
     SERVICE_FILES,
     TemplateError,
     UserDataTemplate,
 )
-from relight.hosts.connections import ConnectionPool, Hosts, KeyedHosts, SshHosts
+from relight.hosts.connections import ConnectionPool, SshHosts
 from relight.hosts.key_files import KeyFiles
 from relight.hosts.keys import IdentityError
-from relight.hosts.liveness import LivenessProbe, SshLivenessProbe
-from relight.hosts.probe import Probe
+from relight.hosts.liveness import SshLivenessProbe
 from relight.key_report import reporting_keys
 from relight.locations import configured_drivers
-from relight.providers.driver import ProviderDriver
 from relight.release_source import release_source_config
 from relight.releases.errors import RepositoryError
-from relight.releases.source import AptSourceConfig, ReleaseSource, open_source
+from relight.releases.source import AptSourceConfig, open_source
 from relight.service_settings import apt_source, service_of, service_probe, service_secrets
 from relight.setting_groups import GateCheckSettings, SettingsError
 from relight.settings import Settings, bad_values_text, load_settings, required
 from relight.store.errors import StoreError
-from relight.store.store import Store, open_store
+from relight.store.store import open_store
 from relight.store.threads import THREADS, guard_event_loop, in_thread
 from workflows.fleet.comparison import CompareRecords
 from workflows.fleet.key_rotation import RotateKeys
@@ -132,32 +99,6 @@ GRACE = timedelta(seconds=10)
 log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.worker")
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What the activities work with."""
-
-    task_queue: str
-    fleet_owner: str
-    store: Store
-    drivers: Mapping[str, ProviderDriver]
-    hosts: Hosts
-    keyed_hosts: KeyedHosts
-    repository: ReleaseSource
-    user_data: UserDataRenderer
-    service: Service
-    probe: Probe
-    liveness: LivenessProbe
-    max_probes: int = MAX_CONCURRENT
-    checks: Mapping[str, GateCheck] = field(default_factory=dict)
-    connectivity: Sequence[ConnectivityCheck] = ()
-    drain: Drain = field(default_factory=Drain)
-    policy: ReconcilePolicy = field(default_factory=ReconcilePolicy)
-    limits: BreakerLimits = field(default_factory=BreakerLimits)
-    pool: PoolPolicy = field(default_factory=PoolPolicy)
-    creations: Mapping[str, AbstractAsyncContextManager[object]] = field(default_factory=dict)
-    secrets: Collection[str] = field(default=(), repr=False)
-
-
 def build(
     client: Client,
     parts: Parts,
@@ -177,77 +118,12 @@ def build(
         runner: runs the workflows; by default outside of the sandbox that checks their imports.
         max_activities: how many activities run at once; by default as many as in the SDK.
     """
-    ledger = DisruptionLedger(parts.store, parts.policy.strategy)
-    proofs = ProofActivities(parts.hosts, parts.service, parts.probe)
-    window = parts.policy.replacement.window
-    evaluation = BreakerEvaluation(parts.store, parts.limits, window)
-    presence = Presence(parts.drivers, parts.hosts)
-    verifications = VerificationActivities(
-        parts.store, parts.hosts, proofs, parts.repository, client, evaluation
-    )
     return Worker(
         client,
         task_queue=parts.task_queue,
         max_heartbeat_throttle_interval=MAX_HEARTBEAT_INTERVAL,
         workflows=WORKFLOWS,
-        activities=activities_of(
-            RouteActivities(parts.store, evaluation),
-            DisruptionActivities(parts.store, ledger),
-            HotSwapActivities(parts.hosts, proofs, parts.store),
-            proofs,
-            ReplacementActivities(parts.store, ledger),
-            ReleaseActivities(parts.repository, parts.store),
-            MachineActivities(
-                parts.drivers,
-                parts.user_data,
-                parts.fleet_owner,
-                parts.creations,
-                parts.store.key_rotations.all,
-            ),
-            FirstBootActivities(parts.user_data, parts.hosts),
-            EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets),
-            NewKeyActivities(parts.store, parts.drivers, parts.fleet_owner),
-            DrainActivities(parts.drain),
-            DestructionActivities(
-                Destroyer(
-                    store=parts.store,
-                    drivers=parts.drivers,
-                    owner=parts.fleet_owner,
-                    questions=MachineQuestions(parts.hosts, parts.service),
-                    connectivity=parts.connectivity,
-                    breaker=evaluation,
-                )
-            ),
-            RolloutActivities(parts.store, client),
-            UndoActivities(parts.store),
-            PreflightActivities(parts.hosts, parts.repository, parts.store, parts.checks),
-            GateCheckActivities(parts.checks),
-            ObservationActivities(
-                parts.store,
-                presence,
-                parts.repository,
-                parts.connectivity,
-                parts.fleet_owner,
-                client,
-                BreakerSettings(parts.policy, parts.limits, parts.pool),
-            ),
-            verifications,
-            LivenessActivities(parts.store, parts.liveness, parts.connectivity, parts.max_probes),
-            ReplacementCheckActivities(parts.store, verifications, presence, parts.fleet_owner),
-            RemediationActivities(parts.store, client),
-            SweepActivities(parts.store, presence, parts.fleet_owner),
-            ComparisonActivities(
-                parts.store,
-                presence,
-                parts.hosts,
-                proofs,
-                parts.repository,
-                parts.fleet_owner,
-            ),
-            PoolActivities(parts.store, parts.pool, parts.policy.replacement, parts.limits),
-            RetentionActivities(parts.store),
-            KeyRotationActivities(parts.store, parts.keyed_hosts, parts.user_data.keys),
-        ),
+        activities=activities_with(parts, client),
         max_concurrent_activities=max_activities,
         activity_executor=ThreadPoolExecutor(max_workers=THREADS),
         workflow_runner=runner

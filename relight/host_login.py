@@ -11,12 +11,14 @@ from pathlib import Path
 
 from relight.domain.key_rotation import next_of
 from relight.domain.machine import Machine
-from relight.hosts.host_program import journal
+from relight.hosts.host_program import UNKNOWN_CALL_EXIT_CODE, journal
 from relight.hosts.key_files import KeyFiles
 from relight.hosts.keys import IdentityError
 from relight.hosts.shell import SUDO
 from relight.setting_groups import SettingsError
 from relight.settings import Settings, required
+
+__all__ = ["UNKNOWN_CALL_EXIT_CODE", "journal_words", "ssh_command"]
 
 
 @contextmanager
@@ -60,6 +62,7 @@ def ssh_command(settings: Settings, machine: Machine, *, terminal: bool) -> Iter
             "PreferredAuthentications": "publickey",
             "ForwardAgent": "no",
             "ConnectTimeout": f"{ssh.connect_timeout.total_seconds():.0f}",
+            "ServerAliveInterval": "15",
             "LogLevel": "ERROR",
         }
         yield [
@@ -71,6 +74,9 @@ def ssh_command(settings: Settings, machine: Machine, *, terminal: bool) -> Iter
         ]
 
 
-def journal_words(lines: int) -> list[str]:
-    """Return the command on a host that prints the last lines of the service's journal."""
-    return [*SUDO, *journal(lines)]
+def journal_words(lines: int, *, follow: bool = False) -> list[str]:
+    """Return the command on a host that prints the last lines of the service's journal.
+
+    With `follow` it then prints each new line, without an end.
+    """
+    return [*SUDO, *journal(lines, follow=follow)]

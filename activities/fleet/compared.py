@@ -52,7 +52,7 @@ def _silent(each: RouteToCompare, last: ObservedMachine) -> tuple[Verdict, str, 
         why = (
             f"its provider does not list its machine, and no host answers for it: {last.error}. "
             "If a machine of the pool serves it, "
-            f"`relight store adopt-current --serves {each.route_id}=KEY` records that"
+            "`relight store adopt-current`, with --serves, records that"
         )
         return Verdict.MACHINE_MISSING, "", why
     return Verdict.UNKNOWN, "", last.error
@@ -95,8 +95,8 @@ def unknown_route(machine: MachineAtProvider, route_id: str) -> Comparison:
         about=f"machine {machine.key}",
         verdict=Verdict.RECORD_BEHIND,
         found=machine.key,
-        reason=f"route {route_id} is not on record: `relight store adopt-current --track TRACK` "
-        "records it",
+        reason=f"route {route_id} is not on record: `relight store adopt-current`, with "
+        "--track, records it",
     )
 
 
@@ -107,7 +107,7 @@ def unknown_pool_machine(machine: MachineAtProvider) -> Comparison:
         verdict=Verdict.RECORD_BEHIND,
         found=machine.key,
         reason="a pool machine that is not on record. If it serves a route, `relight store "
-        f"adopt-current --serves ROUTE={machine.key}` records that; if it serves none, `relight "
+        f"adopt-current`, with --serves, records that; if it serves none, `relight "
         f"machine remove {machine.key} --provider {machine.provider}` destroys it",
     )
 

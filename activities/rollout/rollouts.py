@@ -209,7 +209,7 @@ class RolloutActivities:
             operation_of(input),
             route_id=input.route_id,
             release_tag=input.release_tag,
-            detail={"scope": input.scope},
+            detail=input.model_dump(include={"scope", "max_concurrent"}, exclude_none=True),
         )
         return Recorded()
 

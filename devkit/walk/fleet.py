@@ -14,6 +14,7 @@ import asyncssh
 from temporalio.client import Client, WorkflowExecution
 
 from activities.fleet_limit import FleetLimit
+from activities.parts import Parts
 from devkit.in_process import Ran, run_command
 from devkit.leftovers import terminate
 from devkit.simulated.cloud import FakeCloud
@@ -30,7 +31,7 @@ from relight.engine.fleet import join
 from relight.releases.errors import RepositoryUnavailableError
 from relight.store.events import Operation
 from relight.store.store import Store, open_upgraded_store
-from worker import Parts, build
+from worker import build
 
 GOOD, BAD = ("v0.0.73", "v0.0.74", "v0.0.78"), ("v0.0.75", "v0.0.76", "v0.0.77")
 """Releases that work, and that do not: see `devkit.simulated.hosts`."""

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, SecretStr
@@ -11,6 +12,7 @@ from pydantic_core import to_jsonable_python
 from relight.context import ENVIRONMENT
 from relight.domain.base import Message
 from relight.settings import Settings
+from relight.store.database import parse_url
 
 _PREFIX = "RELIGHT_"
 _NO_SETTINGS = {"RELIGHT_CONTEXT"}
@@ -55,6 +57,28 @@ def unknown_variables(settings: Settings) -> list[str]:
         for name in given - known - groups - _NO_SETTINGS
         if not any(name.startswith(f"{each}__") for each in _open_groups(settings, _PREFIX))
     )
+
+
+def given_settings(settings: Settings) -> dict[str, str]:
+    """Return the settings in the environment, as the file `env` of the home folder can have them.
+
+    The context is none of them, and relative paths are as of the current folder.
+
+    Raises:
+        BadStoreUrlError: the store's address is none.
+    """
+    names = _set_in(os.environ) - {"RELIGHT_HOME", *_NO_SETTINGS, *unknown_variables(settings)}
+    given = {name.upper(): value for name, value in os.environ.items()}
+    kept = {name: given[name] for name in sorted(names)}
+    for name, value in _leaves(settings, _PREFIX):
+        if name in kept and isinstance(value, Path):
+            kept[name] = str(value.absolute())
+    if "RELIGHT_STORE_URL" in kept:
+        url = parse_url(settings.database_url)
+        if url.get_backend_name() == "sqlite" and url.database:
+            url = url.set(database=str(Path(url.database).absolute()))
+            kept["RELIGHT_STORE_URL"] = url.render_as_string()
+    return kept
 
 
 def _leaves(model: BaseModel, prefix: str) -> Iterator[tuple[str, object]]:

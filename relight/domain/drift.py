@@ -154,8 +154,10 @@ def _blocked_reason(scope: ScopeName, declarations: Declarations) -> str | None:
         if declared_at is None or declared_at <= own[-1].closed_at:
             track = scope_track(scope)
             of_track = f" --track {track}" if track else ""
+            tag = own[-1].release_tag
             return (
-                f"the last rollout, of {own[-1].release_tag}, was {own[-1].phase}: a person has to "
-                f"decide what the scope runs: `relight rollout start TAG{of_track}`"
+                f"the last rollout, of {tag}, was {own[-1].phase}: a person has to decide what the "
+                f"scope runs: `relight rollout start {tag}{of_track}`, or the same with another "
+                "release"
             )
     return None

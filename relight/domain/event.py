@@ -1,12 +1,19 @@
 """Events: the append-only log of what happened to the fleet."""
 
+import re
 from datetime import datetime
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from relight.domain.base import Message
 from relight.domain.fault.fault import FaultClass
 from relight.domain.names import ReleaseTag, RouteId
+
+CONCURRENCY_SET = "rollout-set-concurrency"
+"""The kind of event of a person who changed how many routes a rollout changes at once."""
+
+_WITH_ITS_NUMBER = re.compile(rf"{CONCURRENCY_SET}-([0-9]{{1,4}})")
 
 
 class Event(Message):
@@ -34,6 +41,18 @@ class Event(Message):
     fault_kind: str | None = None
     fault_class: FaultClass | None = None
     detail: dict[str, object] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_number_in_its_kind(cls, values: Any) -> Any:
+        """Read an event of an earlier version, in which each number made a kind of its own."""
+        match values:
+            case {"kind": str(kind), "detail": dict(detail)} if found := _WITH_ITS_NUMBER.fullmatch(
+                kind
+            ):
+                detail = {**detail, "max_concurrent": int(found[1])}
+                return {**values, "kind": CONCURRENCY_SET, "detail": detail}
+        return values
 
 
 class EventFilter(Message):

@@ -145,7 +145,8 @@ def rollback_release(
         return candidates[-1]
     raise NoPreviousReleaseError(
         f"{name} was never proven at a release other than {current or route.target_release_tag}: "
-        f"cannot roll back; `relight route swap {route.route_id} TAG` brings it to any release"
+        f"cannot roll back; `relight release list` shows the releases to which `relight route "
+        f"swap {route.route_id}` brings it"
     )
 
 

@@ -107,9 +107,14 @@ def forget(unit: str) -> list[str]:
     return [*_call("forget"), unit]
 
 
-def journal(lines: int) -> list[str]:
-    """Return the call that prints the last lines of the service's journal, over all its starts."""
-    return [*_call("journal"), str(lines)]
+def journal(lines: int, *, follow: bool = False) -> list[str]:
+    """Return the call that prints the last lines of the service's journal, over all its starts.
+
+    Args:
+        lines: how many.
+        follow: then print each new line, without an end.
+    """
+    return [*_call("journal"), str(lines), *(["follow"] if follow else [])]
 
 
 def step(name: str) -> list[str]:

@@ -16,7 +16,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from relight.domain.base import Origin
 from relight.domain.clock import is_future
-from relight.domain.event import Event, EventFilter
+from relight.domain.event import CONCURRENCY_SET, Event, EventFilter
 from relight.domain.fault.fault import Fault
 from relight.domain.text import fitted
 from relight.store.bad_rows import read_good
@@ -222,7 +222,7 @@ class Events:
         if route_id is not None:
             query = query.where(EventRow.route_id == route_id)
         if kind is not None:
-            query = query.where(EventRow.kind == kind)
+            query = query.where(_of_kind(kind))
         if workflow_id is not None:
             query = query.where(EventRow.workflow_id == workflow_id)
         with self._database.reading() as session:
@@ -275,7 +275,7 @@ def _matching(wanted: EventFilter) -> SelectOfScalar[EventRow]:
     if wanted.route_id is not None:
         query = query.where(EventRow.route_id == wanted.route_id)
     if wanted.kind is not None:
-        query = query.where(or_(EventRow.kind == wanted.kind, EventRow.fault_kind == wanted.kind))
+        query = query.where(or_(_of_kind(wanted.kind), EventRow.fault_kind == wanted.kind))
     if wanted.who is not None:
         on_any_host = col(EventRow.requested_by).startswith(f"{wanted.who}@", autoescape=True)
         query = query.where(or_(EventRow.requested_by == wanted.who, on_any_host))
@@ -286,6 +286,13 @@ def _matching(wanted: EventFilter) -> SelectOfScalar[EventRow]:
     if wanted.rollout_run_id is not None:
         query = query.where(_of_rollout(wanted.rollout_run_id))
     return query
+
+
+def _of_kind(kind: str) -> ColumnElement[bool]:
+    """Return the condition of the events of a kind. `Event` reads those of an earlier version."""
+    if kind != CONCURRENCY_SET:
+        return col(EventRow.kind) == kind
+    return or_(EventRow.kind == kind, col(EventRow.kind).startswith(f"{kind}-"))
 
 
 def _of_rollout(run_id: str) -> ColumnElement[bool]:

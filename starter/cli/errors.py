@@ -11,8 +11,8 @@ from enum import IntEnum
 
 from pydantic import BaseModel
 
+from relight.domain.fault.advice import UNKNOWN, FaultSubject, advice_about
 from relight.domain.fault.fault import Fault
-from relight.domain.fault.table import RULES
 
 
 class ExitCode(IntEnum):
@@ -54,11 +54,20 @@ class CliError(Exception):
     kind = "operation-failed"
     remedy = ""
 
-    def __init__(self, text: str, fault: Fault | None = None, *, remedy: str = "") -> None:
+    def __init__(
+        self,
+        text: str,
+        fault: Fault | None = None,
+        subject: FaultSubject = UNKNOWN,
+        *,
+        remedy: str = "",
+    ) -> None:
         super().__init__(text)
-        if fault is not None:
-            self.kind = fault.kind
         self.remedy = remedy
+        if fault is not None:
+            known = subject._replace(machine_key=fault.machine_key or subject.machine_key)
+            self.kind = fault.kind
+            self.remedy = remedy or advice_about(fault.kind, known)
 
 
 class OperationFailedError(CliError):
@@ -112,7 +121,7 @@ def answer_about(error: Exception, text: str, code: int) -> ErrorAnswer:
         code: the exit code of the command.
     """
     kind = getattr(error, "kind", "bad-input" if code == ExitCode.BAD_INPUT else "setup-failed")
-    remedy = getattr(error, "remedy", "") or (RULES[kind].advice if kind in RULES else "")
+    remedy = getattr(error, "remedy", "") or advice_about(kind, UNKNOWN)
     return ErrorAnswer(
         kind=kind,
         message=text,

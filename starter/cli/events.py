@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relight.domain.duration import duration_of
-from relight.domain.event import Event, EventFilter
+from relight.domain.event import CONCURRENCY_SET, Event, EventFilter
 from relight.domain.names import RouteId
 from starter.cli.errors import BadInputError, ExitCode
 from starter.cli.hold_options import RouteOption
@@ -142,6 +142,13 @@ def event_name(event: Event) -> str:
     return f"fault: {event.fault_kind}" if event.fault_kind else event.kind
 
 
+def concurrency_text(event: Event) -> str | None:
+    """Return to how many routes at once an event has set a rollout; None for any other event."""
+    if event.kind != CONCURRENCY_SET:
+        return None
+    return f"{event.detail.get('max_concurrent')} at once"
+
+
 _COLUMNS = ("id", "at (UTC)", "event", "about", "release", "requested by: reason")
 
 
@@ -150,7 +157,7 @@ def _cells(event: Event) -> tuple[object, ...]:
         event.event_id,
         f"{event.at:%Y-%m-%d %H:%M:%S}",
         event_name(event),
-        event.route_id or event.machine_key,
+        event.route_id or event.machine_key or concurrency_text(event),
         event.release_tag,
         f"{event.requested_by}: {event.reason}",
     )

@@ -7,20 +7,20 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from relight.domain.fault.advice import FaultSubject, advice_about
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.output import without_progress
-from relight.domain.fault.table import RULES
 from relight.domain.text import visible
 from starter.cli.output import text_of
 
 _MAX_COMMAND_CHARACTERS = 200
 
 
-def fault_panel(subject: str, fault: Fault) -> RenderableType:
+def fault_panel(route: FaultSubject, fault: Fault) -> RenderableType:
     """Return a panel with all details of a fault.
 
     Args:
-        subject: what has the fault, as in `route eu-1`.
+        route: the route that has the fault.
         fault: the fault.
     """
     facts = [
@@ -41,9 +41,11 @@ def fault_panel(subject: str, fault: Fault) -> RenderableType:
     if fault.journal_tail:
         lines += [Text("last log lines of the unit", style="dim")]
         lines += [_output(fault.journal_tail)]
-    if fault.kind in RULES:
-        lines += [Text("what to do", style="dim"), Text(RULES[fault.kind].advice, style="yellow")]
-    return Panel(Group(*lines), title=text_of(subject), title_align="left", border_style="red")
+    known = route._replace(machine_key=fault.machine_key or route.machine_key)
+    if advice := advice_about(fault.kind, known):
+        lines += [Text("what to do", style="dim"), text_of(advice, "yellow")]
+    title = text_of(f"route {route.route_id}")
+    return Panel(Group(*lines), title=title, title_align="left", border_style="red")
 
 
 def _output(lines: Sequence[str]) -> Text:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from relight.domain.fault.table import RULES
+from relight.domain.fault.advice import UNKNOWN, advice_about
 from relight.domain.names import DEFAULT_RELEASE_SETTING
 from relight.domain.route import Route, RouteStatus
 from relight.domain.route_state import NOT_KNOWN
@@ -76,9 +76,8 @@ def status(json: JsonOption = False) -> None:
     if routes:
         print_check(check)
     for incident in incidents:
-        advice = RULES[incident.kind].advice if incident.kind in RULES else ""
         print_line(f"incident since {moment(incident.since)} UTC: {incident.summary}")
-        print_line(f"  {advice}")
+        print_line(f"  {advice_about(incident.kind, UNKNOWN)}")
     print_line(f"default release: {default or 'none, so provisioning is refused'}")
     for name, override in overrides.items():
         if override:

@@ -3,6 +3,7 @@
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from relight.domain.fault.advice import FaultSubject
 from relight.domain.names import route_workflow_id
 from relight.domain.route import HotSwapRouteInput
 from relight.engine import search_attributes
@@ -62,11 +63,11 @@ async def hot_swap(
     try:
         swapped = await within(patience, handle.result(), handle.id, later)
     except WorkflowFailureError as error:
-        fault = failure_fault(error)
+        fault, subject = failure_fault(error), FaultSubject(route_id, input.release_tag)
         # What a host refused has its command, its output and the advice in the panel.
         if not fault.refused or fault.host is not None:
-            stderr.print(fault_panel(f"route {route_id}", fault))
-        raise cli_error(fault) from None
+            stderr.print(fault_panel(subject, fault))
+        raise cli_error(fault, subject) from None
     if as_json:
         print_json(swapped)
     else:

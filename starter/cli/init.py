@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from relight.doctor.setting_origins import given_settings
 from relight.engine.connection import connect, require_search_attributes
-from relight.home import own_temporal_runs
+from relight.home import is_home, own_temporal_runs
 from relight.settings import Settings, load_settings
+from starter.cli.errors import RefusedError
 from starter.cli.output import JsonOption, print_json, print_table
 from starter.cli.session import announce
-from starter.local.home import prepare_home
+from starter.local.home import SshSecrets, make_private_folder, prepare_home, write_env
 from starter.local.membership import join_fleet, prepare_store
 
 app = typer.Typer(add_completion=False)
@@ -34,17 +36,30 @@ def init(adopt: AdoptOption = False, json: JsonOption = False) -> None:
     TEMPORAL_CONFIG_FILE names is marked with the id. Commands and workers refuse a store and a
     Temporal of two fleets. It is safe to repeat. `relight up` does all this for its own server.
 
+    The settings that the environment has, and those of the keys, are kept in the file `env` of the
+    home folder (mode 0600). A context with this home has them in every shell.
+
     [bold]Examples:[/]
 
-      TEMPORAL_ADDRESS=temporal.example:7233 relight init
+      RELIGHT_HOME=/srv/fleet TEMPORAL_ADDRESS=temporal.example:7233 relight init
       relight init --adopt-temporal      the namespace of before is lost
     """
     settings = load_settings(to_make=True)
+    kept = given_settings(settings)
+    if "RELIGHT_STORE_URL" in kept and settings.store_file.exists():
+        msg = (
+            f"the home {settings.home} has a store of its own, and RELIGHT_STORE_URL names another."
+            " Nothing was changed. Set RELIGHT_HOME to a folder for that one"
+        )
+        raise RefusedError(msg)
     announce(settings)
     if settings.has_embedded_store:
-        prepare_home(settings.home)
+        kept = {**_of_keys(settings, prepare_home(settings.home)), **kept}
     fleet_id, temporal = asyncio.run(_init(settings, adopt=adopt))
-    home = settings.home if settings.has_embedded_store else None
+    if kept:
+        make_private_folder(settings.home)
+        write_env(settings.home, kept)
+    home = settings.home if is_home(settings.home) else None
     if json:
         print_json({"fleet": fleet_id, "temporal": temporal, "home": home})
         return
@@ -54,6 +69,15 @@ def init(adopt: AdoptOption = False, json: JsonOption = False) -> None:
         ("Temporal", temporal or "none is set: `relight up` starts one, or set TEMPORAL_ADDRESS"),
     )
     print_table(("part", "is"), (row for row in rows if row[1] is not None))
+
+
+def _of_keys(settings: Settings, made: SshSecrets) -> dict[str, str]:
+    """Return the settings of the keys in the home folder, as far as no others are set."""
+    ssh = settings.ssh
+    return {
+        "RELIGHT_SSH__CLIENT_KEY": str(ssh.client_key or made.client_key),
+        "RELIGHT_SSH__HOST_KEY_SECRET": str(ssh.host_key_secret or made.host_key_secret),
+    }
 
 
 async def _init(settings: Settings, *, adopt: bool) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
+from relight.domain.fault.advice import UNKNOWN, FaultSubject
 from relight.domain.fault.fault import Fault
 from relight.domain.names import RouteId, route_workflow_id
 from relight.engine.executions import worker_identities
@@ -49,19 +50,19 @@ def failure_fault(error: WorkflowFailureError) -> Fault:
     return fault_of(error.cause)
 
 
-def cli_error(fault: Fault) -> CliError:
-    """Return the error that ends a command because of a fault."""
+def cli_error(fault: Fault, subject: FaultSubject = UNKNOWN) -> CliError:
+    """Return the error that ends a command because of a fault of a subject."""
     if not fault.refused:
-        return OperationFailedError(fault.summary, fault)
-    return refusal([fault])
+        return OperationFailedError(fault.summary, fault, subject)
+    return refusal([fault], subject)
 
 
-def refusal(faults: Sequence[Fault]) -> CliError:
+def refusal(faults: Sequence[Fault], subject: FaultSubject = UNKNOWN) -> CliError:
     """Return the error that ends a command because everything was refused."""
     text = "\n".join(dict.fromkeys(fault.summary for fault in faults))
     if all(fault.kind in _BAD_INPUT for fault in faults):
-        return BadInputError(text, faults[0])
-    return RefusedError(text, faults[0])
+        return BadInputError(text, faults[0], subject)
+    return RefusedError(text, faults[0], subject)
 
 
 def busy_text(route_id: RouteId) -> str:

@@ -19,11 +19,11 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
 from rich.measure import Measurement
 from rich.segment import Segment
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from relight.domain.text import visible
@@ -42,6 +42,9 @@ _PIPED_WIDTH = 100
 _SHORT = 25
 """A cell of so many characters is not wrapped: a date with its time, a duration, a status. No
 column of longer texts is narrower."""
+
+_GAP = 2
+"""Columns between the heads and the cells of rows that are lists."""
 
 _UNLIMITED = 10_000
 
@@ -86,13 +89,15 @@ def print_table(
         title: the line above the table.
         styles: the style of each cell with exactly this text.
     """
-    stdout.print(Rows(columns, rows, title=title, styles=styles))
+    # Not cropped: a word that is longer than a line is copied by people.
+    stdout.print(Rows(columns, rows, title=title, styles=styles), crop=False)
 
 
 class Rows:
     """Rows under column heads. Where they are too wide for that, each row is a list of its cells.
 
-    Text is wrapped at words, never cut; names, dates, digests and other short cells stay whole.
+    Text is wrapped at words, never cut; names, dates, digests and other short cells stay whole. A
+    word that is longer than a line, as a URL, stays whole too, on one line that is longer.
     """
 
     def __init__(
@@ -112,11 +117,17 @@ class Rows:
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
         """Render as wide as the console."""
-        yield self._table(console, options) or self._stack()
+        if self._title:
+            yield from _wrapped(console, text_of(self._title, "italic"), options.max_width)
+        table = self._table(console, options)
+        if table is not None:
+            yield table
+        else:
+            yield from self._stack(console, options)
 
     def _table(self, console: Console, options: ConsoleOptions) -> Table | None:
         """Return the rows as a table; None if it would be too wide."""
-        table = open_table(*self._columns, title=self._title)
+        table = open_table(*self._columns)
         for row in self._rows:
             table.add_row(*row)
         least, most = [], []
@@ -134,24 +145,25 @@ class Rows:
             column.width = width
         return table
 
-    def _stack(self) -> Group:
-        cells = Table.grid("", Column(overflow="fold"), padding=(0, 2, 0, 0))
+    def _stack(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        heads = max(map(cell_len, self._columns)) + _GAP
         for number, row in enumerate(self._rows):
             if number:
-                cells.add_row("", "")
+                yield Text()
             for head, cell in zip(self._columns, row, strict=True):
-                cells.add_row(text_of(head, "dim"), cell)
-        return Group(*([text_of(self._title, "italic")] if self._title else []), cells)
+                lines = _wrapped(console, cell, options.max_width - heads)
+                for place, line in enumerate(lines):
+                    start = text_of("" if place else head, "dim")
+                    start.pad_right(heads - start.cell_len)
+                    yield _unwrapped(start + line)
 
 
-def open_table(*columns: str, title: str = "") -> Table:
+def open_table(*columns: str) -> Table:
     """Return an empty table without borders, which would cost three columns of 80.
 
     Text that is too wide is wrapped, never cut.
     """
     table = Table(
-        title=text_of(title) if title else None,
-        title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -205,6 +217,18 @@ def live_view() -> Iterator[Live | None]:
         yield live
 
 
+def _wrapped(console: Console, text: Text, width: int) -> list[Text]:
+    """Return the lines of a text, wrapped at words. A word that is wider has a line of its own."""
+    lines = text.wrap(console, width, overflow="ignore") or [Text()]
+    return [_unwrapped(line) for line in lines]
+
+
+def _unwrapped(line: Text) -> Text:
+    """Return a line that is printed as one, however long."""
+    line.no_wrap, line.overflow = True, "ignore"
+    return line
+
+
 def _words(text: str) -> Sequence[str]:
     """Return the parts of a text that are never wrapped: its words; a short text is one."""
     return [text] if len(text) <= _SHORT else text.split()
@@ -234,5 +258,5 @@ def _escaped(text: str) -> str:
 
 
 def _print(console: Console, text: Text) -> None:
-    # Wrap lines at words on a terminal; never break them in a pipe.
-    console.print(text, soft_wrap=not console.is_terminal)
+    # Wrap lines at words on a terminal, and only there; never break a word.
+    console.print(text, soft_wrap=not console.is_terminal, overflow="ignore", crop=False)

@@ -11,6 +11,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from relight.domain.fault import table
+from relight.domain.fault.advice import FaultSubject
 from relight.domain.fault.fault import Fault
 from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.route import ProvisionRouteInput, RouteProvisioned
@@ -222,6 +223,6 @@ def _raise_faults(outcomes: Sequence[Outcome]) -> None:
     if len(faults) == len(outcomes) and all(fault.refused for _, fault in faults):
         raise refusal([fault for _, fault in faults])
     for route_id, fault in faults:
-        stderr.print(fault_panel(f"route {route_id}", fault))
+        stderr.print(fault_panel(FaultSubject(route_id), fault))
     msg = f"{len(faults)} of {len(outcomes)} routes were not provisioned"
     raise OperationFailedError(msg)

@@ -7,7 +7,7 @@ import typer
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy
 
-from relight.domain.fault.table import RULES
+from relight.domain.fault.advice import UNKNOWN, advice_about
 from relight.domain.reconcile.plan import about_of
 from relight.domain.reconcile.run import (
     RECONCILE_WORKFLOW_ID,
@@ -139,7 +139,7 @@ def _show(result: ReconcileRun) -> None:
                 print_line(plan.incident.to_do)
         for fault in plan.faults:
             print_line(f"incident: {fault.summary}")
-            print_line(f"  {RULES[fault.kind].advice}")
+            print_line(f"  {advice_about(fault.kind, UNKNOWN)}")
         for each in observed.unobserved:
             print_line(f"not observed: {each}")
     if result.not_started:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from relight.domain.fault.advice import FaultSubject
 from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.replacement import AutoreplaceRouteInput, RouteReplaced
 from relight.engine import search_attributes
@@ -65,10 +66,10 @@ async def replace(
     try:
         replaced = await within(patience, _follow(route_id, handle), handle.id, later)
     except WorkflowFailureError as error:
-        fault = failure_fault(error)
+        fault, subject = failure_fault(error), FaultSubject(route_id)
         if not fault.refused:
-            stderr.print(fault_panel(f"route {route_id}", fault))
-        raise cli_error(fault) from None
+            stderr.print(fault_panel(subject, fault))
+        raise cli_error(fault, subject) from None
     if as_json:
         print_json(replaced)
         return

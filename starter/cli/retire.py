@@ -3,6 +3,7 @@
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from relight.domain.fault.advice import FaultSubject
 from relight.domain.names import route_workflow_id
 from relight.domain.route import RetireRouteInput
 from relight.engine import search_attributes
@@ -47,7 +48,7 @@ async def retire(
     try:
         retired = await within(patience, handle.result(), handle.id, later)
     except WorkflowFailureError as error:
-        raise cli_error(failure_fault(error)) from None
+        raise cli_error(failure_fault(error), FaultSubject(route_id)) from None
     if as_json:
         print_json(retired)
         return

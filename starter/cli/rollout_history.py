@@ -11,7 +11,7 @@ from relight.domain.names import rollout_workflow_id
 from relight.domain.rollout.rollout import Rollout, RouteProgress
 from relight.domain.rollout.status import tally
 from starter.cli.errors import BadInputError
-from starter.cli.events import MAX_LIMIT
+from starter.cli.events import MAX_LIMIT, concurrency_text
 from starter.cli.names import FindTagArgument, FindTrackOption, track_or_none
 from starter.cli.output import JsonOption, note, print_json, print_line, print_table
 from starter.cli.rollout_name import find, scope_of
@@ -148,4 +148,4 @@ def _what(event: Event) -> str | None:
     rollout = detail.get("rollout")
     if isinstance(rollout, dict):
         return f"{rollout.get('phase')}: {rollout.get('detail')}"
-    return f"route {event.route_id}" if event.route_id else None
+    return f"route {event.route_id}" if event.route_id else concurrency_text(event)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from rich.console import Group, RenderableType
 
 from relight.domain.duration import span
+from relight.domain.fault.advice import FaultSubject
 from relight.domain.names import RouteId
 from relight.domain.rollout.answer import RolloutAnswer, named_hosts
 from relight.domain.rollout.rollout import (
@@ -147,7 +148,8 @@ def print_status(status: RolloutStatus) -> None:
     stdout.print(status_view(status))
     for outcome in status.routes:
         if outcome.fault is not None:
-            stdout.print(fault_panel(f"route {outcome.route_id}", outcome.fault))
+            subject = FaultSubject(outcome.route_id, status.release_tag)
+            stdout.print(fault_panel(subject, outcome.fault))
 
 
 def changes(before: RolloutStatus | None, now: RolloutStatus) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from starter.cli import rollout_text
 from starter.cli.errors import OperationFailedError
 from starter.cli.operations import cli_error, failure_fault
 from starter.cli.output import live_view, note, print_json_line
-from starter.cli.rollout_eta import eta_text
+from starter.cli.rollout_eta import RoutesLeft, ends_at, eta_text, routes_left
 from starter.cli.rollout_steps import steps_of
 from starter.cli.rollout_view import RolloutView, RouteStep, shown_in_progress
 from starter.cli.session import fleet_store
@@ -41,6 +41,9 @@ POLL_EVERY = timedelta(milliseconds=500)
 
 ASK_EVERY = timedelta(seconds=2)
 """How often Temporal is asked for what the view shows beside the store's record."""
+
+ESTIMATE_EVERY = timedelta(seconds=10)
+"""How often the end is estimated. For that, all routes are read."""
 
 _ANSWER_WITHIN = timedelta(seconds=2)
 
@@ -72,7 +75,7 @@ async def follow(client: Client, handle: Handle, run_id: str, *, as_json: bool) 
     result = asyncio.create_task(handle.result())
     try:
         with contextlib.nullcontext() if as_json else live_view() as live:
-            asked = _Asked(client, handle)
+            asked = _Asked(client, handle, run_id)
             while not result.done():
                 followed = await asyncio.to_thread(_followed, run_id)
                 if followed is not None:
@@ -111,10 +114,13 @@ class _Asked:
 
     client: Client
     handle: Handle
+    run_id: str
     pace: RolloutPace | None = None
+    end: datetime | None = None
     steps: Mapping[RouteId, RouteStep] = field(default_factory=dict)
     durations: SwapDurations = ASSUMED_DURATIONS
     _asked_at: datetime | None = None
+    _estimated_at: datetime | None = None
     _asking: asyncio.Task[None] | None = None
 
     async def refresh(self, status: RolloutStatus) -> None:
@@ -125,7 +131,7 @@ class _Asked:
         if self._asked_at is not None and now - self._asked_at < ASK_EVERY:
             return
         first, self._asked_at = self._asked_at is None, now
-        self._asking = asyncio.create_task(self._ask(shown_in_progress(status, _MAX_STEPS)))
+        self._asking = asyncio.create_task(self._ask(status))
         if first:
             await self._asking
 
@@ -138,22 +144,40 @@ class _Asked:
     def view(self, followed: "FollowedRollout") -> RolloutView:
         """Return the view of a rollout with the newest answers."""
         now = datetime.now(UTC)
-        eta = eta_text(followed, self.pace, self.durations, now)
+        eta = eta_text(followed, self.pace, self.durations, self.end, now)
         return RolloutView(followed, eta, now, self.steps)
 
-    async def _ask(self, route_ids: Iterable[RouteId]) -> None:
+    async def _ask(self, status: RolloutStatus) -> None:
         if self.durations.source == "assumed":
             self.durations = await asyncio.to_thread(_durations)
         try:
             self.pace = await self.handle.query(RolloutRelease.pace, rpc_timeout=_ANSWER_WITHIN)
         except (RPCError, WorkflowQueryFailedError):
             self.pace = None
+        await self._estimate()
+        route_ids = shown_in_progress(status, _MAX_STEPS)
         self.steps = await steps_of(self.client, self.handle.id, route_ids, _ANSWER_WITHIN)
+
+    async def _estimate(self) -> None:
+        now = datetime.now(UTC)
+        if self.pace is None or self.durations.source == "assumed":
+            return
+        if self._estimated_at is not None and now - self._estimated_at < ESTIMATE_EVERY:
+            return
+        self._estimated_at = now
+        swap, pace = self.durations.median, self.pace
+        left = await asyncio.to_thread(_left, self.run_id)
+        self.end = await asyncio.to_thread(ends_at, left, pace, swap, now)
 
 
 def _followed(run_id: str) -> "FollowedRollout | None":
     with fleet_store(reads_only=True) as store:
         return store.rollout_status.follow(run_id, whole=True)
+
+
+def _left(run_id: str) -> RoutesLeft:
+    with fleet_store(reads_only=True) as store:
+        return routes_left(store, run_id)
 
 
 def _durations() -> SwapDurations:

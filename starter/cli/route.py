@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from relight.domain.event import Event, EventFilter
+from relight.domain.fault.advice import subject_of
 from relight.domain.route import HotSwapRouteInput, ProvisionRouteInput, Route
 from relight.store.errors import UnknownRouteError, UnknownTrackError
 from starter.cli import route_controls, route_ends, route_login
@@ -230,7 +231,7 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
         if machine.status == RecordStatus.DRAINING:
             print_line(removal_text(machine.key))
     if found.fault is not None:
-        stdout.print(fault_panel(f"route {route}", found.fault))
+        stdout.print(fault_panel(subject_of(found), found.fault))
     _print_events(found, events, has_older=older is not None)
 
 

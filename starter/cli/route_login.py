@@ -3,13 +3,14 @@
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from relight.domain.machine import Machine
 from relight.domain.names import RouteId
-from relight.domain.text import visible
+from relight.domain.text import visible_head
 from relight.settings import load_settings
 from relight.store.errors import UnknownRouteError
 from starter.cli.errors import ExitCode, OperationFailedError, RefusedError
@@ -25,6 +26,9 @@ _SSH_FAILED = 255
 """Exit code of ssh if it could not log in, or lost the connection."""
 
 MAX_LINES = 10_000
+
+MAX_LINE_BYTES = 16 * 1024
+"""The limit of a printed line."""
 
 
 @app.command()
@@ -68,27 +72,57 @@ def logs(
     lines: Annotated[
         int, typer.Option("--lines", "-n", min=1, max=MAX_LINES, help="How many, the last ones.")
     ] = 100,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Then print each new line, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Print the last lines of the service's journal on a route's machine, over all its starts.
 
-    [bold]Example:[/]
+    [bold]Examples:[/]
 
       relight route logs eu-1 --lines 500
+      relight route logs eu-1 --follow
     """
-    from relight.host_login import journal_words, ssh_command  # noqa: PLC0415 - slow to import
+    from relight.host_login import (  # noqa: PLC0415 - slow to import
+        UNKNOWN_CALL_EXIT_CODE,
+        journal_words,
+        ssh_command,
+    )
 
     machine = _machine(route)
-    with ssh_command(load_settings(), machine, terminal=False) as argv:
-        done = subprocess.run(  # noqa: S603 - ssh, with the words of `ssh_command`
-            [*argv, shlex.join(journal_words(lines))],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            check=False,
-        )
-    # A host may write anything.
-    typer.echo(visible(done.stdout.decode(errors="replace")), nl=False)
-    if done.returncode != 0:
-        raise _failed(route, machine, done.returncode)
+    words = shlex.join(journal_words(lines, follow=follow))
+    with (
+        ssh_command(load_settings(), machine, terminal=False) as argv,
+        subprocess.Popen(  # noqa: S603 - ssh, with the words of `ssh_command`
+            [*argv, words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        ) as process,
+    ):
+        try:
+            for line in _lines(process):
+                typer.echo(line)
+            code = process.wait()
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        finally:
+            process.terminate()
+    if code == UNKNOWN_CALL_EXIT_CODE and follow:
+        msg = f"the relight-host of {machine.key} is older than --follow: leave it out"
+        raise RefusedError(msg)
+    if code != 0:
+        raise _failed(route, machine, code)
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Yield each line that a host writes, made visible; of a longer one its beginning.
+
+    A host may write anything, and lines without an end.
+    """
+    assert process.stdout is not None
+    while line := process.stdout.readline(MAX_LINE_BYTES):
+        end = line
+        while end and not end.endswith(b"\n"):
+            end = process.stdout.readline(MAX_LINE_BYTES)
+        yield visible_head(line.decode(errors="replace").rstrip("\n"), MAX_LINE_BYTES)
 
 
 def _run(route: RouteId, command: list[str], reason: str, *, terminal: bool) -> int:

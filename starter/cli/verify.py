@@ -4,6 +4,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy
 
 from relight.domain.base import Origin
+from relight.domain.fault.advice import FaultSubject, subject_of
 from relight.domain.reconcile.run import (
     RouteToVerify,
     VerifyRoutesInput,
@@ -58,7 +59,7 @@ async def verify(
     try:
         done = await within(patience, handle.result(), handle.id, later)
     except WorkflowFailureError as error:
-        raise cli_error(failure_fault(error)) from None
+        raise cli_error(failure_fault(error), FaultSubject(route_id)) from None
     [verified] = done.routes
     if verified.failed is not None:
         raise OperationFailedError(f"{route_id} was not verified: {verified.failed}")
@@ -67,7 +68,7 @@ async def verify(
     route = await _route(store, route_id)
     if verified.fault is not None:
         if route.fault is not None and route.fault.kind == verified.fault:
-            stderr.print(fault_panel(f"route {route_id}", route.fault))
+            stderr.print(fault_panel(subject_of(route), route.fault))
         raise OperationFailedError(f"{route_id} was not proven: {verified.fault}")
     if verified.newer_version is not None:
         raise OperationFailedError(

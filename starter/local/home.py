@@ -207,5 +207,10 @@ def _as_in_mounts(path: Path) -> str:
 
 
 def _assignment(name: str, value: str) -> str:
-    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    """Return a line of the file `env`, also of a value of several lines."""
+    escaped = value.replace("\\", "\\\\")
+    if "\n" in value:
+        escaped = escaped.replace('"', '\\"').replace("\n", "\\n")
+        return f'{name}="{escaped}"'
+    quoted = escaped.replace("'", "\\'")
     return f"{name}='{quoted}'"

@@ -19,6 +19,7 @@ from relight.domain.hold import (
     Selector,
 )
 from relight.domain.machine import Machine, MachineStatus
+from relight.domain.rollout.strategy import why_not_growing
 from relight.domain.route import Route, RouteStatus
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -167,3 +168,15 @@ wave_sizes = st.lists(
     st.one_of(st.integers(1, 80).map(str), st.integers(1, 100).map(lambda share: f"{share}%")),
     max_size=5,
 ).map(tuple)
+
+
+def growing(sizes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the sizes that are larger than those before them."""
+    kept: tuple[str, ...] = ()
+    for size in sizes:
+        if why_not_growing((*kept, size)) is None:
+            kept = (*kept, size)
+    return kept
+
+
+growing_sizes = wave_sizes.map(growing)

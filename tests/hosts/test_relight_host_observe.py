@@ -344,6 +344,13 @@ def test_the_journal_of_the_service_is_limited_and_without_a_pager(
     ]
 
 
+def test_the_journal_of_the_service_is_followed(host: AptRoot, systemd: StubSystemd) -> None:
+    assert host.call("journal", "20", "follow").returncode == 0
+    assert systemd.calls() == [
+        ["journalctl", "--no-pager", "--quiet", "--lines=20", "--follow", f"--unit={UNIT}"]
+    ]
+
+
 def test_forgetting_an_absent_transaction_is_no_error(host: AptRoot, systemd: StubSystemd) -> None:
     ended = host.call("forget", TRANSACTION)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

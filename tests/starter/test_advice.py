@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from relight.domain.fault.advice import UNKNOWN, FaultSubject, advice_about
 from relight.domain.fault.table import RULES
 from starter.cli.app import _Commands
 
@@ -192,7 +193,69 @@ def test_what_to_do_about_a_fault_is_nothing_or_names_a_command_or_a_setting(kin
     assert nothing or found or "RELIGHT_" in advice
     # An example needs no argument; advice is typed as it stands.
     assert [each for each in found if not each.whole] == []
-    assert [each for each in found if _lacks_arguments(each)] == []
+    lacking = [each for each in found if _lacks_arguments(each) and "--help" not in each.words]
+    assert lacking == []
+
+
+PLACEHOLDER = re.compile(r"\b(?!RELIGHT_|TEMPORAL_)[A-Z]{3,}\b")
+WHOLE = FaultSubject("eu-1", "v0.0.74", "beta", "lab-east", "eu-1-g2")
+
+
+@pytest.mark.parametrize("kind", RULES)
+@pytest.mark.parametrize("subject", [WHOLE, FaultSubject("eu-1"), UNKNOWN])
+def test_what_a_person_is_told_about_a_fault_can_be_typed_as_it_stands(
+    kind: str, subject: FaultSubject
+):
+    """Of a command with a value that is not known, the help is named."""
+    told = advice_about(kind, subject)
+    found = list(mentions(kind, told))
+    assert len(found) == len(list(mentions(kind, RULES[kind].advice)))
+    assert [each for each in found if problem(each) is not None] == []
+    assert [each.words for each in found if PLACEHOLDER.search(each.words)] == []
+    lacking = [each for each in found if _lacks_arguments(each) and "--help" not in each.words]
+    assert lacking == []
+    if subject is WHOLE:
+        assert "--help" not in told.replace("`relight route swap --help`", "")
+
+
+def test_a_value_that_a_shell_would_read_is_quoted():
+    told = advice_about("no-release-before", FaultSubject("eu-1; reboot"))
+    assert "`relight route show 'eu-1; reboot'`" in told
+
+
+ABOUT_NOTHING = ("no pools yet", "no rollouts yet", "a command works in one context")
+"""Where there is no thing yet, no value can be named."""
+
+
+def test_no_message_about_a_thing_has_a_placeholder():
+    values = re.compile(r"(?<![A-Z_])(ROUTE|TAG|TRACK|KEY|REGION|PROVIDER)(?![A-Z_])")
+    texts = [
+        (place, text)
+        for file in python_files()
+        if "domain/fault" not in str(file)
+        for helps in [_helps_and_docstrings(file)]
+        for place, text in texts_of(file)
+        if text not in helps and not text.lower().startswith(ABOUT_NOTHING)
+    ]
+    assert len(texts) > 2000
+    found = [
+        each.place
+        for place, text in texts
+        for each in mentions(place, text)
+        if values.search(each.words)
+    ]
+    assert found == []
+
+
+def _helps_and_docstrings(file: Path) -> set[str]:
+    """Return the texts that explain a command or the code, and are about nothing in particular."""
+    return _docstrings(file) | {
+        part.value
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.keyword) and node.arg == "help"
+        for part in ast.walk(node.value)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    }
 
 
 def _lacks_arguments(mention: Mention) -> bool:

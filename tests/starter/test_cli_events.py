@@ -121,15 +121,23 @@ async def test_the_history_of_a_rollout_has_its_decisions_controls_and_end(relig
     detail = {"decision": "hold", "reason": "too few routes", "wave": 1, "scope": "fleet"}
     store.events.append("rollout-decided", run.activity(), detail=detail)
     store.events.append("rollout-pause", run.activity(), detail={"scope": "fleet"})
+    # As an earlier version wrote it.
+    store.events.append("rollout-set-concurrency-50", run.activity(), detail={"scope": "fleet"})
     store.rollouts.close(closing_rollout(promote=False), run.activity())
     shown = await relight("rollout", "history")
-    for text in ("wave 1: hold: too few routes", "rollout-pause", "converged: it ended"):
+    for text in (
+        *("wave 1: hold: too few routes", "rollout-pause", "50 at once", "converged: it ended"),
+    ):
         assert text in " ".join(shown.out.split())
     events = await relight("rollout", "history", "v0.0.74", "--json")
     assert [event["kind"] for event in events.json] == [
         "rollout-opened",
         "rollout-decided",
         "rollout-pause",
+        "rollout-set-concurrency",
         "rollout-closed",
     ]
+    set_to = await relight("events", "--kind", "rollout-set-concurrency", "--json")
+    assert [event["detail"]["max_concurrent"] for event in set_to.json_lines] == [50]
+    assert "50 at once" in (await relight("events", "--rollout", "v0.0.74")).out
     refused(await relight("rollout", "history", "v0.9.9"), 2, "no rollout of v0.9.9")

@@ -88,6 +88,15 @@ async def test_what_failed_after_an_answer(installation, three_routes):
     assert "relight rollout why v0.0.76" in last["remedy"]
 
 
+async def test_the_remedy_of_a_route_names_the_route(installation, three_routes):
+    route = three_routes[0]
+    ended = await installation.relight("route", "swap", route, "v0.0.76", "--json")
+    assert ended.code == 1
+    remedy = json.loads(ended.err.splitlines()[-1])["remedy"]
+    assert f"`relight route rollback {route}`" in remedy
+    assert "ROUTE" not in ended.err
+
+
 async def test_without_json_an_error_is_a_sentence(relight, store):
     ended = await relight("route", "show", "nowhere-1")
     assert ended.err == "error: there is no route nowhere-1\n"

@@ -1,6 +1,9 @@
 """`relight route ssh`, `exec`, `logs` with the real ssh: the host key has to be the derived one."""
 
+import asyncio
+import contextlib
 import shutil
+import signal
 
 import asyncssh
 import pytest
@@ -9,7 +12,7 @@ from relight.hosts.keys import derive_host_key, load_client_key, load_secret
 from starter.local.home import new_client_key, new_host_key_secret
 from tests.starter.stores import refused
 from tests.store.fleets import recording, run_on, serve
-from tests.support.ssh_server import ssh_server
+from tests.support.ssh_server import Login, SshServer, listening, ssh_server
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh")
 
@@ -82,6 +85,53 @@ async def test_a_shell_reads_what_is_typed(relight, on_loopback, keys):
     # Without a terminal it ends with its input; the server of the test runs no shell.
     assert server.commands == [""]
     assert "Traceback" not in ended.err
+
+
+async def test_the_journal_is_followed_until_it_is_interrupted(relight, on_loopback, keys):
+    client_key, secret = keys
+    asked, go_on, cut = [], asyncio.Event(), asyncio.Event()
+
+    async def run(process):
+        asked.append(process.command)
+        process.stdout.write(b"one\nan escape \x1b[2J\nlong " + b"x" * 300_000 + b"\nlast\n")
+        await go_on.wait()
+        process.stdout.write(b"new\n")
+        with contextlib.suppress(asyncssh.Error):
+            await process.stdin.read()
+        # The input is closed from the start; the connection ends with the command.
+        await process.wait_closed()
+        cut.set()
+
+    server = SshServer(load_client_key(client_key))
+    async with listening(host_key(secret), lambda: Login(server), run) as port:
+        cli = logged_in(relight, keys, port)
+        words = ("route", "logs", "east-1", "--lines", "5", "--follow")
+        async with asyncio.timeout(60), cli.running(*words) as following:
+            lines = [(await following.stdout.readline()).decode() for _ in range(4)]
+            assert lines[:2] == ["one\n", "an escape \\x1b[2J\n"]
+            assert lines[2].startswith("long xxx")
+            assert len(lines[2]) <= 16 * 1024 + 1
+            assert lines[3] == "last\n"
+            go_on.set()
+            assert await following.stdout.readline() == b"new\n"
+            following.send_signal(signal.SIGINT)
+            assert await following.wait() == 130
+            assert b"Traceback" not in await following.stderr.read()
+            await cut.wait()
+    [command] = asked
+    assert command.endswith("relight-host journal 5 follow")
+
+
+async def test_a_host_with_an_older_program_does_not_follow(relight, on_loopback, keys):
+    client_key, secret = keys
+    server = SshServer(load_client_key(client_key))
+
+    async def run(process):
+        process.exit(64)
+
+    async with listening(host_key(secret), lambda: Login(server), run) as port:
+        ended = await logged_in(relight, keys, port)("route", "logs", "east-1", "--follow")
+    refused(ended, 3, "the relight-host of east-1-g1 is older than --follow")
 
 
 async def test_without_keys_or_a_machine_nothing_is_tried(relight, one_faulted):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from starter.local.home import write_env
 from tests.starter.in_process import InProcess
 from tests.support.command_line import Ended
 
@@ -32,6 +33,7 @@ async def explained(relight, code: int, *texts: str, **variables: str) -> None:
         (2, "RELIGHT_BREAKER__OPEN_SHARE", "7"),
         (2, "RELIGHT_SERVICE__PROBE", "ping"),
         (2, "RELIGHT_CONNECTIVITY_CHECKS", "deb.debian.org"),
+        (2, "RELIGHT_RECONCILE__STRATEGY__WAVES", '["2", "25%", "10%"]'),
         (3, "RELIGHT_GATE_CHECKS", "nope"),
         (3, "RELIGHT_RECONCILE", "x"),
     ],
@@ -39,6 +41,20 @@ async def explained(relight, code: int, *texts: str, **variables: str) -> None:
 async def test_a_wrong_setting_is_named_by_its_variable(relight, store, code, name, value):
     named = "RELIGHT_*" if value == "x" else name
     await explained(relight, code, named, **{name: value})
+
+
+GROWING = "wave 2 (1) is not larger than wave 1 (2): each wave's size is the number of routes"
+
+
+@pytest.mark.parametrize("words", [("worker",), ("schedule", "apply"), ("route", "list")])
+async def test_waves_that_do_not_grow_are_refused_wherever_they_are_set(relight, store, words):
+    """A schedule starts reconcile runs with the settings of the worker."""
+    set_so = {"RELIGHT_RECONCILE": '{"strategy": {"waves": ["2", "1"]}}'}
+    ended = await relight.where(**set_so).processes(*words)
+    assert (ended.code, ended.out) == (3 if words == ("worker",) else 2, "")
+    assert GROWING in ended.said
+    write_env(relight.home, {"RELIGHT_RECONCILE__STRATEGY__WAVES": '["2", "1"]'})
+    assert GROWING in (await relight("settings", "get")).said
 
 
 @pytest.mark.parametrize(

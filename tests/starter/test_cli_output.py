@@ -9,9 +9,12 @@ import pytest
 from pydantic import BaseModel
 from rich.console import Console
 
+from relight.domain.fault.advice import FaultSubject
 from relight.domain.fault.fault import Fault, FaultClass
 from starter.cli import output
 from starter.cli.fault_text import fault_panel
+from starter.local.home import prepare_home
+from tests.support.command_line import typed_in
 
 
 class Shown(BaseModel):
@@ -69,7 +72,7 @@ def test_everything_that_is_printed_is_visible(capsys: pytest.CaptureFixture[str
     output.print_line(HOSTILE)
     output.note(HOSTILE)
     output.print_error(HOSTILE)
-    output.stdout.print(fault_panel(HOSTILE, fault))
+    output.stdout.print(fault_panel(FaultSubject(HOSTILE), fault))
     printed = "".join(capsys.readouterr())
     assert printed.replace("\n", "").isprintable()
     # rich itself removes the bell and the like from the heads of a table.
@@ -117,6 +120,31 @@ def test_a_table_keeps_names_dates_and_digests_whole_and_fits(
     assert shown.count(DIGEST) == 2 * sum(DIGEST in str(cell) for cell in row)
 
 
+URL = f"https://packages.example/{'a-long-folder/' * 9}lantern-box_0.0.74_arm64.deb"
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("row", [("arm64", URL, 5124288), ("arm64", f"it fetched {URL} twice", 1)])
+def test_a_word_that_is_longer_than_a_line_stays_whole_on_one(
+    width: int, row: tuple[object, ...]
+) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    rows = output.Rows(("name", "fetched from", "bytes"), [row], title=f"a release of {URL}")
+    console.print(rows, crop=False)
+    lines = console.export_text().splitlines()
+    assert sum(URL in line for line in lines) == 2
+    assert max(len(line) for line in lines if URL not in line) <= width
+
+
+async def test_a_long_path_is_whole_in_a_pipe(tmp_path: Path) -> None:
+    home = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 4, ".relight")
+    prepare_home(home)
+    for words in (("context", "show"), ("context", "list")):
+        ended = await typed_in(home.parent, *words)
+        assert (ended.code, ended.err) == (0, "")
+        assert any(str(home) in line for line in ended.out.splitlines()), ended.out
+
+
 def test_a_pipe_is_100_columns_wide() -> None:
     assert output.stdout.width <= 100
 
@@ -142,7 +170,7 @@ def test_a_shown_fault_is_without_the_progress_of_apt_and_the_recorded_one_is_wh
         stderr_tail="\n".join(APT),
         journal_tail=APT,
     )
-    output.stdout.print(fault_panel("route eu-1", fault))
+    output.stdout.print(fault_panel(FaultSubject("eu-1"), fault))
     shown = capsys.readouterr().out
     assert shown.count("Setting up lantern-box") == shown.count("dpkg: error processing") == 2
     for noise in ("Reading", "Get:1", "Preparing", "%"):
@@ -158,5 +186,5 @@ def test_an_output_of_nothing_but_progress_is_shown(capsys: pytest.CaptureFixtur
         summary="it hangs",
         journal_tail=("(Reading database ... 5%",),
     )
-    output.stdout.print(fault_panel("route eu-1", fault))
+    output.stdout.print(fault_panel(FaultSubject("eu-1"), fault))
     assert "(Reading database ... 5%" in capsys.readouterr().out

@@ -54,4 +54,4 @@ async def test_undo_brings_back_the_newest_rollout_and_is_found_like_one(
     assert again.code == 3
     assert "there is nothing to undo" in again.said
     # A track with a release of its own is not in the scope of the fleet.
-    assert "`relight rollout undo v0.0.74 --track TRACK`" in again.said
+    assert "`relight rollout undo v0.0.74` takes it with --track" in again.said

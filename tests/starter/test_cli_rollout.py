@@ -20,6 +20,7 @@ from tests.starter.installation import (
     ROLLOUT_KEYS,
     ROUTE_OUTCOME_KEYS,
 )
+from tests.starter.stores import record_swap
 
 ME = f"{person().name}@{socket.gethostname()}"
 
@@ -178,6 +179,11 @@ class Screen:
         except OSError:  # The command has closed the terminal.
             asyncio.get_running_loop().remove_reader(self._controller)
 
+    def close(self):
+        """Read no more. Otherwise the next terminal, of the same number, would not be read."""
+        asyncio.get_running_loop().remove_reader(self._controller)
+        os.close(self._controller)
+
     async def shows(self, *texts):
         async def all_of_them():
             return all(text in self.text for text in texts)
@@ -209,11 +215,31 @@ async def test_on_a_terminal_watch_shows_waves_steps_and_time_and_pause_prints_t
     assert await watching == 0
     os.close(terminal)
     await screen.shows("v0.0.74 over fleet: converged")
-    os.close(controller)
+    screen.close()
     # Each frame is erased line by line: none was higher than the terminal.
     frames = re.findall(r"(?:\x1b\[1A\x1b\[2K)+", screen.text)
     assert frames
     assert max(frame.count("1A") for frame in frames) < 24
+
+
+async def test_the_eta_of_watch_is_within_the_disruption_budget(installation, three_routes):
+    harness = installation.harness
+    record_swap(harness.store, timedelta(minutes=4, seconds=50))
+    gate = harness.hosts.hold_installs()
+    words = ("rollout", "start", "v0.0.74", "--wave", "100%", "--region-budget", "1")
+    assert (await installation.relight(*words)).code == 0
+    await gate.reached()
+    controller, terminal = os.openpty()
+    screen = Screen(controller)
+    relight = installation.relight.where(COLUMNS="80", LINES="24", TERM="xterm")
+    watching = asyncio.create_task(relight.on_terminal(terminal, "rollout", "watch"))
+    # One after the other: 3 swaps of 5 minutes.
+    await screen.shows("about 15 min left (10 at once, a swap takes 5 min)")
+    gate.open()
+    assert await watching == 0
+    os.close(terminal)
+    await screen.shows("v0.0.74 over fleet: converged")
+    screen.close()
 
 
 async def test_a_start_after_an_abort_is_a_new_rollout(installation, held):
@@ -454,6 +480,11 @@ async def test_concurrency_is_changed_a_route_is_skipped_and_a_failed_one_retrie
     assert "2 converged, 1 skipped" in ended.out
     assert harness.route(first).current_release_tag == "v0.0.74"
     assert [event.reason for event in harness.events(kind="rollout-retry")] == ["it has room again"]
+    told = await installation.relight("events", "--kind", "rollout-set-concurrency", "--json")
+    assert [event["detail"] for event in told.json_lines] == [
+        {"scope": "fleet", "max_concurrent": 2}
+    ]
+    assert "2 at once" in (await installation.relight("rollout", "history")).out
 
 
 @pytest.mark.parametrize("command", ["status", "watch", "abort"])

@@ -51,6 +51,8 @@ async def test_a_route_has_its_machine_its_fault_and_its_events(relight, one_fau
         assert text in shown
     assert "tester: a test" in shown
     assert "RelightRoute = 'east-2'" in shown
+    assert "`relight route rollback east-2`" in shown
+    assert "ROUTE" not in shown
 
 
 async def test_a_route_as_json_has_its_machines_and_events(relight, one_faulted):

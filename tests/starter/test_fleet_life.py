@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
 from relight.domain.base import Origin
 from relight.domain.retention import PruneStoreInput
@@ -19,10 +20,16 @@ from relight.store.database import Database, parse_url
 from relight.store.store import open_upgraded_store
 from starter.local import processes
 from starter.local.children import wait_until
-from starter.local.home import prepare_home
+from starter.local.home import (
+    new_client_key,
+    new_host_key_secret,
+    prepare_home,
+    write_env,
+    write_private,
+)
 from tests.starter.in_process import InProcess
 from tests.starter.stores import refused
-from tests.support.command_line import CommandLine
+from tests.support.command_line import CommandLine, typed_in
 from tests.support.fleets import OwnFleet, own_fleet, serve_one
 from workflows.fleet.prune import PruneStore
 
@@ -116,6 +123,70 @@ async def test_init_makes_a_fleet_for_a_temporal_of_ones_own(
     assert (await relight("schedule", "list")).code == 0
     assert (await namespace_identity(fleet.client)).fleet_id == made.json["fleet"]
     assert (relight.home / "host_key_secret").exists()
+
+
+async def test_what_init_was_given_and_made_is_there_in_a_new_shell(
+    fleet: OwnFleet, tmp_path: Path
+) -> None:
+    """As README has it: with a Temporal of one's own."""
+    await _clear_mark(fleet)
+    folder, elsewhere, home = (tmp_path / name for name in ("here", "elsewhere", "fleet"))
+    for each in (folder, elsewhere):
+        each.mkdir()
+    write_private(folder / "client_key", new_client_key())
+    write_private(folder / "secret", new_host_key_secret())
+    checks = '{\n  "smoke": {"kind": "command", "command": ["/bin/sh", "-c", "echo \'ok\'"]}\n}'
+    exported = {
+        "RELIGHT_HOME": str(home),
+        "TEMPORAL_ADDRESS": fleet.address,
+        "RELIGHT_STORE_URL": "sqlite:///fleet-store.db",
+        "RELIGHT_REPOSITORY__URL": "https://packages.example/debian",
+        "RELIGHT_SSH__CLIENT_KEY": "client_key",
+        "RELIGHT_SSH__HOST_KEY_SECRET": "secret",
+        "RELIGHT_GATE_CHECKS": checks,
+    }
+    for words in (("store", "upgrade"), ("init",), ("init",)):
+        ended = await typed_in(folder, *words, **exported)
+        assert ended.code == 0, ended
+    assert (home / "env").stat().st_mode & 0o777 == 0o600
+    assert not (home / "ssh_client_key").exists()
+    add = ("context", "add", "prod", "--home", str(home), "--temporal-address", fleet.address)
+    assert (await typed_in(folder, *add)).code == 0
+    assert (await typed_in(folder, "context", "use", "prod")).code == 0
+    doctor = await typed_in(elsewhere, "doctor", "--json")
+    found = {each["name"]: each["status"] for each in doctor.json["checks"]}
+    for name in ("context", "settings", "SSH client key", "host-key secret", "store", "Temporal"):
+        assert found[name] == "ok", doctor.json
+    assert found["fleet"] == found["search attributes"] == "ok"
+    settings = {each["name"]: each for each in doctor.json["settings"]}
+    for name in ("RELIGHT_STORE_URL", "RELIGHT_GATE_CHECKS", "RELIGHT_REPOSITORY__URL"):
+        assert settings[name]["origin"] == str(home / "env")
+    assert settings["RELIGHT_SSH__CLIENT_KEY"]["value"] == str(folder / "client_key")
+    assert settings["RELIGHT_GATE_CHECKS"]["value"] == "smoke"
+    assert (await typed_in(elsewhere, "fleet", "status")).code == 0
+    assert (await typed_in(elsewhere, "schedule", "list")).code == 0
+
+
+async def test_init_keeps_the_settings_of_the_keys_that_it_made(tmp_path: Path) -> None:
+    relight = InProcess(tmp_path / "new")
+    assert (await relight("init")).code == 0
+    env = dotenv_values(relight.home / "env")
+    assert env == {
+        "RELIGHT_SSH__CLIENT_KEY": str(relight.home / "ssh_client_key"),
+        "RELIGHT_SSH__HOST_KEY_SECRET": str(relight.home / "host_key_secret"),
+    }
+    write_env(relight.home, {"RELIGHT_SSH__CLIENT_KEY": "/elsewhere/key"})
+    assert (await relight("init")).code == 0
+    assert dotenv_values(relight.home / "env")["RELIGHT_SSH__CLIENT_KEY"] == "/elsewhere/key"
+
+
+async def test_init_does_not_give_a_home_with_a_store_another_one(tmp_path: Path) -> None:
+    relight = InProcess(tmp_path / "new")
+    assert (await relight("init")).code == 0
+    before = (relight.home / "env").read_text()
+    another = relight.where(RELIGHT_STORE_URL=f"sqlite:///{tmp_path / 'another.db'}")
+    refused(await another("init"), 3, "has a store of its own", "Set RELIGHT_HOME")
+    assert (relight.home / "env").read_text() == before
 
 
 async def test_a_namespace_from_before_is_joined_by_an_explicit_word_only(

@@ -2,7 +2,6 @@
 
 import io
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,10 +21,11 @@ from relight.domain.rollout.rollout import (
 )
 from relight.store.rollout_status import FollowedRollout
 from starter.cli.rollout_control_text import control_text
-from starter.cli.rollout_eta import eta_text
+from starter.cli.rollout_eta import RoutesLeft, ends_at, eta_text
 from starter.cli.rollout_steps import step_text
 from starter.cli.rollout_view import RolloutView, RouteStep
-from starter.cli.swap_durations import ASSUMED_DURATIONS, SwapDurations
+from starter.cli.swap_durations import SwapDurations
+from tests.domain.fleets import route
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 SWAPS = SwapDurations([timedelta(seconds=25)], "recorded")
@@ -69,8 +69,28 @@ def shown(view, height=24, width=80):
     return [line.rstrip() for line in lines]
 
 
+FORWARD = {RouteProgress.WAITING, RouteProgress.SWAPPING}
+BACK = {RouteProgress.TO_ROLL_BACK, RouteProgress.ROLLING_BACK}
+
+
+def left_of(rollout):
+    """Return the routes that a rollout has still to change: all in one region."""
+    back = rollout.status.phase is RolloutPhase.ROLLING_BACK
+    sizes = [
+        sum(count for progress, count in counts.items() if progress in (BACK if back else FORWARD))
+        for counts in rollout.waves.values()
+    ]
+    waves = [[f"w{n}-{m}" for m in range(size)] for n, size in enumerate(sizes) if size]
+    return RoutesLeft(waves, [route(each) for wave in waves for each in wave], back=back)
+
+
+def eta(rollout, pace=PACE, durations=SWAPS):
+    end = pace and ends_at(left_of(rollout), pace, durations.median, NOW)
+    return eta_text(rollout, pace, durations, end, NOW)
+
+
 def a_view(rollout, pace=PACE, durations=SWAPS, **fields):
-    return RolloutView(rollout, eta_text(rollout, pace, durations, NOW), NOW, **fields)
+    return RolloutView(rollout, eta(rollout, pace, durations), NOW, **fields)
 
 
 def of_27_routes():
@@ -184,35 +204,6 @@ def test_a_terminal_with_ascii_only_has_bars_too():
     console = Console(width=80, height=24, file=file, force_terminal=True, color_system=None)
     console.print(a_view(of_27_routes()))
     assert b"wave 2 ##########xxxxx=======" in file.buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("phase", "pace", "durations", "text"),
-    [
-        (RolloutPhase.PAUSED, PACE, SWAPS, "no ETA while it is paused"),
-        (RolloutPhase.HOLDING, PACE, SWAPS, "no ETA while it waits"),
-        (RolloutPhase.PREPARING, PACE, SWAPS, "no ETA before it is planned"),
-        (RolloutPhase.RUNNING, PACE, ASSUMED_DURATIONS, "no ETA: no swap is recorded yet"),
-        (RolloutPhase.RUNNING, None, SWAPS, "no ETA: no worker answers"),
-    ],
-)
-def test_without_what_an_eta_needs_it_says_so(phase, pace, durations, text):
-    rollout = of_27_routes()
-    rollout = replace(rollout, status=rollout.status.model_copy(update={"phase": phase}))
-    assert eta_text(rollout, pace, durations, NOW) == f"elapsed 4 min 30 s; {text}"
-
-
-def test_the_eta_has_the_soak_of_each_wave_that_is_left():
-    soaks = RolloutPace(
-        max_concurrent=100, soak=timedelta(minutes=30), soaks_until=NOW + timedelta(minutes=5)
-    )
-    assert "about 1 h 6 min left" in eta_text(of_27_routes(), soaks, SWAPS, NOW)
-
-
-def test_a_rollback_takes_as_long_as_its_routes():
-    waves = {1: {RouteProgress.TO_ROLL_BACK: 25, RouteProgress.WAITING: 500}}
-    back = followed(waves, [], phase=RolloutPhase.ROLLING_BACK)
-    assert "about 1 min 15 s left" in eta_text(back, PACE, SWAPS, NOW)
 
 
 @pytest.mark.parametrize(

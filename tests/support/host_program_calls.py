@@ -20,6 +20,7 @@ _VALID: tuple[Call, ...] = (
     ("log", UNIT),
     ("forget", UNIT),
     ("journal", "20"),
+    ("journal", "20", "follow"),
     ("step", "install"),
     ("step", "cloud-init"),
     ("install", "0.0.74", "upgrade"),
@@ -102,7 +103,7 @@ def is_offered(call: Call) -> bool:
             return _is(_UNIT, unit) and _is(_NUMBER, number)
         case ("log" | "forget", unit):
             return _is(_UNIT, unit)
-        case ("journal", number):
+        case ("journal", number) | ("journal", number, "follow"):
             return _is(_NUMBER, number)
         case ("step", name):
             return name in {"cloud-init", "install", "service"}

@@ -63,7 +63,7 @@ class SshServer:
             process.exit(code)
 
 
-class _Login(asyncssh.SSHServer):
+class Login(asyncssh.SSHServer):
     def __init__(self, server: SshServer) -> None:
         self._server = server
 
@@ -106,7 +106,7 @@ async def ssh_server(
     host_key: asyncssh.SSHKey, authorized: asyncssh.SSHKey, banner: str = ""
 ) -> AsyncIterator[SshServer]:
     server = SshServer(authorized, banner)
-    async with listening(host_key, lambda: _Login(server), server.run) as server.port:
+    async with listening(host_key, lambda: Login(server), server.run) as server.port:
         try:
             yield server
         finally:

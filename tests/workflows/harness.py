@@ -17,6 +17,7 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
+from activities.parts import Parts
 from activities.route.hot_swap import ProofActivities
 from devkit.leftovers import terminate
 from devkit.simulated.cloud import FakeCloud
@@ -49,7 +50,7 @@ from relight.store.events import Operation
 from relight.store.store import Store, open_upgraded_store
 from starter.local.children import wait_until
 from tests.support.interference import Interference
-from worker import Parts, build
+from worker import build
 from workflows.endings import result_of
 from workflows.rollout.rollout import RolloutRelease
 from workflows.route.hot_swap import HotSwapRoute

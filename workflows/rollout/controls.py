@@ -5,6 +5,7 @@ Each update names who requested it and the reason, and writes an event.
 
 import asyncio
 from datetime import datetime
+from typing import Any
 
 from temporalio import workflow
 
@@ -194,7 +195,9 @@ class ControlledRollout:
     async def set_concurrency(self, input: SetConcurrency) -> RolloutStanding:
         """Set how many routes are changed at once, also in a rollback."""
         await self._set_controls(max_concurrent=input.max_concurrent)
-        return await self._record_control(f"set-concurrency-{input.max_concurrent}", input)
+        return await self._record_control(
+            "set-concurrency", input, max_concurrent=input.max_concurrent
+        )
 
     @set_concurrency.validator
     def _check_set_concurrency(self, input: SetConcurrency) -> None:  # noqa: ARG002 - the update's input
@@ -242,10 +245,14 @@ class ControlledRollout:
     @workflow.query(description="How fast the rollout goes: what a view estimates its end by.")
     def pace(self) -> RolloutPace:
         """Return what decides how fast the rollout goes."""
+        strategy = self._input.strategy
         return RolloutPace(
             max_concurrent=self._controls.max_concurrent,
-            soak=self._input.strategy.soak,
+            soak=strategy.soak,
             soaks_until=self._soaks_until,
+            disruption_budget=strategy.disruption_budget,
+            max_concurrent_per_provider=strategy.max_concurrent_per_provider,
+            max_concurrent_per_region=strategy.max_concurrent_per_region,
         )
 
     async def _set_controls(self, **changes: object) -> None:
@@ -262,7 +269,7 @@ class ControlledRollout:
         return await self._record_control(action, input, **fields)
 
     async def _record_control(
-        self, action: str, input: ControlInput, **fields: str
+        self, action: str, input: ControlInput, **fields: Any
     ) -> RolloutStanding:
         await RolloutActivities.record_control(
             RecordControlInput(

@@ -62,8 +62,8 @@ async def _check_undo(input: RolloutReleaseInput) -> Release:
         )
         if scope_track(scope) is None:
             text += (
-                ". A track with a release of its own is a scope of its own: "
-                f"`relight rollout undo {undone} --track TRACK`"
+                ". A track with a release of its own, as `relight track show` lists, is a scope of "
+                f"its own: `relight rollout undo {undone}` takes it with --track"
             )
         raise failure(fault("no-routes", text))
     releases = []

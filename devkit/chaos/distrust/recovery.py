@@ -118,7 +118,7 @@ async def _type_what_is_named(
     declared = fleet.declared()
     commands: dict[tuple[str, ...], str] = {}
     for about, text in sorted(texts.items()):
-        if about.startswith("scope ") and "rollout start TAG" in text:
+        if about.startswith("scope ") and "decide what the scope runs" in text:
             # The one thing that a person has to decide.
             commands["rollout", "start", TAGS[1], "--wait"] = about
             continue

@@ -68,8 +68,8 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "The route was never proven at another release, or has come back from a bad one already.",
-        "`relight route show ROUTE` shows what it runs; `relight route swap ROUTE TAG` brings it "
-        "to any release.",
+        "`relight route show ROUTE` shows what it runs, `relight release list` the releases to "
+        "which `relight route swap --help` brings it.",
     ),
     "scope-busy": Rule(
         CONTROLLER,
@@ -91,8 +91,8 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         False,
         Remedy.WAIT,
         "Another operation on the route has been running for too long.",
-        "`relight route show ROUTE` shows what the route is; the operation is the workflow "
-        "`route/{id}` in the Temporal UI. `relight route cancel ROUTE` ends it.",
+        "`relight route show ROUTE` shows what the route is; the Temporal UI shows the "
+        "operation, by the route's id. `relight route cancel ROUTE` ends it.",
     ),
     "disruption-refused": Rule(
         CONTROLLER,

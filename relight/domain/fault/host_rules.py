@@ -150,7 +150,7 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "Another program has been changing packages on the host for unusually long.",
         "The message names the process that holds the lock. Never delete the lock file. Once "
-        "the process has ended: `relight rollout start TAG` again.",
+        "the process has ended: `relight route swap ROUTE TAG`.",
     ),
     "lists-lock-held": Rule(
         HOST,
@@ -158,7 +158,7 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "Another apt is refreshing its package lists on the host.",
         "The message names the process that holds the lock. Unattended upgrades end by "
-        "themselves; then `relight rollout start TAG` again.",
+        "themselves; then `relight route swap ROUTE TAG`.",
     ),
     "dpkg-interrupted": Rule(
         HOST,
@@ -172,7 +172,7 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "The host has no disk space for the package or for dpkg's own records.",
-        "Free space in /var or /usr on the host, then `relight rollout start TAG` again.",
+        "Free space in /var or /usr on the host, then `relight route swap ROUTE TAG`.",
     ),
     "packages-held": Rule(
         HOST,
@@ -180,7 +180,7 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "The package is held on this host on purpose (`apt-mark hold`).",
         "Find out who held it and why. Relight never overrides it: `apt-mark unhold` on the "
-        "host ends it, then `relight rollout start TAG` again.",
+        "host ends it, then `relight route swap ROUTE TAG`.",
     ),
     "package-not-installed": Rule(
         HOST,
@@ -210,8 +210,8 @@ HOST_RULES: Mapping[str, Rule] = {
         True,
         Remedy.ASK,
         "The host's clock is behind the repository's, so its index is dated in the future.",
-        "Run `timedatectl` on the host: date checks are never disabled. Then `relight rollout "
-        "start TAG` again.",
+        "Run `timedatectl` on the host: date checks are never disabled. Then `relight route swap "
+        "ROUTE TAG`.",
     ),
     "apt-failed": Rule(
         HOST,
@@ -219,7 +219,7 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "apt or dpkg failed for a reason without a kind of its own.",
         "Read its output. An example is a failing script of another package. Repair it on the "
-        "host, then `relight rollout start TAG` again; or `relight route replace ROUTE`.",
+        "host, then `relight route swap ROUTE TAG`; or `relight route replace ROUTE`.",
     ),
     "maintainer-script-failed": Rule(
         RELEASE,
@@ -250,8 +250,8 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.NONE,
         "The route runs a newer release and did not fail there, so it is not taken to an older "
         "one without a word. Nothing was changed.",
-        "`relight rollout undo TAG` takes all routes of a release back, `relight route rollback "
-        "ROUTE` one; `relight route swap ROUTE TAG --allow-downgrade` goes to any release.",
+        "`relight route rollback ROUTE` takes it back, `relight rollout undo` all routes of the "
+        "newest rollout; `relight route swap ROUTE TAG --allow-downgrade` goes to any release.",
     ),
     # The service.
     "unit-failed": Rule(
@@ -297,7 +297,7 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "The service is masked on the host (`systemctl mask`), so it cannot start.",
         "Find out who masked it and why. Relight never overrides it: `systemctl unmask` on the "
-        "host ends it, then `relight rollout start TAG` again.",
+        "host ends it, then `relight route swap ROUTE TAG`.",
     ),
     "unit-restarted": Rule(
         HOST,

@@ -3,11 +3,11 @@
 The command line, the Temporal UI and JSON show these texts as they are.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from relight.domain.base import Message
+from relight.domain.fault.advice import FaultSubject, advice_about
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES
@@ -182,6 +182,7 @@ def _failed_hosts(
 def _failed_host(outcome: RouteOutcome, fault: Fault, rollout: RolloutStatus) -> FailedHost:
     rule = RULES.get(fault.kind)
     remedy = rule.remedy if rule else Remedy.ASK
+    subject = FaultSubject(outcome.route_id, rollout.release_tag, machine_key=fault.machine_key)
     return FailedHost(
         route_id=outcome.route_id,
         progress=outcome.progress,
@@ -191,7 +192,7 @@ def _failed_host(outcome: RouteOutcome, fault: Fault, rollout: RolloutStatus) ->
         fault_class=fault.fault_class,
         summary=fault.summary,
         remedy=remedy,
-        advice=re.sub(r"\bROUTE\b", outcome.route_id, rule.advice) if rule else "",
+        advice=advice_about(fault.kind, subject),
         command=_command(outcome, fault, remedy, rollout),
     )
 

@@ -82,7 +82,13 @@ class RolloutClosed(Message):
 
 
 class RecordControlInput(Message):
-    """Record an operator's command to a rollout."""
+    """Record an operator's command to a rollout.
+
+    Attributes:
+        action: the command, as in `set-concurrency`.
+        route_id: the route that it is about; None if it is about no single one.
+        max_concurrent: how many routes are changed at once from now on; None if that is the same.
+    """
 
     rollout_run_id: str
     release_tag: ReleaseTag
@@ -90,3 +96,4 @@ class RecordControlInput(Message):
     action: str
     origin: Origin
     route_id: RouteId | None = None
+    max_concurrent: int | None = None

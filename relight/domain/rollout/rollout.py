@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from relight.domain.base import Message, Origin
+from relight.domain.disruption import DisruptionBudget
 from relight.domain.fault.fault import Fault
 from relight.domain.names import (
     CheckName,
@@ -164,11 +165,15 @@ class RolloutPace(Message):
         max_concurrent: how many routes are changed at once.
         soak: how long each wave runs before its routes are proven again.
         soaks_until: the end of the current soak; None without one.
+        disruption_budget, max_concurrent_per_provider, max_concurrent_per_region: the strategy's.
     """
 
     max_concurrent: int
     soak: timedelta
     soaks_until: datetime | None = None
+    disruption_budget: DisruptionBudget = DisruptionBudget()
+    max_concurrent_per_provider: int | None = None
+    max_concurrent_per_region: int | None = None
 
 
 class Controls(Message):

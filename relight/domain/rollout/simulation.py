@@ -21,6 +21,7 @@ from relight.domain.disruption import (
     take_census,
 )
 from relight.domain.hold import Hold
+from relight.domain.names import RouteId
 from relight.domain.rollout.admission import Admission, next_starts
 from relight.domain.rollout.gate import Decision, evaluate_gate, stop_reason
 from relight.domain.rollout.plan import PlannedRollout
@@ -150,7 +151,7 @@ def simulate(
         for run in range(runs):
             # The same random numbers for each probability, so that only the probability differs.
             random = Random(f"{seed}/{run}")  # noqa: S311 - not for a secret
-            played.append(_Run(model, strategy, plan, census, probability, random).play())
+            played.append(_Run(model, strategy, plan.waves, census, probability, random).play())
         releases.append(_forecast(probability, played))
     waves = tuple(
         WaveForecast(
@@ -160,6 +161,25 @@ def simulate(
         for wave in plan.waves
     )
     return Simulation(plan=plan, waves=waves, releases=tuple(releases), runs=runs, seed=seed)
+
+
+def time_for(
+    waves: Sequence[Sequence[RouteId]], model: FleetModel, strategy: Strategy
+) -> timedelta | None:
+    """Return how long waves take, with their soaks, if no swap fails.
+
+    Args:
+        waves: the routes to change, wave by wave; each is one of the fleet's.
+        model: the fleet; its exclusions do not count.
+        strategy: its limits, budget and soak apply; its wave sizes do not.
+
+    Returns:
+        None if a limit or a budget, as it is used now, never lets one of them start.
+    """
+    census = take_census([*model.routes, *model.elsewhere])
+    random = Random(0)  # noqa: S311 - not for a secret
+    played = _Run(model, strategy, waves, census, 0.0, random).play()
+    return timedelta(seconds=played.seconds) if played.phase is RolloutPhase.CONVERGED else None
 
 
 @dataclass(frozen=True)
@@ -186,14 +206,14 @@ class _Run:
         self,
         model: FleetModel,
         strategy: Strategy,
-        plan: PlannedRollout,
+        waves: Sequence[Sequence[RouteId]],
         census: Census,
         probability: float,
         random: Random,
     ) -> None:
         self._strategy = strategy
         self._starts_at = model.starts_at
-        self._waves = plan.waves
+        self._waves = tuple(tuple(wave) for wave in waves)
         self._census = census
         self._probability = probability
         self._random = random

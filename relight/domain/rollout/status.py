@@ -118,4 +118,7 @@ def _left_to_do(rollout: Rollout, counts: Mapping[RouteProgress, int], *, undo: 
         command = f"relight rollout undo {rollout_arguments(rollout.release_tag, rollout.scope)}"
         return f"{command}, for {count} not brought back" if count else ""
     count = counts.get(RouteProgress.NOT_ROLLED_BACK, 0)
-    return f"relight route rollback ROUTE for {count} not rolled back" if count else ""
+    if not count:
+        return ""
+    arguments = rollout_arguments(rollout.release_tag, rollout.scope)
+    return f"relight rollout why {arguments}, for the commands of {count} not rolled back"

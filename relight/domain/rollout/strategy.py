@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from relight.domain.base import Message
 from relight.domain.disruption import DisruptionBudget, count_or_share
@@ -50,6 +50,17 @@ def why_not_growing(sizes: Sequence[WaveSize], routes: int | None = None) -> str
                     f"{routes} routes they reach {reached} and {already}"
                 )
     return None
+
+
+def _growing(sizes: tuple[WaveSize, ...]) -> tuple[WaveSize, ...]:
+    if why := why_not_growing(sizes):
+        msg = f"{why}: each wave's size is the number of routes reached when it ends"
+        raise ValueError(msg)
+    return sizes
+
+
+WaveSizes = Annotated[tuple[WaveSize, ...], AfterValidator(_growing)]
+"""The sizes of waves, in their order. Each is larger than those before it."""
 
 
 class CanaryRule(StrEnum):
@@ -112,7 +123,7 @@ class Strategy(Message):
             settings. A check that fails stops the rollout.
     """
 
-    waves: tuple[WaveSize, ...] = ("1", "25%", "100%")
+    waves: WaveSizes = ("1", "25%", "100%")
     max_concurrent: int = Field(default=10, ge=1, le=1000)
     failure_budget: int = Field(default=0, ge=0)
     roll_back: bool = True

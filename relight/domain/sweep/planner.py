@@ -212,7 +212,7 @@ def _doubt(
         known = f"the newest on record is {stem}{newest}" if newest else "none is on record"
         return SweepStep.DOUBT, f"machine {machine.key} is not on record; {known}"
     if _serves(record) and machine_workflow_id(record.key) in view.open_workflows:
-        adopt = f"`relight store adopt-current --serves {record.route_id}=KEY`"
+        adopt = "`relight store adopt-current`, with --serves,"
         reason = f"machine {record.key} serves route {record.route_id} on record, and its removal"
         return SweepStep.DOUBT, f"{reason} runs: {adopt} records which machine serves it now"
     if record.recorded_as is not RecordedAs.PLANNED or record.route_id is None:

@@ -23,6 +23,7 @@ from tests.domain.fleets import (
     fleets,
     freeze,
     freezes,
+    growing_sizes,
     many,
     route,
     serving_fleets,
@@ -30,7 +31,7 @@ from tests.domain.fleets import (
     wave_sizes,
 )
 
-strategies = st.builds(Strategy, waves=wave_sizes, canary=st.sampled_from(CanaryRule))
+strategies = st.builds(Strategy, waves=growing_sizes, canary=st.sampled_from(CanaryRule))
 BY_STRATA = Strategy(waves=("1", "50%"), canary=CanaryRule.STRATA)
 
 
@@ -52,7 +53,7 @@ def test_the_plan_does_not_depend_on_the_order_of_the_input(
     assert plan_rollout(fleet, strategy, exclusions, freezes, NOW) == plan
 
 
-@given(fleets, wave_sizes, exclusions, freezes)
+@given(fleets, growing_sizes, exclusions, freezes)
 def test_a_canary_by_strata_covers_each_stratum_of_the_waves(fleet, sizes, exclusions, freezes):
     strategy = Strategy(waves=sizes, canary=CanaryRule.STRATA)
     plan = plan_rollout(fleet, strategy, exclusions, freezes, NOW)
@@ -75,7 +76,7 @@ def test_a_route_that_is_left_out_is_excluded_or_has_no_machine(fleet, strategy,
             assert left.expires_at > NOW
 
 
-@given(fleets, wave_sizes)
+@given(fleets, growing_sizes)
 def test_a_plan_by_size_without_holds_is_the_plain_cut(fleet, sizes):
     machines = [each for each in fleet if each.machine]
     plan = plan_rollout(machines, Strategy(waves=sizes), (), (), NOW)

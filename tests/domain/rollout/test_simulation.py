@@ -22,16 +22,16 @@ from tests.domain.fleets import (
     fleets,
     freeze,
     freezes,
+    growing_sizes,
     many,
     route,
-    wave_sizes,
 )
 
 MINUTE = timedelta(minutes=1)
 SECONDS = [timedelta(seconds=seconds) for seconds in (8, 9, 11, 30)]
 strategies = st.builds(
     Strategy,
-    waves=wave_sizes,
+    waves=growing_sizes,
     canary=st.just(CanaryRule.STRATA),
     max_concurrent=st.integers(1, 12),
     inconclusive=st.sampled_from([Inconclusive.WIDEN, Inconclusive.PROCEED]),

@@ -1,5 +1,6 @@
 """Valid strategies, and strategies and plans that an older version stored."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -78,3 +79,6 @@ def test_waves_that_grow_are_accepted(sizes: tuple[str, ...], routes: int | None
 )
 def test_a_wave_that_does_not_grow_is_named(sizes: tuple[str, ...], routes: int | None, why: str):
     assert why in (why_not_growing(sizes, routes) or "")
+    if routes is None:
+        with pytest.raises(ValidationError, match=re.escape(why)):
+            Strategy(waves=sizes)

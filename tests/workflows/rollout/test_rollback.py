@@ -118,7 +118,7 @@ async def test_an_aborted_rollback_leaves_the_other_routes_and_says_what_to_do(h
     ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.ABORTED
     assert ended.detail.endswith("; rollback aborted by operator: to check a host")
-    assert "relight route rollback ROUTE for 2 not rolled back" in ended.to_do
+    assert "relight rollout why v0.0.74, for the commands of 2 not rolled back" in ended.to_do
     assert ended.count(RouteProgress.ROLLED_BACK) == 1
     assert ended.count(RouteProgress.NOT_ROLLED_BACK) == 2
     left = [e.route_id for e in ended.routes if e.progress is RouteProgress.NOT_ROLLED_BACK]

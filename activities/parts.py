@@ -1,0 +1,153 @@
+"""The parts that activities work with, and the activities that a worker runs with them."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from temporalio.client import Client
+
+from activities.fleet.comparison import ComparisonActivities
+from activities.fleet.key_rotation import KeyRotationActivities
+from activities.fleet.liveness import MAX_CONCURRENT, LivenessActivities
+from activities.fleet.observe import BreakerSettings, ObservationActivities
+from activities.fleet.pool import PoolActivities
+from activities.fleet.remediation import RemediationActivities
+from activities.fleet.retention import RetentionActivities
+from activities.fleet.sweep import SweepActivities
+from activities.fleet.verification import VerificationActivities
+from activities.machine.ask import MachineQuestions
+from activities.machine.destruction import Destroyer, DestructionActivities
+from activities.machine.drain import Drain, DrainActivities
+from activities.machine.evidence import EvidenceActivities
+from activities.machine.first_boot import (
+    FirstBootActivities,
+    UserDataRenderer,
+)
+from activities.machine.machines import MachineActivities
+from activities.machine.new_key import NewKeyActivities
+from activities.machine.presence import Presence
+from activities.release import ReleaseActivities
+from activities.rollout.checks import GateCheck, GateCheckActivities
+from activities.rollout.preflight import PreflightActivities
+from activities.rollout.rollouts import RolloutActivities
+from activities.rollout.undo import UndoActivities
+from activities.route.disruption import DisruptionActivities, DisruptionLedger
+from activities.route.hot_swap import HotSwapActivities, ProofActivities
+from activities.route.replacement import ReplacementActivities
+from activities.route.replacement_check import ReplacementCheckActivities
+from activities.route.routes import RouteActivities
+from relight.breaker_evaluation import BreakerEvaluation
+from relight.connectivity import ConnectivityCheck
+from relight.domain.breaker.breaker import BreakerLimits
+from relight.domain.pool.tries import PoolPolicy
+from relight.domain.reconcile.plan import ReconcilePolicy
+from relight.domain.service import Service
+from relight.engine.step import activities_of
+from relight.hosts.connections import Hosts, KeyedHosts
+from relight.hosts.liveness import LivenessProbe
+from relight.hosts.probe import Probe
+from relight.providers.driver import ProviderDriver
+from relight.releases.source import ReleaseSource
+from relight.store.store import Store
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the activities work with."""
+
+    task_queue: str
+    fleet_owner: str
+    store: Store
+    drivers: Mapping[str, ProviderDriver]
+    hosts: Hosts
+    keyed_hosts: KeyedHosts
+    repository: ReleaseSource
+    user_data: UserDataRenderer
+    service: Service
+    probe: Probe
+    liveness: LivenessProbe
+    max_probes: int = MAX_CONCURRENT
+    checks: Mapping[str, GateCheck] = field(default_factory=dict)
+    connectivity: Sequence[ConnectivityCheck] = ()
+    drain: Drain = field(default_factory=Drain)
+    policy: ReconcilePolicy = field(default_factory=ReconcilePolicy)
+    limits: BreakerLimits = field(default_factory=BreakerLimits)
+    pool: PoolPolicy = field(default_factory=PoolPolicy)
+    creations: Mapping[str, AbstractAsyncContextManager[object]] = field(default_factory=dict)
+    secrets: Collection[str] = field(default=(), repr=False)
+
+
+def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
+    """Return all activities, for registration with a worker.
+
+    Args:
+        parts: what they work with.
+        client: the Temporal client, for those that ask it for workflows.
+    """
+    ledger = DisruptionLedger(parts.store, parts.policy.strategy)
+    proofs = ProofActivities(parts.hosts, parts.service, parts.probe)
+    window = parts.policy.replacement.window
+    evaluation = BreakerEvaluation(parts.store, parts.limits, window)
+    presence = Presence(parts.drivers, parts.hosts)
+    verifications = VerificationActivities(
+        parts.store, parts.hosts, proofs, parts.repository, client, evaluation
+    )
+    return activities_of(
+        RouteActivities(parts.store, evaluation),
+        DisruptionActivities(parts.store, ledger),
+        HotSwapActivities(parts.hosts, proofs, parts.store),
+        proofs,
+        ReplacementActivities(parts.store, ledger),
+        ReleaseActivities(parts.repository, parts.store),
+        MachineActivities(
+            parts.drivers,
+            parts.user_data,
+            parts.fleet_owner,
+            parts.creations,
+            parts.store.key_rotations.all,
+        ),
+        FirstBootActivities(parts.user_data, parts.hosts),
+        EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets),
+        NewKeyActivities(parts.store, parts.drivers, parts.fleet_owner),
+        DrainActivities(parts.drain),
+        DestructionActivities(
+            Destroyer(
+                store=parts.store,
+                drivers=parts.drivers,
+                owner=parts.fleet_owner,
+                questions=MachineQuestions(parts.hosts, parts.service),
+                connectivity=parts.connectivity,
+                breaker=evaluation,
+            )
+        ),
+        RolloutActivities(parts.store, client),
+        UndoActivities(parts.store),
+        PreflightActivities(parts.hosts, parts.repository, parts.store, parts.checks),
+        GateCheckActivities(parts.checks),
+        ObservationActivities(
+            parts.store,
+            presence,
+            parts.repository,
+            parts.connectivity,
+            parts.fleet_owner,
+            client,
+            BreakerSettings(parts.policy, parts.limits, parts.pool),
+        ),
+        verifications,
+        LivenessActivities(parts.store, parts.liveness, parts.connectivity, parts.max_probes),
+        ReplacementCheckActivities(parts.store, verifications, presence, parts.fleet_owner),
+        RemediationActivities(parts.store, client),
+        SweepActivities(parts.store, presence, parts.fleet_owner),
+        ComparisonActivities(
+            parts.store,
+            presence,
+            parts.hosts,
+            proofs,
+            parts.repository,
+            parts.fleet_owner,
+        ),
+        PoolActivities(parts.store, parts.pool, parts.policy.replacement, parts.limits),
+        RetentionActivities(parts.store),
+        KeyRotationActivities(parts.store, parts.keyed_hosts, parts.user_data.keys),
+    )
