@@ -65,7 +65,7 @@ class PoolActivities:
         )
         blocked = Allowance(breaker, (), self._limits, now).why_open()
         if blocked is None and out:
-            blocked = f"{len(out)} machines of the pools keep the control plane out"
+            blocked = f"{len(out)} machines of the pools lock the control plane out"
         if outdated := [each for each in store.incidents.list() if each.kind == OUTDATED]:
             blocked = blocked or outdated[0].summary
         [target] = pool_targets(

@@ -81,7 +81,7 @@ def _request(store: Store, key: str, provider: str | None, reason: str) -> Remov
         machine=observed,
         reason=reason,
         origin=asked.origin,
-        destroy=DestroyMachineInput(
+        request=DestroyMachineInput(
             provider=record.provider if record else provider or "",
             key=key,
             provider_id=record.provider_id if record else None,

@@ -114,7 +114,7 @@ async def undo_creation(request: DestroyMachineInput, route_id: RouteId) -> bool
         )
         await start_removal(
             RemoveMachineInput(
-                route_id=route_id, reason=request.text, origin=request.origin, destroy=request
+                route_id=route_id, reason=request.text, origin=request.origin, request=request
             )
         )
     return False
