@@ -35,7 +35,7 @@ from relight.domain.duration import span
 from relight.domain.fault.fault import BUDGETED_CLASSES
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES
-from relight.domain.machine import MachineAtProvider
+from relight.domain.machine import MachineAtProvider, MachineOnRecord
 from relight.domain.names import RouteId
 
 OF_THE_HOST = frozenset({Remedy.REPLACE, Remedy.REPAIR, Remedy.ROLL_BACK})
@@ -65,6 +65,7 @@ class DestructionEvidence(Message):
 
     Attributes:
         found: what its provider reports now.
+        record: what we have on record of it; None without one.
         serves: the route that it serves, on record.
         word: who asked for its destruction, and how, on record; None if nobody did.
         surplus: why its pool does not need it, by the declared size; None if it does, or is none's.
@@ -76,6 +77,7 @@ class DestructionEvidence(Message):
     """
 
     found: MachineAtProvider
+    record: MachineOnRecord | None = None
     serves: RouteId | None = None
     word: str | None = None
     surplus: str | None = None
@@ -98,19 +100,23 @@ def is_spare(request: DestroyMachineInput, evidence: DestructionEvidence) -> boo
 
 
 def with_records(
-    request: DestroyMachineInput, asked: DestructionEvidence, records: DestructionEvidence
+    request: DestroyMachineInput,
+    asked: DestructionEvidence,
+    records: DestructionEvidence,
+    doubt: str | None,
 ) -> DestructionEvidence:
-    """Return what the records say by now, with what the machine and its provider have said.
+    """Return what the records say by now, with what the machine has said.
 
     Args:
         request: who asks, and why.
-        asked: what was known when they were asked.
+        asked: what was known when the machine was asked.
         records: what the records alone say, read in the transaction that decides.
+        doubt: why the machine may serve a route, by the same records and a listing.
     """
-    # Doubt was looked for only if the machine was spare already.
+    # Without a listing, which is asked for only if the machine was spare already, it is not spare.
     surplus = records.surplus if is_spare(request, asked) else None
-    said = {name: getattr(asked, name) for name in ("doubt", "now_answers", "login_works")}
-    return records.model_copy(update={**said, "surplus": surplus})
+    said = {name: getattr(asked, name) for name in ("now_answers", "login_works")}
+    return records.model_copy(update={**said, "surplus": surplus, "doubt": doubt})
 
 
 def decide_destruction(

@@ -100,6 +100,7 @@ def evidence_of(session: Session, found: MachineAtProvider, now: datetime) -> De
     with validating(f"the observations of machine {found.key}"):
         return DestructionEvidence(
             found=found,
+            record=on_record(session, found.key),
             serves=route.route_id if route else None,
             word=_word(session, found),
             surplus=surplus,
