@@ -95,7 +95,7 @@ class PoolActivities:
         taken = self._store.pool.mark_preparing(input.key, current_operation(input.origin))
         return PoolMachineTaken(taken=taken)
 
-    @step(policies.STORE, lambda i: i.key)
+    @step(policies.STORE, lambda i: i.key, lasting=True)
     def leave_pool(self, input: PoolMachineInput) -> PoolMachineTaken:
         """Make a machine unavailable to routes, in order to destroy it."""
         taken = self._store.pool.mark_leaving(input.key, current_operation(input.origin))

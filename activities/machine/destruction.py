@@ -95,7 +95,7 @@ class DestructionActivities:
         self._store = parts.store
         self._polls = MachinePolls()
 
-    @step(policies.DESTROY, lambda i: f"{i.key} at {i.provider}: {i.reason}")
+    @step(policies.DESTROY, lambda i: f"{i.key} at {i.provider}: {i.reason}", lasting=True)
     async def destroy_machine(self, input: DestroyMachineInput) -> MachineDestroyed:
         """Return when the provider has no machine with this key, or why it is not destroyed.
 
@@ -134,7 +134,7 @@ class DestructionActivities:
         refusal = await self._decide(input, found, begin=False)
         return MachineDestroyed(key=input.key, was_present=True, refusal=refusal)
 
-    @step(policies.STORE, lambda i: i.key)
+    @step(policies.STORE, lambda i: i.key, lasting=True)
     def begin_removal(self, input: BeginRemovalInput) -> Recorded:
         """Record that a machine, whose undo was refused, is removed by an operation of its own."""
         self._store.destructions.begin_removal(input.key, current_operation(input.origin))
