@@ -74,11 +74,12 @@ class DestroyMachineInput(Message):
 class RefusedBy(StrEnum):
     """What keeps a machine from being destroyed.
 
-    `serves`: it serves its route, on record. `answers`: it answers as ours, or did lately.
-    `doubt`: what was observed may not be its own fault. `evidence`: its fault is too recent.
-    `breaker`, `limit`: the breaker, the hourly limits.
+    `kept`: a person keeps it. `serves`: it serves its route, on record. `answers`: it answers as
+    ours, or did lately. `doubt`: what was observed may not be its own fault. `evidence`: its fault
+    is too recent. `breaker`, `limit`: the breaker, the hourly limits.
     """
 
+    KEPT = "kept"
     SERVES = "serves"
     ANSWERS = "answers"
     DOUBT = "doubt"
@@ -87,7 +88,7 @@ class RefusedBy(StrEnum):
     LIMIT = "limit"
 
 
-FOR_A_PERSON = frozenset({RefusedBy.SERVES, RefusedBy.ANSWERS, RefusedBy.DOUBT})
+FOR_A_PERSON = frozenset({RefusedBy.KEPT, RefusedBy.SERVES, RefusedBy.ANSWERS, RefusedBy.DOUBT})
 """Refusals that waiting may never end: a person is told."""
 
 
@@ -137,9 +138,14 @@ class RemoveMachineInput(Message):
 
 
 class MachineRemoved(Message):
-    """The machine is destroyed, and that is recorded."""
+    """The machine is destroyed, and that is recorded; or a person keeps it.
+
+    Attributes:
+        kept: who keeps it; None if it is destroyed.
+    """
 
     key: str
+    kept: str | None = None
 
 
 class EvaluateBreakerInput(Message):

@@ -196,7 +196,11 @@ class Destructions:
             serves = w.session.exec(
                 select(RouteRow.route_id).where(RouteRow.machine_key == key)
             ).one_or_none()
-            leaves = machine.status in (RecordStatus.PLANNED, RecordStatus.RUNNING)
+            leaves = machine.status in (
+                RecordStatus.PLANNED,
+                RecordStatus.RUNNING,
+                RecordStatus.KEPT,
+            )
             if w.earlier or serves or not leaves or w.session.get(PoolMachineRow, key):
                 return
             machine.status = RecordStatus.DRAINING

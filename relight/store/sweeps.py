@@ -302,16 +302,17 @@ def _machine(
     gone_since: datetime | None,
     member: PoolMachineRow | None,
 ) -> MachineOnRecord:
-    draining = row.status == RecordStatus.DRAINING
+    draining, kept = (row.status == each for each in (RecordStatus.DRAINING, RecordStatus.KEPT))
     return read_row(
         MachineOnRecord,
         row,
         f"machine {row.key}",
         generation=key_number(row.key),
-        recorded_as=RecordedAs.RUNNING if draining else row.status,
+        recorded_as=RecordedAs.RUNNING if draining or kept else row.status,
         recorded_at=row.created_at,
         serves=serves is not None,
         draining=draining,
+        kept=kept,
         in_pool=member is not None,
         gone_since=time_or_none(gone_since if member is None else member.gone_since),
     )

@@ -67,3 +67,19 @@ async def test_a_spare_machine_that_is_in_doubt_by_now_is_not_destroyed(
     assert refusal.by is RefusedBy.DOUBT
     assert f"fake has no machine {lost}" in refusal.why
     assert Call.DESTROY not in harness.cloud.provider_faults.calls
+
+
+async def test_a_machine_that_a_person_keeps_by_now_is_not_destroyed(
+    gate: Gate, just_before: Before
+) -> None:
+    """The word that asked for its end is older; a later one ends what keeps it."""
+    store, operation = gate.harness.store, gate.harness.operation
+    key = await drained(gate, requested=True)
+    just_before(lambda: store.kept_machines.keep(key, operation(), is_removed=True))
+    refusal = (await gate.ask(key, DestructionReason.REQUESTED)).refusal
+    assert refusal is not None
+    assert refusal.by is RefusedBy.KEPT
+    assert f"`relight machine remove {key}`" in refusal.why
+    assert Call.DESTROY not in gate.harness.cloud.provider_faults.calls
+    just_before(lambda: store.destruction_evidence.request_removal(key, operation()))
+    assert await gate.refused_by(key, DestructionReason.REQUESTED) is not RefusedBy.KEPT
