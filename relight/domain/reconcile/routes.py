@@ -247,7 +247,7 @@ def _last_observed(
 ) -> tuple[datetime, RouteId]:
     assert route.machine is not None
     last = observations[route.machine.key].observed_at
-    assert last is not None  # Of a machine that kept the control plane out.
+    assert last is not None  # Of a machine that locked the control plane out.
     return last, route.route_id
 
 

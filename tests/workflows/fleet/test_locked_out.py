@@ -181,7 +181,7 @@ async def test_a_rollout_is_held_while_a_key_is_wrong_and_blames_no_release(
     assert harness.events(kind="machine-destroyed") == []
 
 
-async def test_one_host_that_keeps_us_out_fails_in_a_rollout(harness, reconciler, route_ids):
+async def test_one_host_that_locks_us_out_fails_in_a_rollout(harness, reconciler, route_ids):
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout(
         "v0.0.74", waves=("100%",), max_concurrent=1, failure_budget=1
