@@ -2,6 +2,15 @@
 
 A worker checks at its start that its store and its Temporal are of one fleet. Afterwards the server
 may end, and one of another fleet may start at its address: the client connects to it by itself.
+
+So each activity is preceded by a check, which is one request. Before an activity whose effect is
+lasting (`relight.engine.step.step`) the check has to begin after the activity's task has arrived:
+whoever gave the task answers it. Before all others, which read or whose records are mended by what
+runs later, a check of the last second does: under load these cost a worker one request a second.
+
+Not taken: a header with the fleet's id, which clients set and workflows pass on to activities. It
+costs no request, but schedules, child workflows, continued runs and what a person starts in the
+Temporal UI would each need it too, and one without it would be refused for good.
 """
 
 import asyncio
@@ -21,10 +30,11 @@ from temporalio.worker import (
 
 from relight.engine.errors import WrongFleetError
 from relight.engine.fleet import require_namespace_of, require_same_fleet
+from relight.engine.step import is_lasting
 from relight.store.store import Store
 
 FRESH = timedelta(seconds=1)
-"""How long a check holds. A server of another fleet takes longer to start and to give work."""
+"""How long a check holds for activities whose effect is not lasting."""
 
 
 async def same_fleet_interceptor(
@@ -43,7 +53,7 @@ async def same_fleet_interceptor(
 
 
 class SameFleetInterceptor(Interceptor):
-    """Checks before each activity, with one request per second at most; ends the worker otherwise.
+    """Checks before each activity; ends the worker once Temporal is of another fleet.
 
     Attributes:
         error: why the worker must end; None while all is well.
@@ -68,24 +78,30 @@ class SameFleetInterceptor(Interceptor):
         """Wrap the next interceptor."""
         return _SameFleet(next, self)
 
-    async def require_same_fleet(self) -> None:
-        """Check, unless the last check is fresh.
+    async def require_same_fleet(self, *, lasting: bool) -> None:
+        """Check, unless an earlier check holds. Activities that arrive during one share the next.
+
+        Args:
+            lasting: whether the effect of the activity is, so that only a check counts that begins
+                from now on.
 
         Raises:
             ApplicationError: Temporal is of another fleet. It is retryable: the task is that
                 fleet's, and its own worker takes the next attempt.
         """
+        arrived = time.monotonic()
+        since = arrived if lasting else arrived - FRESH.total_seconds()
         async with self._lock:
-            now = time.monotonic()
-            if self._checked_at is not None and now - self._checked_at < FRESH.total_seconds():
+            if self._checked_at is not None and self._checked_at >= since:
                 return
+            began = time.monotonic()
             try:
                 await self._check()
             except WrongFleetError as error:
                 self.error = error
                 self._on_other_fleet()
                 raise ApplicationError(str(error), type="wrong-fleet") from error
-            self._checked_at = now
+            self._checked_at = began
 
 
 class _SameFleet(ActivityInboundInterceptor):
@@ -94,5 +110,5 @@ class _SameFleet(ActivityInboundInterceptor):
         self._fleet = fleet
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        await self._fleet.require_same_fleet()
+        await self._fleet.require_same_fleet(lasting=is_lasting(input.fn))
         return await self.next.execute_activity(input)

@@ -44,6 +44,7 @@ RETIRED = {
     r"artifacts?": "deb file",
     r"helper-missing|host-helper": "host program",
     r"VPS(es)?": "host, or machine",
+    r"ke(ep|eps|eping|pt) (the control plane|us) out": "lock out",
     r"rollout speed|breaker reset": "rollout set-concurrency, breaker override add",
     r"grumbl\w*|amiss|fares? well|machinery's hands": "plain words",
 }

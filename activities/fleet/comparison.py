@@ -92,7 +92,7 @@ class ComparisonActivities:
         unobserved = tuple(each for each in answers if isinstance(each, str))
         return await in_thread(self._compare_listings, listings, unobserved, input)
 
-    @step(policies.VERIFY, lambda i: f"{len(i.routes)} routes")
+    @step(policies.VERIFY, lambda i: f"{len(i.routes)} routes", lasting=True)
     async def compare_routes(self, input: CompareRoutesInput) -> Compared:
         """Return the comparison of each route with its host."""
         operation, slots = current_operation(input.origin), asyncio.Semaphore(CONCURRENCY)
@@ -108,7 +108,7 @@ class ComparisonActivities:
 
         return Compared(comparisons=tuple(await asyncio.gather(*map(compare, input.routes))))
 
-    @step(policies.STORE, lambda _: "all scopes")
+    @step(policies.STORE, lambda _: "all scopes", lasting=True)
     def compare_scopes(self, input: CompareScopesInput) -> Compared:
         """Return the scopes whose routes are all proven at a newer release than is declared.
 

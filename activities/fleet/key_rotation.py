@@ -54,7 +54,7 @@ class KeyRotationActivities:
         self._hosts = hosts
         self._keys = keys
 
-    @step(policies.STORE, lambda i: f"{i.kind}: to {i.new.fingerprint}")
+    @step(policies.STORE, lambda i: f"{i.kind}: to {i.new.fingerprint}", lasting=True)
     def begin_key_rotation(self, input: RotateKeysInput) -> KeyStanding:
         """Record a rotation, or return how far it is if it is on record already."""
         return self._store.key_rotations.begin(input, current_operation(input.origin))
@@ -70,7 +70,9 @@ class KeyRotationActivities:
         return WorkersHaveKeys(workers=len(workers))
 
     @step(
-        policies.VISIT, lambda i: f"{i.rotation.kind}: {i.rotation.phase}, after {i.after or '-'}"
+        policies.VISIT,
+        lambda i: f"{i.rotation.kind}: {i.rotation.phase}, after {i.after or '-'}",
+        lasting=True,
     )
     async def visit_machines(self, input: VisitMachinesInput) -> MachinesVisited:
         """Bring the next machines to what the phase requires, and record what is proven.
@@ -99,7 +101,7 @@ class KeyRotationActivities:
             last=found[-1].machine_key if len(found) == PAGE else None,
         )
 
-    @step(policies.STORE, lambda i: f"{i.kind}")
+    @step(policies.STORE, lambda i: f"{i.kind}", lasting=True)
     def advance_key_rotation(self, input: AdvanceRotationInput) -> KeyStanding:
         """Begin the next phase if the present one waits for no machine."""
         return self._store.key_rotations.advance(input.kind, current_operation(input.origin))

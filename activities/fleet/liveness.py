@@ -13,10 +13,10 @@ from relight.connectivity import ConnectivityCheck, run_all
 from relight.domain import names
 from relight.domain.breaker.breaker import ConnectivityResult
 from relight.domain.liveness import (
-    Answer,
     MachinesProbed,
     MachineToProbe,
     ProbeMachinesInput,
+    ProbeResult,
     RecordLivenessCheckInput,
     change_of,
     silent_since,
@@ -60,15 +60,15 @@ class LivenessActivities:
         """
         async with heartbeating():
             machines = await in_thread(self._store.liveness.page, input.after, MACHINES_PER_PAGE)
-            answers = await self._probe_all(machines)
+            results = await self._probe_all(machines)
             now = datetime.now(UTC)
             fell_silent = [
                 machine
                 for machine in machines
-                if answers[machine.key] is Answer.SILENT and silent_since(machine, now) is None
+                if results[machine.key] is ProbeResult.SILENT and silent_since(machine, now) is None
             ]
-            offline = await self._probe_again(fell_silent, answers) if fell_silent else ""
-            return await in_thread(self._record, machines, answers, offline)
+            offline = await self._probe_again(fell_silent, results) if fell_silent else ""
+            return await in_thread(self._record, machines, results, offline)
 
     @step(policies.STORE, lambda _: "")
     def record_liveness_check(self, input: RecordLivenessCheckInput) -> Recorded:
@@ -76,26 +76,26 @@ class LivenessActivities:
         self._store.liveness.record_check(input.check)
         return Recorded()
 
-    async def _probe_all(self, machines: Sequence[MachineToProbe]) -> dict[str, Answer]:
+    async def _probe_all(self, machines: Sequence[MachineToProbe]) -> dict[str, ProbeResult]:
         """Probe each machine once; return the results by their keys."""
         slots = asyncio.Semaphore(self._max_concurrent)
 
-        async def probe(machine: MachineToProbe) -> Answer:
+        async def probe(machine: MachineToProbe) -> ProbeResult:
             async with slots:
                 return await self._probe(machine.key, machine.address)
 
-        answers = await asyncio.gather(*map(probe, machines))
-        return {machine.key: answer for machine, answer in zip(machines, answers, strict=True)}
+        results = await asyncio.gather(*map(probe, machines))
+        return {machine.key: result for machine, result in zip(machines, results, strict=True)}
 
     async def _probe_again(
-        self, machines: Sequence[MachineToProbe], answers: dict[str, Answer]
+        self, machines: Sequence[MachineToProbe], results: dict[str, ProbeResult]
     ) -> str:
         """Probe machines again and add the results; return why these say nothing, else nothing."""
         before = await self._connect()
         if offline := _offline(before):
             return offline
-        answers |= await self._probe_all(machines)
-        if all(answers[machine.key] is not Answer.SILENT for machine in machines):
+        results |= await self._probe_all(machines)
+        if all(results[machine.key] is not ProbeResult.SILENT for machine in machines):
             return ""
         return _offline(await self._connect())
 
@@ -105,12 +105,12 @@ class LivenessActivities:
         return results
 
     def _record(
-        self, machines: Sequence[MachineToProbe], answers: Mapping[str, Answer], offline: str
+        self, machines: Sequence[MachineToProbe], results: Mapping[str, ProbeResult], offline: str
     ) -> MachinesProbed:
         now, changes, changed, unverified = datetime.now(UTC), [], 0, 0
         for machine in machines:
-            answer, silent = answers[machine.key], silent_since(machine, now) is not None
-            change = change_of(machine, answer, now)
+            result, silent = results[machine.key], silent_since(machine, now) is not None
+            change = change_of(machine, result, now)
             if change is not None and not change.answers and offline:
                 continue
             if change is not None:
@@ -118,15 +118,15 @@ class LivenessActivities:
                 silent = not change.answers
                 if silent or (machine.known is not None and not machine.known.answers):
                     changed += 1
-                    _log(machine, answer)
+                    _log(machine, result)
             unverified += silent and machine.serving
         self._store.liveness.record(changes)
-        counts = Counter(answers.values())
+        counts = Counter(results.values())
         return MachinesProbed(
             last=machines[-1].key if len(machines) == MACHINES_PER_PAGE else None,
             machines=len(machines),
-            silent=counts[Answer.SILENT],
-            not_probed=counts[Answer.NOT_PROBED],
+            silent=counts[ProbeResult.SILENT],
+            not_probed=counts[ProbeResult.NOT_PROBED],
             offline=offline,
             changed=changed,
             unverified=unverified,
@@ -141,11 +141,11 @@ def _offline(results: Sequence[ConnectivityResult]) -> str:
     return f"no connectivity check of the control plane succeeded ({checks})"
 
 
-def _log(machine: MachineToProbe, answer: Answer) -> None:
+def _log(machine: MachineToProbe, result: ProbeResult) -> None:
     attributes = {names.LOG_HOST: machine.key, names.LOG_ADDRESS: machine.address}
     if machine.route_id is not None:
         attributes[names.LOG_ROUTE] = machine.route_id
-    if answer is Answer.SILENT:
+    if result is ProbeResult.SILENT:
         log.warning("the machine has fallen silent", **attributes)
     else:
         log.info("the machine answers again", **attributes)

@@ -265,7 +265,10 @@ class ObservationActivities:
         )
         saved = {each.name: each for each in times.of_connectivity(store.breaker.connectivity())}
         latest = saved | {each.name: each for each in outside.connectivity}
-        times.of_breaker(store.breaker.get())
+        breaker = store.breaker.get()
+        if breaker.incident is not None:
+            times.note(breaker.incident.opened_at, "the incident of the breaker")
+        times.note(breaker.calm_since, "the breaker's calm")
         for holds in (store.freezes, store.exclusions, store.breaker_overrides):
             for hold in holds.list():
                 times.note(hold.added_at, f"{hold.kind} {hold.hold_id}")

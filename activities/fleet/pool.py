@@ -65,7 +65,7 @@ class PoolActivities:
         )
         blocked = Allowance(breaker, (), self._limits, now).why_open()
         if blocked is None and out:
-            blocked = f"{len(out)} machines of the pools keep the control plane out"
+            blocked = f"{len(out)} machines of the pools lock the control plane out"
         if outdated := [each for each in store.incidents.list() if each.kind == OUTDATED]:
             blocked = blocked or outdated[0].summary
         [target] = pool_targets(
@@ -95,7 +95,7 @@ class PoolActivities:
         taken = self._store.pool.mark_preparing(input.key, current_operation(input.origin))
         return PoolMachineTaken(taken=taken)
 
-    @step(policies.STORE, lambda i: i.key)
+    @step(policies.STORE, lambda i: i.key, lasting=True)
     def leave_pool(self, input: PoolMachineInput) -> PoolMachineTaken:
         """Make a machine unavailable to routes, in order to destroy it."""
         taken = self._store.pool.mark_leaving(input.key, current_operation(input.origin))

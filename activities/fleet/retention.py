@@ -17,7 +17,7 @@ class RetentionActivities:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    @step(policies.PRUNE, lambda i: f"older than {i.older_than}")
+    @step(policies.PRUNE, lambda i: f"older than {i.older_than}", lasting=True)
     def prune_store(self, input: PruneStoreInput) -> StorePruned:
         """Delete what ended longer ago than the retention. A retry continues."""
         before = datetime.now(UTC) - input.older_than

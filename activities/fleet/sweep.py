@@ -53,7 +53,7 @@ class SweepActivities:
                 return MachineObserved(reason=f"machine {planned.key} is not listed, but exists")
         return MachineObserved(reason=current.reason, step=current.step, machine=found)
 
-    @step(policies.STORE, lambda i: f"{i.step} {i.key}")
+    @step(policies.STORE, lambda i: f"{i.step} {i.key}", lasting=True)
     def record_swept(self, input: RecordSweptInput) -> Recorded:
         """Record the step that was taken on a machine; a destruction is recorded by the gate."""
         store, operation = self._store, current_operation(input.origin)

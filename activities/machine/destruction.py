@@ -15,8 +15,8 @@ from temporalio import activity
 from activities import policies
 from activities.execution import current_operation, heartbeating
 from activities.machine.ask import MachineQuestions
+from activities.machine.listing import list_machines
 from activities.machine.polls import MachinePolls
-from activities.machine.record_doubt import RecordDoubt
 from relight.breaker_evaluation import BreakerEvaluation
 from relight.connectivity import ConnectivityCheck, run_all
 from relight.domain.breaker.breaker import Breaker, Destruction, MachineObservation
@@ -39,12 +39,15 @@ from relight.domain.destruction_gate import (
     needs_answer,
     with_records,
 )
-from relight.domain.machine import MachineAtProvider, MachineStatus
+from relight.domain.machine import MachineAtProvider, MachineOnRecord, MachineStatus
 from relight.domain.names import key_number
 from relight.domain.route import Recorded
 from relight.domain.route_history import means_unreachable
+from relight.domain.sweep.spare import why_spare_may_serve
+from relight.domain.sweep.sweep import ProviderListing, SweepPolicy
 from relight.engine.step import step
 from relight.providers.driver import ProviderDriver, ProviderError, driver_named
+from relight.store.destructions import RecordsOf
 from relight.store.store import Store
 from relight.store.threads import in_thread
 
@@ -91,9 +94,8 @@ class DestructionActivities:
         self._parts = parts
         self._store = parts.store
         self._polls = MachinePolls()
-        self._doubt = RecordDoubt(parts.store, parts.owner)
 
-    @step(policies.DESTROY, lambda i: f"{i.key} at {i.provider}: {i.reason}")
+    @step(policies.DESTROY, lambda i: f"{i.key} at {i.provider}: {i.reason}", lasting=True)
     async def destroy_machine(self, input: DestroyMachineInput) -> MachineDestroyed:
         """Return when the provider has no machine with this key, or why it is not destroyed.
 
@@ -107,7 +109,7 @@ class DestructionActivities:
         first = found = await driver.find(input.key)
         async with heartbeating():
             while found is not None:
-                await self._require_ours(found, input)
+                await self._require_still_ours(found, input)
                 if requested_at is None and found.status is MachineStatus.DELETING:
                     requested_at = time.monotonic()  # By someone else, or by an earlier attempt.
                 elif requested_at is None or _has_passed(REPEAT_DESTROY_AFTER, requested_at):
@@ -128,11 +130,11 @@ class DestructionActivities:
         found = await driver_named(self._parts.drivers, input.provider).find(input.key)
         if found is None or found.status is MachineStatus.DELETING:
             return MachineDestroyed(key=input.key, was_present=found is not None)
-        await self._require_ours(found, input)
+        await self._require_still_ours(found, input)
         refusal = await self._decide(input, found, begin=False)
         return MachineDestroyed(key=input.key, was_present=True, refusal=refusal)
 
-    @step(policies.STORE, lambda i: i.key)
+    @step(policies.STORE, lambda i: i.key, lasting=True)
     def begin_removal(self, input: BeginRemovalInput) -> Recorded:
         """Record that a machine, whose undo was refused, is removed by an operation of its own."""
         self._store.destructions.begin_removal(input.key, current_operation(input.origin))
@@ -154,18 +156,25 @@ class DestructionActivities:
         asked = await in_thread(self._store.destruction_evidence.get, found)
         if asked.serves is None and needs_answer(input, asked):
             asked = await self._with_answer(asked, input)
-        if is_spare(input, asked):
-            driver = driver_named(self._parts.drivers, input.provider)
-            doubt = await self._doubt.why(driver, found)
-            asked = asked.model_copy(update={"doubt": doubt})
         await self._evaluate_breaker(input, asked)
+        listing: ProviderListing | None = None
+        if is_spare(input, asked):
+            listing = await list_machines(driver_named(self._parts.drivers, input.provider))
 
         def decide(
-            breaker: Breaker, ahead: Sequence[Destruction], records: DestructionEvidence
+            breaker: Breaker,
+            ahead: Sequence[Destruction],
+            records: DestructionEvidence,
+            records_of: RecordsOf,
         ) -> Refusal | None:
             # To ask takes minutes: what the records say is read again by whoever decides.
-            evidence = with_records(input, asked, records)
+            self._require_ours(found, input, records.record)
             now, limits = datetime.now(UTC), self._parts.breaker.limits
+            doubt: str | None = None
+            if listing is not None:
+                policy = SweepPolicy(owner=self._parts.owner)
+                doubt = why_spare_may_serve(records_of(listing), found, policy, now)
+            evidence = with_records(input, asked, records, doubt)
             allowance = Allowance(breaker, ahead, limits, now)
             return decide_destruction(input, evidence, allowance, limits, now)
 
@@ -214,13 +223,28 @@ class DestructionActivities:
 
     # ------------------------------------------------------------------ ownership and records
 
-    async def _require_ours(self, found: MachineAtProvider, input: DestroyMachineInput) -> None:
+    async def _require_still_ours(
+        self, found: MachineAtProvider, input: DestroyMachineInput
+    ) -> None:
+        """Check that a machine is the one that is named; so does the decision, once more.
+
+        Raises:
+            MachineNotOursError: as `_require_ours`.
+        """
+        record = await in_thread(self._store.destruction_evidence.record_of, input.key)
+        self._require_ours(found, input, record)
+
+    def _require_ours(
+        self,
+        found: MachineAtProvider,
+        input: DestroyMachineInput,
+        record: MachineOnRecord | None,
+    ) -> None:
         """Refuse to destroy a machine unless it is the one that is named. Unknown values match.
 
         Raises:
             MachineNotOursError: it is another machine, or lacks our ownership tag.
         """
-        record = await in_thread(self._store.destruction_evidence.record_of, input.key)
         recorded_id = record.provider_id if record is not None else None
         known = {
             "provider_id": input.provider_id or recorded_id or found.provider_id,

@@ -30,7 +30,7 @@ class DrainActivities:
     def __init__(self, drain: Drain) -> None:
         self._drain = drain
 
-    @step(policies.DRAIN, lambda i: i.machine.key)
+    @step(policies.DRAIN, lambda i: i.machine.key, lasting=True)
     async def drain_machine(self, input: DrainMachineInput) -> MachineDrained:
         """Return whether the machine was drained, at the deadline at the latest.
 

@@ -78,7 +78,11 @@ class MachineActivities:
         """Return the region; refuse an unknown provider or region."""
         return await region_named(self._driver(input.provider), input.region)
 
-    @step(policies.CREATE, lambda i: f"{i.plan.key} at {i.plan.provider}/{i.plan.region}")
+    @step(
+        policies.CREATE,
+        lambda i: f"{i.plan.key} at {i.plan.provider}/{i.plan.region}",
+        lasting=True,
+    )
     async def create_machine(self, input: CreateMachineInput) -> Machine:
         """Create the machine of a plan, or adopt the machine that has its key.
 

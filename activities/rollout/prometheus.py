@@ -134,7 +134,7 @@ class _Scalar(BaseModel):
     result: tuple[float, float]
 
 
-class _Answer(BaseModel):
+class _Response(BaseModel):
     data: Annotated[_Vector | _Scalar, Field(discriminator="kind")]
     warnings: tuple[str, ...] = ()
 
@@ -153,7 +153,7 @@ def samples_of(status: int, body: bytes) -> tuple[Sequence[Sample], Sequence[str
         text = f"{status} {httpx.codes.get_reason_phrase(status)}".rstrip()
         raise CheckUnansweredError(f"Prometheus answers {text}: {_refusal(body)}")
     try:
-        read = _Answer.model_validate_json(body)
+        read = _Response.model_validate_json(body)
     except ValidationError as error:
         what = "Prometheus answers with neither a vector of numbers nor a scalar"
         raise CheckUnansweredError(f"{what}: {_short(_text(body))}") from error

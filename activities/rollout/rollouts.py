@@ -232,7 +232,7 @@ class RolloutActivities:
         self._store.rollout_status.record(input.rollout_run_id, input.standing)
         return Recorded()
 
-    @step(policies.STORE, lambda i: f"{i.phase}: {i.detail}")
+    @step(policies.STORE, lambda i: f"{i.phase}: {i.detail}", lasting=True)
     def close_rollout(self, input: CloseRolloutInput) -> RolloutClosed:
         """Record the end of a rollout, free its scope, and promote a release that converged."""
         self._store.rollouts.close(input, operation_of(input))

@@ -88,7 +88,11 @@ class HotSwapActivities:
         self._proofs = proofs
         self._store = store
 
-    @step(policies.SWAP, lambda i: f"{i.release.package}={i.release.version} on {i.machine.key}")
+    @step(
+        policies.SWAP,
+        lambda i: f"{i.release.package}={i.release.version} on {i.machine.key}",
+        lasting=True,
+    )
     async def swap_release(self, input: SwapReleaseInput) -> ReleaseSwapped:
         """Install the release on the machine and prove it.
 
@@ -111,7 +115,7 @@ class HotSwapActivities:
         await self._record_attempt(input, unit, change, swapped=swapped)
         return swapped
 
-    @step(policies.STOP_SWAP, lambda i: f"{i.release.version} on {i.machine.key}")
+    @step(policies.STOP_SWAP, lambda i: f"{i.release.version} on {i.machine.key}", lasting=True)
     async def stop_swap(self, input: SwapReleaseInput) -> SwapStopped:
         """Stop the change that `swap_release` of this workflow run started. Absent is success.
 

@@ -62,7 +62,7 @@ class ReplacementActivities:
         """Record the key of the route's next machine; the current machine still serves."""
         return self._store.replacements.plan(input.route_id, current_operation(input.origin))
 
-    @step(policies.STORE, lambda i: f"{i.machine.key} to {i.route_id}")
+    @step(policies.STORE, lambda i: f"{i.machine.key} to {i.route_id}", lasting=True)
     def attach_machine(self, input: AttachMachineInput) -> Recorded:
         """Attach the new machine to the route; the old machine is draining from now on."""
         self._store.replacements.attach(

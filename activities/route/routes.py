@@ -43,7 +43,7 @@ class RouteActivities:
         self._store = store
         self._breaker = breaker
 
-    @step(policies.STORE, lambda i: i.route_id)
+    @step(policies.STORE, lambda i: i.route_id, lasting=True)
     def retire_route(self, input: RouteOperationInput) -> RouteRetired:
         """Retire a route; its machines are draining from now on."""
         return self._store.retirements.retire(input.route_id, current_operation(input.origin))
@@ -80,7 +80,7 @@ class RouteActivities:
         self._store.routes.require_vacant(input, current_operation(input.origin))
         return Vacant()
 
-    @step(policies.STORE, lambda i: f"{i.route_id}: {i.release_tag}")
+    @step(policies.STORE, lambda i: f"{i.route_id}: {i.release_tag}", lasting=True)
     def open_route(self, input: OpenRouteInput) -> RouteOpened:
         """Record the route and the key of its next machine."""
         return self._store.routes.open(input, current_operation(input.origin))

@@ -20,7 +20,7 @@ from devkit.simulated.host import (
     Gate,
     SimulatedHost,
 )
-from relight.domain.liveness import Answer
+from relight.domain.liveness import ProbeResult
 from relight.domain.machine import Machine
 from relight.hosts import authorized_keys, host_program
 from relight.hosts.errors import (
@@ -46,7 +46,7 @@ class SimulatedHosts:
         repository_fault: what apt prints when the repository is at fault; empty if it is not.
         unreachable: the keys of machines that refuse connections.
         mute: the keys of machines that do not answer the liveness probe, and admit logins.
-        locked_out: the error with which a machine keeps the control plane out, by its key.
+        locked_out: the error with which a machine locks the control plane out, by its key.
         all_locked_out: the error with which all machines do so; None if they do not.
         keys: returns the keys of the control plane; None if no host asks for any.
     """
@@ -111,7 +111,7 @@ class SimulatedHosts:
             raise HostUnreachableError("no such host", destination=destination, attempted="connect")
         refused = self.locked_out.get(machine.key, self.all_locked_out)
         if refused is not None:
-            raise refused("it keeps us out", destination=destination, attempted="connect")
+            raise refused("it locks us out", destination=destination, attempted="connect")
         if machine.key not in self._hosts:
             host = SimulatedHost(self)
             host.first_boot(cloud.user_data[machine.key])
@@ -132,12 +132,12 @@ class SimulatedHosts:
             raise ProbeFailedError(f"503 {body}", destination=destination, attempted=request)
         return f"{request}: 200"
 
-    async def answer(self, machine_key: str, address: str) -> Answer:
+    async def answer(self, machine_key: str, address: str) -> ProbeResult:
         """Tell whether a machine answers, as `relight.hosts.liveness.SshLivenessProbe` does."""
         exists = any(cloud.read(machine_key) is not None for cloud in self._clouds.values())
         if not exists or machine_key in self.unreachable | self.mute:
-            return Answer.SILENT
-        return Answer.ANSWERED
+            return ProbeResult.SILENT
+        return ProbeResult.ANSWERED
 
 
 class SimulatedShell:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from relight.domain.breaker.breaker import Breaker, ConnectivityResult
+from relight.domain.breaker.breaker import ConnectivityResult
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault
 from relight.domain.hold import Hold, HoldKind
@@ -77,14 +77,6 @@ class FutureTimes:
             for each in results
             if not self._is_future(each.observed_at, f"connectivity check {each.name}")
         ]
-
-    def of_breaker(self, breaker: Breaker) -> Breaker:
-        """Return the breaker. One that is calm since the future begins to be calm now."""
-        if breaker.incident is not None:
-            self._is_future(breaker.incident.opened_at, "the incident of the breaker")
-        if not self._is_future(breaker.calm_since, "the breaker's calm"):
-            return breaker
-        return breaker.model_copy(update={"calm_since": self._now})
 
     def note(self, at: datetime | None, about: str) -> None:
         """Remember a time, if it is of the future."""

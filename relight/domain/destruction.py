@@ -38,9 +38,6 @@ class DestructionReason(StrEnum):
     ORPHAN = "orphan"
 
 
-UNKNOWN_ORIGIN = Origin(requested_by="unknown", reason="")
-
-
 class DestroyMachineInput(Message):
     """Destroy the machine that has this key at this provider, if that is allowed now.
 
@@ -54,7 +51,7 @@ class DestroyMachineInput(Message):
             the pool it is not its route's generation.
         region: of the machine; None lists all regions.
         track: its route's; None for a pool machine.
-        reason: why. By default the one that needs most evidence.
+        reason: why.
         text: the reason for a person, one sentence.
         unreachable: it is destroyed because it could not be reached; the breaker counts that.
         created_by: the run whose creation is undone. Only what this run created is destroyed
@@ -67,21 +64,22 @@ class DestroyMachineInput(Message):
     generation: int | None = None
     region: str | None = None
     track: TrackName | None = None
-    reason: DestructionReason = DestructionReason.ORPHAN
+    reason: DestructionReason
     text: str = ""
     unreachable: bool = False
     created_by: str | None = None
-    origin: Origin = UNKNOWN_ORIGIN
+    origin: Origin
 
 
 class RefusedBy(StrEnum):
     """What keeps a machine from being destroyed.
 
-    `serves`: it serves its route, on record. `answers`: it answers as ours, or did lately.
-    `doubt`: what was observed may not be its own fault. `evidence`: its fault is too recent.
-    `breaker`, `limit`: the breaker, the hourly limits.
+    `kept`: a person keeps it. `serves`: it serves its route, on record. `answers`: it answers as
+    ours, or did lately. `doubt`: what was observed may not be its own fault. `evidence`: its fault
+    is too recent. `breaker`, `limit`: the breaker, the hourly limits.
     """
 
+    KEPT = "kept"
     SERVES = "serves"
     ANSWERS = "answers"
     DOUBT = "doubt"
@@ -90,7 +88,7 @@ class RefusedBy(StrEnum):
     LIMIT = "limit"
 
 
-FOR_A_PERSON = frozenset({RefusedBy.SERVES, RefusedBy.ANSWERS, RefusedBy.DOUBT})
+FOR_A_PERSON = frozenset({RefusedBy.KEPT, RefusedBy.SERVES, RefusedBy.ANSWERS, RefusedBy.DOUBT})
 """Refusals that waiting may never end: a person is told."""
 
 
@@ -126,45 +124,28 @@ class RemoveMachineInput(Message):
     Attributes:
         route_id: the route that it served; None if it served none.
         machine: as last observed; None if it never was. It is not drained then.
-        track: that of its route.
+        request: the request to destroy it.
         reason: one sentence for a person.
-        unreachable: it is destroyed because it could not be reached.
         drained: an earlier run has drained it.
-        destroy: the request. None, as older senders have it: one for `machine`.
     """
 
     route_id: RouteId | None = None
     machine: Machine | None = None
-    track: TrackName | None = None
+    request: DestroyMachineInput
     reason: str
-    unreachable: bool = False
     origin: Origin
     drained: bool = False
-    destroy: DestroyMachineInput | None = None
-
-    @property
-    def request(self) -> DestroyMachineInput:
-        """The request to destroy the machine."""
-        if self.destroy is not None:
-            return self.destroy
-        assert self.machine is not None
-        return DestroyMachineInput(
-            provider=self.machine.provider,
-            key=self.machine.key,
-            provider_id=self.machine.provider_id,
-            region=self.machine.region,
-            track=self.track,
-            reason=DestructionReason.UNREACHABLE if self.unreachable else DestructionReason.FAULTY,
-            text=self.reason,
-            unreachable=self.unreachable,
-            origin=self.origin,
-        )
 
 
 class MachineRemoved(Message):
-    """The machine is destroyed, and that is recorded."""
+    """The machine is destroyed, and that is recorded; or a person keeps it.
+
+    Attributes:
+        kept: who keeps it; None if it is destroyed.
+    """
 
     key: str
+    kept: str | None = None
 
 
 class EvaluateBreakerInput(Message):

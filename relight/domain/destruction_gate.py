@@ -1,7 +1,7 @@
 """The gate before every destruction: whoever asks, this decides.
 
-A machine is destroyed only if it serves nothing by our records, if the reason has fresh evidence,
-if the breaker allows it now, and within the hourly limits.
+A machine is destroyed only if it serves nothing by our records, if no person keeps it, if the
+reason has fresh evidence, if the breaker allows it now, and within the hourly limits.
 
 A machine *answers as ours* if it accepts our login under the host key that was derived for it, and
 its service runs there. Such a machine is not destroyed, nor one that answered as ours within
@@ -35,7 +35,7 @@ from relight.domain.duration import span
 from relight.domain.fault.fault import BUDGETED_CLASSES
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES
-from relight.domain.machine import MachineAtProvider
+from relight.domain.machine import MachineAtProvider, MachineOnRecord, RecordedAs
 from relight.domain.names import RouteId
 
 OF_THE_HOST = frozenset({Remedy.REPLACE, Remedy.REPAIR, Remedy.ROLL_BACK})
@@ -65,7 +65,10 @@ class DestructionEvidence(Message):
 
     Attributes:
         found: what its provider reports now.
+        record: what we have on record of it; None without one.
         serves: the route that it serves, on record.
+        kept: who keeps it, on record, although somebody asked for its destruction before; None if
+            nobody does.
         word: who asked for its destruction, and how, on record; None if nobody did.
         surplus: why its pool does not need it, by the declared size; None if it does, or is none's.
         pool_version: the version that it should run by the record of its pool; None if unknown.
@@ -76,7 +79,9 @@ class DestructionEvidence(Message):
     """
 
     found: MachineAtProvider
+    record: MachineOnRecord | None = None
     serves: RouteId | None = None
+    kept: str | None = None
     word: str | None = None
     surplus: str | None = None
     pool_version: str | None = None
@@ -98,19 +103,23 @@ def is_spare(request: DestroyMachineInput, evidence: DestructionEvidence) -> boo
 
 
 def with_records(
-    request: DestroyMachineInput, asked: DestructionEvidence, records: DestructionEvidence
+    request: DestroyMachineInput,
+    asked: DestructionEvidence,
+    records: DestructionEvidence,
+    doubt: str | None,
 ) -> DestructionEvidence:
-    """Return what the records say by now, with what the machine and its provider have said.
+    """Return what the records say by now, with what the machine has said.
 
     Args:
         request: who asks, and why.
-        asked: what was known when they were asked.
+        asked: what was known when the machine was asked.
         records: what the records alone say, read in the transaction that decides.
+        doubt: why the machine may serve a route, by the same records and a listing.
     """
-    # Doubt was looked for only if the machine was spare already.
+    # Without a listing, which is asked for only if the machine was spare already, it is not spare.
     surplus = records.surplus if is_spare(request, asked) else None
-    said = {name: getattr(asked, name) for name in ("doubt", "now_answers", "login_works")}
-    return records.model_copy(update={**said, "surplus": surplus})
+    said = {name: getattr(asked, name) for name in ("now_answers", "login_works")}
+    return records.model_copy(update={**said, "surplus": surplus, "doubt": doubt})
 
 
 def decide_destruction(
@@ -135,6 +144,9 @@ def decide_destruction(
     if evidence.serves is not None:
         why = f"machine {found.key} serves route {evidence.serves}"
         return Refusal(by=RefusedBy.SERVES, why=why, created=created)
+    if evidence.kept is not None:
+        why = f"machine {found.key} is kept by {evidence.kept}; {_by_hand(evidence)}"
+        return Refusal(by=RefusedBy.KEPT, why=why, created=created)
     refusal = None if created else _unjustified(request, evidence, limits, now)
     if refusal is not None:
         return refusal
@@ -206,7 +218,7 @@ def _contradiction(evidence: DestructionEvidence) -> Refusal | None:
         return Refusal(
             by=RefusedBy.DOUBT,
             why=f"machine {evidence.found.key} may serve a route, and the record be old: "
-            f"{evidence.doubt}; {_by_hand(evidence.found.key)}",
+            f"{evidence.doubt}; {_by_hand(evidence)}",
         )
     key, answer, expected = evidence.found.key, evidence.now_answers, evidence.pool_version
     if answer is None or answer.version is None or expected in (None, answer.version):
@@ -214,7 +226,7 @@ def _contradiction(evidence: DestructionEvidence) -> Refusal | None:
     return Refusal(
         by=RefusedBy.DOUBT,
         why=f"machine {key} runs {answer.version}, and should run {expected} by the record of its "
-        f"pool: the record may be old; {_by_hand(key)}",
+        f"pool: the record may be old; {_by_hand(evidence)}",
     )
 
 
@@ -227,17 +239,17 @@ def _not_faulty(
         return Refusal(by=RefusedBy.EVIDENCE, why=f"machine {key} was not asked")
     answers = (*evidence.answers, answer)
     if answer.fault_kind is None:
-        why = f"machine {key} answers as ours, and its service runs; {_by_hand(key)}"
+        why = f"machine {key} answers as ours, and its service runs; {_by_hand(evidence)}"
         return Refusal(by=RefusedBy.ANSWERS, why=why)
     answered_at, spared_for = last_answer(answers), limits.spared_for
     # A time in the future, after a jump of a clock, spares the machine too.
     if answered_at is not None and now - answered_at < spared_for:
         why = f"machine {key} answered as ours at {answered_at:%Y-%m-%d %H:%M:%S} UTC"
         if is_future(answered_at, now):
-            why = f"{why}, which is in the future: check the clocks; {_by_hand(key)}"
+            why = f"{why}, which is in the future: check the clocks; {_by_hand(evidence)}"
         return Refusal(by=RefusedBy.EVIDENCE, why=f"{why}; that spares it for {span(spared_for)}")
     if doubt := _doubt(answer, login_works=evidence.login_works):
-        why = f"machine {key}: {doubt}; {_by_hand(key)}"
+        why = f"machine {key}: {doubt}; {_by_hand(evidence)}"
         return Refusal(by=RefusedBy.DOUBT, why=why)
     since = faulty_since(answers)
     if since is None or now - since < spared_for:
@@ -255,5 +267,9 @@ def _doubt(answer: Answer, *, login_works: bool) -> str | None:
     return None
 
 
-def _by_hand(key: str) -> str:
-    return f"`relight machine remove {key}` removes it all the same"
+def _by_hand(evidence: DestructionEvidence) -> str:
+    """Return the command that removes a machine all the same."""
+    found, record = evidence.found, evidence.record
+    known = record is not None and record.recorded_as is not RecordedAs.DESTROYED
+    provider = "" if known else f" --provider {found.provider}"
+    return f"`relight machine remove {found.key}{provider}` removes it all the same"

@@ -23,7 +23,7 @@ RENEW_AFTER: Final = timedelta(minutes=15)
 nothing changes writes for few machines."""
 
 
-class Answer(StrEnum):
+class ProbeResult(StrEnum):
     """The result of a probe.
 
     `answered`: the machine's sshd identified itself. `silent`: it did not within the timeout.
@@ -162,18 +162,18 @@ def silent_since(machine: MachineToProbe, now: datetime) -> datetime | None:
     return since if is_silent(since, machine.proven_at, now) else None
 
 
-def change_of(machine: MachineToProbe, answer: Answer, now: datetime) -> Liveness | None:
+def change_of(machine: MachineToProbe, result: ProbeResult, now: datetime) -> Liveness | None:
     """Return what a probe changes in the record of a machine; None if nothing.
 
     Args:
         machine: as it was read before the probe.
-        answer: the probe's result.
+        result: of the probe.
         now: the time of the probe.
     """
     known, key = machine.known, machine.key
-    if answer is Answer.NOT_PROBED:
+    if result is ProbeResult.NOT_PROBED:
         return None
-    if answer is Answer.SILENT:
+    if result is ProbeResult.SILENT:
         if silent_since(machine, now) is not None:
             return None
         answered_at = known.answered_at if known else None

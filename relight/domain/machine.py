@@ -98,6 +98,7 @@ class MachineOnRecord(Message):
         route_id: the route that it was created for or claimed by; None in the pool.
         serves: whether it is its route's current machine.
         draining: another machine has replaced it, or its route is retired: it is destroyed next.
+        kept: it serves nothing, and a person keeps it.
         recorded_at: when its key was recorded.
         gone_since: since when each listing of its provider lacks it, if it serves or is in the
             pool; None if the last one had it.
@@ -114,6 +115,7 @@ class MachineOnRecord(Message):
     route_id: RouteId | None = None
     serves: bool = False
     draining: bool = False
+    kept: bool = False
     gone_since: AwareDatetime | None = None
     in_pool: bool = False
 

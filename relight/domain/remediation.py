@@ -116,7 +116,7 @@ def decide_remediation(
         history: its recent history.
         policy: the thresholds of each remediation.
         now: the current time, with its time zone.
-        several_locked_out: its machine keeps the control plane out, and others do so too. Then the
+        several_locked_out: its machine locks the control plane out, and others do so too. Then the
             cause may be here, and it is verified in each run.
     """
     decided = _decider(history)

@@ -86,7 +86,7 @@ class RouteHistory(Message):
 def means_unreachable(kind: str) -> bool:
     """Return whether a kind of fault means that no work is possible on the machine.
 
-    These are the faults whose remedy is `replace`, and those by which the host keeps the control
+    These are the faults whose remedy is `replace`, and those by which the host locks the control
     plane out. The breaker counts all of them. Example: a changed client key makes all hosts refuse
     us at once; without the breaker each of them would be replaced.
     """

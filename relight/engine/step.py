@@ -53,6 +53,9 @@ class Policy:
     heartbeat: timedelta | None = None
 
 
+_LASTING = "_lasting"
+"""The name of the attribute of an activity's method that says whether its effect is lasting."""
+
 _ONCE = RetryPolicy(maximum_attempts=1)
 
 
@@ -66,9 +69,15 @@ class Step(Generic[Input, Output, Returned]):
     """
 
     def __init__(
-        self, method: Callable[..., Any], policy: Policy, summary: Callable[[Any], str]
+        self,
+        method: Callable[..., Any],
+        policy: Policy,
+        summary: Callable[[Any], str],
+        *,
+        lasting: bool,
     ) -> None:
         self._method = activity.defn(method)
+        setattr(method, _LASTING, lasting)
         self._policy = policy
         self._summary = summary
         functools.update_wrapper(cast("Callable[..., Any]", self), method)
@@ -160,18 +169,26 @@ class _Declare(Protocol):
     def __call__(self, method: Callable[[Owner, Input], Output]) -> Step[Input, Output, Output]: ...
 
 
-def step(policy: Policy, summary: Callable[[Any], str]) -> _Declare:
+def step(policy: Policy, summary: Callable[[Any], str], *, lasting: bool = False) -> _Declare:
     """Declare a method as an activity.
 
     Args:
         policy: its timeouts and retries.
         summary: returns the text that the Temporal UI shows beside the activity, from its input.
+        lasting: it does what nothing mends by itself later: it creates or destroys a machine,
+            changes a host, deletes from the store, or changes which machines, routes and releases
+            the store declares. A worker makes sure right before that the task is of its fleet.
     """
 
     def declare(method: Callable[..., Any]) -> Step[Any, Any, Any]:
-        return Step(method, policy, summary)
+        return Step(method, policy, summary, lasting=lasting)
 
     return cast("_Declare", declare)
+
+
+def is_lasting(method: Callable[..., Any]) -> bool:
+    """Return whether a method is declared as an activity whose effect is lasting."""
+    return bool(getattr(method, _LASTING, False))
 
 
 def activities_of(*owners: object) -> list[Callable[..., Any]]:

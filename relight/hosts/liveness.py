@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from relight.domain.liveness import Answer
+from relight.domain.liveness import ProbeResult
 
 MAX_BYTES = 4096
 """A server may send other lines before its identification, but no more than this is read."""
@@ -32,7 +32,7 @@ _OURS = frozenset(
 class LivenessProbe(Protocol):
     """Tells whether a machine answers."""
 
-    async def __call__(self, machine_key: str, address: str) -> Answer:
+    async def __call__(self, machine_key: str, address: str) -> ProbeResult:
         """Probe a machine once. Raises nothing."""
 
 
@@ -48,7 +48,7 @@ class SshLivenessProbe:
     port: int
     timeout: timedelta
 
-    async def __call__(self, machine_key: str, address: str) -> Answer:  # noqa: ARG002
+    async def __call__(self, machine_key: str, address: str) -> ProbeResult:  # noqa: ARG002
         """Connect, read the line, and hang up."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
@@ -59,12 +59,12 @@ class SshLivenessProbe:
                     await loop.sock_connect(connection, (address, self.port))
                     return await _identify(connection)
         except (socket.gaierror, ValueError):  # A name that cannot be resolved, or is none.
-            return Answer.NOT_PROBED
+            return ProbeResult.NOT_PROBED
         except OSError as error:  # A timeout is one, too.
-            return Answer.NOT_PROBED if error.errno in _OURS else Answer.SILENT
+            return ProbeResult.NOT_PROBED if error.errno in _OURS else ProbeResult.SILENT
 
 
-async def _identify(connection: socket.socket) -> Answer:
+async def _identify(connection: socket.socket) -> ProbeResult:
     loop, received = asyncio.get_running_loop(), b""
     while len(received) < MAX_BYTES:
         part = await loop.sock_recv(connection, MAX_BYTES - len(received))
@@ -73,5 +73,5 @@ async def _identify(connection: socket.socket) -> Answer:
         received += part
         if received.startswith(b"SSH-") or b"\nSSH-" in received:
             await loop.sock_sendall(connection, IDENTIFICATION)
-            return Answer.ANSWERED
-    return Answer.SILENT
+            return ProbeResult.ANSWERED
+    return ProbeResult.SILENT

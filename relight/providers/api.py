@@ -37,8 +37,8 @@ _OBJECT: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A successful answer, still unread."""
+class Response:
+    """A successful response, still unread."""
 
     provider: str
     attempted: str
@@ -63,7 +63,7 @@ class Answer:
         return self.understood(parse)
 
     def understood(self, read: Callable[[], T]) -> T:
-        """Return what a function makes of the answer.
+        """Return what a function makes of the response.
 
         Raises:
             ProviderAnswerError: it raised a validation error.
@@ -76,7 +76,7 @@ class Answer:
             raise self.unreadable(f"{f'{where}: ' if where else ''}{first['msg']}") from error
 
     def unreadable(self, why: str) -> ProviderAnswerError:
-        """Return the error that this answer was not understood."""
+        """Return the error that this response was not understood."""
         shown = " ".join(self.body[:SHOWN_CHARACTERS].decode(errors="replace").split())
         return ProviderAnswerError(
             self.provider, self.attempted, f"the answer is not understood: {why}: {shown!r}"
@@ -105,25 +105,25 @@ class ProviderApi:
 
     async def request(
         self, attempted: str, method: str, path: str, **options: Any
-    ) -> Answer | None:
-        """Return the answer to a request; None for a 404 of the API itself.
+    ) -> Response | None:
+        """Return the response to a request; None for a 404 of the API itself.
 
         Raises:
             ProviderError: the request failed.
             ProviderAnswerError: the answer is too large, or not one of the API.
         """
         status, body = await self._send(attempted, method, path, options)
-        answer = Answer(self._provider, attempted, body)
+        response = Response(self._provider, attempted, body)
         if httpx.codes.is_success(status):
-            return answer
+            return response
         if status == httpx.codes.NOT_FOUND:
             # Absence is a reason to destroy or to replace: a proxy's page must not mean it.
-            answer.read(_OBJECT)
+            response.read(_OBJECT)
             return None
         if httpx.codes.is_client_error(status) or httpx.codes.is_server_error(status):
-            text = answer.text[:SHOWN_CHARACTERS]
+            text = response.text[:SHOWN_CHARACTERS]
             raise _error_for(status)(self._provider, attempted, f"{status} {text}")
-        raise answer.unreadable(f"status {status}")
+        raise response.unreadable(f"status {status}")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -136,9 +136,9 @@ class ProviderApi:
             # The timeout of httpx applies to each read only: a slow trickle would never end.
             async with (
                 asyncio.timeout(self._timeout.total_seconds()),
-                self._http.stream(method, path, **options) as answer,
+                self._http.stream(method, path, **options) as response,
             ):
-                body = await read_bounded(answer, MAX_ANSWER_BYTES)
+                body = await read_bounded(response, MAX_ANSWER_BYTES)
         except TimeoutError as error:
             raise ProviderUnavailableError(
                 self._provider,
@@ -149,7 +149,7 @@ class ProviderApi:
             raise ProviderAnswerError(self._provider, attempted, str(error)) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ProviderUnavailableError(self._provider, attempted, error_words(error)) from error
-        return answer.status_code, body
+        return response.status_code, body
 
 
 def _error_for(status: int) -> type[ProviderError]:

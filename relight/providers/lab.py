@@ -22,7 +22,7 @@ from relight.domain.machine import (
     Region,
 )
 from relight.domain.sweep.sweep import ProviderListing
-from relight.providers.api import Answer, ProviderApi
+from relight.providers.api import ProviderApi, Response
 from relight.providers.driver import (
     MachineConflictError,
     MachineSpec,
@@ -81,10 +81,10 @@ class LabDriver:
 
     async def regions(self) -> tuple[Region, ...]:
         """Return every region."""
-        answer = await self._call("list regions", "GET", "/v1/regions")
-        found = answer.read(_REGIONS)
+        response = await self._call("list regions", "GET", "/v1/regions")
+        found = response.read(_REGIONS)
         found.sort(key=lambda region: region.name)
-        return answer.understood(
+        return response.understood(
             lambda: tuple(
                 Region(provider=self.name, name=each.name, architecture=each.architecture)
                 for each in found
@@ -106,19 +106,19 @@ class LabDriver:
             body["tags"][_CREATED_BY] = spec.created_by
         if spec.image is not None:
             body["image"] = spec.image
-        answer = await self._call(f"create {key}", "POST", "/v1/machines", json=body)
-        created = self._machine(answer, answer.read(_MACHINE))
+        response = await self._call(f"create {key}", "POST", "/v1/machines", json=body)
+        created = self._machine(response, response.read(_MACHINE))
         if created.key != key:
-            raise answer.unreadable(f"it is about {created.key}")
+            raise response.unreadable(f"it is about {created.key}")
         return created
 
     async def find(self, key: str) -> MachineAtProvider | None:
         """Return the machine of this key."""
         attempted = f"find {key}"
-        answer = await self._call(attempted, "GET", "/v1/machines", params={"label": key})
-        entries = answer.read(_MACHINES)
+        response = await self._call(attempted, "GET", "/v1/machines", params={"label": key})
+        entries = response.read(_MACHINES)
         # Each has to be understood: one that is not may be the machine.
-        machines = [self._entry(answer, entry) for entry in entries]
+        machines = [self._entry(response, entry) for entry in entries]
         found = [machine for machine in machines if machine.key == key]
         if len(found) > 1:
             raise MachineConflictError(
@@ -129,10 +129,10 @@ class LabDriver:
     async def get(self, provider_id: str) -> MachineAtProvider | None:
         """Return the machine with this id."""
         path = f"/v1/machines/{quote(provider_id, safe='')}"
-        answer = await self._api.request(f"find {provider_id}", "GET", path)
-        if answer is None:
+        response = await self._api.request(f"find {provider_id}", "GET", path)
+        if response is None:
             return None
-        return self._machine(answer, _about(provider_id, answer))
+        return self._machine(response, _about(provider_id, response))
 
     async def list(self, region: str | None = None) -> ProviderListing:
         """Return every machine; the lab returns those of all regions in one answer.
@@ -140,12 +140,12 @@ class LabDriver:
         A machine whose entry is not understood is left out, and the listing is incomplete.
         """
         asked_at = datetime.now(UTC)
-        answer = await self._call("list machines", "GET", "/v1/machines")
+        response = await self._call("list machines", "GET", "/v1/machines")
         machines: list[MachineAtProvider] = []
         complete = True
-        for entry in answer.read(_MACHINES):
+        for entry in response.read(_MACHINES):
             try:
-                machines.append(self._entry(answer, entry))
+                machines.append(self._entry(response, entry))
             except ProviderAnswerError:
                 complete = False
         return ProviderListing(
@@ -164,34 +164,34 @@ class LabDriver:
         """Request the machine's deletion."""
         path = f"/v1/machines/{quote(machine.provider_id, safe='')}"
         attempted = f"destroy {machine.key}"
-        answer = await self._api.request(attempted, "GET", path)
-        if answer is None:
+        response = await self._api.request(attempted, "GET", path)
+        if response is None:
             return False
-        found = _about(machine.provider_id, answer)
+        found = _about(machine.provider_id, response)
         if found.label != machine.key:
             raise MachineConflictError(
                 self.name, attempted, f"{machine.provider_id} is labelled {found.label}"
             )
-        answer = await self._api.request(attempted, "DELETE", path)
-        if answer is not None:
-            answer.read(_MACHINE)
-        return answer is not None
+        response = await self._api.request(attempted, "DELETE", path)
+        if response is not None:
+            response.read(_MACHINE)
+        return response is not None
 
     async def console(self, machine: MachineRef) -> str | None:
         """Return the last lines of the machine's console."""
         path = f"/v1/machines/{quote(machine.provider_id, safe='')}/console"
-        answer = await self._api.request(f"read the console of {machine.key}", "GET", path)
-        return None if answer is None else answer.text
+        response = await self._api.request(f"read the console of {machine.key}", "GET", path)
+        return None if response is None else response.text
 
     async def close(self) -> None:
         """Close its connections."""
         await self._api.close()
 
-    def _entry(self, answer: Answer, entry: JsonValue) -> MachineAtProvider:
-        return self._machine(answer, answer.understood(lambda: _MACHINE.validate_python(entry)))
+    def _entry(self, response: Response, entry: JsonValue) -> MachineAtProvider:
+        return self._machine(response, response.understood(lambda: _MACHINE.validate_python(entry)))
 
-    def _machine(self, answer: Answer, found: _LabMachine) -> MachineAtProvider:
-        return answer.understood(
+    def _machine(self, response: Response, found: _LabMachine) -> MachineAtProvider:
+        return response.understood(
             lambda: MachineAtProvider(
                 key=found.label,
                 provider=self.name,
@@ -207,16 +207,16 @@ class LabDriver:
             )
         )
 
-    async def _call(self, attempted: str, method: str, path: str, **options: Any) -> Answer:
-        """Return the answer to a request of a path that always exists.
+    async def _call(self, attempted: str, method: str, path: str, **options: Any) -> Response:
+        """Return the response to a request of a path that always exists.
 
         Raises:
             ProviderError: the request failed, or the path does not exist.
         """
-        answer = await self._api.request(attempted, method, path, **options)
-        if answer is None:
+        response = await self._api.request(attempted, method, path, **options)
+        if response is None:
             raise ProviderError(self.name, attempted, f"there is no {path}")
-        return answer
+        return response
 
 
 def _number(text: str) -> int | None:
@@ -225,13 +225,13 @@ def _number(text: str) -> int | None:
     return int(text) if plain else None
 
 
-def _about(provider_id: str, answer: Answer) -> _LabMachine:
-    """Return the machine that an answer about one has.
+def _about(provider_id: str, response: Response) -> _LabMachine:
+    """Return the machine that a response about one has.
 
     Raises:
         ProviderAnswerError: it is not understood, or is about another machine.
     """
-    found = answer.read(_MACHINE)
+    found = response.read(_MACHINE)
     if found.id != provider_id:
-        raise answer.unreadable(f"it is about {found.id}, not {provider_id}")
+        raise response.unreadable(f"it is about {found.id}, not {provider_id}")
     return found

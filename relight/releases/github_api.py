@@ -32,7 +32,7 @@ _GONE = (httpx.codes.NOT_FOUND, httpx.codes.GONE)
 
 
 @dataclass(frozen=True)
-class _CachedAnswer:
+class _CachedResponse:
     received_at: float
     etag: str
     content: JsonValue
@@ -53,7 +53,7 @@ class GitHubApi:
         self._url = url.rstrip("/")
         self._token = token
         self._cache_seconds = cache_time.total_seconds()
-        self._cache: dict[str, _CachedAnswer] = {}
+        self._cache: dict[str, _CachedResponse] = {}
         self._deadline = deadline
         self._reads: SharedReads[JsonValue] = SharedReads()
 
@@ -86,7 +86,7 @@ class GitHubApi:
             _check(answer, path)
             content = _parsed(body, path)
         etag = answer.headers.get("ETag", cached.etag if cached else "")
-        self._cache[path] = _CachedAnswer(time.monotonic(), etag, content)
+        self._cache[path] = _CachedResponse(time.monotonic(), etag, content)
         return content
 
     async def _request(self, path: str, etag: str) -> tuple[httpx.Response, bytes]:

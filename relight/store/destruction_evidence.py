@@ -31,6 +31,7 @@ from relight.store.tables import (
 
 MACHINE_ASKED = "machine-asked"
 REMOVAL_REQUESTED = "machine-removal-requested"
+MACHINE_KEPT = "machine-kept"
 
 _PROVEN = (ROUTE_PROVEN, POOL_MACHINE_READY)
 _WORDS = (ROUTE_RETIRED, MACHINE_ATTACHED, REMOVAL_REQUESTED)
@@ -97,22 +98,29 @@ def evidence_of(session: Session, found: MachineAtProvider, now: datetime) -> De
     """
     route = session.exec(select(RouteRow).where(RouteRow.machine_key == found.key)).one_or_none()
     surplus, pool_version = _of_pool(session, found.key)
+    word, kept = _word_and_kept(session, found)
     with validating(f"the observations of machine {found.key}"):
         return DestructionEvidence(
             found=found,
+            record=on_record(session, found.key),
             serves=route.route_id if route else None,
-            word=_word(session, found),
+            word=word,
+            kept=kept,
             surplus=surplus,
             pool_version=pool_version,
             answers=tuple(_answers(session, found.key, now - EVIDENCE_LASTS)),
         )
 
 
-def _word(session: Session, found: MachineAtProvider) -> str | None:
-    """Return who asked for the end of a machine: they retired or replaced it, or named it."""
+def _word_and_kept(session: Session, found: MachineAtProvider) -> tuple[str | None, str | None]:
+    """Return who asked for the end of a machine: they retired or replaced it, or named it.
+
+    And who keeps it: what was asked before does not count any more. Another machine that replaces
+    it later ends that, as a later word does.
+    """
     machine = session.get(MachineRow, found.key)
     query = select(EventRow).where(
-        col(EventRow.kind).in_(_WORDS),
+        col(EventRow.kind).in_((*_WORDS, MACHINE_KEPT)),
         or_(
             EventRow.machine_key == found.key,
             EventRow.route_id == (machine.route_id if machine else None),
@@ -121,10 +129,17 @@ def _word(session: Session, found: MachineAtProvider) -> str | None:
     # A record is of one machine only. Without one, an older word was about another machine.
     if machine is None and found.created_at is not None:
         query = query.where(EventRow.at >= found.created_at)
+    word: str | None = None
+    kept: str | None = None
     for event in session.exec(query.order_by(col(EventRow.event_id))):
-        if _is_word_for(event, found.key):
-            return f"{event.requested_by}: {event.kind} at {event.at:%Y-%m-%d %H:%M} UTC"
-    return None
+        at = f"{event.at:%Y-%m-%d %H:%M} UTC"
+        if event.kind == MACHINE_KEPT and event.machine_key == found.key:
+            word, kept = None, f"{event.requested_by} since {at}: {event.reason}"
+        elif _is_word_for(event, found.key):
+            word, kept = word or f"{event.requested_by}: {event.kind} at {at}", None
+        elif event.kind == MACHINE_ATTACHED and event.detail.get("drained") == found.key:
+            kept = None
+    return word, kept
 
 
 def _is_word_for(event: EventRow, key: str) -> bool:

@@ -18,6 +18,8 @@ from relight.domain.destruction import HOUR, DestroyMachineInput, Refusal
 from relight.domain.destruction_gate import DestructionEvidence
 from relight.domain.fault.table import fault
 from relight.domain.machine import MachineAtProvider
+from relight.domain.sweep.planner import SweepView
+from relight.domain.sweep.sweep import ProviderListing
 from relight.store.bad_rows import read_or_note
 from relight.store.breaker import current_breaker
 from relight.store.database import Database
@@ -27,6 +29,7 @@ from relight.store.machines import mark_destroyed
 from relight.store.replacements import MACHINE_ATTACHED
 from relight.store.route_faults import mark_faulted
 from relight.store.rows import require_machine, validating
+from relight.store.sweeps import records_of
 from relight.store.tables import (
     EventRow,
     MachineRow,
@@ -45,9 +48,13 @@ TELL_AGAIN_AFTER = timedelta(days=1)
 
 _COUNTED = (MACHINE_ATTACHED, DESTRUCTION_BEGUN, MACHINE_DESTROYED)
 
-Decide = Callable[[Breaker, Sequence[Destruction], DestructionEvidence], Refusal | None]
-"""Decides by the breaker's state, the destructions of the last hour that come before this one, and
-what the records say about the machine."""
+RecordsOf = Callable[[ProviderListing], SweepView]
+"""Returns a listing of a provider with the records of it."""
+
+Decide = Callable[[Breaker, Sequence[Destruction], DestructionEvidence, RecordsOf], Refusal | None]
+"""Decides by the breaker's state, the destructions of the last hour that come before this one, what
+the records say about the machine, and what they say about a listing. All is read in the transaction
+of the decision."""
 
 
 class Destructions:
@@ -189,7 +196,11 @@ class Destructions:
             serves = w.session.exec(
                 select(RouteRow.route_id).where(RouteRow.machine_key == key)
             ).one_or_none()
-            leaves = machine.status in (RecordStatus.PLANNED, RecordStatus.RUNNING)
+            leaves = machine.status in (
+                RecordStatus.PLANNED,
+                RecordStatus.RUNNING,
+                RecordStatus.KEPT,
+            )
             if w.earlier or serves or not leaves or w.session.get(PoolMachineRow, key):
                 return
             machine.status = RecordStatus.DRAINING
@@ -209,7 +220,8 @@ def _decided(
     session: Session, found: MachineAtProvider, now: datetime, decide: Decide
 ) -> Refusal | None:
     ahead = _ahead_of(session, found.key, now - HOUR)
-    return decide(current_breaker(session), ahead, evidence_of(session, found, now))
+    evidence = evidence_of(session, found, now)
+    return decide(current_breaker(session), ahead, evidence, partial(records_of, session))
 
 
 def _ahead_of(session: Session, key: str, since: datetime) -> list[Destruction]:

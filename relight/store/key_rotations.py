@@ -41,7 +41,12 @@ ROTATION_BEGUN = "key-rotation-begun"
 ROTATION_ADVANCED = "key-rotation-advanced"
 MACHINES_LEFT = "key-rotation-left-machines"
 
-_CONCERNED = (RecordStatus.PLANNED, RecordStatus.RUNNING, RecordStatus.DRAINING)
+_CONCERNED = (
+    RecordStatus.PLANNED,
+    RecordStatus.RUNNING,
+    RecordStatus.DRAINING,
+    RecordStatus.KEPT,
+)
 """Machines that exist, or may exist soon. `_concerned` has lost ones too, which may come back."""
 
 

@@ -118,13 +118,13 @@ def mark_destroyed(row: MachineRow, at: datetime) -> None:
 
 
 def record_observed(row: MachineRow, machine: Machine) -> None:
-    """Record what a provider reports of a running machine. One that is draining stays so."""
+    """Record what a provider reports of a running machine. A draining or kept one stays so."""
     row.provider = machine.provider
     row.provider_id = machine.provider_id
     row.region = machine.region
     row.architecture = machine.architecture
     row.address = machine.address
-    if row.status != RecordStatus.DRAINING:
+    if row.status not in (RecordStatus.DRAINING, RecordStatus.KEPT):
         row.status = RecordStatus.RUNNING
 
 

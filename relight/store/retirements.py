@@ -1,6 +1,6 @@
 """Retired routes: their machines are removed, their history stays."""
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from relight.domain.route import RouteRetired, RouteStatus
 from relight.store.database import Database
@@ -35,7 +35,9 @@ class Retirements:
             route = require_lock(w, route_id)
             machines = w.session.exec(
                 select(MachineRow).where(
-                    MachineRow.route_id == route_id, MachineRow.status != RecordStatus.DESTROYED
+                    MachineRow.route_id == route_id,
+                    # One that a person keeps is kept until a person names it.
+                    col(MachineRow.status).not_in((RecordStatus.DESTROYED, RecordStatus.KEPT)),
                 )
             ).all()
             observed, drained = [], []

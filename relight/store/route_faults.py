@@ -92,7 +92,7 @@ def _is_destroyed(machine: MachineRow, input: RecordFaultInput) -> bool:
 def _is_of_other_machine(session: Session, route: RouteRow, input: RecordFaultInput) -> bool:
     """Return whether the fault is about another machine than the one that serves the route."""
     named = session.get(MachineRow, input.machine_key) if input.machine_key else None
-    if named is not None and named.status == RecordStatus.DRAINING:
+    if named is not None and named.status in (RecordStatus.DRAINING, RecordStatus.KEPT):
         # Unless its undo was refused: then it is removed, and the route's operation failed with it.
         return not (route.status == RouteStatus.PROVISIONING and route.machine_key is None)
     serving = session.get(MachineRow, route.machine_key) if route.machine_key else None

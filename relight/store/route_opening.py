@@ -28,6 +28,9 @@ from relight.store.machines import last_machine, next_generation, plan_machine
 from relight.store.rows import validating
 from relight.store.tables import MachineRow, RecordStatus, RouteRow
 
+_OUT_OF_THE_WAY = (RecordStatus.DESTROYED, RecordStatus.KEPT)
+"""Statuses of a route's newest machine with which the route gets another one."""
+
 
 def open_route(w: Write, input: OpenRouteInput) -> RouteOpened:
     """Record a route and its planned machine before anything is created.
@@ -41,7 +44,7 @@ def open_route(w: Write, input: OpenRouteInput) -> RouteOpened:
     require_vacant(w.session, input, w.operation)
     last = last_machine(w.session, input.route_id)
     _write_route(w.session, w.session.get(RouteRow, input.route_id), input)
-    left_over = last is not None and last.status != RecordStatus.DESTROYED
+    left_over = last is not None and last.status not in _OUT_OF_THE_WAY
     if last is not None and left_over:
         last.held_run_id = w.operation.run_id
         machine = last
@@ -83,7 +86,7 @@ def require_vacant(
         raise RouteOccupiedError(
             f"route {route_id} is {route.status} on machine {route.machine_key}"
         )
-    if last is None or last.status == RecordStatus.DESTROYED:
+    if last is None or last.status in _OUT_OF_THE_WAY:
         return
     if last.status == RecordStatus.DRAINING:
         raise RouteOccupiedError(

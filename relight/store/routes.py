@@ -357,6 +357,8 @@ def require_of_route(session: Session, route_id: str, key: str) -> MachineRow:
         raise WrongMachineError(f"machine {key} belongs to {owner}, not to route {route_id}")
     if machine.status == RecordStatus.DRAINING:
         raise WrongMachineError(f"machine {key} is draining: another machine has replaced it")
+    if machine.status == RecordStatus.KEPT:
+        raise WrongMachineError(f"machine {key} is kept by a person: nothing works on it")
     return machine
 
 

@@ -23,6 +23,7 @@ from relight.store.fleet_identities import FleetIdentities
 from relight.store.fleet_settings import FleetSettings
 from relight.store.holds import Holds
 from relight.store.incidents import Incidents
+from relight.store.kept_machines import KeptMachines
 from relight.store.key_rotations import KeyRotationStore
 from relight.store.liveness import LivenessStore
 from relight.store.machines import Machines
@@ -76,6 +77,7 @@ class Store:
         self.events = Events(database)
         self.replacements = Replacements(database)
         self.retirements = Retirements(database)
+        self.kept_machines = KeptMachines(database)
         self.deletions = Deletions(database)
         self.destructions = Destructions(database)
         self.destruction_evidence = DestructionEvidences(database)

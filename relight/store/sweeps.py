@@ -12,8 +12,8 @@ from relight.domain.machine import Machine, MachineOnRecord, RecordedAs
 from relight.domain.names import RouteId, key_number
 from relight.domain.pool.pool import PoolStatus, pool_machine_key
 from relight.domain.route import RouteStatus
-from relight.domain.sweep.planner import numbered
-from relight.domain.sweep.sweep import OpenOperation
+from relight.domain.sweep.planner import SweepView, numbered
+from relight.domain.sweep.sweep import OpenOperation, ProviderListing
 from relight.store.bad_rows import read_good, read_or_note
 from relight.store.database import Database
 from relight.store.errors import (
@@ -66,29 +66,8 @@ class Sweeps:
 
         An invalid one is noted and left out. It may exist: whoever sweeps leaves its key alone.
         """
-        destroyed = MachineRow.status == RecordStatus.DESTROYED
-        keys = sorted(listed)
-        # In batches: databases limit the number of values in a query.
-        batches = [keys[at : at + _BATCH_SIZE] for at in range(0, len(keys), _BATCH_SIZE)]
         with self._database.reading() as session:
-            found = [
-                *session.exec(_WITH_ROUTES.where(MachineRow.status != RecordStatus.DESTROYED)),
-                *(
-                    each
-                    for batch in batches
-                    for each in session.exec(
-                        _WITH_ROUTES.where(destroyed, col(MachineRow.key).in_(batch))
-                    )
-                ),
-            ]
-        read = (
-            read_or_note(
-                row, partial(_machine, serves=serves, gone_since=gone_since, member=member)
-            )
-            for row, serves, gone_since, member in found
-        )
-        machines = [machine for machine in read if machine is not None]
-        return sorted(machines, key=lambda machine: machine.key)
+            return _machines(session, listed)
 
     def open_operations(self) -> list[OpenOperation]:
         """Return the open rollouts and the operations that have a route out.
@@ -107,20 +86,12 @@ class Sweeps:
     def route_ids(self) -> frozenset[RouteId]:
         """Return the ids of all routes that are not retired."""
         with self._database.reading() as session:
-            return frozenset(
-                session.exec(
-                    select(RouteRow.route_id).where(RouteRow.status != RouteStatus.RETIRED)
-                )
-            )
+            return _route_ids(session)
 
     def newest(self) -> Mapping[str, int]:
         """Return the highest number of all keys on record, by the key without its number."""
-        newest: dict[str, int] = {}
         with self._database.reading() as session:
-            for key in session.exec(select(MachineRow.key)):
-                stem, number = numbered(key)
-                newest[stem] = max(number, newest.get(stem, 0))
-        return newest
+            return _newest(session)
 
     def record_pool_gone_since(self, key: str, at: datetime | None) -> None:
         """Record since when a provider does not list a pool machine; None: it does.
@@ -200,10 +171,55 @@ class Sweeps:
             )
 
 
+def records_of(session: Session, listing: ProviderListing) -> SweepView:
+    """Return a listing with the records of it, whatever operations run."""
+    return SweepView(
+        listings=[listing],
+        open_workflows=frozenset(),
+        records=_machines(session, {each.key for each in listing.machines}),
+        route_ids=_route_ids(session),
+        newest=_newest(session),
+    )
+
+
 def on_record(session: Session, key: str) -> MachineOnRecord | None:
     """Return the record of one machine; None without one."""
     found = session.exec(_WITH_ROUTES.where(MachineRow.key == key)).one_or_none()
     return _machine(*found) if found else None
+
+
+def _machines(session: Session, listed: Collection[str]) -> list[MachineOnRecord]:
+    destroyed = MachineRow.status == RecordStatus.DESTROYED
+    keys = sorted(listed)
+    # In batches: databases limit the number of values in a query.
+    batches = [keys[at : at + _BATCH_SIZE] for at in range(0, len(keys), _BATCH_SIZE)]
+    found = [
+        *session.exec(_WITH_ROUTES.where(MachineRow.status != RecordStatus.DESTROYED)),
+        *(
+            each
+            for batch in batches
+            for each in session.exec(_WITH_ROUTES.where(destroyed, col(MachineRow.key).in_(batch)))
+        ),
+    ]
+    read = (
+        read_or_note(row, partial(_machine, serves=serves, gone_since=gone_since, member=member))
+        for row, serves, gone_since, member in found
+    )
+    machines = [machine for machine in read if machine is not None]
+    return sorted(machines, key=lambda machine: machine.key)
+
+
+def _route_ids(session: Session) -> frozenset[RouteId]:
+    query = select(RouteRow.route_id).where(RouteRow.status != RouteStatus.RETIRED)
+    return frozenset(session.exec(query))
+
+
+def _newest(session: Session) -> Mapping[str, int]:
+    newest: dict[str, int] = {}
+    for key in session.exec(select(MachineRow.key)):
+        stem, number = numbered(key)
+        newest[stem] = max(number, newest.get(stem, 0))
+    return newest
 
 
 def _fault_route(w: Write, machine: MachineRow, lost: Fault) -> bool:
@@ -286,16 +302,17 @@ def _machine(
     gone_since: datetime | None,
     member: PoolMachineRow | None,
 ) -> MachineOnRecord:
-    draining = row.status == RecordStatus.DRAINING
+    draining, kept = (row.status == each for each in (RecordStatus.DRAINING, RecordStatus.KEPT))
     return read_row(
         MachineOnRecord,
         row,
         f"machine {row.key}",
         generation=key_number(row.key),
-        recorded_as=RecordedAs.RUNNING if draining else row.status,
+        recorded_as=RecordedAs.RUNNING if draining or kept else row.status,
         recorded_at=row.created_at,
         serves=serves is not None,
         draining=draining,
+        kept=kept,
         in_pool=member is not None,
         gone_since=time_or_none(gone_since if member is None else member.gone_since),
     )

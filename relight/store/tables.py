@@ -119,13 +119,15 @@ class RecordStatus(StrEnum):
     """The recorded state of a machine.
 
     `planned`: may or may not exist at its provider. `running`: was observed there. `draining`:
-    another machine serves its route, and it is destroyed next. `lost`: no longer at its provider,
-    though nobody destroyed it. `destroyed`: known not to exist.
+    another machine serves its route, and it is destroyed next. `kept`: it serves nothing, and a
+    person keeps it. `lost`: no longer at its provider, though nobody destroyed it. `destroyed`:
+    known not to exist.
     """
 
     PLANNED = "planned"
     RUNNING = "running"
     DRAINING = "draining"
+    KEPT = "kept"
     LOST = "lost"
     DESTROYED = "destroyed"
 

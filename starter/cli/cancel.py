@@ -46,7 +46,7 @@ async def cancel(
     Raises:
         RefusedError: no such operation runs.
     """
-    description = await _running(client, route_id)
+    description = await running_workflow(client, route_workflow_id(route_id))
     if description is None or only not in (None, description.workflow_type):
         what = "operation" if only is None else only
         msg = f"no {what} runs on route {route_id}: see `relight route show {route_id}`"
@@ -79,10 +79,10 @@ async def cancel(
         print_line(f"{route_id}: {name} has ended: {ended}. See `relight route show {route_id}`")
 
 
-async def _running(client: Client, route_id: RouteId) -> WorkflowExecutionDescription | None:
-    """Return the operation that has a route's lock, None if there is none."""
+async def running_workflow(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
+    """Return the workflow that runs under an id, which is a lock; None if there is none."""
     try:
-        description = await client.get_workflow_handle(route_workflow_id(route_id)).describe()
+        description = await client.get_workflow_handle(workflow_id).describe()
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

@@ -1,4 +1,4 @@
-"""`relight machine remove`: a person's word that a machine is to be destroyed."""
+"""`relight machine remove`, `keep`: a person's word that a machine is to be destroyed, or not."""
 
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from relight.domain.destruction import (
 )
 from relight.store.machines import MachineRecord
 from relight.store.store import Store
+from relight.store.tables import RecordStatus
 from starter.cli.confirmation import YesOption, confirm
 from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.output import JsonOption
@@ -22,6 +23,7 @@ from starter.cli.session import (
     origin,
     with_temporal,
 )
+from starter.cli.waiting import TimeoutOption, WaitOption, patience_of
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -37,7 +39,10 @@ def remove(
     *,
     provider: Annotated[
         str | None,
-        typer.Option(help="The provider of a machine that is not on record.", metavar="PROVIDER"),
+        typer.Option(
+            help="The provider of a machine that is not on record, or destroyed by it.",
+            metavar="PROVIDER",
+        ),
     ] = None,
     reason: ReasonOption = DEFAULT_REASON,
     yes: YesOption = False,
@@ -66,12 +71,50 @@ def remove(
         )
 
 
+@app.command()
+def keep(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The machine's key, its label.")],
+    *,
+    reason: ReasonOption = DEFAULT_REASON,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
+    json: JsonOption = False,
+) -> None:
+    """End the removal of a machine before it is destroyed, and keep the machine.
+
+    From then on nothing destroys it, whoever asked for that before: it is on record as `kept`, and
+    automation leaves it. `relight machine remove` ends that. A machine that serves its route goes
+    on serving. Exit code 0 once the removal has ended, 1 if it was too late: the machine is
+    destroyed, or its provider was asked to destroy it already.
+
+    [bold]Example:[/]
+
+      relight machine keep eu-1-g1 --reason "its users are still there"
+    """
+    from starter.cli.keep import keep as keep_machine  # noqa: PLC0415 - brings in the SDK
+
+    patience = patience_of(timeout, waits=wait)
+    with fleet_store() as store:
+        with_temporal(
+            lambda client, _: keep_machine(
+                client, store, key, operation(reason), patience, as_json=json
+            )
+        )
+
+
 def _request(store: Store, key: str, provider: str | None, reason: str) -> RemoveMachineInput:
     """Record the person's word, and return what is to be done."""
     record, asked = store.machines.get(key), operation(reason)
     if record is None and provider is None:
         msg = f"machine {key} is not on record: name its provider with --provider"
         raise BadInputError(msg)
+    if record is not None and record.status == RecordStatus.DESTROYED and provider is None:
+        msg = (
+            f"machine {key} is destroyed{_since(record)}: nothing is left to remove. If "
+            f"{record.provider} has it all the same, `relight machine remove {key} --provider "
+            f"{record.provider}` removes it"
+        )
+        raise RefusedError(msg)
     if record is not None:
         _leave(store, record, reason)
     store.destruction_evidence.request_removal(key, asked)
@@ -81,7 +124,7 @@ def _request(store: Store, key: str, provider: str | None, reason: str) -> Remov
         machine=observed,
         reason=reason,
         origin=asked.origin,
-        destroy=DestroyMachineInput(
+        request=DestroyMachineInput(
             provider=record.provider if record else provider or "",
             key=key,
             provider_id=record.provider_id if record else None,
@@ -91,6 +134,10 @@ def _request(store: Store, key: str, provider: str | None, reason: str) -> Remov
             origin=origin(reason),
         ),
     )
+
+
+def _since(record: MachineRecord) -> str:
+    return f" since {record.destroyed_at:%Y-%m-%d %H:%M:%S} UTC" if record.destroyed_at else ""
 
 
 def _leave(store: Store, record: MachineRecord, reason: str) -> None:

@@ -33,7 +33,7 @@ JsonOption = Annotated[
 ]
 """The option `--json` of every command that returns something."""
 
-Answer = BaseModel | Mapping[str, object] | Sequence[BaseModel | Mapping[str, object]]
+Printable = BaseModel | Mapping[str, object] | Sequence[BaseModel | Mapping[str, object]]
 
 # A pipe has no width. Its reader is a log, a mail or another terminal.
 _PIPED_WIDTH = 100
@@ -64,7 +64,7 @@ stdout = _VisibleConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 stderr = _VisibleConsole(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH)
 
 
-def print_json(answer: Answer) -> None:
+def print_json(answer: Printable) -> None:
     """Print models or mappings as JSON, with the keys in declared order."""
     # Not through rich, which would wrap and colour it.
     typer.echo(_escaped(json.dumps(to_jsonable_python(answer), indent=2, ensure_ascii=False)))
@@ -179,7 +179,7 @@ def print_line(text: str) -> None:
     _print(stdout, text_of(text))
 
 
-def print_done(text: str, answer: Answer, *, as_json: bool) -> None:
+def print_done(text: str, answer: Printable, *, as_json: bool) -> None:
     """Print what a command has done: a line for people, or the answer as JSON."""
     if as_json:
         print_json(answer)

@@ -29,7 +29,7 @@ from starter.cli.output import (
     stdout,
 )
 from starter.cli.route_holds import hold_line, holds_of, shown_hold
-from starter.cli.route_table import print_faults, print_routes, removal_text
+from starter.cli.route_table import kept_text, print_faults, print_routes, removal_text
 from starter.cli.session import (
     DEFAULT_REASON,
     ReasonOption,
@@ -230,6 +230,8 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
     for machine in machines:
         if machine.status == RecordStatus.DRAINING:
             print_line(removal_text(machine.key))
+        elif machine.status == RecordStatus.KEPT:
+            print_line(kept_text(machine.key))
     if found.fault is not None:
         stdout.print(fault_panel(subject_of(found), found.fault))
     _print_events(found, events, has_older=older is not None)

@@ -44,8 +44,14 @@ def removal_text(key: str) -> str:
     """Return what happens to a machine that serves no route any more."""
     return (
         f"{key} is drained, and destroyed once `relight breaker status` allows it: "
-        f"in the Temporal UI it is {machine_workflow_id(key)}"
+        f"in the Temporal UI it is {machine_workflow_id(key)}; "
+        f"`relight machine keep {key}` ends that"
     )
+
+
+def kept_text(key: str) -> str:
+    """Return that a person keeps a machine, and what ends that."""
+    return f"a person keeps {key}, and automation leaves it: `relight machine remove {key}` ends it"
 
 
 def print_faults(known: KnownRoutes) -> None:

@@ -12,6 +12,7 @@ from activities.machine.destruction import MachineNotOursError
 from activities.machine.machines import MachineActivities
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.parts import OWNER, user_data_renderer
+from relight.domain.base import Origin
 from relight.domain.destruction import DestroyMachineInput, DestructionReason, MachineDestroyed
 from relight.domain.machine import (
     CreateMachineInput,
@@ -29,6 +30,7 @@ from tests.support.contract_clouds import (
 from tests.support.destroyers import destroyer_of
 from tests.support.lab import Lab
 
+ORIGIN = Origin(requested_by="tester", reason="a test")
 USER_DATA = user_data_renderer(asyncssh.generate_private_key("ssh-ed25519"))
 
 
@@ -68,6 +70,7 @@ async def destroy(
             generation=generation,
             reason=DestructionReason.UNDONE,
             created_by=created_by,
+            origin=ORIGIN,
         ),
     )
 

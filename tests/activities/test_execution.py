@@ -27,7 +27,7 @@ from activities.execution import FaultInterceptor, LogContextInterceptor, attrib
 from activities.route.routes import RouteActivities
 from relight.breaker_evaluation import BreakerEvaluation
 from relight.domain.base import Message, Origin
-from relight.domain.destruction import DestroyMachineInput
+from relight.domain.destruction import DestroyMachineInput, DestructionReason
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.machine import (
     AwaitMachineInput,
@@ -100,7 +100,12 @@ SECONDS = timedelta(seconds=20)
             {"host.name": "de-1-g1", "cloud.provider": "lab"},
         ),
         (
-            DestroyMachineInput(provider="lab", key="de-1-g2"),
+            DestroyMachineInput(
+                provider="lab",
+                key="de-1-g2",
+                reason=DestructionReason.ORPHAN,
+                origin=ORIGIN,
+            ),
             {"host.name": "de-1-g2", "cloud.provider": "lab"},
         ),
         (

@@ -12,7 +12,7 @@ from activities.fleet.liveness import MACHINES_PER_PAGE, LivenessActivities
 from devkit.bench.scale.fleet import SimulatedRoute, fill
 from devkit.simulated.connectivity import FakeConnectivityCheck
 from relight.domain.base import Origin
-from relight.domain.liveness import Answer, MachinesProbed, ProbeMachinesInput
+from relight.domain.liveness import MachinesProbed, ProbeMachinesInput, ProbeResult
 from relight.store.store import Store
 from tests.store.databases import use_fast_sqlite
 
@@ -39,14 +39,14 @@ class Machines:
         self._now = 0
         self.most_at_once = 0
 
-    async def probe(self, machine_key: str, address: str) -> Answer:
+    async def probe(self, machine_key: str, address: str) -> ProbeResult:
         assert address
         self.probed[machine_key] += 1
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         await asyncio.sleep(0)
         self._now -= 1
-        return Answer.SILENT if machine_key in self.silent else Answer.ANSWERED
+        return ProbeResult.SILENT if machine_key in self.silent else ProbeResult.ANSWERED
 
     async def check(self) -> list[MachinesProbed]:
         """Probe all machines; return each page."""
@@ -135,10 +135,10 @@ async def test_a_lost_packet_is_no_silence(machines, store, monkeypatch):
     lost = SimulatedRoute(7).machine_key
     probe = machines.probe
 
-    async def loses_the_first(machine_key: str, address: str) -> Answer:
+    async def loses_the_first(machine_key: str, address: str) -> ProbeResult:
         answer = await probe(machine_key, address)
         first = machine_key == lost and machines.probed[lost] == 1
-        return Answer.SILENT if first else answer
+        return ProbeResult.SILENT if first else answer
 
     monkeypatch.setattr(machines.activities, "_probe", loses_the_first)
     pages = await machines.check()
@@ -165,9 +165,9 @@ async def test_a_control_plane_that_goes_offline_during_the_check_records_no_sil
     machines.silent = {SimulatedRoute(number).machine_key for number in range(50)}
     probe = machines.probe
 
-    async def cut_off(machine_key: str, address: str) -> Answer:
+    async def cut_off(machine_key: str, address: str) -> ProbeResult:
         machines.connectivity.reached = machines.probed[machine_key] == 0
-        answer: Answer = await probe(machine_key, address)
+        answer: ProbeResult = await probe(machine_key, address)
         return answer
 
     monkeypatch.setattr(machines.activities, "_probe", cut_off)
@@ -180,8 +180,8 @@ async def test_what_could_not_be_probed_is_neither_silent_nor_answering(
 ):
     await machines.check()
 
-    async def no_socket_left(machine_key: str, address: str) -> Answer:
-        return Answer.NOT_PROBED
+    async def no_socket_left(machine_key: str, address: str) -> ProbeResult:
+        return ProbeResult.NOT_PROBED
 
     monkeypatch.setattr(machines.activities, "_probe", no_socket_left)
     pages = await machines.check()

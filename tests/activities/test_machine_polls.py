@@ -13,6 +13,7 @@ from activities.machine.machines import MachineActivities, MachineFailedError
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.parts import OWNER, user_data_renderer
+from relight.domain.base import Origin
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.destruction import DestroyMachineInput, DestructionReason
 from relight.domain.machine import AwaitMachineInput, MachineRef
@@ -22,6 +23,7 @@ from relight.store.store import Store
 from tests.support.contract_clouds import RUN
 from tests.support.destroyers import destroyer_of
 
+ORIGIN = Origin(requested_by="tester", reason="a test")
 MACHINES = 50
 RENDERER = user_data_renderer(asyncssh.generate_private_key("ssh-ed25519"))
 
@@ -120,6 +122,7 @@ async def test_machines_that_are_destroyed_together_share_the_listings(
                     region=region_of(cloud, ref),
                     reason=DestructionReason.UNDONE,
                     created_by=RUN,
+                    origin=ORIGIN,
                 ),
             )
             for ref in refs

@@ -17,6 +17,7 @@ from devkit.words import findings
         ("a pass of reconciliation", "reconcile run"),
         ("one that is told of", "report"),
         ("audit_routes", "verify"),
+        ("many machines keep us out", "lock out"),
     ],
 )
 def test_a_retired_word_is_found_in_prose_and_in_identifiers(text: str, instead: str) -> None:

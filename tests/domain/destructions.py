@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from relight.domain.base import Origin
 from relight.domain.breaker.breaker import (
     BreakerLimits,
 )
@@ -12,6 +13,7 @@ from relight.domain.destruction import (
 )
 from relight.domain.machine import MachineAtProvider, MachineStatus
 
+ORIGIN = Origin(requested_by="tester", reason="a test")
 LIMITS = BreakerLimits()
 MINUTE = timedelta(minutes=1)
 RUN = "the-run-that-failed"
@@ -36,4 +38,4 @@ def machine(key: str = "a-g1", **fields: Any) -> MachineAtProvider:
 
 
 def request(reason: DestructionReason, key: str = "a-g1", **fields: Any) -> DestroyMachineInput:
-    return DestroyMachineInput(provider="linode", key=key, reason=reason, **fields)
+    return DestroyMachineInput(provider="linode", key=key, reason=reason, origin=ORIGIN, **fields)

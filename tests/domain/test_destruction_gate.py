@@ -81,7 +81,7 @@ def test_a_machine_that_answers_as_ours_is_destroyed_for_no_reason(reason):
     refusal = decide(reason, working())
     assert refusal is not None
     assert refusal.by is RefusedBy.ANSWERS
-    assert "`relight machine remove a-g1`" in refusal.why
+    assert "`relight machine remove a-g1 --provider linode`" in refusal.why
 
 
 @pytest.mark.parametrize("reason", DESTROYERS)
@@ -137,7 +137,7 @@ def test_an_answer_from_the_future_spares_a_machine(ahead):
     assert refusal is not None
     assert refusal.by is RefusedBy.EVIDENCE
     # It may be spared for years: a person can do it at once.
-    is_named = "`relight machine remove a-g1`" in refusal.why
+    is_named = "`relight machine remove a-g1 --provider linode`" in refusal.why
     assert is_named == (ahead > TOLERANCE)
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from relight.domain.liveness import (
     RENEW_AFTER,
-    Answer,
     Liveness,
     MachineToProbe,
+    ProbeResult,
     change_of,
     is_silent,
     silent_since,
@@ -18,7 +18,7 @@ from relight.domain.liveness import (
 from tests.domain.fleets import NOW
 
 MINUTE = timedelta(minutes=1)
-ANSWERED, SILENT, NOT_PROBED = Answer.ANSWERED, Answer.SILENT, Answer.NOT_PROBED
+ANSWERED, SILENT, NOT_PROBED = ProbeResult.ANSWERED, ProbeResult.SILENT, ProbeResult.NOT_PROBED
 
 
 def record(answers: bool, ago: timedelta, answered_ago: timedelta | None = None) -> Liveness:

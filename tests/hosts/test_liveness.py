@@ -10,7 +10,7 @@ from datetime import timedelta
 import asyncssh
 import pytest
 
-from relight.domain.liveness import Answer
+from relight.domain.liveness import ProbeResult
 from relight.hosts.liveness import IDENTIFICATION, MAX_BYTES, SshLivenessProbe
 
 TIMEOUT = timedelta(seconds=0.5)
@@ -59,14 +59,14 @@ def sending(*parts: bytes) -> Serve:
 )
 async def test_a_server_that_identifies_itself_has_answered(parts):
     async with listening(sending(*parts)) as probe:
-        assert await probe("a-g1", HOST) is Answer.ANSWERED
+        assert await probe("a-g1", HOST) is ProbeResult.ANSWERED
 
 
 async def test_a_real_ssh_server_answers():
     key = asyncssh.generate_private_key("ssh-ed25519")
     async with await asyncssh.listen(HOST, 0, server_host_keys=[key]) as server:
         probe = SshLivenessProbe(server.get_port(), TIMEOUT)
-        assert await probe("a-g1", HOST) is Answer.ANSWERED
+        assert await probe("a-g1", HOST) is ProbeResult.ANSWERED
 
 
 async def test_the_probe_names_itself_to_the_server():
@@ -77,7 +77,7 @@ async def test_the_probe_names_itself_to_the_server():
         received.set_result(await reader.read(100))
 
     async with listening(serve) as probe:
-        assert await probe("a-g1", HOST) is Answer.ANSWERED
+        assert await probe("a-g1", HOST) is ProbeResult.ANSWERED
         assert await received == IDENTIFICATION
 
 
@@ -88,7 +88,7 @@ async def test_the_probe_names_itself_to_the_server():
 )
 async def test_an_open_port_without_an_identification_is_silence(parts):
     async with listening(sending(*parts)) as probe:
-        assert await probe("a-g1", HOST) is Answer.SILENT
+        assert await probe("a-g1", HOST) is ProbeResult.SILENT
 
 
 async def test_a_server_that_hangs_up_is_silent():
@@ -96,7 +96,7 @@ async def test_a_server_that_hangs_up_is_silent():
         writer.close()
 
     async with listening(serve) as probe:
-        assert await probe("a-g1", HOST) is Answer.SILENT
+        assert await probe("a-g1", HOST) is ProbeResult.SILENT
 
 
 async def test_no_more_than_a_few_kilobytes_are_read_of_a_server_that_sends_without_end():
@@ -115,7 +115,7 @@ async def test_no_more_than_a_few_kilobytes_are_read_of_a_server_that_sends_with
             pass
 
     async with listening(serve) as probe:
-        assert await probe("a-g1", HOST) is Answer.SILENT
+        assert await probe("a-g1", HOST) is ProbeResult.SILENT
     assert sent <= 16 * MAX_BYTES
 
 
@@ -123,17 +123,17 @@ async def test_a_closed_port_is_silence():
     with socket.socket() as unused:
         unused.bind((HOST, 0))
         probe = SshLivenessProbe(unused.getsockname()[1], TIMEOUT)
-        assert await probe("a-g1", HOST) is Answer.SILENT
+        assert await probe("a-g1", HOST) is ProbeResult.SILENT
 
 
 async def test_an_address_of_ipv6_is_probed():
     async with listening(sending(b"SSH-2.0-x\r\n"), "::1") as probe:
-        assert await probe("a-g1", "::1") is Answer.ANSWERED
+        assert await probe("a-g1", "::1") is ProbeResult.ANSWERED
 
 
 @pytest.mark.parametrize("address", ["", "no such name.invalid", "\x00", "é" * 300])
 async def test_an_address_that_is_none_was_not_probed(address):
-    assert await SshLivenessProbe(1, TIMEOUT)("a-g1", address) is Answer.NOT_PROBED
+    assert await SshLivenessProbe(1, TIMEOUT)("a-g1", address) is ProbeResult.NOT_PROBED
 
 
 @contextmanager
@@ -152,5 +152,5 @@ async def test_a_control_plane_without_sockets_says_nothing_about_a_machine():
     async with listening(sending(b"SSH-2.0-x\r\n")) as probe:
         with no_sockets_left():
             answer = await probe("a-g1", HOST)
-        assert answer is Answer.NOT_PROBED
-        assert await probe("a-g1", HOST) is Answer.ANSWERED
+        assert answer is ProbeResult.NOT_PROBED
+        assert await probe("a-g1", HOST) is ProbeResult.ANSWERED

@@ -111,7 +111,7 @@ async def test_an_incident_is_shown_by_the_fleet_and_the_pools_with_what_to_do(r
     incident = BreakerIncident(
         opened_at=now,
         last_observed_at=now,
-        summary="fleet: 8 of 8 machines answer, but keep the control plane out (login-refused)",
+        summary="fleet: 8 of 8 machines answer, but lock the control plane out (login-refused)",
         to_do="Check RELIGHT_SSH__CLIENT_KEY.",
         locks_out=True,
     )

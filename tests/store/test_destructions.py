@@ -67,7 +67,7 @@ def test_a_route_whose_machine_is_destroyed_is_failed(store):
 def ahead_of(store, key) -> int:
     """Return how many destructions come before that of a machine."""
     seen: list[int] = []
-    store.destructions.check(at_provider(key), lambda _, ahead, __: seen.append(len(ahead)))
+    store.destructions.check(at_provider(key), lambda _, ahead, *__: seen.append(len(ahead)))
     return seen[0]
 
 

@@ -1,4 +1,4 @@
-"""Real hosts that keep the control plane out, all at once: nothing is destroyed, one run heals all.
+"""Real hosts that lock the control plane out, all at once: nothing is destroyed, one run heals all.
 
 Six routes and two pool machines. In each cell the control plane's own key, secret or rule is wrong
 for a while. All delays are as short as the settings allow.
@@ -140,7 +140,7 @@ async def test_what_is_wrong_everywhere_is_our_incident_and_heals_in_one_run(
             await pool_is_kept(fleet)
         incident = (await fleet.fleet.ask("breaker", "status"))["breaker"]["incident"]
         assert (
-            f"fleet: 8 of 8 machines answer, but keep the control plane out ({kind})"
+            f"fleet: 8 of 8 machines answer, but lock the control plane out ({kind})"
             in (incident["summary"])
         )
         assert "relight reconcile" in incident["to_do"]

@@ -1,4 +1,4 @@
-"""Whether a machine that keeps the control plane out is the only one."""
+"""Whether a machine that locks the control plane out is the only one."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ class LockedOutQuestion:
         self._asked: asyncio.Task[bool] | None = None
 
     async def ask(self) -> bool:
-        """Return whether many machines keep us out. False if that cannot be found out.
+        """Return whether many machines lock us out. False if that cannot be found out.
 
         Who comes while the question runs takes its yes. A no may be older than the failure, so the
         question is then asked once more, for all who came meanwhile.
@@ -36,12 +36,12 @@ class LockedOutQuestion:
         try:
             return await many_are_locked_out(self._origin)
         except FailureError as error:
-            workflow.logger.warning("whether machines keep us out is unknown: %s", error)
+            workflow.logger.warning("whether machines lock us out is unknown: %s", error)
             return False
 
 
 async def many_are_locked_out(origin: Origin) -> bool:
-    """Evaluate the breaker, and return whether it is open because machines keep us out.
+    """Evaluate the breaker, and return whether it is open because machines lock us out.
 
     What it does not know of other machines is observed first, so that the first refusal of a wave
     is told apart from a key that is wrong everywhere.

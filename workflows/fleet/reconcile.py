@@ -262,7 +262,7 @@ class ReconcileFleet:
     async def _verify_locked_out(
         self, actions: list[Action], verified: list[RouteVerified]
     ) -> list[RouteVerified]:
-        """Verify all machines that kept the control plane out, once some of them let it in again.
+        """Verify all machines that locked the control plane out, once some of them let it in again.
 
         While they do not, each run verifies no more of them than its policy allows. As soon as the
         right key is back, one run proves them all.

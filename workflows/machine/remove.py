@@ -114,7 +114,7 @@ async def undo_creation(request: DestroyMachineInput, route_id: RouteId) -> bool
         )
         await start_removal(
             RemoveMachineInput(
-                route_id=route_id, reason=request.text, origin=request.origin, destroy=request
+                route_id=route_id, reason=request.text, origin=request.origin, request=request
             )
         )
     return False
@@ -127,14 +127,15 @@ class RemoveMachine:
 
     Its workflow id is the machine's lock; the route is free meanwhile. A failed or refused
     destruction is tried again without limit. The details of the workflow show what it waits for,
-    until when, and what ends it sooner. A cancellation leaves the machine `draining`: a later sweep
-    destroys it.
+    until when, and what ends it sooner. It also ends if a person keeps the machine. A cancellation
+    leaves the machine `draining`: a later sweep destroys it.
     """
 
     @workflow.init
     def __init__(self, input: RemoveMachineInput) -> None:
         self._input = input
         self._request = input.request
+        self._kept: str | None = None
 
     @workflow.run
     async def run(self, input: RemoveMachineInput) -> MachineRemoved:
@@ -151,7 +152,7 @@ class RemoveMachine:
                     record = self._fault_record(input.route_id, fault)
                     await retry_until_done(RouteActivities.record_fault, record)
             raise
-        return MachineRemoved(key=self._request.key)
+        return MachineRemoved(key=self._request.key, kept=self._kept)
 
     async def _drain(self, route_id: RouteId, machine: Machine) -> None:
         try:
@@ -165,7 +166,11 @@ class RemoveMachine:
             workflow.logger.warning("%s was not drained: %s", machine.key, summary)
 
     async def _remove(self) -> None:
-        """Destroy the machine as soon as the gate allows it. Raises as `_try_to_destroy`."""
+        """Destroy the machine as soon as the gate allows it, unless a person keeps it.
+
+        Raises:
+            FailureError: as `_try_to_destroy`.
+        """
         key = self._request.key
         # The provider may be down for long: the activity is retried until it answers.
         workflow.set_current_details(
@@ -177,13 +182,16 @@ class RemoveMachine:
             if reason is None:
                 workflow.set_current_details("")
                 return
-            workflow.set_current_details(f"machine {key} is not destroyed yet: {plain(reason)}")
+            workflow.set_current_details(
+                f"machine {key} is not destroyed yet: {plain(reason)}; "
+                f"`relight machine keep {key}` ends this removal"
+            )
             await workflow.sleep(pause, summary=f"pause before the next attempt to destroy {key}")
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self._input.model_copy(update={"drained": True}))
 
     async def _try_to_destroy(self) -> str | None:
-        """Return why the machine is not destroyed yet; None if it is destroyed.
+        """Return why the machine is not destroyed yet; None if it is destroyed, or kept.
 
         Raises:
             FailureError: the removal is cancelled, or the machine with this key may not be ours.
@@ -197,6 +205,9 @@ class RemoveMachine:
             if fault.kind in NOT_OURS or is_cancelled_exception(error):
                 raise
             return fault.summary
+        if refusal is not None and refusal.by is RefusedBy.KEPT:
+            self._kept = refusal.why
+            return None
         return refusal.why if refusal is not None else None
 
     async def _verify(self) -> bool:

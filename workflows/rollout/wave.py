@@ -288,7 +288,7 @@ class RolloutWave:
         Args:
             outcome: of the route before.
             cause: the fault.
-            held: it is an incident, whatever its rule says: many hosts keep the control plane out.
+            held: it is an incident, whatever its rule says: many hosts lock the control plane out.
         """
         work, effect = self._input.work, effect_in_rollout(cause)
         if held:

@@ -221,11 +221,9 @@ class AutoreplaceRoute:
                 RemoveMachineInput(
                     route_id=route.route_id,
                     machine=old,
-                    track=route.track,
                     reason=self._input.reason,
-                    unreachable=self._input.unreachable,
                     origin=self._input.origin,
-                    destroy=removal_request(
+                    request=removal_request(
                         old,
                         self._cause,
                         self._input.origin,

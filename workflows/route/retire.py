@@ -33,10 +33,9 @@ class RetireRoute:
                 RemoveMachineInput(
                     route_id=input.route_id,
                     machine=machine,
-                    track=retired.track,
                     reason=input.origin.reason,
                     origin=input.origin,
-                    destroy=removal_request(
+                    request=removal_request(
                         machine,
                         DestructionReason.REQUESTED,
                         input.origin,

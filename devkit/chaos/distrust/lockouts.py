@@ -24,7 +24,7 @@ AT_WORKER = ("ssh_client_key", "host_key_secret")
 
 @asynccontextmanager
 async def revoked_key(fleet: DistrustFleet, rng: random.Random) -> AsyncIterator[str]:
-    """Let all hosts, or at least half of them, keep the control plane out until the block ends."""
+    """Let all hosts, or at least half of them, lock the control plane out until the block ends."""
     what = rng.choice(sorted(ON_HOSTS))
     do, undo = ON_HOSTS[what]
     count = len(fleet.judge.in_use)

@@ -118,7 +118,7 @@ class GroupReach(Message):
         observed: machines that were reached recently, or were not reached at their last
             observation.
         unreachable: the observed machines that were not reached.
-        locked_out: those of them that answered, but kept the control plane out.
+        locked_out: those of them that answered, but locked the control plane out.
         locked_out_by: the kinds of their faults.
     """
 

@@ -2,7 +2,7 @@
 
 Too many unreachable machines at once are the control plane's or a provider's fault, not the hosts'.
 
-A machine that answers, but keeps the control plane out, is unreachable as well. If many do so at
+A machine that answers, but locks the control plane out, is unreachable as well. If many do so at
 once, the control plane's own key or secret is wrong (`locked_out`).
 
 Small groups have special rules:
@@ -115,7 +115,7 @@ def count_reach(
 def locked_out(
     machines: Iterable[MachineObservation], breaker: Breaker, limits: BreakerLimits
 ) -> Mapping[str, MachineObservation]:
-    """Return the machines that keep the control plane out, by key; none if it is only one.
+    """Return the machines that lock the control plane out, by key; none if it is only one.
 
     One alone is a fault of its host, unless the breaker is open because many did so: it may be the
     last of them. Several at once may have one cause here, which can be found out without a change:
@@ -127,7 +127,7 @@ def locked_out(
 
 
 def last_locked_out(machines: Iterable[MachineObservation]) -> datetime | None:
-    """Return when a machine last began to keep the control plane out; None if none does.
+    """Return when a machine last began to lock the control plane out; None if none does.
 
     A key that was wrong from then on lets no other machine be reached either, whatever was observed
     there before.
@@ -326,9 +326,9 @@ def _incident(
 def _cause_text(reach: GroupReach) -> str:
     kinds = ", ".join(reach.locked_out_by)
     if reach.locked_out == reach.unreachable:
-        what = f"machines answer, but keep the control plane out ({kinds})"
+        what = f"machines answer, but lock the control plane out ({kinds})"
     elif reach.locked_out:
-        what = f"machines cannot be reached, {reach.locked_out} of them keep us out ({kinds})"
+        what = f"machines cannot be reached, {reach.locked_out} of them lock us out ({kinds})"
     else:
         what = "machines cannot be reached"
     return f"{reach.group}: {reach.unreachable} of {reach.machines} {what}"

@@ -21,7 +21,7 @@ code, its last output, and the unit's last log lines if there is a unit.
 """
 
 _LOCKED_OUT = """
-These faults keep the control plane out of a host that answers: {kinds}.
+These faults lock the control plane out of a host that answers: {kinds}.
 On one host they are that host's. On many at once they are one incident of the control plane: a
 client key, a host-key secret or a sudo rule is wrong. The breaker opens (`relight breaker status`),
 nothing is destroyed, rollouts are held, and no release is blamed. Once the right key is back, one

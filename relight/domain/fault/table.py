@@ -41,7 +41,7 @@ def effect_in_rollout(fault: Fault) -> RolloutEffect:
 
 
 def locks_out(kind: str) -> bool:
-    """Return whether a host with this kind of fault answered, but kept the control plane out."""
+    """Return whether a host with this kind of fault answered, but locked the control plane out."""
     rule = RULES.get(kind)
     return rule is not None and rule.locks_out
 

@@ -57,7 +57,7 @@ class PoolPlanned(Message):
     """The steps in their order, without `keep`.
 
     Attributes:
-        locked_out: keys of the pools' machines that keep the control plane out, if several do.
+        locked_out: keys of the pools' machines that lock the control plane out, if several do.
     """
 
     steps: tuple[PoolWork, ...]

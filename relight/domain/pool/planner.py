@@ -46,7 +46,7 @@ def plan_pool(
         target: what the pool should be.
         machines: the records of the region's machines, in any order.
         now: the current time, with its time zone.
-        locked_out: keys of the fleet's machines that keep the control plane out, if several do.
+        locked_out: keys of the fleet's machines that lock the control plane out, if several do.
         observe: keys of machines to verify, since others of their group cannot be reached.
     """
     ordered = sorted(machines, key=lambda machine: (machine.created_at, machine.key))
@@ -166,7 +166,7 @@ def _surplus(
 ) -> dict[str, _Decided]:
     """Return the machines to recycle because enough others are ready: aged, then oldest.
 
-    One that keeps the control plane out, as others do, is none of them: it may be healthy.
+    One that locks the control plane out, as others do, is none of them: it may be healthy.
     """
     ready = sum(machine.status is PoolStatus.READY for machine in (*aged, *young))
     surplus: dict[str, _Decided] = {}

@@ -67,7 +67,7 @@ def decide_pool_remediation(
         machine: one that is faulty.
         target: its pool, with the thresholds.
         now: the current time, with its time zone.
-        several_locked_out: it keeps the control plane out, and other machines do so too: the cause
+        several_locked_out: it locks the control plane out, and other machines do so too: the cause
             may be here, so it is verified at once and never recycled for that.
     """
     faults = [each for each in machine.current_faults if now - each.at < target.replacement.window]

@@ -110,7 +110,7 @@ class PlanBuilder:
         blocked: why nothing may be changed: the breaker is open, so observations are not reliable,
             or our records as a whole are in doubt. None if neither is so.
         taken: the routes with an action.
-        locked_out: the machines that keep the control plane out, if they are several.
+        locked_out: the machines that lock the control plane out, if they are several.
         stale_before: reachable observations from before do not count.
         pool_to_observe: machines of pools to observe so that the breaker's groups become known.
     """
@@ -173,7 +173,7 @@ class PlanBuilder:
         self._left: dict[str, str] = {}
 
     def is_locked_out(self, route: Route) -> bool:
-        """Return whether a route's machine keeps the control plane out, as others do."""
+        """Return whether a route's machine locks the control plane out, as others do."""
         return route.machine is not None and route.machine.key in self.locked_out
 
     def needing(self, remediation: Remediation) -> list[Route]:

@@ -84,7 +84,7 @@ class Action(Message):
         requested: for a replacement: a person asked for it.
         gone: for a replacement: the provider does not have the old machine.
         pinned: for a replacement: the route is pinned to the release.
-        locked_out: for a verification: the machine keeps the control plane out, as others do.
+        locked_out: for a verification: the machine locks the control plane out, as others do.
         pool: the step of the pool's plan.
         sweep: the step of the sweep.
     """

@@ -122,7 +122,7 @@ def verify(builder: PlanBuilder) -> None:
 def _due_for_verification(builder: PlanBuilder) -> dict[RouteId, str]:
     """Return faulty routes and, if machines are unreachable, their neighbours; with reasons.
 
-    Machines that keep the control plane out come first, the longest unobserved before the others:
+    Machines that lock the control plane out come first, the longest unobserved before the others:
     a run that finds that they let it in again goes on with the rest of them.
     """
     observations = {each.key: each for each in observations_of(builder.view)}
@@ -247,7 +247,7 @@ def _last_observed(
 ) -> tuple[datetime, RouteId]:
     assert route.machine is not None
     last = observations[route.machine.key].observed_at
-    assert last is not None  # Of a machine that kept the control plane out.
+    assert last is not None  # Of a machine that locked the control plane out.
     return last, route.route_id
 
 

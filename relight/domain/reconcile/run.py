@@ -109,8 +109,8 @@ class BreakerEvaluated(Message):
 
     Attributes:
         to_verify: the routes to verify, so that its next state follows from fresh observations.
-        locked_out: those of them whose machines keep the control plane out, as others do.
-        locks_out: the breaker is open because machines keep the control plane out.
+        locked_out: those of them whose machines lock the control plane out, as others do.
+        locks_out: the breaker is open because machines lock the control plane out.
     """
 
     to_verify: tuple[RouteToVerify, ...] = ()

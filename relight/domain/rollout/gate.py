@@ -202,7 +202,7 @@ def incident_of(faults: Iterable[Fault]) -> Incident | None:
     """Return the faults that only waiting cures as one incident, else None.
 
     Its routes do not count against the release, because their result is not known yet. A fault by
-    which a host keeps the control plane out is one of them only where many hosts do so: the caller
+    which a host locks the control plane out is one of them only where many hosts do so: the caller
     has found that out.
     """
     outside = [
@@ -214,7 +214,7 @@ def incident_of(faults: Iterable[Fault]) -> Incident | None:
         return None
     advice = ""
     if any(locks_out(each.kind) for each in outside):
-        advice = "; many machines keep the control plane out: `relight breaker status`"
+        advice = "; many machines lock the control plane out: `relight breaker status`"
     classes = tuple(sorted({fault.fault_class for fault in outside}))
     routes = "1 route" if len(outside) == 1 else f"{len(outside)} routes"
     return Incident(

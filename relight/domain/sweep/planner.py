@@ -110,8 +110,8 @@ def lock_of(key: str, provider: str, region: str, route_id: RouteId | None = Non
 
 
 def lock_of_record(record: MachineOnRecord) -> str | None:
-    """Return the workflow id that locks a recorded machine; a draining one has its own."""
-    if record.draining:
+    """Return the workflow id that locks a recorded machine; a draining or kept one has its own."""
+    if record.draining or record.kept:
         return machine_workflow_id(record.key)
     return lock_of(record.key, record.provider, record.region, record.route_id)
 
@@ -213,8 +213,10 @@ def _doubt(
         return SweepStep.DOUBT, f"machine {machine.key} is not on record; {known}"
     if _serves(record) and machine_workflow_id(record.key) in view.open_workflows:
         adopt = "`relight store adopt-current`, with --serves,"
+        keep = f"`relight machine keep {record.key}` ends it if the record is right"
         reason = f"machine {record.key} serves route {record.route_id} on record, and its removal"
-        return SweepStep.DOUBT, f"{reason} runs: {adopt} records which machine serves it now"
+        reason = f"{reason} runs: {adopt} records which machine serves it now, {keep}"
+        return SweepStep.DOUBT, reason
     if record.recorded_as is not RecordedAs.PLANNED or record.route_id is None:
         return None
     serving = [each for each in records.values() if _serves(each)]
@@ -239,7 +241,7 @@ def _machine_step(
             return SweepStep.ASK, mismatch
         if _serves(record):
             return None
-    leftover = _leftover(machine, record, view, served)
+    leftover = _kept(record) or _leftover(machine, record, view, served)
     if leftover is None:
         return None
     if postponed := _postponed(machine, record, view, policy, now):
@@ -282,6 +284,13 @@ def _holder(key: str, lock: str | None, view: SweepView) -> str | None:
     """Return the open workflow that may be working on a machine: under `lock`, or its removal."""
     holders = (lock, machine_workflow_id(key))
     return next((each for each in holders if each in view.open_workflows), None)
+
+
+def _kept(record: MachineOnRecord | None) -> tuple[SweepStep, str] | None:
+    if record is None or not record.kept:
+        return None
+    remove = f"`relight machine remove {record.key}` removes it"
+    return SweepStep.KEEP, f"a person keeps machine {record.key}: {remove}"
 
 
 def _leftover(

@@ -64,7 +64,8 @@ class SweepStep(StrEnum):
     generation. `mark lost`: record that the machine does not exist. `close`: record that the
     operation has ended. `wait`: it is too young, or an operation may be in progress. `ask`: a
     person has to decide, because names contradict each other or there are too many mismatches.
-    `doubt`: the machine is newer than our records, so they may be old; nothing is changed.
+    `doubt`: the machine is newer than our records, so they may be old; nothing is changed. `keep`:
+    a person keeps it.
     """
 
     ADOPT = "adopt"
@@ -74,6 +75,7 @@ class SweepStep(StrEnum):
     CLOSE = "close"
     WAIT = "wait"
     ASK = "ask"
+    KEEP = "keep"
 
 
 class SweepAction(Message):
@@ -99,7 +101,7 @@ class SweepPlan(Message):
 
     Attributes:
         actions: the steps that change something, in their order, up to the policy's limit.
-        left: the steps `wait`, `ask` and `doubt`, and those beyond the limit.
+        left: the steps `wait`, `ask`, `doubt` and `keep`, and those beyond the limit.
         counts: number of steps by kind, including those beyond the limit.
     """
 

@@ -288,7 +288,7 @@ def test_many_machines_that_lock_the_control_plane_out_are_one_incident_that_say
     ).incident
     assert incident is not None
     assert incident.locks_out
-    expected = "4 of 10 machines answer, but keep the control plane out"
+    expected = "4 of 10 machines answer, but lock the control plane out"
     assert f"fleet: {expected} (host-key-mismatch, login-refused)" in incident.summary
     assert "`relight reconcile`" in incident.to_do
     unreachable = breaker_after(region(6, 4)).incident

@@ -37,7 +37,7 @@ def steps(goal, *machines, locked_out=()):
 
 
 @pytest.mark.parametrize("kind", LOCKED_OUT)
-def test_machines_that_keep_us_out_as_others_do_are_verified_at_once_and_never_recycled(kind):
+def test_machines_that_lock_us_out_as_others_do_are_verified_at_once_and_never_recycled(kind):
     for minutes in ((0,), (40, 20, 1)):
         pool = [faulted(number, kind, *minutes) for number in (1, 2)]
         keys = {each.key for each in pool}

@@ -29,7 +29,7 @@ FILLED = {
     "TRACK": "stable",
 }
 
-KEEPS_US_OUT = {
+LOCKS_US_OUT = {
     "host-key-mismatch": HostKeyMismatchError,
     "login-refused": LoginRefusedError,
 }
@@ -94,8 +94,8 @@ async def route_with(harness: Harness, remedy: Remedy, route_id: str) -> None:
     if remedy.kind == "downgrade-refused":
         await harness.swap(route_id, "v0.0.74")  # from v0.0.73
     store.routes.record_fault(failed, harness.operation())
-    if remedy.kind in KEEPS_US_OUT:
-        harness.hosts.locked_out[f"{route_id}-g1"] = KEEPS_US_OUT[remedy.kind]
+    if remedy.kind in LOCKS_US_OUT:
+        harness.hosts.locked_out[f"{route_id}-g1"] = LOCKS_US_OUT[remedy.kind]
     elif "--unreachable" in remedy.words:
         harness.hosts.unreachable.add(f"{route_id}-g1")
     if remedy.kind == "route-quarantined":

@@ -1,4 +1,4 @@
-"""Hosts that answer and keep the control plane out: one is its own fault, many are ours.
+"""Hosts that answer and lock the control plane out: one is its own fault, many are ours.
 
 A client key that was revoked everywhere, a wrong host-key secret at the worker, a changed rule:
 nothing is destroyed, one incident tells what to do, and one run heals everything.
@@ -63,7 +63,7 @@ async def test_a_key_that_is_wrong_everywhere_is_one_incident_and_heals_in_one_r
     assert incident is not None
     assert incident.locks_out
     assert error.kind in incident.summary
-    assert "fleet: 6 of 6 machines answer, but keep the control plane out" in incident.summary
+    assert "fleet: 6 of 6 machines answer, but lock the control plane out" in incident.summary
     assert "RELIGHT_SSH__CLIENT_KEY" in incident.to_do
     assert "RELIGHT_SSH__HOST_KEY_SECRET" in incident.to_do
     assert in_pool(harness) == {PoolStatus.FAULTED: 2}
@@ -173,7 +173,7 @@ async def test_a_rollout_is_held_while_a_key_is_wrong_and_blames_no_release(
     await gate.reached()
     harness.hosts.all_locked_out = error
     gate.open()
-    await harness.until_status(rollout, lambda each: "keep the control plane out" in each.detail)
+    await harness.until_status(rollout, lambda each: "lock the control plane out" in each.detail)
     assert harness.status(rollout).phase is RolloutPhase.HOLDING
     harness.hosts.all_locked_out = None
     assert (await rollout.result()).phase is RolloutPhase.CONVERGED
@@ -181,7 +181,7 @@ async def test_a_rollout_is_held_while_a_key_is_wrong_and_blames_no_release(
     assert harness.events(kind="machine-destroyed") == []
 
 
-async def test_one_host_that_keeps_us_out_fails_in_a_rollout(harness, reconciler, route_ids):
+async def test_one_host_that_locks_us_out_fails_in_a_rollout(harness, reconciler, route_ids):
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout(
         "v0.0.74", waves=("100%",), max_concurrent=1, failure_budget=1
@@ -219,7 +219,7 @@ async def test_routes_that_fail_at_once_ask_together_whether_the_key_is_wrong(
     await gate.reached()
     harness.hosts.all_locked_out = LoginRefusedError
     gate.open()
-    await harness.until_status(rollout, lambda each: "keep the control plane out" in each.detail)
+    await harness.until_status(rollout, lambda each: "lock the control plane out" in each.detail)
     harness.hosts.all_locked_out = None
     assert (await rollout.result()).phase is RolloutPhase.CONVERGED
     runs = (await histories(harness.client, rollout))[f"{rollout.id}/2/swap"]

@@ -128,6 +128,34 @@ async def test_a_removal_that_is_cancelled_leaves_the_machine_draining(harness):
     assert harness.events(route_id, "fault-recorded") == []
 
 
+async def test_a_removal_ends_by_itself_once_a_person_keeps_its_machine(harness):
+    route_id = await harness.serving_route()
+    key = f"{route_id}-g1"
+    open_breaker(harness)
+    await replace(harness, route_id, requested=True)
+    await harness.until(lambda: checks(harness) >= 2)
+    assert f"relight machine keep {key}" in await details(removal(harness, key))
+    harness.store.kept_machines.keep(key, harness.operation(), is_removed=True)
+    close_breaker(harness)
+    removed = await removal(harness, key).result()
+    assert removed.kept is not None
+    assert f"machine {key} is kept by" in removed.kept
+    assert Call.DESTROY not in harness.cloud.provider_faults.calls
+    assert harness.store.machines.get(key).status == "kept"
+
+
+async def test_the_removal_of_a_machine_that_serves_is_ended_and_it_goes_on_serving(harness):
+    """As after a restore: the record is right, and the removal is not."""
+    route_id = await harness.serving_route()
+    kept = harness.store.kept_machines.keep(f"{route_id}-g1", harness.operation(), is_removed=True)
+    assert (kept.refusal, kept.route_id) == (None, route_id)
+    assert harness.store.machines.get(f"{route_id}-g1").status == "running"
+    # A later replacement removes it, as if it had never been kept.
+    await replace(harness, route_id, requested=True)
+    await until_removed(harness, route_id)
+    assert f"{route_id}-g1" not in await harness.machine_keys()
+
+
 @pytest.mark.parametrize("injection", [*REPEATED, Injection.FAILS_BEFORE, Injection.FAILS_AFTER])
 async def test_a_step_of_a_removal_that_fails_or_runs_again_destroys_once(
     roomy_harness, boundaries, injection

@@ -1,0 +1,85 @@
+"""Which check a worker makes before an activity: is its Temporal still that of its fleet?"""
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+import worker
+from activities import same_fleet
+from activities.same_fleet import SameFleetInterceptor
+from relight.engine.step import Step, is_lasting
+
+NOT_LASTING = """
+advance_wave architectures await_admission await_first_boot await_machine await_operation
+await_worker_keys begin_proofs begin_remediation begin_replacement begin_roll_back
+check_destruction check_gate check_new_key check_replacement check_vacant claim_machine
+close_operation compare_providers describe_region desired_release evaluate_breaker find_undo
+join_late load_route observe_fleet observe_machine open_rollout plan_pool plan_pool_machine
+plan_replacement_machine plan_rollout plan_undo preflight prepare_pool_machine previous_release
+probe_machines prove_release record_control record_decision record_failed_try record_fault
+record_liveness_check record_machine record_pool_fault record_pool_ready record_proof
+record_standing release_disruption render_cloud_init resolve_release retry_failed return_machine
+save_evidence set_target skip_route take_disruption verify_routes widen_wave
+"""
+"""The activities that read, or whose records are mended by what runs later."""
+
+
+def declared() -> Iterator[tuple[str, bool]]:
+    """Yield each activity of a worker, and whether its effect is declared as lasting."""
+    for owner in filter(inspect.isclass, vars(worker).values()):
+        for name, member in vars(owner).items():
+            if isinstance(member, Step):
+                yield name, is_lasting(getattr(object.__new__(owner), name))
+
+
+def test_each_activity_is_one_or_the_other() -> None:
+    """Whoever adds one decides: `lasting=True`, or its name in the list above."""
+    found = dict(declared())
+    assert sorted(name for name, lasting in found.items() if not lasting) == NOT_LASTING.split()
+    assert {"prune_store", "destroy_machine", "create_machine", "swap_release"} <= set(found)
+
+
+class Checks:
+    """A Temporal whose answers are counted, and may take until a test lets them come."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.asked = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def __call__(self) -> None:
+        self.count += 1
+        self.asked.set()
+        await self.answers.wait()
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
+    monkeypatch.setattr(same_fleet, "FRESH", timedelta(hours=1))
+    return Checks()
+
+
+async def test_a_check_holds_for_others_but_never_for_a_lasting_one(checks: Checks) -> None:
+    fleet = SameFleetInterceptor(checks, lambda: None)
+    counted = []
+    for lasting in (False, False, True, True, False):
+        await fleet.require_same_fleet(lasting=lasting)
+        counted.append(checks.count)
+    assert counted == [1, 1, 2, 3, 3]
+
+
+async def test_lasting_ones_that_arrive_during_a_check_share_the_next(checks: Checks) -> None:
+    fleet = SameFleetInterceptor(checks, lambda: None)
+    checks.answers.clear()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(fleet.require_same_fleet(lasting=True))
+        await checks.asked.wait()
+        for _ in range(5):
+            group.create_task(fleet.require_same_fleet(lasting=True))
+        await asyncio.sleep(0)
+        checks.answers.set()
+    assert checks.count == 2
