@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from starter.cli.app import app
+from starter.cli.app import EXIT_CODES, app
 
 _MARKUP = re.compile(r"\[/?[a-z ]*\]")
 
@@ -29,7 +29,7 @@ def man_page() -> str:
         ".SH COMMANDS",
         *(line for name in root.list_commands(context) for line in _command(root, context, name)),
         ".SH EXIT STATUS",
-        _escaped("0 done, 1 failed, 2 bad input, 3 refused in the present state."),
+        _escaped(EXIT_CODES),
     ]
     return "\n".join(lines) + "\n"
 

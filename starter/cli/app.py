@@ -90,7 +90,10 @@ def _print_version(requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Exit codes: 0 done, 1 failed, 2 bad input, 3 refused in the present state.")
+EXIT_CODES = "0 done, 1 failed, 2 bad input, 3 refused in the present state, 130 interrupted."
+
+
+@app.callback(epilog=f"Exit codes: {EXIT_CODES}")
 def relight(
     _version: Annotated[
         bool,

@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-import worker
-from activities import same_fleet
+from activities import parts, same_fleet
 from activities.same_fleet import SameFleetInterceptor
 from relight.engine.step import Step, is_lasting
 
@@ -29,7 +28,7 @@ save_evidence set_target skip_route take_disruption verify_routes widen_wave
 
 def declared() -> Iterator[tuple[str, bool]]:
     """Yield each activity of a worker, and whether its effect is declared as lasting."""
-    for owner in filter(inspect.isclass, vars(worker).values()):
+    for owner in filter(inspect.isclass, vars(parts).values()):
         for name, member in vars(owner).items():
             if isinstance(member, Step):
                 yield name, is_lasting(getattr(object.__new__(owner), name))

@@ -81,8 +81,8 @@ _DIFFERS = (
     (re.compile(r"127\.0\.0\.1:\d+"), "<address>"),
     (re.compile(r"192\.0\.2\.\d+"), "<host>"),
     (re.compile(r"SHA256:[A-Za-z0-9+/]{43}"), "SHA256:<digest>"),
-    (re.compile(r"\b\d+@[A-Za-z0-9.-]+(?=[:, ]|$)"), "<worker>"),
-    (re.compile(r"[a-z_][a-z0-9_-]*@[A-Za-z0-9.-]+(?=[:, \"]|$)"), "<person>"),
+    (re.compile(r"\b\d+@[A-Za-z0-9.-]+(?=[:, ]|$)", re.M), "<worker>"),
+    (re.compile(r"[a-z_][a-z0-9_-]*@[A-Za-z0-9.-]+(?=[:, \"]|$)", re.M), "<person>"),
     (re.compile(r"workflows-[0-9a-f]{8}"), "<queue>"),
 )
 
