@@ -16,7 +16,7 @@ NOT_TYPED = {
     "make test": "this is one of its tests",
     ".venv/bin/relight down": "the fleet of this test was not started by `relight up`: test_cli_up",
     'relight route ssh eu-1 --reason "its load is odd"': "a shell needs a host: test_cli_login",
-    "relight route logs eu-1": "simulated hosts have no sshd: test_cli_login",
+    "relight route logs eu-1 --follow": "simulated hosts have no sshd: test_cli_login",
 }
 
 A_CUSTOMER_DEBUGS = (
@@ -87,14 +87,15 @@ async def test_readme(
 ) -> None:
     keys = prepare_home(tmp_path / "keys")
     typist.filled = {
-        "TEMPORAL_ADDRESS=temporal.example:7233": f"TEMPORAL_ADDRESS={own_temporal.address}",
+        **typist.filled,
+        "temporal.example:7233": own_temporal.address,
+        "/srv/fleet": str(tmp_path / "srv"),
         "TEMPORAL_NAMESPACE=fleet": "TEMPORAL_NAMESPACE=default",
         "postgresql+psycopg://relight@db.example/relight": f"sqlite:///{tmp_path / 'own.db'}",
         "https://packages.example/debian": published["RELIGHT_REPOSITORY__URL"],
         "/etc/relight/repository.asc": published["RELIGHT_REPOSITORY__SIGNING_KEY"],
         "/etc/relight/ssh_client_key": str(keys.client_key),
         "/etc/relight/host_key_secret": str(keys.host_key_secret),
-        **typist.filled,
     }
     prepared = {
         ".venv/bin/relight fleet status": a_demo_has_run,
