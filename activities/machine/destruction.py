@@ -20,6 +20,7 @@ from activities.machine.polls import MachinePolls
 from relight.breaker_evaluation import BreakerEvaluation
 from relight.connectivity import ConnectivityCheck, run_all
 from relight.domain.breaker.breaker import Breaker, Destruction, MachineObservation
+from relight.domain.clock import is_future
 from relight.domain.destruction import (
     FOR_A_PERSON,
     Allowance,
@@ -191,7 +192,9 @@ class DestructionActivities:
     ) -> DestructionEvidence:
         """Ask the machine now, and record an answer that differs from its last one."""
         answer = await self._parts.questions.ask(evidence.found.machine)
-        last = latest(evidence.answers)
+        # What a clock dated ahead says nothing of since when a fault has lasted.
+        now = datetime.now(UTC)
+        last = latest([each for each in evidence.answers if not is_future(each.at, now)])
         if last is None or last.fault_kind != answer.fault_kind:
             operation = current_operation(input.origin)
             record = self._store.destruction_evidence.record_answer

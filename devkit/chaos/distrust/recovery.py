@@ -134,6 +134,8 @@ async def _type_what_is_named(
         ]
         if named:
             commands[rng.choice(named)] = about
+        else:
+            fleet.note(f"# {about}: {unwrapped(text)}")
     ran = await asyncio.gather(*(fleet.type(*command) for command in commands))
     return {
         about: each.err for about, each in zip(commands.values(), ran, strict=True) if each.code

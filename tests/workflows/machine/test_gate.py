@@ -22,6 +22,7 @@ from tests.workflows.unrecorded import unrecorded_machine
 pytestmark = pytest.mark.attack("every destroyer, with the limits that ship")
 
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 AUTOMATIC = [each for each in DestructionReason if each is not DestructionReason.REQUESTED]
 
 
@@ -124,6 +125,20 @@ async def test_a_surplus_that_began_while_a_machine_was_asked_does_not_count_yet
     )
     assert await gate.refused_by(aged, DestructionReason.RECYCLED) is RefusedBy.ANSWERS
     assert await gate.refused_by(aged, DestructionReason.RECYCLED) is None
+
+
+async def test_faults_that_a_clock_dated_ahead_keep_no_silent_machine(gate):
+    key = await drained(gate, unreachable=True)
+    gate.harness.hosts.unreachable = {key}
+    gate.clock.jump(DAY)
+    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is RefusedBy.EVIDENCE
+    gate.clock.jump(11 * MINUTE - DAY)
+    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is RefusedBy.EVIDENCE
+    gate.clock.jump(11 * MINUTE)
+    for _ in range(6):  # The breaker knows enough of the region.
+        await gate.harness.serving_route()
+    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is None
+    assert gate.harness.cloud.read(key) is None
 
 
 @pytest.mark.parametrize("refusal", [LoginRefusedError, HostKeyMismatchError])
