@@ -14,6 +14,9 @@ from typing import NamedTuple, TextIO
 
 from starter import cli
 
+# typer sets and deletes it while it parses: two threads that do so fail. Left set, it stays.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+
 _PREFIXES = ("RELIGHT_", "TEMPORAL_")
 
 _out: ContextVar[io.StringIO | None] = ContextVar("out", default=None)

@@ -14,8 +14,8 @@ _READS = frozenset({"show", "list", "status", "why", "watch", "wait", "get", "pl
 _OTHERS = frozenset({"worker", "up", "store", "settings", "track", "release", "fleet", "schedule"})
 """Commands that concern no single route."""
 
-_ENDS = ("route", "retire")
-"""It leads away from every release."""
+_ENDS = (("route", "retire"), ("machine", "keep"))
+"""They lead away: from every release, and from a removal that only a person finds wrong."""
 
 
 def fault_kind(printed: str) -> str | None:
@@ -35,7 +35,7 @@ def named_commands(text: str, route: Route, tag: ReleaseTag) -> list[tuple[str, 
     found: list[tuple[str, ...]] = []
     for command in _COMMAND.findall(unwrapped(text)):
         words = tuple(shlex.split(command))
-        if words[0] in _OTHERS or words[:2] == _ENDS or not _READS.isdisjoint(words):
+        if words[0] in _OTHERS or words[:2] in _ENDS or not _READS.isdisjoint(words):
             continue
         values = {"ROUTE": route.route_id, "TAG": tag, "REGION": route.region, "TRACK": route.track}
         typed = tuple(values.get(word, word) for word in words)

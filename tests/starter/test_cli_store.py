@@ -86,7 +86,7 @@ async def test_upgrade_brings_an_older_store_to_this_version(relight: InProcess)
 async def test_up_upgrades_the_store_in_its_own_home_folder(relight: InProcess) -> None:
     store_at(relight, OLDER)
     try:
-        up = await relight.processes("up", "--detach", "--no-lab", "--no-worker")
+        up = await relight.processes("up", "--detach", "--no-lab", "--i-understand", "--no-worker")
         assert up.code == 0, up
         assert revision(relight.home / "fleet.db") == newest_revision()
     finally:
@@ -96,14 +96,16 @@ async def test_up_upgrades_the_store_in_its_own_home_folder(relight: InProcess) 
 async def test_an_up_that_fails_leaves_the_store_as_it_is(relight: InProcess) -> None:
     store_at(relight, OLDER)
     down = relight.where(TEMPORAL_ADDRESS="127.0.0.1:1")
-    assert (await down.processes("up", "--no-lab", "--no-worker")).code == 3
+    assert (await down.processes("up", "--no-lab", "--i-understand", "--no-worker")).code == 3
     assert revision(relight.home / "fleet.db") == OLDER
 
 
 async def test_up_leaves_a_store_that_was_set_as_it_is(relight: InProcess) -> None:
     other = InProcess(relight.home.with_name("other"))
     url = store_at(other, OLDER)
-    ended = await relight.where(RELIGHT_STORE_URL=url).processes("up", "--no-lab", "--no-worker")
+    ended = await relight.where(RELIGHT_STORE_URL=url).processes(
+        "up", "--no-lab", "--i-understand", "--no-worker"
+    )
     assert ended.code == 3
     assert "type `relight store upgrade`" in ended.said
     assert revision(other.home / "fleet.db") == OLDER

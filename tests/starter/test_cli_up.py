@@ -21,7 +21,7 @@ from tests.support.command_line import CommandLine, Ended
 from tests.support.processes import alive
 
 SOON = timedelta(seconds=20)
-PARTS = ("--no-lab", "--no-worker")
+PARTS = ("--no-lab", "--no-worker", "--i-understand", "--ui")
 DETACHED = ("up", "--detach", "--json", *PARTS)
 
 

@@ -57,7 +57,7 @@ async def test_a_store_from_before_gets_an_id_and_up_joins_it(tmp_path: Path) ->
     for name in ("temporal.db", "temporal.db-wal", "temporal.db-shm"):
         (relight.home / name).unlink(missing_ok=True)
     refused(await relight("fleet", "status"), 3, "type `relight store upgrade`")
-    up = await relight("up", "--detach", "--json", "--no-lab", "--no-worker")
+    up = await relight("up", "--detach", "--json", "--no-lab", "--i-understand", "--no-worker")
     try:
         assert up.code == 0, up
         assert len(up.json["fleet"]) == 16
@@ -89,7 +89,7 @@ async def test_up_makes_no_new_store_beside_the_temporal_of_a_lost_one(tmp_path:
         fleet_id = own.fleet_id
     for file in relight.home.glob("fleet.db*"):
         file.unlink()
-    up = await relight("up", "--no-lab", "--no-worker")
+    up = await relight("up", "--no-lab", "--i-understand", "--no-worker")
     refused(up, 3, fleet_id, "Restore that file from a backup")
     assert not (relight.home / "fleet.db").exists()
 
@@ -100,7 +100,7 @@ async def test_a_lost_temporal_is_replaced_by_an_explicit_word(tmp_path: Path) -
         fleet_id = own.fleet_id
     for file in relight.home.glob("temporal.db*"):
         file.unlink()
-    words = ("up", "--detach", "--json", "--no-lab", "--no-worker")
+    words = ("up", "--detach", "--json", "--no-lab", "--i-understand", "--no-worker")
     refused(await relight(*words), 3, fleet_id, "`relight up --adopt-temporal`")
     up = await relight(*words, "--adopt-temporal")
     try:

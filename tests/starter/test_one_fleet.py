@@ -162,7 +162,9 @@ async def test_with_a_home_whose_up_has_failed_nothing_is_reached(
     fleet: OwnFleet, tmp_path: Path
 ) -> None:
     failed = CommandLine(tmp_path / "failed")
-    up = await failed.where(TEMPORAL_ADDRESS="127.0.0.1:1")("up", "--no-lab", "--no-worker")
+    up = await failed.where(TEMPORAL_ADDRESS="127.0.0.1:1")(
+        "up", "--no-lab", "--i-understand", "--no-worker"
+    )
     assert up.code == 3
     relight = InProcess(failed.home)
     for words in ALL:
@@ -219,7 +221,11 @@ async def test_the_exit_code_and_the_message_are_those_of_the_process(
 
 async def test_up_and_init_join_no_two_fleets(fleet: OwnFleet, other: OwnFleet) -> None:
     mixed = InProcess(fleet.home, {"TEMPORAL_ADDRESS": other.address})
-    for words in (("init",), ("init", "--adopt-temporal"), ("up", "--no-lab", "--no-worker")):
+    for words in (
+        ("init",),
+        ("init", "--adopt-temporal"),
+        ("up", "--no-lab", "--i-understand", "--no-worker"),
+    ):
         ended = await (mixed.processes if words[0] == "up" else mixed)(*words)
         refused(ended, 3, fleet.fleet_id, other.fleet_id)
     identities = [await namespace_identity(each.client) for each in (fleet, other)]
@@ -229,14 +235,19 @@ async def test_up_and_init_join_no_two_fleets(fleet: OwnFleet, other: OwnFleet) 
 async def test_a_second_temporal_for_a_store_is_refused(fleet: OwnFleet, tmp_path: Path) -> None:
     second = CommandLine(tmp_path / "second", {"RELIGHT_STORE_URL": fleet.store_url})
     before = content(fleet.store_url)
-    refused(await second("up", "--no-lab", "--no-worker"), 3, fleet.fleet_id, "--adopt-temporal")
+    refused(
+        await second("up", "--no-lab", "--i-understand", "--no-worker"),
+        3,
+        fleet.fleet_id,
+        "--adopt-temporal",
+    )
     assert content(fleet.store_url) == before
     assert (await InProcess(fleet.home)("schedule", "list")).code == 0
 
 
 async def test_two_homes_have_ports_of_their_own(fleet: OwnFleet, tmp_path: Path) -> None:
     first, second = (CommandLine(tmp_path / name) for name in ("first", "second"))
-    words = ("up", "--detach", "--json", "--no-lab", "--no-worker")
+    words = ("up", "--detach", "--json", "--no-lab", "--i-understand", "--no-worker")
     try:
         ups = [(await each(*words)).json for each in (first, second)]
         assert len({up["temporal"] for up in ups}) == len({up["fleet"] for up in ups}) == 2

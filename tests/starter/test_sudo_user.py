@@ -90,7 +90,9 @@ def children_of(pid: int) -> list[int]:
 
 @needs_root
 async def test_a_home_that_was_made_behind_sudo_needs_no_sudo(folder: Path) -> None:
-    up = await typed_in(folder, "up", "--detach", "--no-lab", "--json", **SUDO, **RELEASES)
+    up = await typed_in(
+        folder, "up", "--detach", "--no-lab", "--i-understand", "--json", **SUDO, **RELEASES
+    )
     assert up.code == 0, up
     try:
         home = folder / ".relight"
@@ -108,7 +110,7 @@ async def test_a_home_that_was_made_behind_sudo_needs_no_sudo(folder: Path) -> N
             ("keys", "status"),
             ("store", "check"),
             ("context", "add", "mine", "--home", str(home)),
-            ("up", "--detach", "--no-lab"),
+            ("up", "--detach", "--no-lab", "--i-understand"),
         ):
             ended = await as_nobody(folder, *words)
             assert ended.code == 0, (words, ended)
@@ -130,7 +132,9 @@ async def test_a_home_that_was_made_behind_sudo_needs_no_sudo(folder: Path) -> N
 
 @needs_root
 async def test_what_root_itself_runs_is_not_stopped_by_another_account(folder: Path) -> None:
-    up = await typed_in(folder, "up", "--detach", "--no-lab", "--no-worker", "--json")
+    up = await typed_in(
+        folder, "up", "--detach", "--no-lab", "--i-understand", "--no-worker", "--json"
+    )
     assert up.code == 0, up
     try:
         home = folder / ".relight"

@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -146,12 +146,11 @@ async def _texts(
     fleet: DistrustFleet, rng: random.Random, run: dict[str, Any]
 ) -> Mapping[str, str]:
     """Return what the messages say, by what they are about."""
+    plan = (run.get("observed") or {}).get("plan") or {}
+    left = [*plan.get("left_alone", ()), *run.get("not_started", ())]
+    texts = {each["about"]: each["reason"] for each in left}
     if _is_stale(fleet):
-        texts = await _adopt(fleet, rng)
-    else:
-        plan = (run.get("observed") or {}).get("plan") or {}
-        left = [*plan.get("left_alone", ()), *run.get("not_started", ())]
-        texts = {each["about"]: each["reason"] for each in left}
+        texts = await _adopt(fleet, rng, texts.values())
     for route in fleet.environment.store.routes.list():
         if route.fault is not None:
             about = f"route {route.route_id}"
@@ -162,21 +161,27 @@ async def _texts(
     return texts
 
 
-async def _adopt(fleet: DistrustFleet, rng: random.Random) -> dict[str, str]:
+async def _adopt(fleet: DistrustFleet, rng: random.Random, told: Iterable[str]) -> dict[str, str]:
     """Take what is proven now into the store, as its incident's advice says.
 
-    If then a route's machine is missing that a machine of the pool serves, as its operator knows,
-    that is told as the message says.
+    Where a message asks which machine serves a route, that is told: its operator knows.
+
+    Args:
+        fleet: the fleet.
+        rng: chooses.
+        told: what the last reconcile run left alone, and why.
 
     Returns:
         What could not be taken, and why, by what it is about.
     """
     older = ("--older",) if rng.random() < 0.3 else ()
     left = await _left_by_adoption(fleet, *older)
+    asking = [f"{about}: {why}" for about, why in left.items() if "--serves" in why]
+    asking += [each for each in told if "--serves" in each]
     serves = [
         f"--serves={route_id}={key}"
         for route_id, key in fleet.served_by.items()
-        if "--serves" in left.get(f"route {route_id}", "")
+        if any(re.search(rf"\broute {route_id}\b", each) for each in asking)
     ]
     return await _left_by_adoption(fleet, *older, *serves) if serves else left
 
