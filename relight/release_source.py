@@ -49,4 +49,6 @@ def _github(github: GitHubSettings) -> GitHubSourceConfig:
         api_url=github.api_url,
         download_url=github.download_url,
         token=token,
+        public_key=github.public_key,
+        assets=github.assets,
     )

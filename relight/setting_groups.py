@@ -249,6 +249,10 @@ class GitHubSettings(BaseModel):
         download_url: the URL of its files: the only one that hosts fetch from.
         token_file: the file with a token, for a higher rate limit of the API. Hosts fetch without
             one, so the files must be public.
+        public_key: the file with the public key that signs the releases: of minisign, or of `cosign
+            sign-blob --key` (PEM). If set, unsigned packages are refused.
+        assets: a pattern of the names of the files that may be packages, where a release has
+            several for one architecture: `*.debian12.deb`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -257,6 +261,8 @@ class GitHubSettings(BaseModel):
     api_url: str = "https://api.github.com"
     download_url: str = "https://github.com"
     token_file: Path | None = None
+    public_key: Path | None = None
+    assets: str = Field(default="*.deb", min_length=1)
 
 
 class SshSettings(BaseModel):

@@ -1,7 +1,14 @@
 """Releases: a tag, resolved once to a Debian version and a .deb per architecture."""
 
+from typing import Annotated
+
+from pydantic import StringConstraints
+
 from relight.domain.base import Message
 from relight.domain.names import DebianVersion, PackageName, ReleaseTag
+
+ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+"""Debian's name of an architecture, as in `amd64`; `all` for a package that runs on each."""
 
 
 class DebFile(Message):

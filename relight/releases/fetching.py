@@ -5,9 +5,11 @@ Raises `RepositoryUnavailableError` and `RepositoryError`.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
 
 import httpx
 
@@ -25,6 +27,8 @@ this reason."""
 
 MAX_SIGNED_BYTES = 16 * 1024 * 1024
 """Larger than any signed index of a suite."""
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 MAX_INDEX_BYTES = 128 * 1024 * 1024
 """Ten times the compressed package index of Debian itself."""
@@ -91,42 +95,88 @@ async def fetch_index(
     return content
 
 
-async def fetch_text(client: httpx.AsyncClient, url: httpx.URL, limit: int) -> str:
-    """Return a small text file, such as a list of checksums.
+async def fetch_file(
+    client: httpx.AsyncClient,
+    url: httpx.URL,
+    limit: int,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> bytes:
+    """Return a small file, such as a list of checksums.
 
     Raises:
         RepositoryUnavailableError: no answer, or the file does not exist.
-        RepositoryError: it is not UTF-8, is larger than `limit` bytes, or the URL is not valid.
+        RepositoryError: it is larger than `limit` bytes, or the URL is not valid.
     """
-    content = await _fetch(client, url, limit)
+    content = await _fetch(client, url, limit, headers)
     if len(content) > limit:
         raise RepositoryError(f"{url.path} is larger than {limit} bytes")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise RepositoryError(f"{url.path} is not UTF-8 text: {error}") from error
+    return content
 
 
-async def _fetch(client: httpx.AsyncClient, url: httpx.URL, limit: int) -> bytes:
-    """Return a file, cut after `limit` + 1 bytes."""
-    content = bytearray()
+async def fetch_beginning(
+    client: httpx.AsyncClient, url: httpx.URL, count: int, headers: Mapping[str, str]
+) -> bytes:
+    """Return the first `count` bytes of a file, or all of it if it is shorter.
+
+    A server that does not answer a request of a range sends the whole file: the connection is then
+    closed after so many bytes.
+
+    Raises:
+        RepositoryUnavailableError: no answer, or the file does not exist.
+        RepositoryError: the URL is not valid, or the server sends another part of the file.
+    """
+    wanted = {**headers, "Range": f"bytes=0-{count - 1}"}
+    return (await _fetch(client, url, count, wanted))[:count]
+
+
+async def stream(
+    client: httpx.AsyncClient,
+    url: httpx.URL,
+    limit: int,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> AsyncGenerator[bytes, None]:
+    """Yield a file piece by piece, until it has more than `limit` bytes.
+
+    Raises:
+        RepositoryUnavailableError: no answer, or the file does not exist.
+        RepositoryError: the URL is not valid, or the server sends another part of the file.
+    """
     # identity: if a server declares a .gz as content encoding, httpx would decompress it.
-    headers = {"Accept-Encoding": "identity", "Cache-Control": "no-cache"}
+    headers = {"Accept-Encoding": "identity", "Cache-Control": "no-cache", **headers}
+    size_bytes = 0
     try:
         async with client.stream("GET", url, headers=headers, follow_redirects=True) as answer:
-            if answer.status_code != httpx.codes.OK:
-                raise RepositoryUnavailableError(
-                    f"{url.path}: {answer.status_code} {answer.reason_phrase}"
-                )
+            _check_status(answer, url, in_part="Range" in headers)
             async for chunk in answer.aiter_raw():
-                content += chunk
-                if len(content) > limit:
+                yield chunk
+                size_bytes += len(chunk)
+                if size_bytes > limit:
                     break
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
         raise RepositoryError(f"the request failed: {error}") from error
     except httpx.HTTPError as error:
         raise RepositoryUnavailableError(f"{url.path}: {error_words(error)}") from error
+
+
+async def _fetch(
+    client: httpx.AsyncClient, url: httpx.URL, limit: int, headers: Mapping[str, str] = NO_HEADERS
+) -> bytes:
+    """Return a file, cut after `limit` + 1 bytes."""
+    content = bytearray()
+    async with aclosing(stream(client, url, limit, headers)) as chunks:
+        async for chunk in chunks:
+            content += chunk
     return bytes(content[: limit + 1])
+
+
+def _check_status(answer: httpx.Response, url: httpx.URL, *, in_part: bool) -> None:
+    if in_part and answer.status_code == httpx.codes.PARTIAL_CONTENT:
+        if not answer.headers.get("Content-Range", "").startswith("bytes 0-"):
+            raise RepositoryError(f"{url.path}: the server sends another part of the file")
+        return
+    if answer.status_code != httpx.codes.OK:
+        text = f"{url.path}: {answer.status_code} {answer.reason_phrase}"
+        raise RepositoryUnavailableError(text)
 
 
 def _differs(index: IndexFile, what: str) -> RepositoryUnavailableError:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from relight.domain.names import ReleaseTag
 from relight.domain.release import Release
 from relight.releases.apt_repository import MAX_AGE, AptRepository, SeenIndexes
+from relight.releases.file_signature import read_file_key
 from relight.releases.github_releases import GitHubReleases
 
 
@@ -76,12 +77,16 @@ class GitHubSourceConfig:
         api_url: of GitHub's REST API.
         download_url: of GitHub's files.
         token: for the API, if there is one.
+        public_key: the file with the key that signs the releases; None if none does.
+        assets: a pattern of the names of the files that may be packages.
     """
 
     repository: str
     api_url: str
     download_url: str
     token: SecretStr | None = field(default=None, repr=False)
+    public_key: Path | None = None
+    assets: str = "*.deb"
 
     @property
     def address(self) -> str:
@@ -106,6 +111,9 @@ def open_source(
         config: of the source.
         package: the Debian package.
         seen: the dates of a repository's newest indexes; None to remember none.
+
+    Raises:
+        RepositoryError: the key that signs the releases cannot be used.
     """
     if isinstance(config, AptSourceConfig):
         return AptRepository(
@@ -123,4 +131,6 @@ def open_source(
         package=package,
         api_url=config.api_url,
         token=config.token,
+        key=read_file_key(config.public_key) if config.public_key else None,
+        assets=config.assets,
     )

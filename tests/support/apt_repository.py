@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
+from tests.support.debs import build_deb
 from tests.support.trickle import trickle
 
 PACKAGE = "lantern-box"
@@ -126,19 +127,9 @@ class Repository:
         name = f"{package}_{version.partition(':')[2] or version}_{architecture}"
         pool = self.root / "pool" / COMPONENT
         pool.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory() as tree:
-            control = Path(tree, "DEBIAN", "control")
-            control.parent.mkdir(mode=0o755)
-            control.write_text(
-                f"Package: {package}\nVersion: {version}\nArchitecture: {architecture}\n"
-                "Maintainer: Tests <tests@example.org>\nDescription: nothing\n"
-                + (f"Depends: {depends}\n" if depends else "")
-            )
-            for path, content in (files or {}).items():
-                file = Path(tree, path.lstrip("/"))
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(content)
-            _run("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, pool / f"{name}.deb")
+        build_deb(
+            pool / f"{name}.deb", package, version, architecture, depends=depends, files=files
+        )
         return pool / f"{name}.deb"
 
     def withdraw(self, version: str) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.support.debs import deb
 from tests.support.trickle import trickle
 
 REPOSITORY = "getlantern/lantern-box"
@@ -40,6 +42,8 @@ class FakeGitHub:
         requests: the path and the token of each request.
         trickled: the ends of paths whose answers come byte by byte.
         not_modified: how many requests were answered with 304 because their ETag matched.
+        ranges: whether a part of a file is sent where it is asked for.
+        made: how many files were attached.
     """
 
     url: str
@@ -49,6 +53,8 @@ class FakeGitHub:
     requests: list[Request] = field(default_factory=list)
     trickled: tuple[str, ...] = ()
     not_modified: int = 0
+    ranges: bool = True
+    made: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def release(
@@ -69,7 +75,10 @@ class FakeGitHub:
         """Attach a file, with its digest as GitHub gives it."""
         path = f"{DOWNLOADS}/{release['tag_name']}/{name}"
         self.files[path] = content
+        self.made += 1
         asset = {
+            "id": self.made,
+            "url": f"{self.url}{_RELEASES}/assets/{self.made}",
             "name": name,
             "label": None,
             "state": "uploaded",
@@ -85,8 +94,12 @@ class FakeGitHub:
         release = self.release(tag)
         for architecture in architectures:
             name = f"lantern-box_{tag.removeprefix('v')}_{architecture}.deb"
-            self.attach(release, name, f"the package {name}".encode())
+            version = tag.removeprefix("v").replace("-", "~")
+            self.attach(release, name, deb("lantern-box", version, architecture))
         return release
+
+    def api_requests(self) -> list["Request"]:
+        return [each for each in self.requests if each.path.startswith("/repos/")]
 
     def count(self, beginning: str) -> int:
         return sum(request.path.startswith(beginning) for request in self.requests)
@@ -133,6 +146,11 @@ def fake_github(host: str = "127.0.0.1") -> Iterator[FakeGitHub]:
                 status, body = 304, b""
             elif status == 200 and path.startswith("/repos/"):
                 body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+            asked = re.fullmatch("bytes=0-([0-9]+)", self.headers.get("Range", ""))
+            if status == 200 and asked and github.ranges:
+                size, body = len(body), body[: int(asked[1]) + 1]
+                headers = {**headers, "Content-Range": f"bytes 0-{len(body) - 1}/{size}"}
+                status = 206
             headers = {"ETag": etag, "Content-Length": str(len(body)), **headers}
             # A client may close the connection before the end.
             with suppress(ConnectionError):
