@@ -51,6 +51,7 @@ from activities.machine.first_boot import (
 from activities.machine.machines import MachineActivities
 from activities.machine.new_key import NewKeyActivities
 from activities.machine.presence import Presence
+from activities.pinned_releases import PinnedReleases
 from activities.release import ReleaseActivities
 from activities.rollout.checks import CommandCheck, GateCheck, GateCheckActivities
 from activities.rollout.preflight import PreflightActivities
@@ -182,8 +183,9 @@ def build(
     window = parts.policy.replacement.window
     evaluation = BreakerEvaluation(parts.store, parts.limits, window)
     presence = Presence(parts.drivers, parts.hosts)
+    releases = PinnedReleases(parts.repository, parts.store)
     verifications = VerificationActivities(
-        parts.store, parts.hosts, proofs, parts.repository, client, evaluation
+        parts.store, parts.hosts, proofs, releases, client, evaluation
     )
     return Worker(
         client,
@@ -196,7 +198,7 @@ def build(
             HotSwapActivities(parts.hosts, proofs, parts.store),
             proofs,
             ReplacementActivities(parts.store, ledger),
-            ReleaseActivities(parts.repository, parts.store),
+            ReleaseActivities(releases, parts.store),
             MachineActivities(
                 parts.drivers,
                 parts.user_data,
@@ -220,12 +222,12 @@ def build(
             ),
             RolloutActivities(parts.store, client),
             UndoActivities(parts.store),
-            PreflightActivities(parts.hosts, parts.repository, parts.store, parts.checks),
+            PreflightActivities(parts.hosts, releases, parts.store, parts.checks),
             GateCheckActivities(parts.checks),
             ObservationActivities(
                 parts.store,
                 presence,
-                parts.repository,
+                releases,
                 parts.connectivity,
                 parts.fleet_owner,
                 client,
@@ -241,7 +243,7 @@ def build(
                 presence,
                 parts.hosts,
                 proofs,
-                parts.repository,
+                releases,
                 parts.fleet_owner,
             ),
             PoolActivities(parts.store, parts.pool, parts.policy.replacement, parts.limits),

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from activities import policies
+from activities.pinned_releases import PinnedReleases
 from activities.route.hot_swap import deb_of
 from activities.route.known_good import version_of
 from relight.domain.fault.error import DomainError
@@ -18,7 +19,6 @@ from relight.hosts import transaction
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import RemoteError
 from relight.hosts.host_program import Change
-from relight.releases.source import ReleaseSource
 from relight.releases.versions import is_older
 from relight.store.store import Store
 from relight.store.threads import in_thread
@@ -39,7 +39,7 @@ class PreflightActivities:
     def __init__(
         self,
         hosts: Hosts,
-        repository: ReleaseSource,
+        repository: PinnedReleases,
         store: Store,
         checks: Collection[CheckName] = (),
     ) -> None:

@@ -39,7 +39,7 @@ class Release(Message):
     """A tag and what it resolves to.
 
     Attributes:
-        tag: as release automation names it, `v0.0.74`.
+        tag: as release automation names it, `v0.0.74`; or the exact version.
         version: the exact Debian version, `0.0.74`.
         package: the Debian package.
         source: where its files come from: the apt source's URL and suite, or `github:OWNER/NAME`.
@@ -64,7 +64,36 @@ class Release(Message):
 
 
 class ResolveReleaseInput(Message):
-    """Resolve `tag`; refuse a release that lacks a file for one of `architectures`."""
+    """Resolve `tag`; refuse a release that lacks a file for one of `architectures`.
+
+    Attributes:
+        for_rollout: a rollout starts: what the source has under the same version now is accepted
+            also if the fleet knows that version with other content.
+    """
 
     tag: ReleaseTag
     architectures: tuple[str, ...] = ()
+    for_rollout: bool = False
+
+
+def with_files_of(release: Release, other: Release) -> Release:
+    """Return a release with the files of another resolution of the same version added.
+
+    Args:
+        release: its files count where both have one for an architecture.
+        other: the other resolution.
+    """
+    known = {deb_file.architecture for deb_file in release.deb_files}
+    added = [each for each in other.deb_files if each.architecture not in known]
+    files = sorted((*release.deb_files, *added), key=lambda each: each.architecture)
+    return release.model_copy(update={"deb_files": tuple(files)})
+
+
+def rebuilt_architectures(recorded: Release, offered: Release) -> tuple[str, ...]:
+    """Return for which architectures a version has other content than is on record, sorted."""
+    return tuple(
+        deb_file.architecture
+        for deb_file in offered.deb_files
+        for known in recorded.deb_files
+        if known.architecture == deb_file.architecture and known.sha256 != deb_file.sha256
+    )

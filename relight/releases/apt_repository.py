@@ -129,7 +129,7 @@ class AptRepository:
         """Return the release of a tag, with a file for at least each of these architectures.
 
         Raises:
-            ReleaseUnknownError: no version, more than one, or not for every architecture.
+            ReleaseUnknownError: no version, or not for every architecture.
             RepositoryUnavailableError: it does not answer, or is being published at this moment.
             RepositoryUntrustedError: its signature, dates or checksums are not valid.
             RepositoryError: it is not configured, or is not a repository.

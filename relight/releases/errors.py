@@ -25,3 +25,9 @@ class ReleaseUnknownError(RepositoryError):
     """The release does not exist, not for every architecture, or is ambiguous."""
 
     kind = "release-unknown"
+
+
+class ReleaseRebuiltError(RepositoryError):
+    """The repository has other content under a version than the fleet knows."""
+
+    kind = "release-rebuilt"

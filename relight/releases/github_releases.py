@@ -14,6 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import httpx
+from debian.debian_support import Version
 from pydantic import SecretStr
 
 from relight.domain.names import ReleaseTag
@@ -44,9 +45,10 @@ from relight.releases.index import (
     build_index,
 )
 from relight.releases.versions import (
+    assumed_version,
+    is_exact,
     matching,
     oldest_first,
-    upstream_version,
 )
 
 PAGE = 100
@@ -157,8 +159,8 @@ class GitHubReleases:
             await self._client.aclose()
 
     async def _find(self, tag: ReleaseTag) -> GitHubRelease | None:
-        """Return the published release of a tag, which the repository may write without the `v`."""
-        for name in (tag, tag.removeprefix("v")):
+        """Return the published release of a tag."""
+        for name in _git_tags(tag):
             found = await self._api.get(f"{self._path}/tags/{quote(name, safe='')}")
             release = parse_release(found) if found is not None else None
             if release and not release.is_unpublished and release.tag_name == name:
@@ -181,7 +183,7 @@ class GitHubReleases:
         if not matched:
             raise ReleaseUnknownError(
                 f"its release {release.tag_name} has no package {self._package} "
-                f"{upstream_version(tag)}; {await self._found(release)}"
+                f"{assumed_version(tag)}; {await self._found(release)}"
             )
         assets = [package.asset for package in matched]
         listed: dict[str, list[Listed]] = {}
@@ -263,6 +265,20 @@ class GitHubReleases:
         if not tags:
             return "there are no releases"
         return f"the newest: {', '.join(tags[:SHOWN_VERSIONS])}"
+
+
+def _git_tags(tag: ReleaseTag) -> list[str]:
+    """Return how a repository may write the tag of a release: with the `v` or without.
+
+    For an exact Debian version: with its revision, or that of the version as its authors know it.
+    """
+    if not is_exact(tag):
+        return [tag, tag.removeprefix("v")]
+    version = Version(tag)
+    upstream, revision = version.upstream_version or "", version.debian_revision
+    names = [f"{upstream}-{revision}", upstream] if revision else [upstream]
+    # Neither a tilde nor a colon, as after an epoch, is in a tag of git.
+    return [f"{v}{name.replace('~', '-')}" for name in names for v in ("v", "")]
 
 
 def _described(control: DebControl | RepositoryError) -> str:

@@ -19,10 +19,10 @@ from relight.domain.names import DebianVersion, ReleaseTag
 from relight.domain.release import DebFile, Release
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.releases.versions import (
+    assumed_version,
     matching,
     oldest_first,
-    tag_of,
-    upstream_version,
+    tags_of,
 )
 
 EVERY_ARCHITECTURE = "all"
@@ -60,23 +60,20 @@ class RepositoryIndex:
     versions: Mapping[str, Mapping[str, DebFile]]
 
     def release(self, tag: ReleaseTag, architectures: Iterable[str]) -> Release:
-        """Return the release of a tag.
+        """Return the release of a tag: of several revisions the newest.
 
         Raises:
-            ReleaseUnknownError: no version, more than one, or not for every architecture.
+            ReleaseUnknownError: no version, or not for every architecture.
         """
         requested = set(architectures)
         found = matching(tag, self.versions)
         if not found:
+            wanted = assumed_version(tag)
+            for_tag = "" if wanted == tag else f" for {tag}"
             raise ReleaseUnknownError(
-                f"there is no {self.package} {upstream_version(tag)} for {tag} in {self.source}; "
-                f"{self._newest()}"
+                f"there is no {self.package} {wanted}{for_tag} in {self.source}; {self._newest()}"
             )
-        if len(found) > 1:
-            raise ReleaseUnknownError(
-                f"{tag} is ambiguous: {self.source} has {self.package} {', '.join(found)}"
-            )
-        release = self._release(tag, found[0], requested)
+        release = self._release(tag, found[-1], requested)
         missing = sorted(requested.difference(release.architectures))
         if missing:
             raise ReleaseUnknownError(
@@ -86,15 +83,13 @@ class RepositoryIndex:
         return release
 
     def releases(self) -> list[Release]:
-        """Return the release of each tag, newest last.
+        """Return the release of each version, newest last.
 
-        Versions without a tag, and revisions that share a tag, are left out.
+        Its tag means this version alone: of several revisions of a tag, the older ones are under
+        their exact versions.
         """
-        tags = {version: tag_of(version) for version in oldest_first(self.versions)}
         return [
-            self._release(tag, version, set())
-            for version, tag in tags.items()
-            if tag is not None and matching(tag, self.versions) == [version]
+            self._release(tag, version, set()) for version, tag in tags_of(self.versions).items()
         ]
 
     def _release(self, tag: ReleaseTag, version: str, requested: set[str]) -> Release:

@@ -127,8 +127,19 @@ async def test_a_debian_revision_may_be_added_to_the_tag(
     attach(github, "lantern-box_0.0.75-1_amd64.deb", "0.0.75-1")
     assert (await source.resolve("v0.0.75", ["amd64"])).version == "0.0.75-1"
     attach(github, "lantern-box_0.0.75-2_amd64.deb", "0.0.75-2")
-    text = await fails(source, ReleaseUnknownError, "v0.0.75")
-    assert "ambiguous" in text
+    assert (await source.resolve("v0.0.75", ["amd64"])).version == "0.0.75-2"
+    assert (await source.resolve("0.0.75-1", ["amd64"])).version == "0.0.75-1"
+
+
+@pytest.mark.parametrize("git_tag", ["v7.0.15", "7.0.15", "v7.0.15-1-deb12u10"])
+async def test_an_exact_version_is_found_whatever_its_release_is_called(
+    source: GitHubReleases, github: FakeGitHub, git_tag: str
+) -> None:
+    version = "5:7.0.15-1~deb12u10"
+    github.release(git_tag)
+    attach(github, "lantern-box.deb", version)
+    release = await source.resolve(version, ["amd64"])
+    assert (release.tag, release.version) == (version, version)
 
 
 async def test_a_package_for_all_architectures_serves_each(
