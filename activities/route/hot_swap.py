@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities import policies
 from activities.execution import current_attempt, fault_of
+from relight.domain.drift import has_other_content
 from relight.domain.fault.fault import Fault
 from relight.domain.proof import (
     Proof,
@@ -19,7 +20,7 @@ from relight.domain.service import Service
 from relight.engine.step import step
 from relight.hosts import observation, proof, transaction
 from relight.hosts.connections import Hosts
-from relight.hosts.errors import ProbeFailedError, RemoteError
+from relight.hosts.errors import PackageError, ProbeFailedError, RemoteError
 from relight.hosts.host_program import Change
 from relight.hosts.observation import Observation
 from relight.hosts.probe import Probe
@@ -61,7 +62,7 @@ class ProofActivities:
             shell, self.service, release.version, _heartbeat_observation, first
         )
         probed = await self._probe(shell)
-        return Proof(
+        made = Proof(
             release_tag=release.tag,
             version=stable.observation.package.version,
             executable=stable.observation.running_file,
@@ -71,6 +72,25 @@ class ProofActivities:
             probe=probed,
             observed_at=datetime.now(UTC),
         )
+        self._check_content(shell, release, stable.observation.package.architecture, made.sha256)
+        return made
+
+    def _check_content(
+        self, shell: Shell, release: Release, architecture: str, sha256: str
+    ) -> None:
+        """Check that the .deb that was installed is the release's, if the host knows which it was.
+
+        Raises:
+            PackageError: it is another one under the same version.
+        """
+        if has_other_content(release, architecture, sha256):
+            raise PackageError(
+                "package-content-differs",
+                f"{release.package} {release.version} was installed from a .deb with SHA-256 "
+                f"{sha256}, which is not the release's",
+                destination=shell.destination,
+                attempted=f"prove {release.package} {release.version}",
+            )
 
     async def _probe(self, shell: Shell) -> str:
         try:

@@ -10,6 +10,9 @@ from relight.domain.names import DebianVersion, PackageName, ReleaseTag
 ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 """Debian's name of an architecture, as in `amd64`; `all` for a package that runs on each."""
 
+EVERY_ARCHITECTURE = "all"
+"""The architecture of a package that runs on each."""
+
 
 class DebFile(Message):
     """One .deb of a release.
@@ -60,7 +63,7 @@ class Release(Message):
     def deb_file(self, architecture: str) -> DebFile | None:
         """Return the file for an architecture, else the one for `all`, else None."""
         by_architecture = {each.architecture: each for each in self.deb_files}
-        return by_architecture.get(architecture, by_architecture.get("all"))
+        return by_architecture.get(architecture, by_architecture.get(EVERY_ARCHITECTURE))
 
 
 class ResolveReleaseInput(Message):

@@ -18,7 +18,7 @@ from debian.debian_support import Version
 from pydantic import SecretStr
 
 from relight.domain.names import ReleaseTag
-from relight.domain.release import DebFile, Release
+from relight.domain.release import EVERY_ARCHITECTURE, DebFile, Release
 from relight.releases.deb_control import DebControl
 from relight.releases.errors import (
     ReleaseUnknownError,
@@ -39,7 +39,6 @@ from relight.releases.github_assets import (
 from relight.releases.github_digests import digests_of
 from relight.releases.github_files import GitHubFiles, check_url
 from relight.releases.index import (
-    EVERY_ARCHITECTURE,
     SHOWN_VERSIONS,
     Listed,
     build_index,

@@ -16,7 +16,7 @@ from debian import deb822
 from pydantic import StringConstraints, TypeAdapter
 
 from relight.domain.names import DebianVersion, ReleaseTag
-from relight.domain.release import DebFile, Release
+from relight.domain.release import EVERY_ARCHITECTURE, DebFile, Release
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.releases.versions import (
     assumed_version,
@@ -24,8 +24,6 @@ from relight.releases.versions import (
     oldest_first,
     tags_of,
 )
-
-EVERY_ARCHITECTURE = "all"
 
 _VERSION: TypeAdapter[str] = TypeAdapter(DebianVersion)
 _SHA256: TypeAdapter[str] = TypeAdapter(Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")])
