@@ -10,9 +10,14 @@ class RepositoryError(DomainError):
 
 
 class RepositoryUnavailableError(RepositoryError):
-    """It does not answer, or is being published at this moment."""
+    """It does not answer, or is being published at this moment.
+
+    Attributes:
+        is_missing: it answered that a file does not exist.
+    """
 
     kind = "repository-unavailable"
+    is_missing = False
 
 
 class RepositoryUntrustedError(RepositoryError):

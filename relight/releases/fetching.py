@@ -50,21 +50,48 @@ async def within(deadline: timedelta) -> AsyncIterator[None]:
         ) from error
 
 
-async def fetch_signed(client: httpx.AsyncClient, suite: httpx.URL) -> bytes:
+async def fetch_signed(
+    client: httpx.AsyncClient, suite: httpx.URL, headers: Mapping[str, str] = NO_HEADERS
+) -> bytes:
     """Return the signed index of a suite, whose URL ends with a slash.
 
     Raises:
         RepositoryUnavailableError: no answer, or the file does not exist.
-        RepositoryError: the URL is not valid, or the file is too large.
+        RepositoryError: the URL is not valid, the file is too large, or the repository has its
+            index in the old format alone.
     """
-    content = await _fetch(client, suite.join("InRelease"), MAX_SIGNED_BYTES)
+    try:
+        content = await _fetch(client, suite.join("InRelease"), MAX_SIGNED_BYTES, headers)
+    except RepositoryUnavailableError as error:
+        if error.is_missing:
+            await _refuse_old_format(client, suite, headers)
+        raise
     if len(content) > MAX_SIGNED_BYTES:
         raise RepositoryError("its answer is too large for a signed index")
     return content
 
 
+async def _refuse_old_format(
+    client: httpx.AsyncClient, suite: httpx.URL, headers: Mapping[str, str]
+) -> None:
+    try:
+        await _fetch(client, suite.join("Release"), 1, headers)
+    except RepositoryUnavailableError:
+        return
+    raise RepositoryError(
+        f"{suite.path} has a Release and no InRelease: the repository is unsigned, or signed in "
+        "the old format with Release.gpg; only an InRelease is supported, as apt-ftparchive with "
+        "`gpg --clearsign`, reprepro and aptly make it"
+    )
+
+
 async def fetch_index(
-    client: httpx.AsyncClient, suite: httpx.URL, index: IndexFile, *, by_hash: bool
+    client: httpx.AsyncClient,
+    suite: httpx.URL,
+    index: IndexFile,
+    *,
+    by_hash: bool,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> bytes:
     """Return an index, still compressed, after checking it against the signed file's checksum.
 
@@ -76,6 +103,7 @@ async def fetch_index(
         suite: the URL of the suite's folder, ending with a slash.
         index: the index to fetch.
         by_hash: whether the suite provides its indices under their checksums' names.
+        headers: of the request.
 
     Raises:
         RepositoryUnavailableError: it does not exist, or its checksum differs.
@@ -86,8 +114,8 @@ async def fetch_index(
             f"{index.name} has {index.size_bytes} bytes; an index may have {MAX_INDEX_BYTES}"
         )
     folder = index.name.rpartition("/")[0]
-    name = f"{folder}/by-hash/SHA256/{index.sha256}" if by_hash else index.name
-    content = await _fetch(client, suite.join(name), index.size_bytes)
+    name = f"{folder}/by-hash/SHA256/{index.sha256}".lstrip("/") if by_hash else index.name
+    content = await _fetch(client, suite.join(name), index.size_bytes, headers)
     if len(content) != index.size_bytes:
         raise _differs(index, "size")
     if hashlib.sha256(content).hexdigest() != index.sha256:
@@ -174,9 +202,17 @@ def _check_status(answer: httpx.Response, url: httpx.URL, *, in_part: bool) -> N
         if not answer.headers.get("Content-Range", "").startswith("bytes 0-"):
             raise RepositoryError(f"{url.path}: the server sends another part of the file")
         return
-    if answer.status_code != httpx.codes.OK:
-        text = f"{url.path}: {answer.status_code} {answer.reason_phrase}"
-        raise RepositoryUnavailableError(text)
+    if answer.status_code == httpx.codes.OK:
+        return
+    text = f"{url.path}: {answer.status_code} {answer.reason_phrase}"
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        raise RepositoryError(
+            f"{text}: check the login, RELIGHT_REPOSITORY__USER and "
+            "RELIGHT_REPOSITORY__PASSWORD_FILE, or RELIGHT_GITHUB__TOKEN_FILE"
+        )
+    error = RepositoryUnavailableError(text)
+    error.is_missing = answer.status_code == httpx.codes.NOT_FOUND
+    raise error
 
 
 def _differs(index: IndexFile, what: str) -> RepositoryUnavailableError:
