@@ -1,15 +1,19 @@
 """The configuration of the source of releases, from the settings."""
 
 import re
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from relight.releases.apt_repository import is_flat
 from relight.releases.source import (
     AptSourceConfig,
     GitHubSourceConfig,
+    Login,
     SourceConfig,
 )
-from relight.setting_groups import GitHubSettings, SettingsError
+from relight.setting_groups import GitHubSettings, RepositorySettings, SettingsError
 from relight.settings import Settings, required
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
@@ -20,7 +24,7 @@ def release_source_config(settings: Settings) -> SourceConfig:
 
     Raises:
         SettingsError: none is set, two are set, or a value is invalid.
-        OSError: the file with GitHub's token cannot be read.
+        OSError: the file with GitHub's token, or with a password, cannot be read.
     """
     repository, github = settings.repository, settings.github
     if github.repository and repository.url:
@@ -30,14 +34,60 @@ def release_source_config(settings: Settings) -> SourceConfig:
         )
     if github.repository:
         return _github(github)
+    first = _apt(repository, "REPOSITORY")
+    more = tuple(
+        _apt(each, f"MORE_REPOSITORIES[{number}]")
+        for number, each in enumerate(settings.more_repositories)
+    )
+    return replace(first, more=more)
+
+
+def _apt(repository: RepositorySettings, name: str) -> AptSourceConfig:
+    """Return one repository.
+
+    Args:
+        repository: its settings.
+        name: of the settings, without `RELIGHT_`.
+    """
+    group = name.lower()
+    url = required(repository.url, group, "url")
+    address = urlsplit(url)
+    if "@" in address.netloc:
+        raise SettingsError(
+            f"RELIGHT_{name}__URL has a user in it, and hosts and messages have the URL: set "
+            f"RELIGHT_{name}__USER and RELIGHT_{name}__PASSWORD_FILE"
+        )
+    if address.scheme not in {"http", "https"}:
+        raise SettingsError(
+            f"RELIGHT_{name}__URL is {url!r}: apt repositories are read over http and https only"
+        )
     return AptSourceConfig(
-        url=required(repository.url, "repository", "url"),
+        url=url,
         suite=repository.suite,
-        component=repository.component,
-        signing_key=required(repository.signing_key, "repository", "signing_key"),
+        component="" if is_flat(repository.suite) else repository.component,
+        signing_key=required(repository.signing_key, group, "signing_key"),
         fingerprint=repository.signing_key_fingerprint,
         max_age=repository.max_age,
+        architectures=repository.architectures,
+        login=_login(repository, name),
     )
+
+
+def _login(repository: RepositorySettings, name: str) -> Login | None:
+    if bool(repository.user) != bool(repository.password_file):
+        raise SettingsError(
+            f"RELIGHT_{name}__USER and RELIGHT_{name}__PASSWORD_FILE belong together: one is set"
+        )
+    if repository.password_file is None:
+        return None
+    password = repository.password_file.read_text().strip()
+    # In a file of apt's, a blank would end it.
+    if not password or any(not "!" <= character <= "~" for character in password):
+        raise SettingsError(
+            f"RELIGHT_{name}__PASSWORD_FILE, {repository.password_file}, has no password that apt "
+            "can read: printable ASCII without blanks"
+        )
+    return Login(repository.user, SecretStr(password))
 
 
 def _github(github: GitHubSettings) -> GitHubSourceConfig:

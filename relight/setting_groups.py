@@ -20,6 +20,7 @@ from pydantic_settings import NoDecode
 
 from relight.domain.duration import Duration, span
 from relight.domain.names import PackageName
+from relight.domain.release import ArchitectureName
 
 UnitName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*\.service$")
@@ -220,15 +221,20 @@ class RepositorySettings(BaseModel):
     """The signed apt repository that carries the service's releases.
 
     Attributes:
-        url: its URL, reachable from hosts and from the control plane.
-        suite: the suite under `dists/`.
-        component: the component of that suite.
+        url: its URL, reachable from hosts and from the control plane, without a password.
+        suite: the suite under `dists/`. Of a flat repository, whose line is `deb URL ./`, the part
+            that ends with a slash: `./`.
+        component: the component of that suite; a flat repository has none.
         signing_key: the file with its public key, armoured or binary.
         signing_key_fingerprint: of that key; needed if the file has several keys.
         max_age: of an index without Valid-Until; an older one is refused.
+        architectures: those of the fleet's hosts, as a JSON list; other indices are not read.
+        user: for a login by HTTP basic authentication, if it needs one.
+        password_file: the file with the password of that user. Hosts get it in a file that root
+            alone can read.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = ""
     suite: str = "stable"
@@ -238,6 +244,11 @@ class RepositorySettings(BaseModel):
         str, StringConstraints(pattern=r"^([0-9A-Fa-f ]{40,60})?$")
     ] = ""
     max_age: Duration = Field(default=timedelta(days=90), gt=timedelta(0))
+    architectures: Annotated[
+        tuple[ArchitectureName, ...], NoDecode, BeforeValidator(words), Field(min_length=1)
+    ] = ("amd64", "arm64")
+    user: Annotated[str, StringConstraints(pattern=r"^[!-~]*$")] = ""
+    password_file: Path | None = None
 
 
 class GitHubSettings(BaseModel):

@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     service: ServiceSettings = ServiceSettings()
     drain: DrainSettings = DrainSettings()
     repository: RepositorySettings = RepositorySettings()
+    more_repositories: tuple[RepositorySettings, ...] = ()
     github: GitHubSettings = GitHubSettings()
     ssh: SshSettings = SshSettings()
     liveness: LivenessSettings = LivenessSettings()

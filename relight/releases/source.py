@@ -1,6 +1,7 @@
 """The source of releases: its contract, its configuration, and how it is opened."""
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -10,9 +11,11 @@ from pydantic import SecretStr
 
 from relight.domain.names import ReleaseTag
 from relight.domain.release import Release
-from relight.releases.apt_repository import MAX_AGE, AptRepository, SeenIndexes
+from relight.releases.apt_repository import ARCHITECTURES, MAX_AGE, AptRepository, SeenIndexes
+from relight.releases.fetching import NO_HEADERS
 from relight.releases.file_signature import read_file_key
 from relight.releases.github_releases import GitHubReleases
+from relight.releases.several_repositories import SeveralRepositories
 
 
 class ReleaseSource(Protocol):
@@ -38,6 +41,20 @@ class ReleaseSource(Protocol):
 
 
 @dataclass(frozen=True)
+class Login:
+    """A login by HTTP basic authentication."""
+
+    user: str
+    password: SecretStr
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of a request with it."""
+        words = f"{self.user}:{self.password.get_secret_value()}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(words).decode()}"}
+
+
+@dataclass(frozen=True)
 class AptSourceConfig:
     """A signed apt repository, which the hosts use as well.
 
@@ -48,6 +65,9 @@ class AptSourceConfig:
         signing_key: the file with its public key, armoured or binary.
         fingerprint: of that key; needed if the file has several.
         max_age: of an index that does not say how long it is valid.
+        architectures: those of the fleet's hosts.
+        login: if it needs one.
+        more: other repositories with the same service's packages.
     """
 
     url: str
@@ -56,6 +76,14 @@ class AptSourceConfig:
     signing_key: Path
     fingerprint: str = ""
     max_age: timedelta = MAX_AGE
+    architectures: tuple[str, ...] = ARCHITECTURES
+    login: Login | None = None
+    more: tuple["AptSourceConfig", ...] = ()
+
+    @property
+    def all(self) -> tuple["AptSourceConfig", ...]:
+        """It, and the other repositories."""
+        return (self, *self.more)
 
     @property
     def address(self) -> str:
@@ -116,16 +144,8 @@ def open_source(
         RepositoryError: the key that signs the releases cannot be used.
     """
     if isinstance(config, AptSourceConfig):
-        return AptRepository(
-            url=config.url,
-            suite=config.suite,
-            component=config.component,
-            package=package,
-            signing_key=config.signing_key,
-            fingerprint=config.fingerprint,
-            max_age=config.max_age,
-            seen=seen,
-        )
+        opened = [_apt_repository(each, package, seen) for each in config.all]
+        return SeveralRepositories(opened) if len(opened) > 1 else opened[0]
     return GitHubReleases(
         repository=config.repository,
         package=package,
@@ -133,4 +153,21 @@ def open_source(
         token=config.token,
         key=read_file_key(config.public_key) if config.public_key else None,
         assets=config.assets,
+    )
+
+
+def _apt_repository(
+    config: AptSourceConfig, package: str, seen: SeenIndexes | None
+) -> AptRepository:
+    return AptRepository(
+        url=config.url,
+        suite=config.suite,
+        component=config.component,
+        package=package,
+        signing_key=config.signing_key,
+        fingerprint=config.fingerprint,
+        max_age=config.max_age,
+        architectures=config.architectures,
+        headers=config.login.headers if config.login else NO_HEADERS,
+        seen=seen,
     )

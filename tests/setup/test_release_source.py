@@ -63,3 +63,46 @@ def test_a_token_that_is_not_there_is_refused_by_its_path() -> None:
     github = GITHUB.model_copy(update={"token_file": Path("/no/such/token")})
     with pytest.raises(OSError, match="/no/such/token"):
         release_source_config(Settings(repository=NOTHING, github=github))
+
+
+def with_login(tmp_path: Path, password: str, **changed: object) -> Settings:
+    file = tmp_path / "password"
+    file.write_text(password)
+    values = {"user": "relight", "password_file": file, **changed}
+    return Settings(repository=APT.model_copy(update=values))
+
+
+def test_a_login_has_its_password_from_a_file_and_never_shows_it(tmp_path: Path) -> None:
+    place = release_source_config(with_login(tmp_path, "squirrel\n"))
+    assert isinstance(place, AptSourceConfig)
+    assert place.login is not None
+    assert place.login.password.get_secret_value() == "squirrel"
+    assert "squirrel" not in repr(place)
+
+
+@pytest.mark.parametrize(
+    ("password", "changed", "expected"),
+    [
+        ("a b", {}, "no password that apt can read"),
+        ("", {}, "no password that apt can read"),
+        ("ü", {}, "no password that apt can read"),
+        ("x", {"user": ""}, "belong together"),
+        ("x", {"password_file": None}, "belong together"),
+        ("x", {"url": "https://relight:x@packages.example"}, "has a user in it"),
+        ("x", {"url": "file:///srv/apt"}, "over http and https only"),
+    ],
+)
+def test_a_repository_that_cannot_be_used_is_refused(
+    tmp_path: Path, password: str, changed: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(SettingsError, match=expected):
+        release_source_config(with_login(tmp_path, password, **changed))
+
+
+def test_more_repositories_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '[{"url": "https://second.example", "suite": "./", "signing_key": "/second.asc"}]'
+    monkeypatch.setenv("RELIGHT_MORE_REPOSITORIES", text)
+    place = release_source_config(Settings(repository=APT))
+    assert isinstance(place, AptSourceConfig)
+    [second] = place.more
+    assert (second.url, second.suite, second.component) == ("https://second.example", "./", "")
