@@ -23,6 +23,7 @@ from temporalio.worker import (
 )
 
 import workflows
+from activities.delivery import PackageDelivery
 from activities.execution import (
     FaultInterceptor,
     LogContextInterceptor,
@@ -91,8 +92,9 @@ from relight.hosts.probe import Probe
 from relight.key_report import reporting_keys
 from relight.locations import configured_drivers
 from relight.providers.driver import ProviderDriver
-from relight.release_source import release_source_config
+from relight.release_source import brings_packages, package_files, release_source_config
 from relight.releases.errors import RepositoryError
+from relight.releases.package_files import PackageFiles
 from relight.releases.source import AptSourceConfig, ReleaseSource, open_source
 from relight.service_settings import apt_source, service_of, service_probe, service_secrets
 from relight.setting_groups import GateCheckSettings, SettingsError
@@ -157,6 +159,7 @@ class Parts:
     pool: PoolPolicy = field(default_factory=PoolPolicy)
     creations: Mapping[str, AbstractAsyncContextManager[object]] = field(default_factory=dict)
     secrets: Collection[str] = field(default=(), repr=False)
+    package_files: PackageFiles | None = None
 
 
 def build(
@@ -183,7 +186,9 @@ def build(
     window = parts.policy.replacement.window
     evaluation = BreakerEvaluation(parts.store, parts.limits, window)
     presence = Presence(parts.drivers, parts.hosts)
-    releases = PinnedReleases(parts.repository, parts.store)
+    files = parts.package_files
+    releases = PinnedReleases(parts.repository, parts.store, files)
+    delivery = PackageDelivery(files, parts.repository, parts.store) if files else None
     verifications = VerificationActivities(
         parts.store, parts.hosts, proofs, releases, client, evaluation
     )
@@ -195,10 +200,10 @@ def build(
         activities=activities_of(
             RouteActivities(parts.store, evaluation),
             DisruptionActivities(parts.store, ledger),
-            HotSwapActivities(parts.hosts, proofs, parts.store),
+            HotSwapActivities(parts.hosts, proofs, parts.store, delivery),
             proofs,
             ReplacementActivities(parts.store, ledger),
-            ReleaseActivities(releases, parts.store),
+            ReleaseActivities(releases, parts.store, delivery),
             MachineActivities(
                 parts.drivers,
                 parts.user_data,
@@ -206,7 +211,7 @@ def build(
                 parts.creations,
                 parts.store.key_rotations.all,
             ),
-            FirstBootActivities(parts.user_data, parts.hosts),
+            FirstBootActivities(parts.user_data, parts.hosts, delivery),
             EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets),
             NewKeyActivities(parts.store, parts.drivers, parts.fleet_owner),
             DrainActivities(parts.drain),
@@ -222,7 +227,7 @@ def build(
             ),
             RolloutActivities(parts.store, client),
             UndoActivities(parts.store),
-            PreflightActivities(parts.hosts, releases, parts.store, parts.checks),
+            PreflightActivities(parts.hosts, releases, parts.store, parts.checks, delivery),
             GateCheckActivities(parts.checks),
             ObservationActivities(
                 parts.store,
@@ -323,7 +328,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                     source,
                     settings.service.files or SERVICE_FILES,
                     secrets,
-                    host_files(service, config.deb_urls),
+                    host_files(service, config.deb_urls, pushed=brings_packages(settings)),
                 ),
                 service=service,
                 ssh_user=ssh.user,
@@ -341,6 +346,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             secrets=tuple(secrets.values()),
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
             connectivity=connectivity_checks(settings),
+            package_files=package_files(settings),
         )
 
 

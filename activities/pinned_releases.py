@@ -6,11 +6,13 @@ verified, undone and given to another machine after the next revision has appear
 is rolled out by its exact version.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from relight.domain.names import ReleaseTag
 from relight.domain.release import Release, rebuilt_architectures, with_files_of
 from relight.releases.errors import ReleaseRebuiltError, ReleaseUnknownError
+from relight.releases.package_files import PackageFiles
 from relight.releases.source import ReleaseSource
 from relight.store.store import Store
 from relight.store.threads import in_thread
@@ -19,9 +21,19 @@ from relight.store.threads import in_thread
 class PinnedReleases:
     """The releases of a source, by the meaning that tags have in the fleet."""
 
-    def __init__(self, source: ReleaseSource, store: Store) -> None:
+    def __init__(
+        self, source: ReleaseSource, store: Store, kept: PackageFiles | None = None
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            source: of the releases.
+            store: has what tags mean.
+            kept: packages that can be brought to hosts, also if the source has deleted them.
+        """
         self._source = source
         self._store = store
+        self._kept = kept
 
     async def resolve(
         self, tag: ReleaseTag, architectures: Sequence[str], *, for_rollout: bool = False
@@ -43,6 +55,9 @@ class PinnedReleases:
             return await self._source.resolve(tag, architectures)
         offered = await self._offered(pinned, architectures)
         if not for_rollout and (rebuilt := rebuilt_architectures(pinned, offered)):
+            kept = await self._kept_release(pinned, architectures)
+            if kept is not None:
+                return kept
             raise ReleaseRebuiltError(
                 f"{offered.source} has other content under {pinned.package} {pinned.version} for "
                 f"{', '.join(rebuilt)} than this fleet knows: "
@@ -56,6 +71,15 @@ class PinnedReleases:
         Raises:
             ReleaseUnknownError: it does not have it.
         """
+        try:
+            return await self._from_source(pinned, architectures)
+        except ReleaseUnknownError:
+            kept = await self._kept_release(pinned, architectures)
+            if kept is None:
+                raise
+            return kept
+
+    async def _from_source(self, pinned: Release, architectures: Sequence[str]) -> Release:
         tag, version = pinned.tag, pinned.version
         newest = await self._source.resolve(tag, ())
         if newest.version == version:
@@ -68,3 +92,14 @@ class PinnedReleases:
                 f"{newest.version}` rolls out the newest revision"
             ) from error
         return offered.model_copy(update={"tag": tag})
+
+    async def _kept_release(self, pinned: Release, architectures: Sequence[str]) -> Release | None:
+        """Return a release with the packages that are kept of it; None if one is missing."""
+        wanted = set(architectures or pinned.architectures)
+        files = [each for each in pinned.deb_files if each.architecture in wanted]
+        if self._kept is None or not files or len(files) < len(wanted):
+            return None
+        found = [await asyncio.to_thread(self._kept.find, each) for each in files]
+        if None in found:
+            return None
+        return pinned.model_copy(update={"deb_files": tuple(each.as_pushed() for each in files)})

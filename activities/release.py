@@ -1,6 +1,7 @@
 """Releases: a tag is resolved to an exact version, and a release to the file for one host."""
 
 from activities import policies
+from activities.delivery import PackageDelivery
 from activities.pinned_releases import PinnedReleases
 from relight.domain.release import Release, ResolveReleaseInput
 from relight.engine.step import step
@@ -11,9 +12,15 @@ from relight.store.threads import in_thread
 class ReleaseActivities:
     """Resolves releases in the repository and saves them in the store."""
 
-    def __init__(self, repository: PinnedReleases, store: Store) -> None:
+    def __init__(
+        self,
+        repository: PinnedReleases,
+        store: Store,
+        delivery: PackageDelivery | None = None,
+    ) -> None:
         self._repository = repository
         self._store = store
+        self._delivery = delivery
 
     @step(policies.LOOKUP, lambda i: i.tag)
     async def resolve_release(self, input: ResolveReleaseInput) -> Release:
@@ -25,4 +32,6 @@ class ReleaseActivities:
             input.tag, input.architectures, for_rollout=input.for_rollout
         )
         await in_thread(self._store.releases.save, release)
+        if self._delivery is not None:
+            self._delivery.keep(release)
         return release

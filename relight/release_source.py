@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from relight.releases.apt_repository import is_flat
+from relight.releases.package_files import PackageFiles
 from relight.releases.source import (
     AptSourceConfig,
+    DirectorySourceConfig,
     GitHubSourceConfig,
     Login,
     SourceConfig,
@@ -32,6 +34,13 @@ def release_source_config(settings: Settings) -> SourceConfig:
             "RELIGHT_REPOSITORY__URL and RELIGHT_GITHUB__REPOSITORY are both set: releases come "
             "from one source; unset the other"
         )
+    if settings.directory.path and (github.repository or repository.url):
+        raise SettingsError(
+            "RELIGHT_DIRECTORY__PATH is set, and so is another source: releases come from one "
+            "source; unset the other"
+        )
+    if settings.directory.path:
+        return DirectorySourceConfig(settings.directory.path)
     if github.repository:
         return _github(github)
     first = _apt(repository, "REPOSITORY")
@@ -40,6 +49,22 @@ def release_source_config(settings: Settings) -> SourceConfig:
         for number, each in enumerate(settings.more_repositories)
     )
     return replace(first, more=more)
+
+
+def brings_packages(settings: Settings) -> bool:
+    """Whether hosts take packages from the control plane."""
+    return bool(
+        settings.packages.push or settings.directory.path is not None or settings.github.private
+    )
+
+
+def package_files(settings: Settings) -> PackageFiles | None:
+    """Return the packages that the control plane keeps; None if it brings none to hosts."""
+    packages = settings.packages
+    if not brings_packages(settings):
+        return None
+    folder = packages.folder or settings.home / "packages"
+    return PackageFiles(folder, packages.max_files, packages.max_bytes)
 
 
 def _apt(repository: RepositorySettings, name: str) -> AptSourceConfig:
@@ -93,6 +118,11 @@ def _login(repository: RepositorySettings, name: str) -> Login | None:
 def _github(github: GitHubSettings) -> GitHubSourceConfig:
     if not _REPOSITORY.fullmatch(github.repository):
         raise SettingsError(f"RELIGHT_GITHUB__REPOSITORY is {github.repository!r}, not OWNER/NAME")
+    if github.private and github.token_file is None:
+        raise SettingsError(
+            "RELIGHT_GITHUB__PRIVATE is set, and RELIGHT_GITHUB__TOKEN_FILE is not: a private "
+            "repository can be read with a token only"
+        )
     token = SecretStr(github.token_file.read_text().strip()) if github.token_file else None
     return GitHubSourceConfig(
         repository=github.repository,
@@ -101,4 +131,5 @@ def _github(github: GitHubSettings) -> GitHubSourceConfig:
         token=token,
         public_key=github.public_key,
         assets=github.assets,
+        private=github.private,
     )

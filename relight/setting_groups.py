@@ -262,6 +262,8 @@ class GitHubSettings(BaseModel):
             one, so the files must be public.
         public_key: the file with the public key that signs the releases: of minisign, or of `cosign
             sign-blob --key` (PEM). If set, unsigned packages are refused.
+        private: whether the repository is private. The control plane then downloads packages with
+            its token, and brings them to hosts; no host gets the token.
         assets: a pattern of the names of the files that may be packages, where a release has
             several for one architecture: `*.debian12.deb`.
     """
@@ -273,7 +275,41 @@ class GitHubSettings(BaseModel):
     download_url: str = "https://github.com"
     token_file: Path | None = None
     public_key: Path | None = None
+    private: bool = False
     assets: str = Field(default="*.deb", min_length=1)
+
+
+class DirectorySettings(BaseModel):
+    """A folder of packages beside the worker, instead of a repository.
+
+    Attributes:
+        path: of the folder; if set, releases come from there, and the control plane brings them to
+            hosts. Every worker has to have it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path | None = None
+
+
+class PackageSettings(BaseModel):
+    """Packages that the control plane keeps, and brings to hosts over SSH.
+
+    Attributes:
+        push: whether hosts take packages from the control plane, so that a rollback works after the
+            repository has deleted a version. Whoever has the control plane's SSH key can then
+            install any package. A private repository and a folder need it: with them it is on.
+        folder: of the packages; by default `packages` in the home folder.
+        max_files: how many are kept.
+        max_bytes: of all of them together.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    push: bool = False
+    folder: Path | None = None
+    max_files: int = Field(default=100, ge=1)
+    max_bytes: int = Field(default=4 * 1024**3, ge=1)
 
 
 class SshSettings(BaseModel):

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from activities import policies
+from activities.delivery import PackageDelivery
 from activities.pinned_releases import PinnedReleases
 from activities.route.hot_swap import deb_of
 from activities.route.known_good import version_of
@@ -42,11 +43,13 @@ class PreflightActivities:
         repository: PinnedReleases,
         store: Store,
         checks: Collection[CheckName] = (),
+        delivery: PackageDelivery | None = None,
     ) -> None:
         self._hosts = hosts
         self._repository = repository
         self._store = store
         self._checks = checks
+        self._delivery = delivery
 
     @step(policies.LOOKUP, lambda i: f"{i.release.tag}: {i.scope}")
     async def preflight(self, input: PreflightInput) -> PreflightPassed:
@@ -134,6 +137,8 @@ class PreflightActivities:
             change = Change(release.version, rollback=True, deb=deb)
             try:
                 async with self._hosts.connect(machine) as shell:
+                    if self._delivery is not None:
+                        await self._delivery.bring(shell, deb)
                     await transaction.dry_run(shell, change, release.package)
             except RemoteError as error:
                 if error.fault_class is not FaultClass.HOST:

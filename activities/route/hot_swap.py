@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from temporalio import activity
 
 from activities import policies
+from activities.delivery import PackageDelivery
 from activities.execution import current_attempt, fault_of
 from relight.domain.drift import has_other_content
 from relight.domain.fault.fault import Fault
@@ -103,10 +104,17 @@ class ProofActivities:
 class HotSwapActivities:
     """Starts the transaction on the host, waits for its end, and proves the result."""
 
-    def __init__(self, hosts: Hosts, proofs: ProofActivities, store: Store) -> None:
+    def __init__(
+        self,
+        hosts: Hosts,
+        proofs: ProofActivities,
+        store: Store,
+        delivery: PackageDelivery | None = None,
+    ) -> None:
         self._hosts = hosts
         self._proofs = proofs
         self._store = store
+        self._delivery = delivery
 
     @step(policies.SWAP, lambda i: f"{i.release.package}={i.release.version} on {i.machine.key}")
     async def swap_release(self, input: SwapReleaseInput) -> ReleaseSwapped:
@@ -146,6 +154,8 @@ class HotSwapActivities:
         self, shell: Shell, unit: str, change: Change, input: SwapReleaseInput
     ) -> ReleaseSwapped:
         service = self._proofs.service
+        if self._delivery is not None:
+            await self._delivery.bring(shell, change.deb)
         ended = await transaction.run_transaction(shell, unit, change, service, _heartbeat)
         try:
             proof = await self._proofs.prove(shell, input.release, ended.observation)
@@ -195,21 +205,22 @@ def _heartbeat(state: TransactionState) -> None:
 
 
 def deb_of(release: Release, architecture: str) -> DebFile | None:
-    """Return the file that a host of this architecture downloads; None if it uses apt.
+    """Return the file that a host downloads or is brought; None if it uses apt.
 
     This is the one place where that is decided, for hot swaps and first boots. For apt, the
     location and the digest of the file are in the repository's index.
 
     Raises:
-        ReleaseUnknownError: hosts download this release, but it has no file for the architecture.
+        ReleaseUnknownError: hosts do not use apt for this release, and it has no file for the
+            architecture.
     """
     found = release.deb_file(architecture)
-    if found is None and any(deb_file.url for deb_file in release.deb_files):
+    if found is None and not all(deb_file.by_apt for deb_file in release.deb_files):
         raise ReleaseUnknownError(
             f"{release.package} {release.version} for {release.tag} is not available for "
             f"{architecture} in {release.source}: only for {', '.join(release.architectures)}"
         )
-    return found if found is not None and found.url is not None else None
+    return None if found is None or found.by_apt else found
 
 
 def _heartbeat_observation(latest: Observation) -> None:

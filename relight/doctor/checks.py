@@ -113,7 +113,7 @@ async def _fleet(subject: Subject) -> Finding:
 async def _repository_key(subject: Subject) -> Finding:
     config = subject.source = release_source_config(subject.settings)
     if not isinstance(config, AptSourceConfig):
-        return Finding(f"none is needed: releases come from GitHub, {config.repository}")
+        return Finding(f"none is needed: releases come from {config.address}")
     found, ends_soon = [], False
     for each in config.all:
         key = await in_thread(read_signing_key, each.signing_key, each.fingerprint)

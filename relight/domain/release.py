@@ -14,12 +14,17 @@ EVERY_ARCHITECTURE = "all"
 """The architecture of a package that runs on each."""
 
 
+PUSHED_PREFIX = "pushed:"
+"""Begins the file name of a .deb that the control plane brings to hosts. Its own name follows."""
+
+
 class DebFile(Message):
     """One .deb of a release.
 
     Attributes:
         architecture: Debian name, as in `amd64`.
-        filename: path relative to its source if apt reads that source, else the full URL.
+        filename: path relative to its source if apt reads that source; the full URL if hosts fetch
+            it; or `pushed:NAME` if the control plane brings it to hosts.
         sha256: of the .deb, lower-case hexadecimal.
         size_bytes: of the .deb.
     """
@@ -31,11 +36,23 @@ class DebFile(Message):
 
     @property
     def url(self) -> str | None:
-        """Its full URL, None if apt finds it in its source.
-
-        This alone decides how a host gets a release: from the URL, or through apt.
-        """
+        """Its full URL if hosts fetch it, else None."""
         return self.filename if "://" in self.filename else None
+
+    @property
+    def is_pushed(self) -> bool:
+        """Whether the control plane brings it to hosts."""
+        return self.filename.startswith(PUSHED_PREFIX)
+
+    @property
+    def by_apt(self) -> bool:
+        """Whether apt finds it in its source. This alone decides how a host gets a release."""
+        return self.url is None and not self.is_pushed
+
+    def as_pushed(self) -> "DebFile":
+        """Return it as a file that the control plane brings."""
+        name = self.filename.rpartition("/")[2].removeprefix(PUSHED_PREFIX)
+        return self.model_copy(update={"filename": PUSHED_PREFIX + name})
 
 
 class Release(Message):

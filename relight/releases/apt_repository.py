@@ -7,7 +7,7 @@ seen is refused, so that nobody can offer an old state of the repository again.
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,9 +17,16 @@ from typing import Final, Protocol
 import httpx
 
 from relight.domain.names import ReleaseTag
-from relight.domain.release import EVERY_ARCHITECTURE, Release
+from relight.domain.release import EVERY_ARCHITECTURE, DebFile, Release
 from relight.releases.errors import RepositoryError
-from relight.releases.fetching import DEADLINE, NO_HEADERS, fetch_index, fetch_signed, within
+from relight.releases.fetching import (
+    DEADLINE,
+    NO_HEADERS,
+    fetch_index,
+    fetch_signed,
+    stream,
+    within,
+)
 from relight.releases.index import Listed, RepositoryIndex, build_index, parse_packages
 from relight.releases.release_file import (
     IndexFile,
@@ -159,6 +166,26 @@ class AptRepository:
             RepositoryError: as `resolve`.
         """
         return (await self._index(frozenset())).releases()
+
+    @property
+    def source(self) -> str:
+        """The repository's name in messages and in its releases.
+
+        Raises:
+            RepositoryError: it is not configured.
+        """
+        return self._location().source
+
+    async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+        """Yield the content of a release's file.
+
+        Raises:
+            RepositoryUnavailableError: no answer, or it does not exist any more.
+        """
+        del release
+        url = httpx.URL(f"{self._url.rstrip('/')}/").join(deb_file.filename)
+        async for chunk in stream(self._client, url, deb_file.size_bytes, self._headers):
+            yield chunk
 
     async def close(self) -> None:
         """Cancel a running read and close the source's own connections."""

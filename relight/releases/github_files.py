@@ -7,7 +7,7 @@ The token is sent to the API only. Raises `RepositoryUnavailableError` if a retr
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -107,15 +107,24 @@ class GitHubFiles:
         url, headers = self._location(asset)
         return await fetch_file(self._client, url, max_bytes, headers)
 
+    async def download(self, asset: Asset, size_bytes: int) -> AsyncIterator[bytes]:
+        """Yield the content of a file, of which so many bytes are expected.
+
+        Raises:
+            RepositoryUnavailableError: no answer, or it does not exist any more.
+        """
+        url, headers = self._location(asset)
+        async for chunk in stream(self._client, url, size_bytes, headers):
+            yield chunk
+
     async def digests(self, asset: Asset) -> Digests:
         """Return the digests of a file, which is downloaded and not kept.
 
         Raises:
             RepositoryError: it does not exist, or has another size.
         """
-        url, headers = self._location(asset)
         sha256, blake2b = hashlib.sha256(), hashlib.blake2b()
-        async for chunk in stream(self._client, url, min(asset.size, MAX_DEB_BYTES), headers):
+        async for chunk in self.download(asset, min(asset.size, MAX_DEB_BYTES)):
             sha256.update(chunk)
             blake2b.update(chunk)
         return Digests(sha256.digest(), blake2b.digest())

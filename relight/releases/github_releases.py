@@ -7,7 +7,7 @@ them. Hosts fetch without a token, so the repository must be public.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from debian.debian_support import Version
 from pydantic import SecretStr
 
 from relight.domain.names import ReleaseTag
-from relight.domain.release import EVERY_ARCHITECTURE, DebFile, Release
+from relight.domain.release import EVERY_ARCHITECTURE, PUSHED_PREFIX, DebFile, Release
 from relight.releases.deb_control import DebControl
 from relight.releases.errors import (
     ReleaseUnknownError,
@@ -86,6 +86,7 @@ class GitHubReleases:
         deadline: timedelta = DEADLINE,
         key: FileKey | None = None,
         assets: str = "*.deb",
+        private: bool = False,
     ) -> None:
         """Read nothing yet.
 
@@ -99,6 +100,7 @@ class GitHubReleases:
             deadline: for all requests of one release together.
             key: has to have signed the packages, or their list of checksums; None if none has to.
             assets: a pattern of the names of the files that are read, in any case of letters.
+            private: whether files need the token: the control plane brings them to hosts.
         """
         self._source = f"github:{repository}"
         self._path = f"/repos/{quote(repository)}/releases"
@@ -108,8 +110,11 @@ class GitHubReleases:
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT.total_seconds())
         self._deadline = deadline
         self._key = key
+        self._private = private
         self._assets = assets.lower()
-        self._files = GitHubFiles(self._client, api_url, token, deadline=deadline)
+        self._files = GitHubFiles(
+            self._client, api_url, token, deadline=deadline, through_api=private
+        )
         self._api = GitHubApi(self._client, api_url, token, cache_time, deadline)
 
     async def resolve(self, tag: ReleaseTag, architectures: Sequence[str]) -> Release:
@@ -149,6 +154,22 @@ class GitHubReleases:
             raise type(error)(f"{self._source}: {error}") from error
         by_version = {release.version: release for release in each if release is not None}
         return [by_version[version] for version in oldest_first(by_version)]
+
+    async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+        """Yield the content of a release's file.
+
+        Raises:
+            ReleaseUnknownError: the release has no such file any more.
+            RepositoryUnavailableError: no answer.
+        """
+        published = await self._find(release.tag)
+        name = deb_file.as_pushed().filename.removeprefix(PUSHED_PREFIX)
+        for asset in published.assets if published else ():
+            if asset.browser_download_url.rpartition("/")[2] == name:
+                async for chunk in self._files.download(asset, deb_file.size_bytes):
+                    yield chunk
+                return
+        raise ReleaseUnknownError(f"{self._source} has no file {name} of {release.tag} any more")
 
     async def close(self) -> None:
         """Cancel running requests and close the source's own connections."""
@@ -194,6 +215,7 @@ class GitHubReleases:
                 sha256=sha256,
                 size_bytes=asset.size,
             )
+            file = file.as_pushed() if self._private else file
             listed.setdefault(control.architecture, []).append(Listed(control.version, file))
         _refuse_ambiguous(listed)
         real = [each for each in listed if each != EVERY_ARCHITECTURE]

@@ -1,10 +1,10 @@
 """Several repositories that carry the releases of one package, as one source."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from relight.domain.names import ReleaseTag
-from relight.domain.release import Release
+from relight.domain.release import DebFile, Release
 from relight.releases.apt_repository import AptRepository
 from relight.releases.errors import ReleaseUnknownError
 from relight.releases.versions import matching, tags_of
@@ -47,6 +47,20 @@ class SeveralRepositories:
             by_version[version].model_copy(update={"tag": tag})
             for version, tag in tags_of(by_version).items()
         ]
+
+    async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+        """Yield the content of a release's file.
+
+        Raises:
+            RepositoryUnavailableError: no answer, or it does not exist any more.
+            ReleaseUnknownError: the release is from none of these repositories.
+        """
+        for repository in self._repositories:
+            if repository.source == release.source:
+                async for chunk in repository.download(release, deb_file):
+                    yield chunk
+                return
+        raise ReleaseUnknownError(f"{release.source} is not a repository of this fleet any more")
 
     async def close(self) -> None:
         """Cancel running requests and close all connections."""

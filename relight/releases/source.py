@@ -1,7 +1,7 @@
 """The source of releases: its contract, its configuration, and how it is opened."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -10,11 +10,12 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from relight.domain.names import ReleaseTag
-from relight.domain.release import Release
+from relight.domain.release import DebFile, Release
 from relight.releases.apt_repository import ARCHITECTURES, MAX_AGE, AptRepository, SeenIndexes
 from relight.releases.fetching import NO_HEADERS
 from relight.releases.file_signature import read_file_key
 from relight.releases.github_releases import GitHubReleases
+from relight.releases.local_directory import LocalDirectory
 from relight.releases.several_repositories import SeveralRepositories
 
 
@@ -34,6 +35,14 @@ class ReleaseSource(Protocol):
 
         Raises:
             RepositoryError: as `resolve`.
+        """
+
+    def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+        """Yield the content of a release's file.
+
+        Raises:
+            RepositoryUnavailableError: no answer, or it does not exist any more.
+            RepositoryError: the source cannot be read.
         """
 
     async def close(self) -> None:
@@ -107,6 +116,7 @@ class GitHubSourceConfig:
         token: for the API, if there is one.
         public_key: the file with the key that signs the releases; None if none does.
         assets: a pattern of the names of the files that may be packages.
+        private: whether files need the token, so that the control plane brings them to hosts.
     """
 
     repository: str
@@ -115,6 +125,7 @@ class GitHubSourceConfig:
     token: SecretStr | None = field(default=None, repr=False)
     public_key: Path | None = None
     assets: str = "*.deb"
+    private: bool = False
 
     @property
     def address(self) -> str:
@@ -124,10 +135,33 @@ class GitHubSourceConfig:
     @property
     def deb_urls(self) -> str:
         """The prefix of every URL that hosts fetch packages from."""
+        if self.private:
+            return ""
         return f"{self.download_url}/{self.repository}/releases/download/"
 
 
-SourceConfig = AptSourceConfig | GitHubSourceConfig
+@dataclass(frozen=True)
+class DirectorySourceConfig:
+    """A folder of packages on the control plane.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @property
+    def address(self) -> str:
+        """The folder that the control plane reads."""
+        return str(self.path)
+
+    @property
+    def deb_urls(self) -> str:
+        """The prefix of every URL that hosts fetch packages from: none, they are brought."""
+        return ""
+
+
+SourceConfig = AptSourceConfig | GitHubSourceConfig | DirectorySourceConfig
 
 
 def open_source(
@@ -146,6 +180,8 @@ def open_source(
     if isinstance(config, AptSourceConfig):
         opened = [_apt_repository(each, package, seen) for each in config.all]
         return SeveralRepositories(opened) if len(opened) > 1 else opened[0]
+    if isinstance(config, DirectorySourceConfig):
+        return LocalDirectory(config.path, package)
     return GitHubReleases(
         repository=config.repository,
         package=package,
@@ -153,6 +189,7 @@ def open_source(
         token=config.token,
         key=read_file_key(config.public_key) if config.public_key else None,
         assets=config.assets,
+        private=config.private,
     )
 
 

@@ -65,6 +65,17 @@ class Releases:
             named = session.exec(select(_is_named(tag))).one()
         return self.get(tag) if named else None
 
+    def with_file(self, sha256: str) -> Release | None:
+        """Return a release that has a file with this digest, None if there is none.
+
+        Raises:
+            BadValueError: it was changed by hand and is invalid.
+        """
+        query = select(DebFileRow.release_tag).where(DebFileRow.sha256 == sha256)
+        with self._database.reading() as session:
+            tag = session.exec(query).first()
+        return None if tag is None else self.get(tag)
+
     def version(self, tag: str) -> str | None:
         """Return the Debian version of a release, None if its tag was never resolved."""
         with self._database.reading() as session:

@@ -10,6 +10,7 @@ from activities.pinned_releases import PinnedReleases
 from relight.domain.release import Release
 from relight.releases.apt_repository import AptRepository
 from relight.releases.errors import ReleaseRebuiltError, ReleaseUnknownError
+from relight.releases.package_files import PackageFiles
 from relight.store.store import Store
 from tests.store import fleets
 from tests.support.apt_repository import COMPONENT, PACKAGE, SUITE, Repository, key_ring, serve
@@ -22,7 +23,7 @@ class Fleet:
     """A store, and a repository that a test publishes to."""
 
     def __init__(self, repository: Repository, source: AptRepository, store: Store, sign) -> None:
-        self.repository, self.store, self._sign = repository, store, sign
+        self.repository, self.source, self.store, self._sign = repository, source, store, sign
         self.releases = PinnedReleases(source, store)
 
     def publish(self, *versions: str, content: str = "") -> None:
@@ -98,6 +99,34 @@ async def test_a_revision_that_is_gone_is_an_error_with_the_newest(fleet: Fleet)
     fleet.publish(SECOND)
     with pytest.raises(ReleaseUnknownError, match=f"is {FIRST} in this fleet: .*start {SECOND}`"):
         await fleet.resolved()
+
+
+async def keep(fleet: Fleet, release: Release, folder: Path) -> PackageFiles:
+    files = PackageFiles(folder, max_files=9, max_bytes=10**6)
+    for deb_file in release.deb_files:
+        await files.add(deb_file, fleet.source.download(release, deb_file))
+    fleet.releases = PinnedReleases(fleet.source, fleet.store, files)
+    return files
+
+
+async def test_a_revision_that_is_gone_is_brought_if_it_was_kept(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    fleet.publish(FIRST)
+    first = await fleet.resolved()
+    fleet.run()
+    await keep(fleet, first, tmp_path / "packages")
+    fleet.repository.withdraw(FIRST)
+    fleet.publish(SECOND)
+    kept = await fleet.resolved()
+    assert (kept.version, kept.deb_files[0].is_pushed) == (FIRST, True)
+    assert kept.deb_files[0].sha256 == first.deb_files[0].sha256
+    with pytest.raises(ReleaseUnknownError):
+        await fleet.resolved(TAG, "arm64")
+    # Once the repository has it again, hosts get it from there.
+    fleet.publish(FIRST)
+    again = await fleet.resolved()
+    assert again.version == FIRST
 
 
 async def test_other_content_under_a_version_needs_a_rollout(fleet: Fleet) -> None:

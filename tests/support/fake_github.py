@@ -44,6 +44,8 @@ class FakeGitHub:
         not_modified: how many requests were answered with 304 because their ETag matched.
         ranges: whether a part of a file is sent where it is asked for.
         made: how many files were attached.
+        private_token: the token that each request of the API needs. Files are then downloaded from
+            there: it redirects to a storage of another host name.
     """
 
     url: str
@@ -55,6 +57,7 @@ class FakeGitHub:
     not_modified: int = 0
     ranges: bool = True
     made: int = 0
+    private_token: str = ""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def release(
@@ -108,8 +111,20 @@ class FakeGitHub:
         path = unquote(urlsplit(target).path)
         if (fault := self.faults.get(path)) is not None:
             return fault
-        if path in self.files:
+        if path in self.files and not self.private_token:
             return Fault(200, {}, self.files[path])
+        if path.startswith("/storage/"):
+            return Fault(200, {}, self.files[path.removeprefix("/storage")])
+        if path.startswith(f"{_RELEASES}/assets/"):
+            [asset] = [
+                asset
+                for release in self.releases
+                for asset in release["assets"]
+                if asset["url"].endswith(path)
+            ]
+            stored = asset["browser_download_url"].removeprefix(self.url)
+            storage = self.url.replace("127.0.0.1", "localhost")
+            return Fault(302, {"Location": f"{storage}/storage{stored}"})
         if path == _RELEASES:
             query = parse_qs(urlsplit(target).query)
             size, page = int(query["per_page"][0]), int(query.get("page", ["1"])[0])
@@ -140,6 +155,9 @@ def fake_github(host: str = "127.0.0.1") -> Iterator[FakeGitHub]:
             path = unquote(self.path)
             github.requests.append(Request(path, self.headers.get("Authorization")))
             status, headers, body = github.answer(self.path)
+            is_api = path.startswith("/repos/")
+            if is_api and github.private_token not in ("", self.headers.get("Authorization")):
+                status, headers, body = Fault(404)
             etag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
             if status == 200 and self.headers.get("If-None-Match") == etag:
                 github.not_modified += 1
