@@ -55,7 +55,8 @@ class PreflightActivities:
     async def preflight(self, input: PreflightInput) -> PreflightPassed:
         """Check that the release, and the releases that run now, can be installed in every region.
 
-        Before an undo, those that run now need not be: nobody goes back to them.
+        Before an undo, and where a rollout leaves failed routes as they are, those that run now
+        need not be: nobody goes back to them.
 
         The error lists all problems at once, each with its region.
         """
@@ -63,7 +64,8 @@ class PreflightActivities:
         if not input.undo:
             await in_thread(self._refuse_downgrade, input)
         current = await in_thread(store.releases, input.scope)
-        tags = [tag for tag in current if tag != input.release.tag and not input.undo]
+        goes_back = input.roll_back and not input.undo
+        tags = [tag for tag in current if tag != input.release.tag and goes_back]
         regions = _by_region(await in_thread(store.sample_by_region, input.scope, HOSTS_PER_REGION))
         tag_results = [self._check_rollback(tag, current[tag]) for tag in tags]
         region_results = [
@@ -121,7 +123,10 @@ class PreflightActivities:
         except DomainError as error:
             if error.retryable:
                 raise
-            return PreflightError(f"a rollback to {tag} is not possible: {error}")
+            return PreflightError(
+                f"a rollback to {tag} is not possible: {error}; with --keep-failed the rollout "
+                "starts without one"
+            )
         return None
 
     async def _check_region(

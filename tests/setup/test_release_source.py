@@ -4,15 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from relight.release_source import release_source_config
+from relight.release_source import package_files, release_source_config
 from relight.releases.apt_repository import AptRepository
 from relight.releases.github_releases import GitHubReleases
+from relight.releases.local_directory import LocalDirectory
 from relight.releases.source import (
     AptSourceConfig,
+    DirectorySourceConfig,
     GitHubSourceConfig,
     open_source,
 )
-from relight.setting_groups import GitHubSettings, RepositorySettings, SettingsError
+from relight.setting_groups import (
+    DirectorySettings,
+    GitHubSettings,
+    PackageSettings,
+    RepositorySettings,
+    SettingsError,
+)
 from relight.settings import Settings
 
 APT = RepositorySettings(url="https://packages.example", signing_key=Path("/key.asc"))
@@ -106,3 +114,30 @@ def test_more_repositories_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(place, AptSourceConfig)
     [second] = place.more
     assert (second.url, second.suite, second.component) == ("https://second.example", "./", "")
+
+
+async def test_a_folder_is_a_place_and_its_packages_are_brought(tmp_path: Path) -> None:
+    settings = Settings(repository=NOTHING, directory=DirectorySettings(path=tmp_path))
+    place = release_source_config(settings)
+    assert place == DirectorySourceConfig(tmp_path)
+    assert place.deb_urls == ""
+    assert isinstance(open_source(place, "lantern-box"), LocalDirectory)
+    assert package_files(settings) is not None
+    with pytest.raises(SettingsError, match="RELIGHT_DIRECTORY__PATH is set, and so is another"):
+        release_source_config(settings.model_copy(update={"github": GITHUB}))
+
+
+def test_a_private_repository_needs_a_token_and_gives_hosts_no_address(tmp_path: Path) -> None:
+    github = GITHUB.model_copy(update={"private": True})
+    with pytest.raises(SettingsError, match="RELIGHT_GITHUB__TOKEN_FILE is not"):
+        release_source_config(Settings(repository=NOTHING, github=github))
+    file = tmp_path / "token"
+    file.write_text("squirrel")
+    settings = Settings(repository=NOTHING, github=github.model_copy(update={"token_file": file}))
+    assert release_source_config(settings).deb_urls == ""
+    assert package_files(settings) is not None
+
+
+def test_packages_are_kept_only_where_hosts_take_them() -> None:
+    assert package_files(Settings(repository=APT)) is None
+    assert package_files(Settings(repository=APT, packages=PackageSettings(push=True)))

@@ -48,7 +48,12 @@ async def check(input: RolloutReleaseInput) -> Release:
         )
     )
     await PreflightActivities.preflight(
-        PreflightInput(release=release, scope=scope, checks=input.strategy.checks)
+        PreflightInput(
+            release=release,
+            scope=scope,
+            checks=input.strategy.checks,
+            roll_back=input.strategy.roll_back,
+        )
     )
     return release
 
