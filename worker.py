@@ -57,7 +57,7 @@ from relight.hosts.keys import IdentityError
 from relight.hosts.liveness import SshLivenessProbe
 from relight.key_report import reporting_keys
 from relight.locations import configured_drivers
-from relight.release_source import release_source_config
+from relight.release_source import brings_packages, package_files, release_source_config
 from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, open_source
 from relight.service_settings import apt_source, service_of, service_probe, service_secrets
@@ -197,7 +197,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                     source,
                     settings.service.files or SERVICE_FILES,
                     secrets,
-                    host_files(service, config.deb_urls),
+                    host_files(service, config.deb_urls, pushed=brings_packages(settings)),
                 ),
                 service=service,
                 ssh_user=ssh.user,
@@ -215,6 +215,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             secrets=tuple(secrets.values()),
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
             connectivity=connectivity_checks(settings),
+            package_files=package_files(settings),
         )
 
 

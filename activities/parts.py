@@ -7,6 +7,7 @@ from typing import Any
 
 from temporalio.client import Client
 
+from activities.delivery import PackageDelivery
 from activities.fleet.comparison import ComparisonActivities
 from activities.fleet.key_rotation import KeyRotationActivities
 from activities.fleet.liveness import MAX_CONCURRENT, LivenessActivities
@@ -27,6 +28,7 @@ from activities.machine.first_boot import (
 from activities.machine.machines import MachineActivities
 from activities.machine.new_key import NewKeyActivities
 from activities.machine.presence import Presence
+from activities.pinned_releases import PinnedReleases
 from activities.release import ReleaseActivities
 from activities.rollout.checks import GateCheck, GateCheckActivities
 from activities.rollout.preflight import PreflightActivities
@@ -48,6 +50,7 @@ from relight.hosts.connections import Hosts, KeyedHosts
 from relight.hosts.liveness import LivenessProbe
 from relight.hosts.probe import Probe
 from relight.providers.driver import ProviderDriver
+from relight.releases.package_files import PackageFiles
 from relight.releases.source import ReleaseSource
 from relight.store.store import Store
 
@@ -76,6 +79,7 @@ class Parts:
     pool: PoolPolicy = field(default_factory=PoolPolicy)
     creations: Mapping[str, AbstractAsyncContextManager[object]] = field(default_factory=dict)
     secrets: Collection[str] = field(default=(), repr=False)
+    package_files: PackageFiles | None = None
 
 
 def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
@@ -90,16 +94,19 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
     window = parts.policy.replacement.window
     evaluation = BreakerEvaluation(parts.store, parts.limits, window)
     presence = Presence(parts.drivers, parts.hosts)
+    files = parts.package_files
+    releases = PinnedReleases(parts.repository, parts.store, files)
+    delivery = PackageDelivery(files, parts.repository, parts.store) if files else None
     verifications = VerificationActivities(
-        parts.store, parts.hosts, proofs, parts.repository, client, evaluation
+        parts.store, parts.hosts, proofs, releases, client, evaluation
     )
     return activities_of(
         RouteActivities(parts.store, evaluation),
         DisruptionActivities(parts.store, ledger),
-        HotSwapActivities(parts.hosts, proofs, parts.store),
+        HotSwapActivities(parts.hosts, proofs, parts.store, delivery),
         proofs,
         ReplacementActivities(parts.store, ledger),
-        ReleaseActivities(parts.repository, parts.store),
+        ReleaseActivities(releases, parts.store, delivery),
         MachineActivities(
             parts.drivers,
             parts.user_data,
@@ -107,7 +114,7 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
             parts.creations,
             parts.store.key_rotations.all,
         ),
-        FirstBootActivities(parts.user_data, parts.hosts),
+        FirstBootActivities(parts.user_data, parts.hosts, delivery),
         EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets),
         NewKeyActivities(parts.store, parts.drivers, parts.fleet_owner),
         DrainActivities(parts.drain),
@@ -123,12 +130,12 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         ),
         RolloutActivities(parts.store, client),
         UndoActivities(parts.store),
-        PreflightActivities(parts.hosts, parts.repository, parts.store, parts.checks),
+        PreflightActivities(parts.hosts, releases, parts.store, parts.checks, delivery),
         GateCheckActivities(parts.checks),
         ObservationActivities(
             parts.store,
             presence,
-            parts.repository,
+            releases,
             parts.connectivity,
             parts.fleet_owner,
             client,
@@ -144,7 +151,7 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
             presence,
             parts.hosts,
             proofs,
-            parts.repository,
+            releases,
             parts.fleet_owner,
         ),
         PoolActivities(parts.store, parts.pool, parts.policy.replacement, parts.limits),

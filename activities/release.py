@@ -1,9 +1,10 @@
 """Releases: a tag is resolved to an exact version, and a release to the file for one host."""
 
 from activities import policies
+from activities.delivery import PackageDelivery
+from activities.pinned_releases import PinnedReleases
 from relight.domain.release import Release, ResolveReleaseInput
 from relight.engine.step import step
-from relight.releases.source import ReleaseSource
 from relight.store.store import Store
 from relight.store.threads import in_thread
 
@@ -11,13 +12,26 @@ from relight.store.threads import in_thread
 class ReleaseActivities:
     """Resolves releases in the repository and saves them in the store."""
 
-    def __init__(self, repository: ReleaseSource, store: Store) -> None:
+    def __init__(
+        self,
+        repository: PinnedReleases,
+        store: Store,
+        delivery: PackageDelivery | None = None,
+    ) -> None:
         self._repository = repository
         self._store = store
+        self._delivery = delivery
 
     @step(policies.LOOKUP, lambda i: i.tag)
     async def resolve_release(self, input: ResolveReleaseInput) -> Release:
-        """Return the release of a tag; refuse it if it lacks one of the architectures."""
-        release = await self._repository.resolve(input.tag, input.architectures)
+        """Return the release of a tag; refuse it if it lacks one of the architectures.
+
+        From then on the tag means this release, as long as a machine or a rollout names it.
+        """
+        release = await self._repository.resolve(
+            input.tag, input.architectures, for_rollout=input.for_rollout
+        )
         await in_thread(self._store.releases.save, release)
+        if self._delivery is not None:
+            self._delivery.keep(release)
         return release

@@ -1,5 +1,6 @@
 """The service, its probe, its secrets and its repository, by the settings."""
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from dotenv import dotenv_values
@@ -39,11 +40,17 @@ def service_probe(settings: Settings) -> Probe:
 
 
 def apt_source(config: AptSourceConfig) -> AptSource:
-    """Return the apt repository as hosts know it.
+    """Return the apt repositories as hosts know them.
 
     Raises:
-        RepositoryUntrustedError: its signing key cannot be used.
+        RepositoryUntrustedError: a signing key cannot be used.
     """
+    first, *more = (_source(each, number) for number, each in enumerate(config.all, 1))
+    return replace(first, more=tuple(more))
+
+
+def _source(config: AptSourceConfig, number: int) -> AptSource:
+    login = config.login
     return AptSource(
         path=PurePosixPath("/etc/apt", host_program.SOURCES_FILE),
         url=config.url,
@@ -51,6 +58,9 @@ def apt_source(config: AptSourceConfig) -> AptSource:
         component=config.component,
         # Hosts trust this key only, also where the file has several.
         signing_key=read_signing_key(config.signing_key, config.fingerprint).certificate,
+        number=number,
+        user=login.user if login else "",
+        password=login.password if login else None,
     )
 
 

@@ -20,6 +20,7 @@ from pydantic_settings import NoDecode
 
 from relight.domain.duration import Duration, span
 from relight.domain.names import PackageName
+from relight.domain.release import ArchitectureName
 
 UnitName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*\.service$")
@@ -220,15 +221,20 @@ class RepositorySettings(BaseModel):
     """The signed apt repository that carries the service's releases.
 
     Attributes:
-        url: its URL, reachable from hosts and from the control plane.
-        suite: the suite under `dists/`.
-        component: the component of that suite.
+        url: its URL, reachable from hosts and from the control plane, without a password.
+        suite: the suite under `dists/`. Of a flat repository, whose line is `deb URL ./`, the part
+            that ends with a slash: `./`.
+        component: the component of that suite; a flat repository has none.
         signing_key: the file with its public key, armoured or binary.
         signing_key_fingerprint: of that key; needed if the file has several keys.
         max_age: of an index without Valid-Until; an older one is refused.
+        architectures: those of the fleet's hosts, as a JSON list; other indices are not read.
+        user: for a login by HTTP basic authentication, if it needs one.
+        password_file: the file with the password of that user. Hosts get it in a file that root
+            alone can read.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = ""
     suite: str = "stable"
@@ -238,6 +244,11 @@ class RepositorySettings(BaseModel):
         str, StringConstraints(pattern=r"^([0-9A-Fa-f ]{40,60})?$")
     ] = ""
     max_age: Duration = Field(default=timedelta(days=90), gt=timedelta(0))
+    architectures: Annotated[
+        tuple[ArchitectureName, ...], NoDecode, BeforeValidator(words), Field(min_length=1)
+    ] = ("amd64", "arm64")
+    user: Annotated[str, StringConstraints(pattern=r"^[!-~]*$")] = ""
+    password_file: Path | None = None
 
 
 class GitHubSettings(BaseModel):
@@ -249,6 +260,12 @@ class GitHubSettings(BaseModel):
         download_url: the URL of its files: the only one that hosts fetch from.
         token_file: the file with a token, for a higher rate limit of the API. Hosts fetch without
             one, so the files must be public.
+        public_key: the file with the public key that signs the releases: of minisign, or of `cosign
+            sign-blob --key` (PEM). If set, unsigned packages are refused.
+        private: whether the repository is private. The control plane then downloads packages with
+            its token, and brings them to hosts; no host gets the token.
+        assets: a pattern of the names of the files that may be packages, where a release has
+            several for one architecture: `*.debian12.deb`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -257,6 +274,42 @@ class GitHubSettings(BaseModel):
     api_url: str = "https://api.github.com"
     download_url: str = "https://github.com"
     token_file: Path | None = None
+    public_key: Path | None = None
+    private: bool = False
+    assets: str = Field(default="*.deb", min_length=1)
+
+
+class DirectorySettings(BaseModel):
+    """A folder of packages beside the worker, instead of a repository.
+
+    Attributes:
+        path: of the folder; if set, releases come from there, and the control plane brings them to
+            hosts. Every worker has to have it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path | None = None
+
+
+class PackageSettings(BaseModel):
+    """Packages that the control plane keeps, and brings to hosts over SSH.
+
+    Attributes:
+        push: whether hosts take packages from the control plane, so that a rollback works after the
+            repository has deleted a version. Whoever has the control plane's SSH key can then
+            install any package. A private repository and a folder need it: with them it is on.
+        folder: of the packages; by default `packages` in the home folder.
+        max_files: how many are kept.
+        max_bytes: of all of them together.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    push: bool = False
+    folder: Path | None = None
+    max_files: int = Field(default=100, ge=1)
+    max_bytes: int = Field(default=4 * 1024**3, ge=1)
 
 
 class SshSettings(BaseModel):

@@ -32,12 +32,14 @@ from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.retention import Retention
 from relight.setting_groups import (
     ConnectivityChecks,
+    DirectorySettings,
     DrainSettings,
     GateChecks,
     GitHubSettings,
     LabSettings,
     LimitSettings,
     LivenessSettings,
+    PackageSettings,
     RepositorySettings,
     ServiceSettings,
     SettingsError,
@@ -113,7 +115,10 @@ class Settings(BaseSettings):
     service: ServiceSettings = ServiceSettings()
     drain: DrainSettings = DrainSettings()
     repository: RepositorySettings = RepositorySettings()
+    more_repositories: tuple[RepositorySettings, ...] = ()
     github: GitHubSettings = GitHubSettings()
+    directory: DirectorySettings = DirectorySettings()
+    packages: PackageSettings = PackageSettings()
     ssh: SshSettings = SshSettings()
     liveness: LivenessSettings = LivenessSettings()
     lab: LabSettings = LabSettings()

@@ -20,6 +20,7 @@ from activities.fleet.compared import (
 from activities.machine.listing import list_machines
 from activities.machine.presence import Presence
 from activities.machine.record_plan import plan_of_records
+from activities.pinned_releases import PinnedReleases
 from activities.route.hot_swap import ProofActivities
 from activities.route.known_good import version_of
 from relight.domain.comparison import (
@@ -47,8 +48,7 @@ from relight.hosts import host_program
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import RemoteError
 from relight.hosts.observation import observe
-from relight.releases.source import ReleaseSource
-from relight.releases.versions import is_older, tag_of
+from relight.releases.versions import is_older, is_version, tag_of
 from relight.store.adoptions import new_route
 from relight.store.events import Operation
 from relight.store.store import Store
@@ -74,7 +74,7 @@ class ComparisonActivities:
         presence: Presence,
         hosts: Hosts,
         proofs: ProofActivities,
-        repository: ReleaseSource,
+        repository: PinnedReleases,
         owner: str,
     ) -> None:
         self._store = store
@@ -314,25 +314,35 @@ class ComparisonActivities:
         """Return the release of a version: as the source knows it, else as the host runs it.
 
         Raises:
-            UnknownVersionError: no tag has this version.
+            UnknownVersionError: it is no version.
         """
+        if not is_version(version):
+            raise UnknownVersionError(f"it runs {version!r}, which is no Debian version")
         tag = tag_of(version)
-        if tag is None:
-            raise UnknownVersionError(f"no release tag has the version {version}")
+        found = await self._release_or_none(tag)
+        if found is not None and found.version != version:
+            # The tag means another revision in this fleet.
+            tag = version
+            found = await self._release_or_none(tag)
+        package = self._proofs.service.package
+        return found or Release(
+            tag=tag, version=version, package=package, source="host", deb_files=()
+        )
+
+    async def _release_or_none(self, tag: ReleaseTag) -> Release | None:
         known = await in_thread(self._store.releases.get, tag)
         if known is not None:
             return known
         try:
             release = await self._repository.resolve(tag, ())
         except DomainError:
-            package = self._proofs.service.package
-            return Release(tag=tag, version=version, package=package, source="host", deb_files=())
+            return None
         await in_thread(self._store.releases.save, release)
         return release
 
 
 class UnknownVersionError(DomainError):
-    """A host runs a version that no release tag has."""
+    """A host runs what is no version."""
 
     kind = "release-unknown"
 

@@ -18,6 +18,7 @@ from activities.fleet.missing import gone_pool_machines, gone_routes, search_mis
 from activities.fleet.outside import Outside, OutsideObserver
 from activities.fleet.reading import without, without_unclear
 from activities.machine.presence import Presence
+from activities.pinned_releases import PinnedReleases
 from relight.breaker_evaluation import BreakerEvaluation
 from relight.connectivity import ConnectivityCheck, run_all
 from relight.domain.breaker.breaker import (
@@ -68,7 +69,6 @@ from relight.domain.sweep.sweep import (
 )
 from relight.engine.step import step
 from relight.pool_target import pool_targets
-from relight.releases.source import ReleaseSource
 from relight.store import bad_rows
 from relight.store.bad_rows import BadRows
 from relight.store.events import Operation
@@ -123,7 +123,7 @@ class ObservationActivities:
         self,
         store: Store,
         presence: Presence,
-        repository: ReleaseSource,
+        repository: PinnedReleases,
         connectivity: Sequence[ConnectivityCheck],
         owner: str,
         temporal: Client,

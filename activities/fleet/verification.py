@@ -10,6 +10,7 @@ from temporalio.client import Client
 
 from activities import policies
 from activities.execution import current_operation, fault_of
+from activities.pinned_releases import PinnedReleases
 from activities.route.hot_swap import ProofActivities
 from activities.route.known_good import version_of
 from relight.breaker_evaluation import BreakerEvaluation
@@ -31,7 +32,6 @@ from relight.engine.executions import is_running
 from relight.engine.step import step
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import PackageError
-from relight.releases.source import ReleaseSource
 from relight.releases.versions import is_older
 from relight.store.events import Operation
 from relight.store.store import Store
@@ -58,7 +58,7 @@ class VerificationActivities:
         store: Store,
         hosts: Hosts,
         services: ProofActivities,
-        repository: ReleaseSource,
+        repository: PinnedReleases,
         temporal: Client,
         breaker: BreakerEvaluation,
     ) -> None:

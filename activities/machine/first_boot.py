@@ -11,13 +11,13 @@ from pydantic import SecretStr
 from temporalio import activity
 
 from activities import policies
+from activities.delivery import PackageDelivery
 from relight.domain.duration import span
 from relight.domain.key_rotation import KeyKind, KeyRotation, KeyRotations
 from relight.domain.machine import (
     AwaitFirstBootInput,
     CloudInitRendered,
     FirstBootFinished,
-    Machine,
     MachinePlan,
     RenderCloudInitInput,
 )
@@ -70,14 +70,15 @@ class UserData:
         return len(self.text.get_secret_value().encode())
 
 
-def host_files(service: Service, deb_urls: str) -> list[File]:
+def host_files(service: Service, deb_urls: str, *, pushed: bool = False) -> list[File]:
     """Return the host program and its configuration.
 
     Args:
         service: the package and the unit that the host program manages.
         deb_urls: the URL prefix of the files that a host may download and install.
+        pushed: whether a host takes packages that the control plane brings.
     """
-    configuration = host_program.configuration(service, deb_urls)
+    configuration = host_program.configuration(service, deb_urls, pushed=pushed)
     return [
         File(host_program.PROGRAM, "0755", host_program.text()),
         File(host_program.CONFIGURATION, "0644", configuration.encode()),
@@ -139,9 +140,15 @@ class UserDataRenderer:
 class FirstBootActivities:
     """Called before a machine is created, and while it boots."""
 
-    def __init__(self, user_data: UserDataRenderer, hosts: Hosts) -> None:
+    def __init__(
+        self,
+        user_data: UserDataRenderer,
+        hosts: Hosts,
+        delivery: PackageDelivery | None = None,
+    ) -> None:
         self._user_data = user_data
         self._hosts = hosts
+        self._delivery = delivery
 
     @step(policies.STORE, lambda i: i.plan.key)
     async def render_cloud_init(self, input: RenderCloudInitInput) -> CloudInitRendered:
@@ -151,11 +158,15 @@ class FirstBootActivities:
 
     @step(policies.BOOT, lambda i: i.machine.key)
     async def await_first_boot(self, input: AwaitFirstBootInput) -> FirstBootFinished:
-        """Return when cloud-init has succeeded; raise the error of the failed step otherwise."""
+        """Return when cloud-init has succeeded; raise the error of the failed step otherwise.
+
+        A package that hosts do not get by themselves is brought as soon as the host can be logged
+        in to: its installation waits for it.
+        """
         started_at = time.monotonic()
         while True:
             try:
-                return await self._finished(input.machine)
+                return await self._finished(input)
             except (HostUnreachableError, HostNotReadyError) as error:
                 # The host is still booting: sshd does not listen yet, or refuses logins.
                 if time.monotonic() - started_at > SSH_TIMEOUT.total_seconds():
@@ -163,9 +174,11 @@ class FirstBootActivities:
                 activity.heartbeat(error.kind)
             await asyncio.sleep(POLL.total_seconds())
 
-    async def _finished(self, machine: Machine) -> FirstBootFinished:
+    async def _finished(self, input: AwaitFirstBootInput) -> FirstBootFinished:
         started_at = time.monotonic()
-        async with self._hosts.connect(machine) as shell:
+        async with self._hosts.connect(input.machine) as shell:
+            if self._delivery is not None:
+                await self._delivery.bring(shell, input.deb_file)
             while not (boot := await first_boot.observe(shell)).finished:
                 if time.monotonic() - started_at > CLOUD_INIT_TIMEOUT.total_seconds():
                     raise FirstBootFailedError(

@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from activities import policies
+from activities.delivery import PackageDelivery
+from activities.pinned_releases import PinnedReleases
 from activities.route.hot_swap import deb_of
 from activities.route.known_good import version_of
 from relight.domain.fault.error import DomainError
@@ -18,7 +20,6 @@ from relight.hosts import transaction
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import RemoteError
 from relight.hosts.host_program import Change
-from relight.releases.source import ReleaseSource
 from relight.releases.versions import is_older
 from relight.store.store import Store
 from relight.store.threads import in_thread
@@ -39,20 +40,23 @@ class PreflightActivities:
     def __init__(
         self,
         hosts: Hosts,
-        repository: ReleaseSource,
+        repository: PinnedReleases,
         store: Store,
         checks: Collection[CheckName] = (),
+        delivery: PackageDelivery | None = None,
     ) -> None:
         self._hosts = hosts
         self._repository = repository
         self._store = store
         self._checks = checks
+        self._delivery = delivery
 
     @step(policies.LOOKUP, lambda i: f"{i.release.tag}: {i.scope}")
     async def preflight(self, input: PreflightInput) -> PreflightPassed:
         """Check that the release, and the releases that run now, can be installed in every region.
 
-        Before an undo, those that run now need not be: nobody goes back to them.
+        Before an undo, and where a rollout leaves failed routes as they are, those that run now
+        need not be: nobody goes back to them.
 
         The error lists all problems at once, each with its region.
         """
@@ -60,7 +64,8 @@ class PreflightActivities:
         if not input.undo:
             await in_thread(self._refuse_downgrade, input)
         current = await in_thread(store.releases, input.scope)
-        tags = [tag for tag in current if tag != input.release.tag and not input.undo]
+        goes_back = input.roll_back and not input.undo
+        tags = [tag for tag in current if tag != input.release.tag and goes_back]
         regions = _by_region(await in_thread(store.sample_by_region, input.scope, HOSTS_PER_REGION))
         tag_results = [self._check_rollback(tag, current[tag]) for tag in tags]
         region_results = [
@@ -118,7 +123,10 @@ class PreflightActivities:
         except DomainError as error:
             if error.retryable:
                 raise
-            return PreflightError(f"a rollback to {tag} is not possible: {error}")
+            return PreflightError(
+                f"a rollback to {tag} is not possible: {error}; with --keep-failed the rollout "
+                "starts without one"
+            )
         return None
 
     async def _check_region(
@@ -134,6 +142,8 @@ class PreflightActivities:
             change = Change(release.version, rollback=True, deb=deb)
             try:
                 async with self._hosts.connect(machine) as shell:
+                    if self._delivery is not None:
+                        await self._delivery.bring(shell, deb)
                     await transaction.dry_run(shell, change, release.package)
             except RemoteError as error:
                 if error.fault_class is not FaultClass.HOST:

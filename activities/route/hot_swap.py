@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from temporalio import activity
 
 from activities import policies
+from activities.delivery import PackageDelivery
 from activities.execution import current_attempt, fault_of
+from relight.domain.drift import has_other_content
 from relight.domain.fault.fault import Fault
 from relight.domain.proof import (
     Proof,
@@ -19,7 +21,7 @@ from relight.domain.service import Service
 from relight.engine.step import step
 from relight.hosts import observation, proof, transaction
 from relight.hosts.connections import Hosts
-from relight.hosts.errors import ProbeFailedError, RemoteError
+from relight.hosts.errors import PackageError, ProbeFailedError, RemoteError
 from relight.hosts.host_program import Change
 from relight.hosts.observation import Observation
 from relight.hosts.probe import Probe
@@ -61,7 +63,7 @@ class ProofActivities:
             shell, self.service, release.version, _heartbeat_observation, first
         )
         probed = await self._probe(shell)
-        return Proof(
+        made = Proof(
             release_tag=release.tag,
             version=stable.observation.package.version,
             executable=stable.observation.running_file,
@@ -71,6 +73,25 @@ class ProofActivities:
             probe=probed,
             observed_at=datetime.now(UTC),
         )
+        self._check_content(shell, release, stable.observation.package.architecture, made.sha256)
+        return made
+
+    def _check_content(
+        self, shell: Shell, release: Release, architecture: str, sha256: str
+    ) -> None:
+        """Check that the .deb that was installed is the release's, if the host knows which it was.
+
+        Raises:
+            PackageError: it is another one under the same version.
+        """
+        if has_other_content(release, architecture, sha256):
+            raise PackageError(
+                "package-content-differs",
+                f"{release.package} {release.version} was installed from a .deb with SHA-256 "
+                f"{sha256}, which is not the release's",
+                destination=shell.destination,
+                attempted=f"prove {release.package} {release.version}",
+            )
 
     async def _probe(self, shell: Shell) -> str:
         try:
@@ -83,10 +104,17 @@ class ProofActivities:
 class HotSwapActivities:
     """Starts the transaction on the host, waits for its end, and proves the result."""
 
-    def __init__(self, hosts: Hosts, proofs: ProofActivities, store: Store) -> None:
+    def __init__(
+        self,
+        hosts: Hosts,
+        proofs: ProofActivities,
+        store: Store,
+        delivery: PackageDelivery | None = None,
+    ) -> None:
         self._hosts = hosts
         self._proofs = proofs
         self._store = store
+        self._delivery = delivery
 
     @step(
         policies.SWAP,
@@ -130,6 +158,8 @@ class HotSwapActivities:
         self, shell: Shell, unit: str, change: Change, input: SwapReleaseInput
     ) -> ReleaseSwapped:
         service = self._proofs.service
+        if self._delivery is not None:
+            await self._delivery.bring(shell, change.deb)
         ended = await transaction.run_transaction(shell, unit, change, service, _heartbeat)
         try:
             proof = await self._proofs.prove(shell, input.release, ended.observation)
@@ -179,21 +209,22 @@ def _heartbeat(state: TransactionState) -> None:
 
 
 def deb_of(release: Release, architecture: str) -> DebFile | None:
-    """Return the file that a host of this architecture downloads; None if it uses apt.
+    """Return the file that a host downloads or is brought; None if it uses apt.
 
     This is the one place where that is decided, for hot swaps and first boots. For apt, the
     location and the digest of the file are in the repository's index.
 
     Raises:
-        ReleaseUnknownError: hosts download this release, but it has no file for the architecture.
+        ReleaseUnknownError: hosts do not use apt for this release, and it has no file for the
+            architecture.
     """
     found = release.deb_file(architecture)
-    if found is None and any(deb_file.url for deb_file in release.deb_files):
+    if found is None and not all(deb_file.by_apt for deb_file in release.deb_files):
         raise ReleaseUnknownError(
             f"{release.package} {release.version} for {release.tag} is not available for "
             f"{architecture} in {release.source}: only for {', '.join(release.architectures)}"
         )
-    return found if found is not None and found.url is not None else None
+    return None if found is None or found.by_apt else found
 
 
 def _heartbeat_observation(latest: Observation) -> None:

@@ -6,7 +6,7 @@ from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag, TrackName
 from relight.domain.recovery import known_good
 from relight.domain.route import Route
 from relight.domain.track import DesiredRelease, desired_release
-from relight.releases.versions import oldest_first, upstream_version
+from relight.releases.versions import assumed_version, oldest_first
 from relight.store.errors import UnknownTrackError
 from relight.store.store import Store
 
@@ -64,7 +64,7 @@ def release_for_machine(
 
 def version_of(store: Store, tag: ReleaseTag) -> str:
     """Return the Debian version of a release; if it was never resolved, that of its tag."""
-    return store.releases.version(tag) or upstream_version(tag)
+    return store.releases.version(tag) or assumed_version(tag)
 
 
 def newest_of(store: Store, tags: Iterable[ReleaseTag]) -> ReleaseTag:

@@ -29,7 +29,7 @@ SERVICE = Service(
 )
 
 
-def user_data_renderer(
+def user_data_renderer(  # noqa: PLR0913 - what a worker has in its settings
     client_key: asyncssh.SSHKey,
     *,
     repository_url: str = "http://repository.example",
@@ -38,6 +38,7 @@ def user_data_renderer(
     secrets: Mapping[str, str] | None = None,
     by_apt: bool = True,
     deb_urls: str = "",
+    pushed: bool = False,
 ) -> UserDataRenderer:
     """Return a user-data renderer as a worker builds it."""
     source = AptSource(
@@ -52,7 +53,7 @@ def user_data_renderer(
             source if by_apt else None,
             service_files or SERVICE_FILES,
             {"LANTERN_TOKEN": "a-service-secret"} if secrets is None else secrets,
-            host_files(SERVICE, deb_urls),
+            host_files(SERVICE, deb_urls, pushed=pushed),
         ),
         service=SERVICE,
         ssh_user="relight",

@@ -1,6 +1,6 @@
 """A source of releases in memory."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from relight.domain.release import DebFile, Release
 from relight.releases.errors import ReleaseUnknownError
@@ -40,6 +40,9 @@ class FakeReleases:
 
     async def list_releases(self) -> list[Release]:
         return list(self._releases.values())
+
+    async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+        yield f"{release.tag} {deb_file.filename}".encode()
 
     async def close(self) -> None:
         """There is no connection."""

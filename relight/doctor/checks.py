@@ -113,16 +113,16 @@ async def _fleet(subject: Subject) -> Finding:
 async def _repository_key(subject: Subject) -> Finding:
     config = subject.source = release_source_config(subject.settings)
     if not isinstance(config, AptSourceConfig):
-        return Finding(f"none is needed: releases come from GitHub, {config.repository}")
-    key = await in_thread(read_signing_key, config.signing_key, config.fingerprint)
-    found = f"{config.signing_key}: {key.fingerprint}"
-    if key.expires_at is None:
-        return Finding(found)
-    ends_soon = key.expires_at < datetime.now(UTC) + RENEW_WITHIN
-    return Finding(
-        f"{found}, until {key.expires_at:%Y-%m-%d}",
-        "publish the key with a later end, and copy it here" if ends_soon else "",
-    )
+        return Finding(f"none is needed: releases come from {config.address}")
+    found, ends_soon = [], False
+    for each in config.all:
+        key = await in_thread(read_signing_key, each.signing_key, each.fingerprint)
+        until = "" if key.expires_at is None else f", until {key.expires_at:%Y-%m-%d}"
+        found.append(f"{each.signing_key}: {key.fingerprint}{until}")
+        if key.expires_at is not None:
+            ends_soon |= key.expires_at < datetime.now(UTC) + RENEW_WITHIN
+    advice = "publish the key with a later end, and copy it here" if ends_soon else ""
+    return Finding("; ".join(found), advice)
 
 
 class _OnlyRead:

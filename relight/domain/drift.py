@@ -16,6 +16,7 @@ from relight.domain.names import (
     scope_track,
     track_scope,
 )
+from relight.domain.release import EVERY_ARCHITECTURE, Release
 from relight.domain.rollout.rollout import Rollout, RolloutPhase
 from relight.domain.route import Route, RouteStatus
 from relight.domain.track import NoDesiredReleaseError, Track, desired_release
@@ -99,6 +100,23 @@ def drift_of(
         for scope, members in sorted(governed.items())
     )
     return scopes, found
+
+
+def has_other_content(release: Release, architecture: str, sha256: str) -> bool:
+    """Whether a host has other content under the version of a release than is declared.
+
+    Args:
+        release: the declared release, with its digests.
+        architecture: of the installed package; `all` if it runs on each.
+        sha256: of the .deb that was installed there; empty if it is not known, which is no drift.
+    """
+    declared = {
+        deb_file.sha256
+        for deb_file in release.deb_files
+        if EVERY_ARCHITECTURE in (architecture, deb_file.architecture)
+        or deb_file.architecture == architecture
+    }
+    return bool(sha256 and declared) and sha256 not in declared
 
 
 def scope_of(track: TrackName, override: ReleaseTag | None) -> ScopeName:

@@ -215,9 +215,14 @@ class AwaitMachineInput(Message):
 
 
 class AwaitFirstBootInput(Message):
-    """Wait until cloud-init has ended on the machine. If it failed, a fault has its output."""
+    """Wait until cloud-init has ended on the machine. If it failed, a fault has its output.
+
+    Attributes:
+        deb_file: the package that cloud-init installs, None if it is not known.
+    """
 
     machine: Machine
+    deb_file: DebFile | None = None
 
 
 class FirstBootFinished(Message):

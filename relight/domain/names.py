@@ -11,19 +11,23 @@ RouteId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a
 TrackName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
 """Name of a track, in the format of a route's id."""
 
-ReleaseTag = Annotated[
-    str, StringConstraints(pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+([-+~.][0-9A-Za-z][0-9A-Za-z.~+-]*)?$")
-]
-"""Tag of a release as release automation writes it: `v0.0.74`, `v1.2.0-rc.1`."""
+MAX_VERSION_LENGTH: Final = 128
+"""Of a version and of a tag: both are in names of operations, in file names and in tables."""
+
+_VERSION = r"([0-9]{1,9}:)?[0-9]([A-Za-z0-9.+~]*|[A-Za-z0-9.+~-]*-[A-Za-z0-9.+~]+)"
+_TAG = r"v[0-9]+(\.[0-9A-Za-z]+)*([-+~][0-9A-Za-z][0-9A-Za-z.~+-]*)?"
 
 DebianVersion = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^([0-9]{1,9}:)?[0-9]([A-Za-z0-9.+~]*|[A-Za-z0-9.+~-]*-[A-Za-z0-9.+~]+)$"
-    ),
+    str, StringConstraints(pattern=f"^{_VERSION}$", max_length=MAX_VERSION_LENGTH)
 ]
 """Version of a package by Debian's policy, 5.6.12, without colons in its upstream part. apt reads
 `NAME=1.0-`, whose revision is empty, as an order to remove the package."""
+
+ReleaseTag = Annotated[
+    str, StringConstraints(pattern=f"^({_TAG}|{_VERSION})$", max_length=MAX_VERSION_LENGTH)
+]
+"""What names a release: a tag as release automation writes it (`v0.0.74`, `v1.2.0-rc.1`), or an
+exact Debian version (`5:7.0.15-1~deb12u10`). A version begins with a digit, a tag never does."""
 
 PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
 """Name of a package by Debian's policy, 5.6.1."""

@@ -32,6 +32,9 @@ UNKNOWN_CALL_EXIT_CODE = 64
 NO_ANSWER_EXIT_CODE = 75
 """Exit code of a call that systemd did not answer, as while the host shuts down."""
 
+PUSHED = "pushed"
+"""Stands for the URL of a package that the control plane brings."""
+
 _TEXT = Path(__file__).parent / "files" / PROGRAM.name
 
 
@@ -42,7 +45,7 @@ class Change:
     Attributes:
         version: the exact version of the package.
         rollback: whether it may replace a newer version.
-        deb: the file that the host fetches if it has a URL; otherwise apt finds the package.
+        deb: the file that the host fetches or was brought; None if apt finds the package.
     """
 
     version: str
@@ -52,8 +55,8 @@ class Change:
     def words(self) -> list[str]:
         """Return the change as the program's last arguments."""
         words = [self.version, "rollback" if self.rollback else "upgrade"]
-        if self.deb is not None and self.deb.url is not None:
-            words += [self.deb.url, self.deb.sha256, str(self.deb.size_bytes)]
+        if self.deb is not None and not self.deb.by_apt:
+            words += [self.deb.url or PUSHED, self.deb.sha256, str(self.deb.size_bytes)]
             words.append(self.deb.architecture)
         return words
 
@@ -63,19 +66,21 @@ def text() -> bytes:
     return _TEXT.read_bytes()
 
 
-def configuration(service: Service, deb_urls: str) -> str:
+def configuration(service: Service, deb_urls: str, *, pushed: bool = False) -> str:
     """Return the configuration file of a host, in shell syntax.
 
     Args:
         service: the package and service that the program may change.
         deb_urls: the prefix of every URL that the host may fetch a package from; empty for a host
             that fetches none.
+        pushed: whether the host takes packages that the control plane brings.
     """
     values = {
         "PACKAGE": service.package,
         "UNIT": service.unit,
         "EXECUTABLE": service.executable,
         "DEB_URLS": deb_urls,
+        **({"PUSHED": "yes"} if pushed else {}),
     }
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
@@ -95,6 +100,16 @@ def swap(unit: str, wait: timedelta, deadline: timedelta, change: Change) -> lis
 def observe(unit: str | None = None, wait: timedelta = timedelta()) -> list[str]:
     """Return the call that waits for a transaction, if one is named, and observes the host."""
     return [*_call("observe"), *([unit, _seconds(wait)] if unit else [])]
+
+
+def received(deb: DebFile) -> list[str]:
+    """Return the call that ends with 0 if the host was brought a package."""
+    return [*_call("received"), deb.sha256]
+
+
+def receive(deb: DebFile) -> list[str]:
+    """Return the call that reads a package from its standard input, and keeps it."""
+    return [*_call("receive"), deb.sha256, str(deb.size_bytes)]
 
 
 def log(unit: str) -> list[str]:

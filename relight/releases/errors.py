@@ -10,9 +10,14 @@ class RepositoryError(DomainError):
 
 
 class RepositoryUnavailableError(RepositoryError):
-    """It does not answer, or is being published at this moment."""
+    """It does not answer, or is being published at this moment.
+
+    Attributes:
+        is_missing: it answered that a file does not exist.
+    """
 
     kind = "repository-unavailable"
+    is_missing = False
 
 
 class RepositoryUntrustedError(RepositoryError):
@@ -25,3 +30,9 @@ class ReleaseUnknownError(RepositoryError):
     """The release does not exist, not for every architecture, or is ambiguous."""
 
     kind = "release-unknown"
+
+
+class ReleaseRebuiltError(RepositoryError):
+    """The repository has other content under a version than the fleet knows."""
+
+    kind = "release-rebuilt"

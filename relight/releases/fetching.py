@@ -5,9 +5,11 @@ Raises `RepositoryUnavailableError` and `RepositoryError`.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
 
 import httpx
 
@@ -25,6 +27,8 @@ this reason."""
 
 MAX_SIGNED_BYTES = 16 * 1024 * 1024
 """Larger than any signed index of a suite."""
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 MAX_INDEX_BYTES = 128 * 1024 * 1024
 """Ten times the compressed package index of Debian itself."""
@@ -46,21 +50,48 @@ async def within(deadline: timedelta) -> AsyncIterator[None]:
         ) from error
 
 
-async def fetch_signed(client: httpx.AsyncClient, suite: httpx.URL) -> bytes:
+async def fetch_signed(
+    client: httpx.AsyncClient, suite: httpx.URL, headers: Mapping[str, str] = NO_HEADERS
+) -> bytes:
     """Return the signed index of a suite, whose URL ends with a slash.
 
     Raises:
         RepositoryUnavailableError: no answer, or the file does not exist.
-        RepositoryError: the URL is not valid, or the file is too large.
+        RepositoryError: the URL is not valid, the file is too large, or the repository has its
+            index in the old format alone.
     """
-    content = await _fetch(client, suite.join("InRelease"), MAX_SIGNED_BYTES)
+    try:
+        content = await _fetch(client, suite.join("InRelease"), MAX_SIGNED_BYTES, headers)
+    except RepositoryUnavailableError as error:
+        if error.is_missing:
+            await _refuse_old_format(client, suite, headers)
+        raise
     if len(content) > MAX_SIGNED_BYTES:
         raise RepositoryError("its answer is too large for a signed index")
     return content
 
 
+async def _refuse_old_format(
+    client: httpx.AsyncClient, suite: httpx.URL, headers: Mapping[str, str]
+) -> None:
+    try:
+        await _fetch(client, suite.join("Release"), 1, headers)
+    except RepositoryUnavailableError:
+        return
+    raise RepositoryError(
+        f"{suite.path} has a Release and no InRelease: the repository is unsigned, or signed in "
+        "the old format with Release.gpg; only an InRelease is supported, as apt-ftparchive with "
+        "`gpg --clearsign`, reprepro and aptly make it"
+    )
+
+
 async def fetch_index(
-    client: httpx.AsyncClient, suite: httpx.URL, index: IndexFile, *, by_hash: bool
+    client: httpx.AsyncClient,
+    suite: httpx.URL,
+    index: IndexFile,
+    *,
+    by_hash: bool,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> bytes:
     """Return an index, still compressed, after checking it against the signed file's checksum.
 
@@ -72,6 +103,7 @@ async def fetch_index(
         suite: the URL of the suite's folder, ending with a slash.
         index: the index to fetch.
         by_hash: whether the suite provides its indices under their checksums' names.
+        headers: of the request.
 
     Raises:
         RepositoryUnavailableError: it does not exist, or its checksum differs.
@@ -82,8 +114,8 @@ async def fetch_index(
             f"{index.name} has {index.size_bytes} bytes; an index may have {MAX_INDEX_BYTES}"
         )
     folder = index.name.rpartition("/")[0]
-    name = f"{folder}/by-hash/SHA256/{index.sha256}" if by_hash else index.name
-    content = await _fetch(client, suite.join(name), index.size_bytes)
+    name = f"{folder}/by-hash/SHA256/{index.sha256}".lstrip("/") if by_hash else index.name
+    content = await _fetch(client, suite.join(name), index.size_bytes, headers)
     if len(content) != index.size_bytes:
         raise _differs(index, "size")
     if hashlib.sha256(content).hexdigest() != index.sha256:
@@ -91,42 +123,96 @@ async def fetch_index(
     return content
 
 
-async def fetch_text(client: httpx.AsyncClient, url: httpx.URL, limit: int) -> str:
-    """Return a small text file, such as a list of checksums.
+async def fetch_file(
+    client: httpx.AsyncClient,
+    url: httpx.URL,
+    limit: int,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> bytes:
+    """Return a small file, such as a list of checksums.
 
     Raises:
         RepositoryUnavailableError: no answer, or the file does not exist.
-        RepositoryError: it is not UTF-8, is larger than `limit` bytes, or the URL is not valid.
+        RepositoryError: it is larger than `limit` bytes, or the URL is not valid.
     """
-    content = await _fetch(client, url, limit)
+    content = await _fetch(client, url, limit, headers)
     if len(content) > limit:
         raise RepositoryError(f"{url.path} is larger than {limit} bytes")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise RepositoryError(f"{url.path} is not UTF-8 text: {error}") from error
+    return content
 
 
-async def _fetch(client: httpx.AsyncClient, url: httpx.URL, limit: int) -> bytes:
-    """Return a file, cut after `limit` + 1 bytes."""
-    content = bytearray()
+async def fetch_beginning(
+    client: httpx.AsyncClient, url: httpx.URL, count: int, headers: Mapping[str, str]
+) -> bytes:
+    """Return the first `count` bytes of a file, or all of it if it is shorter.
+
+    A server that does not answer a request of a range sends the whole file: the connection is then
+    closed after so many bytes.
+
+    Raises:
+        RepositoryUnavailableError: no answer, or the file does not exist.
+        RepositoryError: the URL is not valid, or the server sends another part of the file.
+    """
+    wanted = {**headers, "Range": f"bytes=0-{count - 1}"}
+    return (await _fetch(client, url, count, wanted))[:count]
+
+
+async def stream(
+    client: httpx.AsyncClient,
+    url: httpx.URL,
+    limit: int,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> AsyncGenerator[bytes, None]:
+    """Yield a file piece by piece, until it has more than `limit` bytes.
+
+    Raises:
+        RepositoryUnavailableError: no answer, or the file does not exist.
+        RepositoryError: the URL is not valid, or the server sends another part of the file.
+    """
     # identity: if a server declares a .gz as content encoding, httpx would decompress it.
-    headers = {"Accept-Encoding": "identity", "Cache-Control": "no-cache"}
+    headers = {"Accept-Encoding": "identity", "Cache-Control": "no-cache", **headers}
+    size_bytes = 0
     try:
         async with client.stream("GET", url, headers=headers, follow_redirects=True) as answer:
-            if answer.status_code != httpx.codes.OK:
-                raise RepositoryUnavailableError(
-                    f"{url.path}: {answer.status_code} {answer.reason_phrase}"
-                )
+            _check_status(answer, url, in_part="Range" in headers)
             async for chunk in answer.aiter_raw():
-                content += chunk
-                if len(content) > limit:
+                yield chunk
+                size_bytes += len(chunk)
+                if size_bytes > limit:
                     break
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
         raise RepositoryError(f"the request failed: {error}") from error
     except httpx.HTTPError as error:
         raise RepositoryUnavailableError(f"{url.path}: {error_words(error)}") from error
+
+
+async def _fetch(
+    client: httpx.AsyncClient, url: httpx.URL, limit: int, headers: Mapping[str, str] = NO_HEADERS
+) -> bytes:
+    """Return a file, cut after `limit` + 1 bytes."""
+    content = bytearray()
+    async with aclosing(stream(client, url, limit, headers)) as chunks:
+        async for chunk in chunks:
+            content += chunk
     return bytes(content[: limit + 1])
+
+
+def _check_status(answer: httpx.Response, url: httpx.URL, *, in_part: bool) -> None:
+    if in_part and answer.status_code == httpx.codes.PARTIAL_CONTENT:
+        if not answer.headers.get("Content-Range", "").startswith("bytes 0-"):
+            raise RepositoryError(f"{url.path}: the server sends another part of the file")
+        return
+    if answer.status_code == httpx.codes.OK:
+        return
+    text = f"{url.path}: {answer.status_code} {answer.reason_phrase}"
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        raise RepositoryError(
+            f"{text}: check the login, RELIGHT_REPOSITORY__USER and "
+            "RELIGHT_REPOSITORY__PASSWORD_FILE, or RELIGHT_GITHUB__TOKEN_FILE"
+        )
+    error = RepositoryUnavailableError(text)
+    error.is_missing = answer.status_code == httpx.codes.NOT_FOUND
+    raise error
 
 
 def _differs(index: IndexFile, what: str) -> RepositoryUnavailableError:

@@ -1,25 +1,27 @@
-"""The files of a release on GitHub: which are packages of the service, and their digests.
+"""The files of a release on GitHub: which may be packages, and where their digests are.
 
 Pure. Raises `RepositoryError` and `RepositoryUntrustedError`.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from relight.domain.names import DebianVersion, ReleaseTag
-from relight.domain.release import DebFile
+from relight.domain.names import ReleaseTag
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
-from relight.releases.versions import upstream_version
-
-CHECKSUMS = "SHA256SUMS"
 
 _DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
-_CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(\S.*)")
-_ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*")
+_CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) +\*?(\S.*)")
+_BSD_CHECKSUM = re.compile(r"SHA256 ?\((\S.*)\) ?= ?([0-9a-fA-F]{64})")
+_CHECKSUMS_NAME = re.compile(
+    r"(.*[._-])?(checksums?|sha256sums?)([._-]sha256)?(\.txt)?", re.IGNORECASE
+)
+"""`checksums.txt` and `NAME_VERSION_checksums.txt` of GoReleaser, `SHA256SUMS`, and the like."""
+
+_OWN_CHECKSUM = (".sha256", ".sha256sum", ".sha256.txt")
+"""Suffixes of a file with the checksum of one other file."""
 
 
 class _ApiModel(BaseModel):
@@ -27,13 +29,34 @@ class _ApiModel(BaseModel):
 
 
 class Asset(_ApiModel):
-    """One file of a release. Its state is not `uploaded` while the upload runs."""
+    """One file of a release.
+
+    Attributes:
+        url: of the API, where it is downloaded with a token.
+        browser_download_url: where anybody downloads it, if the repository is public.
+        state: not `uploaded` while the upload runs.
+        digest: from GitHub, as in `sha256:...`; None for old files.
+        id: another one if the file is uploaded again.
+    """
 
     name: str
     size: int
     browser_download_url: str
+    url: str = ""
     state: str = "uploaded"
     digest: str | None = None
+    id: int = 0
+
+    @property
+    def is_deb(self) -> bool:
+        """Whether its name is that of a Debian package."""
+        return self.name.lower().endswith(".deb")
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 that GitHub provides; None if it provides none."""
+        found = _DIGEST.fullmatch(self.digest or "")
+        return found[1].lower() if found else None
 
 
 class GitHubRelease(_ApiModel):
@@ -54,15 +77,6 @@ _Parsed = TypeVar("_Parsed")
 _RELEASE: TypeAdapter[GitHubRelease] = TypeAdapter(GitHubRelease)
 _RELEASES: TypeAdapter[list[GitHubRelease]] = TypeAdapter(list[GitHubRelease])
 _TAG: TypeAdapter[str] = TypeAdapter(ReleaseTag)
-_VERSION: TypeAdapter[str] = TypeAdapter(DebianVersion)
-
-
-class Package(NamedTuple):
-    """A package file of a release, without its digest. Its architecture may be `all`."""
-
-    version: str
-    architecture: str
-    asset: Asset
 
 
 def parse_release(content: object) -> GitHubRelease:
@@ -83,58 +97,30 @@ def parse_releases(content: object) -> list[GitHubRelease]:
     return _parse(_RELEASES, content)
 
 
-def is_tag(text: str) -> bool:
-    """Whether a tag has the format of a release tag. A repository may have other tags."""
-    return _is_valid(_TAG, text)
+def tag_of_release(release: GitHubRelease) -> ReleaseTag | None:
+    """Return the tag of a release; None if it has another format. A repository may have others.
 
-
-def packages(release: GitHubRelease, package: str) -> Iterator[Package]:
-    """Yield a release's files `PACKAGE_VERSION_ARCHITECTURE.deb` of any version."""
-    for asset in release.assets:
-        stem, dot, ending = asset.name.rpartition(".")
-        parts = stem.split("_")
-        if not dot or ending != "deb" or len(parts) != 3 or parts[0] != package:
-            continue
-        version = _with_tildes(parts[1], upstream_version(release.tag_name))
-        if _is_valid(_VERSION, version) and _ARCHITECTURE.fullmatch(parts[2]):
-            yield Package(version, parts[2], asset)
-
-
-def deb_file(package: Package, checksums: dict[str, str]) -> DebFile:
-    """Return a package with its digest, from GitHub or from a checksum file of the release.
-
-    Raises:
-        RepositoryUntrustedError: there is no SHA-256, or GitHub's and the file's differ.
+    Some repositories write their tags without the `v`.
     """
-    asset = package.asset
-    own, listed = sha256_of(asset), checksums.get(asset.name)
-    if own and listed and own != listed:
-        raise RepositoryUntrustedError(
-            f"the SHA-256 of {asset.name} differs from the one that its release lists"
-        )
-    sha256 = own or listed
-    if sha256 is None:
-        raise RepositoryUntrustedError(
-            f"there is no SHA-256 of {asset.name}: neither from GitHub, nor in a file "
-            f"{CHECKSUMS} or {asset.name}.sha256 of the release"
-        )
-    return DebFile(
-        architecture=package.architecture,
-        filename=asset.browser_download_url,
-        sha256=sha256,
-        size_bytes=asset.size,
-    )
+    name = release.tag_name
+    try:
+        return _TAG.validate_python(name if name.startswith("v") else f"v{name}")
+    except ValidationError:
+        return None
 
 
-def sha256_of(asset: Asset) -> str | None:
-    """Return the SHA-256 that GitHub provides; None if it provides none."""
-    found = _DIGEST.fullmatch(asset.digest or "")
-    return found[1].lower() if found else None
+def checksum_files(release: GitHubRelease, needed: Sequence[Asset]) -> list[Asset]:
+    """Return the release's files that may contain the digests of these files."""
+    own = {asset.name + suffix for asset in needed for suffix in _OWN_CHECKSUM}
+    return [
+        asset
+        for asset in release.assets
+        if asset.name in own or _CHECKSUMS_NAME.fullmatch(asset.name)
+    ]
 
 
-def checksum_files(release: GitHubRelease, needed: Sequence[Package]) -> list[Asset]:
-    """Return the release's files that may contain the digests of these packages."""
-    names = {CHECKSUMS, *(f"{package.asset.name}.sha256" for package in needed)}
+def files_named(release: GitHubRelease, names: Sequence[str]) -> list[Asset]:
+    """Return the release's files with one of these names."""
     return [asset for asset in release.assets if asset.name in names]
 
 
@@ -146,43 +132,49 @@ def parse_checksums(text: str, file_name: str) -> dict[str, str]:
         file_name: a file `NAME.sha256` may contain only the digest.
 
     Returns:
-        The digests by file name.
+        The digests by file name, as `listed_name` returns it.
     """
     bare = text.strip()
-    if re.fullmatch("[0-9a-fA-F]{64}", bare) and file_name.endswith(".sha256"):
-        return {file_name.removesuffix(".sha256"): bare.lower()}
-    found = (_CHECKSUM.fullmatch(line.rstrip()) for line in text.splitlines())
-    return {line[2]: line[1].lower() for line in found if line is not None}
+    if re.fullmatch("[0-9a-fA-F]{64}", bare):
+        for suffix in _OWN_CHECKSUM:
+            if file_name.endswith(suffix):
+                return {listed_name(file_name.removesuffix(suffix)): bare.lower()}
+    found: dict[str, str] = {}
+    for line in map(str.rstrip, text.splitlines()):
+        if (entry := _CHECKSUM.fullmatch(line)) is not None:
+            found[listed_name(entry[2])] = entry[1].lower()
+        elif (entry := _BSD_CHECKSUM.fullmatch(line)) is not None:
+            found[listed_name(entry[1])] = entry[2].lower()
+    return found
 
 
-def check_url(url: str, api: httpx.URL) -> None:
-    """Refuse a URL that a host would not fetch from.
+def listed_name(name: str) -> str:
+    """Return the name by which a file is found in a list of checksums.
+
+    The list has the names from before the upload: with folders, and with each tilde that GitHub
+    replaced with a dot.
+    """
+    return name.rpartition("/")[2].replace("~", ".")
+
+
+def digest_of(asset: Asset, checksums: Mapping[str, str]) -> str:
+    """Return the SHA-256 of a file, from GitHub or from a list of checksums of the release.
 
     Raises:
-        RepositoryError: it is not an HTTP or HTTPS URL.
-        RepositoryUntrustedError: it is not encrypted although the API is.
+        RepositoryUntrustedError: there is none, or GitHub's and the list's differ.
     """
-    scheme = url.partition("://")[0].lower()
-    if scheme not in {"http", "https"} or any(not "!" <= char <= "~" for char in url):
-        raise RepositoryError(f"{url!r} is not a URL that a host can fetch from")
-    if scheme == "http" and api.scheme == "https":
-        raise RepositoryUntrustedError(f"{url} is not encrypted, but the API is")
-
-
-def _is_valid(adapter: TypeAdapter[str], text: str) -> bool:
-    try:
-        adapter.validate_python(text)
-    except ValidationError:
-        return False
-    return True
-
-
-def _with_tildes(version: str, upstream: str) -> str:
-    """Restore tildes in the version of a file name: GitHub replaces each with a dot."""
-    dotted = upstream.replace("~", ".")
-    if version == dotted or version.startswith(f"{dotted}-"):
-        return upstream + version[len(dotted) :]
-    return version
+    own, listed = asset.sha256, checksums.get(listed_name(asset.name))
+    if own and listed and own != listed:
+        raise RepositoryUntrustedError(
+            f"the SHA-256 of {asset.name} differs from the one that its release lists"
+        )
+    sha256 = own or listed
+    if sha256 is None:
+        raise RepositoryUntrustedError(
+            f"there is no SHA-256 of {asset.name}: neither from GitHub, nor in a file "
+            f"SHA256SUMS, checksums.txt or {asset.name}.sha256 of the release"
+        )
+    return sha256
 
 
 def _parse(adapter: TypeAdapter[_Parsed], content: object) -> _Parsed:

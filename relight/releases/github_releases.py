@@ -1,55 +1,59 @@
 """The releases of a GitHub repository as a source. Raises only `relight.releases.errors`.
 
-A release's files are packages `PACKAGE_VERSION_ARCHITECTURE.deb`. Each is trusted by its SHA-256
-only, from GitHub or from a checksum file of the release. Both are as trustworthy as those who may
-publish there. Hosts fetch without a token, so the repository must be public.
+A release's packages are found by what they say of themselves, whatever their files are called.
+Each is trusted by its SHA-256 only, from GitHub or from a list of checksums of the release. Both
+are as trustworthy as those who may publish there; with a public key, a signature has to vouch for
+them. Hosts fetch without a token, so the repository must be public.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import NamedTuple
 from urllib.parse import quote
 
 import httpx
+from debian.debian_support import Version
 from pydantic import SecretStr
 
 from relight.domain.names import ReleaseTag
-from relight.domain.release import DebFile, Release
+from relight.domain.release import EVERY_ARCHITECTURE, PUSHED_PREFIX, DebFile, Release
+from relight.releases.deb_control import DebControl
 from relight.releases.errors import (
     ReleaseUnknownError,
     RepositoryError,
     RepositoryUnavailableError,
     RepositoryUntrustedError,
 )
-from relight.releases.fetching import DEADLINE, fetch_text, within
+from relight.releases.fetching import DEADLINE, within
+from relight.releases.file_signature import FileKey
 from relight.releases.github_api import CACHE_TIME, GitHubApi
 from relight.releases.github_assets import (
+    Asset,
     GitHubRelease,
-    Package,
-    check_url,
-    checksum_files,
-    deb_file,
-    is_tag,
-    packages,
-    parse_checksums,
     parse_release,
     parse_releases,
-    sha256_of,
+    tag_of_release,
 )
+from relight.releases.github_digests import digests_of
+from relight.releases.github_files import GitHubFiles, check_url
 from relight.releases.index import (
-    EVERY_ARCHITECTURE,
     SHOWN_VERSIONS,
     Listed,
     build_index,
 )
 from relight.releases.versions import (
+    assumed_version,
+    is_exact,
     matching,
     oldest_first,
-    upstream_version,
 )
 
 PAGE = 100
 """The most releases that GitHub returns in one answer."""
+
+SHOWN_FILES = 20
 
 MAX_PAGES = 20
 
@@ -59,13 +63,18 @@ TIMEOUT = timedelta(seconds=10)
 LIST_DEADLINE = timedelta(minutes=2)
 """For a list of all releases, which has up to `MAX_PAGES` pages."""
 
-MAX_CHECKSUMS_BYTES = 1024 * 1024
+
+class _Package(NamedTuple):
+    """A package of a release, without its digest."""
+
+    control: DebControl
+    asset: Asset
 
 
 class GitHubReleases:
     """The releases of one package in one repository."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the address, and what makes its packages trusted
         self,
         *,
         repository: str,
@@ -75,6 +84,9 @@ class GitHubReleases:
         cache_time: timedelta = CACHE_TIME,
         client: httpx.AsyncClient | None = None,
         deadline: timedelta = DEADLINE,
+        key: FileKey | None = None,
+        assets: str = "*.deb",
+        private: bool = False,
     ) -> None:
         """Read nothing yet.
 
@@ -86,6 +98,9 @@ class GitHubReleases:
             cache_time: how long an answer is reused.
             client: for requests; its owner closes it.
             deadline: for all requests of one release together.
+            key: has to have signed the packages, or their list of checksums; None if none has to.
+            assets: a pattern of the names of the files that are read, in any case of letters.
+            private: whether files need the token: the control plane brings them to hosts.
         """
         self._source = f"github:{repository}"
         self._path = f"/repos/{quote(repository)}/releases"
@@ -94,6 +109,12 @@ class GitHubReleases:
         self._own_client = client is None
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT.total_seconds())
         self._deadline = deadline
+        self._key = key
+        self._private = private
+        self._assets = assets.lower()
+        self._files = GitHubFiles(
+            self._client, api_url, token, deadline=deadline, through_api=private
+        )
         self._api = GitHubApi(self._client, api_url, token, cache_time, deadline)
 
     async def resolve(self, tag: ReleaseTag, architectures: Sequence[str]) -> Release:
@@ -108,11 +129,10 @@ class GitHubReleases:
         """
         try:
             async with within(self._deadline):
-                found = await self._api.get(f"{self._path}/tags/{quote(tag, safe='')}")
-                release = parse_release(found) if found is not None else None
-                if release is None or release.is_unpublished or release.tag_name != tag:
+                release = await self._find(tag)
+                if release is None:
                     raise ReleaseUnknownError(f"there is no release {tag}; {await self._newest()}")
-                return await self._release(release, architectures)
+                return await self._release(tag, release, architectures)
         except RepositoryError as error:
             raise type(error)(f"{self._source}: {error}") from error
 
@@ -126,58 +146,122 @@ class GitHubReleases:
         """
         try:
             async with within(LIST_DEADLINE):
-                listed = [release for release in await self._all() if is_tag(release.tag_name)]
-                each = await asyncio.gather(*(self._release_or_none(release) for release in listed))
+                tagged = [(tag_of_release(release), release) for release in await self._all()]
+                each = await asyncio.gather(
+                    *(self._release_or_none(tag, release) for tag, release in tagged if tag)
+                )
         except RepositoryError as error:
             raise type(error)(f"{self._source}: {error}") from error
         by_version = {release.version: release for release in each if release is not None}
         return [by_version[version] for version in oldest_first(by_version)]
 
+    async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+        """Yield the content of a release's file.
+
+        Raises:
+            ReleaseUnknownError: the release has no such file any more.
+            RepositoryUnavailableError: no answer.
+        """
+        published = await self._find(release.tag)
+        name = deb_file.as_pushed().filename.removeprefix(PUSHED_PREFIX)
+        for asset in published.assets if published else ():
+            if asset.browser_download_url.rpartition("/")[2] == name:
+                async for chunk in self._files.download(asset, deb_file.size_bytes):
+                    yield chunk
+                return
+        raise ReleaseUnknownError(f"{self._source} has no file {name} of {release.tag} any more")
+
     async def close(self) -> None:
         """Cancel running requests and close the source's own connections."""
         await self._api.close()
+        await self._files.close()
         if self._own_client:
             await self._client.aclose()
 
-    async def _release_or_none(self, release: GitHubRelease) -> Release | None:
+    async def _find(self, tag: ReleaseTag) -> GitHubRelease | None:
+        """Return the published release of a tag."""
+        for name in _git_tags(tag):
+            found = await self._api.get(f"{self._path}/tags/{quote(name, safe='')}")
+            release = parse_release(found) if found is not None else None
+            if release and not release.is_unpublished and release.tag_name == name:
+                return release
+        return None
+
+    async def _release_or_none(self, tag: ReleaseTag, release: GitHubRelease) -> Release | None:
         try:
             async with within(self._deadline):
-                return await self._release(release, ())
+                return await self._release(tag, release, ())
         except (ReleaseUnknownError, RepositoryUntrustedError, RepositoryUnavailableError):
             return None
 
-    async def _release(self, release: GitHubRelease, architectures: Sequence[str]) -> Release:
-        tag = release.tag_name
-        ours = list(packages(release, self._package))
-        versions = matching(tag, {package.version for package in ours})
-        matched = [package for package in ours if package.version in versions]
+    async def _release(
+        self, tag: ReleaseTag, release: GitHubRelease, architectures: Sequence[str]
+    ) -> Release:
+        ours = await self._packages(release)
+        versions = matching(tag, {package.control.version for package in ours})
+        matched = [package for package in ours if package.control.version in versions]
         if not matched:
-            names = ", ".join(asset.name for asset in release.assets) or "none"
             raise ReleaseUnknownError(
-                f"its release {tag} has no file {self._package}_{upstream_version(tag)}_*.deb; "
-                f"its files: {names}"
+                f"its release {release.tag_name} has no package {self._package} "
+                f"{assumed_version(tag)}; {await self._found(release)}"
             )
-        for package in matched:
-            if package.asset.state != "uploaded":
-                raise RepositoryUnavailableError(f"{package.asset.name} is still being uploaded")
-            check_url(package.asset.browser_download_url, httpx.URL(self._api_url))
+        assets = [package.asset for package in matched]
         listed: dict[str, list[Listed]] = {}
-        for package, found in zip(matched, await self._deb_files(release, matched), strict=True):
-            listed.setdefault(package.architecture, []).append(Listed(package.version, found))
+        digests = await digests_of(self._files, release, assets, self._key)
+        for (control, asset), sha256 in zip(matched, digests, strict=True):
+            file = DebFile(
+                architecture=control.architecture,
+                filename=asset.browser_download_url,
+                sha256=sha256,
+                size_bytes=asset.size,
+            )
+            file = file.as_pushed() if self._private else file
+            listed.setdefault(control.architecture, []).append(Listed(control.version, file))
+        _refuse_ambiguous(listed)
         real = [each for each in listed if each != EVERY_ARCHITECTURE]
         # A package of architecture `all` serves each requested architecture.
         index = build_index(self._package, self._source, listed)
         return index.release(tag, (*architectures, *real))
 
-    async def _deb_files(self, release: GitHubRelease, matched: Sequence[Package]) -> list[DebFile]:
-        without_digest = [package for package in matched if sha256_of(package.asset) is None]
-        checksums: dict[str, str] = {}
-        for file in checksum_files(release, without_digest) if without_digest else ():
-            check_url(file.browser_download_url, httpx.URL(self._api_url))
-            url = httpx.URL(file.browser_download_url)
-            text = await fetch_text(self._client, url, MAX_CHECKSUMS_BYTES)
-            checksums |= parse_checksums(text, file.name)
-        return [deb_file(package, checksums) for package in matched]
+    async def _packages(self, release: GitHubRelease) -> list[_Package]:
+        """Return the packages of a release that are the service's, of any version."""
+        assets = self._debs(release)
+        for asset in assets:
+            if asset.state != "uploaded":
+                raise RepositoryUnavailableError(f"{asset.name} is still being uploaded")
+            check_url(asset.browser_download_url, httpx.URL(self._api_url))
+        controls = await asyncio.gather(*(self._control(asset) for asset in assets))
+        return [
+            _Package(control, asset)
+            for asset, control in zip(assets, controls, strict=True)
+            if isinstance(control, DebControl) and control.package == self._package
+        ]
+
+    def _debs(self, release: GitHubRelease) -> list[Asset]:
+        return [
+            asset
+            for asset in release.assets
+            if asset.is_deb and fnmatchcase(asset.name.lower(), self._assets)
+        ]
+
+    async def _control(self, asset: Asset) -> DebControl | RepositoryError:
+        """Return what a file says of itself. A release may have files that are no packages."""
+        try:
+            return await self._files.control(asset)
+        except RepositoryUnavailableError:
+            raise
+        except RepositoryError as error:
+            return error
+
+    async def _found(self, release: GitHubRelease) -> str:
+        """Return what a release has instead of the package, in words."""
+        others = [asset.name for asset in release.assets if asset not in self._debs(release)]
+        found = [
+            f"{asset.name} ({_described(await self._control(asset))})"
+            for asset in self._debs(release)
+        ]
+        names = [*found, *others]
+        return f"its files: {', '.join(names[:SHOWN_FILES]) or 'none'}"
 
     async def _all(self) -> list[GitHubRelease]:
         found: list[GitHubRelease] = []
@@ -202,3 +286,38 @@ class GitHubReleases:
         if not tags:
             return "there are no releases"
         return f"the newest: {', '.join(tags[:SHOWN_VERSIONS])}"
+
+
+def _git_tags(tag: ReleaseTag) -> list[str]:
+    """Return how a repository may write the tag of a release: with the `v` or without.
+
+    For an exact Debian version: with its revision, or that of the version as its authors know it.
+    """
+    if not is_exact(tag):
+        return [tag, tag.removeprefix("v")]
+    version = Version(tag)
+    upstream, revision = version.upstream_version or "", version.debian_revision
+    names = [f"{upstream}-{revision}", upstream] if revision else [upstream]
+    # Neither a tilde nor a colon, as after an epoch, is in a tag of git.
+    return [f"{v}{name.replace('~', '-')}" for name in names for v in ("v", "")]
+
+
+def _described(control: DebControl | RepositoryError) -> str:
+    if isinstance(control, RepositoryError):
+        return str(control)
+    return f"{control.package} {control.version} {control.architecture}"
+
+
+def _refuse_ambiguous(listed: Mapping[str, Sequence[Listed]]) -> None:
+    """Refuse a release with two files of one version and architecture: no rule says which."""
+    for architecture, files in listed.items():
+        by_version: dict[str, DebFile] = {}
+        for version, file in files:
+            other = by_version.setdefault(version, file)
+            if other.sha256 != file.sha256:
+                names = " and ".join(each.filename.rpartition("/")[2] for each in (other, file))
+                raise ReleaseUnknownError(
+                    f"{names} are both version {version} for {architecture}, with different "
+                    "content: set RELIGHT_GITHUB__ASSETS to a pattern that only one of them "
+                    "matches, as in *.debian12.deb"
+                )

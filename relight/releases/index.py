@@ -1,39 +1,41 @@
 """The versions of one package in a repository, and which version a tag means.
 
-Parses `Packages` files, one per architecture. Pure, but slow: a large index takes seconds. Raises
+Parses `Packages` files, one per architecture. Pure, but slow: a large index takes a second. Raises
 `RepositoryError` and `ReleaseUnknownError`.
 """
 
-import gzip
-import lzma
-import zlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Annotated, NamedTuple
+from typing import Annotated, BinaryIO, NamedTuple
 
 from debian import deb822
 from pydantic import StringConstraints, TypeAdapter
 
 from relight.domain.names import DebianVersion, ReleaseTag
-from relight.domain.release import DebFile, Release
+from relight.domain.release import EVERY_ARCHITECTURE, ArchitectureName, DebFile, Release
+from relight.releases.compression import BROKEN, decompressed
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.releases.versions import (
+    assumed_version,
     matching,
     oldest_first,
-    tag_of,
-    upstream_version,
+    tags_of,
 )
 
-EVERY_ARCHITECTURE = "all"
-
 _VERSION: TypeAdapter[str] = TypeAdapter(DebianVersion)
+_ARCHITECTURE: TypeAdapter[str] = TypeAdapter(ArchitectureName)
 _SHA256: TypeAdapter[str] = TypeAdapter(Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")])
 
 SHOWN_VERSIONS = 5
 
 MAX_TEXT_BYTES = 512 * 1024 * 1024
 """Five times the package index of Debian itself, decompressed."""
+
+MAX_PARAGRAPH_BYTES = 4 * 1024 * 1024
+"""Of one package in an index."""
+
+_CHUNK_BYTES = 1024 * 1024
 
 
 class Listed(NamedTuple):
@@ -60,23 +62,20 @@ class RepositoryIndex:
     versions: Mapping[str, Mapping[str, DebFile]]
 
     def release(self, tag: ReleaseTag, architectures: Iterable[str]) -> Release:
-        """Return the release of a tag.
+        """Return the release of a tag: of several revisions the newest.
 
         Raises:
-            ReleaseUnknownError: no version, more than one, or not for every architecture.
+            ReleaseUnknownError: no version, or not for every architecture.
         """
         requested = set(architectures)
         found = matching(tag, self.versions)
         if not found:
+            wanted = assumed_version(tag)
+            for_tag = "" if wanted == tag else f" for {tag}"
             raise ReleaseUnknownError(
-                f"there is no {self.package} {upstream_version(tag)} for {tag} in {self.source}; "
-                f"{self._newest()}"
+                f"there is no {self.package} {wanted}{for_tag} in {self.source}; {self._newest()}"
             )
-        if len(found) > 1:
-            raise ReleaseUnknownError(
-                f"{tag} is ambiguous: {self.source} has {self.package} {', '.join(found)}"
-            )
-        release = self._release(tag, found[0], requested)
+        release = self._release(tag, found[-1], requested)
         missing = sorted(requested.difference(release.architectures))
         if missing:
             raise ReleaseUnknownError(
@@ -86,15 +85,13 @@ class RepositoryIndex:
         return release
 
     def releases(self) -> list[Release]:
-        """Return the release of each tag, newest last.
+        """Return the release of each version, newest last.
 
-        Versions without a tag, and revisions that share a tag, are left out.
+        Its tag means this version alone: of several revisions of a tag, the older ones are under
+        their exact versions.
         """
-        tags = {version: tag_of(version) for version in oldest_first(self.versions)}
         return [
-            self._release(tag, version, set())
-            for version, tag in tags.items()
-            if tag is not None and matching(tag, self.versions) == [version]
+            self._release(tag, version, set()) for version, tag in tags_of(self.versions).items()
         ]
 
     def _release(self, tag: ReleaseTag, version: str, requested: set[str]) -> Release:
@@ -137,46 +134,78 @@ def build_index(
     return RepositoryIndex(package, source, real or tuple(listed), versions)
 
 
-def decompress(content: bytes, name: str) -> str:
-    """Return the text of an index; the suffix of its name is the compression.
+def parse_packages(content: bytes, name: str, package: str) -> Iterator[Listed]:
+    """Yield the entries of one package in an index.
+
+    The index is read piece by piece, and only entries that name the package are parsed.
+
+    Args:
+        content: of the index, compressed.
+        name: of the index; its suffix is the compression.
+        package: the Debian package.
 
     Raises:
-        RepositoryError: it cannot be decompressed, or its text is too large.
+        RepositoryError: it cannot be decompressed or is too large, or an entry is malformed.
     """
     try:
-        # One byte more than allowed: a small file may decompress to more than the memory holds.
-        if name.endswith(".xz"):
-            with lzma.open(BytesIO(content)) as file:
-                content = file.read(MAX_TEXT_BYTES + 1)
-        elif name.endswith(".gz"):
-            with gzip.open(BytesIO(content)) as file:
-                content = file.read(MAX_TEXT_BYTES + 1)
-        if len(content) > MAX_TEXT_BYTES:
-            raise RepositoryError(f"its index {name} has more than {MAX_TEXT_BYTES} bytes of text")
-        return content.decode()
-    except (lzma.LZMAError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        for block in _blocks(decompressed(content, name), name):
+            for text in _naming(block, package):
+                for entry in deb822.Packages.iter_paragraphs(text.decode(), use_apt_pkg=False):
+                    if entry.get("Package") == package:
+                        yield _listed(entry)
+    except BROKEN as error:
         raise RepositoryError(f"its index {name} cannot be decompressed: {error}") from error
 
 
-def parse_packages(text: str, package: str) -> Iterator[Listed]:
-    """Yield the entries of one package in an index.
+def _blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield an index in pieces of whole entries."""
+    rest, read_bytes = b"", 0
+    while chunk := stream.read(_CHUNK_BYTES):
+        read_bytes += len(chunk)
+        if read_bytes > MAX_TEXT_BYTES:
+            raise RepositoryError(f"its index {name} has more than {MAX_TEXT_BYTES} bytes of text")
+        rest += chunk
+        block, blank, after = rest.rpartition(b"\n\n")
+        if blank:
+            yield block
+            rest = after
+        elif len(rest) > MAX_PARAGRAPH_BYTES:
+            raise RepositoryError(
+                f"its index {name} has an entry of more than {MAX_PARAGRAPH_BYTES} bytes"
+            )
+    yield rest
 
-    Raises:
-        RepositoryError: an entry lacks a field, or a field is malformed.
-    """
-    for entry in deb822.Packages.iter_paragraphs(text, use_apt_pkg=False):
-        if entry.get("Package") != package:
-            continue
-        try:
-            version = _VERSION.validate_python(entry["Version"])
-            deb_file = DebFile(
-                architecture=entry["Architecture"],
+
+def _naming(block: bytes, package: str) -> Iterator[bytes]:
+    """Yield the entries of a piece whose field `Package` is a package's name."""
+    name = package.encode()
+    field = re.compile(rb"package:[ \t]*" + re.escape(name) + rb"\s*", re.IGNORECASE)
+    at = block.find(name)
+    while at >= 0:
+        end_of_line = block.find(b"\n", at)
+        end_of_line = len(block) if end_of_line < 0 else end_of_line
+        line = block[block.rfind(b"\n", 0, at) + 1 : end_of_line]
+        if field.fullmatch(line):
+            end = block.find(b"\n\n", at)
+            end = len(block) if end < 0 else end
+            yield block[block.rfind(b"\n\n", 0, at) + 1 : end]
+            at = block.find(name, end)
+        else:
+            at = block.find(name, end_of_line)
+
+
+def _listed(entry: deb822.Packages) -> Listed:
+    try:
+        return Listed(
+            version=_VERSION.validate_python(entry["Version"]),
+            deb_file=DebFile(
+                architecture=_ARCHITECTURE.validate_python(entry["Architecture"]),
                 filename=entry["Filename"],
                 sha256=_SHA256.validate_python(entry["SHA256"].lower()),
                 size_bytes=int(entry["Size"]),
-            )
-            yield Listed(version, deb_file)
-        except (KeyError, ValueError) as error:
-            raise RepositoryError(
-                f"its entry of {package} {entry.get('Version', '')} is malformed: {error}"
-            ) from error
+            ),
+        )
+    except (KeyError, ValueError) as error:
+        raise RepositoryError(
+            f"its entry of {entry['Package']} {entry.get('Version', '')} is malformed: {error}"
+        ) from error

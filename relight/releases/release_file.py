@@ -12,12 +12,12 @@ from email.utils import parsedate_to_datetime
 from debian import deb822
 
 from relight.domain.duration import span
+from relight.domain.release import EVERY_ARCHITECTURE
+from relight.releases.compression import SUFFIXES
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """How far ahead a repository's clock may be."""
-
-_COMPRESSIONS = (".xz", ".gz", "")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ReleaseFile:
         date: when it was written.
         valid_until: when it expires; None if never.
         by_hash: whether indices can be fetched under their checksums' names.
-        architectures: sorted; includes `all` if that has its own index.
+        architectures: sorted; includes `all` if that has an index of its own, which has to be read.
         components: empty if the suite lists none.
         indices: by name.
     """
@@ -55,13 +55,21 @@ class ReleaseFile:
     components: tuple[str, ...]
     indices: Mapping[str, IndexFile]
 
-    def packages_index(self, component: str, architecture: str) -> IndexFile | None:
-        """Return the best compressed index of an architecture; None if it has none."""
-        for ending in _COMPRESSIONS:
-            found = self.indices.get(f"{component}/binary-{architecture}/Packages{ending}")
+    def packages_index(self, folder: str) -> IndexFile | None:
+        """Return the best compressed index in a folder; None if it has none that can be read.
+
+        Args:
+            folder: as in `main/binary-amd64/`; empty for that of the signed index itself.
+        """
+        for suffix in SUFFIXES:
+            found = self.indices.get(f"{folder}Packages{suffix}")
             if found is not None:
                 return found
         return None
+
+    def unreadable_indexes(self, folder: str) -> list[str]:
+        """Return the names of the indexes in a folder whose compression is not known."""
+        return sorted(name for name in self.indices if name.startswith(f"{folder}Packages."))
 
 
 def parse_release(text: str) -> ReleaseFile:
@@ -82,17 +90,25 @@ def _parse(text: str) -> ReleaseFile:
     if "Date" not in fields or "SHA256" not in fields:
         raise RepositoryUntrustedError("its signed index lacks a Date or a SHA256 field")
     indices = [
-        IndexFile(entry["name"], entry["sha256"].lower(), _size(entry["size"]))
+        IndexFile(entry["name"].removeprefix("./"), entry["sha256"].lower(), _size(entry["size"]))
         for entry in fields["SHA256"]
     ]
     return ReleaseFile(
         date=_moment(fields["Date"]),
         valid_until=_moment(fields["Valid-Until"]) if "Valid-Until" in fields else None,
         by_hash=fields.get("Acquire-By-Hash", "no").lower() == "yes",
-        architectures=tuple(sorted(set(fields.get("Architectures", "").split()))),
+        architectures=tuple(sorted(_architectures(fields))),
         components=tuple(fields.get("Components", "").split()),
         indices={index.name: index for index in indices},
     )
+
+
+def _architectures(fields: deb822.Release) -> set[str]:
+    found = set(fields.get("Architectures", "").split())
+    # Debian lists `all`, and has its packages in the index of every architecture as well.
+    if "packages" in fields.get("No-Support-for-Architecture-all", "").lower().split():
+        found.discard(EVERY_ARCHITECTURE)
+    return found
 
 
 def check_dates(release: ReleaseFile, now: datetime, max_age: timedelta) -> None:

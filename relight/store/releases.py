@@ -4,13 +4,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from sqlmodel import Session, col, select
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, col, exists, or_, select
 
 from relight.domain.release import DebFile, Release
 from relight.store.bad_rows import read_or_note
 from relight.store.database import Database
 from relight.store.rows import read_row, validating
-from relight.store.tables import DebFileRow, ReleaseRow
+from relight.store.tables import (
+    DebFileRow,
+    PoolMachineRow,
+    ReleaseRow,
+    RolloutRouteRow,
+    RolloutRow,
+    RouteRow,
+)
 
 
 class Releases:
@@ -44,6 +52,30 @@ class Releases:
             row = session.exec(rows).one_or_none()
             return release_of(row, session.exec(deb_files).all()) if row else None
 
+    def pinned(self, tag: str) -> Release | None:
+        """Return the release that a tag means in this fleet; None if it has no meaning yet.
+
+        A tag means what it was last resolved to, as long as a machine or a rollout on record names
+        it.
+
+        Raises:
+            BadValueError: it was changed by hand and is invalid.
+        """
+        with self._database.reading() as session:
+            named = session.exec(select(_is_named(tag))).one()
+        return self.get(tag) if named else None
+
+    def with_file(self, sha256: str) -> Release | None:
+        """Return a release that has a file with this digest, None if there is none.
+
+        Raises:
+            BadValueError: it was changed by hand and is invalid.
+        """
+        query = select(DebFileRow.release_tag).where(DebFileRow.sha256 == sha256)
+        with self._database.reading() as session:
+            tag = session.exec(query).first()
+        return None if tag is None else self.get(tag)
+
     def version(self, tag: str) -> str | None:
         """Return the Debian version of a release, None if its tag was never resolved."""
         with self._database.reading() as session:
@@ -67,6 +99,22 @@ class Releases:
                 for row, files in releases
                 if (release := read_or_note(row, partial(release_of, deb_files=files))) is not None
             ]
+
+
+def _is_named(tag: str) -> ColumnElement[bool]:
+    """Return whether a machine or a rollout on record names a tag."""
+    return or_(
+        *(
+            exists().where(col(named) == tag)
+            for named in (
+                RolloutRow.release_tag,
+                RouteRow.target_release_tag,
+                RouteRow.current_release_tag,
+                PoolMachineRow.release_tag,
+                RolloutRouteRow.previous_release_tag,
+            )
+        )
+    )
 
 
 def _replace_deb_files(session: Session, release: Release) -> None:

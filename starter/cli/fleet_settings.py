@@ -61,7 +61,7 @@ def get(
 @app.command("set")
 def set_(
     name: Name,
-    value: Annotated[str, typer.Argument(help="As in v0.0.74.")],
+    value: Annotated[str, typer.Argument(help="A tag or an exact version, as in v0.0.74.")],
     unchecked: UncheckedOption = False,
     reason: ReasonOption = DEFAULT_REASON,
     json: JsonOption = False,

@@ -43,12 +43,16 @@ def checked(kind: Any, text: str, expected: str) -> str:
 
 
 def tag_of(text: str) -> str:
-    """Return a valid release tag.
+    """Return a valid release tag, or an exact Debian version.
 
     Raises:
         typer.BadParameter: it is not valid.
     """
-    return checked(ReleaseTag, text, "a release tag, as in v0.0.74")
+    return checked(
+        ReleaseTag,
+        text,
+        "a release: neither a tag, as in v0.0.74, nor a version, as in 1.22.1-9+deb12u11",
+    )
 
 
 def tag_or_none(text: str | None) -> str | None:
@@ -109,7 +113,9 @@ def _waves(texts: list[str] | None) -> list[str]:
 TagArgument = Annotated[
     str,
     typer.Argument(
-        callback=tag_of, autocompletion=completion.tags, help="The release, as in v0.0.74."
+        callback=tag_of,
+        autocompletion=completion.tags,
+        help="The release: a tag or an exact version.",
     ),
 ]
 UncheckedOption = Annotated[
@@ -134,7 +140,7 @@ OverrideOption = Annotated[
         "--release",
         callback=tag_or_none,
         autocompletion=completion.tags,
-        help="The release that its routes should run, as in v0.0.74.",
+        help="The release that its routes should run: a tag or an exact version.",
     ),
 ]
 OptionalTrackArgument = Annotated[

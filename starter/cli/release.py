@@ -1,6 +1,7 @@
 """`relight release`: the releases in the repository, which can be rolled out."""
 
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import NamedTuple
 
 import typer
 
@@ -78,26 +79,41 @@ def accept_older(reason: ReasonOption = DEFAULT_REASON, json: JsonOption = False
     noted = _Noted()
     with fleet_store() as store:
         read_repository(lambda repository: repository.list_releases(), noted)
-        if noted.source is None:
+        if not noted.dates:
             raise BadInputError("the releases do not come from an apt repository: it has no index")
-        newer = store.repository_indexes.accept(noted.source, noted.date, operation(reason))
+        accepted = [
+            _Accepted(
+                source, date, store.repository_indexes.accept(source, date, operation(reason))
+            )
+            for source, date in noted.dates.items()
+        ]
     if json:
-        print_json({"source": noted.source, "date": noted.date, "accepted": newer})
-    elif newer:
-        print_line(f"{noted.source}: the index of {moment(noted.date)} is accepted")
-    else:
-        print_line(f"{noted.source}: no newer index than that of {moment(noted.date)} was seen")
+        listed = [each._asdict() for each in accepted]
+        print_json(listed if len(listed) > 1 else listed[0])
+        return
+    for source, date, newer in accepted:
+        if newer:
+            print_line(f"{source}: the index of {moment(date)} is accepted")
+        else:
+            print_line(f"{source}: no newer index than that of {moment(date)} was seen")
+
+
+class _Accepted(NamedTuple):
+    """The index of a repository, and whether a newer one had been seen."""
+
+    source: str
+    date: datetime
+    accepted: bool
 
 
 class _Noted:
-    """Has seen no index, and notes which one is read."""
+    """Has seen no index, and notes which ones are read, by their repositories."""
 
     def __init__(self) -> None:
-        self.source: str | None = None
-        self.date = datetime.now(UTC)
+        self.dates: dict[str, datetime] = {}
 
     def newest(self, _source: str) -> datetime | None:
         return None
 
     def record(self, source: str, date: datetime) -> None:
-        self.source, self.date = source, date
+        self.dates[source] = date

@@ -70,8 +70,9 @@ def require_release(
     if unchecked:
         note(f"not checked: whether the repository has {tag}")
         return
+    known = store.releases.pinned(tag)
     try:
-        read_repository(
+        found = read_repository(
             lambda repository: repository.resolve(tag, architectures), store.repository_indexes
         )
     except ReleaseUnknownError as error:
@@ -83,6 +84,11 @@ def require_release(
             "changed; --unchecked skips this check"
         )
         raise RefusedError(msg) from None
+    if known is not None and known.version != found.version:
+        note(
+            f"{tag} is {known.version} in this fleet; the repository has {found.version} too, "
+            "which is a release of its own under its version"
+        )
 
 
 @contextmanager

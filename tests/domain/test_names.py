@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from relight.domain.names import DebianVersion, PackageName, key_number, machine_key
+from relight.domain.names import (
+    DebianVersion,
+    PackageName,
+    key_number,
+    machine_key,
+    rollout_tag,
+    rollout_workflow_id,
+)
 from relight.domain.pool.pool import pool_machine_key
 
 NUMBERS = st.integers(min_value=1, max_value=10**9)
@@ -71,6 +78,15 @@ def test_dpkg_accepts_every_version_that_is_accepted(version):
         assert dpkg_accepts("version", version)
     elif version[0].isdigit() and ":" not in version:
         assert not dpkg_accepts("version", version)
+
+
+@given(st.from_regex(r"([0-9]:)?[0-9][0-9.~+-]{0,9}[0-9]", fullmatch=True), st.booleans())
+def test_the_workflow_id_of_a_rollout_has_its_release(version, undo):
+    for tag in (version, "v1.2.0-rc.1"):
+        for scope in ("fleet", "track:beta"):
+            workflow_id = rollout_workflow_id(tag, scope, undo=undo)
+            assert rollout_tag(workflow_id) == tag
+            assert workflow_id.count("/") == 2 + undo
 
 
 @pytest.mark.parametrize("name", ["lantern-box", "g++", "0ad", "libc6.1", "x-"])

@@ -21,6 +21,7 @@ WAIT, DEADLINE = timedelta(seconds=5), timedelta(minutes=10)
 DEB = DebFile(
     filename="https://h.example/x.deb", sha256="0" * 64, size_bytes=7, architecture="amd64"
 )
+PUSHED = DEB.model_copy(update={"filename": "pushed:x.deb"})
 CALLS = {
     "swap": host_program.swap(UNIT, WAIT, DEADLINE, Change("0.0.74")),
     "observe": host_program.observe(),
@@ -33,6 +34,8 @@ CALLS = {
     "install": host_program.install(Change("0.0.74", rollback=True)),
     "dry-run": host_program.dry_run(Change("0.0.74")),
     "serve": host_program.serve(),
+    "received": host_program.received(PUSHED),
+    "receive": host_program.receive(PUSHED),
     "host-key": host_program.host_key(),
 }
 PROGRAM = "/usr/local/sbin/relight-host"
@@ -45,6 +48,8 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
     [
         ("swap", ["swap", UNIT, "5", "600", "0.0.74", "upgrade"]),
         ("observe", ["observe"]),
+        ("received", ["received", "0" * 64]),
+        ("receive", ["receive", "0" * 64, "7"]),
         ("observe a transaction", ["observe", UNIT, "5"]),
         ("log", ["log", UNIT]),
         ("forget", ["forget", UNIT]),
@@ -74,6 +79,9 @@ def test_a_change_consists_of_version_direction_and_file() -> None:
     assert Change("1", deb=DEB).words() == [
         *("1", "upgrade", "https://h.example/x.deb", "0" * 64, "7", "amd64")
     ]
+    assert Change("1", deb=PUSHED).words() == ["1", "upgrade", "pushed", "0" * 64, "7", "amd64"]
+    by_apt = DEB.model_copy(update={"filename": "pool/x.deb"})
+    assert Change("1", deb=by_apt).words() == ["1", "upgrade"]
 
 
 def test_sudo_allows_the_program_with_any_arguments() -> None:

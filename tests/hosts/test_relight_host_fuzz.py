@@ -106,4 +106,5 @@ def test_the_fuzz_knows_every_verb() -> None:
         for line in host_program.text().decode().splitlines()
         if line.startswith("#   relight-host ")
     }
-    assert verbs == documented
+    # A host that fetches by URL, as the one here, refuses each call of `receive`.
+    assert verbs | {"receive"} == documented

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from relight.releases.errors import (
     RepositoryUntrustedError,
 )
 from relight.releases.github_releases import GitHubReleases
+from tests.support.debs import deb
 from tests.support.fake_github import (
     DOWNLOADS,
     REPOSITORY,
@@ -71,6 +73,19 @@ async def fails(source: GitHubReleases, kind: type[RepositoryError], tag: str = 
     return str(caught.value)
 
 
+def attach(
+    github: FakeGitHub,
+    name: str,
+    version: str,
+    architecture: str = "amd64",
+    package: str = "lantern-box",
+    compression: str = "xz",
+) -> dict[str, Any]:
+    """Attach a package to the newest release."""
+    content = deb(package, version, architecture, compression, name)
+    return github.attach(github.releases[0], name, content)
+
+
 def newest(github: FakeGitHub) -> dict[str, object]:
     """The amd64 package of the newest release."""
     asset: dict[str, object] = github.releases[0]["assets"][0]
@@ -100,18 +115,31 @@ async def test_a_pre_release_is_found_although_github_replaces_the_tilde_by_a_do
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
     release = github.release("v1.2.0-rc.1", prerelease=True)
-    github.attach(release, "lantern-box_1.2.0.rc.1_amd64.deb", b"rc")
+    content = deb("lantern-box", "1.2.0~rc.1", "amd64")
+    github.attach(release, "lantern-box_1.2.0.rc.1_amd64.deb", content)
     assert (await source.resolve("v1.2.0-rc.1", ["amd64"])).version == "1.2.0~rc.1"
 
 
 async def test_a_debian_revision_may_be_added_to_the_tag(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
-    github.attach(github.release("v0.0.75"), "lantern-box_0.0.75-1_amd64.deb", b"75")
+    github.release("v0.0.75")
+    attach(github, "lantern-box_0.0.75-1_amd64.deb", "0.0.75-1")
     assert (await source.resolve("v0.0.75", ["amd64"])).version == "0.0.75-1"
-    github.attach(github.releases[0], "lantern-box_0.0.75-2_amd64.deb", b"76")
-    text = await fails(source, ReleaseUnknownError, "v0.0.75")
-    assert "ambiguous" in text
+    attach(github, "lantern-box_0.0.75-2_amd64.deb", "0.0.75-2")
+    assert (await source.resolve("v0.0.75", ["amd64"])).version == "0.0.75-2"
+    assert (await source.resolve("0.0.75-1", ["amd64"])).version == "0.0.75-1"
+
+
+@pytest.mark.parametrize("git_tag", ["v7.0.15", "7.0.15", "v7.0.15-1-deb12u10"])
+async def test_an_exact_version_is_found_whatever_its_release_is_called(
+    source: GitHubReleases, github: FakeGitHub, git_tag: str
+) -> None:
+    version = "5:7.0.15-1~deb12u10"
+    github.release(git_tag)
+    attach(github, "lantern-box.deb", version)
+    release = await source.resolve(version, ["amd64"])
+    assert (release.tag, release.version) == (version, version)
 
 
 async def test_a_package_for_all_architectures_serves_each(
@@ -127,14 +155,12 @@ async def test_a_package_for_all_architectures_serves_each(
 async def test_files_of_other_packages_and_versions_are_ignored(
     source: GitHubReleases, github: FakeGitHub
 ) -> None:
-    for name in (
-        "lantern-box-extra_0.0.74_amd64.deb",
-        "lantern-box_0.0.99_riscv64.deb",
-        "lantern-box_0.0.74_riscv64.rpm",
-        "lantern-box_0.0.74.deb",
-        "README",
-    ):
+    attach(github, "lantern-box-extra_0.0.74_amd64.deb", "0.0.74", package="lantern-box-extra")
+    attach(github, "lantern-box_0.0.99_riscv64.deb", "0.0.99", "riscv64")
+    attach(github, "lantern-box_0.0.74_riscv64.rpm", "0.0.74", "riscv64")
+    for name in ("lantern-box_0.0.74.deb", "README"):
         github.attach(github.releases[0], name, b"")
+    github.attach(github.releases[0], "not-a-package.deb", b"<html>" * 9999)
     assert (await source.resolve("v0.0.74", [])).architectures == ("amd64", "arm64")
 
 
@@ -176,7 +202,11 @@ async def test_a_release_without_the_package_is_an_error_with_its_files(
 ) -> None:
     github.attach(github.release("v0.0.75"), "notes.txt", b"")
     text = await fails(source, ReleaseUnknownError, "v0.0.75")
-    assert "no file lantern-box_0.0.75_*.deb; its files: notes.txt" in text
+    assert "no package lantern-box 0.0.75; its files: notes.txt" in text
+    attach(github, "lantern-box.deb", "0.0.76")
+    github.attach(github.releases[0], "page.deb", b"<html>")
+    text = await fails(source, ReleaseUnknownError, "v0.0.75")
+    assert "lantern-box.deb (lantern-box 0.0.76 amd64), page.deb (it is not a Debian" in text
 
 
 @pytest.mark.parametrize("form", ["SHA256SUMS", f"{NAME}.sha256", "digest only"])
@@ -240,17 +270,18 @@ async def test_a_url_that_no_host_can_fetch_is_an_error(
 
 
 async def test_the_releases_of_all_pages_are_listed_newest_last(
-    source: GitHubReleases, github: FakeGitHub
+    source: GitHubReleases, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for patch in range(75, 275):
+    monkeypatch.setattr("relight.releases.github_releases.PAGE", 5)
+    for patch in range(75, 84):
         github.publish(f"v0.0.{patch}", "amd64")
-    github.publish("nightly", "amd64")
+    github.attach(github.release("nightly"), "lantern-box.deb", b"")
     listed = await source.list_releases()
-    assert [release.tag for release in listed] == [f"v0.0.{patch}" for patch in range(73, 275)]
-    assert [request.path for request in github.requests] == [
-        f"{list_path()}?per_page=100",
-        f"{list_path()}?per_page=100&page=2",
-        f"{list_path()}?per_page=100&page=3",
+    assert [release.tag for release in listed] == [f"v0.0.{patch}" for patch in range(73, 84)]
+    assert [request.path for request in github.api_requests()] == [
+        f"{list_path()}?per_page=5",
+        f"{list_path()}?per_page=5&page=2",
+        f"{list_path()}?per_page=5&page=3",
     ]
     assert await source.resolve(listed[0].tag, ["arm64"]) == listed[0]
 
@@ -262,7 +293,10 @@ async def test_the_token_is_sent_to_the_api_only(
     content = hashlib.sha256(github.files[f"{DOWNLOADS}/v0.0.74/{NAME}"]).hexdigest()
     github.attach(github.releases[0], "SHA256SUMS", f"{content}  {NAME}".encode())
     await make_source(token=SecretStr("squirrel")).resolve("v0.0.74", [])
-    assert [request.token for request in github.requests] == ["Bearer squirrel", None]
+    tokens = {request.path: request.token for request in github.requests}
+    assert tokens.pop(tag_path("v0.0.74")) == "Bearer squirrel"
+    assert tokens.pop(f"{DOWNLOADS}/v0.0.74/SHA256SUMS") is None
+    assert set(tokens.values()) == {None}
 
 
 async def test_a_hundred_calls_within_a_minute_are_one_request(
@@ -270,7 +304,8 @@ async def test_a_hundred_calls_within_a_minute_are_one_request(
 ) -> None:
     source = make_source(cache_time=timedelta(minutes=1))
     await asyncio.gather(*(source.resolve("v0.0.74", ["amd64"]) for _ in range(100)))
-    assert len(github.requests) == 1
+    assert len(github.api_requests()) == 1
+    assert len(github.requests) == 3  # and the beginning of each package
 
 
 async def test_an_expired_answer_is_requested_with_its_etag(
@@ -279,7 +314,7 @@ async def test_an_expired_answer_is_requested_with_its_etag(
     first = await source.resolve("v0.0.74", ["amd64"])
     assert await source.resolve("v0.0.74", ["amd64"]) == first
     assert github.not_modified == 1
-    github.attach(github.releases[0], "lantern-box_0.0.74_riscv64.deb", b"new")
+    attach(github, "lantern-box_0.0.74_riscv64.deb", "0.0.74", "riscv64")
     assert "riscv64" in (await source.resolve("v0.0.74", ["amd64"])).architectures
 
 

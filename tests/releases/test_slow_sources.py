@@ -76,7 +76,7 @@ async def test_an_index_that_is_too_large_when_decompressed_is_refused(
     monkeypatch.setattr(index, "MAX_TEXT_BYTES", 100)
     content = repository.index("amd64", ending).read_bytes()
     with pytest.raises(RepositoryError, match="more than 100 bytes of text"):
-        index.decompress(content, f"Packages{ending}")
+        list(index.parse_packages(content, f"Packages{ending}", "lantern-box"))
 
 
 async def test_one_slow_release_of_github_holds_up_no_other() -> None:

@@ -92,10 +92,16 @@ async def test_an_unknown_tag_is_bad_input_and_the_newest_is_named(relight, serv
 
 async def test_a_malformed_tag_is_bad_input_before_any_request(relight, served):
     before = len(served.requests)
-    ended = await relight("release", "show", "0.0.74")
-    assert (ended.code, ended.out) == (2, "")
-    assert "'0.0.74' is not a release tag, as in v0.0.74" in ended.said
+    for malformed in ("latest", "0.0.74-", "1:", "v0.0.74/2"):
+        ended = await relight("release", "show", malformed)
+        assert (ended.code, ended.out) == (2, "")
+        assert f"{malformed!r} is not a release: neither a tag, as in v0.0.74, nor" in ended.said
     assert len(served.requests) == before
+
+
+async def test_an_exact_version_is_a_release(relight):
+    shown = (await relight("release", "show", "0.0.74", "--json")).json
+    assert (shown["tag"], shown["version"]) == ("0.0.74", "0.0.74")
 
 
 @pytest.mark.parametrize("missing", ["RELIGHT_REPOSITORY__URL", "RELIGHT_REPOSITORY__SIGNING_KEY"])

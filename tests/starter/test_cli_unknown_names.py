@@ -128,3 +128,15 @@ async def test_a_pool_larger_than_the_limit_is_bad_input(relight: InProcess, sto
     assert (await relight(*words, "50", "--unchecked")).code == 0
     more = relight.where(RELIGHT_POOL__MAX_SIZE="60")
     assert (await more(*words, "51", "--unchecked")).code == 0
+
+
+@pytest.mark.parametrize("words", NAMING_A_RELEASE, ids=" ".join)
+async def test_an_exact_version_is_a_release_and_its_epoch_counts(
+    relight: InProcess, one_route: Store, published: Mapping[str, str], words: tuple[str, ...]
+) -> None:
+    relight = relight.where(**published)
+    assert (await relight(*words, "0.0.74")).code == 0
+    before = written(one_route)
+    for other in ("1:0.0.74", "0.0.74-1", "0.0.74~rc1", "15.20"):
+        ended = await relight(*words, other)
+        refused_unwritten(one_route, before, ended, 2, other, "`relight release list`")

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
+from tests.support.debs import build_deb
 from tests.support.trickle import trickle
 
 PACKAGE = "lantern-box"
@@ -126,19 +127,9 @@ class Repository:
         name = f"{package}_{version.partition(':')[2] or version}_{architecture}"
         pool = self.root / "pool" / COMPONENT
         pool.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory() as tree:
-            control = Path(tree, "DEBIAN", "control")
-            control.parent.mkdir(mode=0o755)
-            control.write_text(
-                f"Package: {package}\nVersion: {version}\nArchitecture: {architecture}\n"
-                "Maintainer: Tests <tests@example.org>\nDescription: nothing\n"
-                + (f"Depends: {depends}\n" if depends else "")
-            )
-            for path, content in (files or {}).items():
-                file = Path(tree, path.lstrip("/"))
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(content)
-            _run("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, pool / f"{name}.deb")
+        build_deb(
+            pool / f"{name}.deb", package, version, architecture, depends=depends, files=files
+        )
         return pool / f"{name}.deb"
 
     def withdraw(self, version: str) -> None:
@@ -207,6 +198,8 @@ class Served:
         requests: the path of each request that came.
         answers: by path, an answer in place of the file's: a status and a body.
         trickled: the ends of paths whose answers come byte by byte.
+        login: the header `Authorization` that each request needs; empty if none.
+        logins: that header of each request that came.
         gate: no answer is given before this is set.
         stopped: set once the server ends.
     """
@@ -216,6 +209,8 @@ class Served:
     requests: list[str] = field(default_factory=list)
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     trickled: tuple[str, ...] = ()
+    login: str = ""
+    logins: list[str | None] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -230,9 +225,14 @@ def serve(root: Path, host: str = "127.0.0.1") -> Iterator[Served]:
             path = unquote(self.path)
             served.requests.append(path)
             served.gate.wait()
+            served.logins.append(self.headers.get("Authorization"))
             status, body = served.answers.get(path) or _file(served.root, path)
+            if served.login and served.logins[-1] != served.login:
+                status, body = 401, b""
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            if status == 401:
+                self.send_header("WWW-Authenticate", 'Basic realm="packages"')
             if status in {301, 302}:
                 self.send_header("Location", body.decode())
             # Whoever has seen enough, or was told to stop, hangs up.

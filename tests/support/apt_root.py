@@ -62,6 +62,7 @@ _MOVED = (
     "/etc/systemd/system/$UNIT",
     "/run/systemd/system/$UNIT",
     "/var/lib/dpkg/updates",
+    "/var/lib/relight/packages",
     "/var/lib/relight/first-boot",
     "/var/log/cloud-init-output.log",
     "/var/tmp",
@@ -131,10 +132,10 @@ class AptRoot:
         """A file that stub programs may append to."""
         return self.root / "trace"
 
-    def configure(self, deb_urls: str = "") -> None:
+    def configure(self, deb_urls: str = "", *, pushed: bool = False) -> None:
         """Write the program's configuration."""
         service = Service(PACKAGE, UNIT, str(self.executable), timedelta(0))
-        told = host_program.configuration(service, deb_urls)
+        told = host_program.configuration(service, deb_urls, pushed=pushed)
         (self.root / "etc/relight/host").write_text(told)
 
     def read_from(self, url: str, key: bytes, source: str = host_program.SOURCES_FILE) -> None:

@@ -13,6 +13,7 @@ import asyncssh
 from pydantic import SecretStr
 from temporalio.testing import ActivityEnvironment
 
+from activities.delivery import PackageDelivery
 from activities.machine.first_boot import FirstBootActivities, UserDataRenderer
 from activities.route.hot_swap import HotSwapActivities, ProofActivities
 from devkit.simulated.cloud import FakeCloud
@@ -38,7 +39,7 @@ from relight.domain.proof import (
     SwapReleaseInput,
     SwapStopped,
 )
-from relight.domain.release import Release
+from relight.domain.release import DebFile, Release
 from relight.domain.service import Service
 from relight.hosts.connections import Hosts, SshHosts
 from relight.hosts.key_files import fixed_keys
@@ -82,16 +83,18 @@ class Subject:
     service: Service
     probe: Probe
     store: Store
+    delivery: PackageDelivery | None = None
     _runs: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def new_run(self) -> str:
         """Return the id of a new workflow run. Attempts of one operation have the same id."""
         return f"run-{next(self._runs)}"
 
-    async def first_boot(self) -> FirstBootFinished:
-        first_boot = FirstBootActivities(self.user_data, self.hosts)
+    async def first_boot(self, deb_file: DebFile | None = None) -> FirstBootFinished:
+        first_boot = FirstBootActivities(self.user_data, self.hosts, self.delivery)
         return await ActivityEnvironment().run(
-            first_boot.await_first_boot, AwaitFirstBootInput(machine=self.machine)
+            first_boot.await_first_boot,
+            AwaitFirstBootInput(machine=self.machine, deb_file=deb_file),
         )
 
     async def swap(
@@ -137,7 +140,7 @@ class Subject:
         )
 
     def _swaps(self) -> HotSwapActivities:
-        return HotSwapActivities(self.hosts, self._services(), self.store)
+        return HotSwapActivities(self.hosts, self._services(), self.store, self.delivery)
 
     def _services(self) -> ProofActivities:
         return ProofActivities(self.hosts, self.service, self.probe)

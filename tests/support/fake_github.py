@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.support.debs import deb
 from tests.support.trickle import trickle
 
 REPOSITORY = "getlantern/lantern-box"
@@ -40,6 +42,10 @@ class FakeGitHub:
         requests: the path and the token of each request.
         trickled: the ends of paths whose answers come byte by byte.
         not_modified: how many requests were answered with 304 because their ETag matched.
+        ranges: whether a part of a file is sent where it is asked for.
+        made: how many files were attached.
+        private_token: the token that each request of the API needs. Files are then downloaded from
+            there: it redirects to a storage of another host name.
     """
 
     url: str
@@ -49,6 +55,9 @@ class FakeGitHub:
     requests: list[Request] = field(default_factory=list)
     trickled: tuple[str, ...] = ()
     not_modified: int = 0
+    ranges: bool = True
+    made: int = 0
+    private_token: str = ""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def release(
@@ -69,7 +78,10 @@ class FakeGitHub:
         """Attach a file, with its digest as GitHub gives it."""
         path = f"{DOWNLOADS}/{release['tag_name']}/{name}"
         self.files[path] = content
+        self.made += 1
         asset = {
+            "id": self.made,
+            "url": f"{self.url}{_RELEASES}/assets/{self.made}",
             "name": name,
             "label": None,
             "state": "uploaded",
@@ -85,8 +97,12 @@ class FakeGitHub:
         release = self.release(tag)
         for architecture in architectures:
             name = f"lantern-box_{tag.removeprefix('v')}_{architecture}.deb"
-            self.attach(release, name, f"the package {name}".encode())
+            version = tag.removeprefix("v").replace("-", "~")
+            self.attach(release, name, deb("lantern-box", version, architecture))
         return release
+
+    def api_requests(self) -> list["Request"]:
+        return [each for each in self.requests if each.path.startswith("/repos/")]
 
     def count(self, beginning: str) -> int:
         return sum(request.path.startswith(beginning) for request in self.requests)
@@ -95,8 +111,20 @@ class FakeGitHub:
         path = unquote(urlsplit(target).path)
         if (fault := self.faults.get(path)) is not None:
             return fault
-        if path in self.files:
+        if path in self.files and not self.private_token:
             return Fault(200, {}, self.files[path])
+        if path.startswith("/storage/"):
+            return Fault(200, {}, self.files[path.removeprefix("/storage")])
+        if path.startswith(f"{_RELEASES}/assets/"):
+            [asset] = [
+                asset
+                for release in self.releases
+                for asset in release["assets"]
+                if asset["url"].endswith(path)
+            ]
+            stored = asset["browser_download_url"].removeprefix(self.url)
+            storage = self.url.replace("127.0.0.1", "localhost")
+            return Fault(302, {"Location": f"{storage}/storage{stored}"})
         if path == _RELEASES:
             query = parse_qs(urlsplit(target).query)
             size, page = int(query["per_page"][0]), int(query.get("page", ["1"])[0])
@@ -127,12 +155,20 @@ def fake_github(host: str = "127.0.0.1") -> Iterator[FakeGitHub]:
             path = unquote(self.path)
             github.requests.append(Request(path, self.headers.get("Authorization")))
             status, headers, body = github.answer(self.path)
+            is_api = path.startswith("/repos/")
+            if is_api and github.private_token not in ("", self.headers.get("Authorization")):
+                status, headers, body = Fault(404)
             etag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
             if status == 200 and self.headers.get("If-None-Match") == etag:
                 github.not_modified += 1
                 status, body = 304, b""
             elif status == 200 and path.startswith("/repos/"):
                 body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+            asked = re.fullmatch("bytes=0-([0-9]+)", self.headers.get("Range", ""))
+            if status == 200 and asked and github.ranges:
+                size, body = len(body), body[: int(asked[1]) + 1]
+                headers = {**headers, "Content-Range": f"bytes 0-{len(body) - 1}/{size}"}
+                status = 206
             headers = {"ETag": etag, "Content-Length": str(len(body)), **headers}
             # A client may close the connection before the end.
             with suppress(ConnectionError):

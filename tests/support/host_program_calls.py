@@ -30,6 +30,9 @@ _VALID: tuple[Call, ...] = (
     ("dry-run", "0.0.74", "upgrade", *DEB),
     ("serve",),
     ("host-key",),
+    ("received", SHA256),
+    ("receive", SHA256, "7"),
+    ("install", "0.0.74", "upgrade", "pushed", *DEB[1:]),
 )
 _PIECES = (
     *(
@@ -69,6 +72,7 @@ _PIECES = (
 _UNIT = re.compile(r"relight-[a-z0-9.-]*\.service")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _VERSION = re.compile(r"([0-9]{1,9}:)?[0-9]([A-Za-z0-9.+~]*|[A-Za-z0-9.+~-]*-[A-Za-z0-9.+~]+)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _PRINTABLE = re.compile(r"[!-~]+")
 
 
@@ -95,14 +99,17 @@ def random_call(source: random.Random) -> Call:
 
 
 def is_offered(call: Call) -> bool:
-    """Return whether a call is one that the program offers, to a host that fetches by URL."""
+    """Return whether a call is one that the program offers, to a host that fetches by URL.
+
+    Such a host takes no packages from its caller.
+    """
     match call:
         case ("observe",) | ("serve",) | ("host-key",):
             return True
         case ("observe", unit, number):
             return _is(_UNIT, unit) and _is(_NUMBER, number)
-        case ("log" | "forget", unit):
-            return _is(_UNIT, unit)
+        case ("log" | "forget" | "received" as verb, word):
+            return _is(_SHA256 if verb == "received" else _UNIT, word)
         case ("journal", number) | ("journal", number, "follow"):
             return _is(_NUMBER, number)
         case ("step", name):
@@ -130,7 +137,7 @@ def _is_deb(words: list[str]) -> bool:
                 plain
                 and "%2e" not in url.lower()
                 and url.startswith(URLS)
-                and re.fullmatch("[0-9a-f]{64}", sha256) is not None
+                and _is(_SHA256, sha256)
                 and _is(_NUMBER, size)
                 and re.fullmatch("[a-z0-9-]+", architecture) is not None
             )

@@ -43,10 +43,17 @@ async def check(input: RolloutReleaseInput) -> Release:
         text = f"no route in scope {scope} serves: there is nothing to roll out to"
         raise failure(fault("no-routes", text))
     release = await ReleaseActivities.resolve_release(
-        ResolveReleaseInput(tag=input.release_tag, architectures=architectures.names)
+        ResolveReleaseInput(
+            tag=input.release_tag, architectures=architectures.names, for_rollout=True
+        )
     )
     await PreflightActivities.preflight(
-        PreflightInput(release=release, scope=scope, checks=input.strategy.checks)
+        PreflightInput(
+            release=release,
+            scope=scope,
+            checks=input.strategy.checks,
+            roll_back=input.strategy.roll_back,
+        )
     )
     return release
 

@@ -198,6 +198,15 @@ HOST_RULES: Mapping[str, Rule] = {
         "Something else changes packages on this host: read /var/log/dpkg.log. `relight "
         "reconcile` repairs it.",
     ),
+    "package-content-differs": Rule(
+        HOST,
+        False,
+        Remedy.REPAIR,
+        "The host has the right version of the package with other content: the .deb that was "
+        "installed has another SHA-256 than the release.",
+        "The version was built again, or something else installed it. `relight reconcile` installs "
+        "the release's own file; `relight release show TAG` has its digest.",
+    ),
     "package-damaged": Rule(
         HOST,
         False,

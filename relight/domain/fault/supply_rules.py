@@ -64,6 +64,14 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         "The repository does not have the release, or not for every architecture in scope.",
         "`relight release list` shows the available releases.",
     ),
+    "release-rebuilt": Rule(
+        REPOSITORY,
+        False,
+        Remedy.NONE,
+        "The repository has other content under a version than the fleet knows under it.",
+        "Publish changed content under a new version. `relight release show TAG` has the digests "
+        "that the repository offers; `relight rollout start TAG` rolls that content out.",
+    ),
     # Providers.
     "provider-unavailable": Rule(
         PROVIDER,

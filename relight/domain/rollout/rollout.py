@@ -345,12 +345,14 @@ class PreflightInput(Message):
     Attributes:
         checks: the checks that will run after each wave.
         undo: the release is older than the one that runs, which need not be installable again.
+        roll_back: routes go back to the release that runs if the rollout stops.
     """
 
     release: Release
     scope: ScopeName
     checks: tuple[CheckName, ...] = ()
     undo: bool = False
+    roll_back: bool = True
 
 
 class PreflightPassed(Message):

@@ -24,6 +24,9 @@ from relight.domain.machine import MachinePlan
 SERVICE_FILES = Path(__file__).parent / "service"
 """The default templates of the service's own files, for lantern-box."""
 
+APT_LOGINS = PurePosixPath("/etc/apt/auth.conf.d/relight.conf")
+"""The file with the passwords of apt repositories."""
+
 FIRST_BOOT_SCRIPT = PurePosixPath("/usr/local/lib/relight/first-boot")
 
 _SUFFIX = ".j2"
@@ -80,6 +83,10 @@ class AptSource:
         suite: under `dists/`.
         component: of that suite.
         signing_key: its public key, armoured or binary.
+        number: 1-based, among the repositories of the host.
+        user: for a login, if it needs one.
+        password: of that user.
+        more: the host's other repositories, which are in the same source file.
     """
 
     path: PurePosixPath
@@ -87,12 +94,22 @@ class AptSource:
     suite: str
     component: str
     signing_key: bytes
+    number: int = 1
+    user: str = ""
+    password: SecretStr | None = None
+    more: tuple["AptSource", ...] = ()
+
+    @property
+    def all(self) -> tuple["AptSource", ...]:
+        """It, and the other repositories."""
+        return (self, *self.more)
 
     @property
     def key_path(self) -> PurePosixPath:
         """Path of its key on the host. apt reads the format from the suffix."""
         suffix = "asc" if self.signing_key.lstrip().startswith(_PGP_ARMOUR) else "gpg"
-        return PurePosixPath(f"/etc/apt/keyrings/relight.{suffix}")
+        number = "" if self.number == 1 else f"-{self.number}"
+        return PurePosixPath(f"/etc/apt/keyrings/relight{number}.{suffix}")
 
 
 @dataclass(frozen=True)
@@ -159,7 +176,9 @@ class UserDataTemplate:
         if not self._names:
             raise TemplateError(f"no template NAME{_SUFFIX} in {service_files}")
         self._modes = {name: _named(name, partial(self._mode_of, name)) for name in self._names}
-        self._files = [*host_files, *(self._source_files(source) if source else [])]
+        self.source_files: Sequence[File] = self._source_files(source) if source else ()
+        """Of the apt repositories: keys, sources, and logins."""
+        self._files = [*host_files, *self.source_files]
 
     def render(
         self, plan: MachinePlan, access: Access, steps: Sequence[BootStep], record_folder: str
@@ -198,11 +217,18 @@ class UserDataTemplate:
         )
 
     def _source_files(self, source: AptSource) -> list[File]:
-        text = self._render_own("relight.sources.j2", source=source).encode()
-        return [
-            File(source.key_path, _READ_BY_ALL, source.signing_key),
-            File(source.path, _READ_BY_ALL, text),
-        ]
+        text = self._render_own("relight.sources.j2", sources=source.all).encode()
+        files = [File(each.key_path, _READ_BY_ALL, each.signing_key) for each in source.all]
+        files.append(File(source.path, _READ_BY_ALL, text))
+        logins = [(each, each.password) for each in source.all if each.password]
+        if logins:
+            lines = [
+                f"machine {deb822_word(each.url.rstrip('/'))} login {deb822_word(each.user)} "
+                f"password {deb822_word(password.get_secret_value())}\n"
+                for each, password in logins
+            ]
+            files.append(File(APT_LOGINS, _READ_BY_ROOT, "".join(lines).encode()))
+        return files
 
     def _service_file(self, name: str, plan: MachinePlan) -> File:
         def content() -> bytes:

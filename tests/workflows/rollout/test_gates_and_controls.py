@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 
+from devkit.simulated.host import LISTED
 from relight.domain.base import Origin
 from relight.domain.hold import Hold, HoldKind, Selector
 from relight.domain.rollout.rollout import (
@@ -54,6 +55,30 @@ async def test_a_release_from_which_no_rollback_is_possible_is_refused(harness, 
     with pytest.raises(WorkflowFailureError) as failed:
         await (await harness.start_rollout("v0.0.74")).result()
     assert "a rollback to v0.0.73 is not possible" in fault_of(failed.value.cause).summary
+
+
+async def test_a_release_from_which_no_rollback_is_possible_may_be_left_without_one(
+    harness, route_ids
+):
+    harness.releases.remove("v0.0.73")
+    rollout = await harness.start_rollout("v0.0.74", roll_back=False)
+    assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+    assert harness.current_tags(route_ids) == ["v0.0.74"] * 6
+
+
+async def test_a_rollout_of_an_exact_version_is_one_of_its_own(harness, route_ids, monkeypatch):
+    versions = ("1:0.0.74-1~deb12u1", "1:0.0.74-1~deb12u2")
+    for module in ("host", "hosts"):
+        monkeypatch.setattr(f"devkit.simulated.{module}.LISTED", {*LISTED, *versions})
+    for version in versions:
+        harness.releases.add(version, "amd64")
+        rollout = await harness.start_rollout(version)
+        assert rollout.id == f"rollout/{version}/fleet"
+        assert (await rollout.result()).phase is RolloutPhase.CONVERGED
+        assert harness.current_tags(route_ids) == [version] * 6
+    undone = await harness.start_rollout(versions[1], undo=True)
+    assert (await undone.result()).phase is RolloutPhase.CONVERGED
+    assert harness.current_tags(route_ids) == [versions[0]] * 6
 
 
 async def test_hosts_that_refresh_their_lists_for_another_rollout_are_asked_again(
