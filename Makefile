@@ -29,7 +29,7 @@ test: setup ## Run all tests (ARGS="tests/lab -k boot" for some of them)
 	@scripts/as-root .venv/bin/python -m pytest -n 3 $(ARGS)
 
 .PHONY: test-fast
-test-fast: setup ## Run the tests that need no machine, in less than 3 minutes
+test-fast: setup ## Run the tests that need no machine
 	@.venv/bin/python -m pytest -n 2 -m "not lab and not slow" $(ARGS)
 
 .PHONY: check

@@ -82,8 +82,10 @@ async def logged_in(port: int, timeout: timedelta = AT_ONCE) -> None:
 
 
 async def until_closed(server: HostileServer) -> None:
+    """Wait until nothing goes on: what floods would take the time of all tests that follow."""
+
     async def closed() -> bool:
-        return not server.open
+        return not server.open and not server.running
 
     await wait_until(closed, SOON)
 

@@ -54,7 +54,8 @@ async def hang(process: Process) -> None:
 async def flood_debug(process: Process) -> None:
     """Messages that belong to no command, and that a client ignores."""
     connection = process.get_extra_info("connection")
-    while True:
+    # It does not learn by its messages that the connection is closed.
+    while not connection.is_closed():
         for _ in range(500):
             connection.send_debug("x")
         await asyncio.sleep(0)
@@ -79,6 +80,7 @@ class HostileServer:
         banner: what it sends before each login, so many times.
         farewell: the reason with which it disconnects before a login; empty to admit it.
         open: the connections that are open.
+        running: how many commands it answers now.
     """
 
     authorized: asyncssh.SSHKey
@@ -87,12 +89,16 @@ class HostileServer:
     banner: tuple[str, int] = ("", 0)
     farewell: str = ""
     open: set[asyncssh.SSHServerConnection] = field(default_factory=set)
+    running: int = 0
 
     async def run(self, process: Process) -> None:
+        self.running += 1
         try:
             await self.behave(process)  # type: ignore[misc]
         except (asyncssh.Error, OSError):
             process.close()  # the client is gone
+        finally:
+            self.running -= 1
 
 
 class _Login(asyncssh.SSHServer):

@@ -26,6 +26,14 @@ DAY = timedelta(days=1)
 AUTOMATIC = [each for each in DestructionReason if each is not DestructionReason.REQUESTED]
 
 
+async def is_destroyed_as_silent(gate, key):
+    """Ask the gate once the breaker knows enough of the machine's region."""
+    for _ in range(6):
+        await gate.harness.serving_route()
+    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is None
+    assert gate.harness.cloud.read(key) is None
+
+
 @pytest.mark.parametrize("reason", AUTOMATIC)
 async def test_a_machine_that_answers_is_destroyed_by_nobody(gate, reason):
     key = await drained(gate)
@@ -73,10 +81,7 @@ async def test_a_machine_that_stays_silent_is_destroyed_once_that_has_lasted(gat
     gate.clock.jump(2 * MINUTE)
     assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is RefusedBy.EVIDENCE
     gate.clock.jump(11 * MINUTE)
-    for _ in range(6):  # The breaker knows enough of the region.
-        await gate.harness.serving_route()
-    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is None
-    assert gate.harness.cloud.read(key) is None
+    await is_destroyed_as_silent(gate, key)
 
 
 async def test_a_pool_machine_that_is_needed_since_it_was_asked_is_kept(gate):
@@ -135,10 +140,7 @@ async def test_faults_that_a_clock_dated_ahead_keep_no_silent_machine(gate):
     gate.clock.jump(11 * MINUTE - DAY)
     assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is RefusedBy.EVIDENCE
     gate.clock.jump(11 * MINUTE)
-    for _ in range(6):  # The breaker knows enough of the region.
-        await gate.harness.serving_route()
-    assert await gate.refused_by(key, DestructionReason.UNREACHABLE) is None
-    assert gate.harness.cloud.read(key) is None
+    await is_destroyed_as_silent(gate, key)
 
 
 @pytest.mark.parametrize("refusal", [LoginRefusedError, HostKeyMismatchError])
