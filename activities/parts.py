@@ -45,6 +45,7 @@ from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.service import Service
 from relight.engine.step import activities_of
 from relight.hosts.connections import Hosts, KeyedHosts
+from relight.hosts.host_settings import HostSettings
 from relight.hosts.liveness import LivenessProbe
 from relight.hosts.probe import Probe
 from relight.providers.driver import ProviderDriver
@@ -76,6 +77,7 @@ class Parts:
     pool: PoolPolicy = field(default_factory=PoolPolicy)
     creations: Mapping[str, AbstractAsyncContextManager[object]] = field(default_factory=dict)
     secrets: Collection[str] = field(default=(), repr=False)
+    host_settings: HostSettings | None = None
 
 
 def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
@@ -96,7 +98,9 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
     return activities_of(
         RouteActivities(parts.store, evaluation),
         DisruptionActivities(parts.store, ledger),
-        HotSwapActivities(parts.hosts, proofs, parts.store),
+        HotSwapActivities(
+            parts.hosts, proofs, parts.store, parts.host_settings, parts.user_data.keys
+        ),
         proofs,
         ReplacementActivities(parts.store, ledger),
         ReleaseActivities(parts.repository, parts.store),

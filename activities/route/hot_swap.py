@@ -21,6 +21,8 @@ from relight.hosts import observation, proof, transaction
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import ProbeFailedError, RemoteError
 from relight.hosts.host_program import Change
+from relight.hosts.host_settings import HostSettings
+from relight.hosts.key_files import Keys
 from relight.hosts.observation import Observation
 from relight.hosts.probe import Probe
 from relight.hosts.shell import Shell
@@ -70,6 +72,7 @@ class ProofActivities:
             stable_for=stable.stable_for,
             probe=probed,
             observed_at=datetime.now(UTC),
+            sha256=stable.observation.sha256,
         )
 
     async def _probe(self, shell: Shell) -> str:
@@ -83,10 +86,28 @@ class ProofActivities:
 class HotSwapActivities:
     """Starts the transaction on the host, waits for its end, and proves the result."""
 
-    def __init__(self, hosts: Hosts, proofs: ProofActivities, store: Store) -> None:
+    def __init__(
+        self,
+        hosts: Hosts,
+        proofs: ProofActivities,
+        store: Store,
+        settings: HostSettings | None = None,
+        keys: Keys | None = None,
+    ) -> None:
+        """Use what acts on hosts.
+
+        Args:
+            hosts: opens shells.
+            proofs: proves the result.
+            store: receives an event of each attempt.
+            settings: what each host is told to manage, written where it differs; None: as it is.
+            keys: returns the control plane's keys, one of which a host's settings are changed by.
+        """
         self._hosts = hosts
         self._proofs = proofs
         self._store = store
+        self._settings = settings
+        self._keys = keys
 
     @step(policies.SWAP, lambda i: f"{i.release.package}={i.release.version} on {i.machine.key}")
     async def swap_release(self, input: SwapReleaseInput) -> ReleaseSwapped:
@@ -115,18 +136,23 @@ class HotSwapActivities:
     async def stop_swap(self, input: SwapReleaseInput) -> SwapStopped:
         """Stop the change that `swap_release` of this workflow run started. Absent is success.
 
-        dpkg may be left in the middle of it; the next swap repairs that.
+        What dpkg had begun is finished, as far as the package's scripts end; the next swap repairs
+        the rest.
         """
         unit = _unit_of(input.release)
         async with self._hosts.connect(input.machine) as shell:
-            await transaction.forget(shell, unit)
+            await transaction.stop(shell, unit)
         return SwapStopped(unit=unit)
 
     async def _swap(
         self, shell: Shell, unit: str, change: Change, input: SwapReleaseInput
     ) -> ReleaseSwapped:
         service = self._proofs.service
-        ended = await transaction.run_transaction(shell, unit, change, service, _heartbeat)
+        ring = self._keys() if self._keys is not None else None
+        present = [each.host_key(input.machine.key) for each in ring.secrets] if ring else []
+        ended = await transaction.run_transaction(
+            shell, unit, change, service, _heartbeat, self._settings, present
+        )
         try:
             proof = await self._proofs.prove(shell, input.release, ended.observation)
         except RemoteError as error:
@@ -171,7 +197,7 @@ def _unit_of(release: Release) -> str:
 
 
 def _heartbeat(state: TransactionState) -> None:
-    activity.heartbeat(state.phase)
+    activity.heartbeat(f"{state.phase}: {state.child}" if state.child else state.phase)
 
 
 def deb_of(release: Release, architecture: str) -> DebFile | None:

@@ -74,6 +74,10 @@ class KeyRing:
         who = [part for user in users for part in ("--local-user", user)]
         return self._gpg(*options, *who, "--clearsign", stdin=text)
 
+    def content(self, signed: bytes) -> bytes:
+        """Return what was signed."""
+        return self._gpg("--decrypt", stdin=signed)
+
     def unsigned(self, text: bytes) -> bytes:
         """Return an OpenPGP message that nobody signed."""
         return self._gpg("--armor", "--store", stdin=text)
@@ -121,8 +125,13 @@ class Repository:
         package: str = PACKAGE,
         depends: str = "",
         files: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> Path:
-        """Build a package of these files by their paths, and of its own description."""
+        """Build a package of these files by their paths, and of its own description.
+
+        Args:
+            fields: further fields of its control file, as `Source`.
+        """
         name = f"{package}_{version.partition(':')[2] or version}_{architecture}"
         pool = self.root / "pool" / COMPONENT
         pool.mkdir(parents=True, exist_ok=True)
@@ -133,6 +142,7 @@ class Repository:
                 f"Package: {package}\nVersion: {version}\nArchitecture: {architecture}\n"
                 "Maintainer: Tests <tests@example.org>\nDescription: nothing\n"
                 + (f"Depends: {depends}\n" if depends else "")
+                + "".join(f"{name}: {value}\n" for name, value in (fields or {}).items())
             )
             for path, content in (files or {}).items():
                 file = Path(tree, path.lstrip("/"))

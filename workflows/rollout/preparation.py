@@ -46,7 +46,9 @@ async def check(input: RolloutReleaseInput) -> Release:
         ResolveReleaseInput(tag=input.release_tag, architectures=architectures.names)
     )
     await PreflightActivities.preflight(
-        PreflightInput(release=release, scope=scope, checks=input.strategy.checks)
+        PreflightInput(
+            release=release, scope=scope, checks=input.strategy.checks, origin=input.origin
+        )
     )
     return release
 
@@ -72,7 +74,13 @@ async def _check_undo(input: RolloutReleaseInput) -> Release:
             ResolveReleaseInput(tag=tag, architectures=found.architectures)
         )
         await PreflightActivities.preflight(
-            PreflightInput(release=release, scope=scope, checks=input.strategy.checks, undo=True)
+            PreflightInput(
+                release=release,
+                scope=scope,
+                checks=input.strategy.checks,
+                undo=True,
+                origin=input.origin,
+            )
         )
         releases.append(release)
     return releases[0]

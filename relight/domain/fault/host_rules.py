@@ -49,7 +49,8 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.REPLACE,
         "The control plane's user may not run what it needs as root.",
-        "Its sudo rules were changed (see /etc/sudoers.d on the host), or sudo was removed. "
+        "Its sudo rules were changed (see /etc/sudoers.d on the host, also for `requiretty`), or "
+        "sudo was removed or replaced. "
         "Repair them, or `relight route replace ROUTE`.",
         locks_out=True,
     ),
@@ -69,6 +70,14 @@ HOST_RULES: Mapping[str, Rule] = {
         "The host did not take its new SSH host key in a rotation. It shows the one from before.",
         "The message has the reason. `relight keys rotate host-secret` tries again; or `relight "
         "route replace ROUTE` gives the route a machine with the new key.",
+    ),
+    "host-settings-not-changed": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The host did not take its settings: package, unit, apt source or the source's keys.",
+        "The message has the reason. It keeps those from before. `relight route swap ROUTE TAG` "
+        "tries again; `relight route replace ROUTE` gives the route a machine that has them.",
     ),
     "old-key-accepted": Rule(
         HOST,
@@ -182,6 +191,39 @@ HOST_RULES: Mapping[str, Rule] = {
         "Find out who held it and why. Relight never overrides it: `apt-mark unhold` on the "
         "host ends it, then `relight route swap ROUTE TAG`.",
     ),
+    "host-sources-failed": Rule(
+        HOST,
+        True,
+        Remedy.ASK,
+        "The host cannot refresh its own apt sources, or download a dependency from them.",
+        "The message has the source's address: check it on the host with `apt-get update`. "
+        "Relight's repository is not to blame. Then `relight route swap ROUTE TAG`.",
+    ),
+    "host-proxy-failed": Rule(
+        HOST,
+        True,
+        Remedy.ASK,
+        "The proxy that the host's apt uses does not answer, or refuses.",
+        "See Acquire::http::Proxy in `apt-config dump` on the host. Then `relight route swap "
+        "ROUTE TAG`.",
+    ),
+    "host-policy-refuses": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The apt preferences of this host (pins) forbid a package that the release needs.",
+        "See /etc/apt/preferences.d on the host: Relight never overrides them. Once they allow "
+        "it: `relight route swap ROUTE TAG`.",
+    ),
+    "host-hook-failed": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "A hook of another program failed before or after the change, as apt's Post-Invoke.",
+        "The message names the hook: see /etc/apt/apt.conf.d and /etc/dpkg/dpkg.cfg.d on the "
+        "host. If dpkg had completed the change, the service runs the new release. Then `relight "
+        "route swap ROUTE TAG`.",
+    ),
     "package-not-installed": Rule(
         HOST,
         False,
@@ -243,6 +285,23 @@ HOST_RULES: Mapping[str, Rule] = {
         "The release needs packages that none of the host's apt sources has.",
         "`relight route rollback ROUTE` goes back to the last proven release. Fix the package's "
         "dependencies, or add a source that has them to the hosts.",
+    ),
+    "removal-refused": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The release cannot be installed beside other packages of the host: they would be removed.",
+        "Nothing was changed; the message names them. Fix the package's Conflicts and Breaks, or "
+        "remove them on the host yourself. `relight route rollback ROUTE` goes back to the last "
+        "proven release.",
+    ),
+    "package-files-conflict": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "A file of the release belongs to another package of the host.",
+        "The message names both. Fix the package. `relight route rollback ROUTE` goes back to the "
+        "last proven release.",
     ),
     "downgrade-refused": Rule(
         CONTROLLER,

@@ -9,6 +9,7 @@ from pydantic import Field
 from relight.domain.base import Message, Origin
 from relight.domain.disruption import DisruptionBudget
 from relight.domain.fault.fault import Fault
+from relight.domain.install_plan import InstallPlan
 from relight.domain.names import (
     CheckName,
     DebianVersion,
@@ -345,12 +346,14 @@ class PreflightInput(Message):
     Attributes:
         checks: the checks that will run after each wave.
         undo: the release is older than the one that runs, which need not be installable again.
+        origin: who requested it; with it the dry runs are recorded.
     """
 
     release: Release
     scope: ScopeName
     checks: tuple[CheckName, ...] = ()
     undo: bool = False
+    origin: Origin | None = None
 
 
 class PreflightPassed(Message):
@@ -359,10 +362,12 @@ class PreflightPassed(Message):
     Attributes:
         dry_run_on: the machine that did the dry run in each region, by `PROVIDER/REGION`.
         rollback_tags: the releases that routes would go back to, each still installable.
+        plans: what apt would do there, by region.
     """
 
     dry_run_on: Mapping[str, str]
     rollback_tags: tuple[ReleaseTag, ...]
+    plans: Mapping[str, InstallPlan] = {}
 
 
 class FindUndoInput(Message):
