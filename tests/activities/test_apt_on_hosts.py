@@ -59,7 +59,7 @@ async def test_locked_packages_move_together_and_nothing_is_removed(
 async def test_a_hook_that_fails_after_the_change_is_told_and_the_new_release_runs(
     host: FaultyHost,
 ) -> None:
-    hook = "/etc/apt/apt.conf.d/90audit"
+    hook = "/etc/apt/apt.conf.d/90report"
     text = 'DPkg::Post-Invoke {"echo cannot report >&2; exit 3";};'
     with host.changed(f"printf %s '{text}' >{hook}", f"rm {hook}"):
         fault = await host.apt_fault()

@@ -88,13 +88,26 @@ def test_what_another_program_installs_is_unknown(host: AptHost) -> None:
     host.succeed(NEW)
 
 
-def test_a_file_by_its_url_is_recorded_by_its_digest(host: AptHost) -> None:
-    file = deb(host, NEW)
-    url = f"{host.ours_served.url}/pool/main/{file.name}"
+@pytest.mark.parametrize("depends", ["", "nothing"])
+def test_a_file_by_its_url_is_recorded_by_its_digest_and_installed_again_with_another(
+    host: AptHost, depends: str
+) -> None:
+    host.reads_others()
     host.root.configure(deb_urls=f"{host.ours_served.url}/")
-    asked = DebFile(
-        architecture="amd64", filename=url, sha256=sha256(file), size_bytes=file.stat().st_size
-    )
-    code, output = host.root.install(NEW, deb=asked)
-    assert code == 0, output
-    assert observed(host) == sha256(file)
+
+    def install() -> None:
+        file = deb(host, NEW)
+        asked = DebFile(
+            architecture="amd64",
+            filename=f"{host.ours_served.url}/pool/main/{file.name}",
+            sha256=sha256(file),
+            size_bytes=file.stat().st_size,
+        )
+        code, output = host.root.install(NEW, deb=asked)
+        assert code == 0, output
+        assert observed(host) == sha256(file)
+
+    install()
+    host.ours.add(NEW, files={FILE: "rebuilt"}, depends=depends)
+    install()
+    assert (host.root.root / FILE.lstrip("/")).read_text() == "rebuilt"

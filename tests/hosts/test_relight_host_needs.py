@@ -167,15 +167,15 @@ def test_a_change_of_the_repositorys_description_is_accepted(host: AptHost, fiel
 @pytest.mark.parametrize("when", ["DPkg::Pre-Invoke", "DPkg::Pre-Install-Pkgs"])
 def test_a_hook_that_fails_before_a_change_is_told(host: AptHost, when: str) -> None:
     host.succeed(OLD)
-    hook = host.root.root / "etc/apt/apt.conf.d/90audit"
-    hook.write_text(f'{when} {{"echo no audit today >&2; exit 3";}};')
+    hook = host.root.root / "etc/apt/apt.conf.d/90report"
+    hook.write_text(f'{when} {{"echo not today >&2; exit 3";}};')
     failed = host.fail(NEW)
     assert failed.kind == "host-hook-failed"
-    assert "no audit today" in failed.text
+    assert "not today" in failed.text
 
 
 def test_a_hook_that_fails_after_a_change_is_told_and_the_new_file_serves(host: AptHost) -> None:
-    hook = host.root.root / "etc/apt/apt.conf.d/90audit"
+    hook = host.root.root / "etc/apt/apt.conf.d/90report"
     hook.write_text('DPkg::Post-Invoke {"echo cannot report >&2; exit 3";};')
     StubSystemd(host.root)
     ended = host.root.call("change", NEW, "upgrade")

@@ -78,6 +78,11 @@ class KeyRing:
         """Return what was signed."""
         return self._gpg("--decrypt", stdin=signed)
 
+    def shown(self, keys: bytes) -> list[str]:
+        """Return the user ids of the keys in a file, in its order."""
+        lines = self._gpg("--show-keys", "--with-colons", stdin=keys).decode().splitlines()
+        return [line.split(":")[9] for line in lines if line.startswith("uid:")]
+
     def unsigned(self, text: bytes) -> bytes:
         """Return an OpenPGP message that nobody signed."""
         return self._gpg("--armor", "--store", stdin=text)
