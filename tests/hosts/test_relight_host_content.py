@@ -66,6 +66,18 @@ def test_a_host_that_keeps_no_archives_records_what_its_source_lists(host: AptHo
     assert observed(host) == sha256(deb(host, NEW))
 
 
+def test_a_digest_that_nobody_knows_is_recorded_as_unknown(host: AptHost) -> None:
+    archives = host.root.root / "var/cache/apt/archives"
+    hook = f'DPkg::Post-Invoke {{"rm -f {archives}/*.deb";}};'
+    (host.root.root / "etc/apt/apt.conf.d/docker-clean").write_text(hook)
+    host.root.put_program(
+        "apt-cache", 'case $* in *show*) exit 100 ;; esac; exec /usr/bin/apt-cache "$@"'
+    )
+    host.succeed(NEW)
+    assert observed(host) == ""
+    assert "1 reinstalled" not in host.succeed(NEW)
+
+
 @pytest.mark.parametrize("depends", ["", "nothing"])
 def test_the_same_version_with_other_content_is_installed_again(
     host: AptHost, depends: str
