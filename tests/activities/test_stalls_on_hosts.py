@@ -60,7 +60,7 @@ async def test_a_hanging_change_is_waited_for_with_heartbeats(
 
         await wait_until(beats_continue, timedelta(seconds=30))
         assert {str(beat).partition(": ")[0] for beat in beats} == {"running"}
-        assert any("/var/lib/dpkg/info/lantern-box.postinst" in str(beat) for beat in beats)
+        assert any("dpkg" in str(beat) for beat in beats)  # itself, or a script in its folder
         assert not swap.done()
         assert host.package() == f"iF {GATED}"
     assert not (await swap).attached
