@@ -60,7 +60,13 @@ from relight.locations import configured_drivers
 from relight.release_source import brings_packages, package_files, release_source_config
 from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, open_source
-from relight.service_settings import apt_source, service_of, service_probe, service_secrets
+from relight.service_settings import (
+    apt_source,
+    host_settings,
+    service_of,
+    service_probe,
+    service_secrets,
+)
 from relight.setting_groups import GateCheckSettings, SettingsError
 from relight.settings import Settings, bad_values_text, load_settings, required
 from relight.store.errors import StoreError
@@ -213,6 +219,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             pool=settings.pool,
             creations=creations,
             secrets=tuple(secrets.values()),
+            host_settings=host_settings(
+                service, config.deb_urls, source, pushed=brings_packages(settings)
+            ),
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
             connectivity=connectivity_checks(settings),
             package_files=package_files(settings),

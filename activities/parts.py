@@ -47,6 +47,7 @@ from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.service import Service
 from relight.engine.step import activities_of
 from relight.hosts.connections import Hosts, KeyedHosts
+from relight.hosts.host_settings import HostSettings
 from relight.hosts.liveness import LivenessProbe
 from relight.hosts.probe import Probe
 from relight.providers.driver import ProviderDriver
@@ -80,6 +81,7 @@ class Parts:
     creations: Mapping[str, AbstractAsyncContextManager[object]] = field(default_factory=dict)
     secrets: Collection[str] = field(default=(), repr=False)
     package_files: PackageFiles | None = None
+    host_settings: HostSettings | None = None
 
 
 def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
@@ -103,7 +105,14 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
     return activities_of(
         RouteActivities(parts.store, evaluation),
         DisruptionActivities(parts.store, ledger),
-        HotSwapActivities(parts.hosts, proofs, parts.store, delivery),
+        HotSwapActivities(
+            parts.hosts,
+            proofs,
+            parts.store,
+            delivery,
+            parts.host_settings,
+            parts.user_data.keys,
+        ),
         proofs,
         ReplacementActivities(parts.store, ledger),
         ReleaseActivities(releases, parts.store, delivery),

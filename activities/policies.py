@@ -46,6 +46,12 @@ LOOKUP = Policy(
 )
 """Spans a minute: a repository that is being published is consistent again by then."""
 
+PREFLIGHT = Policy(
+    attempt=timedelta(minutes=3),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=6),
+)
+"""As a lookup; but a dry run may have to refresh all apt sources of a host, and tries three."""
+
 CREATE = Policy(
     attempt=timedelta(minutes=2),
     retry=RetryPolicy(

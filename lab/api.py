@@ -43,8 +43,8 @@ class Region(BaseModel):
 class NewMachine(BaseModel):
     """A request for a machine. Its label is also its host name.
 
-    The image is a snapshot's name, or None for the base image. cloud-init does not run on a machine
-    from a snapshot: it takes files and no user-data.
+    The image is a snapshot's name, `NAME-stock` for that of a stock cloud, or None for the base
+    image. cloud-init does not run on a machine from a snapshot: it takes files and no user-data.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -144,10 +144,11 @@ async def _create_machine(new: NewMachine, cloud: _CloudDependency, request: Req
     if new.region not in REGIONS:
         known = ", ".join(REGIONS)
         raise _refusal(f"there is no region {new.region}; there are {known}")
-    if new.image not in (None, image, *cloud.snapshots):
-        known = ", ".join((image, *cloud.snapshots))
+    stock = f"{image}-stock"
+    if new.image not in (None, image, stock, *cloud.snapshots):
+        known = ", ".join((image, stock, *cloud.snapshots))
         raise _refusal(f"there is no image {new.image}; there is {known}")
-    snapshot = None if new.image == image else new.image
+    snapshot = None if new.image in (image, stock) else new.image
     user_data = new.user_data.get_secret_value()
     if new.files and snapshot is None:
         raise _refusal("files need a snapshot as the image; the base image takes user_data")
@@ -156,7 +157,13 @@ async def _create_machine(new: NewMachine, cloud: _CloudDependency, request: Req
     files = {path: content.get_secret_value() for path, content in new.files.items()}
     try:
         machine = cloud.create(
-            new.label, new.region, user_data, new.tags, snapshot=snapshot, files=files
+            new.label,
+            new.region,
+            user_data,
+            new.tags,
+            snapshot=snapshot,
+            stock=new.image == stock,
+            files=files,
         )
         return _shown(machine, cloud)
     except LabelInUseError as error:

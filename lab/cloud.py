@@ -29,13 +29,22 @@ class Cloud:
         architecture: the architecture of every machine.
     """
 
-    def __init__(self, net: LabNetwork, image: Path, machines: Path, architecture: str) -> None:
+    def __init__(
+        self,
+        net: LabNetwork,
+        image: Path,
+        machines: Path,
+        architecture: str,
+        stock: Path | None = None,
+    ) -> None:
+        """Use an image, and `stock`, the layer that makes a stock cloud's image of it."""
+        self._stock = stock
         self.architecture = architecture
         self._net = net
         self._image = image
         self._folder = machines
         self._machines: dict[str, LabMachine] = {}
-        self._snapshots: dict[str, Path] = {}
+        self._snapshots: dict[str, list[Path]] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._addresses: dict[str, Iterator[IPv4Address]] = {
             region: net.addresses(region) for region in REGIONS
@@ -70,7 +79,7 @@ class Cloud:
             raise SnapshotExistsError(f"a snapshot with the name {name} exists")
         folder = self._folder / "snapshots" / name
         machine.copy_disk(folder)
-        self._snapshots[name] = folder
+        self._snapshots[name] = [folder, *machine.layers]
 
     def create(
         self,
@@ -80,6 +89,7 @@ class Cloud:
         tags: Mapping[str, str],
         *,
         snapshot: str | None = None,
+        stock: bool = False,
         files: Mapping[str, str] | None = None,
     ) -> LabMachine:
         """Create a machine; it boots in the background.
@@ -89,7 +99,8 @@ class Cloud:
             region: its region.
             user_data: for cloud-init, which a machine from a snapshot does not run.
             tags: stored for clients.
-            snapshot: the snapshot that it starts from; None for the base image.
+            snapshot: the snapshot that it starts from; None for an image.
+            stock: whether that is a stock cloud's image, not the base image.
             files: files to write before it boots, by absolute path.
 
         Raises:
@@ -106,7 +117,9 @@ class Cloud:
             files=files or {},
             tags=tags,
         )
-        layers = [self._image] if snapshot is None else [self._snapshots[snapshot], self._image]
+        layers = [self._image] if snapshot is None else self._snapshots[snapshot]
+        if stock and self._stock is not None:
+            layers = [self._stock, self._image]
         machine = LabMachine(
             spec, self._free_address(region), self._net, layers, self._folder / spec.id
         )

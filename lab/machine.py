@@ -68,6 +68,7 @@ class LabMachine:
         created_at: the time of the request.
         status: its status.
         reason: why it failed, None if it did not.
+        layers: the folders of its image, topmost first.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class LabMachine:
         self.status = Status.PROVISIONING
         self.reason: str | None = None
         self._net = net
-        self._layers = layers
+        self.layers = layers
         self._folder = folder
         self._container = nspawn.Container(
             name=net.names.machine(spec.id),
@@ -170,7 +171,7 @@ class LabMachine:
         self._personalize(upper)
         tag = self._net.names.tag
         mounts.mount_overlay(
-            tag, lowers=self._layers, upper=upper, work=work, target=self._container.root
+            tag, lowers=self.layers, upper=upper, work=work, target=self._container.root
         )
         network.attach(self._net, self.spec.id, self.address)
 

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from lab import cgroups, image, lifecycle, locks, network, packages, repository
+from lab import cgroups, image, lifecycle, locks, network, packages, repository, stock
 from lab.api import lab_api
 from lab.cache import cache_folder
 from lab.cloud import Cloud
@@ -98,7 +98,8 @@ async def _all_up(names: LabNames, state: Path) -> AsyncIterator[dict[str, Any]]
     key = repository.make_signing_key(state / "gnupg", public)
     repository.publish(state / "repository", debs, key, architecture)
     files = Starlette(routes=[Mount("/", StaticFiles(directory=state / "repository"))])
-    cloud = Cloud(net, root, state / lifecycle.MACHINES, architecture)
+    layer = stock.make_layer(state / "stock")
+    cloud = Cloud(net, root, state / lifecycle.MACHINES, architecture, layer)
     token = secrets.token_urlsafe(32)
     _write(state / "token", token, 0o600)
     try:

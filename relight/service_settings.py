@@ -5,9 +5,11 @@ from pathlib import Path, PurePosixPath
 
 from dotenv import dotenv_values
 
+from relight.domain.key_rotation import next_of
 from relight.domain.service import Service
 from relight.hosts import host_program
-from relight.hosts.cloud_init.user_data import AptSource
+from relight.hosts.cloud_init.user_data import AptSource, source_files
+from relight.hosts.host_settings import HostSettings
 from relight.hosts.probe import Probe, probe_of
 from relight.releases.signing_key import read_signing_key
 from relight.releases.source import AptSourceConfig
@@ -23,6 +25,7 @@ def service_of(settings: Settings) -> Service:
         executable=service.executable,
         stability_window=settings.stability_window,
         change_deadline=service.change_deadline,
+        packages=service.packages[1:],
     )
 
 
@@ -50,18 +53,35 @@ def apt_source(config: AptSourceConfig) -> AptSource:
 
 
 def _source(config: AptSourceConfig, number: int) -> AptSource:
-    login = config.login
+    login, next_key = config.login, next_of(config.signing_key)
     return AptSource(
         path=PurePosixPath("/etc/apt", host_program.SOURCES_FILE),
         url=config.url,
         suite=config.suite,
         component=config.component,
-        # Hosts trust this key only, also where the file has several.
-        signing_key=read_signing_key(config.signing_key, config.fingerprint).certificate,
+        # Hosts trust this key only, also where the file has several; while it is rotated, the one
+        # in the file `FILE.next` too.
+        signing_key=read_signing_key(config.signing_key, config.fingerprint).certificate
+        + (read_signing_key(next_key).certificate if next_key.exists() else b""),
         number=number,
         user=login.user if login else "",
         password=login.password if login else None,
     )
+
+
+def host_settings(
+    service: Service, deb_urls: str, source: AptSource | None, *, pushed: bool = False
+) -> HostSettings:
+    """Return what each host is told to manage.
+
+    Args:
+        service: the packaged service.
+        deb_urls: the prefix of the URLs that hosts fetch packages from; empty if they use apt.
+        source: the apt repositories; None if hosts fetch packages by URL.
+        pushed: the control plane brings packages to hosts.
+    """
+    configuration = host_program.configuration(service, deb_urls, pushed=pushed).encode()
+    return HostSettings(configuration, tuple(source_files(source)) if source else ())
 
 
 def service_secrets(file: Path | None) -> dict[str, str]:

@@ -76,6 +76,9 @@ class ServiceSettings(BaseModel):
         secrets_file: `NAME=value` lines that those templates may use and that no message holds.
         change_deadline: after which time a host stops a change of the package, as when one of its
             scripts hangs. It includes the download.
+        packages: the packages that one release installs; the first is `package`, and its version
+            is the release's. Each other one moves to the version of the same source, or to the
+            newest one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -94,8 +97,20 @@ class ServiceSettings(BaseModel):
     change_deadline: Duration = Field(
         default=timedelta(minutes=10), ge=timedelta(seconds=10), le=timedelta(hours=1)
     )
+    packages: Annotated[tuple[PackageName, ...], NoDecode, BeforeValidator(words)] = ()
 
     # Not a ValueError: pydantic would wrap it into an error that shows every value.
+    @model_validator(mode="after")
+    def _packages_begin_with_the_package(self) -> Self:
+        if self.packages and self.packages[0] != self.package:
+            msg = (
+                f"RELIGHT_SERVICE__PACKAGES begins with {self.packages[0]}, and "
+                f"RELIGHT_SERVICE__PACKAGE is {self.package}: a release has its version"
+            )
+            raise SettingsError(msg)
+        return self
+
+    # Not a ValueError, as above.
     @model_validator(mode="after")
     def _probe_is_complete(self) -> Self:
         if self.probe == "command" and not self.probe_command:

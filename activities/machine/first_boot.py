@@ -80,7 +80,7 @@ def host_files(service: Service, deb_urls: str, *, pushed: bool = False) -> list
     """
     configuration = host_program.configuration(service, deb_urls, pushed=pushed)
     return [
-        File(host_program.PROGRAM, "0755", host_program.text()),
+        File(host_program.PROGRAM, "0755", host_program.packed_text()),
         File(host_program.CONFIGURATION, "0644", configuration.encode()),
     ]
 

@@ -3,14 +3,19 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from activities import policies
 from activities.delivery import PackageDelivery
+from activities.execution import current_operation
 from activities.pinned_releases import PinnedReleases
 from activities.route.hot_swap import deb_of
 from activities.route.known_good import version_of
+from relight.domain.base import Origin
+from relight.domain.event import PREFLIGHT_PASSED
 from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import FaultClass
+from relight.domain.install_plan import InstallPlan
 from relight.domain.names import CheckName, ReleaseTag, scope_track
 from relight.domain.recovery import DowngradeRefusedError
 from relight.domain.rollout.rollout import PreflightInput, PreflightPassed
@@ -26,6 +31,12 @@ from relight.store.threads import in_thread
 
 HOSTS_PER_REGION = 3
 """How many hosts of a region are tried: a faulty host says nothing about its region."""
+
+
+@dataclass(frozen=True)
+class _DryRun:
+    machine_key: str
+    plan: InstallPlan
 
 
 class PreflightError(DomainError):
@@ -51,7 +62,7 @@ class PreflightActivities:
         self._checks = checks
         self._delivery = delivery
 
-    @step(policies.LOOKUP, lambda i: f"{i.release.tag}: {i.scope}")
+    @step(policies.PREFLIGHT, lambda i: f"{i.release.tag}: {i.scope}")
     async def preflight(self, input: PreflightInput) -> PreflightPassed:
         """Check that the release, and the releases that run now, can be installed in every region.
 
@@ -78,10 +89,27 @@ class PreflightActivities:
         ]
         if problems:
             raise PreflightError("; ".join(map(str, problems)))
-        machines = results[len(tags) :]
-        return PreflightPassed(
-            dry_run_on=dict(zip(regions, map(str, machines), strict=True)),
+        tried = {
+            name: result
+            for name, result in zip(regions, results[len(tags) :], strict=True)
+            if isinstance(result, _DryRun)
+        }
+        passed = PreflightPassed(
+            dry_run_on={name: each.machine_key for name, each in tried.items()},
             rollback_tags=tuple(tags),
+            plans={name: each.plan for name, each in tried.items()},
+        )
+        if input.origin is not None:
+            await in_thread(self._record, input, input.origin, passed)
+        return passed
+
+    def _record(self, input: PreflightInput, origin: Origin, passed: PreflightPassed) -> None:
+        plans = {name: plan.model_dump(mode="json") for name, plan in passed.plans.items()}
+        self._store.events.append(
+            PREFLIGHT_PASSED,
+            current_operation(origin),
+            release_tag=input.release.tag,
+            detail={"scope": input.scope, "dry_run_on": dict(passed.dry_run_on), "plans": plans},
         )
 
     def _refuse_downgrade(self, input: PreflightInput) -> None:
@@ -131,8 +159,8 @@ class PreflightActivities:
 
     async def _check_region(
         self, name: str, routes: Sequence[Route], input: PreflightInput
-    ) -> str | PreflightError:
-        """Return the key of the machine on which a dry run of the installation succeeded."""
+    ) -> "_DryRun | PreflightError":
+        """Return the machine on which a dry run of the installation succeeded, and its result."""
         release, last = input.release, None
         for route in routes:
             machine = route.machine
@@ -144,13 +172,13 @@ class PreflightActivities:
                 async with self._hosts.connect(machine) as shell:
                     if self._delivery is not None:
                         await self._delivery.bring(shell, deb)
-                    await transaction.dry_run(shell, change, release.package)
+                    plan = await transaction.dry_run(shell, change, release.package)
             except RemoteError as error:
                 if error.fault_class is not FaultClass.HOST:
                     return PreflightError(f"region {name}: {error}")
                 last = error
             else:
-                return machine.key
+                return _DryRun(machine.key, plan)
         if last is not None and last.kind == "lists-lock-held":
             raise last  # A swap of the running rollout refreshes its lists too: retried.
         return PreflightError(f"region {name}: no host could run the check: {last}")

@@ -23,6 +23,8 @@ from relight.hosts import observation, proof, transaction
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import PackageError, ProbeFailedError, RemoteError
 from relight.hosts.host_program import Change
+from relight.hosts.host_settings import HostSettings
+from relight.hosts.key_files import Keys
 from relight.hosts.observation import Observation
 from relight.hosts.probe import Probe
 from relight.hosts.shell import Shell
@@ -72,6 +74,7 @@ class ProofActivities:
             stable_for=stable.stable_for,
             probe=probed,
             observed_at=datetime.now(UTC),
+            sha256=stable.observation.sha256,
         )
         self._check_content(shell, release, stable.observation.package.architecture, made.sha256)
         return made
@@ -110,11 +113,25 @@ class HotSwapActivities:
         proofs: ProofActivities,
         store: Store,
         delivery: PackageDelivery | None = None,
+        settings: HostSettings | None = None,
+        keys: Keys | None = None,
     ) -> None:
+        """Use what acts on hosts.
+
+        Args:
+            hosts: opens shells.
+            proofs: proves the result.
+            store: receives an event of each attempt.
+            delivery: brings packages to hosts that do not fetch them; None: they do.
+            settings: what each host is told to manage, written where it differs; None: as it is.
+            keys: returns the control plane's keys, one of which a host's settings are changed by.
+        """
         self._hosts = hosts
         self._proofs = proofs
         self._store = store
         self._delivery = delivery
+        self._settings = settings
+        self._keys = keys
 
     @step(
         policies.SWAP,
@@ -147,11 +164,12 @@ class HotSwapActivities:
     async def stop_swap(self, input: SwapReleaseInput) -> SwapStopped:
         """Stop the change that `swap_release` of this workflow run started. Absent is success.
 
-        dpkg may be left in the middle of it; the next swap repairs that.
+        What dpkg had begun is finished, as far as the package's scripts end; the next swap repairs
+        the rest.
         """
         unit = _unit_of(input.release)
         async with self._hosts.connect(input.machine) as shell:
-            await transaction.forget(shell, unit)
+            await transaction.stop(shell, unit)
         return SwapStopped(unit=unit)
 
     async def _swap(
@@ -160,7 +178,11 @@ class HotSwapActivities:
         service = self._proofs.service
         if self._delivery is not None:
             await self._delivery.bring(shell, change.deb)
-        ended = await transaction.run_transaction(shell, unit, change, service, _heartbeat)
+        ring = self._keys() if self._keys is not None else None
+        present = [each.host_key(input.machine.key) for each in ring.secrets] if ring else []
+        ended = await transaction.run_transaction(
+            shell, unit, change, service, _heartbeat, self._settings, present
+        )
         try:
             proof = await self._proofs.prove(shell, input.release, ended.observation)
         except RemoteError as error:
@@ -205,7 +227,7 @@ def _unit_of(release: Release) -> str:
 
 
 def _heartbeat(state: TransactionState) -> None:
-    activity.heartbeat(state.phase)
+    activity.heartbeat(f"{state.phase}: {state.child}" if state.child else state.phase)
 
 
 def deb_of(release: Release, architecture: str) -> DebFile | None:

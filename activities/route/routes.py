@@ -99,6 +99,9 @@ class RouteActivities:
         if not allowed and not is_proven(route):
             history = self._store.release_histories.get(route.route_id)
             allowed = is_recovery(route, input.release_tag, history)
+        elif not allowed and input.release_tag == newer:
+            # What the record says. Somebody may have installed a newer one on the host.
+            allowed = route.newer_version is None
         elif not allowed and newer and self._is_older(input, newer):
             raise DowngradeRefusedError(
                 f"route {route.route_id} is proven at {newer}, which is newer than "

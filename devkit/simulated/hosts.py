@@ -229,7 +229,7 @@ class SimulatedShell:
                 return (100, fault) if fault else (0, "")
             case "log", [unit]:
                 return 0, host.transactions[unit].output
-            case "forget", [unit]:
+            case "forget" | "stop", [unit]:
                 host.forget(unit)
                 return 0, ""
             case "journal", [_]:

@@ -55,6 +55,10 @@ class Event(Message):
         return values
 
 
+PREFLIGHT_PASSED = "preflight-passed"
+"""The event of a preflight without an obstacle; its detail has the dry run in each region."""
+
+
 class EventFilter(Message):
     """Which events to read: those that match every given value.
 

@@ -20,7 +20,7 @@ class Proof(Message):
         stable_for: how long the unit was observed.
         probe: the health probe that passed, as in `GET http://198.18.0.2:8899/healthz: 200`.
         observed_at: time of the last observation, UTC.
-        sha256: of the .deb that was installed; empty if the host does not know it.
+        sha256: of the .deb that the host installed, as it recorded then; empty if that is unknown.
     """
 
     release_tag: ReleaseTag

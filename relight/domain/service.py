@@ -14,6 +14,8 @@ class Service:
         executable: the file that the unit's main process runs.
         stability_window: how long one start of the unit must be observed before it is proven.
         change_deadline: after which time a host stops a change of the package.
+        packages: further packages that a change moves with it: to the version of the same source,
+            or to the newest one.
     """
 
     package: str
@@ -21,3 +23,4 @@ class Service:
     executable: str
     stability_window: timedelta
     change_deadline: timedelta = timedelta(minutes=10)
+    packages: tuple[str, ...] = ()

@@ -3,16 +3,23 @@
 import re
 from typing import NamedTuple
 
+from relight.domain.fault.output import without_progress
 from relight.domain.text import head, tail
 
 MAX_OUTPUT_BYTES, MAX_LINE_BYTES = 256 * 1024, 1024
 """How much of an output is searched, from its end, and how much of each line."""
 
-RETRY_NOTICE = "relight: retrying with all apt sources of this host"
-"""The line that `relight-host` prints before its second attempt."""
+LOCKED_NOTICE = "relight: retrying with the packages that are locked to it"
+"""Start of the line that `relight-host` prints before its second attempt."""
 
-NO_REASON = "it gave no reason"
-"""The text of a diagnosis for output that matches no rule."""
+RETRY_NOTICE = "relight: retrying with all apt sources of this host"
+"""The line that it prints before its last attempt."""
+
+NOT_REFRESHED = "relight: the host's own apt sources could not be refreshed"
+"""The line that it prints if its last attempt has old lists, or none."""
+
+NO_OUTPUT = "it printed nothing"
+"""The text of a diagnosis without any output."""
 
 REFUSED = "relight: refused: "
 """Start of the line by which `relight-host` refuses a file that it fetched."""
@@ -41,8 +48,9 @@ def diagnose(output: str, package: str) -> Diagnosis:
     # A pattern may take the square of a line's length: lines are cut first.
     lines = tail(output, MAX_OUTPUT_BYTES).split("\n")
     output = "\n".join(head(line, MAX_LINE_BYTES) for line in lines)
-    # A second attempt is made only for a reason that the first one printed: ignore the first.
-    output = output.rpartition(RETRY_NOTICE)[2]
+    # A further attempt is made only for a reason that the one before printed: ignore that one.
+    everywhere = RETRY_NOTICE in output
+    output = output.rpartition(LOCKED_NOTICE)[2].rpartition(RETRY_NOTICE)[2]
     script = _SCRIPT.search(output)
     if script is not None:
         # A name, or the path of a .deb; apt prefixes a number when it unpacks several.
@@ -51,10 +59,62 @@ def diagnose(output: str, package: str) -> Diagnosis:
     for pattern, kind in _RULES:
         found = pattern.search(output)
         if found is not None:
-            return Diagnosis(kind, _with_lock_holder(found.group().strip(), kind, output))
-    last = _ERROR_LINE.findall(output)
-    return Diagnosis("apt-failed", last[-1] if last else NO_REASON)
+            return _completed(kind, found.group().strip(), output, everywhere=everywhere)
+    return Diagnosis("apt-failed", _unknown_reason(output))
 
+
+def states_error(output: str) -> bool:
+    """Return whether apt, dpkg or curl states an error in an output."""
+    return any(map(_ERROR_LINE.match, output.split("\n")))
+
+
+def _completed(kind: str, text: str, output: str, *, everywhere: bool) -> Diagnosis:
+    """Return the reason with what other lines have of it.
+
+    Args:
+        kind: of the line that states it.
+        text: that line.
+        output: of the last attempt.
+        everywhere: whether that attempt read the host's own sources too.
+    """
+    if kind == REMOVAL:
+        removed = _REMOVED.search(output)
+        return Diagnosis(
+            kind, f"it would remove {', '.join(removed[1].split())}" if removed else text
+        )
+    if kind.endswith("lock-held"):
+        holder = _LOCK_HOLDER.search(output)
+        return Diagnosis(kind, f"{text} {holder.group()}" if holder else text)
+    if kind in _FETCHES and everywhere and not any(url in text for url in _OURS.findall(output)):
+        return Diagnosis(HOST_SOURCES, text)
+    if kind == "dependencies-missing" and NOT_REFRESHED in output:
+        # A refreshed list might have it.
+        failed = _FETCH_FAILED.search(output)
+        return Diagnosis(HOST_SOURCES, f"{text} ({failed.group()})" if failed else text)
+    if kind == "repository-unreachable" and (proxy := _failed_proxy(text, output)):
+        return Diagnosis("host-proxy-failed", f"{text} (the proxy of the host's apt is {proxy})")
+    return Diagnosis(kind, text)
+
+
+def _failed_proxy(text: str, output: str) -> str | None:
+    """Return the host's proxy if it is what did not answer; None if it did, or there is none."""
+    for proxy in _PROXY.findall(output):
+        address = str(proxy).rpartition("@")[2]  # without its password
+        if address.partition(":")[0] in text or "  407  " in text:
+            return address
+    return None
+
+
+def _unknown_reason(output: str) -> str:
+    """Return the line of an output that failed: no progress, and nothing that follows from it."""
+    lines = [line for line in without_progress(output.split("\n")) if line.strip()]
+    causes = [line for line in lines if not _CONSEQUENCE.match(line)]
+    errors = [line for line in causes if _ERROR_LINE.match(line)]
+    return (errors[0] if errors else (causes or lines or [NO_OUTPUT])[-1]).strip()
+
+
+REMOVAL, HOST_SOURCES = "removal-refused", "host-sources-failed"
+_FETCHES = frozenset({"repository-unreachable", "repository-inconsistent", "repository-untrusted"})
 
 # The first match decides: causes come before their consequences. Only lines by which apt or dpkg
 # gives up count: "Waiting for cache lock" is also printed before a success.
@@ -68,12 +128,19 @@ _RULES = tuple(
         (r"^E: Unable to lock the administration directory.*$", "dpkg-lock-held"),
         (r"^E: Unable to lock directory /var/cache/apt/archives.*$", "dpkg-lock-held"),
         (r"^dpkg: error: dpkg .*lock was locked by another process.*$", "dpkg-lock-held"),
-        (r"^E: Unable to lock directory /var/lib/apt/lists.*$", "lists-lock-held"),
+        (r"^E: Unable to lock directory \S*/apt/lists/.*$", "lists-lock-held"),
         (r"^E: Held packages were changed.*$", "packages-held"),
         (r"^E: Packages were downgraded.*$", "downgrade-refused"),
+        (r"^relight: the apt preferences of this host forbid it$", "host-policy-refuses"),
+        (r"^E: (?:Packages need to be removed|Essential packages were removed).*$", REMOVAL),
+        (r"^ *trying to overwrite '.*', which is also in package .*$", "package-files-conflict"),
+        (r"^(?:E: Problem executing scripts?|E: Failure running script) .*$", "host-hook-failed"),
+        (r"^dpkg: error: error executing hook .*$", "host-hook-failed"),
         (r"^E: Version '.*' for '.*' was not found.*$", "version-not-listed"),
         (r"^E: Unable to locate package .*$", "version-not-listed"),
         (r"^.* : (?:Pre-)?Depends: .*$", "dependencies-missing"),
+        (r"^.* : (?:Conflicts|Breaks): .*$", REMOVAL),
+        (r"^E: Unable to satisfy dependencies.*$", "dependencies-missing"),
         (r"^E: Release file for .* is not valid yet.*$", "clock-behind"),
         (r"^E: Release file for .* is expired.*$", "repository-untrusted"),
         (r"^W: .*GPG error: .*$", "repository-untrusted"),
@@ -102,9 +169,18 @@ _SCRIPT = re.compile(
     re.MULTILINE,
 )
 _LOCK_HOLDER = re.compile(r"It is held by process \d+ \([^)\n]*\)")
-_ERROR_LINE = re.compile(r"^(?:E|dpkg): .*$", re.MULTILINE)
-
-
-def _with_lock_holder(text: str, kind: str, output: str) -> str:
-    holder = _LOCK_HOLDER.search(output) if kind.endswith("lock-held") else None
-    return f"{text} {holder.group()}" if holder else text
+_REMOVED = re.compile(
+    r"^The following packages will be REMOVED:\n((?:  .*(?:\n|\Z))+)", re.MULTILINE
+)
+_OURS = re.compile(r"^relight: our source is (\S+)$", re.MULTILINE)
+_PROXY = re.compile(r"^relight: the proxy of this host is (?:\w+://)?(\S+?)/?$", re.MULTILINE)
+_FETCH_FAILED = re.compile(
+    r"^(?:E: Failed to fetch |E: The repository '|W: .*GPG error: ).*$", re.MULTILINE
+)
+_ERROR_LINE = re.compile(r"(?:E|dpkg|dpkg-deb|apt-get|curl): .*")
+# Each tells only that another line has the reason.
+_CONSEQUENCE = re.compile(
+    r"E: Sub-process .* returned an error code|Errors were encountered while processing:"
+    r"|dpkg: error processing (?:package|archive) |E: Some (?:index )?files failed to download"
+    r"|E: Unable to fetch some archives| /\S+\.deb$|W: "
+)

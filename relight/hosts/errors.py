@@ -124,6 +124,12 @@ class HostKeyNotChangedError(RemoteError):
     kind = "host-key-not-changed"
 
 
+class HostSettingsNotChangedError(RemoteError):
+    """The host did not take its new settings; it has those from before."""
+
+    kind = "host-settings-not-changed"
+
+
 class OldKeyAcceptedError(RemoteError):
     """The host still accepts a client key that was taken away from it."""
 

@@ -34,6 +34,11 @@ NO_ANSWER_EXIT_CODE = 75
 
 PUSHED = "pushed"
 """Stands for the URL of a package that the control plane brings."""
+REFUSED_KEY_EXIT_CODE = 77
+"""Exit code of a call that refuses the host key, or the settings, that it reads."""
+
+OTHER_SETTINGS_EXIT_CODE = 92
+"""Exit code of a change that found other settings than the caller's, and began nothing."""
 
 _TEXT = Path(__file__).parent / "files" / PROGRAM.name
 
@@ -66,6 +71,17 @@ def text() -> bytes:
     return _TEXT.read_bytes()
 
 
+def packed_text() -> bytes:
+    """Return the program without comments and indentation, as machines get it.
+
+    Providers accept at most 16 KiB of user-data. No text in it begins a line with a blank or a `#`
+    that counts.
+    """
+    first, *lines = text().decode().splitlines()
+    stripped = (line.strip() for line in lines)
+    return "\n".join([first, *(line for line in stripped if line and line[0] != "#"), ""]).encode()
+
+
 def configuration(service: Service, deb_urls: str, *, pushed: bool = False) -> str:
     """Return the configuration file of a host, in shell syntax.
 
@@ -82,10 +98,14 @@ def configuration(service: Service, deb_urls: str, *, pushed: bool = False) -> s
         "DEB_URLS": deb_urls,
         **({"PUSHED": "yes"} if pushed else {}),
     }
+    if service.packages:
+        values["PACKAGES"] = " ".join(service.packages)
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
-def swap(unit: str, wait: timedelta, deadline: timedelta, change: Change) -> list[str]:
+def swap(
+    unit: str, wait: timedelta, deadline: timedelta, change: Change, settings_sha256: str = ""
+) -> list[str]:
     """Return the call that starts a transaction or attaches to it, waits, and observes the host.
 
     Args:
@@ -93,8 +113,10 @@ def swap(unit: str, wait: timedelta, deadline: timedelta, change: Change) -> lis
         wait: how long the call waits for its end.
         deadline: when the host kills the transaction, after its start.
         change: what it does.
+        settings_sha256: the digest of the settings that the host must have; empty for any.
     """
-    return [*_call("swap"), unit, _seconds(wait), _seconds(deadline), *change.words()]
+    settings = [settings_sha256] if settings_sha256 else []
+    return [*_call("swap"), unit, _seconds(wait), _seconds(deadline), *settings, *change.words()]
 
 
 def observe(unit: str | None = None, wait: timedelta = timedelta()) -> list[str]:
@@ -120,6 +142,11 @@ def log(unit: str) -> list[str]:
 def forget(unit: str) -> list[str]:
     """Return the call that stops and deletes a transaction. Absent is no error."""
     return [*_call("forget"), unit]
+
+
+def stop(unit: str) -> list[str]:
+    """Return the call that stops and deletes a transaction, and finishes what dpkg had begun."""
+    return [*_call("stop"), unit]
 
 
 def journal(lines: int, *, follow: bool = False) -> list[str]:
@@ -155,6 +182,11 @@ def serve() -> list[str]:
 def host_key() -> list[str]:
     """Return the call that changes the SSH host key to the second of two keys that it reads."""
     return _call("host-key")
+
+
+def configure() -> list[str]:
+    """Return the call that changes the host's settings to those that it reads."""
+    return _call("configure")
 
 
 def _call(subcommand: str) -> list[str]:

@@ -27,13 +27,19 @@ COMMAND_TIMEOUT = timedelta(seconds=30)
 """For commands that normally take well below a second."""
 
 _SECTIONS = ("units", "package", "file", "boot", "verify")
-_BEGIN = "begin"
+_BEGIN, _CHILD, _CONTENT, _SETTINGS = "begin", "child", "content", "settings"
+_OPTIONAL = (_BEGIN, _CHILD, _CONTENT, _SETTINGS)
+"""Sections that not every call prints, and no older program."""
 
 _VERIFIED = re.compile(r"(?:[?5.MT]{9}|missing) +(?:(?P<kind>[a-z]) )?(?P<path>/.*)")
 _STATUS = re.compile(r"[uihrp?][ncHUFWti?][ Rr?]?")
 _WORD = re.compile(r"[A-Za-z0-9_-]{0,64}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _VERSION = re.compile(r"[A-Za-z0-9.+:~-]{0,256}")
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+MAX_CHILD_BYTES = 300
 
 MAX_PATH_BYTES = 4096
 """Linux's limit of a path."""
@@ -128,6 +134,9 @@ class Observation:
         boot_id: the kernel's id of this boot.
         transaction: the transient unit of a transaction; None if the question named none.
         begin: the answer of systemd-run to the start of a transaction; None if none was started.
+        child: the command line that a running transaction waits for; empty if that is unknown.
+        sha256: of the .deb that was installed, as recorded then; empty if that is unknown.
+        settings_sha256: the digest of the host's settings; empty if that is unknown.
     """
 
     package: PackageState
@@ -138,6 +147,9 @@ class Observation:
     boot_id: str
     transaction: UnitState | None = None
     begin: Section | None = None
+    child: str = ""
+    sha256: str = ""
+    settings_sha256: str = ""
 
 
 async def observe(shell: Shell, argv: list[str], wait: timedelta = timedelta()) -> Observation:
@@ -172,7 +184,7 @@ def parse(text: str) -> Observation:
     Raises:
         UnreadableAnswerError: a section is missing or malformed.
     """
-    answers = parse_sections(text, _SECTIONS, optional=[_BEGIN])
+    answers = parse_sections(text, _SECTIONS, optional=_OPTIONAL)
     package, running = answers["package"], answers["file"]
     unit, *transaction = parse_units(answers["units"].text)
     boot_id = answers["boot"].text
@@ -180,8 +192,10 @@ def parse(text: str) -> Observation:
         raise UnreadableAnswerError(
             "the boot id is malformed", attempted="read a host's state", stderr=boot_id
         )
+    state = parse_query(package.text if package.exit_code == 0 else "")
+    version, _, sha256 = _text(answers, _CONTENT).partition(" ")
     return Observation(
-        package=parse_query(package.text if package.exit_code == 0 else ""),
+        package=state,
         unit=unit,
         running_file=head(running.text.partition("\n")[0], MAX_PATH_BYTES),
         is_installed_file=running.exit_code == 0,
@@ -189,7 +203,18 @@ def parse(text: str) -> Observation:
         boot_id=boot_id,
         transaction=transaction[0] if transaction else None,
         begin=answers.get(_BEGIN),
+        child=head(_text(answers, _CHILD).partition("\n")[0].strip(), MAX_CHILD_BYTES),
+        sha256=_digest(sha256) if version == state.version else "",
+        settings_sha256=_digest(_text(answers, _SETTINGS)),
     )
+
+
+def _text(answers: Mapping[str, Section], name: str) -> str:
+    return answers[name].text if name in answers else ""
+
+
+def _digest(text: str) -> str:
+    return text if _SHA256.fullmatch(text) else ""
 
 
 def parse_query(text: str) -> PackageState:

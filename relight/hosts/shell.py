@@ -45,25 +45,34 @@ from relight.hosts.questions import Section, parse_sections, questions_command
 MAX_OUTPUT_BYTES = 1024 * 1024
 """What a command may print, standard output and error together. Most print less than 4 KiB."""
 
-SUDO = ("sudo", "-n", "--")
-"""Prefix of a command that runs as root. It never asks for a password."""
+SUDO = ("env", "LC_ALL=C", "sudo", "-n", "--")
+"""Prefix of a command that runs as root. It never asks for a password. A host's login may set
+another language, also by LANGUAGE, which counts in every locale but C."""
 
-_MISSING = re.compile(r"^sudo: \S+: command not found$", re.MULTILINE)
+_MISSING = re.compile(r"^sudo(?:-rs)?: \S+: command not found$", re.MULTILINE)
 
 # Each line means that the command did not run. sudo also complains about a host name that it
 # cannot resolve, but then runs the command.
 _REFUSES = re.compile(
-    # The user's shell prints this if there is no sudo, or if the user may not execute it.
-    r"^(?:\S*sh: (?:(?:line )?\d+: )?\S*sudo: (?:(?:command )?not found|Permission denied)"
-    r"|sudo: (?:a password is required|a terminal is required|no valid sudoers sources"
-    r"|account validation failure|effective uid is not 0|.* must be owned by uid 0)"
+    # env prints this, in the host's language, if there is no sudo or the user may not execute it.
+    r"^(?:env: \S*sudo\S*: "
+    r"|sudo(?:-rs)?: (?:a password is required|a terminal is required|no valid sudoers sources"
+    r"|account validation failure|effective uid is not 0|.* must be owned by uid 0"
+    r"|sorry, you must have a tty|interactive authentication is required"
+    r"|(?:authentication failed: )?I'm sorry )"
     r"|\S+ is not in the sudoers file|Sorry, user \S+ (?:is not allowed to|may not run) "
     r"|\S+ is not allowed to run sudo on).*$",
     re.MULTILINE,
 )
 
+# By this sudo ends, whatever its version says. It prints the other line and runs the command.
+_SUDO_ENDS = re.compile(r"sudo(?:-rs)?: (?!unable to resolve host ).*")
+
 # Of sshd, instead of running the command.
 _MUST_CHANGE = "Password change required but no TTY available."
+
+# Of nologin, which runs in place of the user's shell.
+_NO_LOGIN = "This account is currently not available."
 
 SIGNALS = 65
 """One more than the last signal of Linux. No command here exits with 128 + a signal."""
@@ -281,16 +290,21 @@ def raise_if_not_run(completed: Completed, destination: Destination, attempted: 
 
     Raises:
         SudoRefusedError: the command may not run as root.
-        LoginRefusedError: sshd admits the user only to change the password.
+        LoginRefusedError: sshd admits the user only to change the password, or its shell admits
+            nobody.
         HostProgramMissingError: there is no such command.
         ConnectionLostError: the call was killed; what it started may go on.
     """
     kind: type[RemoteError] = SudoRefusedError
     text = sudo_refusal(completed.stderr)
-    if text is None and _MUST_CHANGE in completed.stderr:
-        kind, text = LoginRefusedError, _MUST_CHANGE
-    if text is None:
-        kind, text = HostProgramMissingError, missing_command(completed.stderr)
+    for refusal in (_MUST_CHANGE, _NO_LOGIN):
+        if text is None and refusal in completed.stdout + completed.stderr:
+            kind, text = LoginRefusedError, refusal
+    if text is None and (missing := missing_command(completed.stderr)):
+        kind, text = HostProgramMissingError, missing
+    if text is None and completed.exit_code == 1 and not completed.stdout:
+        last = completed.stderr.strip().rpartition("\n")[2]
+        text = last if _SUDO_ENDS.fullmatch(last) else None
     if text is None and (signal := _killed_by(completed.exit_code)):
         # The host shuts down, or is out of memory: this says nothing about the command.
         kind, text = ConnectionLostError, f"the call was killed by signal {signal}"

@@ -10,15 +10,17 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
 from relight.domain.duration import span
 from relight.domain.fault.output import without_progress
+from relight.domain.install_plan import InstallPlan, size
 from relight.domain.service import Service
 from relight.hosts import host_program
-from relight.hosts.apt import NO_REASON, Diagnosis, diagnose
+from relight.hosts.apt import Diagnosis, diagnose, states_error
+from relight.hosts.apt_plan import parse_plan
 from relight.hosts.errors import (
     CommandFailedError,
     HostMisbehavesError,
@@ -28,6 +30,8 @@ from relight.hosts.errors import (
     TransactionLostError,
 )
 from relight.hosts.host_program import Change
+from relight.hosts.host_settings import HostSettings, configure
+from relight.hosts.keys import HostKey
 from relight.hosts.observation import (
     COMMAND_TIMEOUT,
     Observation,
@@ -47,6 +51,9 @@ instead of waiting."""
 
 OVERTIME = timedelta(minutes=2)
 """How long a transaction may still be running after its deadline, at which systemd kills it."""
+
+STOP_TIMEOUT = timedelta(seconds=50)
+"""systemd kills the transaction after 10 s, and dpkg is given 20 s."""
 
 DRY_RUN_TIMEOUT = timedelta(minutes=2)
 """apt gives up a repository that does not answer long before."""
@@ -71,6 +78,7 @@ class TransactionState:
     Attributes:
         exit_code: of its program; negative for a signal; None before it ended.
         timed_out: the host killed it at its deadline.
+        child: the command line that it waits for; empty if it does not run.
         took: from start to end by the host's clock; None before it ended.
     """
 
@@ -78,6 +86,7 @@ class TransactionState:
     exit_code: int | None = None
     took: timedelta | None = None
     timed_out: bool = False
+    child: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,8 @@ async def run_transaction(
     change: Change,
     service: Service,
     on_state: Callable[[TransactionState], None],
+    settings: HostSettings | None = None,
+    present: Sequence[HostKey] = (),
 ) -> TransactionEnded:
     """Start a transaction or attach to it, and wait for its end.
 
@@ -119,20 +130,22 @@ async def run_transaction(
         change: what the transaction does.
         service: what the host runs.
         on_state: is called with each state but the last, as to send a heartbeat.
+        settings: what the host must be told to manage before; None: as it is.
+        present: the host keys that the host may have, by which its settings are changed.
 
     Raises:
+        HostSettingsNotChangedError: the host did not take its settings.
         PackageError: apt failed, or the deadline passed; the error contains the reason.
         ServiceFailedError: the package was installed, and its service did not start.
         TransactionLostError: the host does not know the transaction any more, as after a reboot.
         HostMisbehavesError: the transaction is still running long after its deadline.
         RemoteError: the host did not answer; the transaction may go on.
     """
-    argv = host_program.swap(unit, LONG_POLL, service.change_deadline, change)
     asked_at = time.monotonic()
     end = asked_at + (service.change_deadline + OVERTIME).total_seconds()
-    observation = await observe(shell, argv, LONG_POLL)
+    observation, argv = await _begin(shell, unit, change, service, settings, present)
     attached = _attached(observation, argv, shell)
-    while (state := transaction_state(observation.transaction)).phase is Phase.RUNNING:
+    while (state := _state(observation)).phase is Phase.RUNNING:
         now = time.monotonic()
         if now > end:
             raise HostMisbehavesError(
@@ -159,6 +172,44 @@ async def run_transaction(
     return TransactionEnded(attached, state.took or timedelta(), observation)
 
 
+async def _begin(
+    shell: Shell,
+    unit: str,
+    change: Change,
+    service: Service,
+    settings: HostSettings | None,
+    present: Sequence[HostKey],
+) -> tuple[Observation, list[str]]:
+    """Start a transaction or attach to it, on a host that has the settings; return the call too."""
+
+    def call(sha256: str) -> list[str]:
+        return host_program.swap(unit, LONG_POLL, service.change_deadline, change, sha256)
+
+    argv = call(settings.sha256 if settings else "")
+    try:
+        return await observe(shell, argv, LONG_POLL), argv
+    except CommandFailedError as error:
+        if settings is None:
+            raise
+        if error.exit_code == host_program.OTHER_SETTINGS_EXIT_CODE:
+            await configure(shell, settings, present)
+        elif error.exit_code == host_program.UNKNOWN_CALL_EXIT_CODE:
+            argv = call("")  # an older program keeps the settings of its first boot
+        else:
+            raise
+    return await observe(shell, argv, LONG_POLL), argv
+
+
+async def stop(shell: Shell, unit: str) -> None:
+    """Stop a transaction, and finish what dpkg had begun, as far as its scripts end by themselves.
+
+    One that does not exist is no error.
+    """
+    done = await shell.run(host_program.stop(unit), timeout=STOP_TIMEOUT, check=False, sudo=True)
+    if done.exit_code == host_program.UNKNOWN_CALL_EXIT_CODE:
+        await forget(shell, unit)  # its program is older than this call
+
+
 async def forget(shell: Shell, unit: str) -> None:
     """Stop a transaction, and delete it from the host. One that does not exist is no error.
 
@@ -167,19 +218,26 @@ async def forget(shell: Shell, unit: str) -> None:
     await shell.run(host_program.forget(unit), timeout=COMMAND_TIMEOUT, check=False, sudo=True)
 
 
-async def dry_run(shell: Shell, change: Change, package: str) -> None:
-    """Check that a host finds a release and that apt would install it. Nothing is installed.
+async def dry_run(shell: Shell, change: Change, package: str) -> InstallPlan:
+    """Return what apt would do on a host to install a release. Nothing is installed.
 
     Raises:
-        PackageError: apt would not install it; the error contains the reason.
+        PackageError: apt would not install it, or the disk is too small; with the reason.
         RemoteError: the host did not answer.
     """
     argv = host_program.dry_run(change)
     completed = await shell.run(argv, timeout=DRY_RUN_TIMEOUT, check=False, sudo=True)
-    if completed.exit_code == 0:
-        return
     output = f"{completed.stdout}\n{completed.stderr}"
-    diagnosis = diagnose(output, package)
+    if completed.exit_code == 0:
+        plan = parse_plan(completed.stdout)
+        needed = plan.download_bytes + max(plan.disk_bytes, 0)
+        if plan.free_bytes is None or plan.free_bytes >= needed:
+            return plan
+        diagnosis = Diagnosis(
+            "disk-full", f"it needs {size(needed)}, and /usr has {size(plan.free_bytes)} free"
+        )
+    else:
+        diagnosis = diagnose(output, package)
     raise PackageError(
         diagnosis.kind,
         diagnosis.text,
@@ -189,6 +247,11 @@ async def dry_run(shell: Shell, change: Change, package: str) -> None:
         exit_code=completed.exit_code,
         stderr=output,
     )
+
+
+def _state(observation: Observation) -> TransactionState:
+    state = transaction_state(observation.transaction)
+    return replace(state, child=observation.child)
 
 
 def transaction_state(unit: UnitState | None) -> TransactionState:
@@ -280,7 +343,8 @@ async def _read_log(
         completed = await shell.run(host_program.log(unit), timeout=COMMAND_TIMEOUT, sudo=True)
         log = tuple(completed.stdout.splitlines())
         diagnosis = _diagnosis(state, log, service)
-        if diagnosis.text != NO_REASON or (by_exit_code and log):
+        unknown = diagnosis.kind == "apt-failed" and not states_error(completed.stdout)
+        if not unknown or (by_exit_code and log):
             break
     return log, diagnosis
 

@@ -17,6 +17,7 @@ from relight.domain.rollout.plan import (
 )
 from relight.domain.rollout.planner import strata_of
 from relight.domain.route import Route
+from starter.cli.dry_runs import DryRun
 from starter.cli.output import print_line, print_table
 from starter.cli.rollout_text import counted
 from starter.cli.times import moment
@@ -31,6 +32,7 @@ def print_plan(
     scope: ScopeName,
     routes: Sequence[Route],
     checks: Sequence[CheckName] = (),
+    dry_runs: Sequence[DryRun] = (),
 ) -> None:
     """Print the waves, the strata of the canary, and the frozen and the left-out routes.
 
@@ -40,6 +42,7 @@ def print_plan(
         scope: its scope.
         routes: the scope's routes.
         checks: the checks after each wave.
+        dry_runs: what hosts said of the release when a rollout of it last began.
     """
     planned = sum(map(len, plan.waves))
     print_line(f"{tag} over {scope}: {counted(planned, 'route')} in {counted_waves(plan)}")
@@ -53,6 +56,9 @@ def print_plan(
         print_line(f"checks that have to pass after each wave: {', '.join(checks)}")
     _print_left_out(plan.left_out)
     _print_frozen(plan.frozen)
+    for each in dry_runs:
+        where = f"{each.machine_key} in {each.region}"
+        print_line(f"dry run of {moment(each.at)} UTC on {where}: {each.plan.words}")
     print_line("nothing was started")
 
 

@@ -21,6 +21,7 @@ from relight.domain.rollout.strategy import Strategy
 from relight.domain.route import Route
 from relight.store.errors import UnknownTrackError
 from starter.cli import plan_text, simulation_text
+from starter.cli.dry_runs import last_dry_runs
 from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.output import print_json
 from starter.cli.repository import require_release
@@ -89,14 +90,23 @@ def plan(
         _require_routes(fleet, scope)
         require_growing_waves(strategy.waves, _changeable(fleet))
         require_release(store, tag, store.routes.architectures(scope), unchecked=unchecked)
+        dry_runs = last_dry_runs(store, tag, scope)
     now = datetime.now(UTC)
     planned = plan_rollout(
         fleet.routes, strategy, fleet.exclusions, fleet.freezes, now, release_tag=tag
     )
     if as_json:
-        print_json({"release_tag": tag, "scope": scope, "checks": strategy.checks, **dict(planned)})
+        print_json(
+            {
+                "release_tag": tag,
+                "scope": scope,
+                "checks": strategy.checks,
+                **dict(planned),
+                "dry_runs": dry_runs,
+            }
+        )
     else:
-        plan_text.print_plan(planned, tag, scope, fleet.routes, strategy.checks)
+        plan_text.print_plan(planned, tag, scope, fleet.routes, strategy.checks, dry_runs)
 
 
 def simulate(

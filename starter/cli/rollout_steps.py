@@ -9,10 +9,13 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from relight.domain.names import RouteId, route_workflow_id
+from relight.domain.text import head
 from starter.cli.rollout_view import RouteStep
 
 _INSTALLS = "running"
-"""The heartbeat of a swap while the host changes the package."""
+"""Start of the heartbeat of a swap while the host changes the package: `running: COMMAND`."""
+
+MAX_CHILD_BYTES = 120
 
 
 async def steps_of(
@@ -70,8 +73,9 @@ def step_text(activity: str, beat: str) -> str:
     match activity, beat:
         case "swap_release", "":
             return "connecting"
-        case "swap_release", beat if beat == _INSTALLS:
-            return "installing"
+        case "swap_release", beat if beat.partition(": ")[0] == _INSTALLS:
+            child = beat.partition(": ")[2]
+            return f"installing, runs {head(child, MAX_CHILD_BYTES)}" if child else "installing"
         case (("swap_release" | "prove_release"), _):
             return f"proving, {beat}" if beat else "proving"
         case _:

@@ -112,7 +112,8 @@ def cancel(
 ) -> None:
     """End the operation that runs on a route: a provision, swap, proof or replacement.
 
-    A change that runs on the host is stopped; the next swap repairs what it left. A replacement
+    A change that runs on the host is killed, and dpkg finishes what it had begun; the next swap
+    repairs the rest. A replacement
     whose new machine serves already, and a release that is proven already, are completed instead.
     Exit code 3 if no operation runs.
 

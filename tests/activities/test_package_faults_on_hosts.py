@@ -23,9 +23,7 @@ async def test_a_dpkg_lock_held_for_too_long_is_reported_with_its_holder(
     host: FaultyHost,
 ) -> None:
     program = str(host_program.PROGRAM)
-    short_timeout = (
-        f"cp -a {program} /root/original; sed -i s/Lock::Timeout=60/Lock::Timeout=1/ {program}"
-    )
+    short_timeout = f"cp -a {program} /root/original; sed -i s/PATIENCE=60/PATIENCE=1/ {program}"
     with (
         host.changed(short_timeout, f"mv /root/original {program}"),
         host.locked("/var/lib/dpkg/lock-frontend"),
@@ -53,7 +51,12 @@ async def test_a_swap_waits_for_a_dpkg_lock_that_is_released_in_time(host: Fault
 async def test_a_lock_on_the_package_lists_is_reported_with_its_holder(
     host: FaultyHost,
 ) -> None:
-    with host.locked("/var/lib/apt/lists/lock"):
+    program = str(host_program.PROGRAM)
+    short_patience = f"cp -a {program} /root/original; sed -i s/PATIENCE=60/PATIENCE=1/ {program}"
+    with (
+        host.changed(short_patience, f"mv /root/original {program}"),
+        host.locked("/var/lib/apt/lists/lock"),
+    ):
         fault = await host.apt_fault()
         assert fault.kind == "lists-lock-held"
         assert "(python3)" in fault.summary

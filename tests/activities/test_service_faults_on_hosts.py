@@ -6,6 +6,7 @@ import pytest
 
 from relight.domain.fault.fault import FaultClass
 from relight.hosts import host_program
+from relight.hosts.shell import SUDO
 from tests.support.faulty_host import (
     NEW,
     OLD,
@@ -150,7 +151,7 @@ async def test_a_sudo_that_asks_for_a_password_is_reported_as_such(host: FaultyH
             fault = await host.fault(call)
             assert (fault.kind, fault.fault_class) == ("sudo-refused", FaultClass.HOST)
             assert "a password is required" in fault.summary
-            assert (fault.argv[:2], fault.exit_code) == (("sudo", "-n"), 1)
+            assert (fault.argv[: len(SUDO)], fault.exit_code) == (SUDO, 1)
             assert "a password is required" in fault.stderr_tail
     await assert_untouched(host, log, pid)
     await host.swap()
@@ -170,11 +171,16 @@ async def test_a_sudo_rule_without_our_program_is_reported(host: FaultyHost) -> 
 @pytest.mark.parametrize(
     ("change", "undo", "words"),
     [
-        ("mv /usr/bin/sudo /root", "mv /root/sudo /usr/bin", "sudo: not found"),
-        ("chmod 644 /usr/bin/sudo", "chmod 4755 /usr/bin/sudo", "sudo: Permission denied"),
+        ("mv /usr/bin/sudo /root", "mv /root/sudo /usr/bin", "No such file or directory"),
+        ("chmod 644 /usr/bin/sudo", "chmod 4755 /usr/bin/sudo", "Permission denied"),
         ("chmod 755 /usr/bin/sudo", "chmod 4755 /usr/bin/sudo", "have the setuid bit set"),
+        (
+            "echo Defaults requiretty >/etc/sudoers.d/zz-tty",
+            "rm /etc/sudoers.d/zz-tty",
+            "you must have a tty",
+        ),
     ],
-    ids=["gone", "not executable", "not setuid"],
+    ids=["gone", "not executable", "not setuid", "requires a tty"],
 )
 async def test_a_missing_or_broken_sudo_is_reported(
     host: FaultyHost, change: str, undo: str, words: str
@@ -218,6 +224,13 @@ async def test_a_refused_login_is_reported(host: FaultyHost) -> None:
         fault = await host.fault(host.subject.swap(NEW))
         assert (fault.kind, fault.attempted) == ("login-refused", "connect")
     await assert_untouched(host, log, pid)
+    await host.swap()
+
+
+async def test_a_user_without_a_shell_is_reported_as_a_refused_login(host: FaultyHost) -> None:
+    with host.changed("usermod -s /usr/sbin/nologin relight", "usermod -s /bin/sh relight"):
+        fault = await host.fault(host.subject.swap(NEW))
+        assert (fault.kind, fault.fault_class) == ("login-refused", FaultClass.HOST)
     await host.swap()
 
 

@@ -1,5 +1,6 @@
 """Calls of `relight-host`, and its configuration file."""
 
+import gzip
 import os
 import re
 import shlex
@@ -28,6 +29,9 @@ CALLS = {
     "observe a transaction": host_program.observe(UNIT, WAIT),
     "log": host_program.log(UNIT),
     "forget": host_program.forget(UNIT),
+    "stop": host_program.stop(UNIT),
+    "configure": host_program.configure(),
+    "swap with settings": host_program.swap(UNIT, WAIT, DEADLINE, Change("0.0.74"), "0" * 64),
     "journal": host_program.journal(20),
     "followed journal": host_program.journal(20, follow=True),
     "step": host_program.step("install"),
@@ -53,6 +57,9 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
         ("observe a transaction", ["observe", UNIT, "5"]),
         ("log", ["log", UNIT]),
         ("forget", ["forget", UNIT]),
+        ("stop", ["stop", UNIT]),
+        ("configure", ["configure"]),
+        ("swap with settings", ["swap", UNIT, "5", "600", "0" * 64, "0.0.74", "upgrade"]),
         ("journal", ["journal", "20"]),
         ("followed journal", ["journal", "20", "follow"]),
         ("step", ["step", "install"]),
@@ -95,6 +102,15 @@ def test_the_program_is_a_valid_shell_script() -> None:
     subprocess.run(["/bin/sh", "-n"], input=host_program.text(), check=True)
 
 
+def test_what_a_machine_gets_is_the_program_without_its_comments() -> None:
+    """Providers limit user-data to 16 KiB."""
+    packed = host_program.packed_text()
+    assert packed.partition(b"\n")[0] == host_program.text().partition(b"\n")[0]
+    assert b"\n#" not in packed
+    assert len(gzip.compress(packed)) < 0.75 * len(gzip.compress(host_program.text()))
+    subprocess.run(["/bin/sh", "-n"], input=packed, check=True)
+
+
 def test_the_program_is_executable() -> None:
     assert os.access(Path(host_program.__file__).parent / "files" / "relight-host", os.X_OK)
 
@@ -111,7 +127,9 @@ OPTIONS = [
     *("Dir::Cache::pkgcache", "Dir::Cache::srcpkgcache", "pkgCacheFile::Generate"),
     *("Acquire::http::Timeout", "Acquire::https::Timeout", "Acquire::Retries"),
     *("DPkg::Lock::Timeout", "APT::Update::Error-Mode", "DPkg::Options::"),
-    "Dir::Log::Planner",
+    *("Dir::Log::Planner", "Acquire::AllowReleaseInfoChange"),
+    *("Dir::Etc::preferences", "Dir::Etc::preferencesparts"),
+    "APT::Get::Always-Include-Phased-Updates",
 ]
 
 

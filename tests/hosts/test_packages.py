@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from relight.domain.fault.table import RULES
 from relight.hosts import host_program
-from relight.hosts.apt import RETRY_NOTICE, diagnose
+from relight.hosts.apt import LOCKED_NOTICE, RETRY_NOTICE, diagnose
 from relight.hosts.errors import UnreadableAnswerError
 from relight.hosts.observation import ABSENT, PackageState, parse_query, parse_verify
 
@@ -186,8 +186,39 @@ def test_the_reason_is_taken_from_the_second_attempt() -> None:
     assert diagnose(f"{first}{RETRY_NOTICE}\n{first}", PACKAGE).kind == "dependencies-missing"
 
 
-def test_empty_output_has_no_reason() -> None:
-    assert diagnose("", PACKAGE) == ("apt-failed", "it gave no reason")
+def test_empty_output_is_told() -> None:
+    assert diagnose("", PACKAGE) == ("apt-failed", "it printed nothing")
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        ("Segmentation fault\n", "Segmentation fault"),
+        (
+            "E: Konnte nichts finden\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n",
+            "E: Konnte nichts finden",
+        ),
+        (
+            "something odd\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n",
+            "something odd",
+        ),
+        ("E: first\nE: second\nFetched 3 B in 0s (1 B/s)\n", "E: first"),
+        (
+            "E: Sub-process /usr/bin/dpkg returned an error code (1)\n",
+            "E: Sub-process /usr/bin/dpkg returned an error code (1)",
+        ),
+    ],
+)
+def test_an_unknown_reason_is_the_line_that_failed(output: str, text: str) -> None:
+    progress = "Reading package lists...\nGet:1 http://example.org stable InRelease [3 B]\n"
+    assert diagnose(progress + output, PACKAGE) == ("apt-failed", text)
+
+
+def test_the_reason_of_each_attempt_but_the_last_is_ignored() -> None:
+    first = APT_CASES["dependency-missing"]["output"]
+    locked = f"{first}{LOCKED_NOTICE}: a=1\n"
+    assert diagnose(f"{locked}E: Unable to locate package x", PACKAGE).kind == "version-not-listed"
+    assert diagnose(f"{locked}{RETRY_NOTICE}\nbroken", PACKAGE).text == "broken"
 
 
 @given(st.text())

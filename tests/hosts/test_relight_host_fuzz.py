@@ -37,6 +37,7 @@ _READ_ONLY = {
         "grep",
     ),
     *("id", "journalctl", "readlink", "sha256sum", "sleep", "tail", "timeout", "xargs"),
+    *("cut", "flock", "head", "sed", "sort", "stat", "tr"),
 }
 _INSTALLING, _SERVING = {"install", "change", "dry-run"}, {"serve", "change"}
 _CHANGING = {"apt-get", "chmod", "dpkg", "mkdir", "mktemp", "rm", "systemctl", "systemd-run"}
@@ -83,12 +84,12 @@ def _is_offered_effect(call: Call, program: str, words: Sequence[str]) -> bool:
     if program == "systemctl":
         return words[0] == "show" or (
             (verb in _SERVING and (last == ("daemon-reload",) or last[-2:] == ("--", UNIT)))
-            or (verb == "forget" and last[-2:] == ("--", call[1]))
+            or (verb in {"forget", "stop"} and last[-2:] == ("--", call[1]))
         )
     if program == "systemd-run":
         return verb == "swap" and last[-len(call[3:]) :] == ("change", *call[4:])
-    if verb == "host-key":
-        return program == "mkdir"  # its own folder; there it ends, as nothing is read
+    if verb in {"host-key", "configure"}:
+        return program in {"mkdir", "mktemp", "rm"}  # its own folder; nothing is read
     if program == "dpkg":
         return last == ("--verify", "--", PACKAGE)
     if program == "apt-get":

@@ -118,8 +118,8 @@ async def test_sudo_prefixes_the_command_and_never_prompts(
     shell: SshShell, server: SshServer
 ) -> None:
     ended = await shell.run(["id", "-u"], timeout=SOON, check=False, sudo=True)
-    assert ended.argv == ("sudo", "-n", "--", "id", "-u")
-    assert server.commands[-1] == "sudo -n -- id -u"
+    assert ended.argv == ("env", "LC_ALL=C", "sudo", "-n", "--", "id", "-u")
+    assert server.commands[-1] == "env LC_ALL=C sudo -n -- id -u"
 
 
 async def test_an_error_names_the_command_not_sudo(shell: SshShell) -> None:
@@ -133,6 +133,8 @@ async def test_an_error_names_the_command_not_sudo(shell: SshShell) -> None:
         ("sudo: a password is required", SudoRefusedError),
         ("Password change required but no TTY available.", LoginRefusedError),
         ("sudo: /usr/local/sbin/relight-host: command not found", HostProgramMissingError),
+        ("sudo-rs: words of another version", SudoRefusedError),
+        ("This account is currently not available.", LoginRefusedError),
     ],
 )
 async def test_a_command_that_sudo_does_not_run_is_an_error_with_and_without_check(

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from activities.rollout.checks import CommandCheck
 from activities.rollout.prometheus import Bounds, PrometheusCheck
+from devkit.simulated.written_files import binary_content
 from relight.domain.machine import MachinePlan
 from relight.hosts.probe import PatientProbe, TcpProbe
 from relight.releases.apt_repository import AptRepository
@@ -27,6 +28,9 @@ from relight.settings import Settings
 from relight.store.store import open_upgraded_store
 from tests.support.apt_repository import key_ring
 from worker import open_parts
+
+KEY = "/etc/apt/keyrings/relight.asc"
+"""Where hosts have the key of the repository."""
 
 PLAN = MachinePlan(
     key="de-1-g1",
@@ -72,6 +76,46 @@ async def test_from_github_no_apt_source_is_written_to_hosts(settings: Settings)
     files = await files_of(settings.model_copy(update=github), GitHubReleases)
     assert files
     assert not [path for path in files if path.startswith("/etc/apt/")]
+
+
+async def test_the_settings_of_hosts_are_the_files_of_their_first_boot(settings: Settings) -> None:
+    async with open_parts(settings) as parts:
+        text = parts.user_data.render(PLAN).text.get_secret_value()
+        told = parts.host_settings
+    files = yaml.safe_load(text)["write_files"]
+    written = {file["path"]: binary_content(file) for file in files}
+    assert told is not None
+    assert told.configuration == written["/etc/relight/host"]
+    contents = {str(each.path): each.content for each in told.files}
+    assert contents == {path: text for path, text in written.items() if path.startswith("/etc/apt")}
+    with key_ring() as keys:
+        assert keys.shown(contents[KEY]) == ["repository@example.org"]
+
+
+async def test_hosts_trust_the_next_key_of_the_repository_too(settings: Settings) -> None:
+    async with open_parts(settings) as parts:
+        before = parts.host_settings
+    assert settings.repository.signing_key is not None
+    with key_ring() as keys:
+        following = keys.public(keys.make("following"), armoured=True)
+        settings.repository.signing_key.with_name("key.asc.next").write_bytes(following)
+        async with open_parts(settings) as parts:
+            told = parts.host_settings
+        assert told is not None
+        [key] = [each.content for each in told.files if str(each.path) == KEY]
+        assert keys.shown(key) == ["repository@example.org", "following@example.org"]
+    assert before is not None
+    assert before.sha256 != told.sha256
+
+
+async def test_a_release_may_install_several_packages(settings: Settings) -> None:
+    service = ServiceSettings(package="redis-server", packages=("redis-server", "redis-tools"))
+    async with open_parts(settings.model_copy(update={"service": service})) as parts:
+        assert (parts.service.package, parts.service.packages) == ("redis-server", ("redis-tools",))
+        assert parts.host_settings is not None
+        assert b"PACKAGES=redis-tools\n" in parts.host_settings.configuration
+    with pytest.raises(SettingsError, match="begins with redis-tools"):
+        ServiceSettings(package="redis-server", packages=("redis-tools", "redis-server"))
 
 
 async def test_from_two_places_it_does_not_start(settings: Settings) -> None:

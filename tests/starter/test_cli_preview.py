@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from relight.domain.event import PREFLIGHT_PASSED
 from relight.domain.hold import Hold, HoldKind, Selector
+from relight.domain.install_plan import InstallPlan
 from relight.store.store import Store
 from starter.cli.simulated_fleet import generate
 from starter.cli.swap_durations import ASSUMED, swap_durations
@@ -37,6 +39,7 @@ PLAN_KEYS = [
     "frozen",
     "strata",
     "unmet_strata",
+    "dry_runs",
 ]
 SIMULATION_KEYS = [
     "release_tag",
@@ -121,6 +124,39 @@ async def test_a_plan_has_the_checks_after_each_wave(relight, store):
     )
     assert (await relight(*words, "--json")).json["checks"] == ["errors", "smoke"]
     assert "have to pass" not in (await relight("rollout", "plan", "v0.0.74")).out
+
+
+async def test_a_plan_has_the_last_dry_run_of_the_release_in_each_region(relight, store):
+    plan = InstallPlan(
+        installed=("libdaemon 2.0",),
+        downgraded=("lantern-tools 2 -> 1",),
+        download_bytes=20672,
+        free_bytes=10**9,
+    )
+
+    def record(tag: str, scope: str, plan: InstallPlan, machine: str) -> None:
+        region = "lab/lab-east"
+        store.events.append(
+            PREFLIGHT_PASSED,
+            MANUAL,
+            release_tag=tag,
+            detail={
+                "scope": scope,
+                "dry_run_on": {region: machine},
+                "plans": {region: plan.model_dump(mode="json")},
+            },
+        )
+
+    record("v0.0.74", "fleet", InstallPlan(), "east-1-g1")
+    record("v0.0.74", "fleet", plan, "east-2-g1")
+    record("v0.0.74", "track:beta", InstallPlan(), "beta-1-g1")
+    record("v0.0.73", "fleet", InstallPlan(), "east-3-g1")
+    shown = await relight("rollout", "plan", "v0.0.74")
+    assert "on east-2-g1 in lab/lab-east: installs libdaemon 2.0; downgrades lantern" in shown.out
+    assert "downloads 20.7 kB, takes 0 B of 1.0 GB free" in shown.out
+    [dry_run] = (await relight("rollout", "plan", "v0.0.74", "--json")).json["dry_runs"]
+    assert (dry_run["machine_key"], dry_run["region"]) == ("east-2-g1", "lab/lab-east")
+    assert dry_run["plan"] == plan.model_dump(mode="json")
 
 
 async def test_a_plan_as_json_has_every_route_of_the_scope_once(relight, store):

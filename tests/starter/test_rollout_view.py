@@ -214,6 +214,11 @@ def test_a_terminal_with_ascii_only_has_bars_too():
         ("swap_release", "active (running)", "proving, active (running)"),
         ("prove_release", "", "proving"),
         ("record_fault", "", "record fault"),
+        (
+            "swap_release",
+            "running: /bin/sh /var/lib/dpkg/info/lantern-box.postinst configure 1",
+            "installing, runs /bin/sh /var/lib/dpkg/info/lantern-box.postinst configure 1",
+        ),
     ],
 )
 def test_a_step_is_in_words(activity, beat, text):

@@ -75,6 +75,15 @@ class KeyRing:
         who = [part for user in users for part in ("--local-user", user)]
         return self._gpg(*options, *who, "--clearsign", stdin=text)
 
+    def content(self, signed: bytes) -> bytes:
+        """Return what was signed."""
+        return self._gpg("--decrypt", stdin=signed)
+
+    def shown(self, keys: bytes) -> list[str]:
+        """Return the user ids of the keys in a file, in its order."""
+        lines = self._gpg("--show-keys", "--with-colons", stdin=keys).decode().splitlines()
+        return [line.split(":")[9] for line in lines if line.startswith("uid:")]
+
     def unsigned(self, text: bytes) -> bytes:
         """Return an OpenPGP message that nobody signed."""
         return self._gpg("--armor", "--store", stdin=text)
@@ -122,13 +131,24 @@ class Repository:
         package: str = PACKAGE,
         depends: str = "",
         files: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> Path:
-        """Build a package of these files by their paths, and of its own description."""
+        """Build a package of these files by their paths, and of its own description.
+
+        Args:
+            fields: further fields of its control file, as `Source`.
+        """
         name = f"{package}_{version.partition(':')[2] or version}_{architecture}"
         pool = self.root / "pool" / COMPONENT
         pool.mkdir(parents=True, exist_ok=True)
         build_deb(
-            pool / f"{name}.deb", package, version, architecture, depends=depends, files=files
+            pool / f"{name}.deb",
+            package,
+            version,
+            architecture,
+            depends=depends,
+            files=files,
+            fields=fields,
         )
         return pool / f"{name}.deb"
 

@@ -57,13 +57,19 @@ _FOLDERS = (
 _MOVED = (
     "/etc/apt/apt.conf",
     "/etc/relight/host",
+    "/etc/apt/auth.conf.d",
+    "/etc/apt/keyrings",
+    "/etc/apt/$SOURCE",
     "/etc/ssh/ssh_host_ed25519_key",
     "/run/relight",
     "/etc/systemd/system/$UNIT",
     "/run/systemd/system/$UNIT",
+    "/var/cache/apt/archives",
+    "/var/lib/dpkg/info",
     "/var/lib/dpkg/updates",
     "/var/lib/relight/packages",
     "/var/lib/relight/first-boot",
+    "/var/lib/relight/installed",
     "/var/log/cloud-init-output.log",
     "/var/tmp",
 )
@@ -109,7 +115,7 @@ class AptRoot:
         tools["dpkg-query"] = f"--admindir={self.root}/var/lib/dpkg"
         for name, options in tools.items():
             self.put_program(name, f'exec /usr/bin/{name} {options} "$@"')
-        self.program.write_text(self._moved(host_program.text().decode()))
+        self.program.write_text(self._moved(host_program.packed_text().decode()))
         self.program.chmod(0o755)
         self.configure()
 
@@ -132,9 +138,13 @@ class AptRoot:
         """A file that stub programs may append to."""
         return self.root / "trace"
 
-    def configure(self, deb_urls: str = "", *, pushed: bool = False) -> None:
+    def configure(
+        self, deb_urls: str = "", packages: Sequence[str] = (), *, pushed: bool = False
+    ) -> None:
         """Write the program's configuration."""
-        service = Service(PACKAGE, UNIT, str(self.executable), timedelta(0))
+        service = Service(
+            PACKAGE, UNIT, str(self.executable), timedelta(0), packages=tuple(packages)
+        )
         told = host_program.configuration(service, deb_urls, pushed=pushed)
         (self.root / "etc/relight/host").write_text(told)
 
@@ -192,6 +202,10 @@ class AptRoot:
         ended = self._run(["dpkg-query", "--show", f"--showformat={form}", "--", package])
         return parse_query(ended.stdout)
 
+    def dpkg_status(self) -> str:
+        """Return the state of all packages, as dpkg has it."""
+        return (self.root / "var/lib/dpkg/status").read_text()
+
     def files(self) -> Mapping[str, tuple[int, int]]:
         """Return time and size of each file, so that any change shows."""
         found = {}
@@ -226,7 +240,7 @@ class AptRoot:
         replaced = {path: f"{self.root}{path}" for path in _MOVED}
         # The environment that the program drops names the root and the stub programs.
         replaced[program.partition("\n")[0]] = "#!/bin/sh"
-        replaced["DPkg::Lock::Timeout=60"] = "DPkg::Lock::Timeout=1"
+        replaced["PATIENCE=60 "] = "PATIENCE=1 "
         replaced["for pause in 0.1 0.5 2 0"] = "for pause in 0 0 0 0"
         replaced["for pause in 0.1 0.2 0.5 1 2 3 0"] = "for pause in 0 0"
         # dpkg's paths are relative to the root.

@@ -17,8 +17,13 @@ def build_deb(
     depends: str = "",
     files: Mapping[str, str] | None = None,
     control_files: Mapping[str, str] | None = None,
+    fields: Mapping[str, str] | None = None,
 ) -> None:
-    """Build a package of these files by their paths, and of its own description."""
+    """Build a package of these files by their paths, and of its own description.
+
+    Args:
+        fields: further fields of its control file, as `Source`.
+    """
     with TemporaryDirectory() as tree:
         control = Path(tree, "DEBIAN", "control")
         control.parent.mkdir(mode=0o755)
@@ -26,6 +31,7 @@ def build_deb(
             f"Package: {package}\nVersion: {version}\nArchitecture: {architecture}\n"
             "Maintainer: Tests <tests@example.org>\nDescription: nothing\n"
             + (f"Depends: {depends}\n" if depends else "")
+            + "".join(f"{name}: {value}\n" for name, value in (fields or {}).items())
         )
         for name, content in (control_files or {}).items():
             control.with_name(name).write_text(content)

@@ -127,6 +127,11 @@ class FaultyHost:
         (found,) = self.good.root.glob(f"pool/**/lantern-box_{version}_*.deb")
         return str(found.relative_to(self.good.root))
 
+    def repack(self, repository: Repository, version: str, fields: Mapping[str, str]) -> None:
+        """Add another version of the good package `NEW` to a repository, with further fields."""
+        (new,) = repository.root.glob(f"pool/**/lantern-box_{NEW}_*.deb")
+        repack(new, version, fields=fields)
+
     async def assert_unchanged(self, version: str, pid: str) -> None:
         """Check that the version is installed and proven by the same process as before."""
         assert self.package() == f"ii {version}"
@@ -238,16 +243,23 @@ class FaultyHost:
             yield
 
 
-def _repack(
-    deb: Path, version: str, *, scripts: Mapping[str, str] | None = None, bulk_bytes: int = 0
+def repack(
+    deb: Path,
+    version: str,
+    *,
+    scripts: Mapping[str, str] | None = None,
+    bulk_bytes: int = 0,
+    fields: Mapping[str, str] | None = None,
 ) -> None:
-    """Build another version of a package, with maintainer scripts or a large file."""
+    """Build another version of a package, with maintainer scripts, a large file or more fields."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
         subprocess.run(["dpkg-deb", "-R", deb, tree], check=True)
         control = tree / "DEBIAN/control"
         old = deb.name.split("_")[1]
         control.write_text(control.read_text().replace(f"Version: {old}", f"Version: {version}"))
+        with control.open("a") as file:
+            file.writelines(f"{name}: {value}\n" for name, value in (fields or {}).items())
         for name, text in (scripts or {}).items():
             script = tree / "DEBIAN" / name
             script.write_text(text)
@@ -316,10 +328,10 @@ async def faulty_hosts(lab: Lab, folder: Path) -> AsyncIterator[FaultyHosts]:
     good = Repository(folder / "repository", ("amd64",))
     (new,) = good.root.glob(f"pool/**/lantern-box_{NEW}_*.deb")
     good.architectures = (new.stem.rpartition("_")[2],)
-    _repack(new, GATED, scripts={"postinst": _WAIT_AT_GATE})
+    repack(new, GATED, scripts={"postinst": _WAIT_AT_GATE})
     asking = {"templates": _TEMPLATES, "config": _CONFIG, "postinst": _TELL_ANSWER}
-    _repack(new, ASKING, scripts=asking)
-    _repack(new, BULKY, bulk_bytes=2**20)
+    repack(new, ASKING, scripts=asking)
+    repack(new, BULKY, bulk_bytes=2**20)
     keys, signer = KeyRing(lab.state / "gnupg"), "lab@localhost"
     good.publish(lambda text: keys.sign(text, [signer]))
     pristine = shutil.copytree(good.root / "dists", folder / "pristine")

@@ -15,10 +15,12 @@ DEB = (f"{URLS}v0.0.74/x.deb", SHA256, "7", "amd64")
 _VALID: tuple[Call, ...] = (
     ("swap", UNIT, "0", "600", "0.0.74", "upgrade"),
     ("swap", UNIT, "0", "600", "0.0.74", "rollback", *DEB),
+    ("swap", UNIT, "0", "600", SHA256, "0.0.74", "upgrade"),
     ("observe",),
     ("observe", UNIT, "0"),
     ("log", UNIT),
     ("forget", UNIT),
+    ("stop", UNIT),
     ("journal", "20"),
     ("journal", "20", "follow"),
     ("step", "install"),
@@ -33,6 +35,7 @@ _VALID: tuple[Call, ...] = (
     ("received", SHA256),
     ("receive", SHA256, "7"),
     ("install", "0.0.74", "upgrade", "pushed", *DEB[1:]),
+    ("configure",),
 )
 _PIECES = (
     *(
@@ -104,11 +107,11 @@ def is_offered(call: Call) -> bool:
     Such a host takes no packages from its caller.
     """
     match call:
-        case ("observe",) | ("serve",) | ("host-key",):
+        case ("observe",) | ("serve",) | ("host-key",) | ("configure",):
             return True
         case ("observe", unit, number):
             return _is(_UNIT, unit) and _is(_NUMBER, number)
-        case ("log" | "forget" | "received" as verb, word):
+        case ("log" | "forget" | "stop" | "received" as verb, word):
             return _is(_SHA256 if verb == "received" else _UNIT, word)
         case ("journal", number) | ("journal", number, "follow"):
             return _is(_NUMBER, number)
@@ -116,6 +119,8 @@ def is_offered(call: Call) -> bool:
             return name in {"cloud-init", "install", "service"}
         case ("swap", unit, wait, deadline, *change):
             numbers = _is(_NUMBER, wait) and _is(_NUMBER, deadline)
+            if len(change) in {3, 7} and re.fullmatch("[0-9a-f]{64}", change[0]):
+                change = change[1:]
             return numbers and _is(_UNIT, unit) and _is_change(change)
         case ("install" | "change" | "dry-run", *change):
             return _is_change(change)

@@ -61,7 +61,8 @@ class StubSystemd:
         self.set(UNIT, running())
         self._put("systemctl", what="$1", then=_SHOW)
         self._put("systemd-run", what="systemd-run")
-        self._put("journalctl", what="journalctl", then='[ "$1" = --sync ] || cat {folder}/journal\n')
+        shown = '[ "$1" = --sync ] || cat {folder}/journal\n'
+        self._put("journalctl", what="journalctl", then=shown)
         self.put_journal("")
 
     def set(

@@ -164,6 +164,9 @@ class ReconcileFleet:
             release_tag=action.release_tag,
             origin=self._input.origin.model_copy(update={"reason": action.reason}),
             within_budget=True,
+            # A repair goes to what the route should run, whatever its host has. A route whose host
+            # runs a release that our records do not know is in doubt, and is left alone.
+            allow_downgrade=action.kind is ActionKind.REPAIR,
         )
         target = action.release_tag or "its last release"
         summary = f"{action.kind} {action.route_id} to {target}"

@@ -53,6 +53,7 @@ async def check(input: RolloutReleaseInput) -> Release:
             scope=scope,
             checks=input.strategy.checks,
             roll_back=input.strategy.roll_back,
+            origin=input.origin,
         )
     )
     return release
@@ -79,7 +80,13 @@ async def _check_undo(input: RolloutReleaseInput) -> Release:
             ResolveReleaseInput(tag=tag, architectures=found.architectures)
         )
         await PreflightActivities.preflight(
-            PreflightInput(release=release, scope=scope, checks=input.strategy.checks, undo=True)
+            PreflightInput(
+                release=release,
+                scope=scope,
+                checks=input.strategy.checks,
+                undo=True,
+                origin=input.origin,
+            )
         )
         releases.append(release)
     return releases[0]

@@ -77,7 +77,7 @@ class SimulatedHost:
                 return CommandResult(0, f"Inst {PACKAGE} [{self._version}] ({version})\n")
             case ["log", _]:
                 return CommandResult(0, f"Setting up {PACKAGE} ({self._version}) ...\n")
-            case ["forget", unit]:
+            case ["forget" | "stop", unit]:
                 self._changes.pop(unit, None)
                 return CommandResult(0)
             case ["journal", _]:

@@ -49,7 +49,8 @@ HOST_RULES: Mapping[str, Rule] = {
         False,
         Remedy.REPLACE,
         "The control plane's user may not run what it needs as root.",
-        "Its sudo rules were changed (see /etc/sudoers.d on the host), or sudo was removed. "
+        "Its sudo rules were changed (see /etc/sudoers.d on the host, also for `requiretty`), or "
+        "sudo was removed or replaced. "
         "Repair them, or `relight route replace ROUTE`.",
         locks_out=True,
     ),
@@ -69,6 +70,14 @@ HOST_RULES: Mapping[str, Rule] = {
         "The host did not take its new SSH host key in a rotation. It shows the one from before.",
         "The message has the reason. `relight keys rotate host-secret` tries again; or `relight "
         "route replace ROUTE` gives the route a machine with the new key.",
+    ),
+    "host-settings-not-changed": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The host did not take its settings: package, unit, apt source or the source's keys.",
+        "The message has the reason. It keeps those from before. `relight route swap ROUTE TAG` "
+        "tries again; `relight route replace ROUTE` gives the route a machine that has them.",
     ),
     "old-key-accepted": Rule(
         HOST,
@@ -142,125 +151,6 @@ HOST_RULES: Mapping[str, Rule] = {
         "cloud-init or one of our first-boot steps failed. The class is that of the step's fault.",
         "Read the step's output. The machine is destroyed; `relight route provision ROUTE "
         "--track TRACK --region REGION` starts again.",
-    ),
-    # Packages.
-    "dpkg-lock-held": Rule(
-        HOST,
-        True,
-        Remedy.ASK,
-        "Another program has been changing packages on the host for unusually long.",
-        "The message names the process that holds the lock. Never delete the lock file. Once "
-        "the process has ended: `relight route swap ROUTE TAG`.",
-    ),
-    "lists-lock-held": Rule(
-        HOST,
-        True,
-        Remedy.ASK,
-        "Another apt is refreshing its package lists on the host.",
-        "The message names the process that holds the lock. Unattended upgrades end by "
-        "themselves; then `relight route swap ROUTE TAG`.",
-    ),
-    "dpkg-interrupted": Rule(
-        HOST,
-        True,
-        Remedy.REPAIR,
-        "dpkg was killed, or the host lost power, during a package change.",
-        "Nothing: the next attempt runs `dpkg --configure -a` and installs again.",
-    ),
-    "disk-full": Rule(
-        HOST,
-        False,
-        Remedy.ASK,
-        "The host has no disk space for the package or for dpkg's own records.",
-        "Free space in /var or /usr on the host, then `relight route swap ROUTE TAG`.",
-    ),
-    "packages-held": Rule(
-        HOST,
-        False,
-        Remedy.ASK,
-        "The package is held on this host on purpose (`apt-mark hold`).",
-        "Find out who held it and why. Relight never overrides it: `apt-mark unhold` on the "
-        "host ends it, then `relight route swap ROUTE TAG`.",
-    ),
-    "package-not-installed": Rule(
-        HOST,
-        False,
-        Remedy.REPAIR,
-        "dpkg has the right version, but it is only unpacked, half-configured or removed.",
-        "`relight reconcile` swaps the route again, as each reconcile run does: a swap begins "
-        "with a repair.",
-    ),
-    "package-version-differs": Rule(
-        HOST,
-        False,
-        Remedy.REPAIR,
-        "dpkg has another version than the one that was installed.",
-        "Something else changes packages on this host: read /var/log/dpkg.log. `relight "
-        "reconcile` repairs it.",
-    ),
-    "package-content-differs": Rule(
-        HOST,
-        False,
-        Remedy.REPAIR,
-        "The host has the right version of the package with other content: the .deb that was "
-        "installed has another SHA-256 than the release.",
-        "The version was built again, or something else installed it. `relight reconcile` installs "
-        "the release's own file; `relight release show TAG` has its digest.",
-    ),
-    "package-damaged": Rule(
-        HOST,
-        False,
-        Remedy.REPAIR,
-        "A file of the package was changed after its installation (`dpkg --verify`).",
-        "Find out who changed it. `relight reconcile` installs the release again.",
-    ),
-    "clock-behind": Rule(
-        HOST,
-        True,
-        Remedy.ASK,
-        "The host's clock is behind the repository's, so its index is dated in the future.",
-        "Run `timedatectl` on the host: date checks are never disabled. Then `relight route swap "
-        "ROUTE TAG`.",
-    ),
-    "apt-failed": Rule(
-        HOST,
-        False,
-        Remedy.ASK,
-        "apt or dpkg failed for a reason without a kind of its own.",
-        "Read its output. An example is a failing script of another package. Repair it on the "
-        "host, then `relight route swap ROUTE TAG`; or `relight route replace ROUTE`.",
-    ),
-    "maintainer-script-failed": Rule(
-        RELEASE,
-        False,
-        Remedy.ROLL_BACK,
-        "The package's own script failed: it is half-configured, and the old process still runs.",
-        "`relight route rollback ROUTE` goes back to the last proven release and repairs the host. "
-        "Fix the package.",
-    ),
-    "change-timed-out": Rule(
-        RELEASE,
-        False,
-        Remedy.ROLL_BACK,
-        "The change did not end before its deadline, as when a script of the package hangs.",
-        "Read its last lines. `relight route rollback ROUTE` repairs the host.",
-    ),
-    "dependencies-missing": Rule(
-        RELEASE,
-        False,
-        Remedy.ROLL_BACK,
-        "The release needs packages that none of the host's apt sources has.",
-        "`relight route rollback ROUTE` goes back to the last proven release. Fix the package's "
-        "dependencies, or add a source that has them to the hosts.",
-    ),
-    "downgrade-refused": Rule(
-        CONTROLLER,
-        False,
-        Remedy.NONE,
-        "The route runs a newer release and did not fail there, so it is not taken to an older "
-        "one without a word. Nothing was changed.",
-        "`relight route rollback ROUTE` takes it back, `relight rollout undo` all routes of the "
-        "newest rollout; `relight route swap ROUTE TAG --allow-downgrade` goes to any release.",
     ),
     # The service.
     "unit-failed": Rule(

@@ -9,6 +9,7 @@ from pydantic import Field
 from relight.domain.base import Message, Origin
 from relight.domain.disruption import DisruptionBudget
 from relight.domain.fault.fault import Fault
+from relight.domain.install_plan import InstallPlan
 from relight.domain.names import (
     CheckName,
     DebianVersion,
@@ -346,6 +347,7 @@ class PreflightInput(Message):
         checks: the checks that will run after each wave.
         undo: the release is older than the one that runs, which need not be installable again.
         roll_back: routes go back to the release that runs if the rollout stops.
+        origin: who requested it; with it the dry runs are recorded.
     """
 
     release: Release
@@ -353,6 +355,7 @@ class PreflightInput(Message):
     checks: tuple[CheckName, ...] = ()
     undo: bool = False
     roll_back: bool = True
+    origin: Origin | None = None
 
 
 class PreflightPassed(Message):
@@ -361,10 +364,12 @@ class PreflightPassed(Message):
     Attributes:
         dry_run_on: the machine that did the dry run in each region, by `PROVIDER/REGION`.
         rollback_tags: the releases that routes would go back to, each still installable.
+        plans: what apt would do there, by region.
     """
 
     dry_run_on: Mapping[str, str]
     rollback_tags: tuple[ReleaseTag, ...]
+    plans: Mapping[str, InstallPlan] = {}
 
 
 class FindUndoInput(Message):

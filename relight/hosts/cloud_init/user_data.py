@@ -170,15 +170,12 @@ class UserDataTemplate:
             if not _SECRET_NAME.fullmatch(name):
                 raise TemplateError(f"{name!r} is not a valid name of a secret")
         self._secrets = dict(secrets)
-        self._own = _own_environment()
         self._service = _environment(jinja2.FileSystemLoader(service_files))
         self._names = sorted(self._service.list_templates(extensions=[_SUFFIX[1:]]))
         if not self._names:
             raise TemplateError(f"no template NAME{_SUFFIX} in {service_files}")
         self._modes = {name: _named(name, partial(self._mode_of, name)) for name in self._names}
-        self.source_files: Sequence[File] = self._source_files(source) if source else ()
-        """Of the apt repositories: keys, sources, and logins."""
-        self._files = [*host_files, *self.source_files]
+        self._files = [*host_files, *(source_files(source) if source else [])]
 
     def render(
         self, plan: MachinePlan, access: Access, steps: Sequence[BootStep], record_folder: str
@@ -194,7 +191,7 @@ class UserDataTemplate:
         Raises:
             TemplateError: a template is invalid, or uses an undefined variable.
         """
-        script = self._render_own(
+        script = _render_own(
             "first-boot.sh.j2",
             record_folder=shlex.quote(record_folder),
             steps=[shlex.join([step.name, *step.argv]) for step in steps],
@@ -204,7 +201,7 @@ class UserDataTemplate:
             *(self._service_file(name, plan) for name in self._names),
             File(FIRST_BOOT_SCRIPT, _RUN_BY_ROOT, script.encode()),
         ]
-        return self._render_own(
+        return _render_own(
             "cloud-config.yaml.j2",
             plan=plan,
             host_key_private=access.host_key_private.get_secret_value(),
@@ -215,20 +212,6 @@ class UserDataTemplate:
             files=files,
             first_boot_script=str(FIRST_BOOT_SCRIPT),
         )
-
-    def _source_files(self, source: AptSource) -> list[File]:
-        text = self._render_own("relight.sources.j2", sources=source.all).encode()
-        files = [File(each.key_path, _READ_BY_ALL, each.signing_key) for each in source.all]
-        files.append(File(source.path, _READ_BY_ALL, text))
-        logins = [(each, each.password) for each in source.all if each.password]
-        if logins:
-            lines = [
-                f"machine {deb822_word(each.url.rstrip('/'))} login {deb822_word(each.user)} "
-                f"password {deb822_word(password.get_secret_value())}\n"
-                for each, password in logins
-            ]
-            files.append(File(APT_LOGINS, _READ_BY_ROOT, "".join(lines).encode()))
-        return files
 
     def _service_file(self, name: str, plan: MachinePlan) -> File:
         def content() -> bytes:
@@ -259,8 +242,29 @@ class UserDataTemplate:
         assert self._service.loader is not None
         return self._service.loader.get_source(self._service, name)[0]
 
-    def _render_own(self, name: str, **context: object) -> str:
-        return _named(name, lambda: self._own.get_template(name).render(context))
+
+def source_files(source: AptSource) -> list[File]:
+    """Return the files of a host's apt sources: their keys, the sources themselves, and logins.
+
+    Raises:
+        TemplateError: a part of an address is invalid.
+    """
+    text = _render_own("relight.sources.j2", sources=source.all).encode()
+    files = [File(each.key_path, _READ_BY_ALL, each.signing_key) for each in source.all]
+    files.append(File(source.path, _READ_BY_ALL, text))
+    logins = [(each, each.password) for each in source.all if each.password]
+    if logins:
+        lines = [
+            f"machine {deb822_word(each.url.rstrip('/'))} login {deb822_word(each.user)} "
+            f"password {deb822_word(password.get_secret_value())}\n"
+            for each, password in logins
+        ]
+        files.append(File(APT_LOGINS, _READ_BY_ROOT, "".join(lines).encode()))
+    return files
+
+
+def _render_own(name: str, **context: object) -> str:
+    return _named(name, lambda: _own_environment().get_template(name).render(context))
 
 
 def _named(name: str, work: Callable[[], _Rendered]) -> _Rendered:

@@ -9,13 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from relight.hosts import host_program
-from relight.hosts.cloud_init.user_data import (
-    APT_LOGINS,
-    SERVICE_FILES,
-    AptSource,
-    File,
-    UserDataTemplate,
-)
+from relight.hosts.cloud_init.user_data import APT_LOGINS, AptSource, File, source_files
 from relight.releases.source import Login
 from tests.releases.test_repository_kinds import publish
 from tests.support.apt_repository import KeyRing, Repository, key_ring, serve
@@ -47,10 +41,7 @@ def source(url: str, key: bytes, number: int = 1, suite: str = "stable") -> AptS
 def written(host: AptRoot, *sources: AptSource) -> Sequence[File]:
     """Write the files of these sources into a host, and return them."""
     first, *more = sources
-    template = UserDataTemplate(
-        AptSource(**{**vars(first), "more": tuple(more)}), SERVICE_FILES, {"LANTERN_TOKEN": "x"}
-    )
-    files = template.source_files
+    files = source_files(AptSource(**{**vars(first), "more": tuple(more)}))
     for file in files:
         target = host.root / file.path.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)

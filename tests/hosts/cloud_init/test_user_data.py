@@ -180,7 +180,7 @@ def test_the_script_installs_the_pinned_version_and_starts_the_service_last() ->
 
 def test_the_host_gets_the_host_program_and_its_configuration() -> None:
     found = files(config(deb_urls="https://files.example/"))
-    assert found["/usr/local/sbin/relight-host"] == ("0755", host_program.text().decode())
+    assert found["/usr/local/sbin/relight-host"] == ("0755", host_program.packed_text().decode())
     assert found["/etc/relight/host"] == (
         "0644",
         (

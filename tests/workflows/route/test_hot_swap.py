@@ -211,6 +211,15 @@ async def test_what_the_host_refuses_leaves_the_route_and_its_target_as_they_wer
     assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
 
 
+async def test_a_route_goes_back_to_its_own_release_if_its_host_was_upgraded_by_hand(
+    harness, route_id
+):
+    host = harness.hosts.of(route_id)
+    host.version, host.file = "0.0.74", host.file + 1
+    assert (await harness.swap(route_id, "v0.0.73")).release_tag == "v0.0.73"
+    assert (host.version, harness.route(route_id).status) == ("0.0.73", RouteStatus.SERVING)
+
+
 async def test_a_failed_route_goes_back_to_any_release_that_it_has_run_without_a_flag(
     harness, route_id
 ):

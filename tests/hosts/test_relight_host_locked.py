@@ -1,0 +1,75 @@
+"""`relight-host install` of a package whose siblings are locked to its version."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.apt_host import AptHost, apt_host
+from tests.support.apt_repository import PACKAGE, Repository
+
+OLD, NEW, NEWEST = "5:7.0.15-1", "5:7.0.15-2", "5:7.0.15-3"
+TOOLS, META, PLUGIN, LIBRARY = "lantern-tools", "lantern", "lantern-plugin", "liblantern"
+SOURCE = {"Source": "lantern"}
+
+
+def fill(ours: Repository, others: Repository) -> None:
+    for version in (OLD, NEW, NEWEST):
+        ours.add(version, depends=f"{TOOLS} (= {version})", fields=SOURCE)
+        depends = f"{LIBRARY} (>= {version}), {LIBRARY} (<< {version}.1~)"
+        ours.add(version, package=TOOLS, fields=SOURCE, depends=depends)
+        ours.add(version, package=LIBRARY, fields=SOURCE)
+        depends = f"{PACKAGE} (<< {version}.1~), {PACKAGE} (>= {version})"
+        ours.add(version, package=META, depends=depends, fields=SOURCE)
+        binary = {"Source": f"lantern ({version})"}
+        ours.add(f"{version}+b1", package=PLUGIN, depends=f"{PACKAGE} (= {version})", fields=binary)
+        ours.add(version, package="lantern-doc", fields=SOURCE)
+    ours.add("9.0", package="unlocked")
+    others.add("1.0", package="nothing")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AptHost]:
+    with apt_host(tmp_path_factory.mktemp("locked"), fill) as host:
+        yield host
+
+
+@pytest.fixture
+def host(prepared: AptHost) -> AptHost:
+    prepared.snapshots.restore()
+    prepared.root.configure()
+    return prepared
+
+
+def test_a_release_that_is_not_the_newest_is_installed_with_its_locked_packages(
+    host: AptHost,
+) -> None:
+    """apt itself takes the newest version of a dependency."""
+    host.succeed(OLD)
+    assert host.versions(TOOLS, LIBRARY, META) == [OLD, OLD, ""]
+
+
+def test_the_locked_packages_move_forwards_and_back_together(host: AptHost) -> None:
+    host.succeed(OLD)
+    for package in (META, f"{PLUGIN}={OLD}+b1", f"lantern-doc={OLD}"):
+        name, _, version = package.partition("=")
+        assert host.root.run(f"apt-get -qy install {name}={version or OLD}")[0] == 0
+    for version, direction in ((NEW, "upgrade"), (NEWEST, "upgrade"), (OLD, "rollback")):
+        host.succeed(version, direction)
+        assert host.versions(TOOLS, LIBRARY, META) == [version] * 3
+        assert host.versions(PLUGIN) == [f"{version}+b1"]
+    # apt upgrades all of a source, but what is not locked is not taken back.
+    assert host.versions("lantern-doc") == [NEWEST]
+
+
+def test_a_held_sibling_is_not_moved(host: AptHost) -> None:
+    host.succeed(OLD)
+    host.root.hold(TOOLS)
+    assert host.fail(NEW).kind == "packages-held"
+
+
+def test_the_packages_that_a_service_names_are_installed_with_it(host: AptHost) -> None:
+    host.root.configure(packages=["lantern-doc", "unlocked"])
+    host.succeed(NEW)
+    assert host.versions("lantern-doc", "unlocked") == [NEW, "9.0"]
+    host.succeed(OLD, "rollback")
+    assert host.versions("lantern-doc", "unlocked", TOOLS) == [OLD, "9.0", OLD]
