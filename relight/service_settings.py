@@ -22,6 +22,9 @@ def service_of(settings: Settings) -> Service:
         executable=service.executable,
         stability_window=settings.stability_window,
         change_deadline=service.change_deadline,
+        more_units=service.more_units,
+        on_change=service.on_change,
+        state_files=service.state_files,
     )
 
 

@@ -32,7 +32,8 @@ UNKNOWN_CALL_EXIT_CODE = 64
 NO_ANSWER_EXIT_CODE = 75
 """Exit code of a call that systemd did not answer, as while the host shuts down."""
 
-_TEXT = Path(__file__).parent / "files" / PROGRAM.name
+_FILES = Path(__file__).parent / "files"
+_PART = "processes.sh"
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,19 @@ class Change:
 
 
 def text() -> bytes:
-    """Return the program's text."""
-    return _TEXT.read_bytes()
+    """Return the program as a host gets it: in one file, and without the lines that are comments.
+
+    Providers limit the size of a first boot's data.
+    """
+    interpreter, _, rest = source().partition("\n")
+    lines = [line for line in rest.splitlines() if not line.lstrip().startswith("#")]
+    return "\n".join((interpreter, *lines, "")).encode()
+
+
+def source() -> str:
+    """Return the program's source, with its comments."""
+    part = (_FILES / _PART).read_text("utf-8")
+    return (_FILES / PROGRAM.name).read_text("utf-8").replace(f". {_PART}\n", part)
 
 
 def configuration(service: Service, deb_urls: str) -> str:
@@ -74,7 +86,10 @@ def configuration(service: Service, deb_urls: str) -> str:
     values = {
         "PACKAGE": service.package,
         "UNIT": service.unit,
+        "MORE_UNITS": " ".join(service.more_units),
         "EXECUTABLE": service.executable,
+        "ON_CHANGE": service.on_change,
+        "STATE_FILES": "\n".join(service.state_files),
         "DEB_URLS": deb_urls,
     }
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())

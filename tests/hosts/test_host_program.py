@@ -62,9 +62,7 @@ def test_a_call_is_path_subcommand_and_arguments(name: str, words: list[str]) ->
 
 
 def test_the_program_documents_every_subcommand() -> None:
-    named = set(
-        re.findall(r"^#   relight-host ([a-z-]+) ", host_program.text().decode(), re.MULTILINE)
-    )
+    named = set(re.findall(r"^#   relight-host ([a-z-]+) ", host_program.source(), re.MULTILINE))
     assert {argv[1] for argv in CALLS.values()} | {"change"} == named
 
 
@@ -85,6 +83,13 @@ def test_the_program_is_a_valid_shell_script() -> None:
     assert interpreter.endswith(b" /bin/sh")
     assert len(interpreter) < 127, "older kernels cut it"
     subprocess.run(["/bin/sh", "-n"], input=host_program.text(), check=True)
+
+
+def test_a_host_gets_the_program_without_its_comments() -> None:
+    lines = host_program.text().decode().splitlines()
+    assert not [line for line in lines[1:] if line.lstrip().startswith("#")]
+    assert "serve() {" in lines
+    assert "find_stale() {" in lines, "the part in a file of its own is missing"
 
 
 def test_the_program_is_executable() -> None:

@@ -59,9 +59,13 @@ _MOVED = (
     "/etc/relight/host",
     "/etc/ssh/ssh_host_ed25519_key",
     "/run/relight",
-    "/etc/systemd/system/$UNIT",
-    "/run/systemd/system/$UNIT",
+    "/etc/systemd/system/$unit",
+    "/run/systemd/system/$unit",
+    "=/etc/dpkg",
+    "=/sys/fs/cgroup",
+    "/var/lib/dpkg/info",
     "/var/lib/dpkg/updates",
+    "/var/lib/relight/unpacked",
     "/var/lib/relight/first-boot",
     "/var/log/cloud-init-output.log",
     "/var/tmp",
@@ -131,9 +135,10 @@ class AptRoot:
         """A file that stub programs may append to."""
         return self.root / "trace"
 
-    def configure(self, deb_urls: str = "") -> None:
+    def configure(self, deb_urls: str = "", state_files: tuple[str, ...] = ()) -> None:
         """Write the program's configuration."""
-        service = Service(PACKAGE, UNIT, str(self.executable), timedelta(0))
+        executable = str(self.executable)
+        service = Service(PACKAGE, UNIT, executable, timedelta(0), state_files=state_files)
         told = host_program.configuration(service, deb_urls)
         (self.root / "etc/relight/host").write_text(told)
 
@@ -222,7 +227,7 @@ class AptRoot:
         )
 
     def _moved(self, program: str) -> str:
-        replaced = {path: f"{self.root}{path}" for path in _MOVED}
+        replaced = {path: path.replace("/", f"{self.root}/", 1) for path in _MOVED}
         # The environment that the program drops names the root and the stub programs.
         replaced[program.partition("\n")[0]] = "#!/bin/sh"
         replaced["DPkg::Lock::Timeout=60"] = "DPkg::Lock::Timeout=1"

@@ -184,7 +184,8 @@ def test_the_host_gets_the_host_program_and_its_configuration() -> None:
     assert found["/etc/relight/host"] == (
         "0644",
         (
-            "PACKAGE=lantern-box\nUNIT=lantern-box.service\nEXECUTABLE=/usr/bin/lantern-box\n"
+            "PACKAGE=lantern-box\nUNIT=lantern-box.service\nMORE_UNITS=''\n"
+            "EXECUTABLE=/usr/bin/lantern-box\nON_CHANGE=restart\nSTATE_FILES=''\n"
             "DEB_URLS=https://files.example/\n"
         ),
     )
