@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 NAME = "mutant"
 PROGRAM, LIBRARY, SCRIPT = (
-    "/usr/lib/mutant/daemon",
+    "/usr/lib/mutant/program",
     "/usr/lib/mutant/libmutant.so",
     "/usr/lib/mutant/app",
 )
@@ -175,9 +175,9 @@ MUTATIONS = {
             SCRIPT: _SUPERVISOR,
             UNIT: service(f"ExecStart=/usr/bin/python3 {SCRIPT}"),
         },
-        f"mkdir /run/copy; cp {PROGRAM} /run/copy; echo /run/copy/daemon >/run/mutant.env; "
+        f"mkdir /run/copy; cp {PROGRAM} /run/copy; echo /run/copy/program >/run/mutant.env; "
         f"{_INSTALL}; {_RESTART}",
-        "runs /run/copy/daemon, which no package contains",
+        "runs /run/copy/program, which no package contains",
         undo="rm -r /run/copy; : >/run/mutant.env",
     ),
     "an old archive is in Java's class path": Mutation(
@@ -259,7 +259,7 @@ MUTATIONS = {
         _INSTALL,
         "ran before the change",
     ),
-    "a daemon with a PID file is not restarted": Mutation(
+    "a forking service with a PID file is not restarted": Mutation(
         {
             PROGRAM: "@program",
             UNIT: service(
@@ -271,7 +271,7 @@ MUTATIONS = {
         _INSTALL,
         "runs the old",
     ),
-    "a daemon without a PID file is not restarted": Mutation(
+    "a forking service without a PID file is not restarted": Mutation(
         {
             PROGRAM: "@program",
             UNIT: service("Type=forking", f"ExecStart={PROGRAM} workers background /dev/null"),
@@ -279,7 +279,7 @@ MUTATIONS = {
         _INSTALL,
         "runs the old",
     ),
-    "a System V daemon is not restarted": Mutation(
+    "a System V service is not restarted": Mutation(
         {
             PROGRAM: "@program",
             "/etc/init.d/mutant": (

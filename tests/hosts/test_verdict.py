@@ -111,7 +111,7 @@ OBSERVATIONS: dict[str, tuple[Observation, str | None, str]] = {
     "starting": (unit(active="activating", sub="start"), "unit-not-active", "activating (start)"),
     "disabled": (unit(unit_file="disabled"), "unit-disabled", "next boot"),
     "an ended process": (unit(sub="exited"), "unit-not-active", "active (exited)"),
-    "an exited daemon": (unit(sub="exited", type="forking"), "unit-not-active", "active (exited)"),
+    "an exited service": (unit(sub="exited", type="forking"), "unit-not-active", "active (exited)"),
     "a oneshot": (unit(sub="exited", type="oneshot"), None, ""),
     "no instance": (units(), "unit-not-found", "there is no unit lantern-box.service"),
     "two units": (units({}, {"name": "b.service"}), None, ""),

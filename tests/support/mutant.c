@@ -1,8 +1,8 @@
-/* A daemon for tests: it sleeps, alone or with workers, in the foreground or in the background.
+/* A program for tests: it sleeps, alone or with workers, in the foreground or in the background.
  *
  * mutant [workers] [background PIDFILE] [library]
  *
- * SIGHUP makes a daemon with workers execute itself again; then it has new workers.
+ * SIGHUP makes one with workers execute itself again; then it has new workers.
  */
 #include <fcntl.h>
 #include <signal.h>

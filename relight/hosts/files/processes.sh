@@ -197,7 +197,7 @@ is_shell() {
   esac
 }
 
-# Whether no process of the service has started a process: it is the main process, a daemon that left
+# Whether no process of the service has started a process: it is the main process, a process that left
 # its parent, or what a main process that is a shell script runs.
 is_leading() {
   eval "above=\${unit_$parent-} link_above=\${link_$parent-}"
