@@ -27,6 +27,9 @@ _SUPERVISOR = (
     "subprocess.run([program])\n"
 )
 
+# Neither a log nor a configuration file is a script.
+_JAVA = "/usr/lib/mutant/java -Xlog:gc:/run/mutant.env -x /etc/hostname"
+
 _INSTALL = "dpkg --install /run/new.deb"
 _RESTART = "systemctl daemon-reload; systemctl restart mutant.service"
 
@@ -185,10 +188,10 @@ MUTATIONS = {
             # No Java: a program that sleeps under its name, with its arguments.
             "/usr/lib/mutant/java": "@program",
             "/usr/lib/mutant/app.jar": "of @version",
-            UNIT: service("ExecStart=/usr/lib/mutant/java -cp /usr/lib/mutant/app.jar:/x.jar Main"),
+            UNIT: service(f"ExecStart={_JAVA} -cp /usr/lib/mutant/app.jar:/x.jar Main"),
         },
         f"cp /usr/lib/mutant/app.jar /run/app.jar; {_INSTALL}; "
-        + drop_in("ExecStart=", "ExecStart=/usr/lib/mutant/java -cp /run/app.jar:/x.jar Main")
+        + drop_in("ExecStart=", f"ExecStart={_JAVA} -cp /run/app.jar:/x.jar Main")
         + f"; {_RESTART}",
         "runs /run/app.jar, which no package contains",
         undo=f"rm -r {DROP_IN.rpartition('/')[0]} /run/app.jar",

@@ -99,6 +99,14 @@ def test_a_package_that_somebody_else_unpacked_is_a_change_too(runs: Runs) -> No
     assert not runs.is_proven()
 
 
+def test_a_host_that_is_slow_to_tell_the_time_keeps_no_old_process(runs: Runs) -> None:
+    """The old process started less than this second before the change."""
+    runs.serving.host.put_program("date", 'sleep 1; exec /usr/bin/date "$@"')
+    runs.start()
+    runs.serving.install("1.1")
+    assert not runs.is_proven()
+
+
 def test_a_change_of_an_earlier_boot_is_before_every_process(runs: Runs) -> None:
     runs.start()
     runs.serving.install("1.1")

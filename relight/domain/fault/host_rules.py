@@ -41,7 +41,8 @@ HOST_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "The host's sshd allows no key exchange, cipher or MAC that the control plane offers.",
         "The message has both lists. Allow one more in KexAlgorithms, Ciphers or MACs of the "
-        "host's sshd, and reload it. Another machine of the same image would have the same fault.",
+        "host's sshd, and reload it; then `relight route verify ROUTE`. `relight route replace "
+        "ROUTE --unreachable` helps only if other machines do not have the same settings.",
         locks_out=True,
     ),
     "login-refused": Rule(

@@ -32,9 +32,6 @@ find_file_list() {
   file_list=/dev/null
 }
 
-# Print when a file was written, in the form of `read_links`.
-written() { find "$1" -maxdepth 0 -printf '%T@\n'; }
-
 # Set `changed` to the time when dpkg unpacked the package, in ticks since boot; 0: before this boot.
 # `unpacked` is that time by the clock.
 #
@@ -50,18 +47,22 @@ read_change() {
     [ "$kept_boot" != "$boot" ] || changed=$kept_ticks
     return 0
   fi
-  now=$(ticks)
-  age=$(($(date +%s%2N) - ${unpacked%.*}$(printf %.2s "${unpacked#*.}")))
+  # Rather too late than too early, by 1/50 s: the file's time may be that much too early. On a busy
+  # host time passes between two readings, so the later one counts.
+  for _ in 1 2 3; do
+    early=$(ticks) clock=$(date +%s%2N) now=$(ticks)
+    [ $((now - early)) -gt 5 ] || break
+  done
+  fraction=${unpacked#*.}
+  age=$((clock - ${unpacked%.*}${fraction%"${fraction#??}"} - 2))
   [ "$age" -ge 0 ] || age=0
   changed=$((now - age))
-  before='' begun=0
-  { read -r before begun <"$BEGUN"; } 2>/dev/null || true
-  [ -z "$before" ] || [ "$before" = "$unpacked" ] || [ "$changed" -ge "$begun" ] || changed=$begun
-  [ "$changed" -ge 0 ] || changed=0
-  {
-    mkdir -p "${UNPACKED%/*}" && printf '%s %s %s\n' "$unpacked" "$boot" "$changed" >"$UNPACKED.$$" &&
-      mv -f "$UNPACKED.$$" "$UNPACKED"
-  } 2>/dev/null || true # a full disk
+  begun=0
+  { read -r begun <"$BEGUN"; } 2>/dev/null || true
+  [ "$changed" -ge "$begun" ] || changed=$begun
+  [ -d "${UNPACKED%/*}" ] || mkdir -p "${UNPACKED%/*}"
+  # A full disk, or a record that is cut short, costs another reading of the clock.
+  { printf '%s %s %s\n' "$unpacked" "$boot" "$changed" >"$UNPACKED"; } 2>/dev/null || true
 }
 
 # Compare what runs with what is installed. Takes what `systemctl show` printed of the service's units.
@@ -197,8 +198,8 @@ is_shell() {
   esac
 }
 
-# Whether no process of the service has started a process: it is the main process, a process that left
-# its parent, or what a main process that is a shell script runs.
+# Whether a process is a main one: systemd started it, or it left its parent, or a main process that is
+# a shell script started it.
 is_leading() {
   eval "above=\${unit_$parent-} link_above=\${link_$parent-}"
   [ -n "$above" ] || return 0
@@ -269,19 +270,20 @@ judge_leading() {
 }
 
 # Set `script` to the first argument of an interpreter that is a file: a script, or Java's archive,
-# also as the first of a class path.
+# also as the first of a class path. It is no configuration, which options name.
 find_script() {
   script='' word=''
   while IFS= read -r word; do
     case $word in
       -c | -[a-z]c | -e | -m) break ;; # code or a module follows
-      -*) continue ;;
-      /*) ;;
-      *) word=/proc/$pid/cwd/$word ;;
+      /etc/init.d/*) ;;
+      -* | /etc/*) continue ;;
+      /*) word=${word%%:*} ;;
+      *) word=/proc/$pid/cwd/${word%%:*} ;;
     esac
     [ ! -f "$word" ] || { script=$word && break; }
   done <<END
-$(tr '\0:' '\n' <"/proc/$pid/cmdline" 2>/dev/null | sed 1d)
+$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | sed 1d)
 END
 }
 
