@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 
 INSTALLED := .venv/.installed
-SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run relight/hosts/files/relight-host
+SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run relight/hosts/files/relight-host $(wildcard relight/hosts/files/*.sh)
 
 .PHONY: help
 help: ## List the targets
@@ -52,6 +52,10 @@ chaos: setup ## Kill processes at random on real hosts; make store, keys, listin
 .PHONY: gate-histories
 gate-histories: setup ## Ask the gate before every destruction in random histories (HISTORIES=10000)
 	@GATE_HISTORIES=$(or $(HISTORIES),10000) .venv/bin/python -m pytest -q -n0 tests/domain/test_destruction_histories.py
+
+.PHONY: mutations
+mutations: setup ## Keep old processes running in many ways on a real machine: each must be found
+	@scripts/as-root .venv/bin/python -m pytest -n0 tests/hosts/test_mutations.py $(ARGS)
 
 .PHONY: walk
 walk: setup ## Play random sequences of commands, faults, kills and clock jumps; find what is stuck (SEQUENCES=500)

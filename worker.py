@@ -50,8 +50,10 @@ from relight.hosts.cloud_init.user_data import (
     SERVICE_FILES,
     TemplateError,
     UserDataTemplate,
+    source_files,
 )
 from relight.hosts.connections import ConnectionPool, SshHosts
+from relight.hosts.host_settings import HostSettings
 from relight.hosts.key_files import KeyFiles
 from relight.hosts.keys import IdentityError
 from relight.hosts.liveness import SshLivenessProbe
@@ -62,7 +64,6 @@ from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, open_source
 from relight.service_settings import (
     apt_source,
-    host_settings,
     service_of,
     service_probe,
     service_secrets,
@@ -190,6 +191,10 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         creations = {
             name: fleet_limit(f"creations at {name}", settings.limits.creations) for name in drivers
         }
+        own_files, first_files = (
+            host_files(service, config.deb_urls, pushed=brings_packages(settings), first_boot=each)
+            for each in (False, True)
+        )
         yield Parts(
             task_queue=settings.task_queue,
             fleet_owner=settings.fleet_owner,
@@ -200,10 +205,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             repository=releases,
             user_data=UserDataRenderer(
                 template=UserDataTemplate(
-                    source,
-                    settings.service.files or SERVICE_FILES,
-                    secrets,
-                    host_files(service, config.deb_urls, pushed=brings_packages(settings)),
+                    source, settings.service.files or SERVICE_FILES, secrets, first_files
                 ),
                 service=service,
                 ssh_user=ssh.user,
@@ -219,8 +221,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             pool=settings.pool,
             creations=creations,
             secrets=tuple(secrets.values()),
-            host_settings=host_settings(
-                service, config.deb_urls, source, pushed=brings_packages(settings)
+            host_settings=HostSettings(
+                (*own_files, *(source_files(source) if source is not None else ()))
             ),
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
             connectivity=connectivity_checks(settings),

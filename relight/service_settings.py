@@ -8,8 +8,7 @@ from dotenv import dotenv_values
 from relight.domain.key_rotation import next_of
 from relight.domain.service import Service
 from relight.hosts import host_program
-from relight.hosts.cloud_init.user_data import AptSource, source_files
-from relight.hosts.host_settings import HostSettings
+from relight.hosts.cloud_init.user_data import AptSource
 from relight.hosts.probe import Probe, probe_of
 from relight.releases.signing_key import read_signing_key
 from relight.releases.source import AptSourceConfig
@@ -26,6 +25,9 @@ def service_of(settings: Settings) -> Service:
         stability_window=settings.stability_window,
         change_deadline=service.change_deadline,
         packages=service.packages[1:],
+        more_units=service.more_units,
+        on_change=service.on_change,
+        state_files=service.state_files,
     )
 
 
@@ -67,21 +69,6 @@ def _source(config: AptSourceConfig, number: int) -> AptSource:
         user=login.user if login else "",
         password=login.password if login else None,
     )
-
-
-def host_settings(
-    service: Service, deb_urls: str, source: AptSource | None, *, pushed: bool = False
-) -> HostSettings:
-    """Return what each host is told to manage.
-
-    Args:
-        service: the packaged service.
-        deb_urls: the prefix of the URLs that hosts fetch packages from; empty if they use apt.
-        source: the apt repositories; None if hosts fetch packages by URL.
-        pushed: the control plane brings packages to hosts.
-    """
-    configuration = host_program.configuration(service, deb_urls, pushed=pushed).encode()
-    return HostSettings(configuration, tuple(source_files(source)) if source else ())
 
 
 def service_secrets(file: Path | None) -> dict[str, str]:

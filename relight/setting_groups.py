@@ -21,9 +21,15 @@ from pydantic_settings import NoDecode
 from relight.domain.duration import Duration, span
 from relight.domain.names import PackageName
 from relight.domain.release import ArchitectureName
+from relight.domain.service import OnChange
 
 UnitName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*\.service$")
+    str, StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@*-]*\.service$")
+]
+
+MoreUnitName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@*-]*\.(service|socket)$"),
 ]
 
 PROBE_LIMIT = timedelta(seconds=15)
@@ -59,8 +65,17 @@ class ServiceSettings(BaseModel):
 
     Attributes:
         package: the Debian package.
-        unit: the systemd unit in the package.
-        executable: the file that the unit's main process runs.
+        unit: the systemd unit in the package, or a pattern of all instances of a template, as in
+            `lantern-box@*.service`.
+        more_units: its other units, as a JSON list: services, patterns and sockets. A socket stays
+            open while its service is restarted.
+        executable: the program or the script that a main process must run. Empty: a file of the
+            package, or of another one. It must be set for a program or a script that no package on
+            the host contains.
+        on_change: how the units take a new release. `restart`; `reload`, which must replace all
+            processes within a minute; `try-restart`, which leaves alone what does not run.
+        state_files: shell patterns of files of the package that the service changes itself, as a
+            JSON list; below /var/lib, /var/cache, /var/log, /var/spool, /srv and /run all are.
         probe: the health probe, sent from the control plane: `http` expects a 2xx, `tcp` a
             connection, `command` exit code 0 of a program of yours.
         probe_port: the port for `http` and `tcp`.
@@ -85,7 +100,14 @@ class ServiceSettings(BaseModel):
 
     package: PackageName = "lantern-box"
     unit: UnitName = "lantern-box.service"
-    executable: Annotated[str, StringConstraints(pattern=r"^/.")] = "/usr/bin/lantern-box"
+    more_units: Annotated[tuple[MoreUnitName, ...], NoDecode, BeforeValidator(words)] = ()
+    executable: Annotated[str, StringConstraints(pattern=r"^(/.+)?$")] = ""
+    on_change: OnChange = OnChange.RESTART
+    state_files: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^/[^\n]+$")], ...],
+        NoDecode,
+        BeforeValidator(words),
+    ] = ()
     probe: Literal["http", "tcp", "command"] = "http"
     probe_port: int = Field(default=8899, ge=1, le=65535)
     probe_path: str = "/healthz"

@@ -38,6 +38,7 @@ from relight.hosts.errors import (
 )
 from relight.hosts.first_boot import FirstBoot
 from relight.hosts.host_program import Change
+from relight.hosts.host_settings import HostSettings, configure
 from relight.hosts.key_files import Keys, keys_for_new_machine
 from relight.hosts.keys import HostKey
 
@@ -70,17 +71,20 @@ class UserData:
         return len(self.text.get_secret_value().encode())
 
 
-def host_files(service: Service, deb_urls: str, *, pushed: bool = False) -> list[File]:
+def host_files(
+    service: Service, deb_urls: str, *, pushed: bool = False, first_boot: bool = False
+) -> list[File]:
     """Return the host program and its configuration.
 
     Args:
         service: the package and the unit that the host program manages.
         deb_urls: the URL prefix of the files that a host may download and install.
         pushed: whether a host takes packages that the control plane brings.
+        first_boot: the program has only what a first boot needs.
     """
     configuration = host_program.configuration(service, deb_urls, pushed=pushed)
     return [
-        File(host_program.PROGRAM, "0755", host_program.packed_text()),
+        File(host_program.PROGRAM, "0755", host_program.text(first_boot=first_boot)),
         File(host_program.CONFIGURATION, "0644", configuration.encode()),
     ]
 
@@ -145,10 +149,20 @@ class FirstBootActivities:
         user_data: UserDataRenderer,
         hosts: Hosts,
         delivery: PackageDelivery | None = None,
+        settings: HostSettings | None = None,
     ) -> None:
+        """Use what a first boot needs.
+
+        Args:
+            user_data: renders what cloud-init does.
+            hosts: opens shells.
+            delivery: brings packages to hosts that do not fetch them; None: they do.
+            settings: what each host is told to manage; None: as it is.
+        """
         self._user_data = user_data
         self._hosts = hosts
         self._delivery = delivery
+        self._settings = settings
 
     @step(policies.STORE, lambda i: i.plan.key)
     async def render_cloud_init(self, input: RenderCloudInitInput) -> CloudInitRendered:
@@ -161,7 +175,7 @@ class FirstBootActivities:
         """Return when cloud-init has succeeded; raise the error of the failed step otherwise.
 
         A package that hosts do not get by themselves is brought as soon as the host can be logged
-        in to: its installation waits for it.
+        in to: its installation waits for it. At the end the host gets the full host program.
         """
         started_at = time.monotonic()
         while True:
@@ -191,6 +205,10 @@ class FirstBootActivities:
             if boot.failed_step is not None:
                 service = self._user_data.service
                 raise await first_boot.failure(shell, boot, service)
+            if self._settings is not None:
+                secrets = self._user_data.keys().secrets
+                present = [each.host_key(input.machine.key) for each in secrets]
+                await configure(shell, self._settings, present)
         return FirstBootFinished(boot_id=boot.boot_id, steps=tuple(boot.steps))
 
 

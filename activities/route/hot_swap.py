@@ -70,7 +70,7 @@ class ProofActivities:
             version=stable.observation.package.version,
             executable=stable.observation.running_file,
             invocation_id=stable.observation.unit.invocation_id,
-            restarts=stable.observation.unit.restarts,
+            restarts=sum(unit.restarts for unit in stable.observation.units),
             stable_for=stable.stable_for,
             probe=probed,
             observed_at=datetime.now(UTC),

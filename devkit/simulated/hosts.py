@@ -17,6 +17,7 @@ from devkit.simulated.host import (
     EXECUTABLE,
     LISTED,
     UNHEALTHY,
+    UNIT,
     Gate,
     SimulatedHost,
 )
@@ -36,6 +37,8 @@ from relight.hosts.questions import Section
 from relight.hosts.shell import Completed, command_failed
 
 BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
+
+_STALE = f"{UNIT} has process 7, which runs the old {EXECUTABLE} (deleted)"
 
 
 class SimulatedHosts:
@@ -240,19 +243,21 @@ class SimulatedShell:
 
     def _observed(self, unit: str | None = None) -> str:
         host = self._host
-        shown = [_shown(host.unit_properties)]
+        shown = [_shown({"Id": UNIT, **host.unit_properties})]
         if unit is not None:
-            shown.append(_shown(host.transaction_properties(unit)))
+            shown.append(_shown({"Id": unit, **host.transaction_properties(unit)}))
         same = host.running_file == host.file
         sections = {
             "units": (0, "\n\n".join(shown)),
+            "transaction": (0, unit or ""),
             "package": (0, f"{host.status} \t{host.version}\tamd64") if host.version else (1, ""),
             "file": (0, EXECUTABLE) if same else (1, f"{EXECUTABLE} (deleted)"),
+            "stale": (0, "" if same else _STALE),
             "boot": (0, BOOT_ID),
             "verify": (0, "\n".join(f"??5??????   {path}" for path in host.damaged)),
         }
         if not host.unit_properties["MainPID"]:
-            sections["file"] = 1, ""
+            sections["file"], sections["stale"] = (1, ""), (0, "")
         return "".join(_section(name, code, output) for name, (code, output) in sections.items())
 
     def _read(self, argv: list[str]) -> tuple[int, str]:

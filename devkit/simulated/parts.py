@@ -39,8 +39,14 @@ def user_data_renderer(  # noqa: PLR0913 - what a worker has in its settings
     by_apt: bool = True,
     deb_urls: str = "",
     pushed: bool = False,
+    first_boot: bool = False,
 ) -> UserDataRenderer:
-    """Return a user-data renderer as a worker builds it."""
+    """Return a user-data renderer as a worker builds it.
+
+    Args:
+        first_boot: machines get the short host program; otherwise at once the full one, as after
+            the first login.
+    """
     source = AptSource(
         path=PurePosixPath("/etc/apt", host_program.SOURCES_FILE),
         url=repository_url,
@@ -53,7 +59,7 @@ def user_data_renderer(  # noqa: PLR0913 - what a worker has in its settings
             source if by_apt else None,
             service_files or SERVICE_FILES,
             {"LANTERN_TOKEN": "a-service-secret"} if secrets is None else secrets,
-            host_files(SERVICE, deb_urls, pushed=pushed),
+            host_files(SERVICE, deb_urls, pushed=pushed, first_boot=first_boot),
         ),
         service=SERVICE,
         ssh_user="relight",

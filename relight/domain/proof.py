@@ -14,9 +14,10 @@ class Proof(Message):
     Attributes:
         release_tag: the proven release.
         version: the Debian version that dpkg reports with status `ii`.
-        executable: the file that the unit's main process runs; it is the file now on disk.
-        invocation_id: systemd's id of the observed start of the unit.
-        restarts: the unit's restart counter, unchanged over `stable_for`.
+        executable: the file that the unit's main process runs; it is the file now on disk, or an
+            interpreter that started after the change. Empty if the unit has no process.
+        invocation_id: systemd's id of the observed start of the (first) unit.
+        restarts: the restart counter of all units, unchanged over `stable_for`.
         stable_for: how long the unit was observed.
         probe: the health probe that passed, as in `GET http://198.18.0.2:8899/healthz: 200`.
         observed_at: time of the last observation, UTC.

@@ -22,6 +22,7 @@ from relight.domain.error_words import error_words
 from relight.domain.machine import Machine
 from relight.domain.text import MAX_TEXT_BYTES
 from relight.hosts.errors import (
+    AlgorithmsDifferError,
     Destination,
     HostKeyMismatchError,
     HostMisbehavesError,
@@ -38,14 +39,24 @@ from relight.hosts.shell import Shell, SshShell
 KEEPALIVE = timedelta(seconds=5)
 """Interval of keepalive messages on a silent connection; three unanswered ones end it."""
 
-# Algorithms that every supported Debian and Ubuntu offers. OpenSSH's default post-quantum key
-# exchange costs 59 of a connection's 69 ms of CPU time.
+# First what every supported Debian and Ubuntu offers. OpenSSH's default post-quantum key exchange
+# costs 59 of a connection's 69 ms of CPU time. The others are for hosts that allow little. No
+# Diffie-Hellman over finite fields: it goes from the library that computes it.
 _EXCHANGES = (
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
     "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
 )
-_CIPHERS = ("aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr")
+_CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes128-ctr",
+    "aes256-gcm@openssh.com",
+    "aes256-ctr",
+    "aes192-ctr",
+)
 _HOST_KEY_ALGORITHMS = ("ssh-ed25519",)
 
 # Messages of pam_nologin when it refuses a login. They contain systemd's text in /run/nologin.
@@ -285,6 +296,7 @@ async def connect(
     Raises:
         HostUnreachableError: no connection could be opened.
         HostKeyMismatchError: the host key is another one.
+        AlgorithmsDifferError: the host allows no algorithm that is offered.
         LoginRefusedError: the host refuses the login.
         HostNotReadyError: the host is booting or shutting down.
         HostMisbehavesError: it sends without end.
@@ -360,6 +372,8 @@ def _refusal(error: Exception, banner: str, destination: Destination) -> RemoteE
     elif isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in text:
         kind = HostKeyMismatchError
         text = f"it has no host key of the derived key's type ({text})"
+    elif isinstance(error, asyncssh.KeyExchangeFailed) and text.startswith("No matching"):
+        kind = AlgorithmsDifferError
     elif _EXPIRED in banner:
         kind, text = LoginRefusedError, banner.strip()
     elif isinstance(error, asyncssh.PermissionDenied):

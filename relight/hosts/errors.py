@@ -100,6 +100,12 @@ class HostKeyMismatchError(RemoteError):
     kind = "host-key-mismatch"
 
 
+class AlgorithmsDifferError(RemoteError):
+    """The host's sshd allows no key exchange, cipher or MAC that the control plane offers."""
+
+    kind = "ssh-algorithms-differ"
+
+
 class LoginRefusedError(RemoteError):
     """The host refuses the control plane's login."""
 

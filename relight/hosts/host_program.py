@@ -34,13 +34,16 @@ NO_ANSWER_EXIT_CODE = 75
 
 PUSHED = "pushed"
 """Stands for the URL of a package that the control plane brings."""
+
 REFUSED_KEY_EXIT_CODE = 77
 """Exit code of a call that refuses the host key, or the settings, that it reads."""
 
 OTHER_SETTINGS_EXIT_CODE = 92
 """Exit code of a change that found other settings than the caller's, and began nothing."""
 
-_TEXT = Path(__file__).parent / "files" / PROGRAM.name
+_FILES = Path(__file__).parent / "files"
+_FIRST_BOOT = {"processes.sh": "first_boot.sh", "transactions.sh": "", "host_key.sh": ""}
+"""Parts of the program by their names, and what stands for them in a first boot."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +69,28 @@ class Change:
         return words
 
 
-def text() -> bytes:
-    """Return the program's text."""
-    return _TEXT.read_bytes()
+def text(*, first_boot: bool = False) -> bytes:
+    """Return the program as a host gets it: in one file, without comments and indentation.
 
+    In no text of it does a blank or a `#` count at the beginning of a line.
 
-def packed_text() -> bytes:
-    """Return the program without comments and indentation, as machines get it.
-
-    Providers accept at most 16 KiB of user-data. No text in it begins a line with a blank or a `#`
-    that counts.
+    Args:
+        first_boot: only what a first boot needs, as providers limit the size of its data.
     """
-    first, *lines = text().decode().splitlines()
+    interpreter, *lines = source(first_boot=first_boot).splitlines()
     stripped = (line.strip() for line in lines)
-    return "\n".join([first, *(line for line in stripped if line and line[0] != "#"), ""]).encode()
+    kept = (line for line in stripped if not line.startswith("#"))
+    return "\n".join((interpreter, *kept, "")).encode()
+
+
+def source(*, first_boot: bool = False) -> str:
+    """Return the program's source, with its comments."""
+    parts = _FIRST_BOOT if first_boot else {name: name for name in _FIRST_BOOT}
+    program = (_FILES / PROGRAM.name).read_text("utf-8")
+    for name, part in parts.items():
+        content = (_FILES / part).read_text("utf-8") if part else ""
+        program = program.replace(f". {name}\n", content)
+    return program
 
 
 def configuration(service: Service, deb_urls: str, *, pushed: bool = False) -> str:
@@ -94,7 +105,10 @@ def configuration(service: Service, deb_urls: str, *, pushed: bool = False) -> s
     values = {
         "PACKAGE": service.package,
         "UNIT": service.unit,
+        "MORE_UNITS": " ".join(service.more_units),
         "EXECUTABLE": service.executable,
+        "ON_CHANGE": service.on_change,
+        "STATE_FILES": " ".join(service.state_files),
         "DEB_URLS": deb_urls,
         **({"PUSHED": "yes"} if pushed else {}),
     }

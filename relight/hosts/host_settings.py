@@ -1,4 +1,4 @@
-"""A host's settings: what its host program manages, our apt sources, their keys and logins.
+"""A host's settings: the host program, what it manages, our apt sources, their keys and logins.
 
 They are written at the first boot, and later by each change that finds others on the host.
 """
@@ -21,30 +21,25 @@ TIMEOUT = timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class HostSettings:
-    """What is written to a host beside the service's own files.
+    """The files that make a host ours.
 
     Attributes:
-        configuration: of the host program, from `host_program.configuration`.
-        files: of our apt sources, from `source_files`; none for hosts that fetch packages by URL.
+        files: the host program, its configuration, and those of our apt sources, if it has any.
     """
 
-    configuration: bytes
-    files: Sequence[File] = ()
+    files: Sequence[File]
 
     @property
     def sha256(self) -> str:
         """Their digest, as the host program computes it: in the order of their paths."""
         contents = {str(each.path): each.content for each in self.files}
-        contents[str(host_program.CONFIGURATION)] = self.configuration
         return hashlib.sha256(b"".join(contents[path] for path in sorted(contents))).hexdigest()
 
     @property
     def lines(self) -> str:
         """What `relight-host configure` reads after the host key."""
-        contents = {"host": self.configuration}
-        contents |= {each.path.name: each.content for each in self.files}
         return "".join(
-            f"{name} {base64.b64encode(content).decode()}\n" for name, content in contents.items()
+            f"{each.path.name} {base64.b64encode(each.content).decode()}\n" for each in self.files
         )
 
 

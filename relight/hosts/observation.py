@@ -28,14 +28,18 @@ COMMAND_TIMEOUT = timedelta(seconds=30)
 
 _SECTIONS = ("units", "package", "file", "boot", "verify")
 _BEGIN, _CHILD, _CONTENT, _SETTINGS = "begin", "child", "content", "settings"
-_OPTIONAL = (_BEGIN, _CHILD, _CONTENT, _SETTINGS)
+_TRANSACTION, _STALE = "transaction", "stale"
+_OPTIONAL = (_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS)
 """Sections that not every call prints, and no older program."""
+
+_NAMED = re.compile(r"^ Id=", re.MULTILINE)
 
 _VERIFIED = re.compile(r"(?:[?5.MT]{9}|missing) +(?:(?P<kind>[a-z]) )?(?P<path>/.*)")
 _STATUS = re.compile(r"[uihrp?][ncHUFWti?][ Rr?]?")
 _WORD = re.compile(r"[A-Za-z0-9_-]{0,64}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _VERSION = re.compile(r"[A-Za-z0-9.+:~-]{0,256}")
+_UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{0,256}")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -43,6 +47,12 @@ MAX_CHILD_BYTES = 300
 
 MAX_PATH_BYTES = 4096
 """Linux's limit of a path."""
+
+MAX_STALE = 20
+"""How many reports of stale processes are read; a host sends no more."""
+
+MAX_UNITS = 256
+"""How many units of a host are read."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ class UnitState:
     """The state of a systemd unit, from `systemctl show`.
 
     Attributes:
+        name: its name, also of an instance of a template; empty if the host's program is older.
         load: `loaded`, `not-found`, `masked`, `bad-setting` or `error`.
         active: `active`, `activating`, `deactivating`, `inactive`, `failed` or `reloading`.
         sub: the finer state, as in `running`, `exited`, `auto-restart`.
@@ -90,8 +101,11 @@ class UnitState:
         main_status: its exit code, or the number of the signal.
         main_started_usec: its start, in microseconds of the host's monotonic clock.
         main_ended_usec: its end, likewise; 0 if it did not end.
+        type: `simple`, `notify`, `forking`, `oneshot`...; empty for a socket.
+        triggered_by: the sockets that start it.
     """
 
+    name: str
     load: str
     active: str
     sub: str
@@ -104,6 +118,8 @@ class UnitState:
     main_status: int
     main_started_usec: int
     main_ended_usec: int
+    type: str = ""
+    triggered_by: tuple[str, ...] = ()
 
     @property
     def is_masked(self) -> bool:
@@ -112,13 +128,47 @@ class UnitState:
 
     @property
     def is_running(self) -> bool:
-        """Whether systemd reports the unit as running at this moment."""
-        return self.active == "active" and self.sub == "running"
+        """Whether systemd reports the unit as running at this moment.
+
+        A oneshot that remains active has done its work; a socket is listening.
+        """
+        if self.active != "active":
+            return False
+        is_finished = self.type == "oneshot" and self.sub == "exited"
+        return self.sub == "running" or is_finished or self.is_socket
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the unit does not run, but can."""
+        return self.active == "inactive" and self.load == "loaded" and not self.is_masked
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it is a socket, which starts a service when a connection comes."""
+        return self.name.endswith(".socket")
 
     @property
     def is_starting(self) -> bool:
         """Whether the unit is starting or reloading, but not restarting after its process ended."""
         return self.active in {"activating", "reloading"} and self.sub != "auto-restart"
+
+
+NO_UNIT = UnitState(
+    name="",
+    load="not-found",
+    active="inactive",
+    sub="dead",
+    unit_file="",
+    main_pid=0,
+    invocation_id="",
+    restarts=0,
+    result="success",
+    main_code=0,
+    main_status=0,
+    main_started_usec=0,
+    main_ended_usec=0,
+)
+"""A pattern that matches no unit is as one that systemd does not know."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +177,11 @@ class Observation:
 
     Attributes:
         package: the service's package.
-        unit: the service's unit.
-        running_file: the file that the unit's main process runs, as the kernel names it.
-        is_installed_file: whether that is the file that is now on disk.
+        units: the service's units.
+        running_file: the file that the main process runs, as the kernel names it.
+        is_installed_file: whether every process runs what is now installed.
+        stale: why not, a line for each process, as in `lantern-box.service has process 7, which
+            runs the old /usr/bin/lantern-box (deleted)`.
         damaged: the package's files that were changed or are missing.
         boot_id: the kernel's id of this boot.
         transaction: the transient unit of a transaction; None if the question named none.
@@ -140,7 +192,7 @@ class Observation:
     """
 
     package: PackageState
-    unit: UnitState
+    units: tuple[UnitState, ...]
     running_file: str
     is_installed_file: bool
     damaged: tuple[str, ...]
@@ -150,6 +202,17 @@ class Observation:
     child: str = ""
     sha256: str = ""
     settings_sha256: str = ""
+    stale: tuple[str, ...] = ()
+
+    @property
+    def unit(self) -> UnitState:
+        """The first of the service's units, as of the instances of its template."""
+        services = (unit for unit in self.units if not unit.is_socket)
+        return next(services, self.units[0] if self.units else NO_UNIT)
+
+    def state_of(self, name: str) -> UnitState | None:
+        """Return the state of the unit with this name, None without one."""
+        return next((unit for unit in self.units if unit.name == name), None)
 
 
 async def observe(shell: Shell, argv: list[str], wait: timedelta = timedelta()) -> Observation:
@@ -184,9 +247,20 @@ def parse(text: str) -> Observation:
     Raises:
         UnreadableAnswerError: a section is missing or malformed.
     """
-    answers = parse_sections(text, _SECTIONS, optional=_OPTIONAL)
+    # A host keeps the program that it booted with. An older one does not name its units, of which
+    # the service's is the first, and looks at the main process only.
+    is_named = _NAMED.search(text) is not None
+    required = (*_SECTIONS, _STALE) if is_named else _SECTIONS
+    answers = parse_sections(text, required, optional=_OPTIONAL)
     package, running = answers["package"], answers["file"]
-    unit, *transaction = parse_units(answers["units"].text)
+    shown = parse_units(answers["units"].text)
+    if is_named:
+        named = answers[_TRANSACTION].text if _TRANSACTION in answers else None
+        units = [unit for unit in shown if unit.name != named]
+        transactions = [unit for unit in shown if unit.name == named]
+    else:
+        units, transactions = shown[:1], shown[1:]
+    stale = answers[_STALE].text.split("\n") if is_named else []
     boot_id = answers["boot"].text
     if not _WORD.fullmatch(boot_id):
         raise UnreadableAnswerError(
@@ -196,16 +270,17 @@ def parse(text: str) -> Observation:
     version, _, sha256 = _text(answers, _CONTENT).partition(" ")
     return Observation(
         package=state,
-        unit=unit,
+        units=tuple(units),
         running_file=head(running.text.partition("\n")[0], MAX_PATH_BYTES),
         is_installed_file=running.exit_code == 0,
         damaged=parse_verify(answers["verify"].text),
         boot_id=boot_id,
-        transaction=transaction[0] if transaction else None,
+        transaction=transactions[0] if transactions else None,
         begin=answers.get(_BEGIN),
         child=head(_text(answers, _CHILD).partition("\n")[0].strip(), MAX_CHILD_BYTES),
         sha256=_digest(sha256) if version == state.version else "",
         settings_sha256=_digest(_text(answers, _SETTINGS)),
+        stale=tuple(head(line, MAX_PATH_BYTES) for line in stale if line)[:MAX_STALE],
     )
 
 
@@ -260,18 +335,24 @@ def parse_verify(text: str) -> tuple[str, ...]:
 
 
 def parse_units(text: str) -> list[UnitState]:
-    """Parse the output of `systemctl show` for one or more units, in the order of the output.
+    """Parse the output of `systemctl show`, in the order of the output; empty text has no unit.
 
     Raises:
-        UnreadableAnswerError: a property is missing, or is not a number.
+        UnreadableAnswerError: a property is missing, or is not a number, or there are too many.
     """
-    return [_unit_state(block) for block in text.split("\n\n")]
+    blocks = text.split("\n\n") if text else []
+    if len(blocks) > MAX_UNITS:
+        raise UnreadableAnswerError(
+            f"there are more than {MAX_UNITS} units", attempted="read a unit's state"
+        )
+    return [_unit_state(block) for block in blocks]
 
 
 def _unit_state(block: str) -> UnitState:
     found = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
     try:
         return UnitState(
+            name=_unit_name(found.get("Id", "")),
             load=_word(found, "LoadState"),
             active=_word(found, "ActiveState"),
             sub=_word(found, "SubState"),
@@ -284,6 +365,8 @@ def _unit_state(block: str) -> UnitState:
             main_status=_number(found, "ExecMainStatus"),
             main_started_usec=_number(found, "ExecMainStartTimestampMonotonic"),
             main_ended_usec=_number(found, "ExecMainExitTimestampMonotonic"),
+            type=_word(found, "Type", ""),
+            triggered_by=tuple(map(_unit_name, found.get("TriggeredBy", "").split())),
         )
     except (KeyError, ValueError) as error:
         raise UnreadableAnswerError(
@@ -301,6 +384,12 @@ def _number(found: Mapping[str, str], name: str) -> int:
     if not _NUMBER.fullmatch(value):
         raise ValueError(f"{name}={head(value, 64)}")
     return int(value)
+
+
+def _unit_name(value: str) -> str:
+    if not _UNIT_NAME.fullmatch(value):
+        raise ValueError(f"a unit's name is {head(value, 64)}")
+    return value
 
 
 def _word(found: Mapping[str, str], name: str, default: str | None = None) -> str:

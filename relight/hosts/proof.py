@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from relight.domain.service import Service
+from relight.domain.service import OnChange, Service
 from relight.hosts import host_program
 from relight.hosts.errors import (
     PackageError,
@@ -32,6 +32,9 @@ RECHECK_INTERVAL = timedelta(seconds=1)
 
 START_TIMEOUT = timedelta(seconds=60)
 """How long a unit may be starting, as one of Type=notify, before it counts as not active."""
+
+RELOAD_TIMEOUT = timedelta(seconds=60)
+"""How long old processes may end their work after a reload, before they count as stale."""
 
 _SHORTEST_PAUSE_SECONDS = 0.05
 
@@ -71,7 +74,7 @@ async def watch(
     Raises:
         PackageError: dpkg has another version, or not completely, or its files are changed.
         ServiceFailedError: the unit does not run, or not stably; with its journal.
-        StaleProcessError: its process runs another file than the installed one.
+        StaleProcessError: a process runs something else than what is installed.
         RemoteError: the host did not answer.
     """
     called = time.monotonic()
@@ -89,7 +92,9 @@ async def watch(
             if left <= 0:
                 return StableObservation(current, timedelta(seconds=now - began))
             pause = min(POLL_INTERVAL.total_seconds(), max(left, _SHORTEST_PAUSE_SECONDS))
-        elif _may_still_start(error, current, timedelta(seconds=now - called)):
+        elif _may_still_start(error, current, timedelta(seconds=now - called)) or (
+            _may_still_end(error, service, timedelta(seconds=now - called))
+        ):
             pass
         elif isinstance(error, StaleProcessError) and stale is None:
             # The process may just have ended, or may not have executed its own file yet.
@@ -97,7 +102,7 @@ async def watch(
         else:
             if isinstance(error, StaleProcessError) and stale is not None:
                 # A crash loop looks stale if its process ends while it is observed.
-                error = _unit_verdict(current.unit, stale.unit, service.unit) or error
+                error = _units_verdict(current, stale, service) or error
             raise await _completed(error, shell, service, version)
         on_observation(current)
         await asyncio.sleep(pause)
@@ -116,7 +121,7 @@ async def service_failure(
         version: of its package.
         text: the message of the attempt itself.
     """
-    error = _unit_verdict(observation.unit, None, service.unit)
+    error = _units_verdict(observation, None, service)
     if error is None or error.kind == "unit-not-active":
         error = ServiceFailedError("unit-failed", text or f"{service.unit} did not start")
     error = await _completed(error, shell, service, version)
@@ -139,7 +144,7 @@ def verdict(
     return (
         _boot_verdict(observation, baseline)
         or _package_verdict(observation, service.package, version)
-        or _unit_verdict(observation.unit, baseline.unit if baseline else None, service.unit)
+        or _units_verdict(observation, baseline, service)
         or _process_verdict(observation, service)
     )
 
@@ -173,6 +178,32 @@ def _package_verdict(observation: Observation, name: str, version: str) -> Remot
     return None
 
 
+def _units_verdict(
+    observation: Observation, baseline: Observation | None, service: Service
+) -> RemoteError | None:
+    """Return the first fault of a unit; None if each is as it should be, and one at least runs."""
+    if not observation.units:
+        return _unit_verdict(observation.unit, None, service.unit)
+    host_decides = service.on_change is OnChange.TRY_RESTART
+    one_runs = any(unit.is_running for unit in observation.units)
+    for unit in observation.units:
+        is_triggered = _is_triggered(unit, observation)
+        if unit.is_resting and (is_triggered or (host_decides and one_runs)):
+            continue
+        before = baseline.state_of(unit.name) if baseline else None
+        error = _unit_verdict(unit, before, unit.name or service.unit)
+        may_be_disabled = host_decides or is_triggered
+        if error is not None and not (may_be_disabled and error.kind == "unit-disabled"):
+            return error
+    return None
+
+
+def _is_triggered(unit: UnitState, observation: Observation) -> bool:
+    """Whether a unit that does not run starts with the next connection to its socket."""
+    sockets = (observation.state_of(name) for name in unit.triggered_by)
+    return any(socket is not None and socket.active == "active" for socket in sockets)
+
+
 def _unit_verdict(unit: UnitState, baseline: UnitState | None, name: str) -> RemoteError | None:
     if unit.is_masked:
         return ServiceFailedError("unit-masked", f"{name} is masked on the host")
@@ -197,9 +228,12 @@ def _unit_verdict(unit: UnitState, baseline: UnitState | None, name: str) -> Rem
 def _process_verdict(observation: Observation, service: Service) -> RemoteError | None:
     if observation.is_installed_file:
         return None
+    if observation.stale:
+        more = len(observation.stale) - 1
+        return StaleProcessError(observation.stale[0] + (f"; {more} more" if more else ""))
     return StaleProcessError(
         f"{service.unit} runs {observation.running_file or 'nothing'}, "
-        f"not the installed {service.executable}"
+        f"not the installed {service.executable or 'release'}"
     )
 
 
@@ -229,7 +263,14 @@ def _signal_name(number: int) -> str:
 def _may_still_start(error: RemoteError, observation: Observation, waited: timedelta) -> bool:
     """Whether the only fault is that the unit is still starting."""
     not_active = isinstance(error, ServiceFailedError) and error.kind == "unit-not-active"
-    return not_active and observation.unit.is_starting and waited < START_TIMEOUT
+    is_starting = any(unit.is_starting for unit in observation.units)
+    return not_active and is_starting and waited < START_TIMEOUT
+
+
+def _may_still_end(error: RemoteError, service: Service, waited: timedelta) -> bool:
+    """Whether the only fault is that old processes have not ended after a reload."""
+    is_stale = isinstance(error, StaleProcessError)
+    return is_stale and service.on_change is OnChange.RELOAD and waited < RELOAD_TIMEOUT
 
 
 async def _completed(

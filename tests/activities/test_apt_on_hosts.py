@@ -102,10 +102,12 @@ async def test_a_change_writes_the_settings_that_differ_and_records_what_it_inst
     key = host.sh("cat /etc/apt/keyrings/relight.*") + "\n"
     path = PurePosixPath("/etc/apt", host_program.SOURCES_FILE)
     files = (
+        File(host_program.PROGRAM, "0755", host_program.text()),
+        File(host_program.CONFIGURATION, "0644", configuration.encode()),
         File(PurePosixPath(host.sh("ls /etc/apt/keyrings/relight.*")), "0644", key.encode()),
         File(path, "0644", f"# new\n{source}".encode()),
     )
-    settings = HostSettings(configuration.encode(), files)
+    settings = HostSettings(files)
     present = [derive_host_key(HOST_KEY_SECRET, host.subject.machine.key)]
 
     async def change(version: str) -> Observation:

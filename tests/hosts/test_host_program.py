@@ -74,9 +74,7 @@ def test_a_call_is_path_subcommand_and_arguments(name: str, words: list[str]) ->
 
 
 def test_the_program_documents_every_subcommand() -> None:
-    named = set(
-        re.findall(r"^#   relight-host ([a-z-]+) ", host_program.text().decode(), re.MULTILINE)
-    )
+    named = set(re.findall(r"^#   relight-host ([a-z-]+) ", host_program.source(), re.MULTILINE))
     assert {argv[1] for argv in CALLS.values()} | {"change"} == named
 
 
@@ -102,13 +100,24 @@ def test_the_program_is_a_valid_shell_script() -> None:
     subprocess.run(["/bin/sh", "-n"], input=host_program.text(), check=True)
 
 
-def test_what_a_machine_gets_is_the_program_without_its_comments() -> None:
+def test_a_host_gets_the_program_without_its_comments() -> None:
     """Providers limit user-data to 16 KiB."""
-    packed = host_program.packed_text()
-    assert packed.partition(b"\n")[0] == host_program.text().partition(b"\n")[0]
-    assert b"\n#" not in packed
-    assert len(gzip.compress(packed)) < 0.75 * len(gzip.compress(host_program.text()))
-    subprocess.run(["/bin/sh", "-n"], input=packed, check=True)
+    text = host_program.text()
+    first, *lines = text.decode().splitlines()
+    assert first == host_program.source().partition("\n")[0]
+    assert not [line for line in lines if line.startswith((" ", "#"))]
+    assert "serve() {" in lines
+    assert "find_stale() {" in lines, "the part in a file of its own is missing"
+    assert len(gzip.compress(text)) < 0.75 * len(gzip.compress(host_program.source().encode()))
+
+
+def test_a_first_boot_gets_a_shorter_program_without_what_it_does_not_need() -> None:
+    short = host_program.text(first_boot=True)
+    assert len(gzip.compress(short)) < 0.75 * len(gzip.compress(host_program.text()))
+    assert b"judge_process" not in short
+    assert b"change_host_key() {" not in short
+    assert b"observe() {" not in short
+    subprocess.run(["/bin/sh", "-n"], input=short, check=True)
 
 
 def test_the_program_is_executable() -> None:

@@ -27,11 +27,15 @@ def parse_one(text: str) -> UnitState:
     return state
 
 
+def expected(case: dict[str, Any]) -> dict[str, Any]:
+    return {**case["state"], "triggered_by": tuple(case["state"]["triggered_by"])}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_units_state_is_parsed(name: str) -> None:
     case = CASES[name]
     state = parse_one(case["output"])
-    assert asdict(state) == case["state"]
+    assert asdict(state) == expected(case)
     assert state.is_running == case["is_running"]
     assert state.is_masked == case["is_masked"]
 
@@ -50,11 +54,20 @@ def test_a_missing_state_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Failed to connect to bus: No such file or directory\n", "MainPID=many\n"]
+    "text", ["Failed to connect to bus: No such file or directory\n", "MainPID=many\n"]
 )
 def test_other_output_of_systemctl_is_refused(text: str) -> None:
     with pytest.raises(UnreadableAnswerError):
         parse_one(text)
+
+
+def test_a_pattern_that_no_unit_matches_shows_nothing() -> None:
+    assert parse_units("") == []
+
+
+def test_more_units_than_a_service_has_are_refused() -> None:
+    with pytest.raises(UnreadableAnswerError, match="more than 256"):
+        parse_units("\n\n".join([CASES["running"]["output"].strip()] * 257))
 
 
 def test_an_invalid_number_is_refused() -> None:
@@ -66,7 +79,7 @@ def test_several_units_keep_their_order() -> None:
     for first in CASES.values():
         for second in CASES.values():
             states = parse_units(f"{first['output'].strip()}\n\n{second['output'].strip()}")
-            assert [asdict(state) for state in states] == [first["state"], second["state"]]
+            assert [asdict(state) for state in states] == [expected(first), expected(second)]
 
 
 @pytest.mark.parametrize("text", ["\n\n{}", "{}\n\n", "{}\n\nMainPID=0"])

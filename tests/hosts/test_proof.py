@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from relight.domain.fault.fault import FaultClass
+from relight.domain.service import OnChange
 from relight.hosts import proof
 from relight.hosts.errors import (
     PackageError,
@@ -73,6 +74,7 @@ def host_like(*observations: Observation) -> MemoryHost:
         host.unit = as_unit(current.unit)
         host.boot_id = current.boot_id
         host.file = (int(not current.is_installed_file), current.running_file)
+        host.stale = "\n".join(current.stale)
         host.verify = "".join(f"??5??????   {file}\n" for file in current.damaged)
 
     host.effects["relight-host observe"] = next_observation
@@ -88,6 +90,7 @@ def as_unit(state: UnitState) -> Unit:
         "main_ended_usec": "ended",
     }
     fields = dataclasses.asdict(state)
+    fields["triggered_by"] = " ".join(state.triggered_by)
     return Unit(**{names.get(name, name): value for name, value in fields.items()})
 
 
@@ -303,3 +306,19 @@ async def test_the_message_of_the_attempt_is_the_reason_if_the_service_runs_by_n
     words: str, text: str
 ) -> None:
     assert (await service_failure(MemoryHost(), GOOD, SERVICE, VERSION, words)).text == text
+
+
+async def test_old_processes_may_end_their_work_after_a_reload(clock: Clock) -> None:
+    draining = replace(GOOD, is_installed_file=False, stale=("lantern-box.service has process 8",))
+    host = host_like(draining, draining, draining, GOOD)
+    service = replace(SERVICE, on_change=OnChange.RELOAD)
+    stable = await watch(host, service, VERSION, lambda _: None)
+    assert (stable.observation, clock.pauses[:3]) == (GOOD, [1.0] * 3)
+
+
+async def test_a_process_that_stays_after_a_reload_is_stale(clock: Clock) -> None:
+    stays = replace(GOOD, is_installed_file=False, stale=("lantern-box.service has process 8",))
+    service = replace(SERVICE, on_change=OnChange.RELOAD)
+    with pytest.raises(StaleProcessError, match="has process 8"):
+        await watch(host_like(stays), service, VERSION, lambda _: None)
+    assert clock.now >= proof.RELOAD_TIMEOUT.total_seconds()

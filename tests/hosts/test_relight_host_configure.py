@@ -34,6 +34,15 @@ def file(path: str, content: bytes) -> File:
     return File(PurePosixPath("/etc/apt", path), "0644", content)
 
 
+def program(host: AptRoot) -> File:
+    """The program that the host has."""
+    return File(host_program.PROGRAM, "0755", host.program.read_bytes())
+
+
+def told(configuration: str) -> File:
+    return File(host_program.CONFIGURATION, "0644", configuration.encode())
+
+
 def settings(
     host: AptRoot, key: bytes = b"\x98key", *, configuration: str = "", source: str = ""
 ) -> HostSettings:
@@ -41,11 +50,12 @@ def settings(
     text = source or SOURCE.format(keyring)
     suffix = "asc" if key.startswith(b"-") else "gpg"
     return HostSettings(
-        (configuration or host_program.configuration(SERVICE, "")).encode(),
         [
+            program(host),
+            told(configuration or host_program.configuration(SERVICE, "")),
             file(host_program.SOURCES_FILE, text.encode()),
             file(f"keyrings/relight.{suffix}", key),
-        ],
+        ]
     )
 
 
@@ -69,8 +79,8 @@ def test_the_files_are_written_and_an_observation_has_their_digest(host: AptRoot
         ended = configure(host, wanted)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
         assert observed(host) == wanted.sha256
-    assert (host.root / "etc/relight/host").read_bytes() == wanted.configuration
-    source, key = wanted.files
+    _, configuration, source, key = wanted.files
+    assert (host.root / "etc/relight/host").read_bytes() == configuration.content
     assert (host.root / "etc/apt/sources.list.d/relight.sources").read_bytes() == source.content
     keyring = host.root / "etc/apt/keyrings/relight.gpg"
     assert (keyring.read_bytes(), keyring.stat().st_mode & 0o777) == (key.content, 0o644)
@@ -87,8 +97,8 @@ def test_several_sources_have_keys_of_their_own_and_a_login_that_only_root_reads
         file(host_program.SOURCES_FILE, text.encode()),
         file(logins, b"machine http://r.example login ann password x\n"),
     ]
-    configuration = host_program.configuration(SERVICE, "").encode()
-    wanted = HostSettings(configuration, several)
+    configuration = told(host_program.configuration(SERVICE, ""))
+    wanted = HostSettings([program(host), configuration, *several])
     ended = configure(host, wanted)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert observed(host) == wanted.sha256
@@ -175,8 +185,9 @@ def test_the_repositorys_key_is_rotated_with_both_trusted_meanwhile(tmp_path: Pa
             source = AptSource(path, served.url, SUITE, COMPONENT, certificates)
             key, text = source_files(source)
             moved = text.content.replace(b"/etc/apt", f"{host.root}/etc/apt".encode())
-            configuration = host_program.configuration(service, "").encode()
-            return HostSettings(configuration, [key, file(host_program.SOURCES_FILE, moved)])
+            configuration = told(host_program.configuration(service, ""))
+            sources = file(host_program.SOURCES_FILE, moved)
+            return HostSettings([program(host), configuration, key, sources])
 
         def install(version: str, signed_by: str, *trusted: str) -> int:
             assert configure(host, trusting(*trusted)).returncode == 0
@@ -188,6 +199,17 @@ def test_the_repositorys_key_is_rotated_with_both_trusted_meanwhile(tmp_path: Pa
         assert install("2", new, old, new) == 0
         assert install("3", new, new) == 0
         assert install("3", old, new) == 100
+
+
+def test_the_program_itself_is_replaced_and_an_invalid_one_is_refused(host: AptRoot) -> None:
+    wanted = settings(host)
+    newer = File(host_program.PROGRAM, "0755", wanted.files[0].content + b"# newer\n")
+    assert configure(host, HostSettings([newer, *wanted.files[1:]])).returncode == 0
+    assert host.program.read_bytes() == newer.content
+    assert host.program.stat().st_mode & 0o777 == 0o755
+    broken = File(host_program.PROGRAM, "0755", b"#!/bin/sh\nif\n")
+    assert configure(host, HostSettings([broken, *wanted.files[1:]])).returncode == 77
+    assert host.program.read_bytes() == newer.content
 
 
 @pytest.mark.parametrize(
@@ -212,6 +234,6 @@ def test_a_login_or_a_key_that_is_not_well_formed_is_refused(
     host: AptRoot, path: str, content: bytes
 ) -> None:
     before, wanted = observed(host), settings(host)
-    more = HostSettings(wanted.configuration, [*wanted.files, file(path, content)])
+    more = HostSettings([*wanted.files, file(path, content)])
     assert configure(host, more).returncode == 77
     assert observed(host) == before

@@ -104,7 +104,7 @@ def test_the_fuzz_knows_every_verb() -> None:
     verbs = {call[0] for call in (random_call(source) for _ in range(2000)) if is_offered(call)}
     documented = {
         line.split()[2]
-        for line in host_program.text().decode().splitlines()
+        for line in host_program.source().splitlines()
         if line.startswith("#   relight-host ")
     }
     # A host that fetches by URL, as the one here, refuses each call of `receive`.

@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,14 @@ import pytest
 from relight.hosts import host_program
 from relight.hosts.errors import UnreadableAnswerError
 from relight.hosts.host_program import Change
-from relight.hosts.observation import ABSENT, Observation, PackageState, parse, parse_units
+from relight.hosts.observation import (
+    ABSENT,
+    Observation,
+    PackageState,
+    UnitState,
+    parse,
+    parse_units,
+)
 from tests.support.apt_repository import PACKAGE, Repository
 from tests.support.apt_root import UNIT, AptRoot
 from tests.support.memory_shell import (
@@ -70,23 +78,45 @@ def observed(host: AptRoot, call: list[str] | None = None) -> Observation:
 
 def settings_sha256(host: AptRoot) -> str:
     """Return the digest of the settings of a host without an apt source."""
-    return hashlib.sha256((host.root / "etc/relight/host").read_bytes()).hexdigest()
+    files = (host.root / "etc/relight/host", host.program)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def unit(shown: Unit) -> object:
-    return parse_units(shown.shown())[0]
+def unit(shown: Unit, name: str = UNIT) -> UnitState:
+    return parse_units(replace(shown, name=name).shown())[0]
+
+
+@pytest.fixture
+def installed(host: AptRoot, deb: Path) -> None:
+    """The package, unpacked a second ago: a process that starts now is newer."""
+    assert host.run(f"dpkg --install {deb}")[0] == 0
+    file_list = host.root / f"var/lib/dpkg/info/{PACKAGE}.list"
+    ago = file_list.stat().st_mtime - 1
+    os.utime(file_list, (ago, ago))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_process_that_started_before_the_package_was_unpacked_is_stale(
+    process: subprocess.Popen[bytes], host: AptRoot, systemd: StubSystemd, deb: Path
+) -> None:
+    """As of an interpreter: the package does not contain the file that it runs."""
+    systemd.set(UNIT, running(), main_pid=process.pid)
+    assert observed(host).is_installed_file
+    assert host.run(f"dpkg --install {deb}")[0] == 0
+    (line,) = observed(host).stale
+    runs = f"runs {host.executable} and started before the change"
+    assert line == f"{UNIT} has process {process.pid}, which {runs}"
 
 
 def test_a_host_that_runs_what_is_installed(
-    host: AptRoot, systemd: StubSystemd, process: subprocess.Popen[bytes], deb: Path
+    host: AptRoot, systemd: StubSystemd, installed: None, process: subprocess.Popen[bytes]
 ) -> None:
-    assert host.run(f"dpkg --install {deb}")[0] == 0
     up = running()
     up.main_pid = process.pid
     systemd.set(UNIT, up)
     assert observed(host) == Observation(
         package=PackageState("ii", "0.0.74", "amd64"),
-        unit=unit(up),  # type: ignore[arg-type]
+        units=(unit(up),),
         running_file=str(host.executable),
         is_installed_file=True,
         damaged=(),
@@ -116,7 +146,7 @@ def test_a_transaction_on_a_host_without_the_unit(host: AptRoot, systemd: StubSy
     systemd.set(UNIT, Unit())
     systemd.set(TRANSACTION, succeeded())
     found = observed(host, host_program.observe(TRANSACTION, WAIT))
-    assert (found.unit, found.transaction) == (unit(Unit()), unit(succeeded()))
+    assert (found.unit, found.transaction) == (unit(Unit()), unit(succeeded(), TRANSACTION))
     assert (found.running_file, found.is_installed_file) == ("", False)
 
 
@@ -125,14 +155,14 @@ def test_an_absent_transaction_on_a_host_with_the_unit(
 ) -> None:
     systemd.set(UNIT, running(), main_pid=process.pid)
     found = observed(host, host_program.observe(TRANSACTION, WAIT))
-    assert found.transaction == unit(Unit())
+    assert found.transaction == unit(Unit(), TRANSACTION)
     assert found.is_installed_file
 
 
 def test_neither_transaction_nor_unit(host: AptRoot, systemd: StubSystemd) -> None:
     systemd.set(UNIT, Unit())
     found = observed(host, host_program.observe(TRANSACTION, WAIT))
-    assert found.unit == found.transaction == unit(Unit())
+    assert (found.unit, found.transaction) == (unit(Unit()), unit(Unit(), TRANSACTION))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +212,52 @@ def test_a_package_that_is_removed_or_damaged(
     assert observed(host).package == PackageState("rc", "0.0.74", "amd64")
 
 
+KEPT, STATE = "/usr/share/doc/lantern-box/kept", "/opt/box/state/index"
+
+
+@pytest.fixture
+def with_documents(host: AptRoot, tmp_path: Path) -> Path:
+    """The root of a host that has a package with documents, state and configuration."""
+    files = dict.fromkeys((FILE, KEPT, STATE, "/usr/share/doc/lantern-box/README"), "1")
+    files |= {"/var/lib/box/state": "1", "/srv/box/page": "1", "/etc/box": "1"}
+    files |= {"/DEBIAN/conffiles": "/etc/box\n"}
+    deb = Repository(tmp_path / "documents").add("0.0.74", files=files)
+    assert host.run(f"dpkg --install {deb}")[0] == 0
+    return host.root
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda file: file.write_text("2")])
+def test_state_and_configuration_are_not_damage(
+    host: AptRoot, systemd: StubSystemd, with_documents: Path, change: Callable[[Path], object]
+) -> None:
+    for path in ("var/lib/box/state", "srv/box/page", "etc/box"):
+        change(with_documents / path)
+    assert observed(host).damaged == ()
+    change(with_documents / STATE.lstrip("/"))
+    assert observed(host).damaged == (STATE,)
+    host.configure(state_files=("/opt/other/*", "/opt/box/st?te/*"))
+    assert observed(host).damaged == ()
+    change(with_documents / FILE.lstrip("/"))
+    assert observed(host).damaged == (FILE,)
+
+
+def test_files_that_dpkg_leaves_out_are_not_missing(
+    host: AptRoot, systemd: StubSystemd, with_documents: Path
+) -> None:
+    for name in ("README", "kept"):
+        (with_documents / f"usr/share/doc/lantern-box/{name}").unlink()
+    assert len(observed(host).damaged) == 2
+    rules = with_documents / "etc/dpkg/dpkg.cfg.d/documents"
+    rules.parent.mkdir(parents=True)
+    rules.write_text("# small\npath-exclude=/usr/share/doc/*\npath-include /usr/share/doc/*/kept\n")
+    assert observed(host).damaged == (KEPT,)
+    (rules.parent.parent / "dpkg.cfg").write_text("log /var/log/dpkg.log\npath-exclude=*/kept\n")
+    assert observed(host).damaged == ()
+    (with_documents / FILE.lstrip("/")).unlink()
+    (with_documents / KEPT.lstrip("/")).write_text("2")
+    assert set(observed(host).damaged) == {FILE, KEPT}
+
+
 def test_hostile_output_cannot_look_like_another_section(
     host: AptRoot, systemd: StubSystemd
 ) -> None:
@@ -191,9 +267,11 @@ def test_hostile_output_cannot_look_like_another_section(
     host.put_program("dpkg", f"cat {host.root}/hostile; exit 3")
     text = output(host, host_program.observe())
     ends = [line for line in text.split("\n") if line and not line.startswith(" ")]
-    verify = ["verify 3", "content 0", "settings 0"]
-    assert ends == ["units 0", "package 1", "file 1", "boot 0", *verify]
-    assert "".join(f" {line}\n" for line in hostile.splitlines()) + "verify 3\n" in text
+    assert ends == [
+        *("units 0", "package 1", "file 1", "stale 0", "boot 0", "verify 0"),
+        *("content 0", "settings 0"),
+    ]
+    assert "".join(f" {line}\n" for line in hostile.splitlines()) + "verify 0\n" in text
 
 
 def test_a_very_long_section_is_complete(host: AptRoot, systemd: StubSystemd) -> None:
@@ -212,11 +290,44 @@ def test_a_systemd_that_does_not_answer_is_the_only_output(
         assert ended.stderr == "Failed to connect to bus: No such file or directory\n"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "UNIT=box.socket",
+        "UNIT='a b.service'",
+        "MORE_UNITS='box.socket --root=/x'",
+        "MORE_UNITS='$(id)'",
+        "ON_CHANGE=stop",
+        "ON_CHANGE='stop restart'",
+        "EXECUTABLE=usr/bin/box",
+    ],
+)
+def test_a_damaged_configuration_is_refused(host: AptRoot, systemd: StubSystemd, line: str) -> None:
+    with (host.root / "etc/relight/host").open("a") as file:
+        file.write(f"{line}\n")
+    ended = host.call("observe")
+    assert (ended.returncode, systemd.calls()) == (64, [])
+    assert "does not name a package, its units and its executable" in ended.stderr
+
+
 def test_a_missing_configuration_is_reported(host: AptRoot) -> None:
     (host.root / "etc/relight/host").unlink()
     ended = host.call("observe")
     assert ended.returncode != 0
     assert "etc/relight/host" in ended.stderr
+
+
+def test_the_answer_of_an_older_program_is_read(host: AptRoot, systemd: StubSystemd) -> None:
+    """It names no unit and no stale process; the service's unit comes first."""
+    systemd.set(TRANSACTION, succeeded())
+    text = output(host, host_program.observe(TRANSACTION, WAIT))
+    text = re.sub(r"^ (Id|Type|TriggeredBy)=.*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r" .*\ntransaction 0\n", "", text)
+    text = re.sub(r" .*\nstale 0\n", "", text)
+    found = parse(text)
+    assert found.transaction is not None
+    assert (found.unit.sub, found.transaction.sub) == ("running", "exited")
+    assert (found.unit.name, len(found.units), found.stale) == ("", 1, ())
 
 
 def test_an_incomplete_answer_is_refused(host: AptRoot, systemd: StubSystemd) -> None:
@@ -238,7 +349,7 @@ def test_a_transaction_is_detached_from_its_caller(host: AptRoot, systemd: StubS
     )
     assert found.begin is not None
     assert (found.begin.exit_code, found.begin.text) == (0, "")
-    assert found.transaction == unit(succeeded())
+    assert found.transaction == unit(succeeded(), TRANSACTION)
     (started,) = (call for call in systemd.calls() if call[0] == "systemd-run")
     assert f"--unit={TRANSACTION}" in started
     for option in ("--pipe", "--scope", "--pty", "--wait", "--collect", "-P", "-t", "-G"):
@@ -277,7 +388,7 @@ def test_a_transaction_that_cannot_start_is_reported_with_an_observation(
     assert found.begin is not None
     assert found.begin.exit_code == 1
     assert found.begin.text == f"Failed to start transient service unit: {text}"
-    assert found.transaction == unit(failed())
+    assert found.transaction == unit(failed(), TRANSACTION)
 
 
 # ---------------------------------------------------------------- waiting
@@ -300,7 +411,7 @@ def test_observe_waits_until_a_transaction_ends(host: AptRoot, systemd: StubSyst
             systemd.set(TRANSACTION, succeeded())
             program.communicate(b"\n")
             out, _ = waiting.communicate(timeout=10)
-    assert parse(out.decode()).transaction == unit(succeeded())
+    assert parse(out.decode()).transaction == unit(succeeded(), TRANSACTION)
 
 
 @pytest.mark.parametrize("verb", ["observe", "swap"])

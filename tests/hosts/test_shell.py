@@ -10,11 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from relight.domain.fault.rule import Remedy
+from relight.domain.fault.table import RULES
 from relight.domain.text import visible
 from relight.hosts import connections
 from relight.hosts import shell as shell_module
 from relight.hosts.connections import connect
 from relight.hosts.errors import (
+    AlgorithmsDifferError,
     CommandFailedError,
     CommandTimeoutError,
     ConnectionLostError,
@@ -285,6 +288,48 @@ async def test_a_host_key_of_another_type_is_refused() -> None:
         error = await refused(server.port, HostKeyMismatchError)
         assert (server.logins, server.commands) == (0, [])
     assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    "algorithms",
+    [
+        {"kex_algs": ["diffie-hellman-group1-sha1"]},
+        {"encryption_algs": ["3des-cbc"]},
+        {"mac_algs": ["hmac-md5"], "encryption_algs": ["aes128-ctr"]},
+    ],
+    ids=lambda algorithms: next(iter(algorithms)),
+)
+async def test_a_host_that_allows_no_common_algorithm_has_a_fault_of_its_own(
+    algorithms: dict[str, list[str]],
+) -> None:
+    key = asyncssh.import_private_key(HOST_KEY.private)
+    async with ssh_server(key, CLIENT_KEY, algorithms=algorithms) as server:
+        error = await refused(server.port, AlgorithmsDifferError)
+        assert (server.logins, server.commands) == (0, [])
+    rule = RULES[error.kind]
+    assert (rule.retried, rule.remedy, rule.locks_out) == (False, Remedy.ASK, True)
+    assert next(iter(algorithms.values()))[0] in error.text
+
+
+@pytest.mark.parametrize(
+    "algorithms",
+    [
+        {"encryption_algs": ["aes256-gcm@openssh.com"]},
+        {"encryption_algs": ["aes256-ctr"]},
+        {"kex_algs": ["ecdh-sha2-nistp521"]},
+        {"kex_algs": ["ecdh-sha2-nistp384"]},
+    ],
+    ids=lambda algorithms: str(next(iter(algorithms.values()))[0]),
+)
+async def test_a_host_that_allows_one_modern_algorithm_is_reached(
+    algorithms: dict[str, list[str]],
+) -> None:
+    key = asyncssh.import_private_key(HOST_KEY.private)
+    async with (
+        ssh_server(key, CLIENT_KEY, algorithms=algorithms) as server,
+        connect(destination(server.port), [CLIENT_KEY], [HOST_KEY.public], SOON),
+    ):
+        assert server.logins == 1
 
 
 async def test_another_client_key_is_refused(server: SshServer) -> None:

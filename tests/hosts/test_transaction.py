@@ -77,7 +77,7 @@ async def test_a_transaction_is_started_and_observed_until_its_end_and_its_resul
     )
     assert [state.phase for state in states] == [Phase.RUNNING, Phase.RUNNING]
     assert host.ran == [SWAP, OBSERVE, OBSERVE]
-    assert host.change == succeeded()
+    assert host.change == dataclasses.replace(succeeded(), name=UNIT)
     await transaction.forget(host, UNIT)
     assert host.change == Unit()
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from relight.domain.service import Service
+from relight.domain.service import OnChange, Service
 from relight.hosts.observation import ABSENT, Observation, PackageState, parse_units
 from relight.hosts.proof import (
     verdict,
@@ -21,14 +21,24 @@ VERSION = "0.0.74"
 INSTALLED = PackageState("ii", "0.0.74", "amd64")
 (UP,) = parse_units(running().shown())
 GOOD = Observation(
-    INSTALLED, UP, "/usr/bin/lantern-box", is_installed_file=True, damaged=(), boot_id="b-1"
+    INSTALLED, (UP,), "/usr/bin/lantern-box", is_installed_file=True, damaged=(), boot_id="b-1"
 )
 WINDOW = SERVICE.stability_window
 NO_WINDOW = replace(SERVICE, stability_window=timedelta())
 
 
 def unit(**changes: object) -> Observation:
-    return replace(GOOD, unit=replace(UP, **changes))  # type: ignore[arg-type]
+    return units(changes)
+
+
+def units(*changes: dict[str, object]) -> Observation:
+    """An observation of several units; each is a running service but for its changes."""
+    return replace(GOOD, units=tuple(replace(UP, **each) for each in changes))  # type: ignore[arg-type]
+
+
+RESTING = {"name": "b.service", "active": "inactive", "sub": "dead", "main_pid": 0}
+WAITING = {**RESTING, "triggered_by": ("b.socket",)}
+SOCKET = {"name": "b.socket", "sub": "listening", "main_pid": 0, "type": ""}
 
 
 def package(status: str, version: str = "0.0.74") -> Observation:
@@ -100,11 +110,42 @@ OBSERVATIONS: dict[str, tuple[Observation, str | None, str]] = {
     "stopped": (unit(active="inactive", sub="dead"), "unit-not-active", "is inactive (dead)"),
     "starting": (unit(active="activating", sub="start"), "unit-not-active", "activating (start)"),
     "disabled": (unit(unit_file="disabled"), "unit-disabled", "next boot"),
-    "a oneshot": (unit(sub="exited"), "unit-not-active", "active (exited)"),
+    "an ended process": (unit(sub="exited"), "unit-not-active", "active (exited)"),
+    "an exited service": (unit(sub="exited", type="forking"), "unit-not-active", "active (exited)"),
+    "a oneshot": (unit(sub="exited", type="oneshot"), None, ""),
+    "no instance": (units(), "unit-not-found", "there is no unit lantern-box.service"),
+    "two units": (units({}, {"name": "b.service"}), None, ""),
+    "a second unit that rests": (units({}, RESTING), "unit-not-active", "b.service is inactive"),
+    "a second unit that failed": (
+        units({}, {"name": "b@2.service", "active": "failed", "sub": "failed"}),
+        "unit-failed",
+        "b@2.service failed",
+    ),
+    "a unit that waits for a connection": (units(SOCKET, WAITING), None, ""),
+    "a disabled unit of an enabled socket": (
+        units(SOCKET, {**WAITING, "active": "active", "sub": "running", "unit_file": "disabled"}),
+        None,
+        "",
+    ),
+    "a unit whose socket is closed": (
+        units({**SOCKET, "active": "inactive", "sub": "dead"}, WAITING),
+        "unit-not-active",
+        "b.socket is inactive",
+    ),
+    "a unit of another socket": (
+        units(SOCKET, {**WAITING, "triggered_by": ("c.socket",)}),
+        "unit-not-active",
+        "b.service is inactive",
+    ),
     "stale": (
         replace(GOOD, running_file="/usr/bin/lantern-box (deleted)", is_installed_file=False),
         "stale-process",
         "runs /usr/bin/lantern-box (deleted), not the installed /usr/bin/lantern-box",
+    ),
+    "stale processes": (
+        replace(GOOD, is_installed_file=False, stale=("a.service has process 7, which", "more")),
+        "stale-process",
+        "a.service has process 7, which; 1 more",
     ),
     "no process": (
         replace(GOOD, running_file="", is_installed_file=False),
@@ -143,6 +184,35 @@ def test_another_start_than_the_first_observed_is_a_fault(
     assert found is not None
     assert found.kind == kind
     assert text in found.text
+
+
+TRY_RESTART = replace(SERVICE, on_change=OnChange.TRY_RESTART)
+
+
+@pytest.mark.parametrize(
+    ("observed", "kind"),
+    [
+        (units({}, RESTING), None),
+        (units({**RESTING, "name": "a.service"}, RESTING), "unit-not-active"),
+        (units({}, {**RESTING, "unit_file": "masked"}), "unit-masked"),
+        (units({}, {"name": "b.service", "active": "failed", "sub": "failed"}), "unit-failed"),
+        (unit(unit_file="disabled"), None),
+    ],
+)
+def test_with_try_restart_the_host_decides_which_units_run(
+    observed: Observation, kind: str | None
+) -> None:
+    found = verdict(observed, None, TRY_RESTART, VERSION)
+    assert (found.kind if found else None) == kind
+
+
+def test_each_unit_is_compared_with_its_own_first_observation() -> None:
+    first = units({"restarts": 1}, {"name": "b.service", "invocation_id": "b"})
+    assert verdict(first, first, SERVICE, VERSION) is None
+    again = units({"restarts": 1}, {"name": "b.service", "invocation_id": "c"})
+    found = verdict(again, first, SERVICE, VERSION)
+    assert found is not None
+    assert (found.kind, "b.service was restarted" in found.text) == ("unit-restarted", True)
 
 
 def test_earlier_restarts_are_ignored() -> None:

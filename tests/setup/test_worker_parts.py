@@ -12,6 +12,7 @@ from activities.rollout.checks import CommandCheck
 from activities.rollout.prometheus import Bounds, PrometheusCheck
 from devkit.simulated.written_files import binary_content
 from relight.domain.machine import MachinePlan
+from relight.hosts.host_program import CONFIGURATION, PROGRAM, text
 from relight.hosts.probe import PatientProbe, TcpProbe
 from relight.releases.apt_repository import AptRepository
 from relight.releases.github_releases import GitHubReleases
@@ -29,7 +30,7 @@ from relight.store.store import open_upgraded_store
 from tests.support.apt_repository import key_ring
 from worker import open_parts
 
-KEY = "/etc/apt/keyrings/relight.asc"
+KEY = "/etc/apt/keyrings/relight.gpg"
 """Where hosts have the key of the repository."""
 
 PLAN = MachinePlan(
@@ -80,14 +81,17 @@ async def test_from_github_no_apt_source_is_written_to_hosts(settings: Settings)
 
 async def test_the_settings_of_hosts_are_the_files_of_their_first_boot(settings: Settings) -> None:
     async with open_parts(settings) as parts:
-        text = parts.user_data.render(PLAN).text.get_secret_value()
+        user_data = parts.user_data.render(PLAN).text.get_secret_value()
         told = parts.host_settings
-    files = yaml.safe_load(text)["write_files"]
+    files = yaml.safe_load(user_data)["write_files"]
     written = {file["path"]: binary_content(file) for file in files}
     assert told is not None
-    assert told.configuration == written["/etc/relight/host"]
     contents = {str(each.path): each.content for each in told.files}
-    assert contents == {path: text for path, text in written.items() if path.startswith("/etc/apt")}
+    assert len(contents) == 4
+    program = str(PROGRAM)
+    assert contents.pop(program) == text()
+    assert written[program] == text(first_boot=True)
+    assert contents == {path: written[path] for path in contents}
     with key_ring() as keys:
         assert keys.shown(contents[KEY]) == ["repository@example.org"]
 
@@ -113,7 +117,8 @@ async def test_a_release_may_install_several_packages(settings: Settings) -> Non
     async with open_parts(settings.model_copy(update={"service": service})) as parts:
         assert (parts.service.package, parts.service.packages) == ("redis-server", ("redis-tools",))
         assert parts.host_settings is not None
-        assert b"PACKAGES=redis-tools\n" in parts.host_settings.configuration
+        [told] = [each for each in parts.host_settings.files if each.path == CONFIGURATION]
+        assert b"PACKAGES=redis-tools\n" in told.content
     with pytest.raises(SettingsError, match="begins with redis-tools"):
         ServiceSettings(package="redis-server", packages=("redis-tools", "redis-server"))
 

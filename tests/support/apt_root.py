@@ -51,23 +51,28 @@ _FOLDERS = (
     "etc/relight",
     "etc/ssh",
     "usr/bin",
+    "usr/local/sbin",
     "log",
     "programs",
 )
 _MOVED = (
     "/etc/apt/apt.conf",
     "/etc/relight/host",
+    "/usr/local/sbin/relight-host",
     "/etc/apt/auth.conf.d",
     "/etc/apt/keyrings",
     "/etc/apt/$SOURCE",
     "/etc/ssh/ssh_host_ed25519_key",
     "/run/relight",
-    "/etc/systemd/system/$UNIT",
-    "/run/systemd/system/$UNIT",
+    "/etc/systemd/system/$unit",
+    "/run/systemd/system/$unit",
+    "=/etc/dpkg",
+    "=/sys/fs/cgroup",
     "/var/cache/apt/archives",
     "/var/lib/dpkg/info",
     "/var/lib/dpkg/updates",
     "/var/lib/relight/packages",
+    "/var/lib/relight/unpacked",
     "/var/lib/relight/first-boot",
     "/var/lib/relight/installed",
     "/var/log/cloud-init-output.log",
@@ -115,13 +120,13 @@ class AptRoot:
         tools["dpkg-query"] = f"--admindir={self.root}/var/lib/dpkg"
         for name, options in tools.items():
             self.put_program(name, f'exec /usr/bin/{name} {options} "$@"')
-        self.program.write_text(self._moved(host_program.packed_text().decode()))
+        self.program.write_text(self._moved(host_program.text().decode()))
         self.program.chmod(0o755)
         self.configure()
 
     @property
     def program(self) -> Path:
-        return self.root / "relight-host"
+        return self.root / "usr/local/sbin/relight-host"
 
     @property
     def executable(self) -> Path:
@@ -139,11 +144,21 @@ class AptRoot:
         return self.root / "trace"
 
     def configure(
-        self, deb_urls: str = "", packages: Sequence[str] = (), *, pushed: bool = False
+        self,
+        deb_urls: str = "",
+        packages: Sequence[str] = (),
+        *,
+        pushed: bool = False,
+        state_files: Sequence[str] = (),
     ) -> None:
         """Write the program's configuration."""
         service = Service(
-            PACKAGE, UNIT, str(self.executable), timedelta(0), packages=tuple(packages)
+            PACKAGE,
+            UNIT,
+            str(self.executable),
+            timedelta(0),
+            packages=tuple(packages),
+            state_files=tuple(state_files),
         )
         told = host_program.configuration(service, deb_urls, pushed=pushed)
         (self.root / "etc/relight/host").write_text(told)
@@ -237,7 +252,7 @@ class AptRoot:
         )
 
     def _moved(self, program: str) -> str:
-        replaced = {path: f"{self.root}{path}" for path in _MOVED}
+        replaced = {path: path.replace("/", f"{self.root}/", 1) for path in _MOVED}
         # The environment that the program drops names the root and the stub programs.
         replaced[program.partition("\n")[0]] = "#!/bin/sh"
         replaced["PATIENCE=60 "] = "PATIENCE=1 "

@@ -12,6 +12,10 @@ from relight.hosts.shell import Completed, command_failed, raise_if_not_run
 HOST = Destination(address="198.18.0.2", port=22, user="relight", machine_key="de-1-g1")
 
 _SHOWN = """\
+Id={name}
+Type={type}
+ControlGroup={cgroup}
+TriggeredBy={triggered_by}
 MainPID={main_pid}
 NRestarts={restarts}
 Result={result}
@@ -43,9 +47,16 @@ class Unit:
     status: int = 0
     started: int = 0
     ended: int = 0
+    name: str = "lantern-box.service"
+    type: str = "simple"
+    triggered_by: str = ""
+
+    @property
+    def cgroup(self) -> str:
+        return f"/system.slice/{self.name}"
 
     def shown(self) -> str:
-        return _SHOWN.format_map(vars(self))
+        return _SHOWN.format_map({**vars(self), "cgroup": self.cgroup})
 
 
 def running() -> Unit:
@@ -90,7 +101,8 @@ class MemoryHost:
         unit: the present state of the service's unit.
         change: the present state of the transaction's transient unit.
         package: dpkg's answer about the package; empty if dpkg does not know it.
-        file: whether the unit's main process runs the installed file, as an exit code; its name.
+        file: whether all processes run the installed release, as an exit code; the main one's file.
+        stale: a line for each process that does not.
         boot_id: the kernel's id of this boot.
         verify: the output of `dpkg --verify`.
         journal: the service's log lines.
@@ -108,6 +120,7 @@ class MemoryHost:
     change: Unit = field(default_factory=Unit)
     package: str = "ii \t0.0.74\tamd64"
     file: tuple[int, str] = (0, "/usr/bin/lantern-box")
+    stale: str = ""
     boot_id: str = "b-1"
     verify: str = ""
     journal: list[str] = field(default_factory=list)
@@ -181,9 +194,9 @@ class MemoryHost:
     def _answer(self, words: list[str]) -> str:
         match words:
             case ["swap", unit, *_]:
-                return self._started(unit) + self._observed(transaction=True)
+                return self._started(unit) + self._observed(unit)
             case ["observe", *rest]:
-                return self._observed(transaction=bool(rest))
+                return self._observed(rest[0] if rest else None)
             case ["journal", _]:
                 return "".join(f"{line}\n" for line in self.journal)
             case ["log", _]:
@@ -200,16 +213,20 @@ class MemoryHost:
             return _section("begin", 1, f"Failed to start transient service unit: {refusal}")
         return _section("begin", 0, "")
 
-    def _observed(self, *, transaction: bool) -> str:
-        units = self.unit.shown()
+    def _observed(self, transaction: str | None = None) -> str:
+        units, named = self.unit.shown(), ""
         if transaction:
             self.change = self.coming.pop(0) if self.coming else self.change
+            self.change.name = transaction
             units += f"\n{self.change.shown()}"
+            named = _section("transaction", 0, transaction)
         return "".join(
             (
                 _section("units", 0, units),
+                named,
                 _section("package", 0 if self.package else 1, self.package or "no packages found"),
                 _section("file", *self.file),
+                _section("stale", 0, self.stale),
                 _section("boot", 0, self.boot_id),
                 _section("verify", 1 if self.verify else 0, self.verify),
             )

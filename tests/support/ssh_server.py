@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -89,10 +89,17 @@ async def listening(
     host_key: asyncssh.SSHKey,
     login: Callable[[], asyncssh.SSHServer],
     run: Callable[[asyncssh.SSHServerProcess[bytes]], object],
+    algorithms: Mapping[str, list[str]] | None = None,
 ) -> AsyncIterator[int]:
     """Serve SSH on a free port of loopback. Yields the port."""
     listener = await asyncssh.create_server(
-        login, "127.0.0.1", 0, server_host_keys=[host_key], process_factory=run, encoding=None
+        login,
+        "127.0.0.1",
+        0,
+        server_host_keys=[host_key],
+        process_factory=run,
+        encoding=None,
+        **(algorithms or {}),
     )
     try:
         yield listener.get_port()
@@ -103,10 +110,14 @@ async def listening(
 
 @asynccontextmanager
 async def ssh_server(
-    host_key: asyncssh.SSHKey, authorized: asyncssh.SSHKey, banner: str = ""
+    host_key: asyncssh.SSHKey,
+    authorized: asyncssh.SSHKey,
+    banner: str = "",
+    algorithms: Mapping[str, list[str]] | None = None,
 ) -> AsyncIterator[SshServer]:
+    """Serve SSH with its commands; `algorithms` are options of asyncssh that allow only these."""
     server = SshServer(authorized, banner)
-    async with listening(host_key, lambda: Login(server), server.run) as server.port:
+    async with listening(host_key, lambda: Login(server), server.run, algorithms) as server.port:
         try:
             yield server
         finally:

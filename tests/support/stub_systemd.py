@@ -39,6 +39,9 @@ for unit; do
   file={folder}/unit-$unit
   [ -e "$file" ] || file={folder}/unit-
   while IFS='=' read -r name said; do
+    case $name=$said in
+      Id=unknown.service) said=$unit ;;
+    esac
     case $names in
       *,$name,*) if [ "$value" ]; then echo "$said"; else echo "$name=$said"; fi ;;
     esac
@@ -75,7 +78,12 @@ class StubSystemd:
         **changed: object,
     ) -> None:
         """Say how a unit stands; the one without a name is any that systemd does not know."""
-        shown = dataclasses.replace(how, **changed).shown()  # type: ignore[arg-type]
+        stands = dataclasses.replace(how, **changed)  # type: ignore[arg-type]
+        stands.name = unit or "unknown.service"
+        group = self.host.root / f"sys/fs/cgroup/{stands.cgroup}/cgroup.procs"
+        group.parent.mkdir(parents=True, exist_ok=True)
+        group.write_text(f"{stands.main_pid}\n" if stands.main_pid else "")
+        shown = stands.shown()
         shown += f"NeedDaemonReload={'yes' if need_reload else 'no'}\n"
         shown += f"Transient={'yes' if transient else 'no'}\n"
         (self.folder / f"unit-{unit}").write_text(shown)

@@ -113,11 +113,13 @@ class SimulatedHost:
     def _observation(self, unit: str | None = None) -> str:
         units = [_properties(self._service_unit())]
         if unit is not None:
-            units.append(_properties(_transient_unit(self._changes.get(unit))))
+            units.append(_properties({"Id": unit, **_transient_unit(self._changes.get(unit))}))
         sections = {
             "units": "\n\n".join(units),
+            "transaction": unit or "",
             "package": f"ii \t{self._version}\t{self._architecture}",
             "file": EXECUTABLE,
+            "stale": "",
             "boot": _BOOT_ID,
             "verify": "",
         }
@@ -125,6 +127,7 @@ class SimulatedHost:
 
     def _service_unit(self) -> dict[str, object]:
         return {
+            "Id": f"{PACKAGE}.service",
             "LoadState": "loaded",
             "ActiveState": "active",
             "SubState": "running",

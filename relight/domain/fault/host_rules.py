@@ -35,6 +35,16 @@ HOST_RULES: Mapping[str, Rule] = {
         "--unreachable` gives the route another machine.",
         locks_out=True,
     ),
+    "ssh-algorithms-differ": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "The host's sshd allows no key exchange, cipher or MAC that the control plane offers.",
+        "The message has both lists. Allow one more in KexAlgorithms, Ciphers or MACs of the "
+        "host's sshd, and reload it; then `relight route verify ROUTE`. `relight route replace "
+        "ROUTE --unreachable` helps only if other machines do not have the same settings.",
+        locks_out=True,
+    ),
     "login-refused": Rule(
         HOST,
         False,
@@ -209,7 +219,7 @@ HOST_RULES: Mapping[str, Rule] = {
         HOST,
         False,
         Remedy.REPAIR,
-        "The service's process runs another file than the installed one.",
+        "A process of the service does not run the installed release.",
         "It was not restarted after the package changed, or runs another program. `relight "
         "reconcile` swaps the route again.",
     ),
