@@ -58,7 +58,7 @@ async def test_a_full_disk_is_still_reported(host: FaultyHost) -> None:
     host.sh(f"mount -t tmpfs -o nr_inodes=4,mode=755 tmpfs {lists}")
     host.sh(f"cd {lists}; mkdir -m 700 partial; chown _apt partial; touch lock other")
     fault = await host.apt_fault()
-    assert fault.kind == "disk-full", fault.summary
+    assert fault.kind == "disk-full", fault.stderr_tail
 
 
 @pytest.mark.parametrize("version", [f"{OLD}-", f"{NEW}-", f"{OLD}+", f"{NEW}+"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import shlex
 from datetime import timedelta
 
 import pytest
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.lab
 
 UNLISTED = "0.9.9"
 """A version that no repository has."""
+
+HOOK = "/etc/apt/apt.conf.d/99test"
 
 CALL = f"^/bin/sh {host_program.PROGRAM} (swap|observe) "
 """The pattern with which `pgrep -f` finds the call that waits for a change."""
@@ -101,18 +104,22 @@ async def test_a_change_that_hangs_is_killed_at_its_deadline_and_the_next_swap_r
     await assert_unfinished(host)
 
 
+@pytest.mark.parametrize("moment", ["from the start", "in the middle"])
 async def test_a_reason_that_journald_reads_after_the_change_has_failed_is_told(
-    host: FaultyHost,
+    host: FaultyHost, moment: str
 ) -> None:
     """journald knows a process that has ended by its unit only, no longer by its start."""
-    journald = "systemctl kill --signal={} systemd-journald"
-    with host.changed(journald.format("STOP"), journald.format("CONT")):
+    stop, go_on = (f"systemctl kill --signal={each} systemd-journald" for each in ("STOP", "CONT"))
+    hook = f'APT::Update::Pre-Invoke {{ "echo begun; journalctl --sync; {stop}"; }};'
+    late = stop if moment == "from the start" else f"echo {shlex.quote(hook)} >{HOOK}"
+    with host.changed(late, f"{go_on}; rm -f {HOOK}"):
         swap = asyncio.create_task(host.fault(host.subject.swap(UNLISTED)))
         failed = "systemctl list-units --state=failed --no-legend 'relight-*' | grep relight-"
         await asyncio.to_thread(host.until_sh, failed)
     fault = await swap
     assert fault.kind == "version-not-listed"
     assert f"'{UNLISTED}' for 'lantern-box' was not found" in fault.summary
+    assert ("begun" in fault.stderr_tail) == (moment == "in the middle")
 
 
 async def test_a_stopped_swap_leaves_no_process_and_the_next_swap_repairs_it(

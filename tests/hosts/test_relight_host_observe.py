@@ -23,7 +23,7 @@ from tests.support.memory_shell import (
     running,
     succeeded,
 )
-from tests.support.stub_systemd import STARTED, StubSystemd
+from tests.support.stub_systemd import StubSystemd
 
 TRANSACTION = "relight-install.service"
 FILE = "/usr/share/lantern-box/file"
@@ -320,17 +320,29 @@ def test_a_transaction_that_does_not_run_is_not_waited_for(
 # ---------------------------------------------------------------- logs
 
 
+BEGINS = "relight: the change begins\n"
+
+
+@pytest.mark.parametrize(
+    ("journal", "log"),
+    [
+        (f"{BEGINS}a\n\nb\n", "a\n\nb\n"),
+        (f"{BEGINS}a\n{BEGINS}b\n{BEGINS}c\nd\n", "c\nd\n"),
+        ("the last of 200 lines\n", "the last of 200 lines\n"),
+        (f"a\n{BEGINS}", ""),
+        ("", ""),
+    ],
+)
 def test_the_log_of_a_transaction_is_that_of_its_last_start(
-    host: AptRoot, systemd: StubSystemd
+    host: AptRoot, systemd: StubSystemd, journal: str, log: str
 ) -> None:
     systemd.set(TRANSACTION, failed())
-    host.call("log", TRANSACTION)
-    lines = ("journalctl", "--no-pager", "--quiet", "--lines=200", "--output=cat")
-    assert [call for call in systemd.calls() if call[0] == "journalctl"] == [
+    systemd.put_journal(journal)
+    assert host.call("log", TRANSACTION).stdout == log
+    unit = f"_SYSTEMD_UNIT={TRANSACTION}"
+    assert systemd.calls() == [
         ["journalctl", "--sync"],  # the last line may not be written yet
-        [*lines, "_SYSTEMD_INVOCATION_ID=abc"],
-        # It has no line: journald may have read them after the unit's end.
-        [*lines, f"--since={STARTED}", f"_SYSTEMD_UNIT={TRANSACTION}"],
+        ["journalctl", "--no-pager", "--quiet", "--lines=200", "--output=cat", unit],
     ]
 
 

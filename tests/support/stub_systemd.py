@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from tests.support.apt_root import UNIT, AptRoot
 from tests.support.memory_shell import Unit, running
 
-STARTED = "Sun 2026-11-29 05:00:00 UTC"
-
 _ACCOUNT = """\
 for word in "$0" "$@"; do printf '%s\\n' "${{word##*/programs/}}"; done >>{folder}/calls
 echo . >>{folder}/calls
@@ -62,8 +60,10 @@ class StubSystemd:
         self.set("", Unit())
         self.set(UNIT, running())
         self._put("systemctl", what="$1", then=_SHOW)
-        for name in ("systemd-run", "journalctl"):
-            self._put(name, what=name)
+        self._put("systemd-run", what="systemd-run")
+        shown = '[ "$1" = --sync ] || cat {folder}/journal\n'
+        self._put("journalctl", what="journalctl", then=shown)
+        self.put_journal("")
 
     def set(
         self,
@@ -77,7 +77,6 @@ class StubSystemd:
         """Say how a unit stands; the one without a name is any that systemd does not know."""
         shown = dataclasses.replace(how, **changed).shown()  # type: ignore[arg-type]
         shown += f"NeedDaemonReload={'yes' if need_reload else 'no'}\n"
-        shown += f"ExecMainStartTimestamp={STARTED}\n"
         shown += f"Transient={'yes' if transient else 'no'}\n"
         (self.folder / f"unit-{unit}").write_text(shown)
 
@@ -86,6 +85,10 @@ class StubSystemd:
         (self.folder / f"fails-{what}").write_text(text)
         if once:
             (self.folder / f"once-{what}").touch()
+
+    def put_journal(self, text: str) -> None:
+        """Have journalctl print this, whatever it is asked for."""
+        (self.folder / "journal").write_text(text)
 
     def mend(self, what: str) -> None:
         (self.folder / f"fails-{what}").unlink()

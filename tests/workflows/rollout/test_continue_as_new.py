@@ -102,13 +102,10 @@ async def test_a_failure_is_kept_while_it_is_asked_whether_our_key_is_wrong(
         return await usual()
 
     monkeypatch.setattr(check, "run", run)
-    gate = harness.hosts.hold_installs()
+    harness.hosts.locked_out = {f"{route_ids[0]}-g1": LoginRefusedError}
     rollout = await harness.start_rollout(
         "v0.0.74", waves=("100%",), max_concurrent=6, failure_budget=1
     )
-    await gate.reached()
-    harness.hosts.locked_out = {f"{route_ids[0]}-g1": LoginRefusedError}
-    gate.open()
     await asked.wait()
     await continued(harness, rollout, "1/swap", max_concurrent=6)
     answered.set()
