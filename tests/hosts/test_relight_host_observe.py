@@ -26,6 +26,7 @@ from relight.hosts.observation import (
 )
 from tests.support.apt_repository import PACKAGE, Repository
 from tests.support.apt_root import UNIT, AptRoot
+from tests.support.debs import build_deb
 from tests.support.memory_shell import (
     Unit,
     failed,
@@ -525,3 +526,21 @@ def test_the_output_of_first_boot_steps_is_printed(host: AptRoot) -> None:
 
 def test_a_step_without_output_file_is_an_error(host: AptRoot) -> None:
     assert host.call("step", "install").returncode == 1
+
+
+@pytest.mark.usefixtures("installed")
+def test_all_packages_of_the_service_are_looked_at(
+    process: subprocess.Popen[bytes], host: AptRoot, systemd: StubSystemd, tmp_path: Path
+) -> None:
+    systemd.set(UNIT, running(), main_pid=process.pid)
+    more, file = tmp_path / "more.deb", "/usr/share/lantern-more/file"
+    build_deb(more, "lantern-more", "0.0.74", "all", files={file: "1"})
+    assert host.run(f"dpkg --install {more}")[0] == 0
+    assert observed(host).is_installed_file
+    host.configure(packages=("lantern-more", "lantern-none"))
+    assert [line.split(", which")[0] for line in observed(host).stale] == [
+        f"{UNIT} has process {process.pid}"
+    ]
+    assert observed(host).damaged == ()
+    (host.root / file.lstrip("/")).write_text("2")
+    assert observed(host).damaged == (file,)

@@ -24,23 +24,25 @@ read_stat() {
 # Print the present time in ticks since boot, on the clock of the processes' starts. Nothing moves it.
 ticks() { read_stat self && printf '%s\n' "$start"; }
 
-# Set `file_list` to the file with the paths of the package's files; dpkg writes it when it unpacks.
-find_file_list() {
-  for file_list in "$INFO/$PACKAGE.list" "$INFO/$PACKAGE":*.list; do
-    [ ! -e "$file_list" ] || return 0
+# Set `file_lists` to the files with the paths of the packages' files; dpkg writes one when it unpacks.
+find_file_lists() {
+  file_lists=''
+  for package in $PACKAGE $PACKAGES; do
+    for file in "$INFO/$package.list" "$INFO/$package":*.list; do
+      [ ! -e "$file" ] || file_lists="$file_lists $file"
+    done
   done
-  file_list=/dev/null
 }
 
-# Set `changed` to the time when dpkg unpacked the package, in ticks since boot; 0: before this boot.
-# `unpacked` is that time by the clock.
+# Set `changed` to the time when dpkg last unpacked one of the packages, in ticks since boot; 0: before
+# this boot. `unpacked` is that time by the clock.
 #
 # It is computed from the clock once and kept, because the clock may be set later. If it is set
 # during a change, the beginning of the change bounds the error.
 read_change() {
   changed=0
   read -r boot </proc/sys/kernel/random/boot_id
-  [ "$file_list" != /dev/null ] || return 0
+  [ -n "$file_lists" ] || return 0
   kept='' kept_boot='' kept_ticks=0
   { read -r kept kept_boot kept_ticks <"$UNPACKED"; } 2>/dev/null || true
   if [ "$kept" = "$unpacked" ]; then
@@ -75,8 +77,9 @@ find_stale() {
   stale='' stale_units=' ' stale_count=0 pids='' mains=' ' running='' runs_executable=''
   process_count=0 rests='' open_sockets=' ' live_units=' ' own_files=$NEWLINE own_scripts=''
   executed_again=''
-  find_file_list
-  files=$NEWLINE$(cat "$file_list")$NEWLINE
+  find_file_lists
+  # shellcheck disable=SC2086
+  files=$NEWLINE$(cat /dev/null $file_lists)$NEWLINE
   each_unit collect_unit "$1"
   read_links
   read_change
@@ -127,19 +130,29 @@ collect_group() {
   done
 } 2>/dev/null
 
+# Whether a time in seconds, with a fraction, is later than another.
+is_later() {
+  [ "${1%.*}" -gt "${2%.*}" ] || { [ "${1%.*}" -eq "${2%.*}" ] && [ "${1#*.}" -gt "${2#*.}" ]; }
+}
+
 # Read which files the processes execute, and note others that execute a deleted file. One program
-# reads all, and when the package's list of files was written: most of the cost is to start programs.
+# reads all, and when the packages' lists of files were written: most of the cost is to start programs.
 read_links() {
-  unpacked='' elsewhere='' ours=''
+  unpacked=0.0 elsewhere='' ours=''
   for pid in $pids; do ours="$ours /proc/./$pid/exe"; done
   # shellcheck disable=SC2086
-  links=$(find "$file_list" $ours /proc/[0-9]*/exe -maxdepth 0 \
-    \( -path "$file_list" -printf '%T@\n' \) -o \
+  links=$(find $file_lists $ours /proc/[0-9]*/exe -maxdepth 0 \
+    \( -name '*.list' -printf '%T@\n' \) -o \
     \( -path '/proc/./*' -o -lname '* (deleted)' \) -printf '%h %l\n' 2>/dev/null) || true
   set -f
   IFS=$NEWLINE
   for line in $links; do
-    unpacked=${unpacked:-$line}
+    case $line in
+      [0-9]*) # Times have the same number of digits.
+        ! is_later "$line" "$unpacked" || unpacked=$line
+        continue
+        ;;
+    esac
     link=${line#* } pid=${line%% *}
     pid=${pid##*/}
     # The name of a file may contain a line end.
@@ -174,7 +187,7 @@ find_own() {
   esac
   if [ "$1" != "${searched-}" ]; then
     searched=$1
-    same_names=$(grep -F -- "/${1##*/}" "$file_list") || same_names=''
+    same_names=$(printf %s "$files" | grep -F -- "/${1##*/}") || same_names=''
   fi
   while read -r path; do
     case $path in
@@ -292,7 +305,7 @@ END
 judge_mapped() {
   libraries='' maps='' last=''
   case $files in
-    *.so["$NEWLINE".]*) libraries=$(grep -o '[^/]*\.so[.0-9]*$' "$file_list") || libraries='' ;;
+    *.so["$NEWLINE".]*) libraries=$(printf %s "$files" | grep -o '[^/]*\.so[.0-9]*$') || libraries='' ;;
   esac
   for pid in ${libraries:+$pids} $executed_again; do maps="$maps /proc/$pid/maps"; done
   [ -n "$maps" ] || return 0
