@@ -8,6 +8,7 @@ base image, so there is nothing to build.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 LISTS_SECONDS, UPGRADE_SECONDS = 10, 5
@@ -51,7 +52,9 @@ APT::Periodic::Unattended-Upgrade "1";
 
 
 def make_layer(folder: Path) -> Path:
-    """Write the layer into a new folder, and return it."""
+    """Write the layer into a folder, instead of what a killed lab left there, and return it."""
+    if folder.exists():
+        shutil.rmtree(folder)
     units = "etc/systemd/system"
     files = {
         f"{units}/image-updates.service": _UNIT,
