@@ -64,6 +64,7 @@ from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, open_source
 from relight.service_settings import (
     apt_source,
+    repository_passwords,
     service_of,
     service_probe,
     service_secrets,
@@ -220,7 +221,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             limits=settings.breaker,
             pool=settings.pool,
             creations=creations,
-            secrets=tuple(secrets.values()),
+            secrets=(*secrets.values(), *repository_passwords(config)),
             host_settings=HostSettings(
                 (*own_files, *(source_files(source) if source is not None else ()))
             ),

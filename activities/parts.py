@@ -139,7 +139,15 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         ),
         RolloutActivities(parts.store, client),
         UndoActivities(parts.store),
-        PreflightActivities(parts.hosts, releases, parts.store, parts.checks, delivery),
+        PreflightActivities(
+            parts.hosts,
+            releases,
+            parts.store,
+            parts.checks,
+            delivery,
+            parts.host_settings,
+            parts.user_data.keys,
+        ),
         GateCheckActivities(parts.checks),
         ObservationActivities(
             parts.store,

@@ -8,9 +8,11 @@ is rolled out by its exact version.
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from relight.domain.names import ReleaseTag
 from relight.domain.release import Release, rebuilt_architectures, with_files_of
+from relight.releases.deb_control import MAX_CONTROL_BYTES, read_control
 from relight.releases.errors import ReleaseRebuiltError, ReleaseUnknownError
 from relight.releases.package_files import PackageFiles
 from relight.releases.source import ReleaseSource
@@ -61,7 +63,8 @@ class PinnedReleases:
             raise ReleaseRebuiltError(
                 f"{offered.source} has other content under {pinned.package} {pinned.version} for "
                 f"{', '.join(rebuilt)} than this fleet knows: "
-                f"`relight rollout start {tag}` rolls that content out"
+                f"`relight rollout start {tag}` rolls that content out, or publish it under a "
+                "version of its own"
             )
         return with_files_of(offered, pinned) if offered.source == pinned.source else offered
 
@@ -94,12 +97,20 @@ class PinnedReleases:
         return offered.model_copy(update={"tag": tag})
 
     async def _kept_release(self, pinned: Release, architectures: Sequence[str]) -> Release | None:
-        """Return a release with the packages that are kept of it; None if one is missing."""
+        """Return a release with the packages that are kept of it; None if one is missing.
+
+        One that needs other packages in its own version is not installed without those.
+        """
         wanted = set(architectures or pinned.architectures)
         files = [each for each in pinned.deb_files if each.architecture in wanted]
         if self._kept is None or not files or len(files) < len(wanted):
             return None
         found = [await asyncio.to_thread(self._kept.find, each) for each in files]
-        if None in found:
+        if not all([file and not await asyncio.to_thread(_has_locked, file) for file in found]):
             return None
         return pinned.model_copy(update={"deb_files": tuple(each.as_pushed() for each in files)})
+
+
+def _has_locked(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return read_control(opened.read(MAX_CONTROL_BYTES)).has_locked

@@ -3,7 +3,7 @@
 from activities import policies
 from activities.delivery import PackageDelivery
 from activities.pinned_releases import PinnedReleases
-from relight.domain.release import Release, ResolveReleaseInput
+from relight.domain.release import Release, ResolveReleaseInput, rebuilt_architectures
 from relight.engine.step import step
 from relight.store.store import Store
 from relight.store.threads import in_thread
@@ -31,7 +31,12 @@ class ReleaseActivities:
         release = await self._repository.resolve(
             input.tag, input.architectures, for_rollout=input.for_rollout
         )
-        await in_thread(self._store.releases.save, release)
+        if not await in_thread(self._is_rebuilt, release):  # a rollout's claim saves it then
+            await in_thread(self._store.releases.save, release)
         if self._delivery is not None:
             self._delivery.keep(release)
         return release
+
+    def _is_rebuilt(self, release: Release) -> bool:
+        known = self._store.releases.pinned(release.tag)
+        return known is not None and bool(rebuilt_architectures(known, release))

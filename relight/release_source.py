@@ -39,6 +39,11 @@ def release_source_config(settings: Settings) -> SourceConfig:
             "RELIGHT_DIRECTORY__PATH is set, and so is another source: releases come from one "
             "source; unset the other"
         )
+    if len(settings.service.packages) > 1 and not repository.url:
+        raise SettingsError(
+            "RELIGHT_SERVICE__PACKAGES names several packages: only from an apt repository "
+            "(RELIGHT_REPOSITORY__URL) do they move together"
+        )
     if settings.directory.path:
         return DirectorySourceConfig(settings.directory.path)
     if github.repository:

@@ -11,7 +11,7 @@ from relight.hosts import host_program
 from relight.hosts.cloud_init.user_data import AptSource
 from relight.hosts.probe import Probe, probe_of
 from relight.releases.signing_key import read_signing_key
-from relight.releases.source import AptSourceConfig
+from relight.releases.source import AptSourceConfig, SourceConfig
 from relight.settings import Settings
 
 
@@ -69,6 +69,12 @@ def _source(config: AptSourceConfig, number: int) -> AptSource:
         user=login.user if login else "",
         password=login.password if login else None,
     )
+
+
+def repository_passwords(config: SourceConfig) -> list[str]:
+    """Return the passwords of the repositories that hosts know, which no text may contain."""
+    repositories = config.all if isinstance(config, AptSourceConfig) else ()
+    return [each.login.password.get_secret_value() for each in repositories if each.login]
 
 
 def service_secrets(file: Path | None) -> dict[str, str]:

@@ -101,10 +101,10 @@ class ServiceSettings(BaseModel):
     package: PackageName = "lantern-box"
     unit: UnitName = "lantern-box.service"
     more_units: Annotated[tuple[MoreUnitName, ...], NoDecode, BeforeValidator(words)] = ()
-    executable: Annotated[str, StringConstraints(pattern=r"^(/.+)?$")] = ""
+    executable: Annotated[str, StringConstraints(pattern=r"^(/[^'\n]+)?$")] = ""
     on_change: OnChange = OnChange.RESTART
     state_files: Annotated[
-        tuple[Annotated[str, StringConstraints(pattern=r"^/[^\n]+$")], ...],
+        tuple[Annotated[str, StringConstraints(pattern=r"^/[^'\s]+$")], ...],
         NoDecode,
         BeforeValidator(words),
     ] = ()
@@ -296,7 +296,7 @@ class GitHubSettings(BaseModel):
         api_url: the URL of its REST API.
         download_url: the URL of its files: the only one that hosts fetch from.
         token_file: the file with a token, for a higher rate limit of the API. Hosts fetch without
-            one, so the files must be public.
+            one: the files must be public, unless `private` is set.
         public_key: the file with the public key that signs the releases: of minisign, or of `cosign
             sign-blob --key` (PEM). If set, unsigned packages are refused.
         private: whether the repository is private. The control plane then downloads packages with

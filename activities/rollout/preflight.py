@@ -18,6 +18,7 @@ from relight.domain.fault.fault import FaultClass
 from relight.domain.install_plan import InstallPlan
 from relight.domain.names import CheckName, ReleaseTag, scope_track
 from relight.domain.recovery import DowngradeRefusedError
+from relight.domain.release import rebuilt_architectures
 from relight.domain.rollout.rollout import PreflightInput, PreflightPassed
 from relight.domain.route import Route, RouteStatus
 from relight.engine.step import step
@@ -25,6 +26,8 @@ from relight.hosts import transaction
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import RemoteError
 from relight.hosts.host_program import Change
+from relight.hosts.host_settings import HostSettings, ensure
+from relight.hosts.key_files import Keys
 from relight.releases.versions import is_older
 from relight.store.store import Store
 from relight.store.threads import in_thread
@@ -55,7 +58,22 @@ class PreflightActivities:
         store: Store,
         checks: Collection[CheckName] = (),
         delivery: PackageDelivery | None = None,
+        settings: HostSettings | None = None,
+        keys: Keys | None = None,
     ) -> None:
+        """Use what the checks need.
+
+        Args:
+            hosts: opens shells.
+            repository: has the releases.
+            store: has the routes.
+            checks: names of the gate checks that this worker knows.
+            delivery: brings packages to hosts that do not fetch them; None: they do.
+            settings: what each host is told to manage, written where it differs; None: as it is.
+            keys: returns the control plane's keys, one of which a host's settings are changed by.
+        """
+        self._settings = settings
+        self._keys = keys
         self._hosts = hosts
         self._repository = repository
         self._store = store
@@ -84,6 +102,7 @@ class PreflightActivities:
         ]
         results = await asyncio.gather(*tag_results, *region_results)
         problems = [
+            *await in_thread(self._rebuilt, input, current),
             *self._unknown_checks(input.checks),
             *(result for result in results if isinstance(result, PreflightError)),
         ]
@@ -134,6 +153,21 @@ class PreflightActivities:
             "from before"
         )
 
+    def _rebuilt(
+        self, input: PreflightInput, current: Collection[ReleaseTag]
+    ) -> list[PreflightError]:
+        """Refuse to roll back to a release that is the same version with its old content."""
+        tag = input.release.tag
+        known = self._store.releases.pinned(tag) if input.roll_back and tag in current else None
+        if input.undo or known is None or not rebuilt_architectures(known, input.release):
+            return []
+        return [
+            PreflightError(
+                f"{tag} was built again, and routes run it with its old content, to which they "
+                "could not be rolled back; with --keep-failed the rollout starts without a rollback"
+            )
+        ]
+
     def _unknown_checks(self, checks: Sequence[CheckName]) -> list[PreflightError]:
         known = f"there are {', '.join(sorted(self._checks))}" if self._checks else "there is none"
         return [
@@ -170,6 +204,10 @@ class PreflightActivities:
             change = Change(release.version, rollback=True, deb=deb)
             try:
                 async with self._hosts.connect(machine) as shell:
+                    if self._settings is not None:
+                        secrets = self._keys().secrets if self._keys is not None else ()
+                        present = [each.host_key(machine.key) for each in secrets]
+                        await ensure(shell, self._settings, present)
                     if self._delivery is not None:
                         await self._delivery.bring(shell, deb)
                     plan = await transaction.dry_run(shell, change, release.package)

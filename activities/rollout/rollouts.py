@@ -83,6 +83,8 @@ class RolloutActivities:
                     return RolloutOpened(held_by=holder)
                 await in_thread(self._store.rollouts.abandon, holder, operation)
             else:
+                if input.release is not None:
+                    await in_thread(self._store.releases.save, input.release)
                 return RolloutOpened(rollout=opened)
 
     @step(policies.STORE, lambda i: i.scope)

@@ -23,7 +23,7 @@ from relight.hosts import observation, proof, transaction
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import PackageError, ProbeFailedError, RemoteError
 from relight.hosts.host_program import Change
-from relight.hosts.host_settings import HostSettings
+from relight.hosts.host_settings import HostSettings, ensure
 from relight.hosts.key_files import Keys
 from relight.hosts.observation import Observation
 from relight.hosts.probe import Probe
@@ -176,10 +176,12 @@ class HotSwapActivities:
         self, shell: Shell, unit: str, change: Change, input: SwapReleaseInput
     ) -> ReleaseSwapped:
         service = self._proofs.service
-        if self._delivery is not None:
-            await self._delivery.bring(shell, change.deb)
         ring = self._keys() if self._keys is not None else None
         present = [each.host_key(input.machine.key) for each in ring.secrets] if ring else []
+        if self._delivery is not None:
+            if self._settings is not None:  # which say that the host takes what is brought
+                await ensure(shell, self._settings, present)
+            await self._delivery.bring(shell, change.deb)
         ended = await transaction.run_transaction(
             shell, unit, change, service, _heartbeat, self._settings, present
         )

@@ -198,6 +198,11 @@ def host_key() -> list[str]:
     return _call("host-key")
 
 
+def settings(sha256: str) -> list[str]:
+    """Return the call that fails with `OTHER_SETTINGS_EXIT_CODE` on a host with other settings."""
+    return [*_call("settings"), sha256]
+
+
 def configure() -> list[str]:
     """Return the call that changes the host's settings to those that it reads."""
     return _call("configure")

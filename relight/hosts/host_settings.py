@@ -43,6 +43,24 @@ class HostSettings:
         )
 
 
+async def ensure(shell: Shell, settings: HostSettings, present: Sequence[HostKey]) -> None:
+    """Write a host's settings if it has others. A program that is too old for it keeps its own.
+
+    Args:
+        shell: on the host.
+        settings: what the host must have.
+        present: the host keys that it may have, during a rotation two.
+
+    Raises:
+        HostSettingsNotChangedError: it keeps the settings that it has.
+        RemoteError: a call did not run, or its end is unknown.
+    """
+    argv = host_program.settings(settings.sha256)
+    asked = await shell.run(argv, timeout=TIMEOUT, check=False, sudo=True)
+    if asked.exit_code == host_program.OTHER_SETTINGS_EXIT_CODE:
+        await configure(shell, settings, present)
+
+
 async def configure(shell: Shell, settings: HostSettings, present: Sequence[HostKey]) -> None:
     """Write a host's settings. Run twice, it changes nothing.
 

@@ -247,8 +247,8 @@ def parse(text: str) -> Observation:
     Raises:
         UnreadableAnswerError: a section is missing or malformed.
     """
-    # A host keeps the program that it booted with. An older one does not name its units, of which
-    # the service's is the first, and looks at the main process only.
+    # Until its next change a host has the program of before. An older one does not name its units,
+    # of which the service's is the first, and looks at the main process only.
     is_named = _NAMED.search(text) is not None
     required = (*_SECTIONS, _STALE) if is_named else _SECTIONS
     answers = parse_sections(text, required, optional=_OPTIONAL)

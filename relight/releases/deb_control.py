@@ -35,11 +35,21 @@ _ARCHITECTURE: TypeAdapter[str] = TypeAdapter(ArchitectureName)
 
 @dataclass(frozen=True)
 class DebControl:
-    """The fields that identify a .deb. Its architecture may be `all`."""
+    """The fields that identify a .deb. Its architecture may be `all`.
+
+    Attributes:
+        depends: what it needs, as in `redis-tools (= 5:7.0.15-1), libc6 (>= 2.34)`.
+    """
 
     package: str
     version: str
     architecture: str
+    depends: str = ""
+
+    @property
+    def has_locked(self) -> bool:
+        """Whether it needs another package in exactly its own version."""
+        return f"(= {self.version})" in self.depends
 
 
 class IncompleteError(Exception):
@@ -74,6 +84,9 @@ def read_control(beginning: bytes) -> DebControl:
             package=_PACKAGE.validate_python(fields["Package"]),
             version=_VERSION.validate_python(fields["Version"]),
             architecture=_ARCHITECTURE.validate_python(fields["Architecture"]),
+            depends=", ".join(
+                fields[name] for name in ("Depends", "Pre-Depends") if name in fields
+            ),
         )
     except KeyError as error:
         raise RepositoryError(f"its control file lacks {error}") from error

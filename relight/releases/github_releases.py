@@ -3,7 +3,7 @@
 A release's packages are found by what they say of themselves, whatever their files are called.
 Each is trusted by its SHA-256 only, from GitHub or from a list of checksums of the release. Both
 are as trustworthy as those who may publish there; with a public key, a signature has to vouch for
-them. Hosts fetch without a token, so the repository must be public.
+them. Hosts fetch without a token; of a private repository they are brought the packages.
 """
 
 import asyncio
@@ -61,6 +61,8 @@ TIMEOUT = timedelta(seconds=10)
 """For a connection, and for each read of an answer."""
 
 LIST_DEADLINE = timedelta(minutes=2)
+
+MAX_LISTED_AT_ONCE = 8
 """For a list of all releases, which has up to `MAX_PAGES` pages."""
 
 
@@ -144,12 +146,16 @@ class GitHubReleases:
         Raises:
             RepositoryError: as `resolve`.
         """
+        slots = asyncio.Semaphore(MAX_LISTED_AT_ONCE)
+
+        async def one(tag: ReleaseTag, release: GitHubRelease) -> Release | None:
+            async with slots:  # its deadline begins when it has one
+                return await self._release_or_none(tag, release)
+
         try:
             async with within(LIST_DEADLINE):
                 tagged = [(tag_of_release(release), release) for release in await self._all()]
-                each = await asyncio.gather(
-                    *(self._release_or_none(tag, release) for tag, release in tagged if tag)
-                )
+                each = await asyncio.gather(*(one(tag, release) for tag, release in tagged if tag))
         except RepositoryError as error:
             raise type(error)(f"{self._source}: {error}") from error
         by_version = {release.version: release for release in each if release is not None}

@@ -7,6 +7,7 @@ folder is bounded: what was not used for longest is deleted first. Raises `Repos
 import asyncio
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from relight.releases.errors import RepositoryError, RepositoryUnavailableError
 
 MAX_DEB_BYTES = 999_999_999
 """Of a package that is brought to a host, which takes no larger one."""
+
+_DAY_SECONDS = 24 * 60 * 60
 
 
 class PackageFiles:
@@ -84,7 +87,13 @@ class PackageFiles:
         return self._folder / f"{deb_file.sha256}.deb"
 
     def _prune(self, newest: Path) -> None:
-        """Delete what was not used for longest, until the rest is within the limits."""
+        """Delete what was not used for longest, until the rest is within the limits.
+
+        What a process that was killed has left of a download is deleted after a day.
+        """
+        for part in self._folder.glob("part-*"):
+            if time.time() - part.stat().st_mtime > _DAY_SECONDS:
+                part.unlink(missing_ok=True)
         kept_bytes = 0
         found = [(file.stat(), file) for file in self._folder.glob("*.deb")]
         found.sort(key=lambda each: -each[0].st_mtime_ns)

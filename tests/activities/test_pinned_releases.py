@@ -26,11 +26,11 @@ class Fleet:
         self.repository, self.source, self.store, self._sign = repository, source, store, sign
         self.releases = PinnedReleases(source, store)
 
-    def publish(self, *versions: str, content: str = "") -> None:
+    def publish(self, *versions: str, content: str = "", depends: str = "") -> None:
         for version in versions:
             for architecture in ("amd64", "arm64"):
                 files = {"/usr/share/content": content}
-                self.repository.add(version, architecture, files=files)
+                self.repository.add(version, architecture, files=files, depends=depends)
         self.repository.publish(self._sign)
 
     async def resolved(
@@ -127,6 +127,19 @@ async def test_a_revision_that_is_gone_is_brought_if_it_was_kept(
     fleet.publish(FIRST)
     again = await fleet.resolved()
     assert again.version == FIRST
+
+
+async def test_a_kept_package_that_is_locked_to_others_does_not_stand_for_its_release(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    fleet.publish(FIRST, depends=f"libc6, lantern-tools (= {FIRST})")
+    first = await fleet.resolved()
+    fleet.run()
+    await keep(fleet, first, tmp_path / "packages")
+    fleet.repository.withdraw(FIRST)
+    fleet.publish(SECOND)
+    with pytest.raises(ReleaseUnknownError):
+        await fleet.resolved()
 
 
 async def test_other_content_under_a_version_needs_a_rollout(fleet: Fleet) -> None:

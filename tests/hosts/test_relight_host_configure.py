@@ -139,12 +139,12 @@ def test_a_caller_that_does_not_know_the_host_key_is_refused(
     "more",
     [
         {"configuration": "PACKAGE=$(touch /tmp/x)\nUNIT=a.service\nEXECUTABLE=/a\n"},
-        {"configuration": "PACKAGE=ab\nUNIT=a.service\nEXECUTABLE=/a\nPATH=/tmp\n"},
+        {"configuration": "PACKAGE=ab\nUNIT=a.service\nEXECUTABLE=/a\npath=/tmp\n"},
         {"configuration": "PACKAGE=ab; id\nUNIT=a.service\nEXECUTABLE=/a\n"},
         {"configuration": "PACKAGE='ab'`id`\nUNIT=a.service\nEXECUTABLE=/a\n"},
         {"configuration": "PACKAGE=ab\nUNIT=a.socket\nEXECUTABLE=/a\n"},
         {"configuration": "PACKAGE=ab\nPACKAGES='x -o'\nUNIT=a.service\nEXECUTABLE=/a\n"},
-        {"configuration": "PACKAGE=ab\nUNIT=a.service\n"},
+        {"configuration": "PACKAGE=ab\n"},
         {"source": "Types: deb\nURIs: http://r.example\nTrusted: yes\n"},
         {"source": "Types: deb\nSigned-By: /tmp/key.gpg\n"},
         {"source": "deb [trusted=yes] http://r.example stable main\n"},
@@ -236,4 +236,42 @@ def test_a_login_or_a_key_that_is_not_well_formed_is_refused(
     before, wanted = observed(host), settings(host)
     more = HostSettings([*wanted.files, file(path, content)])
     assert configure(host, more).returncode == 77
+    assert observed(host) == before
+
+
+def test_a_newer_configuration_may_have_names_that_the_program_does_not_know(host: AptRoot) -> None:
+    configuration = host_program.configuration(SERVICE, "") + "NEWER='a b'\n"
+    wanted = settings(host, configuration=configuration)
+    assert configure(host, wanted).returncode == 0
+    assert observed(host) == wanted.sha256
+
+
+@pytest.mark.parametrize("damage", ["", "PACKAGE=ab; id\n", "("])
+def test_a_damaged_configuration_is_replaced(host: AptRoot, damage: str) -> None:
+    wanted = settings(host)
+    (host.root / "etc/relight/host").write_text(damage)
+    call = ["swap", "relight-a.service", "0", "600", wanted.sha256, "1.0", "upgrade"]
+    assert host.call(*call).returncode == host_program.OTHER_SETTINGS_EXIT_CODE
+    assert configure(host, wanted).returncode == 0
+    assert observed(host) == wanted.sha256
+
+
+def test_a_host_that_fetches_by_url_from_now_on_keeps_no_apt_source(host: AptRoot) -> None:
+    assert configure(host, settings(host)).returncode == 0
+    by_url = host_program.configuration(SERVICE, "http://files.example/")
+    wanted = HostSettings([program(host), told(by_url)])
+    deb = ["http://files.example/a.deb", 64 * "0", "7", "amd64"]
+    call = ["swap", "relight-a.service", "0", "600", wanted.sha256, "1.0", "upgrade", *deb]
+    assert host.call(*call).returncode == host_program.OTHER_SETTINGS_EXIT_CODE
+    assert configure(host, wanted).returncode == 0
+    assert observed(host) == wanted.sha256
+    assert not list((host.root / "etc/apt/keyrings").iterdir())
+    assert not (host.root / "etc/apt" / host_program.SOURCES_FILE).exists()
+    assert host.call(*call).returncode == 0
+
+
+def test_settings_that_are_too_large_are_refused_and_not_cut(host: AptRoot) -> None:
+    before = observed(host)
+    wanted = settings(host, b"\x98" * 300_000)
+    assert configure(host, wanted).returncode == 77
     assert observed(host) == before

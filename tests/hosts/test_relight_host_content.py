@@ -92,6 +92,18 @@ def test_the_same_version_with_other_content_is_installed_again(
     assert observed(host) == sha256(deb(host, NEW)) != first
 
 
+def test_a_version_without_a_record_is_installed_again_once(host: AptHost) -> None:
+    """As on a host that was set up before there were records."""
+    host.succeed(NEW)
+    other = host.others.add(NEW, files={FILE: "other content"})
+    assert host.root.run(f"dpkg --install {other}")[0] == 0
+    (host.root.root / "var/lib/relight/installed").unlink()
+    host.succeed(NEW)
+    assert (host.root.root / FILE.lstrip("/")).read_text() == NEW
+    assert observed(host) == sha256(deb(host, NEW))
+    assert "1 reinstalled" not in host.succeed(NEW)
+
+
 def test_what_another_program_installs_is_unknown(host: AptHost) -> None:
     host.succeed(NEW)
     other = host.others.add(NEW, files={FILE: "other content"})

@@ -4,19 +4,23 @@ from collections.abc import Iterator
 
 import pytest
 
+from relight.hosts import host_program
+from relight.hosts.observation import parse
 from tests.support.apt_host import AptHost, apt_host
 from tests.support.apt_repository import PACKAGE, Repository
+from tests.support.stub_systemd import StubSystemd
 
 OLD, NEW, NEWEST = "5:7.0.15-1", "5:7.0.15-2", "5:7.0.15-3"
 TOOLS, META, PLUGIN, LIBRARY = "lantern-tools", "lantern", "lantern-plugin", "liblantern"
 SOURCE = {"Source": "lantern"}
+FILE = "/usr/share/lantern-tools/file"
 
 
 def fill(ours: Repository, others: Repository) -> None:
     for version in (OLD, NEW, NEWEST):
         ours.add(version, depends=f"{TOOLS} (= {version})", fields=SOURCE)
         depends = f"{LIBRARY} (>= {version}), {LIBRARY} (<< {version}.1~)"
-        ours.add(version, package=TOOLS, fields=SOURCE, depends=depends)
+        ours.add(version, package=TOOLS, fields=SOURCE, depends=depends, files={FILE: version})
         ours.add(version, package=LIBRARY, fields=SOURCE)
         depends = f"{PACKAGE} (<< {version}.1~), {PACKAGE} (>= {version})"
         ours.add(version, package=META, depends=depends, fields=SOURCE)
@@ -73,3 +77,27 @@ def test_the_packages_that_a_service_names_are_installed_with_it(host: AptHost) 
     assert host.versions("lantern-doc", "unlocked") == [NEW, "9.0"]
     host.succeed(OLD, "rollback")
     assert host.versions("lantern-doc", "unlocked", TOOLS) == [OLD, "9.0", OLD]
+
+
+def test_a_locked_package_that_no_setting_names_is_looked_at_too(host: AptHost) -> None:
+    StubSystemd(host.root)
+
+    def damaged() -> tuple[str, ...]:
+        return parse(host.root.call(*host_program.observe()[1:]).stdout).damaged
+
+    host.succeed(OLD)
+    assert damaged() == ()
+    (host.root.root / FILE.lstrip("/")).write_text("changed")
+    assert damaged() == (FILE,)
+    host.succeed(NEW)
+    assert damaged() == ()
+
+
+def test_a_rebuilt_release_brings_its_locked_packages_again(host: AptHost) -> None:
+    host.succeed(OLD)
+    ours, depends = host.ours, f"{TOOLS} (= {OLD})"
+    ours.add(OLD, depends=depends, fields=SOURCE, files={"/usr/share/lantern-box/file": "new"})
+    ours.add(OLD, package=TOOLS, fields=SOURCE, files={FILE: "rebuilt"})
+    host.publish()
+    host.succeed(OLD)
+    assert (host.root.root / FILE.lstrip("/")).read_text() == "rebuilt"

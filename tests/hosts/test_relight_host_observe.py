@@ -544,3 +544,14 @@ def test_all_packages_of_the_service_are_looked_at(
     assert observed(host).damaged == ()
     (host.root / file.lstrip("/")).write_text("2")
     assert observed(host).damaged == (file,)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_swap_tells_what_its_transaction_waits_for_and_not_what_the_service_runs(
+    process: subprocess.Popen[bytes], host: AptRoot, systemd: StubSystemd
+) -> None:
+    systemd.set(UNIT, running(), main_pid=process.pid)
+    systemd.set(TRANSACTION, running(), main_pid=os.getpid())
+    assert host.call("swap", TRANSACTION, "0", "600", "0.0.74", "upgrade").returncode == 0
+    groups = [call[-1] for call in systemd.calls() if "--property=ControlGroup" in call]
+    assert groups == [TRANSACTION]

@@ -119,3 +119,14 @@ def test_the_newest_few_are_kept(host: AptRoot) -> None:
         assert call(host, host_program.receive(file), b"%d" % number)[0] == 0
         os.utime(host.root / f"var/lib/relight/packages/{file.sha256}.deb", (number, number))
     assert kept(host) == {f"{file.sha256}.deb" for file in files[-3:]}
+
+
+def test_a_dry_run_leaves_no_file_and_apts_archives_as_they_are(host: AptRoot) -> None:
+    file = file_of(CONTENT)
+    assert call(host, host_program.receive(file), CONTENT) == (0, "")
+    archive = host.root / "var/cache/apt/archives/other_1.0_all.deb"
+    archive.write_text("kept for a rollback")
+    code, output = call(host, host_program.dry_run(Change(VERSION, deb=file)))
+    assert (code, "relight: free in " in output) == (0, True)
+    assert archive.exists()
+    assert list((host.root / "var/tmp").iterdir()) == []

@@ -39,8 +39,8 @@ async def test_an_unknown_setting_is_bad_input_and_the_known_ones_are_named(reli
 
 
 async def test_a_malformed_value_is_bad_input_with_a_valid_example(relight, store):
-    ended = await relight("settings", "set", "default_release_tag", "0.0.74")
-    refused(ended, 2, "'0.0.74'", "as in v0.0.74")
+    ended = await relight("settings", "set", "default_release_tag", "0.0.74-")
+    refused(ended, 2, "'0.0.74-'", "as in v0.0.74")
     assert store.fleet_settings.get("default_release_tag") == "v0.0.73"
 
 

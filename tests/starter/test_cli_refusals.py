@@ -25,7 +25,7 @@ async def routes(shared):
     [
         (("start", "v9.9.9"), ["v9.9.9"]),
         (("start", "v0.0.79"), ["v0.0.79", "amd64"]),
-        (("start", "0.0.74"), ["'0.0.74'", "as in v0.0.74"]),
+        (("start", "0.0.74-"), ["'0.0.74-'", "as in v0.0.74"]),
         (("start", "v0.0.74", "--track", "nowhere"), ["nowhere"]),
         (("start", "v0.0.74", "--track", "No_Where"), ["'No_Where'"]),
         (("start", "v0.0.74", "--wave", "half"), ["'half'", "2 or 25%"]),

@@ -82,7 +82,7 @@ CASES = {
         {"release_override": ""},
     ),
     "settings": Case(
-        "UPDATE settings SET value = '0.0.73'",
+        "UPDATE settings SET value = '0.0.73-'",
         ("default_release_tag",),
         lambda store: store.fleet_settings.all(),
         {},

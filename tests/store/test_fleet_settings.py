@@ -7,7 +7,7 @@ from tests.store.fleets import MANUAL, rollout_run
 from tests.store.sql import insert, naming
 
 NAME = "default_release_tag"
-INVALID_TAGS = ["garbage", "", "0.0.74", "v0.0", "v0.0.74 ", "v0.0.74\n", "V0.0.74"]
+INVALID_TAGS = ["garbage", "", "v0.0.", "0.0.74-", "v0.0.74 ", "v0.0.74\n", "V0.0.74"]
 
 
 def test_setting_changing_and_unsetting_each_write_an_event(store):

@@ -75,6 +75,7 @@ _MOVED = (
     "/var/lib/relight/unpacked",
     "/var/lib/relight/first-boot",
     "/var/lib/relight/installed",
+    "/var/lib/relight/together",
     "/var/log/cloud-init-output.log",
     "/var/tmp",
 )

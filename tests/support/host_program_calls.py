@@ -36,6 +36,7 @@ _VALID: tuple[Call, ...] = (
     ("receive", SHA256, "7"),
     ("install", "0.0.74", "upgrade", "pushed", *DEB[1:]),
     ("configure",),
+    ("settings", SHA256),
 )
 _PIECES = (
     *(
@@ -111,17 +112,17 @@ def is_offered(call: Call) -> bool:
             return True
         case ("observe", unit, number):
             return _is(_UNIT, unit) and _is(_NUMBER, number)
-        case ("log" | "forget" | "stop" | "received" as verb, word):
-            return _is(_SHA256 if verb == "received" else _UNIT, word)
+        case ("log" | "forget" | "stop" | "received" | "settings" as verb, word):
+            return _is(_SHA256 if verb in {"received", "settings"} else _UNIT, word)
         case ("journal", number) | ("journal", number, "follow"):
             return _is(_NUMBER, number)
         case ("step", name):
             return name in {"cloud-init", "install", "service"}
         case ("swap", unit, wait, deadline, *change):
             numbers = _is(_NUMBER, wait) and _is(_NUMBER, deadline)
-            if len(change) in {3, 7} and re.fullmatch("[0-9a-f]{64}", change[0]):
-                change = change[1:]
-            return numbers and _is(_UNIT, unit) and _is_change(change)
+            # Settings are compared before a change is looked at.
+            settings = len(change) in {3, 7} and _is(_SHA256, change[0])
+            return numbers and _is(_UNIT, unit) and (settings or _is_change(change))
         case ("install" | "change" | "dry-run", *change):
             return _is_change(change)
     return False

@@ -93,12 +93,16 @@ async def _check_undo(input: RolloutReleaseInput) -> Release:
 
 
 async def claim(
-    input: RolloutReleaseInput, is_over: Callable[[], bool], report: Callable[[str], None]
+    input: RolloutReleaseInput,
+    release: Release,
+    is_over: Callable[[], bool],
+    report: Callable[[str], None],
 ) -> bool:
     """Claim the scope. A rollout that holds it is superseded, and its end is awaited.
 
     Args:
         input: of the rollout.
+        release: what `check` returned.
         is_over: returns whether the rollout has ended meanwhile.
         report: receives what is waited for.
 
@@ -114,6 +118,7 @@ async def claim(
                 release_tag=input.release_tag,
                 scope=input.scope,
                 origin=input.origin,
+                release=None if input.undo else release,
             )
         )
         if opened.held_by is None:

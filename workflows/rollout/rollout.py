@@ -102,6 +102,7 @@ class RolloutRelease(ControlledRollout):
         self._release = await check(self._input)
         if not await claim(
             self._input,
+            self._release,
             lambda: self._end_phase is not None,
             lambda text: self._set_phase(RolloutPhase.PREPARING, text),
         ):

@@ -5,6 +5,7 @@
 
 from relight.domain.base import Message, Origin
 from relight.domain.names import ReleaseTag, RouteId, ScopeName
+from relight.domain.release import Release
 from relight.domain.rollout.rollout import (
     Rollout,
     RolloutPhase,
@@ -14,12 +15,17 @@ from relight.domain.rollout.rollout import (
 
 
 class OpenRolloutInput(Message):
-    """Claim a scope for a rollout. A scope has one open rollout at a time."""
+    """Claim a scope for a rollout. A scope has one open rollout at a time.
+
+    Attributes:
+        release: what its tag means in the fleet from then on; None: what it means already.
+    """
 
     rollout_run_id: str
     release_tag: ReleaseTag
     scope: ScopeName
     origin: Origin
+    release: Release | None = None
 
 
 class RolloutOpened(Message):

@@ -27,7 +27,8 @@ ticks() { read_stat self && printf '%s\n' "$start"; }
 # Set `file_lists` to the files with the paths of the packages' files; dpkg writes one when it unpacks.
 find_file_lists() {
   file_lists=''
-  for package in $PACKAGE $PACKAGES; do
+  find_packages
+  for package in $packages; do
     for file in "$INFO/$package.list" "$INFO/$package":*.list; do
       [ ! -e "$file" ] || file_lists="$file_lists $file"
     done
