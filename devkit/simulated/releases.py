@@ -15,6 +15,12 @@ class FakeReleases:
     def add(self, tag: str, architecture: str) -> None:
         self._releases[tag] = _release(tag, architecture)
 
+    def rebuild(self, tag: str) -> None:
+        """Give a release other content under the same version."""
+        release = self._releases[tag]
+        files = [each.model_copy(update={"sha256": "b" * 64}) for each in release.deb_files]
+        self._releases[tag] = release.model_copy(update={"deb_files": tuple(files)})
+
     def remove(self, tag: str) -> None:
         del self._releases[tag]
 
