@@ -79,7 +79,7 @@ def test_the_packages_that_a_service_names_are_installed_with_it(host: AptHost) 
     assert host.versions("lantern-doc", "unlocked", TOOLS) == [OLD, "9.0", OLD]
 
 
-def test_a_locked_package_that_no_setting_names_is_looked_at_too(host: AptHost) -> None:
+def test_a_locked_package_that_no_setting_names_is_observed_too(host: AptHost) -> None:
     StubSystemd(host.root)
 
     def damaged() -> tuple[str, ...]:

@@ -529,7 +529,7 @@ def test_a_step_without_output_file_is_an_error(host: AptRoot) -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_all_packages_of_the_service_are_looked_at(
+def test_all_packages_of_the_service_are_observed(
     process: subprocess.Popen[bytes], host: AptRoot, systemd: StubSystemd, tmp_path: Path
 ) -> None:
     systemd.set(UNIT, running(), main_pid=process.pid)

@@ -120,7 +120,7 @@ def is_offered(call: Call) -> bool:
             return name in {"cloud-init", "install", "service"}
         case ("swap", unit, wait, deadline, *change):
             numbers = _is(_NUMBER, wait) and _is(_NUMBER, deadline)
-            # Settings are compared before a change is looked at.
+            # Settings are compared first.
             settings = len(change) in {3, 7} and _is(_SHA256, change[0])
             return numbers and _is(_UNIT, unit) and (settings or _is_change(change))
         case ("install" | "change" | "dry-run", *change):
