@@ -96,6 +96,16 @@ class MutantHost:
 
         until(proven, 10, lambda: f"it is blamed: {last}")
 
+    def until_found(self, words: str) -> None:
+        """Wait until an observation names what is old: a new process has to start its program."""
+        last: list[Observation] = []
+
+        def found() -> bool:
+            last[:] = [self.observe()]
+            return any(words in line for line in last[0].stale)
+
+        until(found, 10, lambda: f"it is not found: {last}")
+
 
 def _build_programs(folder: Path, version: str) -> None:
     """Build a library, a program that is linked with it, and one that is not."""
@@ -158,9 +168,8 @@ def test_what_is_old_is_found_and_what_is_new_is_proven(
     host, mutation = mutated
     host.until_proven()
     host.sh(mutation.keep)
-    found = host.observe()
-    assert not found.is_installed_file
-    assert any(mutation.stale in line for line in found.stale), found.stale
+    host.until_found(mutation.stale)
+    assert not host.observe().is_installed_file
     host.sh(mutation.undo)
     host.sh("systemctl daemon-reload; relight-host serve")
     host.until_proven()
