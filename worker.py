@@ -47,7 +47,6 @@ from relight.engine.logs import configure_logs
 from relight.engine.runner import workflow_runner
 from relight.home import existing_store_url
 from relight.hosts.cloud_init.user_data import (
-    SERVICE_FILES,
     TemplateError,
     UserDataTemplate,
     source_files,
@@ -64,6 +63,7 @@ from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, open_source
 from relight.service_settings import (
     apt_source,
+    service_files,
     service_of,
     service_probe,
     service_secrets,
@@ -204,9 +204,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             keyed_hosts=ssh_hosts,
             repository=releases,
             user_data=UserDataRenderer(
-                template=UserDataTemplate(
-                    source, settings.service.files or SERVICE_FILES, secrets, first_files
-                ),
+                template=UserDataTemplate(source, service_files(settings), secrets, first_files),
                 service=service,
                 ssh_user=ssh.user,
                 keys=keys,

@@ -8,7 +8,7 @@ from dotenv import dotenv_values
 from relight.domain.key_rotation import next_of
 from relight.domain.service import Service
 from relight.hosts import host_program
-from relight.hosts.cloud_init.user_data import AptSource
+from relight.hosts.cloud_init.user_data import SERVICE_FILES, AptSource
 from relight.hosts.probe import Probe, probe_of
 from relight.releases.signing_key import read_signing_key
 from relight.releases.source import AptSourceConfig
@@ -29,6 +29,17 @@ def service_of(settings: Settings) -> Service:
         on_change=service.on_change,
         state_files=service.state_files,
     )
+
+
+def service_files(settings: Settings) -> Path | None:
+    """Return the folder of the service's templates; None if it has none.
+
+    The default templates are those of the default package: another one has no use for its files.
+    """
+    service = settings.service
+    if service.files is None and service.package == type(service).model_fields["package"].default:
+        return SERVICE_FILES
+    return service.files
 
 
 def service_probe(settings: Settings) -> Probe:

@@ -32,6 +32,8 @@ MoreUnitName = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@*-]*\.(service|socket)$"),
 ]
 
+ProbeKind = Literal["http", "tcp", "command", "none"]
+
 PROBE_LIMIT = timedelta(seconds=15)
 """Upper limit for a probe's timeout and patience together. The probe is part of a proof, and a
 worker that is silent for 60 s counts as lost."""
@@ -77,7 +79,8 @@ class ServiceSettings(BaseModel):
         state_files: shell patterns of files of the package that the service changes itself, as a
             JSON list; below /var/lib, /var/cache, /var/log, /var/spool, /srv and /run all are.
         probe: the health probe, sent from the control plane: `http` expects a 2xx, `tcp` a
-            connection, `command` exit code 0 of a program of yours.
+            connection, `command` exit code 0 of a program of yours, `none` nothing: the proof is
+            then that of the processes alone.
         probe_port: the port for `http` and `tcp`.
         probe_path: the path for `http`.
         probe_command: the program and its arguments for `command`, as a JSON list. It gets the host
@@ -87,7 +90,8 @@ class ServiceSettings(BaseModel):
         probe_patience: how long the probe is retried while nothing listens, as just after a start;
             a command asks for a retry with exit code 75.
         files: a folder of jinja templates for the service's configuration and environment files,
-            laid out as on the host; None for `relight/hosts/cloud_init/service`.
+            laid out as on the host; None for `relight/hosts/cloud_init/service` if the package is
+            the default one, else for no files.
         secrets_file: `NAME=value` lines that those templates may use and that no message holds.
         change_deadline: after which time a host stops a change of the package, as when one of its
             scripts hangs. It includes the download.
@@ -108,7 +112,7 @@ class ServiceSettings(BaseModel):
         NoDecode,
         BeforeValidator(words),
     ] = ()
-    probe: Literal["http", "tcp", "command"] = "http"
+    probe: ProbeKind = "http"
     probe_port: int = Field(default=8899, ge=1, le=65535)
     probe_path: str = "/healthz"
     probe_command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)] = ()

@@ -1,7 +1,9 @@
 """The environment, read once into one frozen object. Only `worker` and `starter` read it.
 
 Every setting is an environment variable `RELIGHT_<NAME>`, or a line in the file `env` in the home
-folder, where `relight up` writes what it started. A duration is `30m`, as in options, or `PT30M`.
+folder, where `relight up` writes what it started. Those of the service may also stand in a file of
+their own, which counts after both (`relight/service_file.py`). A duration is `30m`, as in options,
+or `PT30M`.
 Home folder, store and Temporal are those of the context (`relight/context.py`). A context that the
 environment makes is configured by the SDK's own variables: `TEMPORAL_ADDRESS`,
 `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, or the TOML file that
@@ -21,7 +23,12 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from pydantic_settings import SettingsError as UnparsedError
 
 from relight.context import Context, current_context, require_readable
@@ -30,6 +37,7 @@ from relight.domain.duration import Duration
 from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.retention import Retention
+from relight.service_file import ServiceFileSource
 from relight.setting_groups import (
     ConnectivityChecks,
     DirectorySettings,
@@ -83,6 +91,8 @@ class Settings(BaseSettings):
             (`relight/domain/breaker/breaker.py`): `RELIGHT_BREAKER__DESTROYED_PER_HOUR=4`.
         store_retention: how long the store keeps what has ended (`relight store prune`), once
             `relight schedule apply` has been run: `P180D`.
+        service_file: the service file; by default `service.toml` in the home folder, if it exists
+            (`relight/service_file.py`).
         sweep_grace: the least age of a machine, a record or an operation that a sweep touches.
     """
 
@@ -112,6 +122,7 @@ class Settings(BaseSettings):
     store_retention: Retention = timedelta(days=180)
     sweep_grace: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(hours=1)
     gate_checks: Annotated[GateChecks, NoDecode, BeforeValidator(read_gate_checks)] = {}
+    service_file: Path | None = None
     service: ServiceSettings = ServiceSettings()
     drain: DrainSettings = DrainSettings()
     repository: RepositorySettings = RepositorySettings()
@@ -128,6 +139,19 @@ class Settings(BaseSettings):
     codec: CodecSettings = CodecSettings()
 
     _context: Context | None = PrivateAttr(default=None)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from; the first that has one counts."""
+        del file_secret_settings
+        return init_settings, env_settings, dotenv_settings, ServiceFileSource(settings_cls)
 
     @classmethod
     def of(cls, context: Context) -> Self:

@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from relight.context import ENVIRONMENT
 from relight.domain.base import Message
+from relight.service_file import read_service_file, service_file
 from relight.settings import Settings
 from relight.store.database import parse_url
 
@@ -29,7 +30,8 @@ class SettingOrigin(Message):
     Attributes:
         name: its variable, as in `RELIGHT_SSH__PORT`.
         value: as text; a secret is `(not shown)`.
-        origin: `environment`, `default`, the path of the file `env`, or `context NAME`.
+        origin: `environment`, `default`, the path of the file `env` or of the service file, or
+            `context NAME`.
     """
 
     name: str
@@ -38,9 +40,18 @@ class SettingOrigin(Message):
 
 
 def setting_origins(settings: Settings) -> list[SettingOrigin]:
-    """Return all settings, in declared order. It reads the file `env` of the home folder."""
-    file = settings.home / "env"
-    sources = {"environment": _set_in(os.environ), str(file): _set_in(dotenv_values(file))}
+    """Return all settings, in declared order. It reads the file `env`, and the service file.
+
+    Raises:
+        SettingsError: the service file cannot be used any more.
+    """
+    file, of_service = settings.home / "env", service_file(settings.home, settings.service_file)
+    in_service_file = read_service_file(settings.home, settings.service_file)
+    sources = {
+        "environment": _set_in(os.environ),
+        str(file): _set_in(dotenv_values(file)),
+        str(of_service): {f"{_PREFIX}SERVICE__{key.upper()}" for key in in_service_file},
+    }
     return [
         SettingOrigin(name=name, value=_shown(name, value), origin=_origin(settings, name, sources))
         for name, value in _leaves(settings, _PREFIX)

@@ -1,7 +1,8 @@
 """The service's health probe, sent from the control plane to the host's public address.
 
 A probe is an HTTP request, a TCP connection, or a program of the operator's. Failures are raised
-as `ProbeFailedError` or `ProbeNotRunnableError`.
+as `ProbeFailedError` or `ProbeNotRunnableError`. A service that answers nobody has no probe: its
+proof is that of its processes alone, and says so.
 """
 
 import asyncio
@@ -187,8 +188,18 @@ class CommandProbe:
         return f"{command}: exit code 0"
 
 
+@dataclass(frozen=True)
+class NoProbe:
+    """Asks nothing of the service."""
+
+    async def __call__(self, destination: Destination) -> str:
+        """Return that nothing was asked."""
+        del destination
+        return "no probe: proven by its processes alone"
+
+
 def probe_of(
-    kind: Literal["http", "tcp", "command"],
+    kind: Literal["http", "tcp", "command", "none"],
     *,
     port: int,
     path: str,
@@ -214,6 +225,8 @@ def probe_of(
             probe = TcpProbe(port, timeout)
         case "command":
             probe = CommandProbe(command, timeout)
+        case "none":
+            probe = NoProbe()
     return PatientProbe(probe, patience)
 
 

@@ -22,7 +22,7 @@ def doctor(json: JsonOption = False) -> None:
 
     It changes nothing. A worker makes the same checks at its start, of what it cannot serve
     without. The origin of each setting is shown: the environment, the file `env` of the home
-    folder, or the default. Exit code 0 if nothing has failed, 1 if something has.
+    folder, the service file, or the default. Exit code 0 if nothing has failed, 1 if something has.
 
     [bold]Examples:[/]
 

@@ -17,6 +17,7 @@ from relight.hosts.probe import (
     ANSWER_CHARACTERS,
     CommandProbe,
     HttpProbe,
+    NoProbe,
     PatientProbe,
     Probe,
     TcpProbe,
@@ -255,7 +256,7 @@ async def test_a_patient_probe_does_not_repeat_an_unhealthy_answer() -> None:
 
 
 def test_the_configured_probe_gets_its_settings() -> None:
-    def configured(kind: Literal["http", "tcp", "command"]) -> PatientProbe:
+    def configured(kind: Literal["http", "tcp", "command", "none"]) -> PatientProbe:
         return probe_of(
             kind, port=80, path="/up", command=("check",), timeout=SECONDS, patience=SECONDS
         )
@@ -263,6 +264,13 @@ def test_the_configured_probe_gets_its_settings() -> None:
     assert configured("http") == PatientProbe(HttpProbe(80, "/up", SECONDS), SECONDS)
     assert configured("tcp") == PatientProbe(TcpProbe(80, SECONDS), SECONDS)
     assert configured("command") == PatientProbe(CommandProbe(("check",), SECONDS), SECONDS)
+    assert configured("none") == PatientProbe(NoProbe(), SECONDS)
+
+
+async def test_without_a_probe_the_proof_says_so_and_asks_nobody() -> None:
+    nobody = Destination(address="192.0.2.1", port=22, user="relight", machine_key="de-1-g1")
+    told = await PatientProbe(NoProbe(), SECONDS)(nobody)
+    assert told == "no probe: proven by its processes alone"
 
 
 # ---------------------------------------------------------------- a hostile service

@@ -123,6 +123,16 @@ async def test_a_release_may_install_several_packages(settings: Settings) -> Non
         ServiceSettings(package="redis-server", packages=("redis-tools", "redis-server"))
 
 
+async def test_another_package_gets_none_of_the_default_ones_files(settings: Settings) -> None:
+    service = ServiceSettings(package="redis-server", unit="redis-server.service")
+    of_default = {path for path in await files_of(settings, AptRepository) if "lantern-box" in path}
+    assert of_default == {"/etc/lantern-box/config.json", "/etc/default/lantern-box"}
+    other = settings.model_copy(update={"service": service})
+    files = await files_of(other, AptRepository)
+    assert "/etc/apt/sources.list.d/relight.sources" in files
+    assert not [path for path in files if "lantern-box" in path]
+
+
 async def test_from_two_places_it_does_not_start(settings: Settings) -> None:
     both = settings.model_copy(update={"github": GitHubSettings(repository="owner/name")})
     with pytest.raises(SettingsError, match="both set"):

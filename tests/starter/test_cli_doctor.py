@@ -111,6 +111,16 @@ async def test_each_setting_has_its_origin_and_no_secret_is_shown(
     settings = checks_of(ended)["settings"]
     assert settings["status"] == "warning"
     assert "RELIGHT_LIMIT__LOGINS" in settings["found"]
+    service_file = fleet.home / "service.toml"
+    service_file.write_text('unit = "box.service"\n')
+    ended = await doctor(fleet)
+    unit = {each["name"]: each for each in ended.json["settings"]}["RELIGHT_SERVICE__UNIT"]
+    assert (unit["value"], unit["origin"]) == ("box.service", str(service_file))
+    service_file.write_text('unti = "box.service"\n')
+    ended = await doctor(fleet)
+    assert ended.code == 3
+    assert f"{service_file} has keys that are no settings of the service: unti" in ended.err
+    service_file.unlink()
     # Of a context, the home is no variable's.
     of_local = (await doctor(fleet)).json["settings"]
     assert of_local[0] == {

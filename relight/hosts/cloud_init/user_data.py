@@ -149,7 +149,7 @@ class UserDataTemplate:
     def __init__(
         self,
         source: AptSource | None,
-        service_files: Path,
+        service_files: Path | None,
         secrets: Mapping[str, str],
         host_files: Sequence[File] = (),
     ) -> None:
@@ -157,7 +157,8 @@ class UserDataTemplate:
 
         Args:
             source: the apt repository of the releases; None if hosts fetch packages by URL.
-            service_files: a folder of templates `PATH.j2`, each rendered to `/PATH` on the host.
+            service_files: a folder of templates `PATH.j2`, each rendered to `/PATH` on the host;
+                None for no files.
             secrets: available to these templates as `secrets.NAME`. A file that uses a secret is
                 readable by root only, all others by everybody.
             host_files: other files of every host.
@@ -170,9 +171,9 @@ class UserDataTemplate:
             if not _SECRET_NAME.fullmatch(name):
                 raise TemplateError(f"{name!r} is not a valid name of a secret")
         self._secrets = dict(secrets)
-        self._service = _environment(jinja2.FileSystemLoader(service_files))
+        self._service = _environment(jinja2.FileSystemLoader(service_files or ()))
         self._names = sorted(self._service.list_templates(extensions=[_SUFFIX[1:]]))
-        if not self._names:
+        if service_files is not None and not self._names:
             raise TemplateError(f"no template NAME{_SUFFIX} in {service_files}")
         self._modes = {name: _named(name, partial(self._mode_of, name)) for name in self._names}
         self._files = [*host_files, *(source_files(source) if source else [])]
