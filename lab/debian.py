@@ -94,7 +94,6 @@ async def fetch(name: str, folder: Path) -> DebianPackage:
         except CommandError:
             await asyncio.to_thread(_update, root, apt)
             files = await asyncio.to_thread(_download, root, apt, name)
-        folder.mkdir(parents=True)
         return await asyncio.to_thread(_described, name, folder, files)
 
 
@@ -139,7 +138,8 @@ def _folder() -> Path:
 
 
 def _described(name: str, folder: Path, files: Sequence[Path]) -> DebianPackage:
-    """Link the files into the folder by the names of their packages."""
+    """Link the files into a new folder, by the names of their packages."""
+    folder.mkdir(parents=True)
     sources: dict[Deb, str] = {}
     for file in files:
         lines = run("dpkg-deb", "--field", file, "Package", "Version", "Architecture", "Source")
@@ -158,31 +158,33 @@ def _described(name: str, folder: Path, files: Sequence[Path]) -> DebianPackage:
 
 def _download(root: Path, apt: Path, name: str) -> list[Path]:
     """Download what a machine needs to install a package, and return the kept files."""
-    archives = apt / "archives"
-    names = [name, *_installed_with(root, name)]
+    archives, reinstall = apt / "archives", ("install", "--reinstall", "-y")
+    names = [name, *_installed_with(root, apt, name)]
     with tempfile.TemporaryDirectory() as empty:
         (Path(empty) / "partial").mkdir()
-        listed = _apt(root, apt, Path(empty), "install", "--reinstall", "--print-uris", *names)
+        listed = _apt(root, apt, Path(empty), "apt-get", *reinstall, "--print-uris", *names)
     (archives / "partial").mkdir(parents=True, exist_ok=True)
-    _apt(root, apt, archives, "install", "--reinstall", "--download-only", *names)
+    _apt(root, apt, archives, "apt-get", *reinstall, "--download-only", *names)
     return [archives / file for file in _URI.findall(listed)]
 
 
-def _installed_with(root: Path, name: str) -> list[str]:
-    """Return the other packages of the same source, if the base image has the package."""
+def _installed_with(root: Path, apt: Path, name: str) -> list[str]:
+    """Return the packages of the same source that the base image has."""
+    record = _apt(root, apt, apt, "apt-cache", "show", "--no-all-versions", name)
+    source = re.search(r"^Source: (\S+)", record, re.MULTILINE)
     shown = ("--show", "--showformat", "${Package} ${source:Package}\n")
     lines = run("dpkg-query", "--admindir", root / "var/lib/dpkg", *shown).splitlines()
-    sources = dict(line.split(" ") for line in lines)
-    return [other for other, source in sources.items() if source == sources.get(name) and other != name]
+    wanted = source[1] if source else name
+    return [line.split(" ")[0] for line in lines if line.split(" ")[1] == wanted]
 
 
 def _update(root: Path, apt: Path) -> None:
     (apt / "lists/partial").mkdir(parents=True, exist_ok=True)
-    _apt(root, apt, apt / "archives", "update", "--error-on=any")
+    _apt(root, apt, apt / "archives", "apt-get", "update", "--error-on=any")
 
 
-def _apt(root: Path, apt: Path, archives: Path, *words: str) -> str:
-    """Run apt-get as on a machine of the base image, with lists and archives of our own."""
+def _apt(root: Path, apt: Path, archives: Path, program: str, *words: str) -> str:
+    """Run a program of apt as on a machine of the base image, with its own lists and files."""
     (apt / "caches").mkdir(parents=True, exist_ok=True)
     options = {
         "Dir::State::status": root / "var/lib/dpkg/status",
@@ -197,4 +199,4 @@ def _apt(root: Path, apt: Path, archives: Path, *words: str) -> str:
         "Dir::Log::Planner": "/dev/null",
     }
     given = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
-    return run("apt-get", "-qq", "-y", *given, *words)
+    return run(program, "-qq", *given, *words)

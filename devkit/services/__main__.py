@@ -30,7 +30,8 @@ def services(
 ) -> None:
     """Provision each service of the catalog, swap it and roll it back; each is proven.
 
-    Without --only, docs/services-tried.md is written. Exit code 1: one is not proven that has to be.
+    Without --only, docs/services-tried.md is written. Exit code 1: one is not proven that has to
+    be.
     """
     names = only or [entry.package for entry in CATALOG]
     if unknown := set(names) - {entry.package for entry in CATALOG}:

@@ -1,4 +1,4 @@
-"""What a machine itself tells about a service after a change, read without Relight's own program."""
+"""What a machine tells about a service after a change, read without Relight's own program."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from devkit.installation import run_inside
 _PROGRAM = r"""
 import glob, json, os, subprocess, sys, time
 package, *units = sys.argv[1:]
+NO_SESSION = "4294967295" # the others are of people
 
 def told(*argv):
     return subprocess.run(argv, capture_output=True, text=True).stdout.strip()
@@ -24,10 +25,12 @@ def processes(group):
             pass
 
 booted = time.time() - float(open("/proc/uptime").read().split()[0])
-lists = glob.glob(f"/var/lib/dpkg/info/{package}.list") + glob.glob(f"/var/lib/dpkg/info/{package}:*.list")
+info = f"/var/lib/dpkg/info/{package}"
+lists = glob.glob(info + ".list") + glob.glob(info + ":*.list")
 unpacked = os.stat(lists[0]).st_mtime - booted if lists else 0
 answer = {"unpacked": unpacked, "units": {}, "processes": [], "versions": {}}
-shown = "--property=Id,ControlGroup,ActiveState,SubState,Type,ExecMainStartTimestampMonotonic"
+shown = "--property=Id,Type,MainPID,ControlGroup,ActiveState,SubState"
+shown += ",ExecMainStartTimestampMonotonic"
 for block in told("systemctl", "show", shown, "--", *units).split("\n\n"):
     unit = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
     started = int(unit.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
@@ -36,8 +39,11 @@ for block in told("systemctl", "show", shown, "--", *units).split("\n\n"):
     for pid in processes(unit["ControlGroup"]) if unit.get("ControlGroup") else ():
         try:
             file = os.readlink(f"/proc/{pid}/exe")
+            session = open(f"/proc/{pid}/sessionid").read()
             stat = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
         except OSError:
+            continue
+        if session != NO_SESSION and pid != unit["MainPID"]:
             continue
         started = int(stat[19]) / os.sysconf("SC_CLK_TCK")
         answer["processes"].append({"unit": unit["Id"], "file": file, "started": started})

@@ -29,9 +29,7 @@ def unexpected(reports: Sequence[Report]) -> list[Report]:
     """Return the reports of services that had to be proven, and are not."""
     entries = {entry.package: entry for entry in CATALOG}
     return [
-        report
-        for report in reports
-        if not report.is_proven and not entries[report.name].expected
+        report for report in reports if not report.is_proven and not entries[report.name].expected
     ]
 
 

@@ -22,12 +22,13 @@ import worker
 from activities.machine.first_boot import FirstBootActivities
 from activities.parts import Parts
 from activities.route.hot_swap import HotSwapActivities, ProofActivities
-from devkit.installation import ScriptError, host_settings, lab_settings
+from devkit.installation import ScriptError, lab_settings
 from devkit.services.on_host import problems, read_host
 from lab import debian, image, repository
 from lab.debian import DebianPackage
 from lab.errors import LabError
 from lab.repository import SigningKey
+from relight import service_file
 from relight.context import ENVIRONMENT, Context
 from relight.domain.base import Origin
 from relight.domain.fault.error import DomainError
@@ -51,8 +52,8 @@ STABILITY_WINDOW = "PT2S"
 REGION = "lab-east"
 ORIGIN = Origin(requested_by="devkit.services", reason="try a service of Debian")
 
-Declare = Callable[[DebianPackage, Path], Awaitable[Mapping[str, str]]]
-"""Writes the declaration of a package into a home folder; returns further variables of its file."""
+Declare = Callable[[DebianPackage], Awaitable[str]]
+"""Returns the service file of a package, in TOML."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Trials:
         lab_state: the lab's state folder.
         addresses: of the lab.
         folder: for the homes and the packages.
-        declare: writes the declaration of a package.
+        declare: returns the service file of a package.
     """
 
     lab_state: Path
@@ -202,11 +203,13 @@ class _Trial:
     async def _settings(self, package: DebianPackage) -> Settings:
         home = self.folder / "home"
         ssh = prepare_home(home)
+        (home / service_file.NAME).write_text(await self._trials.declare(package))
         variables = {
-            **host_settings(home, ssh, STABILITY_WINDOW),
+            "RELIGHT_STABILITY_WINDOW": STABILITY_WINDOW,
+            "RELIGHT_SSH__CLIENT_KEY": str(ssh.client_key),
+            "RELIGHT_SSH__HOST_KEY_SECRET": str(ssh.host_key_secret),
             **lab_settings(self._trials.addresses),
             "RELIGHT_REPOSITORY__URL": self._trials.url(package.name),
-            **await self._trials.declare(package, home),
         }
         write_env(home, variables)
         with open_upgraded_store(f"sqlite:///{home}/fleet.db"):
