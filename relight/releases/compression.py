@@ -22,12 +22,16 @@ SUFFIXES: Final = (".xz", ".zst", ".gz", ".bz2", "")
 """Those that can be read, the smallest files first."""
 
 
-def decompressed(content: bytes, name: str) -> BinaryIO:
+def decompressed(content: bytes | BinaryIO, name: str) -> BinaryIO:
     """Return a stream of what a file contains; the suffix of its name is the compression.
+
+    Args:
+        content: of the file; a stream is read forwards only.
+        name: of the file.
 
     Reading it raises one of `BROKEN` if the content is damaged.
     """
-    file = BytesIO(content)
+    file = BytesIO(content) if isinstance(content, bytes) else content
     if name.endswith(".xz"):
         return cast("BinaryIO", lzma.open(file))
     if name.endswith(".zst"):

@@ -5,6 +5,7 @@ is enough. Pure. Raises `RepositoryError`.
 """
 
 import tarfile
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
@@ -22,10 +23,10 @@ MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
 the checksums of thousands of files, has a tenth."""
 
 _MAX_TAR_BYTES = 32 * 1024 * 1024
-_MAX_FIELDS_BYTES = 256 * 1024
+_MAX_FILE_BYTES = 256 * 1024
 
-_MAGIC = b"!<arch>\n"
-_HEADER_BYTES = 60
+MAGIC: Final = b"!<arch>\n"
+HEADER_BYTES: Final = 60
 _END_OF_HEADER = b"`\n"
 
 _PACKAGE: TypeAdapter[str] = TypeAdapter(PackageName)
@@ -64,12 +65,48 @@ def read_control(beginning: bytes) -> DebControl:
         IncompleteError: more of the file is needed.
         RepositoryError: it is no .deb, or one that is malformed.
     """
+    return identity(control_fields(read_control_files(beginning)))
+
+
+def read_control_files(beginning: bytes, names: Collection[str] = ()) -> dict[str, bytes]:
+    """Return files of a .deb's `control.tar` by their names: `control`, and those that are named.
+
+    Args:
+        beginning: the file, from its first byte.
+        names: such as `conffiles` and `postinst`; those that it does not have are left out.
+
+    Raises:
+        IncompleteError: more of the file is needed.
+        RepositoryError: it is no .deb, or one that is malformed.
+    """
     name, content = _control_tar(beginning)
     try:
         tar = decompressed(content, name).read(_MAX_TAR_BYTES + 1)
         if len(tar) > _MAX_TAR_BYTES:
             raise RepositoryError(f"its {name} has more than {_MAX_TAR_BYTES} bytes")
-        fields = deb822.Deb822(_control_file(tar))
+        return _files_of(tar, {"control", *names})
+    except (*BROKEN, tarfile.TarError) as error:
+        raise RepositoryError(f"its {name} cannot be read: {error}") from error
+
+
+def control_fields(files: Mapping[str, bytes]) -> deb822.Deb822:
+    """Return the fields of the control file.
+
+    Raises:
+        RepositoryError: there is no control file.
+    """
+    if "control" not in files:
+        raise RepositoryError("its control.tar has no control file")
+    return deb822.Deb822(files["control"])
+
+
+def identity(fields: Mapping[str, str]) -> DebControl:
+    """Return the fields that identify a .deb.
+
+    Raises:
+        RepositoryError: one is missing or malformed.
+    """
+    try:
         return DebControl(
             package=_PACKAGE.validate_python(fields["Package"]),
             version=_VERSION.validate_python(fields["Version"]),
@@ -81,22 +118,29 @@ def read_control(beginning: bytes) -> DebControl:
         raise RepositoryError(
             f"its control file is malformed: {error.errors()[0]['msg']}"
         ) from error
-    except (*BROKEN, tarfile.TarError) as error:
-        raise RepositoryError(f"its {name} cannot be read: {error}") from error
+
+
+def member_of(header: bytes) -> tuple[str, int]:
+    """Return the name and the size in bytes of the archive's member that a header describes.
+
+    Raises:
+        RepositoryError: it is no header.
+    """
+    name = header[:16].decode(errors="replace").rstrip(" ").rstrip("/")
+    size = header[48:58].strip()
+    if header[58:] != _END_OF_HEADER or not size.isdigit():
+        raise RepositoryError("it is not a Debian package")
+    return name, int(size)
 
 
 def _control_tar(beginning: bytes) -> tuple[str, bytes]:
     """Return the name and the content of the archive's member `control.tar`, still compressed."""
-    if not _MAGIC.startswith(beginning[: len(_MAGIC)]):
+    if not MAGIC.startswith(beginning[: len(MAGIC)]):
         raise RepositoryError("it is not a Debian package")
-    start = len(_MAGIC)
+    start = len(MAGIC)
     while True:
-        header = _span(beginning, start, _HEADER_BYTES)
-        name = header[:16].decode(errors="replace").rstrip(" ").rstrip("/")
-        size = header[48:58].strip()
-        if header[58:] != _END_OF_HEADER or not size.isdigit():
-            raise RepositoryError("it is not a Debian package")
-        content, size_bytes = start + _HEADER_BYTES, int(size)
+        name, size_bytes = member_of(_span(beginning, start, HEADER_BYTES))
+        content = start + HEADER_BYTES
         if name.startswith("control.tar"):
             return name, _span(beginning, content, size_bytes)
         if name.startswith("data.tar"):
@@ -113,11 +157,13 @@ def _span(beginning: bytes, start: int, size_bytes: int) -> bytes:
     return beginning[start:end]
 
 
-def _control_file(tar: bytes) -> bytes:
+def _files_of(tar: bytes, names: Collection[str]) -> dict[str, bytes]:
+    files = {}
     with tarfile.open(fileobj=BytesIO(tar), mode="r:") as members:
         for member in members:
-            if member.name in {"control", "./control"} and member.isfile():
+            name = member.name.removeprefix("./")
+            if name in names and name not in files and member.isfile():
                 file = members.extractfile(member)
                 assert file is not None
-                return file.read(_MAX_FIELDS_BYTES)
-    raise RepositoryError("its control.tar has no control file")
+                files[name] = file.read(_MAX_FILE_BYTES)
+    return files

@@ -18,11 +18,13 @@ def build_deb(
     files: Mapping[str, str] | None = None,
     control_files: Mapping[str, str] | None = None,
     fields: Mapping[str, str] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> None:
     """Build a package of these files by their paths, and of its own description.
 
     Args:
         fields: further fields of its control file, as `Source`.
+        links: symbolic links by their paths, and where they lead.
     """
     with TemporaryDirectory() as tree:
         control = Path(tree, "DEBIAN", "control")
@@ -35,10 +37,15 @@ def build_deb(
         )
         for name, content in (control_files or {}).items():
             control.with_name(name).write_text(content)
+            control.with_name(name).chmod(0o755 if name.endswith(("inst", "rm")) else 0o644)
         for path, content in (files or {}).items():
             file = Path(tree, path.lstrip("/"))
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
+        for path, leads_to in (links or {}).items():
+            link = Path(tree, path.lstrip("/"))
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(leads_to)
         argv = ["dpkg-deb", "--root-owner-group", f"-Z{compression}", "--uniform-compression"]
         ended = subprocess.run([*argv, "--build", tree, target], capture_output=True, check=False)
         assert ended.returncode == 0, ended.stderr.decode()

@@ -1,0 +1,1 @@
+"""The service of a .deb: its units, how they run, and what could not be told."""
