@@ -113,7 +113,8 @@ class Trials:
             progress: is called with the name of each step that begins.
         """
         trial = _Trial(self, name, self.folder / re.sub(r"[^a-z0-9]", "-", name), progress)
-        reason, log = "", ()
+        reason = ""
+        log: Sequence[str] = ()
         try:
             async with asyncio.timeout(LIMIT.total_seconds()):
                 await trial.run()
