@@ -31,7 +31,7 @@ RETIRED = {
     r"insists?|insisted": "retry until done",
     r"sight(ing|ings|ed)|look(s|ed|ing)? (again|anew)|looked at": "observation, or verify",
     r"(?<!--)(?<!pip[- ])(?<!make )audit\w*": "verify",
-    r"(?<!reload )daemons?(?![- ]re(load|exec)|=| threads)": "service",
+    r"(?<!reload )(?<!cups-)daemons?(?![- ]re(load|exec)|=| threads)": "service",
     r"unsure": "unknown",
     r"restrain\w*": "hold",
     r"anew": "again",
