@@ -57,6 +57,10 @@ gate-histories: setup ## Ask the gate before every destruction in random histori
 mutations: setup ## Keep old processes running in many ways on a real machine: each must be found
 	@scripts/as-root .venv/bin/python -m pytest -n0 tests/hosts/test_mutations.py $(ARGS)
 
+.PHONY: services
+services: setup ## Try real services of Debian on lab machines, and write docs/services-tried.md (ARGS="--only cron --json FILE")
+	@scripts/as-root .venv/bin/python -m devkit.services $(ARGS)
+
 .PHONY: walk
 walk: setup ## Play random sequences of commands, faults, kills and clock jumps; find what is stuck (SEQUENCES=500)
 	@.venv/bin/python -m devkit.walk --sequences $(or $(SEQUENCES),20) $(ARGS)

@@ -59,6 +59,9 @@ WRAPPER = {
 }
 SHELL = {**WRAPPER, SCRIPT: WRAPPER[SCRIPT].replace("exec ", "") + "wait\n"}
 
+# What runs in the session of somebody who has logged in, as the kernel sees it.
+LOGIN = "echo 0 >/proc/self/loginuid;"
+
 _KEEP_WORKER = (
     f"{drop_in('KillMode=process')}; systemctl daemon-reload; {_INSTALL}; "
     "systemctl restart mutant.service"
@@ -122,6 +125,12 @@ MUTATIONS = {
         },
         _KEEP_WORKER,
         "started before the change",
+        undo=f"rm -r {DROP_IN.rpartition('/')[0]}",
+    ),
+    "a worker of a service with a session of its own is left": Mutation(
+        {**WORKERS, UNIT: service(f"ExecStart=/bin/sh -c '{LOGIN} exec {PROGRAM} workers'")},
+        _KEEP_WORKER,
+        "runs the old",
         undo=f"rm -r {DROP_IN.rpartition('/')[0]}",
     ),
     "a worker in a group below is left": Mutation(

@@ -16,7 +16,16 @@ from lab import inside
 from relight.domain.service import OnChange, Service
 from relight.hosts import host_program
 from relight.hosts.observation import Observation, parse
-from tests.hosts.mutations import LIBRARY, MUTATIONS, NAME, Mutation
+from tests.hosts.mutations import (
+    LIBRARY,
+    LOGIN,
+    MUTATIONS,
+    NAME,
+    PROGRAM,
+    UNIT,
+    Mutation,
+    service,
+)
 from tests.support.lab import Lab, until
 
 pytestmark = pytest.mark.lab
@@ -165,6 +174,36 @@ def test_what_is_old_is_found_and_what_is_new_is_proven(
     host.sh("systemctl daemon-reload; relight-host serve")
     host.until_proven()
     assert host.observe().package.version == "2.0"
+
+
+# ---------------------------------------------------------------- sessions that outlive a swap
+
+# As sshd and cron: what they start for somebody goes on.
+SESSIONS = Mutation(
+    {
+        PROGRAM: "@program",
+        UNIT: service(
+            "KillMode=process",
+            f"ExecStartPre=/bin/sh -c '({LOGIN} exec {PROGRAM}) &'",
+            f"ExecStart={PROGRAM}",
+        ),
+    },
+    keep="",
+    stale="",
+)
+
+
+@pytest.mark.parametrize("mutated", [SESSIONS], indirect=True, ids=["sessions"])
+def test_a_session_that_goes_on_does_not_count(mutated: tuple[MutantHost, Mutation]) -> None:
+    host, _ = mutated
+    old = host.sh("pgrep --full --exact " + PROGRAM).split()
+    assert len(old) == 2
+    host.sh("dpkg --install /run/new.deb")
+    assert len(host.observe().stale) == 1  # the service itself
+    host.sh("relight-host serve")
+    host.until_proven()
+    assert len(set(old) & set(host.sh("pgrep --full --exact " + PROGRAM).split())) == 1
+    host.sh("systemctl kill mutant.service")
 
 
 # ---------------------------------------------------------------- connections through a swap

@@ -97,7 +97,25 @@ report() {
   [ "$stale_count" -gt "$MAX_STALE" ] || stale="$stale${stale:+$NEWLINE}$1 $2"
 }
 
-report_process() { report "$unit" "has process $pid, which $1"; }
+report_process() { serves_session "$pid" || report "$unit" "has process $pid, which $1"; }
+
+# Whether a process is of a session that somebody logged in to, as children of sshd and cron are: it goes
+# on to the end of the session, whatever is restarted. A service that opens a session itself has none.
+serves_session() {
+  read_session "$1"
+  [ -n "$session" ] || return 1
+  for main_pid in $mains; do
+    read_session "$main_pid"
+    [ -z "$session" ] || return 1
+  done
+}
+
+# Set `session` to the id of the session of a process; empty if it is in none.
+read_session() {
+  session=''
+  read -r session <"/proc/$1/sessionid" || true # it has no line end
+  [ "$session" != 4294967295 ] || session=''
+} 2>/dev/null
 
 collect_unit() {
   case $id:$active in

@@ -1,0 +1,1 @@
+"""Real services of Debian on real machines."""
