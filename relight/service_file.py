@@ -21,6 +21,9 @@ from relight.setting_groups import ServiceSettings, SettingsError
 VARIABLE = "RELIGHT_SERVICE_FILE"
 NAME = "service.toml"
 
+IGNORED = "ignore_service_file"
+"""No setting: the settings are made with it by a command that writes the file."""
+
 _PATHS = ("files", "secrets_file")
 """Those that are relative are as of the folder of the service file."""
 
@@ -101,6 +104,8 @@ class ServiceFileSource(PydanticBaseSettingsSource):
             SettingsError: as `read_service_file`.
         """
         given = self.current_state
+        if given.get(IGNORED):
+            return {}
         named = given.get("service_file")
         home = Path(given.get("home") or current_context().home)
         values = read_service_file(home, Path(named) if named else None)

@@ -13,7 +13,7 @@ Relight (`relight/temporal_settings.py`).
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -37,7 +37,7 @@ from relight.domain.duration import Duration
 from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.retention import Retention
-from relight.service_file import ServiceFileSource
+from relight.service_file import IGNORED, ServiceFileSource
 from relight.setting_groups import (
     ConnectivityChecks,
     DirectorySettings,
@@ -154,20 +154,23 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, ServiceFileSource(settings_cls)
 
     @classmethod
-    def of(cls, context: Context) -> Self:
+    def of(cls, context: Context, *, ignore_service_file: bool = False) -> Self:
         """Read the settings of a context.
+
+        Args:
+            context: the context.
+            ignore_service_file: leave the service as by default: for a command that writes its
+                file, which need not exist, nor be one that can be used.
 
         Raises:
             ContextError: this account may not read its home folder.
             pydantic.ValidationError: a setting has a value that it cannot have.
         """
         require_readable(context.home)
-        file = context.home / "env"
+        given: dict[str, Any] = {"home": context.home, IGNORED: ignore_service_file}
         if context.store_url:
-            store_url = SecretStr(context.store_url)
-            settings = cls(_env_file=file, home=context.home, store_url=store_url)
-        else:
-            settings = cls(_env_file=file, home=context.home)
+            given["store_url"] = SecretStr(context.store_url)
+        settings = cls(_env_file=context.home / "env", **given)
         settings._context = context
         return settings
 
@@ -215,11 +218,12 @@ def required(value: Value | None, *path: str) -> Value:
     return value
 
 
-def load_settings(*, to_make: bool = False) -> Settings:
+def load_settings(*, to_make: bool = False, ignore_service_file: bool = False) -> Settings:
     """Read the environment; the home folder's `env` file gives what it lacks.
 
     Args:
         to_make: a home may be made there, so the context in use is not taken.
+        ignore_service_file: as of `Settings.of`.
 
     Raises:
         ContextError: the context is unknown, or not one.
@@ -227,7 +231,8 @@ def load_settings(*, to_make: bool = False) -> Settings:
         SettingsError: a setting is no JSON where it has to be.
     """
     try:
-        return Settings.of(current_context(to_make=to_make))
+        context = current_context(to_make=to_make)
+        return Settings.of(context, ignore_service_file=ignore_service_file)
     except UnparsedError as error:
         # Its text has no value, which can be a secret.
         raise SettingsError(f"RELIGHT_*: {error}: it has to be JSON") from None

@@ -64,13 +64,11 @@ def by_apt(folder: Path) -> Find:
     def find(name: str) -> Path | None:
         into = folder / name
         into.mkdir()
-        if os.geteuid() == 0:
-            # apt's own user writes the file.
-            for each in (folder, into):
-                each.chmod(0o755)
+        # LANGUAGE counts before LC_ALL.
         environment = {key: os.environ[key] for key in os.environ if key != "LANGUAGE"}
         try:
             ended = subprocess.run(  # noqa: S603 - a list of words; the name is one of a package
+                # apt's own user may not write into the folder.
                 ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", name],  # noqa: S607
                 cwd=into,
                 env={**environment, "LC_ALL": "C"},

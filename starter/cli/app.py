@@ -25,7 +25,7 @@ class _Commands(LazyGroup):
         ),
         "init": LazyCommand(
             "starter.cli.init",
-            "Make a fleet for a Temporal of your own.",
+            "Make a fleet for a Temporal of your own, or a service file of a package.",
             has_subcommands=False,
         ),
         "context": LazyCommand(

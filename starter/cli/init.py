@@ -9,7 +9,7 @@ from relight.doctor.setting_origins import given_settings
 from relight.engine.connection import connect, require_search_attributes
 from relight.home import is_home, own_temporal_runs
 from relight.settings import Settings, load_settings
-from starter.cli.errors import RefusedError
+from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.output import JsonOption, print_json, print_table
 from starter.cli.session import announce
 from starter.local.home import SshSecrets, make_private_folder, prepare_home, write_env
@@ -27,11 +27,36 @@ AdoptOption = Annotated[
 ]
 
 
-@app.command()
-def init(adopt: AdoptOption = False, json: JsonOption = False) -> None:
-    """Make a fleet, or complete one: its store and keys, and its mark in Temporal.
+PackageArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PACKAGE|FILE.deb",
+        help="Write the service file of this package, instead of making a fleet.",
+        show_default=False,
+    ),
+]
 
-    A store without tables gets them, with a random fleet id; without RELIGHT_STORE_URL it is made
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="With a package: write over an existing service file.")
+]
+
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="With a package: print the service file, and write none.")
+]
+
+
+@app.command()
+def init(
+    package: PackageArgument = None,
+    adopt: AdoptOption = False,
+    force: ForceOption = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Make a fleet, or complete one; or write the service file of a package.
+
+    [bold]Without an argument[/] a fleet is made: its store and keys, and its mark in Temporal. A
+    store without tables gets them, with a random fleet id; without RELIGHT_STORE_URL it is made
     in the home folder, with the keys. The namespace of the Temporal that TEMPORAL_ADDRESS or
     TEMPORAL_CONFIG_FILE names is marked with the id. Commands and workers refuse a store and a
     Temporal of two fleets. It is safe to repeat. `relight up` does all this for its own server.
@@ -39,11 +64,30 @@ def init(adopt: AdoptOption = False, json: JsonOption = False) -> None:
     The settings that the environment has, and those of the keys, are kept in the file `env` of the
     home folder (mode 0600). A context with this home has them in every shell.
 
+    [bold]With a package[/] its .deb is inspected, and `service.toml` is written in the home folder,
+    or to RELIGHT_SERVICE_FILE: its units, how they take a new release, a port to probe, the
+    packages that move together; as comments what could not be told. Read are a file and the .debs
+    beside it that it depends on; or by its name the newest package of the source of releases, else
+    of this computer's apt. Variables RELIGHT_SERVICE__* count before that file.
+
     [bold]Examples:[/]
 
       RELIGHT_HOME=/srv/fleet TEMPORAL_ADDRESS=temporal.example:7233 relight init
       relight init --adopt-temporal      the namespace of before is lost
+      relight init redis-server
+      relight init ./box_1.0_amd64.deb --force
+      relight init nginx-light --dry-run
     """
+    if package is not None:
+        if adopt:
+            raise BadInputError("--adopt-temporal is of a fleet, not of a package")
+        # Slow to import, and of packages only.
+        from starter.cli.service_file import write_service_file  # noqa: PLC0415
+
+        write_service_file(package, force=force, dry_run=dry_run, json=json)
+        return
+    if force or dry_run:
+        raise BadInputError("--force and --dry-run are of a package: name it")
     settings = load_settings(to_make=True)
     kept = given_settings(settings)
     if "RELIGHT_STORE_URL" in kept and settings.store_file.exists():

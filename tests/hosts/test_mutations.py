@@ -215,6 +215,47 @@ def test_a_session_that_goes_on_does_not_count(mutated: tuple[MutantHost, Mutati
     host.sh("systemctl kill mutant.service")
 
 
+# ---------------------------------------------------------------- a service for each connection
+
+PER_CONNECTION = Mutation(
+    {
+        PROGRAM: "@program",
+        UNIT.replace(".service", "@.service"): service(f"ExecStart={PROGRAM}"),
+        UNIT.replace(".service", ".socket"): (
+            "[Socket]\nListenStream=127.0.0.1:7007\nAccept=yes\n[Install]\nWantedBy=sockets.target\n"
+        ),
+    },
+    keep="",
+    stale="",
+    settings={"unit": "mutant@*.service", "more_units": ("mutant.socket",)},
+)
+
+
+@pytest.mark.parametrize("mutated", [PER_CONNECTION], indirect=True, ids=["per-connection"])
+def test_a_socket_that_starts_a_process_for_each_connection_rests_without_one(
+    mutated: tuple[MutantHost, Mutation],
+) -> None:
+    host, _ = mutated
+    host.until_proven()
+    assert [unit.name for unit in host.observe().units] == ["mutant.socket"]
+    host.sh("dpkg --install /run/new.deb; relight-host serve")
+    host.until_proven()
+    assert host.observe().package.version == "2.0"
+
+
+@pytest.mark.parametrize("mutated", [PER_CONNECTION], indirect=True, ids=["open connection"])
+def test_an_open_connection_of_the_old_release_is_ended(
+    mutated: tuple[MutantHost, Mutation],
+) -> None:
+    host, _ = mutated
+    host.sh("systemd-run --quiet --unit=client bash -c 'exec 3<>/dev/tcp/127.0.0.1/7007; read -u 3'")
+    host.lab.until_run(host.id, "sh", "-c", f"pgrep --full --exact {PROGRAM}")
+    host.sh("dpkg --install /run/new.deb")
+    assert any("runs the old" in line for line in host.observe().stale)
+    host.sh("relight-host serve")
+    host.until_proven()
+
+
 # ---------------------------------------------------------------- connections through a swap
 
 CONNECTIONS = 3000

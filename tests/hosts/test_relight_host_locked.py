@@ -27,7 +27,8 @@ def fill(ours: Repository, others: Repository) -> None:
         binary = {"Source": f"lantern ({version})"}
         ours.add(f"{version}+b1", package=PLUGIN, depends=f"{PACKAGE} (= {version})", fields=binary)
         ours.add(version, package="lantern-doc", fields=SOURCE)
-    ours.add("9.0", package="unlocked")
+    for version in ("8.0", "9.0"):
+        ours.add(version, package="unlocked")
     others.add("1.0", package="nothing")
 
 
@@ -61,8 +62,16 @@ def test_the_locked_packages_move_forwards_and_back_together(host: AptHost) -> N
         host.succeed(version, direction)
         assert host.versions(TOOLS, LIBRARY, META) == [version] * 3
         assert host.versions(PLUGIN) == [f"{version}+b1"]
-    # apt upgrades all of a source, but what is not locked is not taken back.
-    assert host.versions("lantern-doc") == [NEWEST]
+
+
+def test_what_apt_upgrades_with_a_release_is_taken_back_with_it(host: AptHost) -> None:
+    """Debian's dnsmasq needs dnsmasq-base, which has its program, in any version."""
+    host.succeed(OLD)
+    assert host.root.run(f"apt-get -qy install lantern-doc={OLD} unlocked=8.0")[0] == 0
+    for version, direction in ((NEWEST, "upgrade"), (OLD, "rollback"), (NEW, "upgrade")):
+        host.succeed(version, direction)
+        assert host.versions("lantern-doc") == [NEWEST if version == NEW else version]
+    assert host.versions("unlocked", META) == ["8.0", ""]
 
 
 def test_a_held_sibling_is_not_moved(host: AptHost) -> None:
