@@ -28,8 +28,8 @@ CATALOG = (
     Entry(
         "unbound",
         "C, notify",
-        expected="it needs `dns-root-data`, which it only recommends, and a release installs no more "
-        "than it needs. Name it in `packages`",
+        expected="it needs `dns-root-data`, which it only recommends, and a release installs no "
+        "more than it needs. Name it in `packages`",
     ),
     Entry("rsyslog", "C, notify; a socket of systemd's starts it"),
     Entry("nsd", "C, notify, several processes"),

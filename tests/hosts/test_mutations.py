@@ -248,7 +248,8 @@ def test_an_open_connection_of_the_old_release_is_ended(
     mutated: tuple[MutantHost, Mutation],
 ) -> None:
     host, _ = mutated
-    host.sh("systemd-run --quiet --unit=client bash -c 'exec 3<>/dev/tcp/127.0.0.1/7007; read -u 3'")
+    connect = "exec 3<>/dev/tcp/127.0.0.1/7007; read -u 3"
+    host.sh(f"systemd-run --quiet --unit=client bash -c '{connect}'")
     host.lab.until_run(host.id, "sh", "-c", f"pgrep --full --exact {PROGRAM}")
     host.sh("dpkg --install /run/new.deb")
     assert any("runs the old" in line for line in host.observe().stale)
