@@ -69,7 +69,7 @@ def by_apt(folder: Path) -> Find:
         try:
             ended = subprocess.run(  # noqa: S603 - a list of words; the name is one of a package
                 # apt's own user may not write into the folder.
-                ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", name],  # noqa: S607
+                ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", name],  # noqa: S607 - as installed
                 cwd=into,
                 env={**environment, "LC_ALL": "C"},
                 stdin=subprocess.DEVNULL,

@@ -68,9 +68,9 @@ def test_what_apt_upgrades_with_a_release_is_taken_back_with_it(host: AptHost) -
     """Debian's dnsmasq needs dnsmasq-base, which has its program, in any version."""
     host.succeed(OLD)
     assert host.root.run(f"apt-get -qy install lantern-doc={OLD} unlocked=8.0")[0] == 0
-    for version, direction in ((NEWEST, "upgrade"), (OLD, "rollback"), (NEW, "upgrade")):
+    for version, direction in ((NEWEST, "upgrade"), (OLD, "rollback")):
         host.succeed(version, direction)
-        assert host.versions("lantern-doc") == [NEWEST if version == NEW else version]
+        assert host.versions("lantern-doc") == [version]
     assert host.versions("unlocked", META) == ["8.0", ""]
 
 
