@@ -32,7 +32,7 @@ def built(folder: Path, compression: str = "none") -> Path:
 @pytest.mark.parametrize("compression", ["none", "gzip", "xz", "zstd"])
 def test_it_is_read_in_every_compression(tmp_path: Path, compression: str) -> None:
     found = read_deb(built(tmp_path, compression), lambda path: path.startswith("/etc/"))
-    assert found.control == DebControl("box", "5:1.0-1", "amd64")
+    assert found.control == DebControl("box", "5:1.0-1", "amd64", depends="libc6")
     assert found.fields["Depends"] == "libc6"
     assert found.conffiles == ("/etc/box/box.conf",)
     assert found.scripts == {"postinst": "#!/bin/sh\n"}
