@@ -54,6 +54,16 @@ def guarded(host: AptHost) -> None:
     host.succeed(OLD)
 
 
+def test_a_package_that_our_source_does_not_have_is_taken_from_no_other(tmp_path: Path) -> None:
+    def fill(ours: Repository, others: Repository) -> None:
+        ours.add("1.0", package="unrelated")
+        others.add(NEW)
+
+    with apt_host(tmp_path, fill) as host:
+        host.reads_others()
+        assert host.fail(NEW).kind == "version-not-listed"
+
+
 @pytest.mark.parametrize("version", [CONFLICTS, BREAKS])
 def test_nothing_is_removed_and_what_would_be_is_told(host: AptHost, version: str) -> None:
     guarded(host)

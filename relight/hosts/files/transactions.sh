@@ -1,6 +1,35 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034,SC2154 # its variables are relight-host's
-# Changes that systemd runs, and what a host answers about itself, as a part of relight-host.
+# Dry runs, changes that systemd runs, and what a host answers about itself, as a part of relight-host.
+
+# Print what would be installed, and from where. The host's own sources are refreshed only if ours is
+# not enough.
+dry_run() {
+  version=$1 direction=$2 list=$SOURCE target=$PACKAGE=$1 locked=''
+  if [ $# -eq 2 ]; then
+    refresh
+    require_listed "$version"
+    [ "$PACKAGES:$direction" = :upgrade ] || locked=$(locked_packages "$version")
+  else
+    shift 2
+    target=./${PACKAGE}_${version#*:}_$4.deb list=/dev/null
+    fetch "$target" "$version" "$@"
+  fi
+  # shellcheck disable=SC2086 # names without blanks
+  set -- install -- "$target" $locked
+  [ "$direction" = upgrade ] || set -- --allow-downgrades "$@"
+  simulate=yes
+  install_with_what_it_needs "$list" "$@"
+}
+
+# Print what apt would download, how much, and the free space in bytes.
+print_sizes() {
+  apt_install "$list" --print-uris "$@" | grep -E "^'|^(Need to get|After this operation)" || true
+  for place in /usr "$ARCHIVES"; do
+    free=$(df --output=avail --block-size=1 "$place" 2>/dev/null | tail -n 1) || free=''
+    printf 'relight: free in %s: %s\n' "$place" "${free##* }"
+  done
+}
 
 # Start a transaction, which systemd kills after so many seconds, with all that it started: a script
 # of a package may hang. With --pipe or --scope dpkg would be killed by a broken pipe when the SSH
@@ -12,6 +41,23 @@ begin() {
     --property=Type=exec --property=RemainAfterExit=yes \
     --property="RuntimeMaxSec=$deadline" --property=TimeoutStopSec=10 \
     --property=StandardOutput=journal --property=StandardError=journal "$0" change "$@"
+}
+
+# Install, then serve: what a transaction does.
+change() {
+  printf '%s\n' "$BEGINS"
+  set +e # in a list, `set -e` would not hold in the subshell either
+  (set -e && install_package "$@")
+  ended=$?
+  set -e
+  # A hook of another program may fail after dpkg has done its work: the new file must not lie
+  # there beside the old process.
+  [ "$ended" -eq 0 ] || installed "$1" || exit "$ended"
+  deb_sha256=${4:-}
+  record_content "$1" || true # without it the digest is unknown
+  record_together || true
+  serve
+  exit "$ended"
 }
 
 # Print what a running transaction waits for: the command line of a script of a package, else that of
@@ -99,4 +145,12 @@ forget() {
 transaction_log() {
   journal --lines=200 --output=cat "_SYSTEMD_UNIT=$1" |
     sed -n -e "/^$BEGINS\$/{h;d}" -e "H;\${x;p}" | tail -n +2
+}
+
+# Stop a transaction, and let dpkg finish what it had begun.
+stop() {
+  forget "$1"
+  # A script that hangs would do so again, and the caller waits.
+  timeout --kill-after=5 20 dpkg --force-confdef --force-confold --configure -a </dev/null || true
+  ! interrupted || dpkg --set-selections </dev/null || true
 }
