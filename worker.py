@@ -47,7 +47,6 @@ from relight.engine.logs import configure_logs
 from relight.engine.runner import workflow_runner
 from relight.home import existing_store_url
 from relight.hosts.cloud_init.user_data import (
-    TemplateError,
     UserDataTemplate,
     source_files,
 )
@@ -56,6 +55,7 @@ from relight.hosts.host_settings import HostSettings
 from relight.hosts.key_files import KeyFiles
 from relight.hosts.keys import IdentityError
 from relight.hosts.liveness import SshLivenessProbe
+from relight.hosts.templates import TemplateError
 from relight.key_report import reporting_keys
 from relight.locations import configured_drivers
 from relight.release_source import brings_packages, package_files, release_source_config
@@ -219,7 +219,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             limits=settings.breaker,
             pool=settings.pool,
             creations=creations,
-            secrets=(*secrets.values(), *repository_passwords(config)),
+            secrets=secrets,
+            passwords=tuple(repository_passwords(config)),
             host_settings=HostSettings(
                 (*own_files, *(source_files(source) if source is not None else ()))
             ),

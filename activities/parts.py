@@ -7,6 +7,7 @@ from typing import Any
 
 from temporalio.client import Client
 
+from activities.configurations import ServiceConfigurations
 from activities.delivery import PackageDelivery
 from activities.fleet.comparison import ComparisonActivities
 from activities.fleet.key_rotation import KeyRotationActivities
@@ -17,6 +18,7 @@ from activities.fleet.remediation import RemediationActivities
 from activities.fleet.retention import RetentionActivities
 from activities.fleet.sweep import SweepActivities
 from activities.fleet.verification import VerificationActivities
+from activities.host_settings import HostSettingsWriter
 from activities.machine.ask import MachineQuestions
 from activities.machine.destruction import Destroyer, DestructionActivities
 from activities.machine.drain import Drain, DrainActivities
@@ -79,7 +81,8 @@ class Parts:
     limits: BreakerLimits = field(default_factory=BreakerLimits)
     pool: PoolPolicy = field(default_factory=PoolPolicy)
     creations: Mapping[str, AbstractAsyncContextManager[object]] = field(default_factory=dict)
-    secrets: Collection[str] = field(default=(), repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    passwords: Collection[str] = field(default=(), repr=False)
     package_files: PackageFiles | None = None
     host_settings: HostSettings | None = None
 
@@ -92,7 +95,8 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         client: the Temporal client, for those that ask it for workflows.
     """
     ledger = DisruptionLedger(parts.store, parts.policy.strategy)
-    proofs = ProofActivities(parts.hosts, parts.service, parts.probe)
+    configurations = ServiceConfigurations(parts.store, parts.secrets, parts.user_data.keys)
+    proofs = ProofActivities(parts.hosts, parts.service, parts.probe, configurations)
     window = parts.policy.replacement.window
     evaluation = BreakerEvaluation(parts.store, parts.limits, window)
     presence = Presence(parts.drivers, parts.hosts)
@@ -123,8 +127,12 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
             parts.creations,
             parts.store.key_rotations.all,
         ),
-        FirstBootActivities(parts.user_data, parts.hosts, delivery, parts.host_settings),
-        EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets),
+        FirstBootActivities(
+            parts.user_data, parts.hosts, delivery, parts.host_settings, configurations
+        ),
+        EvidenceActivities(
+            parts.hosts, parts.drivers, parts.store, (*parts.secrets.values(), *parts.passwords)
+        ),
         NewKeyActivities(parts.store, parts.drivers, parts.fleet_owner),
         DrainActivities(parts.drain),
         DestructionActivities(
@@ -145,8 +153,10 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
             parts.store,
             parts.checks,
             delivery,
-            parts.host_settings,
-            parts.user_data.keys,
+            configurations,
+            HostSettingsWriter(parts.host_settings, parts.user_data.keys)
+            if parts.host_settings is not None
+            else None,
         ),
         GateCheckActivities(parts.checks),
         ObservationActivities(

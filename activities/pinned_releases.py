@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from relight.domain.names import ReleaseTag
+from relight.domain.names import PackageTag, ReleaseTag, package_tag, revision_of
 from relight.domain.release import Release, rebuilt_architectures, with_files_of
 from relight.releases.deb_control import MAX_CONTROL_BYTES, read_control
 from relight.releases.errors import ReleaseRebuiltError, ReleaseUnknownError
@@ -48,10 +48,22 @@ class PinnedReleases:
             for_rollout: accept other content under the version that the fleet knows.
 
         Raises:
-            ReleaseUnknownError: the source does not have it, or not any more.
+            ReleaseUnknownError: the source does not have it, or not any more; or the fleet does not
+                have its configuration.
             ReleaseRebuiltError: the source has other content under this version.
             RepositoryError: the source cannot be read, or cannot be trusted.
         """
+        revision = revision_of(tag)
+        if revision and not await in_thread(self._store.configurations.exists, revision):
+            raise ReleaseUnknownError(
+                f"this fleet has no configuration {revision}: `relight configuration list`"
+            )
+        release = await self._resolve(package_tag(tag), architectures, for_rollout=for_rollout)
+        return release.model_copy(update={"tag": tag}) if revision else release
+
+    async def _resolve(
+        self, tag: PackageTag, architectures: Sequence[str], *, for_rollout: bool
+    ) -> Release:
         pinned = await in_thread(self._store.releases.pinned, tag)
         if pinned is None:
             return await self._source.resolve(tag, architectures)

@@ -194,8 +194,9 @@ class CommandCheckSettings(BaseModel):
     """A gate check that is a program of yours, run beside the worker.
 
     Exit code 0 passes; 75 asks for a retry later; any other does not pass. The program gets the
-    rollout in `RELIGHT_ROLLOUT_TAG`, `RELIGHT_ROLLOUT_SCOPE` and `RELIGHT_ROLLOUT_WAVE`. The end of
-    its output is kept: it must not contain a secret.
+    rollout in `RELIGHT_ROLLOUT_TAG`, `RELIGHT_ROLLOUT_CONFIGURATION` (a revision, or empty),
+    `RELIGHT_ROLLOUT_SCOPE` and `RELIGHT_ROLLOUT_WAVE`. The end of its output is kept: it must not
+    contain a secret.
 
     Attributes:
         command: the program and its arguments; no shell reads them.

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from temporalio import activity
 
 from activities import policies
+from activities.configurations import ServiceConfigurations
 from activities.delivery import PackageDelivery
 from relight.domain.duration import span
 from relight.domain.key_rotation import KeyKind, KeyRotation, KeyRotations
@@ -23,7 +24,7 @@ from relight.domain.machine import (
 )
 from relight.domain.service import Service
 from relight.engine.step import step
-from relight.hosts import first_boot, host_program
+from relight.hosts import first_boot, host_program, transaction
 from relight.hosts.cloud_init.user_data import (
     Access,
     BootStep,
@@ -41,6 +42,7 @@ from relight.hosts.host_program import Change
 from relight.hosts.host_settings import HostSettings, configure
 from relight.hosts.key_files import Keys, keys_for_new_machine
 from relight.hosts.keys import HostKey
+from relight.hosts.shell import Shell
 
 NO_ROTATIONS: Mapping[KeyKind, KeyRotation] = {}
 
@@ -135,10 +137,12 @@ class UserDataRenderer:
     def _steps(self, plan: MachinePlan) -> list[BootStep]:
         # cloud-init runs the same commands as a hot swap: a first boot is a swap from nothing.
         change = Change(plan.release_version, deb=plan.deb_file)
-        return [
-            BootStep(first_boot.INSTALL_STEP, host_program.install(change)),
-            BootStep(first_boot.SERVICE_STEP, host_program.serve()),
-        ]
+        held = plan.configuration is not None
+        calls = {
+            first_boot.INSTALL_STEP: host_program.install(change, held=held),
+            first_boot.SERVICE_STEP: host_program.serve(),
+        }
+        return [BootStep(name, calls[name]) for name in _steps_of(plan)]
 
 
 class FirstBootActivities:
@@ -150,6 +154,7 @@ class FirstBootActivities:
         hosts: Hosts,
         delivery: PackageDelivery | None = None,
         settings: HostSettings | None = None,
+        configurations: ServiceConfigurations | None = None,
     ) -> None:
         """Use what a first boot needs.
 
@@ -158,11 +163,13 @@ class FirstBootActivities:
             hosts: opens shells.
             delivery: brings packages to hosts that do not fetch them; None: they do.
             settings: what each host is told to manage; None: as it is.
+            configurations: what each machine gets at its first login; None: nothing.
         """
         self._user_data = user_data
         self._hosts = hosts
         self._delivery = delivery
         self._settings = settings
+        self._configurations = configurations
 
     @step(policies.STORE, lambda i: i.plan.key)
     async def render_cloud_init(self, input: RenderCloudInitInput) -> CloudInitRendered:
@@ -175,7 +182,8 @@ class FirstBootActivities:
         """Return when cloud-init has succeeded; raise the error of the failed step otherwise.
 
         A package that hosts do not get by themselves is brought as soon as the host can be logged
-        in to: its installation waits for it. At the end the host gets the full host program.
+        in to: its installation waits for it. At the end the host gets the full host program, and
+        the service its configuration, with which it starts for the first time.
         """
         started_at = time.monotonic()
         while True:
@@ -193,7 +201,8 @@ class FirstBootActivities:
         async with self._hosts.connect(input.machine) as shell:
             if self._delivery is not None:
                 await self._delivery.bring(shell, input.deb_file)
-            while not (boot := await first_boot.observe(shell)).finished:
+            expected = _steps_of(input.plan)
+            while not (boot := await first_boot.observe(shell, expected)).finished:
                 if time.monotonic() - started_at > CLOUD_INIT_TIMEOUT.total_seconds():
                     raise FirstBootFailedError(
                         first_boot.OTHER_STEP,
@@ -205,11 +214,39 @@ class FirstBootActivities:
             if boot.failed_step is not None:
                 service = self._user_data.service
                 raise await first_boot.failure(shell, boot, service)
+            secrets = self._user_data.keys().secrets
+            present = [each.host_key(input.machine.key) for each in secrets]
             if self._settings is not None:
-                secrets = self._user_data.keys().secrets
-                present = [each.host_key(input.machine.key) for each in secrets]
                 await configure(shell, self._settings, present)
+            if input.plan is not None:
+                await self._start_configured(shell, input.plan, present)
         return FirstBootFinished(boot_id=boot.boot_id, steps=tuple(boot.steps))
+
+    async def _start_configured(
+        self, shell: Shell, plan: MachinePlan, present: Sequence[HostKey]
+    ) -> None:
+        """Give the service its configuration, and start it: a change that installs nothing new."""
+        if self._configurations is None or plan.configuration is None:
+            return
+        wanted = await self._configurations.of_revision(plan.key, plan.configuration)
+        unit = transaction.unit_name(f"first boot {plan.key} {activity.info().workflow_run_id}")
+        await transaction.run_transaction(
+            shell,
+            unit,
+            Change(plan.release_version, deb=plan.deb_file),
+            self._user_data.service,
+            lambda state: activity.heartbeat(state.phase),
+            None,  # they were written just now
+            present,
+            wanted[0],
+        )
+        await transaction.forget(shell, unit)
+
+
+def _steps_of(plan: MachinePlan | None) -> tuple[str, ...]:
+    """Return the steps of a first boot: with a configuration the service starts afterwards."""
+    is_held = plan is not None and plan.configuration is not None
+    return (first_boot.INSTALL_STEP,) if is_held else first_boot.STEPS
 
 
 def _progress(boot: FirstBoot) -> str:

@@ -9,7 +9,7 @@ from activities import policies
 from activities.execution import heartbeating
 from relight.domain.error_words import error_words
 from relight.domain.fault.error import DomainError
-from relight.domain.names import CheckName
+from relight.domain.names import CheckName, package_tag, revision_of
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 from relight.engine.step import step
 from relight.hosts.local_program import RETRY_EXIT_CODE, run_program
@@ -74,7 +74,8 @@ class CommandCheck:
     async def __call__(self, input: CheckGateInput) -> GateChecked:
         """Run the program."""
         variables = {
-            "RELIGHT_ROLLOUT_TAG": input.release_tag,
+            "RELIGHT_ROLLOUT_TAG": package_tag(input.release_tag),
+            "RELIGHT_ROLLOUT_CONFIGURATION": revision_of(input.release_tag) or "",
             "RELIGHT_ROLLOUT_SCOPE": input.scope,
             "RELIGHT_ROLLOUT_WAVE": str(input.wave),
         }

@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from activities import policies
+from activities.configurations import ServiceConfigurations
 from activities.delivery import PackageDelivery
 from activities.execution import current_operation
+from activities.host_settings import HostSettingsWriter
 from activities.pinned_releases import PinnedReleases
 from activities.route.hot_swap import deb_of
 from activities.route.known_good import version_of
@@ -26,8 +28,6 @@ from relight.hosts import transaction
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import RemoteError
 from relight.hosts.host_program import Change
-from relight.hosts.host_settings import HostSettings, ensure
-from relight.hosts.key_files import Keys
 from relight.releases.versions import is_older
 from relight.store.store import Store
 from relight.store.threads import in_thread
@@ -58,8 +58,8 @@ class PreflightActivities:
         store: Store,
         checks: Collection[CheckName] = (),
         delivery: PackageDelivery | None = None,
-        settings: HostSettings | None = None,
-        keys: Keys | None = None,
+        configurations: ServiceConfigurations | None = None,
+        settings: HostSettingsWriter | None = None,
     ) -> None:
         """Use what the checks need.
 
@@ -69,16 +69,16 @@ class PreflightActivities:
             store: has the routes.
             checks: names of the gate checks that this worker knows.
             delivery: brings packages to hosts that do not fetch them; None: they do.
-            settings: what each host is told to manage, written where it differs; None: as it is.
-            keys: returns the control plane's keys, one of which a host's settings are changed by.
+            configurations: renders the service's configuration; None: it has none.
+            settings: writes what each host is told to manage; None: it stays as it is.
         """
         self._settings = settings
-        self._keys = keys
         self._hosts = hosts
         self._repository = repository
         self._store = store
         self._checks = checks
         self._delivery = delivery
+        self._configurations = configurations
 
     @step(policies.PREFLIGHT, lambda i: f"{i.release.tag}: {i.scope}")
     async def preflight(self, input: PreflightInput) -> PreflightPassed:
@@ -199,15 +199,18 @@ class PreflightActivities:
         for route in routes:
             machine = route.machine
             assert machine is not None
+            if self._configurations is not None:
+                try:
+                    await self._configurations.of(machine.key, release)
+                except DomainError as error:
+                    return PreflightError(f"route {route.route_id}: its configuration: {error}")
             deb = deb_of(release, machine.architecture)
             # Whether it may be older than the one that runs is known from the records.
             change = Change(release.version, rollback=True, deb=deb)
             try:
                 async with self._hosts.connect(machine) as shell:
                     if self._settings is not None:
-                        secrets = self._keys().secrets if self._keys is not None else ()
-                        present = [each.host_key(machine.key) for each in secrets]
-                        await ensure(shell, self._settings, present)
+                        await self._settings.ensure(shell)
                     if self._delivery is not None:
                         await self._delivery.bring(shell, deb)
                     plan = await transaction.dry_run(shell, change, release.package)

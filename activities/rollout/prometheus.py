@@ -14,6 +14,7 @@ from activities.rollout.checks import CheckUnansweredError
 from relight.bounded import GZIP, AnswerRefusedError, read_bounded
 from relight.domain.duration import span
 from relight.domain.error_words import error_words
+from relight.domain.names import package_tag
 from relight.domain.rollout.gate import CheckGateInput, GateChecked
 
 ANSWER_CHARACTERS = 300
@@ -115,7 +116,7 @@ def fill(query: str, input: CheckGateInput) -> str:
     Tags and scopes contain no quote or backslash, so both are safe in a string of PromQL, as in
     `version="$release"`. In a regular expression (`=~`) their dots match any character.
     """
-    words = {"release": input.release_tag, "scope": input.scope}
+    words = {"release": package_tag(input.release_tag), "scope": input.scope}
     return _WORD.sub(lambda found: words[found[1]], query)
 
 

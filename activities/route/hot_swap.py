@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from temporalio import activity
 
 from activities import policies
+from activities.configurations import ServiceConfigurations
 from activities.delivery import PackageDelivery
 from activities.execution import current_attempt, fault_of
 from relight.domain.drift import has_other_content
@@ -37,10 +38,25 @@ from relight.store.threads import in_thread
 class ProofActivities:
     """Observes one host at a time. Changes nothing there."""
 
-    def __init__(self, hosts: Hosts, service: Service, probe: Probe) -> None:
+    def __init__(
+        self,
+        hosts: Hosts,
+        service: Service,
+        probe: Probe,
+        configurations: ServiceConfigurations | None = None,
+    ) -> None:
+        """Use what observes hosts.
+
+        Args:
+            hosts: opens shells.
+            service: what each host runs.
+            probe: asks it whether it works.
+            configurations: what each machine should have; None: any is right.
+        """
         self._hosts = hosts
         self.service = service
         self._run_probe = probe
+        self.configurations = configurations
 
     @step(policies.PROVE, lambda i: f"{i.release.tag} on {i.machine.key}")
     async def prove_release(self, input: ProveReleaseInput) -> Proof:
@@ -49,7 +65,12 @@ class ProofActivities:
             return await self.prove(shell, input.release)
 
     async def prove(
-        self, shell: Shell, release: Release, first: Observation | None = None
+        self,
+        shell: Shell,
+        release: Release,
+        first: Observation | None = None,
+        *,
+        any_configuration: bool = False,
     ) -> Proof:
         """Return what a host was observed to run during the stability window.
 
@@ -57,12 +78,16 @@ class ProofActivities:
             shell: the connection to the host.
             release: what the host should run.
             first: a recent observation to start from, if there is one.
+            any_configuration: that of the service is not known, as of an adopted host.
 
         Raises:
             RemoteError: the host runs something else, or does not answer.
         """
+        digests = None
+        if self.configurations is not None and not any_configuration:
+            digests = await self.configurations.digests(shell.destination.machine_key, release)
         stable = await proof.watch(
-            shell, self.service, release.version, _heartbeat_observation, first
+            shell, self.service, release.version, _heartbeat_observation, first, digests
         )
         probed = await self._probe(shell)
         made = Proof(
@@ -75,6 +100,7 @@ class ProofActivities:
             probe=probed,
             observed_at=datetime.now(UTC),
             sha256=stable.observation.sha256,
+            configuration=stable.observation.configuration,
         )
         self._check_content(shell, release, stable.observation.package.architecture, made.sha256)
         return made
@@ -182,8 +208,17 @@ class HotSwapActivities:
             if self._settings is not None:  # which say that the host takes what is brought
                 await ensure(shell, self._settings, present)
             await self._delivery.bring(shell, change.deb)
+        configurations = self._proofs.configurations
+        wanted = await configurations.of(input.machine.key, input.release) if configurations else ()
         ended = await transaction.run_transaction(
-            shell, unit, change, service, _heartbeat, self._settings, present
+            shell,
+            unit,
+            change,
+            service,
+            _heartbeat,
+            self._settings,
+            present,
+            wanted[0] if wanted else None,
         )
         try:
             proof = await self._proofs.prove(shell, input.release, ended.observation)
@@ -223,9 +258,14 @@ class HotSwapActivities:
 
 
 def _unit_of(release: Release) -> str:
-    """Return the unit of a swap to a release by the workflow run of the running activity."""
+    """Return the unit of a swap to a release by the workflow run of the running activity.
+
+    The same package with another configuration is another change.
+    """
     run_id = activity.info().workflow_run_id
-    return transaction.unit_name(f"swap {release.package} {release.version} {run_id}")
+    version, revision = release.version, release.configuration
+    named = f"{version} {revision}" if revision else version
+    return transaction.unit_name(f"swap {release.package} {named} {run_id}")
 
 
 def _heartbeat(state: TransactionState) -> None:

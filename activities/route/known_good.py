@@ -2,7 +2,12 @@
 
 from collections.abc import Iterable, Set
 
-from relight.domain.names import DEFAULT_RELEASE_SETTING, ReleaseTag, TrackName
+from relight.domain.names import (
+    DEFAULT_RELEASE_SETTING,
+    ReleaseTag,
+    TrackName,
+    package_tag,
+)
 from relight.domain.recovery import known_good
 from relight.domain.route import Route
 from relight.domain.track import DesiredRelease, desired_release
@@ -64,7 +69,7 @@ def release_for_machine(
 
 def version_of(store: Store, tag: ReleaseTag) -> str:
     """Return the Debian version of a release; if it was never resolved, that of its tag."""
-    return store.releases.version(tag) or assumed_version(tag)
+    return store.releases.version(tag) or assumed_version(package_tag(tag))
 
 
 def newest_of(store: Store, tags: Iterable[ReleaseTag]) -> ReleaseTag:

@@ -12,12 +12,14 @@ import yaml
 from debian.debian_support import Version
 
 from devkit.simulated.written_files import content
+from relight.hosts.host_program import REFUSED_CONFIGURATION_EXIT_CODE
 
 PACKAGE, UNIT, EXECUTABLE = "lantern-box", "lantern-box.service", "/usr/bin/lantern-box"
 SCRIPT_FAILS, CRASHES, UNHEALTHY = "0.0.75", "0.0.76", "0.0.77"
 LISTED = {"0.0.70", "0.0.73", "0.0.74", SCRIPT_FAILS, CRASHES, UNHEALTHY, "0.0.78"}
 
-_INSTALL = re.compile(r"relight-host install (\S+) (upgrade|rollback)\b")
+_INSTALL = re.compile(r"relight-host install (held )?(\S+) (upgrade|rollback)\b")
+_REFUSED = "relight: the check of the configuration ended with exit code 1"
 _PANIC = (
     "panic: runtime error: invalid memory address or nil pointer dereference",
     "goroutine 1 [running]:",
@@ -86,6 +88,10 @@ class SimulatedHost:
         other_authorized_keys: those of another file that its sshd reads too.
         host_key: its private SSH host key.
         keeps_host_key: it takes no other host key.
+        staged: digests of configurations that it was brought.
+        configuration: the digest of the one that its service has taken.
+        edited: what was changed of its files since.
+        refuses: the service's check refuses each configuration but the one that it has.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -107,6 +113,10 @@ class SimulatedHost:
         self.other_authorized_keys: list[str] = []
         self.host_key = ""
         self.keeps_host_key = False
+        self.staged: set[str] = set()
+        self.configuration = ""
+        self.edited: list[str] = []
+        self.refuses = False
         self.journal: list[str] = []
         self.steps: dict[str, int] = {}
         self.logs: dict[str, str] = {}
@@ -120,12 +130,14 @@ class SimulatedHost:
         self.host_key = config["ssh_keys"]["ed25519_private"]
         found = _INSTALL.search(_scripts_in(user_data))
         assert found is not None
-        self.steps["install"], self.logs["install"] = self._install(found[1], found[2])
-        if self.steps["install"] == 0:
+        self.steps["install"], self.logs["install"] = self._install(found[2], found[3])
+        if self.steps["install"] == 0 and not found[1]:
             self.serve()
             self.steps["service"], self.logs["service"] = 0, ""
 
-    def start(self, unit: str, deadline: float, version: str, leave: str) -> tuple[int, str]:
+    def start(
+        self, unit: str, deadline: float, version: str, leave: str, configuration: str = ""
+    ) -> tuple[int, str]:
         """Start a detached transaction and return; refuse if the unit exists.
 
         Args:
@@ -133,11 +145,14 @@ class SimulatedHost:
             deadline: in seconds; then it is stopped.
             version: what it installs.
             leave: `upgrade` or `rollback`.
+            configuration: the digest of the one that the service takes; empty for none.
         """
         if unit in self.transactions:
             return 1, f"Failed to start transient service unit: Unit {unit} was already loaded."
         transaction = self.transactions[unit] = _Transaction()
-        task = asyncio.create_task(self._transact(transaction, deadline, version, leave))
+        task = asyncio.create_task(
+            self._transact(transaction, deadline, version, leave, configuration)
+        )
         transaction.task = task
         self._working.add(task)
         task.add_done_callback(self._working.discard)
@@ -156,7 +171,12 @@ class SimulatedHost:
             await asyncio.wait(self._working, timeout=_WAIT_SECONDS)
 
     async def _transact(
-        self, transaction: _Transaction, deadline: float, version: str, leave: str
+        self,
+        transaction: _Transaction,
+        deadline: float,
+        version: str,
+        leave: str,
+        configuration: str,
     ) -> None:
         async with self._fleet.counted("install"):
             try:
@@ -172,6 +192,8 @@ class SimulatedHost:
                 transaction.exit_code, transaction.result = _SIGTERM, "timeout"
                 return
             code, transaction.output = self._install(version, leave)
+            if code == 0 and not self.take(configuration):
+                code, transaction.output = REFUSED_CONFIGURATION_EXIT_CODE, _REFUSED
             if code == 0:
                 self.serve()
             transaction.exit_code = code
@@ -198,6 +220,21 @@ class SimulatedHost:
             )
         self.status = "ii"
         return 0, f"Setting up {PACKAGE} ({version}) ..."
+
+    def has(self, configuration: str) -> bool:
+        """Whether the service has taken a configuration, or can take it."""
+        taken = configuration == self.configuration and not self.edited
+        return taken or configuration in self.staged
+
+    def take(self, configuration: str) -> bool:
+        """Have the service take a configuration; return whether its check accepts it."""
+        if configuration == self.configuration and not self.edited:
+            return True
+        if configuration and self.refuses:
+            return False
+        self.configuration, self.edited, self.running = configuration, [], None
+        self.staged.clear()
+        return True
 
     def serve(self) -> None:
         """Start or restart the service, unless it already runs the installed file."""

@@ -215,14 +215,12 @@ class SimulatedShell:
         """Answer a call of `relight-host`."""
         host = self._host
         match verb, words:
-            case "swap", [unit, _, deadline, version, leave, *_]:
-                started = _section("begin", *host.start(unit, float(deadline), version, leave))
-                await host.wait_for(unit)
-                return 0, started + self._observed(unit)
-            case "observe", []:
-                return 0, self._observed()
-            case "observe", [unit, _]:
-                await host.wait_for(unit)
+            case "swap", [unit, _, deadline, *rest]:
+                return await self._swap(unit, deadline, rest)
+            case "observe", [] | [_, _]:
+                unit = words[0] if words else None
+                if unit is not None:
+                    await host.wait_for(unit)
                 return 0, self._observed(unit)
             case "dry-run", [version, _, *_]:
                 missing = f"E: Version '{version}' for 'lantern-box' was not found"
@@ -232,14 +230,25 @@ class SimulatedShell:
                 return (100, fault) if fault else (0, "")
             case "log", [unit]:
                 return 0, host.transactions[unit].output
-            case "forget" | "stop", [unit]:
-                host.forget(unit)
+            case "stage" | "forget" | "stop", [name]:
+                (host.staged.add if verb == "stage" else host.forget)(name)
                 return 0, ""
             case "journal", [_]:
                 return 0, "\n".join(host.journal)
             case "step", [name]:
                 return 0, host.logs[name]
         raise AssertionError(f"unknown command of relight-host: {verb} {words}")
+
+    async def _swap(self, unit: str, deadline: str, rest: list[str]) -> tuple[int, str]:
+        host, configuration = self._host, ""
+        if rest[0] == "any":
+            configuration, rest = rest[1], rest[2:]
+            if not host.has(configuration):
+                return host_program.NO_CONFIGURATION_EXIT_CODE, "relight: no configuration"
+        version, leave = rest[:2]
+        begun = host.start(unit, float(deadline), version, leave, configuration)
+        await host.wait_for(unit)
+        return 0, _section("begin", *begun) + self._observed(unit)
 
     def _observed(self, unit: str | None = None) -> str:
         host = self._host
@@ -255,6 +264,7 @@ class SimulatedShell:
             "stale": (0, "" if same else _STALE),
             "boot": (0, BOOT_ID),
             "verify": (0, "\n".join(f"??5??????   {path}" for path in host.damaged)),
+            "configuration": (0, "\n".join([host.configuration, *host.edited])),
         }
         if not host.unit_properties["MainPID"]:
             sections["file"], sections["stale"] = (1, ""), (0, "")

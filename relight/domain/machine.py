@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime
 
 from relight.domain.base import Message
-from relight.domain.names import DebianVersion, RouteId, TrackName, key_number
+from relight.domain.names import DebianVersion, Revision, RouteId, TrackName, key_number
 from relight.domain.release import DebFile
 
 
@@ -131,6 +131,8 @@ class MachinePlan(Message):
         region: the provider's name of the region.
         release_version: the exact Debian version that cloud-init installs.
         deb_file: the .deb for the machine's architecture; None if apt finds it in its source.
+        configuration: the revision of the service's configuration, which it gets at the first
+            login; None: cloud-init writes the files of the settings.
     """
 
     key: str
@@ -140,6 +142,7 @@ class MachinePlan(Message):
     region: str
     release_version: DebianVersion
     deb_file: DebFile | None = None
+    configuration: Revision | None = None
 
     @property
     def generation(self) -> int:
@@ -219,10 +222,12 @@ class AwaitFirstBootInput(Message):
 
     Attributes:
         deb_file: the package that cloud-init installs, None if it is not known.
+        plan: of the machine, if its service gets a configuration; else None.
     """
 
     machine: Machine
     deb_file: DebFile | None = None
+    plan: MachinePlan | None = None
 
 
 class FirstBootFinished(Message):

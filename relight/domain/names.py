@@ -14,6 +14,9 @@ TrackName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}
 MAX_VERSION_LENGTH: Final = 128
 """Of a version and of a tag: both are in names of operations, in file names and in tables."""
 
+REVISION_LENGTH: Final = 12
+"""Digits of the revision of a configuration."""
+
 _VERSION = r"([0-9]{1,9}:)?[0-9]([A-Za-z0-9.+~]*|[A-Za-z0-9.+~-]*-[A-Za-z0-9.+~]+)"
 _TAG = r"v[0-9]+(\.[0-9A-Za-z]+)*([-+~][0-9A-Za-z][0-9A-Za-z.~+-]*)?"
 
@@ -23,11 +26,25 @@ DebianVersion = Annotated[
 """Version of a package by Debian's policy, 5.6.12, without colons in its upstream part. apt reads
 `NAME=1.0-`, whose revision is empty, as an order to remove the package."""
 
-ReleaseTag = Annotated[
+PackageTag = Annotated[
     str, StringConstraints(pattern=f"^({_TAG}|{_VERSION})$", max_length=MAX_VERSION_LENGTH)
 ]
-"""What names a release: a tag as release automation writes it (`v0.0.74`, `v1.2.0-rc.1`), or an
-exact Debian version (`5:7.0.15-1~deb12u10`). A version begins with a digit, a tag never does."""
+"""What names a release of the package: a tag as release automation writes it (`v0.0.74`,
+`v1.2.0-rc.1`), or an exact Debian version (`5:7.0.15-1~deb12u10`). A version begins with a digit, a
+tag never does."""
+
+Revision = Annotated[str, StringConstraints(pattern=f"^[0-9a-f]{{{REVISION_LENGTH}}}$")]
+"""Revision of the service's configuration."""
+
+ReleaseTag = Annotated[
+    str,
+    StringConstraints(
+        pattern=f"^({_TAG}|{_VERSION})(@[0-9a-f]{{{REVISION_LENGTH}}})?$",
+        max_length=MAX_VERSION_LENGTH + 1 + REVISION_LENGTH,
+    ),
+]
+"""What names a release: that of the package and, if it has one, the revision of its configuration,
+as in `v0.0.74@3f2a91bc04de`."""
 
 PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
 """Name of a package by Debian's policy, 5.6.1."""
@@ -49,6 +66,21 @@ _NUMBERED = re.compile(r".+-g?([1-9][0-9]*)")
 
 DEFAULT_RELEASE_SETTING = "default_release_tag"
 """The setting that declares the release of every track without an override."""
+
+
+def package_tag(tag: ReleaseTag) -> PackageTag:
+    """Return what names the package in the name of a release."""
+    return tag.partition("@")[0]
+
+
+def revision_of(tag: ReleaseTag) -> Revision | None:
+    """Return the revision of a release's configuration, None if it has none."""
+    return tag.partition("@")[2] or None
+
+
+def with_revision(tag: ReleaseTag, revision: Revision | None) -> ReleaseTag:
+    """Return a release with another configuration, or without one."""
+    return f"{package_tag(tag)}@{revision}" if revision else package_tag(tag)
 
 
 def track_scope(track: TrackName) -> ScopeName:

@@ -22,6 +22,8 @@ class Proof(Message):
         probe: the health probe that passed, as in `GET http://198.18.0.2:8899/healthz: 200`.
         observed_at: time of the last observation, UTC.
         sha256: of the .deb that the host installed, as it recorded then; empty if that is unknown.
+        configuration: the digest of the configuration that the service has taken, with its secrets;
+            empty if it has none of ours. The release names the revision.
     """
 
     release_tag: ReleaseTag
@@ -33,6 +35,7 @@ class Proof(Message):
     probe: str
     observed_at: datetime
     sha256: str = ""
+    configuration: str = ""
 
 
 class NewerRelease(Message):

@@ -5,7 +5,13 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from relight.domain.base import Message
-from relight.domain.names import DebianVersion, PackageName, ReleaseTag
+from relight.domain.names import (
+    DebianVersion,
+    PackageName,
+    ReleaseTag,
+    Revision,
+    revision_of,
+)
 
 ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 """Debian's name of an architecture, as in `amd64`; `all` for a package that runs on each."""
@@ -59,7 +65,8 @@ class Release(Message):
     """A tag and what it resolves to.
 
     Attributes:
-        tag: as release automation names it, `v0.0.74`; or the exact version.
+        tag: as release automation names it, `v0.0.74`; or the exact version. With a configuration
+            `v0.0.74@3f2a91bc04de`.
         version: the exact Debian version, `0.0.74`.
         package: the Debian package.
         source: where its files come from: the apt source's URL and suite, or `github:OWNER/NAME`.
@@ -71,6 +78,11 @@ class Release(Message):
     package: PackageName
     source: str
     deb_files: tuple[DebFile, ...]
+
+    @property
+    def configuration(self) -> Revision | None:
+        """The revision of its configuration; None if Relight writes none."""
+        return revision_of(self.tag)
 
     @property
     def architectures(self) -> tuple[str, ...]:

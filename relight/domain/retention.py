@@ -33,6 +33,7 @@ class StorePruned(Message):
         rollouts: closed rollouts, with their routes. The last one of each scope stays.
         machines: destroyed machines that never served a route. A route's machines all stay.
         holds: freezes, exclusions and breaker overrides that have ended.
+        configurations: those that no release on record names.
     """
 
     before: AwareDatetime
@@ -40,3 +41,4 @@ class StorePruned(Message):
     rollouts: int = 0
     machines: int = 0
     holds: int = 0
+    configurations: int = 0

@@ -280,6 +280,10 @@ class PackageError(_KindedError):
     installed_version: str | None = None
 
 
+class ConfigurationError(_KindedError):
+    """The host did not take the service's configuration, or has another one."""
+
+
 class ServiceFailedError(_KindedError):
     """The unit does not run as expected; its journal has the reason."""
 

@@ -6,7 +6,7 @@ cloud-init and the steps write show which step failed, and its output.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pydantic import BaseModel, ValidationError
@@ -58,12 +58,14 @@ class FirstBoot:
         finished: whether cloud-init has ended.
         errors: the errors that cloud-init reports.
         steps: the exit code of each of Relight's steps that ended, in order.
+        expected: the steps that it has.
     """
 
     boot_id: str
     finished: bool
     errors: tuple[str, ...]
     steps: Mapping[str, int]
+    expected: tuple[str, ...] = STEPS
 
     @property
     def failed_step(self) -> str | None:
@@ -76,15 +78,15 @@ class FirstBoot:
                 return name
         if self.errors:
             return OTHER_STEP
-        missing = [name for name in STEPS if name not in self.steps]
+        missing = [name for name in self.expected if name not in self.steps]
         return missing[0] if self.finished and missing else None
 
 
-async def observe(shell: Shell) -> FirstBoot:
-    """Return the progress of the first boot."""
+async def observe(shell: Shell, expected: tuple[str, ...] = STEPS) -> FirstBoot:
+    """Return the progress of the first boot, which has these steps."""
     answers = await shell.ask(_QUESTIONS, timeout=COMMAND_TIMEOUT)
     with on_host(shell.destination):
-        return parse(answers)
+        return replace(parse(answers), expected=expected)
 
 
 def parse(answers: Mapping[str, Section]) -> FirstBoot:

@@ -41,8 +41,22 @@ REFUSED_KEY_EXIT_CODE = 77
 OTHER_SETTINGS_EXIT_CODE = 92
 """Exit code of a change that found other settings than the caller's, and began nothing."""
 
+NO_CONFIGURATION_EXIT_CODE = 93
+"""Exit code of a change whose configuration the host does not have; it began nothing."""
+
+REFUSED_CONFIGURATION_EXIT_CODE = 94
+"""Exit code of a change whose configuration the service's own check refuses."""
+
+NOT_WRITTEN_EXIT_CODE = 95
+"""Exit code of a change whose configuration could not be written."""
+
 _FILES = Path(__file__).parent / "files"
-_FIRST_BOOT = {"processes.sh": "first_boot.sh", "transactions.sh": "", "host_key.sh": ""}
+_FIRST_BOOT = {
+    "processes.sh": "first_boot.sh",
+    "transactions.sh": "",
+    "host_key.sh": "",
+    "configuration.sh": "",
+}
 """Parts of the program by their names, and what stands for them in a first boot."""
 
 
@@ -118,7 +132,12 @@ def configuration(service: Service, deb_urls: str, *, pushed: bool = False) -> s
 
 
 def swap(
-    unit: str, wait: timedelta, deadline: timedelta, change: Change, settings_sha256: str = ""
+    unit: str,
+    wait: timedelta,
+    deadline: timedelta,
+    change: Change,
+    settings_sha256: str = "",
+    configuration: str = "",
 ) -> list[str]:
     """Return the call that starts a transaction or attaches to it, waits, and observes the host.
 
@@ -128,9 +147,12 @@ def swap(
         deadline: when the host kills the transaction, after its start.
         change: what it does.
         settings_sha256: the digest of the settings that the host must have; empty for any.
+        configuration: the digest of the service's configuration; empty for none.
     """
-    settings = [settings_sha256] if settings_sha256 else []
-    return [*_call("swap"), unit, _seconds(wait), _seconds(deadline), *settings, *change.words()]
+    digests = [settings_sha256] if settings_sha256 else []
+    if configuration:
+        digests = [settings_sha256 or "any", configuration]
+    return [*_call("swap"), unit, _seconds(wait), _seconds(deadline), *digests, *change.words()]
 
 
 def observe(unit: str | None = None, wait: timedelta = timedelta()) -> list[str]:
@@ -178,9 +200,14 @@ def step(name: str) -> list[str]:
     return [*_call("step"), name]
 
 
-def install(change: Change) -> list[str]:
-    """Return the call that installs a version, from any state, while the caller waits."""
-    return [*_call("install"), *change.words()]
+def install(change: Change, *, held: bool = False) -> list[str]:
+    """Return the call that installs a version, from any state, while the caller waits.
+
+    Args:
+        change: what is installed.
+        held: the package's scripts do not start the service; the next change does.
+    """
+    return [*_call("install"), *(["held"] if held else []), *change.words()]
 
 
 def dry_run(change: Change) -> list[str]:
@@ -206,6 +233,11 @@ def settings(sha256: str) -> list[str]:
 def configure() -> list[str]:
     """Return the call that changes the host's settings to those that it reads."""
     return _call("configure")
+
+
+def stage(digest: str) -> list[str]:
+    """Return the call that reads the service's configuration, which the next change takes."""
+    return [*_call("stage"), digest]
 
 
 def _call(subcommand: str) -> list[str]:

@@ -64,6 +64,12 @@ def derive_host_key(secret: bytes, machine_key: str) -> HostKey:
     )
 
 
+def configuration_key(secret: bytes) -> bytes:
+    """Return the key of the digests by which hosts name the service's configuration."""
+    info = b"relight configuration digest"
+    return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=info).derive(secret)
+
+
 def load_secret(path: Path) -> bytes:
     """Return the secret from which host keys are derived; the file contains it in hexadecimal.
 

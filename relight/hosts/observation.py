@@ -28,8 +28,8 @@ COMMAND_TIMEOUT = timedelta(seconds=30)
 
 _SECTIONS = ("units", "package", "file", "boot", "verify")
 _BEGIN, _CHILD, _CONTENT, _SETTINGS = "begin", "child", "content", "settings"
-_TRANSACTION, _STALE = "transaction", "stale"
-_OPTIONAL = (_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS)
+_TRANSACTION, _STALE, _CONFIGURATION = "transaction", "stale", "configuration"
+_OPTIONAL = (_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS, _CONFIGURATION)
 """Sections that not every call prints, and no older program."""
 
 _NAMED = re.compile(r"^ Id=", re.MULTILINE)
@@ -50,6 +50,9 @@ MAX_PATH_BYTES = 4096
 
 MAX_STALE = 20
 """How many reports of stale processes are read; a host sends no more."""
+
+MAX_EDITED = 20
+"""How many files of the configuration are named that were changed."""
 
 MAX_UNITS = 256
 """How many units of a host are read."""
@@ -189,6 +192,9 @@ class Observation:
         child: the command line that a running transaction waits for; empty if that is unknown.
         sha256: of the .deb that was installed, as recorded then; empty if that is unknown.
         settings_sha256: the digest of the host's settings; empty if that is unknown.
+        configuration: the digest of the configuration that the service has taken; empty if it has
+            none.
+        edited: what was changed of its files since, as in `/etc/default/lantern-box is missing`.
     """
 
     package: PackageState
@@ -203,6 +209,8 @@ class Observation:
     sha256: str = ""
     settings_sha256: str = ""
     stale: tuple[str, ...] = ()
+    configuration: str = ""
+    edited: tuple[str, ...] = ()
 
     @property
     def unit(self) -> UnitState:
@@ -268,6 +276,7 @@ def parse(text: str) -> Observation:
         )
     state = parse_query(package.text if package.exit_code == 0 else "")
     version, _, sha256 = _text(answers, _CONTENT).partition(" ")
+    configuration, *edited = _text(answers, _CONFIGURATION).split("\n")
     return Observation(
         package=state,
         units=tuple(units),
@@ -281,6 +290,8 @@ def parse(text: str) -> Observation:
         sha256=_digest(sha256) if version == state.version else "",
         settings_sha256=_digest(_text(answers, _SETTINGS)),
         stale=tuple(head(line, MAX_PATH_BYTES) for line in stale if line)[:MAX_STALE],
+        configuration=_digest(configuration),
+        edited=tuple(head(line, MAX_PATH_BYTES) for line in edited if line)[:MAX_EDITED],
     )
 
 

@@ -8,13 +8,14 @@ Each observation reads everything at once; `verdict` is pure.
 import asyncio
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
 from relight.domain.service import OnChange, Service
 from relight.hosts import host_program
 from relight.hosts.errors import (
+    ConfigurationError,
     PackageError,
     RemoteError,
     ServiceFailedError,
@@ -61,6 +62,7 @@ async def watch(
     version: str,
     on_observation: Callable[[Observation], None],
     first: Observation | None = None,
+    configurations: Collection[str] | None = None,
 ) -> StableObservation:
     """Observe a host until it has run a version for the whole stability window.
 
@@ -70,8 +72,11 @@ async def watch(
         version: the exact version of its package.
         on_observation: is called after every observation but the last, as to send a heartbeat.
         first: an observation that was made just now, used as the first one.
+        configurations: the service should have taken one with one of these digests, of which an
+            empty one means none; None if any is right.
 
     Raises:
+        ConfigurationError: it has another configuration, or files of it were changed.
         PackageError: dpkg has another version, or not completely, or its files are changed.
         ServiceFailedError: the unit does not run, or not stably; with its journal.
         StaleProcessError: a process runs something else than what is installed.
@@ -83,7 +88,7 @@ async def watch(
     while True:
         current = current or await observe(shell, host_program.observe())
         now = time.monotonic()
-        error = verdict(current, baseline, service, version)
+        error = verdict(current, baseline, service, version, configurations)
         pause = RECHECK_INTERVAL.total_seconds()
         if error is None:
             if baseline is None:
@@ -131,7 +136,11 @@ async def service_failure(
 
 
 def verdict(
-    observation: Observation, baseline: Observation | None, service: Service, version: str
+    observation: Observation,
+    baseline: Observation | None,
+    service: Service,
+    version: str,
+    configurations: Collection[str] | None = None,
 ) -> RemoteError | None:
     """Return what is wrong with an observed host; None if nothing is.
 
@@ -140,10 +149,12 @@ def verdict(
         baseline: the first observation of this window that had no fault.
         service: what the host should run.
         version: the exact version of its package.
+        configurations: the digests of its configuration; None if any is right.
     """
     return (
         _boot_verdict(observation, baseline)
         or _package_verdict(observation, service.package, version)
+        or _configuration_verdict(observation, configurations)
         or _units_verdict(observation, baseline, service)
         or _process_verdict(observation, service)
     )
@@ -176,6 +187,29 @@ def _package_verdict(observation: Observation, name: str, version: str) -> Remot
             f"files differ from the package's: {', '.join(observation.damaged)}",
         )
     return None
+
+
+def _configuration_verdict(
+    observation: Observation, wanted: Collection[str] | None
+) -> RemoteError | None:
+    if observation.edited:
+        more = len(observation.edited) - 1
+        return ConfigurationError(
+            "configuration-edited",
+            observation.edited[0] + (f"; {more} more" if more else ""),
+        )
+    if wanted is None or observation.configuration in wanted:
+        return None
+    if not observation.configuration:
+        return ConfigurationError(
+            "configuration-differs", "the service has not taken its configuration"
+        )
+    return ConfigurationError(
+        "configuration-differs",
+        "the service has another configuration than its release"
+        if any(wanted)
+        else "the service has a configuration, and its release has none",
+    )
 
 
 def _units_verdict(
@@ -279,6 +313,6 @@ async def _completed(
     """Add the host, what was attempted and the service's journal to an error."""
     error.destination = shell.destination
     error.attempted = f"prove {service.package} {version}"
-    if not isinstance(error, PackageError):
+    if not isinstance(error, PackageError | ConfigurationError):
         error.journal = await journal(shell)
     return error

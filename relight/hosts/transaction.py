@@ -21,8 +21,10 @@ from relight.domain.service import Service
 from relight.hosts import host_program
 from relight.hosts.apt import Diagnosis, diagnose, states_error
 from relight.hosts.apt_plan import parse_plan
+from relight.hosts.configuration import HostConfiguration, stage
 from relight.hosts.errors import (
     CommandFailedError,
+    ConfigurationError,
     HostMisbehavesError,
     HostNotReadyError,
     PackageError,
@@ -57,6 +59,14 @@ STOP_TIMEOUT = timedelta(seconds=50)
 
 DRY_RUN_TIMEOUT = timedelta(minutes=2)
 """apt gives up a repository that does not answer long before."""
+
+_PREPARATIONS = 3
+"""How often a host is given what it lacks for a call: its program, settings, configuration."""
+
+_CONFIGURATION_KINDS = {
+    host_program.REFUSED_CONFIGURATION_EXIT_CODE: "configuration-refused",
+    host_program.NOT_WRITTEN_EXIT_CODE: "configuration-not-written",
+}
 
 LOG_ATTEMPTS = 5
 """How often the log of a failed transaction is read until it contains a reason."""
@@ -111,7 +121,7 @@ def unit_name(operation: str) -> str:
     return f"relight-{readable}-{digest}.service"
 
 
-async def run_transaction(
+async def run_transaction(  # noqa: PLR0913, PLR0917 - what is changed, and how it is told
     shell: Shell,
     unit: str,
     change: Change,
@@ -119,6 +129,7 @@ async def run_transaction(
     on_state: Callable[[TransactionState], None],
     settings: HostSettings | None = None,
     present: Sequence[HostKey] = (),
+    configuration: HostConfiguration | None = None,
 ) -> TransactionEnded:
     """Start a transaction or attach to it, and wait for its end.
 
@@ -132,9 +143,11 @@ async def run_transaction(
         on_state: is called with each state but the last, as to send a heartbeat.
         settings: what the host must be told to manage before; None: as it is.
         present: the host keys that the host may have, by which its settings are changed.
+        configuration: of the service, which the change takes; None: the files from before any.
 
     Raises:
-        HostSettingsNotChangedError: the host did not take its settings.
+        HostSettingsNotChangedError: the host did not take its settings, or the configuration.
+        ConfigurationError: the service's own check refuses it, or it cannot be written.
         PackageError: apt failed, or the deadline passed; the error contains the reason.
         ServiceFailedError: the package was installed, and its service did not start.
         TransactionLostError: the host does not know the transaction any more, as after a reboot.
@@ -143,7 +156,8 @@ async def run_transaction(
     """
     asked_at = time.monotonic()
     end = asked_at + (service.change_deadline + OVERTIME).total_seconds()
-    observation, argv = await _begin(shell, unit, change, service, settings, present)
+    call = _Call(unit, change, service, settings, configuration, present)
+    observation, argv = await _begin(shell, call)
     attached = _attached(observation, argv, shell)
     while (state := _state(observation)).phase is Phase.RUNNING:
         now = time.monotonic()
@@ -165,39 +179,63 @@ async def run_transaction(
             attempted=f"wait for {unit}",
         )
     if state.phase is Phase.FAILED:
-        error = await _failure(shell, unit, state, observation, service, change.version)
+        error = await _failure(shell, call, state, observation)
         error.argv = error.argv or tuple(argv)
         await forget(shell, unit)
         raise error
     return TransactionEnded(attached, state.took or timedelta(), observation)
 
 
-async def _begin(
-    shell: Shell,
-    unit: str,
-    change: Change,
-    service: Service,
-    settings: HostSettings | None,
-    present: Sequence[HostKey],
-) -> tuple[Observation, list[str]]:
-    """Start a transaction or attach to it, on a host that has the settings; return the call too."""
+@dataclass(frozen=True)
+class _Call:
+    """What a transaction is told; see `run_transaction`."""
 
-    def call(sha256: str) -> list[str]:
-        return host_program.swap(unit, LONG_POLL, service.change_deadline, change, sha256)
+    unit: str
+    change: Change
+    service: Service
+    settings: HostSettings | None
+    configuration: HostConfiguration | None
+    present: Sequence[HostKey]
 
-    argv = call(settings.sha256 if settings else "")
-    try:
-        return await observe(shell, argv, LONG_POLL), argv
-    except CommandFailedError as error:
-        if settings is None:
-            raise
-        if error.exit_code == host_program.OTHER_SETTINGS_EXIT_CODE:
-            await configure(shell, settings, present)
-        elif error.exit_code == host_program.UNKNOWN_CALL_EXIT_CODE:
-            argv = call("")  # an older program keeps the settings of its first boot
-        else:
-            raise
+    def argv(self, settings_sha256: str) -> list[str]:
+        digest = self.configuration.digest if self.configuration else ""
+        deadline = self.service.change_deadline
+        return host_program.swap(
+            self.unit, LONG_POLL, deadline, self.change, settings_sha256, digest
+        )
+
+
+async def _begin(shell: Shell, call: _Call) -> tuple[Observation, list[str]]:
+    """Start a transaction or attach to it, on a host that has settings and configuration.
+
+    Return the call too.
+    """
+    argv = call.argv(call.settings.sha256 if call.settings else "")
+    for _ in range(_PREPARATIONS):
+        try:
+            return await observe(shell, argv, LONG_POLL), argv
+        except CommandFailedError as error:
+            argv = await _prepare(shell, call, argv, error)
     return await observe(shell, argv, LONG_POLL), argv
+
+
+async def _prepare(
+    shell: Shell, call: _Call, argv: list[str], error: CommandFailedError
+) -> list[str]:
+    """Give a host what it lacks for a call that it refused. Return the next call."""
+    code, settings, configuration = error.exit_code, call.settings, call.configuration
+    is_older = code == host_program.UNKNOWN_CALL_EXIT_CODE
+    if configuration is not None and code == host_program.NO_CONFIGURATION_EXIT_CODE:
+        await stage(shell, configuration, call.present)
+    elif settings is not None and code == host_program.OTHER_SETTINGS_EXIT_CODE:
+        await configure(shell, settings, call.present)
+    elif settings is not None and is_older and configuration is not None:
+        await configure(shell, settings, call.present)  # it has the newest program then
+    elif settings is not None and is_older:
+        return call.argv("")  # an older program keeps the settings of its first boot
+    else:
+        raise error
+    return argv
 
 
 async def stop(shell: Shell, unit: str) -> None:
@@ -296,18 +334,23 @@ def _attached(observation: Observation, argv: Sequence[str], shell: Shell) -> bo
 
 
 async def _failure(
-    shell: Shell,
-    unit: str,
-    state: TransactionState,
-    observation: Observation,
-    service: Service,
-    version: str,
+    shell: Shell, call: _Call, state: TransactionState, observation: Observation
 ) -> RemoteError:
     """Return the error of a failed transaction."""
-    log, diagnosis = await _read_log(shell, unit, state, service)
+    service, version = call.service, call.change.version
+    log, diagnosis = await _read_log(shell, call, state)
     last_line = log[-1].removeprefix("relight: ") if log else ""
     if state.exit_code == host_program.SERVICE_EXIT_CODE:
         return await service_failure(shell, observation, service, version, last_line)
+    if state.exit_code in _CONFIGURATION_KINDS:
+        return ConfigurationError(
+            _CONFIGURATION_KINDS[state.exit_code],
+            _with_own_words(log, last_line),
+            destination=shell.destination,
+            attempted=f"change the configuration of {service.package}",
+            exit_code=state.exit_code,
+            stderr="\n".join(log),
+        )
     if state.exit_code == host_program.NO_ANSWER_EXIT_CODE:
         return HostNotReadyError(
             last_line,
@@ -326,8 +369,14 @@ async def _failure(
     )
 
 
+def _with_own_words(log: Sequence[str], last_line: str) -> str:
+    """Return why a configuration was refused: the last line, and the check's own last one."""
+    said = [line for line in log[:-1] if line.strip() and not line.startswith("relight: ")]
+    return f"{last_line}: {said[-1].strip()}" if said and " check " in last_line else last_line
+
+
 async def _read_log(
-    shell: Shell, unit: str, state: TransactionState, service: Service
+    shell: Shell, call: _Call, state: TransactionState
 ) -> tuple[tuple[str, ...], Diagnosis]:
     """Return the lines that a failed transaction wrote, and the reason of its failure.
 
@@ -338,11 +387,14 @@ async def _read_log(
     by_exit_code = state.exit_code in {
         host_program.SERVICE_EXIT_CODE,
         host_program.NO_ANSWER_EXIT_CODE,
+        *_CONFIGURATION_KINDS,
     }
     for _ in range(LOG_ATTEMPTS):
-        completed = await shell.run(host_program.log(unit), timeout=COMMAND_TIMEOUT, sudo=True)
-        log = tuple(completed.stdout.splitlines())
-        diagnosis = _diagnosis(state, log, service)
+        argv = host_program.log(call.unit)
+        completed = await shell.run(argv, timeout=COMMAND_TIMEOUT, sudo=True)
+        text = completed.stdout
+        log = tuple((call.configuration.masked(text) if call.configuration else text).splitlines())
+        diagnosis = _diagnosis(state, log, call.service)
         unknown = diagnosis.kind == "apt-failed" and not states_error(completed.stdout)
         if not unknown or (by_exit_code and log):
             break

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from relight.domain.names import ReleaseTag
+from relight.domain.names import PackageTag, ReleaseTag
 from relight.releases.errors import RepositoryError, RepositoryUntrustedError
 
 _DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
@@ -76,7 +76,7 @@ class GitHubRelease(_ApiModel):
 _Parsed = TypeVar("_Parsed")
 _RELEASE: TypeAdapter[GitHubRelease] = TypeAdapter(GitHubRelease)
 _RELEASES: TypeAdapter[list[GitHubRelease]] = TypeAdapter(list[GitHubRelease])
-_TAG: TypeAdapter[str] = TypeAdapter(ReleaseTag)
+_TAG: TypeAdapter[str] = TypeAdapter(PackageTag)
 
 
 def parse_release(content: object) -> GitHubRelease:

@@ -18,13 +18,13 @@ from collections.abc import Iterable
 from debian.debian_support import Version
 from pydantic import TypeAdapter, ValidationError
 
-from relight.domain.names import DebianVersion, ReleaseTag
+from relight.domain.names import DebianVersion, PackageTag
 
-_TAG: TypeAdapter[str] = TypeAdapter(ReleaseTag)
+_TAG: TypeAdapter[str] = TypeAdapter(PackageTag)
 _VERSION: TypeAdapter[str] = TypeAdapter(DebianVersion)
 
 
-def is_exact(tag: ReleaseTag) -> bool:
+def is_exact(tag: PackageTag) -> bool:
     """Whether a tag is an exact Debian version."""
     return not tag.startswith("v")
 
@@ -38,7 +38,7 @@ def is_version(text: str) -> bool:
     return True
 
 
-def assumed_version(tag: ReleaseTag) -> str:
+def assumed_version(tag: PackageTag) -> str:
     """Return the Debian version of a tag, without the epoch and revision that only a source knows.
 
     For an exact version, that is the version.
@@ -46,7 +46,7 @@ def assumed_version(tag: ReleaseTag) -> str:
     return tag if is_exact(tag) else tag.removeprefix("v").replace("-", "~")
 
 
-def tag_of(version: str) -> ReleaseTag:
+def tag_of(version: str) -> PackageTag:
     """Return the tag of a Debian version; if it has none, the version, which is a tag as well.
 
     Several revisions have one tag.
@@ -59,7 +59,7 @@ def tag_of(version: str) -> ReleaseTag:
     return tag if assumed_version(tag) == upstream else version
 
 
-def matching(tag: ReleaseTag, versions: Iterable[str]) -> list[str]:
+def matching(tag: PackageTag, versions: Iterable[str]) -> list[str]:
     """Return those of `versions` that a tag may mean, oldest first: it means the last of them.
 
     If the tag's exact version is there, only that one; otherwise every revision of it.
@@ -76,7 +76,7 @@ def matching(tag: ReleaseTag, versions: Iterable[str]) -> list[str]:
     )
 
 
-def tags_of(versions: Iterable[str]) -> dict[str, ReleaseTag]:
+def tags_of(versions: Iterable[str]) -> dict[str, PackageTag]:
     """Return a tag for each version that means it alone, by version, oldest first.
 
     Of several revisions the newest has the tag; the others are tags of their own.

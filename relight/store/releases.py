@@ -1,4 +1,7 @@
-"""Releases: the version and files that each tag was last resolved to."""
+"""Releases: the version and files that each tag was last resolved to.
+
+They are kept by the tag of the package: its configuration does not change what it resolves to.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,6 +10,7 @@ from functools import partial
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, exists, or_, select
 
+from relight.domain.names import package_tag
 from relight.domain.release import DebFile, Release
 from relight.store.bad_rows import read_or_note
 from relight.store.database import Database
@@ -29,6 +33,7 @@ class Releases:
 
     def save(self, release: Release) -> None:
         """Record a resolved release, replacing what was recorded of its tag."""
+        release = release.model_copy(update={"tag": package_tag(release.tag)})
         with self._database.writing() as session:
             row = session.get(ReleaseRow, release.tag)
             described = release.model_dump(exclude={"deb_files"})
@@ -46,11 +51,12 @@ class Releases:
         Raises:
             BadValueError: it was changed by hand and is invalid.
         """
-        rows = select(ReleaseRow).where(ReleaseRow.tag == tag)
-        deb_files = select(DebFileRow).where(DebFileRow.release_tag == tag)
+        rows = select(ReleaseRow).where(ReleaseRow.tag == package_tag(tag))
+        deb_files = select(DebFileRow).where(DebFileRow.release_tag == package_tag(tag))
         with self._database.reading() as session:
             row = session.exec(rows).one_or_none()
-            return release_of(row, session.exec(deb_files).all()) if row else None
+            release = release_of(row, session.exec(deb_files).all()) if row else None
+        return release.model_copy(update={"tag": tag}) if release else None
 
     def pinned(self, tag: str) -> Release | None:
         """Return the release that a tag means in this fleet; None if it has no meaning yet.
@@ -62,7 +68,7 @@ class Releases:
             BadValueError: it was changed by hand and is invalid.
         """
         with self._database.reading() as session:
-            named = session.exec(select(_is_named(tag))).one()
+            named = session.exec(select(_is_named(package_tag(tag)))).one()
         return self.get(tag) if named else None
 
     def with_file(self, sha256: str) -> Release | None:
@@ -79,7 +85,8 @@ class Releases:
     def version(self, tag: str) -> str | None:
         """Return the Debian version of a release, None if its tag was never resolved."""
         with self._database.reading() as session:
-            return session.exec(select(ReleaseRow.version).where(ReleaseRow.tag == tag)).first()
+            query = select(ReleaseRow.version).where(ReleaseRow.tag == package_tag(tag))
+            return session.exec(query).first()
 
     def list(self) -> list[Release]:
         """Return every release, in the order in which they were first resolved.
@@ -102,10 +109,10 @@ class Releases:
 
 
 def _is_named(tag: str) -> ColumnElement[bool]:
-    """Return whether a machine or a rollout on record names a tag."""
+    """Return whether a machine or a rollout on record names a tag, with any configuration."""
     return or_(
         *(
-            exists().where(col(named) == tag)
+            exists().where(or_(col(named) == tag, col(named).startswith(f"{tag}@")))
             for named in (
                 RolloutRow.release_tag,
                 RouteRow.target_release_tag,

@@ -16,11 +16,13 @@ from sqlalchemy import Delete, delete
 from sqlmodel import Session, col, func, select
 
 from relight.domain.retention import StorePruned
+from relight.store.configurations import prunable
 from relight.store.database import Database
 from relight.store.declarations import SETTING_SET, TRACK_SET, newest_declarations
 from relight.store.events import Operation, write
 from relight.store.routes import ROUTE_PROVEN
 from relight.store.tables import (
+    ConfigurationRow,
     EventRow,
     HoldRow,
     MachineRow,
@@ -60,6 +62,7 @@ class Retention:
             rollouts=sum(map(len, self._rollouts(before))),
             machines=sum(map(len, self._machines(before))),
             holds=self._count_holds(before),
+            configurations=len(self._configurations(before)),
         )
 
     def prune(
@@ -88,10 +91,18 @@ class Retention:
             progress()
         holds = self._count_holds(before)
         self._delete(delete(HoldRow).where(col(HoldRow.ends_at) < before))
+        # Last: the releases that are gone now named them.
+        revisions = self._configurations(before)
+        self._delete(delete(ConfigurationRow).where(col(ConfigurationRow.revision).in_(revisions)))
         pruned = StorePruned(
-            before=before, events=events, rollouts=rollouts, machines=machines, holds=holds
+            before=before,
+            events=events,
+            rollouts=rollouts,
+            machines=machines,
+            holds=holds,
+            configurations=len(revisions),
         )
-        if events or rollouts or machines or holds:
+        if events or rollouts or machines or holds or revisions:
             with write(self._database, operation, STORE_PRUNED) as w:
                 if not w.earlier:
                     w.log(detail=pruned.model_dump(mode="json"))
@@ -154,6 +165,11 @@ class Retention:
         query = select(func.count()).select_from(HoldRow).where(col(HoldRow.ends_at) < before)
         with self._database.reading() as session:
             return session.exec(query).one()
+
+    def _configurations(self, before: datetime) -> Sequence[str]:
+        """Return the revisions of the configurations to delete. People make them, so few."""
+        with self._database.reading() as session:
+            return prunable(session, before)
 
     def _pages(self, column: str, *conditions: Any) -> Iterator[Sequence[str]]:
         """Yield the values of a column in the rows that meet the conditions, in its order."""

@@ -12,6 +12,7 @@ from sqlmodel import Session, select
 from relight.domain.rollout.rollout import RolloutStanding
 from relight.store.bad_rows import BadRow, key_of
 from relight.store.breaker import breaker_of, result_of
+from relight.store.configurations import record_of as configuration_of
 from relight.store.database import AnyJson, AnyTime, Database
 from relight.store.declarations import rollout_of, track_of
 from relight.store.disruptions import disruption_of
@@ -31,6 +32,7 @@ from relight.store.route_outcomes import outcome_of
 from relight.store.rows import read_row, route_of
 from relight.store.tables import (
     BreakerRow,
+    ConfigurationRow,
     ConnectivityCheckRow,
     DebFileRow,
     DisruptionRow,
@@ -83,6 +85,7 @@ READERS: Mapping[type[Row], Callable[[Any], object]] = {
     SettingRow: setting_of,
     ReleaseRow: release_of,
     DebFileRow: deb_file_of,
+    ConfigurationRow: configuration_of,
     RepositoryIndexRow: _check_types,
     RouteRow: lambda row: route_of(row, None),
     MachineRow: machine_record_of,

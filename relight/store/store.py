@@ -11,6 +11,7 @@ from relight.domain.hold import HoldKind
 from relight.store import migrate
 from relight.store.adoptions import Adoptions
 from relight.store.breaker import BreakerStore
+from relight.store.configurations import Configurations
 from relight.store.database import Database, parse_url
 from relight.store.declarations import Declarations
 from relight.store.deletions import Deletions
@@ -68,6 +69,7 @@ class Store:
         self.tracks = Tracks(database)
         self.fleet_settings = FleetSettings(database)
         self.releases = Releases(database)
+        self.configurations = Configurations(database)
         self.repository_indexes = RepositoryIndexes(database)
         self.rollouts = Rollouts(database)
         self.freezes = Holds(database, HoldKind.FREEZE)

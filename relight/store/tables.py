@@ -84,6 +84,18 @@ class DebFileRow(Row, table=True):
     size_bytes: int = Field(sa_type=BigInteger)
 
 
+class ConfigurationRow(Row, table=True):
+    """A configuration of the service. It is never changed."""
+
+    __tablename__ = "configurations"
+
+    revision: str = Field(primary_key=True, sa_type=AnyText)
+    content: dict[str, Any] = Field(sa_type=AnyJson)
+    created_at: datetime
+    requested_by: str = Field(sa_type=AnyText)
+    reason: str = Field(sa_type=AnyText)
+
+
 class RepositoryIndexRow(Row, table=True):
     """The date of the newest signed index that was seen of a repository."""
 

@@ -47,6 +47,9 @@ class _Commands(LazyGroup):
             "starter.cli.pool", "Machines that are ready before a route needs one."
         ),
         "release": LazyCommand("starter.cli.release", "The releases in the repository."),
+        "configuration": LazyCommand(
+            "starter.cli.configuration", "The service's configuration files, by their revisions."
+        ),
         "rollout": LazyCommand("starter.cli.rollout", "Roll a release out to the fleet, in waves."),
         "events": LazyCommand(
             "starter.cli.events", "What happened to the fleet.", has_subcommands=False

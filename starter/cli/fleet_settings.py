@@ -6,6 +6,7 @@ import typer
 
 from relight.domain.names import DEFAULT_RELEASE_SETTING
 from starter.cli.errors import RefusedError
+from starter.cli.kept_configuration import with_kept
 from starter.cli.names import UncheckedOption, tag_of
 from starter.cli.output import (
     JsonOption,
@@ -68,7 +69,8 @@ def set_(
 ) -> None:
     """Set a setting. It applies to routes provisioned from now on; a rollout updates the others.
 
-    A release that the repository does not have is refused.
+    A release that the repository does not have is refused. Without `@REVISION` it keeps the
+    configuration that is declared now.
 
     [bold]Example:[/]
 
@@ -79,6 +81,7 @@ def set_(
         tag_of(value)
     with fleet_store() as store:
         if is_release:
+            value = with_kept(value, store.fleet_settings.get(name))
             require_release(store, value, unchecked=unchecked)
         store.fleet_settings.set(name, value, operation(reason))
     print_done(f"{name} is {value}", {name: value}, as_json=json)

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from relight.context import RESERVED, ContextName
 from relight.domain.names import (
     ReleaseTag,
+    Revision,
     RouteId,
     TrackName,
 )
@@ -80,6 +81,24 @@ def route_id_of(text: str) -> str:
         typer.BadParameter: it is not valid.
     """
     return checked(RouteId, text, "a route id: lower-case letters, digits and hyphens, at most 48")
+
+
+def route_or_none(text: str | None) -> str | None:
+    """Return a valid route id, None if the option is not given.
+
+    Raises:
+        typer.BadParameter: it is not valid.
+    """
+    return None if text is None else route_id_of(text)
+
+
+def revision_argument(text: str) -> str:
+    """Return a valid revision of a configuration.
+
+    Raises:
+        typer.BadParameter: it is not valid.
+    """
+    return checked(Revision, text, "a revision: 12 digits, as in 3f2a91bc04de")
 
 
 def context_name_of(text: str) -> str:

@@ -23,6 +23,7 @@ from relight.store.errors import UnknownTrackError
 from starter.cli import plan_text, simulation_text
 from starter.cli.dry_runs import last_dry_runs
 from starter.cli.errors import BadInputError, RefusedError
+from starter.cli.kept_configuration import release_of_scope
 from starter.cli.output import print_json
 from starter.cli.repository import require_release
 from starter.cli.rollout_name import scope_of
@@ -74,6 +75,7 @@ def plan(
     track: TrackName | None,
     strategy: Strategy,
     *,
+    configuration: str | None = None,
     unchecked: bool = False,
     as_json: bool,
 ) -> None:
@@ -86,6 +88,7 @@ def plan(
     """
     scope = scope_of(track)
     with fleet_store(reads_only=True) as store:
+        tag = release_of_scope(store, tag, scope, configuration)
         fleet = _stored(store, track)
         _require_routes(fleet, scope)
         require_growing_waves(strategy.waves, _changeable(fleet))

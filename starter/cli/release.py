@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import typer
 
+from relight.domain.names import package_tag
 from starter.cli.errors import BadInputError
 from starter.cli.names import TagArgument
 from starter.cli.output import (
@@ -50,7 +51,7 @@ def show(tag: TagArgument, json: JsonOption = False) -> None:
 
       relight release show v0.0.74 --json
     """
-    release = read_repository(lambda repository: repository.resolve(tag, ()))
+    release = read_repository(lambda repository: repository.resolve(package_tag(tag), ()))
     if json:
         print_json(release)
         return

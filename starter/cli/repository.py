@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from relight.domain.names import ReleaseTag
+from relight.domain.names import ReleaseTag, package_tag, revision_of
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.setting_groups import SettingsError
 from relight.settings import Settings, load_settings
@@ -67,6 +67,11 @@ def require_release(
         BadInputError: the repository does not have it.
         RefusedError: the repository cannot be asked.
     """
+    revision = revision_of(tag)
+    if revision and not store.configurations.exists(revision):
+        msg = f"there is no configuration {revision}; `relight configuration list` shows them"
+        raise BadInputError(msg)
+    tag = package_tag(tag)
     if unchecked:
         note(f"not checked: whether the repository has {tag}")
         return

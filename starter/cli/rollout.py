@@ -7,6 +7,7 @@ import typer
 from relight.domain.rollout.rollout import RolloutReleaseInput
 from relight.domain.rollout.strategy import UNDO_STRATEGY, Strategy
 from starter.cli import preview, rollout_client, rollout_controls, rollout_history
+from starter.cli.kept_configuration import ConfigurationOption, release_of_scope
 from starter.cli.names import (
     FindTagArgument,
     FindTrackOption,
@@ -41,10 +42,11 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 @takes_strategy
-def start(
+def start(  # noqa: PLR0913 - one argument a flag
     *,
     tag: TagArgument,
     track: ScopeTrackOption = None,
+    configuration: ConfigurationOption = None,
     wait: Annotated[
         bool,
         typer.Option(
@@ -65,6 +67,9 @@ def start(
     finishes the routes that are being changed, and ends. The same tag again joins the running
     rollout. If it is stopped or aborted, each route that it changed is rolled back.
 
+    A release is the package and the service's configuration: TAG@REVISION. Without --configuration
+    the one that is declared now stays. The same tag with another revision is a rollout of its own.
+
     [bold]Examples:[/]
 
       relight rollout start v0.0.74 --wait
@@ -72,13 +77,16 @@ def start(
       relight rollout start v0.0.74 --max-concurrent 50 --failure-budget 2 --wait --json
       relight rollout start v0.0.74 --canary strata --region-budget 10% --soak 30m
       relight rollout start v0.0.74 --wave 1 --keep-failed --reason "to see why it crashes"
+      relight rollout start v0.0.74 --configuration 3f2a91bc04de --wave 1 --wave 25%
     """
     patience = patience_of(timeout, waits=wait, option="add --wait")
-    request = RolloutReleaseInput(
-        release_tag=tag, scope=scope_of(track), origin=origin(reason), strategy=strategy
-    )
+    scope = scope_of(track)
     with fleet_store() as store:
-        require_growing_waves(strategy.waves, len(store.routes.in_scope(request.scope)))
+        require_growing_waves(strategy.waves, len(store.routes.in_scope(scope)))
+        tag = release_of_scope(store, tag, scope, configuration)
+    request = RolloutReleaseInput(
+        release_tag=tag, scope=scope, origin=origin(reason), strategy=strategy
+    )
     with_temporal(
         lambda client, settings: rollout_client.start(
             client, settings.task_queue, request, patience, as_json=json
@@ -158,6 +166,7 @@ def plan(
     *,
     tag: TagArgument,
     track: ScopeTrackOption = None,
+    configuration: ConfigurationOption = None,
     unchecked: UncheckedOption = False,
     strategy: Strategy,
     json: JsonOption = False,
@@ -172,7 +181,9 @@ def plan(
       relight rollout plan v0.0.74 --track beta --canary strata --wave 5% --wave 25%
       relight rollout plan v0.0.74 --json | jq '.left_out'
     """
-    preview.plan(tag, track, strategy, unchecked=unchecked, as_json=json)
+    preview.plan(
+        tag, track, strategy, configuration=configuration, unchecked=unchecked, as_json=json
+    )
 
 
 @app.command()

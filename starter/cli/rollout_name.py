@@ -7,6 +7,8 @@ from relight.domain.names import (
     ReleaseTag,
     ScopeName,
     TrackName,
+    package_tag,
+    revision_of,
     rollout_workflow_id,
     track_scope,
 )
@@ -54,7 +56,8 @@ def find(
     entry can be a rollout that was refused.
 
     Args:
-        tag: its release; None for the running rollout, else the newest. An undo counts as one.
+        tag: its release, with or without its configuration; None for the running rollout, else the
+            newest. An undo counts as one.
         track: its track; None with a tag for the fleet, without a tag for any scope.
         reads_only: the command changes nothing.
 
@@ -66,6 +69,13 @@ def find(
         if tag is not None:
             names = [RolloutName(tag, scope_of(track), undo=undo) for undo in (False, True)]
             recorded = [store.rollouts.get(name.workflow_id) for name in names]
+            if revision_of(tag) is None:  # with whichever configuration
+                scope = scope_of(track)
+                recorded += [
+                    each
+                    for each in store.rollouts.list()
+                    if each.scope == scope and package_tag(each.release_tag) == tag
+                ]
             newest = max(filter(None, recorded), key=lambda each: each.opened_at, default=None)
             return names[0] if newest is None else _name(newest)
         known = [

@@ -10,6 +10,7 @@ import typer
 from relight.domain.route import HotSwapRouteInput
 from relight.store.errors import UnknownRouteError
 from starter.cli.errors import RefusedError
+from starter.cli.kept_configuration import ConfigurationOption, with_kept
 from starter.cli.names import (
     MoveTrackOption,
     RouteArgument,
@@ -30,10 +31,11 @@ app = typer.Typer()
 
 
 @app.command()
-def swap(
+def swap(  # noqa: PLR0913 - one argument a flag
     route: RouteArgument,
     tag: TagArgument,
     *,
+    configuration: ConfigurationOption = None,
     allow_downgrade: Annotated[
         bool,
         typer.Option(
@@ -51,16 +53,21 @@ def swap(
 
     Waits for the result; exit code 0 only if the route was proven there. The declared release of
     its track or of the fleet does not change: to keep the route there, pin it with
-    `relight exclude add --pin`.
+    `relight exclude add --pin`. Without --configuration the route keeps the one that it has.
 
     [bold]Examples:[/]
 
       relight route swap eu-1 v0.0.74
       relight route swap eu-1 v0.0.73 --allow-downgrade --reason "v0.0.74 leaks"
+      relight route swap eu-1 v0.0.74 --configuration 3f2a91bc04de
     """
     from starter.cli.hot_swap import hot_swap  # noqa: PLC0415 - brings in the SDK
 
     patience = patience_of(timeout, waits=wait)
+    with fleet_store() as store:
+        found = store.routes.get(route)
+    present = found.current_release_tag if found else None
+    tag = with_kept(tag, present, configuration)
     request = HotSwapRouteInput(
         route_id=route, release_tag=tag, allow_downgrade=allow_downgrade, origin=origin(reason)
     )

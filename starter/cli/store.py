@@ -102,7 +102,7 @@ def prune(
     print_line(
         f"{'would delete' if dry_run else 'deleted'} from before {moment(before)} UTC: "
         f"{pruned.events} events, {pruned.rollouts} rollouts, {pruned.machines} machines of pools, "
-        f"{pruned.holds} holds"
+        f"{pruned.holds} holds, {pruned.configurations} configurations"
     )
 
 

@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
+from relight.domain.names import track_scope
 from relight.store.errors import UnknownTrackError
 from starter.cli.confirmation import YesOption, confirm
 from starter.cli.errors import BadInputError, RefusedError
+from starter.cli.kept_configuration import release_of_scope
 from starter.cli.names import (
     OptionalTrackArgument,
     OverrideOption,
@@ -47,6 +49,8 @@ def set_(
 ) -> None:
     """Create a track, or set its release override. One that the repository lacks is refused.
 
+    Without `@REVISION` the release keeps the configuration that is declared now.
+
     [bold]Examples:[/]
 
       relight track set stable                    follows default_release_tag
@@ -58,6 +62,7 @@ def set_(
         raise BadInputError(msg)
     with fleet_store() as store:
         if release is not None:
+            release = release_of_scope(store, release, track_scope(name))
             require_release(store, release, unchecked=unchecked)
         known = store.tracks.get(name)
         if release is None and not follow_default and known is not None:

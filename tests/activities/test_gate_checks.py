@@ -184,6 +184,7 @@ async def test_the_program_gets_the_rollout_and_no_secret(
     variables = {name: value for name, value in environment.items() if name.startswith("RELIGHT")}
     assert variables == {
         "RELIGHT_ROLLOUT_TAG": "v0.0.74",
+        "RELIGHT_ROLLOUT_CONFIGURATION": "",
         "RELIGHT_ROLLOUT_SCOPE": "track:beta",
         "RELIGHT_ROLLOUT_WAVE": "2",
     }

@@ -42,6 +42,10 @@ CALLS = {
     "received": host_program.received(PUSHED),
     "receive": host_program.receive(PUSHED),
     "host-key": host_program.host_key(),
+    "stage": host_program.stage("1" * 64),
+    "swap with a configuration": host_program.swap(
+        UNIT, WAIT, DEADLINE, Change("0.0.74"), configuration="1" * 64
+    ),
 }
 PROGRAM = "/usr/local/sbin/relight-host"
 
@@ -68,6 +72,11 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
         ("install", ["install", "0.0.74", "rollback"]),
         ("dry-run", ["dry-run", "0.0.74", "upgrade"]),
         ("host-key", ["host-key"]),
+        ("stage", ["stage", "1" * 64]),
+        (
+            "swap with a configuration",
+            ["swap", UNIT, "5", "600", "any", "1" * 64, "0.0.74", "upgrade"],
+        ),
         ("serve", ["serve"]),
     ],
 )

@@ -52,6 +52,7 @@ _FOLDERS = (
     "etc/ssh",
     "usr/bin",
     "usr/local/sbin",
+    "usr/sbin",
     "log",
     "programs",
 )
@@ -76,6 +77,9 @@ _MOVED = (
     "/var/lib/relight/first-boot",
     "/var/lib/relight/installed",
     "/var/lib/relight/together",
+    "/usr/sbin/policy-rc.d",
+    "/var/lib/relight/before",
+    "/var/lib/relight/configuration",
     "/var/log/cloud-init-output.log",
     "/var/tmp",
 )
@@ -256,6 +260,9 @@ class AptRoot:
         replaced = {path: path.replace("/", f"{self.root}/", 1) for path in _MOVED}
         # The environment that the program drops names the root and the stub programs.
         replaced[program.partition("\n")[0]] = "#!/bin/sh"
+        # What may be configured is in the root too.
+        replaced["CONFIGURED='/etc "] = f"CONFIGURED='{self.root}/etc "
+        replaced["/etc/ssh'"] = f"{self.root}/etc/ssh'"
         replaced["PATIENCE=60 "] = "PATIENCE=1 "
         replaced["for pause in 0.1 0.5 2 0"] = "for pause in 0 0 0 0"
         replaced["for pause in 0.1 0.2 0.5 1 2 3 0"] = "for pause in 0 0"

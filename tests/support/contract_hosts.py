@@ -13,6 +13,7 @@ import asyncssh
 from pydantic import SecretStr
 from temporalio.testing import ActivityEnvironment
 
+from activities.configurations import ServiceConfigurations
 from activities.delivery import PackageDelivery
 from activities.machine.first_boot import FirstBootActivities, UserDataRenderer
 from activities.route.hot_swap import HotSwapActivities, ProofActivities
@@ -84,17 +85,22 @@ class Subject:
     probe: Probe
     store: Store
     delivery: PackageDelivery | None = None
+    configurations: ServiceConfigurations | None = None
     _runs: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def new_run(self) -> str:
         """Return the id of a new workflow run. Attempts of one operation have the same id."""
         return f"run-{next(self._runs)}"
 
-    async def first_boot(self, deb_file: DebFile | None = None) -> FirstBootFinished:
-        first_boot = FirstBootActivities(self.user_data, self.hosts, self.delivery)
+    async def first_boot(
+        self, deb_file: DebFile | None = None, *, planned: MachinePlan | None = None
+    ) -> FirstBootFinished:
+        first_boot = FirstBootActivities(
+            self.user_data, self.hosts, self.delivery, None, self.configurations
+        )
         return await ActivityEnvironment().run(
             first_boot.await_first_boot,
-            AwaitFirstBootInput(machine=self.machine, deb_file=deb_file),
+            AwaitFirstBootInput(machine=self.machine, deb_file=deb_file, plan=planned),
         )
 
     async def swap(
@@ -120,10 +126,12 @@ class Subject:
         environment.info = dataclasses.replace(environment.info, workflow_run_id=run)
         return await environment.run(self._swaps().stop_swap, self._swap_input(to))
 
-    async def prove(self, version: str) -> Proof:
+    async def prove(self, to: str | Release) -> Proof:
         return await ActivityEnvironment().run(
             self._services().prove_release,
-            ProveReleaseInput(machine=self.machine, release=release(version)),
+            ProveReleaseInput(
+                machine=self.machine, release=release(to) if isinstance(to, str) else to
+            ),
         )
 
     async def settle_at(self, version: str) -> Proof:
@@ -140,10 +148,13 @@ class Subject:
         )
 
     def _swaps(self) -> HotSwapActivities:
-        return HotSwapActivities(self.hosts, self._services(), self.store, self.delivery)
+        keys = self.user_data.keys
+        return HotSwapActivities(
+            self.hosts, self._services(), self.store, self.delivery, None, keys
+        )
 
     def _services(self) -> ProofActivities:
-        return ProofActivities(self.hosts, self.service, self.probe)
+        return ProofActivities(self.hosts, self.service, self.probe, self.configurations)
 
 
 @contextmanager
@@ -212,6 +223,7 @@ async def lab_subject(
     service_files: Path | None = None,
     secrets: dict[str, str] | None = None,
     deb_urls: str = "",
+    planned: MachinePlan | None = None,
 ) -> AsyncIterator[Subject]:
     user_data = user_data_renderer(
         CLIENT_KEY,
@@ -222,7 +234,7 @@ async def lab_subject(
         deb_urls=deb_urls,
     )
     driver = LabDriver(lab.api_url, SecretStr(lab.token))
-    spec = spec_of(plan(key, version), user_data)
+    spec = spec_of(planned or plan(key, version), user_data)
     machine = await running(driver, key, spec)
     try:
         with new_store() as store:

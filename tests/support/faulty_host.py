@@ -39,6 +39,7 @@ from tests.support.contract_hosts import Subject, lab_subject
 from tests.support.lab import Lab
 
 OLD, NEW, GATED, ASKING, BULKY = "0.0.73", "0.0.74", "0.0.78", "0.0.79", "0.0.80"
+SELF_STARTING = "0.0.81"
 GATE = "/run/gate"
 BULK = "/usr/share/lantern-box/bulk"
 UNIT = "lantern-box.service"
@@ -51,6 +52,13 @@ _WAIT_AT_GATE = f"""\
 [ -p {GATE} ] || exit 0
 touch {GATE}.reached
 read -r _ <{GATE}
+"""
+
+# As the script that debhelper makes.
+_START = f"""\
+#!/bin/sh
+systemctl --system daemon-reload
+deb-systemd-invoke restart {UNIT}
 """
 
 # A debconf question that the package's own script asks for the first time.
@@ -331,6 +339,7 @@ async def faulty_hosts(lab: Lab, folder: Path) -> AsyncIterator[FaultyHosts]:
     repack(new, GATED, scripts={"postinst": _WAIT_AT_GATE})
     asking = {"templates": _TEMPLATES, "config": _CONFIG, "postinst": _TELL_ANSWER}
     repack(new, ASKING, scripts=asking)
+    repack(new, SELF_STARTING, scripts={"postinst": _START})
     repack(new, BULKY, bulk_bytes=2**20)
     keys, signer = KeyRing(lab.state / "gnupg"), "lab@localhost"
     good.publish(lambda text: keys.sign(text, [signer]))

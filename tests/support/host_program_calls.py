@@ -16,6 +16,9 @@ _VALID: tuple[Call, ...] = (
     ("swap", UNIT, "0", "600", "0.0.74", "upgrade"),
     ("swap", UNIT, "0", "600", "0.0.74", "rollback", *DEB),
     ("swap", UNIT, "0", "600", SHA256, "0.0.74", "upgrade"),
+    ("swap", UNIT, "0", "600", "any", SHA256, "0.0.74", "upgrade"),
+    ("change", SHA256, "0.0.74", "upgrade"),
+    ("stage", SHA256),
     ("observe",),
     ("observe", UNIT, "0"),
     ("log", UNIT),
@@ -26,6 +29,7 @@ _VALID: tuple[Call, ...] = (
     ("step", "install"),
     ("step", "cloud-init"),
     ("install", "0.0.74", "upgrade"),
+    ("install", "held", "0.0.74", "upgrade"),
     ("install", "1:0.0.74-1", "rollback", *DEB),
     ("change", "0.0.74", "upgrade"),
     ("dry-run", "0.0.74", "upgrade"),
@@ -108,24 +112,35 @@ def is_offered(call: Call) -> bool:
     Such a host takes no packages from its caller.
     """
     match call:
-        case ("observe",) | ("serve",) | ("host-key",) | ("configure",):
+        case ("observe" | "serve" | "host-key" | "configure",) | (
+            "step",
+            "cloud-init" | "install" | "service",
+        ):
             return True
         case ("observe", unit, number):
             return _is(_UNIT, unit) and _is(_NUMBER, number)
-        case ("log" | "forget" | "stop" | "received" | "settings" as verb, word):
-            return _is(_SHA256 if verb in {"received", "settings"} else _UNIT, word)
+        case ("log" | "forget" | "stop" | "received" | "settings" | "stage" as verb, word):
+            return _is(_SHA256 if verb in {"received", "settings", "stage"} else _UNIT, word)
         case ("journal", number) | ("journal", number, "follow"):
             return _is(_NUMBER, number)
-        case ("step", name):
-            return name in {"cloud-init", "install", "service"}
-        case ("swap", unit, wait, deadline, *change):
+        case ("swap", unit, wait, deadline, *rest):
             numbers = _is(_NUMBER, wait) and _is(_NUMBER, deadline)
             # Settings are compared first.
-            settings = len(change) in {3, 7} and _is(_SHA256, change[0])
-            return numbers and _is(_UNIT, unit) and (settings or _is_change(change))
-        case ("install" | "change" | "dry-run", *change):
+            settings = len(rest) in {3, 4, 7, 8} and _is(_SHA256, rest[0])
+            change = settings or _is_change(_without_digests(rest, 2))
+            return numbers and _is(_UNIT, unit) and change
+        case ("install", "held", *change) | ("install" | "dry-run", *change):
             return _is_change(change)
+        case ("change", *rest):
+            return _is_change(_without_digests(rest, 1))
     return False
+
+
+def _without_digests(words: list[str], most: int) -> list[str]:
+    """Return a change without the digests of settings and configuration before it."""
+    count = min(max(len(words) - (2 if len(words) <= 2 + most else 6), 0), most)
+    first = 1 if count == 2 and words[0] == "any" else 0
+    return words[count:] if all(_is(_SHA256, each) for each in words[first:count]) else []
 
 
 def _is_change(words: list[str]) -> bool:

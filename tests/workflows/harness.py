@@ -29,7 +29,7 @@ from relight.domain.base import Origin
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.event import Event
 from relight.domain.machine import Machine, MachinePlan
-from relight.domain.names import rollout_workflow_id, route_workflow_id
+from relight.domain.names import package_tag, rollout_workflow_id, route_workflow_id
 from relight.domain.pool.pool import pool_workflow_id
 from relight.domain.proof import Proof, ProveReleaseInput
 from relight.domain.release import Release
@@ -152,7 +152,7 @@ class Harness:
         """The default release."""
         tag = self.store.fleet_settings.get("default_release_tag")
         assert tag is not None
-        return self.releases.get(tag)
+        return self.releases.get(package_tag(tag)).model_copy(update={"tag": tag})
 
     async def _boot(
         self,

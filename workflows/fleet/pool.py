@@ -155,6 +155,7 @@ class KeepPool:
                 region=pool.region,
                 release_version=release.version,
                 deb_file=release.deb_file(region.architecture),
+                configuration=release.configuration,
             )
             machine = await make_machine(plan, pool.origin)
             await self._make_ready(machine, release, release.tag)

@@ -43,7 +43,9 @@ async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
         RecordMachineInput(machine=machine, user_data_sha256=rendered.sha256, origin=origin)
     )
     await FirstBootActivities.await_first_boot(
-        AwaitFirstBootInput(machine=machine, deb_file=plan.deb_file)
+        AwaitFirstBootInput(
+            machine=machine, deb_file=plan.deb_file, plan=plan if plan.configuration else None
+        )
     )
     return machine
 
@@ -85,7 +87,8 @@ async def swap_or_prove(
         origin: who requested it, and why.
         route_id: the route that the machine will serve; None for a pool machine.
     """
-    if current == release.tag:
+    # A pool machine has the configuration of no route.
+    if current == release.tag and release.configuration is None:
         return await ProofActivities.prove_release(
             ProveReleaseInput(machine=machine, release=release)
         )

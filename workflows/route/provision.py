@@ -130,6 +130,7 @@ class ProvisionRoute:
             region=self._input.region,
             release_version=release.version,
             deb_file=release.deb_file(region.architecture),
+            configuration=release.configuration,
         )
 
     async def _destroy(self, plan: MachinePlan, cause: Fault) -> None:

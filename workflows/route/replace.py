@@ -183,6 +183,7 @@ class AutoreplaceRoute:
             region=route.region,
             release_version=release.version,
             deb_file=release.deb_file(region.architecture),
+            configuration=release.configuration,
         )
         # Registered before the creation: an earlier run that was terminated may have created a
         # machine with the same key.

@@ -111,6 +111,38 @@ PACKAGE_RULES: Mapping[str, Rule] = {
         "A file of the package was changed after its installation (`dpkg --verify`).",
         "Find out who changed it. `relight reconcile` installs the release again.",
     ),
+    "configuration-differs": Rule(
+        HOST,
+        False,
+        Remedy.REPAIR,
+        "The service on the host has not taken the configuration of its release.",
+        "`relight reconcile` writes it, as each reconcile run does. A secret that was changed on "
+        "the workers is such a difference too.",
+    ),
+    "configuration-edited": Rule(
+        HOST,
+        False,
+        Remedy.REPAIR,
+        "A file of the service's configuration was changed on the host.",
+        "Find out who changed it: such a change belongs into the configuration. `relight "
+        "reconcile` writes the file again.",
+    ),
+    "configuration-not-written": Rule(
+        HOST,
+        False,
+        Remedy.ASK,
+        "A file of the service's configuration could not be written on the host.",
+        "The message names it. Check the disk and the folder on the host, then `relight route swap "
+        "ROUTE TAG`.",
+    ),
+    "configuration-refused": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The service's own check refuses the configuration. None of its files was changed.",
+        "The message has the check's words. `relight route rollback ROUTE` goes back to the last "
+        "proven release. Correct the configuration, and roll the new revision out.",
+    ),
     "clock-behind": Rule(
         HOST,
         True,

@@ -8,18 +8,23 @@ import base64
 import gzip
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 import jinja2
-import jinja2.meta
 from pydantic import SecretStr
 
-from relight.domain.fault.error import DomainError
 from relight.domain.machine import MachinePlan
+from relight.hosts.templates import (
+    SUFFIX,
+    TemplateError,
+    deb822_word,
+    named,
+    template_environment,
+    uses_secrets,
+)
 
 SERVICE_FILES = Path(__file__).parent / "service"
 """The default templates of the service's own files, for lantern-box."""
@@ -29,29 +34,9 @@ APT_LOGINS = PurePosixPath("/etc/apt/auth.conf.d/relight.conf")
 
 FIRST_BOOT_SCRIPT = PurePosixPath("/usr/local/lib/relight/first-boot")
 
-_SUFFIX = ".j2"
 _READ_BY_ALL, _READ_BY_ROOT, _RUN_BY_ROOT = "0644", "0600", "0700"
 _PGP_ARMOUR = b"-----BEGIN PGP"
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TO_ESCAPE = re.compile(r"""[^ -~]|["\\]""")
-
-# What expressions in a template may raise. ValueError includes UnicodeDecodeError of its file.
-_RAISED = (
-    jinja2.TemplateError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-)
-
-_Rendered = TypeVar("_Rendered")
-
-
-class TemplateError(DomainError):
-    """A template cannot be rendered: it is invalid, or uses an undefined variable."""
-
-    kind = "template-broken"
 
 
 @dataclass(frozen=True)
@@ -171,11 +156,11 @@ class UserDataTemplate:
             if not _SECRET_NAME.fullmatch(name):
                 raise TemplateError(f"{name!r} is not a valid name of a secret")
         self._secrets = dict(secrets)
-        self._service = _environment(jinja2.FileSystemLoader(service_files or ()))
-        self._names = sorted(self._service.list_templates(extensions=[_SUFFIX[1:]]))
+        self._service = template_environment(jinja2.FileSystemLoader(service_files or ()))
+        self._names = sorted(self._service.list_templates(extensions=[SUFFIX[1:]]))
         if service_files is not None and not self._names:
-            raise TemplateError(f"no template NAME{_SUFFIX} in {service_files}")
-        self._modes = {name: _named(name, partial(self._mode_of, name)) for name in self._names}
+            raise TemplateError(f"no template NAME{SUFFIX} in {service_files}")
+        self._modes = {name: named(name, partial(self._mode_of, name)) for name in self._names}
         self._files = [*host_files, *(source_files(source) if source else [])]
 
     def render(
@@ -199,7 +184,7 @@ class UserDataTemplate:
         )
         files = [
             *self._files,
-            *(self._service_file(name, plan) for name in self._names),
+            *(self._service_file(name, plan) for name in self._names if not plan.configuration),
             File(FIRST_BOOT_SCRIPT, _RUN_BY_ROOT, script.encode()),
         ]
         return _render_own(
@@ -219,29 +204,11 @@ class UserDataTemplate:
             template = self._service.get_template(name)
             return template.render(plan=plan, secrets=self._secrets).encode()
 
-        path = PurePosixPath("/") / name.removesuffix(_SUFFIX)
-        return File(path, self._modes[name], _named(name, content))
+        path = PurePosixPath("/") / name.removesuffix(SUFFIX)
+        return File(path, self._modes[name], named(name, content))
 
     def _mode_of(self, name: str) -> str:
-        """Return the mode of a template's file: secret if the template or an included one is."""
-        checked: set[str] = set()
-        pending = [name]
-        while pending:
-            current = pending.pop()
-            checked.add(current)
-            tree = self._service.parse(self._text_of(current), filename=current)
-            if "secrets" in jinja2.meta.find_undeclared_variables(tree):
-                return _READ_BY_ROOT
-            for other in jinja2.meta.find_referenced_templates(tree):
-                if other is None:  # its name is an expression, known only when rendered
-                    return _READ_BY_ROOT
-                if other not in checked:
-                    pending.append(other)
-        return _READ_BY_ALL
-
-    def _text_of(self, name: str) -> str:
-        assert self._service.loader is not None
-        return self._service.loader.get_source(self._service, name)[0]
+        return _READ_BY_ROOT if uses_secrets(self._service, name) else _READ_BY_ALL
 
 
 def source_files(source: AptSource) -> list[File]:
@@ -265,80 +232,10 @@ def source_files(source: AptSource) -> list[File]:
 
 
 def _render_own(name: str, **context: object) -> str:
-    return _named(name, lambda: _own_environment().get_template(name).render(context))
-
-
-def _named(name: str, work: Callable[[], _Rendered]) -> _Rendered:
-    """Call `work`; raise its errors as a TemplateError that names the template."""
-    try:
-        return work()
-    except _RAISED as error:
-        line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else None
-        position = f", line {line}" if line else ""
-        raise TemplateError(f"{name}{position}: {error}") from error
+    return named(name, lambda: _own_environment().get_template(name).render(context))
 
 
 @cache
 def _own_environment() -> jinja2.Environment:
     """Return the environment of this package's templates, which compiles each of them once."""
-    return _environment(jinja2.PackageLoader("relight.hosts", "cloud_init"))
-
-
-def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=loader,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        autoescape=False,  # noqa: S701 - YAML and shell, not HTML: templates quote values by filters
-    )
-    environment.filters["yaml"] = yaml_text
-    environment.filters["env"] = environment_value
-    environment.filters["word"] = deb822_word
-    return environment
-
-
-def yaml_text(text: str) -> str:
-    """Return `text` as a double-quoted YAML scalar in printable ASCII.
-
-    JSON is not enough: it does not escape DEL, which YAML forbids, and it writes characters above
-    U+FFFF as surrogate pairs, which YAML reads as two characters.
-
-    Raises:
-        ValueError: it contains a lone surrogate.
-    """
-    return '"' + _TO_ESCAPE.sub(_escaped, text) + '"'
-
-
-def environment_value(text: str) -> str:
-    """Return `text` as a value in a file that systemd's EnvironmentFile= or a shell reads.
-
-    Raises:
-        ValueError: it contains a NUL.
-    """
-    if "\0" in text:
-        raise ValueError("an environment variable cannot contain a NUL")
-    for special in '\\"$`':
-        text = text.replace(special, f"\\{special}")
-    return f'"{text}"'
-
-
-def deb822_word(text: str) -> str:
-    """Return `text` as one word of a field in an apt source.
-
-    Raises:
-        ValueError: it is empty, or contains a blank or an unprintable character.
-    """
-    if not text or not text.isprintable() or " " in text:
-        raise ValueError("it is empty, or contains a blank or an unprintable character")
-    return text
-
-
-def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    code = ord(character)
-    if 0xD800 <= code <= 0xDFFF:
-        raise ValueError(f"it contains a lone surrogate, {code:#x}")
-    if character in '"\\':
-        return f"\\{character}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    return template_environment(jinja2.PackageLoader("relight.hosts", "cloud_init"))

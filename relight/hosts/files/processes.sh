@@ -41,8 +41,9 @@ find_file_lists() {
 # It is computed from the clock once and kept, because the clock may be set later. If it is set
 # during a change, the beginning of the change bounds the error.
 read_change() {
-  changed=0
+  changed=0 configured=0
   read -r boot </proc/sys/kernel/random/boot_id
+  read_configured
   [ -n "$file_lists" ] || return 0
   kept='' kept_boot='' kept_ticks=0
   { read -r kept kept_boot kept_ticks <"$UNPACKED"; } 2>/dev/null || true
@@ -67,6 +68,14 @@ read_change() {
   [ -d "${UNPACKED%/*}" ] || mkdir -p "${UNPACKED%/*}"
   # A full disk, or a record that is cut short, costs another reading of the clock.
   { printf '%s %s %s\n' "$unpacked" "$boot" "$changed" >"$UNPACKED"; } 2>/dev/null || true
+}
+
+# Set `configured` to the time when the service's configuration was changed, in ticks since boot, if the
+# service takes a change by a restart.
+read_configured() {
+  kept_boot='' kept_ticks=0 how=''
+  { read -r _ kept_boot kept_ticks how _ <"$WRITTEN"; } 2>/dev/null || true
+  [ "$kept_boot:$how" != "$boot:restart" ] || configured=$kept_ticks
 }
 
 # Compare what runs with what is installed. Takes what `systemctl show` printed of the service's units.
@@ -246,6 +255,7 @@ judge_process() {
   eval "link=\${link_$pid-} unit=\$unit_$pid"
   [ -n "$link" ] && read_stat "$pid" || return 0 # it has ended
   live_units="$live_units$unit "
+  [ "$start" -ge "$configured" ] || report_process "started before its configuration was changed"
   file=${link% (deleted)}
   find_own "$file" "/proc/$pid/exe"
   case $own in
@@ -403,6 +413,7 @@ judge_unit() {
     *:active:exited:oneshot)
       rests=yes
       [ $((started / 10000)) -ge "$changed" ] || report "$id" "ran before the change"
+      [ $((started / 10000)) -ge "$configured" ] || report "$id" "ran before its configuration was changed"
       ;;
     *:inactive:*) ! is_triggered || rests=yes ;;
   esac

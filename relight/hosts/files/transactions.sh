@@ -31,21 +31,45 @@ print_sizes() {
   done
 }
 
-# Start a transaction, which systemd kills after so many seconds, with all that it started: a script
-# of a package may hang. With --pipe or --scope dpkg would be killed by a broken pipe when the SSH
-# connection breaks.
-begin() {
-  unit=$1 deadline=$2
-  shift 2
-  retry_systemd systemd-run --unit="$unit" --description="relight: $PACKAGE $1" --quiet --no-ask-password \
-    --property=Type=exec --property=RemainAfterExit=yes \
-    --property="RuntimeMaxSec=$deadline" --property=TimeoutStopSec=10 \
-    --property=StandardOutput=journal --property=StandardError=journal "$0" change "$@"
+# Start a change or attach to it, wait, and observe.
+swap() {
+  unit=$1 seconds=$2 deadline=$3
+  shift 3
+  check_unit "$unit"
+  check_number "$seconds"
+  check_number "$deadline"
+  configuration=''
+  case $# in
+    3 | 7) shift ;; # the settings were compared first
+    4 | 8)
+      configuration=$2
+      shift 2
+      check_digest "$configuration"
+      ;;
+  esac
+  check_change "$@"
+  if [ -n "$configuration" ]; then
+    require_configuration "$configuration"
+    set -- "$configuration" "$@"
+  fi
+  section begin begin "$unit" "$deadline" "$@"
+  wait_for "$unit" "$seconds"
+  observe "$unit"
+  running_child "$transaction"
 }
 
-# Install, then serve: what a transaction does.
+# Install, and have the service run that with its configuration: what a transaction does.
 change() {
+  configuration=''
+  case $# in
+    3 | 7) configuration=$1 && check_digest "$configuration" && shift ;;
+  esac
+  check_change "$@"
   printf '%s\n' "$BEGINS"
+  prepared=''
+  release_service # the last change may have been killed
+  trap clean_up EXIT
+  ! needs_configuration "$configuration" || installed "$1" || hold_service || true
   set +e # in a list, `set -e` would not hold in the subshell either
   (set -e && install_package "$@")
   ended=$?
@@ -56,8 +80,23 @@ change() {
   deb_sha256=${4:-}
   record_content "$1" || true # without it the digest is unknown
   record_together || true
+  take_configuration "$configuration"
+  release_service
   serve
+  end_configuration
   exit "$ended"
+}
+
+# Start a transaction, which systemd kills after so many seconds, with all that it started: a script
+# of a package may hang. With --pipe or --scope dpkg would be killed by a broken pipe when the SSH
+# connection breaks.
+begin() {
+  unit=$1 deadline=$2
+  shift 2
+  retry_systemd systemd-run --unit="$unit" --description="relight: $PACKAGE $1" --quiet --no-ask-password \
+    --property=Type=exec --property=RemainAfterExit=yes \
+    --property="RuntimeMaxSec=$deadline" --property=TimeoutStopSec=10 \
+    --property=StandardOutput=journal --property=StandardError=journal "$0" change "$@"
 }
 
 # Print what a running transaction waits for: the command line of a script of a package, else that of
@@ -131,6 +170,7 @@ observe() {
   print_section verify 0 "$damage"
   section content recorded
   section settings settings_digest
+  [ ! -f "$WRITTEN" ] || section configuration print_configuration
 }
 
 # Stop a transaction, and delete it from systemd. A unit that has a file is none of ours.

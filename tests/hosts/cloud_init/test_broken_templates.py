@@ -9,9 +9,9 @@ import pytest
 from devkit.simulated.parts import user_data_renderer
 from relight.hosts.cloud_init.user_data import (
     SERVICE_FILES,
-    TemplateError,
     UserDataTemplate,
 )
+from relight.hosts.templates import TemplateError
 from tests.hosts.cloud_init.test_user_data import (
     PLAN,
     SECRETS,

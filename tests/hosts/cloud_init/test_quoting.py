@@ -7,11 +7,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from relight.hosts.cloud_init.user_data import (
-    deb822_word,
-    environment_value,
-    yaml_text,
-)
+from relight.hosts.templates import deb822_word, environment_value, yaml_text
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 SHELL_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

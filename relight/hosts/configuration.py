@@ -1,0 +1,124 @@
+"""The service's configuration as one host gets it: files, how they are checked, how they are taken.
+
+A host keeps them for its next change. That change writes them after the package's files and before
+the service starts, so that the service starts once.
+"""
+
+import base64
+import hashlib
+import hmac
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from relight.domain.configuration import OnConfigurationChange
+from relight.hosts import host_program
+from relight.hosts.errors import HostSettingsNotChangedError
+from relight.hosts.keys import HostKey
+from relight.hosts.shell import Shell
+
+MASK = "***"
+"""Stands for the value of a secret."""
+
+TIMEOUT = timedelta(seconds=60)
+"""The program waits up to 30 s for another call of it."""
+
+
+@dataclass(frozen=True)
+class HostFile:
+    """A file of the configuration.
+
+    Attributes:
+        path: absolute.
+        mode: in three octal digits, as in `640`.
+        owner: a user of the host.
+        group: a group of the host.
+        content: may be secret.
+    """
+
+    path: str
+    mode: str
+    owner: str
+    group: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class HostConfiguration:
+    """The configuration of the service on one host.
+
+    Attributes:
+        files: in the order of their paths.
+        check: the service's own check, a program and its arguments; empty for none.
+        on_change: how the service takes a change.
+        key: the fleet's, without which the digest tells nothing of what is digested.
+        secrets: the values in the files that nobody may read elsewhere.
+    """
+
+    files: tuple[HostFile, ...]
+    check: tuple[str, ...]
+    on_change: OnConfigurationChange
+    key: bytes = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Names the configuration, secrets included."""
+        return hmac.new(self.key, self.lines.encode(), hashlib.sha256).hexdigest()
+
+    @property
+    def lines(self) -> str:
+        """What `relight-host stage` reads after the host key."""
+        lines = [f"on-change {self.on_change}"]
+        if self.check:
+            lines.append(f"check {_base64(shlex.join(self.check).encode())}")
+        lines += [
+            f"file {each.mode} {each.owner} {each.group} {each.path} {_base64(each.content)}"
+            for each in self.files
+        ]
+        return "".join(f"{line}\n" for line in lines)
+
+    def masked(self, text: str) -> str:
+        """Return a text, as of the check, without the values of secrets."""
+        for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
+            text = text.replace(secret, MASK)
+        return text
+
+
+async def stage(shell: Shell, configuration: HostConfiguration, present: Sequence[HostKey]) -> None:
+    """Bring a host the configuration that its next change takes. Nothing is changed yet.
+
+    Whoever may do so can be root there. So the host asks for its own host key as a proof, as for
+    its settings. All goes through standard input.
+
+    Args:
+        shell: on the host.
+        configuration: of the service.
+        present: the host keys that it may have, during a rotation two.
+
+    Raises:
+        HostSettingsNotChangedError: it does not take them.
+        RemoteError: the call did not run, or its end is unknown.
+    """
+    argv = host_program.stage(configuration.digest)
+    for key in present:
+        stdin = key.private + configuration.lines
+        done = await shell.run(argv, stdin=stdin, timeout=TIMEOUT, check=False, sudo=True)
+        if done.exit_code == 0:
+            return
+        if done.exit_code != host_program.REFUSED_KEY_EXIT_CODE:
+            break
+    lines = done.stderr.strip().splitlines()
+    raise HostSettingsNotChangedError(
+        lines[-1] if lines else f"exit code {done.exit_code}",
+        destination=shell.destination,
+        attempted="bring the service's configuration",
+        argv=done.argv,
+        exit_code=done.exit_code,
+        stderr=done.stderr,
+    )
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
