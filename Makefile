@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 
 INSTALLED := .venv/.installed
-SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run relight/hosts/files/relight-host $(wildcard relight/hosts/files/*.sh)
+SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run $(wildcard relight/hosts/files/*)
 
 .PHONY: help
 help: ## List the targets

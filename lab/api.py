@@ -1,5 +1,7 @@
 """The lab's HTTP API, similar to that of a cloud provider."""
 
+import base64
+import binascii
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -52,6 +54,7 @@ class NewMachine(BaseModel):
     label: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
     region: str
     user_data: SecretStr = Field(default=SecretStr(""), max_length=MAX_USER_DATA_CHARACTERS)
+    """For cloud-init, in base64, as at most clouds."""
     image: str | None = None
     files: Files = Field(default={}, max_length=MAX_FILES)
     tags: Tags = Field(default={}, max_length=MAX_TAGS)
@@ -149,7 +152,10 @@ async def _create_machine(new: NewMachine, cloud: _CloudDependency, request: Req
         known = ", ".join((image, stock, *cloud.snapshots))
         raise _refusal(f"there is no image {new.image}; there is {known}")
     snapshot = None if new.image in (image, stock) else new.image
-    user_data = new.user_data.get_secret_value()
+    try:
+        user_data = base64.b64decode(new.user_data.get_secret_value(), validate=True)
+    except binascii.Error:
+        raise _refusal("user_data is not in base64") from None
     if new.files and snapshot is None:
         raise _refusal("files need a snapshot as the image; the base image takes user_data")
     if user_data and snapshot is not None:

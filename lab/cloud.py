@@ -85,7 +85,7 @@ class Cloud:
         self,
         label: str,
         region: str,
-        user_data: str,
+        user_data: bytes,
         tags: Mapping[str, str],
         *,
         snapshot: str | None = None,

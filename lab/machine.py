@@ -54,7 +54,7 @@ class MachineSpec:
     id: str
     label: str
     region: str
-    user_data: str = field(repr=False)
+    user_data: bytes = field(repr=False)
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -187,7 +187,7 @@ class LabMachine:
         (seed / "meta-data").write_text(meta)
         user_data = seed / "user-data"
         user_data.touch(mode=0o600)
-        user_data.write_text(self.spec.user_data)
+        user_data.write_bytes(self.spec.user_data)
 
     @property
     def _upper(self) -> Path:

@@ -1,6 +1,7 @@
 """First boots: render the user-data for cloud-init, and wait until cloud-init has finished."""
 
 import asyncio
+import gzip
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from relight.hosts.cloud_init.user_data import (
     File,
     UserDataTemplate,
 )
+from relight.hosts.configuration import HostConfiguration
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import (
     FirstBootFailedError,
@@ -69,8 +71,8 @@ class UserData:
 
     @property
     def size_bytes(self) -> int:
-        """Its size. Providers have limits of 16 KiB or more."""
-        return len(self.text.get_secret_value().encode())
+        """Its size as a provider gets it. They have limits of 16 KiB or more."""
+        return len(gzip.compress(self.text.get_secret_value().encode()))
 
 
 def host_files(
@@ -86,7 +88,13 @@ def host_files(
     """
     configuration = host_program.configuration(service, deb_urls, pushed=pushed)
     return [
-        File(host_program.PROGRAM, "0755", host_program.text(first_boot=first_boot)),
+        File(
+            host_program.PROGRAM,
+            "0755",
+            host_program.text(
+                first_boot=first_boot, by_apt=first_boot and not (deb_urls or pushed)
+            ),
+        ),
         File(host_program.CONFIGURATION, "0644", configuration.encode()),
     ]
 
@@ -135,14 +143,8 @@ class UserDataRenderer:
         return self.template.render(plan, access, self._steps(plan), first_boot.RECORD_FOLDER)
 
     def _steps(self, plan: MachinePlan) -> list[BootStep]:
-        # cloud-init runs the same commands as a hot swap: a first boot is a swap from nothing.
         change = Change(plan.release_version, deb=plan.deb_file)
-        held = plan.configuration is not None
-        calls = {
-            first_boot.INSTALL_STEP: host_program.install(change, held=held),
-            first_boot.SERVICE_STEP: host_program.serve(),
-        }
-        return [BootStep(name, calls[name]) for name in _steps_of(plan)]
+        return [BootStep(first_boot.INSTALL_STEP, host_program.install(change))]
 
 
 class FirstBootActivities:
@@ -200,9 +202,8 @@ class FirstBootActivities:
         started_at = time.monotonic()
         async with self._hosts.connect(input.machine) as shell:
             if self._delivery is not None:
-                await self._delivery.bring(shell, input.deb_file)
-            expected = _steps_of(input.plan)
-            while not (boot := await first_boot.observe(shell, expected)).finished:
+                await self._delivery.bring(shell, input.plan.deb_file)
+            while not (boot := await first_boot.observe(shell)).finished:
                 if time.monotonic() - started_at > CLOUD_INIT_TIMEOUT.total_seconds():
                     raise FirstBootFailedError(
                         first_boot.OTHER_STEP,
@@ -212,23 +213,21 @@ class FirstBootActivities:
                 activity.heartbeat(_progress(boot))
                 await asyncio.sleep(POLL.total_seconds())
             if boot.failed_step is not None:
-                service = self._user_data.service
-                raise await first_boot.failure(shell, boot, service)
+                raise await first_boot.failure(shell, boot, self._user_data.service)
             secrets = self._user_data.keys().secrets
             present = [each.host_key(input.machine.key) for each in secrets]
             if self._settings is not None:
                 await configure(shell, self._settings, present)
-            if input.plan is not None:
-                await self._start_configured(shell, input.plan, present)
+            await self._start_service(shell, input.plan, present)
         return FirstBootFinished(boot_id=boot.boot_id, steps=tuple(boot.steps))
 
-    async def _start_configured(
+    async def _start_service(
         self, shell: Shell, plan: MachinePlan, present: Sequence[HostKey]
     ) -> None:
-        """Give the service its configuration, and start it: a change that installs nothing new."""
-        if self._configurations is None or plan.configuration is None:
-            return
-        wanted = await self._configurations.of_revision(plan.key, plan.configuration)
+        """Start the service with its configuration: a change that installs nothing new."""
+        wanted: Sequence[HostConfiguration] = ()
+        if self._configurations is not None and plan.configuration is not None:
+            wanted = await self._configurations.of_revision(plan.key, plan.configuration)
         unit = transaction.unit_name(f"first boot {plan.key} {activity.info().workflow_run_id}")
         await transaction.run_transaction(
             shell,
@@ -238,15 +237,9 @@ class FirstBootActivities:
             lambda state: activity.heartbeat(state.phase),
             None,  # they were written just now
             present,
-            wanted[0],
+            wanted[0] if wanted else None,
         )
         await transaction.forget(shell, unit)
-
-
-def _steps_of(plan: MachinePlan | None) -> tuple[str, ...]:
-    """Return the steps of a first boot: with a configuration the service starts afterwards."""
-    is_held = plan is not None and plan.configuration is not None
-    return (first_boot.INSTALL_STEP,) if is_held else first_boot.STEPS
 
 
 def _progress(boot: FirstBoot) -> str:

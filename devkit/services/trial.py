@@ -187,8 +187,9 @@ class _Trial:
         settings = await self._settings(package)
         async with worker.open_parts(settings) as parts:
             self._begin("provision")
-            async with self._machine(parts, package.version) as machine:
-                await self._first_boot(parts, machine)
+            plan = self._plan(package.version)
+            async with self._machine(parts, plan) as machine:
+                await self._first_boot(parts, machine, plan)
                 await self._prove(parts, machine, package.version)
                 await self._check(parts, machine, package, "")
                 self._begin("swap")
@@ -217,10 +218,9 @@ class _Trial:
             pass
         return Settings.of(Context(ENVIRONMENT, "the trial", home))
 
-    @asynccontextmanager
-    async def _machine(self, parts: Parts, version: str) -> AsyncIterator[Machine]:
+    def _plan(self, version: str) -> MachinePlan:
         route = self.folder.name
-        plan = MachinePlan(
+        return MachinePlan(
             key=f"{route}-g1",
             route_id=route,
             track="stable",
@@ -228,6 +228,9 @@ class _Trial:
             region=REGION,
             release_version=version,
         )
+
+    @asynccontextmanager
+    async def _machine(self, parts: Parts, plan: MachinePlan) -> AsyncIterator[Machine]:
         spec = MachineSpec(
             region=REGION,
             user_data=parts.user_data.render(plan).text,
@@ -247,9 +250,11 @@ class _Trial:
         finally:
             await driver.destroy(found[0].ref)
 
-    async def _first_boot(self, parts: Parts, machine: Machine) -> None:
+    async def _first_boot(self, parts: Parts, machine: Machine, plan: MachinePlan) -> None:
         boots = FirstBootActivities(parts.user_data, parts.hosts, None, parts.host_settings)
-        await _environment().run(boots.await_first_boot, AwaitFirstBootInput(machine=machine))
+        await _environment().run(
+            boots.await_first_boot, AwaitFirstBootInput(machine=machine, plan=plan)
+        )
 
     async def _prove(self, parts: Parts, machine: Machine, version: str) -> None:
         release = await parts.repository.resolve(version, (machine.architecture,))

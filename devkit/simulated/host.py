@@ -18,7 +18,7 @@ PACKAGE, UNIT, EXECUTABLE = "lantern-box", "lantern-box.service", "/usr/bin/lant
 SCRIPT_FAILS, CRASHES, UNHEALTHY = "0.0.75", "0.0.76", "0.0.77"
 LISTED = {"0.0.70", "0.0.73", "0.0.74", SCRIPT_FAILS, CRASHES, UNHEALTHY, "0.0.78"}
 
-_INSTALL = re.compile(r"relight-host install (held )?(\S+) (upgrade|rollback)\b")
+_INSTALL = re.compile(r"relight-host install (\S+) (upgrade|rollback)\b")
 _REFUSED = "relight: the check of the configuration ended with exit code 1"
 _PANIC = (
     "panic: runtime error: invalid memory address or nil pointer dereference",
@@ -130,10 +130,7 @@ class SimulatedHost:
         self.host_key = config["ssh_keys"]["ed25519_private"]
         found = _INSTALL.search(_scripts_in(user_data))
         assert found is not None
-        self.steps["install"], self.logs["install"] = self._install(found[2], found[3])
-        if self.steps["install"] == 0 and not found[1]:
-            self.serve()
-            self.steps["service"], self.logs["service"] = 0, ""
+        self.steps["install"], self.logs["install"] = self._install(found[1], found[2])
 
     def start(
         self, unit: str, deadline: float, version: str, leave: str, configuration: str = ""

@@ -218,10 +218,9 @@ class SimulatedShell:
             case "swap", [unit, _, deadline, *rest]:
                 return await self._swap(unit, deadline, rest)
             case "observe", [] | [_, _]:
-                unit = words[0] if words else None
-                if unit is not None:
-                    await host.wait_for(unit)
-                return 0, self._observed(unit)
+                if words:
+                    await host.wait_for(words[0])
+                return 0, self._observed(words[0] if words else None)
             case "dry-run", [version, _, *_]:
                 missing = f"E: Version '{version}' for 'lantern-box' was not found"
                 fault = "" if version in LISTED else missing

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import asyncssh
 
@@ -13,7 +14,9 @@ from relight.hosts.cloud_init.user_data import (
     SERVICE_FILES,
     AptSource,
     UserDataTemplate,
+    source_files,
 )
+from relight.hosts.host_settings import HostSettings
 from relight.hosts.key_files import fixed_keys
 
 HOST_KEY_SECRET = bytes(range(32))
@@ -29,7 +32,12 @@ SERVICE = Service(
 )
 
 
-def user_data_renderer(  # noqa: PLR0913 - what a worker has in its settings
+def user_data_renderer(client_key: asyncssh.SSHKey, **options: Any) -> UserDataRenderer:
+    """Return a user-data renderer as a worker builds it, with the options of `first_boot_parts`."""
+    return first_boot_parts(client_key, **options)[0]
+
+
+def first_boot_parts(  # noqa: PLR0913 - what a worker has in its settings
     client_key: asyncssh.SSHKey,
     *,
     repository_url: str = "http://repository.example",
@@ -39,14 +47,8 @@ def user_data_renderer(  # noqa: PLR0913 - what a worker has in its settings
     by_apt: bool = True,
     deb_urls: str = "",
     pushed: bool = False,
-    first_boot: bool = False,
-) -> UserDataRenderer:
-    """Return a user-data renderer as a worker builds it.
-
-    Args:
-        first_boot: machines get the short host program; otherwise at once the full one, as after
-            the first login.
-    """
+) -> tuple[UserDataRenderer, HostSettings]:
+    """Return a user-data renderer, and what hosts get at their first login, as a worker does."""
     source = AptSource(
         path=PurePosixPath("/etc/apt", host_program.SOURCES_FILE),
         url=repository_url,
@@ -54,14 +56,18 @@ def user_data_renderer(  # noqa: PLR0913 - what a worker has in its settings
         component="main",
         signing_key=signing_key,
     )
-    return UserDataRenderer(
+    told, short = [
+        host_files(SERVICE, deb_urls, pushed=pushed, first_boot=each) for each in (False, True)
+    ]
+    renderer = UserDataRenderer(
         template=UserDataTemplate(
             source if by_apt else None,
             service_files or SERVICE_FILES,
             {"LANTERN_TOKEN": "a-service-secret"} if secrets is None else secrets,
-            host_files(SERVICE, deb_urls, pushed=pushed, first_boot=first_boot),
+            short,
         ),
         service=SERVICE,
         ssh_user="relight",
         keys=fixed_keys(client_key, HOST_KEY_SECRET),
     )
+    return renderer, HostSettings((*told, *(source_files(source) if by_apt else ())))

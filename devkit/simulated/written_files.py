@@ -1,7 +1,6 @@
 """What cloud-init would write: the files in user-data."""
 
 import base64
-import gzip
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,10 +12,9 @@ def content(file: Mapping[str, Any]) -> str:
 
 def binary_content(file: Mapping[str, Any]) -> bytes:
     """Return the bytes of an entry in `write_files`."""
-    packed = base64.b64decode(file["content"])
     match file["encoding"]:
+        case "text/plain":
+            return str(file["content"]).encode()
         case "b64":
-            return packed
-        case "gz+b64":
-            return gzip.decompress(packed)
+            return base64.b64decode(file["content"])
     raise AssertionError(f"cloud-init does not know {file['encoding']}")

@@ -137,7 +137,7 @@ class FaultyHosts(SimulatedHosts):
                 self.boots_that_fail -= 1
                 failing = self.host(machine.key)
                 assert failing is not None
-                failing.steps["service"], failing.logs["service"] = 1, "simulated"
+                failing.steps["install"], failing.logs["install"] = 1, "simulated"
             yield _FaultyShell(shell, lambda: self._error(destination))
 
     async def probe(self, destination: Destination) -> str:

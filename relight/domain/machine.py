@@ -221,13 +221,11 @@ class AwaitFirstBootInput(Message):
     """Wait until cloud-init has ended on the machine. If it failed, a fault has its output.
 
     Attributes:
-        deb_file: the package that cloud-init installs, None if it is not known.
-        plan: of the machine, if its service gets a configuration; else None.
+        plan: of the machine, whose service is started at the end.
     """
 
     machine: Machine
-    deb_file: DebFile | None = None
-    plan: MachinePlan | None = None
+    plan: MachinePlan
 
 
 class FirstBootFinished(Message):

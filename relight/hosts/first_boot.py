@@ -6,7 +6,7 @@ cloud-init and the steps write show which step failed, and its output.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import BaseModel, ValidationError
@@ -18,7 +18,6 @@ from relight.domain.text import head, visible
 from relight.hosts import host_program
 from relight.hosts.apt import diagnose
 from relight.hosts.errors import FirstBootFailedError, UnreadableAnswerError, on_host
-from relight.hosts.observation import journal
 from relight.hosts.questions import Section
 from relight.hosts.shell import Shell
 
@@ -26,10 +25,9 @@ RECORD_FOLDER = "/var/lib/relight/first-boot"
 """Where the steps write lines `NAME CODE` to `steps`, and their output to `NAME.log`."""
 
 INSTALL_STEP = "install"
-SERVICE_STEP = "service"
 OTHER_STEP = "cloud-init"
 
-STEPS = (INSTALL_STEP, SERVICE_STEP)
+STEPS = (INSTALL_STEP,)
 """Relight's steps, in order. If one is missing at the end of the boot, it was interrupted."""
 
 COMMAND_TIMEOUT = timedelta(seconds=30)
@@ -58,14 +56,12 @@ class FirstBoot:
         finished: whether cloud-init has ended.
         errors: the errors that cloud-init reports.
         steps: the exit code of each of Relight's steps that ended, in order.
-        expected: the steps that it has.
     """
 
     boot_id: str
     finished: bool
     errors: tuple[str, ...]
     steps: Mapping[str, int]
-    expected: tuple[str, ...] = STEPS
 
     @property
     def failed_step(self) -> str | None:
@@ -78,15 +74,15 @@ class FirstBoot:
                 return name
         if self.errors:
             return OTHER_STEP
-        missing = [name for name in self.expected if name not in self.steps]
+        missing = [name for name in STEPS if name not in self.steps]
         return missing[0] if self.finished and missing else None
 
 
-async def observe(shell: Shell, expected: tuple[str, ...] = STEPS) -> FirstBoot:
-    """Return the progress of the first boot, which has these steps."""
+async def observe(shell: Shell) -> FirstBoot:
+    """Return the progress of the first boot."""
     answers = await shell.ask(_QUESTIONS, timeout=COMMAND_TIMEOUT)
     with on_host(shell.destination):
-        return replace(parse(answers), expected=expected)
+        return parse(answers)
 
 
 def parse(answers: Mapping[str, Section]) -> FirstBoot:
@@ -113,7 +109,7 @@ async def failure(shell: Shell, boot: FirstBoot, service: Service) -> FirstBootF
     Args:
         shell: on the host.
         boot: as returned by `observe`.
-        service: the service that the boot installed and started.
+        service: the service whose package the boot installed.
     """
     step = boot.failed_step or OTHER_STEP
     completed = await shell.run(
@@ -127,7 +123,6 @@ async def failure(shell: Shell, boot: FirstBoot, service: Service) -> FirstBootF
         destination=shell.destination,
         exit_code=boot.steps.get(step),
         stderr=output,
-        journal=await journal(shell) if step == SERVICE_STEP else (),
         fault_class=fault_class,
     )
 
@@ -142,14 +137,8 @@ def _reason(boot: FirstBoot, step: str, output: str, service: Service) -> tuple[
             "it was interrupted, and cloud-init does not repeat it; did the host reboot?",
             FaultClass.HOST,
         )
-    if step == INSTALL_STEP:
-        diagnosis = diagnose(output, service.package)
-        fault_class = RULES[diagnosis.kind].fault_class
-        return f"exit code {code}: {diagnosis.text}", fault_class
-    # relight-host prints its reason last, after systemctl's output. The unit's journal has more.
-    last_line = output.strip().rpartition("\n")[2].removeprefix("relight: ")
-    text = last_line or f"{service.unit} did not start"
-    return f"exit code {code}: {text}", FaultClass.RELEASE
+    diagnosis = diagnose(output, service.package)
+    return f"exit code {code}: {diagnosis.text}", RULES[diagnosis.kind].fault_class
 
 
 class _CloudInit(BaseModel):

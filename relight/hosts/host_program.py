@@ -5,6 +5,7 @@ together with a configuration file that names its package and service. This modu
 the program; its only I/O is reading the program's text from `files/`.
 """
 
+import re
 import shlex
 from dataclasses import dataclass
 from datetime import timedelta
@@ -51,13 +52,8 @@ NOT_WRITTEN_EXIT_CODE = 95
 """Exit code of a change whose configuration could not be written."""
 
 _FILES = Path(__file__).parent / "files"
-_FIRST_BOOT = {
-    "processes.sh": "first_boot.sh",
-    "transactions.sh": "",
-    "host_key.sh": "",
-    "configuration.sh": "",
-}
-"""Parts of the program by their names, and what stands for them in a first boot."""
+_PART = re.compile(r"(?:# shellcheck source=.*\n)?\. ([a-z_]+\.sh)\n")
+"""A line of the program for which a part stands."""
 
 
 @dataclass(frozen=True)
@@ -83,28 +79,30 @@ class Change:
         return words
 
 
-def text(*, first_boot: bool = False) -> bytes:
+def text(*, first_boot: bool = False, by_apt: bool = False) -> bytes:
     """Return the program as a host gets it: in one file, without comments and indentation.
 
     In no text of it does a blank or a `#` count at the beginning of a line.
 
     Args:
-        first_boot: only what a first boot needs, as providers limit the size of its data.
+        first_boot: its short form, as providers limit the size of what a machine boots with.
+        by_apt: its short form of a host that gets packages by apt only.
     """
-    interpreter, *lines = source(first_boot=first_boot).splitlines()
+    interpreter, *lines = source(first_boot=first_boot, by_apt=by_apt).splitlines()
     stripped = (line.strip() for line in lines)
     kept = (line for line in stripped if not line.startswith("#"))
     return "\n".join((interpreter, *kept, "")).encode()
 
 
-def source(*, first_boot: bool = False) -> str:
-    """Return the program's source, with its comments."""
-    parts = _FIRST_BOOT if first_boot else {name: name for name in _FIRST_BOOT}
-    program = (_FILES / PROGRAM.name).read_text("utf-8")
-    for name, part in parts.items():
-        content = (_FILES / part).read_text("utf-8") if part else ""
-        program = program.replace(f". {name}\n", content)
-    return program
+def source(*, first_boot: bool = False, by_apt: bool = False) -> str:
+    """Return the program's source, as `text` does, with its parts and its comments."""
+    name = f"{PROGRAM.name}-first-boot" if first_boot else PROGRAM.name
+    replaced = {"deb_files.sh": "no_deb_files.sh"} if by_apt else {}
+    return _PART.sub(lambda part: _read(replaced.get(part[1], part[1])), _read(name))
+
+
+def _read(name: str) -> str:
+    return (_FILES / name).read_text("utf-8")
 
 
 def configuration(service: Service, deb_urls: str, *, pushed: bool = False) -> str:
@@ -200,14 +198,9 @@ def step(name: str) -> list[str]:
     return [*_call("step"), name]
 
 
-def install(change: Change, *, held: bool = False) -> list[str]:
-    """Return the call that installs a version, from any state, while the caller waits.
-
-    Args:
-        change: what is installed.
-        held: the package's scripts do not start the service; the next change does.
-    """
-    return [*_call("install"), *(["held"] if held else []), *change.words()]
+def install(change: Change) -> list[str]:
+    """Return the call by which a first boot installs a version, without starting the service."""
+    return [*_call("install"), *change.words()]
 
 
 def dry_run(change: Change) -> list[str]:

@@ -124,4 +124,6 @@ def _escaped(match: re.Match[str]) -> str:
         raise ValueError(f"it contains a lone surrogate, {code:#x}")
     if character in '"\\':
         return f"\\{character}"
+    if character == "\n":
+        return "\\n"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -3,6 +3,7 @@
 One contract test, `tests/providers/test_contract.py`, runs against every driver.
 """
 
+import gzip
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -89,6 +90,14 @@ class MachineSpec(BaseModel):
     generation: int = Field(ge=1)
     created_by: str = ""
     image: str | None = None
+
+    @property
+    def packed_user_data(self) -> bytes:
+        """The user-data as providers get it: compressed by gzip, which cloud-init knows by itself.
+
+        They limit its size. The same text gives the same bytes.
+        """
+        return gzip.compress(self.user_data.get_secret_value().encode(), mtime=0)
 
 
 class ProviderDriver(Protocol):

@@ -1,5 +1,6 @@
 """The driver of the lab: real Debian machines on this computer behind an API like a cloud's."""
 
+import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -99,7 +100,7 @@ class LabDriver:
         body: dict[str, Any] = {
             "label": key,
             "region": spec.region,
-            "user_data": spec.user_data.get_secret_value(),
+            "user_data": base64.b64encode(spec.packed_user_data).decode(),
             "tags": {_OWNER: spec.owner, _GENERATION: str(spec.generation)},
         }
         if spec.created_by:

@@ -143,7 +143,7 @@ async def test_a_new_machine_starts_its_service_once_with_its_configuration(lab:
         subject.configurations = ServiceConfigurations(
             subject.store, {"T": SECRET}, subject.user_data.keys
         )
-        await subject.first_boot(planned=planned)
+        await subject.first_boot()
         tag = f"v{OLD}@{made.revision}"
         proven = await subject.prove(release(OLD).model_copy(update={"tag": tag}))
         assert len(proven.configuration) == 64

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 import pytest
 from pydantic import SecretStr
 
-from devkit.simulated.parts import user_data_renderer
+from devkit.simulated.parts import first_boot_parts
 from relight.domain.release import Release
 from relight.hosts.errors import CommandFailedError, PackageError
 from relight.providers.lab import LabDriver
@@ -129,7 +129,9 @@ async def test_a_first_boot_installs_githubs_release_without_an_apt_source(
     lab: Lab, github: FakeGitHub
 ) -> None:
     key = f"github-{uuid.uuid4().hex[:6]}-g1"
-    user_data = user_data_renderer(CLIENT_KEY, by_apt=False, deb_urls=f"{github.url}{DOWNLOADS}/")
+    user_data, settings = first_boot_parts(
+        CLIENT_KEY, by_apt=False, deb_urls=f"{github.url}{DOWNLOADS}/"
+    )
     driver = LabDriver(lab.api_url, SecretStr(lab.token))
     release = await resolved(github, NEW)
     planned = plan(key, NEW).model_copy(update={"deb_file": release.deb_files[0]})
@@ -137,7 +139,9 @@ async def test_a_first_boot_installs_githubs_release_without_an_apt_source(
     machine = await running(driver, key, spec)
     try:
         with new_store() as store:
-            subject = Subject(machine, lab_hosts(), user_data, LAB_SERVICE, LAB_PROBE, store)
+            subject = Subject(
+                machine, lab_hosts(), user_data, LAB_SERVICE, LAB_PROBE, store, planned, settings
+            )
         await subject.first_boot()
         assert (await subject.prove(NEW)).version == NEW
         assert sh(lab, subject, "ls /etc/apt/sources.list.d/relight* 2>/dev/null || true") == ""

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from activities.delivery import PackageDelivery
-from devkit.simulated.parts import user_data_renderer
+from devkit.simulated.parts import first_boot_parts
 from relight.hosts.errors import PackageError
 from relight.providers.lab import LabDriver
 from relight.releases.local_directory import LocalDirectory
@@ -41,7 +41,7 @@ async def test_a_machine_boots_with_a_pushed_package_and_is_swapped_forth_and_ba
         shutil.copy(deb, folder / f"lantern-box-{version}.deb")
     source = LocalDirectory(folder, "lantern-box")
     old, new = [await source.resolve(f"v{version}", ["amd64"]) for version in (OLD, NEW)]
-    user_data = user_data_renderer(CLIENT_KEY, by_apt=False, pushed=True)
+    user_data, settings = first_boot_parts(CLIENT_KEY, by_apt=False, pushed=True)
     driver = LabDriver(lab.api_url, SecretStr(lab.token))
     key = f"pushed-{uuid.uuid4().hex[:6]}-g1"
     planned = plan(key, OLD).model_copy(update={"deb_file": old.deb_files[0]})
@@ -53,9 +53,17 @@ async def test_a_machine_boots_with_a_pushed_package_and_is_swapped_forth_and_ba
                 store.releases.save(release)
             delivery = PackageDelivery(files, source, store)
             subject = Subject(
-                machine, lab_hosts(), user_data, LAB_SERVICE, LAB_PROBE, store, delivery
+                machine,
+                lab_hosts(),
+                user_data,
+                LAB_SERVICE,
+                LAB_PROBE,
+                store,
+                planned,
+                settings,
+                delivery,
             )
-            await subject.first_boot(old.deb_files[0])
+            await subject.first_boot()
             assert (await subject.prove(OLD)).version == OLD
             assert (await subject.swap(new)).proof.version == NEW
             # The source deletes what the fleet goes back to: it was kept, here and on the host.

@@ -1,5 +1,6 @@
 """The first boot of a stock cloud's image: no lists, apt-daily and unattended-upgrades at work."""
 
+import base64
 import dataclasses
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from devkit.simulated.parts import user_data_renderer
+from devkit.simulated.parts import first_boot_parts
 from lab.image import image_name
 from relight.domain.machine import Machine, MachineStatus
 from relight.hosts.cloud_init.user_data import SERVICE_FILES
@@ -24,6 +25,7 @@ from tests.support.contract_hosts import (
     lab_hosts,
     new_store,
     plan,
+    spec_of,
 )
 from tests.support.faulty_host import repack
 from tests.support.lab import Lab
@@ -77,7 +79,7 @@ async def stock_machine(
     shutil.copytree(SERVICE_FILES, folder / "files")
     template.parent.mkdir(parents=True)
     template.write_text(SOURCE.format(url=own.url, key=indented))
-    user_data = user_data_renderer(
+    user_data, settings = first_boot_parts(
         CLIENT_KEY,
         repository_url=ours.url,
         signing_key=keys.public(key),
@@ -87,7 +89,7 @@ async def stock_machine(
     created = lab.request_machine(
         label=KEY,
         image=f"{image_name()}-stock",
-        user_data=user_data.render(planned).text.get_secret_value(),
+        user_data=base64.b64encode(spec_of(planned, user_data).packed_user_data).decode(),
     )
     machine = Machine(
         key=KEY,
@@ -101,7 +103,9 @@ async def stock_machine(
     service = dataclasses.replace(LAB_SERVICE, stability_window=timedelta(milliseconds=300))
     try:
         with new_store() as store:
-            yield Subject(machine, lab_hosts(), user_data, service, LAB_PROBE, store)
+            yield Subject(
+                machine, lab_hosts(), user_data, service, LAB_PROBE, store, planned, settings
+            )
     finally:
         lab.request_deletion(created["id"])
 

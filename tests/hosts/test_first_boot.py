@@ -119,43 +119,9 @@ async def test_a_failed_install_has_the_reason_from_apt(
     assert host.as_root == {step}
 
 
-@pytest.mark.parametrize(
-    ("answer", "text"),
-    [
-        ((0, "", ""), f"{UNIT} did not start"),
-        ((1, "", "cat: no such file\n"), f"{UNIT} did not start"),
-        (
-            (0, f"Job for {UNIT} failed.\nrelight: {UNIT} did not start\n", ""),
-            f"{UNIT} did not start",
-        ),
-        (
-            (0, f"relight: there is no unit {UNIT}\n", ""),
-            f"there is no unit {UNIT}",
-        ),
-        (
-            (0, f"Failed to enable unit: Unit file {UNIT} does not exist.\n", ""),
-            f"Failed to enable unit: Unit file {UNIT} does not exist.",
-        ),
-    ],
-)
-async def test_a_service_that_did_not_start_is_reported_with_its_journal(
-    answer: tuple[int, str, str], text: str
-) -> None:
-    host = MemoryHost(
-        journal=["cannot read the configuration", "Failed with result 'exit-code'."],
-        answers={"relight-host step service": answer},
-    )
-    error = await failure(host, ended({"install": 0, "service": 1}), SERVICE)
-    assert (error.step, error.exit_code) == ("service", 1)
-    assert error.fault_class is FaultClass.RELEASE
-    assert error.text == f"exit code 1: {text}"
-    assert error.stderr == answer[1]
-    assert error.journal == ("cannot read the configuration", "Failed with result 'exit-code'.")
-
-
 async def test_an_error_of_cloud_init_is_a_fault_of_the_host() -> None:
     host = MemoryHost(answers={"relight-host step cloud-init": (0, "Traceback: disk full\n", "")})
-    boot = ended({"install": 0, "service": 0}, errors=("('write-files', no space)", "another"))
+    boot = ended({"install": 0}, errors=("('write-files', no space)", "another"))
     error = await failure(host, boot, SERVICE)
     assert (error.step, error.exit_code) == ("cloud-init", None)
     assert error.fault_class is FaultClass.HOST
@@ -163,19 +129,16 @@ async def test_an_error_of_cloud_init_is_a_fault_of_the_host() -> None:
     assert error.stderr == "Traceback: disk full\n"
 
 
-@pytest.mark.parametrize(("steps", "step"), [({}, "install"), ({"install": 0}, "service")])
-async def test_a_step_interrupted_by_a_reboot_is_a_failure_without_an_error_of_cloud_init(
-    steps: Mapping[str, int], step: str
-) -> None:
-    boot = ended(steps, errors=())
-    assert boot.failed_step == step
+async def test_a_step_interrupted_by_a_reboot_is_a_failure_without_an_error_of_cloud_init() -> None:
+    boot = ended({}, errors=())
+    assert boot.failed_step == "install"
     error = await failure(
         MemoryHost(answers={"relight-host step": (0, "Unpacking\n", "")}), boot, SERVICE
     )
-    assert (error.step, error.exit_code, error.fault_class) == (step, None, FaultClass.HOST)
+    assert (error.step, error.exit_code, error.fault_class) == ("install", None, FaultClass.HOST)
     assert "did the host reboot?" in error.text
     assert error.stderr == "Unpacking\n"
 
 
 def test_a_running_boot_has_not_failed_although_a_step_is_missing() -> None:
-    assert FirstBoot(BOOT_ID, finished=False, errors=(), steps={"install": 0}).failed_step is None
+    assert FirstBoot(BOOT_ID, finished=False, errors=(), steps={}).failed_step is None

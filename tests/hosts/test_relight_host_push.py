@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -64,18 +63,6 @@ def test_a_package_is_received_once_and_installed(host: AptRoot) -> None:
     assert code == 0, output
     assert host.state().is_installed(VERSION)
     assert list((host.root / "var/tmp").iterdir()) == []
-
-
-def test_the_package_of_a_first_boot_is_waited_for(host: AptRoot) -> None:
-    file = file_of(CONTENT)
-    install = host_program.install(Change(VERSION, deb=file))
-    # It brings the package the first time that the program waits for it.
-    brings = shlex.join([str(host.program), *host_program.receive(file)[1:]])
-    (host.root / "content").write_bytes(CONTENT)
-    host.put_program("sleep", f"exec {brings} <{host.root}/content")
-    code, output = call(host, install)
-    assert code == 0, output
-    assert host.state().is_installed(VERSION)
 
 
 @pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT + b"x", b"other"])

@@ -90,7 +90,7 @@ async def test_the_settings_of_hosts_are_the_files_of_their_first_boot(settings:
     assert len(contents) == 4
     program = str(PROGRAM)
     assert contents.pop(program) == text()
-    assert written[program] == text(first_boot=True)
+    assert written[program] == text(first_boot=True, by_apt=True)
     assert contents == {path: written[path] for path in contents}
     with key_ring() as keys:
         assert keys.shown(contents[KEY]) == ["repository@example.org"]

@@ -125,13 +125,22 @@ class AptRoot:
         tools["dpkg-query"] = f"--admindir={self.root}/var/lib/dpkg"
         for name, options in tools.items():
             self.put_program(name, f'exec /usr/bin/{name} {options} "$@"')
-        self.program.write_text(self._moved(host_program.text().decode()))
+        self.program.write_bytes(self.full_program())
         self.program.chmod(0o755)
         self.configure()
 
     @property
     def program(self) -> Path:
         return self.root / "usr/local/sbin/relight-host"
+
+    def take_short_form(self, *, by_apt: bool = False) -> None:
+        """Replace the program by its short form, with which a machine boots first."""
+        short = host_program.text(first_boot=True, by_apt=by_apt).decode()
+        self.program.write_text(self._moved(short, is_short=True))
+
+    def full_program(self) -> bytes:
+        """Return the full program, as this root has it."""
+        return self._moved(host_program.text().decode()).encode()
 
     @property
     def executable(self) -> Path:
@@ -256,7 +265,7 @@ class AptRoot:
             check=False,
         )
 
-    def _moved(self, program: str) -> str:
+    def _moved(self, program: str, *, is_short: bool = False) -> str:
         replaced = {path: path.replace("/", f"{self.root}/", 1) for path in _MOVED}
         # The environment that the program drops names the root and the stub programs.
         replaced[program.partition("\n")[0]] = "#!/bin/sh"
@@ -269,7 +278,7 @@ class AptRoot:
         # dpkg's paths are relative to the root.
         replaced["| xargs "] = f"| sed 's|^|{self.root}|' | xargs "
         for old, new in replaced.items():
-            assert old in program, f"relight-host has no {old} any more"
+            assert is_short or old in program, f"relight-host has no {old} any more"
             program = program.replace(old, new)
         return program
 

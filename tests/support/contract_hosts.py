@@ -23,6 +23,7 @@ from devkit.simulated.parts import (
     HOST_KEY_SECRET,
     OWNER,
     SERVICE,
+    first_boot_parts,
     user_data_renderer,
 )
 from relight.domain.base import Origin
@@ -40,9 +41,10 @@ from relight.domain.proof import (
     SwapReleaseInput,
     SwapStopped,
 )
-from relight.domain.release import DebFile, Release
+from relight.domain.release import Release
 from relight.domain.service import Service
 from relight.hosts.connections import Hosts, SshHosts
+from relight.hosts.host_settings import HostSettings
 from relight.hosts.key_files import fixed_keys
 from relight.hosts.probe import HttpProbe, Probe
 from relight.providers.driver import MachineSpec, ProviderDriver
@@ -84,6 +86,8 @@ class Subject:
     service: Service
     probe: Probe
     store: Store
+    planned: MachinePlan
+    settings: HostSettings | None = None
     delivery: PackageDelivery | None = None
     configurations: ServiceConfigurations | None = None
     _runs: "itertools.count[int]" = field(default_factory=itertools.count)
@@ -92,15 +96,13 @@ class Subject:
         """Return the id of a new workflow run. Attempts of one operation have the same id."""
         return f"run-{next(self._runs)}"
 
-    async def first_boot(
-        self, deb_file: DebFile | None = None, *, planned: MachinePlan | None = None
-    ) -> FirstBootFinished:
+    async def first_boot(self) -> FirstBootFinished:
         first_boot = FirstBootActivities(
-            self.user_data, self.hosts, self.delivery, None, self.configurations
+            self.user_data, self.hosts, self.delivery, self.settings, self.configurations
         )
         return await ActivityEnvironment().run(
             first_boot.await_first_boot,
-            AwaitFirstBootInput(machine=self.machine, deb_file=deb_file, plan=planned),
+            AwaitFirstBootInput(machine=self.machine, plan=self.planned),
         )
 
     async def swap(
@@ -196,10 +198,11 @@ async def simulated_subject(key: str, version: str) -> AsyncIterator[Subject]:
     cloud = FakeCloud()
     hosts = SimulatedHosts(cloud)
     user_data = user_data_renderer(CLIENT_KEY)
-    spec = spec_of(plan(key, version), user_data, region=FakeCloud.REGIONS[0])
+    planned = plan(key, version)
+    spec = spec_of(planned, user_data, region=FakeCloud.REGIONS[0])
     machine = await running(cloud, key, spec)
     with new_store() as store:
-        yield Subject(machine, hosts, user_data, SERVICE, hosts.probe, store)
+        yield Subject(machine, hosts, user_data, SERVICE, hosts.probe, store, planned)
 
 
 def lab_hosts(
@@ -225,7 +228,8 @@ async def lab_subject(
     deb_urls: str = "",
     planned: MachinePlan | None = None,
 ) -> AsyncIterator[Subject]:
-    user_data = user_data_renderer(
+    planned = planned or plan(key, version)
+    user_data, settings = first_boot_parts(
         CLIENT_KEY,
         repository_url=repository_url or lab.repository_url,
         signing_key=lab.signing_key.read_bytes(),
@@ -234,11 +238,13 @@ async def lab_subject(
         deb_urls=deb_urls,
     )
     driver = LabDriver(lab.api_url, SecretStr(lab.token))
-    spec = spec_of(planned or plan(key, version), user_data)
+    spec = spec_of(planned, user_data)
     machine = await running(driver, key, spec)
     try:
         with new_store() as store:
-            yield Subject(machine, lab_hosts(), user_data, LAB_SERVICE, LAB_PROBE, store)
+            yield Subject(
+                machine, lab_hosts(), user_data, LAB_SERVICE, LAB_PROBE, store, planned, settings
+            )
     finally:
         await driver.destroy(machine.ref)
         await driver.close()

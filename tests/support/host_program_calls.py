@@ -114,7 +114,7 @@ def is_offered(call: Call) -> bool:
     match call:
         case ("observe" | "serve" | "host-key" | "configure",) | (
             "step",
-            "cloud-init" | "install" | "service",
+            "cloud-init" | "install",
         ):
             return True
         case ("observe", unit, number):
@@ -129,7 +129,7 @@ def is_offered(call: Call) -> bool:
             settings = len(rest) in {3, 4, 7, 8} and _is(_SHA256, rest[0])
             change = settings or _is_change(_without_digests(rest, 2))
             return numbers and _is(_UNIT, unit) and change
-        case ("install", "held", *change) | ("install" | "dry-run", *change):
+        case ("install" | "dry-run", *change):
             return _is_change(change)
         case ("change", *rest):
             return _is_change(_without_digests(rest, 1))

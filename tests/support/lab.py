@@ -1,5 +1,6 @@
 """A lab for the tests, as a real process, and access to its machines without their network."""
 
+import base64
 import contextlib
 import json
 import signal
@@ -64,7 +65,8 @@ class Lab:
 
     def create(self, label: str, user_data: str = "", region: str = "lab-east") -> dict[str, Any]:
         """Create a machine, and wait until it runs."""
-        created = self.request_machine(label=label, region=region, user_data=user_data)
+        packed = base64.b64encode(user_data.encode()).decode()
+        created = self.request_machine(label=label, region=region, user_data=packed)
         return self.until_status(created["id"], "running")
 
     def request_machine(self, *, region: str = "lab-east", **body: Any) -> dict[str, Any]:

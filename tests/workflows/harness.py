@@ -17,6 +17,7 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
+from activities.machine.first_boot import FirstBootActivities
 from activities.parts import Parts
 from activities.route.hot_swap import ProofActivities
 from devkit.leftovers import terminate
@@ -28,7 +29,7 @@ from devkit.simulated.releases import FakeReleases
 from relight.domain.base import Origin
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.event import Event
-from relight.domain.machine import Machine, MachinePlan
+from relight.domain.machine import AwaitFirstBootInput, Machine, MachinePlan
 from relight.domain.names import package_tag, rollout_workflow_id, route_workflow_id
 from relight.domain.pool.pool import pool_workflow_id
 from relight.domain.proof import Proof, ProveReleaseInput
@@ -186,6 +187,10 @@ class Harness:
         self.store.routes.record_machine(
             RecordMachineInput(machine=machine, user_data_sha256=user_data.sha256, origin=ORIGIN),
             self.operation(),
+        )
+        boots = FirstBootActivities(self.parts.user_data, self.hosts)
+        await ActivityEnvironment().run(
+            boots.await_first_boot, AwaitFirstBootInput(machine=machine, plan=plan)
         )
         proofs = ProofActivities(self.hosts, self.parts.service, self.parts.probe)
         proof = await ActivityEnvironment().run(

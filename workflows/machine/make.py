@@ -42,11 +42,7 @@ async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
     await RouteActivities.record_machine(
         RecordMachineInput(machine=machine, user_data_sha256=rendered.sha256, origin=origin)
     )
-    await FirstBootActivities.await_first_boot(
-        AwaitFirstBootInput(
-            machine=machine, deb_file=plan.deb_file, plan=plan if plan.configuration else None
-        )
-    )
+    await FirstBootActivities.await_first_boot(AwaitFirstBootInput(machine=machine, plan=plan))
     return machine
 
 

@@ -5,7 +5,6 @@ the document. Raises `TemplateError`, with the template's name, if a template ca
 """
 
 import base64
-import gzip
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -118,14 +117,15 @@ class File:
     content: bytes
 
     @property
-    def packed(self) -> tuple[str, str]:
-        """The shorter encoding of its content for cloud-init, as the encoding's name and the text.
+    def encoded(self) -> tuple[str, str]:
+        """Its content for cloud-init, as the encoding's name and the text.
 
-        Providers accept at most 16 KiB of user-data.
+        It is not compressed: the user-data is, as a whole.
         """
-        plain = base64.b64encode(self.content).decode()
-        small = base64.b64encode(gzip.compress(self.content, mtime=0)).decode()
-        return ("gz+b64", small) if len(small) < len(plain) else ("b64", plain)
+        try:
+            return "text/plain", self.content.decode()
+        except UnicodeDecodeError:
+            return "b64", base64.b64encode(self.content).decode()
 
 
 class UserDataTemplate:

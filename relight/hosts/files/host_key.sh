@@ -2,6 +2,9 @@
 # shellcheck disable=SC2154 # its variables are relight-host's
 # How the SSH host key is exchanged, as a part of relight-host.
 
+SSHD=ssh.service
+MAX_KEYS=4096 # bytes of two private keys; each has some 400
+
 # Change the host key. Whoever has stolen the client key alone does not know the present host key, so
 # he cannot lock the control plane out. Keys are in no argument and in no output.
 #

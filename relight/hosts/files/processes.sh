@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2034,SC2153,SC2154 # its variables are relight-host's
+# shellcheck disable=SC2034,SC2119,SC2120,SC2153,SC2154,SC2164 # its variables and options are relight-host's
 # shellcheck disable=SC3013 # the shells of Debian and Ubuntu know -ef
 # What the processes of the service run, as a part of relight-host.
 #
@@ -7,6 +7,11 @@
 # file of the package runs the new release if that is the file on disk, even if it started earlier and
 # executed itself again. Of an interpreter or another package's program the kernel does not tell what
 # it has read: such a process must have started after the change.
+
+UNPACKED=/var/lib/relight/unpacked
+CGROUPS=/sys/fs/cgroup
+MAX_PROCESSES=4096 # of all units together
+MAX_STALE=20       # processes that are named in one answer
 
 # Set `start`, in ticks since boot (1/100 s), and `parent` of a process. Fails if it has ended.
 read_stat() {

@@ -2,6 +2,8 @@
 # shellcheck disable=SC2034,SC2154 # its variables are relight-host's
 # Dry runs, changes that systemd runs, and what a host answers about itself, as a part of relight-host.
 
+BEGINS='relight: the change begins' # the first line of a transaction's log
+
 # Print what would be installed, and from where. The host's own sources are refreshed only if ours is
 # not enough.
 dry_run() {

@@ -58,7 +58,7 @@ def test_the_user_data_is_valid_without_a_warning(image: Path, user_data: str) -
     ("right", "wrong", "text"),
     [
         ("ssh_pwauth: false", "ssh_pwauth: [never]", "ssh_pwauth"),
-        ("encoding: b64", "encoding: rot13", "rot13"),
+        ("encoding: text/plain", "encoding: rot13", "rot13"),
         ("ssh_deletekeys: true", "ssh_genkeytypes: []", "ssh_genkeytypes"),
         ("no_ssh_fingerprints: true", "no_ssh_fingerprint: {", "parsing"),
     ],
