@@ -100,6 +100,19 @@ async def test_a_refused_configuration_is_a_fault_of_the_release_in_the_checks_o
     await swap(host, OLD, configuration("stable"))
 
 
+async def test_a_service_that_its_package_stops_runs_again_if_its_configuration_is_refused(
+    host: FaultyHost,
+) -> None:
+    first = host.sh(f"cat {CONFIG}")
+    bad = configuration("beta", check=("false",))
+    fault = await host.fault(swap(host, SELF_STARTING, bad))
+    assert fault.kind == "configuration-refused"
+    assert host.sh(f"systemctl is-active {UNIT}") == "active"
+    assert host.sh(f"cat {CONFIG}") == first
+    host.sh(f"test ! -e {POLICY}")
+    await swap(host, OLD, None)
+
+
 async def test_an_edited_file_is_drift_and_another_change_heals_it(host: FaultyHost) -> None:
     wanted = configuration("stable")
     await swap(host, NEW, wanted)

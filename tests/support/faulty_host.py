@@ -61,6 +61,8 @@ systemctl --system daemon-reload
 deb-systemd-invoke restart {UNIT}
 """
 
+_STOP = f"#!/bin/sh\ndeb-systemd-invoke stop {UNIT}\n"
+
 # A debconf question that the package's own script asks for the first time.
 _TEMPLATES = """\
 Template: lantern-box/level
@@ -339,7 +341,7 @@ async def faulty_hosts(lab: Lab, folder: Path) -> AsyncIterator[FaultyHosts]:
     repack(new, GATED, scripts={"postinst": _WAIT_AT_GATE})
     asking = {"templates": _TEMPLATES, "config": _CONFIG, "postinst": _TELL_ANSWER}
     repack(new, ASKING, scripts=asking)
-    repack(new, SELF_STARTING, scripts={"postinst": _START})
+    repack(new, SELF_STARTING, scripts={"postinst": _START, "preinst": _STOP})
     repack(new, BULKY, bulk_bytes=2**20)
     keys, signer = KeyRing(lab.state / "gnupg"), "lab@localhost"
     good.publish(lambda text: keys.sign(text, [signer]))

@@ -289,8 +289,11 @@ keep_original() {
     fail 95 "relight: $path could not be kept"
 }
 
-# Whatever ends a change: leave nothing behind.
+# Whatever ends a change: leave nothing behind. If its configuration was refused, the service runs with the
+# one that it had: a script of the package may have stopped it.
 clean_up() {
   for each in $prepared; do rm -rf "${each%%:*}"; done
   release_service
+  # shellcheck disable=SC2086
+  [ -z "$running_before" ] || retry_systemd systemctl start -- $running_before || true
 }

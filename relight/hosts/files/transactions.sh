@@ -68,10 +68,15 @@ change() {
   esac
   check_change "$@"
   printf '%s\n' "$BEGINS"
-  prepared=''
+  prepared='' running_before=''
   release_service # the last change may have been killed
   trap clean_up EXIT
-  ! needs_configuration "$configuration" || installed "$1" || hold_service || true
+  if needs_configuration "$configuration" && ! installed "$1"; then
+    # shellcheck disable=SC2086,SC2153
+    running_before=$(systemctl list-units --state=active --plain --no-legend -- $UNIT $MORE_UNITS |
+      cut -d ' ' -f 1)
+    hold_service || true
+  fi
   set +e # in a list, `set -e` would not hold in the subshell either
   (set -e && install_package "$@")
   ended=$?
@@ -84,6 +89,7 @@ change() {
   record_together || true
   take_configuration "$configuration"
   release_service
+  running_before=''
   serve
   end_configuration
   exit "$ended"
