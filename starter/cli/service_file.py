@@ -24,7 +24,7 @@ _PACKAGE: TypeAdapter[str] = TypeAdapter(PackageName)
 _APT = "apt of this computer"
 
 
-class _Read(NamedTuple):
+class ReadService(NamedTuple):
     """What was read.
 
     Attributes:
@@ -58,7 +58,7 @@ def write_service_file(target: str, *, force: bool, dry_run: bool, json: bool) -
         )
     if not dry_run:
         announce(settings)
-    read = _read_file(Path(target)) if _is_file(target) else _read_package(target, settings)
+    read = read_service(target, settings)
     text = service_toml(read.service)
     if not dry_run:
         make_private_folder(file.parent)
@@ -72,18 +72,29 @@ def write_service_file(target: str, *, force: bool, dry_run: bool, json: bool) -
         _print(read, file)
 
 
-def _is_file(target: str) -> bool:
+def read_service(target: str, settings: Settings) -> ReadService:
+    """Return the service of a package, or of a .deb.
+
+    Raises:
+        BadInputError: there is no such package, it is no .deb, or it has no service.
+        RefusedError: no source of packages answers.
+    """
+    return _read_file(Path(target)) if is_file(target) else _read_package(target, settings)
+
+
+def is_file(target: str) -> bool:
+    """Whether a file is meant, and no name of a package."""
     return target.endswith(".deb") or "/" in target
 
 
-def _read_file(file: Path) -> _Read:
+def _read_file(file: Path) -> ReadService:
     try:
-        return _Read(inspect_deb(file, beside(file)), str(file))
+        return ReadService(inspect_deb(file, beside(file)), str(file))
     except RepositoryError as error:
         raise BadInputError(str(error)) from None
 
 
-def _read_package(name: str, settings: Settings) -> _Read:
+def _read_package(name: str, settings: Settings) -> ReadService:
     """Read a package from the fleet's source of releases, else from this computer's apt."""
     try:
         _PACKAGE.validate_python(name)
@@ -107,18 +118,18 @@ def _has_source(settings: Settings) -> bool:
     return bool(settings.repository.url or settings.github.repository or settings.directory.path)
 
 
-def _found(name: str, find: Find, origin: str) -> _Read | None:
+def _found(name: str, find: Find, origin: str) -> ReadService | None:
     """Return what was found of a package; None if there is none."""
     try:
         file = find(name)
-        return None if file is None else _Read(inspect_deb(file, find), origin)
+        return None if file is None else ReadService(inspect_deb(file, find), origin)
     except NoServiceError as error:
         raise BadInputError(str(error)) from None
     except RepositoryError as error:
         raise RefusedError(f"{error}. Nothing was changed") from None
 
 
-def _print(read: _Read, file: Path) -> None:
+def _print(read: ReadService, file: Path) -> None:
     service = read.service
     told = {key: value for key, value in service.values.items() if key != "package"}
     rows = [

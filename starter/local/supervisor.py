@@ -19,6 +19,7 @@ from relight.engine.connection import (
 from relight.engine.executions import worker_identities
 from relight.home import home_profile
 from relight.person import owner_of
+from relight.service_file import read_service_file
 from relight.settings import Settings, load_settings
 from starter.local.children import Child, running
 from starter.local.home import (
@@ -160,7 +161,7 @@ async def _all_up(
                 "RELIGHT_LAB__TOKEN_FILE": str(lab.addresses.token_file),
                 "RELIGHT_REPOSITORY__URL": lab.addresses.repository_url,
                 "RELIGHT_REPOSITORY__SIGNING_KEY": str(lab.addresses.signing_key),
-                "RELIGHT_SERVICE__SECRETS_FILE": str(prepare_service_secrets(home)),
+                "RELIGHT_SERVICE__SECRETS_FILE": _secrets_file(settings),
             }
         write_env(home, env)
         hand_over(home)  # Temporal and the worker run as its owner
@@ -208,6 +209,13 @@ async def _all_up(
             ),
             children,
         )
+
+
+def _secrets_file(settings: Settings) -> str:
+    """Return the secrets of the default service; empty if the service file names a file."""
+    if "secrets_file" in read_service_file(settings.home, settings.service_file):
+        return ""
+    return str(prepare_service_secrets(settings.home))
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,93 @@
+"""`relight service try`: a service on a machine of a lab of its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.inspection.conftest import ENABLED, made, unit
+from tests.starter.in_process import InProcess
+from tests.starter.stores import refused
+from tests.support.debs import build_deb
+
+STEPS = [
+    "start a lab, Temporal and a worker",
+    "fetch the package and what it depends on",
+    "provision",
+    "swap to the next version",
+    "roll back",
+    "remove them",
+]
+
+
+@pytest.fixture
+def relight(tmp_path: Path) -> InProcess:
+    return InProcess(tmp_path / "home")
+
+
+async def test_without_a_service_file_a_package_has_to_be_named(relight: InProcess) -> None:
+    ended = await relight("service", "try")
+    refused(ended, 3, "there is no service file", "--package", "`relight init --help`")
+    assert not relight.home.exists()
+
+
+async def test_what_is_no_package_is_refused_before_anything_is_started(
+    relight: InProcess, tmp_path: Path
+) -> None:
+    refused(await relight("service", "try", "--package", "./absent.deb"), 2, "absent.deb")
+    empty = made(tmp_path, {}, "empty")
+    refused(await relight("service", "try", "--package", str(empty)), 2, "empty has no service")
+    assert not relight.home.exists()
+
+
+def service(folder: Path, command: str) -> Path:
+    """Build a package of one service, locked to another package beside it."""
+    depends = "try-box-data (= 1.0)"
+    build_deb(folder / "data.deb", "try-box-data", "1.0", "all", fields={"Source": "try-box"})
+    return made(
+        folder,
+        {"try-box.service": unit(f"ExecStart={command}")},
+        "try-box",
+        depends=depends,
+        control_files={"postinst": ENABLED.format(unit="try-box.service")},
+    )
+
+
+def folders() -> set[Path]:
+    return {*Path("/tmp").glob("relight-try-*"), *Path("/tmp").glob("relight-service-*")}
+
+
+@pytest.mark.lab
+@pytest.mark.timeout(900)
+async def test_a_service_is_provisioned_swapped_and_rolled_back(
+    relight: InProcess, tmp_path: Path
+) -> None:
+    before = folders()
+    deb = service(tmp_path, "/bin/sleep infinity")
+    ended = await relight.processes("service", "try", "--package", str(deb), "--json")
+    assert ended.code == 0, ended
+    steps = ended.json["steps"]
+    assert [each["name"] for each in steps] == STEPS
+    assert all(each["is_proven"] for each in steps)
+    assert [each["release"] for each in steps] == ["", "", "1.0", "1.0+next1", "1.0", ""]
+    assert steps[3]["text"].startswith("1.0+next1 runs, /")
+    assert steps[3]["text"].endswith("; no probe: proven by its processes alone")
+    assert folders() == before
+    assert not relight.home.exists()
+
+
+@pytest.mark.lab
+@pytest.mark.timeout(900)
+async def test_a_service_that_does_not_run_is_reported_with_the_step_and_the_reason(
+    relight: InProcess, tmp_path: Path
+) -> None:
+    before = folders()
+    deb = service(tmp_path, "/bin/false")
+    ended = await relight.processes("service", "try", "--package", str(deb), "--json")
+    assert ended.code == 1
+    steps = json.loads(ended.out)["steps"]
+    assert [each["name"] for each in steps] == [*STEPS[:3], STEPS[-1]]
+    assert [each["is_proven"] for each in steps] == [True, True, False, True]
+    assert "try-box.service" in steps[2]["text"]
+    assert f"{STEPS[2]} 1.0: NOT PROVEN" in ended.err
+    assert folders() == before
