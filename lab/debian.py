@@ -76,7 +76,7 @@ async def refresh() -> None:
         await asyncio.to_thread(_update, root, apt)
 
 
-async def fetch(package: str | Path, folder: Path) -> DebianPackage:
+async def fetch(package: str | Path, folder: Path, more: Sequence[str] = ()) -> DebianPackage:
     """Fetch a package and what it needs into a new folder. What was fetched before is kept.
 
     The lists are refreshed if there are none, or if they name a file that is gone.
@@ -85,6 +85,7 @@ async def fetch(package: str | Path, folder: Path) -> DebianPackage:
         package: its name; or a .deb. The .debs beside that one which have the same source, or
             which it depends on, are taken instead of Debian's.
         folder: for the .deb files, which are links to the kept ones.
+        more: the names of further packages, which are fetched as well.
 
     Raises:
         CommandError: apt found no such package, or could not fetch it.
@@ -92,10 +93,10 @@ async def fetch(package: str | Path, folder: Path) -> DebianPackage:
     root, apt = await image.base_image(), _folder()
     async with locked(apt / "lock"):
         try:
-            files = await asyncio.to_thread(_download, root, apt, package)
+            files = await asyncio.to_thread(_download, root, apt, package, more)
         except CommandError:
             await asyncio.to_thread(_update, root, apt)
-            files = await asyncio.to_thread(_download, root, apt, package)
+            files = await asyncio.to_thread(_download, root, apt, package, more)
         name = package if isinstance(package, str) else _field(package, "Package")
         return await asyncio.to_thread(_described, name, folder, files)
 
@@ -159,11 +160,14 @@ def _described(name: str, folder: Path, files: Sequence[Path]) -> DebianPackage:
     return DebianPackage(name, own.version, folder, moving)
 
 
-def _download(root: Path, apt: Path, package: str | Path) -> list[Path]:
+def _download(root: Path, apt: Path, package: str | Path, more: Sequence[str]) -> list[Path]:
     """Download what a machine needs to install a package, and return the files."""
     archives, reinstall = apt / "archives", ("install", "--reinstall", "-y")
     own = [] if isinstance(package, str) else _with_those_beside(package)
-    names = [package, *_installed_with(root, apt, package)] if isinstance(package, str) else own
+    names: list[str | Path] = (
+        [package, *_installed_with(root, apt, package)] if isinstance(package, str) else [*own]
+    )
+    names += [name for name in more if name not in {_field(deb, "Package") for deb in own}]
     with tempfile.TemporaryDirectory() as empty:
         (Path(empty) / "partial").mkdir()
         listed = _apt(root, apt, Path(empty), "apt-get", *reinstall, "--print-uris", *names)

@@ -87,6 +87,19 @@ def is_file(target: str) -> bool:
     return target.endswith(".deb") or "/" in target
 
 
+def package_name(name: str) -> str:
+    """Return the name of a package.
+
+    Raises:
+        BadInputError: it is none.
+    """
+    try:
+        return _PACKAGE.validate_python(name)
+    except ValidationError:
+        msg = f"{name!r} is neither the name of a package nor a file that ends in .deb"
+        raise BadInputError(msg) from None
+
+
 def _read_file(file: Path) -> ReadService:
     try:
         return ReadService(inspect_deb(file, beside(file)), str(file))
@@ -96,14 +109,10 @@ def _read_file(file: Path) -> ReadService:
 
 def _read_package(name: str, settings: Settings) -> ReadService:
     """Read a package from the fleet's source of releases, else from this computer's apt."""
-    try:
-        _PACKAGE.validate_python(name)
-    except ValidationError:
-        msg = f"{name!r} is neither the name of a package nor a file that ends in .deb"
-        raise BadInputError(msg) from None
+    package_name(name)
     tried = ""
     with TemporaryDirectory(prefix="relight-init-") as folder:
-        if _has_source(settings):
+        if has_source(settings):
             config = release_source_config(settings)
             if read := _found(name, in_source(config, Path(folder)), config.address):
                 return read
@@ -114,7 +123,8 @@ def _read_package(name: str, settings: Settings) -> ReadService:
     raise BadInputError(f"there is no package {name} of {tried}the {_APT}")
 
 
-def _has_source(settings: Settings) -> bool:
+def has_source(settings: Settings) -> bool:
+    """Whether a source of releases is set."""
     return bool(settings.repository.url or settings.github.repository or settings.directory.path)
 
 

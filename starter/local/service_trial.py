@@ -6,32 +6,33 @@ in the end. `lab` is imported inside functions only.
 
 import asyncio
 import contextlib
-import json
-import os
-import subprocess
-import sys
+import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from relight.domain.base import Message
-from relight.domain.text import visible_tail
-from starter.local.home import make_private_folder, write_env
-from starter.local.lab import addresses_of, lab_state
+from relight.engine.errors import SetupError
+from relight.inspection.packages import beside
+from relight.inspection.service import inspect_deb
+from relight.inspection.service_toml import service_toml
+from relight.releases.errors import RepositoryError
+from starter.local.lab import lab_preflight, lab_state
 from starter.local.requirements import require_local
+from starter.local.trial_home import StepFailedError, TrialHome
 
 if TYPE_CHECKING:  # the lab may not be installed
     from lab.debian import DebianPackage
 
 ROUTE, TRACK, REGION = "try", "stable", "lab-east"
 
-COMMAND_WITHIN = timedelta(minutes=15)
-"""For one command: the first start of a lab builds its base image."""
+INTERRUPTED = "it was interrupted"
+_REMOVE = "remove them"
 
-_MAX_TEXT_BYTES = 2000
+Result = TypeVar("Result")
 
 
 class TrialStep(Message):
@@ -56,94 +57,199 @@ class TrialReport(Message):
     """What a trial found.
 
     Attributes:
-        package: that was tried.
+        package: that was tried: its name, or the path of its .deb.
         version: its version; empty if it was not found.
+        is_proven: whether each step was.
         steps: in their order. After one that was not proven only the last is taken, which removes
             all.
     """
 
     package: str
     version: str = ""
+    is_proven: bool
     steps: tuple[TrialStep, ...] = ()
 
     @property
-    def is_proven(self) -> bool:
-        """Whether every step was."""
-        return all(step.is_proven for step in self.steps)
+    def failed(self) -> TrialStep | None:
+        """The first step that was not proven."""
+        return next((step for step in self.steps if not step.is_proven), None)
 
 
-class StepFailedError(Exception):
-    """A step did not end as it has to; the text says why."""
+@dataclass(frozen=True)
+class OnMachine:
+    """What a machine of a trial has to run, after a proof.
+
+    Attributes:
+        lab_state: the state folder of its lab.
+        machine_id: the lab's id of the machine.
+        service_file: of the service.
+        package: that was tried.
+        versions: what has to be installed, by the names of the packages.
+    """
+
+    lab_state: Path
+    machine_id: str
+    service_file: Path
+    package: str
+    versions: Mapping[str, str]
+
+
+Check = Callable[[OnMachine], Awaitable[Sequence[str]]]
+"""Looks at the machine itself, and returns why it does not run what it has to."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What is tried.
+
+    Attributes:
+        package: its name in Debian; or a .deb, beside which others may be that it needs.
+        service_file: of the service; None for the one that `relight init` writes.
+        more: further packages of Debian that the service needs, by name.
+        settings: further variables of the fleet.
+    """
+
+    package: str | Path
+    service_file: Path | None = None
+    more: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+async def _nothing(_: OnMachine) -> Sequence[str]:
+    return ()
+
+
+def _quiet(_: str) -> None:
+    pass
 
 
 class ServiceTrial:
     """A trial of a service."""
 
     def __init__(
-        self, package: str | Path, service_file: Path, report: Callable[[TrialStep], None]
+        self, tried: Tried, say: Callable[[str], None] = _quiet, check: Check = _nothing
     ) -> None:
         """Do nothing yet.
 
         Args:
-            package: its name, or a .deb, beside which others may be that it needs.
-            service_file: of the service.
-            report: is called with each step at its end.
+            tried: what is tried.
+            say: is called with a line of progress as each step begins and ends.
+            check: is called after each proof.
         """
-        self._package = package
-        self._service_file = service_file
-        self._report = report
+        self._tried = tried
+        self._say = say
+        self._check = check
         self._steps: list[TrialStep] = []
         self._version = ""
 
-    def run(self) -> TrialReport:
-        """Try the service, and remove all that was made for it. Blocks.
+    @property
+    def report(self) -> TrialReport:
+        """What was found until now."""
+        package = self._tried.package
+        return TrialReport(
+            package=package if isinstance(package, str) else str(package),
+            version=self._version,
+            is_proven=bool(self._steps) and all(step.is_proven for step in self._steps),
+            steps=tuple(self._steps),
+        )
+
+    async def run(self) -> TrialReport:
+        """Try the service, and remove all that was made for it, also if the task is cancelled.
 
         Raises:
             SetupError: this computer cannot run a lab, or Temporal.
         """
         require_local(lab=True, temporal=True)
-        with TemporaryDirectory(prefix="relight-try-") as folder:
-            home = Path(folder, "home")
-            make_private_folder(home)
-            write_env(home, {"RELIGHT_SERVICE_FILE": str(self._service_file)})
+        if missing := lab_preflight():
+            raise SetupError("\n  ".join(("this computer cannot run the lab:", *missing)))
+        # The name is short: gpg's agent has a socket in a subfolder, of a limited length.
+        folder = Path(tempfile.mkdtemp(prefix="relight-try-"))
+        try:
             with contextlib.suppress(StepFailedError):  # The steps have it.
-                try:
-                    with self._step("start a lab, Temporal and a worker") as told:
-                        _relight(home, "up", "--detach", "--no-ui", "--i-understand")
-                        told.append("all are up")
-                    self._on_machine(home, Path(folder))
-                finally:
-                    with self._step("remove them") as told:
-                        _relight(home, "down")
-                        told.append("all are gone")
-        name = self._package if isinstance(self._package, str) else self._package.name
-        return TrialReport(package=name, version=self._version, steps=tuple(self._steps))
+                await self._in_folder(folder)
+        finally:
+            if not any(step.name == _REMOVE and not step.is_proven for step in self._steps):
+                shutil.rmtree(folder, ignore_errors=True)
+        return self.report
 
-    def _on_machine(self, home: Path, folder: Path) -> None:
+    async def _in_folder(self, folder: Path) -> None:
+        package, file = await self._fetch(folder)
+        home = TrialHome(folder / "home", file, self._tried.settings)
+        try:
+            with self._step("start a lab, Temporal and a worker") as told:
+                await home.up()
+                told.append("all are up")
+            await self._on_machine(home, package, folder / "next")
+        finally:
+            with self._step(_REMOVE) as told:
+                await home.down()
+                told.append("all are gone")
+
+    async def _fetch(self, folder: Path) -> "tuple[DebianPackage, Path]":
+        """Return the package with what it depends on, and its service file."""
+        from lab import debian  # noqa: PLC0415
+        from lab.errors import LabError  # noqa: PLC0415
+
+        file = self._tried.service_file or folder / "service.toml"
         with self._step("fetch the package and what it depends on") as told:
-            package = _fetched(self._package, folder / "debs")
-            _publish(home, package.folder)
+            try:
+                fetched = debian.fetch(self._tried.package, folder / "debs", self._tried.more)
+                package = await _to_its_end(fetched)
+                if self._tried.service_file is None:
+                    own = next(deb.file for deb in package.moving if deb.name == package.name)
+                    file.write_text(service_toml(inspect_deb(own, beside(own))))
+            except (LabError, RepositoryError) as error:
+                raise StepFailedError(str(error)) from None
             self._version = package.version
             told.append(f"{package.name} {package.version}")
+        return package, file
+
+    async def _on_machine(self, home: TrialHome, package: "DebianPackage", following: Path) -> None:
+        from lab import debian  # noqa: PLC0415
+
+        def machine(suffix: str) -> OnMachine:
+            versions = {each.name: each.version + suffix for each in package.moving}
+            state, file = lab_state(home.folder), home.service_file
+            return OnMachine(state, machine_id, file, package.name, versions)
+
         with self._step("provision", package.version) as told:
-            _relight(home, "track", "set", TRACK, "--release", package.version)
-            words = ("provision", ROUTE, "--track", TRACK, "--region", REGION, "--wait")
-            [outcome] = _answer(_relight(home, "route", *words, "--json"))
-            told.append(_proof(outcome["provisioned"]))
+            await _to_its_end(home.publish(package.folder))
+            await home.relight("track", "set", TRACK, "--release", package.version)
+            [outcome] = await home.answer(
+                "route", "provision", ROUTE, "--track", TRACK, "--region", REGION
+            )
+            machine_id = outcome["provisioned"]["machine"]["provider_id"]
+            told.append(await self._proven(outcome["provisioned"], machine("")))
         with self._step("swap to the next version", package.next_version) as told:
-            _repacked(package, folder / "next")
-            _publish(home, folder / "next")
-            told.append(_proof(_answer(_relight(home, *_swap(package.next_version)))))
+            await _to_its_end(_repacked(package, following))
+            await _to_its_end(home.publish(following))
+            swapped = await home.answer("route", "swap", ROUTE, package.next_version)
+            told.append(await self._proven(swapped, machine(debian.NEXT)))
         with self._step("roll back", package.version) as told:
-            told.append(_proof(_answer(_relight(home, "route", "rollback", ROUTE, "--json"))))
+            swapped = await home.answer("route", "rollback", ROUTE)
+            told.append(await self._proven(swapped, machine("")))
+
+    async def _proven(self, answer: Mapping[str, Any], machine: OnMachine) -> str:
+        """Return what a proof has observed.
+
+        Raises:
+            StepFailedError: the machine itself tells something else.
+        """
+        if found := await self._check(machine):
+            raise StepFailedError(f"Relight proved it, and the machine says: {'; '.join(found)}")
+        proof = answer["proof"]
+        runs = proof["executable"] or "no process"
+        return f"{proof['version']} runs, {runs}; {proof['probe']}"
 
     @contextlib.contextmanager
     def _step(self, name: str, release: str = "") -> Iterator[list[str]]:
         """Record a step; what it puts into the list is what was proven."""
         begun, told = time.monotonic(), list[str]()
-        failure = ""
+        what, failure = f"{name} {release}".rstrip(), INTERRUPTED
+        self._say(f"{what} ...")
         try:
             yield told
+            failure = ""
         except StepFailedError as error:
             failure = str(error)
             raise
@@ -151,106 +257,38 @@ class ServiceTrial:
             step = TrialStep(
                 name=name,
                 release=release,
-                is_proven=bool(told) and not failure,
-                text=failure or "; ".join(told) or "it was interrupted",
+                is_proven=not failure,
+                text=failure or "; ".join(told),
                 seconds=round(time.monotonic() - begun, 1),
             )
             self._steps.append(step)
-            self._report(step)
+            proven = "NOT PROVEN" if failure else "proven"
+            self._say(f"{what}: {proven} after {step.seconds:.0f} s")
 
 
-def _swap(version: str) -> tuple[str, ...]:
-    return ("route", "swap", ROUTE, version, "--json")
-
-
-def _relight(home: Path, *words: str) -> str:
-    """Run a command in the home folder of the trial, and return its output.
+async def _repacked(package: "DebianPackage", folder: Path) -> None:
+    """Build the next version of a package into a new folder.
 
     Raises:
-        StepFailedError: it failed.
+        StepFailedError: it cannot be built.
     """
-    try:
-        ended = subprocess.run(  # noqa: S603 - this interpreter, no shell
-            [sys.executable, "-m", "starter.cli", *words],
-            cwd=home,
-            env=_environment(home),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_WITHIN.total_seconds(),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise StepFailedError(f"`{words[0]}` does not end") from None
-    if ended.returncode != 0:
-        raise StepFailedError(_failure(ended.stderr.decode(errors="replace")))
-    return ended.stdout.decode(errors="replace")
-
-
-def _environment(home: Path) -> Mapping[str, str]:
-    """Return the environment of this process without its context, and with the trial's home.
-
-    Settings of the service are kept: they are what is tried.
-    """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("RELIGHT_", "TEMPORAL_")) or name.startswith("RELIGHT_SERVICE__")
-    }
-    return {**kept, "RELIGHT_HOME": str(home)}
-
-
-def _failure(output: str) -> str:
-    """Return why a command failed: the message of its answer, else the end of what it wrote."""
-    lines = output.strip().splitlines()
-    try:
-        text = json.loads(lines[-1])["message"]
-    except (ValueError, KeyError, TypeError, IndexError):
-        text = "\n".join(lines) or "it wrote nothing"
-    return visible_tail(str(text), _MAX_TEXT_BYTES)
-
-
-def _answer(output: str) -> Any:
-    return json.loads(output)
-
-
-def _proof(answer: Mapping[str, Any]) -> str:
-    """Return what a proof has observed."""
-    proof = answer["proof"]
-    runs = proof["executable"] or "no process"
-    return f"{proof['version']} runs, {runs}; {proof['probe']}"
-
-
-def _fetched(package: str | Path, folder: Path) -> "DebianPackage":
     from lab import debian  # noqa: PLC0415
     from lab.errors import LabError  # noqa: PLC0415
 
     try:
-        return asyncio.run(debian.fetch(package, folder))
+        await asyncio.to_thread(debian.repack, package, folder)
     except LabError as error:
         raise StepFailedError(str(error)) from None
 
 
-def _repacked(package: "DebianPackage", folder: Path) -> None:
-    from lab import debian  # noqa: PLC0415
-    from lab.errors import LabError  # noqa: PLC0415
+async def _to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """Wait for work in threads. If this task is cancelled, wait for its end nevertheless.
 
+    A thread cannot be interrupted, and would write into a folder that is removed.
+    """
+    task = asyncio.create_task(work)
     try:
-        debian.repack(package, folder)
-    except LabError as error:
-        raise StepFailedError(str(error)) from None
-
-
-def _publish(home: Path, debs: Path) -> None:
-    """Publish packages in the repository of the trial's lab."""
-    from lab import image, repository  # noqa: PLC0415
-    from lab.errors import LabError  # noqa: PLC0415
-
-    addresses = addresses_of(home)
-    if addresses is None:
-        raise StepFailedError("the lab of the trial has ended")
-    state = lab_state(home)
-    key = repository.SigningKey(state / "gnupg", addresses.signing_key)
-    try:
-        repository.publish(state / "repository", debs, key, image.architecture())
-    except LabError as error:
-        raise StepFailedError(str(error)) from None
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
