@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from relight.domain.text import head
 from relight.hosts import host_program
+from relight.hosts.conditions import parse_unmet
 from relight.hosts.errors import (
     TAIL_LINES,
     HostNotReadyError,
@@ -28,8 +29,8 @@ COMMAND_TIMEOUT = timedelta(seconds=30)
 
 _SECTIONS = ("units", "package", "file", "boot", "verify")
 _BEGIN, _CHILD, _CONTENT, _SETTINGS = "begin", "child", "content", "settings"
-_TRANSACTION, _STALE = "transaction", "stale"
-_OPTIONAL = (_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS)
+_TRANSACTION, _STALE, _CONDITIONS = "transaction", "stale", "conditions"
+_OPTIONAL = (_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS, _CONDITIONS)
 """Sections that not every call prints, and no older program."""
 
 _NAMED = re.compile(r"^ Id=", re.MULTILINE)
@@ -189,6 +190,8 @@ class Observation:
         child: the command line that a running transaction waits for; empty if that is unknown.
         sha256: of the .deb that was installed, as recorded then; empty if that is unknown.
         settings_sha256: the digest of the host's settings; empty if that is unknown.
+        unmet: the conditions that kept units from starting, as in `ConditionPathExists=/etc/x`,
+            each with its unit.
     """
 
     package: PackageState
@@ -203,6 +206,7 @@ class Observation:
     sha256: str = ""
     settings_sha256: str = ""
     stale: tuple[str, ...] = ()
+    unmet: tuple[tuple[str, str], ...] = ()
 
     @property
     def unit(self) -> UnitState:
@@ -281,6 +285,7 @@ def parse(text: str) -> Observation:
         sha256=_digest(sha256) if version == state.version else "",
         settings_sha256=_digest(_text(answers, _SETTINGS)),
         stale=tuple(head(line, MAX_PATH_BYTES) for line in stale if line)[:MAX_STALE],
+        unmet=parse_unmet(_text(answers, _CONDITIONS)),
     )
 
 
