@@ -5,6 +5,7 @@ image would download for a package, and fetches that from the sources of the bas
 """
 
 import asyncio
+import contextlib
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -75,14 +76,16 @@ async def refresh() -> None:
         await asyncio.to_thread(_update, root, apt)
 
 
-async def fetch(name: str, folder: Path) -> DebianPackage:
+async def fetch(package: str | Path, folder: Path, more: Sequence[str] = ()) -> DebianPackage:
     """Fetch a package and what it needs into a new folder. What was fetched before is kept.
 
     The lists are refreshed if there are none, or if they name a file that is gone.
 
     Args:
-        name: of the package.
+        package: its name; or a .deb. The .debs beside that one which have the same source, or
+            which it depends on, are taken instead of Debian's.
         folder: for the .deb files, which are links to the kept ones.
+        more: the names of further packages, which are fetched as well.
 
     Raises:
         CommandError: apt found no such package, or could not fetch it.
@@ -90,10 +93,11 @@ async def fetch(name: str, folder: Path) -> DebianPackage:
     root, apt = await image.base_image(), _folder()
     async with locked(apt / "lock"):
         try:
-            files = await asyncio.to_thread(_download, root, apt, name)
+            files = await asyncio.to_thread(_download, root, apt, package, more)
         except CommandError:
             await asyncio.to_thread(_update, root, apt)
-            files = await asyncio.to_thread(_download, root, apt, name)
+            files = await asyncio.to_thread(_download, root, apt, package, more)
+        name = package if isinstance(package, str) else _field(package, "Package")
         return await asyncio.to_thread(_described, name, folder, files)
 
 
@@ -156,16 +160,42 @@ def _described(name: str, folder: Path, files: Sequence[Path]) -> DebianPackage:
     return DebianPackage(name, own.version, folder, moving)
 
 
-def _download(root: Path, apt: Path, name: str) -> list[Path]:
-    """Download what a machine needs to install a package, and return the kept files."""
+def _download(root: Path, apt: Path, package: str | Path, more: Sequence[str]) -> list[Path]:
+    """Download what a machine needs to install a package, and return the files."""
     archives, reinstall = apt / "archives", ("install", "--reinstall", "-y")
-    names = [name, *_installed_with(root, apt, name)]
+    own = [] if isinstance(package, str) else _with_those_beside(package)
+    names: list[str | Path] = (
+        [package, *_installed_with(root, apt, package)] if isinstance(package, str) else [*own]
+    )
+    names += [name for name in more if name not in {_field(deb, "Package") for deb in own}]
     with tempfile.TemporaryDirectory() as empty:
         (Path(empty) / "partial").mkdir()
         listed = _apt(root, apt, Path(empty), "apt-get", *reinstall, "--print-uris", *names)
     (archives / "partial").mkdir(parents=True, exist_ok=True)
     _apt(root, apt, archives, "apt-get", *reinstall, "--download-only", *names)
-    return [archives / file for file in _URI.findall(listed)]
+    fetched = (archives / file for file in _URI.findall(listed))
+    return [*own, *(file for file in fetched if file.exists())]
+
+
+def _with_those_beside(deb: Path) -> list[Path]:
+    """Return a .deb, and those in its folder which it depends on, directly or not."""
+    beside = {}
+    for each in sorted(deb.parent.glob("*.deb")):
+        with contextlib.suppress(CommandError):  # It is no package.
+            beside[_field(each, "Package")] = each
+    beside[_field(deb, "Package")] = deb
+    found, wanted = [], [deb]
+    while wanted:
+        found.append(wanted.pop())
+        depends = _field(found[-1], "Depends", "Pre-Depends")
+        names = {each for each in re.findall(r"[a-z0-9][a-z0-9.+-]+", depends) if each in beside}
+        wanted += [beside[each] for each in sorted(names) if beside[each] not in found + wanted]
+    return found
+
+
+def _field(deb: Path, *names: str) -> str:
+    """Return the value of a field of a .deb; of several, all with their names."""
+    return run("dpkg-deb", "--field", deb, *names).strip()
 
 
 def _installed_with(root: Path, apt: Path, name: str) -> list[str]:
@@ -183,7 +213,7 @@ def _update(root: Path, apt: Path) -> None:
     _apt(root, apt, apt / "archives", "apt-get", "update", "--error-on=any")
 
 
-def _apt(root: Path, apt: Path, archives: Path, program: str, *words: str) -> str:
+def _apt(root: Path, apt: Path, archives: Path, program: str, *words: str | Path) -> str:
     """Run a program of apt as on a machine of the base image, with its own lists and files."""
     (apt / "caches").mkdir(parents=True, exist_ok=True)
     options = {

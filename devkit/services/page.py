@@ -1,12 +1,11 @@
 """The result of all trials: a page of documentation, and JSON."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devkit.services.catalog import CATALOG, Entry
-from devkit.services.trial import Report
+from starter.local.service_trial import TrialReport
 
 PAGE = Path(__file__).parents[2] / "docs/services-tried.md"
 
@@ -25,15 +24,17 @@ checked on the machine itself: the versions, and the start of every process.
 """
 
 
-def unexpected(reports: Sequence[Report]) -> list[Report]:
+def unexpected(reports: Sequence[TrialReport]) -> list[TrialReport]:
     """Return the reports of services that had to be proven, and are not."""
     entries = {entry.package: entry for entry in CATALOG}
     return [
-        report for report in reports if not report.is_proven and not entries[report.name].expected
+        report
+        for report in reports
+        if not report.is_proven and not entries[report.package].expected
     ]
 
 
-def text(reports: Mapping[str, Report]) -> str:
+def text(reports: Mapping[str, TrialReport]) -> str:
     """Return the page.
 
     Args:
@@ -44,14 +45,17 @@ def text(reports: Mapping[str, Report]) -> str:
     return _HEAD.format(proven=proven, all=len(rows)) + "".join(rows)
 
 
-def as_json(reports: Sequence[Report]) -> str:
+def as_json(reports: Sequence[TrialReport]) -> str:
     """Return all reports."""
-    return json.dumps([dataclasses.asdict(report) for report in reports], indent=2) + "\n"
+    return json.dumps([report.model_dump() for report in reports], indent=2) + "\n"
 
 
-def _row(entry: Entry, report: Report) -> str:
-    reason = " ".join(report.reason.split()).replace("|", "\\|").replace("<", "&lt;")
-    result = "proven" if report.is_proven else f"not proven: {report.failed_step}: {reason}"
-    if entry.expected and not report.is_proven:
-        result = f"not proven ({report.failed_step}): {entry.expected}"
+def _row(entry: Entry, report: TrialReport) -> str:
+    if report.failed is None:
+        result = "proven"
+    elif entry.expected:
+        result = f"not proven ({report.failed.name}): {entry.expected}"
+    else:
+        reason = " ".join(report.failed.text.split()).replace("|", "\\|").replace("<", "&lt;")
+        result = f"not proven: {report.failed.name}: {reason}"
     return f"| {entry.package} | `{report.version}` | {entry.model} | {result} |\n"

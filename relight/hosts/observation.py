@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from relight.domain.text import head
 from relight.hosts import host_program
+from relight.hosts.conditions import parse_unmet
 from relight.hosts.errors import (
     TAIL_LINES,
     HostNotReadyError,
@@ -29,7 +30,8 @@ COMMAND_TIMEOUT = timedelta(seconds=30)
 _SECTIONS = ("units", "package", "file", "boot", "verify")
 _BEGIN, _CHILD, _CONTENT, _SETTINGS = "begin", "child", "content", "settings"
 _TRANSACTION, _STALE, _CONFIGURATION = "transaction", "stale", "configuration"
-_OPTIONAL = (_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS, _CONFIGURATION)
+_CONDITIONS = "conditions"
+_OPTIONAL = (_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS, _CONFIGURATION, _CONDITIONS)
 """Sections that not every call prints, and no older program."""
 
 _NAMED = re.compile(r"^ Id=", re.MULTILINE)
@@ -195,6 +197,8 @@ class Observation:
         configuration: the digest of the configuration that the service has taken; empty if it has
             none.
         edited: what was changed of its files since, as in `/etc/default/lantern-box is missing`.
+        unmet: the conditions that kept units from starting, as in `ConditionPathExists=/etc/x`,
+            each with its unit.
     """
 
     package: PackageState
@@ -211,6 +215,7 @@ class Observation:
     stale: tuple[str, ...] = ()
     configuration: str = ""
     edited: tuple[str, ...] = ()
+    unmet: tuple[tuple[str, str], ...] = ()
 
     @property
     def unit(self) -> UnitState:
@@ -292,6 +297,7 @@ def parse(text: str) -> Observation:
         stale=tuple(head(line, MAX_PATH_BYTES) for line in stale if line)[:MAX_STALE],
         configuration=_digest(configuration),
         edited=tuple(head(line, MAX_PATH_BYTES) for line in edited if line)[:MAX_EDITED],
+        unmet=parse_unmet(_text(answers, _CONDITIONS)),
     )
 
 

@@ -8,7 +8,7 @@ Each observation reads everything at once; `verdict` is pure.
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -225,7 +225,8 @@ def _units_verdict(
         if unit.is_resting and (is_triggered or (host_decides and one_runs)):
             continue
         before = baseline.state_of(unit.name) if baseline else None
-        error = _unit_verdict(unit, before, unit.name or service.unit)
+        unmet = [condition for name, condition in observation.unmet if name == unit.name]
+        error = _unit_verdict(unit, before, unit.name or service.unit, unmet)
         may_be_disabled = host_decides or is_triggered
         if error is not None and not (may_be_disabled and error.kind == "unit-disabled"):
             return error
@@ -238,7 +239,9 @@ def _is_triggered(unit: UnitState, observation: Observation) -> bool:
     return any(socket is not None and socket.active == "active" for socket in sockets)
 
 
-def _unit_verdict(unit: UnitState, baseline: UnitState | None, name: str) -> RemoteError | None:
+def _unit_verdict(
+    unit: UnitState, baseline: UnitState | None, name: str, unmet: Sequence[str] = ()
+) -> RemoteError | None:
     if unit.is_masked:
         return ServiceFailedError("unit-masked", f"{name} is masked on the host")
     if unit.load == "not-found":
@@ -249,7 +252,7 @@ def _unit_verdict(unit: UnitState, baseline: UnitState | None, name: str) -> Rem
     if unit.active == "failed":
         return ServiceFailedError("unit-failed", f"{name} failed ({_end_text(unit)})")
     if not unit.is_running:
-        return ServiceFailedError("unit-not-active", f"{name} is {unit.active} ({unit.sub})")
+        return _rest_error(unit, name, unmet)
     if baseline is not None and unit.invocation_id != baseline.invocation_id:
         return ServiceFailedError("unit-restarted", f"{name} was restarted during the proof")
     if unit.unit_file == "disabled":
@@ -257,6 +260,17 @@ def _unit_verdict(unit: UnitState, baseline: UnitState | None, name: str) -> Rem
             "unit-disabled", f"{name} is disabled and would not start at the next boot"
         )
     return None
+
+
+def _rest_error(unit: UnitState, name: str, unmet: Sequence[str]) -> RemoteError:
+    """Return the error of a unit that does not run, and did not fail."""
+    if not (unit.is_resting and unmet):
+        return ServiceFailedError("unit-not-active", f"{name} is {unit.active} ({unit.sub})")
+    are = "a condition of its unit is" if len(unmet) == 1 else "conditions of its unit are"
+    return ServiceFailedError(
+        "unit-condition-unmet",
+        f"{name} was not started: {are} not met on the host: {', '.join(unmet)}",
+    )
 
 
 def _process_verdict(observation: Observation, service: Service) -> RemoteError | None:

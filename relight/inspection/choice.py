@@ -2,20 +2,24 @@
 
 1. Left out are units that are masked, that a timer starts, that end without remaining active, and
    that only another unit or a path starts, as far as others are left.
-2. Of the rest the first counts: of the package's name; enabled by the package; no oneshot; no
-   template; started after the others; the first by name.
+2. Of the rest the first counts: of the package's name; one that no other service of the package
+   brings along; of a name like the package's; enabled by the package; no oneshot; no template;
+   started after the others; the first by name.
 3. A unit that runs nothing itself (`ExecStart=/bin/true`) stands for the units that are a part of
    it: its instance in the package, else all instances of its template.
+4. Of a template that starts with the system, that instance is the unit which the template names, or
+   `1` if nothing that it starts depends on the name; else all instances are.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from relight.inspection.units import PackageUnits, Unit
 
 _SAME, _BEGINS = 3, 2
 _LEAST_LETTERS = 3
+_STARTS = ("Wants", "Requires", "BindsTo", "Upholds")
 _WITH_THE_SYSTEM = {"multi-user.target", "graphical.target", "default.target", "sockets.target"}
 _WORDS = re.compile(r"[a-z0-9]+")
 
@@ -26,6 +30,7 @@ class Choice:
 
     Attributes:
         main: its unit.
+        name: of that unit as it is managed; of a template, its instance or their pattern.
         reason: why it is the one, in words that follow its name.
         sockets: those that start it.
         more: other services that the package starts as well.
@@ -35,6 +40,7 @@ class Choice:
     """
 
     main: Unit
+    name: str
     reason: str
     sockets: tuple[Unit, ...] = ()
     more: tuple[Unit, ...] = ()
@@ -68,17 +74,22 @@ def choose(units: PackageUnits, package: str) -> Choice | None:
     is_sure = (
         not others or _rank(first, units, package)[:-1] != _rank(others[0], units, package)[:-1]
     )
-    beside = [each for each in others if each is not main and _runs_too(each, main)]
+    targets = _WITH_THE_SYSTEM | {
+        each.name for each in units.of_kind("target") if _starts_with_the_system(each)
+    }
+    beside = [each for each in others if each is not main and _runs_too(each, main, targets)]
     on_some = [each for each in beside if conditions_of(each)]
     host_decides = bool(conditions_of(main) and on_some and len(on_some) == len(beside))
     more = tuple(each for each in beside if host_decides or each not in on_some)
     for each in others:
         if each is not main and each not in more:
             left.setdefault(each.name, _why_not(each))
+    sockets = tuple(each for each in units.of_kind("socket") if _opens(each, main, units))
     return Choice(
         main=main,
+        name=main.pattern if sockets or main is not first else main.instance or main.pattern,
         reason=_reason(first, main, others, units, package),
-        sockets=tuple(each for each in units.of_kind("socket") if _opens(each, main, units)),
+        sockets=sockets,
         more=more,
         left=tuple(f"{name} ({why})" for name, why in sorted(left.items())),
         host_decides=host_decides,
@@ -148,14 +159,34 @@ def _rank(unit: Unit, units: PackageUnits, package: str) -> tuple[int | bool | s
     """Return the place of a unit among the services; the smallest is the main one."""
     follows = {*unit.file.words("Unit", "After")}
     others = {each.name for each in units.of_kind("service")} - {unit.name}
+    likeness = _likeness(unit, package)
     return (
-        -_likeness(unit, package),
+        likeness < _SAME,
+        _is_brought(unit, units),
+        -likeness,
         unit.is_enabled is False,
         unit.type == "oneshot" and not unit.is_umbrella,
         unit.is_template,
         -len(follows & others),
         unit.name,
     )
+
+
+def _is_brought(unit: Unit, units: PackageUnits) -> bool:
+    """Whether another service of the package starts a unit with itself, and not after it.
+
+    A service that another one needs is started before that one.
+    """
+    services = (each for each in units.of_kind("service") if not each.is_umbrella)
+    return any(_brings(each, unit) and not _brings(unit, each) for each in services)
+
+
+def _brings(unit: Unit, other: Unit) -> bool:
+    if unit is other:
+        return False
+    starts = other.is_named_in(unit.file.words("Unit", *_STARTS))
+    belongs = unit.is_named_in(other.file.words("Unit", "PartOf", "BindsTo"))
+    return (starts or belongs) and not other.is_named_in(unit.file.words("Unit", "After"))
 
 
 def _likeness(unit: Unit, package: str) -> int:
@@ -178,6 +209,8 @@ def _reason(
     if not others:
         only = len(units.of_kind("service")) == 1
         return "the only one" if only else "the only one that is no helper"
+    if _brings(first, others[0]):
+        return f"it starts {others[0].name} with itself"
     if _likeness(first, package) > _likeness(others[0], package):
         return f"its name is the nearest to {package}"
     if first.is_enabled is not False and others[0].is_enabled is False:
@@ -200,11 +233,22 @@ def _opens(socket: Unit, main: Unit, units: PackageUnits) -> bool:
     )
 
 
-def _runs_too(unit: Unit, main: Unit) -> bool:
-    """Whether the package starts another service beside the main one, if the host allows it."""
+def _starts_with_the_system(target: Unit) -> bool:
+    wanted = {*target.file.words("Install", "WantedBy")}
+    return target.is_enabled is not False and bool(_WITH_THE_SYSTEM & wanted)
+
+
+def _runs_too(unit: Unit, main: Unit, targets: Set[str]) -> bool:
+    """Whether the package starts another service beside the main one, if the host allows it.
+
+    Args:
+        unit: the other service.
+        main: the main one.
+        targets: those that start with the system.
+    """
     return (
         unit.is_enabled is not False
-        and bool(unit.script or _WITH_THE_SYSTEM & {*unit.file.words("Install", "WantedBy")})
+        and bool(unit.script or targets & {*unit.file.words("Install", "WantedBy")})
         and not unit.is_template
         and not unit.is_umbrella
         and main.name not in unit.file.words("Unit", "Conflicts")

@@ -60,7 +60,9 @@ def _unknown_of_units(facts: Facts) -> Iterator[str]:
         yield f"Which unit is the service: {main.name} is {choice.reason} that are alike."
     if main.is_masked:
         yield f"How {main.name} starts: its package masks it, so it cannot."
-    if main.is_template:
+    if main.is_template and choice.name != main.pattern:
+        yield f"Which instances run: {choice.name} is started, and others of a host are not proven."
+    elif main.is_template:
         yield "Which instances run: those that a host has. Where it has none, nothing is proven."
     if facts.has_generator:
         yield "Which units its generator makes at boot."

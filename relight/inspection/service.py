@@ -164,7 +164,7 @@ def _service(facts: Facts) -> InspectedService:
         package=control.package,
         version=control.version,
         architecture=control.architecture,
-        unit=choice.main.pattern,
+        unit=choice.name,
         reason=visible_head(choice.reason, MAX_WORDS_BYTES),
         model=_model(choice),
         more_units=tuple(each.pattern for each in (*choice.more, *choice.sockets)),

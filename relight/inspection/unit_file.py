@@ -30,9 +30,9 @@ class UnitFile:
         """Return the value that counts where a key can have one."""
         return (*(default,), *self.all(section, key))[-1]
 
-    def words(self, section: str, key: str) -> list[str]:
-        """Return the words of all values of a key."""
-        return " ".join(self.all(section, key)).split()
+    def words(self, section: str, *keys: str) -> list[str]:
+        """Return the words of all values of keys."""
+        return " ".join(value for key in keys for value in self.all(section, key)).split()
 
     def keys(self, section: str, *prefixes: str) -> list[str]:
         """Return the keys of a section that begin with one of these prefixes and have values."""

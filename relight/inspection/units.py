@@ -4,7 +4,7 @@ Pure.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
@@ -16,10 +16,18 @@ UNIT_FOLDERS: Final = ("/lib/systemd/system", "/usr/lib/systemd/system", "/etc/s
 """Those of packages. A file in a later one counts before one in an earlier."""
 
 INIT_SCRIPTS: Final = "/etc/init.d"
-_KINDS = ("service", "socket", "timer", "path")
+_KINDS = ("service", "socket", "timer", "path", "target")
 _GENERATORS = ("/lib/systemd/system-generators/", "/usr/lib/systemd/system-generators/")
 
 _YES = {"yes", "true", "on", "1"}
+_INSTANCE = re.compile(r"%[iIjJfnN]")
+_LABELS = {
+    *("Description", "Documentation", "SyslogIdentifier", "Slice", "PIDFile", "ExecReload"),
+    *("ExecStop", "ExecStopPost", "RuntimeDirectory", "StateDirectory", "CacheDirectory"),
+    "LogsDirectory",
+}
+"""Keys in which the name of an instance requires nothing of the host."""
+
 _UMBRELLA = re.compile(r"/(usr/)?bin/true")
 
 
@@ -50,7 +58,7 @@ class Unit:
 
     @property
     def kind(self) -> str:
-        """`service`, `socket`, `timer` or `path`."""
+        """`service`, `socket`, `timer`, `path` or `target`."""
         return self.name.rpartition(".")[2]
 
     @property
@@ -62,6 +70,29 @@ class Unit:
     def pattern(self) -> str:
         """The name by which it is managed: of a template, the pattern of its instances."""
         return self.name.replace("@.", "@*.")
+
+    @property
+    def instance(self) -> str:
+        """The instance of a template that runs with nothing made for it; empty if it has none."""
+        if not (self.is_template and self.is_installed):
+            return ""
+        default = self.file.last("Install", "DefaultInstance")
+        if not default and any(self._depends_on_its_name()):
+            return ""
+        return self.name.replace("@.", f"@{default or 1}.")
+
+    def _depends_on_its_name(self) -> Iterator[bool]:
+        for (section, key), values in self.file.values.items():
+            text = " ".join(values)
+            is_label = key in _LABELS or (key == "Environment" and "/" not in text)
+            yield section != "Install" and not is_label and _INSTANCE.search(text) is not None
+
+    def is_named_in(self, names: Collection[str]) -> bool:
+        """Whether one of these names is its own, an alias, or that of an instance of it."""
+        begins = f"{self.base}@"
+        return bool({self.name, *self.aliases} & {*names}) or (
+            self.is_template and any(name.startswith(begins) for name in names)
+        )
 
     @property
     def type(self) -> str:

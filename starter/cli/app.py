@@ -28,6 +28,7 @@ class _Commands(LazyGroup):
             "Make a fleet for a Temporal of your own, or a service file of a package.",
             has_subcommands=False,
         ),
+        "service": LazyCommand("starter.cli.service", "The service that the fleet runs."),
         "context": LazyCommand(
             "starter.cli.context", "Names for home, store and Temporal, and which one is used here."
         ),

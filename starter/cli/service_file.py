@@ -24,7 +24,7 @@ _PACKAGE: TypeAdapter[str] = TypeAdapter(PackageName)
 _APT = "apt of this computer"
 
 
-class _Read(NamedTuple):
+class ReadService(NamedTuple):
     """What was read.
 
     Attributes:
@@ -58,7 +58,7 @@ def write_service_file(target: str, *, force: bool, dry_run: bool, json: bool) -
         )
     if not dry_run:
         announce(settings)
-    read = _read_file(Path(target)) if _is_file(target) else _read_package(target, settings)
+    read = read_service(target, settings)
     text = service_toml(read.service)
     if not dry_run:
         make_private_folder(file.parent)
@@ -72,27 +72,47 @@ def write_service_file(target: str, *, force: bool, dry_run: bool, json: bool) -
         _print(read, file)
 
 
-def _is_file(target: str) -> bool:
+def read_service(target: str, settings: Settings) -> ReadService:
+    """Return the service of a package, or of a .deb.
+
+    Raises:
+        BadInputError: there is no such package, it is no .deb, or it has no service.
+        RefusedError: no source of packages answers.
+    """
+    return _read_file(Path(target)) if is_file(target) else _read_package(target, settings)
+
+
+def is_file(target: str) -> bool:
+    """Whether a file is meant, and no name of a package."""
     return target.endswith(".deb") or "/" in target
 
 
-def _read_file(file: Path) -> _Read:
+def package_name(name: str) -> str:
+    """Return the name of a package.
+
+    Raises:
+        BadInputError: it is none.
+    """
     try:
-        return _Read(inspect_deb(file, beside(file)), str(file))
+        return _PACKAGE.validate_python(name)
+    except ValidationError:
+        msg = f"{name!r} is neither the name of a package nor a file that ends in .deb"
+        raise BadInputError(msg) from None
+
+
+def _read_file(file: Path) -> ReadService:
+    try:
+        return ReadService(inspect_deb(file, beside(file)), str(file))
     except RepositoryError as error:
         raise BadInputError(str(error)) from None
 
 
-def _read_package(name: str, settings: Settings) -> _Read:
+def _read_package(name: str, settings: Settings) -> ReadService:
     """Read a package from the fleet's source of releases, else from this computer's apt."""
-    try:
-        _PACKAGE.validate_python(name)
-    except ValidationError:
-        msg = f"{name!r} is neither the name of a package nor a file that ends in .deb"
-        raise BadInputError(msg) from None
+    package_name(name)
     tried = ""
     with TemporaryDirectory(prefix="relight-init-") as folder:
-        if _has_source(settings):
+        if has_source(settings):
             config = release_source_config(settings)
             if read := _found(name, in_source(config, Path(folder)), config.address):
                 return read
@@ -103,22 +123,23 @@ def _read_package(name: str, settings: Settings) -> _Read:
     raise BadInputError(f"there is no package {name} of {tried}the {_APT}")
 
 
-def _has_source(settings: Settings) -> bool:
+def has_source(settings: Settings) -> bool:
+    """Whether a source of releases is set."""
     return bool(settings.repository.url or settings.github.repository or settings.directory.path)
 
 
-def _found(name: str, find: Find, origin: str) -> _Read | None:
+def _found(name: str, find: Find, origin: str) -> ReadService | None:
     """Return what was found of a package; None if there is none."""
     try:
         file = find(name)
-        return None if file is None else _Read(inspect_deb(file, find), origin)
+        return None if file is None else ReadService(inspect_deb(file, find), origin)
     except NoServiceError as error:
         raise BadInputError(str(error)) from None
     except RepositoryError as error:
         raise RefusedError(f"{error}. Nothing was changed") from None
 
 
-def _print(read: _Read, file: Path) -> None:
+def _print(read: ReadService, file: Path) -> None:
     service = read.service
     told = {key: value for key, value in service.values.items() if key != "package"}
     rows = [

@@ -139,9 +139,14 @@ def set_next_aside(path: Path) -> Path | None:
         return None
 
 
+def service_secrets(home: Path) -> Path:
+    """Return the file with the secrets of the lab's service; it may not exist."""
+    return home / "service_secrets"
+
+
 def prepare_service_secrets(home: Path) -> Path:
     """Return the file with the secrets of the lab's service; create it if it is missing."""
-    file = home / "service_secrets"
+    file = service_secrets(home)
     if not file.exists():
         write_private(file, f"LANTERN_TOKEN={secrets.token_hex(16)}\n")
     return file

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from dotenv import dotenv_values
 from temporalio.client import Client
 
 from relight.engine.connection import (
@@ -19,22 +19,27 @@ from relight.engine.connection import (
 from relight.engine.executions import worker_identities
 from relight.home import home_profile
 from relight.person import owner_of
+from relight.service_file import read_service_file
 from relight.settings import Settings, load_settings
 from starter.local.children import Child, running
 from starter.local.home import (
     hand_over,
     prepare_home,
     prepare_service_secrets,
+    service_secrets,
     write_env,
     write_temporal_profile,
 )
 from starter.local.lab import local_lab
 from starter.local.processes import UpState, claim, publish
 from starter.local.requirements import require_local
+from starter.local.signals import cancelled_by_signals
 from starter.local.temporal import EmbeddedTemporal, embedded_temporal
 
 WORKER_READY_WITHIN = timedelta(seconds=60)
 WORKER_STOP_WITHIN = timedelta(seconds=30)
+
+_SECRETS_FILE = "RELIGHT_SERVICE__SECRETS_FILE"
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ async def supervise(
     parts.require_packages()
     prepare_home(settings.home)
     _let_person_stop(settings.home)
-    with _cancelled_by_signals() as signalled:
+    with cancelled_by_signals() as signalled:
         try:
             async with (
                 claim(settings.home),
@@ -160,8 +165,8 @@ async def _all_up(
                 "RELIGHT_LAB__TOKEN_FILE": str(lab.addresses.token_file),
                 "RELIGHT_REPOSITORY__URL": lab.addresses.repository_url,
                 "RELIGHT_REPOSITORY__SIGNING_KEY": str(lab.addresses.signing_key),
-                "RELIGHT_SERVICE__SECRETS_FILE": str(prepare_service_secrets(home)),
             }
+        env |= _secrets_file(settings, with_lab=parts.lab)
         write_env(home, env)
         hand_over(home)  # Temporal and the worker run as its owner
         if parts.temporal:
@@ -210,6 +215,21 @@ async def _all_up(
         )
 
 
+def _secrets_file(settings: Settings, *, with_lab: bool) -> dict[str, str]:
+    """Return the variable of the secrets of the lab's service, if it is to be set.
+
+    A file that a person has named stays: that of the service file, for which the variable is empty,
+    and that of the file `env`.
+    """
+    home = settings.home
+    set_now = dotenv_values(home / "env").get(_SECRETS_FILE)
+    if set_now and Path(set_now) != service_secrets(home):
+        return {}
+    if "secrets_file" in read_service_file(home, settings.service_file):
+        return {_SECRETS_FILE: ""}
+    return {_SECRETS_FILE: str(prepare_service_secrets(home))} if with_lab else {}
+
+
 @contextlib.asynccontextmanager
 async def _worker(settings: Settings, client: Client) -> AsyncIterator[Child]:
     async with running(
@@ -240,32 +260,3 @@ async def _first_failure(children: list[Child]) -> None:
     finally:
         for each in exits:
             each.cancel()
-
-
-@contextlib.contextmanager
-def _cancelled_by_signals() -> Iterator[Callable[[], bool]]:
-    """Cancel this task at the first SIGINT, SIGTERM or SIGHUP; ignore all further ones.
-
-    A second Ctrl-C must not interrupt the clean-up of the parts.
-
-    Yields:
-        A function that returns whether a signal was received.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    received: list[signal.Signals] = []
-
-    def cancel(number: signal.Signals) -> None:
-        if not received:
-            task.cancel()
-        received.append(number)
-
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for each in signals:
-        loop.add_signal_handler(each, cancel, each)
-    try:
-        yield lambda: bool(received)
-    finally:
-        for each in signals:
-            loop.remove_signal_handler(each)

@@ -61,6 +61,32 @@ async def test_a_stopped_unit_is_not_proven(host: FaultyHost) -> None:
     await host.swap()
 
 
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("Unit", "ConditionPathExists=/etc/absent"),
+        ("Unit", "AssertPathExists=!/etc"),
+        ("Service", "ExecCondition=/bin/sh -c 'exit 3'"),
+    ],
+)
+async def test_a_unit_whose_condition_is_not_met_is_reported_with_it(
+    host: FaultyHost, section: str, line: str
+) -> None:
+    folder = f"/run/systemd/system/{UNIT}.d"
+    drop_in = f"[{section}]\\n{line}\\n".replace("'", "'\\''")
+    change = (
+        f"mkdir -p {folder}; printf '{drop_in}' >{folder}/condition.conf; systemctl daemon-reload; "
+        f"systemctl restart {UNIT} || true"
+    )
+    with host.changed(change, f"rm -r {folder}; systemctl daemon-reload"):
+        for call in (host.subject.prove(OLD), host.subject.swap(NEW)):
+            fault = await host.fault(call)
+            assert (fault.kind, fault.fault_class) == ("unit-condition-unmet", FaultClass.RELEASE)
+            assert f"{UNIT} was not started: a condition of its unit is not met" in fault.summary
+            assert fault.summary.endswith(f": {line}")
+    await host.swap(OLD)
+
+
 async def test_a_unit_that_cannot_start_is_reported_with_its_journal(host: FaultyHost) -> None:
     # dpkg gives the executable this mode instead of the package's.
     program = "/usr/bin/lantern-box"

@@ -108,6 +108,24 @@ OBSERVATIONS: dict[str, tuple[Observation, str | None, str]] = {
         "failed (start-limit-hit, 1)",
     ),
     "stopped": (unit(active="inactive", sub="dead"), "unit-not-active", "is inactive (dead)"),
+    "a condition that is not met": (
+        replace(
+            units({}, RESTING),
+            unmet=(("b.service", "ConditionPathExists=/a"), ("c.service", "ConditionHost=x")),
+        ),
+        "unit-condition-unmet",
+        "b.service was not started: a condition of its unit is not met on the host: Condition",
+    ),
+    "conditions that are not met": (
+        replace(units({}, RESTING), unmet=(("b.service", "A=1"), ("b.service", "B=|!2"))),
+        "unit-condition-unmet",
+        "conditions of its unit are not met on the host: A=1, B=|!2",
+    ),
+    "a unit that failed after a condition": (
+        replace(unit(active="failed", sub="failed"), unmet=((UP.name, "A=1"),)),
+        "unit-failed",
+        "failed",
+    ),
     "starting": (unit(active="activating", sub="start"), "unit-not-active", "activating (start)"),
     "disabled": (unit(unit_file="disabled"), "unit-disabled", "next boot"),
     "an ended process": (unit(sub="exited"), "unit-not-active", "active (exited)"),

@@ -118,7 +118,7 @@ def test_a_unit_in_a_package_that_it_depends_on_is_found_beside_it(tmp_path: Pat
 
 
 def test_a_package_of_another_source_does_not_move_with_it(tmp_path: Path) -> None:
-    made(tmp_path, {"box@.service": unit()}, "box-common")
+    made(tmp_path, {"box@.service": unit("ExecStart=/usr/bin/box %i")}, "box-common")
     made(tmp_path, {"box@.service": unit(install=False)}, "box-common", version="0.9")
     (tmp_path / "box-common_2.0_all.deb").write_bytes(b"no package")
     box = made(tmp_path, {}, "box-15", depends="box-common")

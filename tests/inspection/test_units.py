@@ -167,6 +167,74 @@ def test_instances_of_a_template_are_a_pattern(inspect: Inspect) -> None:
 
 
 @pytest.mark.parametrize(
+    ("lines", "install", "chosen"),
+    [
+        (("ExecStart=/usr/bin/box", "Environment=NAME=%i"), "", "box@1.service"),
+        (("ExecStart=/usr/bin/box", "ExecStopPost=/bin/rm -f /run/%i"), "", "box@1.service"),
+        (("ExecStart=/usr/bin/box", "Environment=FILE=/etc/%i"), "", "box@*.service"),
+        (("ExecStart=/usr/bin/box", "EnvironmentFile=/etc/%I"), "", "box@*.service"),
+        (("ExecStart=/usr/bin/box %i",), "", "box@*.service"),
+        (("ExecStart=/usr/bin/box %i",), "DefaultInstance=main\n", "box@main.service"),
+    ],
+)
+def test_an_instance_is_named_where_it_needs_nothing_of_the_host(
+    inspect: Inspect, lines: tuple[str, ...], install: str, chosen: str
+) -> None:
+    found = inspect({"box@.service": unit(*lines) + install})
+    assert found.unit == chosen
+    says = f"Which instances run: {chosen} is started"
+    assert found.unknown[0].startswith(says) is (chosen != "box@*.service")
+    assert inspect({"box@.service": unit(*lines, install=False)}).unit == "box@*.service"
+
+
+TARGET = "[Unit]\nDescription=all of them\n[Install]\nWantedBy=multi-user.target\n"
+
+
+def grouped(text: str) -> str:
+    """Return a unit file that a target of the package starts, and not the system."""
+    return text.replace("multi-user.target", "d.target")
+
+
+@pytest.mark.parametrize(
+    ("main", "helper"),
+    [
+        (("Wants=d-gc.service", "Before=d-gc.service"), ()),
+        (("Requires=d-gc.service",), ("After=d@1.service",)),
+        ((), ("PartOf=d@1.service",)),
+        ((), ("BindsTo=d@1.service", "After=d@1.service")),
+    ],
+)
+@pytest.mark.parametrize("package", ["box", "gc-resolver", "d-gc-x"])
+def test_a_unit_that_another_one_starts_with_itself_is_its_helper(
+    inspect: Inspect, main: tuple[str, ...], helper: tuple[str, ...], package: str
+) -> None:
+    """As of knot-resolver: the package enables a target and a helper, and names no instance."""
+    units = {
+        "d.target": TARGET,
+        "d@.service": grouped(unit("Type=notify", "ExecStart=/usr/bin/box", unit=main)),
+        "d-gc.service": grouped(unit("ExecStart=/usr/bin/gc", unit=helper)),
+    }
+    enabled = postinst("d.target", "d-gc.service")
+    masked = {"/lib/systemd/system/d.service": "/dev/null"}
+    found = inspect(units, package, control_files=enabled, links=masked)
+    assert (found.unit, found.more_units) == ("d@1.service", ("d-gc.service",))
+    assert found.reason == "it starts d-gc.service with itself"
+    assert found.model == "notify, instances"
+    assert "Not a part of it: d.service (is masked)." in found.notes
+    # A target that does not start with the system starts nothing.
+    off = postinst("d-gc.service", off=("d.target",))
+    assert inspect(units, package, control_files=off, links=masked).more_units == ()
+
+
+def test_what_a_service_waits_for_is_no_helper_of_it(inspect: Inspect) -> None:
+    watches = unit(unit=("Requires=b.service", "After=b.service"))
+    found = inspect({"a.service": watches, "b.service": unit()}, "b-server")
+    assert (found.unit, found.more_units) == ("b.service", ("a.service",))
+    same = unit(unit=("Wants=box.service",))
+    assert inspect({"box.service": unit(), "other.service": same}).unit == "box.service"
+
+
+@pytest.mark.parametrize(
     ("more", "chosen"),
     [({}, "box@*.service"), ({"box@default.service": ""}, "box@default.service")],
 )

@@ -15,8 +15,11 @@ import pytest
 
 from lab import lifecycle
 from lab.names import LabNames
+from relight.context import ENVIRONMENT, Context
+from relight.settings import Settings
 from starter.local import processes
 from starter.local.children import wait_until
+from starter.local.home import write_env
 from starter.local.lab import (
     addresses_of,
     lab_name,
@@ -117,3 +120,29 @@ async def test_the_lab_ends_with_a_killed_supervisor(relight: Relight) -> None:
         return relight.traces == []
 
     await wait_until(gone, SOON)
+
+
+@pytest.mark.parametrize(
+    ("service", "env", "used"),
+    [
+        ('secrets_file = "mine"', "", "mine"),
+        # Of an earlier `relight up`, before the service file named one.
+        ('secrets_file = "mine"', "service_secrets", "mine"),
+        ('package = "box"', "theirs", "theirs"),
+        ('package = "box"', "", "service_secrets"),
+    ],
+)
+async def test_it_leaves_the_secrets_that_a_person_has_named(
+    relight: Relight, service: str, env: str, used: str
+) -> None:
+    relight.home.mkdir(mode=0o700)
+    (relight.home / "service.toml").write_text(f"{service}\n")
+    if env:
+        write_env(relight.home, {"RELIGHT_SERVICE__SECRETS_FILE": str(relight.home / env)})
+    for flags in ((), ("--no-lab", "--no-worker", "--no-ui", "--i-understand")):
+        words = ("up", *flags) if flags else ("lab", "up")
+        code, _, err = await relight(*words, "--detach")
+        assert code == 0, err
+        settings = Settings.of(Context(ENVIRONMENT, "the test", relight.home))
+        assert settings.service.secrets_file == relight.home / used
+        assert (await relight("down"))[0] == 0

@@ -185,6 +185,15 @@ HOST_RULES: Mapping[str, Rule] = {
         "Run `systemctl status` on the host: a person may have stopped it. `relight route "
         "rollback ROUTE` goes back to the last proven release.",
     ),
+    "unit-condition-unmet": Rule(
+        RELEASE,
+        False,
+        Remedy.ROLL_BACK,
+        "The service was not started: the host lacks what a condition of its unit asks for.",
+        "Give the hosts what the condition names, by the service's `files` or `packages`, or take "
+        "it back by a drop-in among the `files` (an empty `ConditionPathExists=`). `relight route "
+        "rollback ROUTE` goes back to the last proven release.",
+    ),
     "unit-not-found": Rule(
         RELEASE,
         False,

@@ -2,6 +2,8 @@
 # shellcheck disable=SC2034,SC2154 # its variables are relight-host's
 # Dry runs, changes that systemd runs, and what a host answers about itself, as a part of relight-host.
 
+MAX_CONDITIONS=4096 # bytes of a unit's conditions
+SYSTEMD=org.freedesktop.systemd1 # on D-Bus
 BEGINS='relight: the change begins' # the first line of a transaction's log
 
 # Print what would be installed, and from where. The host's own sources are refreshed only if ours is
@@ -161,6 +163,21 @@ END
   printf '%s %d\n' "$1" "$2"
 }
 
+# Print what systemd last found of the conditions of a unit that does not run, and is not to: a line
+# for each property, as D-Bus has it. `systemctl show` does not print them.
+print_conditions() {
+  case $load:$active in
+    loaded:inactive) ! is_triggered || return 0 ;;
+    *) return 0 ;;
+  esac
+  object=$(busctl call "$SYSTEMD" /org/freedesktop/systemd1 "$SYSTEMD.Manager" LoadUnit s "$id" 2>/dev/null) || return 0
+  object=${object#o \"}
+  for property in Unit.Conditions Unit.Asserts Service.ExecCondition; do
+    value=$(busctl get-property "$SYSTEMD" "${object%\"}" "$SYSTEMD.${property%.*}" "${property#*.}" 2>/dev/null) || continue
+    printf '%s %s %s\n' "$id" "${property#*.}" "$value" | head -c "$MAX_CONDITIONS"
+  done
+}
+
 # Print all sections. `units` has the service's units and a transaction's, if named.
 # shellcheck disable=SC2016 # dpkg-query expands these
 observe() {
@@ -173,6 +190,9 @@ observe() {
   find_stale "$shown" || true # what ends meanwhile is no error
   print_section file "$unproven" "$running"
   print_section stale 0 "$stale"
+  case $shown in
+    *ActiveState=inactive*) print_section conditions 0 "$(each_unit print_conditions "$shown")" ;;
+  esac
   print_section boot 0 "$boot"
   read_damage
   print_section verify 0 "$damage"
