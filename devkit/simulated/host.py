@@ -178,7 +178,7 @@ class SimulatedHost:
         async with self._fleet.counted("install"):
             try:
                 async with asyncio.timeout(deadline):
-                    if self._fleet.gate is not None:
+                    if self._fleet.gate is not None and not self._is_installed(version):
                         await self._fleet.gate.pass_through()
                     if self.hangs:
                         await asyncio.Event().wait()
@@ -200,7 +200,7 @@ class SimulatedHost:
             return 100, fault
         if version not in LISTED:
             return 100, f"E: Version '{version}' for '{PACKAGE}' was not found"
-        if version == self.version and self.status == "ii" and not self.damaged:
+        if self._is_installed(version):
             return 0, f"{PACKAGE} is already the newest version ({version})."
         if self.version and Version(version) < Version(self.version) and leave != "rollback":
             return 100, "E: Packages were downgraded and -y was used without --allow-downgrades."
@@ -217,6 +217,9 @@ class SimulatedHost:
             )
         self.status = "ii"
         return 0, f"Setting up {PACKAGE} ({version}) ..."
+
+    def _is_installed(self, version: str) -> bool:
+        return version == self.version and self.status == "ii" and not self.damaged
 
     def has(self, configuration: str) -> bool:
         """Whether the service has taken a configuration, or can take it."""

@@ -53,7 +53,8 @@ async def test_a_hanging_change_is_waited_for_with_heartbeats(
         kill = f"systemctl kill {host.transaction()} --signal="
         stop, resume = f"{kill}STOP", f"{kill}CONT"
     with host.changed(stop, resume):
-        assert host.sh("ps -o stat= -C dpkg").startswith("T")
+        # A process stops when it is scheduled next.
+        await asyncio.to_thread(host.until_sh, "ps -o stat= -C dpkg | grep '^T'")
         # The gate opens as soon as the stopped process continues.
         host.sh(f"(echo go >{GATE}; rm -f {GATE}) >/dev/null 2>&1 &")
         before = len(beats)
