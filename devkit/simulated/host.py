@@ -86,6 +86,7 @@ class SimulatedHost:
         other_authorized_keys: those of another file that its sshd reads too.
         host_key: its private SSH host key.
         keeps_host_key: it takes no other host key.
+        settings: the digest of its settings; empty for a program that does not tell it.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -107,6 +108,7 @@ class SimulatedHost:
         self.other_authorized_keys: list[str] = []
         self.host_key = ""
         self.keeps_host_key = False
+        self.settings = ""
         self.journal: list[str] = []
         self.steps: dict[str, int] = {}
         self.logs: dict[str, str] = {}

@@ -6,6 +6,8 @@ start, 0.0.77 is unhealthy. 0.0.78, which the lab does not have, is good.
 """
 
 import asyncio
+import base64
+import hashlib
 import shlex
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -178,6 +180,11 @@ class SimulatedShell:
             if verb == "host-key":
                 assert isinstance(stdin, str)
                 code, output = self._change_host_key(stdin)
+            elif verb == "configure":
+                assert isinstance(stdin, str)
+                code, output = self._configure(stdin)
+            elif verb == "swap" and len(words) in {6, 10}:  # with the digest of settings
+                code, output = await self._swap(words)
             else:
                 code, output = await self._call(verb, words)
         completed = Completed(tuple(argv), code, output, "" if code == 0 else output)
@@ -210,6 +217,22 @@ class SimulatedShell:
             return 91, f"relight: the host key was not changed: {said}"
         host.host_key = keys.removeprefix(host.host_key)
         return 0, ""
+
+    def _configure(self, read: str) -> tuple[int, str]:
+        """Do what `relight-host configure` does, for settings without an apt source."""
+        host = self._host
+        if not read.startswith(host.host_key):
+            return 77, "relight: refused: the caller does not know the present host key"
+        lines = sorted(read.removeprefix(host.host_key).splitlines())
+        contents = b"".join(base64.b64decode(line.partition(" ")[2]) for line in lines)
+        host.settings = hashlib.sha256(host.host_key.encode() + contents).hexdigest()
+        return 0, ""
+
+    async def _swap(self, words: list[str]) -> tuple[int, str]:
+        unit, seconds, deadline, settings, *change = words
+        if settings != self._host.settings:
+            return 92, "relight: this host has other settings"
+        return await self._call("swap", [unit, seconds, deadline, *change])
 
     async def _call(self, verb: str, words: list[str]) -> tuple[int, str]:
         """Answer a call of `relight-host`."""
@@ -256,6 +279,8 @@ class SimulatedShell:
             "boot": (0, BOOT_ID),
             "verify": (0, "\n".join(f"??5??????   {path}" for path in host.damaged)),
         }
+        if host.settings:
+            sections["settings"] = (0, host.settings)
         if not host.unit_properties["MainPID"]:
             sections["file"], sections["stale"] = (1, ""), (0, "")
         return "".join(_section(name, code, output) for name, (code, output) in sections.items())

@@ -22,6 +22,7 @@ class Proof(Message):
         probe: the health probe that passed, as in `GET http://198.18.0.2:8899/healthz: 200`.
         observed_at: time of the last observation, UTC.
         sha256: of the .deb that the host installed, as it recorded then; empty if that is unknown.
+        settings_sha256: of the host's settings, keyed with its host key; empty if that is unknown.
     """
 
     release_tag: ReleaseTag
@@ -33,6 +34,7 @@ class Proof(Message):
     probe: str
     observed_at: datetime
     sha256: str = ""
+    settings_sha256: str = ""
 
 
 class NewerRelease(Message):

@@ -185,14 +185,14 @@ async def _begin(
     def call(sha256: str) -> list[str]:
         return host_program.swap(unit, LONG_POLL, service.change_deadline, change, sha256)
 
-    argv = call(settings.sha256 if settings else "")
+    argv = call(settings.sha256(present[0]) if settings else "")
     try:
         return await observe(shell, argv, LONG_POLL), argv
     except CommandFailedError as error:
         if settings is None:
             raise
         if error.exit_code == host_program.OTHER_SETTINGS_EXIT_CODE:
-            await configure(shell, settings, present)
+            argv = call(settings.sha256(await configure(shell, settings, present)))
         elif error.exit_code == host_program.UNKNOWN_CALL_EXIT_CODE:
             argv = call("")  # an older program keeps the settings of its first boot
         else:
