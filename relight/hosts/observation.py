@@ -28,8 +28,8 @@ COMMAND_TIMEOUT = timedelta(seconds=30)
 
 _SECTIONS = ("units", "package", "file", "boot", "verify")
 _BEGIN, _CHILD, _CONTENT, _SETTINGS = "begin", "child", "content", "settings"
-_TRANSACTION, _STALE = "transaction", "stale"
-_OPTIONAL = (_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS)
+_TRANSACTION, _STALE, _SIBLINGS = "transaction", "stale", "siblings"
+_OPTIONAL = (_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS, _SIBLINGS)
 """Sections that not every call prints, and no older program."""
 
 _NAMED = re.compile(r"^ Id=", re.MULTILINE)
@@ -39,6 +39,7 @@ _STATUS = re.compile(r"[uihrp?][ncHUFWti?][ Rr?]?")
 _WORD = re.compile(r"[A-Za-z0-9_-]{0,64}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _VERSION = re.compile(r"[A-Za-z0-9.+:~-]{0,256}")
+_PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,255}")
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{0,256}")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -53,6 +54,9 @@ MAX_STALE = 20
 
 MAX_UNITS = 256
 """How many units of a host are read."""
+
+MAX_SIBLINGS = 256
+"""How many further packages of the service are read."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,20 @@ class PackageState:
 
 
 ABSENT = PackageState(status="un", version="", architecture="")
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """A further package of the service.
+
+    Attributes:
+        version: the one that the last change left; empty if that is unknown.
+        state: in dpkg's database now.
+    """
+
+    name: str
+    version: str
+    state: PackageState
 
 
 @dataclass(frozen=True)
@@ -189,6 +207,7 @@ class Observation:
         child: the command line that a running transaction waits for; empty if that is unknown.
         sha256: of the .deb that was installed, as recorded then; empty if that is unknown.
         settings_sha256: the digest of the host's settings; empty if that is unknown.
+        siblings: the further packages of the service, as far as the host knows them.
     """
 
     package: PackageState
@@ -203,6 +222,7 @@ class Observation:
     sha256: str = ""
     settings_sha256: str = ""
     stale: tuple[str, ...] = ()
+    siblings: tuple[Sibling, ...] = ()
 
     @property
     def unit(self) -> UnitState:
@@ -281,6 +301,7 @@ def parse(text: str) -> Observation:
         sha256=_digest(sha256) if version == state.version else "",
         settings_sha256=_digest(_text(answers, _SETTINGS)),
         stale=tuple(head(line, MAX_PATH_BYTES) for line in stale if line)[:MAX_STALE],
+        siblings=parse_siblings(_text(answers, _SIBLINGS)),
     )
 
 
@@ -318,6 +339,32 @@ def parse_query(text: str) -> PackageState:
             stderr=text,
         )
     return PackageState(status=fields[0].strip(), version=fields[1], architecture=fields[2])
+
+
+def parse_siblings(text: str) -> tuple[Sibling, ...]:
+    """Parse a line for each further package: name, version of the last change, and state.
+
+    Raises:
+        UnreadableAnswerError: a line is malformed, or there are too many.
+    """
+    lines = text.splitlines()
+    if len(lines) > MAX_SIBLINGS:
+        raise UnreadableAnswerError(
+            f"there are more than {MAX_SIBLINGS} packages", attempted="read the service's packages"
+        )
+    return tuple(map(_sibling, lines))
+
+
+def _sibling(line: str) -> Sibling:
+    name, _, rest = line.partition("\t")
+    version, _, state = rest.partition("\t")
+    if not (_PACKAGE_NAME.fullmatch(name) and _VERSION.fullmatch(version)):
+        raise UnreadableAnswerError(
+            f"not a package and its version: {head(line, 64)!r}",
+            attempted="read the service's packages",
+            stderr=line,
+        )
+    return Sibling(name, version, parse_query(state))
 
 
 def parse_verify(text: str) -> tuple[str, ...]:
