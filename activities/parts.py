@@ -104,7 +104,14 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
     releases = PinnedReleases(parts.repository, parts.store, files)
     delivery = PackageDelivery(files, parts.repository, parts.store) if files else None
     verifications = VerificationActivities(
-        parts.store, parts.hosts, proofs, releases, client, evaluation
+        parts.store,
+        parts.hosts,
+        proofs,
+        releases,
+        client,
+        evaluation,
+        settings=parts.host_settings,
+        keys=parts.user_data.keys,
     )
     return activities_of(
         RouteActivities(parts.store, evaluation),

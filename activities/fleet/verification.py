@@ -31,7 +31,9 @@ from relight.domain.route_history import means_unreachable
 from relight.engine.executions import is_running
 from relight.engine.step import step
 from relight.hosts.connections import Hosts
-from relight.hosts.errors import PackageError
+from relight.hosts.errors import HostSettingsDifferError, PackageError
+from relight.hosts.host_settings import HostSettings, differs
+from relight.hosts.key_files import Keys
 from relight.releases.versions import is_older
 from relight.store.events import Operation
 from relight.store.store import Store
@@ -53,7 +55,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.verification")
 class VerificationActivities:
     """Proves what hosts run, and records it unless the route has changed meanwhile."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a worker that it needs
         self,
         store: Store,
         hosts: Hosts,
@@ -61,6 +63,9 @@ class VerificationActivities:
         repository: PinnedReleases,
         temporal: Client,
         breaker: BreakerEvaluation,
+        *,
+        settings: HostSettings | None = None,
+        keys: Keys | None = None,
     ) -> None:
         self._store = store
         self._hosts = hosts
@@ -68,6 +73,8 @@ class VerificationActivities:
         self._repository = repository
         self._temporal = temporal
         self._breaker = breaker
+        self._settings = settings
+        self._keys = keys
 
     @step(policies.VERIFY, lambda i: f"{len(i.routes)} routes")
     async def verify_routes(self, input: VerifyRoutesInput) -> RoutesVerified:
@@ -158,6 +165,7 @@ class VerificationActivities:
             release.tag,
             result,
             replace(operation, activity_id=f"{operation.activity_id}/{route_id}"),
+            self._drift(route, result) if isinstance(result, Proof) else None,
         )
         if skipped is not None or isinstance(result, Proof):
             return RouteVerified(route_id=route_id, skipped=skipped)
@@ -165,6 +173,17 @@ class VerificationActivities:
             return RouteVerified(route_id=route_id, newer_version=result.version)
         _log_fault(route, result)
         return RouteVerified(route_id=route_id, fault=result.kind)
+
+    def _drift(self, route: Route, proof: Proof) -> Fault | None:
+        """Return that a proven host has other settings; None if it has not."""
+        if self._settings is None or self._keys is None:
+            return None
+        machine = route.machine
+        assert machine is not None
+        present = [each.host_key(machine.key) for each in self._keys().secrets]
+        if not differs(self._settings, proof.settings_sha256, present):
+            return None
+        return fault_of(HostSettingsDifferError(f"{machine.key} has other settings than declared"))
 
     async def _prove(self, route: Route, release: Release) -> Proof | Fault | NewerRelease:
         machine = route.machine

@@ -101,6 +101,7 @@ class ProofActivities:
             observed_at=datetime.now(UTC),
             sha256=stable.observation.sha256,
             configuration=stable.observation.configuration,
+            settings_sha256=stable.observation.settings_sha256,
         )
         self._check_content(shell, release, stable.observation.package.architecture, made.sha256)
         return made

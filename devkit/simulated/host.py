@@ -92,6 +92,7 @@ class SimulatedHost:
         configuration: the digest of the one that its service has taken.
         edited: what was changed of its files since.
         refuses: the service's check refuses each configuration but the one that it has.
+        settings: the digest of its settings; empty for a program that does not tell it.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -117,6 +118,7 @@ class SimulatedHost:
         self.configuration = ""
         self.edited: list[str] = []
         self.refuses = False
+        self.settings = ""
         self.journal: list[str] = []
         self.steps: dict[str, int] = {}
         self.logs: dict[str, str] = {}

@@ -6,6 +6,8 @@ start, 0.0.77 is unhealthy. 0.0.78, which the lab does not have, is good.
 """
 
 import asyncio
+import base64
+import hashlib
 import shlex
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -178,6 +180,9 @@ class SimulatedShell:
             if verb == "host-key":
                 assert isinstance(stdin, str)
                 code, output = self._change_host_key(stdin)
+            elif verb == "configure":
+                assert isinstance(stdin, str)
+                code, output = self._configure(stdin)
             else:
                 code, output = await self._call(verb, words)
         completed = Completed(tuple(argv), code, output, "" if code == 0 else output)
@@ -211,6 +216,16 @@ class SimulatedShell:
         host.host_key = keys.removeprefix(host.host_key)
         return 0, ""
 
+    def _configure(self, read: str) -> tuple[int, str]:
+        """Do what `relight-host configure` does, for settings without an apt source."""
+        host = self._host
+        if not read.startswith(host.host_key):
+            return 77, "relight: refused: the caller does not know the present host key"
+        lines = sorted(read.removeprefix(host.host_key).splitlines())
+        contents = b"".join(base64.b64decode(line.partition(" ")[2]) for line in lines)
+        host.settings = hashlib.sha256(host.host_key.encode() + contents).hexdigest()
+        return 0, ""
+
     async def _call(self, verb: str, words: list[str]) -> tuple[int, str]:
         """Answer a call of `relight-host`."""
         host = self._host
@@ -239,11 +254,15 @@ class SimulatedShell:
         raise AssertionError(f"unknown command of relight-host: {verb} {words}")
 
     async def _swap(self, unit: str, deadline: str, rest: list[str]) -> tuple[int, str]:
-        host, configuration = self._host, ""
-        if rest[0] == "any":
-            configuration, rest = rest[1], rest[2:]
-            if not host.has(configuration):
-                return host_program.NO_CONFIGURATION_EXIT_CODE, "relight: no configuration"
+        host, settings, configuration = self._host, "any", ""
+        if len(rest) in {3, 4, 7, 8}:
+            settings, *rest = rest
+        if len(rest) in {3, 7}:
+            configuration, *rest = rest
+        if settings not in {"any", host.settings}:
+            return host_program.OTHER_SETTINGS_EXIT_CODE, "relight: this host has other settings"
+        if configuration and not host.has(configuration):
+            return host_program.NO_CONFIGURATION_EXIT_CODE, "relight: no configuration"
         version, leave = rest[:2]
         begun = host.start(unit, float(deadline), version, leave, configuration)
         await host.wait_for(unit)
@@ -265,6 +284,8 @@ class SimulatedShell:
             "verify": (0, "\n".join(f"??5??????   {path}" for path in host.damaged)),
             "configuration": (0, "\n".join([host.configuration, *host.edited])),
         }
+        if host.settings:
+            sections["settings"] = (0, host.settings)
         if not host.unit_properties["MainPID"]:
             sections["file"], sections["stale"] = (1, ""), (0, "")
         return "".join(_section(name, code, output) for name, (code, output) in sections.items())

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from relight.domain.release import DebFile, Release
 from relight.releases.errors import ReleaseUnknownError
+from relight.releases.listing import ReleaseList
 
 
 class FakeReleases:
@@ -44,8 +45,8 @@ class FakeReleases:
             raise ReleaseUnknownError(f"{tag} has no package for {', '.join(missing)}")
         return release
 
-    async def list_releases(self) -> list[Release]:
-        return list(self._releases.values())
+    async def list_releases(self) -> ReleaseList:
+        return ReleaseList(releases=tuple(self._releases.values()))
 
     async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
         yield f"{release.tag} {deb_file.filename}".encode()

@@ -140,14 +140,18 @@ async def _repository(subject: Subject) -> Finding:
     seen = _OnlyRead(subject.store.repository_indexes) if subject.store else None
     source = open_source(subject.source, subject.settings.service.package, seen)
     try:
-        releases = await source.list_releases()
+        listed = await source.list_releases()
     finally:
         await source.close()
-    address = subject.source.address
-    if not releases:
+    address, releases = subject.source.address, listed.releases
+    if not releases and not listed.left_out:
         package = subject.settings.service.package
         return Finding(f"{address} has no release of {package}", "publish one, or correct the URL")
-    return Finding(f"{address}: {len(releases)} releases, the newest is {releases[-1].tag}")
+    newest = f", the newest is {releases[-1].tag}" if releases else ""
+    found = f"{address}: {len(releases)} releases{newest}"
+    if listed.is_partial:
+        return Finding(f"{found}; others could not be read", "`relight release list` names them")
+    return Finding(found)
 
 
 async def _providers(subject: Subject) -> Finding:

@@ -24,6 +24,7 @@ class Proof(Message):
         sha256: of the .deb that the host installed, as it recorded then; empty if that is unknown.
         configuration: the digest of the configuration that the service has taken, with its secrets;
             empty if it has none of ours. The release names the revision.
+        settings_sha256: of the host's settings, keyed with its host key; empty if that is unknown.
     """
 
     release_tag: ReleaseTag
@@ -36,6 +37,7 @@ class Proof(Message):
     observed_at: datetime
     sha256: str = ""
     configuration: str = ""
+    settings_sha256: str = ""
 
 
 class NewerRelease(Message):

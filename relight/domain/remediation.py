@@ -14,6 +14,9 @@ from relight.domain.liveness import is_silent
 from relight.domain.names import RouteId
 from relight.domain.route_history import ObservedFault, RouteHistory, means_unreachable
 
+SETTINGS_DIFFER = "host-settings-differ"
+"""The kind of a drift whose repair is no sign of a bad host, however often it is tried."""
+
 
 class ReplacementPolicy(Message):
     """Thresholds for verifying, repairing, replacing and quarantining a route.
@@ -172,6 +175,8 @@ def _by_faults(
     rule = RULES.get(last.kind)
     remedy = rule.remedy if rule else Remedy.ASK
     # A release that ran here can be repaired here. A fault of the swap itself is the release's.
+    if last.kind != SETTINGS_DIFFER:
+        faults = [fault for fault in faults if fault.kind != SETTINGS_DIFFER]
     if remedy is Remedy.REPAIR or (remedy is Remedy.ROLL_BACK and last.drifted):
         return _repair(history, policy, now, faults)
     if remedy is Remedy.REPLACE:
@@ -233,7 +238,7 @@ def _repair(
         for at in history.repairs
         if (history.proven_at is None or at > history.proven_at) and at >= faults[0].at
     )
-    if len(tried) >= policy.repairs:
+    if last.kind != SETTINGS_DIFFER and len(tried) >= policy.repairs:
         if last.at < tried[-1] and now - tried[-1] < policy.repair_after:
             return decided(Remediation.LEAVE_ALONE, f"{last.kind}: its last repair is in progress")
         reason = f"{last.kind}: {len(tried)} repairs did not help"
@@ -243,6 +248,8 @@ def _repair(
             Remediation.LEAVE_ALONE,
             f"{last.kind}: the last repair began less than {span(policy.repair_after)} ago",
         )
+    if last.kind == SETTINGS_DIFFER:
+        return decided(Remediation.REPAIR, f"{last.kind}: they are written again")
     return decided(
         Remediation.REPAIR, f"{last.kind}: repair {len(tried) + 1} of at most {policy.repairs}"
     )

@@ -136,6 +136,12 @@ class HostSettingsNotChangedError(RemoteError):
     kind = "host-settings-not-changed"
 
 
+class HostSettingsDifferError(RemoteError):
+    """The host has other settings than those that are declared."""
+
+    kind = "host-settings-differ"
+
+
 class OldKeyAcceptedError(RemoteError):
     """The host still accepts a client key that was taken away from it."""
 

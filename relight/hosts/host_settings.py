@@ -29,11 +29,18 @@ class HostSettings:
 
     files: Sequence[File]
 
-    @property
-    def sha256(self) -> str:
-        """Their digest, as the host program computes it: in the order of their paths."""
+    def sha256(self, key: HostKey) -> str:
+        """Return their digest on a host, as the host program computes it: in the order of paths.
+
+        It covers passwords of repositories and is an argument there, which each of its users may
+        read. The private host key comes first, so that nobody can try passwords with it.
+
+        Args:
+            key: the host key that the host has.
+        """
         contents = {str(each.path): each.content for each in self.files}
-        return hashlib.sha256(b"".join(contents[path] for path in sorted(contents))).hexdigest()
+        whole = b"".join(contents[path] for path in sorted(contents))
+        return hashlib.sha256(key.private.encode() + whole).hexdigest()
 
     @property
     def lines(self) -> str:
@@ -43,26 +50,39 @@ class HostSettings:
         )
 
 
+def differs(settings: HostSettings, sha256: str, present: Sequence[HostKey]) -> bool:
+    """Whether a host was observed to have other settings. A program that is too old does not tell.
+
+    Args:
+        settings: what the host must have.
+        sha256: the digest of those that it has; empty if that is unknown.
+        present: the host keys that it may have, during a rotation two.
+    """
+    return bool(sha256) and sha256 not in {settings.sha256(key) for key in present}
+
+
 async def ensure(shell: Shell, settings: HostSettings, present: Sequence[HostKey]) -> None:
     """Write a host's settings if it has others. A program that is too old for it keeps its own.
 
     Args:
         shell: on the host.
         settings: what the host must have.
-        present: the host keys that it may have, during a rotation two.
+        present: the host keys that it may have, one at least, during a rotation two.
 
     Raises:
         HostSettingsNotChangedError: it keeps the settings that it has.
         RemoteError: a call did not run, or its end is unknown.
     """
-    argv = host_program.settings(settings.sha256)
-    asked = await shell.run(argv, timeout=TIMEOUT, check=False, sudo=True)
-    if asked.exit_code == host_program.OTHER_SETTINGS_EXIT_CODE:
-        await configure(shell, settings, present)
+    for key in present:
+        argv = host_program.settings(settings.sha256(key))
+        asked = await shell.run(argv, timeout=TIMEOUT, check=False, sudo=True)
+        if asked.exit_code != host_program.OTHER_SETTINGS_EXIT_CODE:
+            return
+    await configure(shell, settings, present)
 
 
-async def configure(shell: Shell, settings: HostSettings, present: Sequence[HostKey]) -> None:
-    """Write a host's settings. Run twice, it changes nothing.
+async def configure(shell: Shell, settings: HostSettings, present: Sequence[HostKey]) -> HostKey:
+    """Write a host's settings, and return the host key that it has. Run twice, it changes nothing.
 
     Whoever may change them can run any program as root there. So the host asks for its own host
     key as a proof, which a stolen client key does not have. It goes through standard input.
@@ -70,7 +90,7 @@ async def configure(shell: Shell, settings: HostSettings, present: Sequence[Host
     Args:
         shell: on the host.
         settings: what the host gets.
-        present: the host keys that it may have, during a rotation two.
+        present: the host keys that it may have, one at least, during a rotation two.
 
     Raises:
         HostSettingsNotChangedError: it keeps the settings that it has.
@@ -81,7 +101,7 @@ async def configure(shell: Shell, settings: HostSettings, present: Sequence[Host
         stdin = key.private + settings.lines
         done = await shell.run(argv, stdin=stdin, timeout=TIMEOUT, check=False, sudo=True)
         if done.exit_code == 0:
-            return
+            return key
         if done.exit_code != host_program.REFUSED_KEY_EXIT_CODE:
             break
     lines = done.stderr.strip().splitlines()

@@ -30,8 +30,11 @@ COMMAND_TIMEOUT = timedelta(seconds=30)
 _SECTIONS = ("units", "package", "file", "boot", "verify")
 _BEGIN, _CHILD, _CONTENT, _SETTINGS = "begin", "child", "content", "settings"
 _TRANSACTION, _STALE, _CONFIGURATION = "transaction", "stale", "configuration"
-_CONDITIONS = "conditions"
-_OPTIONAL = (_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS, _CONFIGURATION, _CONDITIONS)
+_CONDITIONS, _SIBLINGS = "conditions", "siblings"
+_OPTIONAL = (
+    *(_BEGIN, _TRANSACTION, _CHILD, _CONTENT, _SETTINGS),
+    *(_CONFIGURATION, _CONDITIONS, _SIBLINGS),
+)
 """Sections that not every call prints, and no older program."""
 
 _NAMED = re.compile(r"^ Id=", re.MULTILINE)
@@ -41,6 +44,7 @@ _STATUS = re.compile(r"[uihrp?][ncHUFWti?][ Rr?]?")
 _WORD = re.compile(r"[A-Za-z0-9_-]{0,64}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _VERSION = re.compile(r"[A-Za-z0-9.+:~-]{0,256}")
+_PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,255}")
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{0,256}")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -58,6 +62,9 @@ MAX_EDITED = 20
 
 MAX_UNITS = 256
 """How many units of a host are read."""
+
+MAX_SIBLINGS = 256
+"""How many further packages of the service are read."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,20 @@ class PackageState:
 
 
 ABSENT = PackageState(status="un", version="", architecture="")
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """A further package of the service.
+
+    Attributes:
+        version: the one that the last change left; empty if that is unknown.
+        state: in dpkg's database now.
+    """
+
+    name: str
+    version: str
+    state: PackageState
 
 
 @dataclass(frozen=True)
@@ -199,6 +220,7 @@ class Observation:
         edited: what was changed of its files since, as in `/etc/default/lantern-box is missing`.
         unmet: the conditions that kept units from starting, as in `ConditionPathExists=/etc/x`,
             each with its unit.
+        siblings: the further packages of the service, as far as the host knows them.
     """
 
     package: PackageState
@@ -216,6 +238,7 @@ class Observation:
     configuration: str = ""
     edited: tuple[str, ...] = ()
     unmet: tuple[tuple[str, str], ...] = ()
+    siblings: tuple[Sibling, ...] = ()
 
     @property
     def unit(self) -> UnitState:
@@ -298,6 +321,7 @@ def parse(text: str) -> Observation:
         configuration=_digest(configuration),
         edited=tuple(head(line, MAX_PATH_BYTES) for line in edited if line)[:MAX_EDITED],
         unmet=parse_unmet(_text(answers, _CONDITIONS)),
+        siblings=parse_siblings(_text(answers, _SIBLINGS)),
     )
 
 
@@ -335,6 +359,32 @@ def parse_query(text: str) -> PackageState:
             stderr=text,
         )
     return PackageState(status=fields[0].strip(), version=fields[1], architecture=fields[2])
+
+
+def parse_siblings(text: str) -> tuple[Sibling, ...]:
+    """Parse a line for each further package: name, version of the last change, and state.
+
+    Raises:
+        UnreadableAnswerError: a line is malformed, or there are too many.
+    """
+    lines = text.splitlines()
+    if len(lines) > MAX_SIBLINGS:
+        raise UnreadableAnswerError(
+            f"there are more than {MAX_SIBLINGS} packages", attempted="read the service's packages"
+        )
+    return tuple(map(_sibling, lines))
+
+
+def _sibling(line: str) -> Sibling:
+    name, _, rest = line.partition("\t")
+    version, _, state = rest.partition("\t")
+    if not (_PACKAGE_NAME.fullmatch(name) and _VERSION.fullmatch(version)):
+        raise UnreadableAnswerError(
+            f"not a package and its version: {head(line, 64)!r}",
+            attempted="read the service's packages",
+            stderr=line,
+        )
+    return Sibling(name, version, parse_query(state))
 
 
 def parse_verify(text: str) -> tuple[str, ...]:

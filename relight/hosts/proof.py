@@ -21,7 +21,7 @@ from relight.hosts.errors import (
     ServiceFailedError,
     StaleProcessError,
 )
-from relight.hosts.observation import Observation, UnitState, journal, observe
+from relight.hosts.observation import Observation, Sibling, UnitState, journal, observe
 from relight.hosts.shell import Shell
 
 POLL_INTERVAL = timedelta(seconds=5)
@@ -181,6 +181,10 @@ def _package_verdict(observation: Observation, name: str, version: str) -> Remot
             "package-not-installed",
             f"{name} {package.version} is not fully installed: {package.status}",
         )
+    for sibling in observation.siblings:
+        error = _sibling_verdict(sibling, name)
+        if error is not None:
+            return error
     if observation.damaged:
         return PackageError(
             "package-damaged",
@@ -210,6 +214,22 @@ def _configuration_verdict(
         if any(wanted)
         else "the service has a configuration, and its release has none",
     )
+
+
+def _sibling_verdict(sibling: Sibling, name: str) -> PackageError | None:
+    state = sibling.state
+    if not state.is_installed(state.version):
+        return PackageError(
+            "package-not-installed",
+            f"{sibling.name}, which belongs to {name}, is not fully installed: {state.status}",
+        )
+    if sibling.version and state.version != sibling.version:
+        return PackageError(
+            "package-version-differs",
+            f"{sibling.name}, which belongs to {name}, is at {state.version}, and the last change "
+            f"left it at {sibling.version}",
+        )
+    return None
 
 
 def _units_verdict(

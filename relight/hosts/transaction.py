@@ -197,7 +197,9 @@ class _Call:
     configuration: HostConfiguration | None
     present: Sequence[HostKey]
 
-    def argv(self, settings_sha256: str) -> list[str]:
+    def argv(self, key: HostKey | None) -> list[str]:
+        """Return the call for a host with this key; None if its settings are not compared."""
+        settings_sha256 = self.settings.sha256(key) if self.settings and key else ""
         digest = self.configuration.digest if self.configuration else ""
         deadline = self.service.change_deadline
         return host_program.swap(
@@ -210,7 +212,7 @@ async def _begin(shell: Shell, call: _Call) -> tuple[Observation, list[str]]:
 
     Return the call too.
     """
-    argv = call.argv(call.settings.sha256 if call.settings else "")
+    argv = call.argv(call.present[0] if call.present else None)
     for _ in range(_PREPARATIONS):
         try:
             return await observe(shell, argv, LONG_POLL), argv
@@ -228,11 +230,12 @@ async def _prepare(
     if configuration is not None and code == host_program.NO_CONFIGURATION_EXIT_CODE:
         await stage(shell, configuration, call.present)
     elif settings is not None and code == host_program.OTHER_SETTINGS_EXIT_CODE:
-        await configure(shell, settings, call.present)
+        return call.argv(await configure(shell, settings, call.present))
     elif settings is not None and is_older and configuration is not None:
-        await configure(shell, settings, call.present)  # it has the newest program then
+        # It has the newest program then.
+        return call.argv(await configure(shell, settings, call.present))
     elif settings is not None and is_older:
-        return call.argv("")  # an older program keeps the settings of its first boot
+        return call.argv(None)  # an older program keeps the settings of its first boot
     else:
         raise error
     return argv

@@ -104,7 +104,7 @@ def in_source(config: SourceConfig, folder: Path, seen: SeenIndexes | None = Non
     async def download(name: str) -> Path | None:
         source = open_source(config, name, seen)
         try:
-            releases = await source.list_releases()
+            releases = (await source.list_releases()).releases
             if not releases:
                 return None
             release = releases[-1]

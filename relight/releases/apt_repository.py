@@ -28,6 +28,7 @@ from relight.releases.fetching import (
     within,
 )
 from relight.releases.index import Listed, RepositoryIndex, build_index, parse_packages
+from relight.releases.listing import ReleaseList
 from relight.releases.release_file import (
     IndexFile,
     ReleaseFile,
@@ -159,13 +160,14 @@ class AptRepository:
         """
         return (await self._index(frozenset(architectures))).release(tag, architectures)
 
-    async def list_releases(self) -> list[Release]:
+    async def list_releases(self) -> ReleaseList:
         """Return every release, newest last.
 
         Raises:
             RepositoryError: as `resolve`.
         """
-        return (await self._index(frozenset())).releases()
+        index = await self._index(frozenset())
+        return ReleaseList(releases=tuple(index.releases()))
 
     @property
     def source(self) -> str:

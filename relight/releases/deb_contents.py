@@ -6,7 +6,7 @@ holds. Blocks. Raises `RepositoryError`.
 
 import io
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -161,20 +161,45 @@ class _Member(io.RawIOBase):
         return len(content)
 
 
+def check_whole(file: BinaryIO) -> None:
+    """Check that a .deb has all its members up to their ends, as it has not while it is copied.
+
+    Raises:
+        IncompleteError: it ends too early.
+        RepositoryError: it is no .deb.
+    """
+    names = [name for name, _ in _members(file)]
+    if not any(name.startswith("data.tar") for name in names):
+        raise IncompleteError(file.seek(0, io.SEEK_END) + HEADER_BYTES)
+
+
 def _data_tar(file: BinaryIO) -> tuple[str, BinaryIO]:
     """Return the name and the content of the archive's member `data.tar`, still compressed."""
-    start, end = len(MAGIC), file.seek(0, io.SEEK_END)
-    while True:
-        file.seek(start)
-        header = file.read(HEADER_BYTES)
-        if not header:
-            raise RepositoryError("it is not a Debian package: it has no data.tar")
-        name, size_bytes = member_of(header)
-        if file.tell() + size_bytes > end:
-            raise RepositoryError("it ends too early")
+    for name, size_bytes in _members(file):
         if name.startswith("data.tar"):
             return name, io.BufferedReader(_Member(file, size_bytes), _READ_BYTES)
-        start += HEADER_BYTES + size_bytes + size_bytes % 2
+    raise RepositoryError("it is not a Debian package: it has no data.tar")
+
+
+def _members(file: BinaryIO) -> Iterator[tuple[str, int]]:
+    """Yield the name and the size in bytes of each member of the archive, with the file at it.
+
+    Raises:
+        IncompleteError: the file ends before a member does.
+        RepositoryError: it is no archive.
+    """
+    start, end = len(MAGIC), file.seek(0, io.SEEK_END)
+    while start < end:
+        file.seek(start)
+        header = file.read(HEADER_BYTES)
+        start += HEADER_BYTES
+        if start > end:
+            raise IncompleteError(start)
+        name, size_bytes = member_of(header)
+        if start + size_bytes > end:
+            raise IncompleteError(start + size_bytes)
+        yield name, size_bytes
+        start += size_bytes + size_bytes % 2
 
 
 def _conffiles(content: bytes) -> list[str]:

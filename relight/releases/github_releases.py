@@ -43,6 +43,7 @@ from relight.releases.index import (
     Listed,
     build_index,
 )
+from relight.releases.listing import LeftOut, ReleaseList
 from relight.releases.versions import (
     assumed_version,
     is_exact,
@@ -138,19 +139,20 @@ class GitHubReleases:
         except RepositoryError as error:
             raise type(error)(f"{self._source}: {error}") from error
 
-    async def list_releases(self) -> list[Release]:
+    async def list_releases(self) -> ReleaseList:
         """Return every release that can be rolled out, newest last.
 
-        Releases without a package, or with a package without a digest, are left out.
+        Those that cannot be read or trusted are left out, each with the reason. Those without a
+        file of the package are none.
 
         Raises:
             RepositoryError: as `resolve`.
         """
         slots = asyncio.Semaphore(MAX_LISTED_AT_ONCE)
 
-        async def one(tag: ReleaseTag, release: GitHubRelease) -> Release | None:
+        async def one(tag: ReleaseTag, release: GitHubRelease) -> Release | LeftOut | None:
             async with slots:  # its deadline begins when it has one
-                return await self._release_or_none(tag, release)
+                return await self._release_if_any(tag, release)
 
         try:
             async with within(LIST_DEADLINE):
@@ -158,8 +160,11 @@ class GitHubReleases:
                 each = await asyncio.gather(*(one(tag, release) for tag, release in tagged if tag))
         except RepositoryError as error:
             raise type(error)(f"{self._source}: {error}") from error
-        by_version = {release.version: release for release in each if release is not None}
-        return [by_version[version] for version in oldest_first(by_version)]
+        by_version = {found.version: found for found in each if isinstance(found, Release)}
+        return ReleaseList(
+            releases=tuple(by_version[version] for version in oldest_first(by_version)),
+            left_out=tuple(found for found in each if isinstance(found, LeftOut)),
+        )
 
     async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
         """Yield the content of a release's file.
@@ -193,24 +198,43 @@ class GitHubReleases:
                 return release
         return None
 
-    async def _release_or_none(self, tag: ReleaseTag, release: GitHubRelease) -> Release | None:
+    async def _release_if_any(
+        self, tag: ReleaseTag, release: GitHubRelease
+    ) -> Release | LeftOut | None:
+        """Return a release for a list; None if it has no file of the package."""
         try:
             async with within(self._deadline):
-                return await self._release(tag, release, ())
-        except (ReleaseUnknownError, RepositoryUntrustedError, RepositoryUnavailableError):
-            return None
+                matched = await self._matched(tag, release)
+                return await self._release_of(tag, release, matched, ()) if matched else None
+        except (ReleaseUnknownError, RepositoryUntrustedError) as error:
+            return LeftOut.by(tag, error, unread=False)
+        except RepositoryError as error:
+            return LeftOut.by(tag, error, unread=True)
 
     async def _release(
         self, tag: ReleaseTag, release: GitHubRelease, architectures: Sequence[str]
     ) -> Release:
-        ours = await self._packages(release)
-        versions = matching(tag, {package.control.version for package in ours})
-        matched = [package for package in ours if package.control.version in versions]
+        matched = await self._matched(tag, release)
         if not matched:
             raise ReleaseUnknownError(
                 f"its release {release.tag_name} has no package {self._package} "
                 f"{assumed_version(tag)}; {await self._found(release)}"
             )
+        return await self._release_of(tag, release, matched, architectures)
+
+    async def _matched(self, tag: ReleaseTag, release: GitHubRelease) -> list[_Package]:
+        """Return the packages of a release whose version its tag means."""
+        ours = await self._packages(release)
+        versions = matching(tag, {package.control.version for package in ours})
+        return [package for package in ours if package.control.version in versions]
+
+    async def _release_of(
+        self,
+        tag: ReleaseTag,
+        release: GitHubRelease,
+        matched: Sequence[_Package],
+        architectures: Sequence[str],
+    ) -> Release:
         assets = [package.asset for package in matched]
         listed: dict[str, list[Listed]] = {}
         digests = await digests_of(self._files, release, assets, self._key)

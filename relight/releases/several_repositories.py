@@ -7,6 +7,7 @@ from relight.domain.names import ReleaseTag
 from relight.domain.release import DebFile, Release
 from relight.releases.apt_repository import AptRepository
 from relight.releases.errors import ReleaseUnknownError
+from relight.releases.listing import ReleaseList
 from relight.releases.versions import matching, tags_of
 
 
@@ -35,18 +36,22 @@ class SeveralRepositories:
         by_version = {release.version: release for release in reversed(found)}
         return by_version[matching(tag, by_version)[-1]]
 
-    async def list_releases(self) -> list[Release]:
+    async def list_releases(self) -> ReleaseList:
         """Return every release, newest last.
 
         Raises:
             RepositoryError: as `resolve`.
         """
         lists = await asyncio.gather(*(each.list_releases() for each in self._repositories))
-        by_version = {release.version: release for each in reversed(lists) for release in each}
-        return [
-            by_version[version].model_copy(update={"tag": tag})
-            for version, tag in tags_of(by_version).items()
-        ]
+        by_version = {
+            release.version: release for each in reversed(lists) for release in each.releases
+        }
+        return ReleaseList(
+            releases=tuple(
+                by_version[version].model_copy(update={"tag": tag})
+                for version, tag in tags_of(by_version).items()
+            )
+        )
 
     async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
         """Yield the content of a release's file.

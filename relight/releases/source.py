@@ -15,6 +15,7 @@ from relight.releases.apt_repository import ARCHITECTURES, MAX_AGE, AptRepositor
 from relight.releases.fetching import NO_HEADERS
 from relight.releases.file_signature import read_file_key
 from relight.releases.github_releases import GitHubReleases
+from relight.releases.listing import ReleaseList
 from relight.releases.local_directory import LocalDirectory
 from relight.releases.several_repositories import SeveralRepositories
 
@@ -30,8 +31,8 @@ class ReleaseSource(Protocol):
             RepositoryError: the source cannot be read, or cannot be trusted.
         """
 
-    async def list_releases(self) -> list[Release]:
-        """Return every release, newest last.
+    async def list_releases(self) -> ReleaseList:
+        """Return every release, newest last, and what could not be read as one.
 
         Raises:
             RepositoryError: as `resolve`.

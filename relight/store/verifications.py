@@ -44,6 +44,7 @@ class Verifications:
         release_tag: ReleaseTag,
         result: Proof | Fault | NewerRelease,
         operation: Operation,
+        drift: Fault | None = None,
     ) -> str | None:
         """Record a result; return why it was not recorded, None if it was.
 
@@ -53,6 +54,7 @@ class Verifications:
             result: a proof, the fault that was found, or a release that is newer than the record:
                 then the route keeps its status.
             operation: the verification; its retries write once.
+            drift: what differs on a host that was proven: its route keeps its status.
 
         Raises:
             UnknownMachineError: its machine was never planned.
@@ -66,6 +68,8 @@ class Verifications:
                 return refusal
             if isinstance(result, Proof):
                 _record_proof(w, before, result)
+                if drift is not None:
+                    _record_drift(w, before, release_tag, drift)
             elif isinstance(result, NewerRelease):
                 _record_newer(w, before, result)
             else:
@@ -131,6 +135,18 @@ def _clear_newer(w: Write, before: Route, found: Fault) -> None:
         row = require_route(w.session, before.route_id)
         row.newer_version = None
         w.session.add(row)
+
+
+def _record_drift(w: Write, before: Route, release_tag: ReleaseTag, drift: Fault) -> None:
+    assert before.machine is not None
+    w.log(
+        kind=DRIFT_FOUND,
+        route_id=before.route_id,
+        machine_key=before.machine.key,
+        release_tag=release_tag,
+        fault=drift,
+        detail={"fault": drift.model_dump(mode="json")},
+    )
 
 
 def _record_proof(w: Write, before: Route, proof: Proof) -> None:

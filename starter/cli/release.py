@@ -1,12 +1,12 @@
 """`relight release`: the releases in the repository, which can be rolled out."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
 from relight.domain.names import package_tag
-from starter.cli.errors import BadInputError
+from starter.cli.errors import BadInputError, ExitCode
 from starter.cli.names import TagArgument
 from starter.cli.output import (
     JsonOption,
@@ -18,29 +18,45 @@ from starter.cli.repository import read_repository
 from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation
 from starter.cli.times import moment
 
+if TYPE_CHECKING:  # slow to import: only commands that need it do so
+    from relight.releases.listing import ReleaseList
+
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
-    """List the releases in the repository, the newest last.
+    """List the releases in the repository, the newest last, and what it has that is none.
+
+    Exit code 3 if something could not be read: then there may be more releases.
 
     [bold]Example:[/]
 
       relight release list
     """
-    releases = read_repository(lambda repository: repository.list_releases())
+    listed = read_repository(lambda repository: repository.list_releases())
     if json:
-        print_json(releases)
-        return
-    if not releases:
+        print_json(listed)
+    else:
+        _print(listed)
+    if listed.is_partial:
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def _print(listed: "ReleaseList") -> None:
+    if listed.releases:
+        print_table(
+            ("tag", "version", "architectures"),
+            (
+                (release.tag, release.version, ", ".join(release.architectures))
+                for release in listed.releases
+            ),
+            title=listed.releases[0].source,
+        )
+    elif not listed.is_partial:
         print_line("the repository has no release of the package yet")
-        return
-    print_table(
-        ("tag", "version", "architectures"),
-        ((release.tag, release.version, ", ".join(release.architectures)) for release in releases),
-        title=releases[0].source,
-    )
+    if listed.left_out:
+        print_table(("left out", "reason"), ((each.name, each.reason) for each in listed.left_out))
 
 
 @app.command()

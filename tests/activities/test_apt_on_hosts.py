@@ -126,7 +126,7 @@ async def test_a_change_writes_the_settings_that_differ_and_records_what_it_inst
             return ended.observation
 
     seen = await change(NEW)
-    assert seen.settings_sha256 == settings.sha256
+    assert seen.settings_sha256 == settings.sha256(present[0])
     assert host.sh(f"head -n 1 /etc/apt/{host_program.SOURCES_FILE}") == "# new"
     assert seen.sha256 == sha256_of(host, NEW)
     assert (await host.subject.prove(NEW)).sha256 == seen.sha256

@@ -38,6 +38,19 @@ def decide(*faults: ObservedFault, **fields):
     return decide_remediation(history(*faults, **fields), POLICY, NOW).remediation
 
 
+def test_other_settings_are_written_again_and_never_lead_to_another_machine():
+    differs = fault("host-settings-differ", 60 * MINUTE)
+    many = tuple(NOW - ago * MINUTE for ago in (50, 40, 30, 20))
+    assert decide(differs) is Remediation.REPAIR
+    assert decide(differs, repairs=many) is Remediation.REPAIR
+    assert decide(differs, repairs=(NOW - MINUTE,)) is Remediation.LEAVE_ALONE
+    assert decide(differs, proven_at=NOW - MINUTE) is Remediation.LEAVE_ALONE
+    # What is tried for them does not count as a repair of another fault.
+    stale = fault("stale-process", 15 * MINUTE)
+    assert decide(differs, stale, repairs=many) is Remediation.REPAIR
+    assert decide(stale, repairs=(NOW - 14 * MINUTE, NOW - 12 * MINUTE)) is Remediation.REPLACE
+
+
 UNREACHABLE = [fault("host-unreachable", ago * MINUTE) for ago in (20, 12, 4)]
 
 past = st.integers(0, 60 * 30).map(lambda minutes: NOW - minutes * MINUTE)

@@ -1,18 +1,23 @@
 """`relight-host configure`: who may change a host's settings, and what they may be."""
 
+import hashlib
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 import pytest
 
 from relight.domain.service import Service
 from relight.hosts import host_program
 from relight.hosts.cloud_init.user_data import AptSource, File, source_files
-from relight.hosts.host_settings import HostSettings
+from relight.hosts.host_settings import HostSettings, ensure
 from relight.hosts.keys import derive_host_key
 from relight.hosts.observation import parse
+from relight.hosts.shell import Completed, Shell
 from tests.support.apt_repository import COMPONENT, PACKAGE, SUITE, Repository, key_ring, serve
 from tests.support.apt_root import AptRoot
 from tests.support.stub_systemd import StubSystemd
@@ -74,11 +79,11 @@ def observed(host: AptRoot) -> str:
 
 def test_the_files_are_written_and_an_observation_has_their_digest(host: AptRoot) -> None:
     wanted = settings(host)
-    assert observed(host) != wanted.sha256
+    assert observed(host) != wanted.sha256(PRESENT)
     for _ in range(2):
         ended = configure(host, wanted)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-        assert observed(host) == wanted.sha256
+        assert observed(host) == wanted.sha256(PRESENT)
     _, configuration, source, key = wanted.files
     assert (host.root / "etc/relight/host").read_bytes() == configuration.content
     assert (host.root / "etc/apt/sources.list.d/relight.sources").read_bytes() == source.content
@@ -101,13 +106,60 @@ def test_several_sources_have_keys_of_their_own_and_a_login_that_only_root_reads
     wanted = HostSettings([program(host), configuration, *several])
     ended = configure(host, wanted)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert observed(host) == wanted.sha256
+    assert observed(host) == wanted.sha256(PRESENT)
     assert (host.root / "etc/apt" / logins).stat().st_mode & 0o777 == 0o600
     # What is not configured any more is gone, the login first of all.
     assert configure(host, settings(host)).returncode == 0
-    assert observed(host) == settings(host).sha256
+    assert observed(host) == settings(host).sha256(PRESENT)
     assert [each.name for each in keyrings.iterdir()] == ["relight.gpg"]
     assert not (host.root / "etc/apt" / logins).exists()
+
+
+@dataclass
+class OnRoot:
+    """A shell that calls the program of a host without SSH."""
+
+    host: AptRoot
+
+    async def run(self, argv: Sequence[str], stdin: str = "", **_: object) -> Completed:
+        done = self.host.call(*argv[1:], stdin=stdin)
+        return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+
+def with_password(host: AptRoot, password: str) -> HostSettings:
+    login = f"machine http://r.example login ann password {password}\n"
+    return HostSettings(
+        [*settings(host).files, file("auth.conf.d/relight.conf", login.encode())],
+    )
+
+
+def test_nobody_without_the_host_key_can_try_passwords_with_the_digest(host: AptRoot) -> None:
+    """It is an argument of calls, which each user of the host may read."""
+    wanted = with_password(host, "secret")
+    assert configure(host, wanted).returncode == 0
+    digest = observed(host)
+    assert digest == wanted.sha256(PRESENT)
+    contents = {str(each.path): each.content for each in wanted.files}
+    for known in ("", PRESENT.public, OTHER.private):
+        guess = b"".join(contents[path] for path in sorted(contents))
+        assert digest != hashlib.sha256(known.encode() + guess).hexdigest()
+    call = ["swap", "relight-a.service", "0", "600"]
+    changed = with_password(host, "changed").sha256(PRESENT)
+    refused = host.call(*call, changed, "1.0", "upgrade")
+    assert refused.returncode == host_program.OTHER_SETTINGS_EXIT_CODE
+
+
+async def test_a_host_that_has_the_second_key_of_a_rotation_keeps_its_settings(
+    host: AptRoot,
+) -> None:
+    wanted = settings(host)
+    assert configure(host, wanted).returncode == 0
+    written = host.program.stat().st_ino
+    shell = cast("Shell", OnRoot(host))
+    await ensure(shell, wanted, [OTHER, PRESENT])
+    assert host.program.stat().st_ino == written
+    await ensure(shell, with_password(host, "secret"), [OTHER, PRESENT])
+    assert observed(host) == with_password(host, "secret").sha256(PRESENT)
 
 
 def test_a_key_of_the_other_form_replaces_the_first(host: AptRoot) -> None:
@@ -120,7 +172,7 @@ def test_a_key_of_the_other_form_replaces_the_first(host: AptRoot) -> None:
     assert configure(host, armoured).returncode == 0
     names = [file.name for file in (host.root / "etc/apt/keyrings").iterdir()]
     assert names == ["relight.asc"]
-    assert observed(host) == armoured.sha256
+    assert observed(host) == armoured.sha256(PRESENT)
 
 
 @pytest.mark.parametrize("key", ["", OTHER.private, PRESENT.public, PRESENT.private[:100]])
@@ -162,7 +214,7 @@ def test_settings_that_would_do_more_are_refused(host: AptRoot, more: dict[str, 
 
 def test_a_swap_begins_nothing_on_a_host_with_other_settings(host: AptRoot) -> None:
     wanted = settings(host)
-    call = ["swap", "relight-a.service", "0", "600", wanted.sha256, "1.0", "upgrade"]
+    call = ["swap", "relight-a.service", "0", "600", wanted.sha256(PRESENT), "1.0", "upgrade"]
     refused = host.call(*call)
     assert (refused.returncode, refused.stdout) == (host_program.OTHER_SETTINGS_EXIT_CODE, "")
     assert configure(host, wanted).returncode == 0
@@ -243,17 +295,17 @@ def test_a_newer_configuration_may_have_names_that_the_program_does_not_know(hos
     configuration = host_program.configuration(SERVICE, "") + "NEWER='a b'\n"
     wanted = settings(host, configuration=configuration)
     assert configure(host, wanted).returncode == 0
-    assert observed(host) == wanted.sha256
+    assert observed(host) == wanted.sha256(PRESENT)
 
 
 @pytest.mark.parametrize("damage", ["", "PACKAGE=ab; id\n", "("])
 def test_a_damaged_configuration_is_replaced(host: AptRoot, damage: str) -> None:
     wanted = settings(host)
     (host.root / "etc/relight/host").write_text(damage)
-    call = ["swap", "relight-a.service", "0", "600", wanted.sha256, "1.0", "upgrade"]
+    call = ["swap", "relight-a.service", "0", "600", wanted.sha256(PRESENT), "1.0", "upgrade"]
     assert host.call(*call).returncode == host_program.OTHER_SETTINGS_EXIT_CODE
     assert configure(host, wanted).returncode == 0
-    assert observed(host) == wanted.sha256
+    assert observed(host) == wanted.sha256(PRESENT)
 
 
 def test_a_host_that_fetches_by_url_from_now_on_keeps_no_apt_source(host: AptRoot) -> None:
@@ -261,10 +313,10 @@ def test_a_host_that_fetches_by_url_from_now_on_keeps_no_apt_source(host: AptRoo
     by_url = host_program.configuration(SERVICE, "http://files.example/")
     wanted = HostSettings([program(host), told(by_url)])
     deb = ["http://files.example/a.deb", 64 * "0", "7", "amd64"]
-    call = ["swap", "relight-a.service", "0", "600", wanted.sha256, "1.0", "upgrade", *deb]
+    call = ["swap", "relight-a.service", "0", "600", wanted.sha256(PRESENT), "1.0", "upgrade", *deb]
     assert host.call(*call).returncode == host_program.OTHER_SETTINGS_EXIT_CODE
     assert configure(host, wanted).returncode == 0
-    assert observed(host) == wanted.sha256
+    assert observed(host) == wanted.sha256(PRESENT)
     assert not list((host.root / "etc/apt/keyrings").iterdir())
     assert not (host.root / "etc/apt" / host_program.SOURCES_FILE).exists()
     assert host.call(*call).returncode == 0

@@ -92,7 +92,7 @@ def test_the_full_program_takes_its_place_and_writes_the_settings(host: AptRoot)
     ended = host.call("configure", stdin=PRESENT.private + wanted.lines)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert host.program.read_bytes() == host.full_program()
-    assert host.call("settings", wanted.sha256).returncode == 0
+    assert host.call("settings", wanted.sha256(PRESENT)).returncode == 0
     assert not list((host.root / "run/relight").glob("configure.?*[!k]"))  # nothing is left
 
 

@@ -102,6 +102,46 @@ def test_a_locked_package_that_no_setting_names_is_observed_too(host: AptHost) -
     assert damaged() == ()
 
 
+def siblings(host: AptHost) -> dict[str, tuple[str, str, str]]:
+    """The version that the last change left, dpkg's status and its version, by name."""
+    found = parse(host.root.call(*host_program.observe()[1:]).stdout).siblings
+    return {each.name: (each.version, each.state.status, each.state.version) for each in found}
+
+
+def test_the_further_packages_are_observed_and_a_repair_brings_them_back(host: AptHost) -> None:
+    StubSystemd(host.root)
+    host.root.configure(packages=["lantern-doc", "unlocked"])
+    host.succeed(OLD)
+    whole = {
+        "lantern-doc": (OLD, "ii", OLD),
+        "unlocked": ("9.0", "ii", "9.0"),
+        TOOLS: (OLD, "ii", OLD),
+    }
+    assert siblings(host) == whole
+    removed = "apt-get -qy remove lantern-doc && dpkg --purge --force-depends"
+    assert host.root.run(f"{removed} {TOOLS}")[0] == 0
+    assert siblings(host) == {
+        "lantern-doc": (OLD, "un", ""),
+        "unlocked": ("9.0", "ii", "9.0"),
+        TOOLS: (OLD, "un", ""),
+    }
+    host.succeed(OLD, "rollback")
+    assert siblings(host) == whole
+    assert host.root.run(f"apt-get -qy install lantern-doc={NEW}")[0] == 0
+    assert host.root.run("apt-get -qy install --allow-downgrades unlocked=8.0")[0] == 0
+    assert siblings(host)["lantern-doc"] == (OLD, "ii", NEW)
+    assert siblings(host)["unlocked"] == ("9.0", "ii", "8.0")
+    host.succeed(OLD, "rollback")
+    assert siblings(host) == whole
+
+
+def test_a_package_that_is_named_since_the_last_change_is_missed(host: AptHost) -> None:
+    StubSystemd(host.root)
+    host.succeed(OLD)
+    host.root.configure(packages=["unlocked"])
+    assert siblings(host) == {"unlocked": ("", "un", ""), TOOLS: (OLD, "ii", OLD)}
+
+
 def test_a_rebuilt_release_brings_its_locked_packages_again(host: AptHost) -> None:
     host.succeed(OLD)
     ours, depends = host.ours, f"{TOOLS} (= {OLD})"

@@ -1,13 +1,11 @@
-"""`relight-host` observe, swap, log, forget, journal and step, and the parser of their output."""
+"""`relight-host observe`, and the parser of its output."""
 
 import hashlib
 import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,15 +13,13 @@ import pytest
 
 from relight.hosts import host_program
 from relight.hosts.errors import UnreadableAnswerError
-from relight.hosts.host_program import Change
 from relight.hosts.observation import (
     ABSENT,
     Observation,
     PackageState,
-    UnitState,
     parse,
-    parse_units,
 )
+from tests.hosts.observing import TRANSACTION, WAIT, observed, output, unit
 from tests.support.apt_repository import PACKAGE, Repository
 from tests.support.apt_root import UNIT, AptRoot
 from tests.support.debs import build_deb
@@ -35,9 +31,7 @@ from tests.support.memory_shell import (
 )
 from tests.support.stub_systemd import StubSystemd
 
-TRANSACTION = "relight-install.service"
 FILE = "/usr/share/lantern-box/file"
-WAIT, DEADLINE = timedelta(seconds=5), timedelta(minutes=10)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -67,24 +61,10 @@ def process(host: AptRoot) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def output(host: AptRoot, call: list[str]) -> str:
-    ended = host.call(*call[1:])
-    assert (ended.returncode, ended.stderr) == (0, "")
-    return ended.stdout
-
-
-def observed(host: AptRoot, call: list[str] | None = None) -> Observation:
-    return parse(output(host, call or host_program.observe()))
-
-
 def settings_sha256(host: AptRoot) -> str:
     """Return the digest of the settings of a host without an apt source."""
     files = (host.root / "etc/relight/host", host.program)
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def unit(shown: Unit, name: str = UNIT) -> UnitState:
-    return parse_units(replace(shown, name=name).shown())[0]
 
 
 @pytest.fixture
@@ -270,7 +250,7 @@ def test_hostile_output_cannot_look_like_another_section(
     ends = [line for line in text.split("\n") if line and not line.startswith(" ")]
     assert ends == [
         *("units 0", "package 1", "file 1", "stale 0", "boot 0", "verify 0"),
-        *("content 0", "settings 0"),
+        *("siblings 0", "content 0", "settings 0"),
     ]
     assert "".join(f" {line}\n" for line in hostile.splitlines()) + "verify 0\n" in text
 
@@ -333,198 +313,9 @@ def test_the_answer_of_an_older_program_is_read(host: AptRoot, systemd: StubSyst
 
 def test_an_incomplete_answer_is_refused(host: AptRoot, systemd: StubSystemd) -> None:
     text = output(host, host_program.observe())
-    for line in re.findall(r"^(?!content|settings)\w+ \d+\n", text, re.MULTILINE):
+    for line in re.findall(r"^(?!siblings|content|settings)\w+ \d+\n", text, re.MULTILINE):
         with pytest.raises(UnreadableAnswerError):
             parse(text.replace(line, ""))
-
-
-# ---------------------------------------------------------------- starting a transaction
-
-DEB = ("https://h.example/x.deb", "0" * 64, "7", "amd64")
-
-
-def test_a_transaction_is_detached_from_its_caller(host: AptRoot, systemd: StubSystemd) -> None:
-    systemd.set(TRANSACTION, succeeded())
-    found = observed(
-        host, host_program.swap(TRANSACTION, WAIT, DEADLINE, Change("0.0.74", rollback=True))
-    )
-    assert found.begin is not None
-    assert (found.begin.exit_code, found.begin.text) == (0, "")
-    assert found.transaction == unit(succeeded(), TRANSACTION)
-    (started,) = (call for call in systemd.calls() if call[0] == "systemd-run")
-    assert f"--unit={TRANSACTION}" in started
-    for option in ("--pipe", "--scope", "--pty", "--wait", "--collect", "-P", "-t", "-G"):
-        assert option not in started
-    # Its result is kept until it is forgotten, and its output is kept in the journal.
-    # A script that hangs is killed, also one that ignores SIGTERM.
-    assert {"--property=RuntimeMaxSec=600", "--property=TimeoutStopSec=10"} <= {*started}
-    for name in ("RemainAfterExit=yes", "StandardOutput=journal", "StandardError=journal"):
-        assert f"--property={name}" in started
-    assert started[-4:] == [str(host.program), "change", "0.0.74", "rollback"]
-
-
-def test_a_transaction_gets_url_digest_size_and_architecture(
-    host: AptRoot, systemd: StubSystemd
-) -> None:
-    host.configure("https://h.example/")
-    output(host, ["", "swap", TRANSACTION, "5", "600", "0.0.74", "upgrade", *DEB])
-    (started,) = (call for call in systemd.calls() if call[0] == "systemd-run")
-    assert started[-7:] == [str(host.program), "change", "0.0.74", "upgrade", *DEB][-7:]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"Unit {TRANSACTION} was already loaded or has a fragment file.",
-        f"Unit {TRANSACTION} already exists.",
-        "Access denied",
-    ],
-)
-def test_a_transaction_that_cannot_start_is_reported_with_an_observation(
-    host: AptRoot, systemd: StubSystemd, text: str
-) -> None:
-    systemd.set(TRANSACTION, failed())
-    systemd.fail("systemd-run", f"Failed to start transient service unit: {text}\n")
-    found = observed(host, host_program.swap(TRANSACTION, WAIT, DEADLINE, Change("0.0.74")))
-    assert found.begin is not None
-    assert found.begin.exit_code == 1
-    assert found.begin.text == f"Failed to start transient service unit: {text}"
-    assert found.transaction == unit(failed(), TRANSACTION)
-
-
-# ---------------------------------------------------------------- waiting
-
-
-def seconds_of(host: AptRoot, call: list[str]) -> float:
-    began = time.monotonic()
-    output(host, call)
-    return time.monotonic() - began
-
-
-def test_observe_waits_until_a_transaction_ends(host: AptRoot, systemd: StubSystemd) -> None:
-    with subprocess.Popen(["/bin/sh", "-c", "read x"], stdin=subprocess.PIPE) as program:
-        systemd.set(TRANSACTION, running(), main_pid=program.pid)
-        argv = [str(host.program), *host_program.observe(TRANSACTION, timedelta(seconds=50))[1:]]
-        path = f"{host.root / 'programs'}:{os.environ['PATH']}"
-        with subprocess.Popen(argv, env={"PATH": path}, stdout=subprocess.PIPE) as waiting:
-            with pytest.raises(subprocess.TimeoutExpired):
-                waiting.wait(0.5)
-            systemd.set(TRANSACTION, succeeded())
-            program.communicate(b"\n")
-            out, _ = waiting.communicate(timeout=10)
-    assert parse(out.decode()).transaction == unit(succeeded(), TRANSACTION)
-
-
-@pytest.mark.parametrize("verb", ["observe", "swap"])
-def test_waiting_has_the_given_limit(host: AptRoot, systemd: StubSystemd, verb: str) -> None:
-    systemd.set(TRANSACTION, running(), main_pid=os.getpid())
-    change = ["600", "0.0.74", "upgrade"] if verb == "swap" else []
-    assert 1 <= seconds_of(host, ["", verb, TRANSACTION, "1", *change]) < 5
-
-
-@pytest.mark.parametrize("seconds", ["0", "00"])
-def test_zero_seconds_do_not_wait(host: AptRoot, systemd: StubSystemd, seconds: str) -> None:
-    """`timeout 0` has no limit."""
-    systemd.set(TRANSACTION, running(), main_pid=os.getpid())
-    assert seconds_of(host, ["", "observe", TRANSACTION, seconds]) < 3
-
-
-def test_a_transaction_that_does_not_run_is_not_waited_for(
-    host: AptRoot, systemd: StubSystemd
-) -> None:
-    for state in (Unit(), succeeded(), failed()):
-        systemd.set(TRANSACTION, state)
-        assert seconds_of(host, host_program.observe(TRANSACTION, timedelta(seconds=50))) < 3
-
-
-# ---------------------------------------------------------------- logs
-
-
-BEGINS = "relight: the change begins\n"
-
-
-@pytest.mark.parametrize(
-    ("journal", "log"),
-    [
-        (f"{BEGINS}a\n\nb\n", "a\n\nb\n"),
-        (f"{BEGINS}a\n{BEGINS}b\n{BEGINS}c\nd\n", "c\nd\n"),
-        ("the last of 200 lines\n", "the last of 200 lines\n"),
-        (f"a\n{BEGINS}", ""),
-        ("", ""),
-    ],
-)
-def test_the_log_of_a_transaction_is_that_of_its_last_start(
-    host: AptRoot, systemd: StubSystemd, journal: str, log: str
-) -> None:
-    systemd.set(TRANSACTION, failed())
-    systemd.put_journal(journal)
-    assert host.call("log", TRANSACTION).stdout == log
-    unit = f"_SYSTEMD_UNIT={TRANSACTION}"
-    assert systemd.calls() == [
-        ["journalctl", "--sync"],  # the last line may not be written yet
-        ["journalctl", "--no-pager", "--quiet", "--lines=200", "--output=cat", unit],
-    ]
-
-
-def test_the_journal_of_the_service_is_limited_and_without_a_pager(
-    host: AptRoot, systemd: StubSystemd
-) -> None:
-    assert host.call("journal", "20").returncode == 0
-    assert systemd.calls() == [
-        ["journalctl", "--sync"],
-        ["journalctl", "--no-pager", "--quiet", "--lines=20", f"--unit={UNIT}"],
-    ]
-
-
-def test_the_journal_of_the_service_is_followed(host: AptRoot, systemd: StubSystemd) -> None:
-    assert host.call("journal", "20", "follow").returncode == 0
-    assert systemd.calls() == [
-        ["journalctl", "--no-pager", "--quiet", "--lines=20", "--follow", f"--unit={UNIT}"]
-    ]
-
-
-def test_forgetting_an_absent_transaction_is_no_error(host: AptRoot, systemd: StubSystemd) -> None:
-    ended = host.call("forget", TRANSACTION)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-    assert systemd.effects() == []
-
-
-def test_a_transaction_that_ends_meanwhile_is_forgotten(
-    host: AptRoot, systemd: StubSystemd
-) -> None:
-    systemd.set(TRANSACTION, succeeded(), transient=True)
-    for verb in ("stop", "reset-failed"):
-        systemd.fail(verb, f"Unit {TRANSACTION} not loaded.\n")
-    ended = host.call("forget", TRANSACTION)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-    assert systemd.effects() == [
-        f"systemctl {verb} -- {TRANSACTION}" for verb in ("stop", "reset-failed")
-    ]
-
-
-def test_a_unit_with_a_file_is_no_transaction_and_is_not_stopped(
-    host: AptRoot, systemd: StubSystemd
-) -> None:
-    systemd.set("relight-worker.service", running(), main_pid=os.getpid())
-    assert host.call("forget", "relight-worker.service").returncode == 0
-    assert systemd.effects() == []
-
-
-def test_the_output_of_first_boot_steps_is_printed(host: AptRoot) -> None:
-    logs = host.root / "var/lib/relight/first-boot"
-    logs.mkdir(parents=True)
-    (logs / "install.log").write_text("several\nlines\n")
-    assert output(host, host_program.step("install")) == "several\nlines\n"
-    log = host.root / "var/log/cloud-init-output.log"
-    log.parent.mkdir(exist_ok=True)
-    log.write_text("".join(f"{number}\n" for number in range(100)))
-    assert output(host, host_program.step("cloud-init")).splitlines() == [
-        str(n) for n in range(60, 100)
-    ]
-
-
-def test_a_step_without_output_file_is_an_error(host: AptRoot) -> None:
-    assert host.call("step", "install").returncode == 1
 
 
 @pytest.mark.usefixtures("installed")

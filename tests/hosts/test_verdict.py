@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from relight.domain.service import OnChange, Service
-from relight.hosts.observation import ABSENT, Observation, PackageState, parse_units
+from relight.hosts.observation import ABSENT, Observation, PackageState, Sibling, parse_units
 from relight.hosts.proof import (
     verdict,
 )
@@ -45,6 +45,10 @@ def package(status: str, version: str = "0.0.74") -> Observation:
     return replace(GOOD, package=PackageState(status, version, "amd64"))
 
 
+def sibling(state: PackageState, version: str) -> Observation:
+    return replace(GOOD, siblings=(Sibling("tools", version, state),))
+
+
 OBSERVATIONS: dict[str, tuple[Observation, str | None, str]] = {
     "healthy": (GOOD, None, ""),
     "held": (package("hi"), None, ""),
@@ -55,6 +59,20 @@ OBSERVATIONS: dict[str, tuple[Observation, str | None, str]] = {
     "half-installed": (package("iHR"), "package-not-installed", "iHR"),
     "removed": (package("rc"), "package-not-installed", "rc"),
     "held and half-configured": (package("hF"), "package-not-installed", "hF"),
+    "with a sibling": (sibling(INSTALLED, "0.0.74"), None, ""),
+    "a sibling of an older change": (sibling(INSTALLED, ""), None, ""),
+    "a held sibling": (sibling(replace(INSTALLED, status="hi"), "0.0.74"), None, ""),
+    "a missing sibling": (sibling(ABSENT, ""), "package-not-installed", "tools, which belongs"),
+    "a removed sibling": (
+        sibling(replace(INSTALLED, status="rc"), "0.0.74"),
+        "package-not-installed",
+        "tools, which belongs to lantern-box, is not fully installed: rc",
+    ),
+    "a sibling at another version": (
+        sibling(INSTALLED, "0.0.73"),
+        "package-version-differs",
+        "is at 0.0.74, and the last change left it at 0.0.73",
+    ),
     "damaged": (
         replace(GOOD, damaged=("/usr/bin/lantern-box", "/usr/lib/x")),
         "package-damaged",

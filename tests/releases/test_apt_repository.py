@@ -114,7 +114,7 @@ async def test_an_index_for_all_architectures_serves_those_without_one(
 
 
 async def test_all_releases_are_listed_newest_last(source: AptRepository) -> None:
-    releases = await source.list_releases()
+    releases = (await source.list_releases()).releases
     assert [(release.tag, release.version) for release in releases] == [
         ("v0.0.72", "0.0.72"),
         ("v0.0.73", "0.0.73"),
@@ -164,7 +164,7 @@ async def test_the_key_may_be_armoured_or_binary(
 ) -> None:
     file = tmp_path / "key"
     file.write_bytes(keys.public(key, armoured=armoured))
-    assert await make_source(signing_key=file).list_releases()
+    assert (await make_source(signing_key=file).list_releases()).releases
 
 
 async def test_two_armoured_keys_of_a_file_are_read(
@@ -173,14 +173,14 @@ async def test_two_armoured_keys_of_a_file_are_read(
     file = tmp_path / "key"
     file.write_bytes(keys.public(other_key, armoured=True) + keys.public(key, armoured=True))
     fingerprint = keys.fingerprint(key)
-    assert await make_source(signing_key=file, fingerprint=fingerprint).list_releases()
+    assert (await make_source(signing_key=file, fingerprint=fingerprint).list_releases()).releases
 
 
 async def test_one_of_two_signatures_is_sufficient(
     source: AptRepository, repository: Repository, keys: KeyRing, key: str, other_key: str
 ) -> None:
     repository.publish(lambda text: keys.sign(text, [other_key, key]))
-    assert await source.list_releases()
+    assert (await source.list_releases()).releases
 
 
 async def test_an_index_that_has_not_expired_and_a_clock_slightly_ahead_are_accepted(
@@ -189,7 +189,7 @@ async def test_an_index_that_has_not_expired_and_a_clock_slightly_ahead_are_acce
     now = datetime.now(UTC)
     ahead, later = now + timedelta(seconds=30), now + timedelta(hours=1)
     repository.publish(sign, date=ahead, valid_until=later)
-    assert await source.list_releases()
+    assert (await source.list_releases()).releases
 
 
 async def test_a_redirect_is_followed(
@@ -199,7 +199,7 @@ async def test_a_redirect_is_followed(
     elsewhere.parent.mkdir()
     repository.signed.rename(elsewhere)
     served.answers[f"/dists/{SUITE}/InRelease"] = (302, b"/elsewhere/InRelease")
-    assert await source.list_releases()
+    assert (await source.list_releases()).releases
 
 
 async def test_a_hundred_requests_read_the_indices_once(
@@ -243,7 +243,7 @@ async def test_a_cancelled_request_does_not_cancel_the_shared_read(
     await asyncio.wait([cancelled_request])
     assert cancelled_request.cancelled()
     served.gate.set()
-    assert await other_request
+    assert (await other_request).releases
 
 
 async def test_closing_cancels_a_running_read(make_source: MakeSource, served: Served) -> None:

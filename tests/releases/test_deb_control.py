@@ -130,7 +130,7 @@ async def test_a_release_of_a_repository_whose_tags_have_no_v_is_found(
     made = github.release("0.0.75")
     github.attach(made, "a.deb", deb("lantern-box", "0.0.75", "amd64"))
     assert (await source.resolve("v0.0.75", ["amd64"])).version == "0.0.75"
-    assert [release.tag for release in await source.list_releases()] == ["v0.0.75"]
+    assert [release.tag for release in (await source.list_releases()).releases] == ["v0.0.75"]
 
 
 async def test_two_packages_of_one_version_are_told_apart_by_a_pattern_only(

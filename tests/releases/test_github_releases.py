@@ -149,7 +149,7 @@ async def test_a_package_for_all_architectures_serves_each(
     release = await source.resolve("v0.0.80", ["amd64", "riscv64"])
     assert release.architectures == ("all", "amd64", "riscv64")
     assert len({deb_file.filename for deb_file in release.deb_files}) == 1
-    assert (await source.list_releases())[-1].deb_file("riscv64") == release.deb_files[0]
+    assert (await source.list_releases()).releases[-1].deb_file("riscv64") == release.deb_files[0]
 
 
 async def test_files_of_other_packages_and_versions_are_ignored(
@@ -181,7 +181,10 @@ async def test_an_unpublished_release_is_ignored(
         github.faults[tag_path("v0.0.75")] = Fault(200, {}, json.dumps(release_json).encode())
     text = await fails(source, ReleaseUnknownError, "v0.0.75")
     assert text.endswith("there is no release v0.0.75; the newest: v0.0.74, v0.0.73")
-    assert [release.tag for release in await source.list_releases()] == ["v0.0.73", "v0.0.74"]
+    assert [release.tag for release in (await source.list_releases()).releases] == [
+        "v0.0.73",
+        "v0.0.74",
+    ]
 
 
 async def test_a_repository_without_releases_is_an_error(
@@ -189,7 +192,7 @@ async def test_a_repository_without_releases_is_an_error(
 ) -> None:
     github.releases.clear()
     assert "there are no releases" in await fails(source, ReleaseUnknownError)
-    assert await source.list_releases() == []
+    assert (await source.list_releases()).releases == ()
 
 
 async def test_a_missing_architecture_is_an_error_that_names_it(source: GitHubReleases) -> None:
@@ -231,7 +234,51 @@ async def test_a_package_without_a_digest_is_an_error_that_names_it(
     newest(github)["digest"] = digest
     github.attach(github.releases[0], "SHA256SUMS", f"{'0' * 64}  other.deb\n".encode())
     assert f"SHA-256 of {NAME}" in await fails(source, RepositoryUntrustedError)
-    assert [release.tag for release in await source.list_releases()] == ["v0.0.73"]
+    listed = await source.list_releases()
+    assert [release.tag for release in listed.releases] == ["v0.0.73"]
+    assert [(each.name, each.kind) for each in listed.left_out] == [
+        ("v0.0.74", "repository-untrusted")
+    ]
+    assert not listed.is_partial
+
+
+@pytest.mark.parametrize(
+    ("path", "fault", "kind", "reason"),
+    [
+        (NAME, Fault(503), "repository-unavailable", "503"),
+        (NAME, Fault(429, {"Retry-After": "60"}), "repository-unavailable", "429"),
+        (NAME, Fault(404), "repository-unavailable", "404"),
+        ("SHA256SUMS", Fault(500), "repository-unavailable", "500"),
+        ("SHA256SUMS", Fault(200, {}, b"\xff"), "repository-broken", "UTF-8"),
+    ],
+)
+async def test_a_release_that_cannot_be_read_is_told_and_the_others_are_listed(
+    source: GitHubReleases, github: FakeGitHub, path: str, fault: Fault, kind: str, reason: str
+) -> None:
+    if path != NAME:
+        newest(github)["digest"] = None
+        github.attach(github.releases[0], path, b"")
+    github.faults[f"{DOWNLOADS}/v0.0.74/{path}"] = fault
+    listed = await source.list_releases()
+    assert [release.tag for release in listed.releases] == ["v0.0.73"]
+    [left_out] = listed.left_out
+    assert (left_out.name, left_out.kind, left_out.unread) == ("v0.0.74", kind, True)
+    assert reason in left_out.reason
+
+
+async def test_a_release_of_other_packages_is_none_and_an_ambiguous_one_is_told(
+    source: GitHubReleases, github: FakeGitHub
+) -> None:
+    github.attach(github.release("v0.0.75"), "a.deb", deb("other", "0.0.75", "amd64"))
+    ambiguous = github.release("v0.0.76")
+    for suite in ("debian12", "debian13"):
+        content = deb("lantern-box", "0.0.76", "amd64", content=suite)
+        github.attach(ambiguous, f"{suite}.deb", content)
+    listed = await source.list_releases()
+    assert [release.tag for release in listed.releases] == ["v0.0.73", "v0.0.74"]
+    [left_out] = listed.left_out
+    assert (left_out.name, left_out.unread) == ("v0.0.76", False)
+    assert "RELIGHT_GITHUB__ASSETS" in left_out.reason
 
 
 async def test_a_missing_checksum_file_may_be_retried(
@@ -276,7 +323,7 @@ async def test_the_releases_of_all_pages_are_listed_newest_last(
     for patch in range(75, 84):
         github.publish(f"v0.0.{patch}", "amd64")
     github.attach(github.release("nightly"), "lantern-box.deb", b"")
-    listed = await source.list_releases()
+    listed = (await source.list_releases()).releases
     assert [release.tag for release in listed] == [f"v0.0.{patch}" for patch in range(73, 84)]
     assert [request.path for request in github.api_requests()] == [
         f"{list_path()}?per_page=5",

@@ -96,7 +96,10 @@ async def test_a_folder_has_the_releases_of_its_packages(tmp_path: Path) -> None
     (tmp_path / "junk.deb").write_bytes(b"<html>")
     (tmp_path / "README").write_text("nothing")
     source = LocalDirectory(tmp_path, "lantern-box")
-    assert [each.version for each in await source.list_releases()] == ["0.0.74-1", "5:0.0.73"]
+    assert [each.version for each in (await source.list_releases()).releases] == [
+        "0.0.74-1",
+        "5:0.0.73",
+    ]
     release = await source.resolve("v0.0.74", ["amd64", "arm64"])
     [amd64, _] = release.deb_files
     assert amd64.is_pushed
@@ -113,6 +116,53 @@ async def test_a_folder_has_the_releases_of_its_packages(tmp_path: Path) -> None
     (tmp_path / "a.deb").unlink()
     with pytest.raises(RepositoryUnavailableError, match=r"a\.deb"):
         await read(source.download(release, amd64))
+
+
+async def test_a_file_that_is_no_package_is_told(tmp_path: Path) -> None:
+    (tmp_path / "junk.deb").write_bytes(b"<html>")
+    listed = await LocalDirectory(tmp_path, "lantern-box").list_releases()
+    [left_out] = listed.left_out
+    assert (left_out.name, left_out.unread) == ("junk.deb", False)
+    assert "not a Debian package" in left_out.reason
+
+
+@pytest.mark.parametrize("missing", ["one byte", "data", "half", "all but magic", "all"])
+async def test_a_file_that_is_being_copied_is_no_release_yet(tmp_path: Path, missing: str) -> None:
+    build_deb(tmp_path / "a.deb", "lantern-box", "0.0.73", "amd64")
+    build_deb(tmp_path / "b", "lantern-box", "0.0.74", "amd64", files={"/usr/share/box": "x" * 999})
+    content = (tmp_path / "b").read_bytes()
+    size_bytes = {
+        "one byte": len(content) - 1,
+        "data": content.index(b"data.tar"),
+        "half": len(content) // 2,
+        "all but magic": 8,
+        "all": 0,
+    }[missing]
+    source = LocalDirectory(tmp_path, "lantern-box")
+    with (tmp_path / "b.deb").open("wb", buffering=0) as copied:
+        copied.write(content[:size_bytes])
+        listed = await source.list_releases()
+        assert [each.version for each in listed.releases] == ["0.0.73"]
+        [left_out] = listed.left_out
+        assert (left_out.name, left_out.unread) == ("b.deb", True)
+        assert "not whole" in left_out.reason
+        with pytest.raises(ReleaseUnknownError, match=r"b\.deb \(it is not whole"):
+            await source.resolve("v0.0.74", ["amd64"])
+        copied.write(content[size_bytes:])
+    release = await source.resolve("v0.0.74", ["amd64"])
+    assert release.deb_files[0].sha256 == hashlib.sha256(content).hexdigest()
+    assert (await source.list_releases()).left_out == ()
+
+
+async def test_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    source, file = LocalDirectory(tmp_path, "lantern-box"), tmp_path / "a.deb"
+    build_deb(tmp_path / "kept.deb", "lantern-box", "0.0.1", "amd64")
+    for version in ("0.0.73", "0.0.74", "0.0.75"):
+        build_deb(file, "lantern-box", version, "amd64")
+        await source.list_releases()
+        file.unlink()
+    await source.list_releases()
+    assert [name for name, *_ in source._known] == ["kept.deb"]
 
 
 async def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from relight.domain.release import Release
 from relight.releases.errors import (
     ReleaseUnknownError,
     RepositoryError,
@@ -68,7 +67,7 @@ async def test_of_a_version_of_both_the_first_counts(
 
 
 async def test_the_list_has_each_version_once(both: ReleaseSource) -> None:
-    listed: list[Release] = await both.list_releases()
+    listed = (await both.list_releases()).releases
     versions = [release.version for release in listed]
     assert len(versions) == len(set(versions))
     assert {"0.0.72", "0.0.76-2", "0.0.76-3", "0.0.90"} < set(versions)

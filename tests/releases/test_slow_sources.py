@@ -113,9 +113,14 @@ async def test_a_slow_list_or_checksum_file_of_github_has_a_deadline(trickled: s
                 assert LATE in await late(source.resolve("v9.9.9", []))
             else:
                 assert LATE in await late(source.resolve("v0.0.74", []))
-                # A release without its digest is left out; the others are listed.
+                # A release without its digest is left out, and told; the others are listed.
                 async with asyncio.timeout(BOUND.total_seconds()):
-                    assert [each.tag for each in await source.list_releases()] == ["v0.0.73"]
+                    listed = await source.list_releases()
+                assert [each.tag for each in listed.releases] == ["v0.0.73"]
+                [left_out] = listed.left_out
+                assert (left_out.name, left_out.kind) == ("v0.0.74", "repository-unavailable")
+                assert LATE in left_out.reason
+                assert listed.is_partial
             await source.close()
 
 

@@ -1,6 +1,8 @@
 """The command line, alone with a store or with a small installation."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.starter.installation import Installation, operated_installation
 from tests.starter.stores import serve_all, store_of
 from tests.store.fleets import MANUAL, failing, run_on
 from tests.support import apt_repository
+from tests.support.results import RESULT_WITHIN
 
 
 @pytest.fixture
@@ -67,7 +70,10 @@ async def installation(
 ) -> AsyncIterator[Installation]:
     """An installation of this test only."""
     monkeypatch.setattr("activities.machine.polls.POLL", timedelta(milliseconds=50))
-    async with operated_installation(temporal_client, temporal.address, tmp_path) as installation:
+    made = operated_installation(temporal_client, temporal.address, tmp_path)
+    async with AsyncExitStack() as stack:
+        async with asyncio.timeout(RESULT_WITHIN.total_seconds()):
+            installation = await stack.enter_async_context(made)
         yield installation
 
 

@@ -56,8 +56,10 @@ def relight(keys: KeyRing, served: Served, tmp_path: Path) -> InProcess:
 async def test_the_list_as_json_has_every_release_newest_last(relight):
     listed = await relight("release", "list", "--json")
     assert (listed.code, listed.err) == (0, "")
-    assert [release["tag"] for release in listed.json] == ["v0.0.73", "v0.0.74"]
-    assert [list(release) for release in listed.json] == [RELEASE_KEYS] * 2
+    assert list(listed.json) == ["releases", "left_out"]
+    releases = listed.json["releases"]
+    assert [release["tag"] for release in releases] == ["v0.0.73", "v0.0.74"]
+    assert [list(release) for release in releases] == [RELEASE_KEYS] * 2
 
 
 async def test_the_list_has_the_source_and_the_architectures(relight, served):

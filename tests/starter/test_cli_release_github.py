@@ -76,6 +76,19 @@ async def test_a_rate_limit_is_reported_without_the_token(relight, github):
     assert "squirrel" not in ended.said
 
 
+async def test_a_release_that_cannot_be_read_is_named_and_the_answer_is_partial(relight, github):
+    github.faults[f"{DOWNLOADS}/v0.0.74/lantern-box_0.0.74_arm64.deb"] = Fault(503)
+    listed, as_json = await relight("release", "list"), await relight("release", "list", "--json")
+    github.faults.clear()
+    assert (listed.code, as_json.code) == (3, 3)
+    assert re.search(r"v0\.0\.73 +0\.0\.73 +amd64", listed.out)
+    assert re.search(r"v0\.0\.74 .*503", listed.out)
+    assert [release["tag"] for release in as_json.json["releases"]] == ["v0.0.73"]
+    [left_out] = as_json.json["left_out"]
+    assert list(left_out) == ["name", "kind", "reason", "unread"]
+    assert (left_out["name"], left_out["kind"]) == ("v0.0.74", "repository-unavailable")
+
+
 async def test_two_release_sources_are_refused_by_their_variables(relight):
     both = relight.where(RELIGHT_REPOSITORY__URL="http://127.0.0.1:1")
     ended = await both("release", "list")

@@ -51,6 +51,7 @@ from relight.store.events import Operation
 from relight.store.store import Store, open_upgraded_store
 from starter.local.children import wait_until
 from tests.support.interference import Interference
+from tests.support.results import result_within
 from worker import build
 from workflows.endings import result_of
 from workflows.rollout.rollout import RolloutRelease
@@ -217,7 +218,7 @@ class Harness:
     async def provision(
         self, route_id: str, *, track: str | None = None, region: str = "fake-east"
     ) -> RouteProvisioned:
-        return await (await self.start_provision(route_id, track=track, region=region)).result()
+        return await result_within(await self.start_provision(route_id, track=track, region=region))
 
     async def start_swap(
         self, route_id: str, tag: str | None, *, within_budget: bool = False
@@ -234,7 +235,9 @@ class Harness:
     async def swap(
         self, route_id: str, tag: str | None, *, within_budget: bool = False
     ) -> RouteSwapped:
-        return await (await self.start_swap(route_id, tag, within_budget=within_budget)).result()
+        return await result_within(
+            await self.start_swap(route_id, tag, within_budget=within_budget)
+        )
 
     def route(self, route_id: str) -> Route:
         route = self.store.routes.get(route_id)

@@ -89,6 +89,14 @@ HOST_RULES: Mapping[str, Rule] = {
         "The message has the reason. It keeps those from before. `relight route swap ROUTE TAG` "
         "tries again; `relight route replace ROUTE` gives the route a machine that has them.",
     ),
+    "host-settings-differ": Rule(
+        HOST,
+        False,
+        Remedy.REPAIR,
+        "The host has other settings than declared: its program, package, unit, source or keys.",
+        "The route serves all the same. `relight reconcile` writes them, within the budget, and "
+        "changes no package. Expected after an upgrade of Relight or a change of its settings.",
+    ),
     "old-key-accepted": Rule(
         HOST,
         False,

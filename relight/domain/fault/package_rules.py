@@ -83,7 +83,7 @@ PACKAGE_RULES: Mapping[str, Rule] = {
         HOST,
         False,
         Remedy.REPAIR,
-        "dpkg has the right version, but it is only unpacked, half-configured or removed.",
+        "A package of the service is removed, or only unpacked or half-configured.",
         "`relight reconcile` swaps the route again, as each reconcile run does: a swap begins "
         "with a repair.",
     ),

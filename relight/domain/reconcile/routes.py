@@ -87,7 +87,13 @@ def repair_and_swap(builder: PlanBuilder) -> None:
         for route in drift.behind
         if route.route_id in healthy
     }
-    order = [*repairs, *spread([builder.routes[route_id] for route_id in drifted])]
+    # A route that serves, as with other settings, waits for those that do not.
+    serving = {
+        route_id: builder.routes[route_id]
+        for route_id in (*repairs, *drifted)
+        if builder.routes[route_id].status is RouteStatus.SERVING
+    }
+    order = [*(each for each in repairs if each not in serving), *spread([*serving.values()])]
     reasons = {**drifted, **repairs}
     if builder.blocked is not None:
         for route_id in order:

@@ -4,17 +4,6 @@
 
 DPKG_CONF=/etc/dpkg
 
-# Set `packages` to all packages of the service: those that it names, and those locked to it.
-find_packages() {
-  together=''
-  { read -r together <"$TOGETHER"; } 2>/dev/null || true
-  packages="$PACKAGE $PACKAGES"
-  case $together in
-    *[!a-z0-9.+\ -]*) ;;
-    *) packages="$packages $together" ;;
-  esac
-}
-
 # Whether a file of the package was changed or is missing.
 damaged() {
   read_damage

@@ -48,13 +48,29 @@ record_content() {
   printf '%s %s %s\n' "$1" "${sha256%% *}" "$(info_digest)" >"$RECORD"
 }
 
+# Set `packages` to all packages of the service: those that it names, and those locked to it.
+find_packages() {
+  together=''
+  { read -r together <"$TOGETHER"; } 2>/dev/null || true
+  packages="$PACKAGE $PACKAGES"
+  case $together in
+    *[!a-z0-9.+\ -]*) ;;
+    *) packages="$packages $together" ;;
+  esac
+}
+
 # Record the packages that the installed one needs in exactly their version: they are the release too.
+# Below them, the version of each package of the service.
 # shellcheck disable=SC2016 # dpkg-query expands it
 record_together() {
   needs=$(dpkg-query --show --showformat='${Depends}, ${Pre-Depends}' -- "$PACKAGE" 2>/dev/null) || return 0
   names=$(printf '%s\n' "$needs" | tr ',' '\n' | sed -nE 's/^ *([a-z0-9][a-z0-9.+-]+)[a-z0-9:]* \(= .*$/\1/p' | tr '\n' ' ')
   [ -d "${TOGETHER%/*}" ] || mkdir -p "${TOGETHER%/*}"
   printf '%s\n' "$names" >"$TOGETHER"
+  find_packages
+  # shellcheck disable=SC2086
+  dpkg-query --show --showformat='${Package} ${Version} ${db:Status-Status}\n' -- $packages 2>/dev/null |
+    sed -n 's/ installed$//p' >>"$TOGETHER"
 }
 
 # Print the SHA-256 that our source has for a version.

@@ -6,10 +6,11 @@ PROGRAM=/usr/local/sbin/relight-host
 KEYRINGS=/etc/apt/keyrings
 LOGINS=/etc/apt/auth.conf.d/relight.conf
 
-# Print the digest of this host's settings, in the order of their paths.
+# Print the digest of this host's settings, in the order of their paths. As a digest travels in
+# arguments, and covers passwords, nobody may compute it without the private host key.
 settings_digest() {
-  digest=$(cat "$LOGINS" "$KEYRINGS"/relight*.[ag][sp][cg] "/etc/apt/$SOURCE" "$CONF" "$PROGRAM" 2>/dev/null |
-    sha256sum)
+  digest=$(cat "$HOST_KEY" "$LOGINS" "$KEYRINGS"/relight*.[ag][sp][cg] "/etc/apt/$SOURCE" "$CONF" "$PROGRAM" \
+    2>/dev/null | sha256sum)
   printf '%s\n' "${digest%% *}"
 }
 

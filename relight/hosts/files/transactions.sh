@@ -178,6 +178,30 @@ print_conditions() {
   done
 }
 
+# Print a line for each further package of the service: its name, the version that the last change left,
+# and its state. Of a package that is named it is told if it is missing; of one that is locked to ours,
+# only if it was there: another one may stand for it.
+# shellcheck disable=SC2016 # dpkg-query expands these
+print_siblings() {
+  find_packages
+  for sibling in $packages; do
+    [ "$sibling" != "$PACKAGE" ] || continue
+    left=''
+    while read -r name version more; do
+      if [ "$name:$more" = "$sibling:" ]; then left=$version; fi
+    done <<END
+$(sed 1d "$TOGETHER" 2>/dev/null)
+END
+    case "${left:+known} $PACKAGES " in
+      known* | *" $sibling "*) ;;
+      *) continue ;;
+    esac
+    state=$(dpkg-query --show --showformat='${db:Status-Abbrev}\t${Version}\t${Architecture}\n' -- \
+      "$sibling" 2>/dev/null) || state=''
+    printf '%s\t%s\t%s\n' "$sibling" "$left" "${state%%"$NEWLINE"*}"
+  done
+}
+
 # Print all sections. `units` has the service's units and a transaction's, if named.
 # shellcheck disable=SC2016 # dpkg-query expands these
 observe() {
@@ -196,6 +220,7 @@ observe() {
   print_section boot 0 "$boot"
   read_damage
   print_section verify 0 "$damage"
+  section siblings print_siblings
   section content recorded
   section settings settings_digest
   [ ! -f "$WRITTEN" ] || section configuration print_configuration

@@ -81,6 +81,23 @@ def test_a_few_drifted_routes_are_swapped_within_the_budget():
     assert "1 are out, 1 may be" in left(view(routes), strict)["route z00001"]
 
 
+def test_hosts_with_other_settings_are_repaired_within_the_budget_after_those_that_fail():
+    """As after an upgrade of the control plane: each host has the program of before."""
+    routes = [*sound(60), faulted("z")]
+    settings = [ill(each.route_id, "host-settings-differ", 1) for each in routes[:60]]
+    fleet = view(routes, *settings, ill("z", "stale-process", 1))
+    strict = POLICY.model_copy(
+        update={"strategy": Strategy(disruption_budget=DisruptionBudget(region="3"))}
+    )
+    assert act(fleet, strict) == [
+        (ActionKind.REPAIR, "z"),
+        (ActionKind.REPAIR, "r00000"),
+        (ActionKind.REPAIR, "r00001"),
+    ]
+    assert "3 are out, 3 may be" in left(fleet, strict)["route r00002"]
+    assert len(act(fleet)) <= POLICY.max_swaps
+
+
 def test_busy_routes_count_as_out_and_are_not_changed():
     routes = [*sound(60), *(at(OLD_TAG, each) for each in many(3, prefix="z"))]
     strict = POLICY.model_copy(
