@@ -189,15 +189,19 @@ class Harness:
             RecordMachineInput(machine=machine, user_data_sha256=user_data.sha256, origin=ORIGIN),
             self.operation(),
         )
-        boots = FirstBootActivities(self.parts.user_data, self.hosts)
-        await ActivityEnvironment().run(
-            boots.await_first_boot, AwaitFirstBootInput(machine=machine, plan=plan)
-        )
+        await self.await_first_boot(machine, plan)
         proofs = ProofActivities(self.hosts, self.parts.service, self.parts.probe)
         proof = await ActivityEnvironment().run(
             proofs.prove_release, ProveReleaseInput(machine=machine, release=release)
         )
         return machine, proof
+
+    async def await_first_boot(self, machine: Machine, plan: MachinePlan) -> None:
+        """Start the service of a machine that runs."""
+        boots = FirstBootActivities(self.parts.user_data, self.hosts)
+        await ActivityEnvironment().run(
+            boots.await_first_boot, AwaitFirstBootInput(machine=machine, plan=plan)
+        )
 
     async def start_provision(
         self, route_id: str, *, track: str | None = None, region: str = "fake-east"

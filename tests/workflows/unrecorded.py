@@ -1,7 +1,7 @@
 """Machines of ours that no record knows."""
 
 from devkit.simulated.parts import OWNER
-from relight.domain.machine import MachinePlan
+from relight.domain.machine import MachinePlan, MachineStatus
 from relight.providers.driver import MachineSpec
 from tests.workflows.harness import Harness
 
@@ -33,4 +33,8 @@ async def unrecorded_machine(
         generation=plan.generation,
         created_by=created_by,
     )
-    await harness.drivers[provider].ensure(key, spec)
+    driver = harness.drivers[provider]
+    created = await driver.ensure(key, spec)
+    while created.status is not MachineStatus.RUNNING:
+        created = await driver.ensure(key, spec)
+    await harness.await_first_boot(created.machine, plan)
