@@ -6,7 +6,7 @@ from typing import NamedTuple
 from relight.domain.comparison import Comparison, RouteToCompare, Verdict
 from relight.domain.machine import Machine, MachineAtProvider
 from relight.domain.route import Route
-from relight.hosts.observation import PackageState
+from relight.hosts.packages import PackageState
 from relight.releases.versions import is_older
 
 

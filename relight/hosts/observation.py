@@ -21,8 +21,10 @@ from relight.hosts.errors import (
     UnreadableAnswerError,
     on_host,
 )
+from relight.hosts.packages import PackageState, Sibling, parse_query, parse_siblings, parse_verify
 from relight.hosts.questions import Section, parse_sections
 from relight.hosts.shell import Completed, Shell, command_failed
+from relight.hosts.units import NO_UNIT, WORD, UnitState, parse_units
 
 COMMAND_TIMEOUT = timedelta(seconds=30)
 """For commands that normally take well below a second."""
@@ -39,13 +41,6 @@ _OPTIONAL = (
 
 _NAMED = re.compile(r"^ Id=", re.MULTILINE)
 
-_VERIFIED = re.compile(r"(?:[?5.MT]{9}|missing) +(?:(?P<kind>[a-z]) )?(?P<path>/.*)")
-_STATUS = re.compile(r"[uihrp?][ncHUFWti?][ Rr?]?")
-_WORD = re.compile(r"[A-Za-z0-9_-]{0,64}")
-_NUMBER = re.compile(r"[0-9]{1,19}")
-_VERSION = re.compile(r"[A-Za-z0-9.+:~-]{0,256}")
-_PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,255}")
-_UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{0,256}")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -59,142 +54,6 @@ MAX_STALE = 20
 
 MAX_EDITED = 20
 """How many files of the configuration are named that were changed."""
-
-MAX_UNITS = 256
-"""How many units of a host are read."""
-
-MAX_SIBLINGS = 256
-"""How many further packages of the service are read."""
-
-
-@dataclass(frozen=True)
-class PackageState:
-    """The state of a package in dpkg's database.
-
-    Attributes:
-        status: the abbreviated status, stripped, as in `ii`, `hi` (held), `iF` (half-configured)
-            or `iHR`; `un` if dpkg does not know the package.
-        version: empty if dpkg does not know the package.
-        architecture: empty if dpkg does not know the package.
-    """
-
-    status: str
-    version: str
-    architecture: str
-
-    @property
-    def is_held(self) -> bool:
-        """Whether an operator put the package on hold."""
-        return self.status.startswith("h")
-
-    def is_installed(self, version: str) -> bool:
-        """Whether the package is fully installed at exactly this version, held or not."""
-        return self.status in {"ii", "hi"} and self.version == version
-
-
-ABSENT = PackageState(status="un", version="", architecture="")
-
-
-@dataclass(frozen=True)
-class Sibling:
-    """A further package of the service.
-
-    Attributes:
-        version: the one that the last change left; empty if that is unknown.
-        state: in dpkg's database now.
-    """
-
-    name: str
-    version: str
-    state: PackageState
-
-
-@dataclass(frozen=True)
-class UnitState:
-    """The state of a systemd unit, from `systemctl show`.
-
-    Attributes:
-        name: its name, also of an instance of a template; empty if the host's program is older.
-        load: `loaded`, `not-found`, `masked`, `bad-setting` or `error`.
-        active: `active`, `activating`, `deactivating`, `inactive`, `failed` or `reloading`.
-        sub: the finer state, as in `running`, `exited`, `auto-restart`.
-        unit_file: `enabled`, `disabled`, `masked`, `transient`...; empty if there is no file.
-        main_pid: 0 if no main process runs.
-        invocation_id: systemd's id of the unit's last start; empty if it never started.
-        restarts: how often systemd restarted the unit by itself since its last manual start.
-        result: `success`, `exit-code`, `signal`, `timeout`, `start-limit-hit`...
-        main_code: how the main process ended: 1 exited, 2 killed, 3 dumped core; 0 it did not end.
-        main_status: its exit code, or the number of the signal.
-        main_started_usec: its start, in microseconds of the host's monotonic clock.
-        main_ended_usec: its end, likewise; 0 if it did not end.
-        type: `simple`, `notify`, `forking`, `oneshot`...; empty for a socket.
-        triggered_by: the sockets that start it.
-    """
-
-    name: str
-    load: str
-    active: str
-    sub: str
-    unit_file: str
-    main_pid: int
-    invocation_id: str
-    restarts: int
-    result: str
-    main_code: int
-    main_status: int
-    main_started_usec: int
-    main_ended_usec: int
-    type: str = ""
-    triggered_by: tuple[str, ...] = ()
-
-    @property
-    def is_masked(self) -> bool:
-        """Whether the unit was masked on the host, so that it cannot start."""
-        return self.load == "masked" or self.unit_file in {"masked", "masked-runtime"}
-
-    @property
-    def is_running(self) -> bool:
-        """Whether systemd reports the unit as running at this moment.
-
-        A oneshot that remains active has done its work; a socket is listening.
-        """
-        if self.active != "active":
-            return False
-        is_finished = self.type == "oneshot" and self.sub == "exited"
-        return self.sub == "running" or is_finished or self.is_socket
-
-    @property
-    def is_resting(self) -> bool:
-        """Whether the unit does not run, but can."""
-        return self.active == "inactive" and self.load == "loaded" and not self.is_masked
-
-    @property
-    def is_socket(self) -> bool:
-        """Whether it is a socket, which starts a service when a connection comes."""
-        return self.name.endswith(".socket")
-
-    @property
-    def is_starting(self) -> bool:
-        """Whether the unit is starting or reloading, but not restarting after its process ended."""
-        return self.active in {"activating", "reloading"} and self.sub != "auto-restart"
-
-
-NO_UNIT = UnitState(
-    name="",
-    load="not-found",
-    active="inactive",
-    sub="dead",
-    unit_file="",
-    main_pid=0,
-    invocation_id="",
-    restarts=0,
-    result="success",
-    main_code=0,
-    main_status=0,
-    main_started_usec=0,
-    main_ended_usec=0,
-)
-"""A pattern that matches no unit is as one that systemd does not know."""
 
 
 @dataclass(frozen=True)
@@ -298,7 +157,7 @@ def parse(text: str) -> Observation:
         units, transactions = shown[:1], shown[1:]
     stale = answers[_STALE].text.split("\n") if is_named else []
     boot_id = answers["boot"].text
-    if not _WORD.fullmatch(boot_id):
+    if not WORD.fullmatch(boot_id):
         raise UnreadableAnswerError(
             "the boot id is malformed", attempted="read a host's state", stderr=boot_id
         )
@@ -331,139 +190,6 @@ def _text(answers: Mapping[str, Section], name: str) -> str:
 
 def _digest(text: str) -> str:
     return text if _SHA256.fullmatch(text) else ""
-
-
-def parse_query(text: str) -> PackageState:
-    """Parse one line of `dpkg-query`: status, version and architecture, separated by tabs.
-
-    Empty text means that dpkg does not know the package.
-
-    Raises:
-        UnreadableAnswerError: it is not one line of three fields.
-    """
-    lines = text.splitlines()
-    if not lines:
-        return ABSENT
-    fields = lines[0].split("\t")
-    well_formed = (
-        len(lines) == 1
-        and len(fields) == 3
-        and _STATUS.fullmatch(fields[0])
-        and _VERSION.fullmatch(fields[1])
-        and _WORD.fullmatch(fields[2])
-    )
-    if not well_formed:
-        raise UnreadableAnswerError(
-            f"unexpected output of dpkg-query: {lines[0]!r}",
-            attempted="read a package's state",
-            stderr=text,
-        )
-    return PackageState(status=fields[0].strip(), version=fields[1], architecture=fields[2])
-
-
-def parse_siblings(text: str) -> tuple[Sibling, ...]:
-    """Parse a line for each further package: name, version of the last change, and state.
-
-    Raises:
-        UnreadableAnswerError: a line is malformed, or there are too many.
-    """
-    lines = text.splitlines()
-    if len(lines) > MAX_SIBLINGS:
-        raise UnreadableAnswerError(
-            f"there are more than {MAX_SIBLINGS} packages", attempted="read the service's packages"
-        )
-    return tuple(map(_sibling, lines))
-
-
-def _sibling(line: str) -> Sibling:
-    name, _, rest = line.partition("\t")
-    version, _, state = rest.partition("\t")
-    if not (_PACKAGE_NAME.fullmatch(name) and _VERSION.fullmatch(version)):
-        raise UnreadableAnswerError(
-            f"not a package and its version: {head(line, 64)!r}",
-            attempted="read the service's packages",
-            stderr=line,
-        )
-    return Sibling(name, version, parse_query(state))
-
-
-def parse_verify(text: str) -> tuple[str, ...]:
-    """Parse the output of `dpkg --verify`; return the files that are missing or changed.
-
-    A line is `??5?????? /usr/bin/lantern-box`, or `missing     /usr/bin/lantern-box`. A
-    configuration file has a `c` between the two; an edited one is not damage.
-    """
-    damaged = []
-    for line in text.splitlines():
-        found = _VERIFIED.fullmatch(line)
-        if found is not None and found["kind"] != "c":
-            damaged.append(found["path"])
-    return tuple(damaged)
-
-
-def parse_units(text: str) -> list[UnitState]:
-    """Parse the output of `systemctl show`, in the order of the output; empty text has no unit.
-
-    Raises:
-        UnreadableAnswerError: a property is missing, or is not a number, or there are too many.
-    """
-    blocks = text.split("\n\n") if text else []
-    if len(blocks) > MAX_UNITS:
-        raise UnreadableAnswerError(
-            f"there are more than {MAX_UNITS} units", attempted="read a unit's state"
-        )
-    return [_unit_state(block) for block in blocks]
-
-
-def _unit_state(block: str) -> UnitState:
-    found = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-    try:
-        return UnitState(
-            name=_unit_name(found.get("Id", "")),
-            load=_word(found, "LoadState"),
-            active=_word(found, "ActiveState"),
-            sub=_word(found, "SubState"),
-            unit_file=_word(found, "UnitFileState", ""),
-            main_pid=_number(found, "MainPID"),
-            invocation_id=_word(found, "InvocationID", ""),
-            restarts=_number(found, "NRestarts"),
-            result=_word(found, "Result"),
-            main_code=_number(found, "ExecMainCode"),
-            main_status=_number(found, "ExecMainStatus"),
-            main_started_usec=_number(found, "ExecMainStartTimestampMonotonic"),
-            main_ended_usec=_number(found, "ExecMainExitTimestampMonotonic"),
-            type=_word(found, "Type", ""),
-            triggered_by=tuple(map(_unit_name, found.get("TriggeredBy", "").split())),
-        )
-    except (KeyError, ValueError) as error:
-        raise UnreadableAnswerError(
-            f"a property of systemctl show is missing or malformed: {error}",
-            attempted="read a unit's state",
-            stderr=block,
-        ) from error
-
-
-def _number(found: Mapping[str, str], name: str) -> int:
-    # A unit that is not loaded lacks the property; newer systemd versions print `[not set]`.
-    value = found.get(name, "")
-    if value in {"", "[not set]"}:
-        return 0
-    if not _NUMBER.fullmatch(value):
-        raise ValueError(f"{name}={head(value, 64)}")
-    return int(value)
-
-
-def _unit_name(value: str) -> str:
-    if not _UNIT_NAME.fullmatch(value):
-        raise ValueError(f"a unit's name is {head(value, 64)}")
-    return value
-
-
-def _word(found: Mapping[str, str], name: str, default: str | None = None) -> str:
-    value = found[name] if default is None else found.get(name, default)
-    if not _WORD.fullmatch(value):
-        raise ValueError(f"{name}={head(value, 64)}")
-    return value
 
 
 def _observation_failed(completed: Completed, shell: Shell) -> RemoteError:

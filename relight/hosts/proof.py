@@ -21,8 +21,10 @@ from relight.hosts.errors import (
     ServiceFailedError,
     StaleProcessError,
 )
-from relight.hosts.observation import Observation, Sibling, UnitState, journal, observe
+from relight.hosts.observation import Observation, journal, observe
+from relight.hosts.packages import Sibling
 from relight.hosts.shell import Shell
+from relight.hosts.units import UnitState
 
 POLL_INTERVAL = timedelta(seconds=5)
 """Time between observations. systemd's counters show what happened between two of them, and each

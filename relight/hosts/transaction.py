@@ -34,14 +34,10 @@ from relight.hosts.errors import (
 from relight.hosts.host_program import Change
 from relight.hosts.host_settings import HostSettings, configure
 from relight.hosts.keys import HostKey
-from relight.hosts.observation import (
-    COMMAND_TIMEOUT,
-    Observation,
-    UnitState,
-    observe,
-)
+from relight.hosts.observation import COMMAND_TIMEOUT, Observation, observe
 from relight.hosts.proof import service_failure
 from relight.hosts.shell import Shell
+from relight.hosts.units import UnitState
 
 LONG_POLL = timedelta(seconds=5)
 """How long the host waits for the end of a transaction before it answers. The caller sends no

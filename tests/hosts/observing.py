@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from relight.hosts import host_program
-from relight.hosts.observation import Observation, UnitState, parse, parse_units
+from relight.hosts.observation import Observation, parse
+from relight.hosts.units import UnitState, parse_units
 from tests.support.apt_root import UNIT, AptRoot
 from tests.support.memory_shell import Unit
 

@@ -13,7 +13,8 @@ from relight.hosts.errors import (
     SudoRefusedError,
     UnreadableAnswerError,
 )
-from relight.hosts.observation import UnitState, journal, parse_units
+from relight.hosts.observation import journal
+from relight.hosts.units import UnitState, parse_units
 from tests.support.memory_shell import MemoryHost
 
 FOLDER = Path(__file__).parent / "cases" / "systemd"

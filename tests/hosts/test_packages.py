@@ -14,7 +14,7 @@ from relight.domain.fault.table import RULES
 from relight.hosts import host_program
 from relight.hosts.apt import LOCKED_NOTICE, RETRY_NOTICE, diagnose
 from relight.hosts.errors import UnreadableAnswerError
-from relight.hosts.observation import ABSENT, PackageState, parse_query, parse_verify
+from relight.hosts.packages import ABSENT, PackageState, parse_query, parse_verify
 
 
 def query(package: str) -> list[str]:

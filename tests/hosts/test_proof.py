@@ -16,12 +16,14 @@ from relight.hosts.errors import (
     ServiceFailedError,
     StaleProcessError,
 )
-from relight.hosts.observation import ABSENT, Observation, PackageState, UnitState
+from relight.hosts.observation import Observation
+from relight.hosts.packages import ABSENT, PackageState
 from relight.hosts.proof import (
     StableObservation,
     service_failure,
     watch,
 )
+from relight.hosts.units import UnitState
 from tests.hosts.test_verdict import (
     GOOD,
     NO_WINDOW,

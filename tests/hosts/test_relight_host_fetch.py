@@ -13,7 +13,7 @@ from relight.domain.fault.table import RULES
 from relight.domain.release import DebFile
 from relight.hosts.apt import RETRY_NOTICE, diagnose
 from relight.hosts.host_program import Change
-from relight.hosts.observation import ABSENT
+from relight.hosts.packages import ABSENT
 from tests.support.apt_repository import (
     PACKAGE,
     Repository,

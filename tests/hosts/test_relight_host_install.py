@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from relight.hosts.apt import RETRY_NOTICE, diagnose
-from relight.hosts.observation import ABSENT
+from relight.hosts.packages import ABSENT
 from tests.support.apt_repository import (
     PACKAGE,
     SUITE,

@@ -13,12 +13,8 @@ import pytest
 
 from relight.hosts import host_program
 from relight.hosts.errors import UnreadableAnswerError
-from relight.hosts.observation import (
-    ABSENT,
-    Observation,
-    PackageState,
-    parse,
-)
+from relight.hosts.observation import Observation, parse
+from relight.hosts.packages import ABSENT, PackageState
 from tests.hosts.observing import TRANSACTION, WAIT, observed, output, unit
 from tests.support.apt_repository import PACKAGE, Repository
 from tests.support.apt_root import UNIT, AptRoot

@@ -24,7 +24,6 @@ from relight.hosts.errors import (
     TransactionLostError,
 )
 from relight.hosts.host_program import Change
-from relight.hosts.observation import parse_units
 from relight.hosts.transaction import (
     LONG_POLL,
     Phase,
@@ -34,6 +33,7 @@ from relight.hosts.transaction import (
     transaction_state,
     unit_name,
 )
+from relight.hosts.units import parse_units
 from tests.support.memory_shell import (
     MemoryHost,
     Unit,

@@ -6,10 +6,12 @@ from datetime import timedelta
 import pytest
 
 from relight.domain.service import OnChange, Service
-from relight.hosts.observation import ABSENT, Observation, PackageState, Sibling, parse_units
+from relight.hosts.observation import Observation
+from relight.hosts.packages import ABSENT, PackageState, Sibling
 from relight.hosts.proof import (
     verdict,
 )
+from relight.hosts.units import parse_units
 from tests.support.memory_shell import (
     running,
 )

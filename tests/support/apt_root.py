@@ -18,7 +18,7 @@ from typing import NamedTuple
 from relight.domain.release import DebFile
 from relight.domain.service import Service
 from relight.hosts import host_program
-from relight.hosts.observation import PackageState, parse_query
+from relight.hosts.packages import PackageState, parse_query
 from tests.support.apt_repository import (
     COMPONENT,
     PACKAGE,
