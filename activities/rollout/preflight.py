@@ -24,8 +24,8 @@ from relight.domain.release import rebuilt_architectures
 from relight.domain.rollout.rollout import PreflightInput, PreflightPassed
 from relight.domain.route import Route, RouteStatus
 from relight.engine.step import step
-from relight.hosts import transaction
 from relight.hosts.connections import Hosts
+from relight.hosts.dry_run import dry_run
 from relight.hosts.errors import RemoteError
 from relight.hosts.host_program import Change
 from relight.releases.versions import is_older
@@ -213,7 +213,7 @@ class PreflightActivities:
                         await self._settings.ensure(shell)
                     if self._delivery is not None:
                         await self._delivery.bring(shell, deb)
-                    plan = await transaction.dry_run(shell, change, release.package)
+                    plan = await dry_run(shell, change, release.package)
             except RemoteError as error:
                 if error.fault_class is not FaultClass.HOST:
                     return PreflightError(f"region {name}: {error}")

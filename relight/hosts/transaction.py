@@ -16,11 +16,9 @@ from enum import StrEnum
 
 from relight.domain.duration import span
 from relight.domain.fault.output import without_progress
-from relight.domain.install_plan import InstallPlan, size
 from relight.domain.service import Service
 from relight.hosts import host_program
 from relight.hosts.apt import Diagnosis, diagnose, states_error
-from relight.hosts.apt_plan import parse_plan
 from relight.hosts.configuration import HostConfiguration, stage
 from relight.hosts.errors import (
     CommandFailedError,
@@ -52,9 +50,6 @@ OVERTIME = timedelta(minutes=2)
 
 STOP_TIMEOUT = timedelta(seconds=50)
 """systemd kills the transaction after 10 s, and dpkg is given 20 s."""
-
-DRY_RUN_TIMEOUT = timedelta(minutes=2)
-"""apt gives up a repository that does not answer long before."""
 
 _PREPARATIONS = 3
 """How often a host is given what it lacks for a call: its program, settings, configuration."""
@@ -253,37 +248,6 @@ async def forget(shell: Shell, unit: str) -> None:
     What dpkg had begun is then unfinished; the next change repairs it.
     """
     await shell.run(host_program.forget(unit), timeout=COMMAND_TIMEOUT, check=False, sudo=True)
-
-
-async def dry_run(shell: Shell, change: Change, package: str) -> InstallPlan:
-    """Return what apt would do on a host to install a release. Nothing is installed.
-
-    Raises:
-        PackageError: apt would not install it, or the disk is too small; with the reason.
-        RemoteError: the host did not answer.
-    """
-    argv = host_program.dry_run(change)
-    completed = await shell.run(argv, timeout=DRY_RUN_TIMEOUT, check=False, sudo=True)
-    output = f"{completed.stdout}\n{completed.stderr}"
-    if completed.exit_code == 0:
-        plan = parse_plan(completed.stdout)
-        needed = plan.download_bytes + max(plan.disk_bytes, 0)
-        if plan.free_bytes is None or plan.free_bytes >= needed:
-            return plan
-        diagnosis = Diagnosis(
-            "disk-full", f"it needs {size(needed)}, and /usr has {size(plan.free_bytes)} free"
-        )
-    else:
-        diagnosis = diagnose(output, package)
-    raise PackageError(
-        diagnosis.kind,
-        diagnosis.text,
-        destination=shell.destination,
-        attempted=f"dry run of {package} {change.version}",
-        argv=completed.argv,
-        exit_code=completed.exit_code,
-        stderr=output,
-    )
 
 
 def _state(observation: Observation) -> TransactionState:

@@ -10,6 +10,7 @@ from devkit.simulated.parts import HOST_KEY_SECRET
 from relight.domain.fault.fault import FaultClass
 from relight.hosts import host_program, observation, transaction
 from relight.hosts.cloud_init.user_data import File
+from relight.hosts.dry_run import dry_run
 from relight.hosts.host_program import Change
 from relight.hosts.host_settings import HostSettings
 from relight.hosts.keys import derive_host_key
@@ -52,7 +53,7 @@ async def test_locked_packages_move_together_and_nothing_is_removed(
     assert host.main_pid() == pid
     assert "installed" in host.sh("dpkg-query -Wf '${db:Status-Status}' firewall")
     async with host.subject.hosts.connect(host.subject.machine) as shell:
-        plan = await transaction.dry_run(shell, Change(NEW, rollback=True), "lantern-box")
+        plan = await dry_run(shell, Change(NEW, rollback=True), "lantern-box")
     assert plan.downgraded == (f"lantern-box {first} -> {NEW}",)
     assert plan.download_bytes > 0
 
