@@ -1,8 +1,11 @@
 """`relight service try`: a service on a machine of a lab of its own."""
 
+import asyncio
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -12,6 +15,7 @@ from tests.inspection.conftest import ENABLED, made, unit
 from tests.lab.traces import traces
 from tests.starter.in_process import InProcess
 from tests.starter.stores import refused
+from tests.support.command_line import CommandLine
 from tests.support.debs import build_deb
 
 STEPS = [
@@ -27,6 +31,17 @@ STEPS = [
 @pytest.fixture
 def relight(tmp_path: Path) -> InProcess:
     return InProcess(tmp_path / "home")
+
+
+@pytest.fixture
+def trials(relight: InProcess) -> Iterator[CommandLine]:
+    """`relight` as a process with a temporary folder of its own, in which nothing may be left.
+
+    Its path is short: gpg's agent has a socket in a subfolder, of a limited length.
+    """
+    with TemporaryDirectory(prefix="rt-", dir="/tmp") as folder:
+        yield relight.processes.where(TMPDIR=folder)
+        assert list(Path(folder).iterdir()) == []
 
 
 async def test_without_a_service_file_a_package_has_to_be_named(relight: InProcess) -> None:
@@ -58,18 +73,13 @@ def service(folder: Path, command: str) -> Path:
     )
 
 
-def folders() -> set[Path]:
-    return {*Path("/tmp").glob("relight-try-*"), *Path("/tmp").glob("relight-service-*")}
-
-
 @pytest.mark.lab
 @pytest.mark.timeout(900)
 async def test_a_service_is_provisioned_swapped_and_rolled_back(
-    relight: InProcess, tmp_path: Path
+    relight: InProcess, trials: CommandLine, tmp_path: Path
 ) -> None:
-    before = folders()
     deb = service(tmp_path, "/bin/sleep infinity")
-    ended = await relight.processes("service", "try", "--package", str(deb), "--json")
+    ended = await trials("service", "try", "--package", str(deb), "--json")
     assert ended.code == 0, ended
     assert ended.json["is_proven"]
     steps = ended.json["steps"]
@@ -78,18 +88,16 @@ async def test_a_service_is_provisioned_swapped_and_rolled_back(
     assert [each["release"] for each in steps] == ["", "", "1.0", "1.0+next1", "1.0", ""]
     assert steps[3]["text"].startswith("1.0+next1 runs, /")
     assert steps[3]["text"].endswith("; no probe: proven by its processes alone")
-    assert folders() == before
     assert not relight.home.exists()
 
 
 @pytest.mark.lab
 @pytest.mark.timeout(900)
 async def test_a_service_that_does_not_run_is_reported_with_the_step_and_the_reason(
-    relight: InProcess, tmp_path: Path
+    relight: InProcess, trials: CommandLine, tmp_path: Path
 ) -> None:
-    before = folders()
     deb = service(tmp_path, "/bin/false")
-    ended = await relight.processes("service", "try", "--package", str(deb), "--json")
+    ended = await trials("service", "try", "--package", str(deb), "--json")
     assert ended.code == 1
     steps = ended.json["steps"]
     assert [each["name"] for each in steps] == [*STEPS[:3], STEPS[-1]]
@@ -99,23 +107,22 @@ async def test_a_service_that_does_not_run_is_reported_with_the_step_and_the_rea
     said = ended.err.splitlines()
     assert f"{STEPS[2]} 1.0 ..." in said
     assert any(line.startswith(f"{STEPS[2]} 1.0: NOT PROVEN after ") for line in said)
-    assert folders() == before
 
 
 @pytest.mark.lab
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("step", STEPS[1:3])
 async def test_a_signal_ends_it_and_all_is_removed(
-    relight: InProcess, tmp_path: Path, step: str
+    trials: CommandLine, tmp_path: Path, step: str
 ) -> None:
-    before = folders()
     deb = service(tmp_path, "/bin/sleep infinity")
     words = ("service", "try", "--package", str(deb), "--json")
-    async with relight.processes.running(*words) as process:
+    async with trials.running(*words) as process:
         assert process.stderr is not None
         while not (line := await process.stderr.readline()).decode().startswith(step):
             assert line
-        (made,) = (each for each in folders() - before if each.name.startswith("relight-try-"))
+        folder = Path(trials.environment["TMPDIR"])
+        [made] = await asyncio.to_thread(lambda: [*folder.glob("relight-try-*")])
         home = made / "home"
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)  # It is ignored: the clean-up goes on.
@@ -126,5 +133,4 @@ async def test_a_signal_ends_it_and_all_is_removed(
     assert [each["name"] for each in steps] == [*STEPS[: last + 1], STEPS[-1]]
     assert [each["is_proven"] for each in steps] == [*[True] * last, False, True]
     assert steps[last]["text"] == "it was interrupted"
-    assert folders() == before
     assert traces(LabNames(lab_name(home)).tag) == []
