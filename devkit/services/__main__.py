@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
+from devkit.installation import isolated_home
 from devkit.services import page
 from devkit.services.catalog import CATALOG
-from devkit.services.trial import run_trial
+from devkit.services.declared import declare
+from devkit.services.trial import Report, Trials
 from lab import debian
-from starter.local.service_trial import TrialReport
+from starter.local.lab import lab_state, local_lab
 
 AT_ONCE = 2
 
@@ -38,26 +40,29 @@ def services(
     if json is not None:
         json.write_text(page.as_json(reports))
     if only is None:
-        page.PAGE.write_text(page.text({report.package: report for report in reports}))
+        page.PAGE.write_text(page.text({report.name: report for report in reports}))
     proven, wrong = sum(report.is_proven for report in reports), page.unexpected(reports)
     _say(f"{proven} of {len(reports)} are proven; {len(wrong)} are not and have to be")
     raise typer.Exit(1 if wrong else 0)
 
 
-async def _try_all(names: list[str]) -> list[TrialReport]:
+async def _try_all(names: list[str]) -> list[Report]:
     limit, started = asyncio.Semaphore(AT_ONCE), time.monotonic()
-    await debian.refresh()
+    with isolated_home("rlt-") as home:
+        async with local_lab(home) as lab:
+            await debian.refresh()
+            trials = Trials(lab_state(home), lab.addresses, home / "trials", declare)
 
-    async def one(name: str) -> TrialReport:
-        def say(what: str) -> None:
-            _say(f"{time.monotonic() - started:5.0f} s  {name}: {what}")
+            async def one(name: str) -> Report:
+                def say(what: str) -> None:
+                    _say(f"{time.monotonic() - started:5.0f} s  {name}: {what}")
 
-        async with limit:
-            report = await run_trial(name, say)
-        say(report.failed.text if report.failed else "proven")
-        return report
+                async with limit:
+                    report = await trials.run(name, say)
+                say("proven" if report.is_proven else f"{report.failed_step}: {report.reason}")
+                return report
 
-    return list(await asyncio.gather(*map(one, names)))
+            return list(await asyncio.gather(*map(one, names)))
 
 
 def _say(text: str) -> None:

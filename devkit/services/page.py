@@ -1,11 +1,12 @@
 """The result of all trials: a page of documentation, and JSON."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devkit.services.catalog import CATALOG, Entry
-from starter.local.service_trial import TrialReport
+from devkit.services.trial import Report
 
 PAGE = Path(__file__).parents[2] / "docs/services-tried.md"
 
@@ -24,17 +25,15 @@ checked on the machine itself: the versions, and the start of every process.
 """
 
 
-def unexpected(reports: Sequence[TrialReport]) -> list[TrialReport]:
+def unexpected(reports: Sequence[Report]) -> list[Report]:
     """Return the reports of services that had to be proven, and are not."""
     entries = {entry.package: entry for entry in CATALOG}
     return [
-        report
-        for report in reports
-        if not report.is_proven and not entries[report.package].expected
+        report for report in reports if not report.is_proven and not entries[report.name].expected
     ]
 
 
-def text(reports: Mapping[str, TrialReport]) -> str:
+def text(reports: Mapping[str, Report]) -> str:
     """Return the page.
 
     Args:
@@ -45,17 +44,14 @@ def text(reports: Mapping[str, TrialReport]) -> str:
     return _HEAD.format(proven=proven, all=len(rows)) + "".join(rows)
 
 
-def as_json(reports: Sequence[TrialReport]) -> str:
+def as_json(reports: Sequence[Report]) -> str:
     """Return all reports."""
-    return json.dumps([report.model_dump() for report in reports], indent=2) + "\n"
+    return json.dumps([dataclasses.asdict(report) for report in reports], indent=2) + "\n"
 
 
-def _row(entry: Entry, report: TrialReport) -> str:
-    if report.failed is None:
-        result = "proven"
-    elif entry.expected:
-        result = f"not proven ({report.failed.name}): {entry.expected}"
-    else:
-        reason = " ".join(report.failed.text.split()).replace("|", "\\|").replace("<", "&lt;")
-        result = f"not proven: {report.failed.name}: {reason}"
+def _row(entry: Entry, report: Report) -> str:
+    reason = " ".join(report.reason.split()).replace("|", "\\|").replace("<", "&lt;")
+    result = "proven" if report.is_proven else f"not proven: {report.failed_step}: {reason}"
+    if entry.expected and not report.is_proven:
+        result = f"not proven ({report.failed_step}): {entry.expected}"
     return f"| {entry.package} | `{report.version}` | {entry.model} | {result} |\n"

@@ -7,7 +7,7 @@ import pytest
 from devkit.services import page
 from devkit.services.catalog import CATALOG, Entry
 from devkit.services.on_host import HostProcess, HostState, HostUnit, problems
-from starter.local.service_trial import TrialReport, TrialStep
+from devkit.services.trial import Report
 
 EXPECTED = {"app": "1.0+next1", "app-data": "1.0+next1"}
 UNIT = HostUnit(state="active (running)", type="notify", started=100.5)
@@ -64,22 +64,15 @@ def test_a_socket_that_waits_runs_nothing_old() -> None:
     assert problems(seen, EXPECTED) == []
 
 
-def report(package: str, failed: str = "", text: str = "") -> TrialReport:
-    steps = [TrialStep(name="fetch", is_proven=True, text="all", seconds=1)]
-    if failed:
-        steps.append(TrialStep(name=failed, is_proven=False, text=text, seconds=1))
-    return TrialReport(package=package, version="1.0", is_proven=not failed, steps=tuple(steps))
-
-
 def test_the_page_counts_what_is_proven_and_says_why_the_others_are_not() -> None:
-    reports = {entry.package: report(entry.package) for entry in CATALOG}
+    reports = {entry.package: Report(entry.package, "1.0") for entry in CATALOG}
     first = CATALOG[0].package
-    reports[first] = report(first, "swap", "it runs <old>\na|b")
+    reports[first] = Report(first, "2.0", "swap", "it runs <old>\na|b")
     text = page.text(reports)
     assert f"{len(CATALOG) - 1} of {len(CATALOG)} are proven." in text
     assert "not proven: swap: it runs &lt;old> a\\|b |" in text
-    assert [each.package for each in page.unexpected(list(reports.values()))] == [first]
-    assert json.loads(page.as_json([reports[first]]))[0]["steps"][1]["name"] == "swap"
+    assert [report.name for report in page.unexpected(list(reports.values()))] == [first]
+    assert json.loads(page.as_json([reports[first]]))[0]["failed_step"] == "swap"
 
 
 def test_a_service_that_cannot_run_on_a_machine_of_the_lab_may_fail(
@@ -87,7 +80,7 @@ def test_a_service_that_cannot_run_on_a_machine_of_the_lab_may_fail(
 ) -> None:
     entry = Entry("clock", "C", expected="a machine cannot set the clock")
     monkeypatch.setattr(page, "CATALOG", (entry,))
-    failed = report("clock", "provision", "clock.service did not start")
+    failed = Report("clock", "1.0", "provision", "clock.service did not start")
     assert page.unexpected([failed]) == []
     assert "not proven (provision): a machine cannot set the clock" in page.text({"clock": failed})
 
