@@ -105,9 +105,14 @@ docs: setup ## Generate docs/faults.md from the fault table, docs/relight.1 from
 
 .PHONY: lock
 lock: ## Update the lock files from the declared dependencies (needs uv; ARGS=--upgrade)
-	@uv pip compile --quiet --universal --all-extras --generate-hashes --python-version 3.11 \
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--extra local --extra lab --extra dev --extra oracles \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file requirements.lock pyproject.toml
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--extra oracle-oci --constraint requirements.lock \
+		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
+		--output-file tests/providers/oracles/oci.lock pyproject.toml
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file devkit/bench/requirements.lock devkit/bench/requirements.in

@@ -80,6 +80,8 @@ async def test_creating_twice_adopts_the_first(subject):
 
 
 async def test_concurrent_creations_make_one_machine(subject):
+    if subject.fake is not None and not subject.fake.refuses_twins:
+        pytest.skip("one creator per key is a matter of the workflow's id here")
     key = subject.new_key()
     answers = await asyncio.gather(
         *(subject.driver.ensure(key, subject.spec) for _ in range(4)), return_exceptions=True
@@ -225,6 +227,8 @@ async def test_a_deletion_whose_answer_was_lost_still_happens(subject, fault):
 
 
 async def test_a_console_is_available_while_the_machine_exists(subject):
+    if subject.fake is not None and not subject.fake.has_console:
+        pytest.skip("the vendor gives no console")
     key = subject.new_key()
     machine = (await subject.driver.ensure(key, subject.spec)).ref
     await subject.until_running(key)

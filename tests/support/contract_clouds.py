@@ -18,8 +18,10 @@ from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.providers.lab import LabDriver
 from relight.store.store import Store
 from starter.local.children import wait_until
+from tests.providers.fakes import FAKES
+from tests.providers.fakes.base import VendorFake
 
-CLOUDS = ["fake", pytest.param("lab", marks=pytest.mark.lab)]
+CLOUDS = ["fake", *FAKES, pytest.param("lab", marks=pytest.mark.lab)]
 
 DEADLINE = timedelta(seconds=60)
 
@@ -35,11 +37,17 @@ class ContractCloud:
 
     Attributes:
         store: what the activities on it record, where a test runs some.
+        fake: of the vendor, behind the driver; None if there is none.
     """
 
     def __init__(
-        self, driver: ProviderDriver, region: str, provider_faults: ProviderFaults
+        self,
+        driver: ProviderDriver,
+        region: str,
+        provider_faults: ProviderFaults,
+        fake: VendorFake | None = None,
     ) -> None:
+        self.fake = fake
         self.driver = driver
         self.region = region
         self.provider_faults = provider_faults
@@ -81,6 +89,8 @@ class ContractCloud:
     async def tidy(self) -> None:
         """Leave nothing behind."""
         self.provider_faults.clear()
+        if self.fake is not None:
+            self.fake.traps.clear()
         for machine in (await self.driver.list()).machines:
             if machine.key.startswith("contract-"):
                 await self.driver.destroy(machine.ref)
@@ -94,6 +104,12 @@ async def contract_cloud(request: pytest.FixtureRequest) -> AsyncIterator[Contra
         if request.param == "fake":
             fake = FakeCloud()
             cloud = ContractCloud(fake, FakeCloud.REGIONS[0], fake.provider_faults)
+        elif request.param in FAKES:
+            vendor = FAKES[request.param]()
+            stack.enter_context(vendor.served())
+            folder = request.getfixturevalue("tmp_path")
+            driver: ProviderDriver = vendor.driver(folder)
+            cloud = ContractCloud(driver, vendor.region, vendor.provider_faults, vendor)
         else:
             lab = request.getfixturevalue("lab")
             proxy = stack.enter_context(faulty_proxy(lab.api_url))

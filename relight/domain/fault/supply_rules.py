@@ -96,6 +96,32 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         "The provider limits the rate of requests.",
         "Nothing, or provision fewer machines at once.",
     ),
+    "provider-capacity": Rule(
+        PROVIDER,
+        False,
+        Remedy.WAIT,
+        "The provider has no room for the machine now, in any zone and shape of the region.",
+        "Nothing: pools and replacements try again later. Name more zones and shapes of the "
+        "region in `providers.toml`, or use another region: `relight route provision ROUTE "
+        "--track TRACK --region REGION`.",
+    ),
+    "provider-quota": Rule(
+        PROVIDER,
+        False,
+        Remedy.ASK,
+        "A limit of our account at the provider is reached.",
+        "The message has its words. Ask the provider for a higher limit, or remove machines that "
+        "are not needed; then `relight route provision ROUTE --track TRACK --region REGION` again.",
+    ),
+    "provider-invalid": Rule(
+        PROVIDER,
+        False,
+        Remedy.ASK,
+        "A request to the provider is wrong, and would be refused again.",
+        "The message names what is wrong: an image, a shape or a subnet in `providers.toml`, or "
+        "the size of the user-data. Then `relight route provision ROUTE --track TRACK --region "
+        "REGION` again.",
+    ),
     "provider-refused": Rule(
         PROVIDER,
         False,

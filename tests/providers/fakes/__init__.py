@@ -1,0 +1,8 @@
+"""Vendors' APIs in memory, one file each: each passes through its vendor's traps."""
+
+from collections.abc import Mapping
+
+from tests.providers.fakes.base import VendorFake
+
+FAKES: Mapping[str, type[VendorFake]] = {}
+"""By the driver's name. A new fake is one line here; the contract then runs against its driver."""
