@@ -123,7 +123,9 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
             parts.creations,
             parts.store.key_rotations.all,
         ),
-        FirstBootActivities(parts.user_data, parts.hosts, delivery, parts.host_settings),
+        FirstBootActivities(
+            parts.user_data, parts.hosts, delivery, parts.host_settings, parts.drivers
+        ),
         EvidenceActivities(parts.hosts, parts.drivers, parts.store, parts.secrets),
         NewKeyActivities(parts.store, parts.drivers, parts.fleet_owner),
         DrainActivities(parts.drain),

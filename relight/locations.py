@@ -18,6 +18,7 @@ from relight.providers.driver import (
     UnknownLocationError,
     region_named,
 )
+from relight.providers.lab import LabDriver
 from relight.providers.locations import ProviderSettings, SecretFileError
 from relight.providers.registry import CLOUDS, PROVIDERS, open_drivers
 from relight.setting_groups import SettingsError
@@ -28,16 +29,32 @@ class ProviderNotAskedError(Exception):
     """A provider could not be asked from here."""
 
 
-def configured_drivers(settings: Settings) -> Mapping[str, ProviderDriver]:
+def configured_drivers(
+    settings: Settings, *, only: str | None = None, required: bool = False
+) -> Mapping[str, ProviderDriver]:
     """Return the drivers by name; the caller closes them.
+
+    Args:
+        settings: of the installation.
+        only: the name of the one that is wanted; None: all that are configured.
+        required: whether that one has to be configured.
 
     Raises:
         OSError: the file with the lab's token cannot be read.
-        SettingsError: the settings of a provider cannot be used, or a secret's file.
+        SettingsError: the settings of a provider cannot be used, or a secret's file; or the
+            required one is not configured.
     """
-    lab = settings.lab
-    token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
-    clouds = {name: provider_settings(settings, name) for name in settings.providers}
+    lab, names = settings.lab, [*settings.providers]
+    is_lab = only in {None, LabDriver.name}
+    if only is not None:
+        names = [only] if not is_lab and (required or only in settings.providers) else []
+    if required and is_lab and not (lab.url and lab.token_file):
+        missing = "RELIGHT_LAB__URL and RELIGHT_LAB__TOKEN_FILE are not set"
+        raise SettingsError(f"{missing}; `relight up` sets them for a lab of your own")
+    token = None
+    if is_lab and lab.token_file:
+        token = SecretStr(lab.token_file.read_text().strip())
+    clouds = {name: provider_settings(settings, name) for name in names}
     try:
         return open_drivers(lab_url=lab.url, lab_token=token, clouds=clouds)
     except SecretFileError as error:

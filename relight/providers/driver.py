@@ -47,11 +47,7 @@ class ProviderAnswerError(ProviderUnavailableError):
 
 
 class ProviderRateLimitedError(ProviderUnavailableError):
-    """The provider limits the rate of requests: this one was not fulfilled.
-
-    Attributes:
-        retry_after: how long the provider asks to wait; None if it does not say.
-    """
+    """The provider limits the rate of requests: this one was not fulfilled."""
 
     kind = "provider-rate-limited"
 

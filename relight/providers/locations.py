@@ -4,6 +4,7 @@ Regions, zones, shapes, subnets and images differ between accounts, so they are 
 table `[NAME.locations.REGION]` of the file `providers.toml`.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -190,7 +191,7 @@ class CapacityFallback:
             except ProviderCapacityError as error:
                 self._unclear.pop(key, None)
                 full.append(f"{attempt}: {error.answer}")
-            except ProviderUnavailableError:
+            except (ProviderUnavailableError, asyncio.CancelledError):
                 self._remember(key, attempt)
                 raise
             else:

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from relight.providers.driver import ProviderDriver
 from relight.providers.lab import LabDriver
+from relight.providers.linode import LinodeDriver, LinodeSettings
 from relight.providers.locations import ProviderSettings
 
 S = TypeVar("S", bound=ProviderSettings)
@@ -26,7 +27,9 @@ class Cloud(Generic[S]):
     driver: Callable[[S], ProviderDriver]
 
 
-CLOUDS: Final[Mapping[str, Cloud[Any]]] = {}
+CLOUDS: Final[Mapping[str, Cloud[Any]]] = {
+    LinodeDriver.name: Cloud(LinodeSettings, LinodeDriver),
+}
 """By the driver's name."""
 
 PROVIDERS: Final = (LabDriver.name, *CLOUDS)

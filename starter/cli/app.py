@@ -46,6 +46,9 @@ class _Commands(LazyGroup):
         "pool": LazyCommand(
             "starter.cli.pool", "Machines that are ready before a route needs one."
         ),
+        "provider": LazyCommand(
+            "starter.cli.provider", "The clouds that machines are made at, and what is missing."
+        ),
         "release": LazyCommand("starter.cli.release", "The releases in the repository."),
         "rollout": LazyCommand("starter.cli.rollout", "Roll a release out to the fleet, in waves."),
         "events": LazyCommand(

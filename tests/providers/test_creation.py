@@ -1,5 +1,7 @@
 """What all drivers share in a creation: token, tags, user-data, and where there is room."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,3 +154,23 @@ async def test_an_attempt_without_an_answer_is_the_first_one_the_next_time():
     assert await fallback.create("k", LOCATION, again.create) == "b/small"
     assert again.asked == ["b/small"]
     assert await fallback.create("k", LOCATION, again.create) == "a/small"
+
+
+async def test_an_attempt_that_is_cancelled_is_the_first_one_the_next_time():
+    """As by the time limit of a creation: the request may have arrived."""
+    fallback, reached = CapacityFallback("cloud"), asyncio.Event()
+
+    async def create(attempt: Attempt) -> str:
+        if attempt.zone == "a":
+            raise ProviderCapacityError("cloud", "create", "no room")
+        reached.set()
+        return await asyncio.Future()
+
+    task = asyncio.create_task(fallback.create("k", LOCATION, create))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    again = Vendor()
+    assert await fallback.create("k", LOCATION, again.create) == "b/small"
+    assert again.asked == ["b/small"]

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from devkit.chaos.faulty_proxy import faulty_proxy
 from devkit.chaos.provider_faults import ProviderFaults
+from devkit.exercised import Against
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineStatus
@@ -20,6 +21,7 @@ from relight.store.store import Store
 from starter.local.children import wait_until
 from tests.providers.fakes import FAKES
 from tests.providers.fakes.base import VendorFake
+from tests.support.exercised import noting
 
 CLOUDS = ["fake", *FAKES, pytest.param("lab", marks=pytest.mark.lab)]
 
@@ -108,12 +110,13 @@ async def contract_cloud(request: pytest.FixtureRequest) -> AsyncIterator[Contra
             vendor = FAKES[request.param]()
             stack.enter_context(vendor.served())
             folder = request.getfixturevalue("tmp_path")
-            driver: ProviderDriver = vendor.driver(folder)
+            driver: ProviderDriver = noting(vendor.driver(folder), Against.FAKE)
             cloud = ContractCloud(driver, vendor.region, vendor.provider_faults, vendor)
         else:
             lab = request.getfixturevalue("lab")
             proxy = stack.enter_context(faulty_proxy(lab.api_url))
             driver = LabDriver(proxy.url, SecretStr(lab.token), timeout=ANSWER_WITHIN)
+            driver = noting(driver, Against.LAB)
             cloud = ContractCloud(driver, "lab-east", proxy.provider_faults)
         try:
             yield cloud
