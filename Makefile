@@ -32,6 +32,17 @@ test: setup ## Run all tests (ARGS="tests/lab -k boot" for some of them)
 test-fast: setup ## Run the tests that need no machine
 	@.venv/bin/python -m pytest -n 2 -m "not lab and not slow" $(ARGS)
 
+.PHONY: test-prism
+test-prism: setup ## Hold the drivers to their vendors' OpenAPI documents, which npm gives
+	@scripts/setup-prism
+	@.venv/bin/python -m pytest -n0 -m prism tests/providers $(ARGS)
+
+.PHONY: providers
+providers: setup ## Try the drivers of clouds on their fakes, and write docs/providers.md
+	@scripts/setup-prism
+	@scripts/as-root .venv/bin/python -m pytest -q -n0 tests/providers --exercised docs/providers.json $(ARGS)
+	@.venv/bin/python -m devkit.exercised >docs/providers.md
+
 .PHONY: check
 check: setup ## Check style, types, import rules, words and shell scripts
 	@.venv/bin/ruff check .
@@ -105,9 +116,14 @@ docs: setup ## Generate docs/faults.md from the fault table, docs/relight.1 from
 
 .PHONY: lock
 lock: ## Update the lock files from the declared dependencies (needs uv; ARGS=--upgrade)
-	@uv pip compile --quiet --universal --all-extras --generate-hashes --python-version 3.11 \
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--extra local --extra lab --extra dev --extra oracles \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file requirements.lock pyproject.toml
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--extra oracle-oci --constraint requirements.lock \
+		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
+		--output-file tests/providers/oracles/oci.lock pyproject.toml
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file devkit/bench/requirements.lock devkit/bench/requirements.in

@@ -36,6 +36,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.activities")
 
 HEARTBEAT_INTERVAL = timedelta(seconds=5)
 
+MIN_RETRY_AFTER = timedelta(seconds=1)
+"""A cause that asks for less would use up all attempts at once."""
+
 
 def current_operation(origin: Origin) -> Operation:
     """Return the operation of the running activity. All its attempts together write once."""
@@ -204,7 +207,13 @@ class _FaultConversion(ActivityInboundInterceptor):
                 fault.model_dump(mode="json"),
                 type=fault.kind,
                 non_retryable=not error.retryable,
+                next_retry_delay=_delay(error),
             ) from error
+
+
+def _delay(error: DomainError) -> timedelta | None:
+    """Return when the activity is tried again; None: as its policy says."""
+    return max(error.retry_after, MIN_RETRY_AFTER) if error.retry_after is not None else None
 
 
 def _log(fault: Fault, *, retryable: bool) -> None:

@@ -135,7 +135,12 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
             parts.store.key_rotations.all,
         ),
         FirstBootActivities(
-            parts.user_data, parts.hosts, delivery, parts.host_settings, configurations
+            parts.user_data,
+            parts.hosts,
+            delivery,
+            parts.host_settings,
+            configurations,
+            parts.drivers,
         ),
         EvidenceActivities(
             parts.hosts, parts.drivers, parts.store, (*parts.secrets.values(), *parts.passwords)

@@ -5,15 +5,23 @@ A worker and a command use the same drivers.
 
 from collections.abc import Mapping
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
+from relight.provider_settings import (
+    bad_provider_settings,
+    providers_file,
+    read_providers_file,
+)
 from relight.providers.driver import (
     ProviderDriver,
     ProviderError,
     UnknownLocationError,
     region_named,
 )
-from relight.providers.registry import PROVIDERS, open_drivers
+from relight.providers.lab import LabDriver
+from relight.providers.locations import ProviderSettings, SecretFileError
+from relight.providers.registry import CLOUDS, PROVIDERS, open_drivers
+from relight.setting_groups import SettingsError
 from relight.settings import Settings
 
 
@@ -21,15 +29,58 @@ class ProviderNotAskedError(Exception):
     """A provider could not be asked from here."""
 
 
-def configured_drivers(settings: Settings) -> Mapping[str, ProviderDriver]:
+def configured_drivers(
+    settings: Settings, *, only: str | None = None, required: bool = False
+) -> Mapping[str, ProviderDriver]:
     """Return the drivers by name; the caller closes them.
 
+    Args:
+        settings: of the installation.
+        only: the name of the one that is wanted; None: all that are configured.
+        required: whether that one has to be configured.
+
     Raises:
-        OSError: the file with a token cannot be read.
+        OSError: the file with the lab's token cannot be read.
+        SettingsError: the settings of a provider cannot be used, or a secret's file; or the
+            required one is not configured.
     """
-    lab = settings.lab
-    token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
-    return open_drivers(lab_url=lab.url, lab_token=token)
+    lab, names = settings.lab, [*settings.providers]
+    is_lab = only in {None, LabDriver.name}
+    if only is not None:
+        names = [only] if not is_lab and (required or only in settings.providers) else []
+    if required and is_lab and not (lab.url and lab.token_file):
+        missing = "RELIGHT_LAB__URL and RELIGHT_LAB__TOKEN_FILE are not set"
+        raise SettingsError(f"{missing}; `relight up` sets them for a lab of your own")
+    token = None
+    if is_lab and lab.token_file:
+        token = SecretStr(lab.token_file.read_text().strip())
+    clouds = {name: provider_settings(settings, name) for name in names}
+    try:
+        return open_drivers(lab_url=lab.url, lab_token=token, clouds=clouds)
+    except SecretFileError as error:
+        raise SettingsError(f"RELIGHT_PROVIDERS__*: {error}") from error
+
+
+def provider_settings(settings: Settings, name: str) -> ProviderSettings:
+    """Return the settings of a cloud, as its driver reads them.
+
+    Raises:
+        SettingsError: there is no such driver, or they cannot be used; the text names the file or
+            the variable, and the key.
+    """
+    file = providers_file(settings.home, settings.providers_file)
+    cloud = CLOUDS.get(name)
+    if cloud is None:
+        known = ", ".join(CLOUDS) or "none"
+        raise SettingsError(
+            f"RELIGHT_PROVIDERS__* or {file}: there is no driver {name}; the drivers: {known}"
+        )
+    try:
+        made: ProviderSettings = cloud.settings.model_validate(settings.providers.get(name, {}))
+    except ValidationError as error:
+        in_file = read_providers_file(settings.home, settings.providers_file).get(name, {})
+        raise bad_provider_settings(name, error, file, in_file) from None
+    return made
 
 
 async def why_no_location(settings: Settings, provider: str, region: str) -> str | None:
@@ -44,7 +95,7 @@ async def why_no_location(settings: Settings, provider: str, region: str) -> str
         )
     try:
         drivers = configured_drivers(settings)
-    except OSError as error:
+    except (OSError, SettingsError) as error:
         raise ProviderNotAskedError(str(error)) from error
     try:
         if provider not in drivers:

@@ -4,7 +4,6 @@ Its keys are those of `ServiceSettings`. The environment and the file `env` coun
 """
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
 from relight.context import current_context
-from relight.domain.error_words import error_words
 from relight.domain.text import visible
 from relight.setting_groups import ServiceSettings, SettingsError
+from relight.toml_file import read_toml
 
 VARIABLE = "RELIGHT_SERVICE_FILE"
 NAME = "service.toml"
@@ -46,16 +45,7 @@ def read_service_file(home: Path, named: Path | None) -> dict[str, Any]:
             setting of the service, or a value that the setting cannot have.
     """
     file = service_file(home, named)
-    try:
-        values = tomllib.loads(file.read_text())
-    except FileNotFoundError:
-        if named is None:
-            return {}
-        raise SettingsError(f"{VARIABLE} names {file}, which does not exist") from None
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be read: {error_words(error)}") from error
-    except ValueError as error:  # of TOML, or of UTF-8
-        raise SettingsError(f"{file} is no TOML: {visible(str(error))}") from error
+    values = read_toml(file, VARIABLE, is_named=named is not None)
     _check(file, values)
     folder = file.absolute().parent
     return {

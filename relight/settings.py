@@ -37,6 +37,7 @@ from relight.domain.duration import Duration
 from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.retention import Retention
+from relight.provider_settings import ProvidersFileSource
 from relight.service_file import IGNORED, ServiceFileSource
 from relight.setting_groups import (
     ConnectivityChecks,
@@ -93,6 +94,10 @@ class Settings(BaseSettings):
             `relight schedule apply` has been run: `P180D`.
         service_file: the service file; by default `service.toml` in the home folder, if it exists
             (`relight/service_file.py`).
+        providers: how to log in to each cloud, and what its regions offer, by the driver's name
+            (`relight/providers/locations.py`): `RELIGHT_PROVIDERS__LINODE__TOKEN_FILE=FILE`.
+        providers_file: the same in TOML, where regions are easier to write; by default
+            `providers.toml` in the home folder, if it exists.
         sweep_grace: the least age of a machine, a record or an operation that a sweep touches.
     """
 
@@ -133,6 +138,8 @@ class Settings(BaseSettings):
     ssh: SshSettings = SshSettings()
     liveness: LivenessSettings = LivenessSettings()
     lab: LabSettings = LabSettings()
+    providers: dict[str, dict[str, Any]] = {}
+    providers_file: Path | None = None
     limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
     temporal: TemporalSettings = TemporalSettings()
@@ -151,7 +158,8 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return where settings come from; the first that has one counts."""
         del file_secret_settings
-        return init_settings, env_settings, dotenv_settings, ServiceFileSource(settings_cls)
+        files = ServiceFileSource(settings_cls), ProvidersFileSource(settings_cls)
+        return init_settings, env_settings, dotenv_settings, *files
 
     @classmethod
     def of(cls, context: Context, *, ignore_service_file: bool = False) -> Self:

@@ -22,6 +22,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 pytest_plugins = [
     "tests.support.attacks",
     "tests.support.boundaries",
+    "tests.support.exercised",
     "tests.support.lab",
     "tests.support.postgres",
 ]

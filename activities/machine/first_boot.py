@@ -45,6 +45,7 @@ from relight.hosts.host_settings import HostSettings, configure
 from relight.hosts.key_files import Keys, keys_for_new_machine
 from relight.hosts.keys import HostKey
 from relight.hosts.shell import Shell
+from relight.providers.driver import ProviderDriver, require_user_data_fits
 
 NO_ROTATIONS: Mapping[KeyKind, KeyRotation] = {}
 
@@ -157,6 +158,7 @@ class FirstBootActivities:
         delivery: PackageDelivery | None = None,
         settings: HostSettings | None = None,
         configurations: ServiceConfigurations | None = None,
+        drivers: Mapping[str, ProviderDriver] | None = None,
     ) -> None:
         """Use what a first boot needs.
 
@@ -166,17 +168,25 @@ class FirstBootActivities:
             delivery: brings packages to hosts that do not fetch them; None: they do.
             settings: what each host is told to manage; None: as it is.
             configurations: what each machine gets at its first login; None: nothing.
+            drivers: of the providers, by name, whose limits user-data must keep.
         """
         self._user_data = user_data
         self._hosts = hosts
         self._delivery = delivery
         self._settings = settings
         self._configurations = configurations
+        self._drivers = drivers or {}
 
     @step(policies.STORE, lambda i: i.plan.key)
     async def render_cloud_init(self, input: RenderCloudInitInput) -> CloudInitRendered:
-        """Check that the user-data can be rendered. Return its digest, never its text."""
+        """Check the user-data: that it can be rendered, and that its provider takes it.
+
+        Return its digest, never its text.
+        """
         rendered = self._user_data.render(input.plan)
+        driver = self._drivers.get(input.plan.provider)
+        if driver is not None:
+            require_user_data_fits(driver, f"create {input.plan.key}", rendered.text)
         return CloudInitRendered(sha256=rendered.sha256, size_bytes=rendered.size_bytes)
 
     @step(policies.BOOT, lambda i: i.machine.key)

@@ -21,8 +21,8 @@ POLL = timedelta(seconds=2)
 """Between the beginnings of two listings of a region."""
 
 MAX_POLL = timedelta(minutes=1)
-"""While a provider limits the rate of requests, the interval doubles up to this. Then it is an
-error."""
+"""While a provider limits the rate of requests, the interval doubles up to this, or is what the
+provider asks for. Then it is an error: whoever waits is tried again."""
 
 
 class MachinePolls:
@@ -60,7 +60,8 @@ class MachinePolls:
             self._began[name] = time.monotonic()
             try:
                 return await list_machines(driver, region)
-            except ProviderRateLimitedError:
-                if interval >= MAX_POLL:
+            except ProviderRateLimitedError as error:
+                asked = error.retry_after or timedelta(0)
+                if interval >= MAX_POLL or asked > MAX_POLL:
                     raise
-                interval = min(interval * 2, MAX_POLL)
+                interval = min(max(interval * 2, asked), MAX_POLL)

@@ -3,13 +3,9 @@
 from collections import defaultdict, deque
 from enum import StrEnum
 
+from relight.providers.rate import Call
 
-class Call(StrEnum):
-    """The types of call to a provider."""
-
-    READ = "read"
-    CREATE = "create"
-    DESTROY = "destroy"
+__all__ = ("PROVIDER_FAULTS", "Call", "ProviderFault", "ProviderFaults")
 
 
 class ProviderFault(StrEnum):

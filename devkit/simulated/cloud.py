@@ -24,6 +24,7 @@ from relight.providers.driver import (
     ProviderAnswerError,
     ProviderRateLimitedError,
     ProviderUnavailableError,
+    UserDataLimit,
     adopted,
 )
 
@@ -49,6 +50,8 @@ class FakeCloud:
     """
 
     REGIONS = ("fake-east", "fake-west")
+
+    user_data_limit: UserDataLimit | None = None
 
     def __init__(self, name: str = "fake") -> None:
         self.name = name

@@ -4,8 +4,6 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from relight.doctor.check import Check, CheckFailedError, Finding, Subject
 from relight.doctor.setting_origins import DEFAULT, setting_origins, unknown_variables
 from relight.domain.clock import TOLERANCE, is_future
@@ -17,7 +15,7 @@ from relight.engine.fleet import require_same_fleet
 from relight.engine.server_time import clock_difference
 from relight.home import existing_store_url
 from relight.hosts.key_files import names_in
-from relight.providers.registry import open_drivers
+from relight.locations import configured_drivers
 from relight.release_source import release_source_config
 from relight.releases.apt_repository import SeenIndexes
 from relight.releases.signing_key import read_signing_key
@@ -155,9 +153,7 @@ async def _repository(subject: Subject) -> Finding:
 
 
 async def _providers(subject: Subject) -> Finding:
-    lab = subject.settings.lab
-    token = SecretStr(lab.token_file.read_text().strip()) if lab.token_file else None
-    drivers = open_drivers(lab_url=lab.url, lab_token=token)
+    drivers = configured_drivers(subject.settings)
     if not drivers:
         return Finding(
             "none is configured: no machine can be made",

@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from relight.context import ENVIRONMENT
 from relight.domain.base import Message
+from relight.provider_settings import providers_file, read_providers_file
 from relight.service_file import read_service_file, service_file
 from relight.settings import Settings
 from relight.store.database import parse_url
@@ -30,8 +31,8 @@ class SettingOrigin(Message):
     Attributes:
         name: its variable, as in `RELIGHT_SSH__PORT`.
         value: as text; a secret is `(not shown)`.
-        origin: `environment`, `default`, the path of the file `env` or of the service file, or
-            `context NAME`.
+        origin: `environment`, `default`, `context NAME`, or the path of the file: `env`, the
+            service file, or that of the providers.
     """
 
     name: str
@@ -40,20 +41,23 @@ class SettingOrigin(Message):
 
 
 def setting_origins(settings: Settings) -> list[SettingOrigin]:
-    """Return all settings, in declared order. It reads the file `env`, and the service file.
+    """Return all settings, in declared order. It reads the files that give settings.
 
     Raises:
-        SettingsError: the service file cannot be used any more.
+        SettingsError: the service file, or that of the providers, cannot be used any more.
     """
     file, of_service = settings.home / "env", service_file(settings.home, settings.service_file)
     in_service_file = read_service_file(settings.home, settings.service_file)
+    of_providers = providers_file(settings.home, settings.providers_file)
+    in_providers_file = read_providers_file(settings.home, settings.providers_file)
     sources = {
         "environment": _set_in(os.environ),
         str(file): _set_in(dotenv_values(file)),
         str(of_service): {f"{_PREFIX}SERVICE__{key.upper()}" for key in in_service_file},
+        str(of_providers): {f"{_PREFIX}PROVIDERS"} if in_providers_file else set(),
     }
     return [
-        SettingOrigin(name=name, value=_shown(name, value), origin=_origin(settings, name, sources))
+        SettingOrigin(name=name, value=_shown(value), origin=_origin(settings, name, sources))
         for name, value in _leaves(settings, _PREFIX)
     ]
 
@@ -124,11 +128,11 @@ def _origin(settings: Settings, name: str, sources: Mapping[str, set[str]]) -> s
     return next((origin for origin, given in sources.items() if given & names), DEFAULT)
 
 
-def _shown(name: str, value: object) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "(not shown)" if value.get_secret_value() else ""
-    if name == f"{_PREFIX}GATE_CHECKS" and isinstance(value, Mapping):
-        return ", ".join(sorted(value))  # their URLs can hold a password
+    if isinstance(value, Mapping):
+        return ", ".join(sorted(value))  # a URL of a gate check can hold a password
     plain = to_jsonable_python(value)
     text = "" if plain is None else ", ".join(map(str, plain)) if isinstance(plain, list) else plain
     return _USER_INFO.sub("://***@", str(text))

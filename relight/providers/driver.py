@@ -3,9 +3,11 @@
 One contract test, `tests/providers/test_contract.py`, runs against every driver.
 """
 
+import base64
 import gzip
 from collections.abc import Mapping
-from typing import Protocol
+from datetime import timedelta
+from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -46,9 +48,33 @@ class ProviderAnswerError(ProviderUnavailableError):
 
 
 class ProviderRateLimitedError(ProviderUnavailableError):
-    """The provider limits the rate of requests."""
+    """The provider limits the rate of requests: this one was not fulfilled."""
 
     kind = "provider-rate-limited"
+
+    def __init__(
+        self, provider: str, attempted: str, answer: str, retry_after: timedelta | None = None
+    ) -> None:
+        super().__init__(provider, attempted, answer)
+        self.retry_after = retry_after
+
+
+class ProviderCapacityError(ProviderError):
+    """The provider has no room for the machine now, in any zone and shape of the location."""
+
+    kind = "provider-capacity"
+
+
+class ProviderQuotaError(ProviderError):
+    """A limit of our account is reached."""
+
+    kind = "provider-quota"
+
+
+class ProviderInvalidError(ProviderError):
+    """The request itself is wrong, as with user-data that is too large: a retry cannot help."""
+
+    kind = "provider-invalid"
 
 
 class ProviderCredentialsError(ProviderError):
@@ -100,10 +126,28 @@ class MachineSpec(BaseModel):
         return gzip.compress(self.user_data.get_secret_value().encode(), mtime=0)
 
 
+class UserDataLimit(NamedTuple):
+    """How much user-data a provider accepts.
+
+    Attributes:
+        max_bytes: the limit.
+        is_encoded: whether the limit is for the user-data in base64, not for its own bytes.
+    """
+
+    max_bytes: int
+    is_encoded: bool = False
+
+
 class ProviderDriver(Protocol):
-    """One provider. Every call is idempotent: it may be repeated."""
+    """One provider. Every call is idempotent: it may be repeated.
+
+    Attributes:
+        name: as in the settings.
+        user_data_limit: how much user-data it accepts; None if no limit is known.
+    """
 
     name: str
+    user_data_limit: UserDataLimit | None
 
     async def regions(self) -> tuple[Region, ...]:
         """Return every region in which it can create machines, ordered by name."""
@@ -117,6 +161,10 @@ class ProviderDriver(Protocol):
 
         Raises:
             MachineConflictError: a machine of another owner or generation has this label.
+            ProviderCapacityError: no zone and shape of the region has room for it.
+            ProviderQuotaError: a limit of our account is reached.
+            ProviderInvalidError: the request is wrong, as by `require_user_data_fits`.
+            ProviderUnavailableError: it is not known whether it was created.
             ProviderError: it does not exist and could not be created.
         """
 
@@ -180,6 +228,27 @@ async def region_named(driver: ProviderDriver, name: str) -> Region:
     raise UnknownLocationError(
         driver.name, f"find region {name}", f"it has no such region; its regions: {known}"
     )
+
+
+def require_user_data_fits(driver: ProviderDriver, attempted: str, user_data: SecretStr) -> None:
+    """Check the size of user-data before anything is requested.
+
+    Raises:
+        ProviderInvalidError: the provider would refuse it, or cut it.
+    """
+    limit = driver.user_data_limit
+    if limit is None:
+        return
+    content = user_data.get_secret_value().encode()
+    size = len(base64.b64encode(content) if limit.is_encoded else content)
+    if size > limit.max_bytes:
+        raise ProviderInvalidError(
+            driver.name,
+            attempted,
+            f"the user-data has {size} bytes{' in base64' if limit.is_encoded else ''}, and "
+            f"{driver.name} takes at most {limit.max_bytes}: leave out or shorten files of the "
+            "service (RELIGHT_SERVICE__FILES), which the package or a hot swap can bring instead",
+        )
 
 
 def adopted(found: MachineAtProvider, spec: MachineSpec) -> MachineAtProvider:

@@ -28,9 +28,10 @@ from relight.providers.driver import (
     MachineConflictError,
     MachineSpec,
     ProviderAnswerError,
-    ProviderError,
+    UserDataLimit,
     adopted,
 )
+from relight.providers.tags import number_of
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
@@ -57,8 +58,6 @@ _MACHINE = TypeAdapter(_LabMachine)
 _MACHINES: TypeAdapter[list[JsonValue]] = TypeAdapter(list[JsonValue])
 _REGIONS = TypeAdapter(list[_LabRegion])
 
-MAX_GENERATION_DIGITS = 9
-
 _STATUSES = {
     "provisioning": MachineStatus.PROVISIONING,
     "running": MachineStatus.RUNNING,
@@ -73,6 +72,7 @@ class LabDriver:
     """The machine key is the label; the lab allows one machine per label."""
 
     name = "lab"
+    user_data_limit: UserDataLimit | None = None
 
     def __init__(
         self, url: str, token: SecretStr, timeout: timedelta = timedelta(seconds=10)
@@ -82,7 +82,7 @@ class LabDriver:
 
     async def regions(self) -> tuple[Region, ...]:
         """Return every region."""
-        response = await self._call("list regions", "GET", "/v1/regions")
+        response = await self._api.existing("list regions", "GET", "/v1/regions")
         found = response.read(_REGIONS)
         found.sort(key=lambda region: region.name)
         return response.understood(
@@ -107,7 +107,7 @@ class LabDriver:
             body["tags"][_CREATED_BY] = spec.created_by
         if spec.image is not None:
             body["image"] = spec.image
-        response = await self._call(f"create {key}", "POST", "/v1/machines", json=body)
+        response = await self._api.existing(f"create {key}", "POST", "/v1/machines", json=body)
         created = self._machine(response, response.read(_MACHINE))
         if created.key != key:
             raise response.unreadable(f"it is about {created.key}")
@@ -116,7 +116,7 @@ class LabDriver:
     async def find(self, key: str) -> MachineAtProvider | None:
         """Return the machine of this key."""
         attempted = f"find {key}"
-        response = await self._call(attempted, "GET", "/v1/machines", params={"label": key})
+        response = await self._api.existing(attempted, "GET", "/v1/machines", params={"label": key})
         entries = response.read(_MACHINES)
         # Each has to be understood: one that is not may be the machine.
         machines = [self._entry(response, entry) for entry in entries]
@@ -141,7 +141,7 @@ class LabDriver:
         A machine whose entry is not understood is left out, and the listing is incomplete.
         """
         asked_at = datetime.now(UTC)
-        response = await self._call("list machines", "GET", "/v1/machines")
+        response = await self._api.existing("list machines", "GET", "/v1/machines")
         machines: list[MachineAtProvider] = []
         complete = True
         for entry in response.read(_MACHINES):
@@ -202,28 +202,11 @@ class LabDriver:
                 status=_STATUSES.get(found.status, MachineStatus.FAILED),
                 address=None if found.address is None else str(found.address),
                 owner=found.tags.get(_OWNER),
-                generation=_number(found.tags.get(_GENERATION, "")),
+                generation=number_of(found.tags.get(_GENERATION, "")),
                 created_by=found.tags.get(_CREATED_BY),
                 created_at=found.created_at,
             )
         )
-
-    async def _call(self, attempted: str, method: str, path: str, **options: Any) -> Response:
-        """Return the response to a request of a path that always exists.
-
-        Raises:
-            ProviderError: the request failed, or the path does not exist.
-        """
-        response = await self._api.request(attempted, method, path, **options)
-        if response is None:
-            raise ProviderError(self.name, attempted, f"there is no {path}")
-        return response
-
-
-def _number(text: str) -> int | None:
-    """Return a tag's number; None for anything else: foreign machines may have any text there."""
-    plain = text.isascii() and text.isdigit() and len(text) <= MAX_GENERATION_DIGITS
-    return int(text) if plain else None
 
 
 def _about(provider_id: str, response: Response) -> _LabMachine:

@@ -1,20 +1,55 @@
-"""The drivers of this installation. A new provider is added here."""
+"""The drivers of this installation. A new provider is one line here."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import SecretStr
 
 from relight.providers.driver import ProviderDriver
 from relight.providers.lab import LabDriver
+from relight.providers.linode import LinodeDriver, LinodeSettings
+from relight.providers.locations import ProviderSettings
 
-PROVIDERS: Final = (LabDriver.name,)
+S = TypeVar("S", bound=ProviderSettings)
+
+
+@dataclass(frozen=True)
+class Cloud(Generic[S]):
+    """A provider that is configured by `RELIGHT_PROVIDERS__NAME__*`, or by `providers.toml`.
+
+    Attributes:
+        settings: the model of its settings.
+        driver: opens its driver; raises `SecretFileError` if a secret's file cannot be read.
+    """
+
+    settings: type[S]
+    driver: Callable[[S], ProviderDriver]
+
+
+CLOUDS: Final[Mapping[str, Cloud[Any]]] = {
+    LinodeDriver.name: Cloud(LinodeSettings, LinodeDriver),
+}
+"""By the driver's name."""
+
+PROVIDERS: Final = (LabDriver.name, *CLOUDS)
 """The name of every driver, configured or not."""
 
 
-def open_drivers(*, lab_url: str, lab_token: SecretStr | None) -> Mapping[str, ProviderDriver]:
-    """Return the drivers of the configured providers by name."""
+def open_drivers(
+    *,
+    lab_url: str,
+    lab_token: SecretStr | None,
+    clouds: Mapping[str, ProviderSettings] | None = None,
+) -> Mapping[str, ProviderDriver]:
+    """Return the drivers of the configured providers by name.
+
+    Raises:
+        SecretFileError: the file with a secret cannot be read.
+    """
     drivers: list[ProviderDriver] = []
     if lab_url and lab_token is not None:
         drivers.append(LabDriver(lab_url, lab_token))
+    for name, settings in (clouds or {}).items():
+        drivers.append(CLOUDS[name].driver(settings))
     return {driver.name: driver for driver in drivers}

@@ -47,6 +47,9 @@ class _Commands(LazyGroup):
         "pool": LazyCommand(
             "starter.cli.pool", "Machines that are ready before a route needs one."
         ),
+        "provider": LazyCommand(
+            "starter.cli.provider", "The clouds that machines are made at, and what is missing."
+        ),
         "release": LazyCommand("starter.cli.release", "The releases in the repository."),
         "configuration": LazyCommand(
             "starter.cli.configuration", "The service's configuration files, by their revisions."

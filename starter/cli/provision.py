@@ -70,7 +70,7 @@ async def provision_all(
     busy: list[Outcome] = []
     for each in inputs:
         try:
-            handles[each.route_id] = await _start(client, task_queue, each)
+            handles[each.route_id] = await start_provisioning(client, task_queue, each)
         except WorkflowAlreadyStartedError:
             busy.append(_busy(each.route_id))
     if patience.waits or not handles:
@@ -97,7 +97,12 @@ async def wait_for(
     await _report_results(handles, [], patience, as_json=as_json)
 
 
-async def _start(client: Client, task_queue: str, input: ProvisionRouteInput) -> Handle:
+async def start_provisioning(client: Client, task_queue: str, input: ProvisionRouteInput) -> Handle:
+    """Start the provisioning of one route.
+
+    Raises:
+        WorkflowAlreadyStartedError: another operation on the route runs.
+    """
     return await client.start_workflow(
         ProvisionRoute.run,
         input,

@@ -80,6 +80,8 @@ async def test_creating_twice_adopts_the_first(subject):
 
 
 async def test_concurrent_creations_make_one_machine(subject):
+    if subject.fake is not None and not subject.fake.refuses_twins:
+        pytest.skip("one creator per key is a matter of the workflow's id here")
     key = subject.new_key()
     answers = await asyncio.gather(
         *(subject.driver.ensure(key, subject.spec) for _ in range(4)), return_exceptions=True
@@ -111,7 +113,8 @@ async def test_destroying_an_id_under_another_key_is_refused_and_destroys_nothin
 
 
 async def test_a_machine_has_owner_generation_and_creation_time(subject):
-    key, before = subject.new_key(), datetime.now(UTC)
+    # Vendors report whole seconds.
+    key, before = subject.new_key(), datetime.now(UTC).replace(microsecond=0)
     created = await subject.driver.ensure(key, subject.spec_of(generation=7))
     for seen in (created, await subject.driver.find(key), await listed(subject, key)):
         assert seen is not None
@@ -225,6 +228,8 @@ async def test_a_deletion_whose_answer_was_lost_still_happens(subject, fault):
 
 
 async def test_a_console_is_available_while_the_machine_exists(subject):
+    if subject.fake is not None and not subject.fake.has_console:
+        pytest.skip("the vendor gives no console")
     key = subject.new_key()
     machine = (await subject.driver.ensure(key, subject.spec)).ref
     await subject.until_running(key)

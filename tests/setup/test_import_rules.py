@@ -123,7 +123,10 @@ def test_no_imports_form_a_circle() -> None:
 
 
 def test_the_settings_know_the_domain_and_the_context_alone() -> None:
-    files = ("settings.py", "setting_groups.py", "service_file.py", "temporal_settings.py")
+    files = (
+        *("settings.py", "setting_groups.py", "temporal_settings.py"),
+        *("service_file.py", "provider_settings.py", "toml_file.py"),
+    )
     for file in files:
         tree = ast.parse((ROOT / "relight" / file).read_text())
         imported = [
@@ -133,5 +136,6 @@ def test_the_settings_know_the_domain_and_the_context_alone() -> None:
         allowed = (
             *("relight.context", "relight.domain."),
             *("relight.setting_groups", "relight.service_file", "relight.temporal_settings"),
+            *("relight.provider_settings", "relight.toml_file"),
         )
         assert [name for name in ours if not name.startswith(allowed)] == []

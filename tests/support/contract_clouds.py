@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from devkit.chaos.faulty_proxy import faulty_proxy
 from devkit.chaos.provider_faults import ProviderFaults
+from devkit.exercised import Against
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineStatus
@@ -18,8 +19,11 @@ from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.providers.lab import LabDriver
 from relight.store.store import Store
 from starter.local.children import wait_until
+from tests.providers.fakes import FAKES
+from tests.providers.fakes.base import VendorFake
+from tests.support.exercised import noting
 
-CLOUDS = ["fake", pytest.param("lab", marks=pytest.mark.lab)]
+CLOUDS = ["fake", *FAKES, pytest.param("lab", marks=pytest.mark.lab)]
 
 DEADLINE = timedelta(seconds=60)
 
@@ -35,11 +39,17 @@ class ContractCloud:
 
     Attributes:
         store: what the activities on it record, where a test runs some.
+        fake: of the vendor, behind the driver; None if there is none.
     """
 
     def __init__(
-        self, driver: ProviderDriver, region: str, provider_faults: ProviderFaults
+        self,
+        driver: ProviderDriver,
+        region: str,
+        provider_faults: ProviderFaults,
+        fake: VendorFake | None = None,
     ) -> None:
+        self.fake = fake
         self.driver = driver
         self.region = region
         self.provider_faults = provider_faults
@@ -81,6 +91,8 @@ class ContractCloud:
     async def tidy(self) -> None:
         """Leave nothing behind."""
         self.provider_faults.clear()
+        if self.fake is not None:
+            self.fake.traps.clear()
         for machine in (await self.driver.list()).machines:
             if machine.key.startswith("contract-"):
                 await self.driver.destroy(machine.ref)
@@ -94,10 +106,17 @@ async def contract_cloud(request: pytest.FixtureRequest) -> AsyncIterator[Contra
         if request.param == "fake":
             fake = FakeCloud()
             cloud = ContractCloud(fake, FakeCloud.REGIONS[0], fake.provider_faults)
+        elif request.param in FAKES:
+            vendor = FAKES[request.param]()
+            stack.enter_context(vendor.served())
+            folder = request.getfixturevalue("tmp_path")
+            driver: ProviderDriver = noting(vendor.driver(folder), Against.FAKE)
+            cloud = ContractCloud(driver, vendor.region, vendor.provider_faults, vendor)
         else:
             lab = request.getfixturevalue("lab")
             proxy = stack.enter_context(faulty_proxy(lab.api_url))
             driver = LabDriver(proxy.url, SecretStr(lab.token), timeout=ANSWER_WITHIN)
+            driver = noting(driver, Against.LAB)
             cloud = ContractCloud(driver, "lab-east", proxy.provider_faults)
         try:
             yield cloud

@@ -1,5 +1,7 @@
 """The base of every error with a cause outside of the program. Any other error is a bug."""
 
+from datetime import timedelta
+
 from relight.domain.fault.fault import FaultClass
 from relight.domain.fault.rule import Rule
 from relight.domain.fault.table import RULES
@@ -13,9 +15,11 @@ class DomainError(Exception):
 
     Attributes:
         kind: the kind of fault, by its name in the table of faults.
+        retry_after: how long its cause asks to wait before a retry; None if it does not say.
     """
 
     kind: str
+    retry_after: timedelta | None = None
 
     def __init__(self, text: str = "") -> None:
         super().__init__(visible_head(text, MAX_TEXT_BYTES))

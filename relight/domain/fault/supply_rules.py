@@ -96,6 +96,32 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         "The provider limits the rate of requests.",
         "Nothing, or provision fewer machines at once.",
     ),
+    "provider-capacity": Rule(
+        PROVIDER,
+        False,
+        Remedy.WAIT,
+        "The provider has no room for the machine now, in any zone and shape of the region.",
+        "Nothing: pools and replacements try again later. Name more zones and shapes of the "
+        "region in `providers.toml`, or use another region, which `relight provider list` shows: "
+        "`relight route provision ROUTE --track TRACK --region REGION`.",
+    ),
+    "provider-quota": Rule(
+        PROVIDER,
+        False,
+        Remedy.ASK,
+        "A limit of our account at the provider is reached.",
+        "The message has its words. Ask the provider for a higher limit, or remove machines that "
+        "are not needed; then `relight route provision ROUTE --track TRACK --region REGION` again.",
+    ),
+    "provider-invalid": Rule(
+        PROVIDER,
+        False,
+        Remedy.ASK,
+        "A request to the provider is wrong, and would be refused again.",
+        "The message names what is wrong: an image, a shape or a subnet in `providers.toml`, which "
+        "`relight provider check NAME` looks up, or the size of the user-data. Then `relight route "
+        "provision ROUTE --track TRACK --region REGION` again.",
+    ),
     "provider-refused": Rule(
         PROVIDER,
         False,
@@ -109,7 +135,8 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "The provider does not accept our credentials.",
-        "Check the token that is configured for the worker, as RELIGHT_LAB__TOKEN_FILE, and "
+        "`relight provider check NAME` shows whether they work now, and what they may do. Check "
+        "the file that the worker has them in, as RELIGHT_PROVIDERS__LINODE__TOKEN_FILE, and "
         "restart `relight worker`.",
     ),
     "machine-failed": Rule(
@@ -141,8 +168,8 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "There is no such provider, or the provider has no such region.",
-        "Check the name and the worker's configuration, as RELIGHT_LAB__URL; `relight route "
-        "list` shows the regions in use. Nothing was changed.",
+        "Check the name and the worker's configuration, as `providers.toml` or RELIGHT_LAB__URL; "
+        "`relight provider list` shows the providers and their regions. Nothing was changed.",
     ),
 }
 """The rule of each kind."""
