@@ -1,6 +1,6 @@
 """The HTTP signature of Oracle Cloud Infrastructure: RSA-SHA256 over some headers of a request.
 
-Its format is that of draft-cavage-http-signatures with OCI's `version="1"`. GET and DELETE sign the
+Its format is that of HTTP Signatures (Cavage), with OCI's `version="1"`. GET and DELETE sign the
 date, the request line and the host; POST, PUT and PATCH also sign length, type and digest of the
 body.
 """

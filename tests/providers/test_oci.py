@@ -245,7 +245,7 @@ async def test_a_limit_is_a_quota_error_and_no_other_zone_is_tried(
     assert len(launches(fake)) == 1
 
 
-async def test_a_launch_that_found_no_room_after_all_is_made_anew(
+async def test_a_launch_that_found_no_room_after_all_is_made_again(
     fake: OciFake, driver: OciDriver
 ) -> None:
     """It was accepted, and ended as TERMINATED: its token gives that dead instance again."""
