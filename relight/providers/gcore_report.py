@@ -1,4 +1,4 @@
-"""What Gcore says of our account and of the configured regions: for `relight provider check`."""
+"""What Gcore says of our account and of the configured regions; nothing is created for it."""
 
 from collections.abc import Mapping
 
