@@ -4,13 +4,15 @@ A creation has no key that makes it safe to repeat, and names are not unique: th
 of a task, which makes the machine later. So one key has one creator at a time, which the id of its
 workflow holds, and the creator searches first: in the listing of machines, then in the tasks that
 create a machine of this name. The result of a task that ends between both is found, and so is a
-machine that the listing still lacks. A task that is not done is waited for, not repeated.
+machine that the listing still lacks. A task that is not done is waited for, not repeated. What no
+search can see is a request that Gcore takes up after it: its machine is a second one of its key,
+and two machines of a key are shown as a conflict, for a person.
 
 A task may never start. After `WAIT` the creation is an error that may be repeated, and the
 workflow's attempts end it. Until the task is `LATE` old its machine may still come: `find` does not
 say that there is none, so no undo ends without it. After that it counts as absent, and its key is
 not given out again. A machine that such a task makes even later has our tags and a record that does
-not want it: the sweep destroys it. Two machines of a key are shown as a conflict.
+not want it: the sweep destroys it.
 """
 
 import asyncio
