@@ -7,6 +7,8 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import SecretStr
 
 from relight.providers.driver import ProviderDriver
+from relight.providers.gcore import GcoreDriver
+from relight.providers.gcore_creation import GcoreSettings
 from relight.providers.lab import LabDriver
 from relight.providers.linode import LinodeDriver, LinodeSettings
 from relight.providers.locations import ProviderSettings
@@ -32,6 +34,7 @@ class Cloud(Generic[S]):
 CLOUDS: Final[Mapping[str, Cloud[Any]]] = {
     LinodeDriver.name: Cloud(LinodeSettings, LinodeDriver),
     OciDriver.name: Cloud(OciSettings, OciDriver),
+    GcoreDriver.name: Cloud(GcoreSettings, GcoreDriver),
 }
 """By the driver's name."""
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 from tests.providers.fakes.base import VendorFake
+from tests.providers.fakes.gcore import FakeGcore
 from tests.providers.fakes.linode import LinodeFake
 from tests.providers.fakes.oci import OciFake
 
 FAKES: Mapping[str, type[VendorFake]] = {
     LinodeFake.name: LinodeFake,
     OciFake.name: OciFake,
+    FakeGcore.name: FakeGcore,
 }
 """By the driver's name. A new fake is one line here; the contract then runs against its driver."""
