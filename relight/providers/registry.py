@@ -10,6 +10,8 @@ from relight.providers.driver import ProviderDriver
 from relight.providers.lab import LabDriver
 from relight.providers.linode import LinodeDriver, LinodeSettings
 from relight.providers.locations import ProviderSettings
+from relight.providers.openstack import OpenStackDriver
+from relight.providers.openstack_settings import OpenStackSettings
 
 S = TypeVar("S", bound=ProviderSettings)
 
@@ -29,6 +31,7 @@ class Cloud(Generic[S]):
 
 CLOUDS: Final[Mapping[str, Cloud[Any]]] = {
     LinodeDriver.name: Cloud(LinodeSettings, LinodeDriver),
+    OpenStackDriver.name: Cloud(OpenStackSettings, OpenStackDriver),
 }
 """By the driver's name."""
 

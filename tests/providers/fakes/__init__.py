@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from tests.providers.fakes.base import VendorFake
 from tests.providers.fakes.linode import LinodeFake
+from tests.providers.fakes.openstack import OpenStackFake
 
 FAKES: Mapping[str, type[VendorFake]] = {
     LinodeFake.name: LinodeFake,
+    OpenStackFake.name: OpenStackFake,
 }
 """By the driver's name. A new fake is one line here; the contract then runs against its driver."""
