@@ -35,6 +35,7 @@ from relight.providers.openstack_cloud import read_cloud
 from relight.providers.openstack_compute import Compute
 from relight.providers.openstack_floating import FloatingAddresses
 from relight.providers.openstack_names import OpenStackNames
+from relight.providers.openstack_report import limits_of, region_report
 from relight.providers.openstack_server import Server
 from relight.providers.openstack_settings import (
     CONFIG_DRIVE,
@@ -44,6 +45,7 @@ from relight.providers.openstack_settings import (
     OpenStackSettings,
 )
 from relight.providers.recent import RecentCreations
+from relight.providers.report import ProviderReport, RegionReport
 from relight.providers.tags import read_tags, tags_of
 
 PLACED_WITHIN: Final = timedelta(seconds=20)
@@ -175,6 +177,16 @@ class OpenStackDriver:
         if found is None:
             return None
         return await self._compute.console(found.region, attempted, machine.provider_id)
+
+    async def report(self) -> ProviderReport:
+        """Return what the cloud says of the project, and of each configured region."""
+        account, roles = await self._api.account()
+        limits: dict[str, str] = {}
+        regions: list[RegionReport] = []
+        for name, location in sorted(self._settings.locations.items()):
+            limits |= await limits_of(self._api, name)
+            regions.append(await region_report(self._api, self._names, name, location))
+        return ProviderReport(account, roles, tuple(regions), limits)
 
     async def close(self) -> None:
         """Close its connections."""

@@ -76,10 +76,17 @@ class _CatalogEntry(BaseModel):
     endpoints: Sequence[_Endpoint]
 
 
+class _Named(BaseModel):
+    name: str
+
+
 class _Token(BaseModel):
     issued_at: AwareDatetime
     expires_at: AwareDatetime
     catalog: Sequence[_CatalogEntry]
+    user: _Named
+    project: _Named
+    roles: Sequence[_Named] = ()
 
 
 class _TokenAnswer(BaseModel):
@@ -95,11 +102,15 @@ class _Session:
 
     Attributes:
         renew_at: when it is not used any more, on our clock.
+        account: the user and the project.
+        roles: of the user in the project.
     """
 
     value: str = field(repr=False)
     renew_at: float
     catalog: Sequence[_CatalogEntry]
+    account: str
+    roles: tuple[str, ...]
 
 
 class OpenStackApi:
@@ -181,6 +192,16 @@ class OpenStackApi:
             raise ProviderError(self._provider, attempted, f"there is no {path} in {region}")
         return response
 
+    async def account(self) -> tuple[str, tuple[str, ...]]:
+        """Return the user with the project, and the user's roles there.
+
+        Raises:
+            ProviderCredentialsError: the login is refused.
+            ProviderError: it failed.
+        """
+        session = await self._current()
+        return session.account, session.roles
+
     async def close(self) -> None:
         """Close the connections."""
         await self._api.close()
@@ -238,7 +259,13 @@ class OpenStackApi:
         # Both times are of keystone's clock, which may differ from ours.
         life = token.expires_at - token.issued_at
         usable = life - min(RENEW_BEFORE_END, life / 2)
-        return _Session(value, self._clock() + usable.total_seconds(), token.catalog)
+        return _Session(
+            value=value,
+            renew_at=self._clock() + usable.total_seconds(),
+            catalog=token.catalog,
+            account=f"{token.user.name} in {token.project.name}",
+            roles=tuple(role.name for role in token.roles),
+        )
 
 
 def _trusting(cacert: Path) -> ssl.SSLContext:

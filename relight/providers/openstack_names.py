@@ -150,7 +150,8 @@ class OpenStackNames:
 
     async def _flavors(self, region: str, attempted: str) -> Sequence[_Flavor]:
         async def read(marker: str | None) -> Page[_Flavor]:
-            params = {"marker": marker} if marker else {}
+            # To an administrator nova lists other flavors than the public ones only with this.
+            params = {"is_public": "None"} | ({"marker": marker} if marker else {})
             response = await self._api.existing(
                 Service.COMPUTE, region, attempted, "GET", "/flavors", params=params
             )

@@ -218,3 +218,24 @@ async def test_a_lost_answer_about_a_floating_address_makes_no_second_one(fake, 
     fake.faults_by_path.clear()
     await driver.ensure(KEY, spec())
     assert (left(fake), len(fake.floating)) == ([KEY], 1)
+
+
+# The report.
+
+
+async def test_the_report_has_account_roles_limits_and_what_is_missing_in_a_region(fake, drivers):
+    report = await drivers(zones=("a",)).report()
+    assert (report.account, report.rights) == ("relight in fleet", ("member",))
+    assert report.limits["machines in north"] == "0 of 10"
+    assert report.limits["cores in south"] == "1 of no limit"
+    north, south = report.regions
+    assert (north.name, south.name) == ("north", "south")
+    assert (north.image, north.problems) == (fake.images[0]["id"], ())
+
+    wrong = {"zones": ("closed",), "shapes": ("m9.huge",), "image_prefix": "debian-13-"}
+    [first, _] = (await drivers(**wrong, subnet="dmz").report()).regions
+    assert first.image is None
+    assert len(first.problems) == 4
+    assert "the zone closed is not available; those that are: a, b" in first.problems
+    assert {each.method for each in fake.received} == {"GET", "POST"}
+    assert creations(fake) == 0

@@ -126,6 +126,8 @@ class OpenStackFake(VendorFake):
             f"{compute}/servers/detail": {"GET": self._detail},
             f"{compute}/servers/{{id}}": {"GET": self._show, "DELETE": self._delete},
             f"{compute}/servers/{{id}}/action": {"POST": self._action},
+            f"{compute}/limits": {"GET": self._limits},
+            f"{compute}/os-availability-zone": {"GET": self._zones},
             f"{compute}/flavors": {"GET": self._flavors},
             f"{compute}/flavors/detail": {"GET": self._flavors},
             f"{image}/images": {"GET": self._images},
@@ -321,6 +323,19 @@ class OpenStackFake(VendorFake):
     async def _flavors(self, request: Request) -> Response:
         found = [{"id": FLAVORS[name], "name": name, "links": []} for name in FLAVORS]
         return JSONResponse({"flavors": found})
+
+    async def _limits(self, request: Request) -> Response:
+        used = {"totalInstancesUsed": len(self.servers), "maxTotalInstances": 10}
+        limits = used | {"totalCoresUsed": 1, "maxTotalCores": -1}
+        return JSONResponse({"limits": {"rate": [], "absolute": limits}})
+
+    async def _zones(self, request: Request) -> Response:
+        zones = {"a": True, "b": True, "closed": False}
+        found = [
+            {"zoneName": name, "zoneState": {"available": is_open}, "hosts": None}
+            for name, is_open in zones.items()
+        ]
+        return JSONResponse({"availabilityZoneInfo": found})
 
     # Glance and neutron.
 

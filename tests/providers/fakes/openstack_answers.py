@@ -106,7 +106,6 @@ def token_answer(
         "user": {"id": "u-1", "name": "relight", "domain": domain},
         "project": {"id": PROJECT, "name": "fleet", "domain": domain},
         "roles": [{"id": "r-1", "name": "member"}],
-        "audit_ids": ["a"],
         "issued_at": f"{issued_at:%Y-%m-%dT%H:%M:%S.%fZ}",
         "expires_at": f"{expires_at:%Y-%m-%dT%H:%M:%S.%fZ}",
         "catalog": [
