@@ -76,7 +76,7 @@ class OpenStackDriver:
         self,
         settings: OpenStackSettings,
         *,
-        settle: timedelta = timedelta(seconds=15),
+        settle: timedelta = timedelta(seconds=30),
         poll: timedelta = timedelta(seconds=1),
     ) -> None:
         """Request nothing yet.
@@ -250,7 +250,7 @@ class OpenStackDriver:
         self._recent.note(key)
         try:
             provider_id = await self._compute.create(spec.region, attempted, server)
-        except ProviderError as error:
+        except (ProviderError, asyncio.CancelledError) as error:
             if _is_unclear(error):
                 self._recent.note(key)
             else:
@@ -344,7 +344,9 @@ class OpenStackDriver:
         return str(self._settings.location(self.name, region).extra.get(FLOATING_NETWORK, ""))
 
 
-def _is_unclear(error: ProviderError) -> bool:
-    """Return whether a creation that failed may have made a machine."""
+def _is_unclear(error: BaseException) -> bool:
+    """Return whether a creation that failed, or was cancelled, may have made a machine."""
+    if not isinstance(error, ProviderError):
+        return True
     is_rate_limited = isinstance(error, ProviderRateLimitedError)
     return isinstance(error, ProviderUnavailableError) and not is_rate_limited
