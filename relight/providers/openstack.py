@@ -166,8 +166,8 @@ class OpenStackDriver:
             if self._floating_network(region):
                 await self._floating.release(region, machine.key, machine.provider_id)
         if found is None:
+            self._recent.forget(machine.key)
             return False
-        self._recent.forget(machine.key)
         return await self._compute.delete(found.region, attempted, found.server)
 
     async def console(self, machine: MachineRef) -> str | None:

@@ -19,6 +19,7 @@ from tests.providers.fakes.openstack import OpenStackFake
 
 KEY = "r-1-g1"
 DEADLINE = timedelta(seconds=20)
+SETTLE = timedelta(seconds=0.5)
 
 
 @pytest.fixture
@@ -36,10 +37,10 @@ class Drivers:
         self._folder = folder
         self.all: list[OpenStackDriver] = []
 
-    def __call__(self, **location: Any) -> OpenStackDriver:
+    def __call__(self, settle: timedelta = SETTLE, **location: Any) -> OpenStackDriver:
         driver = OpenStackDriver(
             self._fake.settings(self._folder, **location),
-            settle=timedelta(seconds=0.5),
+            settle=settle,
             poll=timedelta(seconds=0.02),
         )
         self.all.append(driver)

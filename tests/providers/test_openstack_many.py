@@ -1,4 +1,4 @@
-"""Many creations and deletions at once, with mishaps in every tenth call and workers that die."""
+"""Many creations and deletions at once, with a fault in every tenth call, and workers that die."""
 
 import asyncio
 import itertools
@@ -16,11 +16,12 @@ from tests.providers.openstack_drivers import drivers, fake, left, spec
 __all__ = ["drivers", "fake"]
 
 KEYS = 40
-RESTART = timedelta(seconds=0.4)
-"""A worker that died is replaced after this: longer than a listing of the fake is stale."""
+STALE, RESTART, SETTLE = (timedelta(seconds=each) for each in (1.5, 2, 4))
+"""How long a listing lacks what is new, until a worker that died is replaced, and how long a driver
+searches for what it may have made."""
 
 
-class Mishaps(ProviderFaults):
+class RandomFaults(ProviderFaults):
     """A fault in every tenth call, of any kind that the call can have."""
 
     def __init__(self, seed: int) -> None:
@@ -38,7 +39,7 @@ class Worker:
 
     def __init__(self, make_driver, key: str, seed: int) -> None:
         self._make_driver = make_driver
-        self._driver: OpenStackDriver = make_driver(disk_gib=10)
+        self._driver: OpenStackDriver = make_driver(SETTLE, disk_gib=10)
         self._key = key
         self._random = random.Random(seed)
 
@@ -52,11 +53,14 @@ class Worker:
         while True:
             await self._tried(lambda: self._driver.destroy(ref))
             await asyncio.sleep(0.15)
-            found = await self._tried(lambda: self._driver.list("north"))
-            if found is not None and found.complete:
-                keys = {machine.key for machine in found.machines}
-                if self._key not in keys:
-                    return
+            if await self._tried(self._is_gone):
+                return
+
+    async def _is_gone(self) -> bool:
+        """As all that wait for a machine ask: the listing, and what that lacks by its key."""
+        listing = await self._driver.list("north")
+        is_listed = any(machine.key == self._key for machine in listing.machines)
+        return not is_listed and await self._driver.find(self._key) is None
 
     async def _tried(self, call):
         """The result of a call; None if it failed in a way that may pass, or the worker died."""
@@ -66,7 +70,7 @@ class Worker:
                 return await call()
         except TimeoutError:
             await asyncio.sleep(RESTART.total_seconds())
-            self._driver = self._make_driver(disk_gib=10)
+            self._driver = self._make_driver(SETTLE, disk_gib=10)
         except ProviderUnavailableError:
             await asyncio.sleep(self._random.uniform(0, 0.1))
         return None
@@ -80,10 +84,10 @@ def overlaps(entries: list[Entry]) -> bool:
     )
 
 
-async def test_mishaps_make_no_twin_and_leave_nothing(fake, drivers):
-    fake.provider_faults = Mishaps(7)
+async def test_faults_make_no_twin_and_leave_nothing(fake, drivers):
+    fake.provider_faults = RandomFaults(7)
     fake.traps |= {Trap.STALE_LISTING, Trap.DUPLICATE_LISTING}
-    fake.page_size = 7
+    fake.stale, fake.page_size = STALE, 7
     keys = [f"r-{number}-g1" for number in range(KEYS)]
     foreign = spec(owner="another-owner")
     other = await Worker(drivers, "foreign-g1", 0)._tried(

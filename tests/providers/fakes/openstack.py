@@ -35,9 +35,6 @@ from tests.providers.fakes.openstack_answers import (
 from tests.providers.fakes.openstack_server import DELETING, NO_HOST, SCHEDULING, FakeServer
 
 PASSWORD = "correct horse"
-STALE = timedelta(seconds=0.15)
-"""For how long a listing lacks what was created, with that trap."""
-
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -53,6 +50,7 @@ class OpenStackFake(VendorFake):
         tokens: those that are valid now, with their end.
         token_life: of a new token.
         page_size: of every listing of servers.
+        stale: for how long a listing lacks what was created, with that trap.
         faults_by_path: a refusal for each request of a path that a pattern finds.
     """
 
@@ -72,6 +70,7 @@ class OpenStackFake(VendorFake):
         self.tokens: dict[str, datetime] = {}
         self.token_life = timedelta(hours=1)
         self.page_size = 1000
+        self.stale = timedelta(seconds=0.15)
         self.faults_by_path: dict[str, Response] = {}
         self.logins = 0
 
@@ -254,7 +253,7 @@ class OpenStackFake(VendorFake):
         return JSONResponse({"servers": entries} | ({"servers_links": links} if more else {}))
 
     def _is_listed(self, server: FakeServer, query: Mapping[str, str], now: datetime) -> bool:
-        is_stale = Trap.STALE_LISTING in self.traps and now - server.created_at < STALE
+        is_stale = Trap.STALE_LISTING in self.traps and now - server.created_at < self.stale
         is_filtered = bool(set(query) - {"marker"})
         if is_stale or (server.is_hidden and is_filtered):
             return False
