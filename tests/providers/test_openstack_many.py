@@ -19,6 +19,7 @@ KEYS = 40
 STALE, RESTART, SETTLE = (timedelta(seconds=each) for each in (1.5, 2, 4))
 """How long a listing lacks what is new, until a worker that died is replaced, and how long a driver
 searches for what it may have made."""
+ALL_DONE_WITHIN = timedelta(minutes=2)
 
 
 class RandomFaults(ProviderFaults):
@@ -93,7 +94,7 @@ async def test_faults_make_no_twin_and_leave_nothing(fake, drivers):
     other = await Worker(drivers, "foreign-g1", 0)._tried(
         lambda: drivers().ensure("foreign-g1", foreign)
     )
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(ALL_DONE_WITHIN.total_seconds()), asyncio.TaskGroup() as group:
         for number, key in enumerate(keys):
             group.create_task(Worker(drivers, key, number).run())
     assert [name for name in left(fake) if name != "foreign-g1"] == []
