@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.providers.driver import MachineSpec
@@ -21,6 +22,7 @@ from starter.local.children import wait_until
 from tests.providers.fakes.base import Received
 from tests.providers.fakes.openstack import PASSWORD, OpenStackFake
 from tests.providers.fakes.openstack_answers import FLAVORS, NETWORKS
+from tests.support.exercised import note
 
 openstack = pytest.importorskip("openstack")
 # The SDK warns of what it uses itself.
@@ -172,6 +174,7 @@ async def test_a_creation_is_that_of_the_sdk(
         **root,
     )
     assert ours == compared(last(fake, "POST", "/servers"))
+    note("openstack", "ensure", Against.ORACLE)
 
 
 async def test_deletion_and_console_are_those_of_the_sdk(
@@ -203,6 +206,8 @@ async def test_deletion_and_console_are_those_of_the_sdk(
     ours = compared(last(fake, "POST", "/action"))
     sdk.compute.delete_server(number, force=True)
     assert ours == compared(last(fake, "POST", "/action"))
+    note("openstack", "destroy", Against.ORACLE)
+    note("openstack", "console", Against.ORACLE)
     await driver.close()
 
 
@@ -233,6 +238,8 @@ async def test_listings_are_those_of_the_sdk(fake: OpenStackFake, sdk: Any, tmp_
     assert server.metadata["relight-owner"] == OWNER
     assert server.tags == ["relight"]
     assert server.addresses["private"][0]["addr"] == "192.0.2.10"
+    note("openstack", "list", Against.ORACLE)
+    note("openstack", "find", Against.ORACLE)
 
 
 async def test_the_sdk_reads_a_fault_and_a_part_of_the_cloud_that_is_down(
