@@ -7,6 +7,7 @@ is repeated here: a creation whose answer was lost may have succeeded.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -155,7 +156,7 @@ _CALLS: Mapping[str, Call] = {"POST": Call.CREATE, "PUT": Call.CREATE, "DELETE":
 class ProviderApi:
     """One account at a provider's API."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each stands alone, and most have a default
         self,
         provider: str,
         url: str,
@@ -165,6 +166,7 @@ class ProviderApi:
         auth: httpx.Auth | None = None,
         classify: Classify = by_status,
         limits: RateLimits | None = None,
+        trusted: ssl.SSLContext | None = None,
     ) -> None:
         """Request nothing yet.
 
@@ -176,13 +178,18 @@ class ProviderApi:
             auth: signs each request, or adds what names the caller.
             classify: makes errors of refusals.
             limits: of the account, shared by all APIs that it is used with.
+            trusted: whose certificates are accepted; None: those that the system trusts.
         """
         self._provider = provider
         self._timeout = timeout
         self._classify = classify
         self._limits = limits or RateLimits()
         self._http = httpx.AsyncClient(
-            base_url=url, headers={**headers, **GZIP}, timeout=timeout.total_seconds(), auth=auth
+            base_url=url,
+            headers={**headers, **GZIP},
+            timeout=timeout.total_seconds(),
+            auth=auth,
+            verify=trusted or True,
         )
 
     async def request(

@@ -14,6 +14,8 @@ from relight.providers.linode import LinodeDriver, LinodeSettings
 from relight.providers.locations import ProviderSettings
 from relight.providers.oci import OciDriver
 from relight.providers.oci_settings import OciSettings
+from relight.providers.openstack import OpenStackDriver
+from relight.providers.openstack_settings import OpenStackSettings
 
 S = TypeVar("S", bound=ProviderSettings)
 
@@ -35,6 +37,7 @@ CLOUDS: Final[Mapping[str, Cloud[Any]]] = {
     LinodeDriver.name: Cloud(LinodeSettings, LinodeDriver),
     OciDriver.name: Cloud(OciSettings, OciDriver),
     GcoreDriver.name: Cloud(GcoreSettings, GcoreDriver),
+    OpenStackDriver.name: Cloud(OpenStackSettings, OpenStackDriver),
 }
 """By the driver's name."""
 

@@ -11,5 +11,10 @@ FAKES: Mapping[str, type[VendorFake]] = {
     LinodeFake.name: LinodeFake,
     OciFake.name: OciFake,
     FakeGcore.name: FakeGcore,
+from tests.providers.fakes.openstack import OpenStackFake
+
+FAKES: Mapping[str, type[VendorFake]] = {
+    LinodeFake.name: LinodeFake,
+    OpenStackFake.name: OpenStackFake,
 }
 """By the driver's name. A new fake is one line here; the contract then runs against its driver."""
