@@ -6,7 +6,6 @@ public address go with the instance.
 """
 
 import asyncio
-import base64
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +17,10 @@ import httpx
 from relight.domain.machine import MachineAtProvider, MachineRef, MachineStatus, Region
 from relight.domain.sweep.sweep import ProviderListing
 from relight.providers.acs3 import Acs3Auth
+from relight.providers.alibaba_creation import creation, where
 from relight.providers.alibaba_errors import TokenMismatchError
 from relight.providers.alibaba_region import AlibabaRegion
+from relight.providers.alibaba_report import report_of
 from relight.providers.alibaba_settings import AlibabaSettings
 from relight.providers.driver import (
     MachineConflictError,
@@ -32,9 +33,11 @@ from relight.providers.driver import (
     adopted,
     require_user_data_fits,
 )
+from relight.providers.images import BaseImage, Remembered
 from relight.providers.locations import Attempt, CapacityFallback, read_secret
+from relight.providers.report import ProviderReport
 from relight.providers.spent_tokens import SpentTokens
-from relight.providers.tags import KEY, tags_of
+from relight.providers.tags import KEY
 from relight.providers.token import create_token
 from relight.providers.unlisted import LISTED_WITHIN, Unlisted
 
@@ -70,6 +73,7 @@ class AlibabaDriver:
             name: AlibabaRegion(self.name, name, settings, auth) for name in settings.locations
         }
         self._fallback = CapacityFallback(self.name)
+        self._images: Remembered[BaseImage | None] = Remembered(clock)
         self._tokens = SpentTokens(clock)
         self._unlisted = Unlisted(clock)
 
@@ -84,7 +88,7 @@ class AlibabaDriver:
         if found is not None:
             return adopted(found, spec)
         require_user_data_fits(self, attempted, spec.user_data)
-        params = {**_creation(key, spec, region), **await self._image(attempted, region, spec)}
+        params = {**creation(key, spec, region), **await self._image(region, spec)}
 
         async def create(attempt: Attempt) -> MachineAtProvider:
             return await self._create(key, spec, region, attempt, params)
@@ -154,8 +158,14 @@ class AlibabaDriver:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._images.close()
         for region in self._regions.values():
             await region.close()
+
+    async def report(self) -> ProviderReport:
+        """Return what a dry run of a creation says in each region, zone and shape."""
+        regions = [region for _, region in sorted(self._regions.items())]
+        return await report_of(self._settings.key_id, regions, self._image)
 
     async def _create(
         self,
@@ -174,13 +184,9 @@ class AlibabaDriver:
                 spec.user_data,
             )
         )
-        where = {
-            "InstanceType": attempt.shape,
-            "VSwitchId": attempt.zone or region.location.subnet,
-            "ClientToken": token,
-        }
+        tried = {**params, **where(region, attempt), "ClientToken": token}
         try:
-            instance_id = await region.create(f"create {key}", {**params, **where})
+            instance_id = await region.create(f"create {key}", tried)
         except ProviderCapacityError:
             self._tokens.spend(token)
             raise
@@ -203,13 +209,12 @@ class AlibabaDriver:
         self._unlisted.add(created)
         return await self._get_in(region, instance_id) or created
 
-    async def _image(
-        self, attempted: str, region: AlibabaRegion, spec: MachineSpec
-    ) -> Mapping[str, str]:
+    async def _image(self, region: AlibabaRegion, spec: MachineSpec) -> Mapping[str, str]:
         """Return the parameter that names the image.
 
         Raises:
             ProviderInvalidError: the region has no image whose name begins with the prefix.
+            ProviderError: the images could not be listed.
         """
         location = region.location
         named = spec.image or location.image
@@ -217,15 +222,15 @@ class AlibabaDriver:
             return {"ImageFamily": named.removeprefix(FAMILY)}
         if named:
             return {"ImageId": named}
-        images = await region.images()
-        if not images:
+        newest = await self._images.get(region.name, region.newest_image)
+        if newest is None:
             raise ProviderInvalidError(
                 self.name,
-                attempted,
-                f"{region.name} has no image for {location.architecture} whose name begins with "
+                f"find the image of {region.name}",
+                f"there is none for {location.architecture} whose name begins with "
                 f"{location.image_prefix}",
             )
-        return {"ImageId": images[-1].id}
+        return {"ImageId": newest.id}
 
     async def _get_in(self, region: AlibabaRegion, instance_id: str) -> MachineAtProvider | None:
         provider_id = f"{region.name}:{instance_id}"
@@ -294,21 +299,3 @@ class AlibabaDriver:
         region, _, instance_id = provider_id.rpartition(":")
         regions = (self._region(region),) if region else tuple(self._regions.values())
         return regions, instance_id
-
-
-def _creation(key: str, spec: MachineSpec, region: AlibabaRegion) -> dict[str, str]:
-    params = {
-        "InstanceName": key,
-        "Amount": "1",
-        "SecurityGroupId": region.extra.security_group,
-        "InstanceChargeType": "PostPaid",
-        "InternetChargeType": "PayByTraffic",
-        "InternetMaxBandwidthOut": str(region.extra.bandwidth_mbits),
-        "SystemDisk.Category": region.extra.disk_category,
-        "UserData": base64.b64encode(spec.user_data.get_secret_value().encode()).decode(),
-    }
-    if region.location.disk_gib is not None:
-        params["SystemDisk.Size"] = str(region.location.disk_gib)
-    for number, (name, value) in enumerate(tags_of(key, spec).items(), start=1):
-        params |= {f"Tag.{number}.Key": name, f"Tag.{number}.Value": value}
-    return params

@@ -90,7 +90,7 @@ class Image(BaseModel):
 
     id: Id = Field(alias="ImageId")
     name: str = Field(default="", alias="ImageName")
-    created_at: str = Field(default="", alias="CreationTime")
+    created_at: AwareDatetime = Field(alias="CreationTime")
 
 
 class _Images(BaseModel):
@@ -117,6 +117,34 @@ class Done(BaseModel):
 
 
 DONE = TypeAdapter(Done)
+
+
+class _Value(BaseModel):
+    text: str = Field(default="", alias="Value")
+
+
+class _Values(BaseModel):
+    all: list[_Value] = Field(alias="ValueItem")
+
+
+class Attribute(BaseModel):
+    """One limit of the account."""
+
+    name: str = Field(alias="AttributeName")
+    values: _Values = Field(alias="AttributeValues")
+
+
+class _Attributes(BaseModel):
+    all: list[Attribute] = Field(alias="AccountAttributeItem")
+
+
+class Account(BaseModel):
+    """Limits of the account in a region."""
+
+    attributes: _Attributes = Field(alias="AccountAttributeItems")
+
+
+ACCOUNT = TypeAdapter(Account)
 INSTANCE = TypeAdapter(Instance)
 INSTANCES_PAGE = TypeAdapter(InstancesPage)
 CREATED = TypeAdapter(Created)

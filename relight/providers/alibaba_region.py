@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.providers.alibaba_answers import (
+    ACCOUNT,
     CONSOLE,
     CREATED,
     DONE,
@@ -22,6 +23,7 @@ from relight.providers.alibaba_errors import DryRunPassedError, WrongStatusError
 from relight.providers.alibaba_settings import AlibabaSettings, extra_of
 from relight.providers.api import ProviderApi, Response
 from relight.providers.driver import ProviderAnswerError
+from relight.providers.images import BaseImage, newest_image
 from relight.providers.pages import Page, next_offset, read_pages
 from relight.providers.rate import Call
 from relight.providers.tags import read_tags
@@ -29,6 +31,7 @@ from relight.providers.tags import read_tags
 URL: Final = "https://ecs.{region}.aliyuncs.com"
 VERSION: Final = "2014-05-26"
 MAX_PAGE: Final = 100
+LIMITS: Final = ("max-postpaid-instance-vcpu-count", "used-postpaid-instance-vcpu-count")
 
 _ARCHITECTURES = {"amd64": "x86_64"}
 """Where the vendor has another name than Debian."""
@@ -140,8 +143,8 @@ class AlibabaRegion:
             raise response.unreadable("the output is not in base64") from error
         return output.decode(errors="replace")
 
-    async def images(self) -> tuple[Image, ...]:
-        """Return the images for the location's prefix and architecture, the newest one last.
+    async def newest_image(self) -> BaseImage | None:
+        """Return the newest image for the location's prefix and architecture.
 
         Raises:
             ProviderError: they could not be listed.
@@ -166,9 +169,22 @@ class AlibabaRegion:
             return Page(page.images.all, following, page.total)
 
         found = (await read_pages(self._provider, attempted, read)).items
+        images = (BaseImage(image.id, image.name, image.created_at) for image in found)
         # The vendor matches a part of the name.
-        ours = (each for each in found if each.name.startswith(prefix))
-        return tuple(sorted(ours, key=lambda image: (image.created_at, image.name)))
+        return newest_image(images, prefix)
+
+    async def limits(self, attempted: str) -> Mapping[str, str]:
+        """Return the account's limits in this region by their names.
+
+        Raises:
+            ProviderError: they could not be read.
+        """
+        params = {f"AttributeName.{number}": name for number, name in enumerate(LIMITS, start=1)}
+        response = await self._existing(attempted, "DescribeAccountAttributes", params)
+        return {
+            attribute.name: ", ".join(value.text for value in attribute.values.all)
+            for attribute in response.read(ACCOUNT).attributes.all
+        }
 
     async def close(self) -> None:
         """Close the connections."""

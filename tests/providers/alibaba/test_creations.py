@@ -62,6 +62,14 @@ async def test_a_creation_has_all_that_the_machine_needs(fake, driver):
     assert created.created_by == "run-1"
 
 
+async def test_a_key_that_begins_with_a_digit_is_one(fake, driver):
+    created = await driver.ensure("7-g1", SPEC)
+    assert fake.instances["i-00000001"].name == "relight-7-g1"
+    assert created.key == "7-g1"
+    assert (await driver.list()).machines[0].ref == created.ref
+    assert await driver.destroy(created.ref)
+
+
 async def test_stock_is_searched_in_each_zone_and_then_with_the_next_type(fake, driver):
     fake.traps.add(Trap.CAPACITY)
     fake.full = {
@@ -197,7 +205,7 @@ async def test_the_newest_image_with_the_prefix_and_architecture_is_used(fake, d
 async def test_a_region_without_an_image_is_named(fake, driver):
     fake.images = [Image("m-x86", "relight-base-3", "eu-central-1", "x86_64")]
     with pytest.raises(
-        ProviderInvalidError, match=r"eu-central-1 has no image for arm64 .* relight-base-"
+        ProviderInvalidError, match=r"image of eu-central-1: there is none for arm64 .* relight-base-"
     ):
         await driver.ensure(KEY, ARM)
     assert creations(fake) == []

@@ -37,6 +37,7 @@ from tests.providers.fakes.alibaba_parts import (
     check_tags,
     disk_of,
     entry_of,
+    limits,
     tags_of,
 )
 from tests.providers.fakes.base import Trap, VendorFake
@@ -162,6 +163,8 @@ class FakeAlibaba(VendorFake):
                 return self._describe_images(params)
             case "GetInstanceConsoleOutput":
                 return self._console(params)
+            case "DescribeAccountAttributes":
+                return limits(params)
             case _:
                 raise Refused(404, "InvalidAction.NotFound")
 
@@ -184,8 +187,11 @@ class FakeAlibaba(VendorFake):
             raise Refused(400, "InvalidParameter", "A parameter is not valid.")
         if self.is_full(params["VSwitchId"], params["InstanceType"]):
             refused = Refused(403, "OperationDenied.NoStock", "The resource is out of usage.")
-            self._tokens[token] = params, refused
+            if token:
+                self._tokens[token] = params, refused
             raise refused
+        if params.get("DryRun") == "true":
+            raise Refused(400, "DryRunOperation", "Request validation has been passed.")
         number = next(self._numbers)
         created = Instance(
             id=f"i-{number:08x}",
@@ -197,8 +203,8 @@ class FakeAlibaba(VendorFake):
             address=str(ipaddress.ip_address("198.18.0.0") + number),
         )
         self.instances[created.id] = created
-        self.bill.begin(Billed.MACHINE, created.id, created.name, created.created_at)
-        self.bill.begin(Billed.VOLUME, disk_of(created), created.name, created.created_at)
+        self.bill.begin(Billed.MACHINE, created.id, created.key, created.created_at)
+        self.bill.begin(Billed.VOLUME, disk_of(created), created.key, created.created_at)
         answer = {"InstanceIdSets": {"InstanceIdSet": [created.id]}}
         if token:
             self._tokens[token] = params, answer
@@ -262,8 +268,9 @@ class FakeAlibaba(VendorFake):
             raise Refused(400, "DryRunOperation", "Request validation has been passed.")
         if instance.status != "Stopping":
             instance.status = "Stopping"
-            self.bill.end(Billed.MACHINE, instance.id, self.now())
-            self.bill.end(Billed.VOLUME, disk_of(instance), self.now())
+            at = self.now()
+            self.bill.end(Billed.MACHINE, instance.id, at)
+            self.bill.end(Billed.VOLUME, disk_of(instance), at)
         return {}
 
     def _describe_images(self, params: Params) -> dict[str, Any]:

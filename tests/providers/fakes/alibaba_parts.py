@@ -81,6 +81,10 @@ class Instance:
     def name(self) -> str:
         return self.params["InstanceName"]
 
+    @property
+    def key(self) -> str:
+        return self.tags["relight-key"]
+
 
 @dataclass(frozen=True)
 class Image:
@@ -150,3 +154,15 @@ def entry_of(instance: Instance) -> dict[str, Any]:
         "VpcAttributes": {"PrivateIpAddress": {"IpAddress": ["172.16.0.7"] if running else []}},
         "Tags": {"Tag": [{"TagKey": key, "TagValue": text} for key, text in instance.tags.items()]},
     }
+
+
+def limits(params: Params) -> dict[str, Any]:
+    numbers = itertools.takewhile(lambda n: f"AttributeName.{n}" in params, itertools.count(1))
+    items = [
+        {
+            "AttributeName": params[f"AttributeName.{number}"],
+            "AttributeValues": {"ValueItem": [{"Value": str(100 * number)}]},
+        }
+        for number in numbers
+    ]
+    return {"AccountAttributeItems": {"AccountAttributeItem": items}}

@@ -123,7 +123,8 @@ async def test_our_requests_are_those_of_the_sdk(fake, sdk, driver):
     await driver.console(machine.ref)
     await driver.destroy(machine.ref)
     await driver._regions["cn-hangzhou"].exists("look", "i-00000001")
-    await driver._regions["eu-central-1"].images()
+    await driver._regions["eu-central-1"].newest_image()
+    await driver._regions["eu-central-1"].limits("look")
     ours = list(fake.received)
     fake.received.clear()
     fake.traps.add(Trap.STALE_LISTING)
@@ -157,6 +158,15 @@ async def test_our_requests_are_those_of_the_sdk(fake, sdk, driver):
                 status="Available",
                 page_size=100,
                 page_number=1,
+            )
+        ),
+        lambda: sdk.describe_account_attributes(
+            models.DescribeAccountAttributesRequest(
+                region_id="eu-central-1",
+                attribute_name=[
+                    "max-postpaid-instance-vcpu-count",
+                    "used-postpaid-instance-vcpu-count",
+                ],
             )
         ),
     ]
@@ -249,6 +259,13 @@ def test_the_sdk_understands_the_fake(fake, sdk):
     images = sdk.describe_images(models.DescribeImagesRequest(region_id="eu-central-1")).body
     assert [each.image_id for each in images.images.image] == ["m-old", "m-new"]
     assert images.total_count == 2
+    attributes = models.DescribeAccountAttributesRequest(
+        region_id="cn-hangzhou", attribute_name=["max-postpaid-instance-vcpu-count"]
+    )
+    [attribute] = sdk.describe_account_attributes(
+        attributes
+    ).body.account_attribute_items.account_attribute_item
+    assert attribute.attribute_values.value_item[0].value == "100"
     deletion = models.DeleteInstanceRequest(instance_id="i-00000001", force=True)
     assert sdk.delete_instance(deletion).body.request_id
     assert fake.bill.running() == []
