@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from relight.providers.alibaba import AlibabaDriver
 from relight.providers.driver import MachineSpec
-from tests.providers.fakes.alibaba import FakeAlibaba
+from tests.providers.fakes.alibaba import AlibabaFake
 
 KEY = "r-1-g1"
 SECRET = "host-private-key " * 100
@@ -23,8 +23,8 @@ ARM = SPEC.model_copy(update={"region": "eu-central-1"})
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeAlibaba]:
-    fake = FakeAlibaba()
+def fake() -> Iterator[AlibabaFake]:
+    fake = AlibabaFake()
     with fake.served():
         yield fake
 

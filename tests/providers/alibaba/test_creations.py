@@ -17,13 +17,13 @@ from relight.providers.driver import (
 )
 from relight.providers.unlisted import LISTED_WITHIN
 from tests.providers.alibaba.conftest import ANOTHER_RUN, ARM, KEY, SECRET, SPEC
-from tests.providers.fakes.alibaba import FakeAlibaba
+from tests.providers.fakes.alibaba import AlibabaFake
 from tests.providers.fakes.alibaba_parts import Image
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.bill import Billed
 
 
-def creations(fake: FakeAlibaba) -> list[dict[str, str]]:
+def creations(fake: AlibabaFake) -> list[dict[str, str]]:
     return [
         dict(httpx.URL(each.path).params)
         for each in fake.received
@@ -205,7 +205,8 @@ async def test_the_newest_image_with_the_prefix_and_architecture_is_used(fake, d
 async def test_a_region_without_an_image_is_named(fake, driver):
     fake.images = [Image("m-x86", "relight-base-3", "eu-central-1", "x86_64")]
     with pytest.raises(
-        ProviderInvalidError, match=r"image of eu-central-1: there is none for arm64 .* relight-base-"
+        ProviderInvalidError,
+        match=r"eu-central-1: there is none for arm64 .* relight-base-",
     ):
         await driver.ensure(KEY, ARM)
     assert creations(fake) == []

@@ -13,7 +13,7 @@ from relight.domain.machine import MachineRef
 from relight.providers.alibaba import AlibabaDriver
 from relight.providers.driver import ProviderCapacityError, ProviderUnavailableError
 from tests.providers.alibaba.conftest import SPEC
-from tests.providers.fakes.alibaba import FakeAlibaba
+from tests.providers.fakes.alibaba import AlibabaFake
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.bill import Billed
 
@@ -27,7 +27,7 @@ TRAPS = (Trap.STALE_LISTING, Trap.DUPLICATE_LISTING, Trap.TRUNCATED_PAGE, Trap.C
 class Workers:
     """Drivers of one account; a worker that is killed forgets all that its driver knew."""
 
-    def __init__(self, fake: FakeAlibaba, folder: Path, dice: random.Random) -> None:
+    def __init__(self, fake: AlibabaFake, folder: Path, dice: random.Random) -> None:
         self._fake, self._folder, self._dice = fake, folder, dice
         self._opened: list[AlibabaDriver] = []
         self.driver = self.open()
@@ -85,7 +85,7 @@ async def test_there_are_neither_orphans_nor_twins(fake, tmp_path, seed):
         await workers.close()
 
 
-async def check(fake: FakeAlibaba, workers: Workers) -> None:
+async def check(fake: AlibabaFake, workers: Workers) -> None:
     fake.traps.clear()
     fake.provider_faults.clear()
     assert (await workers.driver.list()).machines == ()

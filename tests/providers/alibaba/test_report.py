@@ -35,9 +35,7 @@ async def test_a_zone_without_stock_and_a_region_without_an_image_are_named(fake
     [problem] = hangzhou.problems
     assert problem.startswith("ecs.g7.large in vsw-hangzhou-h: 403 OperationDenied.NoStock")
     assert frankfurt.image is None
-    assert frankfurt.problems == (
-        "there is none for arm64 whose name begins with relight-base-",
-    )
+    assert frankfurt.problems == ("there is none for arm64 whose name begins with relight-base-",)
 
 
 async def test_a_right_that_lacks_is_named(fake, driver):

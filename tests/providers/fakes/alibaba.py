@@ -44,7 +44,7 @@ from tests.providers.fakes.base import Trap, VendorFake
 from tests.providers.fakes.bill import Billed
 
 
-class FakeAlibaba(VendorFake):
+class AlibabaFake(VendorFake):
     """One account.
 
     Attributes:

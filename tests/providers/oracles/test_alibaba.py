@@ -11,13 +11,15 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from devkit.exercised import Against
 from relight.domain.machine import MachineStatus
 from relight.providers.acs3 import Acs3Auth, signature
 from relight.providers.alibaba import AlibabaDriver
 from relight.providers.driver import MachineSpec
-from tests.providers.fakes.alibaba import FakeAlibaba
+from tests.providers.fakes.alibaba import AlibabaFake
 from tests.providers.fakes.alibaba_parts import KEY_ID, KEY_SECRET, Refused
 from tests.providers.fakes.base import Received, Trap
+from tests.support.exercised import note
 
 ecs = pytest.importorskip("alibabacloud_ecs20140526.client")
 models = pytest.importorskip("alibabacloud_ecs20140526.models")
@@ -37,8 +39,8 @@ AT = datetime.now(UTC).replace(microsecond=0)
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeAlibaba]:
-    fake = FakeAlibaba()
+def fake() -> Iterator[AlibabaFake]:
+    fake = AlibabaFake()
     with fake.served():
         yield fake
 
@@ -71,7 +73,7 @@ async def driver(fake, tmp_path):
     await driver.close()
 
 
-def sent(fake: FakeAlibaba, action: str) -> list[Received]:
+def sent(fake: AlibabaFake, action: str) -> list[Received]:
     return [each for each in fake.received if each.headers["x-acs-action"] == action]
 
 
@@ -116,6 +118,17 @@ def run(token: str) -> Any:
     )
 
 
+def check() -> Any:
+    """The dry run of a report."""
+    request = run("")
+    request.client_token, request.dry_run = None, True
+    request.instance_name = "relight-check"
+    request.user_data = base64.b64encode(b"#cloud-config\n").decode()
+    tags = {"relight-owner": "relight", "relight-key": "relight-check", "relight-generation": "1"}
+    request.tag = [models.RunInstancesRequestTag(key=key, value=tags[key]) for key in tags]
+    return request
+
+
 async def test_our_requests_are_those_of_the_sdk(fake, sdk, driver):
     machine = await driver.ensure(KEY, SPEC)
     await driver.find(KEY)
@@ -125,6 +138,7 @@ async def test_our_requests_are_those_of_the_sdk(fake, sdk, driver):
     await driver._regions["cn-hangzhou"].exists("look", "i-00000001")
     await driver._regions["eu-central-1"].newest_image()
     await driver._regions["eu-central-1"].limits("look")
+    await driver.report()
     ours = list(fake.received)
     fake.received.clear()
     fake.traps.add(Trap.STALE_LISTING)
@@ -160,6 +174,7 @@ async def test_our_requests_are_those_of_the_sdk(fake, sdk, driver):
                 page_number=1,
             )
         ),
+        lambda: sdk.run_instances(check()),
         lambda: sdk.describe_account_attributes(
             models.DescribeAccountAttributesRequest(
                 region_id="eu-central-1",
@@ -194,6 +209,8 @@ async def test_our_requests_are_those_of_the_sdk(fake, sdk, driver):
         for name in ("x-acs-version", "x-acs-date", "x-acs-content-sha256", "accept", "host"):
             assert request.headers[name] == theirs_once.headers[name], name
         assert request.headers.get("content-type") == theirs_once.headers.get("content-type")
+    for name in ("ensure", "find", "get", "list", "destroy", "console", "report"):
+        note("alibaba", name, Against.ORACLE)
 
 
 def test_our_signature_of_their_request_is_theirs(fake, sdk):
