@@ -24,6 +24,7 @@ from relight.providers.driver import (
     ProviderAnswerError,
     ProviderCredentialsError,
     ProviderError,
+    ProviderInvalidError,
     ProviderRateLimitedError,
     ProviderUnavailableError,
 )
@@ -266,7 +267,9 @@ class ProviderApi:
             ) from error
         except AnswerRefusedError as error:
             raise ProviderAnswerError(self._provider, attempted, str(error)) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.InvalidURL as error:
+            raise ProviderInvalidError(self._provider, attempted, error_words(error)) from error
+        except httpx.HTTPError as error:
             raise ProviderUnavailableError(self._provider, attempted, error_words(error)) from error
         return response.status_code, response.headers, body
 

@@ -6,6 +6,8 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import SecretStr
 
+from relight.providers.alibaba import AlibabaDriver
+from relight.providers.alibaba_settings import AlibabaSettings
 from relight.providers.driver import ProviderDriver
 from relight.providers.gcore import GcoreDriver
 from relight.providers.gcore_creation import GcoreSettings
@@ -34,6 +36,7 @@ class Cloud(Generic[S]):
 
 
 CLOUDS: Final[Mapping[str, Cloud[Any]]] = {
+    AlibabaDriver.name: Cloud(AlibabaSettings, AlibabaDriver),
     LinodeDriver.name: Cloud(LinodeSettings, LinodeDriver),
     OciDriver.name: Cloud(OciSettings, OciDriver),
     GcoreDriver.name: Cloud(GcoreSettings, GcoreDriver),

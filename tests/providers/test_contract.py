@@ -120,7 +120,7 @@ async def test_a_machine_has_owner_generation_and_creation_time(subject):
         assert seen is not None
         assert (seen.owner, seen.generation) == (OWNER, 7)
         assert seen.created_at is not None
-        assert before <= seen.created_at <= datetime.now(UTC)
+        assert before - subject.rounding <= seen.created_at <= datetime.now(UTC)
 
 
 async def test_a_listing_has_its_time_and_is_complete(subject):

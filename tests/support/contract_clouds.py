@@ -40,6 +40,7 @@ class ContractCloud:
     Attributes:
         store: what the activities on it record, where a test runs some.
         fake: of the vendor, behind the driver; None if there is none.
+        rounding: how far before a creation its time may be.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ContractCloud:
         fake: VendorFake | None = None,
     ) -> None:
         self.fake = fake
+        self.rounding = timedelta() if fake is None else fake.rounding
         self.driver = driver
         self.region = region
         self.provider_faults = provider_faults

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+from tests.providers.fakes.alibaba import AlibabaFake
 from tests.providers.fakes.base import VendorFake
 from tests.providers.fakes.gcore import FakeGcore
 from tests.providers.fakes.linode import LinodeFake
 from tests.providers.fakes.oci import OciFake
 
 FAKES: Mapping[str, type[VendorFake]] = {
+    AlibabaFake.name: AlibabaFake,
     LinodeFake.name: LinodeFake,
     OciFake.name: OciFake,
     FakeGcore.name: FakeGcore,

@@ -78,6 +78,7 @@ class VendorFake(ABC):
         region: one that the driver over it has.
         has_console: whether the vendor gives the console of a machine.
         refuses_twins: whether two creations of one key at once make one machine.
+        rounding: how far before a creation its time may be: the vendor rounds times down.
         provider_faults: the faults to inject, each into one call.
         traps: what is wrong until it is removed.
         full: the (zone, shape) that have no room with `Trap.CAPACITY`; empty: none has.
@@ -91,6 +92,7 @@ class VendorFake(ABC):
     region: str
     has_console = True
     refuses_twins = True
+    rounding = timedelta()
 
     def __init__(self) -> None:
         self.provider_faults = ProviderFaults()
