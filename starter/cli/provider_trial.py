@@ -55,7 +55,7 @@ async def try_provider(
     """
     await require_worker(client, task_queue)
     route_id, later = input.route_id, f"relight route show {input.route_id}"
-    note(f"route {route_id} is provisioned; if this is interrupted: `relight route retire ROUTE`")
+    note(f"route {route_id} is provisioned; if interrupted: `relight route retire {route_id}`")
     began = time.monotonic()
     try:
         provisioning = await start_provisioning(client, task_queue, input)

@@ -118,9 +118,10 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "A request to the provider is wrong, and would be refused again.",
-        "The message names what is wrong: an image, a shape or a subnet in `providers.toml`, which "
-        "`relight provider check NAME` looks up, or the size of the user-data. Then `relight route "
-        "provision ROUTE --track TRACK --region REGION` again.",
+        "The message names what is wrong: an image, a shape or a subnet in `providers.toml`, or "
+        "the size of the user-data. `relight provider list` names the providers; `check` and a "
+        "name instead of `list` looks them up. Then `relight route provision ROUTE --track TRACK "
+        "--region REGION` again.",
     ),
     "provider-refused": Rule(
         PROVIDER,
@@ -135,9 +136,9 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         False,
         Remedy.ASK,
         "The provider does not accept our credentials.",
-        "`relight provider check NAME` shows whether they work now, and what they may do. Check "
-        "the file that the worker has them in, as RELIGHT_PROVIDERS__LINODE__TOKEN_FILE, and "
-        "restart `relight worker`.",
+        "Check the file that the worker has them in, as RELIGHT_PROVIDERS__LINODE__TOKEN_FILE, and "
+        "restart `relight worker`. `relight provider list` names the providers; `check` and a name "
+        "instead of `list` tries the credentials.",
     ),
     "machine-failed": Rule(
         PROVIDER,
