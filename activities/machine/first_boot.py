@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 from temporalio import activity
 
 from activities import policies
@@ -71,9 +71,17 @@ class UserData:
     sha256: str
 
     @property
+    def packed(self) -> SecretBytes:
+        """As a provider gets it: compressed by gzip, since they limit its size.
+
+        cloud-init knows that by itself. The same text gives the same bytes.
+        """
+        return SecretBytes(gzip.compress(self.text.get_secret_value().encode(), mtime=0))
+
+    @property
     def size_bytes(self) -> int:
-        """Its size as a provider gets it. They have limits of 16 KiB or more."""
-        return len(gzip.compress(self.text.get_secret_value().encode()))
+        """Its size as a provider gets it."""
+        return len(self.packed.get_secret_value())
 
 
 def host_files(
@@ -186,7 +194,7 @@ class FirstBootActivities:
         rendered = self._user_data.render(input.plan)
         driver = self._drivers.get(input.plan.provider)
         if driver is not None:
-            require_user_data_fits(driver, f"create {input.plan.key}", rendered.text)
+            require_user_data_fits(driver, f"create {input.plan.key}", rendered.packed)
         return CloudInitRendered(sha256=rendered.sha256, size_bytes=rendered.size_bytes)
 
     @step(policies.BOOT, lambda i: i.machine.key)

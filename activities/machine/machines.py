@@ -99,7 +99,7 @@ class MachineActivities:
             )
         spec = MachineSpec(
             region=input.plan.region,
-            user_data=user_data.text,
+            user_data=user_data.packed,
             owner=self._owner,
             generation=input.plan.generation,
             created_by=current_run_id(),

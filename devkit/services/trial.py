@@ -233,7 +233,7 @@ class _Trial:
     async def _machine(self, parts: Parts, plan: MachinePlan) -> AsyncIterator[Machine]:
         spec = MachineSpec(
             region=REGION,
-            user_data=parts.user_data.render(plan).text,
+            user_data=parts.user_data.render(plan).packed,
             owner=parts.fleet_owner,
             generation=plan.generation,
         )

@@ -11,6 +11,7 @@ from devkit.chaos.provider_faults import (
     ProviderFault,
     ProviderFaults,
 )
+from devkit.simulated.written_files import unpacked
 from relight.domain.machine import (
     MachineAtProvider,
     MachineRef,
@@ -170,7 +171,7 @@ class FakeCloud:
         )
         self._machines[machine.provider_id] = machine
         self.created.append(key)
-        self.user_data[key] = spec.user_data.get_secret_value()
+        self.user_data[key] = unpacked(spec.user_data.get_secret_value())
         return machine
 
     def _advance(self, machine: MachineAtProvider) -> None:

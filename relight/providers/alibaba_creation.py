@@ -19,7 +19,7 @@ def creation(key: str, spec: MachineSpec, region: AlibabaRegion) -> dict[str, st
         "InternetChargeType": "PayByTraffic",
         "InternetMaxBandwidthOut": str(region.extra.bandwidth_mbits),
         "SystemDisk.Category": region.extra.disk_category,
-        "UserData": base64.b64encode(spec.user_data.get_secret_value().encode()).decode(),
+        "UserData": base64.b64encode(spec.user_data.get_secret_value()).decode(),
     }
     if region.location.disk_gib is not None:
         params["SystemDisk.Size"] = str(region.location.disk_gib)

@@ -6,7 +6,7 @@ nothing.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from relight.providers.alibaba_creation import creation, where
 from relight.providers.alibaba_errors import DryRunPassedError
@@ -66,7 +66,7 @@ async def report_of(
 async def _region(region: AlibabaRegion, image_of: ImageOf) -> RegionReport:
     spec = MachineSpec(
         region=region.name,
-        user_data=SecretStr("#cloud-config\n"),
+        user_data=SecretBytes(b"#cloud-config\n"),
         owner="relight",
         generation=1,
     )

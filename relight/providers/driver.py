@@ -4,12 +4,11 @@ One contract test, `tests/providers/test_contract.py`, runs against every driver
 """
 
 import base64
-import gzip
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretBytes
 
 from relight.domain.fault.error import DomainError
 from relight.domain.machine import MachineAtProvider, MachineRef, Region
@@ -100,7 +99,7 @@ class MachineSpec(BaseModel):
 
     Attributes:
         region: at the provider.
-        user_data: for cloud-init.
+        user_data: for cloud-init, compressed by gzip, which cloud-init knows by itself.
         owner: the fleet's ownership tag, written to the machine at its creation.
         generation: of the machine's key, written to the machine at its creation.
         created_by: the run that asks for it, written to the machine at its creation. It stays when
@@ -111,19 +110,11 @@ class MachineSpec(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     region: str
-    user_data: SecretStr
+    user_data: SecretBytes
     owner: OwnerTag
     generation: int = Field(ge=1)
     created_by: str = ""
     image: str | None = None
-
-    @property
-    def packed_user_data(self) -> bytes:
-        """The user-data as providers get it: compressed by gzip, which cloud-init knows by itself.
-
-        They limit its size. The same text gives the same bytes.
-        """
-        return gzip.compress(self.user_data.get_secret_value().encode(), mtime=0)
 
 
 class UserDataLimit(NamedTuple):
@@ -230,7 +221,7 @@ async def region_named(driver: ProviderDriver, name: str) -> Region:
     )
 
 
-def require_user_data_fits(driver: ProviderDriver, attempted: str, user_data: SecretStr) -> None:
+def require_user_data_fits(driver: ProviderDriver, attempted: str, user_data: SecretBytes) -> None:
     """Check the size of user-data before anything is requested.
 
     Raises:
@@ -239,15 +230,15 @@ def require_user_data_fits(driver: ProviderDriver, attempted: str, user_data: Se
     limit = driver.user_data_limit
     if limit is None:
         return
-    content = user_data.get_secret_value().encode()
+    content = user_data.get_secret_value()
     size = len(base64.b64encode(content) if limit.is_encoded else content)
     if size > limit.max_bytes:
         raise ProviderInvalidError(
             driver.name,
             attempted,
             f"the user-data has {size} bytes{' in base64' if limit.is_encoded else ''}, and "
-            f"{driver.name} takes at most {limit.max_bytes}: leave out or shorten files of the "
-            "service (RELIGHT_SERVICE__FILES), which the package or a hot swap can bring instead",
+            f"{driver.name} takes at most {limit.max_bytes}: leave out files of the service "
+            "(RELIGHT_SERVICE__FILES), and bring them by `relight configuration apply`",
         )
 
 

@@ -142,5 +142,5 @@ def creation(
             }
         ],
         "tags": tags,
-        "user_data": base64.b64encode(spec.user_data.get_secret_value().encode()).decode(),
+        "user_data": base64.b64encode(spec.user_data.get_secret_value()).decode(),
     }

@@ -100,7 +100,7 @@ class LabDriver:
         body: dict[str, Any] = {
             "label": key,
             "region": spec.region,
-            "user_data": base64.b64encode(spec.packed_user_data).decode(),
+            "user_data": base64.b64encode(spec.user_data.get_secret_value()).decode(),
             "tags": {_OWNER: spec.owner, _GENERATION: str(spec.generation)},
         }
         if spec.created_by:

@@ -345,7 +345,7 @@ def creation(
     key: str, spec: MachineSpec, location: LocationSettings, attempt: Attempt, image: str
 ) -> dict[str, JsonValue]:
     """Return the body of a creation. Nobody learns the root password, which Linode wants."""
-    user_data = spec.user_data.get_secret_value().encode()
+    user_data = spec.user_data.get_secret_value()
     tags: list[JsonValue] = [*as_texts(tags_of(key, spec), MAX_TAG_CHARACTERS)]
     body: dict[str, JsonValue] = {
         "label": key,

@@ -333,7 +333,7 @@ def launch_details(
     }
     if groups := security_groups(location):
         vnic["nsgIds"] = groups
-    user_data = base64.b64encode(spec.user_data.get_secret_value().encode()).decode()
+    user_data = base64.b64encode(spec.user_data.get_secret_value()).decode()
     details: dict[str, Any] = {
         "availabilityDomain": zone,
         "displayName": key,

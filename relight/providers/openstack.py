@@ -276,7 +276,7 @@ class OpenStackDriver:
             "flavorRef": await self._names.flavor(region, attempt.shape),
             "metadata": tags_of(key, spec),
             "tags": [TAG],
-            "user_data": base64.b64encode(spec.user_data.get_secret_value().encode()).decode(),
+            "user_data": base64.b64encode(spec.user_data.get_secret_value()).decode(),
             "networks": "auto",
         }
         if location.subnet:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 from temporalio.testing import ActivityEnvironment
 
 from activities.machine import evidence
@@ -45,7 +45,7 @@ class Hosts:
 
 async def saved(tmp_path: Path, hosts: Hosts) -> dict[str, Any]:
     cloud = FakeCloud()
-    spec = MachineSpec(region="fake-east", user_data=SecretStr(""), owner="us", generation=1)
+    spec = MachineSpec(region="fake-east", user_data=SecretBytes(b""), owner="us", generation=1)
     found = await cloud.ensure("r-1-g1", spec)
     message = SaveEvidenceInput(
         route_id="r-1",

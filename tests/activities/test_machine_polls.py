@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import asyncssh
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 from temporalio.testing import ActivityEnvironment
 
 from activities.machine import polls
@@ -66,7 +66,7 @@ async def created(cloud: CountingCloud, count: int = MACHINES) -> list[MachineRe
     for number in range(count):
         spec = MachineSpec(
             region=cloud.REGIONS[number % 2],
-            user_data=SecretStr(""),
+            user_data=SecretBytes(b""),
             owner=OWNER,
             generation=1,
             created_by=RUN,

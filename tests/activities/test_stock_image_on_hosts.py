@@ -25,7 +25,6 @@ from tests.support.contract_hosts import (
     lab_hosts,
     new_store,
     plan,
-    spec_of,
 )
 from tests.support.faulty_host import repack
 from tests.support.lab import Lab
@@ -89,7 +88,7 @@ async def stock_machine(
     created = lab.request_machine(
         label=KEY,
         image=f"{image_name()}-stock",
-        user_data=base64.b64encode(spec_of(planned, user_data).packed_user_data).decode(),
+        user_data=base64.b64encode(user_data.render(planned).packed.get_secret_value()).decode(),
     )
     machine = Machine(
         key=KEY,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineStatus
@@ -56,7 +56,12 @@ async def drivers(fake: OpenStackFake, tmp_path: Path):
 
 
 def spec(user_data: str = "#cloud-config\n{}\n", **values: Any) -> MachineSpec:
-    given = {"region": "north", "user_data": SecretStr(user_data), "owner": OWNER, "generation": 1}
+    given = {
+        "region": "north",
+        "user_data": SecretBytes(user_data.encode()),
+        "owner": OWNER,
+        "generation": 1,
+    }
     return MachineSpec(**(given | values))
 
 

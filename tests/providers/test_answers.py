@@ -10,7 +10,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 
 from relight.domain.machine import MachineRef
 from relight.providers.api import MAX_ANSWER_BYTES
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.attack("a provider with answers that make no sense")
 
 KEY = "r-1-g1"
 REF = MachineRef(key=KEY, provider="lab", provider_id="m-1")
-SPEC = MachineSpec(region="lab-east", user_data=SecretStr("x"), owner="us", generation=1)
+SPEC = MachineSpec(region="lab-east", user_data=SecretBytes(b"x"), owner="us", generation=1)
 MACHINE = {
     "id": "m-1",
     "label": KEY,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretBytes, ValidationError
 
 from devkit.simulated.cloud import FakeCloud
 from relight.providers.driver import (
@@ -27,7 +27,7 @@ RUN = "8a1b4c62-0000-4000-8000-000000000000"
 def spec(owner: str = "us", generation: int = 3, created_by: str = RUN) -> MachineSpec:
     return MachineSpec(
         region="east",
-        user_data=SecretStr("x"),
+        user_data=SecretBytes(b"x"),
         owner=owner,
         generation=generation,
         created_by=created_by,
@@ -36,20 +36,20 @@ def spec(owner: str = "us", generation: int = 3, created_by: str = RUN) -> Machi
 
 def test_a_token_is_the_same_for_the_same_machine_and_no_other():
     tokens = {
-        create_token(*arguments)
-        for arguments in (
-            ("r-1-g1", 1, "a", "small", "x"),
-            ("r-1-g1", 2, "a", "small", "x"),
-            ("r-1-g1", 1, "b", "small", "x"),
-            ("r-1-g1", 1, "a", "big", "x"),
-            ("r-1-g1", 1, "a", "small", "y"),
-            ("r-1-g11", 1, "a", "small", "x"),
-            ("r-1-g1", 11, "", "small", "x"),
+        create_token(key, generation, zone, shape, SecretBytes(user_data))
+        for key, generation, zone, shape, user_data in (
+            ("r-1-g1", 1, "a", "small", b"x"),
+            ("r-1-g1", 2, "a", "small", b"x"),
+            ("r-1-g1", 1, "b", "small", b"x"),
+            ("r-1-g1", 1, "a", "big", b"x"),
+            ("r-1-g1", 1, "a", "small", b"y"),
+            ("r-1-g11", 1, "a", "small", b"x"),
+            ("r-1-g1", 11, "", "small", b"x"),
         )
     }
     assert len(tokens) == 7
     assert all(len(token) == 64 and token.isascii() and token.isalnum() for token in tokens)
-    again = create_token("r-1-g1", 1, "a", "small", SecretStr("x"))
+    again = create_token("r-1-g1", 1, "a", "small", SecretBytes(b"x"))
     assert again in tokens
 
 
@@ -82,9 +82,9 @@ def test_tags_of_others_say_nothing():
 def test_user_data_that_does_not_fit_is_refused_with_what_to_drop(size: int, is_encoded: bool):
     cloud = FakeCloud()
     cloud.user_data_limit = UserDataLimit(size, is_encoded=is_encoded)
-    require_user_data_fits(cloud, "create r-1-g1", SecretStr("x" * 12))
+    require_user_data_fits(cloud, "create r-1-g1", SecretBytes(b"x" * 12))
     with pytest.raises(ProviderInvalidError, match="RELIGHT_SERVICE__FILES") as refused:
-        require_user_data_fits(cloud, "create r-1-g1", SecretStr("é" * 10))
+        require_user_data_fits(cloud, "create r-1-g1", SecretBytes(("é" * 10).encode()))
     assert f"at most {size}" in str(refused.value)
     assert not refused.value.retryable
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import JsonValue, SecretStr, ValidationError
+from pydantic import JsonValue, SecretBytes, ValidationError
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.domain.machine import MachineAtProvider, MachineRef, MachineStatus
@@ -38,7 +38,7 @@ KEY = "r-1-g1"
 RUN = "8a1b4c62-0000-4000-8000-000000000000"
 SPEC = MachineSpec(
     region=REGIONS[0],
-    user_data=SecretStr("#cloud-config\n{}\n"),
+    user_data=SecretBytes(b"#cloud-config\n{}\n"),
     owner="us",
     generation=1,
     created_by=RUN,
@@ -215,7 +215,7 @@ async def test_a_location_that_is_not_configured_is_refused_before_any_request(
 async def test_user_data_that_does_not_fit_is_refused_before_any_request(
     fake: LinodeFake, driver: LinodeDriver
 ):
-    large = SPEC.model_copy(update={"user_data": SecretStr("x" * 65_536)})
+    large = SPEC.model_copy(update={"user_data": SecretBytes(("x" * 65_536).encode())})
     with pytest.raises(ProviderInvalidError, match="leave out or shorten"):
         await driver.ensure(KEY, large)
     assert fake.received == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.exercised import Against
 from relight.domain.machine import MachineStatus
@@ -33,7 +33,7 @@ DEADLINE = timedelta(seconds=60)
 KEY = "r-1-g1"
 SPEC = MachineSpec(
     region=REGIONS[0],
-    user_data=SecretStr("#cloud-config\n{}\n"),
+    user_data=SecretBytes(b"#cloud-config\n{}\n"),
     owner="us",
     generation=1,
     created_by="8a1b4c62-0000-4000-8000-000000000000",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.parts import OWNER
@@ -54,7 +54,7 @@ async def driver(fake: OciFake, tmp_path: Path) -> AsyncIterator[OciDriver]:
 
 
 def spec(region: str = FRANKFURT, **of: Any) -> MachineSpec:
-    user_data = SecretStr("#cloud-config\n{}\n")
+    user_data = SecretBytes(b"#cloud-config\n{}\n")
     known = {"owner": OWNER, "generation": 1, "created_by": RUN, "user_data": user_data}
     return MachineSpec(region=region, **{**known, **of})
 
@@ -106,7 +106,7 @@ async def test_a_launch_has_tags_shape_image_network_and_user_data(
     newest = fake.add_image(FRANKFURT, "relight-base-20260201", (FLEX,))
     fake.add_image(FRANKFURT, "relight-base-20260301", ("VM.Standard.A1.Flex",))
     fake.add_image(FRANKFURT, "other-20260401", (FLEX,))
-    await driver.ensure(KEY, spec(user_data=SecretStr("#cloud-config\n"), generation=3))
+    await driver.ensure(KEY, spec(user_data=SecretBytes(b"#cloud-config\n"), generation=3))
     [body] = launches(fake)
     assert body == {
         "availabilityDomain": fake.zones(FRANKFURT)[0],
@@ -168,9 +168,9 @@ async def test_user_data_may_fill_the_metadata_and_not_one_byte_more(
 ) -> None:
     largest = (32_000 - len('{"user_data":""}')) // 4 * 3
     with pytest.raises(ProviderInvalidError, match="takes at most 31984"):
-        await driver.ensure("r-2-g1", spec(user_data=SecretStr("x" * (largest + 1))))
+        await driver.ensure("r-2-g1", spec(user_data=SecretBytes(("x" * (largest + 1)).encode())))
     assert fake.received == []
-    await driver.ensure(KEY, spec(user_data=SecretStr("x" * largest)))
+    await driver.ensure(KEY, spec(user_data=SecretBytes(("x" * largest).encode())))
 
 
 async def test_a_creation_whose_reply_was_lost_is_the_same_machine_though_no_listing_has_it(

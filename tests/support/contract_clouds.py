@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 
 from devkit.chaos.faulty_proxy import faulty_proxy
 from devkit.chaos.provider_faults import ProviderFaults
@@ -64,7 +64,7 @@ class ContractCloud:
     def spec_of(self, owner: str = OWNER, generation: int = 1) -> MachineSpec:
         return MachineSpec(
             region=self.region,
-            user_data=SecretStr("#cloud-config\n{}\n"),
+            user_data=SecretBytes(b"#cloud-config\n{}\n"),
             owner=owner,
             generation=generation,
             created_by=RUN,

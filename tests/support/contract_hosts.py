@@ -175,7 +175,7 @@ def spec_of(
     """Return a provider's specification of a planned machine."""
     return MachineSpec(
         region=region or planned.region,
-        user_data=user_data.render(planned).text,
+        user_data=user_data.render(planned).packed,
         owner=OWNER,
         generation=planned.generation,
     )

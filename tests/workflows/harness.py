@@ -178,7 +178,7 @@ class Harness:
         await self.cloud.ensure(
             key,
             MachineSpec(
-                region=region, user_data=user_data.text, owner=OWNER, generation=plan.generation
+                region=region, user_data=user_data.packed, owner=OWNER, generation=plan.generation
             ),
         )
         self.cloud.read(key)

@@ -28,7 +28,7 @@ async def unrecorded_machine(
     )
     spec = MachineSpec(
         region=region,
-        user_data=harness.parts.user_data.render(plan).text,
+        user_data=harness.parts.user_data.render(plan).packed,
         owner=OWNER,
         generation=plan.generation,
         created_by=created_by,

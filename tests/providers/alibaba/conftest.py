@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from relight.providers.alibaba import AlibabaDriver
 from relight.providers.driver import MachineSpec
@@ -13,7 +13,7 @@ KEY = "r-1-g1"
 SECRET = "host-private-key " * 100
 SPEC = MachineSpec(
     region="cn-hangzhou",
-    user_data=SecretStr(SECRET),
+    user_data=SecretBytes(SECRET.encode()),
     owner="us",
     generation=1,
     created_by="run-1",

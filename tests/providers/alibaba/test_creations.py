@@ -5,7 +5,7 @@ import re
 
 import httpx
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.domain.machine import MachineStatus
@@ -169,9 +169,9 @@ async def test_a_machine_that_is_not_listed_yet_is_found_by_who_created_it(fake,
 
 
 async def test_user_data_may_have_32_kib_and_no_byte_more(fake, driver):
-    largest = SPEC.model_copy(update={"user_data": SecretStr("é" * 16 * 1024)})
+    largest = SPEC.model_copy(update={"user_data": SecretBytes(("é" * 16 * 1024).encode())})
     await driver.ensure(KEY, largest)
-    larger = SPEC.model_copy(update={"user_data": SecretStr("é" * 16 * 1024 + "x")})
+    larger = SPEC.model_copy(update={"user_data": SecretBytes(("é" * 16 * 1024 + "x").encode())})
     with pytest.raises(ProviderInvalidError, match=r"32769 bytes.*at most 32768"):
         await driver.ensure("r-2-g1", larger)
     assert len(creations(fake)) == 1
@@ -179,7 +179,7 @@ async def test_user_data_may_have_32_kib_and_no_byte_more(fake, driver):
 
 async def test_user_data_that_the_query_cannot_hold_is_no_reason_to_try_again(fake, driver):
     """Its base64 has a character in each four that takes three in a query."""
-    spec = SPEC.model_copy(update={"user_data": SecretStr("?" * 32 * 1024)})
+    spec = SPEC.model_copy(update={"user_data": SecretBytes(("?" * 32 * 1024).encode())})
     with pytest.raises(ProviderInvalidError, match="too long") as refused:
         await driver.ensure(KEY, spec)
     assert not refused.value.retryable

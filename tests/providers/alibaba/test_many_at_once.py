@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.chaos.provider_faults import PROVIDER_FAULTS
 from relight.domain.machine import MachineRef
@@ -55,7 +55,11 @@ async def live(workers: Workers, key: str) -> None:
     """Create the machine of a key, and destroy it until its id is gone."""
     for generation in range(1, ROUNDS + 1):
         name = f"{key}-g{generation}"
-        update = {"generation": generation, "user_data": SecretStr(name), "created_by": name}
+        update = {
+            "generation": generation,
+            "user_data": SecretBytes(name.encode()),
+            "created_by": name,
+        }
         spec = SPEC.model_copy(update=update)
         ref: MachineRef | None = None
         while ref is None:

@@ -1,6 +1,6 @@
 """The machine that the tests of Gcore's driver create."""
 
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.simulated.parts import OWNER
 from relight.providers.driver import MachineSpec
@@ -14,7 +14,7 @@ USER_DATA = "#cloud-config\n# é\n"
 def spec(**values: object) -> MachineSpec:
     given = {
         "region": FakeGcore.region,
-        "user_data": SecretStr(USER_DATA),
+        "user_data": SecretBytes(USER_DATA.encode()),
         "owner": OWNER,
         "generation": 1,
         "created_by": "8a1b4c62-0000-4000-8000-000000000000",

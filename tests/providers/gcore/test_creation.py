@@ -4,7 +4,7 @@ import base64
 from datetime import timedelta
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.parts import OWNER
@@ -47,9 +47,9 @@ async def test_a_creation_has_its_tags_its_user_data_and_no_password(fake, drive
 
 async def test_user_data_that_is_too_large_is_refused_before_any_call(fake, driver):
     with pytest.raises(ProviderInvalidError, match="RELIGHT_SERVICE__FILES"):
-        await driver.ensure(KEY_1, spec(user_data=SecretStr("x" * 49_152)))
+        await driver.ensure(KEY_1, spec(user_data=SecretBytes(("x" * 49_152).encode())))
     assert fake.received == []
-    await driver.ensure(KEY_1, spec(user_data=SecretStr("x" * 49_149)))
+    await driver.ensure(KEY_1, spec(user_data=SecretBytes(("x" * 49_149).encode())))
 
 
 async def test_an_owner_that_is_no_tag_is_refused_before_any_call(fake, driver):

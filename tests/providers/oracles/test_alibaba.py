@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 
 from devkit.exercised import Against
 from relight.domain.machine import MachineStatus
@@ -30,7 +30,7 @@ exceptions = pytest.importorskip("alibabacloud_tea_openapi.exceptions")
 KEY = "r-1-g1"
 SPEC = MachineSpec(
     region="cn-hangzhou",
-    user_data=SecretStr("#cloud-config\n# +/= ~ é\n"),
+    user_data=SecretBytes("#cloud-config\n# +/= ~ é\n".encode()),
     owner="us",
     generation=1,
     created_by="run 1*~",
@@ -113,7 +113,7 @@ def run(token: str) -> Any:
         internet_charge_type="PayByTraffic",
         internet_max_bandwidth_out=100,
         system_disk=models.RunInstancesRequestSystemDisk(category="cloud_essd"),
-        user_data=base64.b64encode(SPEC.user_data.get_secret_value().encode()).decode(),
+        user_data=base64.b64encode(SPEC.user_data.get_secret_value()).decode(),
         tag=[models.RunInstancesRequestTag(key=key, value=value) for key, value in tags.items()],
     )
 

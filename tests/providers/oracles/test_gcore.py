@@ -5,7 +5,7 @@ from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.simulated.parts import OWNER
 from relight.providers.driver import MachineSpec
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")
 KEY = "r-1-g1"
 SPEC = MachineSpec(
     region=FakeGcore.region,
-    user_data=SecretStr("#cloud-config\n# é\n"),
+    user_data=SecretBytes("#cloud-config\n# é\n".encode()),
     owner=OWNER,
     generation=7,
     created_by="8a1b4c62-0000-4000-8000-000000000000",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.exercised import Against
 from relight.providers.driver import MachineSpec
@@ -22,7 +22,7 @@ linode_api4 = pytest.importorskip("linode_api4", reason="the extra `oracles` is 
 KEY = "r-1-g1"
 SPEC = MachineSpec(
     region=REGIONS[0],
-    user_data=SecretStr("#cloud-config\n{}\n"),
+    user_data=SecretBytes(b"#cloud-config\n{}\n"),
     owner="us",
     generation=1,
     created_by="8a1b4c62-0000-4000-8000-000000000000",
@@ -78,7 +78,9 @@ async def test_the_sdk_sends_the_same_creation(fake: LinodeFake, driver: LinodeD
         label=KEY,
         booted=True,
         tags=body["tags"],
-        metadata=sdk.linode.build_instance_metadata(user_data=SPEC.user_data.get_secret_value()),
+        metadata=sdk.linode.build_instance_metadata(
+            user_data=SPEC.user_data.get_secret_value().decode()
+        ),
     )
     assert sent(fake.received[-1]) == sent(ours)
     assert made.label == created.key

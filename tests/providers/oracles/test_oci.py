@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider
@@ -57,7 +57,7 @@ async def driver(fake: OciFake, tmp_path: Path) -> AsyncIterator[OciDriver]:
 def spec() -> MachineSpec:
     return MachineSpec(
         region=FRANKFURT,
-        user_data=SecretStr("#cloud-config\n{}\n"),
+        user_data=SecretBytes(b"#cloud-config\n{}\n"),
         owner=OWNER,
         generation=1,
         created_by="run-1",

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 import yaml
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
@@ -57,7 +57,7 @@ def sdk(fake: OpenStackFake, tmp_path: Path) -> Iterator[Any]:
 def spec() -> MachineSpec:
     return MachineSpec(
         region="north",
-        user_data=SecretStr("#cloud-config\n{}\n"),
+        user_data=SecretBytes(b"#cloud-config\n{}\n"),
         owner=OWNER,
         generation=1,
         created_by="run-1",

@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
@@ -274,7 +274,7 @@ async def test_a_machine_that_is_newer_than_the_record_is_told_and_left_alone(
     key = f"{route_ids[0]}-g7"
     await harness.cloud.ensure(
         key,
-        MachineSpec(region="fake-east", user_data=SecretStr(""), owner=OWNER, generation=7),
+        MachineSpec(region="fake-east", user_data=SecretBytes(b""), owner=OWNER, generation=7),
     )
     harness.cloud.make_older(key, timedelta(hours=2))
     for _ in range(2):

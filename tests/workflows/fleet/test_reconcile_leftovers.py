@@ -1,7 +1,7 @@
 """ReconcileFleet over a route that replacements do not help, pools, and unrecorded machines."""
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes
 
 from devkit.simulated.parts import OWNER
 from relight.domain.pool.pool import PoolStatus, pool_machine_key
@@ -23,7 +23,7 @@ async def add_machine(harness, key, generation, region="fake-east"):
     """Create a machine of ours at the provider that is not on record."""
     await harness.cloud.ensure(
         key,
-        MachineSpec(region=region, user_data=SecretStr(""), owner=OWNER, generation=generation),
+        MachineSpec(region=region, user_data=SecretBytes(b""), owner=OWNER, generation=generation),
     )
     assert harness.cloud.read(key) is not None
 

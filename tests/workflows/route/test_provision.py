@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
-from pydantic import SecretStr
+from pydantic import SecretBytes
 from temporalio.client import WorkflowFailureError
 
 from devkit.chaos.provider_faults import PROVIDER_FAULTS, Call, ProviderFault
@@ -176,7 +176,7 @@ async def test_a_fault_of_the_provider_while_it_destroys_leaves_nothing(roomy_ha
 async def test_another_owners_machine_under_the_routes_key_is_neither_used_nor_destroyed(harness):
     route_id = harness.new_route_id()
     theirs = MachineSpec(
-        region="fake-east", user_data=SecretStr(""), owner="somebody-else", generation=1
+        region="fake-east", user_data=SecretBytes(b""), owner="somebody-else", generation=1
     )
     machine = await harness.cloud.ensure(f"{route_id}-g1", theirs)
     with pytest.raises(WorkflowFailureError) as failed:
