@@ -7,6 +7,7 @@ the service starts, so that the service starts once.
 import base64
 import hashlib
 import hmac
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from relight.hosts import host_program
 from relight.hosts.errors import HostSettingsNotChangedError
 from relight.hosts.keys import HostKey
 from relight.hosts.shell import Shell
+from relight.hosts.templates import environment_value, yaml_text
 
 MASK = "***"
 """Stands for the value of a secret."""
@@ -81,8 +83,14 @@ class HostConfiguration:
 
     def masked(self, text: str) -> str:
         """Return a text, as of the check, without the values of secrets."""
-        for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
-            text = text.replace(secret, MASK)
+        written = {
+            form
+            for secret in self.secrets
+            for form in (*secret.splitlines(), *_as_written(secret))
+            if form
+        }
+        for form in sorted(written, key=len, reverse=True):
+            text = text.replace(form, MASK)
         return text
 
 
@@ -118,6 +126,12 @@ async def stage(shell: Shell, configuration: HostConfiguration, present: Sequenc
         exit_code=done.exit_code,
         stderr=done.stderr,
     )
+
+
+def _as_written(secret: str) -> list[str]:
+    """Return a secret as filters of templates write it, and as programs quote what they read."""
+    quoted = [yaml_text(secret), environment_value(secret.replace("\0", "")), json.dumps(secret)]
+    return [secret, *(each[1:-1] for each in quoted), repr(secret)[1:-1]]
 
 
 def _base64(content: bytes) -> str:
