@@ -134,6 +134,8 @@ class VerificationActivities:
         if await self._has_operation(route_id):
             return RouteVerified(route_id=route_id, skipped="an operation is running on it")
         result = await self._prove(route, release)
+        if isinstance(result, RouteVerified):
+            return result
         if await self._has_operation(route_id):
             return RouteVerified(route_id=route_id, skipped="an operation has started on it")
         return await self._record(route, release, result, operation)
@@ -149,7 +151,10 @@ class VerificationActivities:
         release = await self._release(tag)
         if isinstance(release, Fault):
             return RouteVerified(route_id=route.route_id, skipped=release.summary)
-        return await self._record(route, release, await self._prove(route, release), operation)
+        result = await self._prove(route, release)
+        if isinstance(result, RouteVerified):
+            return result
+        return await self._record(route, release, result, operation)
 
     async def _record(
         self,
@@ -185,9 +190,16 @@ class VerificationActivities:
             return None
         return fault_of(HostSettingsDifferError(f"{machine.key} has other settings than declared"))
 
-    async def _prove(self, route: Route, release: Release) -> Proof | Fault | NewerRelease:
+    async def _prove(
+        self, route: Route, release: Release
+    ) -> Proof | Fault | NewerRelease | RouteVerified:
+        """Return what was observed; or that the host was not asked, as we cannot say for what."""
         machine = route.machine
         assert machine is not None
+        try:
+            await self._services.check_configuration(machine.key, release)
+        except DomainError as error:
+            return RouteVerified(route_id=route.route_id, skipped=f"its configuration: {error}")
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._hosts.connect(machine) as shell:

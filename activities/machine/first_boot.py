@@ -220,7 +220,8 @@ class FirstBootActivities:
         started_at = time.monotonic()
         async with self._hosts.connect(input.machine) as shell:
             if self._delivery is not None:
-                await self._delivery.bring(shell, input.plan.deb_file)
+                deb_file = input.plan.deb_file if input.plan else input.deb_file
+                await self._delivery.bring(shell, deb_file)
             while not (boot := await first_boot.observe(shell)).finished:
                 if time.monotonic() - started_at > CLOUD_INIT_TIMEOUT.total_seconds():
                     raise FirstBootFailedError(
@@ -236,7 +237,8 @@ class FirstBootActivities:
             present = [each.host_key(input.machine.key) for each in secrets]
             if self._settings is not None:
                 await configure(shell, self._settings, present)
-            await self._start_service(shell, input.plan, present)
+            if input.plan is not None:
+                await self._start_service(shell, input.plan, present)
         return FirstBootFinished(boot_id=boot.boot_id, steps=tuple(boot.steps))
 
     async def _start_service(

@@ -64,6 +64,16 @@ class ProofActivities:
         async with self._hosts.connect(input.machine) as shell:
             return await self.prove(shell, input.release)
 
+    async def check_configuration(self, machine_key: str, release: Release) -> None:
+        """Check that we know the configuration of a machine.
+
+        Raises:
+            ConfigurationUnknownError: it is not on record.
+            TemplateError: it cannot be rendered here, as without a secret that it names.
+        """
+        if self.configurations is not None:
+            await self.configurations.digests(machine_key, release)
+
     async def prove(
         self,
         shell: Shell,

@@ -98,10 +98,16 @@ ValueName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$"), AfterValidator(_value_name)
 ]
 
+
+def _plain_number(number: float) -> int | float:
+    # PostgreSQL writes numbers in its own way, and the revision is a digest of what is written.
+    return int(number) if number.is_integer() else number
+
+
 Value = (
     StrictBool
     | StrictInt
-    | Annotated[StrictFloat, Field(allow_inf_nan=False)]
+    | Annotated[StrictFloat, Field(allow_inf_nan=False), AfterValidator(_plain_number)]
     | Annotated[str, StringConstraints(max_length=4096, strict=True)]
 )
 
@@ -172,7 +178,7 @@ class Configuration(Message):
         if paths != sorted(set(paths)):
             msg = "files are not in the order of their paths, or one is there twice"
             raise ValueError(msg)
-        if "\\u0000" in self.canonical:
+        if "\\u0000" in self.canonical.replace("\\\\", ""):
             msg = "it has a NUL, which no text has"
             raise ValueError(msg)
         size = len(self.canonical.encode())

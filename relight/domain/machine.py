@@ -221,11 +221,14 @@ class AwaitFirstBootInput(Message):
     """Wait until cloud-init has ended on the machine. If it failed, a fault has its output.
 
     Attributes:
-        plan: of the machine, whose service is started at the end.
+        plan: of the machine, whose service is started at the end. None where cloud-init starts it,
+            as Relight of before had planned.
+        deb_file: the package of such a machine.
     """
 
     machine: Machine
-    plan: MachinePlan
+    plan: MachinePlan | None = None
+    deb_file: DebFile | None = None
 
 
 class FirstBootFinished(Message):

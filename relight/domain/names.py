@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Final
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 RouteId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
 """Id of a route: up to 48 lower-case letters, digits and inner hyphens, as in a host name."""
@@ -36,12 +36,21 @@ tag never does."""
 Revision = Annotated[str, StringConstraints(pattern=f"^[0-9a-f]{{{REVISION_LENGTH}}}$")]
 """Revision of the service's configuration."""
 
+
+def _with_short_package(tag: str) -> str:
+    if len(tag.partition("@")[0]) > MAX_VERSION_LENGTH:
+        msg = f"it has more than {MAX_VERSION_LENGTH} characters"
+        raise ValueError(msg)
+    return tag
+
+
 ReleaseTag = Annotated[
     str,
     StringConstraints(
         pattern=f"^({_TAG}|{_VERSION})(@[0-9a-f]{{{REVISION_LENGTH}}})?$",
         max_length=MAX_VERSION_LENGTH + 1 + REVISION_LENGTH,
     ),
+    AfterValidator(_with_short_package),
 ]
 """What names a release: that of the package and, if it has one, the revision of its configuration,
 as in `v0.0.74@3f2a91bc04de`."""

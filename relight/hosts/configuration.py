@@ -7,22 +7,20 @@ the service starts, so that the service starts once.
 import base64
 import hashlib
 import hmac
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from relight.domain.configuration import OnConfigurationChange
 from relight.hosts import host_program
-from relight.hosts.errors import HostSettingsNotChangedError
 from relight.hosts.keys import HostKey
+from relight.hosts.owner import call_as_owner
 from relight.hosts.shell import Shell
+from relight.hosts.templates import environment_value, yaml_text
 
 MASK = "***"
 """Stands for the value of a secret."""
-
-TIMEOUT = timedelta(seconds=60)
-"""The program waits up to 30 s for another call of it."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +79,19 @@ class HostConfiguration:
 
     def masked(self, text: str) -> str:
         """Return a text, as of the check, without the values of secrets."""
-        for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
-            text = text.replace(secret, MASK)
+        written = {
+            form
+            for secret in self.secrets
+            for form in (*secret.splitlines(), *_as_written(secret))
+            if form
+        }
+        for form in sorted(written, key=len, reverse=True):
+            text = text.replace(form, MASK)
         return text
 
 
 async def stage(shell: Shell, configuration: HostConfiguration, present: Sequence[HostKey]) -> None:
     """Bring a host the configuration that its next change takes. Nothing is changed yet.
-
-    Whoever may do so can be root there. So the host asks for its own host key as a proof, as for
-    its settings. All goes through standard input.
 
     Args:
         shell: on the host.
@@ -102,22 +103,14 @@ async def stage(shell: Shell, configuration: HostConfiguration, present: Sequenc
         RemoteError: the call did not run, or its end is unknown.
     """
     argv = host_program.stage(configuration.digest)
-    for key in present:
-        stdin = key.private + configuration.lines
-        done = await shell.run(argv, stdin=stdin, timeout=TIMEOUT, check=False, sudo=True)
-        if done.exit_code == 0:
-            return
-        if done.exit_code != host_program.REFUSED_KEY_EXIT_CODE:
-            break
-    lines = done.stderr.strip().splitlines()
-    raise HostSettingsNotChangedError(
-        lines[-1] if lines else f"exit code {done.exit_code}",
-        destination=shell.destination,
-        attempted="bring the service's configuration",
-        argv=done.argv,
-        exit_code=done.exit_code,
-        stderr=done.stderr,
-    )
+    attempted = "bring the service's configuration"
+    await call_as_owner(shell, argv, configuration.lines, present, attempted)
+
+
+def _as_written(secret: str) -> list[str]:
+    """Return a secret as filters of templates write it, and as programs quote what they read."""
+    quoted = [yaml_text(secret), environment_value(secret.replace("\0", "")), json.dumps(secret)]
+    return [secret, *(each[1:-1] for each in quoted), repr(secret)[1:-1]]
 
 
 def _base64(content: bytes) -> str:

@@ -30,6 +30,9 @@ OTHER_STEP = "cloud-init"
 STEPS = (INSTALL_STEP,)
 """Relight's steps, in order. If one is missing at the end of the boot, it was interrupted."""
 
+_KNOWN_STEPS = {*STEPS, "service"}
+"""With those of machines that Relight of before had created."""
+
 COMMAND_TIMEOUT = timedelta(seconds=30)
 
 MAX_ERRORS, MAX_ERROR_BYTES = 10, 1000
@@ -162,7 +165,7 @@ def _steps(text: str) -> dict[str, int]:
     steps: dict[str, int] = {}
     for line in text.splitlines():
         found = _STEP.fullmatch(line.strip())
-        if found is None or found[1] not in STEPS:
+        if found is None or found[1] not in _KNOWN_STEPS:
             raise _malformed(f"a step is not `NAME CODE`: {head(line, 64)}", text)
         steps[found[1]] = int(found[2])
     return steps

@@ -7,16 +7,12 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from relight.hosts import host_program
 from relight.hosts.cloud_init.user_data import File
-from relight.hosts.errors import HostSettingsNotChangedError
 from relight.hosts.keys import HostKey
+from relight.hosts.owner import TIMEOUT, call_as_owner
 from relight.hosts.shell import Shell
-
-TIMEOUT = timedelta(seconds=60)
-"""The program waits up to 30 s for another call of it."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +80,6 @@ async def ensure(shell: Shell, settings: HostSettings, present: Sequence[HostKey
 async def configure(shell: Shell, settings: HostSettings, present: Sequence[HostKey]) -> HostKey:
     """Write a host's settings, and return the host key that it has. Run twice, it changes nothing.
 
-    Whoever may change them can run any program as root there. So the host asks for its own host
-    key as a proof, which a stolen client key does not have. It goes through standard input.
-
     Args:
         shell: on the host.
         settings: what the host gets.
@@ -97,19 +90,4 @@ async def configure(shell: Shell, settings: HostSettings, present: Sequence[Host
         RemoteError: the call did not run, or its end is unknown.
     """
     argv = host_program.configure()
-    for key in present:
-        stdin = key.private + settings.lines
-        done = await shell.run(argv, stdin=stdin, timeout=TIMEOUT, check=False, sudo=True)
-        if done.exit_code == 0:
-            return key
-        if done.exit_code != host_program.REFUSED_KEY_EXIT_CODE:
-            break
-    lines = done.stderr.strip().splitlines()
-    raise HostSettingsNotChangedError(
-        lines[-1] if lines else f"exit code {done.exit_code}",
-        destination=shell.destination,
-        attempted="change its settings",
-        argv=done.argv,
-        exit_code=done.exit_code,
-        stderr=done.stderr,
-    )
+    return await call_as_owner(shell, argv, settings.lines, present, "change its settings")

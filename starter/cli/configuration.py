@@ -16,6 +16,7 @@ from starter.cli.configuration_text import Difference, differences
 from starter.cli.errors import BadInputError
 from starter.cli.names import revision_argument, route_or_none
 from starter.cli.output import JsonOption, print_done, print_json, print_line, print_table
+from starter.cli.rollout_text import counted
 from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation
 from starter.cli.times import moment
 
@@ -72,8 +73,8 @@ def check(folder: FolderArgument, json: JsonOption = False) -> None:
         routes=len(routes),
     )
     print_done(
-        f"configuration {checked.revision}: {len(checked.files)} files, rendered for "
-        f"{checked.routes} routes",
+        f"configuration {checked.revision}: {counted(len(checked.files), 'file')}, rendered for "
+        f"{counted(checked.routes, 'route')}",
         checked,
         as_json=json,
     )
@@ -255,7 +256,7 @@ def _record(store: "Store", revision: Revision) -> "ConfigurationRecord":
 
 
 def _print_difference(difference: Difference) -> None:
-    print_line(f"{len(difference.routes)} routes: {', '.join(difference.routes)}")
+    print_line(f"{counted(len(difference.routes), 'route')}: {', '.join(difference.routes)}")
     for each in difference.files:
         for line in each.diff:
             print_line(line)

@@ -118,6 +118,7 @@ def simulate(
     strategy: Strategy,
     options: SimulationOptions,
     *,
+    configuration: str | None = None,
     as_json: bool,
 ) -> None:
     """Print the forecasts of a rollout.
@@ -130,6 +131,7 @@ def simulate(
     scope = scope_of(track)
     if options.generated is None:
         with fleet_store(reads_only=True) as store:
+            tag = release_of_scope(store, tag, scope, configuration)
             fleet, durations = _stored(store, track), swap_durations(store)
     else:
         fleet, durations = _generated(options.generated, options.seed, track), ASSUMED_DURATIONS

@@ -213,6 +213,7 @@ def simulate(  # noqa: PLR0913 - one argument a flag
         int, typer.Option(min=1, max=1000, help="How many runs per forecast.")
     ] = preview.RUNS,
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
+    configuration: ConfigurationOption = None,
     strategy: Strategy,
     json: JsonOption = False,
 ) -> None:
@@ -234,6 +235,7 @@ def simulate(  # noqa: PLR0913 - one argument a flag
         SimulationOptions(
             generated=fleet, probabilities=tuple(probability or ()), runs=runs, seed=seed
         ),
+        configuration=configuration,
         as_json=json,
     )
 

@@ -141,7 +141,7 @@ async def test_a_new_machine_starts_its_service_once_with_its_configuration(lab:
     key = "configured-1-g1"
     planned = plan(key, OLD).model_copy(update={"configuration": made.revision})
     async with lab_subject(lab, key, OLD, planned=planned) as subject:
-        assert CONFIG not in subject.user_data.render(planned).text.get_secret_value()
+        assert SECRET not in subject.user_data.render(planned).text.get_secret_value()
         subject.store.configurations.add(made, MANUAL)
         opening = OpenRouteInput(
             route_id="configured-1",

@@ -33,7 +33,7 @@ def test_the_revision_is_that_of_all_content_in_any_order():
         configuration(values={"a": 1}),
         configuration(values={"a": True}),
         configuration(values={"a": "1"}),
-        configuration(values={"a": 1.0}),
+        configuration(values={"a": 1.5}),
         configuration(check=("true",)),
         configuration(on_change="reload"),
         configuration(parts={"parts/a": ""}),
@@ -41,6 +41,24 @@ def test_the_revision_is_that_of_all_content_in_any_order():
         configuration(files=(FILE.model_copy(update={"template": "{ }"}),)),
     ]
     assert len({each.revision for each in (first, *others)}) == len(others) + 1
+
+
+def test_a_number_is_the_same_however_a_database_writes_it():
+    written = {"1e16": "10000000000000000", "-0.0": "0", "2.0": "2"}
+    for number, again in written.items():
+        text = configuration(values={"a": 7}).model_dump_json()
+        made = [
+            Configuration.model_validate_json(text.replace('"a":7', f'"a":{each}'))
+            for each in (number, again)
+        ]
+        assert made[0].revision == made[1].revision
+
+
+def test_the_six_characters_of_an_escaped_nul_are_a_text():
+    file = FILE.model_copy(update={"template": "\\u0000"})
+    assert configuration(files=(file,)).revision
+    with pytest.raises(ValidationError, match="NUL"):
+        configuration(values={"a": "\0"})
 
 
 def test_it_is_the_same_after_json():

@@ -32,6 +32,11 @@ _JAVA = "/usr/lib/mutant/java -Xlog:gc:/run/mutant.env -x /etc/hostname"
 
 _INSTALL = "dpkg --install /run/new.deb"
 _RESTART = "systemctl daemon-reload; systemctl restart mutant.service"
+_OLD_RUNS = (
+    "until readlink /proc/$(systemctl show --property=MainPID --value mutant.service)/exe"
+    " | grep -qx /run/old; do sleep 0.1; done"
+)
+"""A start ends before systemd's child has become the program."""
 
 
 def service(*lines: str) -> str:
@@ -158,7 +163,7 @@ MUTATIONS = {
     "an old program runs and is deleted": Mutation(
         NATIVE,
         f"cp {PROGRAM} /run/old; {_INSTALL}; "
-        f"{drop_in('ExecStart=', 'ExecStart=/run/old')}; {_RESTART}; rm /run/old",
+        f"{drop_in('ExecStart=', 'ExecStart=/run/old')}; {_RESTART}; {_OLD_RUNS}; rm /run/old",
         "runs /run/old (deleted), which no package contains",
         undo=f"rm -r {DROP_IN.rpartition('/')[0]}",
     ),

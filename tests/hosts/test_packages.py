@@ -19,7 +19,7 @@ from relight.hosts.packages import ABSENT, PackageState, parse_query, parse_veri
 
 def query(package: str) -> list[str]:
     """Return the query of `relight-host`."""
-    (form,) = re.findall(r"--showformat='(.*\\t.*)'", host_program.text().decode())
+    *_, form = re.findall(r"--showformat='(.*\\t.*)'", host_program.text().decode())
     return ["dpkg-query", "--show", f"--showformat={form}", "--", package]
 
 

@@ -184,7 +184,7 @@ class UserDataTemplate:
         )
         files = [
             *self._files,
-            *(self._service_file(name, plan) for name in self._names if not plan.configuration),
+            *(self._service_file(name, plan) for name in self._names),
             File(FIRST_BOOT_SCRIPT, _RUN_BY_ROOT, script.encode()),
         ]
         return _render_own(

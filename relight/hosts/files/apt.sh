@@ -300,13 +300,17 @@ install_package() {
 }
 
 # Let the package's scripts neither start nor restart the service: the next change does, at its end. A
-# rule of this host's own stays.
+# rule of this host's own stays. After a reboot the rule has no effect.
 hold_service() {
   [ ! -e "$POLICY" ] || grep -q '^# relight' "$POLICY" || return 0
+  make_run
+  # shellcheck disable=SC2086
+  systemctl list-units --state=active --plain --no-legend -- $UNIT $MORE_UNITS 2>/dev/null |
+    cut -d ' ' -f 1 >"$HELD"
   names=''
   for unit in $UNIT $MORE_UNITS; do names="$names|*\" $unit \"*|*\" ${unit%.service} \"*"; done
   # shellcheck disable=SC2016
-  printf '%s\n' '#!/bin/sh' '# relight' 'case " $* " in *" stop "*) exit 0 ;; esac' \
+  printf '%s\n' '#!/bin/sh' '# relight' "[ -e $HELD ] || exit 0" 'case " $* " in *" stop "*) exit 0 ;; esac' \
     "case \" \$* \" in ${names#|}) exit 101 ;; esac" >"$POLICY.new" &&
     chmod 755 "$POLICY.new" && mv -f "$POLICY.new" "$POLICY"
 }

@@ -14,6 +14,7 @@
 
 MAX_CONFIGURATION=1048576
 CHECK_SECONDS=60 # that the check of a configuration may take
+MAX_CHECK_OUTPUT=4096
 CONFIGURED='/etc /opt /srv /usr/local /var/lib'
 NOT_CONFIGURED='/etc/apt /etc/group /etc/gshadow /etc/pam.d /etc/passwd /etc/relight /etc/shadow /etc/ssh'
 NOT_CONFIGURED="$NOT_CONFIGURED /etc/sudo.conf /etc/sudoers /etc/sudoers.d /usr/local/lib/relight /var/lib/apt"
@@ -162,34 +163,39 @@ take_configuration() {
     is_written || new="$new $path"
   done <"$list"
   for path in $(printf '%s\n' "$had" | cut -d ' ' -f 5); do
-    grep -q " $path\$" "$list" || gone="$gone $path"
+    [ -n "$(line_of "$path" <"$list")" ] || gone="$gone $path"
   done
+  restored=''
   if [ -n "$new$gone" ] || [ "$taken" = no ]; then
     replace_files
     read -r boot </proc/sys/kernel/random/boot_id
     ticks=$(ticks) taken=no
   fi
   { printf '%s %s %s %s %s\n' "$digest" "$boot" "$ticks" "$how" "$taken" && cat "$list"; } | write_record
+  for path in $restored; do rm -f "$BEFORE$path"; done
 }
+
+# Print the line of a path, from lines of the record.
+line_of() { awk -v path="$1" '$5 == path'; }
 
 # Replace the files of `new`, and take away those of `gone`.
 replace_files() {
   # A change that was killed may have left them.
-  for path in $new $gone; do rm -rf "${path%/*}"/.relight.??????????; done
-  for path in $new; do prepare "$STAGED/root$path" "$(grep " $path\$" "$list")"; done
+  for path in $new $gone; do (enter "${path%/*}" && rm -rf ./.relight.??????????) || exit; done
+  for path in $new; do prepare "$STAGED/root$path" "$(line_of "$path" <"$list")"; done
   for path in $gone; do
     if [ -e "$BEFORE$path" ] || [ -L "$BEFORE$path" ]; then prepare "$BEFORE$path" ''; fi
   done
   for path in $new; do keep_original; done
   # If this is cut short, the next change knows every file of both.
   { printf -- '- 0 0 %s no\n' "$how" && cat "$list" && for path in $gone; do
-    printf '%s\n' "$had" | grep " $path\$"
+    printf '%s\n' "$had" | line_of "$path"
   done; } | write_record
   for each in $prepared; do put_prepared "${each%%:*}" "${each#*:}"; done
   for path in $gone; do
     case "$prepared " in
-      *":$path "*) rm -f "$BEFORE$path" ;;
-      *) rm -f "$path" ;;
+      *":$path "*) restored="$restored $path" ;; # until the record is whole, they may be needed
+      *) (enter "${path%/*}" && rm -f "./${path##*/}") || fail 95 "relight: $path could not be removed" ;;
     esac
   done
   prepared=''
@@ -229,34 +235,66 @@ check_staged() {
     place "$path"
   done
   sort -u -o "$STAGED/folders" "$STAGED/folders"
+  : >"$STAGED/output"
   code=0
   # shellcheck disable=SC2016 # the shell in the namespace expands these
-  output=$(timeout --kill-after=5 "$CHECK_SECONDS" unshare --mount --propagation private /bin/sh -c '
-    last=
+  timeout --kill-after=5 "$CHECK_SECONDS" unshare --mount --propagation private /bin/sh -c '
+    last=none/
     while read -r folder; do
-      case $folder/ in "${last:-none}"/*) continue ;; esac
-      mount -t overlay overlay -o "ro,lowerdir=$1/root$folder:$folder" "$folder" || exit 1
+      case $folder in "$last"*) continue ;; esac
+      mount -t overlay overlay -o "ro,lowerdir=$1/root$folder:${folder%/}" "${folder%/}" || exit 1
       last=$folder
     done <"$1/folders"
-    exec /bin/sh "$1/check"' check "$STAGED" 2>&1 </dev/null) || code=$?
+    : >"$1/mounted"
+    exec /bin/sh "$1/check"' check "$STAGED" >"$STAGED/output" 2>&1 </dev/null || code=$?
   [ "$code" -ne 0 ] || return 0
-  printf '%s\n' "$output" | tail -c 4096
+  print_end "$STAGED/output"
+  [ -e "$STAGED/mounted" ] || fail 95 'relight: this host cannot show the new files to the check of the configuration'
   fail 94 "relight: the check of the configuration ended with exit code $code"
+}
+
+# Print the last whole lines of a file: of half a secret nobody would see that it is one.
+print_end() {
+  if [ "$(wc -c <"$1")" -gt "$MAX_CHECK_OUTPUT" ]; then
+    tail -c "$MAX_CHECK_OUTPUT" "$1" | sed 1d
+  else
+    cat "$1"
+  fi
 }
 
 # Note the nearest folder of a path that exists.
 place() {
   nearest=${1%/*}
   while [ ! -d "$nearest" ]; do nearest=${nearest%/*}; done
-  printf '%s\n' "$nearest" >>"$STAGED/folders"
+  printf '%s/\n' "$nearest" >>"$STAGED/folders" # so that a folder comes right before those in it
+}
+
+# Enter a folder, part by part, and make it where it is missing. In a folder to which another user may
+# write, no link is followed: he could lead us anywhere.
+enter() {
+  cd /
+  left=${1#/}
+  while [ -n "$left" ]; do
+    part=${left%%/*}
+    case $left in
+      */*) left=${left#*/} ;;
+      *) left='' ;;
+    esac
+    here=$(pwd -P)
+    is_roots=$(find . -maxdepth 0 -user "$(id -u)" ! -perm /022)
+    [ -e "$part" ] || [ -L "$part" ] || (umask 022 && mkdir "$part") || fail 95 "relight: $1 could not be made"
+    cd -P "./$part" || fail 95 "relight: $1 could not be entered"
+    [ -n "$is_roots" ] || [ "$(pwd -P)" = "${here%/}/$part" ] ||
+      fail 95 "relight: refused: ${here%/}/$part is a link in a folder to which others may write"
+  done
+  check_path "$(pwd -P)/x"
 }
 
 # Copy a file to a folder beside the path where it is to be; `prepared` gets FOLDER:PATH. Where another
 # user may write to the parent, he cannot put a link into that folder, and inside it no path is used.
 prepare() {
-  (umask 022 && mkdir -p "${path%/*}") || fail 95 "relight: ${path%/*} could not be made"
   [ ! -d "$path" ] || [ -L "$path" ] || fail 95 "relight: $path is a folder"
-  beside=$(cd -P "${path%/*}" && umask 077 && mktemp --directory "$PWD/.relight.XXXXXXXXXX") ||
+  beside=$(enter "${path%/*}" && umask 077 && mktemp --directory "$(pwd -P)/.relight.XXXXXXXXXX") ||
     fail 95 "relight: nothing could be written beside $path"
   prepared="$prepared $beside:$path"
   (
@@ -284,8 +322,9 @@ keep_original() {
   case $had$NEWLINE in
     *" $path$NEWLINE"*) return 0 ;;
   esac
+  rm -f "$BEFORE$path" # of a change that was killed
   if [ ! -e "$path" ] && [ ! -L "$path" ]; then return 0; fi
-  (umask 077 && mkdir -p "$BEFORE${path%/*}" && cp -aT "$path" "$BEFORE$path") ||
+  (umask 077 && mkdir -p "$BEFORE${path%/*}" && enter "${path%/*}" && cp -aT "./${path##*/}" "$BEFORE$path") ||
     fail 95 "relight: $path could not be kept"
 }
 
@@ -293,7 +332,5 @@ keep_original() {
 # one that it had: a script of the package may have stopped it.
 clean_up() {
   for each in $prepared; do rm -rf "${each%%:*}"; done
-  release_service
-  # shellcheck disable=SC2086
-  [ -z "$running_before" ] || retry_systemd systemctl start -- $running_before || true
+  start_again
 }

@@ -10,12 +10,12 @@ damaged() {
   [ -n "$damage" ]
 }
 
-
 # Set `damage` to what dpkg finds changed or missing of the package's files, as far as it matters: not
-# edited configuration, not state that the service changes itself, and not files that this host
-# leaves out.
+# edited configuration, not state that the service changes itself, not what the service's configuration
+# replaces, and not files that this host leaves out.
 read_damage() {
-  damage=''
+  damage='' configured_files=''
+  [ ! -f "$WRITTEN" ] || configured_files=$NEWLINE$(sed 1d "$WRITTEN" | cut -d ' ' -f 5)$NEWLINE
   find_packages
   changes=$(for package in $packages; do dpkg --verify -- "$package" 2>/dev/null || true; done)
   [ -z "$changes" ] || damage=$(printf '%s\n' "$changes" | print_damage)
@@ -24,6 +24,9 @@ read_damage() {
 print_damage() {
   while IFS= read -r line; do
     file=/${line#*/}
+    case $configured_files in
+      *"$NEWLINE$file$NEWLINE"*) continue ;;
+    esac
     case ${line%%/*}:$file in
       *' c :'* | *:/run/* | *:/srv/* | *:/var/lib/* | *:/var/cache/* | *:/var/log/* | *:/var/spool/* | *:/var/tmp/*)
         continue

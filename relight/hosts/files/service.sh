@@ -109,8 +109,9 @@ serve() {
   [ -n "$shown" ] || fail 90 "relight: there is no unit $UNIT"
   find_stale "$shown" || true
   each_unit prepare_unit "$shown"
-  starts='' restarts='' reloads='' stops='' reloads_configuration=''
-  ! grep -qs '^[^ ]* [^ ]* [^ ]* reload no$' "$WRITTEN" || reloads_configuration=yes
+  starts='' restarts='' reloads='' stops='' new_configuration=''
+  { read -r _ _ _ how taken <"$WRITTEN"; } 2>/dev/null || taken=''
+  [ "$taken" != no ] || new_configuration=$how
   each_unit choose_unit "$shown"
   # shellcheck disable=SC2086
   if [ -n "$stops" ]; then
@@ -161,10 +162,9 @@ choose_unit() {
     *.socket:active) ;;
     *.socket:*) [ "$ON_CHANGE" = try-restart ] || starts="$starts $id" ;;
     *:active | *:reloading)
-      case $stale_units:$ON_CHANGE:${reloads_configuration-} in
-        *" $id "*:reload:*) reloads="$reloads $id" ;;
-        *" $id "*) restarts="$restarts $id" ;;
-        *:yes) reloads="$reloads $id" ;;
+      case $stale_units:$ON_CHANGE:$new_configuration in
+        *" $id "*:restart | *" $id "*:*restart:*) restarts="$restarts $id" ;;
+        *" $id "*:reload:* | *:reload) reloads="$reloads $id" ;;
       esac
       ;;
     *:failed | *:activating)
@@ -200,6 +200,16 @@ restart() {
 
 release_service() {
   [ ! -e "$POLICY" ] || ! grep -q '^# relight' "$POLICY" || rm -f "$POLICY"
+  rm -f "$HELD"
+}
+
+# Release the service, and start what ran before a change that did not come to its end.
+start_again() {
+  held=''
+  [ ! -e "$HELD" ] || held=$(cat "$HELD")
+  release_service
+  # shellcheck disable=SC2086
+  [ -z "$held" ] || retry_systemd systemctl start -- $held || true
 }
 
 journal() { journalctl --no-pager --quiet "$@"; }

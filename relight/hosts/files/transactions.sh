@@ -70,17 +70,13 @@ change() {
   esac
   check_change "$@"
   printf '%s\n' "$BEGINS"
-  prepared='' running_before=''
-  release_service # the last change may have been killed
+  prepared=''
+  start_again # the last change may have been killed
   trap clean_up EXIT
-  if needs_configuration "$configuration" && ! installed "$1"; then
-    # shellcheck disable=SC2086,SC2153
-    running_before=$(systemctl list-units --state=active --plain --no-legend -- $UNIT $MORE_UNITS |
-      cut -d ' ' -f 1)
-    hold_service || true
-  fi
+  trap 'exit 143' HUP INT TERM # at the deadline, or as somebody cancels it
+  ! needs_configuration "$configuration" || installed "$1" || hold_service || true
   set +e # in a list, `set -e` would not hold in the subshell either
-  (set -e && install_package "$@")
+  (set -e && install_unless_just_done "$@")
   ended=$?
   set -e
   # A hook of another program may fail after dpkg has done its work: the new file must not lie
@@ -91,10 +87,17 @@ change() {
   record_together || true
   take_configuration "$configuration"
   release_service
-  running_before=''
   serve
   end_configuration
   exit "$ended"
+}
+
+# The first boot has installed the release, and apt need not run again.
+install_unless_just_done() {
+  just=$(cat "$JUST_INSTALLED" 2>/dev/null) || just=''
+  rm -f "$JUST_INSTALLED"
+  if [ "$just" = "$1" ] && installed "$1"; then return 0; fi
+  install_package "$@"
 }
 
 # Start a transaction, which systemd kills after so many seconds, with all that it started: a script
@@ -243,6 +246,7 @@ transaction_log() {
 # Stop a transaction, and let dpkg finish what it had begun.
 stop() {
   forget "$1"
+  start_again
   # A script that hangs would do so again, and the caller waits.
   timeout --kill-after=5 20 dpkg --force-confdef --force-confold --configure -a </dev/null || true
   ! interrupted || dpkg --set-selections </dev/null || true

@@ -48,6 +48,14 @@ async def test_a_changed_secret_is_brought_to_the_hosts(harness, reconciler, rou
     assert all(after)
 
 
+async def test_a_worker_without_a_secret_blames_no_host(harness, reconciler, route_ids, configured):
+    del harness.parts.secrets["TOKEN"]
+    reconciler.policy = POLICY.model_copy(update={"proof_lasts": MOMENT})
+    done = await reconciler.run()
+    assert (done.faulted, done.skipped) == (0, len(route_ids))
+    assert [harness.route(each).fault for each in route_ids] == [None] * len(route_ids)
+
+
 async def test_a_machine_of_the_pool_gets_the_configuration_of_its_route(
     harness, route_ids, configured
 ):
