@@ -1,0 +1,88 @@
+"""A running OpenStack: a lab whose only machine has all of OpenStack, and real VMs in it.
+
+The first start sets OpenStack up, once, on a machine that is then kept as a layer over the
+packages. Each further start has that layer below its own, so it begins with an empty cloud.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from devkit.openstack import images, resources, services
+from devkit.openstack.computer import running
+from devkit.openstack.rest import PORTS, Login, Rest
+from lab import cache, cgroups, network, serve
+from lab.names import LabNames
+from lab.preflight import raise_limits
+
+_UMASK = 0o022
+_PROVIDERS = f"""\
+[openstack]
+clouds_file = "clouds.yaml"
+cloud = "{resources.FLEET}"
+
+[openstack.locations.{resources.REGION}]
+architecture = "amd64"
+shapes = ["{resources.FLAVOR}"]
+subnet = "{resources.FLEET}"
+image = "{resources.IMAGE}"
+extra = {{ security_groups = ["{resources.FLEET}"] }}
+"""
+"""What the settings of providers say of this cloud."""
+
+
+@contextlib.asynccontextmanager
+async def parts(names: LabNames, state: Path) -> AsyncIterator[Mapping[str, Any]]:
+    """Run a cloud until the block ends; yield what a client needs to use it.
+
+    Raises:
+        LabError: it could not be installed, or did not start.
+    """
+    os.umask(_UMASK)
+    raise_limits()
+    packages, guest = await images.services_root(), await images.guest()
+    net = await network.open_network(names, cache.cache_folder() / ".network.lock")
+    cgroups.folder(names.tag).mkdir(exist_ok=True)
+    layer = await services.layer(net, state, packages, guest)
+    secret = (layer / "secret").read_text()
+    since = datetime.now(UTC)
+    layers = [layer / "root", layer / "configuration", packages]
+    async with running(net, state, layers) as computer:
+        admin_login = Login("admin", "admin", secret)
+        await computer.until_serving(admin_login, since)
+        fleet_login = Login(resources.FLEET, resources.FLEET, secret)
+        async with Rest(computer.address, admin_login) as admin:
+            await resources.publish_endpoints(admin, computer.address)
+            async with Rest(computer.address, fleet_login) as fleet:
+                await resources.add_network(admin, fleet, net)
+        url = f"http://{computer.address}:{PORTS['identity']}/v3"
+        serve.write(state / "clouds.yaml", _clouds(url, fleet_login), 0o600)
+        serve.write(state / "providers.toml", _PROVIDERS, 0o644)
+        yield {
+            "name": names.name,
+            "pid": os.getpid(),
+            "url": url,
+            "machine": computer.machine.spec.id,
+            "providers_file": str(state / "providers.toml"),
+            "clouds_file": str(state / "clouds.yaml"),
+            "network": str(net.range),
+            "gateway": str(net.gateway),
+        }
+
+
+def _clouds(url: str, login: Login) -> str:
+    """Return the login in the form of `clouds.yaml`. JSON is YAML."""
+    auth = {
+        "auth_url": url,
+        "username": login.user,
+        "password": login.password,
+        "project_name": login.project,
+        "user_domain_name": "Default",
+        "project_domain_name": "Default",
+    }
+    cloud = {"auth": auth, "region_name": resources.REGION, "identity_api_version": 3}
+    return json.dumps({"clouds": {resources.FLEET: cloud}}, indent=2) + "\n"
