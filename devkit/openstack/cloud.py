@@ -60,12 +60,13 @@ async def parts(names: LabNames, state: Path) -> AsyncIterator[Mapping[str, Any]
             async with Rest(computer.address, fleet_login) as fleet:
                 await resources.add_network(admin, fleet, net)
         url = f"http://{computer.address}:{PORTS['identity']}/v3"
-        serve.write(state / "clouds.yaml", _clouds(url, fleet_login), 0o600)
+        serve.write(state / "clouds.yaml", _clouds(url, fleet_login, admin_login), 0o600)
         serve.write(state / "providers.toml", _PROVIDERS, 0o644)
         yield {
             "name": names.name,
             "pid": os.getpid(),
             "url": url,
+            "host": computer.address,
             "machine": computer.machine.spec.id,
             "providers_file": str(state / "providers.toml"),
             "clouds_file": str(state / "clouds.yaml"),
@@ -74,15 +75,21 @@ async def parts(names: LabNames, state: Path) -> AsyncIterator[Mapping[str, Any]
         }
 
 
-def _clouds(url: str, login: Login) -> str:
-    """Return the login in the form of `clouds.yaml`. JSON is YAML."""
-    auth = {
-        "auth_url": url,
-        "username": login.user,
-        "password": login.password,
-        "project_name": login.project,
-        "user_domain_name": "Default",
-        "project_domain_name": "Default",
+def _clouds(url: str, *logins: Login) -> str:
+    """Return logins in the form of `clouds.yaml`, each by its user's name. JSON is YAML."""
+    clouds = {
+        login.user: {
+            "auth": {
+                "auth_url": url,
+                "username": login.user,
+                "password": login.password,
+                "project_name": login.project,
+                "user_domain_name": "Default",
+                "project_domain_name": "Default",
+            },
+            "region_name": resources.REGION,
+            "identity_api_version": 3,
+        }
+        for login in logins
     }
-    cloud = {"auth": auth, "region_name": resources.REGION, "identity_api_version": 3}
-    return json.dumps({"clouds": {resources.FLEET: cloud}}, indent=2) + "\n"
+    return json.dumps({"clouds": clouds}, indent=2) + "\n"

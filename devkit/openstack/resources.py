@@ -10,7 +10,7 @@ import httpx
 
 from devkit.openstack.images import Guest
 from devkit.openstack.rest import HOST, PORTS, Login, RefusedError, Rest, endpoint
-from lab.network import LabNetwork
+from lab.network import POOL, LabNetwork
 
 REGION, FLAVOR, IMAGE = "RegionOne", "relight-512", "debian-12"
 FLEET = "relight"
@@ -99,7 +99,9 @@ async def add_network(admin: Rest, fleet: Rest, net: LabNetwork) -> None:
         "project_id": fleet.project_id,
         "ip_version": 4,
         "cidr": str(net.range),
+        # No route out, as in the lab; but one to the repositories of labs on this computer.
         "gateway_ip": None,
+        "host_routes": [{"destination": str(POOL), "nexthop": str(net.gateway)}],
         "allocation_pools": [{"start": str(pool[10]), "end": str(pool[-2])}],
     }
     await admin.post("network", "/v2.0/subnets", {"subnet": subnet})

@@ -22,7 +22,9 @@ StartLimitIntervalSec=0
 [Service]
 Restart=always
 RestartSec=2
+TimeoutStartSec=infinity
 """
+"""Each service fails until those that it needs are there, and a busy computer starts them slowly."""
 
 
 async def layer(net: LabNetwork, state: Path, packages: Path, guest: images.Guest) -> Path:
@@ -60,7 +62,6 @@ def _configure(folder: Path, packages: Path, secret: str) -> None:
     for path in packages.glob("etc/*/*-uwsgi.ini"):
         _write(folder / path.relative_to(packages), _small(path.read_text()), 0o644)
     for unit in images.UNITS:
-        # Each fails until those that it needs are there.
         _write(folder / f"etc/systemd/system/{unit}.service.d/restart.conf", _RESTARTED, 0o644)
 
 

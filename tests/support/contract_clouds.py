@@ -40,6 +40,7 @@ class ContractCloud:
     Attributes:
         store: what the activities on it record, where a test runs some.
         fake: of the vendor, behind the driver; None if there is none.
+        deadline: how long a machine may take to run, or to be gone.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class ContractCloud:
         region: str,
         provider_faults: ProviderFaults,
         fake: VendorFake | None = None,
+        deadline: timedelta = DEADLINE,
     ) -> None:
+        self.deadline = deadline
         self.fake = fake
         self.driver = driver
         self.region = region
@@ -77,7 +80,7 @@ class ContractCloud:
             assert machine is not None
             return machine.status is not MachineStatus.PROVISIONING
 
-        await wait_until(booted, DEADLINE)
+        await wait_until(booted, self.deadline)
         machine = await self.driver.find(key)
         assert machine is not None
         return machine
@@ -86,7 +89,7 @@ class ContractCloud:
         async def gone() -> bool:
             return await self.driver.find(key) is None
 
-        await wait_until(gone, DEADLINE)
+        await wait_until(gone, self.deadline)
 
     async def tidy(self) -> None:
         """Leave nothing behind."""
