@@ -15,9 +15,13 @@ from typing import Any
 from devkit.openstack import images, resources, services
 from devkit.openstack.computer import running
 from devkit.openstack.rest import PORTS, Login, Rest
-from lab import cache, cgroups, network, serve
+from lab import cache, cgroups, image, network, serve
+from lab.errors import LabError
 from lab.names import LabNames
 from lab.preflight import raise_limits
+
+MEMORY_GIB = 6
+"""What the services and two VMs take."""
 
 _UMASK = 0o022
 _PROVIDERS = f"""\
@@ -42,6 +46,8 @@ async def parts(names: LabNames, state: Path) -> AsyncIterator[Mapping[str, Any]
     Raises:
         LabError: it could not be installed, or did not start.
     """
+    if lacking := requirements():
+        raise LabError(f"this computer cannot run OpenStack; it lacks {'; '.join(lacking)}")
     os.umask(_UMASK)
     raise_limits()
     packages, guest = await images.services_root(), await images.guest()
@@ -73,6 +79,20 @@ async def parts(names: LabNames, state: Path) -> AsyncIterator[Mapping[str, Any]
             "network": str(net.range),
             "gateway": str(net.gateway),
         }
+
+
+def requirements() -> list[str]:
+    """Return what this computer lacks besides what a lab needs, one line each."""
+    lacking = []
+    if (image.image_name(), image.architecture()) != ("debian-12", "amd64"):
+        lacking.append("Debian 12 on amd64, whose packages are OpenStack Zed")
+    meminfo = Path("/proc/meminfo").read_text()
+    available_kib = int(meminfo.partition("MemAvailable:")[2].split()[0])
+    if available_kib < MEMORY_GIB << 20:
+        lacking.append(f"{MEMORY_GIB} GiB of free memory: {available_kib >> 20} GiB are free")
+    if not Path("/dev/net/tun").exists():
+        lacking.append("/dev/net/tun")
+    return lacking
 
 
 def _clouds(url: str, *logins: Login) -> str:

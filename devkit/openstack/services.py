@@ -24,7 +24,7 @@ Restart=always
 RestartSec=2
 TimeoutStartSec=infinity
 """
-"""Each service fails until those that it needs are there, and a busy computer starts them slowly."""
+"""Each service fails until those that it needs are there; a busy computer starts them slowly."""
 
 
 async def layer(net: LabNetwork, state: Path, packages: Path, guest: images.Guest) -> Path:
