@@ -21,7 +21,8 @@ _FORWARDED_HEADERS = (
     *("Accept", "Authorization", "Content-Type"),
     *("OpenStack-API-Version", "X-Auth-Token"),
 )
-_TIMEOUT_SECONDS = 60
+_TIMEOUT_SECONDS = 300
+"""Until the API has answered: the caller's own limit ends it before."""
 
 
 @dataclass

@@ -8,14 +8,17 @@ from datetime import timedelta
 import pytest
 
 from devkit.chaos.faulty_proxy import faulty_proxy
+from devkit.chaos.provider_faults import ProviderFault
 from devkit.openstack.resources import REGION
 from tests.openstack.conftest import OpenStack
 from tests.providers import test_contract as contract
 from tests.support.contract_clouds import ContractCloud
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(3600)
 
-DEADLINE = timedelta(minutes=5)
+DEADLINE = timedelta(minutes=15)
+UNANSWERED_FOR = timedelta(minutes=1)
+"""How long the driver waits where the test is that no answer comes."""
 
 # The tests of the contract, with the fixture of this module.
 globals().update(
@@ -28,11 +31,15 @@ globals().update(
 
 
 @pytest.fixture
-async def subject(openstack: OpenStack) -> AsyncIterator[ContractCloud]:
+async def subject(
+    openstack: OpenStack, request: pytest.FixtureRequest
+) -> AsyncIterator[ContractCloud]:
+    parameters = getattr(request.node, "callspec", None)
+    no_answer = parameters is not None and ProviderFault.UNANSWERED in parameters.params.values()
     with ExitStack() as stack:
         proxy = stack.enter_context(faulty_proxy(f"http://{openstack.host}:8774"))
         async with openstack.compute_behind(proxy.url):
-            driver = openstack.driver()
+            driver = openstack.driver(*([UNANSWERED_FOR] if no_answer else []))
             cloud = ContractCloud(driver, REGION, proxy.provider_faults, deadline=DEADLINE)
             try:
                 yield cloud
