@@ -3,7 +3,6 @@
 The tests build on each other, in their order: each machine takes minutes to boot.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from relight.providers.openstack import OpenStackDriver
 from starter.local.children import wait_until
 from tests.openstack.conftest import OpenStack
 from tests.starter.in_process import InProcess
-from tests.support.command_line import WHOLE_FLEET_AT_ONCE
+from tests.support.command_line import WHOLE_FLEET_AT_ONCE, Ended
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -29,6 +28,7 @@ ROUTE, OLD, NEW = "cloud-1", "cloud-1-g1", "cloud-1-g2"
 WINDOW = "PT5S"
 BOOTED_WITHIN = timedelta(minutes=15)
 DOWN_WITHIN = GONE_WITHIN = timedelta(minutes=5)
+SEVERAL_LISTINGS = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,19 @@ class Fleet:
     relight: InProcess
     driver: OpenStackDriver
 
-    async def ask(self, *words: str) -> Any:
-        """Return the JSON output of a command, which must succeed."""
-        ended = await self.relight(*words, "--json")
+    async def done(self, *words: str) -> Ended:
+        """Run a command, which must succeed."""
+        ended = await self.relight(*words)
         assert ended.code == 0, ended
-        return ended.json
+        return ended
+
+    async def route(self) -> Any:
+        """Return the route, as JSON."""
+        return (await self.done("route", "show", ROUTE, "--json")).json["route"]
 
     async def assert_serves(self, key: str, tag: str) -> None:
         """Check that the route is proven on a machine, which runs the release."""
-        route = (await self.ask("route", "show", ROUTE))["route"]
+        route = await self.route()
         assert (route["status"], route["current_release_tag"]) == ("proven", tag)
         assert route["machine"]["key"] == key
         assert (route["machine"]["provider"], route["machine"]["region"]) == ("openstack", REGION)
@@ -63,9 +67,7 @@ class Fleet:
 
     async def output_of(self, script: str) -> str:
         """Return the output of a shell script on the route's machine, as its user."""
-        ended = await self.relight("route", "exec", ROUTE, "--", "sh", "-c", script)
-        assert ended.code == 0, ended
-        return ended.out.strip()
+        return (await self.done("route", "exec", ROUTE, "--", "sh", "-c", script)).out.strip()
 
     def status_of(self, key: str) -> str:
         """Return what the records say of a machine."""
@@ -81,8 +83,8 @@ async def fleet(openstack: OpenStack) -> AsyncIterator[Fleet]:
         stack.push_async_callback(driver.close)
         fleet = Fleet(environment, InProcess(environment.home, WHOLE_FLEET_AT_ONCE), driver)
         reason = ("--reason", "its first release")
-        await fleet.ask("settings", "set", "default_release_tag", FIRST, *reason)
-        await fleet.ask("track", "set", "stable", *reason)
+        await fleet.done("settings", "set", "default_release_tag", FIRST, *reason)
+        await fleet.done("track", "set", "stable", *reason)
         yield fleet
         for machine in (await driver.list()).machines:
             if machine.key in {OLD, NEW}:
@@ -93,7 +95,7 @@ async def test_a_route_is_provisioned_on_a_vm_that_took_its_user_data_from_the_m
     fleet: Fleet,
 ):
     where = ("--track", "stable", "--provider", "openstack", "--region", REGION)
-    await fleet.ask("route", "provision", ROUTE, *where)
+    await fleet.done("route", "provision", ROUTE, *where)
     await fleet.assert_serves(OLD, FIRST)
     source = await fleet.output_of("cat /run/cloud-init/result.json")
     assert "DataSourceOpenStack" in source
@@ -103,7 +105,7 @@ async def test_a_route_is_provisioned_on_a_vm_that_took_its_user_data_from_the_m
 
 async def test_a_hot_swap_changes_the_release_in_place(fleet: Fleet):
     before = await fleet.output_of("cat /proc/sys/kernel/random/boot_id")
-    await fleet.ask("route", "swap", ROUTE, SECOND)
+    await fleet.done("route", "swap", ROUTE, SECOND)
     await fleet.assert_serves(OLD, SECOND)
     assert await fleet.output_of("cat /proc/sys/kernel/random/boot_id") == before
 
@@ -112,32 +114,35 @@ async def test_a_machine_that_goes_on_while_its_deletion_is_accepted_is_not_take
     fleet: Fleet, openstack: OpenStack
 ):
     [old] = (await fleet.driver.list()).machines
-    replacing = asyncio.create_task(
-        fleet.ask("route", "replace", ROUTE, "--yes", "--reason", "to see its removal")
-    )
+    reason = ("--reason", "to see its removal")
+    await fleet.done("route", "replace", ROUTE, "--yes", "--no-wait", *reason)
 
     async def second_runs() -> bool:
         found = await fleet.driver.find(NEW)
         return found is not None and found.status is MachineStatus.RUNNING
 
+    async def second_serves() -> bool:
+        return bool((await fleet.route())["machine"]["key"] == NEW)
+
     await wait_until(second_runs, BOOTED_WITHIN)
     async with openstack.without_compute():
         await openstack.until_compute_is_down(DOWN_WITHIN)
-        await replacing
+        await wait_until(second_serves, BOOTED_WITHIN)
         await fleet.assert_serves(NEW, SECOND)
 
         async def accepted() -> bool:
             return await fleet.driver.find(OLD) is None
 
+        async def recorded() -> bool:
+            return fleet.status_of(OLD) == "destroyed"
+
         await wait_until(accepted, GONE_WITHIN)
+        with pytest.raises(TimeoutError):
+            await wait_until(recorded, SEVERAL_LISTINGS)
         assert old.provider_id in await openstack.machines_that_run()
-        assert fleet.status_of(OLD) != "destroyed"
 
     async def gone() -> bool:
         return old.provider_id not in await openstack.machines_that_run()
-
-    async def recorded() -> bool:
-        return fleet.status_of(OLD) == "destroyed"
 
     await wait_until(gone, GONE_WITHIN)
     await wait_until(recorded, GONE_WITHIN)
