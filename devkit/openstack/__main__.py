@@ -68,6 +68,7 @@ def down(name: Name = _NAME, state: State = _STATE) -> None:
     """Stop a cloud if it runs, and remove all its leftovers; the installed packages stay."""
     for leftover in lifecycle.sweep(name, state.absolute()):
         print(f"openstack: removed {leftover}", file=sys.stderr)  # noqa: T201
+    cloud.forget(state.absolute())
 
 
 @app.command("serve")

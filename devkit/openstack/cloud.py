@@ -24,9 +24,10 @@ MEMORY_GIB = 6
 """What the services and two VMs take."""
 
 _UMASK = 0o022
+_CLOUDS_FILE, _PROVIDERS_FILE = "clouds.yaml", "providers.toml"
 _PROVIDERS = f"""\
 [openstack]
-clouds_file = "clouds.yaml"
+clouds_file = "{_CLOUDS_FILE}"
 cloud = "{resources.FLEET}"
 
 [openstack.locations.{resources.REGION}]
@@ -66,19 +67,28 @@ async def parts(names: LabNames, state: Path) -> AsyncIterator[Mapping[str, Any]
             async with Rest(computer.address, fleet_login) as fleet:
                 await resources.add_network(admin, fleet, net)
         url = f"http://{computer.address}:{PORTS['identity']}/v3"
-        serve.write(state / "clouds.yaml", _clouds(url, fleet_login, admin_login), 0o600)
-        serve.write(state / "providers.toml", _PROVIDERS, 0o644)
-        yield {
-            "name": names.name,
-            "pid": os.getpid(),
-            "url": url,
-            "host": computer.address,
-            "machine": computer.machine.spec.id,
-            "providers_file": str(state / "providers.toml"),
-            "clouds_file": str(state / "clouds.yaml"),
-            "network": str(net.range),
-            "gateway": str(net.gateway),
-        }
+        serve.write(state / _CLOUDS_FILE, _clouds(url, fleet_login, admin_login), 0o600)
+        serve.write(state / _PROVIDERS_FILE, _PROVIDERS, 0o644)
+        try:
+            yield {
+                "name": names.name,
+                "pid": os.getpid(),
+                "url": url,
+                "host": computer.address,
+                "machine": computer.machine.spec.id,
+                "providers_file": str(state / _PROVIDERS_FILE),
+                "clouds_file": str(state / _CLOUDS_FILE),
+                "network": str(net.range),
+                "gateway": str(net.gateway),
+            }
+        finally:
+            forget(state)
+
+
+def forget(state: Path) -> None:
+    """Delete what tells clients of a cloud that runs no more."""
+    for name in (_CLOUDS_FILE, _PROVIDERS_FILE):
+        (state / name).unlink(missing_ok=True)
 
 
 def requirements() -> list[str]:
