@@ -3,11 +3,11 @@
 SHELL := /bin/bash
 
 INSTALLED := .venv/.installed
-SHELL_SCRIPTS := $(wildcard scripts/*) .ci/run $(wildcard relight/hosts/files/*)
+SHELL_SCRIPTS := $(wildcard scripts/*) devkit/openstack/files/setup .ci/run $(wildcard relight/hosts/files/*)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: packages $(INSTALLED) ## Install what is missing: Debian packages, and .venv from requirements.lock
@@ -27,6 +27,11 @@ demo: setup ## Run the demo on real machines, from scratch (KEEP=1 leaves it run
 .PHONY: test
 test: setup ## Run all tests (ARGS="tests/lab -k boot" for some of them)
 	@scripts/as-root .venv/bin/python -m pytest -n 3 $(ARGS)
+
+.PHONY: test-openstack
+test-openstack: setup ## Install a real OpenStack on this computer, and run the driver's contract and a route on its VMs
+	@scripts/as-root env RELIGHT_TEST_OPENSTACK=1 .venv/bin/python -m pytest -n0 \
+		-o timeout=3600 -o faulthandler_timeout=0 tests/openstack $(ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## Run the tests that need no machine

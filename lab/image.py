@@ -8,6 +8,7 @@ without a route and a name server, an attempt fails immediately.
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab import cache
@@ -19,11 +20,8 @@ PACKAGES = (
     *("ca-certificates", "nftables", "iproute2", "curl", "tzdata", "netbase"),
 )
 
-# cloud-init starts Python four times, and each omitted module saves time. These are the modules
-# that user-data for a server may use.
-_CLOUD_INIT = """\
-datasource_list: [NoCloud]
-network: {config: disabled}
+# cloud-init starts Python four times, and each omitted module saves time.
+CLOUD_INIT = """\
 locale: false
 apt: {preserve_sources_list: true}
 cloud_init_modules:
@@ -36,6 +34,9 @@ cloud_final_modules:
    scripts-per-boot, scripts-per-instance, scripts-user, phone-home, final-message,
    power-state-change]
 """
+"""Settings of cloud-init: the modules that user-data for a server may use."""
+
+_OF_THE_LAB = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n"
 
 # No periodic work runs on a machine, and no unit that a machine of the lab does not need.
 _MASKED = (
@@ -70,21 +71,36 @@ async def base_image() -> Path:
 
 
 async def _build(root: Path) -> None:
-    sources = _own_sources()
     print(f"lab: building the base image {image_name()}; this takes half a minute", file=sys.stderr)  # noqa: T201
+    await install_debian(root, PACKAGES, "--skip=cleanup/apt/lists")
+    prepare_first_boot(root, _OF_THE_LAB)
+    # apt's cache of its index exists on real hosts after any `apt-get install`.
+    run("chroot", root, "apt-cache", "gencaches")
+
+
+async def install_debian(root: Path, packages: Sequence[str], *options: str) -> None:
+    """Install this computer's version of Debian with these packages into an empty folder.
+
+    Args:
+        root: the folder.
+        packages: by name; what they recommend is left out.
+        options: more options of mmdebstrap.
+
+    Raises:
+        LabError: there is no apt source for it here, or the installation failed.
+    """
+    sources = _own_sources()
     # In its own namespaces: an interrupted build leaves no mount and no process.
     await run_long(
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--", "mmdebstrap"),
         "--variant=minbase",
-        "--skip=cleanup/apt/lists",
-        f"--include={','.join(PACKAGES)}",
+        *options,
+        f"--include={','.join(packages)}",
         *(f"--aptopt={option}" for option in _access_options()),
         _codename(),
         root,
         *sources,
     )
-    _remove_identity(root)
-    _prepare_first_boot(root)
 
 
 def _codename() -> str:
@@ -99,7 +115,7 @@ def _own_sources() -> list[str]:
     suites = {codename, f"{codename}-updates", f"{codename}-security"}
     sources = [line for line in dict.fromkeys(listed) if line.split(" ")[2] in suites]
     if not any(line.split(" ")[2] == codename for line in sources):
-        raise LabError(f"cannot build the base image: no apt source for {codename} here")
+        raise LabError(f"cannot install Debian: no apt source for {codename} here")
     return sources
 
 
@@ -120,14 +136,19 @@ def _remove_identity(root: Path) -> None:
     (root / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
 
 
-def _prepare_first_boot(root: Path) -> None:
-    (root / "etc/cloud/cloud.cfg.d/99_lab.cfg").write_text(_CLOUD_INIT)
+def prepare_first_boot(root: Path, cloud_init: str) -> None:
+    """Let a root folder boot fast, and as another computer each time.
+
+    Args:
+        root: the folder.
+        cloud_init: settings of cloud-init besides `CLOUD_INIT`.
+    """
+    _remove_identity(root)
+    (root / "etc/cloud/cloud.cfg.d/99_lab.cfg").write_text(CLOUD_INIT + cloud_init)
     for unit in _MASKED:
         mask = root / "etc/systemd/system" / unit
         mask.unlink(missing_ok=True)
         mask.symlink_to("/dev/null")
-    # apt's cache of its index exists on real hosts after any `apt-get install`.
-    run("chroot", root, "apt-cache", "gencaches")
     # With the timestamp of /usr, systemd sees no update and skips its units for it at boot.
     for name in ("etc/.updated", "var/.updated"):
         (root / name).touch()

@@ -78,8 +78,14 @@ class LabMachine:
         net: LabNetwork,
         layers: Sequence[Path],
         folder: Path,
+        *,
+        hosts_machines: bool = False,
     ) -> None:
-        """Prepare it; `start` creates it. `layers` are the folders of its image, topmost first."""
+        """Prepare it; `start` creates it.
+
+        `layers` are the folders of its image, topmost first. One that hosts machines itself may do
+        everything, and has a second link to the lab's network, for them.
+        """
         self.spec = spec
         self.address = address
         self.created_at = datetime.now(UTC)
@@ -94,7 +100,9 @@ class LabMachine:
             namespace=Path("/run/netns", net.names.machine(spec.id)),
             cgroup=cgroups.folder(net.names.tag, spec.id),
             console=folder / "console.log",
+            capability="all" if hosts_machines else "CAP_NET_ADMIN",
         )
+        self._hosts_machines = hosts_machines
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -174,6 +182,8 @@ class LabMachine:
             tag, lowers=self.layers, upper=upper, work=work, target=self._container.root
         )
         network.attach(self._net, self.spec.id, self.address)
+        if self._hosts_machines:
+            network.attach_second(self._net, self.spec.id)
 
     def _personalize(self, upper: Path) -> None:
         """Write the machine's identity, its files and its cloud-init seed."""

@@ -92,6 +92,17 @@ def attach(network: LabNetwork, machine_id: str, address: IPv4Address) -> None:
     )
 
 
+def attach_second(network: LabNetwork, machine_id: str) -> None:
+    """Give a machine a second link to the bridge, `eth1`, without an address."""
+    namespace, link = network.names.machine(machine_id), f"{link_name(machine_id)}-1"
+    _batch(
+        f"link add {link} type veth peer name eth1 netns {namespace}",
+        f"link set {link} alias {network.names.tag}",
+        f"link set {link} master {network.names.bridge} up",
+    )
+    _batch("link set eth1 up", namespace=namespace)
+
+
 def plug(machine_id: str, *, on: bool) -> None:
     """Switch a machine's link on or off.
 

@@ -27,6 +27,7 @@ class Container:
         namespace: its network namespace.
         cgroup: its cgroup, without processes.
         console: the file that the console's output is appended to.
+        capability: what it may do besides nspawn's default. Hosts may configure a firewall.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Container:
     namespace: Path
     cgroup: Path
     console: Path
+    capability: str = "CAP_NET_ADMIN"
 
 
 async def boot(container: Container, on_started: Callable[[int], None]) -> int:
@@ -81,8 +83,7 @@ def _argv(container: Container) -> list[str]:
         f"--directory={container.root}",
         f"--machine={container.name}",
         f"--network-namespace-path={container.namespace}",
-        # Hosts may configure a firewall.
-        "--capability=CAP_NET_ADMIN",
+        f"--capability={container.capability}",
         "--resolv-conf=off",
         "--timezone=off",
         "--link-journal=no",

@@ -9,7 +9,8 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(name: str, state: Path) -> None:
+Parts = Callable[[LabNames, Path], AbstractAsyncContextManager[Mapping[str, Any]]]
+"""Starts every part of a lab of this name, with this folder for its state, and yields the content
+of `lab.json`; the end of the block stops them."""
+
+
+async def serve(name: str, state: Path, parts: Parts | None = None) -> None:
     """Run a lab until SIGINT or SIGTERM, then remove everything of it.
 
     Args:
         name: the lab's name.
         state: the absolute path of the folder for its state.
+        parts: what it consists of; by default a cloud of machines and a repository.
 
     Raises:
         LabError: this computer cannot run a lab, or a lab with this name is already running.
@@ -51,7 +58,7 @@ async def serve(name: str, state: Path) -> None:
     if missing := lifecycle.preflight():
         raise LabError("this computer cannot run the lab; it lacks " + "; ".join(missing))
     with locks.only_one(name):
-        work = asyncio.create_task(_serve(names, state))
+        work = asyncio.create_task(_serve(names, state, parts or _all_up))
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
 
@@ -67,14 +74,14 @@ async def serve(name: str, state: Path) -> None:
             await work
 
 
-async def _serve(names: LabNames, state: Path) -> None:
+async def _serve(names: LabNames, state: Path, parts: Parts) -> None:
     lab_file = state / lifecycle.LAB_FILE
     _make_private(state)
     for leftover in lifecycle.remove_leftovers(names, state):
         _LOG.info("removed a leftover of an earlier lab: %s", leftover)
     try:
-        async with _all_up(names, state) as addresses:
-            _write(lab_file, json.dumps(addresses, indent=2) + "\n", 0o644)
+        async with parts(names, state) as addresses:
+            write(lab_file, json.dumps(addresses, indent=2) + "\n", 0o644)
             _LOG.info("the lab %s serves at %s", names.name, addresses["url"])
             try:
                 await asyncio.get_running_loop().create_future()
@@ -101,7 +108,7 @@ async def _all_up(names: LabNames, state: Path) -> AsyncIterator[dict[str, Any]]
     layer = stock.make_layer(state / "stock")
     cloud = Cloud(net, root, state / lifecycle.MACHINES, architecture, layer)
     token = secrets.token_urlsafe(32)
-    _write(state / "token", token, 0o600)
+    write(state / "token", token, 0o600)
     try:
         async with (
             _serving(lab_api(cloud, token, image.image_name()), "127.0.0.1") as url,
@@ -142,7 +149,8 @@ def _make_private(folder: Path) -> None:
     folder.chmod(0o700)  # cloud-init seeds of machines contain secrets
 
 
-def _write(path: Path, text: str, mode: int) -> None:
+def write(path: Path, text: str, mode: int) -> None:
+    """Write a file so that nobody reads a part of it, or what the mode keeps from them."""
     staged = path.with_name(f".{path.name}")
     staged.unlink(missing_ok=True)
     staged.touch(mode=mode)

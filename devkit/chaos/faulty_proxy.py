@@ -17,7 +17,12 @@ from devkit.chaos.provider_faults import Call, ProviderFault, ProviderFaults
 
 _CALLS = {"GET": Call.READ, "POST": Call.CREATE, "DELETE": Call.DESTROY}
 _ERROR_STATUS = {ProviderFault.TOO_MANY_REQUESTS: 429, ProviderFault.SERVER_ERROR: 500}
-_FORWARDED_HEADERS = ("Authorization", "Content-Type")
+_FORWARDED_HEADERS = (
+    *("Accept", "Authorization", "Content-Type"),
+    *("OpenStack-API-Version", "X-Auth-Token"),
+)
+_TIMEOUT_SECONDS = 300
+"""Until the API has answered: the caller's own limit ends it before."""
 
 
 @dataclass
@@ -40,7 +45,8 @@ class FaultyProxy:
 @contextmanager
 def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
     """Serve a proxy in front of the API at `target` until the block ends."""
-    with httpx.Client(base_url=target, timeout=10) as api, _Server(api) as server:
+    client = httpx.Client(base_url=target, timeout=_TIMEOUT_SECONDS, trust_env=False)
+    with client as api, _Server(api) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -23,7 +23,6 @@ from relight.providers.lab import LabDriver
 from starter.local.children import wait_until
 from tests.support.contract_clouds import (
     CLOUDS,
-    DEADLINE,
     ContractCloud,
     contract_cloud,
 )
@@ -237,7 +236,7 @@ async def test_a_console_is_available_while_the_machine_exists(subject):
     async def available() -> bool:
         return bool(await subject.driver.console(machine))
 
-    await wait_until(available, DEADLINE)
+    await wait_until(available, subject.deadline)
     await subject.driver.destroy(machine)
     await subject.until_gone(key)
     assert await subject.driver.console(machine) is None

@@ -41,6 +41,7 @@ class ContractCloud:
         store: what the activities on it record, where a test runs some.
         fake: of the vendor, behind the driver; None if there is none.
         rounding: how far before a creation its time may be.
+        deadline: how long a machine may take to run, or to be gone.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class ContractCloud:
         region: str,
         provider_faults: ProviderFaults,
         fake: VendorFake | None = None,
+        deadline: timedelta = DEADLINE,
     ) -> None:
+        self.deadline = deadline
         self.fake = fake
         self.rounding = timedelta() if fake is None else fake.rounding
         self.driver = driver
@@ -79,7 +82,7 @@ class ContractCloud:
             assert machine is not None
             return machine.status is not MachineStatus.PROVISIONING
 
-        await wait_until(booted, DEADLINE)
+        await wait_until(booted, self.deadline)
         machine = await self.driver.find(key)
         assert machine is not None
         return machine
@@ -88,7 +91,7 @@ class ContractCloud:
         async def gone() -> bool:
             return await self.driver.find(key) is None
 
-        await wait_until(gone, DEADLINE)
+        await wait_until(gone, self.deadline)
 
     async def tidy(self) -> None:
         """Leave nothing behind."""
