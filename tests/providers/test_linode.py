@@ -216,7 +216,7 @@ async def test_user_data_that_does_not_fit_is_refused_before_any_request(
     fake: LinodeFake, driver: LinodeDriver
 ):
     large = SPEC.model_copy(update={"user_data": SecretBytes(("x" * 65_536).encode())})
-    with pytest.raises(ProviderInvalidError, match="leave out or shorten"):
+    with pytest.raises(ProviderInvalidError, match="leave out files of the service"):
         await driver.ensure(KEY, large)
     assert fake.received == []
 
