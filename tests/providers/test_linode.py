@@ -11,6 +11,7 @@ import pytest
 from pydantic import JsonValue, SecretBytes, ValidationError
 
 from devkit.chaos.provider_faults import Call, ProviderFault
+from devkit.exercised import Against
 from relight.domain.machine import MachineAtProvider, MachineRef, MachineStatus
 from relight.providers.api import Refusal
 from relight.providers.driver import (
@@ -33,6 +34,7 @@ from relight.providers.rate import RateLimits
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.bill import Billed
 from tests.providers.fakes.linode import REGIONS, TOKEN, TYPES, LinodeFake, image
+from tests.support.exercised import note
 
 KEY = "r-1-g1"
 RUN = "8a1b4c62-0000-4000-8000-000000000000"
@@ -385,6 +387,7 @@ async def test_an_id_that_is_none_of_linodes_is_absent(
 async def test_the_report_names_rights_images_and_limits(fake: LinodeFake, driver: LinodeDriver):
     report = await driver.report()
     assert report.account == "relight"
+    note("linode", "report", Against.FAKE)
     assert report.rights == ("images:read_only", "linodes:read_write")
     assert [(each.name, each.image) for each in report.regions] == [
         ("eu-central", "private/101"),

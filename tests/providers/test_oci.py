@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretBytes
 
 from devkit.chaos.provider_faults import Call, ProviderFault
+from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineRef, MachineStatus
 from relight.providers.driver import (
@@ -33,6 +34,7 @@ from tests.providers.fakes.bill import Billed
 from tests.providers.fakes.oci import OciFake
 from tests.providers.fakes.oci_account import FIXED, FLEX, FRANKFURT, PHOENIX
 from tests.support.contract_clouds import RUN
+from tests.support.exercised import note
 
 KEY = "r-1-g1"
 SOON = timedelta(seconds=60)
@@ -522,6 +524,7 @@ async def test_a_report_has_each_region_with_its_image(fake: OciFake, driver: Oc
     newest = fake.add_image(FRANKFURT, "relight-base-20260201", (FLEX, FIXED))
     report = await driver.report()
     assert (report.problems, [each.problems for each in report.regions]) == ((), [(), ()])
+    note("oci", "report", Against.FAKE)
     assert report.rights == ("list instances", "list addresses of instances", "list images")
     assert [(each.name, each.image == newest) for each in report.regions] == [
         (FRANKFURT, True),

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from devkit.exercised import Against
 from relight.domain.machine import MachineStatus
 from relight.providers.driver import (
     ProviderAnswerError,
@@ -28,6 +29,7 @@ from tests.providers.openstack_drivers import (
     until_gone,
     until_running,
 )
+from tests.support.exercised import note
 
 __all__ = ["drivers", "fake"]
 
@@ -226,6 +228,7 @@ async def test_a_lost_answer_about_a_floating_address_makes_no_second_one(fake, 
 async def test_the_report_has_account_roles_limits_and_what_is_missing_in_a_region(fake, drivers):
     report = await drivers(zones=("a",)).report()
     assert (report.account, report.rights) == ("relight in fleet", ("member",))
+    note("openstack", "report", Against.FAKE)
     assert report.limits["machines in north"] == "0 of 10"
     assert report.limits["cores in south"] == "1 of no limit"
     north, south = report.regions

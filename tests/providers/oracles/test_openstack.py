@@ -248,8 +248,14 @@ async def test_the_sdk_reads_a_fault_and_a_part_of_the_cloud_that_is_down(
     machine = await created(fake, tmp_path)
     server = fake.servers[machine.provider_id]
     server.fails_with = "No valid host was found."
+    driver = driver_over(fake, tmp_path)
+    await driver.get(machine.provider_id)
+    await driver.close()
+    ours = compared(last(fake, "GET", f"/servers/{machine.provider_id}"))
     read = sdk.compute.get_server(machine.provider_id)
+    assert ours == compared(last(fake, "GET", f"/servers/{machine.provider_id}"))
     assert (read.status, read.fault["message"]) == ("ERROR", "No valid host was found.")
+    note("openstack", "get", Against.ORACLE)
     server.is_hidden = True
     [hidden] = list(sdk.compute.servers())
     assert (hidden.status, hidden.name) == ("UNKNOWN", None)
