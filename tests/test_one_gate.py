@@ -11,7 +11,7 @@ TRIAL = "devkit/services/trial.py"
 """It deletes the machine of the lab that it has made itself."""
 
 DRIVERS = "relight/providers"
-NO_ROOM = f"{DRIVERS}/openstack.py"
+NO_ROOM = f"{DRIVERS}/openstack/driver.py"
 """It deletes a server of ours that found no room and never ran, before it tries another zone."""
 
 DOOR = "workflows/machine/remove.py"

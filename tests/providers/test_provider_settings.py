@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relight.locations import configured_drivers, provider_settings
-from relight.providers.linode import LinodeDriver, LinodeSettings
+from relight.providers.linode.driver import LinodeDriver, LinodeSettings
 from relight.setting_groups import SettingsError
 from relight.settings import Settings
 

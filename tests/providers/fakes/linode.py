@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.providers.driver import ProviderDriver
-from relight.providers.linode import LinodeDriver, LinodeSettings
+from relight.providers.linode.driver import LinodeDriver, LinodeSettings
 from tests.providers.fakes.base import Trap, VendorFake
 from tests.providers.fakes.bill import Billed
 

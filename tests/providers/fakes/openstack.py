@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute, Route
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.providers.locations import LocationSettings
-from relight.providers.openstack import OpenStackDriver
-from relight.providers.openstack_settings import OpenStackSettings
+from relight.providers.openstack.driver import OpenStackDriver
+from relight.providers.openstack.settings import OpenStackSettings
 from tests.providers.fakes.base import Trap, VendorFake
 from tests.providers.fakes.bill import Billed
 from tests.providers.fakes.openstack_answers import (

@@ -4,7 +4,7 @@ import pytest
 
 from devkit.exercised import Against
 from relight.providers.driver import ProviderCredentialsError, ProviderInvalidError
-from relight.providers.gcore import GcoreDriver
+from relight.providers.gcore.driver import GcoreDriver
 from relight.providers.report import RegionReport, Reporting
 from tests.providers.fakes.base import Trap
 from tests.providers.gcore.specs import KEY_1, spec

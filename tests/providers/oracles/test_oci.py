@@ -15,8 +15,8 @@ from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider
 from relight.providers.driver import MachineSpec
-from relight.providers.oci import OciDriver
-from relight.providers.oci_answers import STATUSES, State
+from relight.providers.oci.answers import STATUSES, State
+from relight.providers.oci.driver import OciDriver
 from starter.local.children import wait_until
 from tests.providers.fakes.base import Received, Trap
 from tests.providers.fakes.oci import OciFake

@@ -15,9 +15,9 @@ from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.providers.driver import MachineSpec
-from relight.providers.openstack import OpenStackDriver
-from relight.providers.openstack_api import MICROVERSION
-from relight.providers.openstack_cloud import read_cloud
+from relight.providers.openstack.api import MICROVERSION
+from relight.providers.openstack.cloud import read_cloud
+from relight.providers.openstack.driver import OpenStackDriver
 from starter.local.children import wait_until
 from tests.providers.fakes.base import Received
 from tests.providers.fakes.openstack import PASSWORD, OpenStackFake
