@@ -4,22 +4,25 @@ import asyncio
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
 from relight.domain.error_words import error_words
 from relight.providers.api import ProviderApi, Response
-from relight.providers.driver import ProviderError, ProviderInvalidError
+from relight.providers.driver import ProviderInvalidError
 from relight.providers.locations import SecretFileError
 from relight.providers.openstack.cloud import Cloud
 from relight.providers.openstack.errors import TokenRefusedError, classify
 from relight.providers.rate import Call, RateLimits
+
+T = TypeVar("T")
 
 MICROVERSION: Final = "2.69"
 """Of nova's API: OpenStack Stein (2019) and later. The first in which a listing shows that a part
@@ -149,35 +152,27 @@ class OpenStackApi:
         self._logging_in = asyncio.Lock()
 
     async def request(
-        self,
-        service: Service,
-        region: str,
-        attempted: str,
-        method: str,
-        path: str,
-        *,
-        call: Call | None = None,
-        **options: Any,
+        self, service: Service, region: str, attempted: str, method: str, path: str, **options: Any
     ) -> Response | None:
         """Return the response of a service in a region; None if there is no such thing.
 
         A token that is refused is renewed, and the request repeated, once: nothing was done.
+
+        Args:
+            service: whose API.
+            region: of the cloud.
+            attempted: the operation, for the words of an error.
+            method: of HTTP.
+            path: below the service's endpoint.
+            options: as of `ProviderApi.request`.
 
         Raises:
             ProviderCredentialsError: the login is refused, or lacks a right.
             ProviderInvalidError: the cloud has no such service or region.
             ProviderError: the request failed.
         """
-        session = await self._current()
-        try:
-            return await self._send(
-                session, service, region, attempted, method, path, call=call, **options
-            )
-        except TokenRefusedError:
-            renewed = await self._current(refused=session)
-            return await self._send(
-                renewed, service, region, attempted, method, path, call=call, **options
-            )
+        send = partial(self._api.request, attempted, method, **options)
+        return await self._logged_in(send, service, region, attempted, path)
 
     async def existing(
         self, service: Service, region: str, attempted: str, method: str, path: str, **options: Any
@@ -187,10 +182,8 @@ class OpenStackApi:
         Raises:
             ProviderError: as `request`; or the service says that there is no such thing.
         """
-        response = await self.request(service, region, attempted, method, path, **options)
-        if response is None:
-            raise ProviderError(self._provider, attempted, f"there is no {path} in {region}")
-        return response
+        send = partial(self._api.existing, attempted, method, **options)
+        return await self._logged_in(send, service, region, attempted, path)
 
     async def account(self) -> tuple[str, tuple[str, ...]]:
         """Return the user with the project, and the user's roles there.
@@ -206,19 +199,26 @@ class OpenStackApi:
         """Close the connections."""
         await self._api.close()
 
-    async def _send(
+    async def _logged_in(
         self,
-        session: _Session,
+        send: Callable[..., Awaitable[T]],
         service: Service,
         region: str,
         attempted: str,
-        method: str,
         path: str,
-        **options: Any,
-    ) -> Response | None:
-        url = self._endpoint(session, service, region, attempted) + path
-        headers = {"X-Auth-Token": session.value, **_HEADERS.get(service, {})}
-        return await self._api.request(attempted, method, url, headers=headers, **options)
+    ) -> T:
+        """Send a request with the token, and with a new one if that is refused."""
+
+        async def sent(session: _Session) -> T:
+            url = self._endpoint(session, service, region, attempted) + path
+            headers = {"X-Auth-Token": session.value, **_HEADERS.get(service, {})}
+            return await send(url, headers=headers)
+
+        session = await self._current()
+        try:
+            return await sent(session)
+        except TokenRefusedError:
+            return await sent(await self._current(refused=session))
 
     def _endpoint(self, session: _Session, service: Service, region: str, attempted: str) -> str:
         found = [

@@ -11,6 +11,7 @@ from relight.providers.driver import (
     ProviderAnswerError,
     ProviderCapacityError,
     ProviderCredentialsError,
+    ProviderError,
     ProviderInvalidError,
     ProviderQuotaError,
     ProviderRateLimitedError,
@@ -117,6 +118,15 @@ async def test_a_machine_that_fails_for_another_reason_is_shown_as_failed(fake, 
 async def test_a_refused_creation_is_asked_for_once(fake, drivers, trap, kind):
     fake.traps.add(trap)
     with pytest.raises(kind) as refused:
+        await drivers(zones=("a", "b")).ensure(KEY, spec())
+    assert not refused.value.retryable
+    assert (creations(fake), left(fake)) == (1, [])
+
+
+async def test_a_creation_of_what_is_not_found_is_refused_with_novas_words(fake, drivers):
+    words = "Resource provider p-9 could not be found."
+    fake.faults_by_path["POST .*/servers$"] = nova_fault(404, words)
+    with pytest.raises(ProviderError, match=words) as refused:
         await drivers(zones=("a", "b")).ensure(KEY, spec())
     assert not refused.value.retryable
     assert (creations(fake), left(fake)) == (1, [])
