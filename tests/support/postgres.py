@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,12 +71,14 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def _running(settings: Mapping[str, str], password: str | None = None) -> Iterator[PostgresServer]:
+def _running(
+    settings: Mapping[str, str], logins: Sequence[str] = ("--auth=trust",)
+) -> Iterator[PostgresServer]:
     """Run a server.
 
     Args:
         settings: others than `SETTINGS`.
-        password: of the superuser; every role that comes over TCP needs one. None: none does.
+        logins: the options of initdb that say who needs a password.
     """
     programs = _programs()
     user = _server_user()
@@ -85,7 +87,7 @@ def _running(settings: Mapping[str, str], password: str | None = None) -> Iterat
     try:
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
-        _create_cluster(programs, folder, user, password)
+        _create_cluster(programs, folder, user, logins)
         process = _start(programs, folder, user, {**SETTINGS, **settings})
         try:
             _await_ready(process, folder, settings.get("port", ""))
@@ -119,7 +121,11 @@ def guarded_postgres() -> Iterator[GuardedPostgres]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     settings = {"listen_addresses": "127.0.0.1", "port": str(port)}
-    with _running(settings, password):
+    with _running(settings, ("--auth-local=trust", "--auth-host=scram-sha-256")) as server:
+        with psycopg.connect(
+            f"{server.url('postgres')}&port={port}", autocommit=True
+        ) as connection:
+            connection.execute(f"ALTER ROLE {SERVER_USER} PASSWORD '{password}'".encode())
         yield GuardedPostgres(port, password)
 
 
@@ -157,11 +163,8 @@ def _server_user() -> pwd.struct_passwd | None:
 
 
 def _create_cluster(
-    programs: Path, folder: Path, user: pwd.struct_passwd | None, password: str | None
+    programs: Path, folder: Path, user: pwd.struct_passwd | None, logins: Sequence[str]
 ) -> None:
-    logins = ["--auth=trust"]
-    if password is not None:
-        logins = ["--auth-local=trust", "--auth-host=scram-sha-256", "--pwfile=/dev/stdin"]
     subprocess.run(
         [
             programs / "initdb",
@@ -174,7 +177,6 @@ def _create_cluster(
         ],
         check=True,
         capture_output=True,
-        input=(password or "").encode(),
         cwd=folder,
         **_as(user),
     )
