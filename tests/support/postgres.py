@@ -213,7 +213,9 @@ def _await_ready(process: subprocess.Popen[bytes], folder: Path, port: str) -> N
     deadline = time.monotonic() + 30
     while True:
         try:
-            psycopg.connect(host=folder, port=port, user=SERVER_USER, dbname="postgres").close()
+            psycopg.connect(
+                host=str(folder), port=port, user=SERVER_USER, dbname="postgres"
+            ).close()
         except psycopg.OperationalError:
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"PostgreSQL did not start:\n{(folder / 'log').read_text()}")
