@@ -80,6 +80,20 @@ def test_every_service_waits_for_one_that_says_when_it_is_ready(compose: dict[st
                 assert services[needed]["restart"] == "on-failure:5", needed
 
 
+def test_every_service_that_ends_is_waited_for_as_up_with_wait_needs_it(
+    compose: dict[str, Any],
+) -> None:
+    services = compose["services"].values()
+    waited_for = {
+        needed
+        for service in services
+        for needed, how in service.get("depends_on", {}).items()
+        if how["condition"] == "service_completed_successfully"
+    }
+    ends = {name for name, each in compose["services"].items() if each["restart"] == "on-failure:5"}
+    assert waited_for == ends
+
+
 def test_it_registers_the_search_attributes_that_workflows_set(compose: dict[str, Any]) -> None:
     script = compose["services"]["temporal-prepare"]["command"][0]
     registered = re.search(r"for name in ([\w ]+); do", script)
