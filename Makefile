@@ -136,6 +136,10 @@ lock: ## Update the lock files from the declared dependencies (needs uv; ARGS=--
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file requirements.lock pyproject.toml
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--constraint requirements.lock \
+		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
+		--output-file requirements-worker.lock pyproject.toml
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--extra oracle-oci --constraint requirements.lock \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file tests/providers/oracles/oci.lock pyproject.toml
