@@ -72,7 +72,7 @@ audit: setup ## Ask a vulnerability service about the locked dependencies; witho
 	@scripts/find-vulnerabilities
 
 .PHONY: chaos
-chaos: setup ## Kill processes at random on real hosts; make store, keys, listings, clock and hosts wrong (KILLS=200, WORK=distrust)
+chaos: setup ## Kill processes at random on real hosts; make store, keys, listings, clock and hosts wrong (KILLS=200, WORK=distrust); try drivers (WORK=providers)
 	@scripts/as-root .venv/bin/python -m devkit.chaos --kills $(or $(KILLS),200) --work $(or $(WORK),all) $(ARGS)
 
 .PHONY: gate-histories

@@ -1,4 +1,4 @@
-"""`python -m devkit.chaos`: random kills during operations on real hosts, and a report."""
+"""`python -m devkit.chaos`: random kills during operations, and a report."""
 
 import asyncio
 import json
@@ -18,6 +18,8 @@ from devkit.chaos.boundaries import kill_at_each
 from devkit.chaos.distrust.fleets import play_side_by_side
 from devkit.chaos.distrust.judge import Why
 from devkit.chaos.distrust.report import table_of
+from devkit.chaos.drivers import play as drivers_play
+from devkit.chaos.drivers import report as drivers_report
 from devkit.chaos.environment import ChaosEnvironment, chaos_environment
 from devkit.chaos.injections import KILLS, PROVIDER_INJECTIONS, inject_at_random
 from devkit.chaos.operations import BEFORE, ORIGIN, Results, route_record
@@ -33,6 +35,7 @@ from devkit.chaos.swaps import swap_until
 from devkit.chaos.undos import undo_until
 from relight.domain.names import route_workflow_id
 from relight.store.events import Operation
+from tests.providers.fakes import FAKES
 from workflows.route.provision import ProvisionRoute
 
 TABLE_WIDTH = 150
@@ -48,11 +51,12 @@ class Work(StrEnum):
     UNDOS = "undos"
     BOUNDARIES = "boundaries"
     DISTRUST = "distrust"
+    PROVIDERS = "providers"
     ALL = "all"
 
 
 @app.command()
-def chaos(
+def chaos(  # noqa: PLR0913, PLR0917 - the options of one command
     kills: Annotated[
         int, typer.Option(min=1, help="Number of kills, for each work; of rounds, for distrust.")
     ] = 200,
@@ -66,7 +70,9 @@ def chaos(
             "repeated rollouts of the fleet, each undone, also half-way. boundaries: one kill of "
             "the worker at each activity of provisioning and of replacement; ignores --kills. "
             "distrust: rounds in which the store, a key, the provider's listings, the clock or "
-            "hosts are wrong for a while. all: swaps, replacements, undos, then distrust."
+            "hosts are wrong for a while. providers: creations and deletions by each driver over a "
+            "fake vendor whose API goes wrong, by workers that are killed; ignores --kills. "
+            "all: swaps, replacements, undos, then distrust, then providers."
         ),
     ] = Work.ALL,
     fleets: Annotated[
@@ -74,6 +80,15 @@ def chaos(
     ] = 3,
     only: Annotated[
         int | None, typer.Option(min=1, help="Of distrust: play only the round of this number.")
+    ] = None,
+    calls: Annotated[
+        int, typer.Option(min=1, help="Of providers: how many calls to create and to destroy.")
+    ] = 1000,
+    keys: Annotated[
+        int, typer.Option(min=2, help="Of providers: how many keys these are about at once.")
+    ] = 100,
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Of providers: only this one. May be repeated.")
     ] = None,
 ) -> None:
     """Kill processes at random while operations run; check that each ends with a correct record.
@@ -87,6 +102,7 @@ def chaos(
       python -m devkit.chaos --work boundaries
       python -m devkit.chaos --work distrust --kills 200
       python -m devkit.chaos --work distrust --seed 7 --only 12
+      python -m devkit.chaos --work providers --provider linode --calls 100
     """
     # Without this the SDK logs every connection that a kill breaks to standard output.
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=None)))
@@ -94,11 +110,14 @@ def chaos(
         raise typer.Exit(asyncio.run(_boundaries()))
     used_seed = seed if seed is not None else random.SystemRandom().randrange(2**32)
     violations = []
-    all_works = [Work.SWAPS, Work.REPLACEMENTS, Work.UNDOS, Work.DISTRUST]
+    all_works = [Work.SWAPS, Work.REPLACEMENTS, Work.UNDOS, Work.DISTRUST, Work.PROVIDERS]
     for each in all_works if work is Work.ALL else [work]:
         if each is Work.DISTRUST:
             numbers = [only] if only is not None else list(range(1, kills + 1))
             violations += _distrust(numbers, hosts, used_seed, fleets)
+            continue
+        if each is Work.PROVIDERS:
+            violations += _providers(provider or sorted(FAKES), calls, keys, used_seed)
             continue
         _log(f"{each}: seed {used_seed}, {kills} kills, {hosts} routes")
         rng = random.Random(used_seed)  # noqa: S311 - no secret
@@ -129,6 +148,22 @@ def _distrust(numbers: Sequence[int], hosts: int, seed: int, fleets: int) -> lis
         f"distrust: seed {seed}: {len(played.rounds)} rounds, {healthy} healthy destroyed"
     )
     return played.violations
+
+
+def _providers(names: Sequence[str], calls: int, keys: int, seed: int) -> list[str]:
+    """Play each vendor, print the table and the violations, and return these."""
+    _log(f"providers: seed {seed}, {calls} calls over {keys} keys at each")
+    runs = []
+    for name in names:
+        runs.append(asyncio.run(drivers_play.play(name, calls, keys, seed)))
+        _log(f"{name}: {runs[-1].calls.total()} calls, {len(runs[-1].violations)} violations")
+    console = Console(width=TABLE_WIDTH, highlight=False)
+    console.print(drivers_report.table_of(runs))
+    violations = [f"{run.provider}: {each}" for run in runs for each in run.violations]
+    for violation in violations:
+        console.print(f"violation: {violation}", markup=False)
+    console.print(f"providers: seed {seed}: {len(violations)} violations")
+    return violations
 
 
 async def _boundaries() -> int:

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devkit.chaos.provider_faults import Call, ProviderFault, ProviderFaults
 from relight.providers.driver import ProviderDriver
+from relight.providers.locations import ProviderSettings
 from tests.providers.fakes.bill import Bill
 
 
@@ -105,6 +106,14 @@ class VendorFake(ABC):
         self._ahead = timedelta()
 
     @abstractmethod
+    def settings(self, folder: Path) -> ProviderSettings:
+        """Return settings with which a driver reaches this fake while it is served.
+
+        Args:
+            folder: for the files with secrets.
+        """
+
+    @abstractmethod
     def driver(self, folder: Path) -> ProviderDriver:
         """Return the driver over this fake while it is served.
 
@@ -170,7 +179,7 @@ class VendorFake(ABC):
             return {"type": "http.request", "body": body, "more_body": False}
 
         if fault is ProviderFault.UNANSWERED:
-            await _break_off(send)
+            await break_off(send)
             return
         if fault in {ProviderFault.TOO_MANY_REQUESTS, ProviderFault.SERVER_ERROR}:
             refusal = self.refusal(fault)
@@ -184,7 +193,7 @@ class VendorFake(ABC):
         answer = _Body()
         await api(request.scope, again, answer.send)
         if fault is ProviderFault.REPLY_LOST:
-            await _break_off(send)
+            await break_off(send)
         elif fault is ProviderFault.UNREADABLE:
             page = PlainTextResponse("<html>Please log in</html>", media_type="text/html")
             await page(request.scope, again, send)
@@ -193,11 +202,19 @@ class VendorFake(ABC):
                 await send(message)
 
     @contextmanager
-    def served(self) -> Iterator[str]:
-        """Serve the API on this computer; the value is its URL, which is `url` too."""
+    def served(self, app: ASGIApp | None = None) -> Iterator[str]:
+        """Serve the API on this computer; the value is its URL, which is `url` too.
+
+        Args:
+            app: answers instead of the API, as one that puts more in its way.
+        """
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
-            self.app, log_config=None, lifespan="off", timeout_graceful_shutdown=1
+            app or self.app,
+            log_config=None,
+            log_level="critical",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -211,7 +228,7 @@ class VendorFake(ABC):
             listener.close()
 
 
-async def _break_off(send: Send) -> None:
+async def break_off(send: Send) -> None:
     """Announce more bytes than are sent: the server closes the connection."""
     headers = [(b"content-length", b"1000")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -36,6 +36,11 @@ class Bill:
         assert entry.until is None, f"{kind} {id} ends twice"
         self._entries[kind, id] = replace(entry, until=at)
 
+    def is_running(self, kind: Billed, id: str, at: datetime) -> bool:
+        """Whether one thing costs money at a time."""
+        until = self._entries[kind, id].until
+        return until is None or until > at
+
     def entries(self, key: str | None = None) -> list[Entry]:
         return [each for each in self._entries.values() if key in {None, each.key}]
 
