@@ -13,7 +13,7 @@ from activities.machine.departure import MachineStillAnswersError
 from activities.machine.destruction import MachineNotOursError
 from activities.machine.machines import MachineActivities
 from devkit.chaos.provider_faults import Call, ProviderFault
-from devkit.simulated.parts import HOST_KEY_SECRET, OWNER, user_data_renderer
+from devkit.simulated.parts import OWNER, user_data_renderer
 from relight.domain.base import Origin
 from relight.domain.destruction import DestroyMachineInput, DestructionReason, MachineDestroyed
 from relight.domain.machine import (
@@ -22,9 +22,7 @@ from relight.domain.machine import (
     MachinePlan,
     MachineStatus,
 )
-from relight.hosts.host_key_probe import HostKeyProbe, ShownKey, SshHostKeyProbe
-from relight.hosts.key_files import fixed_keys
-from relight.hosts.keys import derive_host_key
+from relight.hosts.host_key_probe import HostKeyProbe, ShownKey
 from relight.providers.driver import ProviderUnavailableError
 from tests.support.contract_clouds import (
     CLOUDS,
@@ -246,33 +244,6 @@ async def test_a_machine_that_goes_on_without_its_provider_is_a_fault_until_it_e
     host.shown = [ShownKey.NONE]
     assert not (await destroy(cloud, key, host_keys=host)).was_present
     assert set(host.asked) == {(key, machine.address)}
-
-
-@pytest.mark.lab
-@pytest.mark.parametrize("cloud", ["lab"], indirect=True)
-async def test_a_real_host_that_its_provider_has_forgotten_is_not_gone(
-    cloud, lab: Lab, monkeypatch
-):
-    """Its address is on record, and its provider has no machine with its key."""
-    monkeypatch.setattr(activities.machine.departure, "UNREACHABLE_WITHIN", timedelta(seconds=1))
-    key, forgotten = cloud.new_key(), cloud.new_key()
-    client_key = asyncssh.generate_private_key("ssh-ed25519")
-    own = derive_host_key(HOST_KEY_SECRET, forgotten).private
-    indented = own.replace("\n", "\n    ")
-    user_data = f"#cloud-config\nssh_keys:\n  ed25519_private: |\n    {indented}\n"
-    host = lab.create(key, user_data)
-    lab.until_run(host["id"], "cloud-init", "status", "--wait")
-    probe = SshHostKeyProbe(22, fixed_keys(client_key, HOST_KEY_SECRET), timedelta(seconds=5))
-    assert await probe(forgotten, host["address"]) is ShownKey.OWN
-    assert await probe(key, host["address"]) is ShownKey.OTHER
-    monkeypatch.setattr(cloud.store.destructions, "last_address", lambda _: host["address"])
-    with pytest.raises(MachineStillAnswersError, match=host["address"]):
-        await destroy(cloud, forgotten, host_keys=probe)
-    with lab.frozen(host["id"]):
-        assert await probe(forgotten, host["address"]) is ShownKey.UNCLEAR
-    lab.delete(host["id"])
-    assert await probe(forgotten, host["address"]) is ShownKey.NONE
-    assert not (await destroy(cloud, forgotten, host_keys=probe)).was_present
 
 
 @pytest.mark.parametrize("number", [1, 12])
