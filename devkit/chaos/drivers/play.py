@@ -34,7 +34,7 @@ TIMEOUT = timedelta(seconds=2)
 AGAIN = 2 * UNLISTED
 """Until the next attempt, which any worker may make: in production it is some seconds."""
 
-SETTLES_WITHIN = timedelta(minutes=10)
+SETTLES_WITHIN = timedelta(minutes=30)
 
 LOCKED = frozenset({"alibaba", "linode", "oci"})
 """Vendors with a token or with unique names: two workers may create the machine of a key at once.
@@ -52,7 +52,8 @@ class Played:
     """The results of one run.
 
     Attributes:
-        calls: to create and to destroy, each attempt.
+        calls: to create and to destroy a machine, until it is done.
+        attempts: of these calls, each by a worker.
         created, destroyed: machines on record.
         errors: that the driver raised, counted by kind.
         injected: what went wrong with requests, counted.
@@ -64,6 +65,7 @@ class Played:
     provider: str
     seed: int
     calls: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)
     created: int = 0
     destroyed: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -164,6 +166,7 @@ class _Play:
 
     async def _ensured(self, order: Order) -> MachineAtProvider | None:
         """Return the machine of a key; None if it is a stranger's."""
+        self._count(order.call)
         while True:
             is_twice = self._played.provider in LOCKED and self._rng.random() < TWICE
             tried = await asyncio.gather(*(self._tried(order) for _ in range(1 + is_twice)))
@@ -184,6 +187,7 @@ class _Play:
         """Destroy a machine until it is absent and not reachable."""
         destroy = self._order(Call.DESTROY, machine.key, provider_id=machine.provider_id)
         look = self._order(Call.IS_GONE, machine.key)
+        self._count(destroy.call)
         while True:
             answered = await self._tried(destroy)
             if answered is not None and answered.error:
@@ -251,8 +255,7 @@ class _Play:
 
     async def _tried(self, order: Order) -> Report | None:
         """Return what a call has led to; None if it is to be tried again."""
-        if order.call in {Call.ENSURE, Call.DESTROY}:
-            self._count(order.call)
+        self._played.attempts[order.call] += 1
         try:
             report = await self._workers.call(order)
         except WorkerKilledError:
