@@ -1,35 +1,42 @@
 # Image with the worker and the command `relight`.
-FROM python:3.11.14-slim-bookworm
+FROM python:3.11.16-slim-bookworm@sha256:c425d915a89a6dcd3183b1797ad9bd8878caff5a417f6371c8df93c8ea8b727f AS build
 
-ENV PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_NO_CACHE_DIR=1
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_QUIET=1
 
-# sqv verifies the index of an apt repository, gpg reads its key.
-RUN apt-get -qq update \
-    && apt-get -qq install --no-install-recommends gpg sqv \
-    && rm -rf /var/lib/apt/lists/*
-
-WORKDIR /opt/relight
+WORKDIR /build
+RUN python -m venv --without-pip /opt/relight
 
 # Dependencies change rarely, so they have their own layer; each file is checked against its hash.
-# Tests and production use the same lock file, and so the same versions.
-COPY requirements.lock ./
-RUN pip install --quiet --require-hashes --requirement requirements.lock
+# What only tests, checks and labs need is not in this lock file. The versions are those of tests.
+COPY requirements-worker.lock ./
+RUN pip --python /opt/relight install --require-hashes --requirement requirements-worker.lock
 
+# The build backend is the image's own, so nothing is downloaded without a hash.
 COPY . .
-RUN pip install --quiet --no-deps --no-build-isolation --editable . \
-    && useradd --system --create-home --home-dir /var/lib/relight relight \
-    && chmod 0700 /var/lib/relight
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && pip --python /opt/relight install --no-deps /wheels/*.whl
+
+
+FROM python:3.11.16-slim-bookworm@sha256:c425d915a89a6dcd3183b1797ad9bd8878caff5a417f6371c8df93c8ea8b727f
+
+# sqv verifies the index of an apt repository, gpg reads its key; `relight route ssh` needs ssh. The
+# home folder is open to any account: the compose file may name one that this image does not know.
+RUN apt-get -qq update \
+    && apt-get -qq install --no-install-recommends gpg openssh-client sqv \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --home-dir /var/lib/relight relight \
+    && install --directory --mode 1777 /var/lib/relight
+
+COPY --from=build /opt/relight /opt/relight
 
 USER relight
-ENV RELIGHT_HOME=/var/lib/relight \
+WORKDIR /var/lib/relight
+ENV PATH=/opt/relight/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    RELIGHT_HOME=/var/lib/relight \
     RELIGHT_LOG_FORMAT=json
-
-# Healthy: the Temporal server lists the worker of this container.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
-    CMD ["python", "-m", "starter.worker_check"]
 
 STOPSIGNAL SIGTERM
 CMD ["python", "-m", "worker"]

@@ -42,11 +42,21 @@ test-prism: setup ## Hold the drivers to their vendors' OpenAPI documents, which
 	@scripts/setup-prism
 	@.venv/bin/python -m pytest -n0 -m prism tests/providers $(ARGS)
 
+.PHONY: test-oci-sdk
+test-oci-sdk: setup ## Hold the driver of Oracle Cloud to the vendor's own SDK (548 MB, into .venv)
+	@.venv/bin/python -m pip install --quiet --require-hashes --requirement tests/providers/oracles/oci.lock
+	@.venv/bin/python -m pytest -n0 tests/providers/oracles/test_oci.py $(ARGS)
+
+.PHONY: nightly
+nightly: test test-prism test-oci-sdk test-openstack chaos ## Run all that is too long for each change
+
 .PHONY: providers
 providers: setup ## Try the drivers of clouds on their fakes, and write docs/providers.md
 	@scripts/setup-prism
-	@scripts/as-root .venv/bin/python -m pytest -q -n0 tests/providers --exercised docs/providers.json $(ARGS)
+	@scripts/as-root .venv/bin/python -m pytest -q -n0 tests/providers --exercised docs/providers.json \
+		--ignore tests/providers/test_exercised.py $(ARGS)
 	@.venv/bin/python -m devkit.exercised >docs/providers.md
+	@.venv/bin/python -m pytest -q -n0 tests/providers/test_exercised.py
 
 .PHONY: check
 check: setup ## Check style, types, import rules, words and shell scripts
@@ -125,6 +135,10 @@ lock: ## Update the lock files from the declared dependencies (needs uv; ARGS=--
 		--extra local --extra lab --extra dev --extra oracles \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file requirements.lock pyproject.toml
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--constraint requirements.lock \
+		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
+		--output-file requirements-worker.lock pyproject.toml
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--extra oracle-oci --constraint requirements.lock \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \

@@ -51,6 +51,7 @@ from relight.hosts.cloud_init.user_data import (
     source_files,
 )
 from relight.hosts.connections import ConnectionPool, SshHosts
+from relight.hosts.host_key_probe import SshHostKeyProbe
 from relight.hosts.host_settings import HostSettings
 from relight.hosts.key_files import KeyFiles
 from relight.hosts.keys import IdentityError
@@ -213,6 +214,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             service=service,
             probe=service_probe(settings),
             liveness=SshLivenessProbe(ssh.port, settings.liveness.timeout),
+            host_keys=SshHostKeyProbe(ssh.port, keys, ssh.connect_timeout),
             max_probes=settings.liveness.concurrency,
             drain=Drain(settings.drain.command, settings.drain.deadline),
             policy=settings.reconcile,

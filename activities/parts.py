@@ -49,6 +49,7 @@ from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.service import Service
 from relight.engine.step import activities_of
 from relight.hosts.connections import Hosts, KeyedHosts
+from relight.hosts.host_key_probe import HostKeyProbe
 from relight.hosts.host_settings import HostSettings
 from relight.hosts.liveness import LivenessProbe
 from relight.hosts.probe import Probe
@@ -73,6 +74,7 @@ class Parts:
     service: Service
     probe: Probe
     liveness: LivenessProbe
+    host_keys: HostKeyProbe
     max_probes: int = MAX_CONCURRENT
     checks: Mapping[str, GateCheck] = field(default_factory=dict)
     connectivity: Sequence[ConnectivityCheck] = ()
@@ -153,6 +155,7 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
                 drivers=parts.drivers,
                 owner=parts.fleet_owner,
                 questions=MachineQuestions(parts.hosts, parts.service),
+                host_keys=parts.host_keys,
                 connectivity=parts.connectivity,
                 breaker=evaluation,
             )

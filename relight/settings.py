@@ -34,6 +34,7 @@ from pydantic_settings import SettingsError as UnparsedError
 from relight.context import Context, current_context, require_readable
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.duration import Duration
+from relight.domain.error_words import error_words
 from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.retention import Retention
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
 
     Attributes:
         store_url: the store: `sqlite:///FILE` or `postgresql+psycopg://...`.
+        store_password_file: the file with the password of the user in a PostgreSQL `store_url`.
         fleet_owner: the tag of this control plane's machines at their providers. Machines with
             another tag, or none, are neither adopted nor destroyed. Two control planes of one
             account need two tags; after a change of the tag all present machines are lost.
@@ -113,6 +115,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=home_folder)
     store_url: SecretStr = SecretStr("")
+    store_password_file: Path | None = None
     fleet_owner: Annotated[
         str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")
     ] = "relight"
@@ -199,8 +202,30 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        """The store's address: the one that was set, else a SQLite file in the home folder."""
-        return self.store_url.get_secret_value() or f"sqlite:///{self.store_file}"
+        """The store's address: the one that was set, else a SQLite file in the home folder.
+
+        Raises:
+            SettingsError: the file with its password cannot be read, or is empty.
+            BadStoreUrlError: it is malformed, or takes no password.
+        """
+        if self.has_embedded_store:
+            return f"sqlite:///{self.store_file}"
+        url, file = self.store_url.get_secret_value(), self.store_password_file
+        return url if file is None else _with_password(url, file)
+
+
+def _with_password(url: str, file: Path) -> str:
+    # Slow to import: only commands that open a store do so.
+    from relight.store.database import with_password  # noqa: PLC0415
+
+    try:
+        password = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"RELIGHT_STORE_PASSWORD_FILE, {file}, cannot be read: {error_words(error)}"
+        raise SettingsError(msg) from error
+    if not password:
+        raise SettingsError(f"RELIGHT_STORE_PASSWORD_FILE, {file}, is empty")
+    return with_password(url, password)
 
 
 Value = TypeVar("Value")

@@ -15,6 +15,7 @@ from temporalio import activity
 from activities import policies
 from activities.execution import current_operation, heartbeating
 from activities.machine.ask import MachineQuestions
+from activities.machine.departure import Departure, MachineStillAnswersError
 from activities.machine.listing import list_machines
 from activities.machine.polls import MachinePolls
 from relight.breaker_evaluation import BreakerEvaluation
@@ -28,6 +29,7 @@ from relight.domain.destruction import (
     DestroyMachineInput,
     MachineDestroyed,
     Refusal,
+    RefusedBy,
     identity_mismatch,
 )
 from relight.domain.destruction_gate import (
@@ -47,6 +49,7 @@ from relight.domain.route_history import means_unreachable
 from relight.domain.sweep.spare import why_spare_may_serve
 from relight.domain.sweep.sweep import ProviderListing, SweepPolicy
 from relight.engine.step import step
+from relight.hosts.host_key_probe import HostKeyProbe
 from relight.providers.driver import ProviderDriver, ProviderError, driver_named
 from relight.store.destructions import RecordsOf
 from relight.store.store import Store
@@ -76,6 +79,7 @@ class Destroyer:
         drivers: of the providers, by name.
         owner: the fleet's ownership tag.
         questions: asks machines.
+        host_keys: tells which host key an address shows.
         connectivity: the control plane's connectivity checks.
         breaker: evaluates the breaker.
     """
@@ -84,6 +88,7 @@ class Destroyer:
     drivers: Mapping[str, ProviderDriver]
     owner: str
     questions: MachineQuestions
+    host_keys: HostKeyProbe
     connectivity: Sequence[ConnectivityCheck]
     breaker: BreakerEvaluation
 
@@ -98,18 +103,30 @@ class DestructionActivities:
 
     @step(policies.DESTROY, lambda i: f"{i.key} at {i.provider}: {i.reason}", lasting=True)
     async def destroy_machine(self, input: DestroyMachineInput) -> MachineDestroyed:
-        """Return when the provider has no machine with this key, or why it is not destroyed.
+        """Return when the machine with this key is gone, or why it is not destroyed.
 
-        Absent is success. Each observation checks that the machine with this key is the one that is
-        named and has our ownership tag; otherwise nothing is requested. An accepted request is
-        waited for, and repeated after `REPEAT_DESTROY_AFTER`.
+        It is gone if its provider has none, and no host shows its key at its address. That is
+        success, also if it never existed. Each observation checks that the machine with this key is
+        the one that is named and has our ownership tag; otherwise nothing is requested. An accepted
+        request is waited for, and repeated after `REPEAT_DESTROY_AFTER`.
+
+        Raises:
+            MachineStillAnswersError: its provider has none, and its host goes on answering.
         """
         driver = driver_named(self._parts.drivers, input.provider)
         requested_at: float | None = None
         begun = False
+        departure = Departure(self._parts.host_keys, input)
         first = found = await driver.find(input.key)
+        address = await in_thread(self._store.destructions.last_address, input.key)
         async with heartbeating():
-            while found is not None:
+            while found is not None or await self._still_answers(departure, input, address):
+                if found is None:
+                    activity.heartbeat(f"absent, and the host at {address} still answers")
+                    found = await self._polls.next(driver, input.region, input.key)
+                    continue
+                departure.restart()
+                address = found.address or address
                 await self._require_still_ours(found, input)
                 if requested_at is None and found.status is MachineStatus.DELETING:
                     requested_at = time.monotonic()  # By someone else, or by an earlier attempt.
@@ -140,6 +157,22 @@ class DestructionActivities:
         """Record that a machine, whose undo was refused, is removed by an operation of its own."""
         self._store.destructions.begin_removal(input.key, current_operation(input.origin))
         return Recorded()
+
+    async def _still_answers(
+        self, departure: Departure, input: DestroyMachineInput, address: str | None
+    ) -> bool:
+        """Return whether an absent machine still answers; if it does for too long, record that.
+
+        Raises:
+            MachineStillAnswersError: as `Departure.still_answers`.
+        """
+        try:
+            return await departure.still_answers(address)
+        except MachineStillAnswersError as error:
+            refusal = Refusal(by=RefusedBy.ANSWERS, why=str(error))
+            operation = current_operation(input.origin)
+            await in_thread(self._store.destructions.record_refusal, input, refusal, operation)
+            raise
 
     # ------------------------------------------------------------------ the gate
 

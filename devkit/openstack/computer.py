@@ -127,7 +127,7 @@ class Computer:
 @contextlib.asynccontextmanager
 async def running(net: LabNetwork, state: Path, layers: Sequence[Path]) -> AsyncIterator[Computer]:
     """Run the machine, of these folders, topmost first, until the block ends."""
-    spec = MachineSpec(id=secrets.token_hex(4), label=HOST, region="lab-east", user_data="")
+    spec = MachineSpec(id=secrets.token_hex(4), label=HOST, region="lab-east", user_data=b"")
     machine = LabMachine(
         spec,
         next(net.addresses(spec.region)),

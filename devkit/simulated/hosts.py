@@ -34,6 +34,7 @@ from relight.hosts.errors import (
     ProbeFailedError,
     RemoteError,
 )
+from relight.hosts.host_key_probe import ShownKey
 from relight.hosts.key_files import KeyRing, Keys
 from relight.hosts.questions import Section
 from relight.hosts.shell import Completed, command_failed
@@ -50,6 +51,7 @@ class SimulatedHosts:
         gate: blocks every installation until it is opened, if there is one.
         repository_fault: what apt prints when the repository is at fault; empty if it is not.
         unreachable: the keys of machines that refuse connections.
+        lingering: the keys of machines that go on when their provider has none of them any more.
         mute: the keys of machines that do not answer the liveness probe, and admit logins.
         locked_out: the error with which a machine locks the control plane out, by its key.
         all_locked_out: the error with which all machines do so; None if they do not.
@@ -64,6 +66,7 @@ class SimulatedHosts:
         self.gate: Gate | None = None
         self.repository_fault = ""
         self.unreachable: set[str] = set()
+        self.lingering: set[str] = set()
         self.mute: set[str] = set()
         self.locked_out: dict[str, type[RemoteError]] = {}
         self.all_locked_out: type[RemoteError] | None = None
@@ -143,6 +146,10 @@ class SimulatedHosts:
         if not exists or machine_key in self.unreachable | self.mute:
             return ProbeResult.SILENT
         return ProbeResult.ANSWERED
+
+    async def shown_key(self, machine_key: str, address: str) -> ShownKey:
+        """Tell which host key a machine shows, as `relight.hosts.host_key_probe` does."""
+        return ShownKey.OWN if machine_key in self.lingering else ShownKey.NONE
 
 
 class SimulatedShell:

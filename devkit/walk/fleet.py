@@ -253,6 +253,7 @@ async def running_fleet(
             service=replace(SERVICE, change_deadline=_DEADLINE),
             probe=hosts.probe,
             liveness=hosts.answer,
+            host_keys=hosts.shown_key,
             connectivity=(connectivity,),
             creations=creations,
         )

@@ -42,7 +42,7 @@ KEEPALIVE = timedelta(seconds=5)
 # First what every supported Debian and Ubuntu offers. OpenSSH's default post-quantum key exchange
 # costs 59 of a connection's 69 ms of CPU time. The others are for hosts that allow little. No
 # Diffie-Hellman over finite fields: it goes from the library that computes it.
-_EXCHANGES = (
+EXCHANGES = (
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
     "ecdh-sha2-nistp256",
@@ -57,7 +57,7 @@ _CIPHERS = (
     "aes256-ctr",
     "aes192-ctr",
 )
-_HOST_KEY_ALGORITHMS = ("ssh-ed25519",)
+HOST_KEY_ALGORITHMS = ("ssh-ed25519",)
 
 # Messages of pam_nologin when it refuses a login. They contain systemd's text in /run/nologin.
 _NOT_READY = ("System is booting up", "System is going down", "not permitted to log in yet")
@@ -313,11 +313,11 @@ async def connect(
                 username=destination.user,
                 client_keys=list(client_keys),
                 known_hosts=([asyncssh.import_public_key(each) for each in host_keys], [], []),
-                server_host_key_algs=list(_HOST_KEY_ALGORITHMS),
+                server_host_key_algs=list(HOST_KEY_ALGORITHMS),
                 config=None,
                 agent_path=None,
                 preferred_auth="publickey",
-                kex_algs=list(_EXCHANGES),
+                kex_algs=list(EXCHANGES),
                 encryption_algs=list(_CIPHERS),
                 compression_algs=None,
                 keepalive_interval=KEEPALIVE.total_seconds(),

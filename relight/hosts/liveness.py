@@ -20,7 +20,7 @@ MAX_BYTES = 4096
 IDENTIFICATION = b"SSH-2.0-relight_liveness\r\n"
 """Sent in return: sshd logs a client that hangs up without it as an error, and names this one."""
 
-_OURS = frozenset(
+OUR_ERRORS = frozenset(
     {
         *(errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM),
         *(errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM, errno.EAFNOSUPPORT, errno.EINVAL),
@@ -61,7 +61,7 @@ class SshLivenessProbe:
         except (socket.gaierror, ValueError):  # A name that cannot be resolved, or is none.
             return ProbeResult.NOT_PROBED
         except OSError as error:  # A timeout is one, too.
-            return ProbeResult.NOT_PROBED if error.errno in _OURS else ProbeResult.SILENT
+            return ProbeResult.NOT_PROBED if error.errno in OUR_ERRORS else ProbeResult.SILENT
 
 
 async def _identify(connection: socket.socket) -> ProbeResult:

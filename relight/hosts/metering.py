@@ -30,10 +30,12 @@ class Meter(asyncio.Protocol):
     """Stands between the socket and asyncssh's connection, and counts what the host sends.
 
     Attributes:
+        is_connected: whether there was a connection.
         exceeded: the error that ended the connection; None while the host keeps to its allowance.
     """
 
     def __init__(self, destination: Destination) -> None:
+        self.is_connected = False
         self.exceeded: HostMisbehavesError | None = None
         self._destination = destination
         self._allowance = MAX_LOGIN_BYTES
@@ -59,6 +61,7 @@ class Meter(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Pass it on."""
+        self.is_connected = True
         self._connection.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:

@@ -210,6 +210,35 @@ class ProviderApi:
             ProviderAnswerError: the answer is too large, or not one of the API.
             ProviderRateLimitedError: the API asks to wait, now or at an earlier call.
         """
+        answer = await self._answer(attempted, method, path, call, options)
+        return None if isinstance(answer, Refusal) else answer
+
+    async def existing(
+        self, attempted: str, method: str, path: str, *, call: Call | None = None, **options: Any
+    ) -> Response:
+        """Return the response to a request of what always exists, as a list.
+
+        Raises:
+            ProviderError: as `request`; or the API says that there is no such thing.
+        """
+        answer = await self._answer(attempted, method, path, call, options)
+        if isinstance(answer, Refusal):
+            raise answer.error(ProviderError, f"there is no {path}: {answer.text}")
+        return answer
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _answer(
+        self,
+        attempted: str,
+        method: str,
+        path: str,
+        call: Call | None,
+        options: Mapping[str, Any],
+    ) -> Response | Refusal:
+        """Return the response, or the refusal that says that there is no such thing."""
         call = call or _CALLS.get(method, Call.READ)
         try:
             await self._limits.take(call)
@@ -223,31 +252,15 @@ class ProviderApi:
             return response
         if not (httpx.codes.is_client_error(status) or httpx.codes.is_server_error(status)):
             raise response.unreadable(f"status {status}")
-        refused = self._classify(_refusal(response, status))
+        refusal = _refusal(response, status)
+        refused = self._classify(refusal)
         if refused is None:
             # Absence is a reason to destroy or to replace: a proxy's page must not mean it.
             response.read(_OBJECT)
-            return None
+            return refusal
         if isinstance(refused, ProviderRateLimitedError) and refused.retry_after is not None:
             self._limits.pause(call, refused.retry_after)
         raise refused
-
-    async def existing(
-        self, attempted: str, method: str, path: str, *, call: Call | None = None, **options: Any
-    ) -> Response:
-        """Return the response to a request of what always exists, as a list.
-
-        Raises:
-            ProviderError: as `request`; or the API says that there is no such thing.
-        """
-        response = await self.request(attempted, method, path, call=call, **options)
-        if response is None:
-            raise ProviderError(self._provider, attempted, f"there is no {path}")
-        return response
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
 
     async def _send(
         self, attempted: str, method: str, path: str, options: Mapping[str, Any]

@@ -6,18 +6,18 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import SecretStr
 
-from relight.providers.alibaba import AlibabaDriver
-from relight.providers.alibaba_settings import AlibabaSettings
+from relight.providers.alibaba.driver import AlibabaDriver
+from relight.providers.alibaba.settings import AlibabaSettings
 from relight.providers.driver import ProviderDriver
-from relight.providers.gcore import GcoreDriver
-from relight.providers.gcore_creation import GcoreSettings
+from relight.providers.gcore.creation import GcoreSettings
+from relight.providers.gcore.driver import GcoreDriver
 from relight.providers.lab import LabDriver
-from relight.providers.linode import LinodeDriver, LinodeSettings
+from relight.providers.linode.driver import LinodeDriver, LinodeSettings
 from relight.providers.locations import ProviderSettings
-from relight.providers.oci import OciDriver
-from relight.providers.oci_settings import OciSettings
-from relight.providers.openstack import OpenStackDriver
-from relight.providers.openstack_settings import OpenStackSettings
+from relight.providers.oci.driver import OciDriver
+from relight.providers.oci.settings import OciSettings
+from relight.providers.openstack.driver import OpenStackDriver
+from relight.providers.openstack.settings import OpenStackSettings
 
 S = TypeVar("S", bound=ProviderSettings)
 
@@ -37,9 +37,9 @@ class Cloud(Generic[S]):
 
 CLOUDS: Final[Mapping[str, Cloud[Any]]] = {
     AlibabaDriver.name: Cloud(AlibabaSettings, AlibabaDriver),
+    GcoreDriver.name: Cloud(GcoreSettings, GcoreDriver),
     LinodeDriver.name: Cloud(LinodeSettings, LinodeDriver),
     OciDriver.name: Cloud(OciSettings, OciDriver),
-    GcoreDriver.name: Cloud(GcoreSettings, GcoreDriver),
     OpenStackDriver.name: Cloud(OpenStackSettings, OpenStackDriver),
 }
 """By the driver's name."""

@@ -132,6 +132,22 @@ def parse_url(url: str) -> URL:
             raise BadStoreUrlError(f"the store does not support {other}: use {URL_FORMS}")
 
 
+def with_password(url: str, password: str) -> str:
+    """Return the URL of a PostgreSQL database with the password of its user.
+
+    Raises:
+        BadStoreUrlError: the URL is malformed or of a file, or has no user, or a password already.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "postgresql" or not parsed.username or parsed.password:
+        msg = (
+            "RELIGHT_STORE_PASSWORD_FILE needs a RELIGHT_STORE_URL with a user and no password, as"
+            " in postgresql://relight@db.example/relight"
+        )
+        raise BadStoreUrlError(msg)
+    return parsed.set(password=password).render_as_string(hide_password=False)
+
+
 def _existing_folder(url: URL) -> URL:
     if not url.database or url.database == ":memory:":
         raise BadStoreUrlError(

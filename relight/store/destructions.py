@@ -99,6 +99,7 @@ class Destructions:
                         "cause": request.reason,
                         "reason": request.text,
                         "provider_id": found.provider_id,
+                        "address": found.address,
                         "created_by": found.created_by,
                     },
                 )
@@ -108,6 +109,26 @@ class Destructions:
         """Return why a machine would not be destroyed now, as `begin` does. Records nothing."""
         with self._database.reading() as session:
             return _decided(session, found, datetime.now(UTC), decide)
+
+    def last_address(self, key: str) -> str | None:
+        """Return the last known address of a machine; None if it never had one.
+
+        One that is not on record has that of when its destruction began.
+        """
+        begun = (
+            select(EventRow)
+            .where(EventRow.kind == DESTRUCTION_BEGUN, EventRow.machine_key == key)
+            .order_by(col(EventRow.event_id).desc())
+            .limit(1)
+        )
+        with self._database.reading() as session:
+            machine = session.get(MachineRow, key)
+            if machine is not None and machine.address:
+                return machine.address
+            event = session.exec(begun).one_or_none()
+        detail: Any = event.detail if event is not None else None
+        address = detail.get("address") if isinstance(detail, dict) else None
+        return address if isinstance(address, str) else None
 
     def record(
         self,

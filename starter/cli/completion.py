@@ -19,6 +19,7 @@ def _complete(names: "Callable[[Store], Iterable[str]]") -> Complete:
 
         from relight.engine.errors import SetupError  # noqa: PLC0415
         from relight.home import existing_store_url  # noqa: PLC0415
+        from relight.setting_groups import SettingsError  # noqa: PLC0415
         from relight.settings import load_settings  # noqa: PLC0415
         from relight.store.errors import StoreError  # noqa: PLC0415
         from relight.store.store import open_store  # noqa: PLC0415
@@ -26,7 +27,7 @@ def _complete(names: "Callable[[Store], Iterable[str]]") -> Complete:
         try:
             with open_store(existing_store_url(load_settings())) as store:
                 found = sorted(set(names(store)))
-        except (SetupError, StoreError, SQLAlchemyError, ValidationError, OSError):
+        except (SettingsError, SetupError, StoreError, SQLAlchemyError, ValidationError, OSError):
             return []
         return [name for name in found if name.startswith(incomplete)]
 

@@ -227,7 +227,7 @@ def _require_usable(new: SavedContext) -> None:
         if url.password is not None:
             msg = (
                 "--store-url has a password, and the file of contexts holds no secret: write"
-                f" RELIGHT_STORE_URL=... to {new.home / 'env'}, or use PostgreSQL's ~/.pgpass"
+                f" RELIGHT_STORE_PASSWORD_FILE=FILE to {new.home / 'env'}, or use ~/.pgpass"
             )
             raise BadInputError(msg)
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_absolute():

@@ -6,8 +6,10 @@ import asyncssh
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+import activities.machine.departure
 import activities.machine.destruction
 import activities.machine.polls
+from activities.machine.departure import MachineStillAnswersError
 from activities.machine.destruction import MachineNotOursError
 from activities.machine.machines import MachineActivities
 from devkit.chaos.provider_faults import Call, ProviderFault
@@ -20,6 +22,7 @@ from relight.domain.machine import (
     MachinePlan,
     MachineStatus,
 )
+from relight.hosts.host_key_probe import HostKeyProbe, ShownKey
 from relight.providers.driver import ProviderUnavailableError
 from tests.support.contract_clouds import (
     CLOUDS,
@@ -57,12 +60,15 @@ async def destroy(
     generation: int | None = None,
     beats: list[object] | None = None,
     created_by: str = RUN,
+    host_keys: HostKeyProbe | None = None,
 ) -> MachineDestroyed:
     """Destroy what a run has created, so that the gate needs no other evidence."""
     environment = ActivityEnvironment()
     environment.on_heartbeat = lambda *details: beats.extend(details) if beats is not None else None
     return await environment.run(
-        destroyer_of(cloud.store, {cloud.driver.name: cloud.driver}).destroy_machine,
+        destroyer_of(
+            cloud.store, {cloud.driver.name: cloud.driver}, host_keys=host_keys
+        ).destroy_machine,
         DestroyMachineInput(
             provider=cloud.driver.name,
             key=key,
@@ -149,8 +155,11 @@ async def test_a_machine_that_is_being_deleted_is_awaited_without_a_request(clou
     key = cloud.new_key()
     machine = await cloud.driver.ensure(key, cloud.spec)
     await cloud.driver.destroy(machine.ref)
+    listed = await cloud.driver.find(key)
     await destroy(cloud, key)
-    assert cloud.provider_faults.calls.count(Call.DESTROY) == 1
+    # Alibaba Cloud has no status for it, so its machine may be requested once more.
+    is_seen = listed is None or listed.status is MachineStatus.DELETING
+    assert cloud.provider_faults.calls.count(Call.DESTROY) <= (1 if is_seen else 2)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +175,78 @@ async def test_a_request_without_an_answer_is_left_to_the_next_attempt(cloud, pr
     assert unanswered.value.retryable
     await destroy(cloud, key)
     assert await cloud.driver.find(key) is None
+
+
+class Answering:
+    """A host that shows these keys, one after the other, and the last one from then on."""
+
+    def __init__(self, *shown: ShownKey) -> None:
+        self.shown = list(shown)
+        self.asked: list[tuple[str, str]] = []
+
+    async def __call__(self, machine_key: str, address: str) -> ShownKey:
+        self.asked.append((machine_key, address))
+        return self.shown.pop(0) if len(self.shown) > 1 else self.shown[0]
+
+
+ON_THE_FAKE = pytest.mark.parametrize("cloud", ["fake"], indirect=True)
+
+
+@ON_THE_FAKE
+@pytest.mark.parametrize(
+    ("shown", "times"),
+    [
+        ([ShownKey.NONE], 1),
+        ([ShownKey.OTHER], 1),
+        ([ShownKey.OWN, ShownKey.OWN, ShownKey.NONE], 3),
+        ([ShownKey.OWN, ShownKey.UNCLEAR, ShownKey.OWN, ShownKey.OTHER], 4),
+        ([ShownKey.UNCLEAR], 3),
+    ],
+)
+async def test_a_machine_is_gone_once_no_host_shows_its_key(cloud, shown, times):
+    key, host = cloud.new_key(), Answering(*shown)
+    beats: list[object] = []
+    await cloud.driver.ensure(key, cloud.spec)
+    machine = await cloud.until_running(key)
+    assert await destroy(cloud, key, beats=beats, host_keys=host) == MachineDestroyed(
+        key=key, was_present=True
+    )
+    assert host.asked == [(key, machine.address)] * times
+    waits = [beat for beat in beats if "still answers" in str(beat)]
+    assert waits == [f"absent, and the host at {machine.address} still answers"] * (times - 1)
+    assert cloud.provider_faults.calls.count(Call.DESTROY) == 1
+
+
+@ON_THE_FAKE
+async def test_a_machine_that_never_had_an_address_is_not_connected_to(cloud):
+    host = Answering(ShownKey.OWN)
+    assert not (await destroy(cloud, cloud.new_key(), host_keys=host)).was_present
+    assert host.asked == []
+
+
+@ON_THE_FAKE
+async def test_a_machine_that_goes_on_without_its_provider_is_a_fault_until_it_ends(
+    cloud, monkeypatch
+):
+    monkeypatch.setattr(activities.machine.departure, "UNREACHABLE_WITHIN", timedelta(seconds=0.3))
+    key, host = cloud.new_key(), Answering(ShownKey.OWN)
+    await cloud.driver.ensure(key, cloud.spec)
+    machine = await cloud.until_running(key)
+    # The later attempts know the machine's address only by the event of its destruction.
+    for _ in range(2):
+        with pytest.raises(MachineStillAnswersError) as unfinished:
+            await destroy(cloud, key, host_keys=host)
+        error = unfinished.value
+        assert (error.kind, error.retryable) == ("machine-still-answers", False)
+        for word in (key, str(machine.address), f"`relight machine remove {key}`"):
+            assert word in str(error)
+        assert cloud.store.events.list(kind="machine-destroyed") == []
+    # A person is told once a day.
+    [told] = cloud.store.events.list(kind="destruction-refused")
+    assert (told.machine_key, told.fault_kind) == (key, "machine-not-destroyed")
+    host.shown = [ShownKey.NONE]
+    assert not (await destroy(cloud, key, host_keys=host)).was_present
+    assert set(host.asked) == {(key, machine.address)}
 
 
 @pytest.mark.parametrize("number", [1, 12])

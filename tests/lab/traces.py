@@ -9,6 +9,9 @@ from typing import Any
 
 from tests.support.processes import alive
 
+BRIDGES = "rl-"
+"""How the names of all labs' bridges begin."""
+
 
 def traces(name: str, network: str | None = None) -> list[str]:
     """Return the traces of the lab with this unique name, and of its address range."""
@@ -23,19 +26,26 @@ def traces(name: str, network: str | None = None) -> list[str]:
         if name in link["ifname"] or name in link.get("ifalias", ""):
             found.append(f"link {link['ifname']}")
     if network is not None:
-        found += _addresses_and_routes(IPv4Network(network))
+        found += _addresses_and_routes(IPv4Network(network), name)
     return found
 
 
-def _addresses_and_routes(network: IPv4Network) -> list[str]:
+def _addresses_and_routes(network: IPv4Network, name: str) -> list[str]:
     addresses = [
-        entry["local"] for link in _ip("-4", "address") for entry in link.get("addr_info", [])
+        (entry["local"], link["ifname"])
+        for link in _ip("-4", "address")
+        for entry in link.get("addr_info", [])
     ]
-    routes = [route["dst"] for route in _ip("-4", "route", "show", "table", "all")]
+    routes = [
+        (route["dst"], route.get("dev", "")) for route in _ip("-4", "route", "show", "table", "all")
+    ]
     return [
-        f"address or route {text}"
-        for text in [*addresses, *routes]
-        if text != "default" and IPv4Interface(text).ip in network
+        f"address or route {text} at {device}"
+        for text, device in [*addresses, *routes]
+        if text != "default"
+        and IPv4Interface(text).ip in network
+        # Another lab may have begun meanwhile, and have this network now.
+        and not (device.startswith(BRIDGES) and name not in device)
     ]
 
 

@@ -21,8 +21,8 @@ import yaml
 
 from devkit.openstack.rest import Login, Rest, endpoint
 from lab.inside import inside
-from relight.providers.openstack import OpenStackDriver
-from relight.providers.openstack_settings import OpenStackSettings
+from relight.providers.openstack.driver import OpenStackDriver
+from relight.providers.openstack.settings import OpenStackSettings
 from relight.toml_file import read_toml
 from starter.local.children import running, wait_until
 

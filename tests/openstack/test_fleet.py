@@ -15,7 +15,7 @@ import pytest
 from devkit.chaos.environment import ChaosEnvironment, chaos_environment
 from devkit.openstack.resources import REGION
 from relight.domain.machine import MachineStatus
-from relight.providers.openstack import OpenStackDriver
+from relight.providers.openstack.driver import OpenStackDriver
 from starter.local.children import wait_until
 from tests.openstack.conftest import OpenStack
 from tests.starter.in_process import InProcess

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relight.locations import configured_drivers, provider_settings
-from relight.providers.linode import LinodeDriver, LinodeSettings
+from relight.providers.linode.driver import LinodeDriver, LinodeSettings
 from relight.setting_groups import SettingsError
 from relight.settings import Settings
 
@@ -83,7 +83,10 @@ WRONG = {
         "{file}: linode.locations.us-east: set image or image_prefix, and not both",
     ),
     "a zone": (WHOLE + 'zones = ["a"]\n', "linode: locations.us-east: Linode has no zones"),
-    "a driver that there is not": ("[linod]\n", "there is no driver linod; the drivers: linode"),
+    "a driver that there is not": (
+        "[linod]\n",
+        "there is no driver linod; the drivers: alibaba, gcore, linode, oci, openstack",
+    ),
     "a key outside of a table": ("token_file = 'x'\n", "{file}: token_file: stands in no table"),
     "no TOML": ("[linode", "{file} is no TOML"),
 }

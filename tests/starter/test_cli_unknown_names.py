@@ -88,8 +88,8 @@ async def test_a_pool_at_a_location_that_does_not_exist_is_bad_input(
     before = written(store)
     async with lab_api_alone(tmp_path) as lab:
         relight = relight.where(**lab)
-        ended = await relight("pool", "set", "linode", "eu-1", "1")
-        refused_unwritten(store, before, ended, 2, "no driver for a provider linode", "lab")
+        ended = await relight("pool", "set", "vultr", "eu-1", "1")
+        refused_unwritten(store, before, ended, 2, "no driver for a provider vultr", "lab")
         ended = await relight("pool", "set", "lab", "eu-9", "1")
         refused_unwritten(store, before, ended, 2, "eu-9", "its regions: lab-east, lab-west")
         assert (await relight("pool", "set", "lab", "lab-west", "1")).code == 0

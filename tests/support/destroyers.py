@@ -12,6 +12,7 @@ from relight.breaker_evaluation import BreakerEvaluation
 from relight.connectivity import ConnectivityCheck
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.hosts.connections import Hosts
+from relight.hosts.host_key_probe import HostKeyProbe
 from relight.providers.driver import ProviderDriver
 from relight.store.store import Store
 
@@ -22,6 +23,7 @@ def destroyer_of(
     hosts: Hosts | None = None,
     limits: BreakerLimits | None = None,
     check: ConnectivityCheck | None = None,
+    host_keys: HostKeyProbe | None = None,
 ) -> DestructionActivities:
     """Return the activities as a worker builds them; the limits are those that ship."""
     return DestructionActivities(
@@ -30,6 +32,7 @@ def destroyer_of(
             drivers=drivers,
             owner=OWNER,
             questions=MachineQuestions(hosts or SimulatedHosts(), SERVICE),
+            host_keys=host_keys or SimulatedHosts().shown_key,
             connectivity=(check or FakeConnectivityCheck(),),
             breaker=BreakerEvaluation(store, limits or BreakerLimits(), timedelta(hours=24)),
         )

@@ -8,12 +8,15 @@ for speed, not for durability. Its time zone is unusual, so that a time not hand
 import itertools
 import os
 import pwd
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +66,20 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server for the whole session."""
+    with _running({}) as server:
+        yield server
+
+
+@contextmanager
+def _running(
+    settings: Mapping[str, str], logins: Sequence[str] = ("--auth=trust",)
+) -> Iterator[PostgresServer]:
+    """Run a server.
+
+    Args:
+        settings: others than `SETTINGS`.
+        logins: the options of initdb that say who needs a password.
+    """
     programs = _programs()
     user = _server_user()
     # Not below pytest's own folder: only its user may enter that, and socket paths must be short.
@@ -70,15 +87,46 @@ def postgres_server() -> Iterator[PostgresServer]:
     try:
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
-        _create_cluster(programs, folder, user)
-        process = _start(programs, folder, user)
+        _create_cluster(programs, folder, user, logins)
+        process = _start(programs, folder, user, {**SETTINGS, **settings})
         try:
-            _await_ready(process, folder)
+            _await_ready(process, folder, settings.get("port", ""))
             yield PostgresServer(folder, process)
         finally:
             _stop(process)
     finally:
         shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class GuardedPostgres:
+    """A server on loopback that asks each role for its password, as the image of PostgreSQL does.
+
+    Attributes:
+        port: its port.
+        password: of the superuser, `postgres`.
+    """
+
+    port: int
+    password: str
+
+    def url(self, role: str, password: str, database: str) -> str:
+        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}"
+
+
+@pytest.fixture(scope="module")
+def guarded_postgres() -> Iterator[GuardedPostgres]:
+    """A server of this module, which tests reach by its port."""
+    password = secrets.token_hex(24)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    settings = {"listen_addresses": "127.0.0.1", "port": str(port)}
+    with _running(settings, ("--auth-local=trust", "--auth-host=scram-sha-256")) as server:
+        with psycopg.connect(
+            f"{server.url('postgres')}&port={port}", autocommit=True
+        ) as connection:
+            connection.execute(f"ALTER ROLE {SERVER_USER} PASSWORD '{password}'".encode())
+        yield GuardedPostgres(port, password)
 
 
 @pytest.fixture
@@ -114,13 +162,15 @@ def _server_user() -> pwd.struct_passwd | None:
         pytest.skip(f"PostgreSQL does not run as root, and there is no user {SERVER_USER}")
 
 
-def _create_cluster(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> None:
+def _create_cluster(
+    programs: Path, folder: Path, user: pwd.struct_passwd | None, logins: Sequence[str]
+) -> None:
     subprocess.run(
         [
             programs / "initdb",
             f"--pgdata={folder / 'data'}",
             f"--username={SERVER_USER}",
-            "--auth=trust",
+            *logins,
             "--encoding=UTF8",
             "--locale=C.UTF-8",
             "--no-sync",
@@ -132,9 +182,14 @@ def _create_cluster(programs: Path, folder: Path, user: pwd.struct_passwd | None
     )
 
 
-def _start(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> subprocess.Popen[bytes]:
-    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
-    command = [str(programs / "postgres"), "-D", str(folder / "data"), "-k", str(folder), *settings]
+def _start(
+    programs: Path,
+    folder: Path,
+    user: pwd.struct_passwd | None,
+    settings: Mapping[str, str],
+) -> subprocess.Popen[bytes]:
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    command = [str(programs / "postgres"), "-D", str(folder / "data"), "-k", str(folder), *options]
     # The kernel stops the server when the test process ends, however it ends.
     on_parent_exit = ["setpriv", "--pdeathsig=INT", "--"] if shutil.which("setpriv") else []
     with (folder / "log").open("wb") as log:
@@ -154,11 +209,13 @@ def _as(user: pwd.struct_passwd | None) -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _await_ready(process: subprocess.Popen[bytes], folder: Path) -> None:
+def _await_ready(process: subprocess.Popen[bytes], folder: Path, port: str) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            psycopg.connect(f"host={folder} user={SERVER_USER} dbname=postgres").close()
+            psycopg.connect(
+                host=str(folder), port=port, user=SERVER_USER, dbname="postgres"
+            ).close()
         except psycopg.OperationalError:
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"PostgreSQL did not start:\n{(folder / 'log').read_text()}")

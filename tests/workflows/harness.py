@@ -390,6 +390,7 @@ async def idle_installation(client: Client, folder: Path, **parts: Any) -> Async
             service=SERVICE,
             probe=hosts.probe,
             liveness=hosts.answer,
+            host_keys=hosts.shown_key,
             connectivity=(FakeConnectivityCheck(),),
             limits=LIMITS,
         )

@@ -16,9 +16,9 @@ from pydantic import BaseModel, JsonValue, SecretBytes
 
 from relight.domain.machine import MachineAtProvider, MachineRef
 from relight.providers.driver import MachineSpec, ProviderDriver, ProviderError
-from relight.providers.gcore import GcoreDriver
-from relight.providers.linode import LinodeDriver
-from relight.providers.openstack import OpenStackDriver
+from relight.providers.gcore.driver import GcoreDriver
+from relight.providers.linode.driver import LinodeDriver
+from relight.providers.openstack.driver import OpenStackDriver
 from relight.providers.rate import RateLimits
 from relight.providers.registry import CLOUDS
 

@@ -164,6 +164,15 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         "The message names the difference: check the owner at the provider; `relight route show "
         "ROUTE` has the id on record. Nothing was destroyed.",
     ),
+    "machine-still-answers": Rule(
+        PROVIDER,
+        False,
+        Remedy.ASK,
+        "The provider has no such machine any more, and its host still answers with its own key.",
+        "It runs, and may cost money: have the provider end it. A removal that runs then ends by "
+        "itself; `relight machine remove KEY` begins one. `relight machine keep KEY` ends a "
+        "removal, and leaves the machine as it is.",
+    ),
     "unknown-location": Rule(
         PROVIDER,
         False,

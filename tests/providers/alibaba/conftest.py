@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretBytes
 
-from relight.providers.alibaba import AlibabaDriver
+from relight.providers.alibaba.driver import AlibabaDriver
 from relight.providers.driver import MachineSpec
 from tests.providers.fakes.alibaba import AlibabaFake
 

@@ -9,13 +9,13 @@ from pydantic import SecretBytes
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.domain.machine import MachineStatus
+from relight.providers.alibaba.unlisted import LISTED_WITHIN
 from relight.providers.driver import (
     MachineConflictError,
     ProviderCapacityError,
     ProviderInvalidError,
     ProviderUnavailableError,
 )
-from relight.providers.unlisted import LISTED_WITHIN
 from tests.providers.alibaba.conftest import ANOTHER_RUN, ARM, KEY, SECRET, SPEC
 from tests.providers.fakes.alibaba import AlibabaFake
 from tests.providers.fakes.alibaba_parts import Image

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from relight.domain.machine import MachineRef, MachineStatus
-from relight.providers.alibaba import AlibabaDriver
+from relight.providers.alibaba.driver import AlibabaDriver
 from relight.providers.driver import (
     ProviderAnswerError,
     ProviderUnavailableError,

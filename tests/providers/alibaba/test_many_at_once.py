@@ -10,7 +10,7 @@ from pydantic import SecretBytes
 
 from devkit.chaos.provider_faults import PROVIDER_FAULTS
 from relight.domain.machine import MachineRef
-from relight.providers.alibaba import AlibabaDriver
+from relight.providers.alibaba.driver import AlibabaDriver
 from relight.providers.driver import ProviderCapacityError, ProviderUnavailableError
 from tests.providers.alibaba.conftest import SPEC
 from tests.providers.fakes.alibaba import AlibabaFake

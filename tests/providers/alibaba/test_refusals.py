@@ -8,14 +8,14 @@ import httpx
 import pytest
 from pydantic import JsonValue, SecretStr
 
-from relight.providers.acs3 import Acs3Auth
-from relight.providers.alibaba import AlibabaDriver
-from relight.providers.alibaba_errors import (
+from relight.providers.alibaba.driver import AlibabaDriver
+from relight.providers.alibaba.errors import (
     DryRunPassedError,
     TokenMismatchError,
     WrongStatusError,
     classify,
 )
+from relight.providers.alibaba.signature import Acs3Auth
 from relight.providers.api import Refusal
 from relight.providers.driver import (
     ProviderAnswerError,

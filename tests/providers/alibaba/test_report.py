@@ -2,15 +2,18 @@
 
 import pytest
 
+from devkit.exercised import Against
 from relight.providers.driver import ProviderCredentialsError, ProviderUnavailableError
 from relight.providers.report import RegionReport
 from tests.providers.alibaba.conftest import KEY, SPEC
 from tests.providers.fakes.alibaba_parts import KEY_ID, Image, Refused
 from tests.providers.fakes.base import Trap
+from tests.support.exercised import note
 
 
 async def test_a_report_has_rights_images_and_limits(fake, driver):
     report = await driver.report()
+    note("alibaba", "report", Against.FAKE)
     assert (report.account, report.problems) == (KEY_ID, ())
     assert report.rights == (
         "ecs:DescribeInstances",

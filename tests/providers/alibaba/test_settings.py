@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from relight.providers.alibaba_settings import AlibabaSettings, extra_of
+from relight.providers.alibaba.settings import AlibabaSettings, extra_of
 from relight.providers.locations import LocationSettings
 
 

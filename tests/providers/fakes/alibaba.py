@@ -21,9 +21,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from devkit.chaos.provider_faults import Call, ProviderFault
-from relight.providers.acs3 import signature
-from relight.providers.alibaba import AlibabaDriver
-from relight.providers.alibaba_settings import AlibabaSettings
+from relight.providers.alibaba.driver import AlibabaDriver
+from relight.providers.alibaba.settings import AlibabaSettings
+from relight.providers.alibaba.signature import signature
 from tests.providers.fakes.alibaba_parts import (
     KEY_ID,
     KEY_SECRET,

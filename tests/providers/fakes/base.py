@@ -26,6 +26,7 @@ from devkit.chaos.provider_faults import Call, ProviderFault, ProviderFaults
 from relight.providers.driver import ProviderDriver
 from relight.providers.locations import ProviderSettings
 from tests.providers.fakes.bill import Bill
+from tests.providers.fakes.machines import Machines
 
 
 class Trap(StrEnum):
@@ -85,6 +86,7 @@ class VendorFake(ABC):
         full: the (zone, shape) that have no room with `Trap.CAPACITY`; empty: none has.
         retry_after: what a rate limit asks to wait for; None: it does not say.
         bill: what costs money.
+        behind: what is behind the machines that are made from now on, at Linode and OpenStack.
         received: every request, in order.
         url: of the API while it is served.
     """
@@ -101,6 +103,7 @@ class VendorFake(ABC):
         self.full: set[tuple[str, str]] = set()
         self.retry_after: timedelta | None = None
         self.bill = Bill()
+        self.behind = Machines()
         self.received: list[Received] = []
         self.url = ""
         self._ahead = timedelta()

@@ -19,8 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from devkit.chaos.provider_faults import Call, ProviderFault
-from relight.providers.gcore import GcoreDriver
-from relight.providers.gcore_creation import GcoreSettings
+from relight.providers.gcore.creation import GcoreSettings
+from relight.providers.gcore.driver import GcoreDriver
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.gcore_project import GcoreProject, TaskTrap
 from tests.providers.fakes.gcore_state import (

@@ -16,9 +16,10 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.providers.driver import ProviderDriver
-from relight.providers.linode import LinodeDriver, LinodeSettings
+from relight.providers.linode.driver import LinodeDriver, LinodeSettings
 from tests.providers.fakes.base import Trap, VendorFake
 from tests.providers.fakes.bill import Billed
+from tests.providers.fakes.machines import Machines, Power
 
 TOKEN = "linode-token"
 REGIONS = ("us-east", "eu-central")
@@ -28,6 +29,7 @@ MAX_USER_DATA_BYTES = 65_535
 
 # What a machine is after each read, until it runs.
 STEPS = ("provisioning", "offline", "booting", "running")
+POWERS = {Power.BOOTING: "booting", Power.ON: "running", Power.OFF: "offline"}
 
 LOCATION = {"shapes": list(TYPES), "image_prefix": "relight-base-"}
 
@@ -37,6 +39,7 @@ class Linode:
     id: int
     body: Mapping[str, Any]
     created: datetime
+    behind: Machines
     steps: list[str] = field(default_factory=lambda: list(STEPS))
     deleted: bool = False
 
@@ -46,9 +49,13 @@ class Linode:
 
     @property
     def status(self) -> str:
-        return "deleting" if self.deleted else self.steps[0]
+        if self.deleted:
+            return "deleting"
+        is_started = self.steps[0] == "running"
+        return POWERS[self.behind.power(str(self.id))] if is_started else self.steps[0]
 
     def shown(self) -> dict[str, Any]:
+        made_up = f"203.0.113.{self.id % 250 + 1}"
         return {
             "id": self.id,
             "label": self.label,
@@ -57,7 +64,7 @@ class Linode:
             "type": self.body["type"],
             "image": self.body["image"],
             "status": self.status,
-            "ipv4": ["192.168.130.7", f"203.0.113.{self.id % 250 + 1}"],
+            "ipv4": ["192.168.130.7", self.behind.address(str(self.id), made_up)],
             "ipv6": "2001:db8::1/128",
             "tags": list(self.body.get("tags", [])),
             "created": f"{self.created:%Y-%m-%dT%H:%M:%S}",
@@ -230,7 +237,9 @@ class LinodeFake(VendorFake):
         return any(each["id"] == id and each["status"] == "available" for each in self.images)
 
     def _made(self, body: Mapping[str, Any]) -> Linode:
-        machine = Linode(next(self._ids), body, self.now())
+        machine = Linode(next(self._ids), body, self.now(), self.behind)
+        user_data = base64.b64decode(body.get("metadata", {}).get("user_data", ""))
+        self.behind.create(str(machine.id), machine.label, body["region"], user_data)
         if Trap.NEVER_STARTS in self.traps:
             machine.steps = ["provisioning"]
         if Trap.STARTS_FAILED in self.traps:
@@ -252,6 +261,7 @@ class LinodeFake(VendorFake):
         if machine is None:
             return refused(404, "Not found")
         machine.deleted = True
+        machine.behind.delete(str(machine.id))
         return JSONResponse({})
 
     def _profile(self, request: Request) -> Response:
@@ -281,6 +291,8 @@ class LinodeFake(VendorFake):
 
     def _advance(self, machine: Linode) -> None:
         """Take the next step after a read: a new machine boots, a deleted one is gone."""
+        if machine.deleted and not machine.behind.is_gone(str(machine.id)):
+            return
         if machine.deleted:
             del self.machines[machine.id]
             self.bill.end(Billed.MACHINE, str(machine.id), self.now())

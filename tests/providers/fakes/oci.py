@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from devkit.chaos.provider_faults import Call, ProviderFault
-from relight.providers.oci import OciDriver
-from relight.providers.oci_settings import OciSettings
+from relight.providers.oci.driver import OciDriver
+from relight.providers.oci.settings import OciSettings
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.oci_account import (
     FAULT_DOMAINS,

@@ -1,5 +1,6 @@
 """OpenStack: keystone, nova, glance and neutron of one project in two regions."""
 
+import base64
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,8 +15,8 @@ from starlette.routing import BaseRoute, Route
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.providers.locations import LocationSettings
-from relight.providers.openstack import OpenStackDriver
-from relight.providers.openstack_settings import OpenStackSettings
+from relight.providers.openstack.driver import OpenStackDriver
+from relight.providers.openstack.settings import OpenStackSettings
 from tests.providers.fakes.base import Trap, VendorFake
 from tests.providers.fakes.bill import Billed
 from tests.providers.fakes.openstack_answers import (
@@ -190,12 +191,16 @@ class OpenStackFake(VendorFake):
             return refusal
         zone = server.get("availability_zone", "")
         shapes = {FLAVORS[name]: name for name in FLAVORS}
-        created = FakeServer(server, PROJECT, request.path_params["r"], self.now())
+        region = request.path_params["r"]
+        created = FakeServer(server, PROJECT, region, self.now(), self.behind)
         if self.is_full(zone, shapes[server["flavorRef"]]):
             created.fails_with, created.has_host = NO_HOST, False
         elif Trap.STARTS_FAILED in self.traps:
             created.fails_with = f"Build of instance {created.id} aborted: the image is damaged"
         created.starts = Trap.NEVER_STARTS not in self.traps
+        if created.has_host:
+            user_data = base64.b64decode(server.get("user_data", ""))
+            self.behind.create(created.id, created.name, region, user_data)
         self.servers[created.id] = created
         self.bill.begin(Billed.MACHINE, created.id, created.name, created.created_at)
         volumes = server.get("block_device_mapping_v2", ())
@@ -305,6 +310,8 @@ class OpenStackFake(VendorFake):
         has_run = server.status(self.now()) in {"ACTIVE", "SOFT_DELETED"}
         server.soft = self.soft_delete and has_run
         server.deleted_at = server.deleted_at or self.now()
+        if server.has_host and not server.soft:
+            server.behind.delete(server.id)
         return Response(status_code=204)
 
     async def _action(self, request: Request) -> Response:
@@ -314,6 +321,7 @@ class OpenStackFake(VendorFake):
         action = await request.json()
         if "forceDelete" in action:
             server.soft, server.deleted_at = False, self.now()
+            server.behind.delete(server.id)
             return Response(status_code=202)
         if server.status(self.now()) == "BUILD":
             return nova_fault(409, f"Instance {server.id} is not ready")

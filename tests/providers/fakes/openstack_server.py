@@ -6,11 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from tests.providers.fakes.machines import Machines, Power
+
 SCHEDULING = timedelta(seconds=0.05)
 """After this nova has a host, or none."""
 
 STARTING = timedelta(seconds=0.15)
 DELETING = timedelta(seconds=0.1)
+STATUSES = {Power.BOOTING: "BUILD", Power.ON: "ACTIVE", Power.OFF: "SHUTOFF"}
+_VM_STATES = {"ACTIVE": "active", "BUILD": "building", "SHUTOFF": "stopped"}
+_SHUT_DOWN = 4
 NO_HOST = "No valid host was found. There are not enough hosts available."
 
 
@@ -20,6 +25,7 @@ class FakeServer:
 
     Attributes:
         body: of the request that made it.
+        behind: what runs if it has a host.
         fails_with: the fault that comes instead of a host, or of a start; empty: it runs.
         has_host: whether a host is found before it fails.
         starts: whether it ever runs.
@@ -32,6 +38,7 @@ class FakeServer:
     project: str
     region: str
     created_at: datetime
+    behind: Machines = field(default_factory=Machines)
     fails_with: str = ""
     has_host: bool = True
     starts: bool = True
@@ -40,7 +47,6 @@ class FakeServer:
     is_hidden: bool = False
     is_locked: bool = False
     volume_id: str | None = None
-    address: str = "192.0.2.10"
     floating: str | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -59,7 +65,9 @@ class FakeServer:
         return all(each.get("delete_on_termination", False) for each in volumes)
 
     def is_gone(self, now: datetime) -> bool:
-        return self.deleted_at is not None and not self.soft and now >= self.deleted_at + DELETING
+        if self.deleted_at is None or self.soft or now < self.deleted_at + DELETING:
+            return False
+        return not self.has_host or self.behind.is_gone(self.id)
 
     def status(self, now: datetime) -> str:
         if self.deleted_at is not None and self.soft:
@@ -69,7 +77,8 @@ class FakeServer:
             return "BUILD"
         if self.fails_with:
             return "ERROR"
-        return "ACTIVE" if self.starts and age >= STARTING else "BUILD"
+        is_started = self.starts and age >= STARTING
+        return STATUSES[self.behind.power(self.id)] if is_started else "BUILD"
 
     def partial(self) -> dict[str, Any]:
         """As of a part of the cloud that is down."""
@@ -84,7 +93,7 @@ class FakeServer:
     def details(self, now: datetime) -> dict[str, Any]:
         status = self.status(now)
         is_placed = self.has_host and now - self.created_at >= SCHEDULING
-        has_run = status in {"ACTIVE", "SOFT_DELETED"}
+        has_run = status in {"ACTIVE", "SHUTOFF", "SOFT_DELETED"}
         task = None if status != "BUILD" else "spawning" if is_placed else "scheduling"
         image = self.body.get("imageRef")
         details = {
@@ -109,8 +118,8 @@ class FakeServer:
             "addresses": self._addresses() if is_placed else {},
             "OS-EXT-AZ:availability_zone": self.body.get("availability_zone", ""),
             "OS-EXT-STS:task_state": "deleting" if self.deleted_at and not self.soft else task,
-            "OS-EXT-STS:vm_state": {"ACTIVE": "active", "BUILD": "building"}.get(status, "error"),
-            "OS-EXT-STS:power_state": int(has_run),
+            "OS-EXT-STS:vm_state": _VM_STATES.get(status, "error"),
+            "OS-EXT-STS:power_state": _SHUT_DOWN if status == "SHUTOFF" else int(has_run),
             "OS-SRV-USG:launched_at": f"{now:%Y-%m-%dT%H:%M:%S.000000}" if has_run else None,
             "OS-SRV-USG:terminated_at": None,
             "key_name": None,
@@ -128,7 +137,8 @@ class FakeServer:
         return details
 
     def _addresses(self) -> dict[str, Any]:
-        found = [("fixed", self.address)] + ([("floating", self.floating)] if self.floating else [])
+        fixed = self.behind.address(self.id, "192.0.2.10")
+        found = [("fixed", fixed)] + ([("floating", self.floating)] if self.floating else [])
         return {
             "private": [
                 {

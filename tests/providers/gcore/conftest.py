@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relight.providers.gcore import GcoreDriver
+from relight.providers.gcore.driver import GcoreDriver
 from tests.providers.fakes.gcore import FakeGcore
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from devkit.chaos.provider_faults import PROVIDER_FAULTS, Call
 from relight.domain.machine import MachineRef
 from relight.providers.driver import ProviderUnavailableError
-from relight.providers.gcore import GcoreDriver
+from relight.providers.gcore.driver import GcoreDriver
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.bill import Billed
 from tests.providers.fakes.gcore import FakeGcore

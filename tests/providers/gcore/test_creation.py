@@ -14,7 +14,7 @@ from relight.providers.driver import (
     ProviderInvalidError,
     ProviderRateLimitedError,
 )
-from relight.providers.gcore import GcoreDriver
+from relight.providers.gcore.driver import GcoreDriver
 from tests.providers.fakes.base import Trap
 from tests.providers.gcore.specs import KEY_1, SMALL, USER_DATA, spec
 

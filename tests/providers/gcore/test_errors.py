@@ -15,8 +15,8 @@ from relight.providers.driver import (
     ProviderRateLimitedError,
     ProviderUnavailableError,
 )
-from relight.providers.gcore_answers import GcoreNotFoundError, Task, kind_of_failure
-from relight.providers.gcore_creation import GcoreSettings
+from relight.providers.gcore.answers import GcoreNotFoundError, Task, kind_of_failure
+from relight.providers.gcore.creation import GcoreSettings
 from tests.providers.fakes.gcore import FakeGcore
 
 DOCUMENTED: list[tuple[int, str, str, type[ProviderError]]] = [

@@ -13,7 +13,7 @@ from relight.providers.driver import (
     ProviderQuotaError,
     ProviderUnavailableError,
 )
-from relight.providers.gcore import LATE
+from relight.providers.gcore.driver import LATE
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.gcore_project import FAILURES, TaskTrap
 from tests.providers.gcore.specs import BIG, KEY_1, SMALL, spec

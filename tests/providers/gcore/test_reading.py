@@ -6,7 +6,7 @@ import pytest
 
 from relight.domain.machine import MachineStatus
 from relight.providers.driver import ProviderAnswerError, ProviderError
-from relight.providers.gcore import GcoreDriver
+from relight.providers.gcore.driver import GcoreDriver
 from tests.providers.fakes.base import Trap
 from tests.providers.gcore.specs import KEY_1, spec
 

@@ -2,11 +2,13 @@
 
 import pytest
 
+from devkit.exercised import Against
 from relight.providers.driver import ProviderCredentialsError, ProviderInvalidError
-from relight.providers.gcore import GcoreDriver
+from relight.providers.gcore.driver import GcoreDriver
 from relight.providers.report import RegionReport, Reporting
 from tests.providers.fakes.base import Trap
 from tests.providers.gcore.specs import KEY_1, spec
+from tests.support.exercised import note
 
 
 async def test_the_report_has_the_project_the_images_and_the_quotas(fake, driver):
@@ -14,6 +16,7 @@ async def test_the_report_has_the_project_the_images_and_the_quotas(fake, driver
     assert isinstance(driver, Reporting)
     report = await driver.report()
     assert (report.account, report.problems) == ("project lantern", ())
+    note("gcore", "report", Against.FAKE)
     assert report.regions == (
         RegionReport("frankfurt-2", "arm64", "relight-base-20261101-arm64"),
         RegionReport("luxembourg-2", "amd64", "relight-base-20261101"),

@@ -13,8 +13,8 @@ from pydantic import SecretBytes, SecretStr
 
 from devkit.exercised import Against
 from relight.domain.machine import MachineStatus
-from relight.providers.acs3 import Acs3Auth, signature
-from relight.providers.alibaba import AlibabaDriver
+from relight.providers.alibaba.driver import AlibabaDriver
+from relight.providers.alibaba.signature import Acs3Auth, signature
 from relight.providers.driver import MachineSpec
 from tests.providers.fakes.alibaba import AlibabaFake
 from tests.providers.fakes.alibaba_parts import KEY_ID, KEY_SECRET, Refused

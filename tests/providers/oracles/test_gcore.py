@@ -7,11 +7,13 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from pydantic import SecretBytes
 
+from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
 from relight.providers.driver import MachineSpec
 from tests.providers.fakes.base import Received
 from tests.providers.fakes.gcore import API_KEY, FakeGcore
 from tests.providers.fakes.gcore_state import CLIENT, FLAVORS, PROJECT
+from tests.support.exercised import note
 
 gcore = pytest.importorskip("gcore", reason="the extra `oracles` is not installed")
 
@@ -177,6 +179,7 @@ async def test_the_sdk_sends_the_same_creation(driver, sdk, fake):
     assert set(body["volumes"][0]) <= set(image_volume.__annotations__)
     external = params.InterfaceNewInterfaceExternalSerializerPydantic
     assert set(body["interfaces"][0]) <= set(external.__annotations__)
+    note("gcore", "ensure", Against.ORACLE)
 
 
 async def test_the_sdk_sends_the_same_search(driver, sdk, fake):
@@ -196,6 +199,7 @@ async def test_the_sdk_sends_the_same_search(driver, sdk, fake):
     )
     await sdk.instances.images.list(name="relight-base-", limit=1000, offset=0)
     assert [listing, tasks, images] == sent(fake)
+    note("gcore", "find", Against.ORACLE)
 
 
 async def test_the_sdk_sends_the_same_reads(driver, sdk, fake):
@@ -208,6 +212,8 @@ async def test_the_sdk_sends_the_same_reads(driver, sdk, fake):
     await sdk.instances.get(instance_id)
     await sdk.instances.list(order_by="created.asc", limit=1000, offset=0)
     assert ours == sent(fake)
+    note("gcore", "get", Against.ORACLE)
+    note("gcore", "list", Against.ORACLE)
 
 
 async def test_the_sdk_sends_the_same_deletion(driver, sdk, fake):
@@ -225,6 +231,7 @@ async def test_the_sdk_sends_the_same_deletion(driver, sdk, fake):
     await sdk.instances.delete(instance_id, volumes=volume)
     await sdk.tasks.get(str(task["path"]).rpartition("/")[2])
     assert [get, volumes, delete, task] == sent(fake)
+    note("gcore", "destroy", Against.ORACLE)
 
 
 async def test_the_sdk_sends_the_same_requests_for_a_report(driver, sdk, fake):
@@ -237,3 +244,4 @@ async def test_the_sdk_sends_the_same_requests_for_a_report(driver, sdk, fake):
         await sdk.instances.images.list(region_id=region, name=prefix, limit=1000, offset=0)
         await sdk.quotas.get_by_region(client_id=CLIENT, region_id=region)
     assert ours == sent(fake)
+    note("gcore", "report", Against.ORACLE)

@@ -11,7 +11,7 @@ from pydantic import SecretBytes
 
 from devkit.exercised import Against
 from relight.providers.driver import MachineSpec
-from relight.providers.linode import PAGE_SIZE, LinodeDriver
+from relight.providers.linode.driver import PAGE_SIZE, LinodeDriver
 from relight.providers.rate import RateLimits
 from tests.providers.fakes.base import Received
 from tests.providers.fakes.linode import REGIONS, TOKEN, LinodeFake

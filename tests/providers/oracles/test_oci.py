@@ -11,11 +11,12 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from pydantic import SecretBytes
 
+from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider
 from relight.providers.driver import MachineSpec
-from relight.providers.oci import OciDriver
-from relight.providers.oci_answers import STATUSES, State
+from relight.providers.oci.answers import STATUSES, State
+from relight.providers.oci.driver import OciDriver
 from starter.local.children import wait_until
 from tests.providers.fakes.base import Received, Trap
 from tests.providers.fakes.oci import OciFake
@@ -28,6 +29,7 @@ from tests.providers.fakes.oci_account import (
     USER,
     pem,
 )
+from tests.support.exercised import note
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of what the SDK brings along
@@ -184,6 +186,7 @@ async def test_a_launch_is_what_the_sdk_sends(
     answer = sdk["compute"].launch_instance(details, opc_retry_token=token)
     assert compared(last(fake, "POST", "/instances")) == compared(ours)
     assert answer.data.id == machine.provider_id
+    note("oci", "ensure", Against.ORACLE)
 
 
 def requests_of_sdk(fake: OciFake, sdk: dict[str, Any], machine: MachineAtProvider) -> Any:
@@ -260,6 +263,8 @@ async def test_every_other_call_is_what_the_sdk_sends(
         answered(call)
         theirs = compared(fake.received[-1])
         assert theirs in ours, (method, part)
+    for call in ("find", "get", "list", "destroy", "console", "report"):
+        note("oci", call, Against.ORACLE)
 
 
 def answered(call: Callable[[], Any]) -> None:

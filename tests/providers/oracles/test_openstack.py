@@ -15,9 +15,9 @@ from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.providers.driver import MachineSpec
-from relight.providers.openstack import OpenStackDriver
-from relight.providers.openstack_api import MICROVERSION
-from relight.providers.openstack_cloud import read_cloud
+from relight.providers.openstack.api import MICROVERSION
+from relight.providers.openstack.cloud import read_cloud
+from relight.providers.openstack.driver import OpenStackDriver
 from starter.local.children import wait_until
 from tests.providers.fakes.base import Received
 from tests.providers.fakes.openstack import PASSWORD, OpenStackFake
@@ -248,8 +248,14 @@ async def test_the_sdk_reads_a_fault_and_a_part_of_the_cloud_that_is_down(
     machine = await created(fake, tmp_path)
     server = fake.servers[machine.provider_id]
     server.fails_with = "No valid host was found."
+    driver = driver_over(fake, tmp_path)
+    await driver.get(machine.provider_id)
+    await driver.close()
+    ours = compared(last(fake, "GET", f"/servers/{machine.provider_id}"))
     read = sdk.compute.get_server(machine.provider_id)
+    assert ours == compared(last(fake, "GET", f"/servers/{machine.provider_id}"))
     assert (read.status, read.fault["message"]) == ("ERROR", "No valid host was found.")
+    note("openstack", "get", Against.ORACLE)
     server.is_hidden = True
     [hidden] = list(sdk.compute.servers())
     assert (hidden.status, hidden.name) == ("UNKNOWN", None)

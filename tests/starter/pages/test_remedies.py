@@ -40,7 +40,7 @@ REST = (
     *("store bad-rows", "store check", "store upgrade", "keys status"),
     *("reconcile --dry-run", "reconcile", "settings set default_release_tag TAG"),
     *("rollout start TAG", "rollout status", "rollout abort", "rollout undo", "route swap --help"),
-    "track set TRACK --release TAG",
+    *("track set TRACK --release TAG", "provider list"),
 )
 """The commands that are not about one route, in an order in which each can be typed."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client, WorkflowFailureError
 
+from activities.machine import departure
 from activities.machine.drain import Drain
 from devkit.chaos.provider_faults import Call
 from relight.domain.breaker.breaker import Breaker, GroupReach
@@ -231,3 +232,43 @@ async def test_the_third_replacement_of_an_hour_waits_before_it_destroys(harness
     assert "2 destroyed within an hour, 2 may be; the next at" in await details(
         removal(harness, f"{route_id}-g1")
     )
+
+
+async def test_a_machine_that_goes_on_without_its_provider_is_removed_once_its_host_has_ended(
+    harness, monkeypatch
+):
+    """The removal says why it waits and what ends it, and a person can keep the machine."""
+    monkeypatch.setattr(departure, "UNREACHABLE_WITHIN", timedelta(0))
+    route_id = await harness.serving_route()
+    key = f"{route_id}-g1"
+    harness.hosts.lingering.add(key)
+    await replace(harness, route_id, requested=True)
+    await harness.until(lambda: checks(harness) >= 2)
+    assert key not in await harness.machine_keys()
+    assert harness.events(kind="machine-destroyed") == []
+    shown = await details(removal(harness, key))
+    assert "still answers with its host key" in shown
+    assert f"relight machine keep {key}" in shown
+    [told] = harness.events(kind="destruction-refused")
+    assert told.machine_key == key
+    harness.hosts.lingering.discard(key)
+    await until_removed(harness, route_id)
+    assert harness.store.machines.get(key).status == "destroyed"
+
+
+async def test_a_machine_that_goes_on_without_its_provider_can_be_kept_and_removed_later(
+    harness, monkeypatch
+):
+    monkeypatch.setattr(departure, "UNREACHABLE_WITHIN", timedelta(0))
+    route_id = await harness.serving_route()
+    key = f"{route_id}-g1"
+    harness.hosts.lingering.add(key)
+    await replace(harness, route_id, requested=True)
+    await harness.until(lambda: checks(harness) >= 2)
+    kept = harness.store.kept_machines.keep(key, harness.operation(), is_removed=True)
+    assert kept.refusal is None
+    ended = removal(harness, key)
+    await ended.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await ended.result()
+    assert harness.store.machines.get(key).status == "kept"
