@@ -6,6 +6,7 @@ from pathlib import Path
 from relight.context import ENVIRONMENT, LOCAL, Context, saved_contexts
 from relight.engine.errors import NoHomeError
 from relight.settings import Settings
+from relight.store_address import store_address
 
 _MADE_FIRST = ("host_key_secret", "env", "fleet.db", "temporal.toml")
 
@@ -52,7 +53,7 @@ def existing_store_url(settings: Settings) -> str:
     """
     home = settings.home
     if not settings.has_embedded_store or settings.store_file.exists():
-        return settings.database_url
+        return store_address(settings)
     if is_home(home):
         msg = (
             f"the home {home} has no store: its `relight up` has failed or is not complete, see"

@@ -34,7 +34,6 @@ from pydantic_settings import SettingsError as UnparsedError
 from relight.context import Context, current_context, require_readable
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.duration import Duration
-from relight.domain.error_words import error_words
 from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.domain.retention import Retention
@@ -199,33 +198,6 @@ class Settings(BaseSettings):
     def store_file(self) -> Path:
         """The SQLite file in the home folder, which is the store if none was set."""
         return self.home / "fleet.db"
-
-    @property
-    def database_url(self) -> str:
-        """The store's address: the one that was set, else a SQLite file in the home folder.
-
-        Raises:
-            SettingsError: the file with its password cannot be read, or is empty.
-            BadStoreUrlError: it is malformed, or takes no password.
-        """
-        if self.has_embedded_store:
-            return f"sqlite:///{self.store_file}"
-        url, file = self.store_url.get_secret_value(), self.store_password_file
-        return url if file is None else _with_password(url, file)
-
-
-def _with_password(url: str, file: Path) -> str:
-    # Slow to import: only commands that open a store do so.
-    from relight.store.database import with_password  # noqa: PLC0415
-
-    try:
-        password = file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"RELIGHT_STORE_PASSWORD_FILE, {file}, cannot be read: {error_words(error)}"
-        raise SettingsError(msg) from error
-    if not password:
-        raise SettingsError(f"RELIGHT_STORE_PASSWORD_FILE, {file}, is empty")
-    return with_password(url, password)
 
 
 Value = TypeVar("Value")

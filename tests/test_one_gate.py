@@ -7,6 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("activities", "devkit", "relight", "starter", "workflows")
 GATE = "activities/machine/destruction.py"
+CHAOS = "devkit/chaos/drivers/driver_worker.py"
+"""It deletes machines of a fake vendor."""
+
 TRIAL = "devkit/services/trial.py"
 """It deletes the machine of the lab that it has made itself."""
 
@@ -52,6 +55,7 @@ def test_only_the_gate_calls_a_drivers_destroy():
                 assert all(ast.unparse(each) != "'destroy'" for each in node.args), file
     assert calls == {
         GATE: ["driver.destroy"],
+        CHAOS: ["driver.destroy"],
         NO_ROOM: ["self.destroy"],
         TRIAL: ["driver.destroy"],
     }

@@ -24,6 +24,7 @@ from devkit.installation import (
 from relight.engine.connection import connect
 from relight.settings import Settings
 from relight.store.store import Store, open_upgraded_store
+from relight.store_address import store_address
 from starter.local.children import Child
 from starter.local.home import prepare_home, write_env, write_temporal_profile
 from starter.local.lab import LabAddresses, lab_state, local_lab
@@ -158,7 +159,7 @@ async def chaos_environment(
                 },
             )
             settings = Settings(home=home, _env_file=home / "env")
-            with open_upgraded_store(settings.database_url) as store:
+            with open_upgraded_store(store_address(settings)) as store:
                 variables = worker_variables or {}
                 environment = ChaosEnvironment(home, addresses, proxy, store, settings, variables)
                 try:

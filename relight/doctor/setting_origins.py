@@ -15,6 +15,7 @@ from relight.provider_settings import providers_file, read_providers_file
 from relight.service_file import read_service_file, service_file
 from relight.settings import Settings
 from relight.store.database import parse_url
+from relight.store_address import store_address
 
 _PREFIX = "RELIGHT_"
 _NO_SETTINGS = {"RELIGHT_CONTEXT"}
@@ -89,7 +90,7 @@ def given_settings(settings: Settings) -> dict[str, str]:
         if name in kept and isinstance(value, Path):
             kept[name] = str(value.absolute())
     if "RELIGHT_STORE_URL" in kept:
-        url = parse_url(settings.database_url)
+        url = parse_url(store_address(settings))
         if url.get_backend_name() == "sqlite" and url.database:
             url = url.set(database=str(Path(url.database).absolute()))
             kept["RELIGHT_STORE_URL"] = url.render_as_string()

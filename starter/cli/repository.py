@@ -9,6 +9,7 @@ from relight.domain.names import ReleaseTag, package_tag, revision_of
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.setting_groups import SettingsError
 from relight.settings import Settings, load_settings
+from relight.store_address import store_address
 from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.output import note
 
@@ -103,7 +104,7 @@ def _store_if_any(settings: Settings) -> "Iterator[Store | None]":
     from relight.store.store import open_store  # noqa: PLC0415
 
     try:
-        opened = open_store(settings.database_url)
+        opened = open_store(store_address(settings))
     except StoreError:
         yield None
         return

@@ -15,6 +15,7 @@ from relight.engine.errors import HomeDownError, NoHomeError, TemporalUnreachabl
 from relight.home import existing_store_url, home_is_down, own_temporal_runs
 from relight.person import person
 from relight.settings import Settings, load_settings
+from relight.store_address import store_address
 from starter.cli.errors import ExitCode, OperationFailedError
 from starter.cli.output import note
 
@@ -75,7 +76,7 @@ def store_name(settings: Settings) -> str:
 
     if settings.has_embedded_store:
         return str(settings.store_file)
-    with Store.open(settings.database_url) as store:
+    with Store.open(store_address(settings)) as store:
         return store.name
 
 

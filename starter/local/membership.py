@@ -8,6 +8,7 @@ from relight.engine.fleet import join, namespace_identity
 from relight.settings import Settings
 from relight.store.store import Store, open_store, open_upgraded_store
 from relight.store.threads import in_thread
+from relight.store_address import store_address
 from starter.local.home import hand_over
 
 
@@ -44,7 +45,7 @@ def prepare_store(settings: Settings) -> Store:
         StoreError: it has the tables of another version.
     """
     opens = open_upgraded_store if settings.has_embedded_store else open_store
-    store = opens(settings.database_url)
+    store = opens(store_address(settings))
     if settings.has_embedded_store:
         hand_over(settings.home)
     return store

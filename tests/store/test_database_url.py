@@ -9,6 +9,7 @@ from relight.settings import Settings
 from relight.store.database import parse_url, with_password
 from relight.store.errors import BadStoreUrlError
 from relight.store.store import Store
+from relight.store_address import store_address
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
@@ -79,7 +80,7 @@ def set_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_the_password_is_read_from_a_file_without_its_line_feed(set_password: Path):
     set_password.write_text("secret\n")
-    assert parse_url(Settings().database_url).password == "secret"
+    assert parse_url(store_address(Settings())).password == "secret"
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "no such file"), ("\n", "is empty")])
@@ -87,7 +88,7 @@ def test_a_file_without_a_password_is_named(set_password: Path, content: str | N
     if content is not None:
         set_password.write_text(content)
     with pytest.raises(SettingsError, match=reason) as refusal:
-        _ = Settings().database_url
+        store_address(Settings())
     assert str(set_password) in str(refusal.value)
 
 
@@ -95,4 +96,4 @@ def test_the_store_of_the_home_folder_takes_no_password(
     set_password: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("RELIGHT_STORE_URL")
-    assert Settings().database_url.startswith("sqlite:///")
+    assert store_address(Settings()).startswith("sqlite:///")

@@ -23,6 +23,7 @@ from devkit.installation import host_settings, isolated_home, running_worker
 from lab import image, repository
 from relight.engine.connection import connect
 from relight.settings import Settings, load_settings
+from relight.store_address import store_address
 from starter.local.children import Child, running
 from starter.local.home import (
     SshSecrets,
@@ -120,7 +121,7 @@ async def _set_up(
         },
     )
     settings = load_settings()
-    fleet.fill(settings.database_url, routes, BEFORE, image.architecture())
+    fleet.fill(store_address(settings), routes, BEFORE, image.architecture())
     client = await connect(settings)
     worker = await stack.enter_async_context(running_worker(client, settings))
     group.take({WORKER: worker.pid, SERVER: temporal.pid, HOSTS: hosts.pid})

@@ -24,6 +24,7 @@ from relight.domain.names import (
 )
 from relight.domain.rollout.rollout import RolloutPhase, RolloutReleaseInput, RolloutStatus
 from relight.domain.rollout.strategy import Strategy
+from relight.store_address import store_address
 from workflows.endings import result_of
 from workflows.rollout.rollout import RolloutRelease
 
@@ -144,7 +145,7 @@ async def roll_out(
         id=rollout_workflow_id(request.release_tag, request.scope, undo=request.undo),
         task_queue=environment.settings.task_queue,
     )
-    progress = Progress(environment.settings.database_url)
+    progress = Progress(store_address(environment.settings))
     routes = environment.routes
     try:
         async with _progress_reports(progress, routes, to):

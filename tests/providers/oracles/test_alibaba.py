@@ -35,12 +35,13 @@ SPEC = MachineSpec(
     generation=1,
     created_by="run 1*~",
 )
-AT = datetime.now(UTC).replace(microsecond=0)
+AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def fake() -> Iterator[AlibabaFake]:
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[AlibabaFake]:
     fake = AlibabaFake()
+    monkeypatch.setattr(fake, "now", lambda: AT)
     with fake.served():
         yield fake
 

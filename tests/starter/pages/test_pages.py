@@ -14,6 +14,9 @@ from tests.starter.pages.reader import Reader, read_through, reader
 NOT_TYPED = {
     "make demo": "it needs root and boots machines; the acceptance runs it",
     "make test": "this is one of its tests",
+    "export RELIGHT_STORE_PASSWORD_FILE=/etc/relight/store-password": (
+        "the store of this test is a file: test_compose_services"
+    ),
     ".venv/bin/relight down": "the fleet of this test was not started by `relight up`: test_cli_up",
     'relight route ssh eu-1 --reason "its load is odd"': "a shell needs a host: test_cli_login",
     "relight route logs eu-1 --follow": "simulated hosts have no sshd: test_cli_login",
@@ -91,7 +94,7 @@ async def test_readme(
         "temporal.example:7233": own_temporal.address,
         "/srv/fleet": str(tmp_path / "srv"),
         "TEMPORAL_NAMESPACE=fleet": "TEMPORAL_NAMESPACE=default",
-        "postgresql+psycopg://relight@db.example/relight": f"sqlite:///{tmp_path / 'own.db'}",
+        "postgresql://relight@db.example/relight": f"sqlite:///{tmp_path / 'own.db'}",
         "https://packages.example/debian": published["RELIGHT_REPOSITORY__URL"],
         "/etc/relight/repository.asc": published["RELIGHT_REPOSITORY__SIGNING_KEY"],
         "/etc/relight/ssh_client_key": str(keys.client_key),

@@ -48,6 +48,7 @@ ELSEWHERE = {
     "breaker override add": "it needs a group, an owner and an end: test_cli_breaker",
     "keys rotate client": "test_cli_keys",
     "keys rotate host-secret": "test_cli_keys",
+    "machine keep KEY": "test_cli_machine",
     "machine remove KEY": "test_cli_machine, test_pages",
     "store adopt-current": "it asks on a terminal: test_cli_confirmation",
     "worker": "it does not end: test_pages, test_cli_doctor",
