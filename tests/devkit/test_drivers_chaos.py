@@ -24,7 +24,7 @@ async def test_no_machine_is_left_made_twice_or_taken(provider):
     played = await play(provider, calls=CALLS, keys=10, seed=1)
     assert played.violations == []
     assert played.calls[Call.ENSURE] + played.calls[Call.DESTROY] >= CALLS
-    assert played.created >= played.destroyed > 0
+    assert played.created >= played.destroyed > CALLS / 4
     assert played.kills > 0
     assert played.injected.total() > CALLS / 2
 

@@ -34,7 +34,11 @@ TIMEOUT = timedelta(seconds=2)
 AGAIN = 2 * UNLISTED
 """Until the next attempt, which any worker may make: in production it is some seconds."""
 
-SETTLES_WITHIN = timedelta(minutes=10)
+TASK = AGAIN
+"""How long a task of Gcore is new, and how long it is running: longer than the driver waits, so
+the next attempt has to find what an earlier one has begun."""
+
+SETTLES_WITHIN = timedelta(minutes=30)
 
 LOCKED = frozenset({"alibaba", "linode", "oci"})
 """Vendors with a token or with unique names: two workers may create the machine of a key at once.
@@ -52,7 +56,8 @@ class Played:
     """The results of one run.
 
     Attributes:
-        calls: to create and to destroy, each attempt.
+        calls: to create and to destroy a machine, until it is done.
+        attempts: of these calls, each by a worker.
         created, destroyed: machines on record.
         errors: that the driver raised, counted by kind.
         injected: what went wrong with requests, counted.
@@ -64,6 +69,7 @@ class Played:
     provider: str
     seed: int
     calls: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)
     created: int = 0
     destroyed: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -90,6 +96,8 @@ async def play(provider: str, calls: int, keys: int, seed: int) -> Played:
     fake = FAKES[provider]()
     if isinstance(fake, OpenStackFake):
         fake.stale = UNLISTED
+    if isinstance(fake, FakeGcore):
+        fake.waits = fake.works = TASK
     api = UnreliableApi(fake, rng)
     with (
         tempfile.TemporaryDirectory(prefix="chaos-") as name,
@@ -164,6 +172,7 @@ class _Play:
 
     async def _ensured(self, order: Order) -> MachineAtProvider | None:
         """Return the machine of a key; None if it is a stranger's."""
+        self._count(order.call)
         while True:
             is_twice = self._played.provider in LOCKED and self._rng.random() < TWICE
             tried = await asyncio.gather(*(self._tried(order) for _ in range(1 + is_twice)))
@@ -184,6 +193,7 @@ class _Play:
         """Destroy a machine until it is absent and not reachable."""
         destroy = self._order(Call.DESTROY, machine.key, provider_id=machine.provider_id)
         look = self._order(Call.IS_GONE, machine.key)
+        self._count(destroy.call)
         while True:
             answered = await self._tried(destroy)
             if answered is not None and answered.error:
@@ -212,9 +222,9 @@ class _Play:
         made = []
         for key in ("chaos-0-g1", "chaos-1-g2", "other-1-g1", "other-2-g1", "other-3-g1"):
             order = self._order(Call.ENSURE, key, owner=STRANGER)
-            report = await self._workers.call(order)
-            assert report.machine is not None, report.words
-            made.append(report.machine)
+            while (machine := (await self._workers.call(order)).machine) is None:
+                await self._pause()
+            made.append(machine)
         await asyncio.sleep(UNLISTED.total_seconds())
         return made
 
@@ -251,8 +261,7 @@ class _Play:
 
     async def _tried(self, order: Order) -> Report | None:
         """Return what a call has led to; None if it is to be tried again."""
-        if order.call in {Call.ENSURE, Call.DESTROY}:
-            self._count(order.call)
+        self._played.attempts[order.call] += 1
         try:
             report = await self._workers.call(order)
         except WorkerKilledError:

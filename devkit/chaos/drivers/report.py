@@ -18,6 +18,8 @@ def table_of(runs: Sequence[Played]) -> Table:
     rows = {
         "calls to create": [run.calls[Call.ENSURE] for run in runs],
         "calls to destroy": [run.calls[Call.DESTROY] for run in runs],
+        "attempts to create": [run.attempts[Call.ENSURE] for run in runs],
+        "attempts to destroy": [run.attempts[Call.DESTROY] for run in runs],
         "machines created": [run.created for run in runs],
         "machines destroyed": [run.destroyed for run in runs],
         "requests": [run.requests for run in runs],

@@ -283,7 +283,7 @@ class OpenStackFake(VendorFake):
 
     def _end(self, server: FakeServer, at: datetime) -> None:
         self.bill.end(Billed.MACHINE, server.id, at)
-        if server.volume_id is not None:
+        if server.volume_id is not None and server.takes_volume_along:
             self.bill.end(Billed.VOLUME, server.volume_id, at)
 
     def _server(self, request: Request) -> FakeServer | None:

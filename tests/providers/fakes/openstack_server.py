@@ -58,6 +58,12 @@ class FakeServer:
     def tags(self) -> list[str]:
         return list(self.body.get("tags", ()))
 
+    @property
+    def takes_volume_along(self) -> bool:
+        """Whether its boot volume ends with it: cinder keeps a volume unless that is asked for."""
+        volumes = self.body.get("block_device_mapping_v2", ())
+        return all(each.get("delete_on_termination", False) for each in volumes)
+
     def is_gone(self, now: datetime) -> bool:
         if self.deleted_at is None or self.soft or now < self.deleted_at + DELETING:
             return False
@@ -120,7 +126,9 @@ class FakeServer:
             "config_drive": "True" if self.body.get("config_drive") else "",
             "security_groups": list(self.body.get("security_groups", [{"name": "default"}])),
             "os-extended-volumes:volumes_attached": [
-                {"id": each, "delete_on_termination": True} for each in [self.volume_id] if each
+                {"id": each, "delete_on_termination": self.takes_volume_along}
+                for each in [self.volume_id]
+                if each
             ],
         }
         if status == "ERROR":
