@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 from temporalio.client import Client
 
+from devkit.chaos.deletions import Deletions
 from devkit.chaos.faulty_proxy import FaultyProxy, faulty_proxy
 from devkit.chaos.provider_faults import ProviderFaults
 from devkit.installation import (
@@ -42,6 +43,7 @@ class ChaosEnvironment:
         home: the home folder.
         lab: the lab's addresses; its API directly, not through the proxy.
         proxy: before the lab's API.
+        deletions: the requests to delete the lab's machines.
         store: the fleet's records.
         settings: of the worker.
         worker_variables: further variables of the workers' processes.
@@ -51,6 +53,7 @@ class ChaosEnvironment:
     home: Path
     lab: LabAddresses
     proxy: FaultyProxy
+    deletions: Deletions
     store: Store
     settings: Settings
     worker_variables: Mapping[str, str] = field(default_factory=dict)
@@ -148,7 +151,8 @@ async def chaos_environment(
     with temporary_home("rlc-") as home:
         async with local_lab(home) as lab, AsyncExitStack() as stack:
             ssh, addresses = prepare_home(home), lab.addresses
-            proxy = stack.enter_context(faulty_proxy(addresses.url))
+            deletions = Deletions()
+            proxy = stack.enter_context(faulty_proxy(addresses.url, deletions))
             write_env(
                 home,
                 {
@@ -161,7 +165,9 @@ async def chaos_environment(
             settings = Settings(home=home, _env_file=home / "env")
             with open_upgraded_store(store_address(settings)) as store:
                 variables = worker_variables or {}
-                environment = ChaosEnvironment(home, addresses, proxy, store, settings, variables)
+                environment = ChaosEnvironment(
+                    home, addresses, proxy, deletions, store, settings, variables
+                )
                 try:
                     await environment.start()
                     yield environment

@@ -1,12 +1,12 @@
 """An HTTP proxy in front of a provider's API: it injects provider faults, and it may lie.
 
-It also records each request to delete a machine, with what that machine answered just before it.
+Before a lab it can record each request to delete a machine, with what that answered just before it.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -33,20 +33,23 @@ class FaultyProxy:
         url: its address.
         provider_faults: the faults to inject.
         lie: what its answers say that is not so; None if they are true.
-        deletions: the requests to delete machines.
     """
 
     url: str
     provider_faults: ProviderFaults
     lie: ListingLie | None = None
-    deletions: Deletions = field(default_factory=Deletions)
 
 
 @contextmanager
-def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
-    """Serve a proxy in front of the API at `target` until the block ends."""
+def faulty_proxy(target: str, deletions: Deletions | None = None) -> Iterator[FaultyProxy]:
+    """Serve a proxy in front of the API at `target` until the block ends.
+
+    Args:
+        target: the URL of the API.
+        deletions: where the requests to delete a lab's machines are recorded; None: nowhere.
+    """
     client = httpx.Client(base_url=target, timeout=_TIMEOUT_SECONDS, trust_env=False)
-    with client as api, _Server(api) as server:
+    with client as api, _Server(api, deletions) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -58,9 +61,10 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
 
 
 class _Server(ThreadingHTTPServer):
-    def __init__(self, api: httpx.Client) -> None:
+    def __init__(self, api: httpx.Client, deletions: Deletions | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.api = api
+        self.deletions = deletions
         self.proxy = FaultyProxy(f"http://127.0.0.1:{self.server_port}", ProviderFaults())
         self.stopping = threading.Event()
 
@@ -90,8 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is ProviderFault.ACCEPTED_NOT_DONE:
             self._reply(202, self._forward("GET", b"").content)
         else:
-            if self.command == "DELETE":
-                self._note_deletion()
+            if self.command == "DELETE" and self.server.deletions is not None:
+                self._note_deletion(self.server.deletions)
             response = self._forward(self.command, body)
             if fault is ProviderFault.UNREADABLE:
                 self._reply(200, b"<html>Please log in</html>")
@@ -102,11 +106,11 @@ class _Handler(BaseHTTPRequestHandler):
                     status, content = lie.told(self.path, status, content)
                 self._reply(status, content)
 
-    def _note_deletion(self) -> None:
+    def _note_deletion(self, deletions: Deletions) -> None:
         machine = self._forward("GET", b"")
         if machine.is_success:
             all_machines = self._forward("GET", b"", "/v1/machines").raise_for_status()
-            self.server.proxy.deletions.note(machine.json(), all_machines.json())
+            deletions.note(machine.json(), all_machines.json())
 
     def _forward(self, method: str, body: bytes, path: str = "") -> httpx.Response:
         headers = {name: self.headers[name] for name in _FORWARDED_HEADERS if name in self.headers}

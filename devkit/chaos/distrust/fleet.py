@@ -200,7 +200,7 @@ async def distrust_fleet(hosts: int) -> AsyncIterator[DistrustFleet]:
         prepare_home(others)
         async with chaos_environment(_WINDOW, SETTINGS, clock.variables) as environment:
             routes = [f"chaos-{number}" for number in range(1, hosts + 1)]
-            judge = Judge(environment.store, environment.proxy.deletions)
+            judge = Judge(environment.store, environment.deletions)
             fleet = DistrustFleet(environment, clock, others, routes, judge)
             await _provision(fleet)
             await apply(fleet.client, environment.settings, only_observing=True)
