@@ -185,7 +185,7 @@ class OciApi:
         ]
         known = self._addresses[region]
         if missing := set(running) - known.keys():
-            known.update(await self._read_addresses(region, attempted, missing))
+            await self._read_addresses(region, attempted, missing, known)
         found = {each: known[each] for each in running if each in known}
         if are_all:
             self._addresses[region] = dict(found)
@@ -196,8 +196,9 @@ class OciApi:
         await self._api.close()
 
     async def _read_addresses(
-        self, region: str, attempted: str, ids: set[str]
-    ) -> Mapping[str, str]:
+        self, region: str, attempted: str, ids: set[str], known: dict[str, str]
+    ) -> None:
+        """Add addresses to the known ones: those that can be read, also where another cannot."""
         query = {"instanceId": next(iter(ids))} if len(ids) == 1 else {}
         items = await self.items(region, attempted, "/vnicAttachments", ATTACHMENT, **query)
         vnics = {
@@ -207,9 +208,17 @@ class OciApi:
             and each.lifecycle_state == "ATTACHED"
             and each.vnic_id is not None
         }
-        read = await asyncio.gather(*(self._address(region, attempted, vnic) for vnic in vnics))
-        pairs = zip(vnics.values(), read, strict=True)
-        return {owner: address for owner, address in pairs if address is not None}
+
+        async def read(vnic_id: str, owner: str) -> None:
+            address = await self._address(region, attempted, vnic_id)
+            if address is not None:
+                known[owner] = address
+
+        reads = (read(vnic_id, owner) for vnic_id, owner in vnics.items())
+        ended = await asyncio.gather(*reads, return_exceptions=True)
+        for error in ended:
+            if error is not None:
+                raise error
 
     async def _address(self, region: str, attempted: str, vnic_id: str) -> str | None:
         """Return the address of a VNIC if it is its instance's primary one."""

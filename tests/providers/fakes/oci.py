@@ -58,7 +58,8 @@ class OciFake(OciAccount):
 
     Attributes:
         page_size: how many items a page has at most.
-        forbidden: the operations that the user's policies do not permit.
+        forbidden: the operations that the user's policies do not permit; `get_vnic ID` is about one
+            thing.
         offered: the shapes of every zone.
     """
 
@@ -155,7 +156,8 @@ class OciFake(OciAccount):
         return signed
 
     def _authorize(self, request: Request, operation: str) -> None:
-        if Trap.NO_PERMISSION in self.traps or operation in self.forbidden:
+        about = f"{operation} {request.path_params.get('id')}"
+        if Trap.NO_PERMISSION in self.traps or self.forbidden & {operation, about}:
             raise not_found()
         if request.path_params["region"] not in self.regions:
             raise RefusedError(404, "NotFound", "There is no such region here")

@@ -11,6 +11,7 @@ from relight.providers.driver import (
     MachineConflictError,
     ProviderAnswerError,
     ProviderCredentialsError,
+    ProviderUnavailableError,
     UnknownLocationError,
 )
 from relight.providers.oci.driver import OciDriver
@@ -154,6 +155,26 @@ async def test_a_listing_of_many_pages_is_read_to_its_end_with_each_address(
     fake.received.clear()
     await driver.list(FRANKFURT)
     assert not any("vnic" in each.path for each in fake.received)
+
+
+async def test_addresses_that_were_read_are_kept_though_another_one_could_not_be_read(
+    fake: OciFake, driver: OciDriver, tmp_path: Path
+) -> None:
+    made = [await running(driver, f"r-{number}-g1") for number in range(1, 5)]
+    [unread, *others] = [f"{each.provider_id.replace('instance', 'vnic')}.first" for each in made]
+    fake.forbidden = {f"get_vnic {unread}"}
+    restarted = fake.driver(tmp_path)
+    with pytest.raises(ProviderUnavailableError, match=unread):
+        await restarted.list()
+    fake.forbidden = set()
+    fake.received.clear()
+    assert {each.address for each in (await restarted.list()).machines} == {
+        each.address for each in made
+    }
+    asked = {each.path.rpartition("/")[2] for each in fake.received if "/vnics/" in each.path}
+    assert unread in asked
+    assert not asked & set(others)
+    await restarted.close()
 
 
 async def test_pages_without_an_end_are_not_a_listing(fake: OciFake, driver: OciDriver) -> None:
