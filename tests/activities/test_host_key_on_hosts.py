@@ -10,8 +10,10 @@ from devkit.simulated.parts import HOST_KEY_SECRET
 from relight.hosts import host_program
 from relight.hosts.errors import HostKeyMismatchError, HostKeyNotChangedError
 from relight.hosts.host_key_change import change_host_key
+from relight.hosts.host_key_probe import ShownKey, SshHostKeyProbe
+from relight.hosts.key_files import fixed_keys
 from relight.hosts.keys import HostKey, derive_host_key
-from tests.support.contract_hosts import lab_hosts
+from tests.support.contract_hosts import CLIENT_KEY, lab_hosts
 from tests.support.faulty_host import HOST_KEY, FaultyHost
 
 pytestmark = pytest.mark.lab
@@ -54,6 +56,18 @@ async def test_a_key_stays_after_a_restart_of_sshd(host: FaultyHost) -> None:
     host.sh("systemctl restart ssh")
     async with lab_hosts(OTHER_SECRET).connect(host.subject.machine):
         pass
+
+
+async def test_a_host_whose_sshd_hangs_is_neither_itself_nor_gone(host: FaultyHost) -> None:
+    machine = host.subject.machine
+    assert machine.address is not None
+    probe = SshHostKeyProbe(22, fixed_keys(CLIENT_KEY, HOST_KEY_SECRET), timedelta(seconds=2))
+    assert await probe(machine.key, machine.address) is ShownKey.OWN
+    with host.changed("systemctl kill --kill-whom=main -s STOP ssh", "pkill -CONT -x sshd"):
+        assert await probe(machine.key, machine.address) is ShownKey.UNCLEAR
+    assert await probe(machine.key, machine.address) is ShownKey.OWN
+    with host.changed("systemctl stop ssh ssh.socket", "systemctl start ssh"):
+        assert await probe(machine.key, machine.address) is ShownKey.NONE
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,13 @@ from relight.providers.driver import (
     ProviderUnavailableError,
 )
 from relight.providers.openstack.driver import OpenStackDriver
+from starter.local.children import wait_until
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.bill import Billed
 from tests.providers.fakes.openstack_answers import keystone_fault, nova_fault
 from tests.providers.fakes.openstack_server import DELETING
 from tests.providers.openstack.drivers import (
+    DEADLINE,
     KEY,
     creations,
     drivers,
@@ -45,12 +47,17 @@ async def test_one_token_serves_until_shortly_before_its_end(fake, drivers):
 
 
 async def test_a_token_is_renewed_before_its_end(fake, drivers):
-    fake.token_life = timedelta(seconds=0.2)
+    fake.token_life = timedelta(seconds=2)
     driver = drivers()
     await driver.list()
-    await asyncio.sleep(0.12)  # the half of its life is over, its end is not reached
-    await driver.list()
-    assert fake.logins == 2
+    [ends] = fake.tokens.values()
+
+    async def renewed() -> bool:
+        await driver.list()
+        return bool(fake.logins == 2)
+
+    await wait_until(renewed, DEADLINE)
+    assert fake.now() < ends
     assert all(
         each.path.endswith("/tokens") or "x-auth-token" in each.headers for each in fake.received
     )
