@@ -41,15 +41,19 @@ class FaultyProxy:
 
 
 @contextmanager
-def faulty_proxy(target: str, deletions: Deletions | None = None) -> Iterator[FaultyProxy]:
+def faulty_proxy(
+    target: str, deletions: Deletions | None = None, accepted_with: int = 202
+) -> Iterator[FaultyProxy]:
     """Serve a proxy in front of the API at `target` until the block ends.
 
     Args:
         target: the URL of the API.
         deletions: where the requests to delete a lab's machines are recorded; None: nowhere.
+        accepted_with: the status that the API answers a deletion with: 202 with what is deleted,
+            204 with nothing.
     """
     client = httpx.Client(base_url=target, timeout=_TIMEOUT_SECONDS, trust_env=False)
-    with client as api, _Server(api, deletions) as server:
+    with client as api, _Server(api, deletions, accepted_with) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -61,10 +65,11 @@ def faulty_proxy(target: str, deletions: Deletions | None = None) -> Iterator[Fa
 
 
 class _Server(ThreadingHTTPServer):
-    def __init__(self, api: httpx.Client, deletions: Deletions | None) -> None:
+    def __init__(self, api: httpx.Client, deletions: Deletions | None, accepted_with: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.api = api
         self.deletions = deletions
+        self.accepted_with = accepted_with
         self.proxy = FaultyProxy(f"http://127.0.0.1:{self.server_port}", ProviderFaults())
         self.stopping = threading.Event()
 
@@ -92,7 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault in _ERROR_STATUS:
             self._reply(_ERROR_STATUS[fault], b'{"detail": "injected fault"}')
         elif fault is ProviderFault.ACCEPTED_NOT_DONE:
-            self._reply(202, self._forward("GET", b"").content)
+            status = self.server.accepted_with
+            self._reply(status, b"" if status == 204 else self._forward("GET", b"").content)
         else:
             if self.command == "DELETE" and self.server.deletions is not None:
                 self._note_deletion(self.server.deletions)

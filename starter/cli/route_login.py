@@ -55,15 +55,19 @@ def exec_(
 ) -> None:
     """Run a command on a route's machine, and exit with its exit code.
 
-    Options come before the route: what follows it is the command, as it stands. It runs as the
-    control plane's user, who may use sudo for nothing but the control plane's own program.
+    Options come before the route: what follows it is the command, as it stands, after one `--` if
+    it begins with that. It runs as the control plane's user, who may use sudo for nothing but the
+    control plane's own program.
 
     [bold]Examples:[/]
 
       relight route exec eu-1 df /
       relight route exec --reason "is it swapping?" eu-1 uptime
     """
-    raise typer.Exit(_run(route, command, reason, terminal=False))
+    words = command[1:] if command[0] == "--" else command
+    if not words:
+        raise typer.BadParameter("name a command after --", param_hint="COMMAND...")
+    raise typer.Exit(_run(route, words, reason, terminal=False))
 
 
 @app.command()

@@ -37,7 +37,8 @@ async def subject(
     parameters = getattr(request.node, "callspec", None)
     no_answer = parameters is not None and ProviderFault.UNANSWERED in parameters.params.values()
     with ExitStack() as stack:
-        proxy = stack.enter_context(faulty_proxy(f"http://{openstack.host}:8774"))
+        nova = faulty_proxy(f"http://{openstack.host}:8774", accepted_with=204)
+        proxy = stack.enter_context(nova)
         async with openstack.compute_behind(proxy.url):
             driver = openstack.driver(*([UNANSWERED_FOR] if no_answer else []))
             cloud = ContractCloud(driver, REGION, proxy.provider_faults, deadline=DEADLINE)

@@ -67,7 +67,9 @@ class Fleet:
 
     async def output_of(self, script: str) -> str:
         """Return the output of a shell script on the route's machine, as its user."""
-        return (await self.done("route", "exec", ROUTE, "--", "sh", "-c", script)).out.strip()
+        ended = await self.relight.processes("route", "exec", ROUTE, "--", "sh", "-c", script)
+        assert ended.code == 0, ended
+        return ended.out.strip()
 
     def status_of(self, key: str) -> str:
         """Return what the records say of a machine."""

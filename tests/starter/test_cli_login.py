@@ -52,12 +52,16 @@ def logged_in(relight, keys, port):
     ).processes
 
 
-async def test_a_command_runs_with_its_words_and_its_exit_code(relight, on_loopback, keys):
+@pytest.mark.parametrize("separator", [(), ("--",)])
+async def test_a_command_runs_with_its_words_and_its_exit_code(
+    relight, on_loopback, keys, separator
+):
     client_key, secret = keys
     async with ssh_server(host_key(secret), load_client_key(client_key)) as server:
         cli = logged_in(relight, keys, server.port)
         ended = await cli(
             *("route", "exec", "-r", "is it odd?", "east-1"),
+            *separator,
             *("sh", "-c", "echo one  two --json; exit 7"),
         )
         assert (ended.code, ended.out) == (7, "one two --json\n"), ended
@@ -66,6 +70,10 @@ async def test_a_command_runs_with_its_words_and_its_exit_code(relight, on_loopb
         *("east-1", "east-1-g1"),
         "is it odd?",
     )
+
+
+async def test_a_separator_without_a_command_is_refused(relight):
+    refused(await relight("route", "exec", "east-1", "--"), 2, "name a command")
 
 
 async def test_another_host_key_is_refused_and_nothing_runs(relight, on_loopback, keys):
