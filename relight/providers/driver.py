@@ -6,7 +6,7 @@ One contract test, `tests/providers/test_contract.py`, runs against every driver
 import base64
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes
 
@@ -187,6 +187,22 @@ class ProviderDriver(Protocol):
 
     async def close(self) -> None:
         """Close the driver's connections."""
+
+
+@runtime_checkable
+class Leaving(Protocol):
+    """A driver whose machines may leave something behind that costs money, as a volume."""
+
+    async def clear(self, machine: MachineRef, owner: str) -> None:
+        """Delete what an absent machine has left; nothing is success.
+
+        Args:
+            machine: its provider id is empty if it is not known.
+            owner: the fleet's ownership tag.
+
+        Raises:
+            ProviderError: something may be left.
+        """
 
 
 def driver_named(drivers: Mapping[str, ProviderDriver], provider: str) -> ProviderDriver:

@@ -141,7 +141,7 @@ async def test_the_next_listing_waits_for_as_long_as_the_provider_asks():
     asked = timedelta(milliseconds=300)
     cloud = RefusingCloud(ProviderRateLimitedError("fake", "list", "429", asked))
     began = time.monotonic()
-    assert await MachinePolls().next(cloud, "fake-east", "r-1-g1") is None
+    assert await MachinePolls().next(cloud, "fake-east", "r-1-g1", None) is None
     assert time.monotonic() - began >= asked.total_seconds()
     assert cloud.listed == 2
 
@@ -151,7 +151,7 @@ async def test_a_longer_wait_is_left_to_the_retry_of_the_activity():
     asked = timedelta(minutes=5)
     cloud = RefusingCloud(ProviderRateLimitedError("fake", "list", "429", asked), times=9)
     with pytest.raises(ProviderRateLimitedError) as refused:
-        await MachinePolls().next(cloud, "fake-east", "r-1-g1")
+        await MachinePolls().next(cloud, "fake-east", "r-1-g1", None)
     assert refused.value.retry_after == asked
     assert cloud.listed == 1
 
