@@ -1,5 +1,6 @@
 """`relight image changed`, `label`, `matrix`: what CI asks before it builds a base image."""
 
+import asyncio
 from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 from relight.domain.image_label import DEFAULT_PREFIX, why_no_label
 from relight.image_sources import (
     IMAGE_INPUTS,
+    NO_COMMIT,
     ImageChanges,
     LabelFound,
     NoCheckoutError,
@@ -18,7 +20,8 @@ from relight.image_sources import (
     next_label,
 )
 from relight.setting_groups import SettingsError
-from starter.cli.errors import BadInputError, RefusedError
+from starter.cli.errors import BadInputError, OperationFailedError, RefusedError
+from starter.cli.github_job import github_job, job_variable
 from starter.cli.output import JsonOption, note, print_json, print_line, print_table
 
 if TYPE_CHECKING:  # slow to import: only the command that needs it does so
@@ -48,8 +51,17 @@ OutputsOption = Annotated[
 @app.command()
 def changed(
     since: Annotated[
-        str, typer.Option(metavar="REV", help="A commit, a tag or a branch to compare with.")
-    ],
+        str | None,
+        typer.Option(metavar="REV", help="A commit, a tag or a branch to compare with."),
+    ] = None,
+    since_success: Annotated[
+        bool,
+        typer.Option(
+            "--since-success",
+            help="Compare with the newest run of this workflow that succeeded on this branch, in a "
+            "job of GitHub Actions with `permissions: actions: read` and GITHUB_TOKEN.",
+        ),
+    ] = False,
     inputs: InputsOption = None,
     outputs: OutputsOption = False,
     json: JsonOption = False,
@@ -59,14 +71,19 @@ def changed(
     Files that are not committed count; a release changes no input. A commit that the checkout does
     not have, as after a rewritten history, counts as a change. Exit code 0 in both cases.
 
+    With --since-success no change is lost by a run that failed or was replaced by a later one.
+
     [bold]Examples:[/]
 
       relight image changed --since v0.0.73
-      relight image changed --since HEAD~1 --outputs >> "$GITHUB_OUTPUT"
+      relight image changed --since-success --outputs >> "$GITHUB_OUTPUT"
       relight image changed --since main --input image/contract.yaml --json
     """
+    if (since is None) is not since_success:
+        raise BadInputError("give --since REV or --since-success, and not both")
     try:
-        changes = changed_inputs(Path.cwd(), since, inputs or IMAGE_INPUTS)
+        rev = since if since is not None else _last_success()
+        changes = changed_inputs(Path.cwd(), rev, inputs or IMAGE_INPUTS)
     except UnknownRevisionError as error:
         raise BadInputError(str(error)) from None
     except NoCheckoutError as error:
@@ -79,6 +96,22 @@ def changed(
         print_line(f"changed={'true' if changes.changed else 'false'}")
     else:
         _print_changes(changes)
+
+
+def _last_success() -> str:
+    """Return the commit of the last run that succeeded; git's commit of zeros without one."""
+    from relight.github_actions import (  # noqa: PLC0415 - httpx
+        GitHubRefusedError,
+        GitHubUnavailableError,
+        last_success,
+    )
+
+    workflow, branch = job_variable("GITHUB_WORKFLOW_REF"), job_variable("GITHUB_REF_NAME")
+    try:
+        found = asyncio.run(last_success(github_job(), workflow, branch))
+    except (GitHubRefusedError, GitHubUnavailableError) as error:
+        raise OperationFailedError(str(error)) from error
+    return found or NO_COMMIT
 
 
 def _print_changes(changes: ImageChanges) -> None:

@@ -1,18 +1,18 @@
 """`relight image issue`: one issue on GitHub while base images cannot be published."""
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from relight.domain.ci_run import Needs
 from starter.cli.errors import BadInputError, OperationFailedError
+from starter.cli.github_job import github_job, job_variable
 from starter.cli.output import JsonOption, print_done
 
 if TYPE_CHECKING:  # slow to import: only this command needs it
-    from relight.github_issue import IssueReported, Run
+    from relight.github_issue import EndedRun, IssueReported
 
 app = typer.Typer()
 
@@ -37,28 +37,27 @@ def issue(
 
       relight image issue "$NEEDS"
     """
-    from relight.github_issue import (  # noqa: PLC0415 - httpx
+    from relight.github_actions import (  # noqa: PLC0415 - httpx
         GitHubRefusedError,
         GitHubUnavailableError,
-        report_run,
     )
+    from relight.github_issue import report_run  # noqa: PLC0415 - httpx
 
-    run = _run(needs)
-    url, token = _variable("GITHUB_API_URL"), SecretStr(_variable("GITHUB_TOKEN"))
+    run, job = _run(needs), github_job()
     try:
-        reported = asyncio.run(report_run(run, url, token))
+        reported = asyncio.run(report_run(job, run))
     except (GitHubRefusedError, GitHubUnavailableError) as error:
         raise OperationFailedError(str(error)) from error
     print_done(_text(reported), reported, as_json=json)
 
 
-def _run(needs: str) -> "Run":
+def _run(needs: str) -> "EndedRun":
     """Return the run that this job is part of.
 
     Raises:
         BadInputError: a variable of GitHub Actions is not set, or the jobs are not its JSON.
     """
-    from relight.github_issue import Run  # noqa: PLC0415 - httpx
+    from relight.github_issue import EndedRun  # noqa: PLC0415 - httpx
 
     try:
         jobs = _NEEDS.validate_json(needs)
@@ -66,17 +65,9 @@ def _run(needs: str) -> "Run":
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "NEEDS"
         raise BadInputError(f"NEEDS is not `toJSON(needs)`: {place}: {first['msg']}") from None
-    repository = _variable("GITHUB_REPOSITORY")
-    number, attempt = _variable("GITHUB_RUN_ID"), _variable("GITHUB_RUN_ATTEMPT")
-    page = f"{_variable('GITHUB_SERVER_URL')}/{repository}/actions/runs/{number}"
-    return Run(repository=repository, url=f"{page}/attempts/{attempt}", needs=jobs)
-
-
-def _variable(name: str) -> str:
-    value = os.environ.get(name, "")
-    if not value:
-        raise BadInputError(f"{name} is not set: this command is for a job of GitHub Actions")
-    return value
+    runs = f"{job_variable('GITHUB_SERVER_URL')}/{job_variable('GITHUB_REPOSITORY')}/actions/runs"
+    number, attempt = job_variable("GITHUB_RUN_ID"), job_variable("GITHUB_RUN_ATTEMPT")
+    return EndedRun(url=f"{runs}/{number}/attempts/{attempt}", needs=jobs)
 
 
 def _text(reported: "IssueReported") -> str:

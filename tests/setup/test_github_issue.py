@@ -7,18 +7,21 @@ import pytest
 from pydantic import SecretStr
 
 from relight.domain.ci_run import EndedJob, JobResult, RunOutcome
-from relight.github_issue import (
+from relight.github_actions import (
     ATTEMPTS,
-    LABEL,
-    MARK,
+    GitHubJob,
     GitHubRefusedError,
     GitHubUnavailableError,
+)
+from relight.github_issue import (
+    LABEL,
+    MARK,
+    EndedRun,
     IssueChange,
     IssueReported,
-    Run,
     report_run,
 )
-from tests.support.fake_github_issues import REPOSITORY, TOKEN, FakeIssues, Trap, fake_issues
+from tests.support.fake_github_actions import REPOSITORY, TOKEN, FakeActions, Trap, fake_actions
 
 RUN = f"https://github.com/{REPOSITORY}/actions/runs/17/attempts/1"
 NEXT_RUN = f"https://github.com/{REPOSITORY}/actions/runs/18/attempts/1"
@@ -33,20 +36,20 @@ PASSING = [
 
 
 @pytest.fixture
-def github() -> Iterator[FakeIssues]:
-    with fake_issues() as made:
+def github() -> Iterator[FakeActions]:
+    with fake_actions() as made:
         yield made
 
 
 async def report(
-    github: FakeIssues, publish: str, *, url: str = RUN, token: str = TOKEN
+    github: FakeActions, publish: str, *, url: str = RUN, token: str = TOKEN
 ) -> IssueReported:
     needs = {"build": EndedJob(result=JobResult.SUCCESS), "publish": EndedJob(result=publish)}
-    run = Run(repository=REPOSITORY, url=url, needs=needs)
-    return await report_run(run, github.url, SecretStr(token), pause=timedelta())
+    job = GitHubJob(github.url, REPOSITORY, SecretStr(token))
+    return await report_run(job, EndedRun(url=url, needs=needs), pause=timedelta())
 
 
-async def test_the_first_failure_opens_an_issue_that_names_the_run_and_the_job(github: FakeIssues):
+async def test_the_first_failure_opens_an_issue_that_names_the_run_and_the_job(github: FakeActions):
     reported = await report(github, "failure")
     assert (reported.outcome, reported.change) == (RunOutcome.FAILED, IssueChange.OPENED)
     [issue] = github.issues
@@ -56,7 +59,7 @@ async def test_the_first_failure_opens_an_issue_that_names_the_run_and_the_job(g
     assert [label["name"] for label in issue["labels"]] == [LABEL]
 
 
-async def test_further_failures_are_comments_and_the_next_success_closes_it(github: FakeIssues):
+async def test_further_failures_are_comments_and_the_next_success_closes_it(github: FakeActions):
     await report(github, "failure")
     again = await report(github, "cancelled", url=NEXT_RUN)
     assert (again.change, again.issues) == (IssueChange.COMMENTED, (1,))
@@ -71,7 +74,7 @@ async def test_further_failures_are_comments_and_the_next_success_closes_it(gith
     assert (later.change, later.issues) == (IssueChange.OPENED, (2,))
 
 
-async def test_the_same_run_is_reported_once(github: FakeIssues):
+async def test_the_same_run_is_reported_once(github: FakeActions):
     await report(github, "failure")
     assert (await report(github, "failure")).change is IssueChange.NONE
     await report(github, "failure", url=NEXT_RUN)
@@ -79,7 +82,7 @@ async def test_the_same_run_is_reported_once(github: FakeIssues):
     assert len(github.comments[1]) == 1
 
 
-async def test_a_run_that_had_nothing_to_publish_changes_nothing(github: FakeIssues):
+async def test_a_run_that_had_nothing_to_publish_changes_nothing(github: FakeActions):
     await report(github, "failure")
     requests = len(github.requests)
     reported = await report(github, "skipped", url=NEXT_RUN)
@@ -87,12 +90,12 @@ async def test_a_run_that_had_nothing_to_publish_changes_nothing(github: FakeIss
     assert (github.open, len(github.requests)) == ([1], requests)
 
 
-async def test_a_success_without_an_issue_changes_nothing(github: FakeIssues):
+async def test_a_success_without_an_issue_changes_nothing(github: FakeActions):
     reported = await report(github, "success")
     assert (reported.change, github.issues) == (IssueChange.NONE, [])
 
 
-async def test_issues_and_pull_requests_of_people_are_left_alone(github: FakeIssues):
+async def test_issues_and_pull_requests_of_people_are_left_alone(github: FakeActions):
     github.add("we should use this label", "as a person says", LABEL)
     github.add("no text", None, LABEL)
     github.add("a quoted mark", f"why is {MARK} there?")
@@ -106,7 +109,7 @@ async def test_issues_and_pull_requests_of_people_are_left_alone(github: FakeIss
     ]
 
 
-async def test_the_issue_is_found_behind_a_page_of_others(github: FakeIssues):
+async def test_the_issue_is_found_behind_a_page_of_others(github: FakeActions):
     await report(github, "failure")
     for number in range(150):
         github.add(f"another {number}", "of a person", LABEL)
@@ -115,13 +118,13 @@ async def test_the_issue_is_found_behind_a_page_of_others(github: FakeIssues):
     assert 1 not in github.open
 
 
-async def test_a_run_is_found_behind_a_page_of_comments(github: FakeIssues):
+async def test_a_run_is_found_behind_a_page_of_comments(github: FakeActions):
     await report(github, "failure")
     github.comments[1] = [f"{number}" for number in range(100)] + [NEXT_RUN]
     assert (await report(github, "failure", url=NEXT_RUN)).change is IssueChange.NONE
 
 
-async def test_twins_of_two_runs_at_once_are_closed_together(github: FakeIssues):
+async def test_twins_of_two_runs_at_once_are_closed_together(github: FakeActions):
     github.add("first", MARK, LABEL)
     github.add("second", MARK, LABEL)
     assert (await report(github, "failure")).issues == (1,)
@@ -129,14 +132,14 @@ async def test_twins_of_two_runs_at_once_are_closed_together(github: FakeIssues)
     assert github.open == []
 
 
-async def test_a_label_that_was_left_out_is_set_so_that_the_next_run_finds_it(github: FakeIssues):
+async def test_a_label_that_was_left_out_is_set_so_that_the_next_run_finds_it(github: FakeActions):
     github.drops_labels = True
     await report(github, "failure")
     assert (await report(github, "failure", url=NEXT_RUN)).change is IssueChange.COMMENTED
     assert github.open == [1]
 
 
-async def test_a_deleted_issue_is_a_closed_one(github: FakeIssues):
+async def test_a_deleted_issue_is_a_closed_one(github: FakeActions):
     github.add("first", MARK, LABEL)
     github.gone.add(1)
     assert (await report(github, "success")).issues == (1,)
@@ -144,7 +147,7 @@ async def test_a_deleted_issue_is_a_closed_one(github: FakeIssues):
 
 
 @pytest.mark.parametrize("trap", PASSING)
-async def test_what_passes_opens_one_issue(github: FakeIssues, trap: Trap):
+async def test_what_passes_opens_one_issue(github: FakeActions, trap: Trap):
     github.traps = {("GET", "/issues"): [trap], ("POST", "/issues"): [trap] * (ATTEMPTS - 2)}
     reported = await report(github, "failure")
     assert reported.outcome is RunOutcome.FAILED
@@ -153,7 +156,7 @@ async def test_what_passes_opens_one_issue(github: FakeIssues, trap: Trap):
 
 
 @pytest.mark.parametrize("trap", PASSING)
-async def test_what_passes_comments_once(github: FakeIssues, trap: Trap):
+async def test_what_passes_comments_once(github: FakeActions, trap: Trap):
     await report(github, "failure")
     github.traps = {("POST", "/comments"): [trap] * (ATTEMPTS - 1)}
     await report(github, "failure", url=NEXT_RUN)
@@ -161,14 +164,14 @@ async def test_what_passes_comments_once(github: FakeIssues, trap: Trap):
 
 
 @pytest.mark.parametrize("trap", PASSING)
-async def test_what_passes_closes_it(github: FakeIssues, trap: Trap):
+async def test_what_passes_closes_it(github: FakeActions, trap: Trap):
     await report(github, "failure")
     github.traps = {("PATCH", "/1"): [trap] * (ATTEMPTS - 1)}
     await report(github, "success", url=NEXT_RUN)
     assert github.open == []
 
 
-async def test_what_does_not_pass_is_said_with_the_request(github: FakeIssues):
+async def test_what_does_not_pass_is_said_with_the_request(github: FakeActions):
     github.traps = {("GET", "/issues"): [Trap.SERVER_ERROR] * ATTEMPTS}
     with pytest.raises(GitHubUnavailableError, match=r"GET /issues.*: 502 Bad Gateway.*Unicorn"):
         await report(github, "failure")
@@ -178,12 +181,12 @@ async def test_what_does_not_pass_is_said_with_the_request(github: FakeIssues):
 @pytest.mark.parametrize(
     ("trap", "words"),
     [
-        (Trap.NO_PERMISSION, r"403.*not accessible by integration.*\n.*permissions: issues: write"),
+        (Trap.NO_PERMISSION, r"403.*not accessible by integration.*\n.*in its `permissions`"),
         (Trap.LOGIN_PAGE, "no answer of GitHub's API"),
     ],
 )
 async def test_a_refusal_is_not_repeated_and_says_what_is_missing(
-    github: FakeIssues, trap: Trap, words: str
+    github: FakeActions, trap: Trap, words: str
 ):
     github.traps = {("POST", "/issues"): [trap]}
     with pytest.raises(GitHubRefusedError, match=words):
@@ -191,20 +194,20 @@ async def test_a_refusal_is_not_repeated_and_says_what_is_missing(
     assert [method for method, _ in github.requests] == ["GET", "POST"]
 
 
-async def test_a_wrong_token_is_refused_and_not_shown(github: FakeIssues):
+async def test_a_wrong_token_is_refused_and_not_shown(github: FakeActions):
     with pytest.raises(GitHubRefusedError, match="401") as refused:
         await report(github, "failure", token="ghs_wrong")
     assert "ghs_wrong" not in str(refused.value)
 
 
-async def test_a_repository_without_issues_is_named(github: FakeIssues):
+async def test_a_repository_without_issues_is_named(github: FakeActions):
     github.has_issues = False
-    with pytest.raises(GitHubRefusedError, match="no issues: enable them"):
+    with pytest.raises(GitHubRefusedError, match="no issues here: enable them"):
         await report(github, "failure")
 
 
 async def test_more_issues_than_are_read_are_not_taken_for_none(
-    github: FakeIssues, monkeypatch: pytest.MonkeyPatch
+    github: FakeActions, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("relight.github_issue._MAX_PAGES", 1)
     for number in range(100):
@@ -214,7 +217,8 @@ async def test_more_issues_than_are_read_are_not_taken_for_none(
     assert len(github.issues) == 100
 
 
-async def test_the_name_of_a_job_is_no_markup(github: FakeIssues):
+async def test_the_name_of_a_job_is_no_markup(github: FakeActions):
+    job = GitHubJob(github.url, REPOSITORY, SecretStr(TOKEN))
     needs = {"a_b": EndedJob(result=JobResult.FAILURE)}
-    await report_run(Run(REPOSITORY, RUN, needs), github.url, SecretStr(TOKEN), timedelta())
+    await report_run(job, EndedRun(RUN, needs), pause=timedelta())
     assert r"| a\_b | failure |" in github.issues[0]["body"]

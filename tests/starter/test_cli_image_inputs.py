@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from relight.image_sources import IMAGE_INPUTS
 from tests.starter.in_process import InProcess
 from tests.starter.stores import refused
+from tests.support.fake_github_actions import REPOSITORY, TOKEN, FakeActions, Trap, fake_actions
 
 ZEROS = "0" * 40
 
@@ -46,6 +48,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     made = Checkout(tmp_path / "checkout")
     monkeypatch.chdir(made.folder)
     return made
+
+
+@pytest.fixture
+def github() -> Iterator[FakeActions]:
+    with fake_actions() as made:
+        yield made
 
 
 # ------------------------------------------------------------------ changed
@@ -156,6 +164,37 @@ def test_the_inputs_of_this_checkout_are_its_code_and_no_page():
     ).stdout.split()
     assert "relight/images/__init__.py" in listed
     assert [each for each in listed if each.endswith(".md")] == []
+
+
+async def test_a_failed_or_replaced_run_loses_no_change(
+    checkout: Checkout, relight: InProcess, github: FakeActions
+):
+    in_a_job = relight.where(
+        GITHUB_API_URL=github.url,
+        GITHUB_REPOSITORY=REPOSITORY,
+        GITHUB_TOKEN=TOKEN,
+        GITHUB_WORKFLOW_REF=f"{REPOSITORY}/.github/workflows/image.yml@refs/heads/main",
+        GITHUB_REF_NAME="main",
+    )
+    words = ("image", "changed", "--since-success", "--outputs")
+    assert (await in_a_job(*words)).out == "changed=true\n"
+    built = checkout.git("rev-parse", "HEAD")
+    github.runs = [("main", "success", built)]
+    assert (await in_a_job(*words)).out == "changed=false\n"
+    failed = checkout.commit("images/contract.yaml", "changed")
+    checkout.commit("worker.py", "changed")
+    github.runs += [("main", "failure", failed), ("other", "success", failed)]
+    assert (await in_a_job(*words)).out == "changed=true\n"
+    github.traps = {("GET", "/runs"): [Trap.NO_PERMISSION]}
+    refused(await in_a_job(*words), 1, "not accessible by integration")
+
+
+async def test_one_revision_is_given(relight: InProcess):
+    refused(await relight("image", "changed"), 2, "--since REV or --since-success")
+    both = ("image", "changed", "--since", "HEAD", "--since-success")
+    refused(await relight(*both), 2, "and not both")
+    alone = ("image", "changed", "--since-success")
+    refused(await relight.where(GITHUB_WORKFLOW_REF="")(*alone), 2, "GITHUB_WORKFLOW_REF")
 
 
 # -------------------------------------------------------------------- label

@@ -7,17 +7,17 @@ import pytest
 
 from tests.starter.in_process import InProcess
 from tests.starter.stores import refused
-from tests.support.fake_github_issues import REPOSITORY, TOKEN, FakeIssues, fake_issues
+from tests.support.fake_github_actions import REPOSITORY, TOKEN, FakeActions, fake_actions
 
 
 @pytest.fixture
-def github() -> Iterator[FakeIssues]:
-    with fake_issues() as made:
+def github() -> Iterator[FakeActions]:
+    with fake_actions() as made:
         yield made
 
 
 @pytest.fixture
-def job(github: FakeIssues) -> Mapping[str, str]:
+def job(github: FakeActions) -> Mapping[str, str]:
     return {
         "GITHUB_API_URL": github.url,
         "GITHUB_REPOSITORY": REPOSITORY,
@@ -33,7 +33,7 @@ def needs(publish: str) -> str:
 
 
 async def test_an_issue_is_opened_and_closed(
-    relight: InProcess, github: FakeIssues, job: Mapping[str, str]
+    relight: InProcess, github: FakeActions, job: Mapping[str, str]
 ):
     failed = await relight.where(**job)("image", "issue", needs("failure"))
     assert (failed.code, failed.out) == (0, "run failed: issue opened #1\n")
@@ -50,7 +50,7 @@ async def test_a_refusal_of_github_is_shown_without_the_token(
 ):
     words = ("image", "issue", needs("failure"))
     ended = await relight.where(**{**job, "GITHUB_TOKEN": "ghs_wrong"})(*words)
-    refused(ended, 1, "permissions: issues: write")
+    refused(ended, 1, "in its `permissions`")
     assert "ghs_wrong" not in ended.said
 
 

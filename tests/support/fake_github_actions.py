@@ -1,4 +1,4 @@
-"""A GitHub with the issues of one repository, over real HTTP, with the traps that it has."""
+"""A GitHub with the issues and the runs of one repository, over real HTTP, with its traps."""
 
 import json
 import threading
@@ -51,8 +51,8 @@ _REFUSALS = {
 
 
 @dataclass
-class FakeIssues:
-    """The issues and pull requests of a repository.
+class FakeActions:
+    """The issues, the pull requests and the runs of a repository.
 
     Attributes:
         issues: in the order of their numbers, as GitHub shows them, without their comments.
@@ -62,6 +62,7 @@ class FakeIssues:
         drops_labels: whether labels of a new issue are left out, as of a token without the right.
         has_issues: whether the repository has issues at all.
         gone: the numbers of issues that a person has deleted after they were listed.
+        runs: of the workflow `image.yml`, oldest first: branch, conclusion and commit.
     """
 
     url: str = ""
@@ -72,6 +73,7 @@ class FakeIssues:
     drops_labels: bool = False
     has_issues: bool = True
     gone: set[int] = field(default_factory=set)
+    runs: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def open(self) -> list[int]:
@@ -118,6 +120,10 @@ class FakeIssues:
 
     def _answer(self, method: str, target: str, body: dict[str, Any]) -> Answer:
         path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
+        if path == f"{_PATH}/actions/workflows/image.yml/runs":
+            wanted = (query["branch"][0], query["status"][0])
+            runs = [{"head_sha": sha} for *run, sha in reversed(self.runs) if tuple(run) == wanted]
+            return Answer(200, {"total_count": len(runs), "workflow_runs": runs[:1]})
         if not path.startswith(f"{_PATH}/issues"):
             return Answer(404, {"message": "Not Found"})
         if not self.has_issues:
@@ -170,8 +176,8 @@ class FakeIssues:
 
 
 @contextmanager
-def fake_issues() -> Iterator[FakeIssues]:
-    github = FakeIssues()
+def fake_actions() -> Iterator[FakeActions]:
+    github = FakeActions()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
