@@ -22,8 +22,11 @@ from relight.releases.versions import assumed_version, oldest_first
 IMAGE_INPUTS: Final = (
     "images",
     "relight/images",
-    # These bring an image to its regions, and put nothing into it.
-    ":(exclude)relight/images/staging.py",
+    # These check an image or bring it to its regions, and put nothing into it.
+    *(
+        f":(exclude)relight/images/{name}"
+        for name in ("check.*", "folder.py", "object_storage.py", "staging.py")
+    ),
     # Pages for people.
     ":(exclude)*.md",
 )

@@ -10,37 +10,10 @@ import pytest
 from relight.image_sources import IMAGE_INPUTS
 from tests.starter.in_process import InProcess
 from tests.starter.stores import refused
+from tests.support.checkout import Checkout
 from tests.support.fake_github_actions import REPOSITORY, TOKEN, FakeActions, Trap, fake_actions
 
 ZEROS = "0" * 40
-
-
-class Checkout:
-    """A git checkout with the layout of this project."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.git("init", "--quiet", "--initial-branch", "main")
-        self.commit("images/contract.yaml", "packages: []")
-
-    def git(self, *words: str) -> str:
-        identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
-        ended = subprocess.run(
-            ["git", *identity, *words], cwd=self.folder, capture_output=True, text=True, check=True
-        )
-        return ended.stdout.strip()
-
-    def write(self, name: str, text: str) -> None:
-        file = self.folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-
-    def commit(self, name: str, text: str) -> str:
-        self.write(name, text)
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", f"change {name}")
-        return self.git("rev-parse", "HEAD")
 
 
 @pytest.fixture
@@ -60,7 +33,16 @@ def github() -> Iterator[FakeActions]:
 
 
 @pytest.mark.parametrize(
-    "name", ["worker.py", "relight/releases/index.py", "images/README.md", "CHANGELOG.md", "lab/x"]
+    "name",
+    [
+        "CHANGELOG.md",
+        "images/README.md",
+        "lab/x",
+        "relight/images/check.sh",
+        "relight/images/staging.py",
+        "relight/releases/index.py",
+        "worker.py",
+    ],
 )
 async def test_a_release_and_other_code_change_no_input(
     checkout: Checkout, relight: InProcess, name: str
