@@ -22,12 +22,18 @@ from relight.releases.versions import assumed_version, oldest_first
 IMAGE_INPUTS: Final = (
     "images",
     "relight/images",
-    # These bring an image to its regions, and put nothing into it.
-    ":(exclude)relight/images/staging.py",
+    # These check an image or bring it to its regions, and put nothing into it.
+    *(
+        f":(exclude)relight/images/{name}"
+        for name in ("check.*", "folder.py", "object_storage.py", "staging.py")
+    ),
     # Pages for people.
     ":(exclude)*.md",
 )
 """Git's pathspecs of what decides the image's content. A new file counts until it is left out."""
+
+NO_COMMIT: Final = "0" * 40
+"""What git and GitHub name where there is no commit yet."""
 
 _SECONDS = 60
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -75,8 +81,8 @@ class LabelFound(Message):
 def changed_inputs(folder: Path, since: str, inputs: Sequence[str] = IMAGE_INPUTS) -> ImageChanges:
     """Return which inputs of the image differ from a revision, committed or not.
 
-    The commit of only zeros, which GitHub names before a branch's first push, and a commit that a
-    rewritten history no longer has are not known: then the image counts as changed.
+    `NO_COMMIT`, and a commit that a rewritten history no longer has, are not known: then the image
+    counts as changed.
 
     Args:
         folder: in the checkout.

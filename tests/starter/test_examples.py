@@ -29,7 +29,7 @@ def command_of(words: list[str]):
 
 def typed(line: str) -> list[str]:
     """Return the words of a line after `relight`, without a comment and what a pipe adds."""
-    line = re.split(r"  +[^ -]| # | [|>] |\)$", line)[0]
+    line = re.split(r"  +[^ -]| # | [|>]+ |\)$", line)[0]
     return shlex.split(re.sub(r"^(?:[A-Z_]+=\S+ )*relight ", "", line))
 
 
