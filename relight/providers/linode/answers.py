@@ -133,7 +133,7 @@ class LinodeImage(BaseModel):
     def is_usable_in(self, region: str) -> bool:
         """Return whether a machine of a region can be made of it, with user-data."""
         copies = [each.status for each in self.regions if each.region == region]
-        is_there = "available" in copies or (self.is_public and not self.regions)
+        is_there = "available" in copies or bool(self.is_public and not self.regions)
         return is_there and self.status == "available" and "cloud-init" in self.capabilities
 
 

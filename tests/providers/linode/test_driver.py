@@ -30,8 +30,8 @@ from relight.providers.locations import SecretFileError
 from relight.providers.rate import RateLimits
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.bill import Billed
-from tests.providers.fakes.linode import REGIONS, TOKEN, TYPES, LinodeFake
-from tests.providers.fakes.linode_images import image
+from tests.providers.fakes.linode import TOKEN, TYPES, LinodeFake
+from tests.providers.fakes.linode_images import REGIONS, image
 from tests.support.exercised import note
 
 KEY = "r-1-g1"

@@ -16,7 +16,8 @@ from relight.providers.driver import MachineSpec, ProviderDriver, ProviderUnavai
 from relight.providers.linode.driver import LinodeDriver
 from relight.providers.rate import RateLimits
 from starter.local.children import wait_until
-from tests.providers.fakes.linode import REGIONS, TOKEN, LinodeFake
+from tests.providers.fakes.linode import TOKEN, LinodeFake
+from tests.providers.fakes.linode_images import REGIONS
 from tests.support.exercised import noting
 from tests.support.prism import (
     READY_SECONDS,

@@ -18,7 +18,8 @@ from relight.providers.linode.driver import LinodeDriver
 from relight.providers.linode.listing import PAGE_SIZE
 from relight.providers.rate import RateLimits
 from tests.providers.fakes.base import Received
-from tests.providers.fakes.linode import REGIONS, TOKEN, LinodeFake
+from tests.providers.fakes.linode import TOKEN, LinodeFake
+from tests.providers.fakes.linode_images import REGIONS
 from tests.support.exercised import note
 from tests.support.image_clouds import manifest
 
