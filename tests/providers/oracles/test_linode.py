@@ -2,7 +2,6 @@
 
 import io
 import json
-import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from tests.providers.fakes.base import Received
 from tests.providers.fakes.linode import TOKEN, LinodeFake
 from tests.providers.fakes.linode_images import REGIONS
 from tests.support.exercised import note
-from tests.support.image_clouds import manifest
+from tests.support.image_clouds import manifest, write_qcow2
 
 linode_api4 = pytest.importorskip("linode_api4", reason="the extra `oracles` is not installed")
 
@@ -167,8 +166,7 @@ async def test_the_sdk_reads_images_and_the_profile(fake: LinodeFake, sdk: Any):
 @pytest.fixture
 def disk(tmp_path: Path) -> DiskFile:
     path = tmp_path / "disk.qcow2"
-    argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"]
-    subprocess.run(argv, check=True, timeout=60)
+    write_qcow2(path)
     return DiskFile(path, lambda sent: None)
 
 
