@@ -19,6 +19,7 @@ from relight.domain.image import (
     ImageRef,
     ImageStatus,
 )
+from relight.domain.image import StagedDisk as StagedDisk  # noqa: PLC0414 - drivers take it from here
 from relight.domain.names import OwnerTag
 from relight.domain.text import visible_head
 from relight.providers.driver import MachineConflictError, ProviderAnswerError, ProviderError
@@ -47,20 +48,6 @@ class Delivery(StrEnum):
     BUCKET = "bucket"
 
 
-class StagedDisk(NamedTuple):
-    """A disk in object storage, for as long as it is imported.
-
-    Attributes:
-        bucket: its name.
-        key: of the object.
-        url: by which it can be fetched without a login, until it expires.
-    """
-
-    bucket: str
-    key: str
-    url: str
-
-
 class ImageLimits(NamedTuple):
     """What a provider can do, and at which speed.
 
@@ -71,6 +58,7 @@ class ImageLimits(NamedTuple):
         stagger: between two beginnings.
         start_within: an import that waits for longer is given up by the provider, or by us.
         finish_within: for a whole import or copy.
+        first: where `copies` is set, the only region that can import the disk; empty: any can.
     """
 
     delivery: Delivery
@@ -79,6 +67,7 @@ class ImageLimits(NamedTuple):
     stagger: timedelta
     start_within: timedelta
     finish_within: timedelta
+    first: str = ""
 
 
 class ImageSpec(NamedTuple):

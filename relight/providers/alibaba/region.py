@@ -2,8 +2,10 @@
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import httpx
 from pydantic import JsonValue
@@ -34,7 +36,7 @@ VERSION: Final = "2014-05-26"
 MAX_PAGE: Final = 100
 LIMITS: Final = ("max-postpaid-instance-vcpu-count", "used-postpaid-instance-vcpu-count")
 
-_ARCHITECTURES = {"amd64": "x86_64"}
+ARCHITECTURES: Final = {"amd64": "x86_64"}
 """Where the vendor has another name than Debian."""
 
 _STATUSES = {
@@ -80,7 +82,7 @@ class AlibabaRegion:
             TokenMismatchError: the token was used with other parameters.
             ProviderError: as of `ProviderApi.request`.
         """
-        response = await self._existing(attempted, "RunInstances", params, Call.CREATE)
+        response = await self.existing(attempted, "RunInstances", params, Call.CREATE)
         [instance_id] = response.read(CREATED).created.ids
         return instance_id
 
@@ -95,7 +97,7 @@ class AlibabaRegion:
 
         async def read(token: str | None) -> Page[MachineAtProvider | ProviderAnswerError]:
             asked = {**params, "MaxResults": str(MAX_PAGE)}
-            response = await self._existing(
+            response = await self.existing(
                 attempted, "DescribeInstances", {**asked, "NextToken": token} if token else asked
             )
             page = response.read(INSTANCES_PAGE)
@@ -154,7 +156,7 @@ class AlibabaRegion:
         attempted, prefix = f"list images in {self.name}", self.location.image_prefix
         architecture = self.location.architecture
         params = {
-            "Architecture": _ARCHITECTURES.get(architecture, architecture),
+            "Architecture": ARCHITECTURES.get(architecture, architecture),
             "ImageName": f"{prefix}*",
             "Status": "Available",
             "PageSize": str(MAX_PAGE),
@@ -163,7 +165,7 @@ class AlibabaRegion:
         async def read(token: str | None) -> Page[Image]:
             offset = int(token or 0)
             number = str(1 + offset // MAX_PAGE)
-            response = await self._existing(
+            response = await self.existing(
                 attempted, "DescribeImages", {**params, "PageNumber": number}
             )
             page = response.read(IMAGES_PAGE)
@@ -182,11 +184,36 @@ class AlibabaRegion:
             ProviderError: they could not be read.
         """
         params = {f"AttributeName.{number}": name for number, name in enumerate(LIMITS, start=1)}
-        response = await self._existing(attempted, "DescribeAccountAttributes", params)
+        response = await self.existing(attempted, "DescribeAccountAttributes", params)
         return {
             attribute.name: ", ".join(value.text for value in attribute.values.all)
             for attribute in response.read(ACCOUNT).attributes.all
         }
+
+    async def image_of(self, attempted: str, instance_id: str) -> str:
+        """Return the id of the image that an instance was made of; empty if that is not known.
+
+        Raises:
+            ProviderError: as of `ProviderApi.request`.
+        """
+        params = {"InstanceIds": json.dumps([instance_id])}
+        response = await self.existing(attempted, "DescribeInstances", params)
+        for entry in response.read(INSTANCES_PAGE).instances.all:
+            instance = response.understood(partial(INSTANCE.validate_python, entry))
+            if instance.id == instance_id:
+                return instance.image_id
+        return ""
+
+    async def existing(
+        self, attempted: str, action: str, params: Mapping[str, str], call: Call = Call.READ
+    ) -> Response:
+        """Return the response to an action that is about no instance.
+
+        Raises:
+            ProviderError: as of `ProviderApi.existing`.
+        """
+        options = self._options(action, params)
+        return await self._api.existing(attempted, "POST", "/", call=call, **options)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -197,7 +224,7 @@ class AlibabaRegion:
     ) -> MachineAtProvider | ProviderAnswerError:
         def read() -> MachineAtProvider:
             found = INSTANCE.validate_python(entry)
-            ours = read_tags(found.texts)
+            ours = read_tags(found.tags.texts)
             status = _STATUSES.get(found.status, MachineStatus.FAILED)
             if found.status == "Stopped" and may_boot(found.created_at):
                 status = MachineStatus.PROVISIONING
@@ -233,13 +260,7 @@ class AlibabaRegion:
         options = self._options(action, params)
         return await self._api.request(attempted, "POST", "/", call=call, **options)
 
-    async def _existing(
-        self, attempted: str, action: str, params: Mapping[str, str], call: Call = Call.READ
-    ) -> Response:
-        options = self._options(action, params)
-        return await self._api.existing(attempted, "POST", "/", call=call, **options)
-
-    def _options(self, action: str, params: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
+    def _options(self, action: str, params: Mapping[str, str]) -> Mapping[str, Any]:
         # A deletion has no such parameter: the region is that of the API.
         region = {} if action == "DeleteInstance" else {"RegionId": self.name}
         return {"params": {**region, **params}, "headers": {"x-acs-action": action}}
