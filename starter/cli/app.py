@@ -51,6 +51,9 @@ class _Commands(LazyGroup):
             "starter.cli.provider", "The clouds that machines are made at, and what is missing."
         ),
         "release": LazyCommand("starter.cli.release", "The releases in the repository."),
+        "image": LazyCommand(
+            "starter.cli.image", "Base images: what they are made of, and which regions have them."
+        ),
         "configuration": LazyCommand(
             "starter.cli.configuration", "The service's configuration files, by their revisions."
         ),

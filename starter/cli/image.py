@@ -1,0 +1,11 @@
+"""`relight image`: base images, from their inputs to the regions that have them.
+
+Each part has its commands in a module of its own, with `app = typer.Typer()`, and one line here.
+"""
+
+import typer
+
+from starter.cli import image_inputs
+
+app = typer.Typer(no_args_is_help=True)
+app.add_typer(image_inputs.app)
