@@ -58,7 +58,7 @@ from relight.hosts.keys import IdentityError
 from relight.hosts.liveness import SshLivenessProbe
 from relight.hosts.templates import TemplateError
 from relight.key_report import reporting_keys
-from relight.locations import configured_drivers
+from relight.locations import configured_drivers, configured_stagings
 from relight.release_source import brings_packages, package_files, release_source_config
 from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, open_source
@@ -233,6 +233,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             connectivity=connectivity_checks(settings),
             package_files=package_files(settings),
             image_folder=settings.image_folder,
+            stagings=configured_stagings(settings),
         )
 
 

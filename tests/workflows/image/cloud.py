@@ -7,8 +7,8 @@ what the caller says: that of a server which skips it.
 import itertools
 import os
 import signal
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from multiprocessing.managers import BaseManager
 from threading import RLock
@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from relight.domain.image import (
     ImageAtProvider,
     ImageListing,
-    ImageManifest,
     ImageRef,
     ImageStatus,
     Visibility,
@@ -116,9 +115,7 @@ class TaskCloud:
 
     def add(self, image: ImageAtProvider) -> None:
         """Add an image that is there already."""
-        assert self._now is None or image.created_at is not None
-        task = _Task(image, image.created_at or datetime.max, timedelta(0))
-        self._tasks.append(task)
+        self._tasks.append(_Task(image, datetime.now(UTC), timedelta(0)))
 
     def everything(self) -> list[ImageAtProvider]:
         return [each.image for each in self._tasks]
@@ -149,9 +146,9 @@ class TaskCloud:
         name, region = spec.manifest.name, spec.region
         over = {ImageStatus.FAILED, ImageStatus.DELETING}
         for task in self._tasks:
-            if (task.image.name, task.image.region) == (name, region):
-                if task.image.status not in over:
-                    return task.image
+            is_same = (task.image.name, task.image.region) == (name, region)
+            if is_same and task.image.status not in over:
+                return task.image
         assert key in self._objects, "the disk is not there"
         self._count(Count.IMPORTS)
         image = ImageAtProvider(
@@ -247,5 +244,3 @@ def connect_to(address: tuple[str, int]) -> Any:
     server = CloudServer(address=address, authkey=b"a test")
     server.connect()
     return server.cloud()  # type: ignore[attr-defined]
-
-

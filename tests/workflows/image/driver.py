@@ -9,6 +9,7 @@ from typing import Any
 
 from temporalio import activity
 
+from devkit.simulated.cloud import FakeCloud
 from relight.domain.image import (
     ImageAtProvider,
     ImageListing,
@@ -17,6 +18,7 @@ from relight.domain.image import (
     ImageRef,
 )
 from relight.domain.machine import Region
+from relight.providers.driver import MachineConflictError
 from relight.providers.image_driver import (
     Delivery,
     DiskFile,
@@ -24,7 +26,6 @@ from relight.providers.image_driver import (
     ImageSpec,
     StagedDisk,
 )
-from devkit.simulated.cloud import FakeCloud
 
 LIMITS = ImageLimits(
     delivery=Delivery.URL,
@@ -49,9 +50,7 @@ class TaskDriver(FakeCloud):
 
     async def regions(self) -> tuple[Region, ...]:
         names = await asyncio.to_thread(self.cloud.regions)
-        return tuple(
-            Region(provider=self.name, name=each, architecture="amd64") for each in names
-        )
+        return tuple(Region(provider=self.name, name=each, architecture="amd64") for each in names)
 
     async def images(self, region: str, prefix: str = "") -> ImageListing:
         listing: ImageListing = await self.ask("images", region, prefix)
@@ -65,6 +64,8 @@ class TaskDriver(FakeCloud):
         if isinstance(disk, DiskFile):
             await self.ask("stage", spec.manifest.name)
         image: ImageAtProvider = await self.ask("import_image", spec, spec.manifest.name)
+        if (image.owner, image.identity) != (spec.owner, spec.manifest.identity):
+            raise MachineConflictError(self.name, f"import {image.name}", f"{image.owner} has it")
         return image
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
