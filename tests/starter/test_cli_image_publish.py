@@ -99,7 +99,7 @@ async def test_without_a_declared_release_it_is_refused(operated):
     harness.store.fleet_settings.set("default_release_tag", None, harness.operation())
     refused = await operated.publish()
     assert (refused.code, refused.out) == (3, "")
-    assert "no release is declared" in refused.said
+    assert "would serve nothing" in refused.said
     assert operated.cloud.everything() == []
 
 
