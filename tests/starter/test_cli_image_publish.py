@@ -96,7 +96,7 @@ async def test_it_is_only_started_and_then_followed(operated):
 
 async def test_without_a_declared_release_it_is_refused(operated):
     harness = operated.installation.harness
-    harness.store.fleet_settings.set("default_release_tag", None, harness.operation())
+    harness.store.fleet_settings.unset("default_release_tag", harness.operation())
     refused = await operated.publish()
     assert (refused.code, refused.out) == (3, "")
     assert "would serve nothing" in refused.said
