@@ -83,7 +83,8 @@ async def work(setup: Setup) -> None:
             activity_executor=ThreadPoolExecutor(),
             workflow_runner=UnsandboxedWorkflowRunner(),
             interceptors=[FaultInterceptor(), StoreGuardInterceptor()],
-            sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+            # The server that skips time keeps what waits for a killed worker's cache for ever.
+            max_cached_workflows=0,
             max_heartbeat_throttle_interval=timedelta(seconds=1),
         ):
             sys.stdout.write("ready\n")
