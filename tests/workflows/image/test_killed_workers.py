@@ -7,7 +7,7 @@ import threading
 from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -60,7 +60,12 @@ KILLS = tuple(
 def served(cloud: TaskCloud) -> Iterator[tuple[str, int]]:
     """Serve a cloud to other processes, and yield the address."""
     server = serve(cloud).get_server()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+
+    def run() -> None:
+        with suppress(SystemExit):  # This is how it ends.
+            server.serve_forever()
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield server.address
