@@ -111,6 +111,16 @@ def configured_staging(settings: Settings, name: str) -> "Staging | None":
         ) from error
 
 
+def configured_stagings(settings: Settings) -> "dict[str, Staging]":
+    """Return the object storage of each cloud that has one, by the cloud's name.
+
+    Raises:
+        SettingsError: as of `configured_staging`.
+    """
+    found = {name: configured_staging(settings, name) for name in settings.providers}
+    return {name: staging for name, staging in found.items() if staging is not None}
+
+
 async def why_no_location(settings: Settings, provider: str, region: str) -> str | None:
     """Return why there is no such location, with those that there are; None if there is.
 

@@ -60,6 +60,18 @@ class RotationBusyError(StoreError):
     kind = "key-rotation-busy"
 
 
+class ImageConflictError(StoreError):
+    """Another build of an image is on record under its name."""
+
+    kind = "image-conflict"
+
+
+class UnknownImageError(StoreError):
+    """The image is not on record, or not in the region."""
+
+    kind = "unknown-image"
+
+
 class UnknownSettingError(StoreError):
     """There is no setting of this name."""
 

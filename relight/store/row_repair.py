@@ -20,6 +20,8 @@ from relight.store.errors import BadValueError
 from relight.store.events import Operation, event_of, write
 from relight.store.fleet_settings import setting_of
 from relight.store.holds import record_of as hold_of
+from relight.store.image_tables import ImageRow, PublishedImageRow
+from relight.store.images import in_region_of, manifest_of
 from relight.store.key_rotations import machine_keys_of, rotation_of
 from relight.store.key_tables import KeyRotationRow, MachineKeyRow, WorkerKeysRow
 from relight.store.machines import record_of as machine_record_of
@@ -107,6 +109,8 @@ READERS: Mapping[type[Row], Callable[[Any], object]] = {
     KeyRotationRow: rotation_of,
     MachineKeyRow: machine_keys_of,
     WorkerKeysRow: worker_keys_of,
+    ImageRow: manifest_of,
+    PublishedImageRow: in_region_of,
     EventRow: event_of,
 }
 """How each table's rows are read. Each raises `BadValueError` for an invalid row."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from relight.domain.fault.controller_rules import CONTROLLER_RULES
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.host_rules import HOST_RULES
+from relight.domain.fault.image_rules import IMAGE_RULES
 from relight.domain.fault.package_rules import PACKAGE_RULES
 from relight.domain.fault.rule import Remedy, RolloutEffect, Rule
 from relight.domain.fault.supply_rules import SUPPLY_RULES
@@ -30,7 +31,13 @@ def _complete(rule: Rule) -> Rule:
 
 RULES: Mapping[str, Rule] = {
     kind: _complete(rule)
-    for kind, rule in {**HOST_RULES, **PACKAGE_RULES, **SUPPLY_RULES, **CONTROLLER_RULES}.items()
+    for kind, rule in {
+        **HOST_RULES,
+        **PACKAGE_RULES,
+        **SUPPLY_RULES,
+        **IMAGE_RULES,
+        **CONTROLLER_RULES,
+    }.items()
 }
 """The rule of each kind, in the order of the document."""
 
