@@ -5,8 +5,9 @@ Each part has its commands in a module of its own, with `app = typer.Typer()`, a
 
 import typer
 
-from starter.cli import image_inputs, image_issue
+from starter.cli import image_build, image_inputs, image_issue
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(image_build.app)
 app.add_typer(image_inputs.app)
 app.add_typer(image_issue.app)
