@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from relight.domain.image import ImageManifest
 from relight.domain.image_label import image_name
+from relight.images.bootable_disk import make_disk
 from relight.images.contents import EPOCH_SECONDS, contents_digest, generalise
 from relight.images.contract_file import ContractFile
-from relight.images.disk import make_disk
 from relight.images.programs import ImageBuildError, run
 from relight.images.provision import provision_steps
 from relight.images.recipe import Download, Recipe
