@@ -3,7 +3,9 @@
 SHELL := /bin/bash
 
 INSTALLED := .venv/.installed
-SHELL_SCRIPTS := $(wildcard scripts/*) devkit/openstack/files/setup .ci/run $(wildcard relight/hosts/files/*) $(wildcard relight/images/*.sh)
+# What puts the disk of an image together; what boots its machine is on the disk alone.
+IMAGE_PACKAGES := qemu-utils fdisk dosfstools mtools
+SHELL_SCRIPTS := $(wildcard scripts/*) devkit/openstack/files/setup .ci/run $(wildcard relight/hosts/files/*) $(wildcard relight/images/*.sh) images/apt-sources images/make-root
 
 .PHONY: help
 help: ## List the targets
@@ -30,6 +32,7 @@ test: setup ## Run all tests (ARGS="tests/lab -k boot" for some of them)
 
 .PHONY: test-openstack
 test-openstack: setup ## Install a real OpenStack on this computer, and run the driver's contract and a route on its VMs
+	@scripts/setup-packages $(IMAGE_PACKAGES)
 	@scripts/as-root env RELIGHT_TEST_OPENSTACK=1 .venv/bin/python -m pytest -n0 \
 		-o timeout=3600 -o faulthandler_timeout=0 tests/openstack $(ARGS)
 
@@ -48,7 +51,7 @@ test-oci-sdk: setup ## Hold the driver of Oracle Cloud to the vendor's own SDK (
 	@.venv/bin/python -m pytest -n0 tests/providers/oracles/test_oci.py $(ARGS)
 
 .PHONY: nightly
-nightly: test test-prism test-oci-sdk test-openstack chaos ## Run all that is too long for each change
+nightly: test test-prism test-oci-sdk test-image test-openstack chaos ## Run all that is too long for each change
 
 .PHONY: providers
 providers: setup ## Try the drivers of clouds on their fakes, and write docs/providers.md
@@ -95,6 +98,17 @@ walk: setup ## Play random sequences of commands, faults, kills and clock jumps;
 lab-image: setup ## Build the lab's base image now, not at the first start of a lab
 	@scripts/as-root .venv/bin/python -m lab image
 
+.PHONY: image
+image: setup ## Build the base image, hold it to its contract, and run the demo on machines of it (ARGS="--label 0.0.74")
+	@scripts/setup-packages $(IMAGE_PACKAGES)
+	@scripts/as-root scripts/image $(ARGS)
+
+.PHONY: test-image
+test-image: setup ## Build the base image twice and compare; boot its disk by BIOS and by EFI; validate the templates of Packer
+	@scripts/setup-packages $(IMAGE_PACKAGES) qemu-system-x86 ovmf packer
+	@scripts/as-root env RELIGHT_TEST_IMAGES=1 .venv/bin/python -m pytest -n0 \
+		-o timeout=3600 -o faulthandler_timeout=0 tests/images/built $(ARGS)
+
 .PHONY: bench
 bench: setup ## Compare a hot swap of 12 machines with Ansible, pyinfra and asyncssh (ARGS="--json FILE")
 	@scripts/setup-bench
@@ -125,9 +139,10 @@ histories: setup ## Record a history of each variant of each workflow; the recor
 	@.venv/bin/python -m tests.histories.record
 
 .PHONY: docs
-docs: setup ## Generate docs/faults.md from the fault table, docs/relight.1 from the commands' help
+docs: setup ## Generate docs/faults.md from the fault table, docs/relight.1 from the commands' help, images/provision.sh from the contract
 	@.venv/bin/python -m relight.domain.fault.document >docs/faults.md
 	@.venv/bin/python -m devkit.man_page >docs/relight.1
+	@.venv/bin/python -m relight.images >images/provision.sh
 
 .PHONY: lock
 lock: ## Update the lock files from the declared dependencies (needs uv; ARGS=--upgrade)

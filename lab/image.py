@@ -1,10 +1,13 @@
-"""The base image: a minimal Debian like a cloud's image, without any release of the service.
+"""The base image: that of real clouds, with a layer for machines of the lab. It has no release.
 
-mmdebstrap builds it from this computer's own apt sources. It keeps their full package index, as
-production hosts do, because that makes apt as slow as there. A machine cannot reach those sources:
-without a route and a name server, an attempt fails immediately.
+The recipe in `images/` makes both: a root folder from this computer's own apt sources, in which the
+provision script runs. This one has no kernel and no boot loader, and keeps the full package index,
+as production hosts do, because that makes apt as slow as there. A machine cannot reach those
+sources: without a route and a name server, an attempt fails immediately.
 """
 
+import hashlib
+import os
 import platform
 import shutil
 import sys
@@ -15,10 +18,11 @@ from lab import cache
 from lab.commands import run, run_long
 from lab.errors import LabError
 
-PACKAGES = (
-    *("systemd", "systemd-sysv", "dbus", "udev", "openssh-server", "cloud-init", "sudo"),
-    *("ca-certificates", "nftables", "iproute2", "curl", "tzdata", "netbase"),
-)
+RECIPE = Path(__file__).parents[1] / "images"
+"""The folder that says what a base image is: data, which a build of disks reads as well."""
+
+PROVISION = RECIPE / "provision.sh"
+"""The script that makes a minimal Debian a base image."""
 
 # cloud-init starts Python four times, and each omitted module saves time.
 CLOUD_INIT = """\
@@ -40,13 +44,10 @@ _OF_THE_LAB = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n"
 
 # No periodic work runs on a machine, and no unit that a machine of the lab does not need.
 _MASKED = (
-    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"),
-    *("e2scrub_all.timer", "e2scrub_reap.service", "systemd-tmpfiles-clean.timer"),
+    *("dpkg-db-backup.timer", "fstrim.timer", "e2scrub_all.timer"),
+    *("e2scrub_reap.service", "systemd-tmpfiles-clean.timer"),
     *("console-getty.service", "cloud-init-hotplugd.socket", "systemd-pstore.service"),
 )
-
-_IDENTITY_FILES = ("etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/resolv.conf")
-"""Files with the identity of the build; each machine gets its own."""
 
 
 def image_name() -> str:
@@ -63,19 +64,65 @@ def architecture() -> str:
 async def base_image() -> Path:
     """Return the root folder of the base image, after building it if it is not in the cache.
 
+    With `RELIGHT_LAB_IMAGE`, the image is made of that root folder: it is the one of a built disk.
+
     Raises:
         LabError: the build failed.
     """
-    digest = cache.recipe_digest(sys.modules[__name__], image_name(), architecture())
-    return await cache.built_once(f"images/{image_name()}-{digest}", _build)
+    source = _given_root()
+    inputs = _recipe() if source is None else [str(source), _installed_digest(source)]
+    digest = cache.recipe_digest(sys.modules[__name__], image_name(), architecture(), *inputs)
+
+    async def build(root: Path) -> None:
+        await _build(root, source)
+
+    return await cache.built_once(f"images/{image_name()}-{digest}", build)
 
 
-async def _build(root: Path) -> None:
-    print(f"lab: building the base image {image_name()}; this takes half a minute", file=sys.stderr)  # noqa: T201
-    await install_debian(root, PACKAGES, "--skip=cleanup/apt/lists")
+def _given_root() -> Path | None:
+    given = os.environ.get("RELIGHT_LAB_IMAGE")
+    return Path(given).absolute() if given else None
+
+
+def _recipe() -> list[str]:
+    """Return the texts that determine the root folder of an image."""
+    return [(RECIPE / name).read_text() for name in ("apt-sources", "make-root", "provision.sh")]
+
+
+def _installed_digest(root: Path) -> str:
+    status = root / "var/lib/dpkg/status"
+    if not status.is_file():
+        raise LabError(f"RELIGHT_LAB_IMAGE is not the root folder of an image: no {status}")
+    return hashlib.sha256(status.read_bytes()).hexdigest()
+
+
+async def _build(root: Path, source: Path | None) -> None:
+    if source is None:
+        text = f"lab: building the base image {image_name()}; this takes half a minute"
+        print(text, file=sys.stderr)  # noqa: T201
+        await make_root(root, PROVISION, "--skip=cleanup/apt/lists")
+    else:
+        await run_long("cp", "--archive", "--reflink=auto", f"{source}/.", root)
     prepare_first_boot(root, _OF_THE_LAB)
     # apt's cache of its index exists on real hosts after any `apt-get install`.
     run("chroot", root, "apt-cache", "gencaches")
+
+
+async def make_root(root: Path, provision: Path | None, *options: str) -> None:
+    """Make the root folder of an image of this computer's version of Debian.
+
+    Args:
+        root: an empty folder.
+        provision: the script that runs in it; None for a minimal system.
+        options: more options of mmdebstrap.
+
+    Raises:
+        LabError: there is no apt source for it here, or a program failed.
+    """
+    await run_long(
+        *(RECIPE / "make-root", image_name(), architecture(), provision or "-", root),
+        *options,
+    )
 
 
 async def install_debian(root: Path, packages: Sequence[str], *options: str) -> None:
@@ -89,61 +136,16 @@ async def install_debian(root: Path, packages: Sequence[str], *options: str) -> 
     Raises:
         LabError: there is no apt source for it here, or the installation failed.
     """
-    sources = _own_sources()
-    # In its own namespaces: an interrupted build leaves no mount and no process.
-    await run_long(
-        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--", "mmdebstrap"),
-        "--variant=minbase",
-        *options,
-        f"--include={','.join(packages)}",
-        *(f"--aptopt={option}" for option in _access_options()),
-        _codename(),
-        root,
-        *sources,
-    )
-
-
-def _codename() -> str:
-    return platform.freedesktop_os_release()["VERSION_CODENAME"]
-
-
-def _own_sources() -> list[str]:
-    """Return this computer's apt sources of Debian itself, without any others."""
-    form = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
-    listed = run("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines()
-    codename = _codename()
-    suites = {codename, f"{codename}-updates", f"{codename}-security"}
-    sources = [line for line in dict.fromkeys(listed) if line.split(" ")[2] in suites]
-    if not any(line.split(" ")[2] == codename for line in sources):
-        raise LabError(f"cannot install Debian: no apt source for {codename} here")
-    return sources
-
-
-def _access_options() -> list[str]:
-    """Return this computer's apt options for access to its sources: proxies and certificates."""
-    options = run("apt-config", "dump").splitlines()
-    prefixes = ("acquire::http::", "acquire::https::", "acquire::check-valid-until")
-    return [option for option in options if option.lower().startswith(prefixes)]
-
-
-def _remove_identity(root: Path) -> None:
-    for name in _IDENTITY_FILES:
-        (root / name).unlink(missing_ok=True)
-    (root / "etc/machine-id").touch()
-    (root / "etc/resolv.conf").touch()
-    for key in (root / "etc/ssh").glob("ssh_host_*"):
-        key.unlink()
-    (root / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
+    await make_root(root, None, f"--include={','.join(packages)}", *options)
 
 
 def prepare_first_boot(root: Path, cloud_init: str) -> None:
-    """Let a root folder boot fast, and as another computer each time.
+    """Let a root folder boot fast.
 
     Args:
         root: the folder.
         cloud_init: settings of cloud-init besides `CLOUD_INIT`.
     """
-    _remove_identity(root)
     (root / "etc/cloud/cloud.cfg.d/99_lab.cfg").write_text(CLOUD_INIT + cloud_init)
     for unit in _MASKED:
         mask = root / "etc/systemd/system" / unit

@@ -1,11 +1,16 @@
 """The two images of the cloud: the computer that OpenStack runs on, and the disk of its VMs."""
 
+import asyncio
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from lab import cache, image
-from lab.commands import run, run_long
+from lab.commands import run
+from lab.errors import LabError
+from lab.locks import locked
+from relight.images.build import ImageOrder, build_image
+from relight.images.contract_file import read_contract
+from relight.images.programs import ImageBuildError
 
 _SERVICES = (
     *("mariadb-server", "rabbitmq-server", "keystone", "glance-api", "placement-api"),
@@ -23,39 +28,6 @@ UNITS = (
 
 _NO_DOCUMENTS = "--dpkgopt=path-exclude=/usr/share/doc/*"
 
-_GUEST = (*image.PACKAGES, "linux-image-cloud-amd64", "initramfs-tools", "isc-dhcp-client", "zstd")
-_GUEST_CLOUD_INIT = """\
-datasource_list: [OpenStack]
-system_info: {network: {renderers: [networkd]}}
-"""
-_GUEST_MIB = 1200
-
-
-@dataclass(frozen=True)
-class Guest:
-    """The files that a VM boots from. The whole disk is one file system, without a boot loader.
-
-    Attributes:
-        folder: that has the files, by the names of the attributes.
-    """
-
-    folder: Path
-
-    @property
-    def kernel(self) -> Path:
-        """The kernel."""
-        return self.folder / "kernel"
-
-    @property
-    def ramdisk(self) -> Path:
-        """Its initial RAM disk."""
-        return self.folder / "ramdisk"
-
-    @property
-    def disk(self) -> Path:
-        """The raw disk, a sparse file."""
-        return self.folder / "disk"
-
 
 async def services_root() -> Path:
     """Return the root folder with OpenStack's packages, after building it if it is not cached.
@@ -67,32 +39,28 @@ async def services_root() -> Path:
     return await cache.built_once(f"openstack/packages-{digest}", _build_services)
 
 
-async def guest() -> Guest:
-    """Return the image of the VMs, after building it if it is not cached.
+async def guest() -> Path:
+    """Return the disk of the VMs: the base image, built if none of the present inputs is cached.
 
     Raises:
         LabError: the build failed.
     """
-    digest = cache.recipe_digest(sys.modules[__name__], image.CLOUD_INIT, image.image_name())
-    return Guest(await cache.built_once(f"openstack/guest-{digest}", _build_guest))
+    folder = cache.cache_folder() / "openstack/images"
+    order = ImageOrder(
+        contract=read_contract(),
+        distribution=image.image_name(),
+        architecture=image.architecture(),
+        out=folder,
+    )
+    async with locked(folder / ".lock"):
+        try:
+            built = await asyncio.to_thread(build_image, order)
+        except ImageBuildError as error:
+            raise LabError(str(error)) from error
+    return folder / f"{built.manifest.name}.qcow2"
 
 
 async def _build_services(root: Path) -> None:
     await image.install_debian(root, _SERVICES, _NO_DOCUMENTS)
     (root / "etc/machine-id").write_text("")
     run("systemctl", f"--root={root}", "disable", *UNITS, "haproxy", "open-iscsi", "libvirt-guests")
-
-
-async def _build_guest(folder: Path) -> None:
-    root, built = folder / "root", Guest(folder)
-    await image.install_debian(root, _GUEST, _NO_DOCUMENTS)
-    image.prepare_first_boot(root, _GUEST_CLOUD_INIT)
-    (root / "etc/fstab").write_text("/dev/vda / ext4 defaults,x-systemd.growfs 0 1\n")
-    run("systemctl", f"--root={root}", "enable", "systemd-networkd", "serial-getty@ttyS0")
-    for name, target in (("vmlinuz", built.kernel), ("initrd.img", built.ramdisk)):
-        (root / name).resolve(strict=True).rename(target)
-    await run_long(
-        *("mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0", "-d", root),
-        *(built.disk, f"{_GUEST_MIB}M"),
-    )
-    run("rm", "-r", root)

@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 
-from devkit.openstack.images import Guest
 from devkit.openstack.rest import HOST, PORTS, Login, RefusedError, Rest, endpoint
 from lab.network import POOL, LabNetwork
 
@@ -17,7 +16,6 @@ FLEET = "relight"
 """The name of the fleet's user, project, network and security group."""
 
 _FLAVOR = {"ram": 512, "vcpus": 1, "disk": 3}
-_KERNEL_ARGUMENTS = "root=/dev/vda rw console=ttyS0 net.ifnames=0"
 _PIECE_BYTES = 1 << 20
 _AGENTS = 3
 _COMPUTE = {"nova-conductor", "nova-scheduler", "nova-compute"}
@@ -57,7 +55,7 @@ async def add_fleet(admin: Rest, secret: str) -> Login:
     return Login(FLEET, FLEET, secret)
 
 
-async def add_images(admin: Rest, guest: Guest) -> None:
+async def add_images(admin: Rest, guest: Path) -> None:
     """Add the flavor and the image of machines.
 
     Raises:
@@ -65,18 +63,7 @@ async def add_images(admin: Rest, guest: Guest) -> None:
     """
     flavor = {"flavor": {"name": FLAVOR, **_FLAVOR}}
     await admin.post("compute", "/flavors", flavor)
-    kernel = await _upload(admin, f"{IMAGE}-kernel", "aki", guest.kernel)
-    ramdisk = await _upload(admin, f"{IMAGE}-ramdisk", "ari", guest.ramdisk)
-    await _upload(
-        admin,
-        IMAGE,
-        "raw",
-        guest.disk,
-        kernel_id=kernel,
-        ramdisk_id=ramdisk,
-        os_command_line=_KERNEL_ARGUMENTS,
-        architecture="x86_64",
-    )
+    await _upload(admin, IMAGE, guest)
 
 
 async def add_network(admin: Rest, fleet: Rest, net: LabNetwork) -> None:
@@ -170,20 +157,19 @@ async def _grant(admin: Rest, project: str, user: str, role: str) -> None:
     await admin.put("identity", f"/v3/projects/{project}/users/{user}/roles/{found['id']}")
 
 
-async def _upload(admin: Rest, name: str, kind: str, file: Path, **properties: str) -> str:
+async def _upload(admin: Rest, name: str, disk: Path) -> None:
     image = {
         "name": name,
         "visibility": "public",
-        "disk_format": kind,
-        "container_format": kind if kind in {"aki", "ari"} else "bare",
-        **properties,
+        "disk_format": "qcow2",
+        "container_format": "bare",
+        "architecture": "x86_64",
     }
     made = await admin.post("image", "/v2/images", image)
     headers = {"Content-Type": "application/octet-stream"}
     await admin.put(
-        "image", f"/v2/images/{made['id']}/file", content=_pieces(file), headers=headers
+        "image", f"/v2/images/{made['id']}/file", content=_pieces(disk), headers=headers
     )
-    return str(made["id"])
 
 
 async def _pieces(file: Path) -> AsyncIterator[bytes]:

@@ -27,7 +27,7 @@ TimeoutStartSec=infinity
 """Each service fails until those that it needs are there; a busy computer starts them slowly."""
 
 
-async def layer(net: LabNetwork, state: Path, packages: Path, guest: images.Guest) -> Path:
+async def layer(net: LabNetwork, state: Path, packages: Path, guest: Path) -> Path:
     """Return the folder of the services, after setting them up if it is not cached.
 
     It has the file `secret`, with the password of every user, and the layers `root` and, below it,
@@ -38,7 +38,7 @@ async def layer(net: LabNetwork, state: Path, packages: Path, guest: images.Gues
         RefusedError: a service refused a request.
     """
     recipes = [inspect.getsource(resources), *(path.read_text() for path in _files())]
-    digest = cache.recipe_digest(sys.modules[__name__], *recipes, packages.name, guest.folder.name)
+    digest = cache.recipe_digest(sys.modules[__name__], *recipes, packages.name, guest.name)
 
     async def build(folder: Path) -> None:
         print("openstack: setting the services up; this takes minutes", file=sys.stderr)  # noqa: T201
@@ -87,7 +87,7 @@ def _small(uwsgi: str) -> str:
     return uwsgi if f"\n{closing}" in uwsgi else f"{uwsgi}\n{closing}\n"
 
 
-async def _set_up(on: Computer, secret: str, guest: images.Guest) -> None:
+async def _set_up(on: Computer, secret: str, guest: Path) -> None:
     """Set the services up on a booting computer, add what all clouds have, and shut it down."""
     login = Login("admin", "admin", secret)
     await on.start("mariadb", "rabbitmq-server")

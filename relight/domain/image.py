@@ -31,6 +31,8 @@ class ImageManifest(Message):
         identity: digest of the build's inputs: base, script, contract, downloads. The same identity
             is the same image, so it is not built again.
         contract_sha256: digest of the contract that the build was checked against.
+        contents_sha256: digest of the files on the disk: names, modes, owners, times and contents.
+            None of an image that another build made.
         disk_sha256: digest of the disk file.
         disk_bytes: size of the disk file.
         virtual_bytes: size of the disk that a machine sees.
@@ -46,6 +48,7 @@ class ImageManifest(Message):
     disk_bytes: int = Field(ge=1)
     virtual_bytes: int = Field(ge=1)
     packages: Mapping[PackageName, DebianVersion] = Field(min_length=1)
+    contents_sha256: Sha256 | None = None
 
 
 class ImageStatus(StrEnum):

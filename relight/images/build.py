@@ -1,0 +1,208 @@
+"""The build of an image: a disk and its manifest, without any cloud.
+
+The root folder comes from the recipe (`images/`) and the contract, and becomes the disk. Nothing is
+built if an image of the same inputs is there.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from relight.domain.image import ImageManifest
+from relight.domain.image_label import image_name
+from relight.images.bootable_disk import make_disk
+from relight.images.contents import EPOCH_SECONDS, contents_digest, generalise
+from relight.images.contract_file import ContractFile
+from relight.images.programs import ImageBuildError, run
+from relight.images.provision import provision_steps
+from relight.images.recipe import Download, Recipe
+
+_LABEL_CHARACTERS = 12
+
+
+@dataclass(frozen=True)
+class ImageOrder:
+    """A requested image.
+
+    Attributes:
+        contract: what it holds.
+        distribution: and its version, as in `debian-12`.
+        architecture: Debian's name, as in `amd64`.
+        out: the folder of images.
+        label: of its name; None for the first digits of its identity.
+        keep_root: whether its root folder is left beside the disk, as `NAME.root`.
+    """
+
+    contract: ContractFile
+    distribution: str
+    architecture: str
+    out: Path
+    label: str | None = None
+    keep_root: bool = False
+
+
+class BuiltImage(NamedTuple):
+    """The result of a build.
+
+    Attributes:
+        manifest: of the image.
+        is_new: False if it was there already.
+    """
+
+    manifest: ImageManifest
+    is_new: bool
+
+
+def build_image(order: ImageOrder) -> BuiltImage:
+    """Build an image, unless one of the same inputs is in the folder.
+
+    Raises:
+        ImageBuildError: there is no apt source for it here, a program failed, another image has the
+            name, or the packages changed at their source during the build.
+    """
+    recipe = Recipe(
+        distribution=order.distribution,
+        architecture=order.architecture,
+        provision=provision_steps(order.contract),
+        contract_sha256=order.contract.sha256,
+        packages=order.contract.contract.packages,
+    )
+    downloads = recipe.downloads()
+    identity = recipe.identity(downloads)
+    name = image_name(order.label or identity[:_LABEL_CHARACTERS], order.architecture)
+    for manifest in manifests(order.out):
+        same = manifest.identity == identity
+        if same and (not order.keep_root or _root_of(manifest.name, order.out).is_dir()):
+            return BuiltImage(manifest, is_new=False)
+        if manifest.name == name and not same:
+            raise ImageBuildError(
+                f"{name} is in {order.out} with other inputs: a name never names another image. "
+                "Give this one another label, or delete that one."
+            )
+    if os.geteuid() != 0:
+        raise ImageBuildError("a build needs root: files in the image have owners")
+    order.out.mkdir(parents=True, exist_ok=True)
+    for unfinished in order.out.glob(f".{name}.build-*"):
+        shutil.rmtree(unfinished)
+    with tempfile.TemporaryDirectory(prefix=f".{name}.build-", dir=order.out) as folder:
+        Path(folder).chmod(0o755)  # the user of apt's downloads needs access
+        manifest = _built(order, recipe, downloads, identity, name, Path(folder))
+    return BuiltImage(manifest, is_new=True)
+
+
+def manifests(folder: Path) -> Iterator[ImageManifest]:
+    """Yield the manifest of each image of a folder whose disk is there, ordered by name."""
+    for file in sorted(folder.glob("*.json")):
+        try:
+            manifest = ImageManifest.model_validate_json(file.read_bytes())
+        except ValidationError:
+            continue
+        disk = file.with_suffix(".qcow2")
+        if disk.is_file() and disk.stat().st_size == manifest.disk_bytes:
+            yield manifest
+
+
+def _root_of(name: str, out: Path) -> Path:
+    return out / f"{name}.root"
+
+
+def _built(
+    order: ImageOrder,
+    recipe: Recipe,
+    downloads: list[Download],
+    identity: str,
+    name: str,
+    folder: Path,
+) -> ImageManifest:
+    """Build the image in a folder of its own, and put it into the folder of images."""
+    root, disk = folder / "root", folder / "disk"
+    root.mkdir(mode=0o755)
+    _make_root(recipe, folder / "provision.sh", root)
+    packages = _installed(root)
+    _require_planned(packages, downloads, order.contract)
+    generalise(root)
+    virtual_bytes = make_disk(
+        root,
+        disk,
+        identity=identity,
+        distribution=order.distribution,
+        architecture=order.architecture,
+    )
+    with disk.open("rb") as file:
+        disk_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    manifest = ImageManifest(
+        name=name,
+        architecture=order.architecture,
+        distribution=order.distribution,
+        identity=identity,
+        contract_sha256=order.contract.sha256,
+        contents_sha256=contents_digest(root),
+        disk_sha256=disk_sha256,
+        disk_bytes=disk.stat().st_size,
+        virtual_bytes=virtual_bytes,
+        packages=packages,
+    )
+    if order.keep_root:
+        kept = _root_of(name, order.out)
+        shutil.rmtree(kept, ignore_errors=True)
+        root.rename(kept)
+    written = folder / "manifest"
+    written.write_text(manifest.model_dump_json(indent=2) + "\n")
+    # The manifest last: a disk without one is no image.
+    disk.replace(order.out / f"{name}.qcow2")
+    written.replace(order.out / f"{name}.json")
+    return manifest
+
+
+def _make_root(recipe: Recipe, script: Path, root: Path) -> None:
+    script.write_text(recipe.provision)
+    run(
+        *(recipe.folder / "make-root", recipe.distribution, recipe.architecture, script, root),
+        f"--include={','.join(recipe.machine_packages())}",
+        # Python then compiles its modules in a way that no time of a file changes.
+        variables={"SOURCE_DATE_EPOCH": str(EPOCH_SECONDS)},
+        shown=True,
+    )
+    run("cp", "-r", "--no-preserve=ownership", f"{recipe.folder / 'machine'}/.", root)
+    # Debian enables neither for a computer whose network others configure.
+    run("systemctl", f"--root={root}", "enable", "systemd-networkd", "systemd-resolved")
+
+
+def _installed(root: Path) -> dict[str, str]:
+    """Return the version of each installed package of a root folder."""
+    listed = run(
+        *("dpkg-query", "--admindir", root / "var/lib/dpkg", "--show"),
+        *("--showformat", "${db:Status-Abbrev} ${Package} ${Version}\n"),
+    )
+    words = (line.split() for line in listed.splitlines())
+    return {name: version for status, name, version in words if status == "ii"}
+
+
+def _require_planned(
+    packages: Mapping[str, str], downloads: list[Download], contract: ContractFile
+) -> None:
+    """Require that the image has the packages that its identity names.
+
+    Raises:
+        ImageBuildError: it has another version, or another package.
+    """
+    planned = {each.name: each.version for each in downloads}
+    wrong = [
+        f"{name}: planned {version}, installed {packages.get(name)}"
+        for name, version in planned.items()
+        if packages.get(name) != version
+    ]
+    # The contract's own downloads bring what they depend on.
+    if not contract.contract.downloads:
+        wrong += [f"{name}: not planned" for name in packages if name not in planned]
+    if wrong:
+        raise ImageBuildError(
+            "the sources changed during the build; start it again: " + "; ".join(wrong[:5])
+        )
