@@ -17,7 +17,7 @@ from activities.execution import current_operation, heartbeating
 from activities.machine.ask import MachineQuestions
 from activities.machine.departure import Departure, MachineStillAnswersError
 from activities.machine.listing import list_machines
-from activities.machine.polls import MachinePolls
+from activities.machine.polls import MachinePolls, search
 from relight.breaker_evaluation import BreakerEvaluation
 from relight.connectivity import ConnectivityCheck, run_all
 from relight.domain.breaker.breaker import Breaker, Destruction, MachineObservation
@@ -42,7 +42,7 @@ from relight.domain.destruction_gate import (
     needs_answer,
     with_records,
 )
-from relight.domain.machine import MachineAtProvider, MachineOnRecord, MachineStatus
+from relight.domain.machine import MachineAtProvider, MachineOnRecord, MachineRef, MachineStatus
 from relight.domain.names import key_number
 from relight.domain.route import Recorded
 from relight.domain.route_history import means_unreachable
@@ -50,7 +50,7 @@ from relight.domain.sweep.spare import why_spare_may_serve
 from relight.domain.sweep.sweep import ProviderListing, SweepPolicy
 from relight.engine.step import step
 from relight.hosts.host_key_probe import HostKeyProbe
-from relight.providers.driver import ProviderDriver, ProviderError, driver_named
+from relight.providers.driver import Leaving, ProviderDriver, ProviderError, driver_named
 from relight.store.destructions import RecordsOf
 from relight.store.store import Store
 from relight.store.threads import in_thread
@@ -117,13 +117,13 @@ class DestructionActivities:
         requested_at: float | None = None
         begun = False
         departure = Departure(self._parts.host_keys, input)
-        first = found = await driver.find(input.key)
+        first = found = await search(driver, input.key, input.provider_id)
         address = await in_thread(self._store.destructions.last_address, input.key)
         async with heartbeating():
             while found is not None or await self._still_answers(departure, input, address):
                 if found is None:
                     activity.heartbeat(f"absent, and the host at {address} still answers")
-                    found = await self._polls.next(driver, input.region, input.key)
+                    found = await self._next(driver, input)
                     continue
                 departure.restart()
                 address = found.address or address
@@ -138,7 +138,8 @@ class DestructionActivities:
                     await driver.destroy(found.ref)
                     requested_at = time.monotonic()
                 activity.heartbeat(found.status)
-                found = await self._polls.next(driver, input.region, input.key)
+                found = await self._next(driver, input)
+            await self._clear(driver, input, first)
         await in_thread(self._record, input, first)
         return MachineDestroyed(key=input.key, was_present=first is not None)
 
@@ -157,6 +158,11 @@ class DestructionActivities:
         """Record that a machine, whose undo was refused, is removed by an operation of its own."""
         self._store.destructions.begin_removal(input.key, current_operation(input.origin))
         return Recorded()
+
+    async def _next(
+        self, driver: ProviderDriver, input: DestroyMachineInput
+    ) -> MachineAtProvider | None:
+        return await self._polls.next(driver, input.region, input.key, input.provider_id)
 
     async def _still_answers(
         self, departure: Departure, input: DestroyMachineInput, address: str | None
@@ -289,6 +295,19 @@ class DestructionActivities:
         reason = identity_mismatch(input.model_copy(update=known), found, self._parts.owner)
         if reason is not None:
             raise MachineNotOursError(input.provider, f"destroy {input.key}", reason)
+
+    async def _clear(
+        self, driver: ProviderDriver, input: DestroyMachineInput, found: MachineAtProvider | None
+    ) -> None:
+        """Delete what the machine has left: nobody looks for it later."""
+        if not isinstance(driver, Leaving):
+            return
+        record = await in_thread(self._store.destruction_evidence.record_of, input.key)
+        known = (found, record)
+        ids = (input.provider_id, *(each.provider_id for each in known if each is not None))
+        provider_id = next(filter(None, ids), "")
+        machine = MachineRef(key=input.key, provider=input.provider, provider_id=provider_id)
+        await driver.clear(machine, self._parts.owner)
 
     def _record(self, input: DestroyMachineInput, found: MachineAtProvider | None) -> None:
         if found is None and self._store.machines.get(input.key) is None:

@@ -103,6 +103,7 @@ class MachineActivities:
             owner=self._owner,
             generation=input.plan.generation,
             created_by=current_run_id(),
+            is_repeat=activity.info().attempt > 1,
         )
         return (await self._ensure(input.plan.provider, input.plan.key, spec)).machine
 
@@ -121,15 +122,16 @@ class MachineActivities:
     @step(policies.BOOT, lambda i: i.machine.key)
     async def await_machine(self, input: AwaitMachineInput) -> Machine:
         """Return the machine when its provider reports that it runs and has an address."""
-        driver = self._driver(input.machine.provider)
+        driver, key = self._driver(input.machine.provider), input.machine.key
         async with heartbeating():
             while True:
-                found = await self._polls.next(driver, input.region, input.machine.key)
-                if found is None or found.status is MachineStatus.FAILED:
+                found = await self._polls.next(driver, input.region, key, input.machine.provider_id)
+                is_gone = found is None or found.key != key
+                if found is None or is_gone or found.status is MachineStatus.FAILED:
                     raise MachineFailedError(
                         input.machine.provider,
-                        f"boot {input.machine.key}",
-                        "the machine is gone" if found is None else "the machine failed",
+                        f"boot {key}",
+                        "the machine is gone" if is_gone else "the machine failed",
                     )
                 if found.status is MachineStatus.RUNNING and found.address is not None:
                     return found.machine

@@ -25,6 +25,21 @@ MAX_POLL = timedelta(minutes=1)
 provider asks for. Then it is an error: whoever waits is tried again."""
 
 
+async def search(
+    driver: ProviderDriver, key: str, provider_id: str | None
+) -> MachineAtProvider | None:
+    """Return the machine with a key, or else with an id; None if the provider has neither.
+
+    A search by key may lack a machine that another worker has just created, or that somebody
+    relabelled.
+
+    Raises:
+        ProviderError: it gave no answer.
+    """
+    found = await driver.find(key)
+    return found if found is not None or not provider_id else await driver.get(provider_id)
+
+
 class MachinePolls:
     """The listings of all regions that something waits for."""
 
@@ -33,7 +48,7 @@ class MachinePolls:
         self._began: dict[str, float] = {}
 
     async def next(
-        self, driver: ProviderDriver, region: str | None, key: str
+        self, driver: ProviderDriver, region: str | None, key: str, provider_id: str | None
     ) -> MachineAtProvider | None:
         """Return what the next listing has of a machine; None if the provider has none.
 
@@ -43,6 +58,7 @@ class MachinePolls:
             driver: of the provider.
             region: of the machine; None lists all regions.
             key: of the machine.
+            provider_id: of the machine; None if it is not known.
 
         Raises:
             ProviderError: the listing or the search failed.
@@ -50,7 +66,7 @@ class MachinePolls:
         name = f"{driver.name}/{region or '*'}"
         listing = await self._reads.get(name, lambda: self._list(name, driver, region))
         found = [machine for machine in listing.machines if machine.key == key]
-        return found[0] if len(found) == 1 else await driver.find(key)
+        return found[0] if len(found) == 1 else await search(driver, key, provider_id)
 
     async def _list(self, name: str, driver: ProviderDriver, region: str | None) -> ProviderListing:
         interval = POLL

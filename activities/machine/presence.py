@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from activities.machine.polls import search
 from relight.domain.machine import Machine, MachineAtProvider
 from relight.hosts import host_program
 from relight.hosts.connections import Hosts
@@ -41,8 +42,7 @@ class Presence:
         Raises:
             ProviderError: it gave no answer.
         """
-        driver = self.driver(machine.provider)
-        return await driver.find(machine.key) or await driver.get(machine.provider_id)
+        return await search(self.driver(machine.provider), machine.key, machine.provider_id)
 
     async def exists(self, machine: Machine) -> bool:
         """Return whether the machine's host is there, even if it cannot be worked on."""

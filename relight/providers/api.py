@@ -7,6 +7,7 @@ is repeated here: a creation whose answer was lost may have succeeded.
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """More than a listing of 50,000 machines."""
 
 SHOWN_CHARACTERS = 500
+
+_VALUE = re.compile(r"[\w+/=%-]{129,}", re.ASCII)
+"""Longer than any id, name or token. User-data has private keys, and an answer may repeat it."""
 
 T = TypeVar("T")
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
@@ -86,7 +90,7 @@ class Response:
 
     def unreadable(self, why: str) -> ProviderAnswerError:
         """Return the error that this response was not understood."""
-        shown = " ".join(self.body[:SHOWN_CHARACTERS].decode(errors="replace").split())
+        shown = " ".join(_shown(self.text).split())
         return ProviderAnswerError(
             self.provider, self.attempted, f"the answer is not understood: {why}: {shown!r}"
         )
@@ -100,7 +104,7 @@ class Refusal:
         status: of HTTP, 400 to 599.
         headers: of the answer, by name in any case.
         body: its JSON, every text in it made visible; None if it is none.
-        text: the beginning of the answer, as it came.
+        text: the beginning of the answer, without long values.
     """
 
     provider: str
@@ -122,7 +126,7 @@ class Refusal:
             kind: of the error; a rate limit also gets how long the provider asks to wait.
             words: what the provider says; the beginning of its answer if empty.
         """
-        answer = f"{self.status} {visible_head(words, SHOWN_CHARACTERS) or self.text}"
+        answer = f"{self.status} {visible_head(_shown(words), SHOWN_CHARACTERS) or self.text}"
         if issubclass(kind, ProviderRateLimitedError):
             return kind(self.provider, self.attempted, answer, retry_after(self.headers))
         return kind(self.provider, self.attempted, answer)
@@ -287,10 +291,14 @@ class ProviderApi:
         return response.status_code, response.headers, body
 
 
+def _shown(text: str) -> str:
+    return _VALUE.sub("...", text)[:SHOWN_CHARACTERS]
+
+
 def _refusal(response: Response, status: int) -> Refusal:
     try:
         body = all_visible(_JSON.validate_json(response.body))
     except ValidationError:
         body = None
-    text = response.text[:SHOWN_CHARACTERS]
+    text = _shown(response.text)
     return Refusal(response.provider, response.attempted, status, response.headers, body, text)

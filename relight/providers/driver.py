@@ -6,7 +6,7 @@ One contract test, `tests/providers/test_contract.py`, runs against every driver
 import base64
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes
 
@@ -105,6 +105,8 @@ class MachineSpec(BaseModel):
         created_by: the run that asks for it, written to the machine at its creation. It stays when
             another run finds the machine: so each run knows what it has created itself.
         image: the provider's image; None for its default.
+        is_repeat: an earlier attempt, perhaps another worker's, may have requested the machine
+            without an answer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -115,6 +117,7 @@ class MachineSpec(BaseModel):
     generation: int = Field(ge=1)
     created_by: str = ""
     image: str | None = None
+    is_repeat: bool = False
 
 
 class UserDataLimit(NamedTuple):
@@ -187,6 +190,22 @@ class ProviderDriver(Protocol):
 
     async def close(self) -> None:
         """Close the driver's connections."""
+
+
+@runtime_checkable
+class Leaving(Protocol):
+    """A driver whose machines may leave something behind that costs money, as a volume."""
+
+    async def clear(self, machine: MachineRef, owner: str) -> None:
+        """Delete what an absent machine has left; nothing is success.
+
+        Args:
+            machine: its provider id is empty if it is not known.
+            owner: the fleet's ownership tag.
+
+        Raises:
+            ProviderError: something may be left.
+        """
 
 
 def driver_named(drivers: Mapping[str, ProviderDriver], provider: str) -> ProviderDriver:

@@ -6,6 +6,7 @@ table `[NAME.locations.REGION]` of the file `providers.toml`.
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -132,6 +133,18 @@ def read_secret(file: Path) -> SecretStr:
     if not secret:
         raise SecretFileError(f"{file} is empty")
     return SecretStr(secret)
+
+
+def read_token(file: Path) -> SecretStr:
+    """Return the secret of one word that a file has, as it may stand in a header.
+
+    Raises:
+        SecretFileError: it has none. A client's own error would repeat the word.
+    """
+    token = read_secret(file)
+    if not re.fullmatch("[!-~]+", token.get_secret_value()):
+        raise SecretFileError(f"{file} has more than one word of ASCII characters")
+    return token
 
 
 class Attempt(NamedTuple):

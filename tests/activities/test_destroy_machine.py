@@ -24,6 +24,10 @@ from relight.domain.machine import (
 )
 from relight.hosts.host_key_probe import HostKeyProbe, ShownKey
 from relight.providers.driver import ProviderUnavailableError
+from relight.providers.openstack.driver import OpenStackDriver
+from tests.providers.fakes.bill import Billed
+from tests.providers.fakes.gcore_project import TaskTrap
+from tests.providers.fakes.openstack import OpenStackFake
 from tests.support.contract_clouds import (
     CLOUDS,
     RUN,
@@ -215,6 +219,52 @@ async def test_a_machine_is_gone_once_no_host_shows_its_key(cloud, shown, times)
     waits = [beat for beat in beats if "still answers" in str(beat)]
     assert waits == [f"absent, and the host at {machine.address} still answers"] * (times - 1)
     assert cloud.provider_faults.calls.count(Call.DESTROY) == 1
+
+
+@ON_THE_FAKE
+async def test_a_machine_that_a_search_by_key_lacks_is_destroyed_by_its_id(cloud, monkeypatch):
+    """Another worker has just created it, so this one's searches lack it."""
+    key = cloud.new_key()
+    machine = await cloud.driver.ensure(key, cloud.spec)
+    cloud.driver.unlisted.add(key)
+
+    async def nothing(_key: str) -> None:
+        return None
+
+    monkeypatch.setattr(cloud.driver, "find", nothing)
+    assert (await destroy(cloud, key, provider_id=machine.provider_id)).was_present
+    assert await cloud.driver.get(machine.provider_id) is None
+
+
+@pytest.mark.parametrize("cloud", ["gcore"], indirect=True)
+async def test_the_volume_of_a_creation_that_failed_late_goes_with_its_key(cloud):
+    fake, key = cloud.fake, cloud.new_key()
+    fake.task_traps.add(TaskTrap.FAILS_WITH_VOLUME)
+    fake.works = timedelta(minutes=5)
+    with pytest.raises(ProviderUnavailableError):
+        await cloud.driver.ensure(key, cloud.spec)
+    fake.advance(fake.works)
+    fake.settle()
+    assert [each.kind for each in fake.bill.running()] == [Billed.VOLUME]
+    fake.works = timedelta()
+    assert not (await destroy(cloud, key)).was_present
+    assert fake.bill.running() == []
+
+
+async def test_the_floating_address_of_a_machine_that_somebody_deleted_goes_too(tmp_path, store):
+    fake = OpenStackFake()
+    with fake.served():
+        settings = fake.settings(tmp_path, extra={"floating_network": "public"})
+        driver = OpenStackDriver(settings, poll=timedelta(milliseconds=20))
+        cloud = ContractCloud(driver, fake.region, fake.provider_faults, fake)
+        cloud.store = store
+        key = cloud.new_key()
+        machine = await driver.ensure(key, cloud.spec)
+        assert len(fake.floating) == 1
+        del fake.servers[machine.provider_id]
+        assert not (await destroy(cloud, key, provider_id=machine.provider_id)).was_present
+        assert fake.floating == {}
+        await driver.close()
 
 
 @ON_THE_FAKE

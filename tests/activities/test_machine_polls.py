@@ -169,3 +169,18 @@ async def test_a_machine_that_a_listing_lacks_is_searched_before_it_counts_as_go
     monkeypatch.setattr(cloud, "list", late)
     [booted] = await await_all(machines, cloud, refs)
     assert booted.key == refs[0].key
+
+
+async def test_a_machine_that_another_worker_created_is_searched_by_its_id(
+    machines: MachineActivities, cloud: CountingCloud, monkeypatch: pytest.MonkeyPatch
+):
+    """What this worker reads of its provider, by key, lacks it still."""
+    [ref] = await created(cloud, 1)
+    cloud.unlisted.add(ref.key)
+
+    async def nothing(_key: str) -> None:
+        return None
+
+    monkeypatch.setattr(cloud, "find", nothing)
+    [booted] = await await_all(machines, cloud, [ref])
+    assert booted.provider_id == ref.provider_id

@@ -1,6 +1,7 @@
 """What activities make of a provider's errors: kinds of their own, and waits that are honoured."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -141,7 +142,7 @@ async def test_the_next_listing_waits_for_as_long_as_the_provider_asks():
     asked = timedelta(milliseconds=300)
     cloud = RefusingCloud(ProviderRateLimitedError("fake", "list", "429", asked))
     began = time.monotonic()
-    assert await MachinePolls().next(cloud, "fake-east", "r-1-g1") is None
+    assert await MachinePolls().next(cloud, "fake-east", "r-1-g1", None) is None
     assert time.monotonic() - began >= asked.total_seconds()
     assert cloud.listed == 2
 
@@ -151,7 +152,7 @@ async def test_a_longer_wait_is_left_to_the_retry_of_the_activity():
     asked = timedelta(minutes=5)
     cloud = RefusingCloud(ProviderRateLimitedError("fake", "list", "429", asked), times=9)
     with pytest.raises(ProviderRateLimitedError) as refused:
-        await MachinePolls().next(cloud, "fake-east", "r-1-g1")
+        await MachinePolls().next(cloud, "fake-east", "r-1-g1", None)
     assert refused.value.retry_after == asked
     assert cloud.listed == 1
 
@@ -168,3 +169,20 @@ async def test_user_data_that_a_provider_does_not_take_is_refused_before_the_cre
     assert (failed.type, failed.non_retryable) == ("provider-invalid", True)
     assert "RELIGHT_SERVICE__FILES" in failed.message
     assert cloud.created == []
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_a_driver_learns_that_a_creation_is_repeated(attempt: int):
+    repeated: list[bool] = []
+
+    class Cloud(FakeCloud):
+        async def ensure(self, key: str, spec: MachineSpec) -> MachineAtProvider:
+            repeated.append(spec.is_repeat)
+            return await super().ensure(key, spec)
+
+    machines = MachineActivities({"fake": Cloud()}, RENDERER, OWNER)
+    create = CreateMachineInput(plan=PLAN, user_data_sha256=RENDERER.render(PLAN).sha256)
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, attempt=attempt)
+    await environment.run(machines.create_machine, create)
+    assert repeated == [attempt > 1]

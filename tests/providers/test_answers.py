@@ -1,5 +1,6 @@
 """Answers that are none of the provider's API: each is that provider's fault, and means nothing."""
 
+import base64
 import gzip
 import json
 import threading
@@ -13,8 +14,14 @@ import pytest
 from pydantic import SecretBytes, SecretStr
 
 from relight.domain.machine import MachineRef
-from relight.providers.api import MAX_ANSWER_BYTES
-from relight.providers.driver import MachineSpec, ProviderAnswerError, ProviderUnavailableError
+from relight.providers.api import MAX_ANSWER_BYTES, Refusal, Response
+from relight.providers.driver import (
+    MachineSpec,
+    ProviderAnswerError,
+    ProviderError,
+    ProviderInvalidError,
+    ProviderUnavailableError,
+)
 from relight.providers.lab import LabDriver
 
 pytestmark = pytest.mark.attack("a provider with answers that make no sense")
@@ -224,3 +231,27 @@ async def test_an_answer_that_breaks_off_is_no_answer(page: Page, driver: LabDri
     page.body, page.cut = b"[]", 100
     with pytest.raises(ProviderUnavailableError):
         await LabDriver(page.url, SecretStr("token"), timeout=timedelta(seconds=0.5)).list()
+
+
+USER_DATA = base64.b64encode(b"host-private-key " * 100).decode()
+
+
+def test_user_data_that_an_answer_repeats_is_in_no_error() -> None:
+    body = json.dumps({"id": "1", "data": {"user_data": USER_DATA}}).encode()
+    not_understood = Response("cloud", "create", body).unreadable("state: Field required")
+    refusal = Refusal("cloud", "create", 400, {}, None, "no")
+    for error in (
+        not_understood,
+        refusal.error(ProviderInvalidError, f"user_data: {USER_DATA} is too large"),
+        refusal.error(ProviderInvalidError, f"{'x ' * 200}{USER_DATA}"),
+    ):
+        assert USER_DATA[:40] not in str(error)
+
+
+async def test_user_data_that_a_proxy_repeats_is_in_no_error(page: Page, driver: LabDriver) -> None:
+    page.status = 400
+    for before in ("", "x " * 200):
+        page.body = f"<html>{before}{USER_DATA}</html>".encode()
+        with pytest.raises(ProviderError) as refused:
+            await driver.list()
+        assert USER_DATA[:40] not in str(refused.value)

@@ -36,7 +36,7 @@ from relight.providers.driver import (
     require_user_data_fits,
 )
 from relight.providers.images import BaseImage, Remembered
-from relight.providers.locations import Attempt, CapacityFallback, read_secret
+from relight.providers.locations import Attempt, CapacityFallback, read_token
 from relight.providers.report import ProviderReport
 from relight.providers.tags import KEY
 from relight.providers.token import create_token
@@ -67,7 +67,7 @@ class AlibabaDriver:
         Raises:
             SecretFileError: the access key's secret cannot be read.
         """
-        auth = auth or Acs3Auth(settings.key_id, read_secret(settings.key_file))
+        auth = auth or Acs3Auth(settings.key_id, read_token(settings.key_file))
         self._settings = settings
         self._regions = {
             name: AlibabaRegion(self.name, name, settings, auth) for name in settings.locations

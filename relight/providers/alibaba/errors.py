@@ -1,6 +1,5 @@
 """Alibaba Cloud's error codes, as the errors that they are for us."""
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Final
@@ -126,23 +125,15 @@ def classify(refusal: Refusal) -> ProviderError | None:
     code, message = refusal.fields.get("Code"), refusal.fields.get("Message")
     if not isinstance(code, str):
         if httpx.codes.is_server_error(refusal.status):
-            return refusal.error(ProviderUnavailableError, _without_values(refusal.text))
-        words = f"not an answer of the API: {_without_values(refusal.text)}"
+            return refusal.error(ProviderUnavailableError)
+        words = f"not an answer of the API: {refusal.text}"
         return refusal.error(ProviderAnswerError, words)
     if code == ABSENT:
         return None
-    error = refusal.error(kind_of(refusal.status, code), _without_values(f"{code}: {message}"))
+    error = refusal.error(kind_of(refusal.status, code), f"{code}: {message}")
     if isinstance(error, ProviderRateLimitedError):
         error.retry_after = _retry_after(refusal.headers)
     return error
-
-
-_VALUE = re.compile(r"[\w+/=%-]{65,}", re.ASCII)
-"""Longer than any id, name or token. User-data is in the query, which a refusal may repeat."""
-
-
-def _without_values(words: str) -> str:
-    return _VALUE.sub("...", words)
 
 
 def _retry_after(headers: Mapping[str, str]) -> timedelta | None:

@@ -23,6 +23,7 @@ from relight.providers.alibaba.errors import DryRunPassedError, WrongStatusError
 from relight.providers.alibaba.settings import AlibabaSettings, extra_of
 from relight.providers.api import ProviderApi, Response
 from relight.providers.driver import ProviderAnswerError
+from relight.providers.first_boot import may_boot
 from relight.providers.images import BaseImage, newest_image
 from relight.providers.pages import Page, next_offset, read_pages
 from relight.providers.rate import Call
@@ -41,7 +42,8 @@ _STATUSES = {
     "Starting": MachineStatus.PROVISIONING,
     "Running": MachineStatus.RUNNING,
 }
-"""Every other status means that the machine will not start by itself."""
+"""Every other status means that the machine will not start by itself; but a new one may be
+`Stopped` before its first boot."""
 
 
 class AlibabaRegion:
@@ -196,13 +198,16 @@ class AlibabaRegion:
         def read() -> MachineAtProvider:
             found = INSTANCE.validate_python(entry)
             ours = read_tags(found.texts)
+            status = _STATUSES.get(found.status, MachineStatus.FAILED)
+            if found.status == "Stopped" and may_boot(found.created_at):
+                status = MachineStatus.PROVISIONING
             return MachineAtProvider(
                 key=ours.key or found.name or found.id,
                 provider=self._provider,
                 provider_id=f"{self.name}:{found.id}",
                 region=self.name,
                 architecture=self.location.architecture,
-                status=_STATUSES.get(found.status, MachineStatus.FAILED),
+                status=status,
                 address=found.address(is_public=self.extra.bandwidth_mbits > 0),
                 owner=ours.owner,
                 generation=ours.generation,

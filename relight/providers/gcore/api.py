@@ -193,8 +193,15 @@ class GcoreApi:
     # ------------------------------------------------------------------ tasks
 
     async def task(self, attempted: str, task_id: str) -> Task:
-        """Return a task."""
-        response = await self._api.existing(attempted, "GET", f"/cloud/v1/tasks/{task_id}")
+        """Return a task.
+
+        Raises:
+            ProviderUnavailableError: there is none: a new one may not be there yet.
+        """
+        try:
+            response = await self._api.existing(attempted, "GET", f"/cloud/v1/tasks/{task_id}")
+        except GcoreNotFoundError as error:
+            raise ProviderUnavailableError(self._provider, attempted, error.answer) from error
         return response.read(_TASK)
 
     async def deletion_of(self, attempted: str, instance: Instance) -> str | None:

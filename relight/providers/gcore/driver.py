@@ -55,10 +55,10 @@ from relight.providers.gcore.creation import (
     newest_image,
 )
 from relight.providers.gcore.report import report
-from relight.providers.locations import Attempt, CapacityFallback, LocationSettings, read_secret
+from relight.providers.locations import Attempt, CapacityFallback, LocationSettings, read_token
 from relight.providers.rate import RateLimits
 from relight.providers.report import ProviderReport
-from relight.providers.tags import tags_of
+from relight.providers.tags import KEY, OWNER, tags_of
 
 POLL = timedelta(seconds=5)
 """Between two requests for a task, as the vendor advises."""
@@ -111,7 +111,7 @@ class GcoreDriver:
         self._region_names = {place.region_id: name for name, place in self._places.items()}
         self._creating: set[str] = set()
         self._fallback = CapacityFallback(self.name)
-        key = read_secret(settings.api_key_file).get_secret_value()
+        key = read_token(settings.api_key_file).get_secret_value()
         headers = {"Authorization": f"APIKey {key}"}
         api = ProviderApi(
             self.name, settings.url, headers, settings.timeout, classify=classify, limits=limits
@@ -220,6 +220,12 @@ class GcoreDriver:
         if task.state == "ERROR":
             raise failure(self.name, attempted, task, ProviderUnavailableError)
         return True
+
+    async def clear(self, machine: MachineRef, owner: str) -> None:
+        """Delete the boot volume of a creation that failed after nobody waited for it any more."""
+        tags = {KEY: machine.key, OWNER: owner}
+        for place in self._places.values():
+            await self._api.delete_unattached(f"clear {machine.key}", place.region_id, tags)
 
     async def console(self, machine: MachineRef) -> str | None:
         """Return None: the API has the address of a console only, for a browser."""

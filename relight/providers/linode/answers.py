@@ -1,7 +1,7 @@
 """What Linode's API answers, as far as it is read. Fields that are not read may be anything."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, ip_network
 from typing import Annotated
 
@@ -17,10 +17,8 @@ from relight.providers.driver import (
     ProviderQuotaError,
     ProviderUnavailableError,
 )
+from relight.providers.first_boot import may_boot
 from relight.providers.tags import from_texts, read_tags
-
-OFFLINE_BEFORE_BOOT = timedelta(minutes=10)
-"""A new machine may be `offline` between its provisioning and its first boot."""
 
 _STATUSES: Mapping[str, MachineStatus] = {
     "running": MachineStatus.RUNNING,
@@ -121,7 +119,7 @@ def machine_of(found: LinodeInstance, provider: str, architecture: str) -> Machi
     tags = read_tags(from_texts(found.tags))
     created_at = None if found.created is None else utc(found.created)
     status = _STATUSES.get(found.status, MachineStatus.PROVISIONING)
-    if found.status == "offline" and _is_new(created_at):
+    if found.status == "offline" and may_boot(created_at):
         status = MachineStatus.PROVISIONING
     return MachineAtProvider(
         key=found.label,
@@ -161,7 +159,3 @@ def _reasons(refusal: Refusal) -> Iterator[str]:
         if isinstance(each, dict) and isinstance(each.get("reason"), str):
             field = f"{each['field']}: " if isinstance(each.get("field"), str) else ""
             yield f"{field}{each['reason']}"
-
-
-def _is_new(created_at: datetime | None) -> bool:
-    return created_at is not None and datetime.now(UTC) - created_at < OFFLINE_BEFORE_BOOT

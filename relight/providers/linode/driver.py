@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 from pydantic import JsonValue, TypeAdapter, model_validator
@@ -43,12 +43,12 @@ from relight.providers.locations import (
     CapacityFallback,
     LocationSettings,
     ProviderSettings,
-    read_secret,
+    read_token,
 )
 from relight.providers.pages import Page, Pages, next_number, read_pages
 from relight.providers.rate import Call, Rate, RateLimits
 from relight.providers.report import ProviderReport, RegionReport
-from relight.providers.tags import as_texts, tags_of
+from relight.providers.tags import as_texts, number_of, tags_of
 
 URL = "https://api.linode.com/v4"
 
@@ -93,8 +93,11 @@ class LinodeSettings(ProviderSettings):
             if unknown:
                 msg = f"locations.{name}: extra has {', '.join(unknown)}; known: firewall_id"
                 raise ValueError(msg)
-            if location.subnet and not location.subnet.isdigit():
+            if location.subnet and number_of(location.subnet) is None:
                 msg = f"locations.{name}: subnet is the number of a VPC's subnet"
+                raise ValueError(msg)
+            if number_of(str(location.extra.get("firewall_id", 1))) is None:
+                msg = f"locations.{name}: extra.firewall_id is the number of a firewall"
                 raise ValueError(msg)
         return self
 
@@ -112,7 +115,7 @@ class LinodeDriver:
             SecretFileError: the token's file cannot be read.
         """
         self._settings = settings
-        token = read_secret(settings.token_file).get_secret_value()
+        token = read_token(settings.token_file).get_secret_value()
         self._api = ProviderApi(
             self.name,
             settings.url,
@@ -256,47 +259,35 @@ class LinodeDriver:
     async def _instances(
         self, attempted: str, known: Mapping[str, str]
     ) -> Pages[MachineAtProvider]:
-        """Return the machines of a filter; an entry that is not understood makes it incomplete."""
-        ordered = {**known, "+order_by": "id", "+order": "asc"}
-        complete = True
+        """Return the machines of a filter; an entry that is not understood makes it incomplete.
 
-        def read(response: Response, entry: JsonValue) -> MachineAtProvider | None:
-            nonlocal complete
-            try:
-                instance = response.understood(lambda: _INSTANCE.validate_python(entry))
-                return self._machine(response, instance)
-            except ProviderAnswerError:
-                complete = False
-                return None
+        Each page begins after the last machine of the one before. In pages by number a machine
+        moves to a page already read if another one is deleted; the total stays the same if one is
+        created, too.
+        """
+        count = 0
 
-        pages = await self._pages(attempted, "/linode/instances", ordered)
-        machines = [read(response, entry) for response, entry in pages.items]
-        return Pages(
-            tuple(machine for machine in machines if machine is not None),
-            pages.complete and complete,
-        )
-
-    async def _pages(
-        self, attempted: str, path: str, known: Mapping[str, Any]
-    ) -> Pages[tuple[Response, JsonValue]]:
-        headers = {"X-Filter": json.dumps(known)} if known else {}
-
-        async def read(token: str | None) -> Page[tuple[Response, JsonValue]]:
-            response = await self._api.request(
-                attempted,
-                "GET",
-                path,
-                params={"page": token or "1", "page_size": str(PAGE_SIZE)},
-                headers=headers,
-            )
-            if response is None:
-                # Machines that were deleted meanwhile have left no such page.
-                return Page((), None, total=-1)
-            page = response.read(_PAGE)
-            items = [(response, entry) for entry in page.data]
-            return Page(items, next_number(page.page, page.pages), page.results)
+        async def read(after: str | None) -> Page[MachineAtProvider]:
+            nonlocal count
+            beyond = {} if after is None else {"id": {"+gt": int(after)}}
+            ordered = {**known, **beyond, "+order_by": "id", "+order": "asc"}
+            headers = {"X-Filter": json.dumps(ordered)}
+            response, page = await self._page(attempted, "/linode/instances", "1", headers)
+            found = [self._understood(response, entry) for entry in page.data]
+            machines = [machine for machine in found if machine is not None]
+            total = count + page.results if len(machines) == len(found) else -1
+            count += len(machines)
+            last = machines[-1].provider_id if machines else after or "0"
+            return Page(machines, last if page.pages > 1 else None, total)
 
         return await read_pages(self.name, attempted, read)
+
+    async def _page(
+        self, attempted: str, path: str, number: str, headers: Mapping[str, str]
+    ) -> tuple[Response, LinodePage]:
+        params = {"page": number, "page_size": str(PAGE_SIZE)}
+        response = await self._api.existing(attempted, "GET", path, params=params, headers=headers)
+        return response, response.read(_PAGE)
 
     async def _image(self, region: str, location: LocationSettings) -> str | None:
         """Return the image of a location's machines; None if there is none that can be used."""
@@ -312,8 +303,14 @@ class LinodeDriver:
         return None if newest is None else newest.id
 
     async def _all_images(self) -> Sequence[LinodeImage]:
-        pages = await self._pages("list images", "/images", {})
-        return [_image_of(response, entry) for response, entry in pages.items]
+        attempted = "list images"
+
+        async def read(token: str | None) -> Page[LinodeImage]:
+            response, page = await self._page(attempted, "/images", token or "1", {})
+            images = [_image_of(response, entry) for entry in page.data]
+            return Page(images, next_number(page.page, page.pages))
+
+        return (await read_pages(self.name, attempted, read)).items
 
     async def _region_report(self, name: str, location: LocationSettings) -> RegionReport:
         problems: list[str] = []
@@ -334,6 +331,13 @@ class LinodeDriver:
         if image is None:
             problems.append(f"there is no image {_wanted(location)} with cloud-init for it")
         return RegionReport(name, location.architecture, image, tuple(problems))
+
+    def _understood(self, response: Response, entry: JsonValue) -> MachineAtProvider | None:
+        try:
+            instance = response.understood(lambda: _INSTANCE.validate_python(entry))
+            return self._machine(response, instance)
+        except ProviderAnswerError:
+            return None
 
     def _machine(self, response: Response, found: LinodeInstance) -> MachineAtProvider:
         location = self._settings.locations.get(found.region)

@@ -130,7 +130,8 @@ class TokenSpentError(ProviderUnavailableError):
     """A retry token was used before, and what it created is gone or another payload was sent."""
 
 
-_NO_ROOM = re.compile(r"out of (host )?capacity", re.IGNORECASE)
+_NO_ROOM = re.compile(r"out of (host )?capacity|in a different availability domain", re.IGNORECASE)
+"""Some limits of an account are those of one zone: then OCI advises to try another."""
 
 _BY_CODE: Final[dict[str, type[ProviderError]]] = {
     "LimitExceeded": ProviderQuotaError,
@@ -160,7 +161,7 @@ def classify(refusal: Refusal) -> ProviderError:
 
 
 def _kind(status: int, code: str, message: str) -> type[ProviderError]:
-    # Before the rule for 5xx: OCI answers 500 InternalError where a host has no room.
+    # First: OCI answers 500 InternalError where a host has no room.
     if _NO_ROOM.search(message):
         return ProviderCapacityError
     if code in _BY_CODE:

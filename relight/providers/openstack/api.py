@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
@@ -51,6 +52,12 @@ _VERSIONED = re.compile(r"/v\d")
 _HEADERS: Final[Mapping[Service, Mapping[str, str]]] = {
     Service.COMPUTE: {"OpenStack-API-Version": f"compute {MICROVERSION}"}
 }
+
+
+def versioned(url: str, service: Service) -> str:
+    """Return the URL of an endpoint with a version in its path, as the catalog has it or ours."""
+    url = url.rstrip("/")
+    return url if _VERSIONED.search(urlsplit(url).path) else url + _VERSION[service]
 
 
 class Link(BaseModel):
@@ -230,8 +237,7 @@ class OpenStackApi:
         ]
         for endpoint in found:
             if region in {endpoint.region, endpoint.region_id}:
-                url = endpoint.url.rstrip("/")
-                return url if _VERSIONED.search(url) else url + _VERSION[service]
+                return versioned(endpoint.url, service)
         known = sorted({each.region or each.region_id or "" for each in found})
         raise ProviderInvalidError(
             self._provider,

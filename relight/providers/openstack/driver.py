@@ -7,6 +7,7 @@ created, and again after an answer that was lost; the tags are metadata of the s
 import asyncio
 import base64
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -112,6 +113,8 @@ class OpenStackDriver:
         location = self._settings.location(self.name, spec.region)
         async with self._recent.alone(key):
             found = await self._find(key)
+            if found is None and spec.is_repeat and not self._recent.is_recent(key):
+                self._recent.note(key)  # By another worker, whose answer was lost a moment ago.
             while found is None and self._recent.is_recent(key):
                 await asyncio.sleep(self._poll)
                 found = await self._find(key)
@@ -162,13 +165,18 @@ class OpenStackDriver:
             raise MachineConflictError(
                 self.name, attempted, f"{machine.provider_id} is named {found.machine.key}"
             )
-        for region in self._settings.locations if found is None else [found.region]:
-            if self._floating_network(region):
-                await self._floating.release(region, machine.key, machine.provider_id)
         if found is None:
+            await self._release(machine, self._settings.locations)
             self._recent.forget(machine.key)
             return False
+        await self._release(machine, [found.region])
         return await self._compute.delete(found.region, attempted, found.server)
+
+    async def clear(self, machine: MachineRef, owner: str) -> None:
+        """Delete the floating address of a machine that somebody else has deleted."""
+        del owner
+        if machine.provider_id:
+            await self._release(machine, self._settings.locations)
 
     async def console(self, machine: MachineRef) -> str | None:
         """Return the last lines of the server's console."""
@@ -339,6 +347,11 @@ class OpenStackDriver:
                     f"{found.server.id} still exists after {span(GONE_WITHIN)}",
                 )
             await asyncio.sleep(self._poll)
+
+    async def _release(self, machine: MachineRef, regions: Iterable[str]) -> None:
+        for region in regions:
+            if self._floating_network(region):
+                await self._floating.release(region, machine.key, machine.provider_id)
 
     def _floating_network(self, region: str) -> str:
         return str(self._settings.location(self.name, region).extra.get(FLOATING_NETWORK, ""))

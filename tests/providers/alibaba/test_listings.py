@@ -41,6 +41,19 @@ async def test_pages_without_an_end_are_no_listing(fake, driver):
             await look
 
 
+async def test_a_new_machine_may_be_stopped_before_its_boot_and_an_old_one_is_off(fake, driver):
+    await driver.ensure(KEY, SPEC)
+    [instance] = fake.instances.values()
+    instance.status = "Stopped"
+    new = await driver.find(KEY)
+    assert new is not None
+    assert new.status is MachineStatus.PROVISIONING
+    instance.created_at -= timedelta(hours=1)
+    old = await driver.find(KEY)
+    assert old is not None
+    assert old.status is MachineStatus.FAILED
+
+
 async def test_the_private_address_counts_where_there_is_no_public_one(fake, tmp_path):
     location = LOCATIONS["cn-hangzhou"].model_copy(
         update={"extra": {"security_group": "sg-1", "bandwidth_mbits": 0}}

@@ -174,7 +174,7 @@ class LinodeFake(VendorFake):
     def _list(self, request: Request) -> Response:
         wanted = json.loads(request.headers.get("X-Filter", "{}"))
         known = {name: value for name, value in wanted.items() if not name.startswith("+")}
-        if any(name not in {"label", "region"} for name in known):
+        if any(name not in {"label", "region", "id"} for name in known):
             return refused(400, f"Cannot filter on {', '.join(known)}")
         newest = max(self.machines, default=0)
         shown = []
@@ -182,7 +182,7 @@ class LinodeFake(VendorFake):
             if Trap.STALE_LISTING in self.traps and machine.id == newest:
                 continue
             entry = machine.shown()
-            if all(entry[name] == value for name, value in known.items()):
+            if all(_fits_filter(entry[name], value) for name, value in known.items()):
                 shown.append(entry)
                 self._advance(machine)
         if Trap.DUPLICATE_LISTING in self.traps:
@@ -327,6 +327,10 @@ def image(number: int, label: str, regions: Sequence[str] = REGIONS) -> dict[str
 def refused(status: int, reason: str, name: str | None = None) -> Response:
     error = {"reason": reason} | ({"field": name} if name else {})
     return JSONResponse({"errors": [error]}, status_code=status)
+
+
+def _fits_filter(found: Any, wanted: Any) -> bool:
+    return bool(found > wanted["+gt"] if isinstance(wanted, dict) else found == wanted)
 
 
 def _fits(user_data: str) -> bool:

@@ -13,6 +13,7 @@ from relight.providers.driver import (
     ProviderCredentialsError,
     ProviderInvalidError,
     ProviderRateLimitedError,
+    ProviderUnavailableError,
 )
 from relight.providers.gcore.driver import GcoreDriver
 from tests.providers.fakes.base import Trap
@@ -143,3 +144,8 @@ async def test_a_rate_limit_says_how_long_to_wait(fake, driver):
     with pytest.raises(ProviderRateLimitedError, match="not sent"):
         await driver.ensure(KEY_1, spec())
     assert fake.posted() == []
+
+
+async def test_a_task_that_is_not_there_yet_is_asked_for_again(driver):
+    with pytest.raises(ProviderUnavailableError, match="could not be found"):
+        await driver._api.task(f"create {KEY_1}", "no-such-task")

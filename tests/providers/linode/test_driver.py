@@ -133,7 +133,7 @@ async def test_a_page_that_lacks_machines_makes_the_listing_incomplete_and_finds
     assert created_bodies(fake) == []
 
 
-async def test_machines_that_are_deleted_between_pages_make_the_listing_incomplete(
+async def test_machines_that_are_deleted_between_pages_move_none_of_the_others(
     fake: LinodeFake, driver: LinodeDriver, monkeypatch: pytest.MonkeyPatch
 ):
     fake.max_page_size = 2
@@ -144,13 +144,34 @@ async def test_machines_that_are_deleted_between_pages_make_the_listing_incomple
     def page(request: Any, shown: Any) -> Any:
         answer = whole(request, shown)
         for number in list(fake.machines)[:2]:
-            del fake.machines[number]  # so there is no second page any more
+            del fake.machines[number]
         return answer
 
     monkeypatch.setattr(fake, "_page", page)
     listing = await driver.list()
-    assert not listing.complete
-    assert [machine.key for machine in listing.machines] == ["r-0-g1", "r-1-g1"]
+    assert listing.complete
+    assert [machine.key for machine in listing.machines] == [f"r-{n}-g1" for n in range(4)]
+
+
+async def test_a_machine_that_moves_to_a_page_already_read_is_not_missing(
+    fake: LinodeFake, driver: LinodeDriver, monkeypatch: pytest.MonkeyPatch
+):
+    """As many are created as are deleted meanwhile: the total says nothing."""
+    fake.max_page_size = 2
+    for number in range(4):
+        fake.add(f"r-{number}-g1")
+    whole = fake._page
+
+    def page(request: Any, shown: Any) -> Any:
+        answer = whole(request, shown)
+        if "r-0-g1" in {machine.label for machine in fake.machines.values()}:
+            del fake.machines[min(fake.machines)]
+            fake.add("r-4-g1")
+        return answer
+
+    monkeypatch.setattr(fake, "_page", page)
+    listing = await driver.list()
+    assert "r-2-g1" in {each.key for each in listing.machines}
 
 
 async def test_pages_without_an_end_are_an_error(fake: LinodeFake, driver: LinodeDriver):
@@ -255,6 +276,9 @@ async def test_subnet_and_firewall_are_in_the_request(fake: LinodeFake, tmp_path
         ({"zones": ["a"]}, "Linode has no zones"),
         ({"extra": {"group": "x"}}, "extra has group"),
         ({"subnet": "vpc-1"}, "the number of a VPC's subnet"),
+        ({"subnet": "\u00b2"}, "the number of a VPC's subnet"),
+        ({"extra": {"firewall_id": True}}, "firewall_id is the number of a firewall"),
+        ({"extra": {"firewall_id": "web"}}, "firewall_id is the number of a firewall"),
     ],
 )
 def test_a_location_that_linode_cannot_have_is_refused(
@@ -276,7 +300,7 @@ async def test_a_token_that_is_not_accepted_is_not_shown(fake: LinodeFake, tmp_p
     assert "Invalid Token" in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [None, "", " \n"])
+@pytest.mark.parametrize("content", [None, "", " \n", f"{TOKEN}\nsecond", "tok\u00e9n"])
 def test_a_token_file_without_a_token_is_named(
     fake: LinodeFake, tmp_path: Path, content: str | None
 ):

@@ -30,6 +30,14 @@ ERRORS: list[tuple[int, str, str, type[ProviderError]]] = [
     (400, "MissingParameter", MESSAGE, ProviderInvalidError),
     (400, "RelatedResourceNotAuthorizedOrNotFound", MESSAGE, ProviderInvalidError),
     (400, "LimitExceeded", MESSAGE, ProviderQuotaError),
+    (
+        *(
+            400,
+            "LimitExceeded",
+            "Please try launching the instance in a different Availability Domain",
+        ),
+        ProviderCapacityError,
+    ),
     (400, "QuotaExceeded", MESSAGE, ProviderQuotaError),
     (401, "NotAuthenticated", MESSAGE, ProviderCredentialsError),
     (402, "SignUpRequired", MESSAGE, ProviderCredentialsError),

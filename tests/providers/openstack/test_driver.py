@@ -14,6 +14,7 @@ from relight.providers.driver import (
     ProviderInvalidError,
     ProviderUnavailableError,
 )
+from relight.providers.openstack.api import Service, versioned
 from relight.providers.openstack.driver import OpenStackDriver
 from starter.local.children import wait_until
 from tests.providers.fakes.base import Trap
@@ -191,6 +192,18 @@ async def test_a_boot_volume_goes_with_its_machine(fake, drivers):
     assert machine_entry.until == volume_entry.until
     assert machine_entry.until is not None
     assert machine_entry.until - machine_entry.since >= DELETING
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://cloud.example:8774/v2.1/p", "https://cloud.example:8774/v2.1/p"),
+        ("https://cloud.example/compute/", "https://cloud.example/compute/v2.1"),
+        ("https://v2.cloud.example:8774", "https://v2.cloud.example:8774/v2.1"),
+    ],
+)
+def test_an_endpoint_without_a_version_in_its_path_gets_one(url, expected):
+    assert versioned(url, Service.COMPUTE) == expected
 
 
 # Floating addresses.
