@@ -162,7 +162,11 @@ async def test_a_creation_of_another_worker_that_listings_lack_is_waited_for(fak
     fake.provider_faults.inject(ProviderFault.REPLY_LOST, Call.CREATE)
     with pytest.raises(ProviderUnavailableError):
         await drivers().ensure(KEY, spec())
-    machine = await drivers().ensure(KEY, spec(is_repeat=True))
+    fake.stale, looks = DEADLINE, len(fake.received)
+    repeated = asyncio.create_task(drivers(DEADLINE).ensure(KEY, spec(is_repeat=True)))
+    await wait_until(lambda: true(len(fake.received) > looks + 20), DEADLINE)
+    fake.traps.clear()
+    machine = await repeated
     assert list(fake.servers) == [machine.provider_id]
     assert creations(fake) == 1
 
