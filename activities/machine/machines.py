@@ -103,6 +103,7 @@ class MachineActivities:
             owner=self._owner,
             generation=input.plan.generation,
             created_by=current_run_id(),
+            is_repeat=activity.info().attempt > 1,
         )
         return (await self._ensure(input.plan.provider, input.plan.key, spec)).machine
 

@@ -105,6 +105,8 @@ class MachineSpec(BaseModel):
         created_by: the run that asks for it, written to the machine at its creation. It stays when
             another run finds the machine: so each run knows what it has created itself.
         image: the provider's image; None for its default.
+        is_repeat: an earlier attempt, perhaps another worker's, may have requested the machine
+            without an answer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -115,6 +117,7 @@ class MachineSpec(BaseModel):
     generation: int = Field(ge=1)
     created_by: str = ""
     image: str | None = None
+    is_repeat: bool = False
 
 
 class UserDataLimit(NamedTuple):

@@ -1,6 +1,7 @@
 """What activities make of a provider's errors: kinds of their own, and waits that are honoured."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -168,3 +169,20 @@ async def test_user_data_that_a_provider_does_not_take_is_refused_before_the_cre
     assert (failed.type, failed.non_retryable) == ("provider-invalid", True)
     assert "RELIGHT_SERVICE__FILES" in failed.message
     assert cloud.created == []
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_a_driver_learns_that_a_creation_is_repeated(attempt: int):
+    repeated: list[bool] = []
+
+    class Cloud(FakeCloud):
+        async def ensure(self, key: str, spec: MachineSpec) -> MachineAtProvider:
+            repeated.append(spec.is_repeat)
+            return await super().ensure(key, spec)
+
+    machines = MachineActivities({"fake": Cloud()}, RENDERER, OWNER)
+    create = CreateMachineInput(plan=PLAN, user_data_sha256=RENDERER.render(PLAN).sha256)
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, attempt=attempt)
+    await environment.run(machines.create_machine, create)
+    assert repeated == [attempt > 1]

@@ -32,7 +32,7 @@ _DRIVERS: Mapping[str, Callable[[Any], ProviderDriver]] = {
     **{name: cloud.driver for name, cloud in CLOUDS.items()},
     "gcore": partial(GcoreDriver, poll=timedelta(seconds=0.005), wait=timedelta(seconds=0.2)),
     "linode": partial(LinodeDriver, limits=RateLimits()),
-    "openstack": partial(OpenStackDriver, settle=4 * UNLISTED, poll=timedelta(seconds=0.02)),
+    "openstack": partial(OpenStackDriver, settle=4 * UNLISTED, poll=timedelta(seconds=0.2)),
 }
 
 

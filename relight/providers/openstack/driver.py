@@ -114,6 +114,8 @@ class OpenStackDriver(OpenStackImages):
         location = self._settings.location(self.name, spec.region)
         async with self._recent.alone(key):
             found = await self._find(key)
+            if found is None and spec.is_repeat and not self._recent.is_recent(key):
+                self._recent.note(key)  # By another worker, whose answer was lost a moment ago.
             while found is None and self._recent.is_recent(key):
                 await asyncio.sleep(self._poll)
                 found = await self._find(key)

@@ -31,7 +31,11 @@ ERRORS: list[tuple[int, str, str, type[ProviderError]]] = [
     (400, "RelatedResourceNotAuthorizedOrNotFound", MESSAGE, ProviderInvalidError),
     (400, "LimitExceeded", MESSAGE, ProviderQuotaError),
     (
-        *(400, "LimitExceeded", "Please try launching the instance in a different Availability Domain"),
+        *(
+            400,
+            "LimitExceeded",
+            "Please try launching the instance in a different Availability Domain",
+        ),
         ProviderCapacityError,
     ),
     (400, "QuotaExceeded", MESSAGE, ProviderQuotaError),

@@ -156,6 +156,21 @@ async def test_a_creation_without_an_answer_that_listings_lack_is_waited_for(fak
     assert creations(fake) == 1
 
 
+async def test_a_creation_of_another_worker_that_listings_lack_is_waited_for(fake, drivers):
+    """Its answer was lost, and the activity is tried again elsewhere."""
+    fake.traps.add(Trap.STALE_LISTING)
+    fake.provider_faults.inject(ProviderFault.REPLY_LOST, Call.CREATE)
+    with pytest.raises(ProviderUnavailableError):
+        await drivers().ensure(KEY, spec())
+    fake.stale, looks = DEADLINE, len(fake.received)
+    repeated = asyncio.create_task(drivers(DEADLINE).ensure(KEY, spec(is_repeat=True)))
+    await wait_until(lambda: true(len(fake.received) > looks + 20), DEADLINE)
+    fake.traps.clear()
+    machine = await repeated
+    assert list(fake.servers) == [machine.provider_id]
+    assert creations(fake) == 1
+
+
 async def test_a_rate_limit_is_not_waited_for_as_if_something_was_made(fake, drivers):
     driver = drivers()
     fake.provider_faults.inject(ProviderFault.TOO_MANY_REQUESTS, Call.CREATE)
