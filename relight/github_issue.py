@@ -4,6 +4,7 @@ The issue is the open one that has our label and our mark in its body. Every req
 repeated: what is there is read first.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,7 +27,7 @@ from relight.github_actions import (
 )
 
 LABEL: Final = "relight-image"
-MARK: Final = "<!-- relight image issue -->"
+MARK: Final = "<!-- relight-image -->"
 TITLE: Final = "The base image was not published"
 
 _MAX_PAGES = 50
@@ -70,6 +71,10 @@ class EndedRun:
 
     url: str
     needs: Mapping[str, EndedJob]
+
+    def is_in(self, text: str | None) -> bool:
+        """Whether a text names it. The URL ends with a number, whose digits may go on."""
+        return re.search(rf"{re.escape(self.url)}(?!\d)", text or "") is not None
 
 
 class _Named(BaseModel):
@@ -134,7 +139,7 @@ async def _report(issues: "_Issues", run: EndedRun) -> IssueReported:
         return IssueReported(outcome=outcome, change=IssueChange.OPENED, issues=(number,))
     oldest = found[0]
     # An attempt whose answer was lost has written it already.
-    is_written = run.url in (oldest.body or "") or await issues.has_comment(oldest.number, run.url)
+    is_written = run.is_in(oldest.body) or await issues.has_comment(oldest.number, run)
     if not is_written:
         await issues.comment(oldest.number, f"It failed again: {run.url}\n\n{jobs_of(run)}")
     change = IssueChange.NONE if is_written else IssueChange.COMMENTED
@@ -195,12 +200,12 @@ class _Issues:
             await self._repository.asked(_ANY, "POST", path, {"labels": [LABEL]})
         return made.number
 
-    async def has_comment(self, number: int, text: str) -> bool:
-        """Whether a comment of an issue has a text."""
+    async def has_comment(self, number: int, run: EndedRun) -> bool:
+        """Whether a comment of an issue names a run."""
         for page in range(1, _MAX_PAGES + 1):
             path = f"/issues/{number}/comments?per_page={PAGE}&page={page}"
             listed = await self._repository.asked(_TEXTS, "GET", path) or []
-            if any(text in (each.body or "") for each in listed):
+            if any(run.is_in(each.body) for each in listed):
                 return True
             if len(listed) < PAGE:
                 break

@@ -82,6 +82,11 @@ async def test_the_same_run_is_reported_once(github: FakeActions):
     assert len(github.comments[1]) == 1
 
 
+async def test_another_attempt_of_the_run_is_another_run(github: FakeActions):
+    await report(github, "failure", url=f"{RUN}2")
+    assert (await report(github, "failure", url=RUN)).change is IssueChange.COMMENTED
+
+
 async def test_a_run_that_had_nothing_to_publish_changes_nothing(github: FakeActions):
     await report(github, "failure")
     requests = len(github.requests)
