@@ -169,8 +169,11 @@ def adopted_image(found: ImageAtProvider, spec: ImageSpec) -> ImageAtProvider:
 def image_named(provider: str, listing: ImageListing, spec: ImageSpec) -> ImageAtProvider | None:
     """Return the image with the spec's name; None if there is none, or only failed ones.
 
+    Where a provider has made two of one order, both are the same image: the one that can be used is
+    returned.
+
     Raises:
-        MachineConflictError: several have the name, or one of another owner or identity.
+        MachineConflictError: one of another owner or identity has the name.
         ProviderAnswerError: it is not listed, and the listing is incomplete.
     """
     name = spec.manifest.name
@@ -180,11 +183,9 @@ def image_named(provider: str, listing: ImageListing, spec: ImageSpec) -> ImageA
         for each in listing.images
         if each.name == name and each.status not in _OVER
     }
-    if len(found) > 1:
-        ids = ", ".join(sorted(found))
-        raise MachineConflictError(provider, attempted, f"several images have this name: {ids}")
     if found:
-        return adopted_image(next(iter(found.values())), spec)
+        ours = [adopted_image(each, spec) for each in found.values()]
+        return min(ours, key=lambda each: (each.status is not ImageStatus.AVAILABLE, each.image_id))
     if not listing.complete:
         raise ProviderAnswerError(provider, attempted, "the listing of images is incomplete")
     return None

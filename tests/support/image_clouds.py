@@ -51,6 +51,12 @@ def manifest(name: str, identity: str = IDENTITY, architecture: str = "amd64") -
     )
 
 
+def write_qcow2(path: Path) -> None:
+    """Write an empty disk of 1 MiB."""
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"]
+    subprocess.run(argv, check=True, timeout=60)
+
+
 class ImageCloud:
     """A driver under the contract of base images, with two of its regions.
 
@@ -76,7 +82,7 @@ class ImageCloud:
         self.fake = fake
         self.sent: list[int] = []
         self._folder = folder
-        self._make_disk = make_disk or _qcow2
+        self._make_disk = make_disk or write_qcow2
 
     def new_name(self, prefix: str = PREFIX) -> str:
         return f"{prefix}{uuid.uuid4().hex[:8]}-amd64"
@@ -169,8 +175,3 @@ async def image_cloud(request: pytest.FixtureRequest) -> AsyncIterator[ImageClou
         finally:
             await cloud.tidy()
             await cloud.driver.close()
-
-
-def _qcow2(path: Path) -> None:
-    argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"]
-    subprocess.run(argv, check=True, timeout=60)

@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    ConfigDict,
     Field,
     IPvAnyAddress,
     JsonValue,
@@ -81,15 +82,19 @@ class Created(BaseModel):
     """What a task has made."""
 
     instances: list[Id] | None = None
+    images: list[Id] | None = None
 
 
 class Task(BaseModel):
-    """A task: NEW, RUNNING, FINISHED or ERROR."""
+    """A task: NEW, RUNNING, FINISHED or ERROR. What is not read of it is kept, too."""
+
+    model_config = ConfigDict(extra="allow")
 
     id: Id
     state: str
     task_type: str = ""
     created_on: Time = None
+    finished_on: Time = None
     region_id: int | None = None
     data: JsonValue = None
     error: str | None = None
@@ -102,7 +107,7 @@ class Task(BaseModel):
 
     @property
     def name(self) -> str | None:
-        """The name of the machine that it makes; None if it does not say."""
+        """The name of the machine or the image that it makes; None if it does not say."""
         return self._of_data("name")
 
     @property
@@ -115,6 +120,12 @@ class Task(BaseModel):
         """The ids of the machines that it has made."""
         return (self.created_resources and self.created_resources.instances) or []
 
+    @property
+    def image(self) -> str | None:
+        """The id of the image that it has made."""
+        images = self.created_resources and self.created_resources.images
+        return images[0] if images else None
+
     def made_in(self, region: int) -> list[str]:
         """Return the ids of the machines that it has made in a region, or perhaps there."""
         return self.instances if self.region_id in {None, region} else []
@@ -124,7 +135,9 @@ class Task(BaseModel):
         return value if isinstance(value, str) else None
 
 
-class _Tag(BaseModel):
+class Tag(BaseModel):
+    """A tag of ours, or of the provider."""
+
     key: str
     value: str
 
@@ -151,7 +164,7 @@ class Instance(BaseModel):
     status: str
     created_at: AwareDatetime | None = None
     flavor: _Flavor
-    tags: list[_Tag] = []
+    tags: list[Tag] = []
     addresses: Mapping[str, list[_Address]] = {}
     volumes: list[_Attached] = []
     task_id: Id | None = None
@@ -168,6 +181,7 @@ class Volume(BaseModel):
 
     id: Id
     attachments: list[JsonValue] | None = None
+    volume_image_metadata: Mapping[str, JsonValue] | None = None
 
 
 class Image(BaseModel):
@@ -179,6 +193,10 @@ class Image(BaseModel):
     status: str
     min_disk: int = Field(ge=0)
     created_at: Time = None
+    visibility: str | None = None
+    tags_v2: list[Tag] = []
+    creator_task_id: str | None = None
+    task_id: str | None = None
 
 
 class Project(BaseModel):
@@ -242,6 +260,10 @@ class GcoreNotFoundError(ProviderInvalidError):
     """The project, the region, or what else the request names does not exist."""
 
 
+class GcoreConflictError(ProviderUnavailableError):
+    """Something else is done with it now, or something needs it: the words say which."""
+
+
 _NO_ROOM = re.compile(
     r"reached the limit of flavor|no valid host|not enough (hosts|resources|capacity)"
     r"|(insufficient|out of|no|lack of) (\w+ )?(capacity|resources|stock)",
@@ -275,7 +297,9 @@ def _kind(status: int, code: str, message: str) -> type[ProviderError]:
             return ProviderCapacityError
         case (401 | 403, _):
             return ProviderCredentialsError
-        case (408 | 409 | 429, _):
+        case (409, _):
+            return GcoreConflictError
+        case (408 | 429, _):
             return error_for_status(status)
     return ProviderInvalidError if status < 500 else error_for_status(status)
 

@@ -44,6 +44,8 @@ _TASK = TypeAdapter(Task)
 _TASK_IDS = TypeAdapter(TaskIds)
 _PROJECT = TypeAdapter(Project)
 _REGION = TypeAdapter(RegionState)
+_IMAGE = TypeAdapter(Image)
+_VOLUME = TypeAdapter(Volume)
 _QUOTAS: TypeAdapter[dict[str, int | None]] = TypeAdapter(dict[str, int | None])
 
 
@@ -160,10 +162,41 @@ class GcoreApi:
             self._provider, attempted, f"volumes of an earlier attempt are left: {', '.join(left)}"
         )
 
+    async def volume(self, attempted: str, region: int, volume_id: str) -> Volume | None:
+        """Return a volume by its id; None if there is none."""
+        return await self._one(attempted, self._path("v1/volumes", region, volume_id), _VOLUME)
+
     async def images(self, attempted: str, region: int, name: str) -> Sequence[Image]:
+        """Return the images whose name has this part; all if it is empty.
+
+        Raises:
+            ProviderAnswerError: some may be missing.
+        """
+        return self._complete(attempted, await self.image_pages(attempted, region, name))
+
+    async def image_pages(self, attempted: str, region: int, name: str) -> Pages[Image]:
         """Return the images whose name has this part; all if it is empty."""
         params = {"name": name} if name else {}
-        return await self._whole(attempted, self._path("v1/images", region), Image, params)
+        return await self._all(attempted, self._path("v1/images", region), Image, params)
+
+    async def image(self, attempted: str, region: int, image_id: str) -> Image | None:
+        """Return an image by its id; None if there is none."""
+        return await self._one(attempted, self._path("v1/images", region, image_id), _IMAGE)
+
+    async def import_image(self, attempted: str, region: int, body: Mapping[str, Any]) -> str:
+        """Request the import of an image from a URL; return the id of the task that makes it."""
+        path = self._path("v1/downloadimage", region)
+        response = await self._api.existing(attempted, "POST", path, json=body)
+        return response.read(_TASK_IDS).tasks[0]
+
+    async def delete_image(self, attempted: str, region: int, image_id: str) -> str | None:
+        """Request an image's deletion; return its task's id, None if there is no such image."""
+        path = self._path("v1/images", region, image_id)
+        try:
+            response = await self._api.existing(attempted, "DELETE", path)
+        except GcoreNotFoundError:
+            return None
+        return response.read(_TASK_IDS).tasks[0]
 
     # ------------------------------------------------------------------ what may be created
 
@@ -213,14 +246,14 @@ class GcoreApi:
                 return task
             await asyncio.sleep(self._poll.total_seconds())
 
-    async def creations(
-        self, attempted: str, regions: Sequence[int], since: datetime
+    async def tasks(
+        self, attempted: str, regions: Sequence[int], since: datetime, task_type: str
     ) -> Sequence[Task]:
-        """Return the tasks that create instances, the oldest first."""
+        """Return the tasks of a type, as `create_vm` or `download_image`, the oldest first."""
         params = {
             "project_id": self._project_id,
             "region_id": list(regions),
-            "task_type": "create_vm",
+            "task_type": task_type,
             "from_timestamp": since.isoformat(timespec="seconds"),
             "order_by": "asc",
         }
@@ -242,12 +275,18 @@ class GcoreApi:
         Raises:
             ProviderAnswerError: something is, or is not understood.
         """
-        pages = await self._all(attempted, path, item, params, limit)
+        return self._complete(attempted, await self._all(attempted, path, item, params, limit))
+
+    def _complete(self, attempted: str, pages: Pages[T]) -> Sequence[T]:
         if not pages.complete:
-            raise ProviderAnswerError(
-                self._provider, attempted, f"the listing {path} is not complete"
-            )
+            raise ProviderAnswerError(self._provider, attempted, "the listing is not complete")
         return pages.items
+
+    async def _one(self, attempted: str, path: str, adapter: TypeAdapter[T]) -> T | None:
+        try:
+            return (await self._api.existing(attempted, "GET", path)).read(adapter)
+        except GcoreNotFoundError:
+            return None
 
     async def _all(
         self,

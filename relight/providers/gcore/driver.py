@@ -49,11 +49,11 @@ from relight.providers.gcore.api import GcoreApi
 from relight.providers.gcore.creation import (
     MIN_TAG_CHARACTERS,
     GcoreSettings,
-    Place,
     creation,
     is_id,
     newest_image,
 )
+from relight.providers.gcore.images import GcoreImages
 from relight.providers.gcore.report import report
 from relight.providers.locations import Attempt, CapacityFallback, LocationSettings, read_secret
 from relight.providers.rate import RateLimits
@@ -80,10 +80,9 @@ tried again for it."""
 _PROVIDER_ID = re.compile(r"([0-9]{1,9}):([0-9A-Za-z-]{1,64})")
 
 
-class GcoreDriver:
+class GcoreDriver(GcoreImages):
     """The machine key is the name. The provider id is the region's number and the instance's id."""
 
-    name = "gcore"
     # It documents none; this is that of OpenStack, which it consists of.
     user_data_limit: UserDataLimit | None = UserDataLimit(65_535, is_encoded=True)
 
@@ -106,9 +105,6 @@ class GcoreDriver:
         Raises:
             SecretFileError: the file with the key cannot be read.
         """
-        self._settings = settings
-        self._places = {name: Place.of(location) for name, location in settings.locations.items()}
-        self._region_names = {place.region_id: name for name, place in self._places.items()}
         self._creating: set[str] = set()
         self._fallback = CapacityFallback(self.name)
         key = read_secret(settings.api_key_file).get_secret_value()
@@ -116,7 +112,10 @@ class GcoreDriver:
         api = ProviderApi(
             self.name, settings.url, headers, settings.timeout, classify=classify, limits=limits
         )
-        self._api = GcoreApi(api, self.name, settings.project_id, poll=poll, wait=wait)
+        super().__init__(
+            GcoreApi(api, self.name, settings.project_id, poll=poll, wait=wait), settings
+        )
+        self._region_names = {place.region_id: name for name, place in self._places.items()}
 
     async def regions(self) -> tuple[Region, ...]:
         """Return the configured regions."""
@@ -224,6 +223,19 @@ class GcoreDriver:
     async def console(self, machine: MachineRef) -> str | None:
         """Return None: the API has the address of a console only, for a browser."""
         del machine
+        return None
+
+    async def image_of(self, provider_id: str) -> str | None:
+        """Return the id of the image that the machine's boot volume was made of."""
+        attempted = f"find the image of {provider_id}"
+        region, instance_id = self._place_of(provider_id)
+        found = await self._api.instance(attempted, region, instance_id) if instance_id else None
+        for attached in found.volumes if found is not None else ():
+            volume = await self._api.volume(attempted, region, attached.id)
+            metadata = (volume and volume.volume_image_metadata) or {}
+            image_id = metadata.get("image_id")
+            if isinstance(image_id, str):
+                return image_id
         return None
 
     async def report(self) -> ProviderReport:
@@ -338,7 +350,7 @@ class GcoreDriver:
             since = datetime.now(UTC) - REMEMBERED
             tasks = [
                 task
-                for task in await self._api.creations(attempted, regions, since)
+                for task in await self._api.tasks(attempted, regions, since, "create_vm")
                 if task.name == key
                 or (task.name is None and (task.is_pending or _age(task) < RECENT))
             ]

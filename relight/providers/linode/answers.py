@@ -8,6 +8,7 @@ from typing import Annotated
 import httpx
 from pydantic import BaseModel, Field, JsonValue, StringConstraints
 
+from relight.domain.image import ImageAtProvider, ImageStatus, Visibility
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.providers.api import Refusal, error_for_status
 from relight.providers.driver import (
@@ -17,7 +18,11 @@ from relight.providers.driver import (
     ProviderQuotaError,
     ProviderUnavailableError,
 )
-from relight.providers.tags import from_texts, read_tags
+from relight.providers.image_driver import whole_answer
+from relight.providers.tags import ARCHITECTURE, IDENTITY, OWNER, from_texts, read_tags
+
+REGION = "relight-region"
+"""The tag with the region of an upload: an image names no region until it is stored."""
 
 OFFLINE_BEFORE_BOOT = timedelta(minutes=10)
 """A new machine may be `offline` between its provisioning and its first boot."""
@@ -30,6 +35,15 @@ _STATUSES: Mapping[str, MachineStatus] = {
     "billing_suspension": MachineStatus.FAILED,
 }
 """Every other status ends by itself: `provisioning`, `booting`, `migrating`."""
+
+_LEAVING = "pending deletion"
+
+_COPY_STATUSES: Mapping[str, ImageStatus] = {
+    "available": ImageStatus.AVAILABLE,
+    _LEAVING: ImageStatus.DELETING,
+    "timedout": ImageStatus.FAILED,
+}
+"""Every other status ends by itself: `creating`, `pending`, `replicating`, and the like."""
 
 _PRIVATE = ip_network("192.168.128.0/17")
 """Linode's private addresses, which are listed with the public ones."""
@@ -44,7 +58,7 @@ _REASONS: Sequence[tuple[str, type[ProviderError]]] = (
     ("capacity", ProviderCapacityError),
     ("sold out", ProviderCapacityError),
 )
-"""What the reasons of status 400 contain; the first that fits counts. Linode has no error codes."""
+"""What the reasons of status 400 and 422 contain; the first that fits counts: it has no codes."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
@@ -56,6 +70,7 @@ class LinodeInstance(BaseModel):
     label: Text
     region: Text
     type: str | None = None
+    image: str | None = None
     status: Text
     ipv4: tuple[IPv4Address, ...] = ()
     tags: tuple[str, ...] = ()
@@ -78,22 +93,47 @@ class LinodeImageRegion(BaseModel):
     status: str
 
 
+class _SharedWith(BaseModel):
+    """How many groups of other accounts may use an image."""
+
+    sharegroup_count: int | None = None
+
+
+class _Sharing(BaseModel):
+    shared_with: _SharedWith | None = None
+
+
 class LinodeImage(BaseModel):
     """An image. A public one is in every region, and names none."""
 
     id: Text
     label: str
     created: datetime
-    is_public: bool = False
+    is_public: bool | None = None
     status: str = "available"
     deprecated: bool = False
     capabilities: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     regions: tuple[LinodeImageRegion, ...] = ()
+    image_sharing: _Sharing | None = None
+
+    @property
+    def kept_regions(self) -> list[str]:
+        """The regions with a copy, without those that lose it."""
+        return [each.region for each in self.regions if each.status != _LEAVING]
+
+    @property
+    def visibility(self) -> Visibility:
+        """Who can use it."""
+        shared = self.image_sharing and self.image_sharing.shared_with
+        if self.is_public or (shared and shared.sharegroup_count):
+            return Visibility.PUBLIC
+        return Visibility.UNKNOWN if self.is_public is None else Visibility.PRIVATE
 
     def is_usable_in(self, region: str) -> bool:
         """Return whether a machine of a region can be made of it, with user-data."""
         copies = [each.status for each in self.regions if each.region == region]
-        is_there = "available" in copies or (self.is_public and not self.regions)
+        is_there = "available" in copies or bool(self.is_public and not self.regions)
         return is_there and self.status == "available" and "cloud-init" in self.capabilities
 
 
@@ -138,6 +178,43 @@ def machine_of(found: LinodeInstance, provider: str, architecture: str) -> Machi
     )
 
 
+def image_at(
+    image: LinodeImage, region: str | None, provider: str, answer: JsonValue
+) -> ImageAtProvider | None:
+    """Return an image as it is in a region; None if it is not there and not ordered for it.
+
+    Args:
+        image: as read.
+        region: None for the image as a whole, in whichever regions it is.
+        provider: the driver's name.
+        answer: all that Linode says of it.
+    """
+    tags = from_texts(image.tags)
+    copies = {each.region: each.status for each in image.regions}
+    if region is None:
+        region = next(iter(copies), tags.get(REGION, ""))
+        status = ImageStatus.AVAILABLE if image.status == "available" else ImageStatus.IMPORTING
+    elif region in copies:
+        status = _COPY_STATUSES.get(copies[region], ImageStatus.IMPORTING)
+    elif not copies and tags.get(REGION) == region:
+        status = ImageStatus.IMPORTING
+    else:
+        return None
+    return ImageAtProvider(
+        name=image.label,
+        provider=provider,
+        region=region,
+        image_id=image.id,
+        status=status,
+        architecture=tags.get(ARCHITECTURE),
+        visibility=image.visibility,
+        owner=tags.get(OWNER) or None,
+        identity=tags.get(IDENTITY) or None,
+        created_at=utc(image.created),
+        words=whole_answer(answer) if status is ImageStatus.FAILED else "",
+    )
+
+
 def utc(time: datetime) -> datetime:
     """Return a time of Linode's with its zone."""
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
@@ -149,7 +226,7 @@ def classify(refusal: Refusal) -> ProviderError | None:
         return None
     words = "; ".join(_reasons(refusal))
     kind = error_for_status(refusal.status)
-    if refusal.status == httpx.codes.BAD_REQUEST:
+    if refusal.status in (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY):
         found = (error for text, error in _REASONS if text in words.lower())
         kind = next(found, ProviderInvalidError)
     return refusal.error(kind, words)

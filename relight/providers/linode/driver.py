@@ -5,12 +5,11 @@ it; volumes are never made here, and those that a person attached are only detac
 """
 
 import base64
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 from pydantic import JsonValue, TypeAdapter, model_validator
@@ -31,13 +30,14 @@ from relight.providers.images import BaseImage, Remembered, newest_image
 from relight.providers.linode.answers import (
     LinodeImage,
     LinodeInstance,
-    LinodePage,
     LinodeProfile,
     LinodeRegion,
     classify,
     machine_of,
     utc,
 )
+from relight.providers.linode.images import MAX_TAG_CHARACTERS, LinodeImages
+from relight.providers.linode.listing import read_listing
 from relight.providers.locations import (
     Attempt,
     CapacityFallback,
@@ -45,16 +45,12 @@ from relight.providers.locations import (
     ProviderSettings,
     read_secret,
 )
-from relight.providers.pages import Page, Pages, next_number, read_pages
+from relight.providers.pages import Pages
 from relight.providers.rate import Call, Rate, RateLimits
 from relight.providers.report import ProviderReport, RegionReport
 from relight.providers.tags import as_texts, tags_of
 
 URL = "https://api.linode.com/v4"
-
-PAGE_SIZE = 500
-MAX_TAG_CHARACTERS = 50
-"""Longer tags are refused."""
 
 RATES = {
     Call.READ: Rate(800, timedelta(minutes=1)),
@@ -65,7 +61,6 @@ RATES = {
 _EXTRA = {"firewall_id"}
 
 _INSTANCE = TypeAdapter(LinodeInstance)
-_PAGE = TypeAdapter(LinodePage)
 _IMAGE = TypeAdapter(LinodeImage)
 _REGION = TypeAdapter(LinodeRegion)
 _PROFILE = TypeAdapter(LinodeProfile)
@@ -77,7 +72,8 @@ class LinodeSettings(ProviderSettings):
 
     Attributes:
         token_file: the file with a personal access token of an unrestricted user, with the scopes
-            `linodes:read_write` and `images:read_only`.
+            `linodes:read_write` and `images:read_only`; with `images:read_write` it can also
+            publish base images.
     """
 
     url: str = URL
@@ -99,10 +95,9 @@ class LinodeSettings(ProviderSettings):
         return self
 
 
-class LinodeDriver:
+class LinodeDriver(LinodeImages):
     """One account at Linode."""
 
-    name = "linode"
     user_data_limit: UserDataLimit | None = UserDataLimit(65_535)
 
     def __init__(self, settings: LinodeSettings, limits: RateLimits | None = None) -> None:
@@ -113,7 +108,7 @@ class LinodeDriver:
         """
         self._settings = settings
         token = read_secret(settings.token_file).get_secret_value()
-        self._api = ProviderApi(
+        api = ProviderApi(
             self.name,
             settings.url,
             {"Authorization": f"Bearer {token}"},
@@ -121,8 +116,9 @@ class LinodeDriver:
             classify=classify,
             limits=limits or RateLimits(RATES),
         )
+        super().__init__(api)
         self._fallback = CapacityFallback(self.name)
-        self._images: Remembered[Sequence[LinodeImage]] = Remembered()
+        self._remembered: Remembered[Sequence[LinodeImage]] = Remembered()
 
     async def regions(self) -> tuple[Region, ...]:
         """Return the configured regions."""
@@ -202,9 +198,14 @@ class LinodeDriver:
         del machine
         return None
 
+    async def image_of(self, provider_id: str) -> str | None:
+        """Return the id of the image that a machine was made of."""
+        instance = await self._instance(f"find the image of {provider_id}", provider_id)
+        return None if instance is None else instance[1].image
+
     async def close(self) -> None:
         """Close its connections."""
-        await self._images.close()
+        await self._remembered.close()
         await self._api.close()
 
     async def report(self) -> ProviderReport:
@@ -269,38 +270,17 @@ class LinodeDriver:
                 complete = False
                 return None
 
-        pages = await self._pages(attempted, "/linode/instances", ordered)
+        path = "/linode/instances"
+        pages = await read_listing(self._api, self.name, attempted, path, ordered)
         machines = [read(response, entry) for response, entry in pages.items]
         return Pages(
             tuple(machine for machine in machines if machine is not None),
             pages.complete and complete,
         )
 
-    async def _pages(
-        self, attempted: str, path: str, known: Mapping[str, Any]
-    ) -> Pages[tuple[Response, JsonValue]]:
-        headers = {"X-Filter": json.dumps(known)} if known else {}
-
-        async def read(token: str | None) -> Page[tuple[Response, JsonValue]]:
-            response = await self._api.request(
-                attempted,
-                "GET",
-                path,
-                params={"page": token or "1", "page_size": str(PAGE_SIZE)},
-                headers=headers,
-            )
-            if response is None:
-                # Machines that were deleted meanwhile have left no such page.
-                return Page((), None, total=-1)
-            page = response.read(_PAGE)
-            items = [(response, entry) for entry in page.data]
-            return Page(items, next_number(page.page, page.pages), page.results)
-
-        return await read_pages(self.name, attempted, read)
-
     async def _image(self, region: str, location: LocationSettings) -> str | None:
         """Return the image of a location's machines; None if there is none that can be used."""
-        images = await self._images.get("images", self._all_images)
+        images = await self._remembered.get("images", self._all_images)
         usable = [
             BaseImage(image.id, image.label, utc(image.created))
             for image in images
@@ -312,7 +292,7 @@ class LinodeDriver:
         return None if newest is None else newest.id
 
     async def _all_images(self) -> Sequence[LinodeImage]:
-        pages = await self._pages("list images", "/images", {})
+        pages = await read_listing(self._api, self.name, "list images", "/images", {})
         return [_image_of(response, entry) for response, entry in pages.items]
 
     async def _region_report(self, name: str, location: LocationSettings) -> RegionReport:

@@ -22,33 +22,29 @@ from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.providers.gcore.creation import GcoreSettings
 from relight.providers.gcore.driver import GcoreDriver
 from tests.providers.fakes.base import Trap
-from tests.providers.fakes.gcore_project import GcoreProject, TaskTrap
+from tests.providers.fakes.gcore_images import GcoreImages
+from tests.providers.fakes.gcore_project import TaskTrap
 from tests.providers.fakes.gcore_state import (
     CLIENT,
     FLAVORS,
     PROJECT,
     REGIONS,
     Instance,
+    RefusedError,
+    Volume,
+    not_found,
     shown_flavors,
     shown_project,
     shown_region,
 )
 
 API_KEY = "4242$8fd3c0ffee"
-MAX_LIMIT = 1000
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z 0-9._\-]{1,61}[a-zA-Z0-9._]")
 _TAG = re.compile(r"[^\s=]{3,255}")
 _CALLS = {"GET": Call.READ, "POST": Call.CREATE, "DELETE": Call.DESTROY}
 
 
-class RefusedError(Exception):
-    def __init__(self, status: int, kind: str, message: str, **more: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"exception_class": kind, "message": message, **more}
-
-
-class FakeGcore(GcoreProject):
+class FakeGcore(GcoreImages):
     """The API of one project. A task takes one step at each request, once its time has come.
 
     Attributes:
@@ -113,11 +109,15 @@ class FakeGcore(GcoreProject):
             route(f"v1/instances/{place}/{{id}}", self._get_instance),
             route(f"v1/instances/{place}/{{id}}", self._delete, "DELETE"),
             route(f"v1/images/{place}", self._list_images),
+            route(f"v1/images/{place}/{{id}}", lambda request: self._found_image(request).shown()),
+            route(f"v1/images/{place}/{{id}}", self._delete_image, "DELETE"),
+            route(f"v1/downloadimage/{place}", self._import_image, "POST"),
             route(f"v1/volumes/{place}", self._list_volumes),
+            route(f"v1/volumes/{place}/{{id}}", lambda request: self._volume(request).shown()),
             route(f"v1/volumes/{place}/{{id}}", self._delete_volume, "DELETE"),
             route("v1/projects/{project:int}", lambda request: shown_project()),
             route("v1/regions/{region:int}", lambda r: shown_region(r.path_params["region"])),
-            route(f"v1/flavors/{place}", lambda request: self._page(request, shown_flavors())),
+            route(f"v1/flavors/{place}", lambda request: self.page(request, shown_flavors())),
             route("v2/regional_quotas/{client:int}/{region:int}", self._quotas),
             route("v1/tasks", self._list_tasks),
             route("v1/tasks/{id}", self._get_task),
@@ -159,9 +159,9 @@ class FakeGcore(GcoreProject):
         if Trap.NO_PERMISSION in self.traps:
             raise RefusedError(403, "", "You do not have permission to perform this action.")
         if request.path_params.get("project", PROJECT) != PROJECT:
-            raise _not_found("Project", request.path_params["project"])
+            raise not_found("Project", request.path_params["project"])
         if request.path_params.get("region", 76) not in REGIONS:
-            raise _not_found("Region", request.path_params["region"])
+            raise not_found("Region", request.path_params["region"])
 
     # ------------------------------------------------------------------ creations and deletions
 
@@ -173,9 +173,9 @@ class FakeGcore(GcoreProject):
         user_data = _checked(body)
         flavor, image = body["flavor"], body["volumes"][0]["image_id"]
         if flavor not in FLAVORS:
-            raise _not_found("Flavor", flavor)
+            raise not_found("Flavor", flavor)
         if image not in {each.id for each in self.images if each.region == region}:
-            raise _not_found("Image", image)
+            raise not_found("Image", image)
         if self.is_full("", flavor) and TaskTrap.FULL_AT_ONCE in self.task_traps:
             words = f"The region {region} has reached the limit of flavor {flavor}"
             raise RefusedError(403, "ForbiddenError", words)
@@ -198,13 +198,16 @@ class FakeGcore(GcoreProject):
         return self.begin(task)
 
     def _delete_volume(self, request: Request) -> Any:
-        volume = self.volumes.get(request.path_params["id"])
-        if volume is None or volume.region != request.path_params["region"]:
-            raise _not_found("Volume", request.path_params["id"])
+        volume = self._volume(request)
         if volume.instance is not None:
             raise RefusedError(409, "ConflictError", f"Volume {volume.id} is in use")
-
         return self.begin(self.volume_deletion(volume))
+
+    def _volume(self, request: Request) -> Volume:
+        volume = self.volumes.get(request.path_params["id"])
+        if volume is None or volume.region != request.path_params["region"]:
+            raise not_found("Volume", request.path_params["id"])
+        return volume
 
     # ------------------------------------------------------------------ listings
 
@@ -224,7 +227,7 @@ class FakeGcore(GcoreProject):
             and _has_tags(request, each.tags)
             for _ in range(2 if Trap.DUPLICATE_LISTING in self.traps else 1)
         ]
-        return self._page(request, [each.shown(self.volumes) for each in found])
+        return self.page(request, [each.shown(self.volumes) for each in found])
 
     def _get_instance(self, request: Request) -> Any:
         return self._instance(request).shown(self.volumes)
@@ -232,17 +235,8 @@ class FakeGcore(GcoreProject):
     def _instance(self, request: Request) -> Instance:
         instance = self.instances.get(request.path_params["id"])
         if instance is None or instance.region != request.path_params["region"]:
-            raise _not_found("Instance", request.path_params["id"])
+            raise not_found("Instance", request.path_params["id"])
         return instance
-
-    def _list_images(self, request: Request) -> Any:
-        found = [
-            each.shown()
-            for each in self.images
-            if each.region == request.path_params["region"]
-            and request.query_params.get("name", "").lower() in each.name.lower()
-        ]
-        return self._page(request, found)
 
     def _list_volumes(self, request: Request) -> Any:
         found = [
@@ -250,7 +244,7 @@ class FakeGcore(GcoreProject):
             for each in self.volumes.values()
             if each.region == request.path_params["region"] and _has_tags(request, each.tags)
         ]
-        return self._page(request, found)
+        return self.page(request, found)
 
     def _list_tasks(self, request: Request) -> Any:
         query = request.query_params
@@ -265,11 +259,11 @@ class FakeGcore(GcoreProject):
         ]
         found.sort(key=lambda each: each.created, reverse=query.get("order_by") != "asc")
         hidden = {"data": None} if TaskTrap.NAMELESS in self.task_traps else {}
-        return self._page(request, [each.shown() | hidden for each in found], default=10)
+        return self.page(request, [each.shown() | hidden for each in found], default=10)
 
     def _quotas(self, request: Request) -> Any:
         if request.path_params["client"] != CLIENT:
-            raise _not_found("Client", request.path_params["client"])
+            raise not_found("Client", request.path_params["client"])
         here = [
             each for each in self.instances.values() if each.region == request.path_params["region"]
         ]
@@ -278,21 +272,8 @@ class FakeGcore(GcoreProject):
     def _get_task(self, request: Request) -> Any:
         task = self.tasks.get(request.path_params["id"])
         if task is None:
-            raise _not_found("Task", request.path_params["id"])
+            raise not_found("Task", request.path_params["id"])
         return task.shown()
-
-    def _page(self, request: Request, found: list[Any], default: int = MAX_LIMIT) -> Any:
-        limit = int(request.query_params.get("limit", default))
-        offset = int(request.query_params.get("offset", 0))
-        if not 0 < limit <= MAX_LIMIT:
-            words = f"Validation Error: {{'limit': ['{limit} is not in 1 to {MAX_LIMIT}']}}"
-            raise RefusedError(400, "ValidationError", words)
-        if Trap.ENDLESS_PAGES in self.traps:
-            return {"count": offset + 2 * len(found), "results": found}
-        page = found[offset : offset + limit]
-        if Trap.TRUNCATED_PAGE in self.traps and offset == 0:
-            page = page[:-1]
-        return {"count": len(found), "results": page}
 
 
 def _checked(body: dict[str, Any]) -> bytes:
@@ -314,10 +295,6 @@ def _checked(body: dict[str, Any]) -> bytes:
         words = f"Validation Error: {invalid}"
         raise RefusedError(400, "ValidationError", words, invalid_fields=invalid)
     return user_data
-
-
-def _not_found(what: str, which: object) -> RefusedError:
-    return RefusedError(404, "NotFoundError", f"{what} {which} could not be found")
 
 
 def _has_tags(request: Request, tags: dict[str, str]) -> bool:

@@ -57,7 +57,7 @@ class GcoreProject(VendorFake):
             Image(self.new_id(), region, name, **more)
             for region in REGIONS
             for name, more in (
-                ("debian-12-x64", {"min_disk": 5}),
+                ("debian-12-x64", {"min_disk": 5, "visibility": "public"}),
                 ("relight-base-20261101", {"created": "2026-11-01T10:00:00.0"}),
                 ("relight-base-20260901", {}),
                 ("relight-base-20261101-arm64", {"architecture": "aarch64"}),
@@ -113,6 +113,7 @@ class GcoreProject(VendorFake):
             boot = Volume(
                 *(self.new_id(), region, volume.get("name", "boot"), volume["size"]),
                 *(volume.get("tags", {}), self.now(), marked, instance.id),
+                volume.get("image_id"),
             )
             self.volumes[boot.id] = boot
             self.bill.begin(Billed.VOLUME, boot.id, name, self.now())

@@ -30,6 +30,7 @@ class Volume:
     created: datetime
     delete_on_termination: bool
     instance: str | None
+    image: str | None = None
 
     def shown(self) -> dict[str, Any]:
         return {
@@ -45,6 +46,7 @@ class Volume:
             "size": self.size,
             "status": "in-use" if self.instance else "available",
             "volume_type": "standard",
+            "volume_image_metadata": {"image_id": self.image} if self.image else None,
             "attachments": [
                 {"attachment_id": self.id, "volume_id": self.id, "server_id": self.instance}
             ]
@@ -145,8 +147,10 @@ class Task:
         }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Image:
+    """`visibility` is None where the API does not say it; `used` is whether something needs it."""
+
     id: str
     region: int
     name: str
@@ -154,8 +158,13 @@ class Image:
     min_disk: int = 10
     created: str = "2026-10-01T14:51:26.570866"
     status: str = "active"
+    tags: dict[str, str] = field(default_factory=dict)
+    visibility: str | None = "private"
+    creator: str | None = None
+    used: bool = False
 
     def shown(self) -> dict[str, Any]:
+        visibility = {} if self.visibility is None else {"visibility": self.visibility}
         return {
             "id": self.id,
             "name": self.name,
@@ -163,7 +172,7 @@ class Image:
             "min_disk": self.min_disk,
             "min_ram": 0,
             "status": self.status,
-            "visibility": "private",
+            **visibility,
             "os_distro": "debian",
             "os_version": "12",
             "os_type": "linux",
@@ -171,19 +180,33 @@ class Image:
             "is_baremetal": False,
             "created_at": self.created,
             "updated_at": self.created,
-            "tags_v2": [],
+            "tags_v2": _tags(self.tags),
+            "creator_task_id": self.creator,
             "project_id": PROJECT,
             "region": REGIONS[self.region],
             "region_id": self.region,
             **dict.fromkeys(
                 (
                     *("currency_code", "price_per_hour", "price_per_month", "price_status"),
-                    *("description", "ssh_key", "display_order", "size", "creator_task_id"),
+                    *("description", "ssh_key", "display_order", "size"),
                     *("task_id", "hw_firmware_type", "hw_machine_type", "gpu_driver"),
                     *("gpu_driver_version", "gpu_driver_type"),
                 )
             ),
         }
+
+
+class RefusedError(Exception):
+    """The API refuses a request."""
+
+    def __init__(self, status: int, kind: str, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"exception_class": kind, "message": message, **more}
+
+
+def not_found(what: str, which: object) -> RefusedError:
+    return RefusedError(404, "NotFoundError", f"{what} {which} could not be found")
 
 
 def _tags(

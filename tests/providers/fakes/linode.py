@@ -17,12 +17,17 @@ from starlette.routing import BaseRoute, Mount, Route
 from devkit.chaos.provider_faults import Call, ProviderFault
 from relight.providers.driver import ProviderDriver
 from relight.providers.linode.driver import LinodeDriver, LinodeSettings
-from tests.providers.fakes.base import Trap, VendorFake
+from tests.providers.fakes.base import Trap
 from tests.providers.fakes.bill import Billed
+from tests.providers.fakes.linode_images import (
+    REGIONS,
+    UPLOADS,
+    LinodeImagesFake,
+    refused,
+)
 from tests.providers.fakes.machines import Machines, Power
 
 TOKEN = "linode-token"
-REGIONS = ("us-east", "eu-central")
 TYPES = ("g6-nanode-1", "g6-standard-1")
 IMAGE = "private/100"
 MAX_USER_DATA_BYTES = 65_535
@@ -80,12 +85,11 @@ class Linode:
         }
 
 
-class LinodeFake(VendorFake):
+class LinodeFake(LinodeImagesFake):
     """One account.
 
     Attributes:
         machines: by id, those that are being deleted too.
-        images: as the API lists them.
         max_page_size: pages have no more items, whatever is asked for.
         restricted: whether the token's user is one.
     """
@@ -97,7 +101,6 @@ class LinodeFake(VendorFake):
     def __init__(self) -> None:
         super().__init__()
         self.machines: dict[int, Linode] = {}
-        self.images = [image(100, "relight-base-1"), image(101, "relight-base-0")]
         self.max_page_size = 500
         self.restricted = False
         self._ids = itertools.count(4711)
@@ -125,8 +128,7 @@ class LinodeFake(VendorFake):
             ("GET", f"{instances}/{{id}}", self._get),
             ("DELETE", f"{instances}/{{id}}", self._delete),
             ("GET", "/profile", self._profile),
-            ("GET", "/images", lambda request: self._page(request, self.images)),
-            ("GET", "/images/{id:path}", self._image),
+            *self.image_routes(),
             ("GET", "/regions/{id}", self._region),
             ("GET", "/linode/types/{id}", self._type),
         ]
@@ -137,7 +139,8 @@ class LinodeFake(VendorFake):
                     Route(path, self._authorized(answer), methods=[method])
                     for method, path, answer in found
                 ],
-            )
+            ),
+            Route(f"{UPLOADS}/{{number:int}}", self.receive, methods=["PUT"]),
         ]
 
     def call_of(self, request: Request) -> Call | None:
@@ -265,13 +268,9 @@ class LinodeFake(VendorFake):
         return JSONResponse({})
 
     def _profile(self, request: Request) -> Response:
-        headers = {"X-OAuth-Scopes": "images:read_only linodes:read_write"}
+        headers = {"X-OAuth-Scopes": "images:read_write linodes:read_write"}
         profile = {"username": "relight", "restricted": self.restricted, "email": "x@example.com"}
         return JSONResponse(profile, headers=headers | {"X-RateLimit-Limit": "800"})
-
-    def _image(self, request: Request) -> Response:
-        found = [each for each in self.images if each["id"] == request.path_params["id"]]
-        return JSONResponse(found[0]) if found else refused(404, "Not found")
 
     def _region(self, request: Request) -> Response:
         if request.path_params["id"] not in REGIONS:
@@ -301,32 +300,6 @@ class LinodeFake(VendorFake):
 
 
 PAGE = (("page", "1"), ("page_size", "100"))
-
-
-def image(number: int, label: str, regions: Sequence[str] = REGIONS) -> dict[str, Any]:
-    return {
-        "id": f"private/{number}",
-        "label": label,
-        "description": None,
-        "created": f"2026-11-0{number % 9 + 1}T12:00:00",
-        "updated": "2026-11-01T12:00:00",
-        "created_by": "relight",
-        "deprecated": False,
-        "is_public": False,
-        "size": 2500,
-        "type": "manual",
-        "status": "available",
-        "vendor": None,
-        "expiry": None,
-        "eol": None,
-        "capabilities": ["cloud-init"],
-        "regions": [{"region": region, "status": "available"} for region in regions],
-    }
-
-
-def refused(status: int, reason: str, name: str | None = None) -> Response:
-    error = {"reason": reason} | ({"field": name} if name else {})
-    return JSONResponse({"errors": [error]}, status_code=status)
 
 
 def _fits(user_data: str) -> bool:

@@ -15,7 +15,12 @@ from relight.providers.driver import (
     ProviderRateLimitedError,
     ProviderUnavailableError,
 )
-from relight.providers.gcore.answers import GcoreNotFoundError, Task, kind_of_failure
+from relight.providers.gcore.answers import (
+    GcoreConflictError,
+    GcoreNotFoundError,
+    Task,
+    kind_of_failure,
+)
 from relight.providers.gcore.creation import GcoreSettings
 from tests.providers.fakes.gcore import FakeGcore
 
@@ -45,7 +50,7 @@ DOCUMENTED: list[tuple[int, str, str, type[ProviderError]]] = [
     ),
     (404, "NotFoundError", "Instance 726ecfcc could not be found", GcoreNotFoundError),
     (405, "HTTPError", "HTTP 405: Method Not Allowed", ProviderInvalidError),
-    (409, "ConflictError", "Resource already exists", ProviderUnavailableError),
+    (409, "ConflictError", "Resource already exists", GcoreConflictError),
     (429, "", "Rate limit exceeded", ProviderRateLimitedError),
     (500, "HTTPError", "HTTP 500: Internal Server Error", ProviderUnavailableError),
     *(

@@ -137,7 +137,7 @@ async def test_a_page_with_too_few_loses_none(fake, driver):
 
 async def test_a_page_that_is_always_too_short_means_no_absence(fake, driver, monkeypatch):
     fake.add("r-1-g11")
-    monkeypatch.setattr(fake, "_page", lambda *_, **__: {"count": 1, "results": []})
+    monkeypatch.setattr(fake, "page", lambda *_, **__: {"count": 1, "results": []})
     assert not (await driver.list()).complete
     for call in (driver.find(KEY_1), driver.ensure(KEY_1, spec())):
         with pytest.raises(ProviderAnswerError):

@@ -30,7 +30,8 @@ from relight.providers.locations import SecretFileError
 from relight.providers.rate import RateLimits
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.bill import Billed
-from tests.providers.fakes.linode import REGIONS, TOKEN, TYPES, LinodeFake, image
+from tests.providers.fakes.linode import TOKEN, TYPES, LinodeFake
+from tests.providers.fakes.linode_images import REGIONS, image
 from tests.support.exercised import note
 
 KEY = "r-1-g1"
@@ -340,7 +341,7 @@ async def test_the_report_names_rights_images_and_limits(fake: LinodeFake, drive
     report = await driver.report()
     assert report.account == "relight"
     note("linode", "report", Against.FAKE)
-    assert report.rights == ("images:read_only", "linodes:read_write")
+    assert report.rights == ("images:read_write", "linodes:read_write")
     assert [(each.name, each.image) for each in report.regions] == [
         ("eu-central", "private/101"),
         ("us-east", "private/101"),

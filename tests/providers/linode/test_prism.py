@@ -11,13 +11,17 @@ import pytest
 from pydantic import SecretBytes
 
 from devkit.exercised import Against
+from relight.domain.image import ImageStatus
 from relight.domain.machine import MachineStatus
 from relight.providers.driver import MachineSpec, ProviderDriver, ProviderUnavailableError
+from relight.providers.image_driver import DiskFile, ImageDriver, ImageSpec
 from relight.providers.linode.driver import LinodeDriver
 from relight.providers.rate import RateLimits
 from starter.local.children import wait_until
-from tests.providers.fakes.linode import REGIONS, TOKEN, LinodeFake
+from tests.providers.fakes.linode import TOKEN, LinodeFake
+from tests.providers.fakes.linode_images import REGIONS
 from tests.support.exercised import noting
+from tests.support.image_clouds import manifest, write_qcow2
 from tests.support.prism import (
     READY_SECONDS,
     Document,
@@ -43,6 +47,7 @@ PATHS = {
     INSTANCES: ("get", "post"),
     f"{INSTANCES}/{{linodeId}}": ("get", "delete"),
     "/images": ("get",),
+    "/images/upload": ("post",),
     "/images/{imageId}": ("get",),
     "/regions/{regionId}": ("get",),
     "/linode/types/{typeId}": ("get",),
@@ -64,8 +69,9 @@ def mended(document: Document) -> Document:
 
     Its pattern of labels matches none (a dot in it is not escaped); its times have a zone, and
     Linode's have none; its ids of hosts are no UUIDs, as its own example shows; `eol` of a private
-    image is not null in it, though its text says so; it is older than the metadata service; and it
-    says nothing of fields that it does not know, so a misspelt one would pass.
+    image is not null in it, though its text says so; it is older than the metadata service, than
+    tags of images and than images in several regions; and it says nothing of fields that it does
+    not know, so a misspelt one would pass.
     """
     without_format(document, "date-time")
     without_format(document, "uuid")
@@ -75,6 +81,11 @@ def mended(document: Document) -> Document:
     )
     schemas["Image"]["properties"]["eol"]["nullable"] = True
     schemas["Image"]["properties"]["vendor"]["nullable"] = True
+    upload = document["paths"]["/images/upload"]["post"]
+    upload = upload["requestBody"]["content"]["application/json"]["schema"]
+    tags = {"type": "array", "items": {"type": "string", "minLength": 3, "maxLength": 50}}
+    upload["properties"] |= {"tags": tags, "cloud_init": {"type": "boolean"}}
+    upload["additionalProperties"] = False
     post = document["paths"][INSTANCES]["post"]
     content = post["requestBody"]["content"]["application/json"]
     own = content["schema"]["allOf"][1]
@@ -149,6 +160,38 @@ async def test_the_report_is_read_from_what_the_document_says(driver: Any):
     report = await driver.report()
     assert [each.name for each in report.regions] == ["eu-central", "us-east"]
     assert all(each.problems == () for each in report.regions)
+
+
+async def test_an_image_is_uploaded_and_listed_as_the_document_says(
+    fake: LinodeFake, driver: ProviderDriver, tmp_path: Path
+):
+    path = tmp_path / "disk.qcow2"
+    write_qcow2(path)
+    assert isinstance(driver, ImageDriver)
+    spec = ImageSpec(manifest("relight-base-7-amd64"), REGIONS[0], "us")
+    begun = await driver.import_image(spec, DiskFile(path, lambda sent: None))
+
+    async def available() -> bool:
+        listing = await driver.images(REGIONS[0], "relight-base-7")
+        [found] = listing.images
+        assert found.image_id == begun.image_id
+        return found.status is ImageStatus.AVAILABLE
+
+    await wait_until(available, DEADLINE)
+    assert fake.images_named("relight-base-7-amd64") == 1
+
+
+@pytest.mark.parametrize("wrong", [{"label": None}, {"region": None}, {"tag": ["abc"]}])
+async def test_a_wrong_request_for_an_upload_does_not_pass(
+    fake: LinodeFake, prism: str, wrong: dict[str, Any]
+):
+    whole = {"label": "relight-base-8-amd64", "region": REGIONS[0], "tags": ["abc"]} | wrong
+    sent = {name: value for name, value in whole.items() if value is not None}
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(base_url=prism, headers=headers, timeout=30) as client:
+        answer = await client.post("/images/upload", json=sent)
+    assert answer.status_code in {400, 422}
+    assert fake.images_named("relight-base-8-amd64") == 0
 
 
 def body(**changes: Any) -> dict[str, Any]:

@@ -9,11 +9,14 @@ from pydantic import SecretBytes
 
 from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
+from relight.domain.image import ImageStatus
 from relight.providers.driver import MachineSpec
+from relight.providers.image_driver import ImageSpec, StagedDisk
 from tests.providers.fakes.base import Received
 from tests.providers.fakes.gcore import API_KEY, FakeGcore
 from tests.providers.fakes.gcore_state import CLIENT, FLAVORS, PROJECT
 from tests.support.exercised import note
+from tests.support.image_clouds import manifest
 
 gcore = pytest.importorskip("gcore", reason="the extra `oracles` is not installed")
 
@@ -245,3 +248,87 @@ async def test_the_sdk_sends_the_same_requests_for_a_report(driver, sdk, fake):
         await sdk.quotas.get_by_region(client_id=CLIENT, region_id=region)
     assert ours == sent(fake)
     note("gcore", "report", Against.ORACLE)
+
+
+# ---------------------------------------------------------------------- base images
+
+IMAGE = ImageSpec(manifest("contract-7-amd64"), FakeGcore.region, OWNER)
+DISK = StagedDisk("bucket", "disk.qcow2", "https://bucket.example.com/disk.qcow2?signature=1")
+
+
+async def test_the_sdk_sends_the_same_import(driver, sdk, fake):
+    await driver.import_image(IMAGE, DISK)
+    listing, tasks, ours = sent(fake)
+    await sdk.instances.images.list(name="contract-7-amd64", limit=1000, offset=0)
+    query, body = dict(tasks["query"]), ours["body"]  # type: ignore[call-overload]
+    assert isinstance(body, dict)
+    await sdk.tasks.list(
+        project_id=[PROJECT],
+        region_id=[76],
+        task_type="download_image",
+        from_timestamp=query["from_timestamp"],
+        order_by="asc",
+        limit=200,
+        offset=0,
+    )
+    await sdk.instances.images.upload(**body)
+    assert [listing, tasks, ours] == sent(fake)
+    params = gcore.types.cloud.instances.image_upload_params.ImageUploadParams
+    assert set(body) <= set(params.__annotations__)
+    note("gcore", "import_image", Against.ORACLE)
+    note("gcore", "images", Against.ORACLE)
+
+
+async def test_the_sdk_reads_an_import_and_its_image_as_the_driver_does(driver, sdk, fake):
+    begun = await driver.import_image(IMAGE, DISK)
+    task_id = begun.image_id.partition(":")[2]
+    assert (await sdk.tasks.get(task_id)).state == "RUNNING"
+    task = await sdk.tasks.get(task_id)
+    assert (task.state, task.task_type) == ("FINISHED", "download_image")
+    fake.received.clear()
+    found = await driver.image(begun)
+    assert found is not None
+    ours = sent(fake)
+    await sdk.tasks.get(task_id)
+    [image_id] = task.created_resources.images
+    image = await sdk.instances.images.get(image_id)
+    assert ours == sent(fake)
+    assert (image.id, image.name, image.status) == (found.image_id, found.name, "active")
+    assert found.status is ImageStatus.AVAILABLE
+    assert (image.visibility, image.architecture) == ("private", "x86_64")
+    assert {tag.key: tag.value for tag in image.tags_v2} == {
+        "relight-owner": found.owner,
+        "relight-identity": found.identity,
+        "relight-architecture": found.architecture,
+    }
+    assert image.created_at.replace(tzinfo=None) == found.created_at.replace(tzinfo=None)
+    note("gcore", "image", Against.ORACLE)
+
+
+async def test_the_sdk_sends_the_same_deletion_of_an_image(driver, sdk, fake):
+    begun = await driver.import_image(IMAGE, DISK)
+    for _ in range(2):
+        found = await driver.image(begun)
+    fake.received.clear()
+    await driver.delete_image(found)
+    get, delete, task, *_ = sent(fake)
+    again = fake.add_foreign_image("contract-7-amd64", FakeGcore.region)
+    fake.images[-1].id = found.image_id
+    await sdk.instances.images.get(found.image_id)
+    await sdk.instances.images.delete(found.image_id)
+    await sdk.tasks.get(str(task["path"]).rpartition("/")[2])
+    assert [get, delete, task] == sent(fake)
+    assert again not in [each.id for each in fake.images]
+    note("gcore", "delete_image", Against.ORACLE)
+
+
+async def test_the_sdk_reads_the_image_of_a_machine_as_the_driver_does(driver, sdk, fake):
+    machine = await driver.ensure(KEY, SPEC)
+    fake.received.clear()
+    image_id = await driver.image_of(machine.provider_id)
+    ours = sent(fake)
+    instance = await sdk.instances.get(machine.provider_id.partition(":")[2])
+    volume = await sdk.volumes.get(instance.volumes[0].id)
+    assert ours == sent(fake)
+    assert volume.volume_image_metadata["image_id"] == image_id
+    note("gcore", "image_of", Against.ORACLE)

@@ -1,5 +1,6 @@
 """Linode's own SDK reads what the fake answers, and sends what the driver sends."""
 
+import io
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
@@ -11,11 +12,15 @@ from pydantic import SecretBytes
 
 from devkit.exercised import Against
 from relight.providers.driver import MachineSpec
-from relight.providers.linode.driver import PAGE_SIZE, LinodeDriver
+from relight.providers.image_driver import DiskFile, ImageSpec
+from relight.providers.linode.driver import LinodeDriver
+from relight.providers.linode.listing import PAGE_SIZE
 from relight.providers.rate import RateLimits
 from tests.providers.fakes.base import Received
-from tests.providers.fakes.linode import REGIONS, TOKEN, LinodeFake
+from tests.providers.fakes.linode import TOKEN, LinodeFake
+from tests.providers.fakes.linode_images import REGIONS
 from tests.support.exercised import note
+from tests.support.image_clouds import manifest, write_qcow2
 
 linode_api4 = pytest.importorskip("linode_api4", reason="the extra `oracles` is not installed")
 
@@ -153,3 +158,92 @@ async def test_the_sdk_reads_images_and_the_profile(fake: LinodeFake, sdk: Any):
     assert [each.region for each in image.regions] == list(REGIONS)
     assert sdk.profile().username == "relight"
     note("linode", "report", Against.ORACLE)
+
+
+# ---------------------------------------------------------------------- base images
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> DiskFile:
+    path = tmp_path / "disk.qcow2"
+    write_qcow2(path)
+    return DiskFile(path, lambda sent: None)
+
+
+async def test_the_sdk_uploads_and_copies_an_image_as_the_driver_does(
+    fake: LinodeFake, driver: LinodeDriver, sdk: Any, disk: DiskFile
+):
+    spec = ImageSpec(manifest("relight-base-7-amd64"), REGIONS[0], "us")
+    begun = await driver.import_image(spec, disk)
+    [ours] = [each for each in fake.received if each.method == "POST"]
+    [file] = [each for each in fake.received if each.method == "PUT"]
+    body = json.loads(ours.body)
+    image, upload_to = sdk.images.create_upload(
+        body["label"],
+        body["region"],
+        description=body["description"],
+        cloud_init=True,
+        tags=body["tags"],
+    )
+    assert sent(fake.received[-1]) == sent(ours)
+    assert (image.status, upload_to.startswith(fake.url)) == ("pending_upload", True)
+    assert image.id != begun.image_id
+    sdk.images.upload(body["label"], body["region"], io.BytesIO(file.body))
+    theirs = [each for each in fake.received if each.method == "PUT"][-1]
+    assert (theirs.method, theirs.body) == (file.method, file.body)
+    for name in ("content-type", "content-length"):
+        assert theirs.headers[name] == file.headers[name]
+    note("linode", "import_image", Against.ORACLE)
+
+    for _ in range(3):
+        source = await driver.image(begun)
+    assert source is not None
+    await driver.copy_image(spec._replace(region=REGIONS[1]), source)
+    ours = fake.received[-1]
+    found = linode_api4.Image(sdk, begun.image_id)
+    found.replicate([each.region for each in found.regions])
+    assert sent(fake.received[-1]) == sent(ours)
+    assert {each.region: str(each.status) for each in found.regions}.keys() == set(REGIONS)
+    note("linode", "copy_image", Against.ORACLE)
+
+
+async def test_the_sdk_reads_and_deletes_an_image_as_the_driver_does(
+    fake: LinodeFake, driver: LinodeDriver, sdk: Any, disk: DiskFile
+):
+    spec = ImageSpec(manifest("relight-base-7-amd64"), REGIONS[0], "us")
+    begun = await driver.import_image(spec, disk)
+    for _ in range(3):
+        found = await driver.image(begun)
+    assert found is not None
+    ours = fake.received[-1]
+    shown = linode_api4.Image(sdk, begun.image_id)
+    assert (shown.label, shown.is_public, shown.status) == (found.name, False, "available")
+    assert sent(fake.received[-1]) == sent(ours)
+    assert [(each.region, each.status) for each in shown.regions] == [(REGIONS[0], "available")]
+    assert found.created_at is not None
+    assert shown.created == found.created_at.replace(tzinfo=None)
+    note("linode", "image", Against.ORACLE)
+    listed = (await driver.images(REGIONS[0], "relight-base-7")).images
+    ours = fake.received[-1]
+    assert [each.image_id for each in listed] == [begun.image_id]
+    assert begun.image_id in [each.id for each in sdk.images()]
+    assert sent(fake.received[-1]) == sent(ours)
+    note("linode", "images", Against.ORACLE)
+
+    await driver.delete_image(found)
+    ours = fake.received[-1]
+    again = await driver.import_image(spec, disk)
+    assert linode_api4.Image(sdk, again.image_id).delete()
+    theirs = fake.received[-1]
+    assert (ours.method, theirs.method) == ("DELETE", "DELETE")
+    assert theirs.path == ours.path.replace(begun.image_id, again.image_id)
+    note("linode", "delete_image", Against.ORACLE)
+
+
+async def test_the_sdk_reads_the_image_of_a_machine_as_the_driver_does(
+    fake: LinodeFake, driver: LinodeDriver, sdk: Any
+):
+    created = await driver.ensure(KEY, SPEC)
+    [shown] = sdk.linode.instances()
+    assert shown.image.id == await driver.image_of(created.provider_id)
+    note("linode", "image_of", Against.ORACLE)
