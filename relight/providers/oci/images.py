@@ -232,7 +232,7 @@ class OciBaseImages:
         staging = self._settings.staging
         place = region if staging is None else staging.region
         url = self._settings.storage_url.replace("{region}", place)
-        response = await self._api.elsewhere(attempted, "GET", f"{url}/n/")
+        response = await self._api.elsewhere(attempted, "GET", f"{url}/n")
         namespace = response.read(_NAMESPACE)
         return f"{url}/n/{namespace}/b/{disk.bucket}/o/{quote(disk.key, safe='')}"
 

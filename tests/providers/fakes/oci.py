@@ -134,7 +134,7 @@ class OciFake(OciAccount):
             ("GET", "/instanceConsoleHistories/{id}/data"): self._get_history_data,
             ("DELETE", "/instanceConsoleHistories/{id}"): self._delete_history,
         }
-        namespace = Route("/{region}/storage/n/", self._signed(self._get_namespace))
+        namespace = Route("/{region}/storage/n", self._signed(self._get_namespace))
         return [
             namespace,
             *(

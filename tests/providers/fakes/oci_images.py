@@ -124,6 +124,8 @@ class FakeImages:
         ]
         for each in found:
             self._step(each["id"])
+        if found and Trap.TRUNCATED_PAGE in self._account.traps:
+            del found[-1]["displayName"]
         return found
 
     def shown(self, image_id: str) -> dict[str, Any]:
