@@ -3,9 +3,10 @@
 Each look at an image that is imported takes its next step: provisioning, importing, available.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from devkit.simulated.images import ImageTrap
 from tests.providers.fakes.base import Trap
@@ -16,7 +17,8 @@ NAMESPACE = "fleet-namespace"
 IMPORTED_SHAPES = ("VM.Standard.E2.1",)
 """Those that an imported image boots on at first."""
 
-_TOKENS_ARE_FOR = 64
+_OBJECT = re.compile(rf"/n/{NAMESPACE}/b/[^/?]+/o/[^/?]+$")
+_MAX_TOKEN = 64
 
 
 class FakeImages:
@@ -43,10 +45,9 @@ class FakeImages:
             raise not_found()
         if source.get("sourceType") != "objectStorageUri" or not source.get("sourceUri"):
             raise RefusedError(400, "InvalidParameter", "imageSourceDetails is not valid")
-        path = urlsplit(source["sourceUri"]).path.split("/")
-        if path[1:3] != ["n", NAMESPACE] or path[3] != "b" or path[5] != "o" or len(path) != 7:
+        if not _OBJECT.search(source["sourceUri"]):
             raise RefusedError(400, "InvalidParameter", f"no such object: {source['sourceUri']}")
-        if len(token) > _TOKENS_ARE_FOR:
+        if len(token) > _MAX_TOKEN:
             raise RefusedError(400, "InvalidParameter", "opc-retry-token is longer than 64")
         known = self._tokens.get((region, token)) if token else None
         if known is not None:
