@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from lab.cloud import Cloud, LabelInUseError, SnapshotExistsError
 from lab.errors import LabError
 from lab.machine import LabMachine, NotStoppedError
+from lab.named_images import ImageExistsError, ImageInUseError, ImageStatus, NamedImage
 from lab.network import REGIONS
 
 MAX_USER_DATA_CHARACTERS = 64 * 1024
@@ -24,9 +25,10 @@ MAX_FILES = 16
 
 Tags = dict[
     Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")],
-    Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,63}$")],
+    Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")],
 ]
-"""A machine's tags, by name. The lab stores them for its clients and does not use them."""
+"""The tags of a machine or an image, by name. The lab stores them for its clients and does not use
+them."""
 
 Files = dict[
     Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+$")],
@@ -45,8 +47,9 @@ class Region(BaseModel):
 class NewMachine(BaseModel):
     """A request for a machine. Its label is also its host name.
 
-    The image is a snapshot's name, `NAME-stock` for that of a stock cloud, or None for the base
-    image. cloud-init does not run on a machine from a snapshot: it takes files and no user-data.
+    The image is a snapshot's name, the id of a named image, `NAME-stock` for that of a stock cloud,
+    or None for the base image. cloud-init does not run on a machine from a snapshot: it takes files
+    and no user-data.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -68,6 +71,38 @@ class NewSnapshot(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 
 
+class NewImage(BaseModel):
+    """A request for a named image, whose content is to be sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")
+    region: str
+    tags: Tags = Field(default={}, max_length=MAX_TAGS)
+
+
+class NewCopy(BaseModel):
+    """A request for the same image in another region."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    region: str
+
+
+class Image(BaseModel):
+    """A named image, as the API shows it."""
+
+    id: str
+    name: str
+    region: str
+    architecture: str
+    status: str
+    visibility: str
+    created_at: datetime
+    tags: dict[str, str]
+    reason: str | None
+
+
 class Machine(BaseModel):
     """A machine, as the API shows it."""
 
@@ -79,6 +114,7 @@ class Machine(BaseModel):
     address: str
     created_at: datetime
     tags: dict[str, str]
+    image: str | None
     reason: str | None
 
 
@@ -144,14 +180,15 @@ async def _list_machines(cloud: _CloudDependency, label: str | None = None) -> l
 @_routes.post("/machines", status_code=status.HTTP_202_ACCEPTED)
 async def _create_machine(new: NewMachine, cloud: _CloudDependency, request: Request) -> Machine:
     image: str = request.app.state.image
-    if new.region not in REGIONS:
-        known = ", ".join(REGIONS)
-        raise _refusal(f"there is no region {new.region}; there are {known}")
+    _require_region(new.region)
     stock = f"{image}-stock"
-    if new.image not in (None, image, stock, *cloud.snapshots):
+    named = cloud.images.find(new.image or "")
+    if named is not None and (named.region, named.status) != (new.region, ImageStatus.AVAILABLE):
+        raise _refusal(f"image {named.id} is {named.status} in {named.region}")
+    if named is None and new.image not in (None, image, stock, *cloud.snapshots):
         known = ", ".join((image, stock, *cloud.snapshots))
         raise _refusal(f"there is no image {new.image}; there is {known}")
-    snapshot = None if new.image in (image, stock) else new.image
+    snapshot = None if named is not None or new.image in (image, stock) else new.image
     try:
         user_data = base64.b64decode(new.user_data.get_secret_value(), validate=True)
     except binascii.Error:
@@ -167,7 +204,7 @@ async def _create_machine(new: NewMachine, cloud: _CloudDependency, request: Req
             new.region,
             user_data,
             new.tags,
-            snapshot=snapshot,
+            source=named or snapshot,
             stock=new.image == stock,
             files=files,
         )
@@ -214,6 +251,82 @@ async def _show_console(machine: _ExistingMachine) -> str:
     return machine.console()
 
 
+async def _existing_image(image_id: str, cloud: _CloudDependency) -> NamedImage:
+    image = cloud.images.find(image_id)
+    if image is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no image {image_id}")
+    return image
+
+
+_ExistingImage = Annotated[NamedImage, Depends(_existing_image)]
+
+
+@_routes.get("/images")
+async def _list_images(cloud: _CloudDependency) -> list[Image]:
+    return [_shown_image(image, cloud) for image in cloud.images.list()]
+
+
+@_routes.post("/images", status_code=status.HTTP_202_ACCEPTED)
+async def _create_image(new: NewImage, cloud: _CloudDependency) -> Image:
+    _require_region(new.region)
+    try:
+        return _shown_image(cloud.images.create(new.name, new.region, new.tags), cloud)
+    except ImageExistsError as error:
+        raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
+
+
+@_routes.get("/images/{image_id}")
+async def _show_image(image: _ExistingImage, cloud: _CloudDependency) -> Image:
+    return _shown_image(image, cloud)
+
+
+@_routes.put("/images/{image_id}/content")
+async def _receive_image(image: _ExistingImage, cloud: _CloudDependency, request: Request) -> Image:
+    try:
+        await cloud.images.receive(image, request.stream())
+    except LabError as error:
+        raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
+    return _shown_image(image, cloud)
+
+
+@_routes.post("/images/{image_id}/copies", status_code=status.HTTP_202_ACCEPTED)
+async def _copy_image(new: NewCopy, image: _ExistingImage, cloud: _CloudDependency) -> Image:
+    _require_region(new.region)
+    try:
+        return _shown_image(cloud.images.copy(image, new.region), cloud)
+    except LabError as error:
+        raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
+
+
+@_routes.delete("/images/{image_id}", status_code=status.HTTP_202_ACCEPTED)
+async def _delete_image(image: _ExistingImage, cloud: _CloudDependency) -> Image:
+    try:
+        cloud.delete_image(image)
+    except ImageInUseError as error:
+        raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
+    return _shown_image(image, cloud)
+
+
+def _require_region(name: str) -> None:
+    if name not in REGIONS:
+        known = ", ".join(REGIONS)
+        raise _refusal(f"there is no region {name}; there are {known}")
+
+
+def _shown_image(image: NamedImage, cloud: Cloud) -> Image:
+    return Image(
+        id=image.id,
+        name=image.name,
+        region=image.region,
+        architecture=cloud.architecture,
+        status=image.status,
+        visibility="private",
+        created_at=image.created_at,
+        tags=dict(image.tags),
+        reason=image.reason,
+    )
+
+
 def _shown(machine: LabMachine, cloud: Cloud) -> Machine:
     return Machine(
         id=machine.spec.id,
@@ -224,6 +337,7 @@ def _shown(machine: LabMachine, cloud: Cloud) -> Machine:
         address=str(machine.address),
         created_at=machine.created_at,
         tags=dict(machine.spec.tags),
+        image=machine.spec.image or None,
         reason=machine.reason,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.machine import LabMachine, MachineSpec, Status
+from lab.named_images import ImageInUseError, NamedImage, NamedImages
 from lab.network import REGIONS, LabNetwork
 
 _LOG = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Cloud:
 
     Attributes:
         architecture: the architecture of every machine.
+        images: the named images.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Cloud:
         self._net = net
         self._image = image
         self._folder = machines
+        self.images = NamedImages(machines / "images")
         self._machines: dict[str, LabMachine] = {}
         self._snapshots: dict[str, list[Path]] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
@@ -88,7 +91,7 @@ class Cloud:
         user_data: bytes,
         tags: Mapping[str, str],
         *,
-        snapshot: str | None = None,
+        source: str | NamedImage | None = None,
         stock: bool = False,
         files: Mapping[str, str] | None = None,
     ) -> LabMachine:
@@ -99,7 +102,8 @@ class Cloud:
             region: its region.
             user_data: for cloud-init, which a machine from a snapshot does not run.
             tags: stored for clients.
-            snapshot: the snapshot that it starts from; None for an image.
+            source: the snapshot, or the named image of its region, that it starts from; None for
+                the base image.
             stock: whether that is a stock cloud's image, not the base image.
             files: files to write before it boots, by absolute path.
 
@@ -116,10 +120,13 @@ class Cloud:
             user_data=user_data,
             files=files or {},
             tags=tags,
+            image=source.id if isinstance(source, NamedImage) else "",
         )
-        layers = [self._image] if snapshot is None else self._snapshots[snapshot]
+        layers = self._snapshots[source] if isinstance(source, str) else [self._image]
         if stock and self._stock is not None:
             layers = [self._stock, self._image]
+        if isinstance(source, NamedImage):
+            layers = [source.folder / "root", self._image]
         machine = LabMachine(
             spec, self._free_address(region), self._net, layers, self._folder / spec.id
         )
@@ -133,6 +140,17 @@ class Cloud:
         if machine.spec.id not in self._removals:
             machine.status = Status.DELETING
             self._removals[machine.spec.id] = asyncio.create_task(self._remove(machine))
+
+    def delete_image(self, image: NamedImage) -> None:
+        """Remove a named image.
+
+        Raises:
+            ImageInUseError: a machine was made of it.
+        """
+        users = [each.spec.label for each in self.list() if each.spec.image == image.id]
+        if users:
+            raise ImageInUseError(f"image {image.id} is in use by {', '.join(users)}")
+        self.images.delete(image)
 
     async def close(self) -> None:
         """Remove all machines, and wait for it."""

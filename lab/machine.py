@@ -49,6 +49,7 @@ class MachineSpec:
         user_data: for cloud-init. It is secret: it is written to the machine's disk only.
         files: files of a machine that starts from a snapshot, by absolute path. They are secret.
         tags: kept for clients; the lab does not use them.
+        image: the id of the named image that it was made of; empty for any other.
     """
 
     id: str
@@ -57,6 +58,7 @@ class MachineSpec:
     user_data: bytes = field(repr=False)
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     tags: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
 
 
 class LabMachine:

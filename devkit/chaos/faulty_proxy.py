@@ -15,7 +15,7 @@ from devkit.chaos.deletions import Deletions
 from devkit.chaos.listing_lies import ListingLie
 from devkit.chaos.provider_faults import Call, ProviderFault, ProviderFaults
 
-_CALLS = {"GET": Call.READ, "POST": Call.CREATE, "DELETE": Call.DESTROY}
+_CALLS = {"GET": Call.READ, "POST": Call.CREATE, "PUT": Call.CREATE, "DELETE": Call.DESTROY}
 _ERROR_STATUS = {ProviderFault.TOO_MANY_REQUESTS: 429, ProviderFault.SERVER_ERROR: 500}
 _FORWARDED_HEADERS = (
     *("Accept", "Authorization", "Content-Type"),
@@ -76,6 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._handle()
 
     def do_POST(self) -> None:
+        self._handle()
+
+    def do_PUT(self) -> None:
         self._handle()
 
     def do_DELETE(self) -> None:

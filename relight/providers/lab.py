@@ -31,6 +31,7 @@ from relight.providers.driver import (
     UserDataLimit,
     adopted,
 )
+from relight.providers.lab_images import LabImages
 from relight.providers.tags import number_of
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -47,6 +48,7 @@ class _LabMachine(BaseModel):
     address: IPvAnyAddress | None = None
     created_at: AwareDatetime | None = None
     tags: Mapping[str, str] = {}
+    image: str | None = None
 
 
 class _LabRegion(BaseModel):
@@ -68,17 +70,16 @@ _STATUSES = {
 _OWNER, _GENERATION, _CREATED_BY = "owner", "generation", "created-by"
 
 
-class LabDriver:
+class LabDriver(LabImages):
     """The machine key is the label; the lab allows one machine per label."""
 
-    name = "lab"
     user_data_limit: UserDataLimit | None = None
 
     def __init__(
         self, url: str, token: SecretStr, timeout: timedelta = timedelta(seconds=10)
     ) -> None:
         headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
-        self._api = ProviderApi(self.name, url, headers, timeout)
+        super().__init__(ProviderApi(self.name, url, headers, timeout))
 
     async def regions(self) -> tuple[Region, ...]:
         """Return every region."""
@@ -183,6 +184,12 @@ class LabDriver:
         path = f"/v1/machines/{quote(machine.provider_id, safe='')}/console"
         response = await self._api.request(f"read the console of {machine.key}", "GET", path)
         return None if response is None else response.text
+
+    async def image_of(self, provider_id: str) -> str | None:
+        """Return the id of the named image that a machine was made of."""
+        path = f"/v1/machines/{quote(provider_id, safe='')}"
+        response = await self._api.request(f"find the image of {provider_id}", "GET", path)
+        return None if response is None else _about(provider_id, response).image
 
     async def close(self) -> None:
         """Close its connections."""

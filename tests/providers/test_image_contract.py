@@ -18,9 +18,11 @@ from relight.providers.driver import (
     ProviderUnavailableError,
 )
 from relight.providers.image_driver import Delivery, ImageDriver, ImageInUseError
+from starter.local.children import wait_until
 from tests.providers.fakes.base import Trap, VendorFake
 from tests.support.image_clouds import (
     ANOTHER_IDENTITY,
+    DEADLINE,
     IDENTITY,
     IMAGE_CLOUDS,
     ImageCloud,
@@ -468,3 +470,8 @@ async def test_a_machine_is_made_of_an_image_and_names_it(subject):
     assert await subject.driver.image_of(machine.provider_id) == found.image_id
     assert await subject.driver.image_of("no-such-id") is None
     await subject.driver.destroy(machine.ref)
+
+    async def gone() -> bool:
+        return await subject.driver.find(key) is None
+
+    await wait_until(gone, DEADLINE)

@@ -1,7 +1,9 @@
 """The clouds that the contract of base images is tried on, each with injectable faults."""
 
 import contextlib
+import io
 import subprocess
+import tarfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretBytes
+from pydantic import SecretBytes, SecretStr
 
+from devkit.chaos.faulty_proxy import faulty_proxy
 from devkit.chaos.provider_faults import ProviderFaults
 from devkit.exercised import Against
 from devkit.simulated.cloud import FakeCloud
@@ -20,13 +23,15 @@ from devkit.simulated.parts import OWNER
 from relight.domain.image import ImageAtProvider, ImageManifest, ImageRef, ImageStatus
 from relight.providers.driver import MachineSpec
 from relight.providers.image_driver import Delivery, DiskFile, ImageSpec, StagedDisk
+from relight.providers.lab import LabDriver
 from starter.local.children import wait_until
 from tests.providers.fakes import FAKES
 from tests.providers.fakes.base import VendorFake
+from tests.support.contract_clouds import ANSWER_WITHIN
 from tests.support.exercised import noting
 
 IMAGE_FAKES = [name for name, fake in FAKES.items() if fake.other_region]
-IMAGE_CLOUDS = ["fake", *IMAGE_FAKES]
+IMAGE_CLOUDS = ["fake", *IMAGE_FAKES, pytest.param("lab", marks=pytest.mark.lab)]
 
 DEADLINE = timedelta(seconds=60)
 
@@ -55,6 +60,15 @@ def write_qcow2(path: Path) -> None:
     """Write an empty disk of 1 MiB."""
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"]
     subprocess.run(argv, check=True, timeout=60)
+
+
+def write_archive(path: Path) -> None:
+    """Write an archive as the lab takes it, with one file."""
+    with tarfile.open(path, "w") as archive:
+        content = b"an image\n"
+        entry = tarfile.TarInfo("etc/contract-image")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
 
 
 class ImageCloud:
@@ -145,8 +159,9 @@ class ImageCloud:
         if self.fake is not None:
             return  # It ends with the test.
         for region in (self.region, self.other_region):
-            for image in await self.listed(PREFIX, region):
-                await self.driver.delete_image(image)
+            for image in await self.listed("", region):
+                if "contract" in image.name:
+                    await self.driver.delete_image(image)
 
     def _gone(self, ref: ImageRef) -> Callable[[], Awaitable[bool]]:
         async def gone() -> bool:
@@ -164,6 +179,17 @@ async def image_cloud(request: pytest.FixtureRequest) -> AsyncIterator[ImageClou
             fake = FakeCloud()
             east, west = FakeCloud.REGIONS
             cloud = ImageCloud(fake, (east, west), fake.provider_faults, folder, fake)
+        elif request.param == "lab":
+            lab = request.getfixturevalue("lab")
+            proxy = stack.enter_context(faulty_proxy(lab.api_url))
+            over_lab = LabDriver(proxy.url, SecretStr(lab.token), timeout=ANSWER_WITHIN)
+            cloud = ImageCloud(
+                noting(over_lab, Against.LAB),
+                ("lab-east", "lab-west"),
+                proxy.provider_faults,
+                folder,
+                make_disk=write_archive,
+            )
         else:
             vendor = FAKES[request.param]()
             stack.enter_context(vendor.served())

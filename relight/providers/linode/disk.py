@@ -6,7 +6,7 @@ Nothing of it is left when a worker is killed: the files have no names.
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -15,12 +15,13 @@ import httpx
 
 from relight.domain.error_words import error_words
 from relight.domain.text import visible_head
+from relight.providers.disk_stream import DiskStream
 from relight.providers.driver import ProviderError, ProviderInvalidError, ProviderUnavailableError
+from relight.providers.image_driver import DiskFile
 
 MAX_BYTES = 5 * 1000**3
 """Linode accepts no larger upload."""
 
-_CHUNK_BYTES = 1024 * 1024
 _SHOWN_CHARACTERS = 300
 _TIMEOUT = httpx.Timeout(60, read=600)
 """The answer comes once Linode has stored the whole disk."""
@@ -42,9 +43,8 @@ async def pack(provider: str, attempted: str, disk: Path, packed: IO[bytes]) -> 
     """
     try:
         with tempfile.TemporaryFile(dir=disk.parent) as raw:
-            number = raw.fileno()
-            await _run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(disk),
-                       f"/proc/self/fd/{number}", pass_fds=(number,))  # fmt: skip
+            argv = ("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(disk))
+            await _run(*argv, str(_path_of(raw)), pass_fds=(raw.fileno(),))
             await _run("gzip", "--stdout", "--no-name", "--fast", stdin=raw, stdout=packed)
     except OSError as error:
         raise ProviderError(provider, attempted, f"{disk.name}: {error_words(error)}") from error
@@ -76,13 +76,10 @@ async def send(
     Raises:
         ProviderUnavailableError: it is not known whether all of it arrived.
     """
-    headers = {
-        "Content-Type": "application/octet-stream",
-        "Content-Length": str(os.fstat(packed.fileno()).st_size),
-    }
+    content = DiskStream(DiskFile(_path_of(packed), progress))
     try:
         async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
-            answer = await http.put(url, content=_chunks(packed, progress), headers=headers)
+            answer = await http.put(url, content=content, headers=content.headers)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         words = f"the upload ended early: {error_words(error)}"
         raise ProviderUnavailableError(provider, attempted, words) from error
@@ -92,13 +89,9 @@ async def send(
         raise ProviderUnavailableError(provider, attempted, words)
 
 
-async def _chunks(packed: IO[bytes], progress: Callable[[int], None]) -> AsyncIterator[bytes]:
-    packed.seek(0)
-    sent = 0
-    while chunk := await asyncio.to_thread(packed.read, _CHUNK_BYTES):
-        yield chunk
-        sent += len(chunk)
-        progress(sent)
+def _path_of(file: IO[bytes]) -> Path:
+    """Return a path of an open file that has no name, for this process and those that get it."""
+    return Path(f"/proc/self/fd/{file.fileno()}")
 
 
 class _ProgramError(Exception):
