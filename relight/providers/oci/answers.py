@@ -62,6 +62,12 @@ class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True, alias_generator=to_camel)
 
 
+class Source(_Answer):
+    """What an instance was made of."""
+
+    image_id: str | None = None
+
+
 class Instance(_Answer):
     """An instance. Its `region` is left out: that of some regions is a short code, as `phx`."""
 
@@ -69,6 +75,7 @@ class Instance(_Answer):
     display_name: Text
     lifecycle_state: State
     freeform_tags: Mapping[str, str] = {}
+    source_details: Source = Source()
     time_created: AwareDatetime
 
     @property

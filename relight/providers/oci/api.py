@@ -112,6 +112,14 @@ class OciApi:
         url = self._settings.url_of(region) + path
         return await self._api.existing(attempted, method, url, **options)
 
+    async def elsewhere(self, attempted: str, method: str, url: str) -> Response:
+        """Return the response to a request to another API of the vendor.
+
+        Raises:
+            ProviderError: as of `call`.
+        """
+        return await self._api.existing(attempted, method, url)
+
     def of_compartment(self, **query: str) -> dict[str, str]:
         """Return the query of a list, which is one of the compartment."""
         return {"compartmentId": self._settings.compartment, **query}

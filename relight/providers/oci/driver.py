@@ -36,6 +36,7 @@ from relight.providers.oci.answers import (
     TokenSpentError,
 )
 from relight.providers.oci.api import INSTANCES, OciApi, instance_path
+from relight.providers.oci.images import OciBaseImages
 from relight.providers.oci.report import OciImages, report_of
 from relight.providers.oci.settings import OciSettings, Shape, assigns_public_ip, security_groups
 from relight.providers.oci.signature import OciSignature, read_api_key
@@ -56,7 +57,7 @@ MAX_REMEMBERED = 10_000
 _HISTORIES = "/instanceConsoleHistories"
 
 
-class OciDriver:
+class OciDriver(OciBaseImages):
     """One account, with its machines in one compartment."""
 
     name = "oci"
@@ -81,9 +82,8 @@ class OciDriver:
         Raises:
             SecretFileError: the API key cannot be read.
         """
-        self._settings = settings
         auth = OciSignature(settings.key_id, read_api_key(settings.key_file), now)
-        self._api = OciApi(self.name, settings, auth)
+        super().__init__(self.name, OciApi(self.name, settings, auth), settings)
         self._images = OciImages(self.name, self._api)
         self._capacity = CapacityFallback(self.name)
         self._poll = poll
@@ -183,6 +183,11 @@ class OciDriver:
             # It costs nothing, but how many there may be is limited.
             with suppress(ProviderError):
                 await self._api.call(region, attempted, "DELETE", path, call=Call.READ)
+
+    async def image_of(self, provider_id: str) -> str | None:
+        """Return the id of the image that an instance was made of."""
+        found = await self._api.instance(provider_id, f"find the image of {provider_id}")
+        return None if found is None else found[1].source_details.image_id
 
     async def close(self) -> None:
         """Close the connections."""

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from relight.providers.locations import LocationSettings, Name, ProviderSettings
 
 URL = "https://iaas.{region}.oraclecloud.com"
+STORAGE_URL = "https://objectstorage.{region}.oraclecloud.com"
 VERSION = "/20160918"
 
 ASSIGN_PUBLIC_IP = "assign_public_ip"
@@ -55,6 +56,7 @@ class OciSettings(ProviderSettings):
 
     Attributes:
         url: of Compute's API; `{region}` in it becomes the region.
+        storage_url: of object storage's own API, likewise.
         tenancy, user: their OCIDs.
         fingerprint: of the API key, as the vendor's console shows it.
         key_file: the API key's private key in PEM, without a passphrase.
@@ -62,6 +64,7 @@ class OciSettings(ProviderSettings):
     """
 
     url: str = URL
+    storage_url: str = STORAGE_URL
     tenancy: Name
     user: Name
     fingerprint: Name

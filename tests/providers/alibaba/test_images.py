@@ -100,7 +100,7 @@ async def test_a_failed_image_gives_its_name_back_at_the_next_import(fake, drive
     fake.image_traps.clear()
     again = await driver.import_image(SPEC, DISK)
     assert again.image_id != made.image_id
-    assert [each.image_id for each in fake.images if each.name == NAME] == [again.image_id]
+    assert [each.id for each in fake.images if each.name == NAME] == [again.image_id]
 
 
 async def test_a_copy_that_is_under_way_is_cancelled(fake, driver):

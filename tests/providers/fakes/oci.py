@@ -5,6 +5,7 @@ signed with the account's API key, over a date that is not off by more than five
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from devkit.chaos.provider_faults import Call, ProviderFault
+from devkit.simulated.images import ImageTrap
 from relight.providers.oci.driver import OciDriver
 from relight.providers.oci.settings import OciSettings
 from tests.providers.fakes.base import Trap
@@ -25,6 +27,7 @@ from tests.providers.fakes.oci_account import (
     FLEX,
     FRANKFURT,
     KEY_ID,
+    PHOENIX,
     SHAPES,
     TENANCY,
     USER,
@@ -35,6 +38,7 @@ from tests.providers.fakes.oci_account import (
     pem,
     time_text,
 )
+from tests.providers.fakes.oci_images import NAMESPACE, FakeImages
 from tests.providers.fakes.oci_network import attachments, subnet, vnic
 from tests.providers.fakes.oci_refusals import (
     NOT_AUTHENTICATED,
@@ -64,10 +68,13 @@ class OciFake(OciAccount):
     """
 
     name = OciDriver.name
-    region = FRANKFURT
+    region, other_region = FRANKFURT, PHOENIX
+    IMAGE_TRAPS = frozenset({ImageTrap.NEVER_STARTS, ImageTrap.FAILS, ImageTrap.PUBLIC})
+    images_can_be_needed = False
 
     def __init__(self) -> None:
         super().__init__()
+        self.made_images = FakeImages(self)
         self.page_size = 100
         self.forbidden: set[str] = set()
         self.offered: tuple[str, ...] = (FLEX, FIXED)
@@ -82,6 +89,7 @@ class OciFake(OciAccount):
         return OciSettings.model_validate(
             {
                 "url": f"{self.url}/{{region}}",
+                "storage_url": f"{self.url}/{{region}}/storage",
                 "timeout": "10s",
                 "tenancy": TENANCY,
                 "user": USER,
@@ -113,6 +121,13 @@ class OciFake(OciAccount):
             ("GET", "/vnicAttachments"): self._list_vnic_attachments,
             ("GET", "/vnics/{id}"): self._get_vnic,
             ("GET", "/images"): self._list_images,
+            ("POST", "/images"): self._create_image,
+            ("GET", "/images/{id}"): self._get_image,
+            ("DELETE", "/images/{id}"): self._delete_image,
+            ("GET", "/images/{id}/shapes"): self._list_image_shapes,
+            ("PUT", "/images/{id}/shapes/{shape}"): self._add_image_shape,
+            ("GET", "/workRequests"): self._list_work_requests,
+            ("GET", "/workRequests/{id}/errors"): self._list_work_request_errors,
             ("GET", "/shapes"): self._list_shapes,
             ("GET", "/subnets/{id}"): self._get_subnet,
             ("POST", "/instanceConsoleHistories"): self._capture_console,
@@ -120,15 +135,30 @@ class OciFake(OciAccount):
             ("GET", "/instanceConsoleHistories/{id}/data"): self._get_history_data,
             ("DELETE", "/instanceConsoleHistories/{id}"): self._delete_history,
         }
+        namespace = Route("/{region}/storage/n", self._signed(self._get_namespace))
         return [
-            Route(f"/{{region}}/{VERSION}{path}", self._signed(answer), methods=[method])
-            for (method, path), answer in calls.items()
+            namespace,
+            *(
+                Route(f"/{{region}}/{VERSION}{path}", self._signed(answer), methods=[method])
+                for (method, path), answer in calls.items()
+            ),
         ]
 
     def call_of(self, request: Request) -> Call:
         if "/instances" not in request.url.path:
             return Call.READ
         return {"POST": Call.CREATE, "DELETE": Call.DESTROY}.get(request.method, Call.READ)
+
+    def image_call_of(self, request: Request) -> Call | None:
+        if not re.search(r"/images(/[^/]+)?$", request.url.path):
+            return None
+        return {"POST": Call.CREATE, "DELETE": Call.DESTROY}.get(request.method, Call.READ)
+
+    def add_foreign_image(self, name: str, region: str) -> str:
+        return self.add_image(region, name, (FLEX, FIXED))
+
+    def images_named(self, name: str) -> int:
+        return sum(each.name == name and each.state != "DELETED" for each in self.images.values())
 
     def refusal(self, fault: ProviderFault) -> Response:
         if fault is ProviderFault.TOO_MANY_REQUESTS:
@@ -252,26 +282,42 @@ class OciFake(OciAccount):
         query = self._list_query(
             request, "shape", "displayName", "lifecycleState", "sortBy", "sortOrder"
         )
-        found = [
-            {
-                "id": image,
-                "baseImageId": None,
-                "compartmentId": self.compartment,
-                "createImageAllowed": True,
-                "displayName": each.name,
-                "lifecycleState": "AVAILABLE",
-                "operatingSystem": "Debian",
-                "operatingSystemVersion": "12",
-                "timeCreated": time_text(each.created_at),
-            }
-            for image, each in self.images.items()
-            if each.region == request.path_params["region"]
-            and query.get("shape", each.shapes[0]) in each.shapes
-            and query.get("displayName", each.name) == each.name
-        ]
+        found = self.made_images.listed(request.path_params["region"], query)
         newest_first = query.get("sortOrder", "DESC") == "DESC"
         found.sort(key=lambda each: str(each["timeCreated"]), reverse=newest_first)
         return self._page(query, found)
+
+    def _create_image(self, request: Request, details: Mapping[str, Any]) -> Response:
+        token = request.headers.get("opc-retry-token", "")
+        region = request.path_params["region"]
+        return JSONResponse(self.made_images.create(region, details, token))
+
+    def _get_image(self, request: Request, _: Mapping[str, Any]) -> Response:
+        region, image_id = request.path_params["region"], request.path_params["id"]
+        return JSONResponse(self.made_images.get(region, image_id))
+
+    def _delete_image(self, request: Request, _: Mapping[str, Any]) -> Response:
+        self.made_images.delete(request.path_params["region"], request.path_params["id"])
+        return Response(status_code=204)
+
+    def _list_image_shapes(self, request: Request, _: Mapping[str, Any]) -> Response:
+        image_id = request.path_params["id"]
+        image = self.made_images.image(request.path_params["region"], image_id)
+        return JSONResponse([{"imageId": image_id, "shape": each} for each in image.shapes])
+
+    def _add_image_shape(self, request: Request, _: Mapping[str, Any]) -> Response:
+        region, image_id = request.path_params["region"], request.path_params["id"]
+        return JSONResponse(self.made_images.fit(region, image_id, request.path_params["shape"]))
+
+    def _list_work_requests(self, request: Request, _: Mapping[str, Any]) -> Response:
+        query = self._list_query(request, "resourceId")
+        return self._page(query, self.made_images.work_requests(query["resourceId"]))
+
+    def _list_work_request_errors(self, request: Request, _: Mapping[str, Any]) -> Response:
+        return JSONResponse(self.made_images.errors(request.path_params["id"]))
+
+    def _get_namespace(self, request: Request, _: Mapping[str, Any]) -> Response:
+        return JSONResponse(NAMESPACE)
 
     def _list_shapes(self, request: Request, _: Mapping[str, Any]) -> Response:
         query = self._list_query(request, "imageId")

@@ -7,7 +7,7 @@ listed as TERMINATED for twelve hours, and is purged.
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
@@ -65,12 +65,24 @@ class Instance:
         return self.ends_at is not None and now >= self.ends_at + LISTED_AFTER_END
 
 
-@dataclass(frozen=True)
+@dataclass
 class Image:
+    """One image.
+
+    Attributes:
+        shapes: that it boots on.
+        is_platform: offered by the vendor to all tenancies.
+        is_listed_to_all: an application of the vendor's market.
+    """
+
     region: str
     name: str
     shapes: tuple[str, ...]
     created_at: datetime
+    state: str = "AVAILABLE"
+    tags: dict[str, str] = field(default_factory=dict)
+    is_platform: bool = False
+    is_listed_to_all: bool = False
 
 
 class KnownToken(NamedTuple):

@@ -12,9 +12,12 @@ import pytest
 from pydantic import SecretBytes
 
 from devkit.exercised import Against
+from devkit.simulated.images import ImageTrap
 from devkit.simulated.parts import OWNER
+from relight.domain.image import ImageAtProvider, StagedDisk
 from relight.domain.machine import MachineAtProvider
 from relight.providers.driver import MachineSpec
+from relight.providers.image_driver import ImageSpec
 from relight.providers.oci.answers import STATUSES, State
 from relight.providers.oci.driver import OciDriver
 from starter.local.children import wait_until
@@ -29,7 +32,9 @@ from tests.providers.fakes.oci_account import (
     USER,
     pem,
 )
+from tests.providers.fakes.oci_images import NAMESPACE
 from tests.support.exercised import note
+from tests.support.image_clouds import manifest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of what the SDK brings along
@@ -349,3 +354,123 @@ def test_every_state_that_the_sdk_knows_is_known() -> None:
     theirs = {getattr(model, name) for name in dir(model) if name.startswith("LIFECYCLE_STATE_")}
     assert theirs == {each.value for each in State}
     assert set(STATUSES) == set(State) - {State.TERMINATED}
+
+
+# Base images.
+
+NAME = "relight-base-0.0.74-amd64"
+IMAGE_SPEC = ImageSpec(manifest(NAME), FRANKFURT, OWNER)
+DISK = StagedDisk("bucket", "relight-staging/us/disk.qcow2", "https://bucket.example.com/?signed")
+
+
+async def imported(driver: OciDriver) -> ImageAtProvider:
+    """Import an image; each look takes it one step further."""
+    made: ImageAtProvider = await driver.import_image(IMAGE_SPEC, DISK)
+    for _ in range(3):
+        made = await driver.image(made) or made
+    return made
+
+
+async def test_the_requests_for_images_are_those_of_the_sdk(
+    fake: OciFake, driver: OciDriver, sdk: dict[str, Any]
+) -> None:
+    compute, models = sdk["compute"], oci_core.models
+    made = await imported(driver)
+    ours = compared(last(fake, "POST", "/images"))
+    source = ours["body"]["imageSourceDetails"]
+    details = models.CreateImageDetails(
+        compartment_id=fake.compartment,
+        display_name=NAME,
+        freeform_tags={
+            "relight-owner": OWNER,
+            "relight-identity": IMAGE_SPEC.manifest.identity,
+            "relight-architecture": "amd64",
+        },
+        launch_mode="PARAVIRTUALIZED",
+        image_source_details=models.ImageSourceViaObjectStorageUriDetails(
+            source_uri=source["sourceUri"],
+            source_image_type="QCOW2",
+            operating_system="Debian",
+            operating_system_version="12",
+        ),
+    )
+    again = compute.create_image(details, opc_retry_token=ours["token"]).data
+    assert ours == compared(last(fake, "POST", "/images"))
+    assert (again.id, again.lifecycle_state) == (made.image_id, "AVAILABLE")
+    assert again.freeform_tags["relight-owner"] == OWNER
+    note("oci", "import_image", Against.ORACLE)
+
+    await driver.images(FRANKFURT)
+    ours = compared(last(fake, "GET", "/images?"))
+    listed = compute.list_images(fake.compartment).data
+    assert ours == compared(last(fake, "GET", "/images?"))
+    assert made.image_id in [each.id for each in listed]
+    note("oci", "images", Against.ORACLE)
+
+    await driver.image(made)
+    ours = compared(last(fake, "GET", f"/images/{made.image_id}/shapes"))
+    shapes = compute.list_image_shape_compatibility_entries(made.image_id).data
+    assert {FLEX, FIXED} <= {each.shape for each in shapes}
+    assert ours == compared(last(fake, "GET", f"/images/{made.image_id}/shapes"))
+    put = compared(last(fake, "PUT", "/shapes/"))
+    entry = models.AddImageShapeCompatibilityEntryDetails()
+    shape = put["path"].rpartition("/")[2]
+    compute.add_image_shape_compatibility_entry(
+        made.image_id, shape, add_image_shape_compatibility_entry_details=entry
+    )
+    assert put == compared(last(fake, "PUT", "/shapes/"))
+    read = compute.get_image(made.image_id).data
+    assert (read.display_name, read.compartment_id) == (NAME, fake.compartment)
+    note("oci", "image", Against.ORACLE)
+
+    assert await driver.delete_image(made)
+    ours = compared(last(fake, "DELETE", "/images/"))
+    fake.images[made.image_id].state = "AVAILABLE"
+    compute.delete_image(made.image_id)
+    assert ours == compared(last(fake, "DELETE", "/images/"))
+    note("oci", "delete_image", Against.ORACLE)
+
+
+async def test_the_sdk_names_the_namespace_and_why_an_import_failed(
+    fake: OciFake, driver: OciDriver
+) -> None:
+    fake.image_traps.add(ImageTrap.FAILS)
+    await imported(driver)
+    options = {
+        "retry_strategy": oci.retry.NoneRetryStrategy(),
+        "circuit_breaker_strategy": oci.circuit_breaker.NoCircuitBreakerStrategy(),
+    }
+    config = {
+        "tenancy": TENANCY,
+        "user": USER,
+        "fingerprint": FINGERPRINT,
+        "key_content": pem().decode(),
+        "region": FRANKFURT,
+    }
+    work = pytest.importorskip("oci.work_requests").WorkRequestClient(
+        config, service_endpoint=f"{fake.url}/{FRANKFURT}", **options
+    )
+    [image_id] = fake.made_images.failures
+    ours = compared(last(fake, "GET", "/workRequests?"))
+    [request] = work.list_work_requests(fake.compartment, resource_id=image_id).data
+    assert ours == compared(last(fake, "GET", "/workRequests?"))
+    assert request.status == "FAILED"
+    ours = compared(last(fake, "GET", "/errors"))
+    [error] = work.list_work_request_errors(request.id).data
+    assert ours == compared(last(fake, "GET", "/errors"))
+    assert error.message == "The disk could not be read"
+    storage = pytest.importorskip("oci.object_storage").ObjectStorageClient(
+        config, service_endpoint=f"{fake.url}/{FRANKFURT}/storage", **options
+    )
+    ours = compared(last(fake, "GET", "/n"))
+    assert storage.get_namespace().data == NAMESPACE
+    assert ours == compared(last(fake, "GET", "/n"))
+
+
+async def test_the_image_of_a_machine_is_what_the_sdk_reads(
+    fake: OciFake, driver: OciDriver, sdk: dict[str, Any]
+) -> None:
+    machine = await running(driver)
+    instance = sdk["compute"].get_instance(machine.provider_id).data
+    assert await driver.image_of(machine.provider_id) == instance.source_details.image_id
+    note("oci", "image_of", Against.ORACLE)
