@@ -70,6 +70,7 @@ class ImageProviders:
         limits = self.driver(provider).image_limits
         return ImportLimits(
             copies=limits.copies,
+            first=limits.first if limits.copies else "",
             staged=limits.delivery is not Delivery.UPLOAD,
             max_in_flight=limits.max_in_flight,
             stagger=limits.stagger,

@@ -17,8 +17,10 @@ from relight.domain.image_import import (
     PlanProviderInput,
     ProviderInput,
     ProviderPlan,
+    RecordUnbegunInput,
     begin_order,
     source_in,
+    with_first,
 )
 from relight.domain.image_publication import PublicationStatus, PublishImageInput
 from relight.domain.route import Recorded
@@ -71,6 +73,8 @@ class PublicationActivities:
             raise ProviderInvalidError(
                 provider, f"publish {input.name}", f"more than {MAX_REGIONS} regions at once"
             )
+        source = source_in(recorded)
+        names = with_first(names, limits, source)
         if names:
             places = [Place(provider, each) for each in names]
             operation = current_operation(input.origin)
@@ -79,7 +83,7 @@ class PublicationActivities:
             provider=provider,
             limits=limits,
             regions=begin_order(names, recorded),
-            source=source_in(recorded),
+            source=source,
         )
 
     @step(policies.ADMISSION, lambda i: f"{i.name} at {i.provider}")
@@ -100,6 +104,14 @@ class PublicationActivities:
     async def end_turn(self, input: ProviderInput) -> Recorded:
         """Let the next image be published at the provider."""
         await self._turns.end(input.provider, input.name)
+        return Recorded()
+
+    @step(policies.STORE, lambda i: f"{i.name} at {i.provider}: {i.fault.kind}")
+    def record_unbegun(self, input: RecordUnbegunInput) -> Recorded:
+        """Record why nothing was begun in regions."""
+        places = [Place(input.provider, each) for each in input.regions]
+        operation = current_operation(input.origin)
+        self._store.images.fail_unbegun(input.name, places, input.fault, operation)
         return Recorded()
 
     @step(policies.IMAGE_SEND, lambda i: f"{i.name} for {i.provider}", lasting=True)

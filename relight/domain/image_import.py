@@ -50,6 +50,7 @@ class ImportLimits(Message):
 
     Attributes:
         copies: further regions get the image from one that has it.
+        first: of those that copy, the only region that can import the disk; empty: any can.
         staged: the disk has to lie in object storage.
         max_in_flight: how many regions may be under way at once.
         stagger: between two beginnings.
@@ -58,6 +59,7 @@ class ImportLimits(Message):
     """
 
     copies: bool
+    first: str = ""
     staged: bool
     max_in_flight: int = Field(ge=1)
     stagger: timedelta
@@ -136,6 +138,13 @@ class RecordImageFailureInput(Message):
     origin: Origin
 
 
+class RecordUnbegunInput(ProviderInput):
+    """Record that regions got no image, and that nothing was begun there."""
+
+    regions: tuple[str, ...] = Field(min_length=1)
+    fault: Fault
+
+
 # ---------------------------------------------------------------- what a publication decides
 
 FINAL_KINDS = frozenset(
@@ -208,14 +217,13 @@ def next_begin(
     region imports the disk, and the others wait for it.
     """
     in_flight = sum(each.in_flight for each in regions)
-    due = [each for each in regions if each.may_begin(max_attempts)]
+    due = _due(plan, regions, max_attempts)
     if not due or in_flight >= plan.limits.max_in_flight:
         return None
     chosen = min(due, key=lambda each: each.attempts)
     source = None
     if plan.limits.copies:
-        there = [plan.source, *(each.image for each in regions)]
-        known = [each for each in there if each is not None]
+        known = _sources(plan, regions)
         if not known and in_flight:
             return None
         # Its own image is adopted, and not copied onto itself.
@@ -223,9 +231,38 @@ def next_begin(
     return Begin(chosen.region, chosen.attempts + 1, source)
 
 
-def has_ended(regions: Sequence[RegionProgress], max_attempts: int) -> bool:
-    """Return whether nothing is under way or due."""
-    return not any(each.in_flight or each.may_begin(max_attempts) for each in regions)
+def has_ended(plan: ProviderPlan, regions: Sequence[RegionProgress], max_attempts: int) -> bool:
+    """Return whether nothing is under way or due.
+
+    Where the only region that can import the disk has failed, nothing is due in the others.
+    """
+    return not any(each.in_flight for each in regions) and not _due(plan, regions, max_attempts)
+
+
+def _due(
+    plan: ProviderPlan, regions: Sequence[RegionProgress], max_attempts: int
+) -> list[RegionProgress]:
+    waits_for_first = plan.limits.first and not _sources(plan, regions)
+    return [
+        each
+        for each in regions
+        if each.may_begin(max_attempts)
+        and (not waits_for_first or each.region == plan.limits.first)
+    ]
+
+
+def _sources(plan: ProviderPlan, regions: Sequence[RegionProgress]) -> list[ImageRef]:
+    found = [plan.source, *(each.image for each in regions)]
+    return [each for each in found if each is not None]
+
+
+def with_first(
+    regions: Sequence[str], limits: ImportLimits, source: ImageRef | None
+) -> tuple[str, ...]:
+    """Return regions, and the one that others are copied from if it is needed for that."""
+    if not regions or not limits.first or source is not None or limits.first in regions:
+        return tuple(regions)
+    return (limits.first, *regions)
 
 
 def begin_order(regions: Sequence[str], recorded: Sequence[ImageInRegion]) -> tuple[str, ...]:
@@ -260,20 +297,30 @@ def is_gone_after(fault: Fault, *, is_withdrawn: bool) -> bool:
     return is_withdrawn or fault.kind == "image-exposed"
 
 
-def unplanned(
-    provider: str, regions: Iterable[RegionProgress], fault: Fault
+def outcomes_of(
+    plan: ProviderPlan, regions: Iterable[RegionProgress], fault: Fault | None
 ) -> tuple[RegionOutcome, ...]:
-    """Return the outcomes at a provider whose part of a publication failed as a whole."""
-    known = [outcome_of(provider, each) for each in regions]
-    return tuple(
-        each if each.image_id or each.fault else each.model_copy(update={"fault": fault.brief})
-        for each in known or [RegionOutcome(provider=provider, region="")]
-    )
+    """Return how a publication ended at a provider.
+
+    Args:
+        plan: of the provider.
+        regions: how far each is.
+        fault: of the provider's part as a whole; None: of the region that others are copied from.
+    """
+    ended = list(regions)
+    first = next((each.fault for each in ended if each.region == plan.limits.first), None)
+    return tuple(outcome_of(plan.provider, each, fault or first) for each in ended)
 
 
-def outcome_of(provider: str, progress: RegionProgress) -> RegionOutcome:
-    """Return how a publication ended in a region."""
-    image, fault = progress.image, progress.fault
+def outcome_of(provider: str, progress: RegionProgress, unbegun: Fault | None) -> RegionOutcome:
+    """Return how a publication ended in a region.
+
+    Args:
+        provider: of the region.
+        progress: of the region.
+        unbegun: why it was not begun, if it was not.
+    """
+    image, fault = progress.image, progress.fault or unbegun
     return RegionOutcome(
         provider=provider,
         region=progress.region,

@@ -218,6 +218,23 @@ class Images:
             w.session.add(row)
             w.log(fault=fault, detail={**_detail(row), "reason": row.reason, "answer": row.answer})
 
+    def fail_unbegun(
+        self, name: str, places: Iterable[Place], fault: Fault, operation: Operation
+    ) -> None:
+        """Record why nothing was begun in regions. Those that have the image keep it."""
+        with write(self._database, operation, IMAGE_FAILED) as w:
+            if w.earlier:
+                return
+            failed = sorted(places)
+            for place in failed:
+                row = _require(w.session, name, place)
+                if row.status != PublicationStatus.PUBLISHED:
+                    row.status, row.changed_at = PublicationStatus.FAILED, w.at
+                row.reason = fault.summary
+                w.session.add(row)
+            regions = ["/".join(each) for each in failed]
+            w.log(fault=fault, detail={"image": name, "regions": regions, "reason": fault.summary})
+
     # ------------------------------------------------------------ use
 
     def pin(

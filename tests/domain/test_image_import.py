@@ -17,15 +17,15 @@ from relight.domain.image_import import (
     is_gone_after,
     next_begin,
     outcome_of,
+    outcomes_of,
     source_in,
-    unplanned,
+    with_first,
 )
 from relight.domain.image_publication import (
     ImageInRegion,
     ImagePublication,
     PublicationOutcome,
     PublicationStatus,
-    RegionOutcome,
 )
 
 LATE, EXPOSED = fault("image-late", "it did not begin"), fault("image-exposed", "it is public")
@@ -63,7 +63,7 @@ def test_no_more_are_under_way_than_the_provider_works_on():
     assert next_begin(plan("a", "b", "c"), regions, 2) == Begin("b", 1, None)
     regions[1] = regions[1].begun
     assert next_begin(plan("a", "b", "c"), regions, 2) is None
-    assert not has_ended(regions, 2)
+    assert not has_ended(plan("a", "b", "c"), regions, 2)
     regions[0] = regions[0].published(image_in("a"))
     assert next_begin(plan("a", "b", "c"), regions, 2) == Begin("c", 1, None)
 
@@ -75,14 +75,14 @@ def test_each_region_has_its_first_attempt_before_one_has_its_second():
     assert next_begin(plan("a", "b"), [failed, done], 2) == Begin("a", 2, None)
     again = failed.begun.failed(LATE)
     assert next_begin(plan("a", "b"), [again, done], 2) is None
-    assert has_ended([again, done], 2)
+    assert has_ended(plan("a", "b"), [again, done], 2)
 
 
 @pytest.mark.parametrize(
     "kind", ["image-exposed", "machine-conflict", "provider-credentials", "provider-invalid"]
 )
 def test_what_another_attempt_would_have_again_is_not_tried_again(kind):
-    assert has_ended([RegionProgress(region="a").begun.failed(fault(kind, "no"))], 9)
+    assert has_ended(plan("a"), [RegionProgress(region="a").begun.failed(fault(kind, "no"))], 9)
 
 
 def test_where_images_are_copied_one_region_imports_and_the_others_wait_for_it():
@@ -114,7 +114,7 @@ def test_any_play_ends_within_its_limits():
         made = plan(*names, copies=copies, max_in_flight=most)
         regions = {each: RegionProgress(region=each) for each in names}
         ends = itertools.count(1)
-        while not has_ended([*regions.values()], 2):
+        while not has_ended(made, [*regions.values()], 2):
             begin = next_begin(made, [*regions.values()], 2)
             if begin is not None:
                 regions[begin.region] = regions[begin.region].begun
@@ -156,8 +156,8 @@ def test_what_a_lost_publication_left_under_way_begins_first():
 
 
 def test_a_result_says_which_regions_lack_the_image():
-    there = outcome_of("gcore", RegionProgress(region="a").begun.published(image_in("a")))
-    missing = outcome_of("gcore", RegionProgress(region="b").begun.failed(LATE))
+    there = outcome_of("gcore", RegionProgress(region="a").begun.published(image_in("a")), None)
+    missing = outcome_of("gcore", RegionProgress(region="b").begun.failed(LATE), EXPOSED)
     assert (there.image_id, there.fault) == ("id-a", None)
     assert (missing.image_id, missing.attempts, missing.fault) == (None, 1, LATE.brief)
     cases = {
@@ -173,14 +173,31 @@ def test_a_result_says_which_regions_lack_the_image():
     assert many.text.endswith("gcore/b and 2 more")
 
 
-def test_a_provider_whose_part_fails_is_one_outcome_or_one_for_each_region_that_is_left():
-    assert unplanned("gcore", [], LATE) == (
-        RegionOutcome(provider="gcore", region="", fault=LATE.brief),
-    )
+def test_a_provider_whose_part_fails_gives_its_fault_to_what_was_not_begun():
     done = RegionProgress(region="a").begun.published(image_in("a"))
-    first, second = unplanned("gcore", [done, *waiting("b")], EXPOSED)
+    first, second = outcomes_of(plan("a", "b"), [done, *waiting("b")], EXPOSED)
     assert (first.image_id, first.fault) == ("id-a", None)
-    assert (second.region, second.fault) == ("b", EXPOSED.brief)
+    assert (second.region, second.fault, second.attempts) == ("b", EXPOSED.brief, 0)
+
+
+def test_where_one_region_alone_imports_the_others_are_copied_from_it_or_fail_with_it():
+    copying = plan("a", "b", copies=True, first="b")
+    regions = waiting("a", "b")
+    assert next_begin(copying, regions, 1) == Begin("b", 1, None)
+    regions[1] = regions[1].begun.published(image_in("b"))
+    assert next_begin(copying, regions, 1) == Begin("a", 1, image_in("b"))
+    failed = [*waiting("a"), RegionProgress(region="b").begun.failed(LATE)]
+    assert has_ended(copying, failed, 1)
+    assert [each.fault for each in outcomes_of(copying, failed, None)] == [LATE.brief] * 2
+
+
+def test_the_region_that_others_are_copied_from_is_published_to_if_no_region_has_the_image():
+    limits = plan(copies=True, first="b").limits
+    assert with_first(("a",), limits, None) == ("b", "a")
+    assert with_first(("a", "b"), limits, None) == ("a", "b")
+    assert with_first(("a",), limits, image_in("c")) == ("a",)
+    assert with_first((), limits, None) == ()
+    assert with_first(("a",), plan().limits, None) == ("a",)
 
 
 def test_an_exposed_image_never_counts_as_there():

@@ -63,7 +63,7 @@ CONTROL = ControlInput(origin=Origin(requested_by="recorder", reason="to record 
 IMAGE = "recorded-1-amd64"
 
 LOOK_EVERY = timedelta(seconds=1)
-"""How often an import is looked at here."""
+"""How often an import is observed here."""
 
 Handle = WorkflowHandle[Any, Any]
 Operation = Callable[[Harness], Awaitable[Handle]]

@@ -91,6 +91,17 @@ def test_a_region_that_has_the_image_keeps_it_while_it_is_published_again(opened
     assert of(opened, EAST).status is PublicationStatus.FAILED
 
 
+def test_what_was_not_begun_has_its_reason_and_what_is_there_stays(opened):
+    opened.images.publish(ref(NAME, EAST), MANUAL)
+    opened.images.fail_unbegun(NAME, [WEST, EAST], LATE, MANUAL)
+    assert [(each.status, each.reason) for each in opened.images.list()] == [
+        (PublicationStatus.PUBLISHED, LATE.summary),
+        (PublicationStatus.FAILED, LATE.summary),
+    ]
+    [event] = opened.events.list(kind="image-failed")
+    assert event.detail["regions"] == ["gcore/76", "gcore/77"]
+
+
 def test_each_activity_writes_once(opened):
     run = Run(f"image/{NAME}").activity()
     opened.images.publish(ref(NAME, EAST), run)

@@ -9,7 +9,8 @@ from temporalio import workflow
 from temporalio.common import VersioningBehavior
 from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 
-from relight.domain.fault.table import fault
+from relight.domain.fault.fault import Fault
+from relight.domain.fault.table import fault as new_fault
 from relight.domain.image import ImageRef
 from relight.domain.image_import import (
     Begin,
@@ -17,11 +18,11 @@ from relight.domain.image_import import (
     ProviderInput,
     ProviderPlan,
     PublishRegionInput,
+    RecordUnbegunInput,
     RegionProgress,
     has_ended,
     next_begin,
-    outcome_of,
-    unplanned,
+    outcomes_of,
 )
 from relight.domain.image_publication import (
     ImagePublication,
@@ -73,7 +74,7 @@ class PublishImage:
         workflow.set_current_details(plain(result.text))
         if not result.regions and not input.missing:
             summary = f"no region of {', '.join(checked.providers) or 'any provider'} can have it"
-            raise failure(fault("unknown-location", f"{input.name}: {summary}"))
+            raise failure(new_fault("unknown-location", f"{input.name}: {summary}"))
         if result.outcome is not PublicationOutcome.PUBLISHED:
             raise unreached(Unreached.IMAGE_MISSING, result.text, result)
         return result
@@ -87,30 +88,48 @@ class PublishImage:
                     **dict(part), region=self._input.region, missing=self._input.missing
                 )
             )
-            if not plan.regions:
-                return ()
-            progress = {each: RegionProgress(region=each) for each in plan.regions}
-            self._progress[provider] = progress
-            await self._publish_in_turn(part, plan, progress)
         except FailureError as error:
-            return unplanned(provider, self._progress.get(provider, {}).values(), fault_of(error))
-        return tuple(outcome_of(provider, each) for each in progress.values())
+            return (RegionOutcome(provider=provider, region="", fault=fault_of(error).brief),)
+        if not plan.regions:
+            return ()
+        self._progress[provider] = {each: RegionProgress(region=each) for each in plan.regions}
+        return await self._publish_in_turn(part, plan, self._progress[provider])
 
     async def _publish_in_turn(
         self, part: ProviderInput, plan: ProviderPlan, progress: dict[str, RegionProgress]
-    ) -> None:
+    ) -> tuple[RegionOutcome, ...]:
         """Publish in a provider's regions, with the disk in object storage if it needs that."""
+        fault = None
         try:
             await PublicationActivities.take_turn(part)
             if plan.limits.staged:
                 await PublicationActivities.stage_disk(part)
             await self._publish_regions(plan, progress)
-        except (FailureError, asyncio.CancelledError):
-            await run_shielded(self._leave(part, plan))
+        except asyncio.CancelledError as error:
+            await run_shielded(self._leave(part, plan, progress, fault_of(error)))
             raise
-        await run_shielded(self._leave(part, plan))
+        except FailureError as error:
+            fault = fault_of(error)
+        return await run_shielded(self._leave(part, plan, progress, fault))
 
-    async def _leave(self, part: ProviderInput, plan: ProviderPlan) -> None:
+    async def _leave(
+        self,
+        part: ProviderInput,
+        plan: ProviderPlan,
+        progress: dict[str, RegionProgress],
+        fault: Fault | None,
+    ) -> tuple[RegionOutcome, ...]:
+        """Leave a provider, and return how the publication ended there."""
+        outcomes = outcomes_of(plan, progress.values(), fault)
+        unbegun = [each for each in outcomes if each.fault and not each.attempts]
+        if unbegun and unbegun[0].fault:
+            await PublicationActivities.record_unbegun(
+                RecordUnbegunInput(
+                    **dict(part),
+                    regions=tuple(each.region for each in unbegun),
+                    fault=unbegun[0].fault,
+                )
+            )
         if plan.limits.staged:
             try:
                 await PublicationActivities.unstage_disk(part)
@@ -118,6 +137,7 @@ class PublishImage:
                 # It expires by itself, and the next publication sweeps it.
                 workflow.logger.error("not unstaged: %s", fault_of(error).summary)
         await PublicationActivities.end_turn(part)
+        return outcomes
 
     async def _publish_regions(
         self, plan: ProviderPlan, progress: dict[str, RegionProgress]
@@ -125,7 +145,7 @@ class PublishImage:
         """Begin regions as the provider's limits allow, until nothing is under way or due."""
         most, stagger, tasks = self._input.max_attempts, plan.limits.stagger, _Tasks()
         try:
-            while not has_ended([*progress.values()], most):
+            while not has_ended(plan, [*progress.values()], most):
                 tasks.check()
                 self._show()
                 begin = next_begin(plan, [*progress.values()], most)

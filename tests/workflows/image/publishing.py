@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 
@@ -47,7 +48,7 @@ class Publishing:
     cloud: TaskCloud
 
     async def start(
-        self, name: str = NAME, **options: object
+        self, name: str = NAME, **options: Any
     ) -> WorkflowHandle[PublishImage, ImagePublication]:
         return await self.harness.client.start_workflow(
             PublishImage.run,
@@ -58,7 +59,7 @@ class Publishing:
             task_queue=self.harness.task_queue,
         )
 
-    async def publish(self, name: str = NAME, **options: object) -> ImagePublication:
+    async def publish(self, name: str = NAME, **options: Any) -> ImagePublication:
         """Return how a publication ends, also one that failed with its result."""
         return await result_of((await self.start(name, **options)).result(), ImagePublication)
 

@@ -1,6 +1,7 @@
 """Whatever goes wrong at a step of a publication: nothing is left, and the next one goes on."""
 
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from temporalio.client import WorkflowFailureError
@@ -8,6 +9,7 @@ from temporalio.client import WorkflowFailureError
 from relight.domain.image_publication import PublicationOutcome, PublicationStatus
 from tests.support.interference import REPEATED, Injection
 from tests.workflows.image.cloud import Count, TaskCloud
+from tests.workflows.image.driver import LIMITS
 from tests.workflows.image.publishing import publishing
 
 OF_PROVIDER = ("check_image", "plan_provider", "take_turn", "stage_disk")
@@ -16,9 +18,11 @@ AT_THE_END = ("unstage_disk", "end_turn")
 
 
 @pytest.fixture
-async def made(skipping_client, tmp_path):
+async def made(temporal_client, tmp_path, short_waits):
     """An installation whose cloud has one region."""
-    async with publishing(skipping_client, tmp_path, TaskCloud(regions=("east",))) as made:
+    cloud = TaskCloud(regions=("east",), lasts=timedelta(milliseconds=20))
+    limits = LIMITS._replace(stagger=timedelta(0))
+    async with publishing(temporal_client, tmp_path, cloud, limits) as made:
         yield made
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -59,7 +60,7 @@ KILLS = tuple(
 @contextmanager
 def served(cloud: TaskCloud) -> Iterator[tuple[str, int]]:
     """Serve a cloud to other processes, and yield the address."""
-    server = serve(cloud).get_server()
+    server: Any = serve(cloud).get_server()
 
     def run() -> None:
         with suppress(SystemExit):  # This is how it ends.

@@ -2,6 +2,7 @@
 
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from temporalio.client import WorkflowFailureError
@@ -35,7 +36,7 @@ def statuses(made: Publishing) -> set[PublicationStatus]:
     return {each.status for each in made.recorded().values()}
 
 
-async def refused(made: Publishing, **options: object) -> str:
+async def refused(made: Publishing, **options: Any) -> str:
     """Return the kind of the fault with which a publication fails, and its text."""
     with pytest.raises(WorkflowFailureError) as failed:
         await (await made.start(**options)).result()
@@ -227,3 +228,30 @@ async def test_a_place_that_there_is_not_is_refused(gcore):
         assert (await refused(made, provider="nowhere")).startswith("unknown-location: ")
         assert "it has no such region" in await refused(made, region="mars")
         assert made.recorded() == {}
+
+
+async def test_where_one_region_alone_imports_the_others_follow_it_or_fail_with_it(gcore):
+    limits = LIMITS._replace(copies=True, first="region-5")
+    async with gcore(limits, failing=["region-5"]) as made:
+        failed = (await made.publish(region="region-2")).failed
+        assert {(each.region, each.attempts) for each in failed} == {
+            ("region-2", 0),
+            ("region-5", 2),
+        }
+        assert {each.fault.kind for each in failed} == {"image-failed"}
+        assert statuses(made) == {PublicationStatus.FAILED}
+        made.cloud.mend()
+        assert (await made.publish(region="region-2")).outcome is PublicationOutcome.PUBLISHED
+        assert {*made.recorded()} == {"region-2", "region-5"}
+
+
+async def test_what_a_storage_that_fails_keeps_from_being_begun_has_that_reason(gcore):
+    async with gcore() as made:
+        made.harness.interference.inject(Injection.FAILS_BEFORE, "stage_disk")
+        result = await made.publish()
+        assert result.outcome is PublicationOutcome.FAILED
+        assert {(each.attempts, each.fault.summary) for each in result.regions} == {
+            (0, "injected: it failed")
+        }
+        assert statuses(made) == {PublicationStatus.FAILED}
+        assert (await made.publish(missing=True)).outcome is PublicationOutcome.PUBLISHED
