@@ -4,11 +4,13 @@ The root folder comes from the recipe (`images/`) and the contract, and becomes 
 built if an image of the same inputs is there.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +20,13 @@ from pydantic import ValidationError
 from relight.domain.image import ImageManifest
 from relight.domain.image_label import image_name
 from relight.images.bootable_disk import make_disk
+from relight.images.check import CheckUnreadableError, check_script, parse_check
 from relight.images.contents import EPOCH_SECONDS, contents_digest, generalise
 from relight.images.contract_file import ContractFile
 from relight.images.programs import ImageBuildError, run
 from relight.images.provision import provision_steps
 from relight.images.recipe import Download, Recipe
+from relight.images.requirements import Subject
 
 _LABEL_CHARACTERS = 12
 
@@ -65,7 +69,8 @@ def build_image(order: ImageOrder) -> BuiltImage:
 
     Raises:
         ImageBuildError: there is no apt source for it here, a program failed, another image has the
-            name, or the packages changed at their source during the build.
+            name, another build runs in the folder, the packages changed at their source during the
+            build, or the image is not as its contract says.
     """
     recipe = Recipe(
         distribution=order.distribution,
@@ -88,12 +93,8 @@ def build_image(order: ImageOrder) -> BuiltImage:
             )
     if os.geteuid() != 0:
         raise ImageBuildError("a build needs root: files in the image have owners")
-    order.out.mkdir(parents=True, exist_ok=True)
-    for unfinished in order.out.glob(f".{name}.build-*"):
-        shutil.rmtree(unfinished)
-    with tempfile.TemporaryDirectory(prefix=f".{name}.build-", dir=order.out) as folder:
-        Path(folder).chmod(0o755)  # the user of apt's downloads needs access
-        manifest = _built(order, recipe, downloads, identity, name, Path(folder))
+    with _building(order.out) as folder:
+        manifest = _built(order, recipe, downloads, identity, name, folder)
     return BuiltImage(manifest, is_new=True)
 
 
@@ -107,6 +108,26 @@ def manifests(folder: Path) -> Iterator[ImageManifest]:
         disk = file.with_suffix(".qcow2")
         if disk.is_file() and disk.stat().st_size == manifest.disk_bytes:
             yield manifest
+
+
+@contextmanager
+def _building(out: Path) -> Iterator[Path]:
+    """Yield a folder for the one build in a folder of images; remove what a killed one left.
+
+    Raises:
+        ImageBuildError: another build runs there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".build.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ImageBuildError(f"another build runs in {out}") from None
+        for unfinished in out.glob(".build-*"):
+            shutil.rmtree(unfinished)
+        with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as folder:
+            Path(folder).chmod(0o755)  # the user of apt's downloads needs access
+            yield Path(folder)
 
 
 def _root_of(name: str, out: Path) -> Path:
@@ -128,6 +149,7 @@ def _built(
     packages = _installed(root)
     _require_planned(packages, downloads, order.contract)
     generalise(root)
+    _require_contract(root, order.contract)
     virtual_bytes = make_disk(
         root,
         disk,
@@ -173,6 +195,24 @@ def _make_root(recipe: Recipe, script: Path, root: Path) -> None:
     run("cp", "-r", "--no-preserve=ownership", f"{recipe.folder / 'machine'}/.", root)
     # Debian enables neither for a computer whose network others configure.
     run("systemctl", f"--root={root}", "enable", "systemd-networkd", "systemd-resolved")
+
+
+def _require_contract(root: Path, contract: ContractFile) -> None:
+    """Require that a root folder is as the contract says.
+
+    Raises:
+        ImageBuildError: it is not; with each line that does not hold.
+    """
+    answer = run("sh", "-s", "--", root, stdin=check_script(contract, Subject.IMAGE))
+    try:
+        checked = parse_check(contract, Subject.IMAGE, answer)
+    except CheckUnreadableError as error:
+        raise ImageBuildError(str(error)) from error
+    wrong = [*checked.violations, *checked.unseen]
+    if wrong:
+        raise ImageBuildError(
+            f"the image is not as its contract says: {'; '.join(map(str, wrong))}"
+        )
 
 
 def _installed(root: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ _MINIMAL = ("?essential", "?priority(required)", "apt")
 _FILES = frozenset(("apt-sources", "make-root", "machine", "packages"))
 """What of the recipe's folder is on a disk, or decides it. The script counts by its text."""
 
-_CODE = ("bootable_disk.py", "contents.py", "recipe.py")
+_CODE = ("bootable_disk.py", "build.py", "contents.py", "recipe.py")
 """The files of this package that determine what is on a disk."""
 
 

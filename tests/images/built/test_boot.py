@@ -1,6 +1,8 @@
-"""The disk boots, by BIOS and by EFI, and runs the first boot that NoCloud gives it."""
+"""The disk boots, by BIOS and by EFI, and runs the first boot that its cloud gives it."""
 
+import json
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -32,36 +34,94 @@ power_state: {mode: poweroff, condition: true}
 EFI_FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE.fd")
 
 
+SERVED = """\
+import sys
+from pathlib import Path
+_, path, _ = sys.stdin.readline().split()
+while sys.stdin.readline().strip():
+    pass
+file = Path(sys.argv[1]) / path.strip("/").replace("/", "_")
+body = file.read_text() if file.is_file() else ""
+status = "200 OK" if body else "404 Not Found"
+head = f"HTTP/1.1 {status}\\r\\nContent-Length: {len(body)}\\r\\nConnection: close\\r\\n\\r\\n"
+print(head + body, end="")
+"""
+"""Answers one request with a file; QEMU runs it for each connection to the metadata service."""
+
+
 @pytest.mark.parametrize("platform", ["bios", "efi"])
 @pytest.mark.timeout(WITHIN_SECONDS + 60)
-def test_the_disk_boots_and_runs_its_first_boot(
+def test_the_disk_boots_and_runs_the_first_boot_of_nocloud(
     images: Path, built: BuiltImage, tmp_path: Path, platform: str
 ) -> None:
     if platform == "efi" and not EFI_FIRMWARE.exists():
         pytest.skip("no firmware for EFI here: Debian's package ovmf has it")
     mark = uuid.uuid4().hex
-    disk = tmp_path / "disk.qcow2"
-    base = (images / f"{built.manifest.name}.qcow2").absolute()
-    # Of its own, and larger than the image: a machine grows its file system.
-    run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, disk, "4G")
     firmware = ("-bios", EFI_FIRMWARE) if platform == "efi" else ()
-    console = tmp_path / "console"
+    seed = f"file={_seed(tmp_path, mark)},if=virtio,format=raw"
+    said = _booted(
+        _own_disk(images, built, tmp_path),
+        tmp_path,
+        *(*firmware, "-nic", "user,model=virtio-net-pci", "-drive", seed),
+    )
+    assert _reported(said, mark) == _expected(mark, platform)
+
+
+@pytest.mark.timeout(WITHIN_SECONDS + 60)
+def test_the_disk_boots_and_runs_the_first_boot_of_a_metadata_service(
+    images: Path, built: BuiltImage, tmp_path: Path
+) -> None:
+    mark = uuid.uuid4().hex
+    served, program = tmp_path / "served", tmp_path / "serve.py"
+    served.mkdir()
+    program.write_text(SERVED)
+    (served / "openstack").write_text("2018-08-27\nlatest\n")
+    about = {"uuid": str(uuid.uuid4()), "name": "booted", "hostname": "booted"}
+    for version in ("2018-08-27", "latest"):
+        (served / f"openstack_{version}_meta_data.json").write_text(json.dumps(about))
+        (served / f"openstack_{version}_user_data").write_text(REPORT.replace("@MARK@", mark))
+    network = "user,model=virtio-net-pci,net=169.254.169.0/24,host=169.254.169.2"
+    command = f"{sys.executable} {program} {served}"
+    said = _booted(
+        _own_disk(images, built, tmp_path),
+        tmp_path,
+        *("-smbios", "type=1,product=OpenStack Nova"),
+        *("-nic", f"{network},guestfwd=tcp:169.254.169.254:80-cmd:{command}"),
+    )
+    assert _reported(said, mark) == _expected(mark, "bios")
+
+
+def _own_disk(images: Path, built: BuiltImage, folder: Path) -> Path:
+    """Return a disk of the image, larger than it: a machine grows its file system."""
+    base, disk = (images / f"{built.manifest.name}.qcow2").absolute(), folder / "disk.qcow2"
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, disk, "4G")
+    return disk
+
+
+def _booted(disk: Path, folder: Path, *options: str | Path) -> str:
+    """Boot a disk, wait until the machine is off, and return what it wrote to its console."""
+    console = folder / "console"
     subprocess.run(
         [
             *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35"),
-            *("-smp", "2", "-m", "1024", "-nographic", "-no-reboot", "-serial", f"file:{console}"),
-            *("-monitor", "none", *firmware, "-nic", "user,model=virtio-net-pci"),
-            *("-drive", f"file={disk},if=virtio,format=qcow2"),
-            *("-drive", f"file={_seed(tmp_path, mark)},if=virtio,format=raw"),
+            *("-smp", "2", "-m", "1024", "-nographic", "-no-reboot", "-monitor", "none"),
+            *("-serial", f"file:{console}", "-drive", f"file={disk},if=virtio,format=qcow2"),
+            *options,
         ],
         stdin=subprocess.DEVNULL,
         check=True,
         timeout=WITHIN_SECONDS,
     )
-    said = console.read_text(errors="replace")
+    return console.read_text(errors="replace")
+
+
+def _reported(said: str, mark: str) -> list[str]:
     found = [line.strip().removeprefix("report: ") for line in said.splitlines()]
-    reported = found[found.index(f"mark {mark}") : found.index("end")]
-    assert reported == [
+    return found[found.index(f"mark {mark}") : found.index("end")]
+
+
+def _expected(mark: str, platform: str) -> list[str]:
+    return [
         f"mark {mark}",
         "failed units: 0",
         "online 1",

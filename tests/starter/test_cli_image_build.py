@@ -1,0 +1,37 @@
+"""`relight image build` before it builds: what it refuses, and why."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.starter.in_process import InProcess
+from tests.starter.stores import refused
+from tests.support.apt_sources import has_source_of
+
+
+@pytest.fixture
+def relight(tmp_path: Path) -> InProcess:
+    return InProcess(tmp_path / "home")
+
+
+async def test_a_typed_v_is_refused(relight: InProcess) -> None:
+    ended = await relight("image", "build", "--label", "v0.0.74")
+    refused(ended, 2, "a label has no v: 0.0.74")
+
+
+async def test_a_file_that_is_no_contract_is_refused(relight: InProcess, tmp_path: Path) -> None:
+    contract = tmp_path / "contract.yaml"
+    contract.write_text("pakages: [nftables]\n")
+    ended = await relight("image", "build", "--contract", str(contract))
+    refused(ended, 2, "pakages")
+
+
+async def test_an_architecture_without_a_recipe_is_refused(relight: InProcess) -> None:
+    ended = await relight("image", "build", "--architecture", "riscv64")
+    refused(ended, 1, "no image is made for riscv64")
+
+
+@pytest.mark.skipif(has_source_of("noble"), reason="Ubuntu 24.04 has a source here")
+async def test_a_distribution_without_an_apt_source_here_is_refused(relight: InProcess) -> None:
+    ended = await relight("image", "build", "--distribution", "ubuntu-24.04")
+    refused(ended, 1, "no apt source for noble here")
