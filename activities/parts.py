@@ -19,6 +19,9 @@ from activities.fleet.retention import RetentionActivities
 from activities.fleet.sweep import SweepActivities
 from activities.fleet.verification import VerificationActivities
 from activities.host_settings import HostSettingsWriter
+from activities.image.choice import ImageChoiceActivities
+from activities.image.fit import ImageFit
+from activities.image.rollout import ImageRolloutActivities
 from activities.machine.ask import MachineQuestions
 from activities.machine.destruction import Destroyer, DestructionActivities
 from activities.machine.drain import Drain, DrainActivities
@@ -104,6 +107,7 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
     presence = Presence(parts.drivers, parts.hosts)
     files = parts.package_files
     releases = PinnedReleases(parts.repository, parts.store, files)
+    image_fit = ImageFit(parts.store, releases)
     delivery = PackageDelivery(files, parts.repository, parts.store) if files else None
     verifications = VerificationActivities(
         parts.store,
@@ -129,6 +133,8 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         proofs,
         ReplacementActivities(parts.store, ledger),
         ReleaseActivities(releases, parts.store, delivery),
+        ImageChoiceActivities(parts.store, image_fit),
+        ImageRolloutActivities(parts.store, image_fit, parts.checks),
         MachineActivities(
             parts.drivers,
             parts.user_data,

@@ -103,6 +103,7 @@ class MachineActivities:
             owner=self._owner,
             generation=input.plan.generation,
             created_by=current_run_id(),
+            image=input.plan.image.image_id if input.plan.image else None,
         )
         return (await self._ensure(input.plan.provider, input.plan.key, spec)).machine
 

@@ -35,6 +35,8 @@ class ImageManifest(Message):
         disk_bytes: size of the disk file.
         virtual_bytes: size of the disk that a machine sees.
         packages: the version of each installed package.
+        provides: what they provide besides, each as its package says it: `awk`, or
+            `libcurl4 (= 8.5.0-2)`.
     """
 
     name: ImageName
@@ -46,6 +48,7 @@ class ImageManifest(Message):
     disk_bytes: int = Field(ge=1)
     virtual_bytes: int = Field(ge=1)
     packages: Mapping[PackageName, DebianVersion] = Field(min_length=1)
+    provides: tuple[str, ...] = ()
 
 
 class ImageStatus(StrEnum):
