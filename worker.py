@@ -58,7 +58,7 @@ from relight.hosts.keys import IdentityError
 from relight.hosts.liveness import SshLivenessProbe
 from relight.hosts.templates import TemplateError
 from relight.key_report import reporting_keys
-from relight.locations import configured_drivers
+from relight.locations import configured_drivers, configured_stagings
 from relight.release_source import brings_packages, package_files, release_source_config
 from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, open_source
@@ -82,6 +82,8 @@ from workflows.fleet.pool import KeepPool
 from workflows.fleet.prune import PruneStore
 from workflows.fleet.reconcile import ReconcileFleet
 from workflows.fleet.sweep import SweepMachine
+from workflows.image.publish import PublishImage
+from workflows.image.region import PublishRegion
 from workflows.machine.remove import RemoveMachine
 from workflows.rollout.rollout import RolloutRelease
 from workflows.rollout.wave import RolloutWave
@@ -96,6 +98,7 @@ WORKFLOWS = (
     *(ReconcileFleet, SweepMachine, KeepPool, PruneStore, CheckLiveness, VerifyRoutes),
     *(CompareRecords, RotateKeys),
     *(AutoreplaceRoute, RetireRoute, RemoveMachine),
+    *(PublishImage, PublishRegion),
 )
 
 MAX_HEARTBEAT_INTERVAL = timedelta(seconds=10)
@@ -229,6 +232,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
             connectivity=connectivity_checks(settings),
             package_files=package_files(settings),
+            image_folder=settings.image_folder,
+            stagings=configured_stagings(settings),
         )
 
 

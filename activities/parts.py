@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
@@ -21,7 +22,11 @@ from activities.fleet.verification import VerificationActivities
 from activities.host_settings import HostSettingsWriter
 from activities.image.choice import ImageChoiceActivities
 from activities.image.fit import ImageFit
+from activities.image.providers import ImageProviders
+from activities.image.publication import PublicationActivities
+from activities.image.regions import ImageRegionActivities
 from activities.image.rollout import ImageRolloutActivities
+from activities.image.staging import Staging
 from activities.machine.ask import MachineQuestions
 from activities.machine.destruction import Destroyer, DestructionActivities
 from activities.machine.drain import Drain, DrainActivities
@@ -90,6 +95,8 @@ class Parts:
     passwords: Collection[str] = field(default=(), repr=False)
     package_files: PackageFiles | None = None
     host_settings: HostSettings | None = None
+    image_folder: Path = Path("images")
+    stagings: Mapping[str, Staging] = field(default_factory=dict)
 
 
 def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
@@ -109,6 +116,7 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
     releases = PinnedReleases(parts.repository, parts.store, files)
     image_fit = ImageFit(parts.store, releases)
     delivery = PackageDelivery(files, parts.repository, parts.store) if files else None
+    images = ImageProviders(parts.drivers, parts.stagings, parts.image_folder, parts.fleet_owner)
     verifications = VerificationActivities(
         parts.store,
         parts.hosts,
@@ -205,4 +213,6 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         PoolActivities(parts.store, parts.pool, parts.policy.replacement, parts.limits),
         RetentionActivities(parts.store),
         KeyRotationActivities(parts.store, parts.keyed_hosts, parts.user_data.keys),
+        PublicationActivities(parts.store, images, image_fit),
+        ImageRegionActivities(parts.store, images),
     )

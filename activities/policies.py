@@ -93,6 +93,44 @@ SWAP = Policy(
 )
 """Work on a host is detached, so a new attempt attaches to it. Eight attempts span two minutes."""
 
+IMAGE_CHECK = Policy(
+    attempt=timedelta(minutes=30),
+    heartbeat=timedelta(minutes=1),
+    retry=RetryPolicy(maximum_interval=timedelta(minutes=1), maximum_attempts=6),
+)
+"""Reads a disk of some gigabytes."""
+
+IMAGE_SEND = Policy(
+    attempt=timedelta(hours=4),
+    heartbeat=timedelta(minutes=1),
+    retry=RetryPolicy(
+        initial_interval=timedelta(seconds=5),
+        maximum_interval=timedelta(minutes=1),
+        maximum_attempts=10,
+    ),
+)
+"""Sends a disk of some gigabytes. What was sent or ordered is found again by the next attempt."""
+
+IMAGE_IMPORT = Policy(
+    attempt=timedelta(minutes=2),
+    retry=RetryPolicy(
+        initial_interval=timedelta(seconds=30),
+        backoff_coefficient=1.0,
+        maximum_interval=timedelta(seconds=30),
+    ),
+)
+"""Looks once in each attempt, for as long as the import may take: retries add no event."""
+
+IMAGE_ASK = Policy(
+    attempt=timedelta(minutes=2),
+    retry=RetryPolicy(
+        initial_interval=timedelta(seconds=15),
+        maximum_interval=timedelta(minutes=1),
+        maximum_attempts=20,
+    ),
+)
+"""Spans a quarter of an hour. What is left then is on record, and found by a prune."""
+
 STOP_SWAP = Policy(
     attempt=HOST_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=4),

@@ -4,6 +4,7 @@ A worker and a command use the same drivers.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr, ValidationError
 
@@ -11,6 +12,7 @@ from relight.provider_settings import (
     bad_provider_settings,
     providers_file,
     read_providers_file,
+    variable_of,
 )
 from relight.providers.driver import (
     ProviderDriver,
@@ -19,10 +21,13 @@ from relight.providers.driver import (
     region_named,
 )
 from relight.providers.lab import LabDriver
-from relight.providers.locations import ProviderSettings, SecretFileError
+from relight.providers.locations import ProviderSettings, SecretFileError, read_secret
 from relight.providers.registry import CLOUDS, PROVIDERS, open_drivers
 from relight.setting_groups import SettingsError
 from relight.settings import Settings
+
+if TYPE_CHECKING:
+    from relight.images.staging import Staging
 
 
 class ProviderNotAskedError(Exception):
@@ -81,6 +86,39 @@ def provider_settings(settings: Settings, name: str) -> ProviderSettings:
         in_file = read_providers_file(settings.home, settings.providers_file).get(name, {})
         raise bad_provider_settings(name, error, file, in_file) from None
     return made
+
+
+def configured_staging(settings: Settings, name: str) -> "Staging | None":
+    """Return the object storage that a cloud imports base images from; None if none is set.
+
+    Raises:
+        SettingsError: as of `provider_settings`; or the secret's file, or the client of the storage
+            (the extra `images`), is missing.
+    """
+    staging = provider_settings(settings, name).staging
+    if staging is None:
+        return None
+    try:
+        from relight.images.staging import Staging  # noqa: PLC0415 - its client is an extra
+
+        return Staging(staging, read_secret(staging.secret_file), settings.fleet_owner)
+    except SecretFileError as error:
+        raise SettingsError(f"{variable_of(name, 'staging')}: {error}") from error
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"{variable_of(name, 'staging')}: {error.name} is not installed: "
+            "pip install 'relight[images]'"
+        ) from error
+
+
+def configured_stagings(settings: Settings) -> "dict[str, Staging]":
+    """Return the object storage of each cloud that has one, by the cloud's name.
+
+    Raises:
+        SettingsError: as of `configured_staging`.
+    """
+    found = {name: configured_staging(settings, name) for name in settings.providers}
+    return {name: staging for name, staging in found.items() if staging is not None}
 
 
 async def why_no_location(settings: Settings, provider: str, region: str) -> str | None:

@@ -47,15 +47,7 @@ def read_providers_file(home: Path, named: Path | None) -> dict[str, dict[str, A
             f"{file}: {', '.join(no_tables)}: stands in no table of a provider, as [linode]"
         )
     folder = file.absolute().parent
-    return {
-        name: {
-            key: str(folder / value)
-            if key.endswith(_PATH_SUFFIX) and isinstance(value, str)
-            else value
-            for key, value in table.items()
-        }
-        for name, table in values.items()
-    }
+    return {name: _with_whole_paths(table, folder) for name, table in values.items()}
 
 
 class ProvidersFileSource(PydanticBaseSettingsSource):
@@ -96,6 +88,16 @@ def bad_provider_settings(
 def variable_of(name: str, *path: str) -> str:
     """Return the variable of a provider's setting."""
     return "__".join(("RELIGHT_PROVIDERS", name, *path)).upper()
+
+
+def _with_whole_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    def whole(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return _with_whole_paths(value, folder)
+        is_path = key.endswith(_PATH_SUFFIX) and isinstance(value, str)
+        return str(folder / value) if is_path else value
+
+    return {key: whole(key, value) for key, value in table.items()}
 
 
 def _wrong(

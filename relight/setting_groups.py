@@ -423,6 +423,23 @@ class LimitSettings(BaseModel):
     creations: int = Field(default=10, ge=1)
 
 
+class ImageSettings(BaseModel):
+    """Base images (`docs/images.md`).
+
+    Attributes:
+        contract: the file with what an image holds; by default that of lantern-box.
+        folder: where disks and their manifests are; by default `images` in the home folder.
+        preflight: whether a rollout first checks machines that were made of an image against the
+            contract.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    contract: Path | None = None
+    folder: Path | None = None
+    preflight: bool = True
+
+
 class WorkerSettings(BaseModel):
     """What one worker runs (`docs/deploying-workers.md`).
 

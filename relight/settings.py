@@ -45,6 +45,7 @@ from relight.setting_groups import (
     DrainSettings,
     GateChecks,
     GitHubSettings,
+    ImageSettings,
     LabSettings,
     LimitSettings,
     LivenessSettings,
@@ -142,6 +143,7 @@ class Settings(BaseSettings):
     lab: LabSettings = LabSettings()
     providers: dict[str, dict[str, Any]] = {}
     providers_file: Path | None = None
+    images: ImageSettings = ImageSettings()
     limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
     temporal: TemporalSettings = TemporalSettings()
@@ -193,6 +195,11 @@ class Settings(BaseSettings):
     def has_embedded_store(self) -> bool:
         """Whether the store is the SQLite file in the home folder, because none was set."""
         return not self.store_url.get_secret_value()
+
+    @property
+    def image_folder(self) -> Path:
+        """Where the disks of base images and their manifests are."""
+        return self.images.folder or self.home / "images"
 
     @property
     def store_file(self) -> Path:

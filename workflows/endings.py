@@ -21,6 +21,7 @@ class Unreached(StrEnum):
     ROLLOUT_STOPPED = "rollout-stopped"
     ROLLOUT_ABORTED = "rollout-aborted"
     ROTATION_UNFINISHED = "rotation-unfinished"
+    IMAGE_MISSING = "image-missing"
 
 
 def unreached(kind: Unreached, reason: str, result: Message) -> ApplicationError:

@@ -26,7 +26,7 @@ class ImageChoiceActivities:
             return ImageChosen()
         manifest = await in_thread(self._store.images.manifest, found.name)
         if manifest is not None and found.image_id is not None:
-            await self._fit.require(manifest, [input.release])
+            await self._fit.require_fit(manifest, [input.release])
             return ImageChosen(image=MachineImage(name=found.name, image_id=found.image_id))
         return ImageChosen()
 

@@ -26,7 +26,7 @@ class ImageFit:
         self._store = store
         self._releases = releases
 
-    async def require(
+    async def require_fit(
         self, manifest: ImageManifest, releases: Sequence[Release] | None = None
     ) -> None:
         """Check that an image holds what releases need, besides what their source offers.

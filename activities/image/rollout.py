@@ -52,7 +52,7 @@ class ImageRolloutActivities:
             )
         if problems := unknown_checks(input.checks, self._checks):
             raise PreflightError("; ".join(map(str, problems)))
-        await self._fit.require(manifest)
+        await self._fit.require_fit(manifest)
         return ImageRolloutChecked(architecture=manifest.architecture)
 
     def _missing(self, manifest: ImageManifest, input: CheckImageRolloutInput) -> list[str]:

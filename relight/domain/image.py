@@ -6,7 +6,7 @@ content: the same name means the same bytes in every region.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
@@ -121,3 +121,18 @@ class ImageListing(Message):
 
     images: tuple[ImageAtProvider, ...]
     complete: bool = True
+
+
+class StagedDisk(NamedTuple):
+    """A disk in object storage, for as long as it is imported.
+
+    Attributes:
+        bucket: its name.
+        key: of the object.
+        url: by which it can be fetched without a login, until it expires. It is a secret: it must
+            not get into a message or a log.
+    """
+
+    bucket: str
+    key: str
+    url: str

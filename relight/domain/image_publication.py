@@ -1,4 +1,4 @@
-"""Publication of images: which regions have one, and what to begin next. Pure.
+"""Publication of images: which regions have one, on record and at the end of a publication.
 
 A published image is an image in a region that was proven to be there: its provider reports it as
 available, of our build, and private.
@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
-from relight.domain.base import Message, ShortText
+from relight.domain.base import Message, Origin, ShortText
+from relight.domain.fault.fault import Fault
 from relight.domain.image import ImageName
 from relight.domain.release import ArchitectureName
 from relight.domain.text import visible_head
@@ -20,8 +21,8 @@ MAX_ANSWER_BYTES = 8192
 Answer = Annotated[str, AfterValidator(partial(visible_head, max_bytes=MAX_ANSWER_BYTES))]
 """A provider's whole answer about an image, visible and cut to 8 KiB. No message carries it."""
 
-MAX_REGIONS = 500
-"""Of one publication: its result has to fit into a payload."""
+MAX_NAMED = 10
+"""So many regions are named in a sentence; the others are counted."""
 
 
 def image_workflow_id(name: ImageName) -> str:
@@ -84,3 +85,92 @@ class ImageInRegion(Message):
     def place(self) -> str:
         """Provider and region, as in `gcore/76`."""
         return f"{self.provider}/{self.region}"
+
+
+# ---------------------------------------------------------------- what a publication is asked for
+
+
+class PublishImageInput(Message):
+    """Bring an image to regions.
+
+    Attributes:
+        name: of the image: a worker has its disk and its manifest.
+        provider: only this one; None for all that images can be published to.
+        region: only this one of `provider`.
+        missing: only regions that are not on record as published.
+        max_attempts: imports that are begun in one region.
+    """
+
+    name: ImageName
+    provider: str | None = None
+    region: str | None = None
+    missing: bool = False
+    max_attempts: int = Field(default=2, ge=1, le=10)
+    origin: Origin
+
+
+# ---------------------------------------------------------------- how a publication ends
+
+
+class PublicationOutcome(StrEnum):
+    """How a publication ended. `partial`: some regions have the image, and some do not."""
+
+    PUBLISHED = "published"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+class RegionOutcome(Message):
+    """How a publication ended in one region; in all of a provider's, if `region` is empty.
+
+    Attributes:
+        image_id: at the provider, if it was published.
+        attempts: imports that were begun.
+        fault: why it was not, in brief.
+    """
+
+    provider: str
+    region: str
+    image_id: str | None = None
+    attempts: int = 0
+    fault: Fault | None = None
+
+    @property
+    def place(self) -> str:
+        """Provider and region, as in `gcore/76`."""
+        return f"{self.provider}/{self.region}" if self.region else self.provider
+
+
+class ImagePublication(Message):
+    """The result of a publication.
+
+    Attributes:
+        regions: one for each region that was asked for, by provider and region.
+    """
+
+    name: ImageName
+    regions: tuple[RegionOutcome, ...]
+
+    @property
+    def failed(self) -> tuple[RegionOutcome, ...]:
+        """The regions that do not have the image."""
+        return tuple(each for each in self.regions if each.fault is not None)
+
+    @property
+    def outcome(self) -> PublicationOutcome:
+        """How it ended."""
+        if not self.failed:
+            return PublicationOutcome.PUBLISHED
+        if len(self.failed) == len(self.regions):
+            return PublicationOutcome.FAILED
+        return PublicationOutcome.PARTIAL
+
+    @property
+    def text(self) -> str:
+        """The result in one sentence, with the regions that failed."""
+        text = f"{self.name}: {len(self.regions) - len(self.failed)} of {len(self.regions)} regions"
+        if not self.failed:
+            return f"{text} have it"
+        named = ", ".join(each.place for each in self.failed[:MAX_NAMED])
+        more = len(self.failed) - MAX_NAMED
+        return f"{text} have it; without it: {named}{f' and {more} more' if more > 0 else ''}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from relight.domain.image import ImageAtProvider, ImageListing, ImageManifest, ImageRef
+from relight.domain.image import StagedDisk as StagedDisk  # noqa: PLC0414 - drivers take it from here
 from relight.domain.names import OwnerTag
 from relight.providers.driver import ProviderError
 
@@ -30,20 +31,6 @@ class Delivery(StrEnum):
     UPLOAD = "upload"
     URL = "url"
     BUCKET = "bucket"
-
-
-class StagedDisk(NamedTuple):
-    """A disk in object storage, for as long as it is imported.
-
-    Attributes:
-        bucket: its name.
-        key: of the object.
-        url: by which it can be fetched without a login, until it expires.
-    """
-
-    bucket: str
-    key: str
-    url: str
 
 
 class ImageLimits(NamedTuple):

@@ -30,6 +30,7 @@ from relight.providers.driver import (
     ProviderUnavailableError,
     UnknownLocationError,
 )
+from relight.staging_settings import StagingSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
 """A name or an id at a vendor."""
@@ -81,6 +82,8 @@ class ProviderSettings(BaseModel):
         url: of its API; empty: the vendor's own.
         timeout: for a whole answer.
         locations: by the provider's name of the region; in a variable, as a JSON object.
+        staging: object storage that it imports base images from; its driver's page says whether
+            it needs one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,6 +93,7 @@ class ProviderSettings(BaseModel):
     locations: Annotated[
         Mapping[Name, LocationSettings], BeforeValidator(_from_json), Field(min_length=1)
     ]
+    staging: Annotated[StagingSettings | None, BeforeValidator(_from_json)] = None
 
     def regions(self, provider: str) -> tuple[Region, ...]:
         """Return the regions in which machines can be created, ordered by name."""

@@ -6,15 +6,14 @@ Only `published` rows are used for machines. The steps on the way there are no e
 import builtins
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Row as ResultRow
 from sqlmodel import Session, col, select
 
 from relight.domain.fault.fault import Fault
 from relight.domain.image import ImageManifest, ImageRef
 from relight.domain.image_publication import ImageInRegion, PublicationStatus
-from relight.store.bad_rows import note, read_or_note
+from relight.store.bad_rows import read_or_note
 from relight.store.database import Database
 from relight.store.errors import BadValueError, ImageConflictError, UnknownImageError
 from relight.store.events import Operation, write
@@ -121,7 +120,7 @@ class Images:
             if value is not None:
                 query = query.where(col(column) == value)
         with self._database.reading() as session:
-            found = [_in_region_or_note(row) for row in session.exec(query)]
+            found = [_in_region_or_note(*row) for row in session.exec(query)]
         return [each for each in found if each is not None]
 
     # ------------------------------------------------------------ publication
@@ -159,7 +158,7 @@ class Images:
         """Record that an import begins, before it does: 1 for the first one."""
         with self._database.writing() as session:
             row = _require(session, name, place)
-            row.attempts = attempt
+            row.attempts, row.reason, row.answer = attempt, "", ""
             if row.status != PublicationStatus.PUBLISHED:
                 _change(row, PublicationStatus.IMPORTING, datetime.now(UTC))
             session.add(row)
@@ -187,23 +186,22 @@ class Images:
             w.session.add(row)
             w.log(detail={"image": ref.name, **ref.model_dump(exclude={"name"})})
 
+    def note_answer(self, ref: ImageRef, answer: str) -> None:
+        """Record the provider's whole answer about an import that failed."""
+        with self._database.writing() as session:
+            row = _require(session, ref.name, Place(ref.provider, ref.region))
+            row.answer = answer
+            session.add(row)
+
     def fail(
-        self,
-        name: str,
-        place: Place,
-        fault: Fault,
-        answer: str,
-        operation: Operation,
-        *,
-        is_gone: bool,
+        self, name: str, place: Place, fault: Fault, operation: Operation, *, is_gone: bool
     ) -> None:
-        """Record that an image could not be brought to a region, and the provider's answer.
+        """Record that an image could not be brought to a region.
 
         Args:
             name: of the image.
             place: the region.
             fault: why not.
-            answer: the provider's whole answer.
             operation: whose.
             is_gone: there is no such image now. Otherwise a region that was proven to have it still
                 counts as one that has.
@@ -215,10 +213,10 @@ class Images:
             if is_gone:
                 row.image_id = row.published_at = None
             had_it = row.published_at is not None
-            _change(row, PublicationStatus.PUBLISHED if had_it else PublicationStatus.FAILED, w.at)
-            row.reason, row.answer = fault.summary, answer
+            row.status = PublicationStatus.PUBLISHED if had_it else PublicationStatus.FAILED
+            row.changed_at, row.reason = w.at, fault.summary
             w.session.add(row)
-            w.log(fault=fault, detail=_detail(row) | {"reason": fault.summary, "answer": answer})
+            w.log(fault=fault, detail={**_detail(row), "reason": row.reason, "answer": row.answer})
 
     # ------------------------------------------------------------ use
 
@@ -314,15 +312,10 @@ def in_region_of(row: PublishedImageRow, image: ImageRow | None = None) -> Image
     return read_row(ImageInRegion, row, what, architecture=architecture, recorded_at=recorded_at)
 
 
-def _in_region_or_note(found: "ResultRow[Any] | tuple[Any, Any]") -> ImageInRegion | None:
-    row, image = found
+def _in_region_or_note(row: PublishedImageRow, image: ImageRow) -> ImageInRegion | None:
     if read_or_note(image, manifest_of) is None:
         return None
-    try:
-        return in_region_of(row, image)
-    except BadValueError as error:
-        note(row, error)
-        return None
+    return read_or_note(row, lambda each: in_region_of(each, image))
 
 
 def _having(rows: dict[Place, PublishedImageRow]) -> set[Place]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from pydantic import AwareDatetime, Field
-from sqlmodel import col, delete, or_, select
+from sqlmodel import and_, col, delete, or_, select
 
 from relight.domain.base import Message
 from relight.domain.clock import TOLERANCE
@@ -49,9 +49,11 @@ class Permits:
         """
         now = datetime.now(UTC)
         with self._database.writing() as session:
-            # One that lasts longer than any lease can was written by a wrong clock.
-            longest = now + lasts + TOLERANCE
-            expired = or_(col(PermitRow.expires_at) <= now, col(PermitRow.expires_at) > longest)
+            # One that lasts longer than a lease of this limit can was written by a wrong clock.
+            is_wrong = and_(
+                PermitRow.name == name, col(PermitRow.expires_at) > now + lasts + TOLERANCE
+            )
+            expired = or_(col(PermitRow.expires_at) <= now, is_wrong)
             session.exec(delete(PermitRow).where(expired))
             rows = session.exec(select(PermitRow).where(PermitRow.name == name)).all()
             # Whoever has a permit renews it: an invalid one is dropped.

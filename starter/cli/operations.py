@@ -26,7 +26,14 @@ ANSWER_WITHIN = timedelta(seconds=10)
 """How long a query waits for a worker."""
 
 _BAD_INPUT = frozenset(
-    {"release-unknown", "unknown-location", "unknown-route", "unknown-track", "bad-value"}
+    {
+        "release-unknown",
+        "unknown-image",
+        "unknown-location",
+        "unknown-route",
+        "unknown-track",
+        "bad-value",
+    }
 )
 """Fault kinds of refusals that are invalid input: a name that does not exist, a bad value."""
 

@@ -63,7 +63,8 @@ def test_a_publication_goes_from_waiting_to_published(opened):
 def test_a_failed_region_keeps_the_providers_answer(opened):
     opened.images.begin(NAME, EAST, 2)
     opened.images.order(ref(NAME, EAST, "task-1"))
-    opened.images.fail(NAME, EAST, LATE, '{"state": "NEW"}' * 1000, MANUAL, is_gone=True)
+    opened.images.note_answer(ref(NAME, EAST, "task-1"), '{"state": "NEW"}' * 1000)
+    opened.images.fail(NAME, EAST, LATE, MANUAL, is_gone=True)
     found = of(opened, EAST)
     assert (found.status, found.image_id, found.attempts) == ("failed", None, 2)
     assert found.reason == LATE.summary
@@ -71,6 +72,8 @@ def test_a_failed_region_keeps_the_providers_answer(opened):
     assert len(found.answer) <= 8192
     [event] = opened.events.list(kind="image-failed")
     assert event.fault_kind == "image-late"
+    opened.images.begin(NAME, EAST, 3)
+    assert (of(opened, EAST).status, of(opened, EAST).answer) == ("importing", "")
 
 
 def test_a_region_that_has_the_image_keeps_it_while_it_is_published_again(opened):
@@ -79,12 +82,12 @@ def test_a_region_that_has_the_image_keeps_it_while_it_is_published_again(opened
     opened.images.begin(NAME, EAST, 1)
     opened.images.order(ref(NAME, EAST, "image-1"))
     assert of(opened, EAST).status is PublicationStatus.PUBLISHED
-    opened.images.fail(NAME, EAST, LATE, "", MANUAL, is_gone=False)
+    opened.images.fail(NAME, EAST, LATE, MANUAL, is_gone=False)
     assert of(opened, EAST).status is PublicationStatus.PUBLISHED
     assert of(opened, EAST).reason == LATE.summary
     opened.images.order(ref(NAME, EAST, "image-2"))
     assert of(opened, EAST).status is PublicationStatus.IMPORTING
-    opened.images.fail(NAME, EAST, LATE, "", MANUAL, is_gone=False)
+    opened.images.fail(NAME, EAST, LATE, MANUAL, is_gone=False)
     assert of(opened, EAST).status is PublicationStatus.FAILED
 
 

@@ -42,3 +42,10 @@ def test_workers_that_ask_at_the_same_moment_never_exceed_the_limit(store):
         partial(lease, store, f"worker-{number}", 4) for number in range(8)
     ]
     assert sum(run_concurrently(calls)) == 10
+
+
+def test_a_short_lease_ends_no_longer_one_of_another_limit(store):
+    long = {"limit": 1, "wanted": 1, "used": 0, "lasts": timedelta(hours=1)}
+    assert store.permits.lease("images at gcore", "image/a", **long).count == 1
+    assert lease(store, "a", 8) == 8
+    assert store.permits.lease("images at gcore", "image/b", **long).count == 0

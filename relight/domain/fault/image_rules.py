@@ -39,13 +39,13 @@ IMAGE_RULES: Mapping[str, Rule] = {
         "An image cannot be deleted: a machine, a volume or another region needs it.",
         "Nothing: it is kept, and deleted by a later prune once nothing needs it.",
     ),
-    "image-staging": Rule(
+    "image-unstaged": Rule(
         CONTROLLER,
-        True,
-        Remedy.WAIT,
-        "The object storage in which disks lie while they are imported cannot be used.",
-        "The message has its answer: check its address, its bucket and its credentials in the "
-        f"settings of the worker. {_MISSING}",
+        False,
+        Remedy.NONE,
+        "The provider imports disks from object storage only, and none is set for it.",
+        "Add the table `staging` of the provider to `providers.toml`, and restart `relight worker`."
+        f" {_MISSING}",
     ),
     "image-unusable": Rule(
         CONTROLLER,

@@ -131,6 +131,35 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         "The message has its answer: usually about a quota, an image or a region. Then `relight "
         "route provision ROUTE --track TRACK --region REGION` again.",
     ),
+    # The object storage where a base image is while it is imported.
+    "staging-unavailable": Rule(
+        PROVIDER,
+        True,
+        Remedy.WAIT,
+        "The object storage where disks are staged does not answer, or asks to wait.",
+        "Check the storage's status page, and `url` in the provider's table `staging` of "
+        "`providers.toml`; `relight provider list` names the providers. What was uploaded is found "
+        "again, or deleted by the next run.",
+    ),
+    "staging-refused": Rule(
+        PROVIDER,
+        False,
+        Remedy.ASK,
+        "The object storage where disks are staged refused a request, or the disk is another one "
+        "than its manifest names.",
+        "The message has its answer: usually about the access key, its rights or the bucket. Check "
+        "the provider's table `staging` in `providers.toml`; `relight provider list` names the "
+        "providers.",
+    ),
+    "staging-exposed": Rule(
+        PROVIDER,
+        False,
+        Remedy.ASK,
+        "A staged disk could be read without a login. It was deleted.",
+        "Find out who made the bucket public, and make it private: no policy and no access list "
+        "that names everybody. `relight provider list` names the providers; their buckets are in "
+        "`providers.toml`.",
+    ),
     "provider-credentials": Rule(
         PROVIDER,
         False,
