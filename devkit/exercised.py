@@ -4,7 +4,7 @@ Tests write the record, `docs/providers.json`: `make providers`.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,12 @@ RECORD = ROOT / "docs" / "providers.json"
 
 CALLS: Final = ("regions", "ensure", "find", "get", "list", "destroy", "console", "report")
 """The calls of a driver; `report` is that of `relight provider check`."""
+
+IMAGE_CALLS: Final = (
+    *("images", "image", "import_image"),
+    *("copy_image", "delete_image", "image_of"),
+)
+"""The calls of a driver that base images can be published to."""
 
 
 class Against(StrEnum):
@@ -62,15 +68,28 @@ vendor: `relight provider check NAME --create` is the first thing to do with one
 
 """
 
+IMAGES = """
+## What each call for base images was exercised against
+
+`-` where a driver does not have the call: only some providers copy an image from region to region.
+
+"""
+
 
 def page(exercised: Exercised) -> Iterator[str]:
     """Yield the lines of the page."""
     yield HEAD
-    yield f"| driver | {' | '.join(f'`{call}`' for call in CALLS)} | live account |\n"
-    yield f"|{' --- |' * (len(CALLS) + 2)}\n"
+    yield from _table(exercised, CALLS)
+    yield IMAGES
+    yield from _table(exercised, IMAGE_CALLS)
+
+
+def _table(exercised: Exercised, names: Sequence[str]) -> Iterator[str]:
+    yield f"| driver | {' | '.join(f'`{call}`' for call in names)} | live account |\n"
+    yield f"|{' --- |' * (len(names) + 2)}\n"
     for driver in PROVIDERS:
         calls = exercised.drivers.get(driver, {})
-        cells = [", ".join(calls.get(call, ())) or "-" for call in CALLS]
+        cells = [", ".join(calls.get(call, ())) or "-" for call in names]
         yield f"| {driver} | {' | '.join(cells)} | never |\n"
 
 

@@ -11,6 +11,7 @@ from devkit.chaos.provider_faults import (
     ProviderFault,
     ProviderFaults,
 )
+from devkit.simulated.images import SimulatedImages
 from devkit.simulated.written_files import unpacked
 from relight.domain.machine import (
     MachineAtProvider,
@@ -36,7 +37,7 @@ _REFUSALS = {
 }
 
 
-class FakeCloud:
+class FakeCloud(SimulatedImages):
     """One account at a provider in memory.
 
     The first read after a creation or a destruction still returns the machine's old state; the next
@@ -55,13 +56,14 @@ class FakeCloud:
     user_data_limit: UserDataLimit | None = None
 
     def __init__(self, name: str = "fake") -> None:
-        self.name = name
+        super().__init__(name)
         self.created: list[str] = []
         self.user_data: dict[str, str] = {}
         self.provider_faults = ProviderFaults()
         self.unlisted: set[str] = set()
         self._machines: dict[str, MachineAtProvider] = {}
         self._ending: set[str] = set()
+        self._image_ids: dict[str, str] = {}
         self._numbers = itertools.count(1)
 
     async def regions(self) -> tuple[Region, ...]:
@@ -120,6 +122,10 @@ class FakeCloud:
             present = self._machines.get(machine.provider_id)
             return f"{present.key} login: " if present is not None else None
 
+    async def image_of(self, provider_id: str) -> str | None:
+        with self._call(Call.READ, f"find the image of {provider_id}"):
+            return self._image_ids.get(provider_id)
+
     async def close(self) -> None:
         """There is no connection."""
 
@@ -170,6 +176,8 @@ class FakeCloud:
             created_at=datetime.now(UTC),
         )
         self._machines[machine.provider_id] = machine
+        if spec.image is not None:
+            self._image_ids[machine.provider_id] = spec.image
         self.created.append(key)
         self.user_data[key] = unpacked(spec.user_data.get_secret_value())
         return machine

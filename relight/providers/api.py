@@ -194,7 +194,14 @@ class ProviderApi:
         )
 
     async def request(
-        self, attempted: str, method: str, path: str, *, call: Call | None = None, **options: Any
+        self,
+        attempted: str,
+        method: str,
+        path: str,
+        *,
+        call: Call | None = None,
+        timeout: timedelta | None = None,
+        **options: Any,
     ) -> Response | None:
         """Return the response to a request; None if the API says that there is no such thing.
 
@@ -203,6 +210,7 @@ class ProviderApi:
             method: of HTTP.
             path: below the API's URL, or a whole URL.
             call: the kind of call, where the method does not tell it.
+            timeout: for the whole answer, where it may take longer than others: a body is large.
             options: as of `httpx.AsyncClient.request`.
 
         Raises:
@@ -210,18 +218,25 @@ class ProviderApi:
             ProviderAnswerError: the answer is too large, or not one of the API.
             ProviderRateLimitedError: the API asks to wait, now or at an earlier call.
         """
-        answer = await self._answer(attempted, method, path, call, options)
+        answer = await self._answer(attempted, method, path, call, timeout, options)
         return None if isinstance(answer, Refusal) else answer
 
     async def existing(
-        self, attempted: str, method: str, path: str, *, call: Call | None = None, **options: Any
+        self,
+        attempted: str,
+        method: str,
+        path: str,
+        *,
+        call: Call | None = None,
+        timeout: timedelta | None = None,
+        **options: Any,
     ) -> Response:
         """Return the response to a request of what always exists, as a list.
 
         Raises:
             ProviderError: as `request`; or the API says that there is no such thing.
         """
-        answer = await self._answer(attempted, method, path, call, options)
+        answer = await self._answer(attempted, method, path, call, timeout, options)
         if isinstance(answer, Refusal):
             raise answer.error(ProviderError, f"there is no {path}: {answer.text}")
         return answer
@@ -236,6 +251,7 @@ class ProviderApi:
         method: str,
         path: str,
         call: Call | None,
+        timeout: timedelta | None,
         options: Mapping[str, Any],
     ) -> Response | Refusal:
         """Return the response, or the refusal that says that there is no such thing."""
@@ -246,7 +262,9 @@ class ProviderApi:
             raise ProviderRateLimitedError(
                 self._provider, attempted, f"not sent: wait for {error}", error.retry_after
             ) from error
-        status, headers, body = await self._send(attempted, method, path, options)
+        status, headers, body = await self._send(
+            attempted, method, path, timeout or self._timeout, options
+        )
         response = Response(self._provider, attempted, body, headers)
         if httpx.codes.is_success(status):
             return response
@@ -263,20 +281,27 @@ class ProviderApi:
         raise refused
 
     async def _send(
-        self, attempted: str, method: str, path: str, options: Mapping[str, Any]
+        self,
+        attempted: str,
+        method: str,
+        path: str,
+        timeout: timedelta,
+        options: Mapping[str, Any],
     ) -> tuple[int, Mapping[str, str], bytes]:
         try:
             # The timeout of httpx applies to each read only: a slow trickle would never end.
             async with (
-                asyncio.timeout(self._timeout.total_seconds()),
-                self._http.stream(method, path, **options) as response,
+                asyncio.timeout(timeout.total_seconds()),
+                self._http.stream(
+                    method, path, timeout=timeout.total_seconds(), **options
+                ) as response,
             ):
                 body = await read_bounded(response, MAX_ANSWER_BYTES)
         except TimeoutError as error:
             raise ProviderUnavailableError(
                 self._provider,
                 attempted,
-                f"no whole answer within {span(self._timeout)}",
+                f"no whole answer within {span(timeout)}",
             ) from error
         except AnswerRefusedError as error:
             raise ProviderAnswerError(self._provider, attempted, str(error)) from error

@@ -3,16 +3,31 @@
 One contract test, `tests/providers/test_image_contract.py`, runs against every driver that has it.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
-from relight.domain.image import ImageAtProvider, ImageListing, ImageManifest, ImageRef
+from pydantic import JsonValue
+
+from relight.domain.image import (
+    ImageAtProvider,
+    ImageListing,
+    ImageManifest,
+    ImageRef,
+    ImageStatus,
+)
 from relight.domain.image import StagedDisk as StagedDisk  # noqa: PLC0414 - drivers take it from here
 from relight.domain.names import OwnerTag
-from relight.providers.driver import ProviderError
+from relight.domain.text import visible_head
+from relight.providers.driver import MachineConflictError, ProviderAnswerError, ProviderError
+
+MAX_ANSWER_BYTES: Final = 4096
+"""How much is kept of what a provider says of an image."""
+
+_OVER: Final = frozenset({ImageStatus.FAILED, ImageStatus.DELETING})
 
 
 class ImageInUseError(ProviderError):
@@ -130,3 +145,70 @@ class ImageDriver(Protocol):
 
     async def image_of(self, provider_id: str) -> str | None:
         """Return the id of the image that a machine was made of; None if that is not known."""
+
+
+def adopted_image(found: ImageAtProvider, spec: ImageSpec) -> ImageAtProvider:
+    """Return a found image if it has the spec's owner and identity.
+
+    Raises:
+        MachineConflictError: it has another owner or identity.
+    """
+    if (found.owner, found.identity) != (spec.owner, spec.manifest.identity):
+        raise MachineConflictError(
+            found.provider,
+            f"publish {found.name} to {spec.region}",
+            f"{found.image_id} has this name: its owner is {found.owner or 'unknown'} and its "
+            f"identity {found.identity or 'unknown'}, not {spec.owner} and "
+            f"{spec.manifest.identity}",
+        )
+    return found
+
+
+def image_named(provider: str, listing: ImageListing, spec: ImageSpec) -> ImageAtProvider | None:
+    """Return the image with the spec's name; None if there is none, or only failed ones.
+
+    Raises:
+        MachineConflictError: several have the name, or one of another owner or identity.
+        ProviderAnswerError: it is not listed, and the listing is incomplete.
+    """
+    name = spec.manifest.name
+    attempted = f"publish {name} to {spec.region}"
+    found = {
+        each.image_id: each
+        for each in listing.images
+        if each.name == name and each.status not in _OVER
+    }
+    if len(found) > 1:
+        ids = ", ".join(sorted(found))
+        raise MachineConflictError(provider, attempted, f"several images have this name: {ids}")
+    if found:
+        return adopted_image(next(iter(found.values())), spec)
+    if not listing.complete:
+        raise ProviderAnswerError(provider, attempted, "the listing of images is incomplete")
+    return None
+
+
+def sorted_images(images: Iterable[ImageAtProvider]) -> tuple[ImageAtProvider, ...]:
+    """Return images ordered by name and id, each once."""
+    unique = {each.image_id: each for each in images}
+    return tuple(sorted(unique.values(), key=lambda each: (each.name, each.image_id)))
+
+
+def require_ours(found: ImageAtProvider, ref: ImageRef) -> None:
+    """Check that an image is the one of a reference, and that it has an owner's tag.
+
+    Raises:
+        MachineConflictError: it has another name, or no tag of an owner.
+    """
+    attempted = f"delete the image {ref.name}"
+    if found.name != ref.name:
+        words = f"{ref.image_id} is named {found.name}"
+        raise MachineConflictError(ref.provider, attempted, words)
+    if found.owner is None:
+        words = f"{ref.image_id} has no tag of an owner"
+        raise MachineConflictError(ref.provider, attempted, words)
+
+
+def whole_answer(answer: JsonValue) -> str:
+    """Return what a provider says of an image, made visible and bounded."""
+    return visible_head(json.dumps(answer, ensure_ascii=False), MAX_ANSWER_BYTES)

@@ -1,4 +1,4 @@
-"""Our tags on a machine: the same names at every provider.
+"""Our tags on a machine or an image: the same names at every provider.
 
 A provider without named tags has them as texts, `relight-owner=main`.
 """
@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from relight.providers.driver import MachineSpec
+from relight.providers.image_driver import ImageSpec
 
 OWNER: Final = "relight-owner"
 KEY: Final = "relight-key"
 GENERATION: Final = "relight-generation"
 CREATED_BY: Final = "relight-created-by"
+IDENTITY: Final = "relight-identity"
+ARCHITECTURE: Final = "relight-architecture"
 
 MAX_GENERATION_DIGITS = 9
 
@@ -34,6 +37,15 @@ def tags_of(key: str, spec: MachineSpec) -> dict[str, str]:
     """Return the tags of a new machine, by name."""
     tags = {OWNER: spec.owner, KEY: key, GENERATION: str(spec.generation)}
     return tags | ({CREATED_BY: spec.created_by} if spec.created_by else {})
+
+
+def image_tags_of(spec: ImageSpec) -> dict[str, str]:
+    """Return the tags of a new image, by name."""
+    return {
+        OWNER: spec.owner,
+        IDENTITY: spec.manifest.identity,
+        ARCHITECTURE: spec.manifest.architecture,
+    }
 
 
 def read_tags(tags: Mapping[str, str]) -> Tags:
@@ -71,7 +83,7 @@ def as_texts(tags: Mapping[str, str], max_characters: int) -> list[str]:
 def from_texts(texts: Iterable[str]) -> dict[str, str]:
     """Return the tags that `as_texts` wrote, in any order; texts without a value are left out."""
     tags = dict(text.split("=", 1) for text in texts if "=" in text)
-    for name in (OWNER, KEY, GENERATION, CREATED_BY):
+    for name in (OWNER, KEY, GENERATION, CREATED_BY, IDENTITY, ARCHITECTURE):
         parts: list[str] = []
         while (part := tags.pop(f"{name}.{len(parts) + 1}", None)) is not None:
             parts.append(part)

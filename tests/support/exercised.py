@@ -10,15 +10,17 @@ from typing import Any, cast
 
 import pytest
 
-from devkit.exercised import CALLS, Against, Exercised
+from devkit.exercised import CALLS, IMAGE_CALLS, Against, Exercised
 from relight.providers.driver import ProviderDriver
+
+_KNOWN = frozenset((*CALLS, *IMAGE_CALLS))
 
 _noted: set[tuple[str, str, Against]] = set()
 
 
 def note(driver: str, call: str, against: Against) -> None:
     """Note that a call of a driver was made, and did what it should."""
-    assert call in CALLS
+    assert call in _KNOWN
     _noted.add((driver, call, against))
 
 
@@ -30,7 +32,7 @@ class _Noting:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._driver, name)
-        return self._noting(name, found) if name in CALLS else found
+        return self._noting(name, found) if name in _KNOWN else found
 
     def _noting(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         async def noted(*args: Any, **options: Any) -> Any:

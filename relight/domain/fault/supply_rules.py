@@ -185,6 +185,14 @@ SUPPLY_RULES: Mapping[str, Rule] = {
         "Find out at the provider which machine is ours: `relight route show ROUTE` has the id "
         "on record. Nothing was destroyed.",
     ),
+    "image-in-use": Rule(
+        PROVIDER,
+        False,
+        Remedy.WAIT,
+        "The provider keeps a base image, because a machine, a volume or a copy needs it.",
+        "Nothing: it stays until nothing needs it. The message has the provider's words for what "
+        "does; `relight route list` shows the routes whose machines may be made of it.",
+    ),
     "machine-not-ours": Rule(
         PROVIDER,
         False,

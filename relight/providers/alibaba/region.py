@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import httpx
 from pydantic import JsonValue
@@ -234,7 +234,7 @@ class AlibabaRegion:
         options = self._options(action, params)
         return await self._api.existing(attempted, "POST", "/", call=call, **options)
 
-    def _options(self, action: str, params: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
+    def _options(self, action: str, params: Mapping[str, str]) -> Mapping[str, Any]:
         # A deletion has no such parameter: the region is that of the API.
         region = {} if action == "DeleteInstance" else {"RegionId": self.name}
         return {"params": {**region, **params}, "headers": {"x-acs-action": action}}

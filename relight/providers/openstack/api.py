@@ -83,12 +83,16 @@ class _Named(BaseModel):
     name: str
 
 
+class _Project(_Named):
+    id: str
+
+
 class _Token(BaseModel):
     issued_at: AwareDatetime
     expires_at: AwareDatetime
     catalog: Sequence[_CatalogEntry]
     user: _Named
-    project: _Named
+    project: _Project
     roles: Sequence[_Named] = ()
 
 
@@ -106,6 +110,7 @@ class _Session:
     Attributes:
         renew_at: when it is not used any more, on our clock.
         account: the user and the project.
+        project: its id.
         roles: of the user in the project.
     """
 
@@ -113,6 +118,7 @@ class _Session:
     renew_at: float
     catalog: Sequence[_CatalogEntry]
     account: str
+    project: str
     roles: tuple[str, ...]
 
 
@@ -152,7 +158,14 @@ class OpenStackApi:
         self._logging_in = asyncio.Lock()
 
     async def request(
-        self, service: Service, region: str, attempted: str, method: str, path: str, **options: Any
+        self,
+        service: Service,
+        region: str,
+        attempted: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> Response | None:
         """Return the response of a service in a region; None if there is no such thing.
 
@@ -164,6 +177,7 @@ class OpenStackApi:
             attempted: the operation, for the words of an error.
             method: of HTTP.
             path: below the service's endpoint.
+            headers: besides those of every request.
             options: as of `ProviderApi.request`.
 
         Raises:
@@ -172,10 +186,17 @@ class OpenStackApi:
             ProviderError: the request failed.
         """
         send = partial(self._api.request, attempted, method, **options)
-        return await self._logged_in(send, service, region, attempted, path)
+        return await self._logged_in(send, service, region, attempted, path, headers)
 
     async def existing(
-        self, service: Service, region: str, attempted: str, method: str, path: str, **options: Any
+        self,
+        service: Service,
+        region: str,
+        attempted: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> Response:
         """Return the response to a request of what always exists, as a list.
 
@@ -183,7 +204,7 @@ class OpenStackApi:
             ProviderError: as `request`; or the service says that there is no such thing.
         """
         send = partial(self._api.existing, attempted, method, **options)
-        return await self._logged_in(send, service, region, attempted, path)
+        return await self._logged_in(send, service, region, attempted, path, headers)
 
     async def account(self) -> tuple[str, tuple[str, ...]]:
         """Return the user with the project, and the user's roles there.
@@ -194,6 +215,15 @@ class OpenStackApi:
         """
         session = await self._current()
         return session.account, session.roles
+
+    async def project(self) -> str:
+        """Return the project's id.
+
+        Raises:
+            ProviderCredentialsError: the login is refused.
+            ProviderError: it failed.
+        """
+        return (await self._current()).project
 
     async def close(self) -> None:
         """Close the connections."""
@@ -206,13 +236,14 @@ class OpenStackApi:
         region: str,
         attempted: str,
         path: str,
+        headers: Mapping[str, str] | None,
     ) -> T:
         """Send a request with the token, and with a new one if that is refused."""
 
         async def sent(session: _Session) -> T:
             url = self._endpoint(session, service, region, attempted) + path
-            headers = {"X-Auth-Token": session.value, **_HEADERS.get(service, {})}
-            return await send(url, headers=headers)
+            own = {"X-Auth-Token": session.value, **_HEADERS.get(service, {})}
+            return await send(url, headers={**own, **(headers or {})})
 
         session = await self._current()
         try:
@@ -264,6 +295,7 @@ class OpenStackApi:
             renew_at=self._clock() + usable.total_seconds(),
             catalog=token.catalog,
             account=f"{token.user.name} in {token.project.name}",
+            project=token.project.id,
             roles=tuple(role.name for role in token.roles),
         )
 

@@ -34,6 +34,7 @@ from relight.providers.openstack.api import OpenStackApi
 from relight.providers.openstack.cloud import read_cloud
 from relight.providers.openstack.compute import Compute
 from relight.providers.openstack.floating import FloatingAddresses
+from relight.providers.openstack.images import OpenStackImages
 from relight.providers.openstack.names import OpenStackNames
 from relight.providers.openstack.recent import RecentCreations
 from relight.providers.openstack.report import limits_of, region_report
@@ -66,7 +67,7 @@ class _Seen(NamedTuple):
     machine: MachineAtProvider
 
 
-class OpenStackDriver:
+class OpenStackDriver(OpenStackImages):
     """The machine's key is the server's name."""
 
     name = "openstack"
@@ -92,7 +93,7 @@ class OpenStackDriver:
         cloud = read_cloud(settings.clouds_file, settings.cloud, settings.secure_file)
         self._settings = settings
         self._poll = poll.total_seconds()
-        self._api = OpenStackApi(self.name, cloud, settings.timeout)
+        super().__init__(self.name, OpenStackApi(self.name, cloud, settings.timeout))
         self._compute = Compute(self.name, self._api)
         self._names = OpenStackNames(self.name, self._api)
         self._floating = FloatingAddresses(self.name, self._api)
@@ -177,6 +178,12 @@ class OpenStackDriver:
         if found is None:
             return None
         return await self._compute.console(found.region, attempted, machine.provider_id)
+
+    async def image_of(self, provider_id: str) -> str | None:
+        """Return the id of a server's image; None for one that boots from a volume."""
+        found = await self._get(f"find the image of {provider_id}", provider_id)
+        image = None if found is None else found.server.image
+        return image.id if image else None
 
     async def report(self) -> ProviderReport:
         """Return what the cloud says of the project, and of each configured region."""

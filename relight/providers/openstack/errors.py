@@ -21,6 +21,7 @@ from relight.providers.driver import (
     ProviderRateLimitedError,
     ProviderUnavailableError,
 )
+from relight.providers.image_driver import ImageInUseError
 from relight.providers.rate import retry_after
 
 
@@ -28,8 +29,13 @@ class TokenRefusedError(ProviderCredentialsError):
     """The token is not accepted (any more). A new one may be."""
 
 
+class IdTakenError(ProviderUnavailableError):
+    """An image has this id, or had it before it was deleted."""
+
+
 _QUOTA = re.compile(
-    r"quota exceeded|OverQuota|exceeds? .{0,60}quota|exceeded for quota|"
+    r"quota exceeded|OverQuota|exceeds? .{0,60}quota|exceeded for quota|over a limit for|"
+    r"data \d+ will exceed the limit|"
     r"maximum number of .{1,60} exceed",
     re.IGNORECASE,
 )
@@ -42,7 +48,9 @@ _CAPACITY = re.compile(
 _PASSING = re.compile(r"marker .{0,80} not found|marker could not be found", re.IGNORECASE)
 """The machine where a page begins was deleted since the page before it was read."""
 
-_LOCKED = re.compile(r"is locked", re.IGNORECASE)
+_LOCKED = re.compile(r"is locked|is protected and cannot be deleted", re.IGNORECASE)
+_IN_USE = re.compile(r"could not be deleted because it is in use", re.IGNORECASE)
+_TAKEN = re.compile(r"image id .{1,80} already exists", re.IGNORECASE)
 _INVALID = re.compile(
     r"no unique match|more than one possible network|multiple possible networks|still in use|"
     r"flavors with zero disk|interface on external network",
@@ -59,6 +67,8 @@ _WORDS: Final[Sequence[tuple[re.Pattern[str], type[ProviderError]]]] = (
     (_PASSING, ProviderUnavailableError),
     (_INVALID, ProviderInvalidError),
     (_LOCKED, ProviderError),
+    (_IN_USE, ImageInUseError),
+    (_TAKEN, IdTakenError),
 )
 
 
@@ -111,7 +121,8 @@ def _words_of(body: JsonValue | None) -> str:
         if isinstance(inner, dict) and isinstance(inner.get("message"), str):
             return _own(f"{inner.get('type') or ''} {inner['message']}".strip())
     message = body.get("message")
-    return _own(message) if isinstance(message, str) else ""
+    # The framework of glance puts marks of HTML into it.
+    return _own(message.replace("<br />", "").strip()) if isinstance(message, str) else ""
 
 
 def _own(words: str) -> str:

@@ -1,7 +1,7 @@
 """Servers, as nova describes them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, IPvAnyAddress, JsonValue, StringConstraints
 
@@ -50,12 +50,19 @@ class Fault(BaseModel):
     message: str = ""
 
 
+class UsedImage(BaseModel):
+    """The image of a server."""
+
+    id: Name
+
+
 class Server(BaseModel):
     """A server as nova returns it.
 
     Attributes:
         host_id: of its host, hidden behind a hash; empty as long as it has none.
         launched_at: when it first ran.
+        image: that it was made of; None if it boots from a volume.
     """
 
     id: Name
@@ -68,6 +75,7 @@ class Server(BaseModel):
     host_id: str = Field(default="", alias="hostId")
     task_state: str | None = Field(default=None, alias="OS-EXT-STS:task_state")
     launched_at: str | None = Field(default=None, alias="OS-SRV-USG:launched_at")
+    image: UsedImage | Literal[""] | None = None
 
     @property
     def machine_status(self) -> MachineStatus:

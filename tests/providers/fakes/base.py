@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devkit.chaos.provider_faults import Call, ProviderFault, ProviderFaults
+from devkit.simulated.images import ImageTrap
 from relight.providers.driver import ProviderDriver
 from relight.providers.locations import ProviderSettings
 from tests.providers.fakes.bill import Bill
@@ -75,14 +76,22 @@ class _Body:
 class VendorFake(ABC):
     """One account at a vendor.
 
+    One whose driver has the calls for base images sets `other_region`, `IMAGE_TRAPS` and
+    `image_call_of`, and has the functions for what a test does with images.
+
     Attributes:
         name: of the driver.
         region: one that the driver over it has.
         has_console: whether the vendor gives the console of a machine.
         refuses_twins: whether two creations of one key at once make one machine.
+        other_region: a second region of the driver, for base images; empty: it has no such calls.
+        IMAGE_TRAPS: those of `image_traps` that it has.
+        images_can_be_needed: whether the vendor keeps an image that something needs.
         rounding: how far before a creation its time may be: the vendor rounds times down.
         provider_faults: the faults to inject, each into one call.
         traps: what is wrong until it is removed.
+        image_faults: the faults to inject into calls for images; `provider_faults` come after them.
+        image_traps: what is wrong with images until it is removed.
         full: the (zone, shape) that have no room with `Trap.CAPACITY`; empty: none has.
         retry_after: what a rate limit asks to wait for; None: it does not say.
         bill: what costs money.
@@ -96,9 +105,14 @@ class VendorFake(ABC):
     has_console = True
     refuses_twins = True
     rounding = timedelta()
+    other_region = ""
+    IMAGE_TRAPS: frozenset[ImageTrap] = frozenset()
+    images_can_be_needed = True
 
     def __init__(self) -> None:
         self.provider_faults = ProviderFaults()
+        self.image_faults = ProviderFaults()
+        self.image_traps: set[ImageTrap] = set()
         self.traps: set[Trap] = set()
         self.full: set[tuple[str, str]] = set()
         self.retry_after: timedelta | None = None
@@ -140,6 +154,27 @@ class VendorFake(ABC):
     def accepted(self, request: Request) -> Response:
         """Return the vendor's answer to a deletion that is accepted and not done."""
 
+    def image_call_of(self, request: Request) -> Call | None:
+        """Return the kind of call if it is one for base images; None for any other."""
+        del request
+        return None
+
+    def add_foreign_image(self, name: str, region: str) -> str:
+        """Make an image as somebody else does, without our tags, and return its id."""
+        raise NotImplementedError
+
+    def images_named(self, name: str) -> int:
+        """Return how many images have a name, those that are ordered too, without failed ones."""
+        raise NotImplementedError
+
+    def use_image(self, image_id: str) -> None:
+        """Let something need an image, so that it cannot be deleted."""
+        raise NotImplementedError
+
+    def release_image(self, image_id: str) -> None:
+        """Let nothing need an image any more."""
+        raise NotImplementedError
+
     def now(self) -> datetime:
         """The vendor's clock."""
         return datetime.now(UTC) + self._ahead
@@ -163,11 +198,18 @@ class VendorFake(ABC):
             request = Request(scope, receive)
             body = await request.body()
             self._note(request, body)
-            call = self.call_of(request)
-            fault = self.provider_faults.next_for(call) if call is not None else None
+            fault = self._fault(request)
             await self._answer(api, request, body, fault, send)
 
         return disturbed
+
+    def _fault(self, request: Request) -> ProviderFault | None:
+        call = self.image_call_of(request)
+        fault = self.image_faults.next_for(call) if call is not None else None
+        call = self.call_of(request)
+        if fault is None and call is not None:
+            fault = self.provider_faults.next_for(call)
+        return fault
 
     def _note(self, request: Request, body: bytes) -> None:
         query = f"?{request.url.query}" if request.url.query else ""

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from devkit.chaos.provider_faults import Call, ProviderFault
+from devkit.simulated.images import ImageTrap
 from relight.providers.locations import LocationSettings
 from relight.providers.openstack.driver import OpenStackDriver
 from relight.providers.openstack.settings import OpenStackSettings
@@ -33,6 +34,7 @@ from tests.providers.fakes.openstack_answers import (
     versions_answer,
     wrong_words,
 )
+from tests.providers.fakes.openstack_images import FakeGlance
 from tests.providers.fakes.openstack_server import DELETING, NO_HOST, SCHEDULING, FakeServer
 
 PASSWORD = "correct horse"
@@ -45,7 +47,8 @@ class OpenStackFake(VendorFake):
     Attributes:
         servers: by id, also those that are deleted softly.
         floating: floating addresses by id.
-        images: of both regions.
+        images: of both regions, offered to all projects.
+        glance: the project's own images.
         soft_delete: whether nova keeps deleted servers for a while.
         compute_is_down: whether deletions are forgotten by nova, and never done.
         tokens: those that are valid now, with their end.
@@ -56,7 +59,8 @@ class OpenStackFake(VendorFake):
     """
 
     name = "openstack"
-    region = REGIONS[0]
+    region, other_region = REGIONS
+    IMAGE_TRAPS = frozenset({ImageTrap.FAILS, ImageTrap.PUBLIC, ImageTrap.UNREADABLE_VISIBILITY})
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,6 +70,7 @@ class OpenStackFake(VendorFake):
             image("debian-12-amd64-1", "2026-01-01", architecture="x86_64"),
             image("debian-12-arm64-1", "2026-02-01", architecture="aarch64"),
         ]
+        self.glance = FakeGlance(self, self.images)
         self.soft_delete = False
         self.compute_is_down = False
         self.tokens: dict[str, datetime] = {}
@@ -110,6 +115,29 @@ class OpenStackFake(VendorFake):
             return Call.CREATE if path.endswith("/servers") else None
         return {"GET": Call.READ, "DELETE": Call.DESTROY}[request.method]
 
+    def image_call_of(self, request: Request) -> Call | None:
+        if "/image/" not in request.url.path or "/images" not in request.url.path:
+            return None
+        calls = {"POST": Call.CREATE, "GET": Call.READ, "DELETE": Call.DESTROY}
+        return calls.get(request.method)
+
+    def add_foreign_image(self, name: str, region: str) -> str:
+        stored = self.glance.add(name, region, visibility="private")
+        stored.status = "active"
+        return str(stored.shown["id"])
+
+    def images_named(self, name: str) -> int:
+        return sum(
+            each.shown["name"] == name and each.status not in {"deleted", "killed"}
+            for each in self.glance.stored.values()
+        )
+
+    def use_image(self, image_id: str) -> None:
+        self.glance.stored[image_id].is_needed = True
+
+    def release_image(self, image_id: str) -> None:
+        self.glance.stored[image_id].is_needed = False
+
     def refusal(self, fault: ProviderFault) -> Response:
         if fault is ProviderFault.TOO_MANY_REQUESTS:
             return nova_fault(429, "This request was rate-limited.")
@@ -130,7 +158,6 @@ class OpenStackFake(VendorFake):
             f"{compute}/os-availability-zone": {"GET": self._zones},
             f"{compute}/flavors": {"GET": self._flavors},
             f"{compute}/flavors/detail": {"GET": self._flavors},
-            f"{image}/images": {"GET": self._images},
             f"{network}/networks": {"GET": self._networks},
             f"{network}/ports": {"GET": self._ports},
             f"{network}/floatingips": {"GET": self._addresses, "POST": self._new_address},
@@ -141,9 +168,10 @@ class OpenStackFake(VendorFake):
             "/{r}/image/": {"GET": self._versions},
             "/{r}/network/": {"GET": self._versions},
         }
+        tables = [*table.items(), *self.glance.routes(image).items()]
         return [
             Route(path, self._guarded(handler), methods=[method])
-            for path, methods in table.items()
+            for path, methods in tables
             for method, handler in methods.items()
         ]
 
@@ -223,8 +251,12 @@ class OpenStackFake(VendorFake):
         if trapped is not None:
             return nova_fault(*trapped)
         version = request.headers.get("OpenStack-API-Version", "compute 2.1")
-        words = wrong_words(server, float(version.split()[1]), {each["id"] for each in self.images})
+        words = wrong_words(server, float(version.split()[1]), self._image_ids())
         return nova_fault(400, words) if words else None
+
+    def _image_ids(self) -> set[str]:
+        own = {key for key, each in self.glance.stored.items() if each.status == "active"}
+        return own | {str(each["id"]) for each in self.images}
 
     async def _index(self, request: Request) -> Response:
         return self._page(request, lambda s: {"id": s.id, "name": s.name, "links": []})
@@ -345,16 +377,6 @@ class OpenStackFake(VendorFake):
         return JSONResponse({"availabilityZoneInfo": found})
 
     # Glance and neutron.
-
-    async def _images(self, request: Request) -> Response:
-        query = request.query_params
-        found = [i for i in self.images if query.get("name", i["name"]) == i["name"]]
-        marker = query.get("marker")
-        start = next((n + 1 for n, i in enumerate(found) if i["id"] == marker), 0)
-        page = found[start : start + 2]
-        more = start + 2 < len(found)
-        following = {"next": f"/v2/images?limit=2&marker={page[-1]['id']}"} if more else {}
-        return JSONResponse({"images": page, "first": "/v2/images", "schema": "/s"} | following)
 
     async def _networks(self, request: Request) -> Response:
         name = request.query_params.get("name")

@@ -20,7 +20,13 @@ from relight.providers.driver import (
     ProviderRateLimitedError,
     ProviderUnavailableError,
 )
-from relight.providers.openstack.errors import TokenRefusedError, classify, fault_kind
+from relight.providers.image_driver import ImageInUseError
+from relight.providers.openstack.errors import (
+    IdTakenError,
+    TokenRefusedError,
+    classify,
+    fault_kind,
+)
 
 REFUSED = ProviderError
 
@@ -35,6 +41,10 @@ def keystone(status: int, message: str) -> tuple[int, Any]:
 
 def neutron(status: int, kind: str, message: str) -> tuple[int, Any]:
     return status, {"NeutronError": {"type": kind, "message": message, "detail": ""}}
+
+
+def glance(status: int, message: str) -> tuple[int, Any]:
+    return status, {"message": message, "code": f"{status} Title", "title": "Title"}
 
 
 def bad(message: str) -> tuple[int, Any]:
@@ -161,6 +171,41 @@ CASES: list[tuple[str, tuple[int, Any], type[ProviderError]]] = [
     ("login: project", keystone(403, "You are not authorized."), ProviderCredentialsError),
     # Glance: 400, 401, 403.
     ("images: marker", (400, {"message": "Marker could not be found"}), ProviderUnavailableError),
+    ("image: id", glance(409, "Image ID i-1 already exists!"), IdTakenError),
+    (
+        "image: status",
+        glance(409, "Image status transition from saving to saving is not allowed"),
+        ProviderUnavailableError,
+    ),
+    (
+        "image: in use",
+        glance(409, "Image i-1 could not be deleted because it is in use: it has snapshots"),
+        ImageInUseError,
+    ),
+    ("image: protected", glance(403, "Image i-1 is protected and cannot be deleted."), REFUSED),
+    ("image: schema", glance(400, "Provided object does not match schema"), ProviderInvalidError),
+    ("image: no right", glance(403, "You are not authorized"), ProviderCredentialsError),
+    ("image: gone meanwhile", glance(410, "Image i-1 could not be found after upload"), REFUSED),
+    ("image: no store", glance(503, "Image storage media is full"), ProviderUnavailableError),
+    (
+        "image: too many",
+        glance(
+            413, "Project p is over a limit for [Resource image_count_total is over limit of 1]"
+        ),
+        ProviderQuotaError,
+    ),
+    (
+        "image: too large",
+        glance(
+            413, "The size of the data 52428800 will exceed the limit. 1048576 bytes remaining."
+        ),
+        ProviderQuotaError,
+    ),
+    (
+        "image: larger than any",
+        glance(413, "Denying attempt to upload image larger than 1099511627776 bytes."),
+        ProviderInvalidError,
+    ),
     ("images: query", (400, {"message": "unsupported sort"}), ProviderInvalidError),
     ("images: no right", (403, {"message": "Forbidden"}), ProviderCredentialsError),
     # Neutron: 400, 401, 404, 409.
@@ -231,6 +276,11 @@ def test_a_rate_limit_says_how_long_to_wait(status: int):
     assert isinstance(error, ProviderRateLimitedError)
     assert error.retry_after is not None
     assert error.retry_after.total_seconds() == 7
+
+
+def test_words_of_glance_have_no_marks_of_html():
+    error = classify(refusal(*glance(403, "You are not authorized.<br /><br />\n\n\n")))
+    assert str(error).endswith("403 You are not authorized.")
 
 
 def test_a_value_that_nova_repeats_is_left_out():

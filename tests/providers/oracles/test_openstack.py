@@ -15,14 +15,16 @@ from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.providers.driver import MachineSpec
+from relight.providers.image_driver import DiskFile, ImageSpec
 from relight.providers.openstack.api import MICROVERSION
 from relight.providers.openstack.cloud import read_cloud
 from relight.providers.openstack.driver import OpenStackDriver
 from starter.local.children import wait_until
 from tests.providers.fakes.base import Received
 from tests.providers.fakes.openstack import PASSWORD, OpenStackFake
-from tests.providers.fakes.openstack_answers import FLAVORS, NETWORKS
+from tests.providers.fakes.openstack_answers import FLAVORS, NETWORKS, PROJECT
 from tests.support.exercised import note
+from tests.support.image_disks import write_disk
 
 openstack = pytest.importorskip("openstack")
 # The SDK warns of what it uses itself.
@@ -290,3 +292,77 @@ async def test_a_floating_address_is_that_of_the_sdk(fake: OpenStackFake, sdk: A
     )
     theirs = [compared(last(fake, "GET", "/ports")), compared(last(fake, "POST", "/floatingips"))]
     assert ours == theirs
+
+
+def image_spec(tmp_path: Path) -> tuple[ImageSpec, DiskFile]:
+    manifest, path = write_disk(tmp_path)
+    return ImageSpec(manifest, "north", OWNER), DiskFile(path, lambda _: None)
+
+
+async def test_an_image_is_created_and_sent_as_by_the_sdk(
+    fake: OpenStackFake, sdk: Any, tmp_path: Path
+):
+    driver = driver_over(fake, tmp_path)
+    spec, disk = image_spec(tmp_path)
+    made = await driver.import_image(spec, disk)
+    ours = compared(last(fake, "POST", "/images"))
+    sent = last(fake, "PUT", "/file")
+    assert await driver.delete_image(made)
+    await driver.close()
+
+    fake.glance.stored.clear()
+    theirs = openstack.image.v2.image.Image.new(
+        id=made.image_id,
+        name=spec.manifest.name,
+        disk_format="qcow2",
+        container_format="bare",
+        visibility="private",
+        min_disk=8,
+        architecture="x86_64",
+        **{
+            "relight-owner": OWNER,
+            "relight-identity": spec.manifest.identity,
+            "relight-architecture": "amd64",
+        },
+    )
+    theirs.create(sdk.image)
+    assert ours == compared(last(fake, "POST", "/images"))
+    theirs.upload(sdk.image, data=disk.path.read_bytes())
+    their_data = last(fake, "PUT", "/file")
+    assert (sent.path, sent.body) == (their_data.path, their_data.body)
+    for name in ("content-type", "content-length"):
+        assert sent.headers[name] == their_data.headers[name]
+    note("openstack", "import_image", Against.ORACLE)
+
+
+async def test_images_of_the_project_are_listed_read_and_deleted_as_by_the_sdk(
+    fake: OpenStackFake, sdk: Any, tmp_path: Path
+):
+    driver = driver_over(fake, tmp_path)
+    spec, disk = image_spec(tmp_path)
+    made = await driver.import_image(spec, disk)
+    fake.received.clear()
+    await driver.images("north")
+    ours = compared(last(fake, "GET", "/images", at=0))
+    fake.received.clear()
+    [listed] = list(sdk.image.images(owner=PROJECT, limit=500))
+    assert ours == compared(last(fake, "GET", "/images", at=0))
+    note("openstack", "images", Against.ORACLE)
+
+    await driver.image(made)
+    ours = compared(last(fake, "GET", made.image_id))
+    read = sdk.image.get_image(made.image_id)
+    assert ours == compared(last(fake, "GET", made.image_id))
+    note("openstack", "image", Against.ORACLE)
+    for found in (listed, read):
+        assert (found.id, found.name, found.status) == (made.image_id, made.name, "active")
+        assert (found.visibility, found.architecture, found.owner) == ("private", "x86_64", PROJECT)
+        assert found.properties["relight-owner"] == OWNER
+
+    assert await driver.delete_image(made)
+    ours = compared(last(fake, "DELETE", made.image_id))
+    fake.glance.stored[made.image_id].status = "active"
+    sdk.image.delete_image(made.image_id)
+    assert ours == compared(last(fake, "DELETE", made.image_id))
+    note("openstack", "delete_image", Against.ORACLE)
+    await driver.close()
