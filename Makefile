@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 
 INSTALLED := .venv/.installed
-SHELL_SCRIPTS := $(wildcard scripts/*) devkit/openstack/files/setup .ci/run $(wildcard relight/hosts/files/*)
+SHELL_SCRIPTS := $(wildcard scripts/*) devkit/openstack/files/setup .ci/run $(wildcard relight/hosts/files/*) $(wildcard relight/images/*.sh)
 
 .PHONY: help
 help: ## List the targets
