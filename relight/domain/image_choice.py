@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from relight.domain.base import Message
 from relight.domain.image import ImageName
 from relight.domain.image_publication import ImageInRegion, PublicationStatus
-from relight.domain.machine import MachineImage, Region
+from relight.domain.machine import Machine, MachineImage, Region
 from relight.domain.names import CheckName, ScopeName
 from relight.domain.release import Release
 
@@ -54,6 +54,13 @@ class ImageRolloutChecked(Message):
     """
 
     architecture: str
+
+
+class CheckContractInput(Message):
+    """Check a new machine against the contract of its image, before it serves."""
+
+    machine: Machine
+    image: MachineImage
 
 
 def choose_image(

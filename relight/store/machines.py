@@ -1,10 +1,11 @@
 """Machines: every key that was ever planned, and its state."""
 
+import builtins
 from collections import defaultdict
 from collections.abc import Mapping, Set
 from datetime import datetime
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from relight.domain.base import Message
 from relight.domain.image import ImageName
@@ -95,6 +96,33 @@ class Machines:
             for provider, region, image_id in session.exec(query):
                 found[provider, region] |= {image_id} if image_id is not None else set()
         return found
+
+    def count_by_image(self) -> Mapping[ImageName, int]:
+        """Return how many machines that may exist are made of each published image."""
+        query = (
+            select(MachineRow.image_name, func.count())
+            .where(MachineRow.status != RecordStatus.DESTROYED)
+            .group_by(col(MachineRow.image_name))
+        )
+        with self._database.reading() as session:
+            return {name: count for name, count in session.exec(query) if name is not None}
+
+    def without_image(self, provider: str, region: str) -> builtins.list[str]:
+        """Return the provider's ids of machines that may exist, and whose image is not on record.
+
+        Args:
+            provider: the driver's name.
+            region: of that provider.
+        """
+        query = select(MachineRow.provider_id).where(
+            MachineRow.provider == provider,
+            MachineRow.region == region,
+            MachineRow.status != RecordStatus.DESTROYED,
+            col(MachineRow.image_id).is_(None),
+            col(MachineRow.provider_id).is_not(None),
+        )
+        with self._database.reading() as session:
+            return [each for each in session.exec(query) if each is not None]
 
     def list(self, route_id: str | None = None) -> list[MachineRecord]:
         """Return the machines of a route, or all, by route and generation; pool machines first.

@@ -5,8 +5,9 @@ Each part has its commands in a module of its own, with `app = typer.Typer()`, a
 
 import typer
 
-from starter.cli import image_inputs, image_publish
+from starter.cli import image_inputs, image_publish, image_use
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(image_inputs.app)
 app.add_typer(image_publish.app)
+app.add_typer(image_use.app)

@@ -5,7 +5,7 @@ from temporalio import workflow
 from relight.domain.base import Origin
 from relight.domain.fault.fault import Fault
 from relight.domain.image import ImageName
-from relight.domain.image_choice import ChooseImageInput
+from relight.domain.image_choice import CheckContractInput, ChooseImageInput
 from relight.domain.machine import (
     AwaitFirstBootInput,
     AwaitMachineInput,
@@ -24,6 +24,7 @@ from workflows.machine.steps import (
     FirstBootActivities,
     HotSwapActivities,
     ImageChoiceActivities,
+    ImageContractActivities,
     MachineActivities,
     ProofActivities,
     RouteActivities,
@@ -59,6 +60,8 @@ async def choose_image(
 async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
     """Create the machine of a plan, and wait until its first boot has succeeded.
 
+    One of a published image is held to the contract of its image.
+
     The caller has recorded the machine's key and registered its undo before.
     """
     rendered = await FirstBootActivities.render_cloud_init(RenderCloudInitInput(plan=plan))
@@ -77,6 +80,10 @@ async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
         )
     )
     await FirstBootActivities.await_first_boot(AwaitFirstBootInput(machine=machine, plan=plan))
+    if plan.image is not None:
+        await ImageContractActivities.check_contract(
+            CheckContractInput(machine=machine, image=plan.image)
+        )
     return machine
 
 

@@ -6,6 +6,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.fleet.observe import ObservationActivities
     from activities.fleet.verification import VerificationActivities
     from activities.image.choice import ImageChoiceActivities
+    from activities.image.contract import ImageContractActivities
     from activities.machine.destruction import DestructionActivities
     from activities.machine.drain import DrainActivities
     from activities.machine.first_boot import FirstBootActivities
@@ -19,6 +20,7 @@ __all__ = [
     "FirstBootActivities",
     "HotSwapActivities",
     "ImageChoiceActivities",
+    "ImageContractActivities",
     "MachineActivities",
     "ObservationActivities",
     "ProofActivities",

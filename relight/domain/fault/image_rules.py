@@ -69,6 +69,14 @@ IMAGE_RULES: Mapping[str, Rule] = {
         "The image is not on record, or not in the region.",
         "`relight image publish NAME` brings it to the regions.",
     ),
+    "image-contract-violated": Rule(
+        FaultClass.HOST,
+        False,
+        Remedy.ASK,
+        "A new machine does not hold what the contract of its image says.",
+        "The message names the lines of the contract. The machine does not serve. Build the image "
+        "again; until then `relight image pin NAME` lets new machines be made of an older one.",
+    ),
     "image-unfit": Rule(
         CONTROLLER,
         False,

@@ -1,16 +1,20 @@
 """The rollout of an image: routes get new machines, wave by wave, with the releases they have."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from relight.domain.rollout.rollout import RolloutPhase, RolloutStatus, RouteProgress
 from relight.domain.route import RouteStatus
+from relight.images.contract_file import parse_contract
 from relight.store.images import Place
 from tests.store.images import publish
-from tests.workflows.harness import Harness
+from tests.workflows.harness import Harness, small_installation
 from tests.workflows.pools import keep_pool, until_pool_is_kept
+from tests.workflows.rollout.conftest import six_routes
 from tests.workflows.rollout.test_rollback import CONTROL
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
@@ -129,3 +133,62 @@ async def test_a_release_ends_the_rollout_of_an_image_and_the_rest_can_follow(ha
     assert rest.counts == {RouteProgress.CONVERGED: 4}
     assert images(harness, route_ids) == [NEW] * 6
     assert harness.current_tags(route_ids) == ["v0.0.74"] * 6
+
+
+CONTRACT = parse_contract(b"packages:\n  - nftables\n  - wireguard-tools\n", "contract.yaml")
+LACKS_ONE = ["3\tpackage wireguard-tools\tnothing is known of it"]
+
+
+@pytest.fixture
+async def contracted(
+    temporal_client: Client, tmp_path: Path, short_waits: None
+) -> AsyncIterator[Harness]:
+    """An installation whose images are held to a contract."""
+    async with small_installation(temporal_client, tmp_path, contract=CONTRACT) as harness:
+        yield harness
+
+
+async def test_an_image_with_a_broken_contract_is_stopped_at_the_canary(contracted):
+    harness, sha256 = contracted, CONTRACT.sha256
+    route_ids = await six_routes(harness)
+    publish_in(harness, OLD, contract_sha256=sha256)
+    publish_in(harness, NEW, contract_sha256=sha256)
+    for region in harness.cloud.REGIONS:
+        harness.hosts.violated[f"id-of-{NEW}-in-{region}"] = LACKS_ONE
+    rollout = await start(harness, waves=("1", "100%"))
+    ended = await harness.ended(rollout)
+    assert (ended.phase, ended.wave) == (RolloutPhase.STOPPED, 1)
+    assert ended.counts == {RouteProgress.FAILED: 1, RouteProgress.UNTOUCHED: 5}
+    [failed] = [each for each in ended.routes if each.fault is not None]
+    assert failed.fault.kind == "image-contract-violated"
+    assert f"image {NEW} does not hold its contract: contract.yaml:3" in failed.fault.summary
+    assert "wireguard-tools is not installed" in failed.fault.summary
+    machines = {each: harness.route(each).machine for each in route_ids}
+    assert {each: m.key for each, m in machines.items() if m} == {
+        each: f"{each}-g1" for each in route_ids
+    }
+    assert {harness.route(each).status for each in route_ids} == {RouteStatus.SERVING}
+    await harness.until_idle()
+    assert await harness.machine_keys() == [f"{each}-g1" for each in route_ids]
+    # From now on new machines are made of the image from before.
+    await harness.provision("r-new")
+    assert images(harness, ["r-new"]) == [OLD]
+
+
+async def test_a_pool_keeps_what_it_has_if_the_newer_image_breaks_its_contract(contracted):
+    harness = contracted
+    await keep_pool(harness, 1)
+    publish_in(harness, NEW, contract_sha256=CONTRACT.sha256)
+    harness.hosts.violated[f"id-of-{NEW}-in-fake-east"] = LACKS_ONE
+    await keep_pool(harness)
+    assert "pool-fake-fake-east-1" in [
+        each.key for each in harness.store.pool.list() if each.status == "ready"
+    ]
+
+
+async def test_an_image_of_another_contract_is_not_held_to_this_one(contracted):
+    harness = contracted
+    publish_in(harness, NEW, contract_sha256="f" * 64)
+    harness.hosts.violated[f"id-of-{NEW}-in-fake-east"] = LACKS_ONE
+    await harness.provision("r-1")
+    assert images(harness, ["r-1"]) == [NEW]
