@@ -83,8 +83,8 @@ _INPUT_PATHS: Mapping[str, tuple[str, ...]] = {
     names.LOG_ADDRESS: ("machine.address",),
     names.LOG_ROUTE: ("route_id", "plan.route_id"),
     names.LOG_TRACK: ("track", "plan.track"),
-    names.LOG_PROVIDER: ("provider", "plan.provider", "machine.provider"),
-    names.LOG_REGION: ("region", "plan.region", "machine.region"),
+    names.LOG_PROVIDER: ("provider", "plan.provider", "machine.provider", "image.provider"),
+    names.LOG_REGION: ("region", "plan.region", "machine.region", "image.region"),
     names.LOG_RELEASE: ("release_tag", "release.tag", "proof.release_tag", "tag"),
     names.LOG_ROLLOUT: ("rollout",),
 }

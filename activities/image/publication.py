@@ -107,7 +107,7 @@ class PublicationActivities:
         """Sweep what lost publications have left in object storage, and upload the disk."""
         manifest = await self._manifest(input.name)
         staging = self._providers.staging(input.provider)
-        disk = self._providers.folder.disk(input.name)
+        disk = await asyncio.to_thread(self._providers.folder.disk, manifest)
         async with self._turns.keeping(input.provider, input.name):
             await staging.sweep([input.name])
             await staging.stage(manifest, disk, activity.heartbeat)

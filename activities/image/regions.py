@@ -1,5 +1,6 @@
 """An image in one region: begin its import, wait for it, prove it, or withdraw it."""
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import activity
@@ -202,7 +203,7 @@ class ImageRegionActivities:
     async def _disk(
         self, input: PublishRegionInput, manifest: ImageManifest
     ) -> DiskFile | StagedDisk:
-        disk = self._providers.folder.disk(input.name)
+        disk = await asyncio.to_thread(self._providers.folder.disk, manifest)
         if not input.limits.staged:
             return DiskFile(disk, activity.heartbeat)
         return await self._providers.staging(input.provider).stage(

@@ -26,9 +26,22 @@ class ImageFolder:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def disk(self, name: ImageName) -> Path:
-        """Return the path of an image's disk, whether it exists or not."""
-        return self._path / f"{name}.qcow2"
+    def disk(self, manifest: ImageManifest) -> Path:
+        """Return the file of an image's disk. It is not read.
+
+        Raises:
+            ImageUnusableError: it is missing, or has another size than its manifest says.
+        """
+        file = self._path / f"{manifest.name}.qcow2"
+        try:
+            size = file.stat().st_size
+        except OSError as error:
+            raise ImageUnusableError(f"{file}: {error_words(error)}") from error
+        if size != manifest.disk_bytes:
+            raise ImageUnusableError(
+                f"{file}: it has {size} bytes, and its manifest says {manifest.disk_bytes}"
+            )
+        return file
 
     def manifest(self, name: ImageName) -> ImageManifest:
         """Return the manifest of an image.
@@ -58,14 +71,9 @@ class ImageFolder:
         Raises:
             ImageUnusableError: it is not, or one of them is missing.
         """
-        manifest, disk = self.manifest(name), self.disk(name)
+        manifest = self.manifest(name)
+        disk, digest = self.disk(manifest), hashlib.sha256()
         try:
-            size = disk.stat().st_size
-            if size != manifest.disk_bytes:
-                raise ImageUnusableError(
-                    f"{disk}: it has {size} bytes, and its manifest says {manifest.disk_bytes}"
-                )
-            digest = hashlib.sha256()
             with disk.open("rb") as opened:
                 while block := opened.read(_BLOCK):
                     digest.update(block)

@@ -58,6 +58,7 @@ class ImageLimits(NamedTuple):
         stagger: between two beginnings.
         start_within: an import that waits for longer is given up by the provider, or by us.
         finish_within: for a whole import or copy.
+        first: where `copies` is set, the only region that can import the disk; empty: any can.
     """
 
     delivery: Delivery
@@ -66,6 +67,7 @@ class ImageLimits(NamedTuple):
     stagger: timedelta
     start_within: timedelta
     finish_within: timedelta
+    first: str = ""
 
 
 class ImageSpec(NamedTuple):

@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,17 @@ from typing import Any
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from activities import policies
 from devkit.simulated.parts import OWNER
 from relight.domain.base import Origin
 from relight.domain.comparison import CompareRecordsInput
 from relight.domain.image import ImageAtProvider, ImageStatus
 from relight.domain.image_prune import PRUNE_WORKFLOW_ID, PruneImagesInput
+from relight.domain.image_publication import (
+    PublishImageInput,
+    image_workflow_id,
+    region_workflow_id,
+)
 from relight.domain.key_rotation import KeyKind
 from relight.domain.liveness import LIVENESS_WORKFLOW_ID, CheckLivenessInput
 from relight.domain.names import machine_workflow_id, route_workflow_id
@@ -43,18 +49,27 @@ from starter.local.temporal import embedded_temporal
 from tests.store.images import publish, ref
 from tests.support.interference import Injection
 from tests.workflows.harness import Harness
+from tests.workflows.image.cloud import TaskCloud
+from tests.workflows.image.driver import LIMITS, TaskDriver, TaskStaging
+from tests.workflows.image.publishing import write_image
 from tests.workflows.rotations import Rotation, keyed_installation
 from workflows.fleet.comparison import CompareRecords
 from workflows.fleet.liveness import CheckLiveness
 from workflows.fleet.prune import PruneStore
 from workflows.fleet.reconcile import ReconcileFleet
 from workflows.image.prune import PruneImages
+from workflows.image.publish import PublishImage
 from workflows.rollout.rollout import RolloutRelease
 from workflows.route.replace import AutoreplaceRoute
 from workflows.route.retire import RetireRoute
 
 FOLDER = Path(__file__).parent
 CONTROL = ControlInput(origin=Origin(requested_by="recorder", reason="to record a history"))
+
+IMAGE = "recorded-1-amd64"
+
+LOOK_EVERY = timedelta(seconds=1)
+"""How often an import is looked at here."""
 
 Handle = WorkflowHandle[Any, Any]
 Operation = Callable[[Harness], Awaitable[Handle]]
@@ -350,6 +365,55 @@ async def store_pruned(harness: Harness) -> Handle:
     )
 
 
+async def image_published(harness: Harness) -> Handle:
+    """A publication with one region that fails twice."""
+    return await _publish_image(harness, failing=["west"])
+
+
+async def image_region_published(harness: Harness) -> Handle:
+    await _ended(await image_published(harness))
+    return harness.client.get_workflow_handle(region_workflow_id(IMAGE, "gcore", "east"))
+
+
+async def image_region_failed(harness: Harness) -> Handle:
+    await _ended(await image_published(harness))
+    return harness.client.get_workflow_handle(region_workflow_id(IMAGE, "gcore", "west"))
+
+
+async def image_cancelled(harness: Harness) -> Handle:
+    """A publication that is cancelled while its regions are under way."""
+    publication = await _publish_image(harness, lasts=timedelta(hours=1))
+
+    def is_under_way() -> bool:
+        return any(each.image_id for each in harness.store.images.list())
+
+    await harness.until(is_under_way)
+    await publication.cancel()
+    return publication
+
+
+async def _publish_image(harness: Harness, **options: Any) -> Handle:
+    cloud = TaskCloud(**{"lasts": timedelta(seconds=1), **options})
+    driver = TaskDriver(cloud, LIMITS._replace(stagger=timedelta(seconds=1)))
+    harness.drivers[driver.name] = driver
+    assert isinstance(harness.parts.stagings, dict)
+    harness.parts.stagings[driver.name] = TaskStaging(driver)
+    policies.IMAGE_IMPORT.retry.initial_interval = LOOK_EVERY
+    policies.IMAGE_IMPORT.retry.maximum_interval = LOOK_EVERY
+    write_image(harness.parts.image_folder, IMAGE)
+    return await harness.client.start_workflow(
+        PublishImage.run,
+        PublishImageInput(name=IMAGE, provider=driver.name, origin=CONTROL.origin),
+        id=image_workflow_id(IMAGE),
+        task_queue=harness.task_queue,
+    )
+
+
+async def _ended(handle: Handle) -> None:
+    with suppress(WorkflowFailureError):
+        await handle.result()
+
+
 OPERATIONS: tuple[Operation, ...] = (
     provisioned,
     provision_failed_and_undone,
@@ -387,6 +451,10 @@ OPERATIONS: tuple[Operation, ...] = (
     wave_of_an_image,
     replaced_by_an_image,
     images_pruned,
+    image_published,
+    image_region_published,
+    image_region_failed,
+    image_cancelled,
 )
 
 
@@ -444,7 +512,8 @@ async def _temporal() -> AsyncIterator[Client]:
 
 async def _record(client: Client, name: str, begin: Begin) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        async with keyed_installation(client, Path(folder)) as installation:
+        images: dict[str, Any] = {"image_folder": Path(folder, "images"), "stagings": {}}
+        async with keyed_installation(client, Path(folder), **images) as installation:
             handle = await begin(installation)
             try:
                 await handle.result()

@@ -393,22 +393,7 @@ async def idle_installation(client: Client, folder: Path, **parts: Any) -> Async
     database = folder / "fleet.db"
     database.write_bytes(_migrated_database())
     with Store.open(f"sqlite:///{database}") as store:
-        usual = Parts(
-            task_queue=f"workflows-{uuid.uuid4().hex[:8]}",
-            fleet_owner=OWNER,
-            store=store,
-            drivers=drivers,
-            hosts=hosts,
-            keyed_hosts=hosts,
-            repository=releases,
-            user_data=user_data_renderer(_client_key()),
-            service=SERVICE,
-            probe=hosts.probe,
-            liveness=hosts.answer,
-            host_keys=hosts.shown_key,
-            connectivity=(FakeConnectivityCheck(),),
-            limits=LIMITS,
-        )
+        usual = usual_parts(store, hosts, releases, drivers)
         harness = Harness(
             client=client,
             parts=replace(usual, **parts),
@@ -425,6 +410,31 @@ async def idle_installation(client: Client, folder: Path, **parts: Any) -> Async
             yield harness
         finally:
             await harness.terminate_rest()
+
+
+def usual_parts(
+    store: Store,
+    hosts: SimulatedHosts,
+    releases: FakeReleases,
+    drivers: dict[str, ProviderDriver],
+) -> Parts:
+    """Return the parts of an installation, with a task queue of its own."""
+    return Parts(
+        task_queue=f"workflows-{uuid.uuid4().hex[:8]}",
+        fleet_owner=OWNER,
+        store=store,
+        drivers=drivers,
+        hosts=hosts,
+        keyed_hosts=hosts,
+        repository=releases,
+        user_data=user_data_renderer(_client_key()),
+        service=SERVICE,
+        probe=hosts.probe,
+        liveness=hosts.answer,
+        host_keys=hosts.shown_key,
+        connectivity=(FakeConnectivityCheck(),),
+        limits=LIMITS,
+    )
 
 
 @functools.cache

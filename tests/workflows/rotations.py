@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
@@ -132,12 +133,12 @@ async def rotating_installation(client: Client, folder: Path) -> AsyncIterator[R
 
 
 @asynccontextmanager
-async def keyed_installation(client: Client, folder: Path) -> AsyncIterator[Rotation]:
+async def keyed_installation(client: Client, folder: Path, **parts: Any) -> AsyncIterator[Rotation]:
     """Run an installation without routes, whose hosts check the keys of its home folder."""
     ssh = prepare_home(folder / "home")
     keys = KeyFiles(ssh.client_key, ssh.host_key_secret)
     user_data = replace(user_data_renderer(keys().clients[0].private), keys=keys)
-    async with small_installation(client, folder, user_data=user_data) as harness:
+    async with small_installation(client, folder, user_data=user_data, **parts) as harness:
         harness.hosts.keys = keys
         files = {KeyKind.CLIENT: ssh.client_key, KeyKind.HOST_SECRET: ssh.host_key_secret}
         yield Rotation(harness, files, keys)

@@ -68,7 +68,8 @@ class PublishImage:
         """
         checked = await PublicationActivities.check_image(input)
         ended = await asyncio.gather(*(self._publish_at(each) for each in checked.providers))
-        result = ImagePublication(name=input.name, regions=tuple(sum(ended, ())))
+        regions = sorted(sum(ended, ()), key=lambda each: each.place)
+        result = ImagePublication(name=input.name, regions=tuple(regions))
         workflow.set_current_details(plain(result.text))
         if not result.regions and not input.missing:
             summary = f"no region of {', '.join(checked.providers) or 'any provider'} can have it"

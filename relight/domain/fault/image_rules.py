@@ -32,13 +32,6 @@ IMAGE_RULES: Mapping[str, Rule] = {
         "It was deleted at once. Check the account's settings for images at the provider, and who "
         f"has had it. {_MISSING}",
     ),
-    "image-in-use": Rule(
-        PROVIDER,
-        False,
-        Remedy.NONE,
-        "An image cannot be deleted: a machine, a volume or another region needs it.",
-        "Nothing: it is kept, and deleted by a later prune once nothing needs it.",
-    ),
     "image-unstaged": Rule(
         CONTROLLER,
         False,

@@ -20,8 +20,15 @@ class _Tag(BaseModel):
     value: str = Field(default="", alias="TagValue")
 
 
-class _Tags(BaseModel):
+class Tags(BaseModel):
+    """The tags of an instance or of an image."""
+
     all: list[_Tag] = Field(default=[], alias="Tag")
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The values by name."""
+        return {tag.name: tag.value for tag in self.all}
 
 
 class _Addresses(BaseModel):
@@ -45,13 +52,9 @@ class Instance(BaseModel):
     created_at: AwareDatetime | None = Field(default=None, alias="CreationTime")
     public: _Addresses = Field(default=_Addresses(), alias="PublicIpAddress")
     elastic: _Elastic = Field(default=_Elastic(), alias="EipAddress")
+    image_id: str = Field(default="", alias="ImageId")
     vpc: _Vpc = Field(default=_Vpc(), alias="VpcAttributes")
-    tags: _Tags = Field(default=_Tags(), alias="Tags")
-
-    @property
-    def texts(self) -> dict[str, str]:
-        """The values of the tags by name."""
-        return {tag.name: tag.value for tag in self.tags.all}
+    tags: Tags = Field(default=Tags(), alias="Tags")
 
     def address(self, *, is_public: bool) -> str | None:
         """Return where SSH reaches it; None until it has an address.

@@ -18,6 +18,7 @@ from relight.domain.machine import MachineAtProvider, MachineRef, MachineStatus,
 from relight.domain.sweep.sweep import ProviderListing
 from relight.providers.alibaba.creation import creation, where
 from relight.providers.alibaba.errors import TokenMismatchError
+from relight.providers.alibaba.images import AlibabaImages
 from relight.providers.alibaba.region import AlibabaRegion
 from relight.providers.alibaba.report import report_of
 from relight.providers.alibaba.settings import AlibabaSettings
@@ -45,7 +46,7 @@ FAMILY: Final = "family:"
 """Before the name of an image family, where an image's id may stand: its newest image."""
 
 
-class AlibabaDriver:
+class AlibabaDriver(AlibabaImages):
     """One account. A token is the lock of a creation."""
 
     name = "alibaba"
@@ -68,12 +69,12 @@ class AlibabaDriver:
             SecretFileError: the access key's secret cannot be read.
         """
         auth = auth or Acs3Auth(settings.key_id, read_secret(settings.key_file))
-        self._settings = settings
-        self._regions = {
+        regions = {
             name: AlibabaRegion(self.name, name, settings, auth) for name in settings.locations
         }
+        super().__init__(self.name, regions, settings)
         self._fallback = CapacityFallback(self.name)
-        self._images: Remembered[BaseImage | None] = Remembered(clock)
+        self._newest: Remembered[BaseImage | None] = Remembered(clock)
         self._tokens = SpentTokens(clock)
         self._unlisted = Unlisted(clock)
 
@@ -158,7 +159,7 @@ class AlibabaDriver:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._images.close()
+        await self._newest.close()
         for region in self._regions.values():
             await region.close()
 
@@ -222,7 +223,7 @@ class AlibabaDriver:
             return {"ImageFamily": named.removeprefix(FAMILY)}
         if named:
             return {"ImageId": named}
-        newest = await self._images.get(region.name, region.newest_image)
+        newest = await self._newest.get(region.name, region.newest_image)
         if newest is None:
             raise ProviderInvalidError(
                 self.name,
@@ -285,10 +286,6 @@ class AlibabaDriver:
                 raise ProviderUnavailableError(
                     self.name, attempted, f"{provider_id} exists, but is not listed yet"
                 )
-
-    def _region(self, name: str) -> AlibabaRegion:
-        self._settings.location(self.name, name)
-        return self._regions[name]
 
     def _place(self, provider_id: str) -> tuple[tuple[AlibabaRegion, ...], str]:
         """Return the regions that an instance may be in, and the vendor's id of it.

@@ -18,6 +18,7 @@ from relight.providers.driver import (
     ProviderRateLimitedError,
     ProviderUnavailableError,
 )
+from relight.providers.image_driver import ImageInUseError
 from relight.providers.rate import MAX_RETRY_AFTER, retry_after
 
 Kind = type[ProviderError]
@@ -33,6 +34,18 @@ class WrongStatusError(ProviderUnavailableError):
 
 class DryRunPassedError(ProviderError):
     """A dry run was successful: the operation would have been done."""
+
+
+class NoSuchImageError(ProviderInvalidError):
+    """The region has no image with this id."""
+
+
+class ImageCopyingError(WrongStatusError):
+    """The image is being copied: it is not deleted, but its copy cancelled."""
+
+
+class ImagePublicError(ProviderError):
+    """The image is public: it has to be made private before it is deleted."""
 
 
 ABSENT: Final = "InvalidInstanceId.NotFound"
@@ -91,6 +104,19 @@ _BY_CODE: Mapping[str, Kind] = dict(
         # Of an instance that a person has protected, rented for long, or tied to other things.
         *_all(ProviderError, "InstanceLockedForSecurity OperationDenied"),
         ("Forbidden.OnlySupportEnterpriseGroup", ProviderInvalidError),
+        # Of images. The vendor has both spellings of the role that is not set.
+        *_all(ImageInUseError, "ImageUsingByInstance ImageUseShared"),
+        *_all(WrongStatusError, "ImageIsImporting ImageIsCreating ImageIsExporting"),
+        *_all(ProviderUnavailableError, "InvalidImageName.Duplicated InvalidOSSBucket.FlowLimit"),
+        *_all(
+            ProviderCredentialsError,
+            """NoSetRoletoECSServiceAcount NoSetRoletoECSServiceAccount InvalidOSS.NotAuthorized""",
+        ),
+        *_all(ProviderQuotaError, "InvalidAccountStatus.OSSDisabled"),
+        *_all(ProviderError, "ImportImageFailed"),
+        ("InvalidImageId.NotFound", NoSuchImageError),
+        ("OperationDenied.ImageCopying", ImageCopyingError),
+        ("ImageIsPublic", ImagePublicError),
         ("DryRunOperation", DryRunPassedError),
     ]
 )

@@ -2,7 +2,9 @@
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -33,7 +35,7 @@ VERSION: Final = "2014-05-26"
 MAX_PAGE: Final = 100
 LIMITS: Final = ("max-postpaid-instance-vcpu-count", "used-postpaid-instance-vcpu-count")
 
-_ARCHITECTURES = {"amd64": "x86_64"}
+ARCHITECTURES: Final = {"amd64": "x86_64"}
 """Where the vendor has another name than Debian."""
 
 _STATUSES = {
@@ -78,7 +80,7 @@ class AlibabaRegion:
             TokenMismatchError: the token was used with other parameters.
             ProviderError: as of `ProviderApi.request`.
         """
-        response = await self._existing(attempted, "RunInstances", params, Call.CREATE)
+        response = await self.existing(attempted, "RunInstances", params, Call.CREATE)
         [instance_id] = response.read(CREATED).created.ids
         return instance_id
 
@@ -93,7 +95,7 @@ class AlibabaRegion:
 
         async def read(token: str | None) -> Page[MachineAtProvider | ProviderAnswerError]:
             asked = {**params, "MaxResults": str(MAX_PAGE)}
-            response = await self._existing(
+            response = await self.existing(
                 attempted, "DescribeInstances", {**asked, "NextToken": token} if token else asked
             )
             page = response.read(INSTANCES_PAGE)
@@ -152,7 +154,7 @@ class AlibabaRegion:
         attempted, prefix = f"list images in {self.name}", self.location.image_prefix
         architecture = self.location.architecture
         params = {
-            "Architecture": _ARCHITECTURES.get(architecture, architecture),
+            "Architecture": ARCHITECTURES.get(architecture, architecture),
             "ImageName": f"{prefix}*",
             "Status": "Available",
             "PageSize": str(MAX_PAGE),
@@ -161,7 +163,7 @@ class AlibabaRegion:
         async def read(token: str | None) -> Page[Image]:
             offset = int(token or 0)
             number = str(1 + offset // MAX_PAGE)
-            response = await self._existing(
+            response = await self.existing(
                 attempted, "DescribeImages", {**params, "PageNumber": number}
             )
             page = response.read(IMAGES_PAGE)
@@ -180,11 +182,36 @@ class AlibabaRegion:
             ProviderError: they could not be read.
         """
         params = {f"AttributeName.{number}": name for number, name in enumerate(LIMITS, start=1)}
-        response = await self._existing(attempted, "DescribeAccountAttributes", params)
+        response = await self.existing(attempted, "DescribeAccountAttributes", params)
         return {
             attribute.name: ", ".join(value.text for value in attribute.values.all)
             for attribute in response.read(ACCOUNT).attributes.all
         }
+
+    async def image_of(self, attempted: str, instance_id: str) -> str:
+        """Return the id of the image that an instance was made of; empty if that is not known.
+
+        Raises:
+            ProviderError: as of `ProviderApi.request`.
+        """
+        params = {"InstanceIds": json.dumps([instance_id])}
+        response = await self.existing(attempted, "DescribeInstances", params)
+        for entry in response.read(INSTANCES_PAGE).instances.all:
+            instance = response.understood(partial(INSTANCE.validate_python, entry))
+            if instance.id == instance_id:
+                return instance.image_id
+        return ""
+
+    async def existing(
+        self, attempted: str, action: str, params: Mapping[str, str], call: Call = Call.READ
+    ) -> Response:
+        """Return the response to an action that is about no instance.
+
+        Raises:
+            ProviderError: as of `ProviderApi.existing`.
+        """
+        options = self._options(action, params)
+        return await self._api.existing(attempted, "POST", "/", call=call, **options)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -195,7 +222,7 @@ class AlibabaRegion:
     ) -> MachineAtProvider | ProviderAnswerError:
         def read() -> MachineAtProvider:
             found = INSTANCE.validate_python(entry)
-            ours = read_tags(found.texts)
+            ours = read_tags(found.tags.texts)
             return MachineAtProvider(
                 key=ours.key or found.name or found.id,
                 provider=self._provider,
@@ -227,12 +254,6 @@ class AlibabaRegion:
         """Return the response to an action; None if it is about an instance that is absent."""
         options = self._options(action, params)
         return await self._api.request(attempted, "POST", "/", call=call, **options)
-
-    async def _existing(
-        self, attempted: str, action: str, params: Mapping[str, str], call: Call = Call.READ
-    ) -> Response:
-        options = self._options(action, params)
-        return await self._api.existing(attempted, "POST", "/", call=call, **options)
 
     def _options(self, action: str, params: Mapping[str, str]) -> Mapping[str, Any]:
         # A deletion has no such parameter: the region is that of the API.

@@ -45,6 +45,14 @@ class AlibabaSettings(ProviderSettings):
     key_id: Name
     key_file: Path
 
+    @property
+    def staging_region(self) -> str:
+        """The region of the object storage; empty if none is set.
+
+        The S3 API of Alibaba Cloud names it `oss-cn-hangzhou`.
+        """
+        return "" if self.staging is None else self.staging.region.removeprefix("oss-")
+
     @model_validator(mode="after")
     def _has_extra(self) -> Self:
         for name, location in self.locations.items():

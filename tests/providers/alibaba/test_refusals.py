@@ -11,6 +11,9 @@ from pydantic import JsonValue, SecretStr
 from relight.providers.alibaba.driver import AlibabaDriver
 from relight.providers.alibaba.errors import (
     DryRunPassedError,
+    ImageCopyingError,
+    ImagePublicError,
+    NoSuchImageError,
     TokenMismatchError,
     WrongStatusError,
     classify,
@@ -27,6 +30,7 @@ from relight.providers.driver import (
     ProviderRateLimitedError,
     ProviderUnavailableError,
 )
+from relight.providers.image_driver import ImageInUseError
 from tests.providers.alibaba.conftest import KEY, SECRET, SPEC
 from tests.providers.fakes.alibaba_parts import Refused
 from tests.providers.fakes.base import Trap
@@ -66,6 +70,10 @@ KINDS: dict[str, type[ProviderError]] = {
     "wrong-status": WrongStatusError,
     "dry-run-passed": DryRunPassedError,
     "refused": ProviderError,
+    "image-in-use": ImageInUseError,
+    "no-image": NoSuchImageError,
+    "copying": ImageCopyingError,
+    "public-image": ImagePublicError,
     "invalid": ProviderInvalidError,
 }
 TABLE = Path(__file__).with_name("error_codes.txt")
@@ -89,6 +97,7 @@ def test_every_documented_code_is_in_the_table_once():
     assert {row[1] for row in ROWS} == {
         *("RunInstances", "DescribeInstances", "DeleteInstance", "any"),
         *("DescribeImages", "GetInstanceConsoleOutput"),
+        *("ImportImage", "CopyImage", "DeleteImage", "CancelCopyImage"),
     }
 
 

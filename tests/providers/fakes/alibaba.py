@@ -5,7 +5,6 @@ deletion.
 """
 
 import base64
-import fnmatch
 import ipaddress
 import itertools
 import json
@@ -21,9 +20,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from devkit.chaos.provider_faults import Call, ProviderFault
+from devkit.simulated.images import ImageTrap
 from relight.providers.alibaba.driver import AlibabaDriver
 from relight.providers.alibaba.settings import AlibabaSettings
 from relight.providers.alibaba.signature import signature
+from tests.providers.fakes.alibaba_images import REQUIRED, FakeImages
 from tests.providers.fakes.alibaba_parts import (
     KEY_ID,
     KEY_SECRET,
@@ -50,6 +51,7 @@ class AlibabaFake(VendorFake):
     Attributes:
         instances: those that exist, by id.
         images: of the account.
+        made_images: what imports, copies and deletes them.
         refusals: answers to the next calls of an action.
         pages: status and content of what answers next in place of the API.
         mismatch_after_refusal: a token that met no stock is refused ever after as a mismatch;
@@ -57,7 +59,8 @@ class AlibabaFake(VendorFake):
     """
 
     name = "alibaba"
-    region = "cn-hangzhou"
+    region, other_region = "cn-hangzhou", "eu-central-1"
+    IMAGE_TRAPS = frozenset(ImageTrap) - {ImageTrap.REAPED}
     rounding = timedelta(minutes=1)
 
     def __init__(self) -> None:
@@ -68,6 +71,7 @@ class AlibabaFake(VendorFake):
             Image("m-old", "relight-base-1", "eu-central-1", "arm64"),
             Image("m-new", "relight-base-2", "eu-central-1", "arm64", "", "2026-02-01T00:00:00Z"),
         ]
+        self.made_images = FakeImages(self, lambda: self.images)
         self.refusals: dict[str, deque[Refused]] = {}
         self.pages: list[tuple[int, str]] = []
         self.mismatch_after_refusal = False
@@ -99,6 +103,28 @@ class AlibabaFake(VendorFake):
     def call_of(self, request: Request) -> Call | None:
         calls = {"RunInstances": Call.CREATE, "DeleteInstance": Call.DESTROY}
         return calls.get(request.headers.get("x-acs-action", ""), Call.READ)
+
+    def image_call_of(self, request: Request) -> Call | None:
+        action = request.headers.get("x-acs-action", "")
+        calls = {
+            "DescribeImages": Call.READ,
+            "DeleteImage": Call.DESTROY,
+            "ImportImage": Call.CREATE,
+            "CopyImage": Call.CREATE,
+        }
+        return calls.get(action)
+
+    def add_foreign_image(self, name: str, region: str) -> str:
+        return self.made_images.add(name, region).id
+
+    def images_named(self, name: str) -> int:
+        return sum(each.name == name and each.status != "CreateFailed" for each in self.images)
+
+    def use_image(self, image_id: str) -> None:
+        self.made_images.named(image_id).is_needed = True
+
+    def release_image(self, image_id: str) -> None:
+        self.made_images.named(image_id).is_needed = False
 
     def refusal(self, fault: ProviderFault) -> Response:
         if fault is ProviderFault.SERVER_ERROR:
@@ -159,12 +185,12 @@ class AlibabaFake(VendorFake):
                 return self._describe(params)
             case "DeleteInstance":
                 return self._delete(params)
-            case "DescribeImages":
-                return self._describe_images(params)
             case "GetInstanceConsoleOutput":
                 return self._console(params)
             case "DescribeAccountAttributes":
                 return limits(params)
+            case _ if action == "DescribeImages" or action in REQUIRED:
+                return self.made_images.done(action, params)
             case _:
                 raise Refused(404, "InvalidAction.NotFound")
 
@@ -272,27 +298,6 @@ class AlibabaFake(VendorFake):
             self.bill.end(Billed.MACHINE, instance.id, at)
             self.bill.end(Billed.VOLUME, disk_of(instance), at)
         return {}
-
-    def _describe_images(self, params: Params) -> dict[str, Any]:
-        # A part of the name is enough.
-        pattern = f"*{params.get('ImageName', '').strip('*')}*"
-        found = [
-            {
-                "ImageId": image.id,
-                "ImageName": image.name,
-                "ImageFamily": image.family,
-                "Architecture": image.architecture,
-                "CreationTime": image.created_at,
-                "Status": "Available",
-            }
-            for image in self.images
-            if image.region == params["RegionId"]
-            and fnmatch.fnmatchcase(image.name, pattern)
-            and params.get("Architecture", image.architecture) == image.architecture
-        ]
-        size, number = int(params.get("PageSize", "10")), int(params.get("PageNumber", "1"))
-        page = found[(number - 1) * size : number * size]
-        return {"Images": {"Image": page}, "TotalCount": len(found), "PageNumber": number}
 
     def _console(self, params: Params) -> dict[str, Any]:
         instance = self.instances.get(params["InstanceId"])

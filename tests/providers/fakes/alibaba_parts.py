@@ -5,7 +5,7 @@ import binascii
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -86,9 +86,14 @@ class Instance:
         return self.tags["relight-key"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Image:
-    """One image of the account."""
+    """One image of the account.
+
+    Attributes:
+        is_copy: of an image in another region.
+        is_needed: an instance was made of it.
+    """
 
     id: str
     name: str
@@ -96,6 +101,29 @@ class Image:
     architecture: str = "x86_64"
     family: str = ""
     created_at: str = "2026-01-01T00:00:00Z"
+    status: str = "Available"
+    tags: dict[str, str] = field(default_factory=dict)
+    is_public: bool = False
+    is_copy: bool = False
+    is_needed: bool = False
+
+    def entry(self, *, hides_visibility: bool) -> dict[str, Any]:
+        shown = {
+            "ImageId": self.id,
+            "ImageName": self.name,
+            "ImageFamily": self.family,
+            "Architecture": self.architecture,
+            "CreationTime": self.created_at,
+            "Status": self.status,
+            "Progress": "100%" if self.status == "Available" else "10%",
+            "ImageOwnerAlias": "self",
+            "IsCopied": self.is_copy,
+            "IsPublic": self.is_public,
+            "Tags": {"Tag": [{"TagKey": key, "TagValue": text} for key, text in self.tags.items()]},
+        }
+        if hides_visibility:
+            del shown["IsPublic"]
+        return shown
 
 
 def check_creation(params: Params) -> None:
@@ -148,6 +176,7 @@ def entry_of(instance: Instance) -> dict[str, Any]:
         "RegionId": instance.region,
         "ZoneId": instance.zone,
         "InstanceType": instance.params["InstanceType"],
+        "ImageId": instance.params.get("ImageId", ""),
         "CreationTime": instance.created_at.strftime("%Y-%m-%dT%H:%MZ"),
         "PublicIpAddress": {"IpAddress": [instance.address] if running and is_public else []},
         "EipAddress": {"AllocationId": "", "IpAddress": ""},

@@ -12,14 +12,17 @@ import pytest
 from pydantic import SecretBytes, SecretStr
 
 from devkit.exercised import Against
+from relight.domain.image import ImageAtProvider, ImageRef, StagedDisk
 from relight.domain.machine import MachineStatus
 from relight.providers.alibaba.driver import AlibabaDriver
 from relight.providers.alibaba.signature import Acs3Auth, signature
 from relight.providers.driver import MachineSpec
+from relight.providers.image_driver import ImageSpec
 from tests.providers.fakes.alibaba import AlibabaFake
 from tests.providers.fakes.alibaba_parts import KEY_ID, KEY_SECRET, Refused
 from tests.providers.fakes.base import Received, Trap
 from tests.support.exercised import note
+from tests.support.image_clouds import manifest
 
 ecs = pytest.importorskip("alibabacloud_ecs20140526.client")
 models = pytest.importorskip("alibabacloud_ecs20140526.models")
@@ -319,3 +322,136 @@ def test_the_sdk_understands_refusals_and_pages(fake, sdk):
         sdk.delete_instance(deletion)
     # In milliseconds: the SDK sleeps for it divided by 1,000.
     assert limited.value.retry_after == 1500
+
+
+# Base images.
+
+MANIFEST = manifest("relight-base-0.0.74-amd64")
+TAGS = {
+    "relight-owner": "us",
+    "relight-identity": MANIFEST.identity,
+    "relight-architecture": "amd64",
+}
+
+
+def import_request() -> Any:
+    return models.ImportImageRequest(
+        region_id="cn-hangzhou",
+        image_name=MANIFEST.name,
+        architecture="x86_64",
+        ostype="linux",
+        platform="Debian",
+        boot_mode="BIOS",
+        features=models.ImportImageRequestFeatures(nvme_support="supported"),
+        disk_device_mapping=[
+            models.ImportImageRequestDiskDeviceMapping(
+                ossbucket="bucket", ossobject="a/disk.qcow2", format="QCOW2", disk_image_size=2
+            )
+        ],
+        tag=[models.ImportImageRequestTag(key=key, value=value) for key, value in TAGS.items()],
+    )
+
+
+def copy_request(image_id: str) -> Any:
+    return models.CopyImageRequest(
+        region_id="cn-hangzhou",
+        image_id=image_id,
+        destination_region_id="eu-central-1",
+        destination_image_name=MANIFEST.name,
+        tag=[models.CopyImageRequestTag(key=key, value=value) for key, value in TAGS.items()],
+    )
+
+
+def images_request(**values: Any) -> Any:
+    return models.DescribeImagesRequest(
+        region_id="cn-hangzhou",
+        image_owner_alias="self",
+        status="Waiting,Creating,Available,UnAvailable,CreateFailed,Deprecated",
+        page_size=100,
+        page_number=1,
+        **values,
+    )
+
+
+async def available(driver: AlibabaDriver, ref: ImageRef) -> ImageAtProvider:
+    """Each look takes the image one step further."""
+    for _ in range(3):
+        found = await driver.image(ref)
+    assert found is not None
+    return found
+
+
+async def test_our_requests_for_images_are_those_of_the_sdk(fake, sdk, driver):
+    spec = ImageSpec(MANIFEST, "cn-hangzhou", "us")
+    made = await driver.import_image(spec, StagedDisk("bucket", "a/disk.qcow2", "https://x/"))
+    await driver.images("cn-hangzhou")
+    made = await available(driver, made)
+    copy = await driver.copy_image(spec._replace(region="eu-central-1"), made)
+    await driver.delete_image(copy)
+    fake.images[-1].is_public = True
+    await driver.delete_image(made)
+    ours = [each for each in fake.received if "Image" in each.headers["x-acs-action"]]
+    fake.received.clear()
+
+    in_frankfurt = {"region_id": "eu-central-1", "image_id": copy.image_id}
+    private = models.ModifyImageSharePermissionRequest(
+        region_id="cn-hangzhou", image_id=made.image_id, is_public=False
+    )
+    calls: list[Callable[[], Any]] = [
+        lambda: sdk.import_image(import_request()),
+        lambda: sdk.describe_images(images_request()),
+        lambda: sdk.describe_images(images_request(image_name=f"{MANIFEST.name}*")),
+        lambda: sdk.describe_images(images_request(image_id=made.image_id)),
+        lambda: sdk.copy_image(copy_request(made.image_id)),
+        lambda: sdk.delete_image(models.DeleteImageRequest(**in_frankfurt)),
+        lambda: sdk.cancel_copy_image(models.CancelCopyImageRequest(**in_frankfurt)),
+        lambda: sdk.modify_image_share_permission(private),
+    ]
+    for call in calls:
+        try:
+            call()
+        except exceptions.ClientException as refused:
+            # What it sends counts here: the image is gone.
+            assert refused.code == "InvalidImageId.NotFound"  # noqa: PT017
+    theirs = fake.received
+    assert len(theirs) == len(calls)
+    for request in theirs:
+        action, params = request.headers["x-acs-action"], spelled(request)
+        assert (action, params) in [(each.headers["x-acs-action"], spelled(each)) for each in ours]
+    for name in ("import_image", "copy_image", "images", "image", "delete_image"):
+        note("alibaba", name, Against.ORACLE)
+
+
+def spelled(request: Received) -> dict[str, str]:
+    """The parameters, with the spelling of the documents."""
+    return {name: {"False": "false"}.get(text, text) for name, text in query(request).items()}
+
+
+async def test_the_sdk_understands_images_of_the_fake(fake, sdk, driver):
+    imported = sdk.import_image(import_request()).body
+    assert imported.image_id.startswith("m-cn-hangzhou-")
+    assert imported.task_id
+    for status in ("Waiting", "Creating", "Available"):
+        images = sdk.describe_images(images_request(image_id=imported.image_id)).body
+        [image] = images.images.image
+        assert (image.status, image.is_public, image.image_name) == (status, False, MANIFEST.name)
+    assert {tag.tag_key: tag.tag_value for tag in image.tags.tag} == TAGS
+    assert (images.total_count, images.page_number) == (1, 1)
+    copied = sdk.copy_image(copy_request(imported.image_id)).body
+    found = await driver.images("eu-central-1", MANIFEST.name)
+    assert [each.image_id for each in found.images] == [copied.image_id]
+    assert found.images[0].owner == "us"
+
+
+async def test_the_image_of_an_instance_is_read_as_by_the_sdk(fake, sdk, driver):
+    machine = await driver.ensure(KEY, SPEC)
+    fake.received.clear()
+    assert await driver.image_of(machine.provider_id) == "m-hangzhou"
+    [ours] = fake.received
+    request = models.DescribeInstancesRequest(
+        region_id="cn-hangzhou", instance_ids='["i-00000001"]'
+    )
+    [instance] = sdk.describe_instances(request).body.instances.instance
+    assert instance.image_id == "m-hangzhou"
+    assert query(ours) == query(fake.received[-1])
+    note("alibaba", "image_of", Against.ORACLE)

@@ -18,13 +18,13 @@ from relight.domain.image import (
     ImageRef,
 )
 from relight.domain.machine import Region
-from relight.providers.driver import MachineConflictError
 from relight.providers.image_driver import (
     Delivery,
     DiskFile,
     ImageLimits,
     ImageSpec,
     StagedDisk,
+    adopted_image,
 )
 
 LIMITS = ImageLimits(
@@ -64,9 +64,7 @@ class TaskDriver(FakeCloud):
         if isinstance(disk, DiskFile):
             await self.ask("stage", spec.manifest.name)
         image: ImageAtProvider = await self.ask("import_image", spec, spec.manifest.name)
-        if (image.owner, image.identity) != (spec.owner, spec.manifest.identity):
-            raise MachineConflictError(self.name, f"import {image.name}", f"{image.owner} has it")
-        return image
+        return adopted_image(image, spec)
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         copied: ImageAtProvider = await self.ask("import_image", spec, spec.manifest.name)

@@ -194,7 +194,7 @@ async def test_all_providers_are_published_to_and_one_that_fails_holds_no_other(
 
 async def test_an_image_without_a_declared_release_is_refused(gcore):
     async with gcore() as made:
-        made.harness.store.fleet_settings.set("default_release_tag", None, made.harness.operation())
+        made.harness.store.fleet_settings.unset("default_release_tag", made.harness.operation())
         assert (await refused(made)).startswith("image-unfit: ")
         assert made.cloud.everything() == []
 

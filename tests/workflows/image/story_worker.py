@@ -1,0 +1,98 @@
+"""`python -m tests.workflows.image.story_worker`: a worker that can be killed.
+
+Its cloud is in the process of the test. Each of its arguments is a field of `Setup`, as JSON.
+"""
+
+import asyncio
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities import policies
+from activities.execution import FaultInterceptor, StoreGuardInterceptor
+from activities.parts import activities_with
+from devkit.simulated.hosts import SimulatedHosts
+from devkit.simulated.releases import FakeReleases
+from relight.providers.driver import ProviderDriver
+from relight.store.store import Store
+from tests.workflows.harness import TAGS, usual_parts
+from tests.workflows.image.cloud import connect_to
+from tests.workflows.image.driver import TaskDriver, TaskStaging
+from workflows.image.publish import PublishImage
+from workflows.image.region import PublishRegion
+
+NOTICED = timedelta(seconds=3)
+"""A killed worker is noticed after it, in real time: what runs at it stops the time of the server
+that skips it."""
+
+
+class Setup(BaseModel):
+    """Where the worker works.
+
+    Attributes:
+        temporal: the server's address.
+        store: the store's URL.
+        folder: of the images.
+        cloud: the address of the server of the cloud.
+    """
+
+    temporal: str
+    namespace: str
+    task_queue: str
+    store: str
+    folder: Path
+    cloud: tuple[str, int]
+
+
+def notice_soon() -> None:
+    """Shorten the timeouts of attempts, as they are in real time here."""
+    for policy in (policies.IMAGE_SEND, policies.IMAGE_CHECK):
+        object.__setattr__(policy, "heartbeat", NOTICED)
+    for policy in (policies.IMAGE_IMPORT, policies.IMAGE_ASK, policies.STORE, policies.LOOKUP):
+        object.__setattr__(policy, "attempt", NOTICED * 3)
+
+
+async def work(setup: Setup) -> None:
+    """Work until the process is killed."""
+    client = await Client.connect(
+        setup.temporal, namespace=setup.namespace, data_converter=pydantic_data_converter
+    )
+    driver = TaskDriver(await asyncio.to_thread(connect_to, setup.cloud))
+    drivers: dict[str, ProviderDriver] = {driver.name: driver}
+    with Store.open(setup.store) as store:
+        parts = usual_parts(store, SimulatedHosts(driver), FakeReleases(*TAGS), drivers)
+        parts = replace(
+            parts,
+            task_queue=setup.task_queue,
+            image_folder=setup.folder,
+            stagings={driver.name: TaskStaging(driver)},
+        )
+        async with Worker(
+            client,
+            task_queue=setup.task_queue,
+            workflows=[PublishImage, PublishRegion],
+            activities=activities_with(parts, client),
+            activity_executor=ThreadPoolExecutor(),
+            workflow_runner=UnsandboxedWorkflowRunner(),
+            interceptors=[FaultInterceptor(), StoreGuardInterceptor()],
+            # The server that skips time keeps what waits for a killed worker's cache for ever.
+            max_cached_workflows=0,
+            max_heartbeat_throttle_interval=timedelta(seconds=1),
+        ):
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
+            await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    notice_soon()
+    asyncio.run(work(Setup.model_validate_json(sys.argv[1])))
+    os._exit(0)
