@@ -54,7 +54,7 @@ class ReleaseNeeds(Message):
 
 NO_RELEASE = (
     "no release is desired, so a machine made of it would serve nothing: "
-    "`relight settings set default_release_tag TAG` first"
+    "`relight settings set --help` shows how to declare one"
 )
 
 

@@ -59,7 +59,7 @@ def list_(json: JsonOption = False) -> None:
         print_json({"images": images})
         return
     if not manifests:
-        print_line("no images on record: `relight image publish NAME` brings one to the regions")
+        print_line("no images on record: `relight image publish --help` shows how one gets there")
         return
     print_table(
         ("image", "architecture", "regions", "machines", "remarks"),

@@ -143,8 +143,9 @@ def undo(  # noqa: PLR0913, PLR0917 - one argument a flag
     name = find(tag, track)
     if name.image is not None:
         msg = (
-            f"the rollout of image {name.image} is not undone: `relight rollout image NAME` gives "
-            "its routes machines of another image, `relight image list` shows those that there are"
+            f"the rollout of image {name.image} is not undone: `relight rollout image --help` "
+            "shows how its routes get machines of another image, `relight image list` those that "
+            "there are"
         )
         raise RefusedError(msg)
     strategy = UNDO_STRATEGY.model_copy(

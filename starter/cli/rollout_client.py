@@ -341,8 +341,13 @@ async def _notes(client: Client, found: _Found) -> tuple[str, ...]:
         return await waits_of(client, found.handle.id, found.status)
     if found.status.phase in ENDED_PHASES:
         return ()
-    verb = "image" if found.status.image_name else "undo" if found.status.undo else "start"
-    again = f"relight rollout {verb} {arguments_of(found.status)}"
+    of = arguments_of(found.status)
+    undo, start, image = (
+        f"relight rollout undo {of}",
+        f"relight rollout start {of}",
+        f"relight rollout image {of}",
+    )
+    again = image if found.status.image_name else undo if found.status.undo else start
     return (f"its workflow was ended from outside: `{again}` continues",)
 
 

@@ -190,7 +190,12 @@ def _failed_hosts(
 def _failed_host(outcome: RouteOutcome, fault: Fault, rollout: RolloutStatus) -> FailedHost:
     rule = RULES.get(fault.kind)
     remedy = rule.remedy if rule else Remedy.ASK
-    subject = FaultSubject(outcome.route_id, rollout.release_tag, machine_key=fault.machine_key)
+    subject = FaultSubject(
+        outcome.route_id,
+        rollout.release_tag,
+        machine_key=fault.machine_key,
+        image=rollout.image_name,
+    )
     return FailedHost(
         route_id=outcome.route_id,
         progress=outcome.progress,
