@@ -57,6 +57,7 @@ from relight.hosts.key_files import KeyFiles
 from relight.hosts.keys import IdentityError
 from relight.hosts.liveness import SshLivenessProbe
 from relight.hosts.templates import TemplateError
+from relight.images.contract_file import DEFAULT_CONTRACT, ContractError, read_contract
 from relight.key_report import reporting_keys
 from relight.locations import configured_drivers, configured_stagings
 from relight.release_source import brings_packages, package_files, release_source_config
@@ -82,6 +83,7 @@ from workflows.fleet.pool import KeepPool
 from workflows.fleet.prune import PruneStore
 from workflows.fleet.reconcile import ReconcileFleet
 from workflows.fleet.sweep import SweepMachine
+from workflows.image.prune import PruneImages
 from workflows.image.publish import PublishImage
 from workflows.image.region import PublishRegion
 from workflows.machine.remove import RemoveMachine
@@ -98,7 +100,7 @@ WORKFLOWS = (
     *(ReconcileFleet, SweepMachine, KeepPool, PruneStore, CheckLiveness, VerifyRoutes),
     *(CompareRecords, RotateKeys),
     *(AutoreplaceRoute, RetireRoute, RemoveMachine),
-    *(PublishImage, PublishRegion),
+    *(PublishImage, PublishRegion, PruneImages),
 )
 
 MAX_HEARTBEAT_INTERVAL = timedelta(seconds=10)
@@ -233,6 +235,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             connectivity=connectivity_checks(settings),
             package_files=package_files(settings),
             image_folder=settings.image_folder,
+            contract=read_contract(settings.images.contract or DEFAULT_CONTRACT),
             stagings=configured_stagings(settings),
         )
 
@@ -253,7 +256,7 @@ def _gate_check(check: GateCheckSettings) -> GateCheck:
 
 
 REASONS = (
-    *(SettingsError, SetupError, IdentityError, TemplateError),
+    *(SettingsError, SetupError, IdentityError, TemplateError, ContractError),
     *(RepositoryError, StoreError, OSError),
 )
 """Why a worker cannot start, where an operator can fix the cause."""

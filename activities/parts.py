@@ -20,10 +20,14 @@ from activities.fleet.retention import RetentionActivities
 from activities.fleet.sweep import SweepActivities
 from activities.fleet.verification import VerificationActivities
 from activities.host_settings import HostSettingsWriter
+from activities.image.choice import ImageChoiceActivities
+from activities.image.contract import ImageContractActivities
 from activities.image.fit import ImageFit
 from activities.image.providers import ImageProviders
+from activities.image.prune import ImagePruneActivities
 from activities.image.publication import PublicationActivities
 from activities.image.regions import ImageRegionActivities
+from activities.image.rollout import ImageRolloutActivities
 from activities.image.staging import Staging
 from activities.machine.ask import MachineQuestions
 from activities.machine.destruction import Destroyer, DestructionActivities
@@ -59,6 +63,7 @@ from relight.hosts.host_key_probe import HostKeyProbe
 from relight.hosts.host_settings import HostSettings
 from relight.hosts.liveness import LivenessProbe
 from relight.hosts.probe import Probe
+from relight.images.contract_file import ContractFile
 from relight.providers.driver import ProviderDriver
 from relight.releases.package_files import PackageFiles
 from relight.releases.source import ReleaseSource
@@ -94,6 +99,7 @@ class Parts:
     package_files: PackageFiles | None = None
     host_settings: HostSettings | None = None
     image_folder: Path = Path("images")
+    contract: ContractFile | None = None
     stagings: Mapping[str, Staging] = field(default_factory=dict)
 
 
@@ -112,6 +118,7 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
     presence = Presence(parts.drivers, parts.hosts)
     files = parts.package_files
     releases = PinnedReleases(parts.repository, parts.store, files)
+    image_fit = ImageFit(parts.store, releases)
     delivery = PackageDelivery(files, parts.repository, parts.store) if files else None
     images = ImageProviders(parts.drivers, parts.stagings, parts.image_folder, parts.fleet_owner)
     verifications = VerificationActivities(
@@ -138,6 +145,9 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         proofs,
         ReplacementActivities(parts.store, ledger),
         ReleaseActivities(releases, parts.store, delivery),
+        ImageChoiceActivities(parts.store, image_fit),
+        ImageContractActivities(parts.store, parts.hosts, parts.contract),
+        ImageRolloutActivities(parts.store, image_fit, parts.checks),
         MachineActivities(
             parts.drivers,
             parts.user_data,
@@ -208,6 +218,7 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         PoolActivities(parts.store, parts.pool, parts.policy.replacement, parts.limits),
         RetentionActivities(parts.store),
         KeyRotationActivities(parts.store, parts.keyed_hosts, parts.user_data.keys),
-        PublicationActivities(parts.store, images, ImageFit(parts.store)),
+        ImagePruneActivities(parts.store, images),
+        PublicationActivities(parts.store, images, image_fit),
         ImageRegionActivities(parts.store, images),
     )

@@ -8,11 +8,14 @@ is rolled out by its exact version.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
 
+from relight.domain.image_fit import ReleaseNeeds
 from relight.domain.names import PackageTag, ReleaseTag, package_tag, revision_of
 from relight.domain.release import Release, rebuilt_architectures, with_files_of
-from relight.releases.deb_control import MAX_CONTROL_BYTES, read_control
+from relight.releases.deb_control import MAX_CONTROL_BYTES, DebControl, read_control
+from relight.releases.dependencies import control_of, parse_dependencies
 from relight.releases.errors import ReleaseRebuiltError, ReleaseUnknownError
 from relight.releases.package_files import PackageFiles
 from relight.releases.source import ReleaseSource
@@ -60,6 +63,35 @@ class PinnedReleases:
             )
         release = await self._resolve(package_tag(tag), architectures, for_rollout=for_rollout)
         return release.model_copy(update={"tag": tag}) if revision else release
+
+    async def needs(
+        self, release: Release, architecture: str, *, with_offered: bool = False
+    ) -> ReleaseNeeds:
+        """Return what the package of a release needs on a machine.
+
+        Args:
+            release: as `resolve` returns it.
+            architecture: of the machine.
+            with_offered: read what the source offers besides, which takes longer.
+
+        Raises:
+            ReleaseUnknownError: it is not for this architecture.
+            RepositoryError: its package or its source cannot be read.
+        """
+        deb_file = release.deb_file(architecture)
+        if deb_file is None:
+            raise ReleaseUnknownError(f"{release.tag} has no package for {architecture}")
+        kept = await asyncio.to_thread(self._kept.find, deb_file) if self._kept else None
+        if kept is not None:
+            control = await asyncio.to_thread(_control_of, kept)
+        else:
+            async with aclosing(self._source.download(release, deb_file)) as chunks:
+                control = await control_of(chunks)
+        return ReleaseNeeds(
+            tag=release.tag,
+            dependencies=parse_dependencies(control.depends),
+            offered=await self._source.packages(architecture) if with_offered else frozenset(),
+        )
 
     async def _resolve(
         self, tag: PackageTag, architectures: Sequence[str], *, for_rollout: bool
@@ -124,5 +156,9 @@ class PinnedReleases:
 
 
 def _has_locked(file: Path) -> bool:
+    return _control_of(file).has_locked
+
+
+def _control_of(file: Path) -> DebControl:
     with file.open("rb") as opened:
-        return read_control(opened.read(MAX_CONTROL_BYTES)).has_locked
+        return read_control(opened.read(MAX_CONTROL_BYTES))

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from relight.domain.image import ImageName
+from relight.domain.image_choice import choose_image
 from relight.domain.pool.pool import PoolTarget
 from relight.domain.pool.release import pool_release
 from relight.domain.pool.tries import PoolPolicy
@@ -38,6 +40,17 @@ def pool_targets(
             policy=policy,
             replacement=replacement,
             blocked=blocked,
+            image_name=_image_name(store, pool),
         )
         for pool, release in zip(pools, map(pool_release, evidence), strict=True)
     ]
+
+
+def _image_name(store: Store, pool: PoolSize) -> ImageName | None:
+    """Return what new machines of a pool are made of; None: what the settings say."""
+    images = store.images.list(provider=pool.provider, region=pool.region)
+    architectures = {each.architecture for each in images}
+    if len(architectures) != 1:  # A region has machines of one architecture, known to its provider.
+        return None
+    chosen = choose_image(images, architectures.pop(), store.rollouts.stopped_images())
+    return chosen.name if chosen else None

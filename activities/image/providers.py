@@ -92,6 +92,11 @@ class ImageProviders:
             )
         return staging
 
+    async def all_regions(self, provider: str) -> tuple[str, ...]:
+        """Return all regions that a provider's locations name."""
+        self.driver(provider)
+        return tuple(each.name for each in await self._drivers[provider].regions())
+
     async def regions(self, provider: str, manifest: ImageManifest) -> tuple[str, ...]:
         """Return a provider's regions whose machines have the image's architecture."""
         self.driver(provider)

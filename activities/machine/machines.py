@@ -104,6 +104,7 @@ class MachineActivities:
             generation=input.plan.generation,
             created_by=current_run_id(),
             is_repeat=activity.info().attempt > 1,
+            image=input.plan.image.image_id if input.plan.image else None,
         )
         return (await self._ensure(input.plan.provider, input.plan.key, spec)).machine
 

@@ -103,7 +103,7 @@ class PreflightActivities:
         results = await asyncio.gather(*tag_results, *region_results)
         problems = [
             *await in_thread(self._rebuilt, input, current),
-            *self._unknown_checks(input.checks),
+            *unknown_checks(input.checks, self._checks),
             *(result for result in results if isinstance(result, PreflightError)),
         ]
         if problems:
@@ -168,14 +168,6 @@ class PreflightActivities:
             )
         ]
 
-    def _unknown_checks(self, checks: Sequence[CheckName]) -> list[PreflightError]:
-        known = f"there are {', '.join(sorted(self._checks))}" if self._checks else "there is none"
-        return [
-            PreflightError(f"RELIGHT_GATE_CHECKS has no check {name}; {known}")
-            for name in checks
-            if name not in self._checks
-        ]
-
     async def _check_rollback(
         self, tag: ReleaseTag, architectures: Sequence[str]
     ) -> PreflightError | None:
@@ -223,6 +215,18 @@ class PreflightActivities:
         if last is not None and last.kind == "lists-lock-held":
             raise last  # A swap of the running rollout refreshes its lists too: retried.
         return PreflightError(f"region {name}: no host could run the check: {last}")
+
+
+def unknown_checks(
+    checks: Sequence[CheckName], known: Collection[CheckName]
+) -> list[PreflightError]:
+    """Return an error for each check of a rollout that the settings do not have."""
+    there_are = f"there are {', '.join(sorted(known))}" if known else "there is none"
+    return [
+        PreflightError(f"RELIGHT_GATE_CHECKS has no check {name}; {there_are}")
+        for name in checks
+        if name not in known
+    ]
 
 
 def _by_region(routes: Sequence[Route]) -> Mapping[str, list[Route]]:

@@ -1,6 +1,6 @@
 """Activities on a rollout's records: its scope, its plan, its waves, its decisions, its end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -17,7 +17,7 @@ from relight.domain.disruption import DisruptionBudget
 from relight.domain.hold import exclusion_of
 from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.rollout.admission import Admission
-from relight.domain.rollout.plan import PlannedRollout
+from relight.domain.rollout.plan import LeftOut, PlannedRollout
 from relight.domain.rollout.planner import late_joiners, plan_rollout
 from relight.domain.rollout.records import (
     CloseRolloutInput,
@@ -50,7 +50,7 @@ from relight.domain.rollout.wave import (
     WidenWaveInput,
     limits_text,
 )
-from relight.domain.route import ListRoutesInput, Recorded
+from relight.domain.route import Candidate, ListRoutesInput, Recorded
 from relight.engine.executions import is_running
 from relight.engine.step import step
 from relight.store.errors import ScopeBusyError
@@ -96,14 +96,17 @@ class RolloutActivities:
     def plan_rollout(self, input: PlanRolloutInput) -> RolloutPlan:
         """Assign every route of the scope to a wave, and save that."""
         now = datetime.now(UTC)
+        routes = self._store.routes.in_scope(input.scope)
+        others = self._not_of_image(routes, input) if input.image_name else {}
         planned = plan_rollout(
-            self._store.routes.in_scope(input.scope),
+            [route for route in routes if route.route_id not in others],
             input.strategy,
             self._store.exclusions.standing(now),
             self._store.freezes.standing(now),
             now,
             input.release.tag,
         )
+        planned = planned.model_copy(update={"left_out": (*planned.left_out, *others.values())})
         self._store.rollout_routes.plan(input.rollout_run_id, planned.waves)
         return listed_plan(input, planned)
 
@@ -240,6 +243,25 @@ class RolloutActivities:
         self._store.rollouts.close(input, operation_of(input))
         return RolloutClosed(status=self._store.rollout_status.get(input.rollout_run_id))
 
+    def _not_of_image(
+        self, routes: Iterable[Candidate], input: PlanRolloutInput
+    ) -> Mapping[RouteId, LeftOut]:
+        """Return the routes that need no machine of an image, or cannot have one."""
+        assert input.image_name is not None
+        manifest = self._store.images.manifest(input.image_name)
+        architecture = manifest.architecture if manifest else None
+        made_of_it = self._store.machines.routes_of_image(input.image_name)
+        left_out: dict[RouteId, LeftOut] = {}
+        for route in routes:
+            if route.route_id in made_of_it:
+                reason = f"its machine is made of {input.image_name} already"
+            elif route.architecture not in {None, architecture}:
+                reason = f"its machine is {route.architecture}, and the image is {architecture}"
+            else:
+                continue
+            left_out[route.route_id] = LeftOut(route_id=route.route_id, reason=reason)
+        return left_out
+
     def _choice(self, input: AdvanceWaveInput) -> tuple[Choose, bool]:
         """Return what selects the routes that start, and whether limits or holds do."""
         now = datetime.now(UTC)
@@ -301,6 +323,7 @@ def listed_plan(input: PlanRolloutInput, planned: PlannedRollout) -> RolloutPlan
         release_tag=input.release.tag,
         scope=input.scope,
         version=input.release.version,
+        image_name=input.image_name,
         sizes=tuple(len(wave) for wave in planned.waves),
         waves=tuple(wave if named else wave[:NAMED_PER_WAVE] for wave in planned.waves),
         left_out=planned.left_out if named else planned.left_out[:NAMED_PER_WAVE],

@@ -38,13 +38,23 @@ class DisruptionLedger:
         self._store = store
         self._strategy = strategy
 
-    def take(self, route_id: RouteId, reason: str, operation: Operation) -> None:
+    def take(
+        self, route_id: RouteId, reason: str, operation: Operation, rollout: str | None = None
+    ) -> None:
         """Take a route out until its operation releases it.
+
+        Args:
+            route_id: the route.
+            reason: for a person.
+            operation: its run becomes the holder.
+            rollout: the workflow id of the rollout that started it, whose claim it takes over.
 
         Raises:
             DisruptionRefusedError: a budget is spent, or another operation has the route out.
         """
-        refusal = self._store.disruptions.take(route_id, reason, operation, self._choose)
+        refusal = self._store.disruptions.take(
+            route_id, reason, operation, self._choose, rollout=rollout
+        )
         if refusal is not None:
             raise DisruptionRefusedError(f"route {route_id} is not taken out now: {refusal}")
 

@@ -1,5 +1,7 @@
 """Records of a replacement: begin it, claim or plan a machine, attach or return it."""
 
+from functools import partial
+
 from activities import policies
 from activities.execution import current_operation
 from activities.route.disruption import DisruptionLedger
@@ -39,7 +41,7 @@ class ReplacementActivities:
             release = DesiredRelease(tag=input.release_tag, declared_by=input.origin.requested_by)
         else:
             release = release_for_machine(self._store, route.track, route, route.target_release_tag)
-        self._ledger.take(input.route_id, input.reason, operation)
+        self._ledger.take(input.route_id, input.reason, operation, input.rollout)
         self._store.remediations.record_replacement(input.route_id, operation)
         return ReplacementBegun(route=route, release=release)
 
@@ -50,7 +52,7 @@ class ReplacementActivities:
             input.route_id,
             input.release_tag,
             current_operation(input.origin),
-            claimable,
+            partial(claimable, image_name=input.image_name),
             input.architecture,
         )
         if claim is None:

@@ -49,6 +49,7 @@ class FakeCloud(SimulatedImages):
         user_data: the user-data of each machine, by key.
         provider_faults: the faults to inject into calls.
         unlisted: the keys of machines that listings lack, though they exist.
+        machine_images: the id of the image that a machine was made of, by the machine's id.
     """
 
     REGIONS = ("fake-east", "fake-west")
@@ -63,7 +64,7 @@ class FakeCloud(SimulatedImages):
         self.unlisted: set[str] = set()
         self._machines: dict[str, MachineAtProvider] = {}
         self._ending: set[str] = set()
-        self._image_ids: dict[str, str] = {}
+        self.machine_images: dict[str, str] = {}
         self._numbers = itertools.count(1)
 
     async def regions(self) -> tuple[Region, ...]:
@@ -124,7 +125,7 @@ class FakeCloud(SimulatedImages):
 
     async def image_of(self, provider_id: str) -> str | None:
         with self._call(Call.READ, f"find the image of {provider_id}"):
-            return self._image_ids.get(provider_id)
+            return self.machine_images.get(provider_id)
 
     async def close(self) -> None:
         """There is no connection."""
@@ -138,6 +139,11 @@ class FakeCloud(SimulatedImages):
             return None
         self._advance(found[0])
         return found[0]
+
+    def machine_image(self, key: str) -> str | None:
+        """Return the id of the image that a machine was made of; None if it was the default."""
+        found = self.read(key)
+        return self.machine_images.get(found.provider_id) if found is not None else None
 
     def change(self, machine: MachineAtProvider, **fields: Any) -> None:
         """Change fields of a machine."""
@@ -177,7 +183,7 @@ class FakeCloud(SimulatedImages):
         )
         self._machines[machine.provider_id] = machine
         if spec.image is not None:
-            self._image_ids[machine.provider_id] = spec.image
+            self.machine_images[machine.provider_id] = spec.image
         self.created.append(key)
         self.user_data[key] = unpacked(spec.user_data.get_secret_value())
         return machine

@@ -140,6 +140,14 @@ class SimulatedImages:
         self._images[image.image_id] = image
         return image.image_id
 
+    def put_image(self, image: ImageAtProvider) -> None:
+        """Let the account have an image."""
+        self._images[image.image_id] = image
+
+    def lose_image(self, image_id: str) -> None:
+        """Delete an image as somebody else does."""
+        del self._images[image_id]
+
     def images_named(self, name: str) -> int:
         """Return how many images have a name, in all regions, without failed ones."""
         return sum(

@@ -1,17 +1,27 @@
 """A source of releases in memory."""
 
-from collections.abc import AsyncIterator, Sequence
+import tarfile
+from collections.abc import AsyncGenerator, Sequence
+from io import BytesIO
 
 from relight.domain.release import DebFile, Release
+from relight.releases.deb_control import MAGIC
 from relight.releases.errors import ReleaseUnknownError
 from relight.releases.listing import ReleaseList
 
 
 class FakeReleases:
-    """Releases without any file behind them, for amd64 unless `add` says otherwise."""
+    """Releases without any file behind them, for amd64 unless `add` says otherwise.
+
+    Attributes:
+        depends: the field of each release's package, by its tag.
+        offered: the names of the other packages of the source.
+    """
 
     def __init__(self, *tags: str) -> None:
         self._releases = {tag: _release(tag, "amd64") for tag in tags}
+        self.depends: dict[str, str] = {}
+        self.offered: frozenset[str] = frozenset()
 
     def add(self, tag: str, architecture: str) -> None:
         self._releases[tag] = _release(tag, architecture)
@@ -48,8 +58,11 @@ class FakeReleases:
     async def list_releases(self) -> ReleaseList:
         return ReleaseList(releases=tuple(self._releases.values()))
 
-    async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
-        yield f"{release.tag} {deb_file.filename}".encode()
+    async def download(self, release: Release, deb_file: DebFile) -> AsyncGenerator[bytes, None]:
+        yield _deb(release, deb_file.architecture, self.depends.get(release.tag, ""))
+
+    async def packages(self, architecture: str) -> frozenset[str]:
+        return self.offered
 
     async def close(self) -> None:
         """There is no connection."""
@@ -70,4 +83,25 @@ def _release(tag: str, architecture: str) -> Release:
                 size_bytes=1,
             ),
         ),
+    )
+
+
+def _deb(release: Release, architecture: str, depends: str) -> bytes:
+    """Return the beginning of a package: all up to its data."""
+    fields = {
+        "Package": release.package,
+        "Version": release.version,
+        "Architecture": architecture,
+        **({"Depends": depends} if depends else {}),
+    }
+    control = "".join(f"{name}: {value}\n" for name, value in fields.items()).encode()
+    tar = BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as opened:
+        member = tarfile.TarInfo("./control")
+        member.size = len(control)
+        opened.addfile(member, BytesIO(control))
+    members = (("debian-binary", b"2.0\n"), ("control.tar", tar.getvalue()))
+    return MAGIC + b"".join(
+        f"{name:<16}{'0':<12}{'0':<6}{'0':<6}{'100644':<8}{len(content):<10}`\n".encode() + content
+        for name, content in members
     )

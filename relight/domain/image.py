@@ -37,6 +37,8 @@ class ImageManifest(Message):
         disk_bytes: size of the disk file.
         virtual_bytes: size of the disk that a machine sees.
         packages: the version of each installed package.
+        provides: what they provide besides, each as its package says it: `awk`, or
+            `libcurl4 (= 8.5.0-2)`.
     """
 
     name: ImageName
@@ -49,6 +51,7 @@ class ImageManifest(Message):
     virtual_bytes: int = Field(ge=1)
     packages: Mapping[PackageName, DebianVersion] = Field(min_length=1)
     contents_sha256: Sha256 | None = None
+    provides: tuple[str, ...] = ()
 
 
 class ImageStatus(StrEnum):

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime
 
 from relight.domain.base import Message
+from relight.domain.image import ImageName
 from relight.domain.names import DebianVersion, Revision, RouteId, TrackName, key_number
 from relight.domain.release import DebFile
 
@@ -120,6 +121,18 @@ class MachineOnRecord(Message):
     in_pool: bool = False
 
 
+class MachineImage(Message):
+    """The published image that a machine is made of.
+
+    Attributes:
+        name: of the image.
+        image_id: at the provider, in the machine's region.
+    """
+
+    name: ImageName
+    image_id: str
+
+
 class MachinePlan(Message):
     """A machine to create: the input of its user-data and its creation, without secrets.
 
@@ -133,6 +146,7 @@ class MachinePlan(Message):
         deb_file: the .deb for the machine's architecture; None if apt finds it in its source.
         configuration: the revision of the service's configuration, which it gets at the first
             login; None: cloud-init writes the files of the settings.
+        image: what it is made of; None: what the settings say of its location.
     """
 
     key: str
@@ -143,6 +157,7 @@ class MachinePlan(Message):
     release_version: DebianVersion
     deb_file: DebFile | None = None
     configuration: Revision | None = None
+    image: MachineImage | None = None
 
     @property
     def generation(self) -> int:

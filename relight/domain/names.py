@@ -136,6 +136,11 @@ def rollout_workflow_id(tag: ReleaseTag, scope: ScopeName, *, undo: bool = False
     return f"{ROLLOUT_PREFIX}{tag}/{scope}/undo" if undo else f"{ROLLOUT_PREFIX}{tag}/{scope}"
 
 
+def image_rollout_workflow_id(image_name: str, scope: ScopeName) -> str:
+    """Return the workflow id of an image's rollout over a scope."""
+    return f"{ROLLOUT_PREFIX}image:{image_name}/{scope}"
+
+
 def rollout_tag(workflow_id: str) -> ReleaseTag:
     """Return the release tag in the workflow id of a rollout or an undo."""
     return workflow_id.removeprefix(ROLLOUT_PREFIX).partition("/")[0]

@@ -2,6 +2,7 @@
 
 from relight.domain.base import Message, Origin
 from relight.domain.fault.fault import Fault
+from relight.domain.image import ImageName
 from relight.domain.machine import Machine
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.proof import Proof
@@ -19,6 +20,8 @@ class AutoreplaceRouteInput(Message):
         unreachable: the old machine cannot be reached; the breaker counts that.
         requested: a person asked for another machine, so the old one is destroyed also if it works.
         gone: its provider does not have the old machine.
+        image_name: the image of the new machine; None for that of the location.
+        rollout: the workflow id of the rollout that asks for it, None without one.
     """
 
     route_id: RouteId
@@ -28,6 +31,8 @@ class AutoreplaceRouteInput(Message):
     requested: bool = False
     gone: bool = False
     origin: Origin
+    image_name: ImageName | None = None
+    rollout: str | None = None
 
 
 class RouteReplaced(Message):
@@ -69,12 +74,14 @@ class BeginReplacementInput(Message):
 
     Attributes:
         release_tag: the release for the new machine; None if it is to be chosen.
+        rollout: the workflow id of the rollout that asks for it, None without one.
     """
 
     route_id: RouteId
     release_tag: ReleaseTag | None = None
     reason: str
     origin: Origin
+    rollout: str | None = None
 
 
 class ReplacementBegun(Message):
@@ -114,12 +121,14 @@ class ClaimMachineInput(Message):
     Attributes:
         release_tag: what the route should run; a machine that runs it already is preferred.
         architecture: the architecture that the route needs.
+        image_name: what the machine has to be made of; None for any image.
     """
 
     route_id: RouteId
     release_tag: ReleaseTag
     architecture: str
     origin: Origin
+    image_name: ImageName | None = None
 
 
 class MachineClaimed(Message):

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from relight.domain.base import Message, Origin
 from relight.domain.fault.fault import Fault
-from relight.domain.machine import Machine
+from relight.domain.machine import Machine, MachineImage
 from relight.domain.names import (
     ReleaseTag,
     RouteId,
@@ -130,11 +130,12 @@ class ProveRouteInput(Message):
     """Prove that a route's machine still runs a release. Nothing is changed.
 
     Attributes:
+        release: None for the one that it was last proven to run.
         rollout: the workflow id of the rollout that requests it, None without one.
     """
 
     route_id: RouteId
-    release: Release
+    release: Release | None
     origin: Origin
     rollout: str | None = None
 
@@ -181,11 +182,16 @@ class RouteOpened(Message):
 
 
 class RecordMachineInput(Message):
-    """Record the machine that the provider created for a key."""
+    """Record the machine that the provider created for a key.
+
+    Attributes:
+        image: what it was made of; None: what the settings say of its location.
+    """
 
     machine: Machine
     user_data_sha256: str
     origin: Origin
+    image: MachineImage | None = None
 
 
 class RecordProofInput(Message):

@@ -7,7 +7,7 @@ seen is refused, so that nobody can offer an old state of the repository again.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,13 @@ from relight.releases.fetching import (
     stream,
     within,
 )
-from relight.releases.index import Listed, RepositoryIndex, build_index, parse_packages
+from relight.releases.index import (
+    Listed,
+    RepositoryIndex,
+    build_index,
+    package_names,
+    parse_packages,
+)
 from relight.releases.listing import ReleaseList
 from relight.releases.release_file import (
     IndexFile,
@@ -178,7 +184,7 @@ class AptRepository:
         """
         return self._location().source
 
-    async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+    async def download(self, release: Release, deb_file: DebFile) -> AsyncGenerator[bytes, None]:
         """Yield the content of a release's file.
 
         Raises:
@@ -188,6 +194,24 @@ class AptRepository:
         url = httpx.URL(f"{self._url.rstrip('/')}/").join(deb_file.filename)
         async for chunk in stream(self._client, url, deb_file.size_bytes, self._headers):
             yield chunk
+
+    async def packages(self, architecture: str) -> frozenset[str]:
+        """Return the names of all packages for an architecture. Its index is read once more.
+
+        Raises:
+            RepositoryError: as `resolve`.
+        """
+        at = self._location()
+        try:
+            async with within(self._deadline):
+                known = await self._fetch_signed(at)
+                names: set[str] = set()
+                for index in self._to_read(known.release, {architecture}).values():
+                    content = await self._fetch_index(at, known, index)
+                    names |= await asyncio.to_thread(package_names, content, index.name)
+        except RepositoryError as error:
+            raise type(error)(f"{at.source}: {error}") from error
+        return frozenset(names)
 
     async def close(self) -> None:
         """Cancel a running read and close the source's own connections."""
@@ -307,16 +331,19 @@ class AptRepository:
         """Read the package indices that were not read yet."""
         for architecture, index in names.items():
             if architecture not in known.listed:
-                content = await fetch_index(
-                    self._client,
-                    at.suite,
-                    index,
-                    by_hash=known.release.by_hash,
-                    headers=self._headers,
-                )
+                content = await self._fetch_index(at, known, index)
                 known.listed[architecture] = await asyncio.to_thread(
                     self._parse, content, index.name
                 )
+
+    async def _fetch_index(self, at: _Location, known: _Known, index: IndexFile) -> bytes:
+        return await fetch_index(
+            self._client,
+            at.suite,
+            index,
+            by_hash=known.release.by_hash,
+            headers=self._headers,
+        )
 
     def _parse(self, content: bytes, name: str) -> list[Listed]:
         return list(parse_packages(content, name, self._package))

@@ -7,7 +7,7 @@ them. Hosts fetch without a token; of a private repository they are brought the 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -166,7 +166,7 @@ class GitHubReleases:
             left_out=tuple(found for found in each if isinstance(found, LeftOut)),
         )
 
-    async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+    async def download(self, release: Release, deb_file: DebFile) -> AsyncGenerator[bytes, None]:
         """Yield the content of a release's file.
 
         Raises:
@@ -181,6 +181,10 @@ class GitHubReleases:
                     yield chunk
                 return
         raise ReleaseUnknownError(f"{self._source} has no file {name} of {release.tag} any more")
+
+    async def packages(self, architecture: str) -> frozenset[str]:  # noqa: ARG002 - the contract's
+        """Return nothing: hosts get the release's own package alone."""
+        return frozenset()
 
     async def close(self) -> None:
         """Cancel running requests and close the source's own connections."""

@@ -27,6 +27,8 @@ _VERSION: TypeAdapter[str] = TypeAdapter(DebianVersion)
 _ARCHITECTURE: TypeAdapter[str] = TypeAdapter(ArchitectureName)
 _SHA256: TypeAdapter[str] = TypeAdapter(Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")])
 
+_NAME = re.compile(rb"^package:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
+
 SHOWN_VERSIONS = 5
 
 MAX_TEXT_BYTES = 512 * 1024 * 1024
@@ -153,6 +155,26 @@ def parse_packages(content: bytes, name: str, package: str) -> Iterator[Listed]:
                 for entry in deb822.Packages.iter_paragraphs(text.decode(), use_apt_pkg=False):
                     if entry.get("Package") == package:
                         yield _listed(entry)
+    except BROKEN as error:
+        raise RepositoryError(f"its index {name} cannot be decompressed: {error}") from error
+
+
+def package_names(content: bytes, name: str) -> frozenset[str]:
+    """Return the names of all packages in an index.
+
+    Args:
+        content: of the index, compressed.
+        name: of the index; its suffix is the compression.
+
+    Raises:
+        RepositoryError: it cannot be decompressed or is too large.
+    """
+    try:
+        return frozenset(
+            found.decode(errors="replace")
+            for block in _blocks(decompressed(content, name), name)
+            for found in _NAME.findall(block)
+        )
     except BROKEN as error:
         raise RepositoryError(f"its index {name} cannot be decompressed: {error}") from error
 

@@ -7,7 +7,7 @@ that is not whole, as while it is copied, is no release yet.
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -87,7 +87,7 @@ class LocalDirectory:
         index, left_out = await asyncio.to_thread(self._index)
         return ReleaseList(releases=tuple(index.releases()), left_out=tuple(left_out))
 
-    async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+    async def download(self, release: Release, deb_file: DebFile) -> AsyncGenerator[bytes, None]:
         """Yield the content of a release's file.
 
         Raises:
@@ -101,6 +101,10 @@ class LocalDirectory:
                     yield chunk
         except OSError as error:
             raise RepositoryUnavailableError(f"{file.name}: {error_words(error)}") from error
+
+    async def packages(self, architecture: str) -> frozenset[str]:  # noqa: ARG002 - the contract's
+        """Return nothing: hosts get the release's own package alone."""
+        return frozenset()
 
     async def close(self) -> None:
         """There is no connection."""

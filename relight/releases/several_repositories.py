@@ -1,7 +1,7 @@
 """Several repositories that carry the releases of one package, as one source."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from relight.domain.names import ReleaseTag
 from relight.domain.release import DebFile, Release
@@ -53,7 +53,7 @@ class SeveralRepositories:
             )
         )
 
-    async def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+    async def download(self, release: Release, deb_file: DebFile) -> AsyncGenerator[bytes, None]:
         """Yield the content of a release's file.
 
         Raises:
@@ -66,6 +66,15 @@ class SeveralRepositories:
                     yield chunk
                 return
         raise ReleaseUnknownError(f"{release.source} is not a repository of this fleet any more")
+
+    async def packages(self, architecture: str) -> frozenset[str]:
+        """Return the names of all packages for an architecture in these repositories.
+
+        Raises:
+            RepositoryError: as `resolve`.
+        """
+        named = await asyncio.gather(*(each.packages(architecture) for each in self._repositories))
+        return frozenset().union(*named)
 
     async def close(self) -> None:
         """Cancel running requests and close all connections."""

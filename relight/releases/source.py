@@ -1,7 +1,7 @@
 """The source of releases: its contract, its configuration, and how it is opened."""
 
 import base64
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -38,12 +38,19 @@ class ReleaseSource(Protocol):
             RepositoryError: as `resolve`.
         """
 
-    def download(self, release: Release, deb_file: DebFile) -> AsyncIterator[bytes]:
+    def download(self, release: Release, deb_file: DebFile) -> AsyncGenerator[bytes, None]:
         """Yield the content of a release's file.
 
         Raises:
             RepositoryUnavailableError: no answer, or it does not exist any more.
             RepositoryError: the source cannot be read.
+        """
+
+    async def packages(self, architecture: str) -> frozenset[str]:
+        """Return the names of all packages that hosts can get from here, besides the release.
+
+        Raises:
+            RepositoryError: as `resolve`.
         """
 
     async def close(self) -> None:

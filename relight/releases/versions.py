@@ -15,7 +15,7 @@ means itself.
 
 from collections.abc import Iterable
 
-from debian.debian_support import Version
+from debian.debian_support import Version, version_compare
 from pydantic import TypeAdapter, ValidationError
 
 from relight.domain.names import DebianVersion, PackageTag
@@ -97,3 +97,8 @@ def oldest_first(versions: Iterable[str]) -> list[str]:
 def is_older(version: str, than: str) -> bool:
     """Return whether a version is older than another by Debian's rules."""
     return Version(version) < Version(than)
+
+
+def compare(version: str, other: str) -> int:
+    """Return below 0 if a version is older than another, 0 if they are equal, else above 0."""
+    return int(version_compare(version, other))

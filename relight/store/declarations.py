@@ -69,7 +69,7 @@ class Declarations:
         """
         last_closed = (
             select(func.max(RolloutRow.rollout_id))
-            .where(col(RolloutRow.closed_at).is_not(None))
+            .where(col(RolloutRow.closed_at).is_not(None), col(RolloutRow.image_name).is_(None))
             .group_by(RolloutRow.scope)
         )
         query = (

@@ -46,18 +46,27 @@ class Disruptions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def take(self, route_id: str, reason: str, operation: Operation, choose: Choose) -> str | None:
+    def take(
+        self,
+        route_id: str,
+        reason: str,
+        operation: Operation,
+        choose: Choose,
+        *,
+        rollout: str | None = None,
+    ) -> str | None:
         """Claim a route, so that it may be taken out; return why this was refused, None if not.
 
         Claiming twice is allowed. The run that has the route's lock takes over a claim: from a run
-        that was terminated, or from the reconcile run that started it. A route that a rollout works
-        on is refused.
+        that was terminated, or from the rollout or reconcile run that started it. A route that
+        another rollout works on is refused.
 
         Args:
             route_id: the route.
             reason: for a person.
             operation: its run becomes the holder.
             choose: decides, by what is out, whether the route may start, as for rollouts.
+            rollout: the workflow id of the rollout that started the operation; None without one.
 
         Raises:
             UnknownRouteError: there is no such route.
@@ -67,7 +76,7 @@ class Disruptions:
                 return None
             require_route(w.session, route_id)
             row = w.session.get(DisruptionRow, route_id)
-            refusal = _refusal(w, route_id, row, choose)
+            refusal = _refusal(w, route_id, row, choose, rollout)
             if refusal is not None:
                 return refusal
             row = row or DisruptionRow(
@@ -113,9 +122,12 @@ def disruption_of(row: DisruptionRow) -> Disruption:
     return read_row(Disruption, row, f"disruption of route {row.route_id}")
 
 
-def _refusal(w: Write, route_id: RouteId, row: DisruptionRow | None, choose: Choose) -> str | None:
+def _refusal(
+    w: Write, route_id: RouteId, row: DisruptionRow | None, choose: Choose, rollout: str | None
+) -> str | None:
     """Return why the operation may not claim a route, None if it may."""
-    if row is not None and row.workflow_id.startswith(ROLLOUT_PREFIX):
+    of_rollout = row is not None and row.workflow_id.startswith(ROLLOUT_PREFIX)
+    if row is not None and of_rollout and row.workflow_id != rollout:
         return f"a rollout works on it: {row.workflow_id}"
     if row is not None:
         if _is_holder(row, w.operation) or _takes_over(route_id, w.operation):

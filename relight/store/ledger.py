@@ -16,7 +16,7 @@ from relight.domain.rollout.rollout import RouteProgress
 from relight.store.events import Operation, Write
 from relight.store.tables import DisruptionRow, RolloutRow, RouteRow
 
-CLAIMED = (RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK)
+CLAIMED = (RouteProgress.SWAPPING, RouteProgress.REPLACING, RouteProgress.ROLLING_BACK)
 """The progress of routes that are out because a rollout works on them."""
 
 

@@ -1,17 +1,21 @@
 """Machines: every key that was ever planned, and its state."""
 
+import builtins
+from collections import defaultdict
+from collections.abc import Mapping, Set
 from datetime import datetime
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from relight.domain.base import Message
+from relight.domain.image import ImageName
 from relight.domain.machine import Machine
 from relight.domain.names import RouteId
 from relight.store.bad_rows import read_good
 from relight.store.database import Database
 from relight.store.events import Write
 from relight.store.rows import machine_of, read_row
-from relight.store.tables import MachineRow, RecordStatus
+from relight.store.tables import MachineRow, RecordStatus, RouteRow
 
 
 class MachineRecord(Message):
@@ -23,6 +27,7 @@ class MachineRecord(Message):
         provider_id: None while it is only planned.
         created_at: when its key was planned, UTC.
         destroyed_at: when it was known to be destroyed, UTC.
+        image_name, image_id: what it was made of; None: what the settings said of its location.
     """
 
     key: str
@@ -37,6 +42,8 @@ class MachineRecord(Message):
     user_data_sha256: str | None
     created_at: datetime
     destroyed_at: datetime | None
+    image_name: str | None = None
+    image_id: str | None = None
 
 
 class Machines:
@@ -66,6 +73,56 @@ class Machines:
             if row is None or row.provider_id is None or row.status == RecordStatus.DESTROYED:
                 return None
             return machine_of(row)
+
+    def routes_of_image(self, image_name: ImageName) -> Set[RouteId]:
+        """Return the routes that machines of an image serve."""
+        query = (
+            select(RouteRow.route_id)
+            .join(MachineRow, col(MachineRow.key) == col(RouteRow.machine_key))
+            .where(MachineRow.image_name == image_name)
+        )
+        with self._database.reading() as session:
+            return {*session.exec(query)}
+
+    def image_ids(self) -> Mapping[tuple[str, str], Set[str]]:
+        """Return the ids of the images of machines that may exist, by provider and region."""
+        query = (
+            select(MachineRow.provider, MachineRow.region, MachineRow.image_id)
+            .where(MachineRow.status != RecordStatus.DESTROYED)
+            .distinct()
+        )
+        found = defaultdict[tuple[str, str], set[str]](set)
+        with self._database.reading() as session:
+            for provider, region, image_id in session.exec(query):
+                found[provider, region] |= {image_id} if image_id is not None else set()
+        return found
+
+    def count_by_image(self) -> Mapping[ImageName, int]:
+        """Return how many machines that may exist are made of each published image."""
+        query = (
+            select(MachineRow.image_name, func.count())
+            .where(MachineRow.status != RecordStatus.DESTROYED)
+            .group_by(col(MachineRow.image_name))
+        )
+        with self._database.reading() as session:
+            return {name: count for name, count in session.exec(query) if name is not None}
+
+    def without_image(self, provider: str, region: str) -> builtins.list[str]:
+        """Return the provider's ids of machines that may exist, and whose image is not on record.
+
+        Args:
+            provider: the driver's name.
+            region: of that provider.
+        """
+        query = select(MachineRow.provider_id).where(
+            MachineRow.provider == provider,
+            MachineRow.region == region,
+            MachineRow.status != RecordStatus.DESTROYED,
+            col(MachineRow.image_id).is_(None),
+            col(MachineRow.provider_id).is_not(None),
+        )
+        with self._database.reading() as session:
+            return [each for each in session.exec(query) if each is not None]
 
     def list(self, route_id: str | None = None) -> list[MachineRecord]:
         """Return the machines of a route, or all, by route and generation; pool machines first.

@@ -321,7 +321,7 @@ def _next_number(session: Session, provider: str, region: str) -> int:
 
 def _members(session: Session, provider: str | None, region: str | None) -> list[PoolMachine]:
     query = (
-        select(PoolMachineRow, MachineRow.architecture, LivenessRow)
+        select(PoolMachineRow, MachineRow, LivenessRow)
         .join(MachineRow, col(MachineRow.key) == col(PoolMachineRow.key))
         .outerjoin(LivenessRow, col(LivenessRow.machine_key) == col(PoolMachineRow.key))
         .order_by(col(PoolMachineRow.created_at), col(PoolMachineRow.key))
@@ -331,8 +331,8 @@ def _members(session: Session, provider: str | None, region: str | None) -> list
     if region is not None:
         query = query.where(PoolMachineRow.region == region)
     found: list[PoolMachine] = []
-    for row, architecture, liveness in session.exec(query):
-        member = read_or_note(row, partial(member_of, architecture=architecture, liveness=liveness))
+    for row, machine, liveness in session.exec(query):
+        member = read_or_note(row, partial(member_of, machine=machine, liveness=liveness))
         found += [member] if member is not None else []
     return found
 
@@ -369,7 +369,7 @@ def _take(
 
 def member_of(
     row: PoolMachineRow,
-    architecture: str | None = None,
+    machine: MachineRow | None = None,
     liveness: LivenessRow | None = None,
 ) -> PoolMachine:
     """Return a row's machine of the pool."""
@@ -379,6 +379,7 @@ def member_of(
         PoolMachine,
         row,
         f"machine {row.key}",
-        architecture=architecture,
+        architecture=machine.architecture if machine else None,
+        image_name=machine.image_name if machine else None,
         silent_since=silent_since,
     )

@@ -65,8 +65,10 @@ def _rollouts(
     The last rollout of a release over the fleet has to have converged, and none over a track may
     have ended badly since.
     """
-    newest = select(func.max(RolloutRow.rollout_id)).group_by(
-        col(RolloutRow.release_tag), col(RolloutRow.scope)
+    newest = (
+        select(func.max(RolloutRow.rollout_id))
+        .where(col(RolloutRow.image_name).is_(None))
+        .group_by(col(RolloutRow.release_tag), col(RolloutRow.scope))
     )
     rolled_back = (
         select(RolloutRouteRow.rollout_run_id)

@@ -35,6 +35,7 @@ STAGES: Mapping[WaveWork, Stage] = {
     WaveWork.PROVE: Stage(RouteProgress.SOAKING, RouteProgress.PROVING),
     WaveWork.ROLL_BACK: Stage(RouteProgress.TO_ROLL_BACK, RouteProgress.ROLLING_BACK),
     WaveWork.UNDO: Stage(RouteProgress.WAITING, RouteProgress.SWAPPING),
+    WaveWork.REPLACE: Stage(RouteProgress.WAITING, RouteProgress.REPLACING),
 }
 
 

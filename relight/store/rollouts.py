@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from sqlmodel import Session, col, func, select
 
+from relight.domain.image import ImageName
 from relight.domain.names import (
     FLEET_SCOPE,
     ReleaseTag,
@@ -142,7 +143,7 @@ class Rollouts:
         scopes = (FLEET_SCOPE, track_scope(track))
         newest = (
             select(func.max(RolloutRow.rollout_id))
-            .where(col(RolloutRow.scope).in_(scopes))
+            .where(col(RolloutRow.scope).in_(scopes), col(RolloutRow.image_name).is_(None))
             .group_by(col(RolloutRow.release_tag))
         )
         rolled_back = (
@@ -160,6 +161,19 @@ class Rollouts:
                 if (rollout := read_or_note(row, rollout_of))
                 and (_is_given_up(rollout) or goes_back)
             }
+
+    def stopped_images(self) -> Set[ImageName]:
+        """Return the images whose last rollout was stopped by a gate."""
+        newest = (
+            select(func.max(RolloutRow.rollout_id))
+            .where(col(RolloutRow.image_name).is_not(None))
+            .group_by(col(RolloutRow.image_name))
+        )
+        query = select(RolloutRow.image_name).where(
+            col(RolloutRow.rollout_id).in_(newest), RolloutRow.phase == RolloutPhase.STOPPED
+        )
+        with self._database.reading() as session:
+            return {name for name in session.exec(query) if name is not None}
 
     def list(self) -> list[Rollout]:
         """Return every rollout, oldest first. An invalid one is noted and left out."""
@@ -211,6 +225,7 @@ def _claim(w: Write, input: OpenRolloutInput) -> Rollout:
         workflow_id=w.operation.workflow_id,
         run_id=w.operation.run_id,
         release_tag=input.release_tag,
+        image_name=input.image_name,
         scope=input.scope,
         phase=RolloutPhase.PREPARING,
         detail="planning the waves",

@@ -111,6 +111,8 @@ class Routes:
             machine = require_alive(w.session, input.machine.key)
             record_observed(machine, input.machine)
             machine.user_data_sha256 = input.user_data_sha256
+            if input.image is not None:
+                machine.image_name, machine.image_id = input.image.name, input.image.image_id
             w.session.add(machine)
             w.log(
                 route_id=machine.route_id,
@@ -118,6 +120,7 @@ class Routes:
                 detail={
                     "machine": input.machine.model_dump(mode="json"),
                     "user_data_sha256": input.user_data_sha256,
+                    "image": input.image.model_dump() if input.image else None,
                 },
             )
 

@@ -148,7 +148,8 @@ class MachineRow(Row, table=True):
     """A machine, from the moment its key is planned.
 
     A machine of the pool has neither route nor generation until a route claims it.
-    `planned_run_id` is the workflow run that planned the key, `held_run_id` the run that last
+    Its image is what it was made of, if that was a published one. `planned_run_id` is the workflow
+    run that planned the key, `held_run_id` the run that last
     received it. They differ where a later run continued with a machine that an earlier one left
     behind, or claimed one from the pool.
     """
@@ -170,6 +171,8 @@ class MachineRow(Row, table=True):
     destroyed_at: datetime | None = None
     planned_run_id: str = Field(sa_type=AnyText)
     held_run_id: str = Field(sa_type=AnyText)
+    image_name: str | None = Field(default=None, sa_type=AnyText)
+    image_id: str | None = Field(default=None, sa_type=AnyText)
 
 
 class PoolMachineRow(Row, table=True):
@@ -301,7 +304,8 @@ class RolloutRow(Row, table=True):
     """A rollout's claim on a scope. The unique index admits one open claim per scope.
 
     `run_id` is the id of its first run: it continues as new under the same identity. The columns
-    from `wave` on say where it stands: `blocked_by` what its running wave waits for.
+    from `wave` on say where it stands: `blocked_by` what its running wave waits for. One with an
+    image replaces machines, and leaves releases as they are.
     """
 
     __tablename__ = "rollouts"
@@ -330,6 +334,7 @@ class RolloutRow(Row, table=True):
     to_do: str = Field(default="", sa_type=AnyText)
     blocked_by: str = Field(default="", sa_type=AnyText)
     blocked_since: datetime | None = None
+    image_name: str | None = Field(default=None, sa_type=AnyText)
 
 
 class RolloutRouteRow(Row, table=True):

@@ -51,11 +51,15 @@ def release_of_scope(
     Raises:
         BadInputError: two configurations are named.
     """
+    return with_kept(tag, declared_release(store, scope), configuration)
+
+
+def declared_release(store: "Store", scope: ScopeName) -> ReleaseTag | None:
+    """Return the release that is declared for a scope's routes; None if none is."""
     track_name = scope_track(scope)
     track = store.tracks.get(track_name) if track_name else None
-    declared = track.release_override if track else None
-    declared = declared or store.fleet_settings.get(DEFAULT_RELEASE_SETTING)
-    return with_kept(tag, declared, configuration)
+    override = track.release_override if track else None
+    return override or store.fleet_settings.get(DEFAULT_RELEASE_SETTING)
 
 
 def with_kept(

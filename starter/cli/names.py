@@ -6,6 +6,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from relight.context import RESERVED, ContextName
+from relight.domain.image import ImageName
 from relight.domain.names import (
     ReleaseTag,
     Revision,
@@ -63,6 +64,27 @@ def tag_or_none(text: str | None) -> str | None:
         typer.BadParameter: it is not valid.
     """
     return None if text is None else tag_of(text)
+
+
+def image_name_of(text: str) -> str:
+    """Return a valid name of an image.
+
+    Raises:
+        typer.BadParameter: it is not valid.
+    """
+    return checked(ImageName, text, "an image's name, as in relight-base-0.0.74-amd64")
+
+
+def rolled_out_or_none(text: str | None) -> str | None:
+    """Return what a rollout is of, the name of an image or a release; None if it is not given.
+
+    Raises:
+        typer.BadParameter: it is the name of neither.
+    """
+    try:
+        return None if text is None else image_name_of(text)
+    except typer.BadParameter:
+        return tag_or_none(text)
 
 
 def track_or_none(text: str | None) -> str | None:
@@ -148,9 +170,9 @@ UncheckedOption = Annotated[
 FindTagArgument = Annotated[
     str | None,
     typer.Argument(
-        callback=tag_or_none,
+        callback=rolled_out_or_none,
         autocompletion=completion.tags,
-        help="Its release. Default: the rollout that is running, else the newest.",
+        help="Its release or image. Default: the rollout that is running, else the newest.",
     ),
 ]
 OverrideOption = Annotated[

@@ -6,7 +6,14 @@ import typer
 
 from relight.domain.rollout.rollout import RolloutReleaseInput
 from relight.domain.rollout.strategy import UNDO_STRATEGY, Strategy
-from starter.cli import preview, rollout_client, rollout_controls, rollout_history
+from starter.cli import (
+    preview,
+    rollout_client,
+    rollout_controls,
+    rollout_history,
+    rollout_image,
+)
+from starter.cli.errors import RefusedError
 from starter.cli.kept_configuration import ConfigurationOption, release_of_scope
 from starter.cli.names import (
     FindTagArgument,
@@ -134,6 +141,13 @@ def undo(  # noqa: PLR0913, PLR0917 - one argument a flag
     """
     patience = patience_of(timeout, waits=wait, option="add --wait")
     name = find(tag, track)
+    if name.image is not None:
+        msg = (
+            f"the rollout of image {name.image} is not undone: `relight rollout image --help` "
+            "shows how its routes get machines of another image, `relight image list` those that "
+            "there are"
+        )
+        raise RefusedError(msg)
     strategy = UNDO_STRATEGY.model_copy(
         update={
             "max_concurrent": max_concurrent,
@@ -298,5 +312,6 @@ def why(
     with_temporal(lambda client, _: rollout_client.why(client, name, as_json=json), reads_only=True)
 
 
+app.add_typer(rollout_image.app)
 app.add_typer(rollout_history.app)
 app.add_typer(rollout_controls.app)

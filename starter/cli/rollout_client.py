@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from relight.domain.duration import span
 from relight.domain.names import scope_track
-from relight.domain.rollout.answer import ENDED_PHASES, answer_of, rollout_arguments
+from relight.domain.rollout.answer import ENDED_PHASES, answer_of, arguments_of
 from relight.domain.rollout.rollout import (
     ControlInput,
     RolloutPhase,
@@ -89,7 +89,7 @@ async def start(
         CliError: it was refused, or did not converge while it was followed.
     """
     await require_worker(client, task_queue)
-    name = RolloutName(input.release_tag, input.scope, undo=input.undo)
+    name = _name_of(input)
     ran_already = await _joins_running(client, name)
     handle, plan = await _start(client, task_queue, input)
     if patience.waits:
@@ -169,9 +169,14 @@ async def control(
     """
     found = await _find(client, name)
     handle = found.handle
+    takes_back = (
+        ""
+        if name.image
+        else (f", `relight rollout undo {name.arguments}` takes back what it has changed")
+    )
     ended = RefusedError(
         f"cannot {action} {handle.id}: it has ended; `relight rollout status {name.arguments}` "
-        f"shows how, `relight rollout undo {name.arguments}` takes back what it has changed"
+        f"shows how{takes_back}"
     )
     if not found.is_running:
         raise ended
@@ -228,7 +233,7 @@ async def _joins_running(client: Client, name: RolloutName) -> bool:
 async def _start(
     client: Client, task_queue: str, input: RolloutReleaseInput
 ) -> tuple[Handle, RolloutPlan]:
-    name = RolloutName(input.release_tag, input.scope, undo=input.undo)
+    name = _name_of(input)
     workflow_id = name.workflow_id
     operation = WithStartWorkflowOperation(
         RolloutRelease.run,
@@ -243,9 +248,7 @@ async def _start(
                 search_attributes.TRACK: scope_track(input.scope),
             }
         ),
-        static_summary=(
-            f"{'undo' if input.undo else 'roll out'} {input.release_tag} over {input.scope}"
-        ),
+        static_summary=f"{_deed(input)} over {input.scope}",
         static_details=f"Requested by {input.origin.requested_by}: {input.origin.reason}",
     )
     try:
@@ -258,6 +261,16 @@ async def _start(
             await (await operation.workflow_handle()).result()
         raise cli_error(fault_of(error.cause)) from None
     return await operation.workflow_handle(), plan
+
+
+def _name_of(input: RolloutReleaseInput) -> RolloutName:
+    return RolloutName(input.release_tag, input.scope, undo=input.undo, image=input.image_name)
+
+
+def _deed(input: RolloutReleaseInput) -> str:
+    if input.image_name:
+        return f"replace machines by image {input.image_name}"
+    return f"{'undo' if input.undo else 'roll out'} {input.release_tag}"
 
 
 class _Found(NamedTuple):
@@ -295,7 +308,7 @@ async def _find(client: Client, name: RolloutName) -> _Found:
         return _Found(handle, running_id, status, is_running=True)
     newest = recorded(name.run_id) if name.run_id is not None else None
     if name.run_id is None or newest is None:
-        msg = f"there is no rollout of {name.tag} over {name.scope}"
+        msg = f"there is no rollout of {name.image or name.tag} over {name.scope}"
         if scope_track(name.scope) is None:
             msg += "; for the rollout of a track, add --track"
         raise BadInputError(msg)
@@ -313,7 +326,12 @@ async def _preparing(handle: Handle, name: RolloutName) -> RolloutStatus:
             phase=RolloutPhase.PREPARING, detail=detail, since=datetime.now(UTC)
         )
     return RolloutStatus(
-        release_tag=name.tag, scope=name.scope, routes=(), undo=name.undo, **dict(standing)
+        release_tag=name.tag,
+        scope=name.scope,
+        routes=(),
+        undo=name.undo,
+        image_name=name.image,
+        **dict(standing),
     )
 
 
@@ -323,9 +341,13 @@ async def _notes(client: Client, found: _Found) -> tuple[str, ...]:
         return await waits_of(client, found.handle.id, found.status)
     if found.status.phase in ENDED_PHASES:
         return ()
-    of_track = rollout_arguments(found.status.release_tag, found.status.scope)
-    undo, start = f"relight rollout undo {of_track}", f"relight rollout start {of_track}"
-    again = undo if found.status.undo else start
+    of = arguments_of(found.status)
+    undo, start, image = (
+        f"relight rollout undo {of}",
+        f"relight rollout start {of}",
+        f"relight rollout image {of}",
+    )
+    again = image if found.status.image_name else undo if found.status.undo else start
     return (f"its workflow was ended from outside: `{again}` continues",)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # slow to import
     from relight.store.rollout_status import FollowedRollout
     from relight.store.store import Store
 
-_FORWARD = (RouteProgress.WAITING, RouteProgress.SWAPPING)
+_FORWARD = (RouteProgress.WAITING, RouteProgress.SWAPPING, RouteProgress.REPLACING)
 _BACK = (RouteProgress.TO_ROLL_BACK, RouteProgress.ROLLING_BACK)
 
 _WITHOUT = {

@@ -70,7 +70,7 @@ def list_(
         (
             (
                 moment(each.opened_at),
-                f"undo of {each.release_tag}" if _is_undo(each) else each.release_tag,
+                _what_of(each),
                 each.scope,
                 each.phase,
                 *_proven_and_failed(count),
@@ -128,6 +128,13 @@ def history(
     )
     if older is not None:
         note("there are older events: raise --limit")
+
+
+def _what_of(rollout: Rollout) -> str:
+    """Return what a rollout brings to routes."""
+    if rollout.image_name:
+        return f"image {rollout.image_name}"
+    return f"undo of {rollout.release_tag}" if _is_undo(rollout) else rollout.release_tag
 
 
 def _is_undo(rollout: Rollout) -> bool:

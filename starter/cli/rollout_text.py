@@ -32,13 +32,15 @@ PROGRESS_STYLES: Mapping[str, str] = {
     RouteProgress.TO_ROLL_BACK: "dim",
     RouteProgress.ROLLING_BACK: "yellow",
     RouteProgress.SWAPPING: "yellow",
+    RouteProgress.REPLACING: "yellow",
     RouteProgress.UNTOUCHED: "dim",
     RouteProgress.WAITING: "dim",
 }
 
 _BY_URGENCY = (
     *(RouteProgress.FAILED, RouteProgress.NOT_ROLLED_BACK),
-    *(RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK, RouteProgress.PROVING),
+    *(RouteProgress.SWAPPING, RouteProgress.REPLACING),
+    *(RouteProgress.ROLLING_BACK, RouteProgress.PROVING),
     *(RouteProgress.ROLLED_BACK, RouteProgress.TO_ROLL_BACK, RouteProgress.SOAKING),
     *(RouteProgress.CONVERGED, RouteProgress.SKIPPED),
     *(RouteProgress.WAITING, RouteProgress.UNTOUCHED),
@@ -47,6 +49,7 @@ _BY_URGENCY = (
 _REPORTED = frozenset(
     {
         RouteProgress.SWAPPING,
+        RouteProgress.REPLACING,
         RouteProgress.CONVERGED,
         RouteProgress.ROLLING_BACK,
         RouteProgress.ROLLED_BACK,
@@ -63,8 +66,9 @@ def plan_text(plan: RolloutPlan) -> str:
         f"  wave {number}: {_route_names(wave, size)}"
         for number, (wave, size) in enumerate(zip(plan.waves, sizes, strict=True), start=1)
     )
+    what = plan.image_name or f"{plan.release_tag} ({plan.version})"
     return (
-        f"{plan.release_tag} ({plan.version}) over {plan.scope}: "
+        f"{what} over {plan.scope}: "
         f"{counted(routes, 'route')} in {counted(len(plan.waves), 'wave')}\n{waves}"
     )
 
@@ -105,7 +109,7 @@ def rest_text(status: RolloutStatus, shown: Sequence[RouteOutcome]) -> str:
 
 def status_view(status: RolloutStatus) -> RenderableType:
     """Return a rollout's headline, its reason and what to do, and its routes."""
-    other = "back to" if status.undo else "from"
+    other = "runs" if status.image_name else "back to" if status.undo else "from"
     table = Rows(
         ("route", "wave", "progress", other, "fault"),
         (
@@ -188,6 +192,8 @@ def conclusion(status: RolloutStatus) -> str:
 
 def title_of(status: RolloutStatus) -> str:
     """Return what a rollout is: its release and its scope."""
+    if status.image_name:
+        return f"image {status.image_name} over {status.scope}"
     return f"{'undo of ' if status.undo else ''}{status.release_tag} over {status.scope}"
 
 
@@ -203,6 +209,9 @@ def _progress_text(outcome: RouteOutcome, status: RolloutStatus) -> str:
         return f"rolling back to {previous or 'the previous release'}"
     if outcome.progress is RouteProgress.ROLLED_BACK:
         return f"proven at {previous or 'the previous release'} again"
+    if status.image_name:
+        ended = outcome.progress is RouteProgress.CONVERGED
+        return f"serves on a machine of {status.image_name}" if ended else "gets another machine"
     source, target = previous or "nothing", status.release_tag
     if status.undo:
         source, target = target, source

@@ -10,7 +10,12 @@ from relight.domain.rollout.rollout import RolloutStatus, RouteProgress
 from starter.cli.operations import current_details
 
 _IN_PROGRESS = frozenset(
-    {RouteProgress.SWAPPING, RouteProgress.PROVING, RouteProgress.ROLLING_BACK}
+    {
+        RouteProgress.SWAPPING,
+        RouteProgress.REPLACING,
+        RouteProgress.PROVING,
+        RouteProgress.ROLLING_BACK,
+    }
 )
 
 _MAX_ROUTES = 20

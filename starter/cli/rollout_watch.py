@@ -16,7 +16,7 @@ from temporalio.client import (
 from temporalio.service import RPCError
 
 from relight.domain.names import RouteId
-from relight.domain.rollout.answer import rollout_arguments
+from relight.domain.rollout.answer import arguments_of
 from relight.domain.rollout.rollout import (
     RolloutPace,
     RolloutPhase,
@@ -94,7 +94,7 @@ async def follow(client: Client, handle: Handle, run_id: str, *, as_json: bool) 
     if not as_json:
         rollout_text.print_status(final)
     if final.phase is not RolloutPhase.CONVERGED:
-        arguments = rollout_arguments(final.release_tag, final.scope)
+        arguments = arguments_of(final)
         raise OperationFailedError(
             rollout_text.conclusion(final),
             remedy=f"`relight rollout why {arguments}` names what to do on each failed host.",

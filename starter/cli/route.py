@@ -228,6 +228,8 @@ def show(route: RouteArgument, json: JsonOption = False) -> None:
     for hold in holds:
         print_line(hold_line(hold, now))
     for machine in machines:
+        if machine.image_name is not None and machine.status != RecordStatus.DESTROYED:
+            print_line(f"{machine.key} is made of image {machine.image_name} ({machine.image_id})")
         if machine.status == RecordStatus.DRAINING:
             print_line(removal_text(machine.key))
         elif machine.status == RecordStatus.KEPT:

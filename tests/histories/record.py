@@ -21,8 +21,11 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities import policies
+from devkit.simulated.parts import OWNER
 from relight.domain.base import Origin
 from relight.domain.comparison import CompareRecordsInput
+from relight.domain.image import ImageAtProvider, ImageStatus
+from relight.domain.image_prune import PRUNE_WORKFLOW_ID, PruneImagesInput
 from relight.domain.image_publication import (
     PublishImageInput,
     image_workflow_id,
@@ -41,7 +44,9 @@ from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.retention import PruneStoreInput
 from relight.domain.rollout.rollout import ControlInput, RolloutPhase
 from relight.domain.route import RetireRouteInput
+from relight.store.images import Place
 from starter.local.temporal import embedded_temporal
+from tests.store.images import publish, ref
 from tests.support.interference import Injection
 from tests.workflows.harness import Harness
 from tests.workflows.image.cloud import TaskCloud
@@ -52,6 +57,7 @@ from workflows.fleet.comparison import CompareRecords
 from workflows.fleet.liveness import CheckLiveness
 from workflows.fleet.prune import PruneStore
 from workflows.fleet.reconcile import ReconcileFleet
+from workflows.image.prune import PruneImages
 from workflows.image.publish import PublishImage
 from workflows.rollout.rollout import RolloutRelease
 from workflows.route.replace import AutoreplaceRoute
@@ -194,6 +200,55 @@ async def replaced(harness: Harness) -> Handle:
     await harness.provision("recorded-7")
     harness.store.pool_sizes.set("fake", "fake-east", 1, harness.operation())
     return await _replace(harness, "recorded-7")
+
+
+async def rollout_of_an_image(harness: Harness) -> Handle:
+    return await _roll_out_image(harness, soak="PT1S")
+
+
+async def _roll_out_image(harness: Harness, **strategy: Any) -> Handle:
+    for route_id in ("recorded-0", "recorded-1"):  # More are not destroyed within an hour.
+        await harness.provision(route_id)
+    publish(harness.store, Place("fake", "fake-east"), "base-2-amd64")
+    image = {"image_name": "base-2-amd64", "waves": ("1", "100%")}
+    return await harness.start_rollout("v0.0.73", **image, **strategy)
+
+
+async def wave_of_an_image(harness: Harness) -> Handle:
+    rollout = await rollout_of_an_image(harness)
+    await rollout.result()
+    return harness.client.get_workflow_handle(f"{rollout.id}/2/replace")
+
+
+async def replaced_by_an_image(harness: Harness) -> Handle:
+    await (await _roll_out_image(harness)).result()
+    return harness.client.get_workflow_handle(route_workflow_id("recorded-0"))
+
+
+async def images_pruned(harness: Harness) -> Handle:
+    """A prune that deletes one image, and the record of another."""
+    for number in (1, 2, 3):
+        name, place = f"base-{number}-amd64", Place("fake", "fake-east")
+        publish(harness.store, place, name)
+        if number > 1:
+            harness.cloud.put_image(
+                ImageAtProvider(
+                    **dict(ref(name, place)),
+                    status=ImageStatus.AVAILABLE,
+                    architecture="amd64",
+                    owner=OWNER,
+                )
+            )
+    asked = PruneImagesInput(keep=1, origin=CONTROL.origin)
+    shown = await harness.client.execute_workflow(
+        PruneImages.run, asked, id=PRUNE_WORKFLOW_ID, task_queue=harness.task_queue
+    )
+    return await harness.client.start_workflow(
+        PruneImages.run,
+        asked.model_copy(update={"delete": shown.deleted}),
+        id=PRUNE_WORKFLOW_ID,
+        task_queue=harness.task_queue,
+    )
 
 
 async def _replace(harness: Harness, route_id: str) -> Handle:
@@ -392,6 +447,10 @@ OPERATIONS: tuple[Operation, ...] = (
     rollout_undone,
     records_compared,
     store_pruned,
+    rollout_of_an_image,
+    wave_of_an_image,
+    replaced_by_an_image,
+    images_pruned,
     image_published,
     image_region_published,
     image_region_failed,

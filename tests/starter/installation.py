@@ -18,7 +18,7 @@ from tests.workflows.harness import Harness, small_installation
 
 ROLLOUT_KEYS = [
     *("release_tag", "scope", "phase", "wave", "waves", "routes", "detail"),
-    *("since", "to_do", "counts", "undo"),
+    *("since", "to_do", "counts", "undo", "image_name"),
 ]
 ROUTE_OUTCOME_KEYS = ["route_id", "wave", "progress", "previous_release_tag", "fault"]
 FAULT_KEYS = [

@@ -18,6 +18,8 @@ MACHINE_KEYS = [
     "user_data_sha256",
     "created_at",
     "destroyed_at",
+    "image_name",
+    "image_id",
 ]
 EVENT_KEYS = [
     "event_id",

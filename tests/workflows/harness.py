@@ -30,7 +30,12 @@ from relight.domain.base import Origin
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.event import Event
 from relight.domain.machine import AwaitFirstBootInput, Machine, MachinePlan
-from relight.domain.names import package_tag, rollout_workflow_id, route_workflow_id
+from relight.domain.names import (
+    image_rollout_workflow_id,
+    package_tag,
+    rollout_workflow_id,
+    route_workflow_id,
+)
 from relight.domain.pool.pool import pool_workflow_id
 from relight.domain.proof import Proof, ProveReleaseInput
 from relight.domain.release import Release
@@ -268,8 +273,17 @@ class Harness:
     # ---------------------------------------------------------------- rollouts
 
     async def start_rollout(
-        self, tag: str, scope: str = "fleet", *, undo: bool = False, **strategy: object
+        self,
+        tag: str,
+        scope: str = "fleet",
+        *,
+        undo: bool = False,
+        image_name: str | None = None,
+        **strategy: object,
     ) -> WorkflowHandle[RolloutRelease, RolloutStatus]:
+        workflow_id = rollout_workflow_id(tag, scope, undo=undo)
+        if image_name is not None:
+            workflow_id = image_rollout_workflow_id(image_name, scope)
         handle = await self.client.start_workflow(
             RolloutRelease.run,
             RolloutReleaseInput(
@@ -280,8 +294,9 @@ class Harness:
                     {**dict(UNDO_STRATEGY if undo else Strategy()), **strategy}
                 ),
                 undo=undo,
+                image_name=image_name,
             ),
-            id=rollout_workflow_id(tag, scope, undo=undo),
+            id=workflow_id,
             task_queue=self.task_queue,
         )
         self.rollouts.append(handle)

@@ -41,7 +41,7 @@ from workflows.fleet.steps import (
     PoolActivities,
     ReleaseActivities,
 )
-from workflows.machine.make import make_machine, swap_or_prove
+from workflows.machine.make import choose_image, make_machine, swap_or_prove
 from workflows.machine.remove import destroy
 from workflows.undo import UndoStack
 
@@ -135,6 +135,7 @@ class KeepPool:
             DescribeRegionInput(provider=pool.provider, region=pool.region)
         )
         release = await self._release(work, region.architecture)
+        image = await choose_image(region, release)
         await NewKeyActivities.check_new_key(
             CheckNewKeyInput(provider=pool.provider, region=pool.region)
         )
@@ -156,6 +157,7 @@ class KeepPool:
                 release_version=release.version,
                 deb_file=release.deb_file(region.architecture),
                 configuration=release.configuration,
+                image=image,
             )
             machine = await make_machine(plan, pool.origin)
             await self._make_ready(machine, release, release.tag)

@@ -1,13 +1,19 @@
 """Make a machine ready, for a route or for the pool: create it, boot it, swap or prove it."""
 
+from temporalio import workflow
+
 from relight.domain.base import Origin
 from relight.domain.fault.fault import Fault
+from relight.domain.image import ImageName
+from relight.domain.image_choice import CheckContractInput, ChooseImageInput
 from relight.domain.machine import (
     AwaitFirstBootInput,
     AwaitMachineInput,
     CreateMachineInput,
     Machine,
+    MachineImage,
     MachinePlan,
+    Region,
     RenderCloudInitInput,
 )
 from relight.domain.names import ReleaseTag, RouteId
@@ -17,6 +23,8 @@ from relight.domain.route import RecordMachineInput
 from workflows.machine.steps import (
     FirstBootActivities,
     HotSwapActivities,
+    ImageChoiceActivities,
+    ImageContractActivities,
     MachineActivities,
     ProofActivities,
     RouteActivities,
@@ -27,8 +35,32 @@ UNFINISHED = frozenset({"cancelled", "timed-out"})
 """Fault kinds after which a change may still run on the host."""
 
 
+_IMAGES = "machines are made of published images"
+"""The patch: machines of older histories are made of what the settings say."""
+
+
+async def choose_image(
+    region: Region, release: Release, name: ImageName | None = None
+) -> MachineImage | None:
+    """Return the published image for a new machine; None: what the settings say of its location.
+
+    Args:
+        region: of the machine.
+        release: that it will run.
+        name: of the image that it has to be made of; None: the pinned or the newest one.
+    """
+    if not workflow.patched(_IMAGES):
+        return None
+    chosen = await ImageChoiceActivities.choose_image(
+        ChooseImageInput(region=region, release=release, name=name)
+    )
+    return chosen.image
+
+
 async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
     """Create the machine of a plan, and wait until its first boot has succeeded.
+
+    One of a published image is held to the contract of its image.
 
     The caller has recorded the machine's key and registered its undo before.
     """
@@ -40,9 +72,18 @@ async def make_machine(plan: MachinePlan, origin: Origin) -> Machine:
         AwaitMachineInput(machine=created.ref, region=plan.region)
     )
     await RouteActivities.record_machine(
-        RecordMachineInput(machine=machine, user_data_sha256=rendered.sha256, origin=origin)
+        RecordMachineInput(
+            machine=machine,
+            user_data_sha256=rendered.sha256,
+            origin=origin,
+            image=plan.image,
+        )
     )
     await FirstBootActivities.await_first_boot(AwaitFirstBootInput(machine=machine, plan=plan))
+    if plan.image is not None:
+        await ImageContractActivities.check_contract(
+            CheckContractInput(machine=machine, image=plan.image)
+        )
     return machine
 
 

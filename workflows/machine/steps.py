@@ -5,6 +5,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.fleet.observe import ObservationActivities
     from activities.fleet.verification import VerificationActivities
+    from activities.image.choice import ImageChoiceActivities
+    from activities.image.contract import ImageContractActivities
     from activities.machine.destruction import DestructionActivities
     from activities.machine.drain import DrainActivities
     from activities.machine.first_boot import FirstBootActivities
@@ -17,6 +19,8 @@ __all__ = [
     "DrainActivities",
     "FirstBootActivities",
     "HotSwapActivities",
+    "ImageChoiceActivities",
+    "ImageContractActivities",
     "MachineActivities",
     "ObservationActivities",
     "ProofActivities",

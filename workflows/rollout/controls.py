@@ -211,7 +211,7 @@ class ControlledRollout:
 
         What is not rolled back then is left to the other rollout.
         """
-        what = f"the undo of {by.release_tag}" if by.undo else by.release_tag
+        what = f"the undo of {by.release_tag}" if by.undo else by.image_name or by.release_tag
         reason = f"superseded by {what}: {_by(by.origin)}"
         if self._end_phase is None:
             self._finish_as(RolloutPhase.SUPERSEDED, reason)
@@ -315,7 +315,9 @@ class ControlledRollout:
     def _finish_as(self, phase: RolloutPhase, reason: str) -> None:
         """End the rollout as soon as no route operation is running."""
         stopped = phase in {RolloutPhase.STOPPED, RolloutPhase.ABORTED}
-        self._rolls_back = stopped and self._input.strategy.roll_back
+        # Old machines are destroyed once a route has a new one: nothing is left to go back to.
+        goes_back = self._input.strategy.roll_back and self._input.image_name is None
+        self._rolls_back = stopped and goes_back
         self._end_phase, self._end_reason = phase, reason
         self._set_phase(phase, reason)
 

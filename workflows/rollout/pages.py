@@ -30,10 +30,10 @@ def rollout_page(status: RolloutStatus, wave_id: str | None = None) -> str:
         status: its status.
         wave_id: the workflow id of its running wave.
     """
-    undo = "undo of " if status.undo else ""
+    undo, what = "undo of " if status.undo else "", status.image_name or status.release_tag
     answer = answer_of(status)
     lines = [
-        f"{undo}**{status.release_tag}** over **{status.scope}**: {status.phase}",
+        f"{undo}**{what}** over **{status.scope}**: {status.phase}",
         *_table(
             {
                 "wave": f"{status.wave} of {status.waves}",
@@ -93,7 +93,8 @@ class WavePage:
         if wave.work is WaveWork.ROLL_BACK:
             phase = RolloutPhase.ROLLING_BACK
         return RolloutStatus(
-            release_tag=rollout_tag(wave.rollout),
+            release_tag=wave.release.tag if wave.image_name else rollout_tag(wave.rollout),
+            image_name=wave.image_name,
             scope=wave.scope,
             phase=phase,
             wave=wave.number,

@@ -7,6 +7,8 @@ from datetime import timedelta
 from temporalio import workflow
 
 from relight.domain.fault.table import fault
+from relight.domain.image import ImageName
+from relight.domain.image_choice import CheckImageRolloutInput
 from relight.domain.names import scope_track
 from relight.domain.release import Release, ResolveReleaseInput
 from relight.domain.rollout.records import OpenRolloutInput
@@ -22,6 +24,7 @@ from relight.domain.route import ListRoutesInput
 from workflows.failures import failure, ignore_ended
 from workflows.rollout.controls import ControlledRollout, run_id
 from workflows.rollout.steps import (
+    ImageRolloutActivities,
     PreflightActivities,
     ReleaseActivities,
     RolloutActivities,
@@ -37,6 +40,8 @@ async def check(input: RolloutReleaseInput) -> Release:
     """Resolve the release and run the preflight. Nothing is written, and nothing is claimed."""
     if input.undo:
         return await _check_undo(input)
+    if input.image_name:
+        return await _check_image(input, input.image_name)
     scope = input.scope
     architectures = await RolloutActivities.architectures.local(ListRoutesInput(scope=scope))
     if not architectures.names:
@@ -57,6 +62,18 @@ async def check(input: RolloutReleaseInput) -> Release:
         )
     )
     return release
+
+
+async def _check_image(input: RolloutReleaseInput, image_name: ImageName) -> Release:
+    """Check that each region of the scope has the image, and that the releases run on it."""
+    checked = await ImageRolloutActivities.check_image_rollout(
+        CheckImageRolloutInput(
+            image_name=image_name, scope=input.scope, checks=input.strategy.checks
+        )
+    )
+    return await ReleaseActivities.resolve_release(
+        ResolveReleaseInput(tag=input.release_tag, architectures=(checked.architecture,))
+    )
 
 
 async def _check_undo(input: RolloutReleaseInput) -> Release:
@@ -118,17 +135,26 @@ async def claim(
                 release_tag=input.release_tag,
                 scope=input.scope,
                 origin=input.origin,
-                release=None if input.undo else release,
+                release=None if input.undo or input.image_name else release,
+                image_name=input.image_name,
             )
         )
         if opened.held_by is None:
             return True
         holder = opened.held_by
+        if input.image_name and holder.image_name is None:
+            # It would be left half done: a rollout of an image does not complete a release's.
+            text = (
+                f"the rollout of {holder.release_tag} over {input.scope} is open: machines are "
+                "replaced once it has ended"
+            )
+            raise failure(fault("scope-busy", text))
         if holder.run_id != superseded_run_id:
             superseded_run_id, pause = holder.run_id, CLAIM_PAUSE
             handle = workflow.get_external_workflow_handle(holder.workflow_id)
             await ignore_ended(handle.signal(ControlledRollout.supersede, input))
-            waits_for = f"the rollout of {holder.release_tag}, which it supersedes, to end"
+            what = holder.image_name or holder.release_tag
+            waits_for = f"the rollout of {what}, which it supersedes, to end"
             report(f"waiting for {waits_for}")
         with suppress(TimeoutError):
             await workflow.wait_condition(
@@ -148,6 +174,7 @@ async def make_plan(input: RolloutReleaseInput, release: Release) -> RolloutPlan
         scope=input.scope,
         strategy=input.strategy,
         origin=input.origin,
+        image_name=input.image_name,
     )
     if input.undo:
         undo = PlanUndoInput(**dict(request), undone=input.release_tag)

@@ -58,7 +58,8 @@ _SHORTEST = timedelta(milliseconds=1)
 class RolloutRelease(ControlledRollout):
     """Bring every route of a scope to a release, wave by wave, or stop at a gate that fails.
 
-    An undo brings each route at the release back to its own release from before, likewise.
+    An undo brings each route at the release back to its own release from before, likewise. A
+    rollout of an image gives each route a new machine of it, with the release that it has to run.
 
     It completes as `converged` or `superseded`. `stopped` or `aborted` it fails, once all is done
     and recorded, with the reason and its status. If the release, the scope or the preflight refuses
@@ -122,8 +123,7 @@ class RolloutRelease(ControlledRollout):
             case RolloutStage.NEXT:
                 await self._go_to_next_wave()
             case RolloutStage.SWAP:
-                work = WaveWork.UNDO if self._input.undo else WaveWork.SWAP
-                await self._run_wave(work, RolloutStage.SOAK)
+                await self._run_wave(self._work, RolloutStage.SOAK)
             case RolloutStage.SOAK:
                 await self._soak()
             case RolloutStage.PROVE:
@@ -154,7 +154,8 @@ class RolloutRelease(ControlledRollout):
 
     async def _has_wave(self, number: int) -> bool:
         """Return whether there is another wave; routes that joined late make one."""
-        if number <= self._state.waves or self._input.undo:
+        takes_latecomers = not (self._input.undo or self._input.image_name)
+        if number <= self._state.waves or not takes_latecomers:
             return number <= self._state.waves
         joined = await RolloutActivities.join_late.local(
             JoinLateInput(
@@ -196,10 +197,11 @@ class RolloutRelease(ControlledRollout):
                 number=number,
                 controls=controls,
                 kept=self._wave_kept or WaveKept(),
+                image_name=self._input.image_name,
             ),
             id=f"{workflow.info().workflow_id}/{number}/{work}",
             parent_close_policy=workflow.ParentClosePolicy.TERMINATE,
-            static_summary=f"{work}: wave {number} of {release.tag} over {self._input.scope}",
+            static_summary=f"{work}: wave {number} of {self._what} over {self._input.scope}",
         )
         workflow.set_current_details(rollout_page(self._state.status(), self._wave.id))
         handing_over = asyncio.create_task(self._take_over_when_long())
@@ -371,6 +373,18 @@ class RolloutRelease(ControlledRollout):
         return status
 
     @property
+    def _work(self) -> WaveWork:
+        """What a wave does on each of its routes."""
+        if self._input.image_name:
+            return WaveWork.REPLACE
+        return WaveWork.UNDO if self._input.undo else WaveWork.SWAP
+
+    @property
+    def _what(self) -> str:
+        """What is rolled out."""
+        return self._input.image_name or self._input.release_tag
+
+    @property
     def _its_release(self) -> Release:
         assert self._release is not None
         return self._release
@@ -401,6 +415,6 @@ class RolloutRelease(ControlledRollout):
             origin=self._input.origin,
             # If every route was skipped, nothing proves the release.
             promote=phase is RolloutPhase.CONVERGED
-            and not self._input.undo
+            and not (self._input.undo or self._input.image_name)
             and self._state.counts.get(RouteProgress.CONVERGED, 0) > 0,
         )

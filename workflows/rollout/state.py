@@ -88,5 +88,6 @@ class RolloutState:
             routes=self.failed,
             counts=self.counts,
             undo=self._input.undo,
+            image_name=self._input.image_name,
             **dict(self.standing),
         )

@@ -3,6 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from activities.image.rollout import ImageRolloutActivities
     from activities.release import ReleaseActivities
     from activities.rollout.checks import GateCheckActivities
     from activities.rollout.preflight import PreflightActivities
@@ -11,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
 
 __all__ = [
     "GateCheckActivities",
+    "ImageRolloutActivities",
     "PreflightActivities",
     "ReleaseActivities",
     "RolloutActivities",

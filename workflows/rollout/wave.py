@@ -20,6 +20,7 @@ from relight.domain.fault.fault import Fault
 from relight.domain.fault.rule import RolloutEffect
 from relight.domain.fault.table import effect_in_rollout, fault, locks_out
 from relight.domain.names import RouteId, route_workflow_id
+from relight.domain.replacement import AutoreplaceRouteInput
 from relight.domain.rollout.gate import stop_reason
 from relight.domain.rollout.rollout import (
     Controls,
@@ -53,6 +54,7 @@ from workflows.rollout.steps import RolloutActivities
 from workflows.rollout.waiting import run_until
 from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.prove import ProveRoute
+from workflows.route.replace import AutoreplaceRoute
 
 BATCH_DELAY = timedelta(seconds=3)
 """How long successes are collected, to be recorded together."""
@@ -73,7 +75,7 @@ WAVE_NEEDS_PERSON = "wave_needs_person"
 # It moves to the current worker version like its rollout, so that new operations start there.
 @workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class RolloutWave:
-    """Run one operation (swap, prove or roll back) on each route of a wave.
+    """Run one operation (swap, replace, prove or roll back) on each route of a wave.
 
     The store has the routes and their progress. No further operation starts once the failure budget
     is spent. A fault that only waiting cures holds the wave as an incident: after a pause another
@@ -329,11 +331,28 @@ class RolloutWave:
         """Run the operation on a route. It continues if the wave ends."""
         route_id, previous_tag = outcome.route_id, outcome.previous_release_tag
         release, origin, rollout = self._input.release, self._input.origin, self._input.rollout
-        if self._input.work is WaveWork.PROVE:
-            prove = ProveRouteInput(
-                route_id=route_id, release=release, origin=origin, rollout=rollout
+        if self._input.work is WaveWork.REPLACE:
+            image = self._input.image_name
+            replace = AutoreplaceRouteInput(
+                route_id=route_id,
+                reason=f"rollout of image {image}",
+                requested=True,
+                image_name=image,
+                rollout=rollout,
+                origin=origin,
             )
-            summary = f"prove {route_id} at {release.tag} after the soak"
+            await self._execute(
+                AutoreplaceRoute.run, replace, route_id, f"replace the machine of {route_id}"
+            )
+            return
+        if self._input.work is WaveWork.PROVE:
+            # Machines that were replaced run the releases of their routes.
+            its_release = None if self._input.image_name else release
+            prove = ProveRouteInput(
+                route_id=route_id, release=its_release, origin=origin, rollout=rollout
+            )
+            at = f"at {release.tag} " if its_release else ""
+            summary = f"prove {route_id} {at}after the soak"
             await self._execute(ProveRoute.run, prove, route_id, summary)
             return
         forward = not self._input.work.goes_back

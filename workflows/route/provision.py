@@ -7,6 +7,7 @@ from relight.domain.fault.fault import Fault
 from relight.domain.machine import (
     CheckNewKeyInput,
     DescribeRegionInput,
+    MachineImage,
     MachinePlan,
     Region,
 )
@@ -22,7 +23,7 @@ from relight.domain.route import (
     RouteProvisioned,
 )
 from relight.domain.track import DesiredReleaseInput
-from workflows.machine.make import make_machine
+from workflows.machine.make import choose_image, make_machine
 from workflows.machine.remove import undo_creation, undo_request
 from workflows.reporting import report_fault, report_release
 from workflows.route.steps import (
@@ -79,6 +80,7 @@ class ProvisionRoute:
             release = await ReleaseActivities.resolve_release(
                 ResolveReleaseInput(tag=desired.tag, architectures=(region.architecture,))
             )
+            image = await choose_image(region, release)
             await NewKeyActivities.check_new_key(
                 CheckNewKeyInput(
                     provider=input.provider, region=input.region, route_id=input.route_id
@@ -96,7 +98,7 @@ class ProvisionRoute:
                     instead_reason=desired.reason,
                 )
             )
-            plan = self._plan(self._opened, release, region)
+            plan = self._plan(self._opened, release, region, image)
             # Registered before the creation: an earlier run that was terminated may have created
             # a machine with the same key.
             undo.on_fault(lambda fault: self._destroy(plan, fault), lambda fault: fault)
@@ -121,7 +123,9 @@ class ProvisionRoute:
                 instead_reason=desired.reason,
             )
 
-    def _plan(self, opened: RouteOpened, release: Release, region: Region) -> MachinePlan:
+    def _plan(
+        self, opened: RouteOpened, release: Release, region: Region, image: MachineImage | None
+    ) -> MachinePlan:
         return MachinePlan(
             key=opened.machine_key,
             route_id=self._input.route_id,
@@ -131,6 +135,7 @@ class ProvisionRoute:
             release_version=release.version,
             deb_file=release.deb_file(region.architecture),
             configuration=release.configuration,
+            image=image,
         )
 
     async def _destroy(self, plan: MachinePlan, cause: Fault) -> None:

@@ -36,7 +36,7 @@ from relight.domain.route import (
 from relight.domain.track import DesiredRelease
 from workflows.failures import fault_of
 from workflows.fleet.pool import start_pool_upkeep
-from workflows.machine.make import make_machine, swap_or_prove
+from workflows.machine.make import choose_image, make_machine, swap_or_prove
 from workflows.machine.remove import removal_request, start_removal, undo_creation, undo_request
 from workflows.reporting import report_fault, report_release
 from workflows.route.steps import (
@@ -107,6 +107,7 @@ class AutoreplaceRoute:
                     release_tag=input.release_tag,
                     reason=input.reason,
                     origin=input.origin,
+                    rollout=input.rollout,
                 )
             )
             route, old = begun.route, begun.route.machine
@@ -158,6 +159,7 @@ class AutoreplaceRoute:
                 release_tag=release.tag,
                 architecture=region.architecture,
                 origin=self._input.origin,
+                image_name=self._input.image_name,
             )
         )
         machine = claimed.machine
@@ -173,6 +175,7 @@ class AutoreplaceRoute:
         self, undo: UndoStack, route: Route, release: Release, region: Region
     ) -> _Ready:
         """Create a machine for the route, as provisioning does."""
+        image = await choose_image(region, release, self._input.image_name)
         planned = await ReplacementActivities.plan_replacement_machine(self._of_route)
         self._new_key = planned.machine_key
         plan = MachinePlan(
@@ -184,6 +187,7 @@ class AutoreplaceRoute:
             release_version=release.version,
             deb_file=release.deb_file(region.architecture),
             configuration=release.configuration,
+            image=image,
         )
         # Registered before the creation: an earlier run that was terminated may have created a
         # machine with the same key.

@@ -7,7 +7,7 @@ from relight.domain.fault.rule import Remedy, Rule
 
 PROVIDER, CONTROLLER = FaultClass.PROVIDER, FaultClass.CONTROLLER
 
-_MISSING = "`relight image publish NAME --missing` tries the regions without it again."
+_MISSING = "`relight image publish IMAGE --missing` tries the regions without it again."
 
 IMAGE_RULES: Mapping[str, Rule] = {
     "image-failed": Rule(
@@ -53,14 +53,23 @@ IMAGE_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "Another build of the image is on record under its name.",
-        "Build it under another label: a name means one content for ever. Nothing was published.",
+        "Build it under another label: a name means one content for ever. `relight image label` "
+        "shows the next one. Nothing was published.",
     ),
     "unknown-image": Rule(
         CONTROLLER,
         False,
         Remedy.NONE,
         "The image is not on record, or not in the region.",
-        "`relight image publish NAME` brings it to the regions.",
+        "`relight image publish IMAGE` brings it to the regions.",
+    ),
+    "image-contract-violated": Rule(
+        FaultClass.HOST,
+        False,
+        Remedy.ASK,
+        "A new machine does not hold what the contract of its image says.",
+        "The message names the lines of the contract. The machine does not serve. Build the image "
+        "again. `relight image list` shows the others: one that is pinned is used until then.",
     ),
     "image-unfit": Rule(
         CONTROLLER,

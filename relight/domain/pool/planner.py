@@ -36,11 +36,11 @@ def plan_pool(
 ) -> tuple[PoolAction, ...]:
     """Return one step for each machine of the pool, and one for each machine to create.
 
-    An aged machine stays claimable until enough new machines are ready, and so does one with an
-    older release while no machine becomes ready at the new one. A machine with another release is
-    swapped in place, which is cheaper than a new machine; if that fails, it is swapped back. One
-    that was ever ready is recycled for a fault only once another is ready in its place. Without a
-    release that has passed, nothing is created.
+    An aged machine, or one of another image, stays claimable until enough new machines are ready,
+    and so does one with an older release while no machine becomes ready at the new one. A machine
+    with another release is swapped in place, which is cheaper than a new machine; if that fails, it
+    is swapped back. One that was ever ready is recycled for a fault only once another is ready in
+    its place. Without a release that has passed, nothing is created.
 
     Args:
         target: what the pool should be.
@@ -60,7 +60,7 @@ def plan_pool(
     }
     repaired = [each for each in alive if each.key in remedies and _is_kept(remedies[each.key])]
     sound = [each for each in alive if each.key not in remedies]
-    aged = [each for each in sound if now - each.created_at > target.max_age]
+    aged = [each for each in sound if _why_aged(target, each, now)]
     repaired.sort(key=lambda each: each.release_tag is not None)
     young = [*repaired, *(each for each in sound if each not in aged)]
     steps = {
@@ -69,7 +69,7 @@ def plan_pool(
         if each.status is PoolStatus.LEAVING
     }
     steps |= _given_up(target, alive, remedies, now)
-    steps |= _surplus(target, aged, young, locked_out)
+    steps |= _surplus(target, aged, young, locked_out, now)
     kept = [each for each in (*aged, *young) if each.key not in steps]
     why_not = why_pool_waits(target, now)
     preparing = sum(each.status is PoolStatus.PREPARING for each in kept if each in sound)
@@ -158,11 +158,21 @@ def _wait_for_another(
     return _Decided(PoolStep.KEEP, reason)
 
 
+def _why_aged(target: PoolTarget, machine: PoolMachine, now: datetime) -> str:
+    """Return why a machine is replaced by a new one; empty if it is not."""
+    if now - machine.created_at > target.max_age:
+        return f"it is older than {span(target.max_age)}"
+    if target.image_name is not None and machine.image_name != target.image_name:
+        return f"it is not made of {target.image_name}"
+    return ""
+
+
 def _surplus(
     target: PoolTarget,
     aged: Sequence[PoolMachine],
     young: Sequence[PoolMachine],
     locked_out: Collection[str],
+    now: datetime,
 ) -> dict[str, _Decided]:
     """Return the machines to recycle because enough others are ready: aged, then oldest.
 
@@ -175,7 +185,7 @@ def _surplus(
         is_aged = machine in aged
         if is_aged:
             enough = not is_ready or ready > target.size
-            reason = f"it is older than {span(target.max_age)}"
+            reason = _why_aged(target, machine, now)
         else:
             others = len(young) - sum(each.key in surplus for each in young)
             never_ready = not is_ready and machine.release_tag is None

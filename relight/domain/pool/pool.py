@@ -11,6 +11,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime, Field
 
 from relight.domain.base import Message
+from relight.domain.image import ImageName
 from relight.domain.names import ReleaseTag
 from relight.domain.pool.tries import PoolPolicy, PoolTries
 from relight.domain.remediation import ReplacementPolicy
@@ -33,6 +34,8 @@ class PoolTarget(Message):
         prepare_for: how long the preparation of a machine may take.
         proof_lasts: how old a machine's proof may be before the machine is verified.
         max_preparing: how many machines are prepared at once.
+        image_name: what new machines are made of: those of another image are replaced by new ones.
+            None: what the settings say of the location.
     """
 
     provider: str
@@ -49,6 +52,7 @@ class PoolTarget(Message):
     prepare_for: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
     proof_lasts: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))
     max_preparing: int = Field(default=2, ge=1)
+    image_name: ImageName | None = None
 
 
 class PoolStatus(StrEnum):
@@ -77,6 +81,7 @@ class PoolMachine(Message):
         silent_since: since when it has not answered the liveness probe, None if it does.
         faults: recent ones, in any order.
         gone_since: since when each listing of its provider lacks it; None if the last one had it.
+        image_name: what it was made of; None: what the settings said of its location.
     """
 
     key: str
@@ -91,6 +96,7 @@ class PoolMachine(Message):
     silent_since: AwareDatetime | None = None
     gone_since: AwareDatetime | None = None
     faults: tuple[ObservedFault, ...] = ()
+    image_name: ImageName | None = None
 
     @property
     def current_faults(self) -> tuple[ObservedFault, ...]:
@@ -145,7 +151,10 @@ def pool_workflow_id(provider: str, region: str) -> str:
 
 
 def claimable(
-    machines: Iterable[PoolMachine], release_tag: ReleaseTag, architecture: str | None = None
+    machines: Iterable[PoolMachine],
+    release_tag: ReleaseTag,
+    architecture: str | None = None,
+    image_name: ImageName | None = None,
 ) -> tuple[str, ...]:
     """Return the keys of machines that a route may claim, the best first.
 
@@ -157,6 +166,7 @@ def claimable(
         machines: those of the route's region, in any order.
         release_tag: what the route should run.
         architecture: the one that the route needs, None for any.
+        image_name: what the machine has to be made of, None for any image.
     """
     ready = [
         machine
@@ -165,6 +175,7 @@ def claimable(
         and machine.proven_at is not None
         and (machine.silent_since is None or machine.silent_since <= machine.proven_at)
         and architecture in (None, machine.architecture)
+        and image_name in (None, machine.image_name)
     ]
     last_proven_first = sorted(
         ready,

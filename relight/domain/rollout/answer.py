@@ -11,8 +11,10 @@ from relight.domain.fault.advice import FaultSubject, advice_about
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES
+from relight.domain.image import ImageName
 from relight.domain.names import ReleaseTag, RouteId, ScopeName, scope_track
 from relight.domain.rollout.rollout import (
+    Rollout,
     RolloutPhase,
     RolloutStanding,
     RolloutStatus,
@@ -36,6 +38,7 @@ _RETRIED_BY_ITSELF = frozenset(
     {
         RouteProgress.WAITING,
         RouteProgress.SWAPPING,
+        RouteProgress.REPLACING,
         RouteProgress.SOAKING,
         RouteProgress.PROVING,
         RouteProgress.TO_ROLL_BACK,
@@ -104,7 +107,7 @@ class RolloutAnswer(Message):
 
 def answer_of(status: RolloutStatus) -> RolloutAnswer:
     """Return the answer of a rollout."""
-    arguments = rollout_arguments(status.release_tag, status.scope)
+    arguments = arguments_of(status)
     with_fault = [each for each in status.routes if each.fault is not None]
     left = sum(status.count(each) for each in LEFT_WITH_FAULT)
     count = max(len(with_fault), left)
@@ -163,10 +166,15 @@ def more_text(more: int) -> str:
     return f"and {more} more" if more > 0 else ""
 
 
-def rollout_arguments(tag: ReleaseTag, scope: ScopeName) -> str:
-    """Return the arguments of a rollout on the command line."""
+def rollout_arguments(what: ReleaseTag | ImageName, scope: ScopeName) -> str:
+    """Return the arguments of a rollout on the command line: of a release, or of an image."""
     track = scope_track(scope)
-    return tag if track is None else f"{tag} --track {track}"
+    return what if track is None else f"{what} --track {track}"
+
+
+def arguments_of(rollout: Rollout | RolloutStatus) -> str:
+    """Return the arguments of a rollout on the command line."""
+    return rollout_arguments(rollout.image_name or rollout.release_tag, rollout.scope)
 
 
 def _failed_hosts(
@@ -182,7 +190,12 @@ def _failed_hosts(
 def _failed_host(outcome: RouteOutcome, fault: Fault, rollout: RolloutStatus) -> FailedHost:
     rule = RULES.get(fault.kind)
     remedy = rule.remedy if rule else Remedy.ASK
-    subject = FaultSubject(outcome.route_id, rollout.release_tag, machine_key=fault.machine_key)
+    subject = FaultSubject(
+        outcome.route_id,
+        rollout.release_tag,
+        machine_key=fault.machine_key,
+        image=rollout.image_name,
+    )
     return FailedHost(
         route_id=outcome.route_id,
         progress=outcome.progress,
@@ -211,7 +224,11 @@ def _command(outcome: RouteOutcome, fault: Fault, remedy: Remedy, rollout: Rollo
 def _command_for_failed(
     route_id: RouteId, fault: Fault, remedy: Remedy, rollout: RolloutStatus
 ) -> str:
-    arguments = rollout_arguments(rollout.release_tag, rollout.scope)
+    arguments = arguments_of(rollout)
+    if rollout.image_name is not None:  # The route is on its old machine, with its own release.
+        if rollout.phase is RolloutPhase.RUNNING:
+            return f"relight rollout retry {arguments}"
+        return f"relight route show {route_id}"
     if remedy is Remedy.REPLACE:
         return f"relight route replace {route_id} --reason {fault.kind}"
     if rollout.phase is RolloutPhase.RUNNING and (rollout.undo or remedy in _AFTER_THE_FIRST):

@@ -4,6 +4,7 @@
 """
 
 from relight.domain.base import Message, Origin
+from relight.domain.image import ImageName
 from relight.domain.names import ReleaseTag, RouteId, ScopeName
 from relight.domain.release import Release
 from relight.domain.rollout.rollout import (
@@ -19,6 +20,7 @@ class OpenRolloutInput(Message):
 
     Attributes:
         release: what its tag means in the fleet from then on; None: what it means already.
+        image_name: the image of a rollout that replaces machines; None: it swaps releases.
     """
 
     rollout_run_id: str
@@ -26,6 +28,7 @@ class OpenRolloutInput(Message):
     scope: ScopeName
     origin: Origin
     release: Release | None = None
+    image_name: ImageName | None = None
 
 
 class RolloutOpened(Message):

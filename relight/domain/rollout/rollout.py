@@ -9,6 +9,7 @@ from pydantic import Field
 from relight.domain.base import Message, Origin
 from relight.domain.disruption import DisruptionBudget
 from relight.domain.fault.fault import Fault
+from relight.domain.image import ImageName
 from relight.domain.install_plan import InstallPlan
 from relight.domain.names import (
     CheckName,
@@ -55,6 +56,7 @@ class RouteProgress(StrEnum):
 
     WAITING = "waiting"
     SWAPPING = "swapping"
+    REPLACING = "replacing"
     CONVERGED = "converged"
     FAILED = "failed"
     TO_ROLL_BACK = "to roll back"
@@ -70,7 +72,12 @@ class RouteProgress(StrEnum):
 FAILURES = (RouteProgress.FAILED, RouteProgress.NOT_ROLLED_BACK)
 """The progress of routes on which the work has failed."""
 
-IN_PROGRESS = (RouteProgress.SWAPPING, RouteProgress.ROLLING_BACK, RouteProgress.PROVING)
+IN_PROGRESS = (
+    RouteProgress.SWAPPING,
+    RouteProgress.REPLACING,
+    RouteProgress.ROLLING_BACK,
+    RouteProgress.PROVING,
+)
 """The progress of routes that are worked on now."""
 
 
@@ -100,12 +107,14 @@ class RolloutPlan(PlannedRollout):
     Attributes:
         sizes: number of routes in each wave. For a large rollout `waves` lists the first waves
             only.
+        image_name: the image of which the routes get new machines; None: they get the release.
     """
 
     release_tag: ReleaseTag
     scope: ScopeName
     version: DebianVersion
     sizes: tuple[int, ...] = ()
+    image_name: ImageName | None = None
 
 
 class RolloutStanding(Message):
@@ -132,6 +141,7 @@ class RolloutStatus(Message):
 
     Attributes:
         undo: whether it brings the routes back from the release.
+        image_name: the image of which it gives the routes new machines; None: it swaps releases.
         wave: the current wave, from 1; 0 before the first.
         waves: the number of waves.
         routes: each route with its wave and its brief fault; for a large rollout only some of those
@@ -153,6 +163,7 @@ class RolloutStatus(Message):
     to_do: str = ""
     counts: Mapping[RouteProgress, int] = {}
     undo: bool = False
+    image_name: ImageName | None = None
 
     def count(self, progress: RouteProgress) -> int:
         """Return the number of routes with this progress."""
@@ -285,6 +296,8 @@ class RolloutReleaseInput(Message):
 
     Attributes:
         undo: instead, bring each route at the release back to its own release from before.
+        image_name: instead, give each route a new machine of this image, with the release that it
+            has to run. The scope's release is `release_tag`.
         continued: what the run before kept; None at the start.
     """
 
@@ -293,6 +306,7 @@ class RolloutReleaseInput(Message):
     origin: Origin
     strategy: Strategy = Strategy()
     undo: bool = False
+    image_name: ImageName | None = None
     continued: RolloutContinued | None = None
 
 
@@ -325,6 +339,7 @@ class PlanRolloutInput(Message):
 
     Attributes:
         release: the release to bring them to; of an undo, the one that most go back to.
+        image_name: the image of which they get new machines; None: their release is swapped.
     """
 
     rollout_run_id: str
@@ -332,6 +347,7 @@ class PlanRolloutInput(Message):
     scope: ScopeName
     strategy: Strategy
     origin: Origin
+    image_name: ImageName | None = None
 
 
 class PlanUndoInput(PlanRolloutInput):
@@ -396,6 +412,7 @@ class Rollout(Message):
 
     Attributes:
         run_id: the rollout's identity: the id of its first run.
+        image_name: the image of which it gives the routes new machines; None: it swaps releases.
     """
 
     workflow_id: str
@@ -406,3 +423,4 @@ class Rollout(Message):
     detail: str
     opened_at: datetime
     closed_at: datetime | None = None
+    image_name: ImageName | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from relight.domain.rollout.answer import LEFT_WITH_FAULT, rollout_arguments, to_do_about
+from relight.domain.rollout.answer import LEFT_WITH_FAULT, arguments_of, to_do_about
 from relight.domain.rollout.rollout import (
     Rollout,
     RolloutPhase,
@@ -73,7 +73,7 @@ def status_of(
     if not standing.to_do:
         about = to_do_about(
             sum(counts.get(each, 0) for each in LEFT_WITH_FAULT),
-            rollout_arguments(rollout.release_tag, rollout.scope),
+            arguments_of(rollout),
         )
         standing = standing.model_copy(update={"to_do": about})
     return RolloutStatus(
@@ -82,6 +82,7 @@ def status_of(
         routes=tuple(routes),
         counts=counts,
         undo=undo,
+        image_name=rollout.image_name,
         **dict(standing),
     )
 
@@ -115,10 +116,10 @@ def _left_to_do(rollout: Rollout, counts: Mapping[RouteProgress, int], *, undo: 
         return ""  # The other one goes on.
     if undo:
         count = sum(counts.get(each, 0) for each in _LEFT_BY_UNDO)
-        command = f"relight rollout undo {rollout_arguments(rollout.release_tag, rollout.scope)}"
+        command = f"relight rollout undo {arguments_of(rollout)}"
         return f"{command}, for {count} not brought back" if count else ""
     count = counts.get(RouteProgress.NOT_ROLLED_BACK, 0)
     if not count:
         return ""
-    arguments = rollout_arguments(rollout.release_tag, rollout.scope)
+    arguments = arguments_of(rollout)
     return f"relight rollout why {arguments}, for the commands of {count} not rolled back"

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from relight.domain.base import Message, Origin, ShortText
+from relight.domain.image import ImageName
 from relight.domain.names import (
     ReleaseTag,
     RouteId,
@@ -25,13 +26,15 @@ class WaveWork(StrEnum):
 
     `swap`: swap it to the release. `prove`: prove, after a soak, that it still runs the release.
     `roll back`: swap it back to the release that it was proven at before this rollout. `undo`: swap
-    it back to the release that it was proven at before an earlier rollout.
+    it back to the release that it was proven at before an earlier rollout. `replace`: give it a new
+    machine of the rollout's image.
     """
 
     SWAP = "swap"
     PROVE = "prove"
     ROLL_BACK = "roll back"
     UNDO = "undo"
+    REPLACE = "replace"
 
     @property
     def goes_back(self) -> bool:
@@ -44,6 +47,7 @@ DONE: Mapping[WaveWork, RouteProgress] = {
     WaveWork.PROVE: RouteProgress.CONVERGED,
     WaveWork.ROLL_BACK: RouteProgress.ROLLED_BACK,
     WaveWork.UNDO: RouteProgress.CONVERGED,
+    WaveWork.REPLACE: RouteProgress.CONVERGED,
 }
 """Progress of a route whose operation succeeded."""
 
@@ -52,6 +56,7 @@ FAILED: Mapping[WaveWork, RouteProgress] = {
     WaveWork.PROVE: RouteProgress.FAILED,
     WaveWork.ROLL_BACK: RouteProgress.NOT_ROLLED_BACK,
     WaveWork.UNDO: RouteProgress.FAILED,
+    WaveWork.REPLACE: RouteProgress.FAILED,
 }
 """Progress of a route whose operation failed."""
 
@@ -60,6 +65,7 @@ REQUEUED: Mapping[WaveWork, RouteProgress] = {
     WaveWork.PROVE: RouteProgress.SOAKING,
     WaveWork.ROLL_BACK: RouteProgress.TO_ROLL_BACK,
     WaveWork.UNDO: RouteProgress.WAITING,
+    WaveWork.REPLACE: RouteProgress.WAITING,
 }
 """Progress of a route hit by an incident: requeued."""
 
@@ -73,6 +79,7 @@ class RolloutWaveInput(Message):
         number: the wave, from 1.
         controls: the controls when the wave starts.
         kept: what the run before handed over.
+        image_name: the image of which routes get new machines; None: their release is swapped.
     """
 
     rollout_run_id: str
@@ -85,6 +92,7 @@ class RolloutWaveInput(Message):
     number: int
     controls: Controls
     kept: WaveKept = WaveKept()
+    image_name: ImageName | None = None
 
 
 class WaveNeedsPerson(Message):

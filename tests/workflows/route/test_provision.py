@@ -23,6 +23,7 @@ STEPS = (
     "desired_release",
     "describe_region",
     "resolve_release",
+    "choose_image",
     "check_new_key",
     "open_route",
     "render_cloud_init",

@@ -31,6 +31,7 @@ BEFORE_MACHINE = (
 )
 NEW_MACHINE = (
     "claim_machine",
+    "choose_image",
     "plan_replacement_machine",
     "render_cloud_init",
     "create_machine",

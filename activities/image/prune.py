@@ -1,0 +1,139 @@
+"""The prune of images: find the regions, decide about each image, delete one."""
+
+from activities import policies
+from activities.execution import current_operation
+from activities.image.providers import ImageProviders
+from relight.domain.fault.table import fault
+from relight.domain.image import ImageRef
+from relight.domain.image_choice import choose_image
+from relight.domain.image_prune import (
+    DeleteImageInput,
+    ImageDeleted,
+    KnownImages,
+    ListPrunableInput,
+    PruneImagesInput,
+    PrunePlace,
+    PrunePlaces,
+    RegionDecided,
+    decide_prune,
+)
+from relight.domain.image_publication import PublicationStatus
+from relight.engine.step import step
+from relight.providers.driver import ProviderAnswerError, ProviderError
+from relight.providers.image_driver import ImageDriver
+from relight.store.events import Operation
+from relight.store.images import Place
+from relight.store.store import Store
+from relight.store.threads import in_thread
+
+
+class ImagePruneActivities:
+    """Each deletion is safe to run twice: an image that is absent is deleted."""
+
+    def __init__(self, store: Store, providers: ImageProviders) -> None:
+        self._store = store
+        self._providers = providers
+
+    @step(policies.LOOKUP, lambda i: i.provider or "all providers")
+    async def find_prune_places(self, input: PruneImagesInput) -> PrunePlaces:
+        """Return the regions that may have images: those of locations, and those on record."""
+        recorded = await in_thread(self._recorded_places)
+        wanted = {*self._providers.names, *(provider for provider, _ in recorded)}
+        if input.provider is not None:
+            self._providers.driver(input.provider)
+            wanted &= {input.provider}
+        places = []
+        for provider in sorted(wanted):
+            try:
+                located = set(await self._providers.all_regions(provider))
+            except ProviderError as error:
+                located = set()
+                why = fault(error.kind, str(error))
+                places.append(PrunePlace(provider=provider, region="", fault=why))
+            if provider in self._providers.names:
+                located |= {each.region for each in recorded if each.provider == provider}
+            places += [PrunePlace(provider=provider, region=each) for each in sorted(located)]
+        return PrunePlaces(places=tuple(places))
+
+    @step(policies.LOOKUP, lambda i: f"{i.provider}/{i.region}")
+    async def decide_prune(self, input: ListPrunableInput) -> RegionDecided:
+        """Decide about each image of a region. Without a complete listing nothing is decided."""
+        driver = self._providers.driver(input.provider)
+        listing = await driver.images(input.region)
+        if not listing.complete:
+            raise ProviderAnswerError(
+                input.provider, f"list the images in {input.region}", "the listing is incomplete"
+            )
+        place, owner = Place(input.provider, input.region), self._providers.owner
+        known = await in_thread(self._known, place)
+        decisions = decide_prune(listing.images, known, owner, input.keep)
+        if any(each.deleted and not each.in_record for each in decisions):
+            # One call for each machine: only where something would go.
+            used = known.used | await self._unrecorded(driver, place)
+            known = known.model_copy(update={"used": used})
+            decisions = decide_prune(listing.images, known, owner, input.keep)
+        return RegionDecided(decisions=decisions)
+
+    @step(
+        policies.LOOKUP,
+        lambda i: f"{i.image.name} in {i.image.provider}/{i.image.region}",
+        lasting=True,
+    )
+    async def delete_image(self, input: DeleteImageInput) -> ImageDeleted:
+        """Delete an image at its provider, then from the record."""
+        ref = input.image
+        existed = await self._providers.driver(ref.provider).delete_image(ref)
+        operation = current_operation(input.origin)
+        await in_thread(self._forget, ref, operation)
+        return ImageDeleted(existed=existed)
+
+    def _recorded_places(self) -> set[Place]:
+        """Return the regions that have images on record, and those of machines of any image."""
+        images = {Place(each.provider, each.region) for each in self._store.images.list()}
+        machines = {Place(*each) for each in self._store.machines.image_ids()}
+        return images | {each for each in machines if each.provider in self._providers.names}
+
+    def _known(self, place: Place) -> KnownImages:
+        images = self._store.images.list(provider=place.provider, region=place.region)
+        stopped = self._store.rollouts.stopped_images()
+        chosen = [
+            choose_image(images, architecture, stopped)
+            for architecture in {each.architecture for each in images}
+        ]
+        rollouts = self._store.rollouts.list()
+        return KnownImages(
+            recorded_at={each.name: each.recorded_at for each in images},
+            published=tuple(
+                ImageRef(
+                    name=each.name,
+                    provider=each.provider,
+                    region=each.region,
+                    image_id=each.image_id,
+                )
+                for each in images
+                if each.status is PublicationStatus.PUBLISHED and each.image_id is not None
+            ),
+            needed={
+                **{each.name: "new machines are made of it" for each in chosen if each is not None},
+                **{
+                    each.image_name: "a rollout of it is open"
+                    for each in rollouts
+                    if each.image_name is not None and each.closed_at is None
+                },
+                **{each.name: "it is pinned" for each in images if each.pinned},
+            },
+            used=frozenset(self._store.machines.image_ids().get(place, ())),
+        )
+
+    async def _unrecorded(self, driver: ImageDriver, place: Place) -> frozenset[str]:
+        """Return the images of machines whose image is not on record: their provider knows it."""
+        machines = await in_thread(self._store.machines.without_image, *place)
+        found = [await driver.image_of(provider_id) for provider_id in machines]
+        return frozenset(each for each in found if each is not None)
+
+    def _forget(self, ref: ImageRef, operation: Operation) -> None:
+        """Remove an image from a region's record, unless another one has its name there now."""
+        place = Place(ref.provider, ref.region)
+        known = self._store.images.list(name=ref.name, provider=ref.provider, region=ref.region)
+        if any(each.image_id == ref.image_id for each in known):
+            self._store.images.remove(ref.name, place, operation)
