@@ -170,6 +170,7 @@ def _built(
         disk_bytes=disk.stat().st_size,
         virtual_bytes=virtual_bytes,
         packages=packages,
+        provides=_provided(root),
     )
     if order.keep_root:
         kept = _root_of(name, order.out)
@@ -217,12 +218,20 @@ def _require_contract(root: Path, contract: ContractFile) -> None:
 
 def _installed(root: Path) -> dict[str, str]:
     """Return the version of each installed package of a root folder."""
-    listed = run(
-        *("dpkg-query", "--admindir", root / "var/lib/dpkg", "--show"),
-        *("--showformat", "${db:Status-Abbrev} ${Package} ${Version}\n"),
-    )
-    words = (line.split() for line in listed.splitlines())
-    return {name: version for status, name, version in words if status == "ii"}
+    return dict(line.split(" ", 1) for line in _shown(root, "${Package} ${Version}"))
+
+
+def _provided(root: Path) -> tuple[str, ...]:
+    """Return what the installed packages provide besides, each as its package says it."""
+    named = (each.strip() for line in _shown(root, "${Provides}") for each in line.split(","))
+    return tuple(sorted({each for each in named if each}))
+
+
+def _shown(root: Path, fields: str) -> list[str]:
+    """Return fields of each installed package of a root folder."""
+    query = ("dpkg-query", "--admindir", root / "var/lib/dpkg", "--show", "--showformat")
+    lines = run(*query, f"${{db:Status-Abbrev}} {fields}\n").splitlines()
+    return [line.removeprefix("ii  ") for line in lines if line.startswith("ii ")]
 
 
 def _require_planned(
