@@ -26,6 +26,7 @@ def test_the_manifest_describes_the_disk(images: Path, built: BuiltImage) -> Non
     assert (described["format"], described["virtual-size"]) == ("qcow2", manifest.virtual_bytes)
     run("qemu-img", "check", disk)
     assert {"linux-image-cloud-amd64", "wireguard-tools", "cloud-init"} <= manifest.packages.keys()
+    assert "awk" in manifest.provides
 
 
 def test_the_same_inputs_build_nothing(images: Path, built: BuiltImage) -> None:
