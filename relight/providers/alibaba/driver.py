@@ -8,7 +8,7 @@ public address go with the instance.
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -120,7 +120,8 @@ class AlibabaDriver(AlibabaImages):
         found = await asyncio.gather(*(each.machines(attempted, {}) for each in regions))
         entries = [entry for entries in found for entry in entries]
         names = {each.name for each in regions}
-        machines = self._unlisted.completed(
+        machines = await self._completed(
+            attempted,
             (each for each in entries if isinstance(each, MachineAtProvider)),
             lambda machine: machine.region in names,
         )
@@ -272,7 +273,34 @@ class AlibabaDriver(AlibabaImages):
             if isinstance(entry, ProviderAnswerError):
                 raise entry
             machines.append(entry)
-        return [each for each in self._unlisted.completed(machines, belongs) if belongs(each)]
+        found = await self._completed(attempted, machines, belongs)
+        return [each for each in found if belongs(each)]
+
+    async def _completed(
+        self,
+        attempted: str,
+        listed: Iterable[MachineAtProvider],
+        belongs: Callable[[MachineAtProvider], bool],
+    ) -> Sequence[MachineAtProvider]:
+        """Return the machines of a listing, each once, and those that it lacks and that exist."""
+        found = {machine.provider_id: machine for machine in listed}
+        missing = self._unlisted.missing(found, belongs)
+        exist = await asyncio.gather(
+            *(self._exists(attempted, machine.provider_id) for machine in missing)
+        )
+        for machine, exists in zip(missing, exist, strict=True):
+            if exists:
+                found[machine.provider_id] = machine
+            else:
+                self._unlisted.remove(machine.provider_id)
+        return [*found.values()]
+
+    async def _exists(self, attempted: str, provider_id: str) -> bool:
+        regions, instance_id = self._place(provider_id)
+        for region in regions:
+            if await region.exists(attempted, instance_id):
+                return True
+        return False
 
     async def _require_absent(self, attempted: str, provider_id: str) -> None:
         """Check that an instance which is not listed does not exist either.
@@ -280,12 +308,10 @@ class AlibabaDriver(AlibabaImages):
         Raises:
             ProviderUnavailableError: it exists, and its key is not known yet.
         """
-        regions, instance_id = self._place(provider_id)
-        for region in regions:
-            if await region.exists(attempted, instance_id):
-                raise ProviderUnavailableError(
-                    self.name, attempted, f"{provider_id} exists, but is not listed yet"
-                )
+        if await self._exists(attempted, provider_id):
+            raise ProviderUnavailableError(
+                self.name, attempted, f"{provider_id} exists, but is not listed yet"
+            )
 
     def _place(self, provider_id: str) -> tuple[tuple[AlibabaRegion, ...], str]:
         """Return the regions that an instance may be in, and the vendor's id of it.

@@ -1,7 +1,7 @@
 """New machines that a vendor's listings do not have yet."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from relight.domain.machine import MachineAtProvider
@@ -37,19 +37,18 @@ class Unlisted:
         """Forget a machine: it was listed, or it is gone."""
         self._machines.pop(provider_id, None)
 
-    def completed(
+    def missing(
         self,
-        listed: Iterable[MachineAtProvider],
+        listed: Collection[str],
         belongs: Callable[[MachineAtProvider], bool],
     ) -> list[MachineAtProvider]:
-        """Return the machines of a listing, each once, and those that it lacks yet.
+        """Return the machines that a listing lacks: they are new, or another worker deleted them.
 
         Args:
-            listed: what the vendor returned.
+            listed: the ids of those that the vendor returned: they are forgotten.
             belongs: whether a machine should be in this listing.
         """
-        found = {machine.provider_id: machine for machine in listed}
-        for provider_id in found:
+        for provider_id in listed:
             self.remove(provider_id)
         oldest = self._clock() - LISTED_WITHIN.total_seconds()
         self._machines = {
@@ -57,5 +56,4 @@ class Unlisted:
             for provider_id, (at, machine) in self._machines.items()
             if at > oldest
         }
-        missing = (machine for _, machine in self._machines.values() if belongs(machine))
-        return [*found.values(), *missing]
+        return [machine for _, machine in self._machines.values() if belongs(machine)]

@@ -33,6 +33,20 @@ async def test_a_listing_has_all_pages_and_each_machine_once(fake, driver):
     assert len((await driver.list()).machines) == 102
 
 
+async def test_a_new_machine_that_another_worker_deleted_is_not_listed(fake, driver, tmp_path):
+    fake.traps.add(Trap.STALE_LISTING)
+    machine = await driver.ensure(KEY, SPEC)
+    assert [each.key for each in (await driver.list()).machines] == [KEY]
+    fake.traps.clear()
+    other = fake.driver(tmp_path)
+    assert await other.destroy(machine.ref)
+    assert [each.key for each in (await other.list()).machines] == [KEY]  # It is being deleted.
+    assert not fake.instances
+    assert (await driver.list()).machines == ()
+    assert await driver.find(KEY) is None
+    await other.close()
+
+
 async def test_pages_without_an_end_are_no_listing(fake, driver):
     await driver.ensure(KEY, SPEC)
     fake.traps.add(Trap.ENDLESS_PAGES)
