@@ -6,11 +6,13 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from relight.domain.image import ImageStatus
 from relight.domain.image_publication import PublicationOutcome, PublicationStatus
 from tests.support.interference import REPEATED, Injection
 from tests.workflows.image.cloud import Count, TaskCloud
 from tests.workflows.image.driver import LIMITS
 from tests.workflows.image.publishing import publishing
+from workflows.failures import fault_of
 
 OF_PROVIDER = ("check_image", "plan_provider", "take_turn", "stage_disk")
 OF_REGION = ("begin_import", "await_import", "prove_image", "record_image_published")
@@ -49,3 +51,38 @@ async def test_nothing_is_left_and_the_next_publication_goes_on(made, step, inje
     [image] = made.cloud.everything()
     assert row.image_id == image.image_id
     assert made.cloud.counts()[Count.IMPORTS] <= 2
+
+
+async def test_a_cancellation_withdraws_what_is_under_way_and_leaves_what_is_published(
+    temporal_client, tmp_path, short_waits
+):
+    # On the server that skips time, a workflow task with a cancellation never ends.
+    cloud = TaskCloud(
+        regions=("done", "east", "west"),
+        lasts=timedelta(hours=1),
+        longer={"done": timedelta(milliseconds=20)},
+    )
+    limits = LIMITS._replace(stagger=timedelta(0))
+    async with publishing(temporal_client, tmp_path, cloud, limits) as made:
+        publication = await made.start()
+
+        def are_under_way() -> bool:
+            rows = made.recorded().values()
+            return {each.status for each in rows if each.image_id} == {"published", "importing"}
+
+        await made.harness.until(are_under_way)
+        await publication.cancel()
+        with pytest.raises(WorkflowFailureError) as failed:
+            await publication.result()
+        assert fault_of(failed.value.cause).kind == "cancelled"
+        assert {(each.region, each.status) for each in cloud.everything()} == {
+            ("done", ImageStatus.AVAILABLE)
+        }
+        assert cloud.objects() == []
+        rows = made.recorded()
+        assert {region: each.status for region, each in rows.items()} == {
+            "done": PublicationStatus.PUBLISHED,
+            "east": PublicationStatus.FAILED,
+            "west": PublicationStatus.FAILED,
+        }
+        assert "cancelled" in rows["east"].reason

@@ -110,29 +110,6 @@ async def test_an_import_that_takes_longer_than_its_budget_is_withdrawn(gcore):
         assert len(made.cloud.everything()) == 7
 
 
-async def test_a_cancellation_withdraws_what_is_under_way(gcore):
-    async with gcore() as made:
-        made.harness.interference.inject(
-            Injection.CANCELLED_AFTER, "begin_import", f"image/{NAME}/gcore/region-2"
-        )
-        handle = await made.start()
-
-        async def cancels() -> None:
-            await handle.cancel()
-
-        assert "cancelled" in await cancelled(handle, cancels)
-        assert made.cloud.objects() == []
-        orders = [each for each in made.cloud.everything() if each.status != "available"]
-        assert orders == []
-
-
-async def cancelled(handle, cancel) -> str:
-    await cancel()
-    with pytest.raises(WorkflowFailureError) as failed:
-        await handle.result()
-    return fault_of(failed.value.cause).kind
-
-
 async def test_an_image_of_another_fleet_is_left_alone(gcore):
     async with gcore(regions=("east",)) as made:
         foreign = ImageAtProvider(
