@@ -50,6 +50,12 @@ _MASKED = (
 )
 
 
+_OF_VIRTUAL_MACHINES = (
+    *("systemd-networkd.service", "systemd-networkd.socket", "systemd-resolved.service"),
+    "systemd-networkd-wait-online.service",
+)
+
+
 def image_name() -> str:
     """Return the name of the base image: `debian-12` on Debian 12."""
     release = platform.freedesktop_os_release()
@@ -103,6 +109,7 @@ async def _build(root: Path, source: Path | None) -> None:
         await make_root(root, PROVISION, "--skip=cleanup/apt/lists")
     else:
         await run_long("cp", "--archive", "--reflink=auto", f"{source}/.", root)
+        _leave_out_devices(root)
     prepare_first_boot(root, _OF_THE_LAB)
     # apt's cache of its index exists on real hosts after any `apt-get install`.
     run("chroot", root, "apt-cache", "gencaches")
@@ -139,6 +146,22 @@ async def install_debian(root: Path, packages: Sequence[str], *options: str) -> 
     await make_root(root, None, f"--include={','.join(packages)}", *options)
 
 
+def _leave_out_devices(root: Path) -> None:
+    """Take out what a virtual machine needs: the lab gives its machines their disk and network."""
+    (root / "etc/fstab").write_text("")
+    resolv_conf = root / "etc/resolv.conf"
+    resolv_conf.unlink(missing_ok=True)
+    resolv_conf.touch()
+    _mask(root, _OF_VIRTUAL_MACHINES)
+
+
+def _mask(root: Path, units: Sequence[str]) -> None:
+    for unit in units:
+        mask = root / "etc/systemd/system" / unit
+        mask.unlink(missing_ok=True)
+        mask.symlink_to("/dev/null")
+
+
 def prepare_first_boot(root: Path, cloud_init: str) -> None:
     """Let a root folder boot fast.
 
@@ -147,10 +170,7 @@ def prepare_first_boot(root: Path, cloud_init: str) -> None:
         cloud_init: settings of cloud-init besides `CLOUD_INIT`.
     """
     (root / "etc/cloud/cloud.cfg.d/99_lab.cfg").write_text(CLOUD_INIT + cloud_init)
-    for unit in _MASKED:
-        mask = root / "etc/systemd/system" / unit
-        mask.unlink(missing_ok=True)
-        mask.symlink_to("/dev/null")
+    _mask(root, _MASKED)
     # With the timestamp of /usr, systemd sees no update and skips its units for it at boot.
     for name in ("etc/.updated", "var/.updated"):
         (root / name).touch()

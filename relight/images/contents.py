@@ -17,28 +17,34 @@ REMOVED = (
     *("var/cache/debconf/config.dat-old", "var/cache/debconf/templates.dat-old"),
     *("var/lib/dpkg/status-old", "var/lib/dpkg/diversions-old", "var/lib/dpkg/statoverride-old"),
     *("var/lib/dpkg/arch-native", "var/lib/cloud", "root/.bash_history", "root/.ssh"),
+    *("var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin"),
 )
 """What builds leave behind: copies from before, caches, and the identity of one machine."""
 
-EMPTIED = ("tmp", "var/tmp", "run", "var/cache/apt", "var/lib/apt/lists", "var/log/apt")
-"""Folders without any file in them."""
+EMPTIED = ("tmp", "var/tmp", "run", "var/cache/apt/archives", "var/lib/apt/lists")
+"""Folders without anything in them: apt makes those for its own user again."""
 
 
 def generalise(root: Path) -> None:
     """Remove what one build left: logs, caches, copies from before, host keys, the machine's id."""
     for name in REMOVED:
-        path = root / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    for folder in (*(root / name for name in EMPTIED), root / "var/log"):
-        for path in _below(folder):
-            if not path.is_dir() or path.is_symlink():
-                path.unlink()
+        _remove(root / name)
+    for folder in (root / name for name in EMPTIED):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            _remove(path)
+    for path in _below(root / "var/log"):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
     (root / "etc/machine-id").write_text("")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def clamp_times(root: Path) -> None:

@@ -66,8 +66,12 @@ class Recipe:
         """Return what a virtual machine needs besides the contract: kernel, boot loader, network.
 
         Raises:
-            ImageBuildError: the recipe has no list for this architecture.
+            ImageBuildError: the recipe is not here, or has no list for this architecture.
         """
+        if not self.folder.is_dir():
+            raise ImageBuildError(
+                f"an image is built in a checkout of Relight: {self.folder} is not here"
+            )
         file = self.folder / f"packages/machine-{self.architecture}"
         if not file.is_file():
             raise ImageBuildError(f"no image is made for {self.architecture}: there is no {file}")

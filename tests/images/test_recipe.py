@@ -82,6 +82,11 @@ def test_a_machine_has_the_packages_of_the_contract_and_what_boots_it(recipe: Re
     assert len(names) == len(set(names))
 
 
+def test_where_the_recipe_is_not_nothing_is_built(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ImageBuildError, match="built in a checkout of Relight"):
+        dataclasses.replace(recipe, folder=tmp_path / "elsewhere").names()
+
+
 def test_an_architecture_without_a_boot_loader_here_is_refused(recipe: Recipe) -> None:
     other = dataclasses.replace(recipe, architecture="riscv64")
     with pytest.raises(ImageBuildError, match=r"no image is made for riscv64"):
