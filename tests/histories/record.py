@@ -210,8 +210,9 @@ async def _roll_out_image(harness: Harness, **strategy: Any) -> Handle:
     for route_id in ("recorded-0", "recorded-1"):  # More are not destroyed within an hour.
         await harness.provision(route_id)
     publish(harness.store, Place("fake", "fake-east"), "base-2-amd64")
-    image = {"image_name": "base-2-amd64", "waves": ("1", "100%")}
-    return await harness.start_rollout("v0.0.73", **image, **strategy)
+    return await harness.start_rollout(
+        "v0.0.73", image_name="base-2-amd64", waves=("1", "100%"), **strategy
+    )
 
 
 async def wave_of_an_image(harness: Harness) -> Handle:
