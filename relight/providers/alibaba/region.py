@@ -43,9 +43,10 @@ _STATUSES = {
     "Pending": MachineStatus.PROVISIONING,
     "Starting": MachineStatus.PROVISIONING,
     "Running": MachineStatus.RUNNING,
+    "Stopping": MachineStatus.FAILED,
+    "Stopped": MachineStatus.FAILED,
 }
-"""Every other status means that the machine will not start by itself; but a new one may be
-`Stopped` before its first boot."""
+"""A new machine may be `Stopped` before its first boot. A status that is not here says nothing."""
 
 
 class AlibabaRegion:
@@ -225,7 +226,7 @@ class AlibabaRegion:
         def read() -> MachineAtProvider:
             found = INSTANCE.validate_python(entry)
             ours = read_tags(found.tags.texts)
-            status = _STATUSES.get(found.status, MachineStatus.FAILED)
+            status = _STATUSES.get(found.status, MachineStatus.PROVISIONING)
             if found.status == "Stopped" and may_boot(found.created_at):
                 status = MachineStatus.PROVISIONING
             return MachineAtProvider(

@@ -61,8 +61,16 @@ _STATUSES = {
     "UNKNOWN": MachineStatus.PROVISIONING,
     # It can be restored until it is reclaimed, and its volumes are there: it is not gone.
     "SOFT_DELETED": MachineStatus.DELETING,
+    # It does not start by itself.
+    "ERROR": MachineStatus.FAILED,
+    "PAUSED": MachineStatus.FAILED,
+    "RESCUE": MachineStatus.FAILED,
+    "SHELVED": MachineStatus.FAILED,
+    "SHELVED_OFFLOADED": MachineStatus.FAILED,
+    "SHUTOFF": MachineStatus.FAILED,
+    "SUSPENDED": MachineStatus.FAILED,
 }
-"""Every other status means that the machine will not start by itself."""
+"""A status that is not here says nothing."""
 
 
 class TaskIds(BaseModel):
@@ -228,7 +236,7 @@ def machine_of(
 ) -> MachineAtProvider:
     """Return a machine as all drivers describe it."""
     tags = read_tags(instance.tags_by_key)
-    status = _STATUSES.get(instance.status, MachineStatus.FAILED)
+    status = _STATUSES.get(instance.status, MachineStatus.PROVISIONING)
     if instance.task_state == "deleting":
         status = MachineStatus.DELETING
     architecture = instance.flavor.architecture

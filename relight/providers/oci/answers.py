@@ -31,7 +31,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
 class State(StrEnum):
-    """The `lifecycleState` of an instance. Another one is not understood."""
+    """The `lifecycleState` of an instance. Any other one is `UNKNOWN`, and says nothing."""
 
     PROVISIONING = "PROVISIONING"
     STARTING = "STARTING"
@@ -42,6 +42,11 @@ class State(StrEnum):
     STOPPED = "STOPPED"
     TERMINATING = "TERMINATING"
     TERMINATED = "TERMINATED"
+    UNKNOWN = ""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "State | None":
+        return cls.UNKNOWN if isinstance(value, str) else None
 
 
 STATUSES: Final[Mapping[State, MachineStatus]] = {
@@ -54,6 +59,7 @@ STATUSES: Final[Mapping[State, MachineStatus]] = {
     State.STOPPING: MachineStatus.FAILED,
     State.STOPPED: MachineStatus.FAILED,
     State.TERMINATING: MachineStatus.DELETING,
+    State.UNKNOWN: MachineStatus.PROVISIONING,
 }
 """Of every instance that exists; one that is TERMINATED does not."""
 

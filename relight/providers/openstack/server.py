@@ -28,8 +28,16 @@ _STATUSES: Final[Mapping[str, MachineStatus]] = {
     "VERIFY_RESIZE": MachineStatus.RUNNING,
     "REVERT_RESIZE": MachineStatus.RUNNING,
     SOFT_DELETED: MachineStatus.DELETING,
+    # It does not start by itself.
+    "ERROR": MachineStatus.FAILED,
+    "PAUSED": MachineStatus.FAILED,
+    "RESCUE": MachineStatus.FAILED,
+    "SHELVED": MachineStatus.FAILED,
+    "SHELVED_OFFLOADED": MachineStatus.FAILED,
+    "SHUTOFF": MachineStatus.FAILED,
+    "SUSPENDED": MachineStatus.FAILED,
 }
-"""Every other status means that the machine will not start by itself."""
+"""A status that is not here says nothing; nor does `UNKNOWN`, while the host's service is down."""
 
 _DELETING: Final = frozenset({"deleting", "soft-deleting"})
 
@@ -82,7 +90,7 @@ class Server(BaseModel):
         """The status in our words."""
         if self.task_state in _DELETING:
             return MachineStatus.DELETING
-        return _STATUSES.get(self.status, MachineStatus.FAILED)
+        return _STATUSES.get(self.status, MachineStatus.PROVISIONING)
 
     @property
     def is_placed(self) -> bool:

@@ -33,6 +33,15 @@ async def test_a_listing_has_all_pages_and_each_machine_once(fake, driver):
     assert len((await driver.list()).machines) == 102
 
 
+async def test_a_status_that_is_not_known_says_nothing(fake, driver):
+    await driver.ensure(KEY, SPEC)
+    [instance] = fake.instances.values()
+    instance.status = "ANewOne"
+    listing = await driver.list()
+    assert [each.status for each in listing.machines] == [MachineStatus.PROVISIONING]
+    assert listing.complete
+
+
 async def test_a_new_machine_that_another_worker_deleted_is_not_listed(fake, driver, tmp_path):
     fake.traps.add(Trap.STALE_LISTING)
     machine = await driver.ensure(KEY, SPEC)

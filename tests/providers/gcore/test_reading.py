@@ -24,7 +24,7 @@ from tests.providers.gcore.specs import KEY_1, spec
         ("ERROR", MachineStatus.FAILED),
         ("SHUTOFF", MachineStatus.FAILED),
         ("SHELVED_OFFLOADED", MachineStatus.FAILED),
-        ("A-NEW-ONE", MachineStatus.FAILED),
+        ("A-NEW-ONE", MachineStatus.PROVISIONING),
         ("DELETED", None),
     ],
 )

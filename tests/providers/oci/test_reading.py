@@ -42,6 +42,20 @@ async def test_a_terminated_machine_is_gone_though_it_is_listed_for_twelve_hours
     assert await driver.get(machine.provider_id) is None
 
 
+async def test_a_state_that_is_not_known_says_nothing_and_the_machine_can_be_destroyed(
+    fake: OciFake, driver: OciDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = await running(driver)
+    [instance] = fake.instances.values()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(instance), "state", lambda _, now: "A_NEW_ONE")
+        listing = await driver.list()
+        assert [each.status for each in listing.machines] == [MachineStatus.PROVISIONING]
+        assert listing.complete
+        assert await driver.destroy(machine.ref)
+    await gone(driver, machine.ref)
+
+
 async def test_what_we_may_not_read_is_not_absent(fake: OciFake, driver: OciDriver) -> None:
     machine = await running(driver)
     fake.forbidden = {"get_instance"}

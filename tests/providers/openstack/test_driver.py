@@ -97,6 +97,27 @@ async def test_a_region_that_the_catalog_lacks_is_named_with_those_that_it_has(f
         await driver.list()
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("ACTIVE", MachineStatus.RUNNING),
+        ("SHUTOFF", MachineStatus.FAILED),
+        ("UNKNOWN", MachineStatus.PROVISIONING),
+        ("A-NEW-ONE", MachineStatus.PROVISIONING),
+    ],
+)
+async def test_a_status_that_is_not_known_says_nothing(
+    fake, drivers, monkeypatch, status, expected
+):
+    driver = drivers()
+    await driver.ensure(KEY, spec())
+    [server] = fake.servers.values()
+    monkeypatch.setattr(type(server), "status", lambda _, now: status)
+    listing = await driver.list()
+    assert [each.status for each in listing.machines] == [expected]
+    assert listing.complete
+
+
 # Listings.
 
 
