@@ -125,8 +125,9 @@ histories: setup ## Record a history of each variant of each workflow; the recor
 	@.venv/bin/python -m tests.histories.record
 
 .PHONY: docs
-docs: setup ## Generate docs/faults.md from the fault table, docs/relight.1 from the commands' help
+docs: setup ## Generate docs/faults.md from the fault table, the table of docs/images.md from the contract, docs/relight.1 from the commands' help
 	@.venv/bin/python -m relight.domain.fault.document >docs/faults.md
+	@.venv/bin/python -m relight.images.document docs/images.md
 	@.venv/bin/python -m devkit.man_page >docs/relight.1
 
 .PHONY: lock

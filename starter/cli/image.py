@@ -5,7 +5,8 @@ Each part has its commands in a module of its own, with `app = typer.Typer()`, a
 
 import typer
 
-from starter.cli import image_inputs
+from starter.cli import image_inputs, image_verify
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(image_inputs.app)
+app.add_typer(image_verify.app)
