@@ -57,6 +57,7 @@ from relight.hosts.key_files import KeyFiles
 from relight.hosts.keys import IdentityError
 from relight.hosts.liveness import SshLivenessProbe
 from relight.hosts.templates import TemplateError
+from relight.images.contract_file import DEFAULT_CONTRACT, ContractError, read_contract
 from relight.key_report import reporting_keys
 from relight.locations import configured_drivers
 from relight.release_source import brings_packages, package_files, release_source_config
@@ -229,6 +230,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             checks={name: _gate_check(each) for name, each in settings.gate_checks.items()},
             connectivity=connectivity_checks(settings),
             package_files=package_files(settings),
+            contract=read_contract(settings.images.contract or DEFAULT_CONTRACT),
+            image_preflight=settings.images.preflight,
         )
 
 
@@ -248,7 +251,7 @@ def _gate_check(check: GateCheckSettings) -> GateCheck:
 
 
 REASONS = (
-    *(SettingsError, SetupError, IdentityError, TemplateError),
+    *(SettingsError, SetupError, IdentityError, TemplateError, ContractError),
     *(RepositoryError, StoreError, OSError),
 )
 """Why a worker cannot start, where an operator can fix the cause."""

@@ -19,6 +19,7 @@ from activities.fleet.retention import RetentionActivities
 from activities.fleet.sweep import SweepActivities
 from activities.fleet.verification import VerificationActivities
 from activities.host_settings import HostSettingsWriter
+from activities.image.preflight import ImagePreflight
 from activities.machine.ask import MachineQuestions
 from activities.machine.destruction import Destroyer, DestructionActivities
 from activities.machine.drain import Drain, DrainActivities
@@ -33,7 +34,7 @@ from activities.machine.presence import Presence
 from activities.pinned_releases import PinnedReleases
 from activities.release import ReleaseActivities
 from activities.rollout.checks import GateCheck, GateCheckActivities
-from activities.rollout.preflight import PreflightActivities
+from activities.rollout.preflight import HostParts, PreflightActivities
 from activities.rollout.rollouts import RolloutActivities
 from activities.rollout.undo import UndoActivities
 from activities.route.disruption import DisruptionActivities, DisruptionLedger
@@ -53,6 +54,7 @@ from relight.hosts.host_key_probe import HostKeyProbe
 from relight.hosts.host_settings import HostSettings
 from relight.hosts.liveness import LivenessProbe
 from relight.hosts.probe import Probe
+from relight.images.contract_file import ContractFile
 from relight.providers.driver import ProviderDriver
 from relight.releases.package_files import PackageFiles
 from relight.releases.source import ReleaseSource
@@ -87,6 +89,8 @@ class Parts:
     passwords: Collection[str] = field(default=(), repr=False)
     package_files: PackageFiles | None = None
     host_settings: HostSettings | None = None
+    contract: ContractFile | None = None
+    image_preflight: bool = True
 
 
 def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
@@ -167,11 +171,16 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
             releases,
             parts.store,
             parts.checks,
-            delivery,
-            configurations,
-            HostSettingsWriter(parts.host_settings, parts.user_data.keys)
-            if parts.host_settings is not None
-            else None,
+            HostParts(
+                delivery,
+                configurations,
+                HostSettingsWriter(parts.host_settings, parts.user_data.keys)
+                if parts.host_settings is not None
+                else None,
+                ImagePreflight(parts.contract)
+                if parts.contract and parts.image_preflight
+                else None,
+            ),
         ),
         GateCheckActivities(parts.checks),
         ObservationActivities(
