@@ -139,8 +139,9 @@ histories: setup ## Record a history of each variant of each workflow; the recor
 	@.venv/bin/python -m tests.histories.record
 
 .PHONY: docs
-docs: setup ## Generate docs/faults.md from the fault table, docs/relight.1 from the commands' help, images/provision.sh from the contract
+docs: setup ## Generate the pages that code decides: docs/faults.md, docs/images.md, docs/relight.1; and images/provision.sh
 	@.venv/bin/python -m relight.domain.fault.document >docs/faults.md
+	@.venv/bin/python -m relight.images.document docs/images.md
 	@.venv/bin/python -m devkit.man_page >docs/relight.1
 	@.venv/bin/python -m relight.images >images/provision.sh
 

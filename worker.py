@@ -235,8 +235,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             connectivity=connectivity_checks(settings),
             package_files=package_files(settings),
             image_folder=settings.image_folder,
-            contract=read_contract(settings.images.contract or DEFAULT_CONTRACT),
             stagings=configured_stagings(settings),
+            contract=read_contract(settings.images.contract or DEFAULT_CONTRACT),
+            image_preflight=settings.images.preflight,
         )
 
 

@@ -23,6 +23,7 @@ from activities.host_settings import HostSettingsWriter
 from activities.image.choice import ImageChoiceActivities
 from activities.image.contract import ImageContractActivities
 from activities.image.fit import ImageFit
+from activities.image.preflight import ImagePreflight
 from activities.image.providers import ImageProviders
 from activities.image.prune import ImagePruneActivities
 from activities.image.publication import PublicationActivities
@@ -43,7 +44,7 @@ from activities.machine.presence import Presence
 from activities.pinned_releases import PinnedReleases
 from activities.release import ReleaseActivities
 from activities.rollout.checks import GateCheck, GateCheckActivities
-from activities.rollout.preflight import PreflightActivities
+from activities.rollout.preflight import HostParts, PreflightActivities
 from activities.rollout.rollouts import RolloutActivities
 from activities.rollout.undo import UndoActivities
 from activities.route.disruption import DisruptionActivities, DisruptionLedger
@@ -99,8 +100,9 @@ class Parts:
     package_files: PackageFiles | None = None
     host_settings: HostSettings | None = None
     image_folder: Path = Path("images")
-    contract: ContractFile | None = None
     stagings: Mapping[str, Staging] = field(default_factory=dict)
+    contract: ContractFile | None = None
+    image_preflight: bool = True
 
 
 def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
@@ -186,11 +188,16 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
             releases,
             parts.store,
             parts.checks,
-            delivery,
-            configurations,
-            HostSettingsWriter(parts.host_settings, parts.user_data.keys)
-            if parts.host_settings is not None
-            else None,
+            HostParts(
+                delivery,
+                configurations,
+                HostSettingsWriter(parts.host_settings, parts.user_data.keys)
+                if parts.host_settings is not None
+                else None,
+                ImagePreflight(parts.contract)
+                if parts.contract and parts.image_preflight
+                else None,
+            ),
         ),
         GateCheckActivities(parts.checks),
         ObservationActivities(

@@ -10,6 +10,7 @@ from activities.configurations import ServiceConfigurations
 from activities.delivery import PackageDelivery
 from activities.execution import current_operation
 from activities.host_settings import HostSettingsWriter
+from activities.image.preflight import ImagePreflight
 from activities.pinned_releases import PinnedReleases
 from activities.route.hot_swap import deb_of
 from activities.route.known_good import version_of
@@ -18,6 +19,7 @@ from relight.domain.event import PREFLIGHT_PASSED
 from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import FaultClass
 from relight.domain.install_plan import InstallPlan
+from relight.domain.machine import Machine
 from relight.domain.names import CheckName, ReleaseTag, scope_track
 from relight.domain.recovery import DowngradeRefusedError
 from relight.domain.release import rebuilt_architectures
@@ -42,6 +44,23 @@ class _DryRun:
     plan: InstallPlan
 
 
+@dataclass(frozen=True)
+class HostParts:
+    """What the preflight does on a host besides the dry run.
+
+    Attributes:
+        delivery: brings packages to hosts that do not fetch them; None: they do.
+        configurations: renders the service's configuration; None: it has none.
+        settings: writes what each host is told to manage; None: it stays as it is.
+        images: holds machines to the contract of base images; None: to nothing.
+    """
+
+    delivery: PackageDelivery | None = None
+    configurations: ServiceConfigurations | None = None
+    settings: HostSettingsWriter | None = None
+    images: ImagePreflight | None = None
+
+
 class PreflightError(DomainError):
     """The rollout cannot start; nothing was changed."""
 
@@ -57,9 +76,7 @@ class PreflightActivities:
         repository: PinnedReleases,
         store: Store,
         checks: Collection[CheckName] = (),
-        delivery: PackageDelivery | None = None,
-        configurations: ServiceConfigurations | None = None,
-        settings: HostSettingsWriter | None = None,
+        on_hosts: "HostParts | None" = None,
     ) -> None:
         """Use what the checks need.
 
@@ -68,17 +85,13 @@ class PreflightActivities:
             repository: has the releases.
             store: has the routes.
             checks: names of the gate checks that this worker knows.
-            delivery: brings packages to hosts that do not fetch them; None: they do.
-            configurations: renders the service's configuration; None: it has none.
-            settings: writes what each host is told to manage; None: it stays as it is.
+            on_hosts: what is done on hosts besides the dry run; None: nothing.
         """
-        self._settings = settings
         self._hosts = hosts
         self._repository = repository
         self._store = store
         self._checks = checks
-        self._delivery = delivery
-        self._configurations = configurations
+        self._on_hosts = on_hosts or HostParts()
 
     @step(policies.PREFLIGHT, lambda i: f"{i.release.tag}: {i.scope}")
     async def preflight(self, input: PreflightInput) -> PreflightPassed:
@@ -191,21 +204,15 @@ class PreflightActivities:
         for route in routes:
             machine = route.machine
             assert machine is not None
-            if self._configurations is not None:
+            if self._on_hosts.configurations is not None:
                 try:
-                    await self._configurations.of(machine.key, release)
+                    await self._on_hosts.configurations.of(machine.key, release)
                 except DomainError as error:
                     return PreflightError(f"route {route.route_id}: its configuration: {error}")
-            deb = deb_of(release, machine.architecture)
-            # Whether it may be older than the one that runs is known from the records.
-            change = Change(release.version, rollback=True, deb=deb)
             try:
-                async with self._hosts.connect(machine) as shell:
-                    if self._settings is not None:
-                        await self._settings.ensure(shell)
-                    if self._delivery is not None:
-                        await self._delivery.bring(shell, deb)
-                    plan = await dry_run(shell, change, release.package)
+                plan = await self._try(machine, input)
+            except PreflightError as error:
+                return PreflightError(f"region {name}: {error}")
             except RemoteError as error:
                 if error.fault_class is not FaultClass.HOST:
                     return PreflightError(f"region {name}: {error}")
@@ -215,6 +222,31 @@ class PreflightActivities:
         if last is not None and last.kind == "lists-lock-held":
             raise last  # A swap of the running rollout refreshes its lists too: retried.
         return PreflightError(f"region {name}: no host could run the check: {last}")
+
+    async def _try(self, machine: Machine, input: PreflightInput) -> InstallPlan:
+        """Return what apt would do on a host.
+
+        An undo goes back to what ran on the host before, whatever its image lacks.
+
+        Raises:
+            PreflightError: its image does not hold the contract.
+            RemoteError: apt would not install the release, or the host did not answer.
+        """
+        parts, release = self._on_hosts, input.release
+        deb = deb_of(release, machine.architecture)
+        # Whether it may be older than the one that runs is known from the records.
+        change = Change(release.version, rollback=True, deb=deb)
+        async with self._hosts.connect(machine) as shell:
+            if parts.settings is not None:
+                await parts.settings.ensure(shell)
+            if parts.delivery is not None:
+                await parts.delivery.bring(shell, deb)
+            plan = await dry_run(shell, change, release.package)
+            if parts.images is not None and not input.undo:
+                lacks = await parts.images.problem(shell)
+                if lacks is not None:
+                    raise PreflightError(lacks)
+        return plan
 
 
 def unknown_checks(

@@ -93,7 +93,7 @@ def logs(
         ssh_command,
     )
 
-    machine = _machine(route)
+    machine = machine_to_log_in(route)
     words = shlex.join(journal_words(lines, follow=follow))
     with (
         ssh_command(load_settings(), machine, terminal=False) as argv,
@@ -113,7 +113,7 @@ def logs(
         msg = f"the relight-host of {machine.key} is older than --follow: leave it out"
         raise RefusedError(msg)
     if code != 0:
-        raise _failed(route, machine, code)
+        raise login_failed(route, machine, code)
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _run(route: RouteId, command: list[str], reason: str, *, terminal: bool) -> 
     """Run ssh with this process's own inputs and outputs; return its exit code."""
     from relight.host_login import ssh_command  # noqa: PLC0415 - slow to import
 
-    machine = _machine(route)
+    machine = machine_to_log_in(route)
     with fleet_store() as store:
         detail = {"program": command[0] if command else "a shell"}
         asked = operation(reason)
@@ -147,11 +147,11 @@ def _run(route: RouteId, command: list[str], reason: str, *, terminal: bool) -> 
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     if code == _SSH_FAILED:
-        raise _failed(route, machine, code)
+        raise login_failed(route, machine, code)
     return code
 
 
-def _machine(route_id: RouteId) -> Machine:
+def machine_to_log_in(route_id: RouteId) -> Machine:
     """Return the machine that serves a route.
 
     Raises:
@@ -168,7 +168,8 @@ def _machine(route_id: RouteId) -> Machine:
     return route.machine
 
 
-def _failed(route: RouteId, machine: Machine, code: int) -> OperationFailedError:
+def login_failed(route: RouteId, machine: Machine, code: int) -> OperationFailedError:
+    """Return the error of an ssh that did not log in, or whose command failed."""
     return OperationFailedError(
         f"ssh to {machine.key} ({machine.address}) ended with {code}; what it said is above. "
         f"`relight route verify {route}` logs in as a worker does, and records the result"

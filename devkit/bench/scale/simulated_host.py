@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from activities.image.preflight import NO_IMAGE_EXIT_CODE
 from relight.hosts import host_program
 from relight.hosts.shell import SUDO
+from relight.images.provision import MARKER
 
 PACKAGE, EXECUTABLE = "lantern-box", "/usr/bin/lantern-box"
 
@@ -59,6 +61,8 @@ class SimulatedHost:
         """Run a command line, as sshd does."""
         program = (*SUDO, str(host_program.PROGRAM))
         argv = tuple(shlex.split(command))
+        if argv[0] == "/bin/sh" and argv[-1] == MARKER:
+            return CommandResult(NO_IMAGE_EXIT_CODE)
         if argv[: len(program)] != program:
             return CommandResult(_NOT_FOUND, stderr=f"a simulated host cannot run: {command}\n")
         return await self._call(argv[len(program) :])
