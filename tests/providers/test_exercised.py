@@ -4,6 +4,7 @@ import pytest
 
 from devkit.exercised import CALLS, ROOT, Against, Exercised, page, read_record
 from relight.providers.registry import CLOUDS, PROVIDERS
+from tests.support.image_clouds import IMAGE_FAKES
 
 
 def test_the_page_is_made_of_the_record():
@@ -14,6 +15,13 @@ def test_the_page_is_made_of_the_record():
 def test_every_driver_of_a_cloud_was_exercised_against_its_fake_and_its_oracle(driver: str):
     calls = read_record().drivers[driver]
     for call in ("ensure", "find", "get", "list", "destroy"):
+        assert {Against.FAKE, Against.ORACLE} <= set(calls[call]), call
+
+
+@pytest.mark.parametrize("driver", IMAGE_FAKES)
+def test_every_driver_with_base_images_was_exercised_against_its_fake_and_its_oracle(driver: str):
+    calls = read_record().drivers[driver]
+    for call in ("images", "image", "import_image", "delete_image", "image_of"):
         assert {Against.FAKE, Against.ORACLE} <= set(calls[call]), call
 
 
