@@ -366,3 +366,16 @@ async def test_images_of_the_project_are_listed_read_and_deleted_as_by_the_sdk(
     assert ours == compared(last(fake, "DELETE", made.image_id))
     note("openstack", "delete_image", Against.ORACLE)
     await driver.close()
+
+
+async def test_the_image_of_a_machine_is_what_the_sdk_reads(
+    fake: OpenStackFake, sdk: Any, tmp_path: Path
+):
+    machine = await created(fake, tmp_path)
+    driver = driver_over(fake, tmp_path)
+    found = await driver.image_of(machine.provider_id)
+    await driver.close()
+    ours = compared(last(fake, "GET", f"/servers/{machine.provider_id}"))
+    assert sdk.compute.get_server(machine.provider_id).image.id == found == fake.images[0]["id"]
+    assert ours == compared(last(fake, "GET", f"/servers/{machine.provider_id}"))
+    note("openstack", "image_of", Against.ORACLE)
