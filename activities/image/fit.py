@@ -29,5 +29,5 @@ class ImageFit:
         if declared is None:
             raise ImageUnfitError(
                 f"image {manifest.name}: no release is declared, so a machine made of it would"
-                " serve nothing: `relight settings set default_release_tag TAG` first"
+                " serve nothing: `relight settings set --help` says how to declare one"
             )

@@ -5,11 +5,12 @@ import shlex
 from typing import NamedTuple
 
 from relight.domain.fault.table import RULES
+from relight.domain.image import ImageName
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.route import Route
 
 _COMMAND = re.compile(r"`relight [^`]+`")
-_PLACEHOLDER = re.compile(r"\b(ROUTE|TAG|TRACK|REGION|KEY)\b")
+_PLACEHOLDER = re.compile(r"\b(ROUTE|TAG|TRACK|REGION|KEY|IMAGE)\b")
 _NAME_OF_COMMAND = re.compile(r"relight(?: [a-z][a-z-]*(?![^ `]))+")
 
 
@@ -25,6 +26,7 @@ class FaultSubject(NamedTuple):
     track: str | None = None
     region: str | None = None
     machine_key: str | None = None
+    image: ImageName | None = None
 
 
 UNKNOWN = FaultSubject()
@@ -55,6 +57,7 @@ def advice_about(kind: str, subject: FaultSubject) -> str:
         "TRACK": subject.track,
         "REGION": subject.region,
         "KEY": subject.machine_key,
+        "IMAGE": subject.image,
     }
 
     def typed(found: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ from relight.domain.fault.rule import Remedy, Rule
 
 PROVIDER, CONTROLLER = FaultClass.PROVIDER, FaultClass.CONTROLLER
 
-_MISSING = "`relight image publish NAME --missing` tries the regions without it again."
+_MISSING = "`relight image publish IMAGE --missing` tries the regions without it again."
 
 IMAGE_RULES: Mapping[str, Rule] = {
     "image-failed": Rule(
@@ -53,14 +53,15 @@ IMAGE_RULES: Mapping[str, Rule] = {
         False,
         Remedy.NONE,
         "Another build of the image is on record under its name.",
-        "Build it under another label: a name means one content for ever. Nothing was published.",
+        "Build it under another label: a name means one content for ever. `relight image label` "
+        "shows the next one. Nothing was published.",
     ),
     "unknown-image": Rule(
         CONTROLLER,
         False,
         Remedy.NONE,
         "The image is not on record, or not in the region.",
-        "`relight image publish NAME` brings it to the regions.",
+        "`relight image publish IMAGE` brings it to the regions.",
     ),
     "image-unfit": Rule(
         CONTROLLER,
