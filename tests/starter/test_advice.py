@@ -198,7 +198,7 @@ def test_what_to_do_about_a_fault_is_nothing_or_names_a_command_or_a_setting(kin
 
 
 PLACEHOLDER = re.compile(r"\b(?!RELIGHT_|TEMPORAL_)[A-Z]{3,}\b")
-WHOLE = FaultSubject("eu-1", "v0.0.74", "beta", "lab-east", "eu-1-g2")
+WHOLE = FaultSubject("eu-1", "v0.0.74", "beta", "lab-east", "eu-1-g2", "base-1-amd64")
 
 
 @pytest.mark.parametrize("kind", RULES)
