@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from tests.starter.test_advice import mentions, problem
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github"
 WORKFLOWS = sorted((FOLDER / "workflows").glob("*.yml"))
@@ -170,6 +172,14 @@ def test_shellcheck_finds_what_is_wrong(script: str):
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_no_expression_is_pasted_into_a_script(step: Step):
     assert "${{" not in step.script
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_every_command_of_a_step_can_be_typed(step: Step):
+    commands = re.findall(r"relight (.+?)(?= >>|; | \||$)", step.script, re.MULTILINE)
+    found = [each for command in commands for each in mentions(step.place, f"`relight {command}`")]
+    assert len(found) == len(commands) == step.script.count("relight ")
+    assert {each: why for each in found if (why := problem(each)) is not None} == {}
 
 
 @pytest.mark.parametrize("file", [*WORKFLOWS, *ACTIONS], ids=lambda file: file.name)
