@@ -36,7 +36,7 @@ async def test_a_listing_has_all_pages_and_each_machine_once(fake, driver):
 async def test_a_status_that_is_not_known_says_nothing(fake, driver):
     await driver.ensure(KEY, SPEC)
     [instance] = fake.instances.values()
-    instance.status = "ANewOne"
+    instance.status = "SomethingElse"
     listing = await driver.list()
     assert [each.status for each in listing.machines] == [MachineStatus.PROVISIONING]
     assert listing.complete
