@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-from relight.domain.image_fit import ReleaseNeeds
+from relight.domain.image.fit import ReleaseNeeds
 from relight.domain.names import PackageTag, ReleaseTag, package_tag, revision_of
 from relight.domain.release import Release, rebuilt_architectures, with_files_of
 from relight.releases.deb_control import MAX_CONTROL_BYTES, DebControl, read_control

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from relight.domain.base import Message
-from relight.domain.image import ImageName
-from relight.domain.image_label import image_name
+from relight.domain.image.image import ImageName
+from relight.domain.image.label import image_name
 from relight.domain.release import ArchitectureName
 from relight.locations import provider_settings
 from relight.provider_settings import providers_file

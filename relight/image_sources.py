@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from relight.domain.base import Message
-from relight.domain.image_label import label_of_tag, why_no_label
+from relight.domain.image.label import label_of_tag, why_no_label
 from relight.domain.names import PackageTag
 from relight.domain.text import visible
 from relight.releases.versions import assumed_version, oldest_first

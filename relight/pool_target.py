@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from relight.domain.image import ImageName
-from relight.domain.image_choice import choose_image
+from relight.domain.image.choice import choose_image
+from relight.domain.image.image import ImageName
 from relight.domain.pool.pool import PoolTarget
 from relight.domain.pool.release import pool_release
 from relight.domain.pool.tries import PoolPolicy

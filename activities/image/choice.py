@@ -2,8 +2,8 @@
 
 from activities import policies
 from activities.image.fit import ImageFit
-from relight.domain.image_choice import ChooseImageInput, ImageChosen, choose_image
-from relight.domain.image_publication import ImageInRegion, PublicationStatus
+from relight.domain.image.choice import ChooseImageInput, ImageChosen, choose_image
+from relight.domain.image.publication import ImageInRegion, PublicationStatus
 from relight.domain.machine import MachineImage
 from relight.engine.step import step
 from relight.store.errors import UnknownImageError

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from activities import policies
 from activities.execution import heartbeating
-from relight.domain.image_choice import CheckContractInput
-from relight.domain.image_contract import ContractChecked
+from relight.domain.image.choice import CheckContractInput
+from relight.domain.image.contract import ContractChecked
 from relight.engine.step import step
 from relight.hosts.connections import Hosts
 from relight.hosts.errors import RemoteError, UnreadableAnswerError

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from activities.pinned_releases import PinnedReleases
 from relight.domain.fault.error import DomainError
-from relight.domain.image import ImageManifest
-from relight.domain.image_fit import why_unfit
+from relight.domain.image.fit import why_unfit
+from relight.domain.image.image import ImageManifest
 from relight.domain.names import DEFAULT_RELEASE_SETTING
 from relight.domain.release import Release
 from relight.releases.versions import compare

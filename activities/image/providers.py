@@ -5,8 +5,8 @@ from pathlib import Path
 
 from activities.image.staging import Staging
 from relight.domain.fault.error import DomainError
-from relight.domain.image import ImageManifest
-from relight.domain.image_import import ImportLimits
+from relight.domain.image.image import ImageManifest
+from relight.domain.image.imports import ImportLimits
 from relight.domain.machine import Region
 from relight.images.folder import ImageFolder
 from relight.providers.driver import (

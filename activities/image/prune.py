@@ -4,9 +4,9 @@ from activities import policies
 from activities.execution import current_operation
 from activities.image.providers import ImageProviders
 from relight.domain.fault.table import fault
-from relight.domain.image import ImageRef
-from relight.domain.image_choice import choose_image
-from relight.domain.image_prune import (
+from relight.domain.image.choice import choose_image
+from relight.domain.image.image import ImageRef
+from relight.domain.image.prune import (
     DeleteImageInput,
     ImageDeleted,
     KnownImages,
@@ -17,7 +17,7 @@ from relight.domain.image_prune import (
     RegionDecided,
     decide_prune,
 )
-from relight.domain.image_publication import PublicationStatus
+from relight.domain.image.publication import PublicationStatus
 from relight.engine.step import step
 from relight.providers.driver import ProviderAnswerError, ProviderError
 from relight.providers.image_driver import ImageDriver

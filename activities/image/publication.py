@@ -10,8 +10,8 @@ from activities.execution import current_operation, heartbeating
 from activities.image.fit import ImageFit
 from activities.image.providers import ImageProviders
 from activities.image.turns import Turns
-from relight.domain.image import ImageManifest, ImageName
-from relight.domain.image_import import (
+from relight.domain.image.image import ImageManifest, ImageName
+from relight.domain.image.imports import (
     MAX_REGIONS,
     ImageChecked,
     PlanProviderInput,
@@ -22,7 +22,7 @@ from relight.domain.image_import import (
     source_in,
     with_first,
 )
-from relight.domain.image_publication import PublicationStatus, PublishImageInput
+from relight.domain.image.publication import PublicationStatus, PublishImageInput
 from relight.domain.route import Recorded
 from relight.engine.step import step
 from relight.providers.driver import ProviderInvalidError

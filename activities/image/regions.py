@@ -12,14 +12,14 @@ from activities.image.providers import ImageProviders
 from activities.image.publication import manifest_on_record
 from activities.image.turns import Turns
 from relight.domain.duration import span
-from relight.domain.image import (
+from relight.domain.image.image import (
     ImageAtProvider,
     ImageManifest,
     ImageRef,
     ImageStatus,
     Visibility,
 )
-from relight.domain.image_import import (
+from relight.domain.image.imports import (
     AwaitImportInput,
     ImageInput,
     ImageWithdrawn,

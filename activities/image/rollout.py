@@ -6,9 +6,9 @@ from activities import policies
 from activities.image.fit import ImageFit
 from activities.rollout.preflight import PreflightError, unknown_checks
 from relight.domain.fault.error import DomainError
-from relight.domain.image import ImageManifest
-from relight.domain.image_choice import CheckImageRolloutInput, ImageRolloutChecked
-from relight.domain.image_publication import PublicationStatus
+from relight.domain.image.choice import CheckImageRolloutInput, ImageRolloutChecked
+from relight.domain.image.image import ImageManifest
+from relight.domain.image.publication import PublicationStatus
 from relight.domain.names import CheckName
 from relight.engine.step import step
 from relight.store.errors import UnknownImageError

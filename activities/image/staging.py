@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from relight.domain.image import ImageManifest, ImageName
+from relight.domain.image.image import ImageManifest, ImageName
 from relight.providers.image_driver import StagedDisk
 
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 import structlog
 
 from activities.execution import heartbeating
-from relight.domain.image import ImageName
-from relight.domain.image_publication import image_workflow_id
+from relight.domain.image.image import ImageName
+from relight.domain.image.publication import image_workflow_id
 from relight.store.permits import Permits
 from relight.store.threads import in_thread
 

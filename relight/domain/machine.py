@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime
 
 from relight.domain.base import Message
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.names import DebianVersion, Revision, RouteId, TrackName, key_number
 from relight.domain.release import DebFile
 

@@ -2,7 +2,7 @@
 
 from relight.domain.base import Message, Origin
 from relight.domain.fault.fault import Fault
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.machine import Machine
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.proof import Proof

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from relight.domain.image import ImageManifest
-from relight.domain.image_label import image_name
+from relight.domain.image.image import ImageManifest
+from relight.domain.image.label import image_name
 from relight.images.bootable_disk import make_disk
 from relight.images.check import CheckUnreadableError, check_script, parse_check
 from relight.images.contents import EPOCH_SECONDS, contents_digest, generalise

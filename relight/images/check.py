@@ -6,7 +6,7 @@ is told which lines it could not see.
 
 from pathlib import Path
 
-from relight.domain.image_contract import ContractChecked, ContractFinding
+from relight.domain.image.contract import ContractChecked, ContractFinding
 from relight.domain.text import visible_head
 from relight.images.contract_file import ContractFile
 from relight.images.requirements import Subject, requirements

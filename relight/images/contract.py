@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from relight.domain.image import Sha256
+from relight.domain.image.image import Sha256
 from relight.domain.names import PackageName
 from relight.domain.release import ArchitectureName
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from relight.domain.image_contract import ContractChecked
+from relight.domain.image.contract import ContractChecked
 from relight.domain.text import visible_head
 from relight.images.check import CheckUnreadableError, check_script, parse_check
 from relight.images.contract_file import ContractFile

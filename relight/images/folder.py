@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from relight.domain.error_words import error_words
 from relight.domain.fault.error import DomainError
-from relight.domain.image import ImageManifest, ImageName
+from relight.domain.image.image import ImageManifest, ImageName
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
-from relight.domain.image_contract import ContractFinding
+from relight.domain.image.contract import ContractFinding
 from relight.images.contract import Contract, ImageFile
 from relight.images.contract_file import ContractFile
 

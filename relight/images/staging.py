@@ -16,7 +16,7 @@ import httpx
 from pydantic import SecretStr
 
 from relight.domain.error_words import error_words
-from relight.domain.image import ImageManifest, ImageName, StagedDisk
+from relight.domain.image.image import ImageManifest, ImageName, StagedDisk
 from relight.domain.names import OwnerTag
 from relight.images.object_storage import (
     TIMEOUT,

@@ -12,14 +12,14 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
-from relight.domain.image import (
+from relight.domain.image.image import (
     ImageAtProvider,
     ImageListing,
     ImageManifest,
     ImageRef,
     ImageStatus,
 )
-from relight.domain.image import StagedDisk as StagedDisk  # noqa: PLC0414 - drivers take it from here
+from relight.domain.image.image import StagedDisk as StagedDisk  # noqa: PLC0414 - drivers take it from here
 from relight.domain.names import OwnerTag
 from relight.domain.text import visible_head
 from relight.providers.driver import MachineConflictError, ProviderAnswerError, ProviderError

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pydantic import AwareDatetime, BaseModel, JsonValue, StringConstraints, TypeAdapter
 
 from relight.domain.error_words import error_words
-from relight.domain.image import (
+from relight.domain.image.image import (
     ImageAtProvider,
     ImageListing,
     ImageRef,

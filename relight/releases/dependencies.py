@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from debian.deb822 import PkgRelation
 
-from relight.domain.image_fit import Dependency
+from relight.domain.image.fit import Dependency
 from relight.releases.deb_control import DebControl, IncompleteError, read_control
 from relight.releases.errors import RepositoryUnavailableError
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sqlmodel import Session, col, select
 
 from relight.domain.fault.fault import Fault
-from relight.domain.image import ImageManifest, ImageRef
-from relight.domain.image_publication import ImageInRegion, PublicationStatus
+from relight.domain.image.image import ImageManifest, ImageRef
+from relight.domain.image.publication import ImageInRegion, PublicationStatus
 from relight.store.bad_rows import read_or_note
 from relight.store.database import Database
 from relight.store.errors import BadValueError, ImageConflictError, UnknownImageError

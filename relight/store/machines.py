@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlmodel import Session, col, func, select
 
 from relight.domain.base import Message
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.machine import Machine
 from relight.domain.names import RouteId
 from relight.store.bad_rows import read_good

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sqlmodel import Session, col, func, select
 
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.names import (
     FLEET_SCOPE,
     ReleaseTag,

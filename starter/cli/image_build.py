@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from relight.domain.image_label import why_no_label
+from relight.domain.image.label import why_no_label
 from relight.images.build import ImageOrder, build_image
 from relight.images.contract_file import DEFAULT_CONTRACT, ContractError, read_contract
 from relight.images.programs import ImageBuildError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relight.domain.image_label import DEFAULT_PREFIX, why_no_label
+from relight.domain.image.label import DEFAULT_PREFIX, why_no_label
 from relight.image_sources import (
     IMAGE_INPUTS,
     NO_COMMIT,

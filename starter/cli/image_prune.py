@@ -3,7 +3,7 @@
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from relight.domain.image_prune import PRUNE_WORKFLOW_ID, ImagesPruned, PruneImagesInput
+from relight.domain.image.prune import PRUNE_WORKFLOW_ID, ImagesPruned, PruneImagesInput
 from starter.cli.confirmation import confirm
 from starter.cli.errors import OperationFailedError, RefusedError
 from starter.cli.operations import cli_error, failure_fault, require_worker

@@ -8,7 +8,7 @@ from datetime import timedelta
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from relight.domain.image_publication import (
+from relight.domain.image.publication import (
     ImageInRegion,
     ImagePublication,
     PublicationOutcome,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from starter.cli.errors import BadInputError
 from starter.cli.names import checked
 from starter.cli.output import JsonOption

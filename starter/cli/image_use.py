@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from relight.domain.image_prune import KEPT
-from relight.domain.image_publication import ImageInRegion, PublicationStatus
+from relight.domain.image.prune import KEPT
+from relight.domain.image.publication import ImageInRegion, PublicationStatus
 from relight.store.images import Place
 from relight.store.store import Store
 from starter.cli.confirmation import YesOption

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from relight.domain.image_contract import ContractChecked
+from relight.domain.image.contract import ContractChecked
 from relight.domain.text import visible_head
 from relight.images.check import MAX_CHECK_BYTES, CheckUnreadableError, check_script, parse_check
 from relight.images.contract_file import (

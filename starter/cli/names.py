@@ -6,7 +6,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from relight.context import RESERVED, ContextName
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.names import (
     ReleaseTag,
     Revision,

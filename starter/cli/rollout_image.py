@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from relight.domain.image_fit import NO_RELEASE
+from relight.domain.image.fit import NO_RELEASE
 from relight.domain.rollout.rollout import RolloutReleaseInput
 from relight.domain.rollout.strategy import Strategy
 from starter.cli import rollout_client

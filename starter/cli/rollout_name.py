@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.names import (
     FLEET_SCOPE,
     ReleaseTag,

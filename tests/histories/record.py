@@ -24,9 +24,9 @@ from activities import policies
 from devkit.simulated.parts import OWNER
 from relight.domain.base import Origin
 from relight.domain.comparison import CompareRecordsInput
-from relight.domain.image import ImageAtProvider, ImageStatus
-from relight.domain.image_prune import PRUNE_WORKFLOW_ID, PruneImagesInput
-from relight.domain.image_publication import (
+from relight.domain.image.image import ImageAtProvider, ImageStatus
+from relight.domain.image.prune import PRUNE_WORKFLOW_ID, PruneImagesInput
+from relight.domain.image.publication import (
     PublishImageInput,
     image_workflow_id,
     region_workflow_id,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relight.domain.image_contract import ContractChecked
+from relight.domain.image.contract import ContractChecked
 from relight.images.check import CheckUnreadableError, check_script, parse_check
 from relight.images.contract_file import ContractFile, parse_contract, read_contract
 from relight.images.requirements import Kind, Subject, requirements

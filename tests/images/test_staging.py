@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from relight.domain.image import StagedDisk
+from relight.domain.image.image import StagedDisk
 from relight.images import staging as staging_module
 from relight.images.object_storage import StagingError, StagingUnavailableError
 from relight.images.staging import Staging, StagingExposedError

@@ -7,7 +7,7 @@ import pytest
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.images import ImageTrap
 from devkit.simulated.parts import OWNER
-from relight.domain.image import ImageRef, ImageStatus, Visibility
+from relight.domain.image.image import ImageRef, ImageStatus, Visibility
 from relight.providers.driver import (
     MachineConflictError,
     ProviderAnswerError,

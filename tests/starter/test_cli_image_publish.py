@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import Client
 
 from activities import policies
-from relight.domain.image_publication import image_workflow_id
+from relight.domain.image.publication import image_workflow_id
 from starter.local.temporal import EmbeddedTemporal
 from tests.starter.in_process import InProcess
 from tests.starter.installation import Installation, operated_installation

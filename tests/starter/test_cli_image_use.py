@@ -3,7 +3,7 @@
 import pytest
 
 from devkit.simulated.parts import OWNER
-from relight.domain.image import ImageAtProvider, ImageStatus
+from relight.domain.image.image import ImageAtProvider, ImageStatus
 from relight.store.images import Place
 from tests.store.images import publish, ref
 

@@ -1,6 +1,6 @@
 """Base images for the store's tests."""
 
-from relight.domain.image import ImageManifest, ImageRef
+from relight.domain.image.image import ImageManifest, ImageRef
 from relight.store.images import Place
 from relight.store.store import Store
 from tests.store.fleets import MANUAL

@@ -3,7 +3,7 @@
 import pytest
 
 from relight.domain.fault.table import fault
-from relight.domain.image_publication import PublicationStatus
+from relight.domain.image.publication import PublicationStatus
 from relight.store.errors import ImageConflictError, UnknownImageError
 from relight.store.images import Place
 from relight.store.row_repair import READERS

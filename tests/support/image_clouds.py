@@ -20,7 +20,7 @@ from devkit.exercised import Against
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.images import SimulatedImages
 from devkit.simulated.parts import OWNER
-from relight.domain.image import ImageAtProvider, ImageManifest, ImageRef, ImageStatus
+from relight.domain.image.image import ImageAtProvider, ImageManifest, ImageRef, ImageStatus
 from relight.providers.driver import MachineSpec
 from relight.providers.image_driver import Delivery, DiskFile, ImageSpec, StagedDisk
 from relight.providers.lab import LabDriver

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from relight.domain.image import ImageManifest
+from relight.domain.image.image import ImageManifest
 
 CONTENT = b"QFI\xfb" + b"a small disk" * 1000
 

@@ -9,7 +9,7 @@ from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from relight.domain.fault.fault import Fault
-from relight.domain.image_prune import (
+from relight.domain.image.prune import (
     MAX_DELETIONS,
     DeleteImageInput,
     ImagesPruned,

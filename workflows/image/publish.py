@@ -11,8 +11,8 @@ from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 
 from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault as new_fault
-from relight.domain.image import ImageRef
-from relight.domain.image_import import (
+from relight.domain.image.image import ImageRef
+from relight.domain.image.imports import (
     Begin,
     PlanProviderInput,
     ProviderInput,
@@ -24,7 +24,7 @@ from relight.domain.image_import import (
     next_begin,
     outcomes_of,
 )
-from relight.domain.image_publication import (
+from relight.domain.image.publication import (
     ImagePublication,
     PublicationOutcome,
     PublishImageInput,

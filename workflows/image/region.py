@@ -5,8 +5,8 @@ from temporalio.common import VersioningBehavior
 from temporalio.exceptions import FailureError
 
 from relight.domain.fault.fault import Fault
-from relight.domain.image import ImageRef
-from relight.domain.image_import import (
+from relight.domain.image.image import ImageRef
+from relight.domain.image.imports import (
     AwaitImportInput,
     ImageInput,
     PublishRegionInput,

@@ -4,8 +4,8 @@ from temporalio import workflow
 
 from relight.domain.base import Origin
 from relight.domain.fault.fault import Fault
-from relight.domain.image import ImageName
-from relight.domain.image_choice import CheckContractInput, ChooseImageInput
+from relight.domain.image.choice import CheckContractInput, ChooseImageInput
+from relight.domain.image.image import ImageName
 from relight.domain.machine import (
     AwaitFirstBootInput,
     AwaitMachineInput,

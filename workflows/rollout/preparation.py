@@ -7,8 +7,8 @@ from datetime import timedelta
 from temporalio import workflow
 
 from relight.domain.fault.table import fault
-from relight.domain.image import ImageName
-from relight.domain.image_choice import CheckImageRolloutInput
+from relight.domain.image.choice import CheckImageRolloutInput
+from relight.domain.image.image import ImageName
 from relight.domain.names import scope_track
 from relight.domain.release import Release, ResolveReleaseInput
 from relight.domain.rollout.records import OpenRolloutInput

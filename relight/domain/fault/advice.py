@@ -5,7 +5,7 @@ import shlex
 from typing import NamedTuple
 
 from relight.domain.fault.table import RULES
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.route import Route
 

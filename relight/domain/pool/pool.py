@@ -11,7 +11,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime, Field
 
 from relight.domain.base import Message
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.names import ReleaseTag
 from relight.domain.pool.tries import PoolPolicy, PoolTries
 from relight.domain.remediation import ReplacementPolicy

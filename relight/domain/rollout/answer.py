@@ -11,7 +11,7 @@ from relight.domain.fault.advice import FaultSubject, advice_about
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.fault.rule import Remedy
 from relight.domain.fault.table import RULES
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.names import ReleaseTag, RouteId, ScopeName, scope_track
 from relight.domain.rollout.rollout import (
     Rollout,

@@ -4,7 +4,7 @@
 """
 
 from relight.domain.base import Message, Origin
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.names import ReleaseTag, RouteId, ScopeName
 from relight.domain.release import Release
 from relight.domain.rollout.rollout import (

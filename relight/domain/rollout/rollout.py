@@ -9,7 +9,7 @@ from pydantic import Field
 from relight.domain.base import Message, Origin
 from relight.domain.disruption import DisruptionBudget
 from relight.domain.fault.fault import Fault
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.install_plan import InstallPlan
 from relight.domain.names import (
     CheckName,

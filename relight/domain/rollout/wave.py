@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from relight.domain.base import Message, Origin, ShortText
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.names import (
     ReleaseTag,
     RouteId,

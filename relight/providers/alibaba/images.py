@@ -14,7 +14,13 @@ from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, TypeAdapter
 
-from relight.domain.image import ImageAtProvider, ImageListing, ImageRef, ImageStatus, Visibility
+from relight.domain.image.image import (
+    ImageAtProvider,
+    ImageListing,
+    ImageRef,
+    ImageStatus,
+    Visibility,
+)
 from relight.providers.alibaba.answers import DONE, Id, Tags
 from relight.providers.alibaba.errors import (
     ImageCopyingError,

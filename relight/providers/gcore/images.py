@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
-from relight.domain.image import (
+from relight.domain.image.image import (
     ImageAtProvider,
     ImageListing,
     ImageRef,

@@ -8,7 +8,7 @@ from typing import Annotated
 import httpx
 from pydantic import BaseModel, Field, JsonValue, StringConstraints
 
-from relight.domain.image import ImageAtProvider, ImageStatus, Visibility
+from relight.domain.image.image import ImageAtProvider, ImageStatus, Visibility
 from relight.domain.machine import MachineAtProvider, MachineStatus
 from relight.providers.api import Refusal, error_for_status
 from relight.providers.driver import (

@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
-from relight.domain.image import ImageAtProvider, ImageListing, ImageRef, ImageStatus
+from relight.domain.image.image import ImageAtProvider, ImageListing, ImageRef, ImageStatus
 from relight.providers.api import ProviderApi, Response
 from relight.providers.driver import (
     ProviderAnswerError,

@@ -16,7 +16,13 @@ from urllib.parse import quote
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, TypeAdapter
 from pydantic.alias_generators import to_camel
 
-from relight.domain.image import ImageAtProvider, ImageListing, ImageRef, ImageStatus, Visibility
+from relight.domain.image.image import (
+    ImageAtProvider,
+    ImageListing,
+    ImageRef,
+    ImageStatus,
+    Visibility,
+)
 from relight.providers.api import Response
 from relight.providers.driver import ProviderError, ProviderInvalidError
 from relight.providers.image_driver import (

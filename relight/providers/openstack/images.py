@@ -15,7 +15,13 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
-from relight.domain.image import ImageAtProvider, ImageListing, ImageRef, ImageStatus, Visibility
+from relight.domain.image.image import (
+    ImageAtProvider,
+    ImageListing,
+    ImageRef,
+    ImageStatus,
+    Visibility,
+)
 from relight.providers.api import Response
 from relight.providers.disk_stream import DiskStream
 from relight.providers.driver import (

@@ -4,7 +4,7 @@ import pytest
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.images import ImageTrap
-from relight.domain.image import ImageStatus, StagedDisk
+from relight.domain.image.image import ImageStatus, StagedDisk
 from relight.providers.alibaba.driver import AlibabaDriver
 from relight.providers.alibaba.errors import WrongStatusError
 from relight.providers.driver import (

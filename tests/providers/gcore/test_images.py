@@ -8,7 +8,7 @@ import pytest
 
 from devkit.simulated.images import ImageTrap
 from devkit.simulated.parts import OWNER
-from relight.domain.image import ImageAtProvider, ImageRef, ImageStatus, Visibility
+from relight.domain.image.image import ImageAtProvider, ImageRef, ImageStatus, Visibility
 from relight.providers.driver import (
     ProviderAnswerError,
     ProviderInvalidError,

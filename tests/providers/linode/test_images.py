@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devkit.simulated.parts import OWNER
-from relight.domain.image import ImageAtProvider, ImageStatus
+from relight.domain.image.image import ImageAtProvider, ImageStatus
 from relight.providers.driver import (
     ProviderError,
     ProviderInvalidError,

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretBytes
 
 from devkit.exercised import Against
-from relight.domain.image import ImageStatus
+from relight.domain.image.image import ImageStatus
 from relight.domain.machine import MachineStatus
 from relight.providers.driver import MachineSpec, ProviderDriver, ProviderUnavailableError
 from relight.providers.image_driver import DiskFile, ImageDriver, ImageSpec

@@ -7,7 +7,7 @@ import pytest
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.images import ImageTrap
 from devkit.simulated.parts import OWNER
-from relight.domain.image import ImageStatus, StagedDisk
+from relight.domain.image.image import ImageStatus, StagedDisk
 from relight.providers.driver import (
     ProviderCredentialsError,
     ProviderError,

@@ -4,7 +4,7 @@ import pytest
 
 from devkit.simulated.images import ImageTrap
 from devkit.simulated.parts import OWNER
-from relight.domain.image import ImageStatus
+from relight.domain.image.image import ImageStatus
 from relight.providers.driver import (
     ProviderError,
     ProviderInvalidError,

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretBytes, SecretStr
 
 from devkit.exercised import Against
-from relight.domain.image import ImageAtProvider, ImageRef, StagedDisk
+from relight.domain.image.image import ImageAtProvider, ImageRef, StagedDisk
 from relight.domain.machine import MachineStatus
 from relight.providers.alibaba.driver import AlibabaDriver
 from relight.providers.alibaba.signature import Acs3Auth, signature

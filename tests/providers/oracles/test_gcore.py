@@ -9,7 +9,7 @@ from pydantic import SecretBytes
 
 from devkit.exercised import Against
 from devkit.simulated.parts import OWNER
-from relight.domain.image import ImageStatus
+from relight.domain.image.image import ImageStatus
 from relight.providers.driver import MachineSpec
 from relight.providers.image_driver import ImageSpec, StagedDisk
 from tests.providers.fakes.base import Received

@@ -14,7 +14,7 @@ from pydantic import SecretBytes
 from devkit.exercised import Against
 from devkit.simulated.images import ImageTrap
 from devkit.simulated.parts import OWNER
-from relight.domain.image import ImageAtProvider, StagedDisk
+from relight.domain.image.image import ImageAtProvider, StagedDisk
 from relight.domain.machine import MachineAtProvider
 from relight.providers.driver import MachineSpec
 from relight.providers.image_driver import ImageSpec

@@ -14,7 +14,7 @@ from multiprocessing.managers import BaseManager
 from threading import RLock
 from typing import Any, NamedTuple
 
-from relight.domain.image import (
+from relight.domain.image.image import (
     ImageAtProvider,
     ImageListing,
     ImageRef,

@@ -10,7 +10,7 @@ from typing import Any
 from temporalio import activity
 
 from devkit.simulated.cloud import FakeCloud
-from relight.domain.image import (
+from relight.domain.image.image import (
     ImageAtProvider,
     ImageListing,
     ImageManifest,

@@ -8,8 +8,8 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 
-from relight.domain.image import ImageManifest
-from relight.domain.image_publication import (
+from relight.domain.image.image import ImageManifest
+from relight.domain.image.publication import (
     ImageInRegion,
     ImagePublication,
     PublishImageInput,

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from relight.domain.image import ImageStatus
-from relight.domain.image_publication import PublicationOutcome, PublicationStatus
+from relight.domain.image.image import ImageStatus
+from relight.domain.image.publication import PublicationOutcome, PublicationStatus
 from tests.support.interference import REPEATED, Injection
 from tests.workflows.image.cloud import Count, TaskCloud
 from tests.workflows.image.driver import LIMITS

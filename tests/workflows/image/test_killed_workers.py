@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from relight.domain.image import ImageStatus
-from relight.domain.image_publication import ImagePublication, PublicationOutcome
+from relight.domain.image.image import ImageStatus
+from relight.domain.image.publication import ImagePublication, PublicationOutcome
 from tests.workflows.harness import idle_installation
 from tests.workflows.image.cloud import Count, Kill, TaskCloud, serve
 from tests.workflows.image.publishing import NAME, Publishing, write_image

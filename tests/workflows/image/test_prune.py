@@ -7,8 +7,8 @@ import pytest
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.parts import OWNER
-from relight.domain.image import ImageAtProvider, ImageStatus, Visibility
-from relight.domain.image_prune import PRUNE_WORKFLOW_ID, ImagesPruned, PruneImagesInput
+from relight.domain.image.image import ImageAtProvider, ImageStatus, Visibility
+from relight.domain.image.prune import PRUNE_WORKFLOW_ID, ImagesPruned, PruneImagesInput
 from relight.store.images import Place
 from tests.store.images import manifest, ref
 from tests.workflows.harness import ORIGIN, Harness

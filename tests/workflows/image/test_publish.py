@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from relight.domain.image import ImageAtProvider, ImageStatus
-from relight.domain.image_publication import PublicationOutcome, PublicationStatus
+from relight.domain.image.image import ImageAtProvider, ImageStatus
+from relight.domain.image.publication import PublicationOutcome, PublicationStatus
 from relight.providers.image_driver import Delivery
 from tests.support.interference import Injection
 from tests.workflows.image.cloud import Count, TaskCloud

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from relight.domain.image_label import (
+from relight.domain.image.label import (
     DEFAULT_PREFIX,
     MAX_LABEL_LENGTH,
     ImageLabel,

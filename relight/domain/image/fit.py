@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 
 from relight.domain.base import Message
-from relight.domain.image import ImageManifest
+from relight.domain.image.image import ImageManifest
 from relight.domain.names import ReleaseTag
 
 MAX_NAMED = 10

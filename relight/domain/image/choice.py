@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable
 
 from relight.domain.base import Message
-from relight.domain.image import ImageName
-from relight.domain.image_publication import ImageInRegion, PublicationStatus
+from relight.domain.image.image import ImageName
+from relight.domain.image.publication import ImageInRegion, PublicationStatus
 from relight.domain.machine import Machine, MachineImage, Region
 from relight.domain.names import CheckName, ScopeName
 from relight.domain.release import Release

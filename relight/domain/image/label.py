@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.release import ArchitectureName
 
 DEFAULT_PREFIX: Final = "relight-base"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relight.domain.image_fit import ReleaseNeeds, why_unfit
+from relight.domain.image.fit import ReleaseNeeds, why_unfit
 from relight.releases.dependencies import parse_dependencies
 from relight.releases.versions import compare
 from tests.store.images import manifest

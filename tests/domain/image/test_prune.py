@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from relight.domain.image import ImageAtProvider, ImageRef, ImageStatus
-from relight.domain.image_prune import KnownImages, decide_prune
+from relight.domain.image.image import ImageAtProvider, ImageRef, ImageStatus
+from relight.domain.image.prune import KnownImages, decide_prune
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
 OWNER = "relight"

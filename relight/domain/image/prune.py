@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from relight.domain.base import Message, Origin, ShortText
 from relight.domain.fault.fault import Fault
-from relight.domain.image import ImageAtProvider, ImageName, ImageRef, ImageStatus
+from relight.domain.image.image import ImageAtProvider, ImageName, ImageRef, ImageStatus
 
 PRUNE_WORKFLOW_ID = "images/prune"
 """The workflow id of every prune of images. The id is its lock."""

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from relight.domain.image_choice import choose_image
-from relight.domain.image_publication import ImageInRegion, PublicationStatus
+from relight.domain.image.choice import choose_image
+from relight.domain.image.publication import ImageInRegion, PublicationStatus
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relight.domain.fault.table import fault
-from relight.domain.image import ImageRef
-from relight.domain.image_import import (
+from relight.domain.image.image import ImageRef
+from relight.domain.image.imports import (
     Begin,
     ImportLimits,
     ProviderPlan,
@@ -21,7 +21,7 @@ from relight.domain.image_import import (
     source_in,
     with_first,
 )
-from relight.domain.image_publication import (
+from relight.domain.image.publication import (
     ImageInRegion,
     ImagePublication,
     PublicationOutcome,

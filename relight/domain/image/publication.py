@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 
 from relight.domain.base import Message, Origin, ShortText
 from relight.domain.fault.fault import Fault
-from relight.domain.image import ImageName
+from relight.domain.image.image import ImageName
 from relight.domain.release import ArchitectureName
 from relight.domain.text import visible_head
 

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from relight.domain.base import Message, Origin
 from relight.domain.fault.fault import Fault
-from relight.domain.image import ImageName, ImageRef
-from relight.domain.image_publication import ImageInRegion, PublicationStatus, RegionOutcome
+from relight.domain.image.image import ImageName, ImageRef
+from relight.domain.image.publication import ImageInRegion, PublicationStatus, RegionOutcome
 
 MAX_REGIONS = 500
 """Of one provider in one publication: a result has to fit into a payload, and its history too."""
