@@ -127,10 +127,11 @@ def _bios_core(root: Path, root_id: uuid.UUID) -> bytes:
     kept.mkdir(exist_ok=True)
     for file in sorted((*modules.glob("*.mod"), *modules.glob("*.lst"))):
         shutil.copy2(file, kept)
-    early, core = root / "tmp/early.cfg", root / "tmp/core.img"
+    early, core = root / "boot/grub/early.cfg", root / "boot/grub/core.img"
     early.write_text(f"search.fs_uuid {root_id} root\nset prefix=($root)/boot/grub\n")
-    made = ("grub-mkimage", "-O", "i386-pc", "-o", "/tmp/core.img", "-c", "/tmp/early.cfg")  # noqa: S108
-    run("chroot", root, *made, "-p", "/boot/grub", *_BIOS_MODULES, "linux")
+    made = ("grub-mkimage", "-O", "i386-pc", "-p", "/boot/grub")
+    files = ("-o", "/boot/grub/core.img", "-c", "/boot/grub/early.cfg")
+    run("chroot", root, *made, *files, *_BIOS_MODULES, "linux")
     content = core.read_bytes()
     early.unlink()
     core.unlink()
