@@ -7,6 +7,7 @@ reads meanwhile sees the old state or the new one, never a mixture.
 import gzip
 import hashlib
 import shutil
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from lab.errors import LabError
 SUITE = "stable"
 COMPONENT = "main"
 _VALID_FOR = timedelta(days=30)
+_AGENT_ENDS_WITHIN = timedelta(seconds=30)
 _SIGNER = "The lab's repository <lab@localhost>"
 
 # A path of a Unix socket has at most 107 characters, and gpg-agent has sockets in this folder. It
@@ -37,12 +39,25 @@ class SigningKey:
     public: Path
 
     def gpg(self, *arguments: str | Path) -> str:
-        """Run gpg with this key and return its output; gpg-agent is stopped afterwards."""
+        """Run gpg with this key and return its output; gpg-agent has ended afterwards.
+
+        Raises:
+            LabError: gpg failed, or the agent does not end.
+        """
         env = {"GNUPGHOME": str(self.folder)}
         try:
             return run("gpg", "--batch", "--yes", "--quiet", *arguments, env=env)
         finally:
             run("gpgconf", "--kill", "all", env=env)
+            self._await_end_of_agent()
+
+    def _await_end_of_agent(self) -> None:
+        """Wait until the stopped agent has gone: the next gpg would ask it, and get no answer."""
+        ends = time.monotonic() + _AGENT_ENDS_WITHIN.total_seconds()
+        while (self.folder / "S.gpg-agent").exists():
+            if time.monotonic() > ends:
+                raise LabError(f"gpg-agent in {self.folder} does not end")
+            time.sleep(0.01)
 
 
 def make_signing_key(folder: Path, public: Path) -> SigningKey:

@@ -91,7 +91,12 @@ async def test_publishing_again_changes_no_package_and_leaves_no_temporary_file(
     assert unfinished(published) == []
 
 
-def test_signing_leaves_no_agent_running(key: SigningKey) -> None:
+def test_signing_leaves_no_agent(key: SigningKey, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("signed\n")
+    for _ in range(20):
+        key.gpg("--clear-sign", "--output", tmp_path / "signed", text)
+        assert not list(key.folder.glob("S.gpg-agent*"))
     commands = [
         path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.is_dir()
     ]

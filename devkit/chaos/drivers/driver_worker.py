@@ -22,7 +22,7 @@ from relight.providers.openstack.driver import OpenStackDriver
 from relight.providers.rate import RateLimits
 from relight.providers.registry import CLOUDS
 
-UNLISTED = timedelta(seconds=0.5)
+UNLISTED = timedelta(seconds=0.1)
 """How long a listing lacks a new machine here, where it is a matter of time. Its measure in a real
 cloud is seconds; a workflow tries again after some."""
 
@@ -32,7 +32,7 @@ _DRIVERS: Mapping[str, Callable[[Any], ProviderDriver]] = {
     **{name: cloud.driver for name, cloud in CLOUDS.items()},
     "gcore": partial(GcoreDriver, poll=timedelta(seconds=0.005), wait=timedelta(seconds=0.2)),
     "linode": partial(LinodeDriver, limits=RateLimits()),
-    "openstack": partial(OpenStackDriver, settle=4 * UNLISTED, poll=timedelta(seconds=0.2)),
+    "openstack": partial(OpenStackDriver, settle=4 * UNLISTED, poll=UNLISTED),
 }
 
 
