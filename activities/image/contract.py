@@ -1,22 +1,17 @@
 """The contract of images, on a new machine: it is held to what its image was built to."""
 
-from datetime import timedelta
-
 from activities import policies
 from activities.execution import heartbeating
+from activities.image.on_machine import ATTEMPTED, check_machine, violations_in_words
 from relight.domain.image.choice import CheckContractInput
 from relight.domain.image.contract import ContractChecked
 from relight.engine.step import step
 from relight.hosts.connections import Hosts
-from relight.hosts.errors import RemoteError, UnreadableAnswerError
-from relight.images.check import CheckUnreadableError, check_script, parse_check
+from relight.hosts.errors import RemoteError
 from relight.images.contract_file import ContractFile
-from relight.images.requirements import Subject
+from relight.images.provision import MARKER
 from relight.store.store import Store
 from relight.store.threads import in_thread
-
-CHECK_TIMEOUT = timedelta(minutes=1)
-MAX_NAMED = 5
 
 
 class ContractViolatedError(RemoteError):
@@ -43,31 +38,17 @@ class ImageContractActivities:
     @step(policies.PROVE, lambda i: f"{i.machine.key}: {i.image.name}")
     async def check_contract(self, input: CheckContractInput) -> ContractChecked:
         """Check a machine against the contract, if its image was built to the same one."""
-        contract = self._contract
-        manifest = await in_thread(self._store.images.manifest, input.image.name)
+        contract, name = self._contract, input.image.name
+        manifest = await in_thread(self._store.images.manifest, name)
         if contract is None or manifest is None or manifest.contract_sha256 != contract.sha256:
             return ContractChecked(checked=0)
-        script = check_script(contract, Subject.MACHINE)
         async with heartbeating(), self._hosts.connect(input.machine) as shell:
-            answer = await shell.run(("/bin/sh", "-s"), stdin=script, timeout=CHECK_TIMEOUT)
-            try:
-                checked = parse_check(contract, Subject.MACHINE, answer.stdout)
-            except CheckUnreadableError as error:
-                raise UnreadableAnswerError(
-                    str(error), destination=shell.destination, attempted="check the contract"
-                ) from error
-            if checked.violations:
+            checked = await check_machine(shell, contract)
+            if checked is None or checked.violations:
+                violated = violations_in_words(checked) if checked else f"{MARKER} is absent"
                 raise ContractViolatedError(
-                    _violated(input, checked),
+                    f"image {name} does not hold its contract: {violated}",
                     destination=shell.destination,
-                    attempted=f"check the contract of image {input.image.name}",
+                    attempted=ATTEMPTED,
                 )
         return checked
-
-
-def _violated(input: CheckContractInput, checked: ContractChecked) -> str:
-    named = "; ".join(map(str, checked.violations[:MAX_NAMED]))
-    more = len(checked.violations) - MAX_NAMED
-    return f"image {input.image.name} does not hold its contract: {named}" + (
-        f"; and {more} more lines" if more > 0 else ""
-    )

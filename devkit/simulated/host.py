@@ -92,7 +92,7 @@ class SimulatedHost:
         configuration: the digest of the one that its service has taken.
         edited: what was changed of its files since.
         refuses: the service's check refuses each configuration but the one that it has.
-        violated: what the check of its image's contract prints.
+        violated: what the check of its image's contract prints; None: it is of no image of ours.
         settings: the digest of its settings; empty for a program that does not tell it.
     """
 
@@ -120,7 +120,7 @@ class SimulatedHost:
         self.edited: list[str] = []
         self.refuses = False
         self.settings = ""
-        self.violated: list[str] = []
+        self.violated: list[str] | None = None
         self.journal: list[str] = []
         self.steps: dict[str, int] = {}
         self.logs: dict[str, str] = {}

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from activities.image.on_machine import NO_IMAGE_EXIT_CODE
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.host import (
     EXECUTABLE,
@@ -38,6 +39,7 @@ from relight.hosts.host_key_probe import ShownKey
 from relight.hosts.key_files import KeyRing, Keys
 from relight.hosts.questions import Section
 from relight.hosts.shell import Completed, command_failed
+from relight.images.provision import MARKER
 
 BOOT_ID = "6c7b5e3a-0000-4000-8000-000000000000"
 
@@ -56,7 +58,8 @@ class SimulatedHosts:
         locked_out: the error with which a machine locks the control plane out, by its key.
         all_locked_out: the error with which all machines do so; None if they do not.
         keys: returns the keys of the control plane; None if no host asks for any.
-        violated: what the check of a contract prints on machines of an image, by the image's id.
+        violated: what the check of a contract prints on machines of an image, by the image's id;
+            None: they lack the mark of an image.
     """
 
     def __init__(self, *clouds: FakeCloud) -> None:
@@ -72,7 +75,7 @@ class SimulatedHosts:
         self.locked_out: dict[str, type[RemoteError]] = {}
         self.all_locked_out: type[RemoteError] | None = None
         self.keys: Keys | None = None
-        self.violated: dict[str | None, list[str]] = {}
+        self.violated: dict[str, list[str] | None] = {}
 
     def add(self, cloud: FakeCloud) -> None:
         """Give the machines of another cloud hosts too."""
@@ -124,7 +127,8 @@ class SimulatedHosts:
             raise refused("it locks us out", destination=destination, attempted="connect")
         if machine.key not in self._hosts:
             host = SimulatedHost(self)
-            host.violated = self.violated.get(cloud.machine_image(machine.key), [])
+            image = cloud.machine_image(machine.key)
+            host.violated = None if image is None else self.violated.get(image, [])
             host.first_boot(cloud.user_data[machine.key])
             self._hosts[machine.key] = host
         host = self._hosts[machine.key]
@@ -183,9 +187,9 @@ class SimulatedShell:
         sudo: bool = False,
     ) -> Completed:
         program, verb, *words = argv
-        if program == "/bin/sh" and verb == "-s":
+        if program == "/bin/sh" and words[-1] == MARKER:
             assert isinstance(stdin, str)
-            code, output = 0, self._checked(stdin)
+            code, output = self._check_image(stdin)
         elif program == "/bin/sh" and not sudo:
             code, output = self._change_keys(*words)
         else:
@@ -203,11 +207,13 @@ class SimulatedShell:
             raise command_failed(completed, self._destination, f"run {program}")
         return completed
 
-    def _checked(self, script: str) -> str:
+    def _check_image(self, script: str) -> tuple[int, str]:
         """Do what the program of `relight.images.check` does: the host holds all but some lines."""
+        if self._host.violated is None:
+            return NO_IMAGE_EXIT_CODE, ""
         rows = script.partition("<<'CONTRACT'\n")[2].partition("CONTRACT\n")[0].splitlines()
         violated = "".join(f"{line}\n" for line in self._host.violated)
-        return f"{violated}end\t{len(rows)}\n"
+        return 0, f"{violated}end\t{len(rows)}\n"
 
     def _change_keys(self, script: str, _name: str, *words: str) -> tuple[int, str]:
         """Do what a script of `relight.hosts.authorized_keys` does."""

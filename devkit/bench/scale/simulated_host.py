@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from activities.image.preflight import NO_IMAGE_EXIT_CODE
+from activities.image.on_machine import NO_IMAGE_EXIT_CODE
 from relight.hosts import host_program
 from relight.hosts.shell import SUDO
 from relight.images.provision import MARKER

@@ -175,6 +175,17 @@ async def test_an_image_with_a_broken_contract_is_stopped_at_the_canary(contract
     assert images(harness, ["r-new"]) == [OLD]
 
 
+async def test_a_machine_without_the_mark_of_an_image_is_none_of_it(contracted):
+    harness = contracted
+    publish_in(harness, NEW, contract_sha256=CONTRACT.sha256)
+    harness.hosts.violated[f"id-of-{NEW}-in-fake-east"] = None
+    with pytest.raises(WorkflowFailureError) as error:
+        await harness.provision("r-1")
+    fault = fault_of(error.value.cause)
+    assert fault.kind == "image-contract-violated"
+    assert "/usr/lib/relight/image-contract is absent" in fault.summary
+
+
 async def test_a_pool_keeps_what_it_has_if_the_newer_image_breaks_its_contract(contracted):
     harness = contracted
     await keep_pool(harness, 1)
