@@ -192,7 +192,9 @@ class LabMachine:
         etc, seed = upper / "etc", upper / "var/lib/cloud/seed/nocloud"
         for path in (etc, seed):
             path.mkdir(parents=True)
-        (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
+        machine_id = etc / "machine-id"
+        machine_id.write_text(f"{uuid.uuid4().hex}\n")
+        machine_id.chmod(0o444)  # as systemd makes it
         (etc / "hostname").write_text(f"{self.spec.label}\n")
         snapshot.write_files(upper, self.spec.files)
         meta = f"instance-id: {self.spec.id}\nlocal-hostname: {self.spec.label}\n"

@@ -65,6 +65,8 @@ async def boot(container: Container, on_started: Callable[[int], None]) -> int:
                     SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1",
                     # No lock files in /run are needed: each root belongs to one machine.
                     SYSTEMD_NSPAWN_LOCK="0",
+                    # As on a real machine, the image sets the kernel's variables of its network.
+                    SYSTEMD_NSPAWN_API_VFS_WRITABLE="network",
                 ),
             )
         code = await process.wait()

@@ -167,3 +167,15 @@ async def test_an_operator_logs_in_on_a_host_with_its_known_host_key_only(story,
     refused = await wrong("route", "exec", "east-1", "hostname")
     assert (refused.code, refused.out) == (1, ""), refused
     assert "host key" in refused.said.lower()
+
+
+async def test_a_machine_of_the_demo_holds_the_contract_of_base_images(story):
+    relight = InProcess(story.home).processes
+    held = await relight("image", "verify", "east-1")
+    assert held.code == 0, held
+    assert "no violation" in held.out
+    await on_host(story, "east-1", "rm", "/etc/systemd/system/apt-daily.timer")
+    violated = await relight("image", "verify", "east-1", "--json")
+    assert violated.code == 1, violated
+    [line] = json.loads(violated.out)["violations"]
+    assert line["text"] == "apt-daily.timer is not masked: absent"
