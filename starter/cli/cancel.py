@@ -1,4 +1,4 @@
-"""Cancellation of the operation that runs on a route: requested, and reported at its end."""
+"""Cancellation of an operation, as on a route: requested, and reported at its end."""
 
 from temporalio.client import (
     Client,
@@ -58,25 +58,53 @@ async def cancel(
         route_id=route_id,
         detail={"operation": name, "run_id": description.run_id},
     )
-    # The run is named: a later operation must not be cancelled.
-    handle = client.get_workflow_handle(description.id, run_id=description.run_id)
-    await handle.cancel()
     note(f"{route_id}: {name} is told to end; a running change on the host is stopped first")
-    later = f"relight route show {route_id}"
-    if not patience.waits:
-        print_started(handle.id, f"the end of {name} on {route_id}", later, as_json=as_json)
+    what, later = f"{name} on {route_id}", f"relight route show {route_id}"
+    ended = await cancel_run(client, description, what, later, patience, as_json=as_json)
+    if ended is None:
         return
-    ended = "completed"
-    try:
-        await within(patience, handle.result(follow_runs=False), handle.id, later)
-    except WorkflowFailureError as error:
-        ended = failure_fault(error).kind
     if as_json:
         print_json({"route_id": route_id, "operation": name, "ended": ended})
     elif ended == "completed":
         print_line(f"{route_id}: {name} was past the point of no return, and has completed")
     else:
         print_line(f"{route_id}: {name} has ended: {ended}. See `relight route show {route_id}`")
+
+
+async def cancel_run(
+    client: Client,
+    description: WorkflowExecutionDescription,
+    what: str,
+    later: str,
+    patience: Patience,
+    *,
+    as_json: bool,
+) -> str | None:
+    """Cancel a run, and wait until it has ended.
+
+    Args:
+        client: the Temporal client.
+        description: of the run.
+        what: names it, for people.
+        later: the command that shows its end.
+        patience: how long that is waited for.
+        as_json: print JSON if it is not waited for.
+
+    Returns:
+        `completed` if it was completed all the same, else the kind of the fault that it ended with;
+        None if its end is not waited for.
+    """
+    # The run is named: a later operation must not be cancelled.
+    handle = client.get_workflow_handle(description.id, run_id=description.run_id)
+    await handle.cancel()
+    if not patience.waits:
+        print_started(handle.id, f"the end of {what}", later, as_json=as_json)
+        return None
+    try:
+        await within(patience, handle.result(follow_runs=False), handle.id, later)
+    except WorkflowFailureError as error:
+        return failure_fault(error).kind
+    return "completed"
 
 
 async def running_workflow(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:

@@ -18,10 +18,11 @@ from relight.domain.image.publication import (
 )
 from relight.store.store import Store
 from relight.store.threads import in_thread
-from starter.cli.errors import OperationFailedError
+from starter.cli.cancel import OPERATION_CANCELLED, cancel_run, running_workflow
+from starter.cli.errors import OperationFailedError, RefusedError
 from starter.cli.operations import cli_error, failure_fault, require_worker
 from starter.cli.output import note, print_json, print_line, print_table
-from starter.cli.session import fleet_store, origin, with_temporal
+from starter.cli.session import fleet_store, operation, origin, with_temporal
 from starter.cli.waiting import Patience, print_started, within
 from workflows.endings import result_of
 from workflows.image.publish import PublishImage
@@ -60,6 +61,43 @@ def run(options: Mapping[str, object], *, patience: Patience, reason: str, as_js
             _end(await within(patience, following, handle.id, later), later, as_json=as_json)
 
     with_temporal(lambda client, settings: ask(client, settings.task_queue))
+
+
+def cancel(name: str, *, patience: Patience, reason: str, as_json: bool) -> None:
+    """End the publication of an image, and say which regions have it.
+
+    Args:
+        name: of the image.
+        patience: how long its end is waited for.
+        reason: for the event log.
+        as_json: print JSON.
+
+    Raises:
+        RefusedError: no publication of it runs.
+    """
+    later = f"relight image show {name}"
+
+    async def ask(client: Client) -> None:
+        running = await running_workflow(client, image_workflow_id(name))
+        if running is None:
+            raise RefusedError(f"no publication of {name} runs: see `{later}`")
+        with fleet_store() as store:
+            detail = {"operation": running.workflow_type, "run_id": running.run_id, "name": name}
+            store.events.append(OPERATION_CANCELLED, operation(reason), detail=detail)
+            note(f"{name}: the publication is told to end; imports under way are withdrawn first")
+            what = f"the publication of {name}"
+            ended = await cancel_run(client, running, what, later, patience, as_json=as_json)
+            if ended is None:
+                return
+            regions = await in_thread(lambda: store.images.list(name=name))
+        has_it = [each.place for each in regions if each.status is PublicationStatus.PUBLISHED]
+        if as_json:
+            print_json({"name": name, "ended": ended, "regions": has_it})
+        else:
+            where = f"; {', '.join(has_it)} have it" if has_it else "; no region has it"
+            print_line(f"{name}: the publication has ended: {ended}{where}. See `{later}`")
+
+    with_temporal(lambda client, _: ask(client))
 
 
 async def _start(client: Client, task_queue: str, asked: PublishImageInput) -> Handle:

@@ -4,18 +4,13 @@ from typing import Annotated
 
 import typer
 
-from relight.domain.image.image import ImageName
 from starter.cli.errors import BadInputError
-from starter.cli.names import checked
+from starter.cli.names import image_name_of
 from starter.cli.output import JsonOption
 from starter.cli.session import DEFAULT_REASON, ReasonOption
 from starter.cli.waiting import TimeoutOption, WaitOption, patience_of
 
 app = typer.Typer()
-
-
-def _image_name(text: str) -> str:
-    return checked(ImageName, text, "the name of an image, as in relight-base-0.0.74-amd64")
 
 
 @app.command()
@@ -24,7 +19,7 @@ def publish(  # noqa: PLR0913 - its options
         str,
         typer.Argument(
             metavar="NAME",
-            parser=_image_name,
+            parser=image_name_of,
             help="The image: a worker has NAME.qcow2 and NAME.json in its folder of images.",
         ),
     ],
@@ -73,3 +68,29 @@ def publish(  # noqa: PLR0913 - its options
         reason=reason,
         as_json=json,
     )
+
+
+@app.command()
+def cancel(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", parser=image_name_of, help="The image's name.")
+    ],
+    *,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
+    reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
+) -> None:
+    """End the publication of an image that runs.
+
+    Imports that are under way are withdrawn, and the staged disk is deleted. Regions that have the
+    image keep it; `relight image publish --missing` takes up the rest. Exit code 3 if none runs.
+
+    [bold]Example:[/]
+
+      relight image cancel relight-base-0.0.74-amd64 --reason "a wrong build"
+    """
+    from starter.cli.image_publication import cancel as cancel_publication  # noqa: PLC0415 - as above
+
+    patience = patience_of(timeout, waits=wait)
+    cancel_publication(name, patience=patience, reason=reason, as_json=json)

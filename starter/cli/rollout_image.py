@@ -7,10 +7,10 @@ import typer
 from relight.domain.image.fit import NO_RELEASE
 from relight.domain.rollout.rollout import RolloutReleaseInput
 from relight.domain.rollout.strategy import Strategy
-from starter.cli import rollout_client
+from starter.cli import completion, rollout_client
 from starter.cli.errors import RefusedError
 from starter.cli.kept_configuration import declared_release
-from starter.cli.names import ScopeTrackOption, image_name_of
+from starter.cli.names import image_name_of, track_or_none
 from starter.cli.output import JsonOption
 from starter.cli.rollout_name import scope_of
 from starter.cli.session import (
@@ -33,7 +33,16 @@ def image(
     name: Annotated[
         str, typer.Argument(metavar="NAME", callback=image_name_of, help="The image's name.")
     ],
-    track: ScopeTrackOption = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            "--track",
+            "-t",
+            callback=track_or_none,
+            autocompletion=completion.tracks,
+            help="Only the routes of this track.",
+        ),
+    ] = None,
     wait: Annotated[
         bool,
         typer.Option(

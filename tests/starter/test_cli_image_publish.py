@@ -94,6 +94,29 @@ async def test_it_is_only_started_and_then_followed(operated):
     assert "2 of 2 regions have it" in followed.out
 
 
+async def test_a_publication_is_ended_and_what_has_the_image_keeps_it(operated):
+    operated.cloud.mend()
+    operated.cloud.last("west", timedelta(hours=1))
+    await operated.publish("--no-wait")
+    harness = operated.installation.harness
+
+    def of_regions() -> dict[str, str]:
+        return {each.region: str(each.status) for each in harness.store.images.list(name=NAME)}
+
+    await harness.until(lambda: of_regions() == {"east": "published", "west": "importing"})
+    ended = await operated.relight("image", "cancel", NAME, "--reason", "a wrong build", "--json")
+    assert (ended.code, ended.json) == (
+        0,
+        {"name": NAME, "ended": "cancelled", "regions": ["gcore/east"]},
+    )
+    assert of_regions() == {"east": "published", "west": "failed"}
+    assert [each.region for each in operated.cloud.everything()] == ["east"]
+    assert operated.cloud.objects() == []
+    [event] = harness.events(kind="operation-cancelled")
+    assert (event.reason, event.detail["name"]) == ("a wrong build", NAME)
+    await operated.installation.refuses(3, ("image", "cancel", NAME), "no publication of")
+
+
 async def test_without_a_declared_release_it_is_refused(operated):
     harness = operated.installation.harness
     harness.store.fleet_settings.unset("default_release_tag", harness.operation())
@@ -109,7 +132,7 @@ async def test_without_a_declared_release_it_is_refused(operated):
         ((NAME, "--provider", "nowhere"), 2, "it is not configured here"),
         ((NAME, "--provider", "gcore", "--region", "mars"), 2, "it has no such region"),
         ((NAME, "--region", "east"), 2, "name it with --provider"),
-        (("Base_1", "--provider", "gcore"), 2, "is not the name of an image"),
+        (("Base_1", "--provider", "gcore"), 2, "is not an image's name"),
         (("base-9-amd64", "--provider", "gcore"), 3, "no such file"),
         ((NAME, "--no-wait", "--timeout", "3s"), 2, "--timeout is for a command that waits"),
     ],

@@ -110,6 +110,10 @@ class TaskCloud:
         """Let no region fail any more."""
         self._failing, self._public = set(), set()
 
+    def last(self, region: str, lasts: timedelta) -> None:
+        """Let imports to a region last as long."""
+        self._longer[region] = lasts
+
     def leave_object(self, name: str) -> None:
         self._objects.add(name)
 
