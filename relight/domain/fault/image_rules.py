@@ -69,7 +69,9 @@ IMAGE_RULES: Mapping[str, Rule] = {
         Remedy.ASK,
         "A new machine does not hold what the contract of its image says.",
         "The message names the lines of the contract. The machine does not serve. Build the image "
-        "again. `relight image list` shows the others: one that is pinned is used until then.",
+        "again, or pin one from before, which `relight image list` shows. Then "
+        "`relight route replace ROUTE` gives the route a machine, or `relight route provision` if "
+        "it is new.",
     ),
     "image-unfit": Rule(
         CONTROLLER,
