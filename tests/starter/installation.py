@@ -10,6 +10,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowExecution
 
 from devkit.leftovers import terminate
+from relight.engine.executions import worker_identities
 from relight.engine.fleet import join
 from starter.local.children import wait_until
 from tests.starter.in_process import InProcess
@@ -125,6 +126,11 @@ async def operated_installation(
     async with small_installation(client, folder, **parts) as harness:
         await join(client, harness.store, adopt=True)
         installation = Installation(harness, address, folder)
+
+        async def is_polled() -> bool:
+            return bool(await worker_identities(client, harness.task_queue))
+
+        await wait_until(is_polled, timedelta(seconds=30))
         try:
             yield installation
         finally:

@@ -70,8 +70,8 @@ IMAGE_RULES: Mapping[str, Rule] = {
         "A new machine does not hold what the contract of its image says.",
         "The message names the lines of the contract. The machine does not serve. Build the image "
         "again, or pin one from before, which `relight image list` shows. Then "
-        "`relight route replace ROUTE` gives the route a machine, or `relight route provision` if "
-        "it is new.",
+        "`relight route replace ROUTE` gives the route a machine; "
+        "`relight route provision ROUTE --track TRACK --region REGION` does if it has had none.",
     ),
     "image-unfit": Rule(
         CONTROLLER,

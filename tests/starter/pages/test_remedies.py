@@ -40,12 +40,15 @@ REST = (
     *("store bad-rows", "store check", "store upgrade", "keys status"),
     *("reconcile --dry-run", "reconcile", "settings set default_release_tag TAG"),
     *("rollout start TAG", "rollout status", "rollout abort", "rollout undo", "route swap --help"),
-    *("track set TRACK --release TAG", "provider list"),
+    *("track set TRACK --release TAG", "provider list", "image list"),
 )
 """The commands that are not about one route, in an order in which each can be typed."""
 
 ELSEWHERE = {
     "breaker override add": "it needs a group, an owner and an end: test_cli_breaker",
+    "image label": "it reads a checkout: test_cli_image_inputs",
+    "image publish IMAGE": "test_cli_image_publish",
+    "image publish IMAGE --missing": "test_cli_image_publish",
     "keys rotate client": "test_cli_keys",
     "keys rotate host-secret": "test_cli_keys",
     "machine keep KEY": "test_cli_machine",
