@@ -208,10 +208,9 @@ def test_an_instance_of_a_template_is_enabled(tmp_path: Path) -> None:
     file = parse_contract(b"packages: [tzdata]\nabsent: {units: [update@.service]}\n", "mine.yaml")
     root = root_of(file, tmp_path)
     written(root, f"{SYSTEM}/multi-user.target.wants/update@two.service")
-    assert texts(checked(file, root)) == [
-        "mine.yaml:2 absent.units: update@.service is enabled: "
-        f"{SYSTEM}/multi-user.target.wants/update@two.service"
-    ]
+    where = f"{SYSTEM}/multi-user.target.wants/update@two.service"
+    said = f"mine.yaml:2 absent.units: update@.service is enabled: {where}"
+    assert texts(checked(file, root)) == [said]
 
 
 @pytest.mark.parametrize("name", ["99 z.conf", "80-image.conf z.conf", "99-a\nb.conf"])

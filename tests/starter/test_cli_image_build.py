@@ -35,3 +35,11 @@ async def test_an_architecture_without_a_recipe_is_refused(relight: InProcess) -
 async def test_a_distribution_without_an_apt_source_here_is_refused(relight: InProcess) -> None:
     ended = await relight("image", "build", "--distribution", "ubuntu-24.04")
     refused(ended, 1, "no apt source for noble here")
+
+
+async def test_a_computer_without_apt_is_told_so(
+    relight: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relight.images.programs.SBIN", "/nowhere")
+    monkeypatch.setenv("PATH", "/nowhere")
+    refused(await relight("image", "build"), 3, "there is no program apt-get here")
