@@ -11,13 +11,13 @@ from relight.images.programs import ImageBuildError
 from relight.settings import load_settings
 from starter.cli.errors import BadInputError, OperationFailedError
 from starter.cli.image_contract import ContractOption, contract_of
-from starter.cli.output import JsonOption, print_json, print_line
+from starter.cli.output import JsonOption, OutputsOption, print_json, print_line
 
 app = typer.Typer()
 
 
 @app.command()
-def build(
+def build(  # noqa: PLR0913, PLR0917 - its options
     contract: ContractOption = None,
     architecture: Annotated[
         str | None, typer.Option(help="amd64 or arm64. Default: that of this computer.")
@@ -34,6 +34,7 @@ def build(
     keep_root: Annotated[
         bool, typer.Option("--keep-root", help="Leave its root folder beside the disk.")
     ] = False,
+    outputs: OutputsOption = False,
     json: JsonOption = False,
 ) -> None:
     """Build a base image: a disk and its manifest. With the same inputs nothing is built.
@@ -42,10 +43,13 @@ def build(
     packages: what is missing is named before anything is built. Exit code 0 if the image is there,
     built now or before; 1 if the build failed; 3 if something that it needs is missing here.
 
+    An image that is there keeps its name, whatever the label: the answer has the name to publish.
+
     [bold]Examples:[/]
 
       relight image build --label 0.0.74
       relight image build --contract contract.yaml --architecture arm64 --out images
+      relight image build --label 0.0.74 --outputs >> "$GITHUB_OUTPUT"
     """
     if label is not None and (why := why_no_label(label)):
         raise BadInputError(why)
@@ -63,6 +67,9 @@ def build(
         raise OperationFailedError(str(error)) from error
     if json:
         print_json({"built": built.is_new, **built.manifest.model_dump(mode="json")})
+        return
+    if outputs:
+        print_line(f"{built.manifest.architecture}={built.manifest.name}")
         return
     state = "built" if built.is_new else "unchanged, so nothing was built"
     print_line(f"{built.manifest.name}: {state}; contents {built.manifest.contents_sha256}")
