@@ -10,7 +10,7 @@ from lab.errors import LabError
 from lab.locks import locked
 from relight.images.build import ImageOrder, build_image
 from relight.images.contract_file import read_contract
-from relight.images.programs import ImageBuildError
+from relight.images.programs import ImageBuildError, NoProgramError, NoRootError
 
 _SERVICES = (
     *("mariadb-server", "rabbitmq-server", "keystone", "glance-api", "placement-api"),
@@ -55,7 +55,7 @@ async def guest() -> Path:
     async with locked(folder / ".lock"):
         try:
             built = await asyncio.to_thread(build_image, order)
-        except ImageBuildError as error:
+        except (ImageBuildError, NoProgramError, NoRootError) as error:
             raise LabError(str(error)) from error
     return folder / f"{built.manifest.name}.qcow2"
 

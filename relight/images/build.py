@@ -7,6 +7,7 @@ built if an image of the same inputs is there.
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,14 @@ from relight.images.bootable_disk import make_disk
 from relight.images.check import CheckUnreadableError, check_script, parse_check
 from relight.images.contents import EPOCH_SECONDS, contents_digest, generalise
 from relight.images.contract_file import ContractFile
-from relight.images.programs import ImageBuildError, run
+from relight.images.programs import (
+    BUILD_PROGRAMS,
+    EMULATOR_PROGRAMS,
+    ImageBuildError,
+    NoRootError,
+    require_programs,
+    run,
+)
 from relight.images.provision import provision_steps
 from relight.images.recipe import Download, Recipe
 from relight.images.requirements import Subject
@@ -71,6 +79,8 @@ def build_image(order: ImageOrder) -> BuiltImage:
         ImageBuildError: there is no apt source for it here, a program failed, another image has the
             name, another build runs in the folder, the packages changed at their source during the
             build, or the image is not as its contract says.
+        NoProgramError: a program that is needed is not installed.
+        NoRootError: only root can build it.
     """
     recipe = Recipe(
         distribution=order.distribution,
@@ -91,11 +101,24 @@ def build_image(order: ImageOrder) -> BuiltImage:
                 f"{name} is in {order.out} with other inputs: a name never names another image. "
                 "Give this one another label, or delete that one."
             )
+    _require_programs(order.architecture)
     if os.geteuid() != 0:
-        raise ImageBuildError("a build needs root: files in the image have owners")
+        raise NoRootError("a build needs root: files in the image have owners")
     with _building(order.out) as folder:
         manifest = _built(order, recipe, downloads, identity, name, folder)
     return BuiltImage(manifest, is_new=True)
+
+
+def _require_programs(architecture: str) -> None:
+    """Require what a build runs, before it begins: some of it comes after minutes."""
+    own = architecture == architecture_here()
+    require_programs([*BUILD_PROGRAMS, *(() if own else EMULATOR_PROGRAMS.get(architecture, ()))])
+
+
+def architecture_here() -> str:
+    """Return this computer's architecture, as Debian names it."""
+    machine = platform.machine()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 def manifests(folder: Path) -> Iterator[ImageManifest]:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks a root against the contract that stands below, and changes nothing. No program of the root is
-# run, and no link in it is followed out of it.
+# run, and its links lead where they do on a machine made of it: never out of it.
 #
 #   check.sh [ROOT]      ROOT is a folder with an image's files; without it, this machine's own
 #
@@ -22,34 +22,76 @@ NL='
 # What a requirement found; `tr` takes out what would end a line, and `head` bounds it.
 report() {
   found=$(printf '%s' "$1" | tr '\000-\037\177' ' ' | head -c 300)
-  printf '%s\t%s\t%s\n' "$line" "$kind $subject${expected:+ $expected}" "$found"
+  # A bare `?` is for what cannot be seen.
+  [ "$found" != '?' ] || found="'?'"
+  answer "$found"
 }
 
-# Whether nothing is known about a path: a folder above it may not be entered.
+unseen() { answer '?'; }
+
+answer() { printf '%s\t%s\t%s\n' "$line" "$kind $subject${expected:+ $expected}" "$1"; }
+
+# Sets `real` to where a path of the root is, each link resolved. One in a circle stays as it is.
+resolve() {
+  real='' rest=$1 links=0
+  while [ -n "$rest" ]; do
+    case $rest in
+      */*) part=${rest%%/*} rest=${rest#*/} ;;
+      *) part=$rest rest='' ;;
+    esac
+    case $part in
+      '' | .) continue ;;
+      ..) real=${real%/*}; continue ;;
+    esac
+    if [ -L "$ROOT$real/$part" ] && [ "$links" -lt 40 ]; then
+      links=$((links + 1))
+      # The dot keeps a line's end in a name.
+      target=$(readlink -- "$ROOT$real/$part"; echo .)
+      target=${target%??}
+      case $target in /*) real='' ;; esac
+      rest=$target${rest:+/$rest}
+    else
+      real=$real/$part
+    fi
+  done
+  real=$ROOT$real
+}
+
+# Whether nothing is known about a file: a folder above it may not be entered.
 hidden() {
   above=$1
   while above=${above%/*}; [ -n "$above" ]; do
-    [ ! -d "$ROOT$above" ] || [ -x "$ROOT$above" ] || return 0
+    [ ! -d "$above" ] || [ -x "$above" ] || return 0
   done
   return 1
 }
 
-# Sets `there` to where a path is, without links; reports one that leads out of the root, or is hidden.
+# Sets `there` to where a path is, without links above it; reports one that is hidden.
 find_path() {
-  if hidden "$1"; then report '?'; return 1; fi
-  there=$(realpath -m -- "$ROOT${1%/*}/")
-  case $there/ in
-    "$ROOT"/*) ;;
-    *) report "it leads out of the image, to $there"; return 1 ;;
-  esac
-  there=${there%/}/${1##*/}
+  resolve "${1%/*}"
+  there=$real/${1##*/}
+  if hidden "$there"; then unseen; return 1; fi
 }
 
-# --- packages: dpkg's own record, read once
+# --- packages: dpkg's own record, read once, and what it notes beside it until it has ended
 read_packages() {
-  awk '/^Package: / { name = $2 } /^Status: / { print name "=" $4 }' "$ROOT/var/lib/dpkg/status"
+  resolve /var/lib/dpkg
+  [ -r "$real/status" ] && [ ! -L "$real/status" ] || return 1
+  set -- "$real/status"
+  for each in "$real"/updates/[0-9]*; do
+    if [ -f "$each" ] && [ ! -L "$each" ]; then set -- "$@" "$each"; fi
+  done
+  awk '
+    function noted() { if (name != "") state[name, architecture] = name "=" now; name = architecture = now = "" }
+    FNR == 1 || /^$/ { noted() }
+    /^Package: / { name = $2 }
+    /^Architecture: / { architecture = $2 }
+    /^Status: / { now = $3 == "ok" ? $4 : $3 }
+    END { noted(); for (each in state) if (state[each] !~ /=not-installed$/) print state[each] }
+  ' "$@"
 }
 
+# Sets `state` to that of a package: installed if it is so for any architecture; empty without one.
 state_of() {
   case $NL$packages$NL in
     *"$NL$1=installed$NL"*) state=installed ;;
@@ -68,10 +110,7 @@ check_package() {
 
 check_no_package() {
   state_of "$subject"
-  case $state in
-    '' | not-installed) ;;
-    *) report "$state" ;;
-  esac
+  [ -z "$state" ] || report "$state"
 }
 
 # --- paths
@@ -95,7 +134,7 @@ check_file() {
 
 # Of what is not there, one line says so; whose modes, owners and contents say no more.
 present() {
-  ! hidden "$subject" && find_path "$subject" >/dev/null && [ -e "$there" ] && [ ! -L "$there" ]
+  find_path "$subject" >/dev/null && [ -e "$there" ] && [ ! -L "$there" ]
 }
 
 check_mode() {
@@ -104,20 +143,20 @@ check_mode() {
   [ $((0$found)) -eq $((expected)) ] || report "0$found"
 }
 
-# owner_name FILE ID: by the root's own accounts
-owner_name() { awk -F: -v id="$2" '$3 == id { print $1; exit }' "$ROOT/etc/$1"; }
+# owner_name ACCOUNTS ID: by the root's own accounts
+owner_name() { awk -F: -v id="$2" '$3 == id { print $1; exit }' "$1"; }
 
 check_owner() {
   present || return
-  user=$(owner_name passwd "$(stat -c %u -- "$there")")
-  group=$(owner_name group "$(stat -c %g -- "$there")")
+  user=$(owner_name "$PASSWD" "$(stat -c %u -- "$there")")
+  group=$(owner_name "$GROUP" "$(stat -c %g -- "$there")")
   found=${user:-$(stat -c %u -- "$there")}:${group:-$(stat -c %g -- "$there")}
   [ "$found" = "$expected" ] || report "$found"
 }
 
 check_content() {
   present && [ -f "$there" ] || return
-  if [ ! -r "$there" ]; then report '?'; return; fi
+  if [ ! -r "$there" ]; then unseen; return; fi
   found=$(sha256sum <"$there")
   found=${found%% *}
   [ "$found" = "$expected" ] || report "$found"
@@ -148,8 +187,9 @@ walk() {
     if [ -z "$3" ]; then
       matches=$((matches + 1))
       match=${match:-$each}
-    elif [ -d "$ROOT$each" ] && [ ! -L "$ROOT$each" ]; then
-      walk "$each" "$3"
+    else
+      resolve "$each"
+      [ ! -d "$real" ] || walk "${real#"$ROOT"}" "$3"
     fi
   done
   unset IFS
@@ -159,12 +199,12 @@ check_no_path() {
   find_pattern "$subject"
   if [ "$matches" -gt 1 ]; then report "$match (and $((matches - 1)) more)"
   elif [ "$matches" -eq 1 ]; then report "$match"
-  elif [ -n "$closed" ]; then report '?'
+  elif [ -n "$closed" ]; then unseen
   fi
 }
 
 # --- accounts; a locked one has no password
-account() { awk -F: -v name="$1" -v field="$2" '$1 == name { print $field; exit }' "$ROOT/etc/passwd"; }
+account() { awk -F: -v name="$1" -v field="$2" '$1 == name { print $field; exit }' "$PASSWD"; }
 
 check_user() { [ -n "$(account "$subject" 3)" ] || report absent; }
 
@@ -178,40 +218,95 @@ check_group() {
   awk -F: -v group="$expected" -v user="$subject" -v gid="$(account "$subject" 4)" '
     $1 == group { split($4, members, ","); for (each in members) in_it = in_it || members[each] == user
                   in_it = in_it || (gid != "" && $3 == gid) }
-    END { exit !in_it }' "$ROOT/etc/group" || report 'not a member'
+    END { exit !in_it }' "$GROUP" || report 'not a member'
 }
 
 check_locked() {
-  if [ ! -r "$ROOT$subject" ]; then
-    if [ -e "$ROOT$subject" ]; then report '?'; else report 'unknown: it is absent'; fi
+  resolve "$subject"
+  if [ ! -r "$real" ]; then
+    if [ -e "$real" ]; then unseen; else report 'unknown: it is absent'; fi
     return
   fi
-  found=$(awk -F: '$2 !~ /^[!*]+$/ { printf "%s ", $1 }' "$ROOT$subject")
+  # An `x` in the list of accounts: the password is in the other file.
+  found=$(awk -F: 'NF > 1 && $2 !~ /^[!*]+$/ { print $1 }' "$real"
+    awk -F: 'NF > 1 && $2 !~ /^(x|[!*]+)$/ { print $1 }' "$PASSWD")
   [ -z "$found" ] || report "$found"
 }
 
-# --- systemd
-masked() { [ "$(readlink -- "$ROOT/etc/systemd/system/$1")" = /dev/null ]; }
+# --- systemd: the folders of units; of files with one name the first folder's counts
+UNIT_FOLDERS='/etc/systemd/system.control /run/systemd/system.control /run/systemd/transient
+  /run/systemd/generator.early /etc/systemd/system /run/systemd/system /run/systemd/generator
+  /usr/local/lib/systemd/system /usr/lib/systemd/system /run/systemd/generator.late'
 
-check_masked() { masked "$subject" || report "$(kind_of_file "$ROOT/etc/systemd/system/$subject")"; }
+# Sets `unit` to the path of a unit's file, and `real` to where it is without a link of its own.
+find_unit() {
+  for unit in $UNIT_FOLDERS; do
+    resolve "$unit"
+    unit=$unit/$1 real=$real/$1
+    if [ -e "$real" ] || [ -L "$real" ]; then return 0; fi
+  done
+  return 1
+}
 
-check_not_enabled() {
-  ! masked "$subject" || return
-  for each in etc/systemd/system/*.wants/"$subject" etc/systemd/system/*.requires/"$subject" \
-    usr/lib/systemd/system/*.wants/"$subject" usr/lib/systemd/system/*.requires/"$subject"; do
-    if [ -L "$each" ] || [ -e "$each" ]; then report "/$each"; return; fi
+# Whether a unit is masked: its file is a link to /dev/null, or empty.
+masked() {
+  find_unit "$1" || return
+  [ "$(readlink -- "$real")" = /dev/null ] || { [ -f "$real" ] && [ ! -L "$real" ] && [ ! -s "$real" ]; }
+}
+
+check_masked() {
+  if masked "$subject"; then return; fi
+  if find_unit "$subject"; then report "$unit"; else report absent; fi
+}
+
+# Prints the names of a unit: its own, and each link that leads to it.
+names_of() {
+  echo "$1"
+  for folder in $UNIT_FOLDERS; do
+    resolve "$folder"
+    for each in "$real"/*; do
+      if [ -L "$each" ]; then
+        resolve "$folder/${each##*/}"
+        [ "${real##*/}" != "$1" ] || echo "${each##*/}"
+      fi
+    done
   done
 }
 
-# --- sysctl: as systemd-sysctl reads them; of files with one name the first folder's counts
+check_not_enabled() {
+  ! masked "$subject" || return
+  # The names are split: units have no blanks in theirs. Of a template each instance counts.
+  for name in $(names_of "$subject"); do
+    for folder in $UNIT_FOLDERS; do
+      resolve "$folder"
+      case $name in *@.*) name="${name%@.*}@*.${name##*.}" ;; esac
+      # shellcheck disable=SC2231 # the pattern of a template is expanded here
+      for each in "$real"/*.wants/$name "$real"/*.requires/$name "$real"/*.upholds/$name; do
+        if [ -L "$each" ] || [ -e "$each" ]; then report "$folder${each#"$real"}"; return; fi
+      done
+    done
+  done
+}
+
+# --- sysctl: as systemd-sysctl reads them; of files with one name the first folder's counts. What is
+# no file, as a link to /dev/null, masks those of its name.
+list_sysctls() {
+  for folder in /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d; do
+    resolve "$folder"
+    for each in "$real"/*.conf; do
+      name=${each##*/}
+      if [ ! -e "$each" ] && [ ! -L "$each" ]; then continue; fi
+      resolve "$folder/$name"
+      [ -f "$real" ] || real=/dev/null
+      printf '%s/%s\0' "$name" "$real"
+    done
+  done
+}
+
 read_sysctls() {
-  for each in etc/sysctl.d/*.conf run/sysctl.d/*.conf usr/local/lib/sysctl.d/*.conf \
-    usr/lib/sysctl.d/*.conf; do
-    [ ! -f "$each" ] || printf '%s %s\n' "${each##*/}" "$each"
-  done | sort -s -u -k 1,1 | while read -r _ each; do
-    cat -- "$each"
-    echo
-  done | awk '
+  # shellcheck disable=SC2016 # the inner shell fills it in
+  list_sysctls | sort -z -s -u -t / -k 1,1 | cut -z -d / -f 2- |
+    xargs -0 sh -c 'for each; do cat -- "$each"; echo; done' sh 2>/dev/null | awk '
     /^[ \t]*[#;]/ || !/=/ { next }
     { name = $0; sub(/=.*/, "", name); gsub(/[ \t]/, "", name); sub(/^-/, "", name); gsub("/", ".", name)
       value = $0; sub(/[^=]*=[ \t]*/, "", value); sub(/[ \t]+$/, "", value); gsub(/[ \t]+/, " ", value)
@@ -219,14 +314,15 @@ read_sysctls() {
 }
 
 check_sysctl() {
-  found=$(printf '%s\n' "$sysctls" | awk -F= -v name="$subject" '$1 == name { value = $2 } END { print value }')
+  found=$(printf '%s\n' "$sysctls" | awk -v name="$subject=" '
+    index($0, name) == 1 { value = substr($0, length(name) + 1) } END { print value }')
   [ "$found" = "$expected" ] || report "$found"
 }
 
 check_kernel() {
   path=/proc/sys/$(printf '%s' "$subject" | tr . /)
   if [ ! -e "$path" ]; then report 'no such setting'; return; fi
-  if [ ! -r "$path" ]; then report '?'; return; fi
+  if [ ! -r "$path" ]; then unseen; return; fi
   found=$(tr -s '\t ' '  ' <"$path")
   [ "$found" = "$expected" ] || report "$found"
 }
@@ -234,12 +330,18 @@ check_kernel() {
 # --- certificates: the text of one is in the store, whatever its line breaks
 check_trusted() {
   present && [ -r "$there" ] || return
+  resolve /etc/ssl/certs/ca-certificates.crt
   awk '/^-----BEGIN/ { body = ""; next } /^-----END/ { if (NR == FNR) wanted[body]; else has[body]; next }
     { sub(/\r$/, ""); body = body $0 }
     END { for (each in wanted) { n++; if (!(each in has)) exit 1 }; exit !n }
-  ' "$there" "$ROOT/etc/ssl/certs/ca-certificates.crt" 2>/dev/null || report absent
+  ' "$there" "$real" 2>/dev/null || report absent
 }
 
+# Without its accounts a root has none.
+resolve /etc/passwd
+[ -r "$real" ] && PASSWD=$real || PASSWD=/dev/null
+resolve /etc/group
+[ -r "$real" ] && GROUP=$real || GROUP=/dev/null
 packages=$NL$(read_packages) || exit 1
 sysctls=$(read_sysctls)
 count=0

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -29,6 +30,13 @@ def _without_detours(path: str) -> str:
         msg = "it has an empty part, or one that is `.` or `..`"
         raise ValueError(msg)
     return path
+
+
+def _of_names(pattern: str) -> str:
+    if re.search(r"/\.[.*]*(/|$)", pattern):
+        msg = "a part of dots and `*` only also matches `..`, the folder above"
+        raise ValueError(msg)
+    return pattern
 
 
 def _in_quotes(mode: object) -> object:
@@ -53,6 +61,7 @@ PathPattern = Annotated[
     str,
     StringConstraints(pattern=r"^/[A-Za-z0-9._@:+-]+/[A-Za-z0-9._@:+/*-]*$", max_length=400),
     BeforeValidator(lambda path: _without_detours(path) if isinstance(path, str) else path),
+    AfterValidator(_of_names),
 ]
 """Absolute path below a folder. `*` stands for any characters of a name but a dot at its start."""
 

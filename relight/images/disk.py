@@ -18,6 +18,7 @@ from relight.domain.image.contract import ContractChecked
 from relight.domain.text import visible_head
 from relight.images.check import CheckUnreadableError, check_script, parse_check
 from relight.images.contract_file import ContractFile
+from relight.images.programs import NoRootError, completed
 from relight.images.requirements import Subject
 
 _CHECK_TIMEOUT = timedelta(minutes=2)
@@ -58,6 +59,8 @@ def check_disk(path: Path, file: ContractFile) -> ContractChecked:
 
     Raises:
         DiskError: nothing was checked.
+        NoRootError: only root can mount it.
+        NoProgramError: a program that is needed is not installed.
     """
     script = check_script(file, Subject.IMAGE)
     if path.is_dir():
@@ -72,7 +75,7 @@ def check_disk(path: Path, file: ContractFile) -> ContractChecked:
 
 def _check_mounted(path: Path, script: str) -> str:
     if os.geteuid() != 0:
-        raise DiskError(f"{path}: only root can mount a disk")
+        raise NoRootError(f"{path}: only root can mount a disk")
     with _raw(path) as raw, tempfile.TemporaryDirectory(prefix="relight-image-") as folder:
         root = _root_partition(raw)
         size = f"sizelimit={root.size_bytes}"
@@ -131,7 +134,7 @@ def _run(argv: Sequence[str], timeout: timedelta, stdin: str = "") -> str:
     """Return what a program prints.
 
     Raises:
-        DiskError: it could not be run, or it failed.
+        DiskError: it failed, or did not end in time.
     """
     ended = _completed(argv, timeout, stdin)
     if ended.returncode != 0:
@@ -144,16 +147,6 @@ def _completed(
     argv: Sequence[str], timeout: timedelta, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(  # noqa: S603 - the words are of this module and paths of the caller
-            argv,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout.total_seconds(),
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise DiskError(f"there is no program {argv[0]} here") from error
+        return completed(*argv, stdin=stdin, timeout=timeout)
     except subprocess.TimeoutExpired as error:
         raise DiskError(f"{argv[0]} did not end within {timeout.total_seconds():.0f} s") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from relight.images.programs import ImageBuildError, run
+from relight.images.programs import ImageBuildError, require_programs, run
 
 FOLDER = Path(__file__).parents[2] / "images"
 """The folder of the recipe in the repository: scripts, lists of packages, files of a machine."""
@@ -83,8 +83,10 @@ class Recipe:
 
         Raises:
             ImageBuildError: this computer has no apt source for it, or a source does not answer.
+            NoProgramError: it has no apt.
         """
         names = self.names()
+        require_programs(["apt-get"])
         sources = run(self.folder / "apt-sources", self.distribution)
         with tempfile.TemporaryDirectory() as folder:
             return _resolved(Path(folder), sources, self.architecture, names)

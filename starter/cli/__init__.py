@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from relight.engine.errors import SetupError, UnknownContextError
+from relight.images.programs import NoProgramError, NoRootError
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.setting_groups import SettingsError
 from relight.settings import bad_values_text
@@ -41,6 +42,8 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (RepositoryError, ExitCode.REFUSED),
     (SettingsError, ExitCode.REFUSED),
     (SetupError, ExitCode.REFUSED),
+    (NoProgramError, ExitCode.REFUSED),
+    (NoRootError, ExitCode.REFUSED),
     (OSError, ExitCode.REFUSED),
 )
 

@@ -22,7 +22,7 @@ from relight.image_sources import (
 from relight.setting_groups import SettingsError
 from starter.cli.errors import BadInputError, OperationFailedError, RefusedError
 from starter.cli.github_job import github_job, job_variable
-from starter.cli.output import JsonOption, note, print_json, print_line, print_table
+from starter.cli.output import JsonOption, OutputsOption, note, print_json, print_line, print_table
 
 if TYPE_CHECKING:  # slow to import: only the command that needs it does so
     from relight.image_matrix import ImageNeeded
@@ -36,14 +36,6 @@ InputsOption = Annotated[
         metavar="PATH",
         help="A file or folder that decides the image's content, as of the checkout's top folder. "
         "Repeat it. Default: Relight's own image.",
-    ),
-]
-OutputsOption = Annotated[
-    bool,
-    typer.Option(
-        "--outputs",
-        help="Print NAME=VALUE lines, for a job's outputs in GitHub Actions.",
-        show_default=False,
     ),
 ]
 
@@ -89,7 +81,7 @@ def changed(
     except NoCheckoutError as error:
         raise RefusedError(str(error)) from None
     if not changes.is_known:
-        note(f"there is no commit {since} here, so the image counts as changed")
+        note(f"there is no commit {changes.since} here, so the image counts as changed")
     if json:
         print_json(changes)
     elif outputs:

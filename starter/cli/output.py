@@ -33,6 +33,15 @@ JsonOption = Annotated[
 ]
 """The option `--json` of every command that returns something."""
 
+OutputsOption = Annotated[
+    bool,
+    typer.Option(
+        "--outputs",
+        help="Print NAME=VALUE lines, for a job's outputs in GitHub Actions.",
+        show_default=False,
+    ),
+]
+
 Printable = BaseModel | Mapping[str, object] | Sequence[BaseModel | Mapping[str, object]]
 
 # A pipe has no width. Its reader is a log, a mail or another terminal.

@@ -4,6 +4,7 @@ import json
 
 from relight.images.contract_file import read_contract
 from tests.images.roots import root_of
+from tests.starter.stores import refused
 
 CONTRACT = "packages:\n  - tzdata\nmasked:\n  - a.timer\n"
 
@@ -39,3 +40,17 @@ async def test_what_is_no_image_and_no_contract_ends_with_2(relight, tmp_path):
     file.write_text("packages: []\n")
     for words in ((str(tmp_path / "none.raw"),), (str(root), "--contract", str(file))):
         assert (await relight("image", "verify", *words)).code == 2
+
+
+async def test_a_disk_without_the_programs_for_it_or_root_ends_with_3(
+    relight, tmp_path, monkeypatch
+):
+    disk = tmp_path / "disk.qcow2"
+    disk.write_bytes(b"QFI\xfb" + bytes(1000))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    refused(await relight("image", "verify", str(disk)), 3, "only root can mount a disk")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("relight.images.programs.SBIN", "/nowhere")
+    monkeypatch.setenv("PATH", "/nowhere")
+    ended = await relight("image", "verify", str(disk))
+    refused(ended, 3, "there is no program qemu-img here: `apt-get install qemu-utils`")

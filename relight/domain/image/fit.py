@@ -15,6 +15,9 @@ _HOLDS: dict[str, Callable[[int], bool]] = {
     "=": lambda order: order == 0,
     ">=": lambda order: order >= 0,
     ">>": lambda order: order > 0,
+    # Old forms, which dpkg takes for these.
+    "<": lambda order: order <= 0,
+    ">": lambda order: order >= 0,
 }
 
 Compare = Callable[[str, str], int]
@@ -26,7 +29,7 @@ class Dependency(Message):
 
     Attributes:
         name: of the package, or of what packages provide.
-        relation: of the versions: `<<`, `<=`, `=`, `>=` or `>>`; empty: any version.
+        relation: of the versions: `<<`, `<=`, `=`, `>=`, `>>`, or an old form; empty: any version.
         version: that the relation is about; empty without one.
     """
 
