@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 
 from relight.domain.base import Message, Origin, ShortText
 from relight.domain.fault.fault import Fault
-from relight.domain.image.image import ImageName
+from relight.domain.image.image import ImageName, ImageRef
 from relight.domain.release import ArchitectureName
 from relight.domain.text import visible_head
 
@@ -85,6 +85,15 @@ class ImageInRegion(Message):
     def place(self) -> str:
         """Provider and region, as in `gcore/76`."""
         return f"{self.provider}/{self.region}"
+
+    @property
+    def ref(self) -> ImageRef | None:
+        """The image at its provider, if the region has it; else None."""
+        if self.status is not PublicationStatus.PUBLISHED or self.image_id is None:
+            return None
+        return ImageRef(
+            name=self.name, provider=self.provider, region=self.region, image_id=self.image_id
+        )
 
 
 # ---------------------------------------------------------------- what a publication is asked for
