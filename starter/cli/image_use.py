@@ -199,7 +199,7 @@ def _set_pinned(
         msg = "--region is a region of a provider: name it with --provider"
         raise BadInputError(msg)
     with fleet_store() as store:
-        places = _places(store, name, provider, region)
+        places = _places(store, name, provider, region, pinned=pinned)
         changed = store.images.pin(name, places, operation(reason), pinned=pinned)
     if as_json:
         print_json({"name": name, "pinned": pinned, "regions": ["/".join(at) for at in changed]})
@@ -210,19 +210,25 @@ def _set_pinned(
 
 
 def _places(
-    store: Store, name: str, provider: str | None, region: str | None
+    store: Store, name: str, provider: str | None, region: str | None, *, pinned: bool
 ) -> list[Place] | None:
-    """Return the regions that are meant; None for all that have the image."""
+    """Return the regions that are meant; None for all.
+
+    Raises:
+        BadInputError: an image is to be pinned, and no region of the provider has it.
+    """
     if provider is None:
         return None
     if region is not None:
         return [Place(provider, region)]
     images = store.images.list(name=name, provider=provider)
-    return [
-        Place(each.provider, each.region)
-        for each in images
-        if each.status is PublicationStatus.PUBLISHED
-    ]
+    wanted = [each for each in images if (each.ref is not None if pinned else each.pinned)]
+    if pinned and not wanted:
+        msg = (
+            f"no region of {provider} has image {name}: `relight image show {name}` shows which do"
+        )
+        raise BadInputError(msg)
+    return [Place(each.provider, each.region) for each in wanted]
 
 
 def _of(images: list[ImageInRegion], name: str) -> list[ImageInRegion]:

@@ -16,9 +16,9 @@ from relight.domain.image.publication import (
 )
 from relight.providers.image_driver import Delivery
 from tests.support.interference import REPEATED, Injection
+from tests.workflows.harness import ORIGIN
 from tests.workflows.image.cloud import Count, TaskCloud
 from tests.workflows.image.driver import LIMITS
-from tests.workflows.harness import ORIGIN
 from tests.workflows.image.publishing import NAME, publishing
 from workflows.failures import fault_of
 from workflows.image.prune import PruneImages
