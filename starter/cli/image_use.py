@@ -125,7 +125,8 @@ def pin(
     """Let new machines be made of an image in regions that have it, whatever is newer.
 
     Without --provider in all of them. A region has one pinned image of an architecture; if it loses
-    that one, it makes no machine of another. Machines that there are stay as they are: `relight rollout image` replaces them.
+    that one, it makes no machine of another. Machines that there are stay as they are:
+    `relight rollout image` replaces them.
 
     [bold]Examples:[/]
 
@@ -171,9 +172,10 @@ def prune(
     """Delete the images that no region needs any more, at the providers and from the record.
 
     Each region keeps the newest ones, those that are pinned, that machines are made of, that new
-    machines are made of, that the settings of the location name, and that a rollout is about. Regions that no location names any more are
-    pruned too. What is deleted is shown first. A region that cannot be listed is a failure: exit
-    code 1, and the others go on. What is in use at its provider stays, and is said.
+    machines are made of, that the settings of the location name, and that a rollout is about.
+    Regions that no location names any more are pruned too. What is deleted is shown first. A region
+    that cannot be listed is a failure: exit code 1, and the others go on. What is in use at its
+    provider stays, and is said.
 
     [bold]Examples:[/]
 
