@@ -29,7 +29,7 @@ def status(store, place):
     return found.status
 
 
-def removed(store, place) -> bool:
+def removed(store, place):
     assert store.image_use.begin_removal(ref(NAME, place), gone=False) is None
     return store.image_use.remove(ref(NAME, place), MANUAL)
 

@@ -1,6 +1,7 @@
 """Which images go from a region, and why the others stay."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from relight.domain.image.image import ImageAtProvider, ImageRef, ImageStatus
 from relight.domain.image.prune import KnownImages, LocationImage, decide_prune
@@ -109,7 +110,7 @@ def test_what_the_settings_of_the_location_name_stays():
 
 def test_the_record_of_a_region_without_the_image_goes_with_newer_ones():
     recorded = {f"base-{number}": START + timedelta(days=number) for number in (1, 2, 3)}
-    known = {"recorded_at": recorded, "missing": (ref(1), ref(3))}
+    known: dict[str, Any] = {"recorded_at": recorded, "missing": (ref(1), ref(3))}
     assert deleted(image(2), **known) == ["id-1"]
     assert deleted(image(2), keep=2, **known) == ["id-1"]
     assert deleted(image(2), keep=3, **known) == []

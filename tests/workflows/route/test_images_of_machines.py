@@ -78,10 +78,10 @@ async def test_no_machine_is_made_of_an_image_that_was_pruned_since_it_was_chose
     publish_in(harness, OLD)
     take, place = harness.store.image_use.take, Place(harness.cloud.name, "fake-east")
 
-    def prune_first(key: str, image: MachineImage) -> None:
+    def prune_first(machine_key: str, image: MachineImage) -> None:
         old = ref(OLD, place)
         assert harness.store.image_use.begin_removal(old, gone=False) is None
-        take(key, image)
+        take(machine_key, image)
 
     harness.store.image_use.take = prune_first  # type: ignore[method-assign]
     with pytest.raises(WorkflowFailureError) as refused:
