@@ -59,7 +59,7 @@ from relight.hosts.liveness import SshLivenessProbe
 from relight.hosts.templates import TemplateError
 from relight.images.contract_file import DEFAULT_CONTRACT, ContractError, read_contract
 from relight.key_report import reporting_keys
-from relight.locations import configured_drivers, configured_stagings
+from relight.locations import configured_drivers, configured_locations, configured_stagings
 from relight.release_source import brings_packages, package_files, release_source_config
 from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, open_source
@@ -236,6 +236,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             package_files=package_files(settings),
             image_folder=settings.image_folder,
             stagings=configured_stagings(settings),
+            locations=configured_locations(settings),
             contract=read_contract(settings.images.contract or DEFAULT_CONTRACT),
             image_preflight=settings.images.preflight,
         )

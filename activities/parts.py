@@ -66,6 +66,7 @@ from relight.hosts.liveness import LivenessProbe
 from relight.hosts.probe import Probe
 from relight.images.contract_file import ContractFile
 from relight.providers.driver import ProviderDriver
+from relight.providers.locations import LocationSettings
 from relight.releases.package_files import PackageFiles
 from relight.releases.source import ReleaseSource
 from relight.store.store import Store
@@ -101,6 +102,7 @@ class Parts:
     host_settings: HostSettings | None = None
     image_folder: Path = Path("images")
     stagings: Mapping[str, Staging] = field(default_factory=dict)
+    locations: Mapping[str, Mapping[str, LocationSettings]] = field(default_factory=dict)
     contract: ContractFile | None = None
     image_preflight: bool = True
 
@@ -122,7 +124,9 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
     releases = PinnedReleases(parts.repository, parts.store, files)
     image_fit = ImageFit(parts.store, releases)
     delivery = PackageDelivery(files, parts.repository, parts.store) if files else None
-    images = ImageProviders(parts.drivers, parts.stagings, parts.image_folder, parts.fleet_owner)
+    images = ImageProviders(
+        parts.drivers, parts.stagings, parts.image_folder, parts.fleet_owner, parts.locations
+    )
     verifications = VerificationActivities(
         parts.store,
         parts.hosts,
@@ -156,6 +160,7 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
             parts.fleet_owner,
             parts.creations,
             parts.store.key_rotations.all,
+            parts.store.image_use,
         ),
         FirstBootActivities(
             parts.user_data,

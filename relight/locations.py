@@ -21,7 +21,12 @@ from relight.providers.driver import (
     region_named,
 )
 from relight.providers.lab import LabDriver
-from relight.providers.locations import ProviderSettings, SecretFileError, read_secret
+from relight.providers.locations import (
+    LocationSettings,
+    ProviderSettings,
+    SecretFileError,
+    read_secret,
+)
 from relight.providers.registry import CLOUDS, PROVIDERS, open_drivers
 from relight.setting_groups import SettingsError
 from relight.settings import Settings
@@ -119,6 +124,15 @@ def configured_stagings(settings: Settings) -> "dict[str, Staging]":
     """
     found = {name: configured_staging(settings, name) for name in settings.providers}
     return {name: staging for name, staging in found.items() if staging is not None}
+
+
+def configured_locations(settings: Settings) -> Mapping[str, Mapping[str, LocationSettings]]:
+    """Return what the settings say of each location of each cloud, by cloud and region.
+
+    Raises:
+        SettingsError: as of `provider_settings`.
+    """
+    return {name: provider_settings(settings, name).locations for name in settings.providers}
 
 
 async def why_no_location(settings: Settings, provider: str, region: str) -> str | None:

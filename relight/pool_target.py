@@ -1,6 +1,6 @@
 """The targets of pools, the same for their own upkeep, for a reconcile run and for an operator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from relight.domain.image.choice import choose_image
 from relight.domain.image.image import ImageName
@@ -40,17 +40,19 @@ def pool_targets(
             policy=policy,
             replacement=replacement,
             blocked=blocked,
-            image_name=_image_name(store, pool),
+            image_names=_image_names(store, pool),
         )
         for pool, release in zip(pools, map(pool_release, evidence), strict=True)
     ]
 
 
-def _image_name(store: Store, pool: PoolSize) -> ImageName | None:
-    """Return what new machines of a pool are made of; None: what the settings say."""
+def _image_names(store: Store, pool: PoolSize) -> Mapping[str, ImageName | None]:
+    """Return what new machines of a pool are made of, by architecture; None: as the settings say.
+
+    Without any image on record for an architecture, it is not known what its machines should be.
+    """
     images = store.images.list(provider=pool.provider, region=pool.region)
-    architectures = {each.architecture for each in images}
-    if len(architectures) != 1:  # A region has machines of one architecture, known to its provider.
-        return None
-    chosen = choose_image(images, architectures.pop(), store.rollouts.stopped_images())
-    return chosen.name if chosen else None
+    stopped = store.rollouts.stopped_images()
+    architectures = sorted({each.architecture for each in images})
+    chosen = {each: choose_image(images, each, stopped) for each in architectures}
+    return {name: image.name if image else None for name, image in chosen.items()}

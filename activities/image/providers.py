@@ -7,6 +7,7 @@ from activities.image.staging import Staging
 from relight.domain.fault.error import DomainError
 from relight.domain.image.image import ImageManifest
 from relight.domain.image.imports import ImportLimits
+from relight.domain.image.prune import LocationImage
 from relight.domain.machine import Region
 from relight.images.folder import ImageFolder
 from relight.providers.driver import (
@@ -16,6 +17,7 @@ from relight.providers.driver import (
     region_named,
 )
 from relight.providers.image_driver import Delivery, ImageDriver
+from relight.providers.locations import LocationSettings
 
 
 class ImageUnstagedError(DomainError):
@@ -38,7 +40,9 @@ class ImageProviders:
         stagings: Mapping[str, Staging],
         folder: Path,
         owner: str,
+        locations: Mapping[str, Mapping[str, LocationSettings]],
     ) -> None:
+        self._locations = locations
         self._drivers = drivers
         self._stagings = stagings
         self.folder = ImageFolder(folder)
@@ -91,6 +95,13 @@ class ImageProviders:
                 f" table [{provider}.staging]"
             )
         return staging
+
+    def location_image(self, provider: str, region: str) -> LocationImage | None:
+        """Return what the settings say of the image of a location; None if there is none."""
+        location = self._locations.get(provider, {}).get(region)
+        if location is None:
+            return None
+        return LocationImage(image=location.image, prefix=location.image_prefix)
 
     async def all_regions(self, provider: str) -> tuple[str, ...]:
         """Return all regions that a provider's locations name."""

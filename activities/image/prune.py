@@ -1,11 +1,14 @@
 """The prune of images: find the regions, decide about each image, delete one."""
 
+from datetime import UTC, datetime
+from functools import partial
+
 from activities import policies
 from activities.execution import current_operation
 from activities.image.providers import ImageProviders
 from relight.domain.fault.table import fault
 from relight.domain.image.choice import choose_image
-from relight.domain.image.image import ImageRef
+from relight.domain.image.image import ImageRef, ImageStatus
 from relight.domain.image.prune import (
     DeleteImageInput,
     ImageDeleted,
@@ -17,11 +20,10 @@ from relight.domain.image.prune import (
     RegionDecided,
     decide_prune,
 )
-from relight.domain.image.publication import PublicationStatus
+from relight.domain.image.publication import ImageInRegion, PublicationStatus
 from relight.engine.step import step
 from relight.providers.driver import ProviderAnswerError, ProviderError
-from relight.providers.image_driver import ImageDriver
-from relight.store.events import Operation
+from relight.providers.image_driver import ImageDriver, ImageInUseError
 from relight.store.images import Place
 from relight.store.store import Store
 from relight.store.threads import in_thread
@@ -80,11 +82,31 @@ class ImagePruneActivities:
         lasting=True,
     )
     async def delete_image(self, input: DeleteImageInput) -> ImageDeleted:
-        """Delete an image at its provider, then from the record."""
-        ref = input.image
-        existed = await self._providers.driver(ref.provider).delete_image(ref)
-        operation = current_operation(input.origin)
-        await in_thread(self._forget, ref, operation)
+        """Delete an image at its provider, then from the record.
+
+        From before it is deleted, no machine is made of it.
+
+        Raises:
+            ImageInUseError: it stays. Its provider keeps it, or it was pinned, rolled out, used for
+                a machine or published since it was decided about.
+        """
+        ref, use = input.image, self._store.image_use
+        driver = self._providers.driver(ref.provider)
+        if input.in_record and ref.image_id:
+            found = await driver.image(ref)
+            if found is not None and found.status is not ImageStatus.FAILED:
+                raise _stays(ref, "its provider has it again")
+        stays = await in_thread(partial(use.begin_removal, ref, gone=input.in_record))
+        if stays is not None:
+            raise _stays(ref, stays)
+        existed = False
+        if not input.in_record:
+            try:
+                existed = await driver.delete_image(ref)
+            except ImageInUseError:
+                await in_thread(use.keep, ref)
+                raise
+        await in_thread(use.remove, ref, current_operation(input.origin))
         return ImageDeleted(existed=existed)
 
     def _recorded_places(self) -> set[Place]:
@@ -100,29 +122,21 @@ class ImagePruneActivities:
             choose_image(images, architecture, stopped)
             for architecture in {each.architecture for each in images}
         ]
-        rollouts = self._store.rollouts.list()
+        now = datetime.now(UTC)
+        recorded = [(each, _ref_of(each)) for each in images if not each.is_under_way(now)]
+        having = {PublicationStatus.PUBLISHED, PublicationStatus.DELETING}
         return KnownImages(
             recorded_at={each.name: each.recorded_at for each in images},
-            published=tuple(
-                ImageRef(
-                    name=each.name,
-                    provider=each.provider,
-                    region=each.region,
-                    image_id=each.image_id,
-                )
-                for each in images
-                if each.status is PublicationStatus.PUBLISHED and each.image_id is not None
-            ),
+            published=tuple(ref for each, ref in recorded if each.status in having),
+            missing=tuple(ref for each, ref in recorded if each.status not in having),
             needed={
+                **{each.name: "it is being published" for each in images if each.is_under_way(now)},
                 **{each.name: "new machines are made of it" for each in chosen if each is not None},
-                **{
-                    each.image_name: "a rollout of it is open"
-                    for each in rollouts
-                    if each.image_name is not None and each.closed_at is None
-                },
+                **dict.fromkeys(self._store.rollouts.open_images(), "a rollout of it is open"),
                 **{each.name: "it is pinned" for each in images if each.pinned},
             },
             used=frozenset(self._store.machines.image_ids().get(place, ())),
+            location=self._providers.location_image(*place),
         )
 
     async def _unrecorded(self, driver: ImageDriver, place: Place) -> frozenset[str]:
@@ -131,9 +145,16 @@ class ImagePruneActivities:
         found = [await driver.image_of(provider_id) for provider_id in machines]
         return frozenset(each for each in found if each is not None)
 
-    def _forget(self, ref: ImageRef, operation: Operation) -> None:
-        """Remove an image from a region's record, unless another one has its name there now."""
-        place = Place(ref.provider, ref.region)
-        known = self._store.images.list(name=ref.name, provider=ref.provider, region=ref.region)
-        if any(each.image_id == ref.image_id for each in known):
-            self._store.images.remove(ref.name, place, operation)
+
+def _ref_of(image: ImageInRegion) -> ImageRef:
+    """Return an image on record; its id is empty if it was never ordered there."""
+    return ImageRef(
+        name=image.name,
+        provider=image.provider,
+        region=image.region,
+        image_id=image.image_id or "",
+    )
+
+
+def _stays(ref: ImageRef, why: str) -> ImageInUseError:
+    return ImageInUseError(ref.provider, f"delete the image {ref.name} in {ref.region}", why)

@@ -1,6 +1,7 @@
 """A publication as a whole, and its part at one provider: check, plan, take turns, stage."""
 
 import asyncio
+from collections.abc import Sequence
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -10,7 +11,7 @@ from activities.execution import current_operation, heartbeating
 from activities.image.fit import ImageFit
 from activities.image.providers import ImageProviders
 from activities.image.turns import Turns
-from relight.domain.image.image import ImageManifest, ImageName
+from relight.domain.image.image import ImageManifest, ImageName, ImageRef, ImageStatus
 from relight.domain.image.imports import (
     MAX_REGIONS,
     ImageChecked,
@@ -19,10 +20,13 @@ from relight.domain.image.imports import (
     ProviderPlan,
     RecordUnbegunInput,
     begin_order,
-    source_in,
+    sources_in,
     with_first,
 )
-from relight.domain.image.publication import PublicationStatus, PublishImageInput
+from relight.domain.image.publication import (
+    ImageInRegion,
+    PublishImageInput,
+)
 from relight.domain.route import Recorded
 from relight.engine.step import step
 from relight.providers.driver import ProviderInvalidError
@@ -67,13 +71,13 @@ class PublicationActivities:
         names = await self._regions(input, manifest)
         recorded = await in_thread(self._store.images.list, name=input.name, provider=provider)
         if input.missing:
-            having = {each.region for each in recorded if _has_it(each.status)}
+            having = {each.region for each in sources_in(recorded)}
             names = tuple(each for each in names if each not in having)
         if len(names) > MAX_REGIONS:
             raise ProviderInvalidError(
                 provider, f"publish {input.name}", f"more than {MAX_REGIONS} regions at once"
             )
-        source = source_in(recorded)
+        source = await self._source(recorded) if limits.copies and names else None
         names = with_first(names, limits, source)
         if names:
             places = [Place(provider, each) for each in names]
@@ -136,6 +140,14 @@ class PublicationActivities:
             return await self._providers.regions(input.provider, manifest)
         return (await self._providers.region(input.provider, input.region, manifest),)
 
+    async def _source(self, recorded: Sequence[ImageInRegion]) -> ImageRef | None:
+        """Return an image to copy from that its provider still has; None if there is none."""
+        for each in sources_in(recorded):
+            found = await self._providers.driver(each.provider).image(each)
+            if found is not None and found.status is ImageStatus.AVAILABLE:
+                return each
+        return None
+
     async def _manifest(self, name: ImageName) -> ImageManifest:
         return await manifest_on_record(self._store, name)
 
@@ -150,7 +162,3 @@ async def manifest_on_record(store: Store, name: ImageName) -> ImageManifest:
     if manifest is None:
         raise UnknownImageError(f"there is no image {name} on record")
     return manifest
-
-
-def _has_it(status: PublicationStatus) -> bool:
-    return status is PublicationStatus.PUBLISHED

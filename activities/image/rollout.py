@@ -8,7 +8,6 @@ from activities.rollout.preflight import PreflightError, unknown_checks
 from relight.domain.fault.error import DomainError
 from relight.domain.image.choice import CheckImageRolloutInput, ImageRolloutChecked
 from relight.domain.image.image import ImageManifest
-from relight.domain.image.publication import PublicationStatus
 from relight.domain.names import CheckName
 from relight.engine.step import step
 from relight.store.errors import UnknownImageError
@@ -68,5 +67,5 @@ class ImageRolloutActivities:
                 f"image {manifest.name} is"
             )
         images = self._store.images.list(name=manifest.name)
-        having = {each.place for each in images if each.status is PublicationStatus.PUBLISHED}
+        having = {each.place for each in images if each.ref is not None}
         return sorted(wanted - having)

@@ -31,6 +31,7 @@ from relight.providers.driver import (
     driver_named,
     region_named,
 )
+from relight.store.image_use import ImageUse
 from relight.store.threads import in_thread
 
 
@@ -56,6 +57,7 @@ class MachineActivities:
         owner: str,
         creations: Mapping[str, AbstractAsyncContextManager[object]] | None = None,
         rotations: Callable[[], KeyRotations] = dict,
+        image_use: ImageUse | None = None,
     ) -> None:
         """Request nothing yet.
 
@@ -65,12 +67,15 @@ class MachineActivities:
             owner: the fleet's ownership tag.
             creations: limits the creations at once, by provider; without an entry there is none.
             rotations: returns the rotations of keys that are on record.
+            image_use: has the image of each machine from before it is created, so that nobody
+                deletes it; None: machines are made of what the settings say.
         """
         self._drivers = drivers
         self._user_data = user_data
         self._owner = owner
         self._creations = creations or {}
         self._rotations = rotations
+        self._image_use = image_use
         self._polls = MachinePolls()
 
     @step(policies.LOOKUP, lambda i: f"{i.provider}/{i.region}")
@@ -97,6 +102,9 @@ class MachineActivities:
                 f"create {input.plan.key}",
                 "templates or settings changed since its user-data was rendered: run it again",
             )
+        image = input.plan.image
+        if image is not None and self._image_use is not None:
+            await in_thread(self._image_use.take, input.plan.key, image)
         spec = MachineSpec(
             region=input.plan.region,
             user_data=user_data.packed,
@@ -104,7 +112,7 @@ class MachineActivities:
             generation=input.plan.generation,
             created_by=current_run_id(),
             is_repeat=activity.info().attempt > 1,
-            image=input.plan.image.image_id if input.plan.image else None,
+            image=image.image_id if image else None,
         )
         return (await self._ensure(input.plan.provider, input.plan.key, spec)).machine
 

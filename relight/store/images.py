@@ -26,7 +26,6 @@ IMAGE_PUBLISHED = "image-published"
 IMAGE_FAILED = "image-failed"
 IMAGE_PINNED = "image-pinned"
 IMAGE_UNPINNED = "image-unpinned"
-IMAGE_REMOVED = "image-removed"
 
 
 class Place(NamedTuple):
@@ -246,7 +245,7 @@ class Images:
 
         Args:
             name: of the image.
-            places: the regions; None for all that have it.
+            places: the regions; None for all that have it, or for all where it is pinned.
             operation: whose.
             pinned: or unpinned.
 
@@ -259,10 +258,17 @@ class Images:
                 select(PublishedImageRow).where(PublishedImageRow.name == name)
             ).all()
             by_place = {Place(row.provider, row.region): row for row in rows}
-            wanted = sorted(places) if places is not None else sorted(_having(by_place))
-            for place in wanted:
-                if pinned and place not in _having(by_place):
-                    raise UnknownImageError(f"{'/'.join(place)} has no image {name}")
+            having = _having(by_place)
+            # A pin of a region that has lost the image can be ended too.
+            every = having if pinned else by_place
+            wanted = sorted(places if places is not None else every)
+            lacking = [place for place in wanted if place not in having] if pinned else []
+            if lacking or (pinned and not wanted):
+                where = "/".join(lacking[0]) if lacking else "no region"
+                raise UnknownImageError(
+                    f"{where} has {'no' if lacking else 'the'} image {name}: "
+                    f"`relight image publish {name} --missing` brings it there"
+                )
             changed = [
                 place
                 for place in wanted
@@ -276,26 +282,6 @@ class Images:
             if changed and not w.earlier:
                 w.log(detail={"image": name, "regions": ["/".join(each) for each in changed]})
             return changed
-
-    def remove(self, name: str, place: Place, operation: Operation) -> bool:
-        """Remove an image from a region's record, once its provider has it no more.
-
-        The image goes from the record with its last region.
-
-        Returns:
-            Whether it was on record.
-        """
-        with write(self._database, operation, IMAGE_REMOVED) as w:
-            row = w.session.get(PublishedImageRow, (name, *place))
-            if row is None:
-                return w.earlier is not None
-            w.log(detail=_detail(row))
-            w.session.delete(row)
-            w.session.flush()
-            others = select(PublishedImageRow.name).where(PublishedImageRow.name == name)
-            if w.session.exec(others).first() is None:
-                w.session.delete(_require_image(w.session, name))
-            return True
 
 
 def manifest_of(row: ImageRow) -> ImageManifest:

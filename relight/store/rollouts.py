@@ -175,6 +175,12 @@ class Rollouts:
         with self._database.reading() as session:
             return {name for name in session.exec(query) if name is not None}
 
+    def open_images(self) -> Set[ImageName]:
+        """Return the images that rollouts are about which have not ended."""
+        query = select(RolloutRow.image_name).where(col(RolloutRow.closed_at).is_(None))
+        with self._database.reading() as session:
+            return {name for name in session.exec(query) if name is not None}
+
     def list(self) -> list[Rollout]:
         """Return every rollout, oldest first. An invalid one is noted and left out."""
         with self._database.reading() as session:

@@ -23,6 +23,7 @@ from relight.store.events import Events
 from relight.store.fleet_identities import FleetIdentities
 from relight.store.fleet_settings import FleetSettings
 from relight.store.holds import Holds
+from relight.store.image_use import ImageUse
 from relight.store.images import Images
 from relight.store.incidents import Incidents
 from relight.store.kept_machines import KeptMachines
@@ -72,6 +73,7 @@ class Store:
         self.releases = Releases(database)
         self.configurations = Configurations(database)
         self.images = Images(database)
+        self.image_use = ImageUse(database)
         self.repository_indexes = RepositoryIndexes(database)
         self.rollouts = Rollouts(database)
         self.freezes = Holds(database, HoldKind.FREEZE)

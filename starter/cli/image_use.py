@@ -124,8 +124,9 @@ def pin(
 ) -> None:
     """Let new machines be made of an image in regions that have it, whatever is newer.
 
-    Without --provider in all of them. A region has one pinned image of an architecture. Machines
-    that there are stay as they are: `relight rollout image` replaces them.
+    Without --provider in all of them. A region has one pinned image of an architecture; if it loses
+    that one, it makes no machine of another. Machines that there are stay as they are:
+    `relight rollout image` replaces them.
 
     [bold]Examples:[/]
 
@@ -171,9 +172,10 @@ def prune(
     """Delete the images that no region needs any more, at the providers and from the record.
 
     Each region keeps the newest ones, those that are pinned, that machines are made of, that new
-    machines are made of, and that a rollout is about. Regions that no location names any more are
-    pruned too. What is deleted is shown first. A region that cannot be listed is a failure: exit
-    code 1, and the others go on. What is in use at its provider stays, and is said.
+    machines are made of, that the settings of the location name, and that a rollout is about.
+    Regions that no location names any more are pruned too. What is deleted is shown first. A region
+    that cannot be listed is a failure: exit code 1, and the others go on. What is in use at its
+    provider stays, and is said.
 
     [bold]Examples:[/]
 
@@ -199,7 +201,7 @@ def _set_pinned(
         msg = "--region is a region of a provider: name it with --provider"
         raise BadInputError(msg)
     with fleet_store() as store:
-        places = _places(store, name, provider, region)
+        places = _places(store, name, provider, region, pinned=pinned)
         changed = store.images.pin(name, places, operation(reason), pinned=pinned)
     if as_json:
         print_json({"name": name, "pinned": pinned, "regions": ["/".join(at) for at in changed]})
@@ -210,19 +212,25 @@ def _set_pinned(
 
 
 def _places(
-    store: Store, name: str, provider: str | None, region: str | None
+    store: Store, name: str, provider: str | None, region: str | None, *, pinned: bool
 ) -> list[Place] | None:
-    """Return the regions that are meant; None for all that have the image."""
+    """Return the regions that are meant; None for all.
+
+    Raises:
+        BadInputError: an image is to be pinned, and no region of the provider has it.
+    """
     if provider is None:
         return None
     if region is not None:
         return [Place(provider, region)]
     images = store.images.list(name=name, provider=provider)
-    return [
-        Place(each.provider, each.region)
-        for each in images
-        if each.status is PublicationStatus.PUBLISHED
-    ]
+    wanted = [each for each in images if (each.ref is not None if pinned else each.pinned)]
+    if pinned and not wanted:
+        msg = (
+            f"no region of {provider} has image {name}: `relight image show {name}` shows which do"
+        )
+        raise BadInputError(msg)
+    return [Place(each.provider, each.region) for each in wanted]
 
 
 def _of(images: list[ImageInRegion], name: str) -> list[ImageInRegion]:

@@ -136,6 +136,19 @@ def test_a_region_has_one_pinned_image_of_an_architecture(store):
     assert len(store.events.list(kind="image-unpinned")) == 1
 
 
+def test_a_pin_of_a_region_that_has_lost_the_image_can_be_ended(store):
+    publish(store, EAST)
+    store.images.pin(NAME, None, MANUAL, pinned=True)
+    store.images.fail(NAME, EAST, LATE, MANUAL, is_gone=True)
+    assert of(store, EAST).pinned
+    assert store.images.pin(NAME, None, MANUAL, pinned=False) == [EAST]
+
+
+def test_an_image_that_no_region_has_cannot_be_pinned(opened):
+    with pytest.raises(UnknownImageError, match="no region has the image base-1-amd64"):
+        opened.images.pin(NAME, None, MANUAL, pinned=True)
+
+
 def test_the_newest_image_is_the_first(store):
     publish(store, EAST)
     publish(store, EAST, "base-0-amd64", disk_sha256="4" * 64)
@@ -144,15 +157,6 @@ def test_the_newest_image_is_the_first(store):
     # To prove the old one again makes it no newer.
     store.images.publish(ref(NAME, EAST), MANUAL)
     assert [each.name for each in store.images.list()] == ["base-0-amd64", NAME]
-
-
-def test_an_image_goes_with_its_last_region(opened):
-    assert opened.images.remove(NAME, EAST, MANUAL)
-    assert not opened.images.remove(NAME, EAST, MANUAL)
-    assert opened.images.manifest(NAME) == manifest()
-    assert opened.images.remove(NAME, WEST, MANUAL)
-    assert opened.images.manifest(NAME) is None
-    assert len(opened.events.list(kind="image-removed")) == 2
 
 
 @pytest.mark.parametrize(

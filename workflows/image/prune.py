@@ -96,7 +96,11 @@ class PruneImages:
             return decision, None
         try:
             await ImagePruneActivities.delete_image(
-                DeleteImageInput(image=decision.image, origin=self._input.origin)
+                DeleteImageInput(
+                    image=decision.image,
+                    in_record=decision.in_record,
+                    origin=self._input.origin,
+                )
             )
         except ActivityError as error:
             why = _fault(error)

@@ -1,7 +1,7 @@
 """The publication of an image: every region gets it, or its reason why not."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -68,8 +68,7 @@ class PublishImage:
             ApplicationError: not all have it; carries the same result.
         """
         checked = await PublicationActivities.check_image(input)
-        ended = await asyncio.gather(*(self._publish_at(each) for each in checked.providers))
-        regions = sorted(sum(ended, ()), key=lambda each: each.place)
+        regions = await self._publish_everywhere(checked.providers)
         result = ImagePublication(name=input.name, regions=tuple(regions))
         workflow.set_current_details(plain(result.text))
         if not result.regions and not input.missing:
@@ -78,6 +77,20 @@ class PublishImage:
         if result.outcome is not PublicationOutcome.PUBLISHED:
             raise unreached(Unreached.IMAGE_MISSING, result.text, result)
         return result
+
+    async def _publish_everywhere(self, providers: Sequence[str]) -> list[RegionOutcome]:
+        """Publish at all providers, and return how that ended, by region.
+
+        Also after a cancellation, each has left its provider before this ends: none keeps its turn
+        or its disk in object storage.
+        """
+        ended = await asyncio.gather(*map(self._publish_at, providers), return_exceptions=True)
+        regions: list[RegionOutcome] = []
+        for each in ended:
+            if isinstance(each, BaseException):
+                raise each
+            regions += each
+        return sorted(regions, key=lambda each: each.place)
 
     async def _publish_at(self, provider: str) -> tuple[RegionOutcome, ...]:
         """Publish at one provider. What fails there is its own outcome."""
@@ -123,20 +136,16 @@ class PublishImage:
         outcomes = outcomes_of(plan, progress.values(), fault)
         unbegun = [each for each in outcomes if each.fault and not each.attempts]
         if unbegun and unbegun[0].fault:
-            await PublicationActivities.record_unbegun(
-                RecordUnbegunInput(
-                    **dict(part),
-                    regions=tuple(each.region for each in unbegun),
-                    fault=unbegun[0].fault,
-                )
+            record = RecordUnbegunInput(
+                **dict(part),
+                regions=tuple(each.region for each in unbegun),
+                fault=unbegun[0].fault,
             )
+            await _attempt(PublicationActivities.record_unbegun(record))
         if plan.limits.staged:
-            try:
-                await PublicationActivities.unstage_disk(part)
-            except FailureError as error:
-                # It expires by itself, and the next publication sweeps it.
-                workflow.logger.error("not unstaged: %s", fault_of(error).summary)
-        await PublicationActivities.end_turn(part)
+            # What is left there expires by itself, and the next publication sweeps it.
+            await _attempt(PublicationActivities.unstage_disk(part))
+        await _attempt(PublicationActivities.end_turn(part))
         return outcomes
 
     async def _publish_regions(
@@ -212,6 +221,14 @@ class PublishImage:
         workflow.set_current_details(
             f"{there} of {len(regions)} regions have it, {under_way} are under way"
         )
+
+
+async def _attempt(step: Awaitable[object]) -> None:
+    """Await a step. Its failure does not keep the ones after it from running."""
+    try:
+        await step
+    except FailureError as error:
+        workflow.logger.error("a provider was not left well: %s", fault_of(error).summary)
 
 
 class _Tasks:

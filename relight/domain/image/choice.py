@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 
 from relight.domain.base import Message
 from relight.domain.image.image import ImageName
-from relight.domain.image.publication import ImageInRegion, PublicationStatus
+from relight.domain.image.publication import ImageInRegion
 from relight.domain.machine import Machine, MachineImage, Region
 from relight.domain.names import CheckName, ScopeName
 from relight.domain.release import Release
@@ -68,7 +68,8 @@ def choose_image(
 ) -> ImageInRegion | None:
     """Return the image of a region for new machines; None: what the settings say of it.
 
-    The pinned one; else the newest one. One whose last rollout was stopped is taken only if it is
+    The pinned one, also if the region lacks it: a person has said that no other will do. Else the
+    newest one that the region has. One whose last rollout was stopped is taken only if it is
     pinned: machines of it have failed.
 
     Args:
@@ -76,12 +77,9 @@ def choose_image(
         architecture: of the machine.
         stopped: images whose last rollout was stopped.
     """
-    usable = [
-        each
-        for each in images
-        if each.status is PublicationStatus.PUBLISHED
-        and each.image_id is not None
-        and each.architecture == architecture
-        and (each.pinned or each.name not in stopped)
-    ]
-    return max(usable, key=lambda each: (each.pinned, each.recorded_at, each.name), default=None)
+    fitting = [each for each in images if each.architecture == architecture]
+    pinned = next((each for each in fitting if each.pinned), None)
+    if pinned is not None:
+        return pinned
+    usable = [each for each in fitting if each.ref is not None and each.name not in stopped]
+    return max(usable, key=lambda each: (each.recorded_at, each.name), default=None)

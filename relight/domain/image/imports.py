@@ -72,7 +72,7 @@ class ProviderPlan(Message):
 
     Attributes:
         regions: in the order in which they begin.
-        source: an image in a region that has it already, to copy from.
+        source: an image in a region that has it already, to copy from; None: there is none.
     """
 
     provider: str
@@ -252,7 +252,8 @@ def _due(
 
 
 def _sources(plan: ProviderPlan, regions: Sequence[RegionProgress]) -> list[ImageRef]:
-    found = [plan.source, *(each.image for each in regions)]
+    # Those that were proven just now first: the one of before may be gone meanwhile.
+    found = [*(each.image for each in regions), plan.source]
     return [each for each in found if each is not None]
 
 
@@ -276,17 +277,9 @@ def begin_order(regions: Sequence[str], recorded: Sequence[ImageInRegion]) -> tu
     return (*sorted(under_way), *sorted({*regions} - under_way))
 
 
-def source_in(recorded: Sequence[ImageInRegion]) -> ImageRef | None:
-    """Return an image of a provider that others can be copied from; None if there is none."""
-    for each in recorded:
-        if each.status is PublicationStatus.PUBLISHED and each.image_id is not None:
-            return ImageRef(
-                name=each.name,
-                provider=each.provider,
-                region=each.region,
-                image_id=each.image_id,
-            )
-    return None
+def sources_in(recorded: Sequence[ImageInRegion]) -> tuple[ImageRef, ...]:
+    """Return the images of a provider that others can be copied from, by the record."""
+    return tuple(each.ref for each in recorded if each.ref is not None)
 
 
 def is_gone_after(fault: Fault, *, is_withdrawn: bool) -> bool:

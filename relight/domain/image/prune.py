@@ -16,6 +16,9 @@ PRUNE_WORKFLOW_ID = "images/prune"
 MAX_DELETIONS = 1000
 """Of one prune: its result has to fit into a payload."""
 
+OF_SETTINGS = "the settings of the location name it"
+GONE = "its provider has it no more"
+
 KEPT = 2
 """How many images a region keeps of each architecture, if nobody says another number."""
 
@@ -83,9 +86,14 @@ class RegionDecided(Message):
 
 
 class DeleteImageInput(Message):
-    """Delete an image at its provider and from the record."""
+    """Delete an image at its provider and from the record.
+
+    Attributes:
+        in_record: its provider has it no more.
+    """
 
     image: ImageRef
+    in_record: bool = False
     origin: Origin
 
 
@@ -141,20 +149,37 @@ class ImagesPruned(Message):
         )
 
 
+class LocationImage(Message):
+    """What the settings of a location say of the image of its machines; one of both is empty.
+
+    Attributes:
+        image: its id or its whole name.
+        prefix: of the name; the newest one is taken.
+    """
+
+    image: str = ""
+    prefix: str = ""
+
+
 class KnownImages(Message):
-    """What is on record about the images of a region.
+    """What is on record about the images of a region, and what its settings say.
 
     Attributes:
         recorded_at: since when each image is known, by its name.
         published: the images that the region has on record.
+        missing: those that the region does not have, and that nobody is publishing there; with an
+            empty id, unless it was ordered.
         needed: why an image is needed, by its name.
         used: the ids of the images that machines are made of.
+        location: what the settings say; None without a location.
     """
 
     recorded_at: Mapping[ImageName, AwareDatetime] = {}
     published: tuple[ImageRef, ...] = ()
+    missing: tuple[ImageRef, ...] = ()
     needed: Mapping[ImageName, str] = {}
     used: frozenset[str] = frozenset()
+    location: LocationImage | None = None
 
 
 def decide_prune(
@@ -169,39 +194,60 @@ def decide_prune(
         keep: how many of the newest ones stay, of each architecture.
     """
     ours = [each for each in listed if each.owner == owner]
-    newest = _newest(ours, known, keep)
+    newest, by_settings = _newest(ours, known, keep), _of_settings(listed, known.location)
+    known = known.model_copy(
+        update={"needed": {**dict.fromkeys(by_settings, OF_SETTINGS), **known.needed}}
+    )
     decided = [_decide(each, known, newest, keep) for each in ours]
-    present = {each.image_id for each in listed}
-    gone = [
-        PruneDecision(
-            image=each, deleted=True, reason="its provider has it no more", in_record=True
+    return tuple(
+        sorted(
+            (*decided, *_in_record(listed, known, keep)),
+            key=lambda each: (each.image.name, each.image.image_id),
         )
-        for each in known.published
-        if each.image_id not in present
+    )
+
+
+def _of_settings(
+    listed: Sequence[ImageAtProvider], location: LocationImage | None
+) -> frozenset[ImageName]:
+    """Return the names of the images that a location's settings name.
+
+    Of a prefix it is the newest one of each architecture, as its provider dates them; and each that
+    has no date.
+    """
+    if location is None:
+        return frozenset()
+    if not location.prefix:
+        return frozenset(
+            each.name for each in listed if location.image in {each.name, each.image_id}
+        )
+    named = [
+        each
+        for each in listed
+        if each.name.startswith(location.prefix) and each.status is ImageStatus.AVAILABLE
     ]
-    return tuple(sorted((*decided, *gone), key=lambda each: (each.image.name, each.image.image_id)))
+    newest: dict[str | None, ImageAtProvider] = {}
+    for each in sorted(named, key=lambda each: (each.created_at or _UNKNOWN, each.name)):
+        newest[each.architecture] = each
+    undated = (each for each in named if each.created_at is None)
+    return frozenset(each.name for each in (*newest.values(), *undated))
 
 
-def _decide(
-    image: ImageAtProvider, known: KnownImages, newest: Collection[str], keep: int
-) -> PruneDecision:
-    stays = _why_it_stays(image, known)
-    if stays is None and image.image_id in newest:
-        stays = "it is the newest" if keep == 1 else f"it is one of the {keep} newest"
-    failed = image.status is ImageStatus.FAILED
-    goes = "its import failed" if failed else f"there are {keep} newer ones"
-    ref = ImageRef.model_validate(image.model_dump(include={*ImageRef.model_fields}))
-    return PruneDecision(image=ref, deleted=stays is None, reason=stays or goes)
-
-
-def _why_it_stays(image: ImageAtProvider, known: KnownImages) -> str | None:
-    if image.name in known.needed:
-        return known.needed[image.name]
-    if image.image_id in known.used:
-        return "machines are made of it"
-    if image.status in {ImageStatus.WAITING, ImageStatus.IMPORTING}:
-        return "it is being published"
-    return "it is being deleted already" if image.status is ImageStatus.DELETING else None
+def _in_record(
+    listed: Sequence[ImageAtProvider], known: KnownImages, keep: int
+) -> Sequence[PruneDecision]:
+    """Return the decisions about images that are on record only."""
+    present, names = {each.image_id for each in listed}, {each.name for each in listed}
+    gone = [(each, GONE) for each in known.published if each.image_id not in present]
+    for each in known.missing:
+        since = known.recorded_at[each.name]
+        newer = sum(other > since for other in known.recorded_at.values())
+        if newer >= keep and not {each.name} & {*names, *known.needed}:
+            gone.append((each, "the region does not have it, and newer ones are on record"))
+    return [
+        PruneDecision(image=each, deleted=True, reason=reason, in_record=True)
+        for each, reason in gone
+    ]
 
 
 def _newest(images: Sequence[ImageAtProvider], known: KnownImages, keep: int) -> frozenset[str]:
@@ -220,6 +266,29 @@ def _newest(images: Sequence[ImageAtProvider], known: KnownImages, keep: int) ->
         for group in by_architecture.values()
         for each in sorted(group, key=age, reverse=True)[:keep]
     )
+
+
+def _decide(
+    image: ImageAtProvider, known: KnownImages, newest: Collection[str], keep: int
+) -> PruneDecision:
+    stays = _why_it_stays(image, known)
+    if stays is None and image.image_id in newest:
+        stays = "it is the newest" if keep == 1 else f"it is one of the {keep} newest"
+    failed = image.status is ImageStatus.FAILED
+    newer = "a newer one is there" if keep == 1 else f"{keep} newer ones are there"
+    goes = "its import failed" if failed else newer
+    ref = ImageRef.model_validate(image.model_dump(include={*ImageRef.model_fields}))
+    return PruneDecision(image=ref, deleted=stays is None, reason=stays or goes)
+
+
+def _why_it_stays(image: ImageAtProvider, known: KnownImages) -> str | None:
+    if image.name in known.needed:
+        return known.needed[image.name]
+    if image.image_id in known.used:
+        return "machines are made of it"
+    if image.status in {ImageStatus.WAITING, ImageStatus.IMPORTING}:
+        return "it is being published"
+    return "it is being deleted already" if image.status is ImageStatus.DELETING else None
 
 
 _UNKNOWN = datetime.min.replace(tzinfo=UTC)

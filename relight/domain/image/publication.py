@@ -4,6 +4,7 @@ A published image is an image in a region that was proven to be there: its provi
 available, of our build, and private.
 """
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Annotated
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 
 from relight.domain.base import Message, Origin, ShortText
 from relight.domain.fault.fault import Fault
-from relight.domain.image.image import ImageName
+from relight.domain.image.image import ImageName, ImageRef
 from relight.domain.release import ArchitectureName
 from relight.domain.text import visible_head
 
@@ -42,13 +43,19 @@ class PublicationStatus(StrEnum):
     """Whether a region has an image.
 
     `waiting`: its import is not begun, or is begun once more later. `importing`: the provider works
-    on it. `published`: proven to be there. `failed`: it is not there.
+    on it. `published`: proven to be there. `failed`: it is not there. `deleting`: a prune has begun
+    to delete it, so no machine is made of it; the next prune or publication goes on.
     """
 
     WAITING = "waiting"
     IMPORTING = "importing"
     PUBLISHED = "published"
     FAILED = "failed"
+    DELETING = "deleting"
+
+
+ABANDONED_AFTER = timedelta(days=1)
+"""No publication takes longer: what is under way on record since then was left by a lost one."""
 
 
 class ImageInRegion(Message):
@@ -85,6 +92,20 @@ class ImageInRegion(Message):
     def place(self) -> str:
         """Provider and region, as in `gcore/76`."""
         return f"{self.provider}/{self.region}"
+
+    def is_under_way(self, now: datetime) -> bool:
+        """Return whether a publication works on it."""
+        under_way = {PublicationStatus.WAITING, PublicationStatus.IMPORTING}
+        return self.status in under_way and now - self.changed_at <= ABANDONED_AFTER
+
+    @property
+    def ref(self) -> ImageRef | None:
+        """The image at its provider, if the region has it; else None."""
+        if self.status is not PublicationStatus.PUBLISHED or self.image_id is None:
+            return None
+        return ImageRef(
+            name=self.name, provider=self.provider, region=self.region, image_id=self.image_id
+        )
 
 
 # ---------------------------------------------------------------- what a publication is asked for

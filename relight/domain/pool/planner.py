@@ -162,8 +162,9 @@ def _why_aged(target: PoolTarget, machine: PoolMachine, now: datetime) -> str:
     """Return why a machine is replaced by a new one; empty if it is not."""
     if now - machine.created_at > target.max_age:
         return f"it is older than {span(target.max_age)}"
-    if target.image_name is not None and machine.image_name != target.image_name:
-        return f"it is not made of {target.image_name}"
+    wanted = target.image_names.get(machine.architecture or "", machine.image_name)
+    if machine.image_name != wanted:
+        return f"it is not made of {wanted or 'what the settings of its location say'}"
     return ""
 
 

@@ -4,7 +4,7 @@
 machine a route claims first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 
@@ -34,8 +34,9 @@ class PoolTarget(Message):
         prepare_for: how long the preparation of a machine may take.
         proof_lasts: how old a machine's proof may be before the machine is verified.
         max_preparing: how many machines are prepared at once.
-        image_name: what new machines are made of: those of another image are replaced by new ones.
-            None: what the settings say of the location.
+        image_names: what new machines are made of, by architecture: those of another image are
+            replaced by new ones. None: what the settings say of the location; without an entry no
+            image is wrong.
     """
 
     provider: str
@@ -52,7 +53,7 @@ class PoolTarget(Message):
     prepare_for: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
     proof_lasts: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))
     max_preparing: int = Field(default=2, ge=1)
-    image_name: ImageName | None = None
+    image_names: Mapping[str, ImageName | None] = {}
 
 
 class PoolStatus(StrEnum):

@@ -69,10 +69,11 @@ class AlibabaDriver(AlibabaImages):
             SecretFileError: the access key's secret cannot be read.
         """
         auth = auth or Acs3Auth(settings.key_id, read_token(settings.key_file))
-        regions = {
-            name: AlibabaRegion(self.name, name, settings, auth) for name in settings.locations
-        }
-        super().__init__(self.name, regions, settings)
+
+        def open_region(name: str) -> AlibabaRegion:
+            return AlibabaRegion(self.name, name, settings, auth)
+
+        super().__init__(self.name, settings, open_region)
         self._fallback = CapacityFallback(self.name)
         self._newest: Remembered[BaseImage | None] = Remembered(clock)
         self._tokens = SpentTokens(clock)
@@ -161,7 +162,7 @@ class AlibabaDriver(AlibabaImages):
     async def close(self) -> None:
         """Close the connections."""
         await self._newest.close()
-        for region in self._regions.values():
+        for region in (*self._regions.values(), *self._retired.values()):
             await region.close()
 
     async def report(self) -> ProviderReport:

@@ -7,7 +7,7 @@ made, so a name is the lock of an import and of a copy.
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -93,14 +93,14 @@ class AlibabaImages:
     """The part of the driver that is about base images."""
 
     def __init__(
-        self, provider: str, regions: Mapping[str, AlibabaRegion], settings: AlibabaSettings
+        self, provider: str, settings: AlibabaSettings, open_region: Callable[[str], AlibabaRegion]
     ) -> None:
         """Request nothing yet.
 
         Args:
             provider: the driver's name.
-            regions: by their names.
             settings: of the account.
+            open_region: returns a region by its name, also one that no location names.
         """
         self.image_limits = ImageLimits(
             delivery=Delivery.BUCKET,
@@ -114,7 +114,9 @@ class AlibabaImages:
             first=settings.staging_region,
         )
         self._provider = provider
-        self._regions = regions
+        self._regions = {name: open_region(name) for name in settings.locations}
+        self._retired: dict[str, AlibabaRegion] = {}
+        self._open_region = open_region
         self._settings = settings
 
     async def images(self, region: str, prefix: str = "") -> ImageListing:
@@ -173,6 +175,7 @@ class AlibabaImages:
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Adopt the image, or copy it from another region."""
         attempted = f"copy {spec.manifest.name} to {spec.region}"
+        self._region(source.region)
         if (found := await self._adopted(spec)) is not None:
             return found
         params = {
@@ -219,11 +222,20 @@ class AlibabaImages:
         self._settings.location(self._provider, name)
         return self._regions[name]
 
+    def _region_of_images(self, name: str) -> AlibabaRegion:
+        """Return a region, also one that no location names any more."""
+        if name in self._regions:
+            return self._regions[name]
+        if name not in self._retired:
+            self._retired[name] = self._open_region(name)
+        return self._retired[name]
+
     async def _adopted(self, spec: ImageSpec) -> ImageAtProvider | None:
         """Return the region's image of this name; None once its name is free.
 
         An image that failed keeps the name, so ours is deleted.
         """
+        self._region(spec.region)
         listing = await self.images(spec.region, spec.manifest.name)
         found = image_named(self._provider, listing, spec)
         if found is None:
@@ -259,7 +271,7 @@ class AlibabaImages:
     async def _act(
         self, attempted: str, region: str, action: str, params: Mapping[str, str], call: Call
     ) -> Response:
-        response = await self._region(region).existing(attempted, action, params, call)
+        response = await self._region_of_images(region).existing(attempted, action, params, call)
         response.read(DONE)
         return response
 
@@ -267,7 +279,7 @@ class AlibabaImages:
         self, attempted: str, region: str, params: Mapping[str, str]
     ) -> tuple[Sequence[ImageAtProvider | ProviderAnswerError], bool]:
         """Return the images that parameters select, and whether no page lacks any."""
-        api = self._region(region)
+        api = self._region_of_images(region)
         asked = {"ImageOwnerAlias": "self", "Status": ALL_STATUSES, "PageSize": str(MAX_PAGE)}
 
         async def read(token: str | None) -> Page[ImageAtProvider | ProviderAnswerError]:

@@ -22,11 +22,12 @@ from relight.providers.alibaba.answers import (
     Image,
 )
 from relight.providers.alibaba.errors import DryRunPassedError, WrongStatusError, classify
-from relight.providers.alibaba.settings import AlibabaSettings, extra_of
+from relight.providers.alibaba.settings import AlibabaExtra, AlibabaSettings, extra_of
 from relight.providers.api import ProviderApi, Response
 from relight.providers.driver import ProviderAnswerError
 from relight.providers.first_boot import may_boot
 from relight.providers.images import BaseImage, newest_image
+from relight.providers.locations import LocationSettings
 from relight.providers.pages import Page, next_offset, read_pages
 from relight.providers.rate import Call
 from relight.providers.tags import read_tags
@@ -64,9 +65,8 @@ class AlibabaRegion:
             auth: signs the requests.
         """
         self.name = name
-        self.location = settings.locations[name]
-        self.extra = extra_of(self.location)
         self._provider = provider
+        self._settings = settings
         self._api = ProviderApi(
             provider,
             (settings.url or URL).replace("{region}", name),
@@ -75,6 +75,20 @@ class AlibabaRegion:
             auth=auth,
             classify=classify,
         )
+
+    @property
+    def location(self) -> LocationSettings:
+        """What the region offers to machines.
+
+        Raises:
+            UnknownLocationError: no location names it any more; it may still have images.
+        """
+        return self._settings.location(self._provider, self.name)
+
+    @property
+    def extra(self) -> AlibabaExtra:
+        """Likewise, what only this vendor has."""
+        return extra_of(self.location)
 
     async def create(self, attempted: str, params: Mapping[str, str]) -> str:
         """Return the id of the instance that a token creates, or has created before.

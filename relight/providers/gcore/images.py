@@ -21,7 +21,11 @@ from relight.domain.image.image import (
     Visibility,
 )
 from relight.domain.text import visible_head
-from relight.providers.driver import ProviderInvalidError, ProviderUnavailableError
+from relight.providers.driver import (
+    ProviderInvalidError,
+    ProviderUnavailableError,
+    UnknownLocationError,
+)
 from relight.providers.gcore.answers import (
     DEBIAN_ARCHITECTURE,
     GcoreConflictError,
@@ -220,9 +224,15 @@ class GcoreImages:
         """Return the number of a region.
 
         Raises:
-            UnknownLocationError: it is not configured.
+            UnknownLocationError: it is not configured, and only its location has its number.
         """
-        self._settings.location(self.name, region)
+        if region not in self._places:
+            words = (
+                f"it is not configured; its regions: {', '.join(sorted(self._places))}. One that "
+                "was removed belongs into providers.toml until its images are pruned: only there "
+                "is its number"
+            )
+            raise UnknownLocationError(self.name, f"find region {region}", words)
         return self._places[region].region_id
 
     async def _unlisted(

@@ -160,6 +160,7 @@ class OciBaseImages:
         attempted = f"publish {name} to {spec.region}"
         if not isinstance(disk, StagedDisk):
             raise ProviderInvalidError(self._provider, attempted, "it takes a staged disk")
+        self._settings.location(self._provider, spec.region)
         found = image_named(self._provider, await self.images(spec.region, name), spec)
         if found is not None:
             return found
@@ -230,7 +231,6 @@ class OciBaseImages:
     async def _call(
         self, region: str, attempted: str, method: str, path: str, **options: Any
     ) -> Response:
-        self._settings.location(self._provider, region)
         return await self._api.call(region, attempted, method, path, **options)
 
     async def _address(self, attempted: str, region: str, disk: StagedDisk) -> str:
@@ -260,7 +260,9 @@ class OciBaseImages:
 
     async def _fit_to_shapes(self, attempted: str, ref: ImageRef) -> None:
         """Add the location's shapes to those that an image boots on."""
-        location = self._settings.location(self._provider, ref.region)
+        location = self._settings.locations.get(ref.region)
+        if location is None:
+            return  # No machines are made there any more.
         shapes = dict.fromkeys(Shape.read(each).name for each in location.shapes)
         path = f"{_path(ref.image_id)}/shapes"
         response = await self._call(ref.region, attempted, "GET", path)
@@ -273,8 +275,10 @@ class OciBaseImages:
         return (await self._listed(attempted, region)).whole()
 
     async def _listed(self, attempted: str, region: str) -> Items[_Image]:
-        """Return the compartment's own images that are not deleted."""
-        self._settings.location(self._provider, region)
+        """Return the compartment's own images that are not deleted.
+
+        Also in a region that no location names any more.
+        """
         items = await self._api.items(region, attempted, IMAGES, _IMAGE)
         own = self._settings.compartment
         found = [

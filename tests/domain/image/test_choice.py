@@ -49,6 +49,14 @@ def test_a_pinned_one_is_taken_whatever_is_newer():
     assert chosen(image(1, pinned=True), image(2)) == "image-1"
 
 
+def test_where_the_pinned_one_is_missing_no_other_is_taken():
+    missing = image(1, pinned=True, status=PublicationStatus.FAILED, image_id=None)
+    found = choose_image([missing, image(2)], "amd64")
+    assert found is not None
+    assert (found.name, found.ref) == ("base-1-amd64", None)
+    assert chosen(image(1, "arm64", pinned=True), image(2)) == "image-2"
+
+
 def test_one_that_a_gate_has_stopped_is_taken_only_if_it_is_pinned():
     assert chosen(image(1), image(2), stopped=("base-2-amd64",)) == "image-1"
     assert chosen(image(2), stopped=("base-2-amd64",)) is None

@@ -18,7 +18,7 @@ from relight.domain.image.imports import (
     next_begin,
     outcome_of,
     outcomes_of,
-    source_in,
+    sources_in,
     with_first,
 )
 from relight.domain.image.publication import (
@@ -151,8 +151,8 @@ def test_what_a_lost_publication_left_under_way_begins_first():
         recorded("x", PublicationStatus.IMPORTING, "task-2"),
     ]
     assert begin_order(("a", "b", "c"), known) == ("c", "a", "b")
-    assert source_in(known) == image_in("b").model_copy(update={"image_id": "id-b"})
-    assert source_in(known[:1]) is None
+    assert sources_in(known) == (image_in("b").model_copy(update={"image_id": "id-b"}),)
+    assert sources_in(known[:1]) == ()
 
 
 def test_a_result_says_which_regions_lack_the_image():

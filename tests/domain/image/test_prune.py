@@ -1,9 +1,10 @@
 """Which images go from a region, and why the others stay."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from relight.domain.image.image import ImageAtProvider, ImageRef, ImageStatus
-from relight.domain.image.prune import KnownImages, decide_prune
+from relight.domain.image.prune import KnownImages, LocationImage, decide_prune
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
 OWNER = "relight"
@@ -45,7 +46,7 @@ def test_the_newest_ones_of_each_architecture_stay():
     assert deleted(*images, keep=2) == ["id-1", "id-2"]
     arm = image(1, name="base-1-arm", image_id="id-arm", architecture="arm64")
     assert deleted(*images, arm, keep=2) == ["id-1", "id-2"]
-    assert why(image(1), image(2)) == ["there are 1 newer ones", "it is the newest"]
+    assert why(image(1), image(2)) == ["a newer one is there", "it is the newest"]
 
 
 def test_the_record_decides_which_is_newer():
@@ -91,6 +92,30 @@ def test_what_its_provider_has_no_more_goes_from_the_record():
     [gone, newest] = decide_prune([image(2)], known, OWNER, 1)
     assert (gone.image, gone.deleted, gone.in_record) == (ref(1), True, True)
     assert not newest.deleted
+
+
+def test_what_the_settings_of_the_location_name_stays():
+    images = [image(number) for number in (1, 2, 3, 4)]
+    for name in ("id-1", "base-1"):
+        assert deleted(*images, location=LocationImage(image=name)) == ["id-2", "id-3"]
+    assert deleted(*images, location=LocationImage(prefix="base-")) == ["id-1", "id-2", "id-3"]
+    # The provider's own dates decide which one a machine gets.
+    recorded = {"base-1": START + timedelta(days=99)}
+    newest = LocationImage(prefix="base-")
+    assert deleted(*images, recorded_at=recorded, location=newest) == ["id-2", "id-3"]
+    arm = image(1, name="base-arm", image_id="id-arm", architecture="arm64")
+    old = image(0, name="base-arm-0", image_id="id-arm-0", architecture="arm64")
+    assert deleted(arm, old, *images, location=newest) == ["id-1", "id-2", "id-3", "id-arm-0"]
+
+
+def test_the_record_of_a_region_without_the_image_goes_with_newer_ones():
+    recorded = {f"base-{number}": START + timedelta(days=number) for number in (1, 2, 3)}
+    known: dict[str, Any] = {"recorded_at": recorded, "missing": (ref(1), ref(3))}
+    assert deleted(image(2), **known) == ["id-1"]
+    assert deleted(image(2), keep=2, **known) == ["id-1"]
+    assert deleted(image(2), keep=3, **known) == []
+    assert deleted(image(2), needed={"base-1": "it is pinned"}, **known) == []
+    assert deleted(image(2), image(1, owner="another"), **known) == []
 
 
 def test_a_region_never_goes_empty_of_available_images():

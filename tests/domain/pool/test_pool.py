@@ -242,3 +242,23 @@ def test_a_silent_machine_is_verified_and_no_route_claims_it():
     proven_since = machine(1, silent_since=NOW - 2 * HOUR)
     assert steps(target(size=1), proven_since) == {PoolStep.KEEP: 1}
     assert claimable([proven_since], TAG) == (proven_since.key,)
+
+
+def test_a_machine_of_another_image_is_replaced_once_another_is_ready():
+    new = target(1, image_names={"amd64": "base-2"})
+    old = machine(1, image_name="base-1")
+    assert steps(new, old) == {PoolStep.KEEP: 1, PoolStep.CREATE: 1}
+    ready = machine(2, image_name="base-2")
+    assert steps(new, old, ready) == {PoolStep.RECYCLE: 1, PoolStep.KEEP: 1}
+
+
+def test_an_image_of_another_architecture_makes_no_machine_wrong():
+    arm = target(1, image_names={"arm64": "base-2-arm64"})
+    assert steps(arm, machine(1)) == {PoolStep.KEEP: 1}
+
+
+def test_a_machine_of_an_image_that_was_stopped_is_replaced():
+    as_settings_say = target(1, image_names={"amd64": None})
+    stopped = machine(1, image_name="base-2")
+    assert steps(as_settings_say, stopped) == {PoolStep.KEEP: 1, PoolStep.CREATE: 1}
+    assert steps(as_settings_say, machine(1)) == {PoolStep.KEEP: 1}

@@ -161,3 +161,21 @@ async def test_a_lost_deletion_is_repeated(fake, driver):
     with pytest.raises(ProviderUnavailableError):
         await driver.delete_image(made)
     assert await driver.delete_image(made) is False
+
+
+async def test_a_region_that_no_location_names_any_more_is_listed_and_emptied(fake, tmp_path):
+    before = fake.driver(tmp_path)
+    made = await imported(before)
+    settings = fake.settings(tmp_path)
+    others = {name: each for name, each in settings.locations.items() if name != made.region}
+    driver = AlibabaDriver(settings.model_copy(update={"locations": others}))
+    try:
+        listing = await driver.images(made.region, NAME)
+        assert [each.image_id for each in listing.images] == [made.image_id]
+        with pytest.raises(UnknownLocationError):
+            await driver.import_image(SPEC, DISK)
+        assert await driver.delete_image(made)
+        assert (await driver.images(made.region, NAME)).images == ()
+    finally:
+        await before.close()
+        await driver.close()

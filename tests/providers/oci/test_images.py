@@ -13,8 +13,10 @@ from relight.providers.driver import (
     ProviderError,
     ProviderInvalidError,
     ProviderUnavailableError,
+    UnknownLocationError,
 )
 from relight.providers.image_driver import DiskFile, ImageSpec
+from relight.providers.oci.driver import OciDriver
 from relight.staging_settings import StagingSettings
 from tests.providers.fakes.oci_account import FIXED, FLEX, FRANKFURT, PHOENIX
 from tests.providers.fakes.oci_images import NAMESPACE
@@ -179,3 +181,21 @@ async def test_a_lost_answer_to_a_creation_is_found_again(fake, driver):
         await driver.import_image(SPEC, DISK)
     await imported(driver)
     assert fake.images_named(NAME) == 1
+
+
+async def test_a_region_that_no_location_names_any_more_is_listed_and_emptied(fake, tmp_path):
+    before = fake.driver(tmp_path)
+    made = await imported(before)
+    settings = fake.settings(tmp_path)
+    others = {name: each for name, each in settings.locations.items() if name != made.region}
+    driver = OciDriver(settings.model_copy(update={"locations": others}), now=fake.now)
+    try:
+        listing = await driver.images(made.region, NAME)
+        assert [each.image_id for each in listing.images] == [made.image_id]
+        with pytest.raises(UnknownLocationError):
+            await driver.import_image(SPEC, DISK)
+        assert await driver.delete_image(made)
+        assert (await driver.images(made.region, NAME)).images == ()
+    finally:
+        await before.close()
+        await driver.close()

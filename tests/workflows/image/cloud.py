@@ -21,6 +21,7 @@ from relight.domain.image.image import (
     ImageStatus,
     Visibility,
 )
+from relight.providers.driver import ProviderError
 from relight.providers.image_driver import ImageSpec
 
 REAPED_AFTER = timedelta(minutes=10)
@@ -121,6 +122,10 @@ class TaskCloud:
         """Add an image that is there already."""
         self._tasks.append(_Task(image, datetime.now(UTC), timedelta(0)))
 
+    def lose(self, image_id: str) -> None:
+        """Let an image be gone, as if somebody had deleted it."""
+        self._tasks = [each for each in self._tasks if each.image.image_id != image_id]
+
     def everything(self) -> list[ImageAtProvider]:
         return [each.image for each in self._tasks]
 
@@ -173,6 +178,12 @@ class TaskCloud:
         self._counts[Count.MOST_ORDERED] = max(self._counts[Count.MOST_ORDERED], len(ordered))
         self._start(self._now)
         return image
+
+    def _copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
+        if self._image(source) is None:
+            words = f"there is no image {source.image_id}"
+            raise ProviderError(self.name, f"copy to {spec.region}", words)
+        return self._import_image(spec, spec.manifest.name)
 
     def _delete_image(self, ref: ImageRef) -> bool:
         found = [t for t in self._tasks if t.image.image_id == ref.image_id]

@@ -67,7 +67,7 @@ class TaskDriver(FakeCloud):
         return adopted_image(image, spec)
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
-        copied: ImageAtProvider = await self.ask("import_image", spec, spec.manifest.name)
+        copied: ImageAtProvider = await self.ask("copy_image", spec, source)
         return copied
 
     async def delete_image(self, ref: ImageRef) -> bool:

@@ -6,13 +6,22 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from activities.image.turns import Turns
 from relight.domain.image.image import ImageStatus
-from relight.domain.image.publication import PublicationOutcome, PublicationStatus
+from relight.domain.image.prune import PruneImagesInput
+from relight.domain.image.publication import (
+    PublicationOutcome,
+    PublicationStatus,
+    region_workflow_id,
+)
+from relight.providers.image_driver import Delivery
 from tests.support.interference import REPEATED, Injection
+from tests.workflows.harness import ORIGIN
 from tests.workflows.image.cloud import Count, TaskCloud
 from tests.workflows.image.driver import LIMITS
-from tests.workflows.image.publishing import publishing
+from tests.workflows.image.publishing import NAME, publishing
 from workflows.failures import fault_of
+from workflows.image.prune import PruneImages
 
 OF_PROVIDER = ("check_image", "plan_provider", "take_turn", "stage_disk")
 OF_REGION = ("begin_import", "await_import", "prove_image", "record_image_published")
@@ -86,3 +95,36 @@ async def test_a_cancellation_withdraws_what_is_under_way_and_leaves_what_is_pub
             "west": PublicationStatus.FAILED,
         }
         assert "cancelled" in rows["east"].reason
+
+
+async def test_a_cancellation_leaves_every_provider_before_it_ends(
+    temporal_client, tmp_path, short_waits
+):
+    cloud = TaskCloud(regions=("east",), lasts=timedelta(hours=1))
+    async with publishing(temporal_client, tmp_path, cloud, LIMITS) as made:
+        made.add(TaskCloud("another", regions=("east",)), LIMITS._replace(delivery=Delivery.UPLOAD))
+        # There it only waits for what a lost publication has left, so it leaves at once.
+        lost = await made.harness.client.start_workflow(
+            PruneImages.run,
+            PruneImagesInput(origin=ORIGIN),
+            id=region_workflow_id(NAME, "another", "east"),
+            task_queue="nobody-works-here",
+        )
+        publication = await made.start(provider=None)
+        await made.harness.until(lambda: bool(cloud.everything()))
+        await publication.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await publication.result()
+        assert (cloud.everything(), cloud.objects()) == ([], [])
+        turns = Turns(made.harness.store.permits)
+        assert await turns.take("gcore", "base-9-amd64")
+        assert await turns.take("another", "base-9-amd64")
+        await lost.terminate()
+
+
+async def test_a_provider_that_cannot_be_left_well_loses_no_result(made):
+    made.harness.interference.inject(Injection.FAILS_BEFORE, "stage_disk")
+    made.harness.interference.inject(Injection.FAILS_BEFORE, "record_unbegun")
+    result = await made.publish()
+    assert [each.fault.summary for each in result.failed] == ["injected: it failed"]
+    assert await Turns(made.harness.store.permits).take("gcore", "base-9-amd64")

@@ -7,11 +7,14 @@ import pytest
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.parts import OWNER
-from relight.domain.image.image import ImageAtProvider, ImageStatus, Visibility
+from relight.domain.fault.table import fault
+from relight.domain.image.image import ImageAtProvider, ImageListing, ImageStatus, Visibility
 from relight.domain.image.prune import PRUNE_WORKFLOW_ID, ImagesPruned, PruneImagesInput
+from relight.providers.locations import LocationSettings
 from relight.store.images import Place
+from relight.store.threads import in_thread
 from tests.store.images import manifest, ref
-from tests.workflows.harness import ORIGIN, Harness
+from tests.workflows.harness import ORIGIN, Harness, small_installation
 from workflows.image.prune import PruneImages
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
@@ -134,6 +137,56 @@ async def test_images_of_machines_of_before_are_asked_of_their_provider(harness:
     assert machine is not None
     harness.cloud.machine_images[machine.provider_id] = "fake-east-1"
     assert ids(await prune_as_shown(harness)) == []
+
+
+@pytest.mark.parametrize("named", [{"image": "fake-east-1"}, {"image_prefix": "base-"}])
+async def test_what_the_settings_of_a_location_name_stays(
+    temporal_client, tmp_path, short_waits, named
+) -> None:
+    location = LocationSettings.model_validate({"shapes": ["s"], **named})
+    locations = {"fake": {"fake-east": location}}
+    async with small_installation(temporal_client, tmp_path, locations=locations) as harness:
+        for number in (3, 2, 1):  # So the record calls the last one the newest.
+            put(harness, harness.cloud, "fake-east", number)
+        expected = ["fake-east-2"] if "image_prefix" in named else ["fake-east-2", "fake-east-3"]
+        assert ids(await prune_as_shown(harness)) == expected
+
+
+async def test_the_record_of_an_image_does_not_stay_for_a_region_that_never_had_it(
+    harness: Harness,
+) -> None:
+    put(harness, harness.cloud, "fake-east", 1)
+    lacking = Place(harness.cloud.name, "fake-west")
+    harness.store.images.open("base-1-amd64", [lacking], harness.operation())
+    failed = fault("image-failed", "it cannot be read")
+    harness.store.images.fail("base-1-amd64", lacking, failed, harness.operation(), is_gone=True)
+    put(harness, harness.cloud, "fake-east", 2)
+    put(harness, harness.cloud, "fake-west", 2)
+    await prune_as_shown(harness)
+    assert [each.name for each in harness.store.images.manifests()] == ["base-2-amd64"]
+    assert on_record(harness, harness.cloud) == ["fake-east-2", "fake-west-2"]
+
+
+async def test_an_image_that_was_published_after_the_listing_is_not_taken_for_gone(
+    harness: Harness,
+) -> None:
+    cloud = harness.cloud
+    listing = cloud.images
+
+    async def publish_after(region: str, prefix: str = "") -> ImageListing:
+        listed = await listing(region, prefix)
+        if region == "fake-east" and not listed.images:
+            await in_thread(put, harness, cloud, region, 1)
+        elif region == "fake-east":
+            return ImageListing(images=())  # Of a replica that is behind.
+        return listed
+
+    cloud.images = publish_after  # type: ignore[method-assign]
+    shown = await prune(harness)
+    assert ids(shown) == ["fake-east-1"]
+    pruned = await prune(harness, delete=shown.deleted)
+    assert (ids(pruned), pruned.faults, cloud.images_deleted) == ([], (), [])
+    assert on_record(harness, cloud) == ["fake-east-1"]
 
 
 @pytest.mark.parametrize("lasting", [False, True])

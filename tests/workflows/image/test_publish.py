@@ -154,6 +154,17 @@ async def test_a_provider_that_copies_imports_once_and_copies_the_rest(gcore):
         assert {region for _, region in copies} == {*REGIONS} - {source}
 
 
+async def test_what_is_gone_at_its_provider_is_no_source_for_the_others(gcore):
+    limits = LIMITS._replace(copies=True, delivery=Delivery.UPLOAD, first="region-0")
+    async with gcore(limits) as made:
+        await made.publish(region="region-0")
+        [lost] = made.cloud.everything()
+        made.cloud.lose(lost.image_id)
+        result = await made.publish(missing=True)
+        assert result.outcome is PublicationOutcome.PUBLISHED
+        assert {each.region for each in made.cloud.everything()} == {*REGIONS}
+
+
 async def test_all_providers_are_published_to_and_one_that_fails_holds_no_other(gcore):
     async with gcore() as made:
         made.add(TaskCloud("linode", regions=("de-1",)), LIMITS._replace(delivery=Delivery.UPLOAD))

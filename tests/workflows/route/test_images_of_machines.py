@@ -3,8 +3,10 @@
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from relight.domain.fault.table import fault
+from relight.domain.machine import MachineImage
 from relight.store.images import Place
-from tests.store.images import publish
+from tests.store.images import publish, ref
 from tests.workflows.harness import Harness
 from tests.workflows.pools import keep_pool
 from tests.workflows.replacing import replace
@@ -52,6 +54,41 @@ async def test_a_pinned_image_is_taken_for_provisioning_replacements_and_the_poo
     [pooled] = harness.store.pool.list()
     assert pooled.image_name == OLD
     assert [image_of(harness, key)[0] for key in ("r-1-g1", "r-1-g2")] == [OLD, OLD]
+
+
+async def test_where_the_pinned_image_is_missing_no_machine_is_made(harness: Harness) -> None:
+    publish_in(harness, OLD)
+    publish_in(harness, NEW)
+    harness.store.images.pin(OLD, None, harness.operation(), pinned=True)
+    place = Place(harness.cloud.name, "fake-east")
+    lost = fault("image-failed", "its provider has it no more")
+    harness.store.images.fail(OLD, place, lost, harness.operation(), is_gone=True)
+    with pytest.raises(WorkflowFailureError) as refused:
+        await harness.provision("r-1")
+    summary = fault_of(refused.value.cause).summary
+    assert f"fake/fake-east has no image {OLD}, which is pinned there" in summary
+    assert f"relight image publish {OLD} --missing" in summary
+    assert f"relight image unpin {OLD}" in summary
+    assert harness.cloud.created == []
+
+
+async def test_no_machine_is_made_of_an_image_that_was_pruned_since_it_was_chosen(
+    harness: Harness,
+) -> None:
+    publish_in(harness, OLD)
+    take, place = harness.store.image_use.take, Place(harness.cloud.name, "fake-east")
+
+    def prune_first(machine_key: str, image: MachineImage) -> None:
+        old = ref(OLD, place)
+        assert harness.store.image_use.begin_removal(old, gone=False) is None
+        take(machine_key, image)
+
+    harness.store.image_use.take = prune_first  # type: ignore[method-assign]
+    with pytest.raises(WorkflowFailureError) as refused:
+        await harness.provision("r-1")
+    fault = fault_of(refused.value.cause)
+    assert fault.kind == "unknown-image"
+    assert harness.cloud.created == []
 
 
 async def test_a_pool_is_renewed_by_a_newer_image(harness: Harness) -> None:
