@@ -73,8 +73,9 @@ _STATUSES = {
     "waiting": ImageStatus.WAITING,
     "importing": ImageStatus.IMPORTING,
     "available": ImageStatus.AVAILABLE,
+    "failed": ImageStatus.FAILED,
 }
-"""Every other status means that it will never be usable."""
+"""A status that is not here says nothing: the image may still become usable."""
 
 _VISIBILITIES = {"private": Visibility.PRIVATE, "public": Visibility.PUBLIC}
 
@@ -207,7 +208,7 @@ class LabImages:
                 provider=self.name,
                 region=found.region,
                 image_id=found.id,
-                status=_STATUSES.get(found.status, ImageStatus.FAILED),
+                status=_STATUSES.get(found.status, ImageStatus.IMPORTING),
                 architecture=found.architecture,
                 visibility=_VISIBILITIES.get(found.visibility or "", Visibility.UNKNOWN),
                 owner=found.tags.get(OWNER) or None,

@@ -52,10 +52,14 @@ _STATUSES: Final[Mapping[str, ImageStatus]] = {
     "Waiting": ImageStatus.WAITING,
     "Creating": ImageStatus.IMPORTING,
     "Available": ImageStatus.AVAILABLE,
+    # No machine can be made of these, and they do not change.
+    "UnAvailable": ImageStatus.FAILED,
+    "CreateFailed": ImageStatus.FAILED,
+    "Deprecated": ImageStatus.FAILED,
 }
-"""No machine can be made of an image in another status, and it will not change."""
+"""A status that is not here says nothing: the image may still become usable."""
 
-ALL_STATUSES: Final = "Waiting,Creating,Available,UnAvailable,CreateFailed,Deprecated"
+ALL_STATUSES: Final = ",".join(_STATUSES)
 """Without it only images that are available are listed."""
 
 _DEBIAN: Final = {theirs: ours for ours, theirs in ARCHITECTURES.items()}
@@ -295,7 +299,7 @@ class AlibabaImages:
         def read() -> ImageAtProvider:
             image = _IMAGE.validate_python(entry)
             tags = image.tags.texts
-            status = _STATUSES.get(image.status, ImageStatus.FAILED)
+            status = _STATUSES.get(image.status, ImageStatus.IMPORTING)
             return ImageAtProvider(
                 name=image.name or image.id,
                 provider=self._provider,

@@ -75,8 +75,10 @@ _STATUSES = {
     "importing": ImageStatus.IMPORTING,
     "pending_delete": ImageStatus.DELETING,
     "deleted": ImageStatus.DELETING,
+    "killed": ImageStatus.FAILED,
+    "deactivated": ImageStatus.FAILED,
 }
-"""Every other status means that it will never be usable."""
+"""A status that is not here says nothing: the image may still become usable."""
 
 _TASK_STATUSES = {"NEW": ImageStatus.WAITING, "ERROR": ImageStatus.FAILED}
 """Every other state is of a task that Gcore works on."""
@@ -255,7 +257,7 @@ class GcoreImages:
 
     def _image_at(self, region: str, image: Image) -> ImageAtProvider:
         tags = {tag.key: tag.value for tag in image.tags_v2}
-        status = _STATUSES.get(image.status, ImageStatus.FAILED)
+        status = _STATUSES.get(image.status, ImageStatus.IMPORTING)
         return ImageAtProvider(
             name=image.name,
             provider=self.name,

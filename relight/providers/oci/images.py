@@ -63,8 +63,10 @@ _STATUSES: Final[Mapping[str, ImageStatus]] = {
     "AVAILABLE": ImageStatus.AVAILABLE,
     # Machines are made of it all the same.
     "EXPORTING": ImageStatus.AVAILABLE,
+    "DISABLED": ImageStatus.FAILED,
+    DELETED: ImageStatus.FAILED,
 }
-"""No machine can be made of an image in another state, and it will not change."""
+"""A state that is not here says nothing: the image may still become usable."""
 
 _SYSTEMS: Final = {"debian": "Debian", "ubuntu": "Canonical Ubuntu"}
 
@@ -286,7 +288,7 @@ class OciBaseImages:
 
     def _at_provider(self, region: str, image: _Image) -> ImageAtProvider:
         tags = image.freeform_tags
-        status = _STATUSES.get(image.lifecycle_state, ImageStatus.FAILED)
+        status = _STATUSES.get(image.lifecycle_state, ImageStatus.IMPORTING)
         is_failed = status is ImageStatus.FAILED
         return ImageAtProvider(
             name=image.display_name,

@@ -65,8 +65,10 @@ _STATUSES: Final[Mapping[str, ImageStatus]] = {
     "importing": ImageStatus.IMPORTING,
     "active": ImageStatus.AVAILABLE,
     "pending_delete": ImageStatus.DELETING,
+    "killed": ImageStatus.FAILED,
+    "deactivated": ImageStatus.FAILED,
 }
-"""No machine can be made of an image in another status."""
+"""A status that is not here says nothing: the image may still become usable."""
 
 DELETED: Final = "deleted"
 _ARCHITECTURES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -249,7 +251,7 @@ class OpenStackImages:
         return self._at_provider(region, image, response.read(_JSON))
 
     def _at_provider(self, region: str, image: _Image, entry: JsonValue) -> ImageAtProvider:
-        status = _STATUSES.get(image.status, ImageStatus.FAILED)
+        status = _STATUSES.get(image.status, ImageStatus.IMPORTING)
         return ImageAtProvider(
             name=image.name or image.id,
             provider=self._provider,

@@ -109,7 +109,7 @@ class FakeGcore(GcoreImages):
             route(f"v1/instances/{place}/{{id}}", self._get_instance),
             route(f"v1/instances/{place}/{{id}}", self._delete, "DELETE"),
             route(f"v1/images/{place}", self._list_images),
-            route(f"v1/images/{place}/{{id}}", lambda request: self._found_image(request).shown()),
+            route(f"v1/images/{place}/{{id}}", self._get_image),
             route(f"v1/images/{place}/{{id}}", self._delete_image, "DELETE"),
             route(f"v1/downloadimage/{place}", self._import_image, "POST"),
             route(f"v1/volumes/{place}", self._list_volumes),
