@@ -21,7 +21,7 @@ from relight.domain.image.image import (
 )
 from relight.domain.image.image import StagedDisk as StagedDisk  # noqa: PLC0414 - drivers take it from here
 from relight.domain.names import OwnerTag
-from relight.domain.text import visible_head
+from relight.domain.text import visible_head, without_queries
 from relight.providers.driver import MachineConflictError, ProviderAnswerError, ProviderError
 
 MAX_ANSWER_BYTES: Final = 4096
@@ -213,5 +213,6 @@ def require_ours(found: ImageAtProvider, ref: ImageRef) -> None:
 
 
 def whole_answer(answer: JsonValue) -> str:
-    """Return what a provider says of an image, made visible and bounded."""
-    return visible_head(json.dumps(answer, ensure_ascii=False), MAX_ANSWER_BYTES)
+    """Return what a provider says of an image, made visible and bounded, without URLs' queries."""
+    text = without_queries(json.dumps(answer, ensure_ascii=False))
+    return visible_head(text, MAX_ANSWER_BYTES)

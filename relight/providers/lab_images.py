@@ -15,6 +15,7 @@ from relight.domain.image.image import (
     ImageStatus,
     Visibility,
 )
+from relight.domain.text import visible_head
 from relight.providers.api import ProviderApi, Response
 from relight.providers.disk_stream import DiskStream
 from relight.providers.driver import (
@@ -24,6 +25,7 @@ from relight.providers.driver import (
     ProviderUnavailableError,
 )
 from relight.providers.image_driver import (
+    MAX_ANSWER_BYTES,
     Delivery,
     DiskFile,
     ImageInUseError,
@@ -214,7 +216,7 @@ class LabImages:
                 owner=found.tags.get(OWNER) or None,
                 identity=found.tags.get(IDENTITY) or None,
                 created_at=found.created_at,
-                words=found.reason or "",
+                words=visible_head(found.reason or "", MAX_ANSWER_BYTES),
             )
         )
 

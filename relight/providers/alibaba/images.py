@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, TypeAdapter
 
@@ -42,7 +42,7 @@ from relight.providers.image_driver import (
     sorted_images,
     whole_answer,
 )
-from relight.providers.pages import Page, next_offset, read_pages
+from relight.providers.pages import Page, next_offset, read_numbered_pages
 from relight.providers.rate import Call
 from relight.providers.tags import IDENTITY, OWNER, image_tags_of
 
@@ -72,6 +72,7 @@ class _Image(BaseModel):
     status: str = Field(alias="Status")
     architecture: str | None = Field(default=None, alias="Architecture")
     is_public: bool | None = Field(default=None, alias="IsPublic")
+    is_shared: bool | Literal[""] = Field(default="", alias="IsSelfShared")
     created_at: AwareDatetime | None = Field(default=None, alias="CreationTime")
     tags: Tags = Field(default=Tags(), alias="Tags")
 
@@ -290,7 +291,10 @@ class AlibabaImages:
             items = [self._at_provider(response, region, each) for each in entries]
             return Page(items, following, page.total)
 
-        pages = await read_pages(self._provider, attempted, read)
+        def id_of(item: ImageAtProvider | ProviderAnswerError) -> str:
+            return item.image_id if isinstance(item, ImageAtProvider) else str(item)
+
+        pages = await read_numbered_pages(self._provider, attempted, read, id_of)
         return pages.items, pages.complete
 
     def _at_provider(
@@ -307,7 +311,7 @@ class AlibabaImages:
                 image_id=image.id,
                 status=status,
                 architecture=_DEBIAN.get(image.architecture or "", image.architecture),
-                visibility=_visibility(image.is_public),
+                visibility=_visibility(image),
                 owner=tags.get(OWNER),
                 identity=tags.get(IDENTITY),
                 created_at=image.created_at,
@@ -320,7 +324,8 @@ class AlibabaImages:
             return error
 
 
-def _visibility(is_public: bool | None) -> Visibility:
-    if is_public is None:
-        return Visibility.UNKNOWN
-    return Visibility.PUBLIC if is_public else Visibility.PRIVATE
+def _visibility(image: _Image) -> Visibility:
+    """Return who can use an image. One that is shared can be used by other accounts too."""
+    if image.is_public or image.is_shared:
+        return Visibility.PUBLIC
+    return Visibility.UNKNOWN if image.is_public is None else Visibility.PRIVATE

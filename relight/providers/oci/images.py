@@ -136,23 +136,8 @@ class OciBaseImages:
         added to it.
         """
         attempted = f"find the image {ref.name}"
-        try:
-            response = await self._call(ref.region, attempted, "GET", _path(ref.image_id))
-        except AbsentOrForbiddenError:
-            if any(each.id == ref.image_id for each in await self._whole(attempted, ref.region)):
-                raise
-            return None
-        image = response.read(_IMAGE)
-        if image.id != ref.image_id:
-            raise response.unreadable(f"it is about {image.id}, not {ref.image_id}")
-        found = self._at_provider(ref.region, image)
-        if found.status is ImageStatus.FAILED:
-            why = await self._why_failed(attempted, ref)
-            if image.lifecycle_state == DELETED and not why:
-                return None  # It was deleted by us.
-            words = whole_answer([response.read(_JSON), *why])
-            return found.model_copy(update={"words": words})
-        if found.status is ImageStatus.AVAILABLE and found.owner is not None:
+        found = await self._read(attempted, ref)
+        if found is not None and found.status is ImageStatus.AVAILABLE and found.owner is not None:
             await self._fit_to_shapes(attempted, ref)
         return found
 
@@ -214,7 +199,7 @@ class OciBaseImages:
     async def delete_image(self, ref: ImageRef) -> bool:
         """Request the deletion of an image. Machines that were made of it do not need it."""
         attempted = f"delete the image {ref.name}"
-        found = await self.image(ref)
+        found = await self._read(attempted, ref)
         if found is None:
             return False
         require_ours(found, ref)
@@ -234,6 +219,25 @@ class OciBaseImages:
     ) -> Response:
         self._settings.location(self._provider, region)
         return await self._api.call(region, attempted, method, path, **options)
+
+    async def _read(self, attempted: str, ref: ImageRef) -> ImageAtProvider | None:
+        try:
+            response = await self._call(ref.region, attempted, "GET", _path(ref.image_id))
+        except AbsentOrForbiddenError:
+            if any(each.id == ref.image_id for each in await self._whole(attempted, ref.region)):
+                raise
+            return None
+        image = response.read(_IMAGE)
+        if image.id != ref.image_id:
+            raise response.unreadable(f"it is about {image.id}, not {ref.image_id}")
+        found = self._at_provider(ref.region, image)
+        if found.status is ImageStatus.FAILED:
+            why = await self._why_failed(attempted, ref)
+            if image.lifecycle_state == DELETED and not why:
+                return None  # It was deleted by us.
+            words = whole_answer([response.read(_JSON), *why])
+            return found.model_copy(update={"words": words})
+        return found
 
     async def _address(self, attempted: str, region: str, disk: StagedDisk) -> str:
         """Return the address of a staged disk. Importing needs our rights: it is not signed."""

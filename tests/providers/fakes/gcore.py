@@ -116,6 +116,7 @@ class FakeGcore(GcoreImages):
             route(f"v1/volumes/{place}/{{id}}", lambda request: self._volume(request).shown()),
             route(f"v1/volumes/{place}/{{id}}", self._delete_volume, "DELETE"),
             route("v1/projects/{project:int}", lambda request: shown_project()),
+            route("v1/regions", lambda r: self.page(r, [shown_region(each) for each in REGIONS])),
             route("v1/regions/{region:int}", lambda r: shown_region(r.path_params["region"])),
             route(f"v1/flavors/{place}", lambda request: self.page(request, shown_flavors())),
             route("v2/regional_quotas/{client:int}/{region:int}", self._quotas),

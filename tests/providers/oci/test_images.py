@@ -55,6 +55,16 @@ async def test_an_import_names_the_object_without_a_signature_and_the_fleet(fake
     assert len(request.headers["opc-retry-token"]) == 64
 
 
+async def test_an_image_that_is_deleted_is_not_fitted_to_shapes_before(fake, driver):
+    made = await imported(driver)
+    fake.received.clear()
+    assert await driver.delete_image(made)
+    assert [(each.method, "/shapes" in each.path) for each in fake.received] == [
+        ("GET", False),
+        ("DELETE", False),
+    ]
+
+
 async def test_every_region_imports_from_the_region_of_the_object_storage(fake, tmp_path):
     staging = StagingSettings.model_validate(
         {
