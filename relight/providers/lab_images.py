@@ -21,7 +21,6 @@ from relight.providers.disk_stream import DiskStream
 from relight.providers.driver import (
     ProviderAnswerError,
     ProviderError,
-    ProviderInvalidError,
     ProviderUnavailableError,
 )
 from relight.providers.image_driver import (
@@ -36,6 +35,7 @@ from relight.providers.image_driver import (
     image_named,
     require_ours,
     sorted_images,
+    the_file,
 )
 from relight.providers.tags import IDENTITY, OWNER, image_tags_of
 
@@ -116,9 +116,7 @@ class LabImages:
 
     async def import_image(self, spec: ImageSpec, disk: DiskFile | StagedDisk) -> ImageAtProvider:
         """Return the image in the region; send its content, unless that is there."""
-        attempted = f"publish {spec.manifest.name} to {spec.region}"
-        if not isinstance(disk, DiskFile):
-            raise ProviderInvalidError(self.name, attempted, "the lab takes the disk itself")
+        attempted, disk = spec.attempted, the_file(self.name, spec, disk)
         found = await self._named(spec)
         if found is None:
             body: JsonValue = {
@@ -134,7 +132,7 @@ class LabImages:
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Return the image in the region; request its copy if it is not there."""
-        attempted = f"copy {spec.manifest.name} to {spec.region}"
+        attempted = spec.attempted
         found = await self._named(spec)
         if found is not None:
             return found

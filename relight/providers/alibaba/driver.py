@@ -37,7 +37,7 @@ from relight.providers.driver import (
     require_user_data_fits,
 )
 from relight.providers.images import BaseImage, Remembered
-from relight.providers.locations import Attempt, CapacityFallback, read_token
+from relight.providers.locations import Attempt, CapacityFallback, LocationSettings, read_token
 from relight.providers.report import ProviderReport
 from relight.providers.tags import KEY
 from relight.providers.token import create_token
@@ -69,10 +69,12 @@ class AlibabaDriver(AlibabaImages):
             SecretFileError: the access key's secret cannot be read.
         """
         auth = auth or Acs3Auth(settings.key_id, read_token(settings.key_file))
-        regions = {
-            name: AlibabaRegion(self.name, name, settings, auth) for name in settings.locations
-        }
-        super().__init__(self.name, regions, settings)
+
+        def region(name: str, location: LocationSettings) -> AlibabaRegion:
+            return AlibabaRegion(self.name, name, location, settings, auth)
+
+        regions = {name: region(name, each) for name, each in settings.locations.items()}
+        super().__init__(self.name, regions, settings, region)
         self._fallback = CapacityFallback(self.name)
         self._newest: Remembered[BaseImage | None] = Remembered(clock)
         self._tokens = SpentTokens(clock)
@@ -161,7 +163,7 @@ class AlibabaDriver(AlibabaImages):
     async def close(self) -> None:
         """Close the connections."""
         await self._newest.close()
-        for region in self._regions.values():
+        for region in (*self._regions.values(), *self._left.values()):
             await region.close()
 
     async def report(self) -> ProviderReport:

@@ -7,7 +7,7 @@ made, so a name is the lock of an import and of a copy.
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final, Literal
@@ -40,8 +40,10 @@ from relight.providers.image_driver import (
     image_named,
     require_ours,
     sorted_images,
+    the_staged,
     whole_answer,
 )
+from relight.providers.locations import LocationSettings, require_vendors_name
 from relight.providers.pages import Page, next_offset, read_numbered_pages
 from relight.providers.rate import Call
 from relight.providers.tags import IDENTITY, OWNER, image_tags_of
@@ -98,7 +100,11 @@ class AlibabaImages:
     """The part of the driver that is about base images."""
 
     def __init__(
-        self, provider: str, regions: Mapping[str, AlibabaRegion], settings: AlibabaSettings
+        self,
+        provider: str,
+        regions: Mapping[str, AlibabaRegion],
+        settings: AlibabaSettings,
+        new_region: Callable[[str, LocationSettings], AlibabaRegion],
     ) -> None:
         """Request nothing yet.
 
@@ -106,6 +112,7 @@ class AlibabaImages:
             provider: the driver's name.
             regions: by their names.
             settings: of the account.
+            new_region: makes another one, whose location was removed.
         """
         self.image_limits = ImageLimits(
             delivery=Delivery.BUCKET,
@@ -121,6 +128,8 @@ class AlibabaImages:
         self._provider = provider
         self._regions = regions
         self._settings = settings
+        self._new_region = new_region
+        self._left: dict[str, AlibabaRegion] = {}
 
     async def images(self, region: str, prefix: str = "") -> ImageListing:
         """Return the account's images; one that is not understood makes it incomplete."""
@@ -146,10 +155,9 @@ class AlibabaImages:
 
     async def import_image(self, spec: ImageSpec, disk: DiskFile | StagedDisk) -> ImageAtProvider:
         """Adopt the image, or import its disk from the object storage of the same region."""
-        manifest = spec.manifest
-        attempted = f"publish {manifest.name} to {spec.region}"
-        if not isinstance(disk, StagedDisk):
-            raise ProviderInvalidError(self._provider, attempted, "it takes a staged disk")
+        manifest, attempted = spec.manifest, spec.attempted
+        self._settings.location(self._provider, spec.region)
+        disk = the_staged(self._provider, spec, disk)
         if self.image_limits.first not in {"", spec.region}:
             raise ProviderInvalidError(
                 self._provider,
@@ -173,11 +181,12 @@ class AlibabaImages:
             "Features.NvmeSupport": "supported",
             **{f"DiskDeviceMapping.1.{name}": value for name, value in mapping.items()},
         }
-        return await self._make(attempted, spec, spec.region, "ImportImage", params)
+        return await self._make(spec, spec.region, "ImportImage", params)
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Adopt the image, or copy it from another region."""
-        attempted = f"copy {spec.manifest.name} to {spec.region}"
+        for each in (source.region, spec.region):
+            self._settings.location(self._provider, each)
         if (found := await self._adopted(spec)) is not None:
             return found
         params = {
@@ -185,7 +194,7 @@ class AlibabaImages:
             "DestinationRegionId": spec.region,
             "DestinationImageName": spec.manifest.name,
         }
-        return await self._make(attempted, spec, source.region, "CopyImage", params)
+        return await self._make(spec, source.region, "CopyImage", params)
 
     async def delete_image(self, ref: ImageRef) -> bool:
         """Request the deletion of an image. A copy that is under way is cancelled.
@@ -224,6 +233,17 @@ class AlibabaImages:
         self._settings.location(self._provider, name)
         return self._regions[name]
 
+    def _region_of_images(self, attempted: str, name: str) -> AlibabaRegion:
+        """Return a region of locations, or one that images were left in."""
+        if name in self._regions:
+            return self._regions[name]
+        if name not in self._left:
+            require_vendors_name(self._provider, attempted, name)
+            # No machine is made there: any location will do.
+            some = next(iter(self._settings.locations.values()))
+            self._left[name] = self._new_region(name, some)
+        return self._left[name]
+
     async def _adopted(self, spec: ImageSpec) -> ImageAtProvider | None:
         """Return the region's image of this name; None once its name is free.
 
@@ -238,7 +258,7 @@ class AlibabaImages:
         return found
 
     async def _make(
-        self, attempted: str, spec: ImageSpec, region: str, action: str, params: Mapping[str, str]
+        self, spec: ImageSpec, region: str, action: str, params: Mapping[str, str]
     ) -> ImageAtProvider:
         """Order an image, and return it as it is at first."""
         tags = image_tags_of(spec)
@@ -248,7 +268,7 @@ class AlibabaImages:
             for part, text in zip(("Key", "Value"), tag, strict=True)
         }
         response = await self._act(
-            attempted, region, action, {**params, **numbered}, call=Call.CREATE
+            spec.attempted, region, action, {**params, **numbered}, call=Call.CREATE
         )
         return ImageAtProvider(
             name=spec.manifest.name,
@@ -264,7 +284,8 @@ class AlibabaImages:
     async def _act(
         self, attempted: str, region: str, action: str, params: Mapping[str, str], call: Call
     ) -> Response:
-        response = await self._region(region).existing(attempted, action, params, call)
+        api = self._region_of_images(attempted, region)
+        response = await api.existing(attempted, action, params, call)
         response.read(DONE)
         return response
 
@@ -272,7 +293,7 @@ class AlibabaImages:
         self, attempted: str, region: str, params: Mapping[str, str]
     ) -> tuple[Sequence[ImageAtProvider | ProviderAnswerError], bool]:
         """Return the images that parameters select, and whether no page lacks any."""
-        api = self._region(region)
+        api = self._region_of_images(attempted, region)
         asked = {"ImageOwnerAlias": "self", "Status": ALL_STATUSES, "PageSize": str(MAX_PAGE)}
 
         async def read(token: str | None) -> Page[ImageAtProvider | ProviderAnswerError]:

@@ -27,6 +27,7 @@ from relight.providers.api import ProviderApi, Response
 from relight.providers.driver import ProviderAnswerError
 from relight.providers.first_boot import may_boot
 from relight.providers.images import BaseImage, newest_image
+from relight.providers.locations import LocationSettings
 from relight.providers.pages import Page, next_offset, read_pages
 from relight.providers.rate import Call
 from relight.providers.tags import read_tags
@@ -53,18 +54,24 @@ class AlibabaRegion:
     """The instances and images of one region."""
 
     def __init__(
-        self, provider: str, name: str, settings: AlibabaSettings, auth: httpx.Auth
+        self,
+        provider: str,
+        name: str,
+        location: LocationSettings,
+        settings: AlibabaSettings,
+        auth: httpx.Auth,
     ) -> None:
         """Request nothing yet.
 
         Args:
             provider: the driver's name.
             name: of the region.
+            location: what machines there are made with.
             settings: of the account.
             auth: signs the requests.
         """
         self.name = name
-        self.location = settings.locations[name]
+        self.location = location
         self.extra = extra_of(self.location)
         self._provider = provider
         self._api = ProviderApi(

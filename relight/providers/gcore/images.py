@@ -20,7 +20,6 @@ from relight.domain.image.image import (
     Visibility,
 )
 from relight.providers.driver import (
-    ProviderInvalidError,
     ProviderUnavailableError,
     UnknownLocationError,
 )
@@ -43,8 +42,10 @@ from relight.providers.image_driver import (
     ImageSpec,
     StagedDisk,
     image_named,
+    no_copies,
     require_ours,
     sorted_images,
+    the_staged,
     whole_answer,
 )
 from relight.providers.tags import ARCHITECTURE, IDENTITY, OWNER, image_tags_of
@@ -148,23 +149,21 @@ class GcoreImages:
 
     async def import_image(self, spec: ImageSpec, disk: DiskFile | StagedDisk) -> ImageAtProvider:
         """Return the image in the region, or its task; order its import if there is neither."""
-        name, attempted = spec.manifest.name, f"publish {spec.manifest.name} to {spec.region}"
-        if not isinstance(disk, StagedDisk):
-            raise ProviderInvalidError(self.name, attempted, "Gcore fetches the disk from a URL")
+        name, disk = spec.manifest.name, the_staged(self.name, spec, disk)
         self._settings.location(self.name, spec.region)
         number = self._places[spec.region].region_id
         listing = await self.images(spec.region, name)
         for each in listing.images:
             if each.name == name and each.image_id.startswith(_TASK) and each.owner is None:
                 words = f"{each.image_id}, which does not name its owner, is not done"
-                raise ProviderUnavailableError(self.name, attempted, words)
+                raise ProviderUnavailableError(self.name, spec.attempted, words)
         found = image_named(self.name, listing, spec)
         if found is not None:
             return found
         for each in listing.images:
             if (each.name, each.status, each.owner) == (name, ImageStatus.FAILED, spec.owner):
                 await self.delete_image(each)
-        task_id = await self._api.import_image(attempted, number, _import(spec, disk))
+        task_id = await self._api.import_image(spec.attempted, number, _import(spec, disk))
         return ImageAtProvider(
             name=name,
             provider=self.name,
@@ -178,9 +177,7 @@ class GcoreImages:
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Refuse: an image is in one region alone, and each region imports its own."""
-        del source
-        attempted = f"copy {spec.manifest.name} to {spec.region}"
-        raise ProviderInvalidError(self.name, attempted, "Gcore copies no images")
+        raise no_copies(self.name, spec, source)
 
     async def delete_image(self, ref: ImageRef) -> bool:
         """Request the deletion of an image, and wait a while for its task.

@@ -24,7 +24,7 @@ from relight.domain.image.image import (
     Visibility,
 )
 from relight.providers.api import Response
-from relight.providers.driver import ProviderError, ProviderInvalidError
+from relight.providers.driver import ProviderError
 from relight.providers.image_driver import (
     Delivery,
     DiskFile,
@@ -32,10 +32,13 @@ from relight.providers.image_driver import (
     ImageSpec,
     StagedDisk,
     image_named,
+    no_copies,
     require_ours,
     sorted_images,
+    the_staged,
     whole_answer,
 )
+from relight.providers.locations import require_vendors_name
 from relight.providers.oci.answers import AbsentOrForbiddenError, Text, TokenSpentError
 from relight.providers.oci.api import Items, OciApi
 from relight.providers.oci.settings import OciSettings, Shape
@@ -143,10 +146,9 @@ class OciBaseImages:
 
     async def import_image(self, spec: ImageSpec, disk: DiskFile | StagedDisk) -> ImageAtProvider:
         """Adopt the image, or import its disk from object storage."""
-        name = spec.manifest.name
-        attempted = f"publish {name} to {spec.region}"
-        if not isinstance(disk, StagedDisk):
-            raise ProviderInvalidError(self._provider, attempted, "it takes a staged disk")
+        name, attempted = spec.manifest.name, spec.attempted
+        self._settings.location(self._provider, spec.region)
+        disk = the_staged(self._provider, spec, disk)
         found = image_named(self._provider, await self.images(spec.region, name), spec)
         if found is not None:
             return found
@@ -190,11 +192,7 @@ class OciBaseImages:
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Refuse: each region imports the disk."""
-        raise ProviderInvalidError(
-            self._provider,
-            f"publish {spec.manifest.name} to {spec.region}",
-            f"images are not copied from {source.region}: import the disk",
-        )
+        raise no_copies(self._provider, spec, source)
 
     async def delete_image(self, ref: ImageRef) -> bool:
         """Request the deletion of an image. Machines that were made of it do not need it."""
@@ -217,7 +215,7 @@ class OciBaseImages:
     async def _call(
         self, region: str, attempted: str, method: str, path: str, **options: Any
     ) -> Response:
-        self._settings.location(self._provider, region)
+        require_vendors_name(self._provider, attempted, region)
         return await self._api.call(region, attempted, method, path, **options)
 
     async def _read(self, attempted: str, ref: ImageRef) -> ImageAtProvider | None:
@@ -266,7 +264,9 @@ class OciBaseImages:
 
     async def _fit_to_shapes(self, attempted: str, ref: ImageRef) -> None:
         """Add the location's shapes to those that an image boots on."""
-        location = self._settings.location(self._provider, ref.region)
+        location = self._settings.locations.get(ref.region)
+        if location is None:
+            return  # No machine is made there any more.
         shapes = dict.fromkeys(Shape.read(each).name for each in location.shapes)
         path = f"{_path(ref.image_id)}/shapes"
         response = await self._call(ref.region, attempted, "GET", path)
@@ -280,7 +280,7 @@ class OciBaseImages:
 
     async def _listed(self, attempted: str, region: str) -> Items[_Image]:
         """Return the compartment's own images that are not deleted."""
-        self._settings.location(self._provider, region)
+        require_vendors_name(self._provider, attempted, region)
         items = await self._api.items(region, attempted, IMAGES, _IMAGE)
         own = self._settings.compartment
         found = [

@@ -35,8 +35,10 @@ from relight.providers.image_driver import (
     ImageSpec,
     StagedDisk,
     image_named,
+    no_copies,
     require_ours,
     sorted_images,
+    the_file,
     whole_answer,
 )
 from relight.providers.openstack.api import OpenStackApi, Service
@@ -158,9 +160,7 @@ class OpenStackImages:
 
         It returns once the disk was sent. An image whose disk is being sent is returned as it is.
         """
-        attempted = f"publish {spec.manifest.name} to {spec.region}"
-        if not isinstance(disk, DiskFile):
-            raise ProviderInvalidError(self._provider, attempted, "it takes the disk itself")
+        attempted, disk = spec.attempted, the_file(self._provider, spec, disk)
         try:
             body = DiskStream(disk)
         except OSError as error:
@@ -177,11 +177,7 @@ class OpenStackImages:
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Refuse: each region takes the disk itself."""
-        raise ProviderInvalidError(
-            self._provider,
-            f"publish {spec.manifest.name} to {spec.region}",
-            f"glance does not copy from {source.region}: send the disk",
-        )
+        raise no_copies(self._provider, spec, source)
 
     async def delete_image(self, ref: ImageRef) -> bool:
         """Request the deletion of an image, in whatever state it is."""

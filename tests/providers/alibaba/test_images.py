@@ -86,6 +86,24 @@ async def test_an_image_that_is_shared_with_another_account_is_not_private(fake,
     assert seen.visibility is Visibility.PUBLIC
 
 
+async def test_images_of_a_region_without_a_location_are_listed_and_deleted(fake, driver, tmp_path):
+    made = await imported(driver)
+    settings = fake.settings(tmp_path)
+    locations = dict(settings.locations)
+    del locations[SPEC.region]
+    left = AlibabaDriver(settings.model_copy(update={"locations": locations}))
+    assert (await left.images(SPEC.region, NAME)).images == (made,)
+    for call in (left.import_image(SPEC, DISK), left.copy_image(THERE, made)):
+        with pytest.raises(UnknownLocationError, match=SPEC.region):
+            await call
+    with pytest.raises(UnknownLocationError, match="no name of a region"):
+        await left.images("evil.example/")
+    assert await left.delete_image(made)
+    assert (await left.images(SPEC.region, NAME)).images == ()
+    assert {each.region for each in (await left.list()).machines} <= {*locations}
+    await left.close()
+
+
 async def test_only_the_region_of_the_object_storage_imports(fake, tmp_path):
     staging = {"url": "https://oss-cn-hangzhou.aliyuncs.com", "region": "oss-cn-hangzhou"}
     key = {"key_id": "LTAI", "secret_file": tmp_path / "secret", "path_style": False}

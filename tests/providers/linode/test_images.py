@@ -176,6 +176,17 @@ async def test_a_copy_that_timed_out_has_failed_and_is_requested_again(fake, dri
     await available(driver, await driver.copy_image(spec(REGIONS[1]), first))
 
 
+async def test_a_copy_that_timed_out_keeps_no_image_from_its_deletion(fake, driver, disk):
+    first = await available(driver, await driver.import_image(spec(), disk))
+    fake.copy_fails.add(REGIONS[1])
+    begun = await driver.copy_image(spec(REGIONS[1]), first)
+    while (failed := await driver.image(begun)) is not None:
+        if failed.status is ImageStatus.FAILED:
+            break
+    assert await driver.delete_image(first)
+    assert fake.images_named(NAME) == 0
+
+
 async def test_an_image_that_is_not_stored_yet_is_not_copied(driver, disk):
     begun = await driver.import_image(spec(), disk)
     with pytest.raises(ProviderUnavailableError, match="once it is available"):

@@ -13,8 +13,10 @@ from relight.providers.driver import (
     ProviderError,
     ProviderInvalidError,
     ProviderUnavailableError,
+    UnknownLocationError,
 )
 from relight.providers.image_driver import DiskFile, ImageSpec
+from relight.providers.oci.driver import OciDriver
 from relight.staging_settings import StagingSettings
 from tests.providers.fakes.oci_account import FIXED, FLEX, FRANKFURT, PHOENIX
 from tests.providers.fakes.oci_images import NAMESPACE
@@ -63,6 +65,22 @@ async def test_an_image_that_is_deleted_is_not_fitted_to_shapes_before(fake, dri
         ("GET", False),
         ("DELETE", False),
     ]
+
+
+async def test_images_of_a_region_without_a_location_are_listed_and_deleted(fake, driver, tmp_path):
+    made = await imported(driver)
+    locations = dict(fake.settings(tmp_path).locations)
+    del locations[FRANKFURT]
+    left = OciDriver(fake.settings(tmp_path).model_copy(update={"locations": locations}))
+    assert (await left.images(FRANKFURT, NAME)).images == (made,)
+    assert await left.image(made) == made
+    with pytest.raises(UnknownLocationError, match=FRANKFURT):
+        await left.import_image(SPEC, DISK)
+    with pytest.raises(UnknownLocationError, match="no name of a region"):
+        await left.images("evil.example/")
+    assert await left.delete_image(made)
+    assert (await left.images(FRANKFURT, NAME)).images == ()
+    await left.close()
 
 
 async def test_every_region_imports_from_the_region_of_the_object_storage(fake, tmp_path):

@@ -176,7 +176,7 @@ async def test_a_staged_disk_and_a_copy_are_refused(drivers, spec_and_disk):
     with pytest.raises(ProviderInvalidError, match="the disk itself"):
         await drivers().import_image(spec, StagedDisk("bucket", "key", "https://example.com/"))
     made = await drivers().import_image(spec, disk)
-    with pytest.raises(ProviderInvalidError, match="send the disk"):
+    with pytest.raises(ProviderInvalidError, match="import the disk"):
         await drivers().copy_image(spec._replace(region="south"), made)
 
 

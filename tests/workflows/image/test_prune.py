@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from activities.image.prune import ImagePruneActivities
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.parts import OWNER
 from relight.domain.image.image import ImageAtProvider, ImageStatus, Visibility
 from relight.domain.image.prune import PRUNE_WORKFLOW_ID, ImagesPruned, PruneImagesInput
+from relight.providers.gcore.driver import WAIT
 from relight.store.images import Place
 from tests.store.images import manifest, ref
 from tests.workflows.harness import ORIGIN, Harness
@@ -16,6 +18,11 @@ from workflows.image.prune import PruneImages
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
 RETIRED = "fake-retired"
+
+
+def test_a_deletion_and_a_look_at_each_machine_have_the_time_they_need():
+    for name in ("decide_prune", "delete_image"):
+        assert vars(ImagePruneActivities)[name]._policy.attempt > 2 * WAIT
 
 
 def put(harness: Harness, cloud: FakeCloud, region: str, *numbers: int, owner: str = OWNER) -> None:
