@@ -31,8 +31,8 @@ def test_what_a_location_lacks_is_named(location, words):
 
 def test_the_documents_example_is_one_that_the_settings_take():
     page = Path(__file__).parents[3] / "docs/howto/alibaba-cloud.md"
-    [example] = re.findall(r"^```toml\n(.+?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    settings = AlibabaSettings.model_validate(tomllib.loads(example)["alibaba"])
+    examples = re.findall(r"^```toml\n(.+?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    settings = AlibabaSettings.model_validate(tomllib.loads("\n".join(examples))["alibaba"])
     [(region, location)] = settings.locations.items()
     assert region == "ap-southeast-1"
     assert extra_of(location).bandwidth_mbits == 50
