@@ -100,6 +100,8 @@ IMAGE_CHECK = Policy(
 )
 """Reads a disk of some gigabytes."""
 
+# A deletion may be a task that is waited for, and each machine may have to be asked for its image.
+IMAGE_PRUNE = Policy(attempt=timedelta(minutes=5), retry=LOOKUP.retry)
 IMAGE_SEND = Policy(
     attempt=timedelta(hours=4),
     heartbeat=timedelta(minutes=1),

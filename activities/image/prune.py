@@ -57,7 +57,7 @@ class ImagePruneActivities:
             places += [PrunePlace(provider=provider, region=each) for each in sorted(located)]
         return PrunePlaces(places=tuple(places))
 
-    @step(policies.LOOKUP, lambda i: f"{i.provider}/{i.region}")
+    @step(policies.IMAGE_PRUNE, lambda i: f"{i.provider}/{i.region}")
     async def decide_prune(self, input: ListPrunableInput) -> RegionDecided:
         """Decide about each image of a region. Without a complete listing nothing is decided."""
         driver = self._providers.driver(input.provider)
@@ -77,7 +77,7 @@ class ImagePruneActivities:
         return RegionDecided(decisions=decisions)
 
     @step(
-        policies.LOOKUP,
+        policies.IMAGE_PRUNE,
         lambda i: f"{i.image.name} in {i.image.provider}/{i.image.region}",
         lasting=True,
     )

@@ -15,6 +15,9 @@ _CUT = "..."
 # What begins formatting, links, images, HTML, table cells, and what is made a link by itself.
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>!|~&]|:(?=//)|(?<=www)\.")
 
+_URL = re.compile(r"""https?(?::|%3A)[^\s"'<>]+""", re.IGNORECASE)
+_QUERY = re.compile(r"(\?|%3F).*", re.IGNORECASE)
+
 MAX_TEXT_BYTES = 4096
 """The limit of a text that is meant for one message of an error."""
 
@@ -65,6 +68,11 @@ def visible_tail(text: str, max_bytes: int) -> str:
 def visible_line(text: str) -> str:
     r"""Return a text as `visible` does, in one line: line feeds and tabs become `\n` and `\t`."""
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def without_queries(text: str) -> str:
+    """Return a text without the queries of its URLs: a signature there is as good as a password."""
+    return _URL.sub(lambda url: _QUERY.sub(r"\1...", url[0]), text)
 
 
 def all_visible(value: Any) -> Any:

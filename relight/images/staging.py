@@ -6,8 +6,7 @@ our account's own rights. To revoke a URL is to delete its object.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +35,7 @@ REUSED_FOR: Final = timedelta(hours=12)
 """A staged disk that is older is uploaded again: it has to outlive what imports it."""
 
 URL_LASTS: Final = timedelta(hours=3)
+"""Longer than an import waits and works."""
 
 _RULE: Final[Mapping[str, Any]] = {
     "ID": "relight-staging",
@@ -80,7 +80,6 @@ class Staging:
         manifest: ImageManifest,
         path: Path,
         progress: Callable[[int], None] = lambda _: None,
-        lasts: timedelta = URL_LASTS,
     ) -> StagedDisk:
         """Return a disk in storage, with a new URL; upload it unless it is there already.
 
@@ -88,7 +87,6 @@ class Staging:
             manifest: of the disk.
             path: of its file.
             progress: called with the bytes sent so far.
-            lasts: how long the URL is valid.
 
         Raises:
             StagingUnavailableError: the storage did not answer.
@@ -100,7 +98,7 @@ class Staging:
         if not await self._is_there(key, manifest):
             await self._upload(key, manifest, path, progress)
         await self._require_private(key)
-        return StagedDisk(self._bucket.name, key, await self._bucket.url(key, lasts))
+        return StagedDisk(self._bucket.name, key, await self._bucket.url(key, URL_LASTS))
 
     async def unstage(self, name: ImageName) -> None:
         """Delete an image's disk, so that its URLs are dead; absent is success.
@@ -124,20 +122,6 @@ class Staging:
         lost = [each for each in found if not each.key.startswith(kept)]
         await self._remove(lost)
         return sorted({each.key for each in lost})
-
-    @asynccontextmanager
-    async def staged(
-        self,
-        manifest: ImageManifest,
-        path: Path,
-        progress: Callable[[int], None] = lambda _: None,
-        lasts: timedelta = URL_LASTS,
-    ) -> AsyncIterator[StagedDisk]:
-        """Stage a disk for as long as the block runs; the errors are those of `stage`."""
-        try:
-            yield await self.stage(manifest, path, progress, lasts)
-        finally:
-            await asyncio.shield(self.unstage(manifest.name))
 
     async def _require_bucket(self) -> None:
         bucket = self._bucket.name

@@ -20,7 +20,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from relight.bounded import GZIP, AnswerRefusedError, read_bounded
 from relight.domain.duration import span
 from relight.domain.error_words import error_words
-from relight.domain.text import all_visible, visible_head
+from relight.domain.text import all_visible, visible_head, without_queries
 from relight.providers.driver import (
     ProviderAnswerError,
     ProviderCredentialsError,
@@ -317,7 +317,7 @@ class ProviderApi:
 
 
 def _shown(text: str) -> str:
-    return _VALUE.sub("...", text)[:SHOWN_CHARACTERS]
+    return _VALUE.sub("...", without_queries(text))[:SHOWN_CHARACTERS]
 
 
 def _refusal(response: Response, status: int) -> Refusal:

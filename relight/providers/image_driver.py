@@ -21,8 +21,13 @@ from relight.domain.image.image import (
 )
 from relight.domain.image.image import StagedDisk as StagedDisk  # noqa: PLC0414 - drivers take it from here
 from relight.domain.names import OwnerTag
-from relight.domain.text import visible_head
-from relight.providers.driver import MachineConflictError, ProviderAnswerError, ProviderError
+from relight.domain.text import visible_head, without_queries
+from relight.providers.driver import (
+    MachineConflictError,
+    ProviderAnswerError,
+    ProviderError,
+    ProviderInvalidError,
+)
 
 MAX_ANSWER_BYTES: Final = 4096
 """How much is kept of what a provider says of an image."""
@@ -82,6 +87,11 @@ class ImageSpec(NamedTuple):
     manifest: ImageManifest
     region: str
     owner: OwnerTag
+
+    @property
+    def attempted(self) -> str:
+        """What is attempted with it, for the words of an error."""
+        return f"publish {self.manifest.name} to {self.region}"
 
 
 class DiskFile(NamedTuple):
@@ -149,6 +159,34 @@ class ImageDriver(Protocol):
         """Return the id of the image that a machine was made of; None if that is not known."""
 
 
+def the_file(provider: str, spec: ImageSpec, disk: DiskFile | StagedDisk) -> DiskFile:
+    """Return a disk on the worker.
+
+    Raises:
+        ProviderInvalidError: it is a staged one.
+    """
+    if not isinstance(disk, DiskFile):
+        raise ProviderInvalidError(provider, spec.attempted, "it takes the disk itself")
+    return disk
+
+
+def the_staged(provider: str, spec: ImageSpec, disk: DiskFile | StagedDisk) -> StagedDisk:
+    """Return a disk in object storage.
+
+    Raises:
+        ProviderInvalidError: it is a file on the worker.
+    """
+    if not isinstance(disk, StagedDisk):
+        raise ProviderInvalidError(provider, spec.attempted, "it takes a staged disk")
+    return disk
+
+
+def no_copies(provider: str, spec: ImageSpec, source: ImageRef) -> ProviderInvalidError:
+    """Return the error of a provider whose regions import the disk, each its own."""
+    words = f"images are not copied from {source.region}: import the disk"
+    return ProviderInvalidError(provider, spec.attempted, words)
+
+
 def adopted_image(found: ImageAtProvider, spec: ImageSpec) -> ImageAtProvider:
     """Return a found image if it has the spec's owner and identity.
 
@@ -158,7 +196,7 @@ def adopted_image(found: ImageAtProvider, spec: ImageSpec) -> ImageAtProvider:
     if (found.owner, found.identity) != (spec.owner, spec.manifest.identity):
         raise MachineConflictError(
             found.provider,
-            f"publish {found.name} to {spec.region}",
+            spec.attempted,
             f"{found.image_id} has this name: its owner is {found.owner or 'unknown'} and its "
             f"identity {found.identity or 'unknown'}, not {spec.owner} and "
             f"{spec.manifest.identity}",
@@ -176,18 +214,17 @@ def image_named(provider: str, listing: ImageListing, spec: ImageSpec) -> ImageA
         MachineConflictError: one of another owner or identity has the name.
         ProviderAnswerError: it is not listed, and the listing is incomplete.
     """
-    name = spec.manifest.name
-    attempted = f"publish {name} to {spec.region}"
     found = {
         each.image_id: each
         for each in listing.images
-        if each.name == name and each.status not in _OVER
+        if each.name == spec.manifest.name and each.status not in _OVER
     }
     if found:
         ours = [adopted_image(each, spec) for each in found.values()]
         return min(ours, key=lambda each: (each.status is not ImageStatus.AVAILABLE, each.image_id))
     if not listing.complete:
-        raise ProviderAnswerError(provider, attempted, "the listing of images is incomplete")
+        words = "the listing of images is incomplete"
+        raise ProviderAnswerError(provider, spec.attempted, words)
     return None
 
 
@@ -213,5 +250,6 @@ def require_ours(found: ImageAtProvider, ref: ImageRef) -> None:
 
 
 def whole_answer(answer: JsonValue) -> str:
-    """Return what a provider says of an image, made visible and bounded."""
-    return visible_head(json.dumps(answer, ensure_ascii=False), MAX_ANSWER_BYTES)
+    """Return what a provider says of an image, made visible and bounded, without URLs' queries."""
+    text = without_queries(json.dumps(answer, ensure_ascii=False))
+    return visible_head(text, MAX_ANSWER_BYTES)

@@ -15,15 +15,16 @@ from relight.domain.image.image import (
     ImageStatus,
     Visibility,
 )
+from relight.domain.text import visible_head
 from relight.providers.api import ProviderApi, Response
 from relight.providers.disk_stream import DiskStream
 from relight.providers.driver import (
     ProviderAnswerError,
     ProviderError,
-    ProviderInvalidError,
     ProviderUnavailableError,
 )
 from relight.providers.image_driver import (
+    MAX_ANSWER_BYTES,
     Delivery,
     DiskFile,
     ImageInUseError,
@@ -34,6 +35,7 @@ from relight.providers.image_driver import (
     image_named,
     require_ours,
     sorted_images,
+    the_file,
 )
 from relight.providers.tags import IDENTITY, OWNER, image_tags_of
 
@@ -73,8 +75,9 @@ _STATUSES = {
     "waiting": ImageStatus.WAITING,
     "importing": ImageStatus.IMPORTING,
     "available": ImageStatus.AVAILABLE,
+    "failed": ImageStatus.FAILED,
 }
-"""Every other status means that it will never be usable."""
+"""A status that is not here says nothing: the image may still become usable."""
 
 _VISIBILITIES = {"private": Visibility.PRIVATE, "public": Visibility.PUBLIC}
 
@@ -113,9 +116,7 @@ class LabImages:
 
     async def import_image(self, spec: ImageSpec, disk: DiskFile | StagedDisk) -> ImageAtProvider:
         """Return the image in the region; send its content, unless that is there."""
-        attempted = f"publish {spec.manifest.name} to {spec.region}"
-        if not isinstance(disk, DiskFile):
-            raise ProviderInvalidError(self.name, attempted, "the lab takes the disk itself")
+        attempted, disk = spec.attempted, the_file(self.name, spec, disk)
         found = await self._named(spec)
         if found is None:
             body: JsonValue = {
@@ -131,7 +132,7 @@ class LabImages:
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Return the image in the region; request its copy if it is not there."""
-        attempted = f"copy {spec.manifest.name} to {spec.region}"
+        attempted = spec.attempted
         found = await self._named(spec)
         if found is not None:
             return found
@@ -207,13 +208,13 @@ class LabImages:
                 provider=self.name,
                 region=found.region,
                 image_id=found.id,
-                status=_STATUSES.get(found.status, ImageStatus.FAILED),
+                status=_STATUSES.get(found.status, ImageStatus.IMPORTING),
                 architecture=found.architecture,
                 visibility=_VISIBILITIES.get(found.visibility or "", Visibility.UNKNOWN),
                 owner=found.tags.get(OWNER) or None,
                 identity=found.tags.get(IDENTITY) or None,
                 created_at=found.created_at,
-                words=found.reason or "",
+                words=visible_head(found.reason or "", MAX_ANSWER_BYTES),
             )
         )
 

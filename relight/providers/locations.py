@@ -38,6 +38,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
 
 T = TypeVar("T")
 
+_VENDORS_NAME = re.compile(r"[a-z0-9-]{1,64}")
+
 
 class LocationSettings(BaseModel):
     """What a provider's region offers to our account.
@@ -116,6 +118,19 @@ class ProviderSettings(BaseModel):
                 f"it is not configured; its regions: {', '.join(sorted(self.locations))}",
             )
         return self.locations[region]
+
+
+def require_vendors_name(provider: str, attempted: str, region: str) -> str:
+    """Return a region whose location may have been removed: its images are still there.
+
+    Its name becomes a part of a URL.
+
+    Raises:
+        UnknownLocationError: no vendor names a region so.
+    """
+    if _VENDORS_NAME.fullmatch(region) is None:
+        raise UnknownLocationError(provider, attempted, f"{region!r} is no name of a region")
+    return region
 
 
 class SecretFileError(Exception):

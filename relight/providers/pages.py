@@ -4,7 +4,7 @@ A vendor's token (in a header or in the body), a page's number and an offset are
 the token: a driver's function reads one page, and says which token follows.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -36,12 +36,13 @@ class Pages(Generic[T]):
 
     Attributes:
         items: in the vendor's order; an item may be there twice.
-        complete: whether nothing can be missing. Where pages have numbers, an item that is deleted
-            meanwhile moves those behind it to the page before, which was read already.
+        complete: whether nothing can be missing.
+        count: how many pages there were.
     """
 
     items: tuple[T, ...]
     complete: bool
+    count: int = 1
 
 
 def next_number(page: int, pages: int) -> str | None:
@@ -72,7 +73,7 @@ async def read_pages(
     totals: set[int] = set()
     seen: set[str] = set()
     token: str | None = None
-    for _ in range(MAX_PAGES):
+    for count in range(1, MAX_PAGES + 1):
         page = await read(token)
         items += page.items
         if page.total is not None:
@@ -80,10 +81,39 @@ async def read_pages(
         token = page.next
         if token is None:
             complete = not totals or totals == {len(items)}
-            return Pages(tuple(items), complete)
+            return Pages(tuple(items), complete, count)
         if token in seen:
             raise ProviderAnswerError(
                 provider, attempted, "its pages have no end: the same page follows again"
             )
         seen.add(token)
     raise ProviderAnswerError(provider, attempted, f"it has more than {MAX_PAGES} pages")
+
+
+async def read_numbered_pages(
+    provider: str,
+    attempted: str,
+    read: Callable[[str | None], Awaitable[Page[T]]],
+    key: Callable[[T], Hashable],
+) -> Pages[T]:
+    """Return the items of all pages of a listing whose pages have numbers.
+
+    An item that is deleted meanwhile moves those behind it to the page before, which was read
+    already; the total stays the same if one is created, too. So several pages are read twice, and
+    are complete only if both times have the same items.
+
+    Args:
+        provider: the driver's name.
+        attempted: the operation.
+        read: as of `read_pages`.
+        key: returns what an item is known by.
+
+    Raises:
+        ProviderError: as of `read_pages`.
+    """
+    first = await read_pages(provider, attempted, read)
+    if first.count == 1 or not first.complete:
+        return first
+    again = await read_pages(provider, attempted, read)
+    is_same = [key(each) for each in first.items] == [key(each) for each in again.items]
+    return Pages(again.items, again.complete and is_same, again.count)

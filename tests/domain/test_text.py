@@ -23,6 +23,7 @@ from relight.domain.text import (
     tail,
     visible,
     visible_line,
+    without_queries,
 )
 
 pytestmark = pytest.mark.attack("escape sequences from hosts and people")
@@ -112,6 +113,26 @@ def test_a_megabyte_of_control_characters_becomes_visible_in_a_moment():
     began = time.process_time()
     assert len(visible("\x1b" * 1_000_000)) == 4_000_000
     assert len(visible("\U000e0041" * 250_000)) == 2_500_000
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no URL? none", "no URL? none"),
+        ("see https://a.example/b, http://c/?", "see https://a.example/b, http://c/?..."),
+        ('{"url":"https://a/b?X-Sig=5e7a&y=1","n":"?"}', '{"url":"https://a/b?...","n":"?"}'),
+        (r"'https:\/\/a\/b?sig=5e7a' failed", r"'https:\/\/a\/b?...' failed"),
+        ("HTTPS%3a%2F%2Fa%2Fb%3fsig%3D5e7a x", "HTTPS%3a%2F%2Fa%2Fb%3f... x"),
+    ],
+)
+def test_a_url_is_shown_without_its_query(text, shown):
+    assert without_queries(text) == shown
+
+
+def test_many_urls_are_shown_in_a_moment():
+    began = time.process_time()
+    assert without_queries("https:" * 200_000) == "https:" * 200_000
     assert time.process_time() - began < 2
 
 

@@ -15,6 +15,7 @@ from relight.images import staging as staging_module
 from relight.images.object_storage import StagingError, StagingUnavailableError
 from relight.images.staging import Staging, StagingExposedError
 from relight.locations import configured_staging
+from relight.providers.gcore.images import LIMITS as GCORE
 from relight.setting_groups import SettingsError
 from relight.settings import Settings
 from tests.providers.fakes.object_storage import BUCKET, SECRET, ObjectStorage, object_storage
@@ -50,18 +51,21 @@ async def test_a_staged_disk_is_read_by_its_url_alone_and_is_dead_afterwards(
     staging, storage, disk
 ):
     manifest, path = disk
-    async with staging.staged(manifest, path) as staged:
-        assert (await fetched(staged.url)).content == CONTENT
-        assert (await fetched(staged.url.partition("?")[0])).status_code == 403
-        assert storage.stored() == [staged.key]
+    staged = await staging.stage(manifest, path)
+    assert (await fetched(staged.url)).content == CONTENT
+    assert (await fetched(staged.url.partition("?")[0])).status_code == 403
+    assert storage.stored() == [staged.key]
+    await staging.unstage(manifest.name)
     assert (await fetched(staged.url)).status_code == 404
     assert storage.stored() == []
 
 
 async def test_a_url_says_when_it_expires_and_no_grant_names_everybody(staging, storage, disk):
-    staged = await staging.stage(*disk, lasts=timedelta(minutes=75))
+    staged = await staging.stage(*disk)
     query = parse_qs(urlsplit(staged.url).query)
-    assert query["X-Amz-Expires"] == ["4500"]
+    lasts = timedelta(seconds=int(query["X-Amz-Expires"][0]))
+    # It outlives an import that begins as late and takes as long as it may.
+    assert lasts > GCORE.start_within + GCORE.finish_within
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     assert SECRET not in staged.url
     grants = [
@@ -69,13 +73,6 @@ async def test_a_url_says_when_it_expires_and_no_grant_names_everybody(staging, 
         *storage.client.get_object_acl(Bucket=BUCKET, Key=staged.key)["Grants"],
     ]
     assert {grant["Grantee"]["Type"] for grant in grants} == {"CanonicalUser"}
-
-
-async def test_the_block_ends_without_the_disk_also_if_it_fails(staging, storage, disk):
-    with pytest.raises(ZeroDivisionError):
-        async with staging.staged(*disk):
-            raise ZeroDivisionError
-    assert storage.stored() == []
 
 
 async def test_a_bucket_that_anybody_may_read_is_refused_and_the_disk_is_deleted(
@@ -90,14 +87,13 @@ async def test_a_bucket_that_anybody_may_read_is_refused_and_the_disk_is_deleted
     assert storage.stored() == []
 
 
-async def test_a_second_call_uploads_nothing_and_gives_a_new_url(staging, storage, disk):
+async def test_a_second_call_uploads_nothing(staging, storage, disk):
     first = await staging.stage(*disk)
     written = storage.client.head_object(Bucket=BUCKET, Key=first.key)["ETag"]
     sent: list[int] = []
-    second = await staging.stage(*disk, progress=sent.append, lasts=timedelta(hours=1))
+    second = await staging.stage(*disk, progress=sent.append)
     assert sent == []
     assert second.key == first.key
-    assert second.url != first.url
     assert storage.client.head_object(Bucket=BUCKET, Key=first.key)["ETag"] == written
 
 

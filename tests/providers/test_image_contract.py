@@ -211,7 +211,8 @@ async def test_a_listing_that_lacks_images_says_so_or_fails(subject):
     assert not listing.complete
 
 
-async def test_pages_without_an_end_are_an_error(subject):
+async def test_pages_without_an_end_are_an_error(subject, monkeypatch):
+    monkeypatch.setattr("relight.providers.pages.MAX_PAGES", 20)
     await subject.imported(subject.new_name())
     fake = the_fake(subject)
     if not isinstance(fake, VendorFake):
@@ -308,6 +309,21 @@ async def test_who_can_use_an_image_is_read_back(subject, trap, visibility):
     # It can be taken away.
     assert await subject.driver.delete_image(found)
     await subject.until_deleted(found)
+
+
+async def test_a_status_that_is_not_known_says_nothing(subject):
+    name = subject.new_name()
+    found = await subject.imported(name)
+    fake = set_trap(subject, ImageTrap.UNKNOWN_STATUS)
+    seen = await subject.driver.image(found)
+    assert seen is not None
+    [listed] = await subject.listed(name)
+    # Neither usable nor failed: nothing deletes it, and it is waited for.
+    assert seen.status is listed.status is ImageStatus.IMPORTING
+    again = await subject.driver.import_image(subject.spec(name), subject.disk())
+    assert again.image_id == found.image_id
+    fake.image_traps.clear()
+    assert await subject.listed(name) == [found]
 
 
 # ---------------------------------------------------------------------- copies

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, TypeAdapter
 
@@ -40,9 +40,11 @@ from relight.providers.image_driver import (
     image_named,
     require_ours,
     sorted_images,
+    the_staged,
     whole_answer,
 )
-from relight.providers.pages import Page, next_offset, read_pages
+from relight.providers.locations import require_vendors_name
+from relight.providers.pages import Page, next_offset, read_numbered_pages
 from relight.providers.rate import Call
 from relight.providers.tags import IDENTITY, OWNER, image_tags_of
 
@@ -52,10 +54,14 @@ _STATUSES: Final[Mapping[str, ImageStatus]] = {
     "Waiting": ImageStatus.WAITING,
     "Creating": ImageStatus.IMPORTING,
     "Available": ImageStatus.AVAILABLE,
+    # No machine can be made of these, and they do not change.
+    "UnAvailable": ImageStatus.FAILED,
+    "CreateFailed": ImageStatus.FAILED,
+    "Deprecated": ImageStatus.FAILED,
 }
-"""No machine can be made of an image in another status, and it will not change."""
+"""A status that is not here says nothing: the image may still become usable."""
 
-ALL_STATUSES: Final = "Waiting,Creating,Available,UnAvailable,CreateFailed,Deprecated"
+ALL_STATUSES: Final = ",".join(_STATUSES)
 """Without it only images that are available are listed."""
 
 _DEBIAN: Final = {theirs: ours for ours, theirs in ARCHITECTURES.items()}
@@ -68,6 +74,7 @@ class _Image(BaseModel):
     status: str = Field(alias="Status")
     architecture: str | None = Field(default=None, alias="Architecture")
     is_public: bool | None = Field(default=None, alias="IsPublic")
+    is_shared: bool | Literal[""] = Field(default="", alias="IsSelfShared")
     created_at: AwareDatetime | None = Field(default=None, alias="CreationTime")
     tags: Tags = Field(default=Tags(), alias="Tags")
 
@@ -143,10 +150,9 @@ class AlibabaImages:
 
     async def import_image(self, spec: ImageSpec, disk: DiskFile | StagedDisk) -> ImageAtProvider:
         """Adopt the image, or import its disk from the object storage of the same region."""
-        manifest = spec.manifest
-        attempted = f"publish {manifest.name} to {spec.region}"
-        if not isinstance(disk, StagedDisk):
-            raise ProviderInvalidError(self._provider, attempted, "it takes a staged disk")
+        manifest, attempted = spec.manifest, spec.attempted
+        self._settings.location(self._provider, spec.region)
+        disk = the_staged(self._provider, spec, disk)
         if self.image_limits.first not in {"", spec.region}:
             raise ProviderInvalidError(
                 self._provider,
@@ -170,12 +176,12 @@ class AlibabaImages:
             "Features.NvmeSupport": "supported",
             **{f"DiskDeviceMapping.1.{name}": value for name, value in mapping.items()},
         }
-        return await self._make(attempted, spec, spec.region, "ImportImage", params)
+        return await self._make(spec, spec.region, "ImportImage", params)
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Adopt the image, or copy it from another region."""
-        attempted = f"copy {spec.manifest.name} to {spec.region}"
-        self._region(source.region)
+        for each in (source.region, spec.region):
+            self._settings.location(self._provider, each)
         if (found := await self._adopted(spec)) is not None:
             return found
         params = {
@@ -183,7 +189,7 @@ class AlibabaImages:
             "DestinationRegionId": spec.region,
             "DestinationImageName": spec.manifest.name,
         }
-        return await self._make(attempted, spec, source.region, "CopyImage", params)
+        return await self._make(spec, source.region, "CopyImage", params)
 
     async def delete_image(self, ref: ImageRef) -> bool:
         """Request the deletion of an image. A copy that is under way is cancelled.
@@ -222,11 +228,12 @@ class AlibabaImages:
         self._settings.location(self._provider, name)
         return self._regions[name]
 
-    def _region_of_images(self, name: str) -> AlibabaRegion:
+    def _region_of_images(self, attempted: str, name: str) -> AlibabaRegion:
         """Return a region, also one that no location names any more."""
         if name in self._regions:
             return self._regions[name]
         if name not in self._retired:
+            require_vendors_name(self._provider, attempted, name)
             self._retired[name] = self._open_region(name)
         return self._retired[name]
 
@@ -245,7 +252,7 @@ class AlibabaImages:
         return found
 
     async def _make(
-        self, attempted: str, spec: ImageSpec, region: str, action: str, params: Mapping[str, str]
+        self, spec: ImageSpec, region: str, action: str, params: Mapping[str, str]
     ) -> ImageAtProvider:
         """Order an image, and return it as it is at first."""
         tags = image_tags_of(spec)
@@ -255,7 +262,7 @@ class AlibabaImages:
             for part, text in zip(("Key", "Value"), tag, strict=True)
         }
         response = await self._act(
-            attempted, region, action, {**params, **numbered}, call=Call.CREATE
+            spec.attempted, region, action, {**params, **numbered}, call=Call.CREATE
         )
         return ImageAtProvider(
             name=spec.manifest.name,
@@ -271,7 +278,8 @@ class AlibabaImages:
     async def _act(
         self, attempted: str, region: str, action: str, params: Mapping[str, str], call: Call
     ) -> Response:
-        response = await self._region_of_images(region).existing(attempted, action, params, call)
+        api = self._region_of_images(attempted, region)
+        response = await api.existing(attempted, action, params, call)
         response.read(DONE)
         return response
 
@@ -279,7 +287,7 @@ class AlibabaImages:
         self, attempted: str, region: str, params: Mapping[str, str]
     ) -> tuple[Sequence[ImageAtProvider | ProviderAnswerError], bool]:
         """Return the images that parameters select, and whether no page lacks any."""
-        api = self._region_of_images(region)
+        api = self._region_of_images(attempted, region)
         asked = {"ImageOwnerAlias": "self", "Status": ALL_STATUSES, "PageSize": str(MAX_PAGE)}
 
         async def read(token: str | None) -> Page[ImageAtProvider | ProviderAnswerError]:
@@ -298,7 +306,10 @@ class AlibabaImages:
             items = [self._at_provider(response, region, each) for each in entries]
             return Page(items, following, page.total)
 
-        pages = await read_pages(self._provider, attempted, read)
+        def id_of(item: ImageAtProvider | ProviderAnswerError) -> str:
+            return item.image_id if isinstance(item, ImageAtProvider) else str(item)
+
+        pages = await read_numbered_pages(self._provider, attempted, read, id_of)
         return pages.items, pages.complete
 
     def _at_provider(
@@ -307,7 +318,7 @@ class AlibabaImages:
         def read() -> ImageAtProvider:
             image = _IMAGE.validate_python(entry)
             tags = image.tags.texts
-            status = _STATUSES.get(image.status, ImageStatus.FAILED)
+            status = _STATUSES.get(image.status, ImageStatus.IMPORTING)
             return ImageAtProvider(
                 name=image.name or image.id,
                 provider=self._provider,
@@ -315,7 +326,7 @@ class AlibabaImages:
                 image_id=image.id,
                 status=status,
                 architecture=_DEBIAN.get(image.architecture or "", image.architecture),
-                visibility=_visibility(image.is_public),
+                visibility=_visibility(image),
                 owner=tags.get(OWNER),
                 identity=tags.get(IDENTITY),
                 created_at=image.created_at,
@@ -328,7 +339,8 @@ class AlibabaImages:
             return error
 
 
-def _visibility(is_public: bool | None) -> Visibility:
-    if is_public is None:
-        return Visibility.UNKNOWN
-    return Visibility.PUBLIC if is_public else Visibility.PRIVATE
+def _visibility(image: _Image) -> Visibility:
+    """Return who can use an image. One that is shared can be used by other accounts too."""
+    if image.is_public or image.is_shared:
+        return Visibility.PUBLIC
+    return Visibility.UNKNOWN if image.is_public is None else Visibility.PRIVATE

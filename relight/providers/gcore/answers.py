@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from relight.domain.machine import MachineAtProvider, MachineStatus
-from relight.domain.text import visible_head
+from relight.domain.text import visible_head, without_queries
 from relight.providers.api import SHOWN_CHARACTERS, Refusal, error_for_status
 from relight.providers.driver import (
     ProviderAnswerError,
@@ -193,7 +193,9 @@ class Volume(BaseModel):
 
 
 class Image(BaseModel):
-    """An image in one region."""
+    """An image in one region. What is not read of it is kept, too."""
+
+    model_config = ConfigDict(extra="allow")
 
     id: Id
     name: str
@@ -213,6 +215,13 @@ class Project(BaseModel):
     name: str
     client_id: int
     state: str
+
+
+class RegionName(BaseModel):
+    """A region: its number, and the name that the vendor advises for it."""
+
+    id: int
+    slug: str
 
 
 class RegionState(BaseModel):
@@ -324,7 +333,7 @@ def failure(
     provider: str, attempted: str, task: Task, kind: type[ProviderError] | None = None
 ) -> ProviderError:
     """Return the error of a failed task, of a kind or by its words, and with them."""
-    words = visible_head(task.error or "it does not say why", SHOWN_CHARACTERS)
+    words = visible_head(without_queries(task.error or "it does not say why"), SHOWN_CHARACTERS)
     kind = kind or kind_of_failure(task)
     return kind(provider, attempted, f"its task {task.id} failed: {words}")
 

@@ -20,6 +20,7 @@ from relight.providers.gcore.answers import (
     Image,
     Instance,
     Project,
+    RegionName,
     RegionState,
     Task,
     TaskIds,
@@ -213,6 +214,10 @@ class GcoreApi:
         except GcoreNotFoundError:
             return None
 
+    async def regions(self, attempted: str) -> Sequence[RegionName]:
+        """Return all regions of the vendor."""
+        return await self._whole(attempted, "/cloud/v1/regions", RegionName, {})
+
     async def flavors(self, region: int) -> Sequence[Flavor]:
         """Return the shapes of a region."""
         path = self._path("v1/flavors", region)
@@ -303,27 +308,36 @@ class GcoreApi:
         params: Mapping[str, Any],
         limit: int = PER_PAGE,
     ) -> Pages[T]:
-        """Return a listing. An entry that is not understood is left out: it is not complete."""
+        """Return a listing. An entry that is not understood is left out: it is not complete.
+
+        Each page begins with the last entry of the one before. If it does not, an entry was deleted
+        meanwhile and another one has moved to a page already read; the total stays the same if one
+        is created, too.
+        """
         adapter = TypeAdapter(item)
-        understood = True
+        complete = True
+        last: object = None
 
         async def read(token: str | None) -> Page[T]:
-            nonlocal understood
+            nonlocal complete, last
             offset = int(token or 0)
-            response = await self._api.existing(
-                attempted, "GET", path, params={**params, "limit": limit, "offset": offset}
-            )
-            page = response.read(_FOUND)
+            again = min(offset, 1)
+            asked = {**params, "limit": limit, "offset": offset - again}
+            page = (await self._api.existing(attempted, "GET", path, params=asked)).read(_FOUND)
+            ids = [each.get("id") if isinstance(each, dict) else each for each in page.results]
+            complete = complete and ids[:again] == [last][:again]
+            last = ids[-1] if ids else last
+            entries = page.results[again:]
             items: list[T] = []
-            for entry in page.results:
+            for entry in entries:
                 try:
                     items.append(adapter.validate_python(entry))
                 except ValidationError:
-                    understood = False
-            return Page(items, next_offset(offset, len(page.results), page.count), page.count)
+                    complete = False
+            return Page(items, next_offset(offset, len(entries), page.count), page.count)
 
         pages = await read_pages(self._provider, attempted, read)
-        return Pages(pages.items, pages.complete and understood)
+        return Pages(pages.items, pages.complete and complete)
 
     def _path(self, kind: str, region: int, *thing: str) -> str:
         return "/".join(("/cloud", kind, str(self._project_id), str(region), *thing))

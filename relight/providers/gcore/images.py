@@ -6,7 +6,6 @@ minutes is given up by Gcore; few run at once, so few may be ordered. Who can us
 be read.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,9 +19,7 @@ from relight.domain.image.image import (
     ImageStatus,
     Visibility,
 )
-from relight.domain.text import visible_head
 from relight.providers.driver import (
-    ProviderInvalidError,
     ProviderUnavailableError,
     UnknownLocationError,
 )
@@ -38,7 +35,6 @@ from relight.providers.gcore.answers import (
 from relight.providers.gcore.api import GcoreApi
 from relight.providers.gcore.creation import GcoreSettings, Place, is_id
 from relight.providers.image_driver import (
-    MAX_ANSWER_BYTES,
     Delivery,
     DiskFile,
     ImageInUseError,
@@ -46,8 +42,10 @@ from relight.providers.image_driver import (
     ImageSpec,
     StagedDisk,
     image_named,
+    no_copies,
     require_ours,
     sorted_images,
+    the_staged,
     whole_answer,
 )
 from relight.providers.tags import ARCHITECTURE, IDENTITY, OWNER, image_tags_of
@@ -79,8 +77,10 @@ _STATUSES = {
     "importing": ImageStatus.IMPORTING,
     "pending_delete": ImageStatus.DELETING,
     "deleted": ImageStatus.DELETING,
+    "killed": ImageStatus.FAILED,
+    "deactivated": ImageStatus.FAILED,
 }
-"""Every other status means that it will never be usable."""
+"""A status that is not here says nothing: the image may still become usable."""
 
 _TASK_STATUSES = {"NEW": ImageStatus.WAITING, "ERROR": ImageStatus.FAILED}
 """Every other state is of a task that Gcore works on."""
@@ -112,7 +112,8 @@ class GcoreImages:
 
         A task that does not name its image may make any: the listing is then incomplete.
         """
-        attempted, number = "list images", self._number(region)
+        attempted = "list images"
+        number = await self._number(attempted, region)
         pages = await self._api.image_pages(attempted, number, prefix)
         found = [each for each in pages.items if each.name.startswith(prefix)]
         since = datetime.now(UTC) - REMEMBERED
@@ -135,7 +136,8 @@ class GcoreImages:
 
     async def image(self, ref: ImageRef) -> ImageAtProvider | None:
         """Return an image, or the task that is to make it."""
-        attempted, number = f"read the image {ref.name}", self._number(ref.region)
+        attempted = f"read the image {ref.name}"
+        number = await self._number(attempted, ref.region)
         image_id = ref.image_id
         if image_id.startswith(_TASK):
             task = await self._task(attempted, image_id)
@@ -147,22 +149,21 @@ class GcoreImages:
 
     async def import_image(self, spec: ImageSpec, disk: DiskFile | StagedDisk) -> ImageAtProvider:
         """Return the image in the region, or its task; order its import if there is neither."""
-        name, attempted = spec.manifest.name, f"publish {spec.manifest.name} to {spec.region}"
-        if not isinstance(disk, StagedDisk):
-            raise ProviderInvalidError(self.name, attempted, "Gcore fetches the disk from a URL")
-        number = self._number(spec.region)
+        name, disk = spec.manifest.name, the_staged(self.name, spec, disk)
+        self._settings.location(self.name, spec.region)
+        number = self._places[spec.region].region_id
         listing = await self.images(spec.region, name)
         for each in listing.images:
             if each.name == name and each.image_id.startswith(_TASK) and each.owner is None:
                 words = f"{each.image_id}, which does not name its owner, is not done"
-                raise ProviderUnavailableError(self.name, attempted, words)
+                raise ProviderUnavailableError(self.name, spec.attempted, words)
         found = image_named(self.name, listing, spec)
         if found is not None:
             return found
         for each in listing.images:
             if (each.name, each.status, each.owner) == (name, ImageStatus.FAILED, spec.owner):
                 await self.delete_image(each)
-        task_id = await self._api.import_image(attempted, number, _import(spec, disk))
+        task_id = await self._api.import_image(spec.attempted, number, _import(spec, disk))
         return ImageAtProvider(
             name=name,
             provider=self.name,
@@ -176,9 +177,7 @@ class GcoreImages:
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Refuse: an image is in one region alone, and each region imports its own."""
-        del source
-        attempted = f"copy {spec.manifest.name} to {spec.region}"
-        raise ProviderInvalidError(self.name, attempted, "Gcore copies no images")
+        raise no_copies(self.name, spec, source)
 
     async def delete_image(self, ref: ImageRef) -> bool:
         """Request the deletion of an image, and wait a while for its task.
@@ -189,7 +188,8 @@ class GcoreImages:
             ProviderUnavailableError: the task that is to make it is not done, and none can be
                 stopped; or the deletion's task failed.
         """
-        attempted, number = f"delete the image {ref.name}", self._number(ref.region)
+        attempted = f"delete the image {ref.name}"
+        number = await self._number(attempted, ref.region)
         image_id = ref.image_id
         if image_id.startswith(_TASK):
             task = await self._task(attempted, image_id)
@@ -220,20 +220,27 @@ class GcoreImages:
 
     # ------------------------------------------------------------------ one step each
 
-    def _number(self, region: str) -> int:
-        """Return the number of a region.
+    async def _number(self, attempted: str, region: str) -> int:
+        """Return the number of a region: of a location, or of the vendor's region of this name.
+
+        A location may have been removed, and its images are still there.
 
         Raises:
-            UnknownLocationError: it is not configured, and only its location has its number.
+            UnknownLocationError: there is no such region, or its location has another name now.
         """
-        if region not in self._places:
-            words = (
-                f"it is not configured; its regions: {', '.join(sorted(self._places))}. One that "
-                "was removed belongs into providers.toml until its images are pruned: only there "
-                "is its number"
-            )
-            raise UnknownLocationError(self.name, f"find region {region}", words)
-        return self._places[region].region_id
+        place = self._places.get(region)
+        if place is not None:
+            return place.region_id
+        found = [each.id for each in await self._api.regions(attempted) if each.slug == region]
+        if not found:
+            words = f"Gcore has no region {region}, nor has a location this name"
+            raise UnknownLocationError(self.name, attempted, words)
+        for name, other in self._places.items():
+            if other.region_id == found[0]:
+                # Its machines count under that name, so nothing may be decided under this one.
+                words = f"the location of {region} is named {name}"
+                raise UnknownLocationError(self.name, attempted, words)
+        return found[0]
 
     async def _unlisted(
         self, attempted: str, number: int, tasks: Sequence[Task], listed: set[str]
@@ -265,7 +272,7 @@ class GcoreImages:
 
     def _image_at(self, region: str, image: Image) -> ImageAtProvider:
         tags = {tag.key: tag.value for tag in image.tags_v2}
-        status = _STATUSES.get(image.status, ImageStatus.FAILED)
+        status = _STATUSES.get(image.status, ImageStatus.IMPORTING)
         return ImageAtProvider(
             name=image.name,
             provider=self.name,
@@ -298,7 +305,9 @@ class GcoreImages:
             owner=texts.get(OWNER) or None,
             identity=texts.get(IDENTITY) or None,
             created_at=task.created_on,
-            words=_whole_task(task, data.get("url")) if status is ImageStatus.FAILED else "",
+            words=whole_answer(task.model_dump(mode="json"))
+            if status is ImageStatus.FAILED
+            else "",
         )
 
 
@@ -340,11 +349,3 @@ def _without_image(tasks: Sequence[Task], images: Sequence[Image]) -> Iterator[T
 
 def _texts(tags: Mapping[str, JsonValue]) -> dict[str, str]:
     return {name: value for name, value in tags.items() if isinstance(value, str)}
-
-
-def _whole_task(task: Task, url: JsonValue) -> str:
-    """Return all that Gcore says of a task, without the URL: whoever has it can fetch the disk."""
-    text = json.dumps(task.model_dump(mode="json"), ensure_ascii=False)
-    if isinstance(url, str) and url:
-        text = text.replace(json.dumps(url, ensure_ascii=False)[1:-1], "(the disk's URL)")
-    return visible_head(text, MAX_ANSWER_BYTES)

@@ -34,12 +34,12 @@ _STATUSES: Mapping[str, MachineStatus] = {
 }
 """Every other status ends by itself: `provisioning`, `booting`, `migrating`."""
 
-_LEAVING = "pending deletion"
+_LEAVING, _TIMED_OUT = "pending deletion", "timedout"
 
 _COPY_STATUSES: Mapping[str, ImageStatus] = {
     "available": ImageStatus.AVAILABLE,
     _LEAVING: ImageStatus.DELETING,
-    "timedout": ImageStatus.FAILED,
+    _TIMED_OUT: ImageStatus.FAILED,
 }
 """Every other status ends by itself: `creating`, `pending`, `replicating`, and the like."""
 
@@ -117,8 +117,9 @@ class LinodeImage(BaseModel):
 
     @property
     def kept_regions(self) -> list[str]:
-        """The regions with a copy, without those that lose it."""
-        return [each.region for each in self.regions if each.status != _LEAVING]
+        """The regions with a copy, without those that lose it or never got it."""
+        gone = {_LEAVING, _TIMED_OUT}
+        return [each.region for each in self.regions if each.status not in gone]
 
     @property
     def visibility(self) -> Visibility:

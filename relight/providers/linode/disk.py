@@ -13,8 +13,9 @@ from typing import IO, Any
 
 import httpx
 
+from relight.bounded import GZIP, AnswerRefusedError, read_bounded
 from relight.domain.error_words import error_words
-from relight.domain.text import visible_head
+from relight.domain.text import visible_head, without_queries
 from relight.providers.disk_stream import DiskStream
 from relight.providers.driver import ProviderError, ProviderInvalidError, ProviderUnavailableError
 from relight.providers.image_driver import DiskFile
@@ -23,6 +24,7 @@ MAX_BYTES = 5 * 1000**3
 """Linode accepts no larger upload."""
 
 _SHOWN_CHARACTERS = 300
+_MAX_ANSWER_BYTES = 64 * 1024
 _TIMEOUT = httpx.Timeout(60, read=600)
 """The answer comes once Linode has stored the whole disk."""
 
@@ -78,13 +80,17 @@ async def send(
     """
     content = DiskStream(DiskFile(_path_of(packed), progress))
     try:
-        async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
-            answer = await http.put(url, content=content, headers=content.headers)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        async with (
+            httpx.AsyncClient(timeout=_TIMEOUT, headers=GZIP) as http,
+            http.stream("PUT", url, content=content, headers=content.headers) as answer,
+        ):
+            body = await read_bounded(answer, _MAX_ANSWER_BYTES)
+    except (httpx.HTTPError, httpx.InvalidURL, AnswerRefusedError) as error:
         words = f"the upload ended early: {error_words(error)}"
         raise ProviderUnavailableError(provider, attempted, words) from error
     if not answer.is_success:
-        words = visible_head(" ".join(answer.text.split()), _SHOWN_CHARACTERS)
+        text = without_queries(body.decode(errors="replace"))
+        words = visible_head(" ".join(text.split()), _SHOWN_CHARACTERS)
         words = f"the upload was answered with {answer.status_code} {words}"
         raise ProviderUnavailableError(provider, attempted, words)
 

@@ -35,6 +35,7 @@ from relight.providers.image_driver import (
     image_named,
     require_ours,
     sorted_images,
+    the_file,
 )
 from relight.providers.linode.answers import REGION, LinodeImage, image_at
 from relight.providers.linode.disk import pack, packed_file, send
@@ -107,29 +108,27 @@ class LinodeImages:
 
         One that other regions have is copied.
         """
-        name, attempted = spec.manifest.name, _publishing(spec)
-        if not isinstance(disk, DiskFile):
-            raise ProviderInvalidError(self.name, attempted, "Linode takes the disk itself")
+        name, disk = spec.manifest.name, the_file(self.name, spec, disk)
         if spec.manifest.architecture != "amd64":
             words = f"Linode has no machines of {spec.manifest.architecture}"
-            raise ProviderInvalidError(self.name, attempted, words)
+            raise ProviderInvalidError(self.name, spec.attempted, words)
         async with self._locks[name]:
             found = await self._named(spec)
             if found is None:
                 return await self._upload(spec, disk)
             image, answer = found
             if image.status == "pending_upload" and image.id not in self._uploaded:
-                await self._api.request(attempted, "DELETE", _path(image.id))
+                await self._api.request(spec.attempted, "DELETE", _path(image.id))
                 return await self._upload(spec, disk)
             return await self._copied(spec, image, answer)
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Return the image in the region; request a copy if it is not there."""
         async with self._locks[spec.manifest.name]:
-            entry = await self._entry(_publishing(spec), source.image_id)
+            entry = await self._entry(spec.attempted, source.image_id)
             if entry is None:
                 words = f"there is no image {source.image_id}"
-                raise ProviderError(self.name, _publishing(spec), words)
+                raise ProviderError(self.name, spec.attempted, words)
             image, answer = entry
             whole = image_at(image, None, self.name, answer)
             if whole is not None:
@@ -161,7 +160,7 @@ class LinodeImages:
     async def _named(self, spec: ImageSpec) -> _Entry | None:
         """Return the account's image of the spec's name, in whichever regions it is."""
         name = spec.manifest.name
-        entries, complete = await self._entries(_publishing(spec), name)
+        entries, complete = await self._entries(spec.attempted, name)
         by_id = {image.id: (image, answer) for image, answer in entries if image.label == name}
         seen = [image_at(image, None, self.name, answer) for image, answer in by_id.values()]
         listing = ImageListing(
@@ -171,7 +170,7 @@ class LinodeImages:
         return None if found is None else by_id[found.image_id]
 
     async def _upload(self, spec: ImageSpec, disk: DiskFile) -> ImageAtProvider:
-        attempted = _publishing(spec)
+        attempted = spec.attempted
         tags: list[JsonValue] = [
             *as_texts(image_tags_of(spec) | {REGION: spec.region}, MAX_TAG_CHARACTERS)
         ]
@@ -200,7 +199,7 @@ class LinodeImages:
         self, spec: ImageSpec, image: LinodeImage, answer: JsonValue
     ) -> ImageAtProvider:
         """Return the image in the spec's region; request a copy if it is not on its way there."""
-        attempted = _publishing(spec)
+        attempted = spec.attempted
         found = image_at(image, spec.region, self.name, answer)
         if found is not None and found.status is ImageStatus.DELETING:
             raise ProviderUnavailableError(self.name, attempted, "its copy there is being deleted")
@@ -257,10 +256,6 @@ class LinodeImages:
 
 def _read(response: Response, entry: JsonValue) -> LinodeImage:
     return response.understood(lambda: _IMAGE.validate_python(entry))
-
-
-def _publishing(spec: ImageSpec) -> str:
-    return f"publish {spec.manifest.name} to {spec.region}"
 
 
 def _path(image_id: str) -> str:

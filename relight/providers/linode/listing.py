@@ -8,7 +8,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from relight.providers.api import ProviderApi, Response
 from relight.providers.linode.answers import LinodePage
-from relight.providers.pages import Page, Pages, next_number, read_pages
+from relight.providers.pages import Page, Pages, next_number, read_numbered_pages
 
 PAGE_SIZE = 500
 
@@ -43,4 +43,8 @@ async def read_listing(
         items = [(response, entry) for entry in page.data]
         return Page(items, next_number(page.page, page.pages), page.results)
 
-    return await read_pages(provider, attempted, read)
+    def id_of(item: tuple[Response, JsonValue]) -> str:
+        entry = item[1]
+        return str(entry.get("id") if isinstance(entry, dict) else entry)
+
+    return await read_numbered_pages(provider, attempted, read, id_of)

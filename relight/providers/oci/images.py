@@ -24,7 +24,7 @@ from relight.domain.image.image import (
     Visibility,
 )
 from relight.providers.api import Response
-from relight.providers.driver import ProviderError, ProviderInvalidError
+from relight.providers.driver import ProviderError
 from relight.providers.image_driver import (
     Delivery,
     DiskFile,
@@ -32,10 +32,13 @@ from relight.providers.image_driver import (
     ImageSpec,
     StagedDisk,
     image_named,
+    no_copies,
     require_ours,
     sorted_images,
+    the_staged,
     whole_answer,
 )
+from relight.providers.locations import require_vendors_name
 from relight.providers.oci.answers import AbsentOrForbiddenError, Text, TokenSpentError
 from relight.providers.oci.api import Items, OciApi
 from relight.providers.oci.settings import OciSettings, Shape
@@ -63,8 +66,10 @@ _STATUSES: Final[Mapping[str, ImageStatus]] = {
     "AVAILABLE": ImageStatus.AVAILABLE,
     # Machines are made of it all the same.
     "EXPORTING": ImageStatus.AVAILABLE,
+    "DISABLED": ImageStatus.FAILED,
+    DELETED: ImageStatus.FAILED,
 }
-"""No machine can be made of an image in another state, and it will not change."""
+"""A state that is not here says nothing: the image may still become usable."""
 
 _SYSTEMS: Final = {"debian": "Debian", "ubuntu": "Canonical Ubuntu"}
 
@@ -134,33 +139,16 @@ class OciBaseImages:
         added to it.
         """
         attempted = f"find the image {ref.name}"
-        try:
-            response = await self._call(ref.region, attempted, "GET", _path(ref.image_id))
-        except AbsentOrForbiddenError:
-            if any(each.id == ref.image_id for each in await self._whole(attempted, ref.region)):
-                raise
-            return None
-        image = response.read(_IMAGE)
-        if image.id != ref.image_id:
-            raise response.unreadable(f"it is about {image.id}, not {ref.image_id}")
-        found = self._at_provider(ref.region, image)
-        if found.status is ImageStatus.FAILED:
-            why = await self._why_failed(attempted, ref)
-            if image.lifecycle_state == DELETED and not why:
-                return None  # It was deleted by us.
-            words = whole_answer([response.read(_JSON), *why])
-            return found.model_copy(update={"words": words})
-        if found.status is ImageStatus.AVAILABLE and found.owner is not None:
+        found = await self._read(attempted, ref)
+        if found is not None and found.status is ImageStatus.AVAILABLE and found.owner is not None:
             await self._fit_to_shapes(attempted, ref)
         return found
 
     async def import_image(self, spec: ImageSpec, disk: DiskFile | StagedDisk) -> ImageAtProvider:
         """Adopt the image, or import its disk from object storage."""
-        name = spec.manifest.name
-        attempted = f"publish {name} to {spec.region}"
-        if not isinstance(disk, StagedDisk):
-            raise ProviderInvalidError(self._provider, attempted, "it takes a staged disk")
+        name, attempted = spec.manifest.name, spec.attempted
         self._settings.location(self._provider, spec.region)
+        disk = the_staged(self._provider, spec, disk)
         found = image_named(self._provider, await self.images(spec.region, name), spec)
         if found is not None:
             return found
@@ -204,16 +192,12 @@ class OciBaseImages:
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Refuse: each region imports the disk."""
-        raise ProviderInvalidError(
-            self._provider,
-            f"publish {spec.manifest.name} to {spec.region}",
-            f"images are not copied from {source.region}: import the disk",
-        )
+        raise no_copies(self._provider, spec, source)
 
     async def delete_image(self, ref: ImageRef) -> bool:
         """Request the deletion of an image. Machines that were made of it do not need it."""
         attempted = f"delete the image {ref.name}"
-        found = await self.image(ref)
+        found = await self._read(attempted, ref)
         if found is None:
             return False
         require_ours(found, ref)
@@ -231,7 +215,27 @@ class OciBaseImages:
     async def _call(
         self, region: str, attempted: str, method: str, path: str, **options: Any
     ) -> Response:
+        require_vendors_name(self._provider, attempted, region)
         return await self._api.call(region, attempted, method, path, **options)
+
+    async def _read(self, attempted: str, ref: ImageRef) -> ImageAtProvider | None:
+        try:
+            response = await self._call(ref.region, attempted, "GET", _path(ref.image_id))
+        except AbsentOrForbiddenError:
+            if any(each.id == ref.image_id for each in await self._whole(attempted, ref.region)):
+                raise
+            return None
+        image = response.read(_IMAGE)
+        if image.id != ref.image_id:
+            raise response.unreadable(f"it is about {image.id}, not {ref.image_id}")
+        found = self._at_provider(ref.region, image)
+        if found.status is ImageStatus.FAILED:
+            why = await self._why_failed(attempted, ref)
+            if image.lifecycle_state == DELETED and not why:
+                return None  # It was deleted by us.
+            words = whole_answer([response.read(_JSON), *why])
+            return found.model_copy(update={"words": words})
+        return found
 
     async def _address(self, attempted: str, region: str, disk: StagedDisk) -> str:
         """Return the address of a staged disk. Importing needs our rights: it is not signed."""
@@ -262,7 +266,7 @@ class OciBaseImages:
         """Add the location's shapes to those that an image boots on."""
         location = self._settings.locations.get(ref.region)
         if location is None:
-            return  # No machines are made there any more.
+            return  # No machine is made there any more.
         shapes = dict.fromkeys(Shape.read(each).name for each in location.shapes)
         path = f"{_path(ref.image_id)}/shapes"
         response = await self._call(ref.region, attempted, "GET", path)
@@ -275,10 +279,8 @@ class OciBaseImages:
         return (await self._listed(attempted, region)).whole()
 
     async def _listed(self, attempted: str, region: str) -> Items[_Image]:
-        """Return the compartment's own images that are not deleted.
-
-        Also in a region that no location names any more.
-        """
+        """Return the compartment's own images that are not deleted."""
+        require_vendors_name(self._provider, attempted, region)
         items = await self._api.items(region, attempted, IMAGES, _IMAGE)
         own = self._settings.compartment
         found = [
@@ -290,7 +292,7 @@ class OciBaseImages:
 
     def _at_provider(self, region: str, image: _Image) -> ImageAtProvider:
         tags = image.freeform_tags
-        status = _STATUSES.get(image.lifecycle_state, ImageStatus.FAILED)
+        status = _STATUSES.get(image.lifecycle_state, ImageStatus.IMPORTING)
         is_failed = status is ImageStatus.FAILED
         return ImageAtProvider(
             name=image.display_name,

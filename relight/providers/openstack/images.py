@@ -35,8 +35,10 @@ from relight.providers.image_driver import (
     ImageSpec,
     StagedDisk,
     image_named,
+    no_copies,
     require_ours,
     sorted_images,
+    the_file,
     whole_answer,
 )
 from relight.providers.openstack.api import OpenStackApi, Service
@@ -65,10 +67,15 @@ _STATUSES: Final[Mapping[str, ImageStatus]] = {
     "importing": ImageStatus.IMPORTING,
     "active": ImageStatus.AVAILABLE,
     "pending_delete": ImageStatus.DELETING,
+    "killed": ImageStatus.FAILED,
+    "deactivated": ImageStatus.FAILED,
 }
-"""No machine can be made of an image in another status."""
+"""A status that is not here says nothing: the image may still become usable."""
 
 DELETED: Final = "deleted"
+DISK_BYTES: Final = "relight-disk-bytes"
+"""The property with the size of the disk that is sent: some clouds keep what came of it."""
+
 _ARCHITECTURES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _DEBIAN: Final = {theirs: ours for ours, theirs in _ARCHITECTURES.items()}
 
@@ -84,6 +91,13 @@ class _Image(BaseModel):
     created_at: AwareDatetime | None = None
     owner_tag: str | None = Field(default=None, alias=OWNER)
     identity: str | None = Field(default=None, alias=IDENTITY)
+    size: int | None = None
+    disk_bytes: str | None = Field(default=None, alias=DISK_BYTES)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether less than its disk arrived: who sent it ended early."""
+        return self.disk_bytes is not None and str(self.size) != self.disk_bytes
 
 
 class _Images(BaseModel):
@@ -146,25 +160,24 @@ class OpenStackImages:
 
         It returns once the disk was sent. An image whose disk is being sent is returned as it is.
         """
-        attempted = f"publish {spec.manifest.name} to {spec.region}"
-        if not isinstance(disk, DiskFile):
-            raise ProviderInvalidError(self._provider, attempted, "it takes the disk itself")
+        attempted, disk = spec.attempted, the_file(self._provider, spec, disk)
+        try:
+            body = DiskStream(disk)
+        except OSError as error:
+            words = f"{disk.path.name} cannot be read: {error.strerror}"
+            raise ProviderInvalidError(self._provider, attempted, words) from error
         listing = await self.images(spec.region, spec.manifest.name)
         found = image_named(self._provider, listing, spec)
         if found is None:
-            found = await self._create_image(attempted, spec)
+            found = await self._create_image(attempted, spec, body)
         if found.status is not ImageStatus.WAITING:
             return found
-        await self._send_disk(attempted, found, disk)
+        await self._send_disk(attempted, found, body)
         return await self._find_image(spec.region, attempted, found.image_id) or found
 
     async def copy_image(self, spec: ImageSpec, source: ImageRef) -> ImageAtProvider:
         """Refuse: each region takes the disk itself."""
-        raise ProviderInvalidError(
-            self._provider,
-            f"publish {spec.manifest.name} to {spec.region}",
-            f"glance does not copy from {source.region}: send the disk",
-        )
+        raise no_copies(self._provider, spec, source)
 
     async def delete_image(self, ref: ImageRef) -> bool:
         """Request the deletion of an image, in whatever state it is."""
@@ -180,7 +193,9 @@ class OpenStackImages:
             raise response.unreadable("glance answers a deletion with nothing")
         return response is not None
 
-    async def _create_image(self, attempted: str, spec: ImageSpec) -> ImageAtProvider:
+    async def _create_image(
+        self, attempted: str, spec: ImageSpec, body: DiskStream
+    ) -> ImageAtProvider:
         """Create an image without its disk."""
         manifest = spec.manifest
         image: dict[str, JsonValue] = {
@@ -191,6 +206,7 @@ class OpenStackImages:
             "min_disk": math.ceil(manifest.virtual_bytes / GIB),
             "architecture": _ARCHITECTURES.get(manifest.architecture, manifest.architecture),
             **image_tags_of(spec),
+            DISK_BYTES: body.headers["Content-Length"],
         }
         project = await self._api.project()
         for number in range(MAX_IDS):
@@ -216,22 +232,17 @@ class OpenStackImages:
             self._provider, attempted, f"{MAX_IDS} images of this build were deleted there"
         )
 
-    async def _send_disk(self, attempted: str, image: ImageAtProvider, disk: DiskFile) -> None:
-        try:
-            body = DiskStream(disk)
-            response = await self._api.existing(
-                Service.IMAGE,
-                image.region,
-                attempted,
-                "PUT",
-                f"{_path(image.image_id)}/file",
-                content=body,
-                headers=body.headers,
-                timeout=self.image_limits.finish_within,
-            )
-        except OSError as error:
-            words = f"{disk.path.name} cannot be read: {error.strerror}"
-            raise ProviderInvalidError(self._provider, attempted, words) from error
+    async def _send_disk(self, attempted: str, image: ImageAtProvider, body: DiskStream) -> None:
+        response = await self._api.existing(
+            Service.IMAGE,
+            image.region,
+            attempted,
+            "PUT",
+            f"{_path(image.image_id)}/file",
+            content=body,
+            headers=body.headers,
+            timeout=self.image_limits.finish_within,
+        )
         if response.body:
             raise response.unreadable("glance answers a disk with nothing")
 
@@ -249,7 +260,9 @@ class OpenStackImages:
         return self._at_provider(region, image, response.read(_JSON))
 
     def _at_provider(self, region: str, image: _Image, entry: JsonValue) -> ImageAtProvider:
-        status = _STATUSES.get(image.status, ImageStatus.FAILED)
+        status = _STATUSES.get(image.status, ImageStatus.IMPORTING)
+        if status is ImageStatus.AVAILABLE and image.is_cut:
+            status = ImageStatus.FAILED
         return ImageAtProvider(
             name=image.name or image.id,
             provider=self._provider,

@@ -4,7 +4,7 @@ import pytest
 
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.images import ImageTrap
-from relight.domain.image.image import ImageStatus, StagedDisk
+from relight.domain.image.image import ImageStatus, StagedDisk, Visibility
 from relight.providers.alibaba.driver import AlibabaDriver
 from relight.providers.alibaba.errors import WrongStatusError
 from relight.providers.driver import (
@@ -50,6 +50,58 @@ async def test_an_import_says_what_the_disk_is_and_where(fake, driver, name, arc
     for word in (*words, "Platform=Debian", "OSSBucket=bucket", "DiskImageSize=2"):
         assert word in request.path
     assert "Signature=" not in request.path  # The URL is not needed.
+
+
+async def test_an_image_that_moves_to_a_page_already_read_means_no_absence(
+    fake, driver, monkeypatch
+):
+    """As many are created as are deleted meanwhile: the total says nothing."""
+    monkeypatch.setattr("relight.providers.alibaba.images.MAX_PAGE", 2)
+    for number in range(4):
+        fake.add_foreign_image(f"contract-{number}", SPEC.region)
+    [first] = [each for each in fake.images if each.name == "contract-0"]
+    whole = fake.made_images._describe
+
+    def describe(params):
+        answer = whole(params)
+        if first in fake.images:
+            fake.images.remove(first)
+            fake.add_foreign_image("contract-4", SPEC.region)
+        return answer
+
+    monkeypatch.setattr(fake.made_images, "_describe", describe)
+    listing = await driver.images(SPEC.region, "contract-")
+    assert not listing.complete or "contract-2" in {each.name for each in listing.images}
+    listing = await driver.images(SPEC.region, "contract-")
+    assert listing.complete
+    assert [each.name for each in listing.images] == [f"contract-{n}" for n in range(1, 5)]
+
+
+async def test_an_image_that_is_shared_with_another_account_is_not_private(fake, driver):
+    made = await imported(driver)
+    [image] = [each for each in fake.images if each.id == made.image_id]
+    image.is_shared = True
+    seen = await driver.image(made)
+    assert seen is not None
+    assert seen.visibility is Visibility.PUBLIC
+
+
+async def test_images_of_a_region_without_a_location_are_listed_and_deleted(fake, driver, tmp_path):
+    made = await imported(driver)
+    settings = fake.settings(tmp_path)
+    locations = dict(settings.locations)
+    del locations[SPEC.region]
+    left = AlibabaDriver(settings.model_copy(update={"locations": locations}))
+    assert (await left.images(SPEC.region, NAME)).images == (made,)
+    for call in (left.import_image(SPEC, DISK), left.copy_image(THERE, made)):
+        with pytest.raises(UnknownLocationError, match=SPEC.region):
+            await call
+    with pytest.raises(UnknownLocationError, match="no name of a region"):
+        await left.images("evil.example/")
+    assert await left.delete_image(made)
+    assert (await left.images(SPEC.region, NAME)).images == ()
+    assert {each.region for each in (await left.list()).machines} <= {*locations}
+    await left.close()
 
 
 async def test_only_the_region_of_the_object_storage_imports(fake, tmp_path):
@@ -161,21 +213,3 @@ async def test_a_lost_deletion_is_repeated(fake, driver):
     with pytest.raises(ProviderUnavailableError):
         await driver.delete_image(made)
     assert await driver.delete_image(made) is False
-
-
-async def test_a_region_that_no_location_names_any_more_is_listed_and_emptied(fake, tmp_path):
-    before = fake.driver(tmp_path)
-    made = await imported(before)
-    settings = fake.settings(tmp_path)
-    others = {name: each for name, each in settings.locations.items() if name != made.region}
-    driver = AlibabaDriver(settings.model_copy(update={"locations": others}))
-    try:
-        listing = await driver.images(made.region, NAME)
-        assert [each.image_id for each in listing.images] == [made.image_id]
-        with pytest.raises(UnknownLocationError):
-            await driver.import_image(SPEC, DISK)
-        assert await driver.delete_image(made)
-        assert (await driver.images(made.region, NAME)).images == ()
-    finally:
-        await before.close()
-        await driver.close()

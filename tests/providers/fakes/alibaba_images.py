@@ -158,7 +158,9 @@ class FakeImages:
     def _listed(self, page: list[Image]) -> Iterator[dict[str, Any]]:
         traps = self._account.image_traps
         for image in page:
-            yield image.entry(hides_visibility=ImageTrap.UNREADABLE_VISIBILITY in traps)
+            unknown = {"Status": "Thawing"} if ImageTrap.UNKNOWN_STATUS in traps else {}
+            hides_visibility = ImageTrap.UNREADABLE_VISIBILITY in traps
+            yield image.entry(hides_visibility=hides_visibility) | unknown
             if image.status == "Waiting" and ImageTrap.NEVER_STARTS not in traps:
                 image.status = "Creating"
             elif image.status == "Creating":

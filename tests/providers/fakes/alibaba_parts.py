@@ -93,6 +93,7 @@ class Image:
     Attributes:
         is_copy: of an image in another region.
         is_needed: an instance was made of it.
+        is_shared: with other accounts.
     """
 
     id: str
@@ -106,6 +107,7 @@ class Image:
     is_public: bool = False
     is_copy: bool = False
     is_needed: bool = False
+    is_shared: bool = False
 
     def entry(self, *, hides_visibility: bool) -> dict[str, Any]:
         shown = {
@@ -119,6 +121,7 @@ class Image:
             "ImageOwnerAlias": "self",
             "IsCopied": self.is_copy,
             "IsPublic": self.is_public,
+            "IsSelfShared": str(self.is_shared).lower(),
             "Tags": {"Tag": [{"TagKey": key, "TagValue": text} for key, text in self.tags.items()]},
         }
         if hides_visibility:

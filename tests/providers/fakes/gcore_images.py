@@ -84,7 +84,7 @@ class GcoreImages(GcoreProject):
     def _list_images(self, request: Request) -> Any:
         images = self.images[:-1] if Trap.STALE_LISTING in self.traps else self.images
         found = [
-            each.shown()
+            self._shown_image(each)
             for each in images
             if each.region == request.path_params["region"]
             and request.query_params.get("name", "").lower() in each.name.lower()
@@ -132,7 +132,7 @@ class GcoreImages(GcoreProject):
             words = f"Validation Error: {{'limit': ['{limit} is not in 1 to {MAX_LIMIT}']}}"
             raise RefusedError(400, "ValidationError", words)
         if Trap.ENDLESS_PAGES in self.traps:
-            return {"count": offset + 2 * len(found), "results": found}
+            return {"count": offset + 4 * len(found), "results": [*found, *found]}
         page = found[offset : offset + limit]
         if Trap.TRUNCATED_PAGE in self.traps and offset == 0:
             page = page[:-1]
@@ -194,6 +194,13 @@ class GcoreImages(GcoreProject):
             task.resources = {"images": [image.id]}
 
         return self.task(region, IMPORT, body, start, finish)
+
+    def _get_image(self, request: Request) -> Any:
+        return self._shown_image(self._found_image(request))
+
+    def _shown_image(self, image: Image) -> dict[str, Any]:
+        unknown = ImageTrap.UNKNOWN_STATUS in self.image_traps
+        return image.shown() | ({"status": "thawing"} if unknown else {})
 
     def _image(self, image_id: str) -> Image:
         return next(each for each in self.images if each.id == image_id)

@@ -34,7 +34,7 @@ class LinodeImagesFake(VendorFake):
     """
 
     other_region = REGIONS[1]
-    IMAGE_TRAPS = frozenset({ImageTrap.FAILS, ImageTrap.PUBLIC, ImageTrap.UNREADABLE_VISIBILITY})
+    IMAGE_TRAPS = frozenset(ImageTrap) - {ImageTrap.NEVER_STARTS, ImageTrap.REAPED}
     images_can_be_needed = False
 
     def __init__(self) -> None:
@@ -170,6 +170,9 @@ class LinodeImagesFake(VendorFake):
     def _shown(self, found: Mapping[str, Any]) -> dict[str, Any]:
         shown = {name: value for name, value in found.items() if name != "to"}
         shown["regions"] = [dict(each) for each in found["regions"]]
+        if ImageTrap.UNKNOWN_STATUS in self.image_traps:
+            for copy in shown["regions"]:
+                copy["status"] = "thawing"
         if ImageTrap.PUBLIC in self.image_traps:
             shown["image_sharing"] = {"shared_with": {"sharegroup_count": 1}, "shared_by": None}
         if ImageTrap.UNREADABLE_VISIBILITY in self.image_traps:

@@ -69,7 +69,7 @@ class OciFake(OciAccount):
 
     name = OciDriver.name
     region, other_region = FRANKFURT, PHOENIX
-    IMAGE_TRAPS = frozenset({ImageTrap.NEVER_STARTS, ImageTrap.FAILS, ImageTrap.PUBLIC})
+    IMAGE_TRAPS = frozenset(ImageTrap) - {ImageTrap.REAPED, ImageTrap.UNREADABLE_VISIBILITY}
     images_can_be_needed = False
 
     def __init__(self) -> None:

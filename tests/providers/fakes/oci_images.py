@@ -139,12 +139,16 @@ class FakeImages:
             "displayName": image.name,
             "freeformTags": image.tags,
             "launchMode": "PARAVIRTUALIZED",
-            "lifecycleState": image.state,
+            "lifecycleState": self._state_shown(image),
             "listingType": "COMMUNITY" if image.is_listed_to_all else None,
             "operatingSystem": "Debian",
             "operatingSystemVersion": "12",
             "timeCreated": time_text(image.created_at),
         }
+
+    def _state_shown(self, image: Image) -> str:
+        unknown = ImageTrap.UNKNOWN_STATUS in self._account.image_traps
+        return "THAWING" if unknown else image.state
 
     def _step(self, image_id: str) -> None:
         image, traps = self._account.images[image_id], self._account.image_traps

@@ -60,7 +60,7 @@ class OpenStackFake(VendorFake):
 
     name = "openstack"
     region, other_region = REGIONS
-    IMAGE_TRAPS = frozenset({ImageTrap.FAILS, ImageTrap.PUBLIC, ImageTrap.UNREADABLE_VISIBILITY})
+    IMAGE_TRAPS = frozenset(ImageTrap) - {ImageTrap.NEVER_STARTS, ImageTrap.REAPED}
 
     def __init__(self) -> None:
         super().__init__()

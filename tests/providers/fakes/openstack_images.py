@@ -64,6 +64,7 @@ class FakeGlance:
     Attributes:
         stored: by id.
         page_size: of a listing.
+        keeps_bytes: how much of a disk is kept, as where a connection ends early; None: all.
     """
 
     def __init__(self, cloud: VendorFake, offered: list[dict[str, Any]]) -> None:
@@ -71,6 +72,7 @@ class FakeGlance:
         self._offered = offered
         self.stored: dict[str, StoredImage] = {}
         self.page_size = 2
+        self.keeps_bytes: int | None = None
 
     def routes(self, prefix: str) -> Mapping[str, Mapping[str, Callable[..., Awaitable[Response]]]]:
         return {
@@ -112,7 +114,7 @@ class FakeGlance:
             for each in self.stored.values()
             if each.region == region and each.status != "deleted"
         ]
-        shown = [each.answer for each in reversed(found)]
+        shown = [self._answer(each) for each in reversed(found)]
         return [*shown, *shown] if Trap.DUPLICATE_LISTING in self._cloud.traps else shown
 
     async def _index(self, request: Request) -> Response:
@@ -156,7 +158,7 @@ class FakeGlance:
         found = self._found(request)
         if found is None:
             return _absent(request)
-        return JSONResponse(found.answer)
+        return JSONResponse(self._answer(found))
 
     async def _upload(self, request: Request) -> Response:
         found = self._found(request)
@@ -167,7 +169,7 @@ class FakeGlance:
         if found.status != "queued":
             words = f"Image status transition from {found.status} to saving is not allowed"
             return glance_fault(409, words)
-        found.data = await request.body()
+        found.data = (await request.body())[: self.keeps_bytes]
         found.status = "killed" if ImageTrap.FAILS in self._cloud.image_traps else "active"
         return Response(status_code=204)
 
@@ -185,6 +187,10 @@ class FakeGlance:
             )
         found.status = "deleted"
         return Response(status_code=204)
+
+    def _answer(self, stored: StoredImage) -> dict[str, Any]:
+        unknown = ImageTrap.UNKNOWN_STATUS in self._cloud.image_traps
+        return stored.answer | ({"status": "thawing"} if unknown else {})
 
     def _found(self, request: Request) -> StoredImage | None:
         found = self.stored.get(request.path_params["id"])

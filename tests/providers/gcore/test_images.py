@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -11,6 +12,7 @@ from devkit.simulated.parts import OWNER
 from relight.domain.image.image import ImageAtProvider, ImageRef, ImageStatus, Visibility
 from relight.providers.driver import (
     ProviderAnswerError,
+    ProviderError,
     ProviderInvalidError,
     ProviderUnavailableError,
     UnknownLocationError,
@@ -68,11 +70,59 @@ async def test_the_seventh_import_waits_and_is_given_up_after_ten_minutes(fake, 
 async def test_the_whole_task_that_failed_is_kept_but_the_url_of_the_disk(fake, driver):
     fake.failing_imports.add(76)
     failed = await ended(driver, await driver.import_image(spec(), DISK))
-    assert "could not be downloaded from (the disk's URL)" in failed.words
+    assert "could not be downloaded from https://bucket.example.com/disk.qcow2?..." in failed.words
     for kept in ('"user_id": 3', '"state": "ERROR"', '"task_type": "download_image"', OWNER):
         assert kept in failed.words
     assert "5e7a9c" not in failed.words
     assert len(failed.words.encode()) <= 4096
+
+
+async def test_the_url_of_a_disk_is_in_no_error(fake, driver):
+    path = f"/cloud/v1/downloadimage/{PROJECT}/76"
+    for words in (f"Bad URL: {URL}", f"Bad URL: {quote(URL, safe='')}"):
+        refusal = {"exception_class": "ValidationError", "message": words}
+        for answer in ((400, refusal), (502, words), (200, refusal)):
+            fake.instead["POST", path] = answer
+            with pytest.raises(ProviderError) as refused:
+                await driver.import_image(spec(), DISK)
+            assert "5e7a9c" not in str(refused.value)
+            assert "bucket.example.com" in str(refused.value)
+
+
+async def test_the_url_of_a_disk_is_not_kept_of_a_task_that_hides_its_order(fake, driver):
+    fake.failing_imports.add(76)
+    begun = await driver.import_image(spec(), DISK)
+    for task in fake.tasks.values():
+        task.data = {}
+    failed = await ended(driver, begun)
+    assert "could not be downloaded from" in failed.words
+    assert "5e7a9c" not in failed.words
+
+
+async def test_all_that_gcore_says_of_a_failed_image_is_kept(fake, driver):
+    fake.failing_imports.add(76)
+    await ended(driver, await driver.import_image(spec(), DISK))
+    [left] = (await driver.images(REGION, NAME)).images
+    assert '"disk_format": "raw"' in left.words
+
+
+async def test_images_of_a_region_without_a_location_are_listed_and_deleted(fake, driver, tmp_path):
+    made = await ended(driver, await driver.import_image(spec(), DISK))
+    locations = dict(fake.settings(tmp_path).locations)
+    renamed = locations.pop(REGION)
+    left = GcoreDriver(fake.settings(tmp_path, locations=locations))
+    assert (await left.images(REGION, NAME)).images == (made,)
+    with pytest.raises(UnknownLocationError, match="frankfurt-2"):
+        await left.import_image(spec(), DISK)
+    with pytest.raises(UnknownLocationError, match="no region nowhere"):
+        await left.images("nowhere")
+    other = GcoreDriver(fake.settings(tmp_path, locations={"our-name": renamed}))
+    with pytest.raises(UnknownLocationError, match="our-name"):
+        await other.images(REGION)
+    assert await left.delete_image(made)
+    assert (await left.images(REGION, NAME)).images == ()
+    for each in (left, other):
+        await each.close()
 
 
 async def test_what_a_failed_import_left_is_deleted_before_the_next_one(fake, driver):
@@ -195,12 +245,10 @@ async def test_any_other_visibility_is_unknown(fake, driver, visibility):
 async def test_gcore_fetches_the_disk_and_copies_nothing(fake, driver, tmp_path: Path):
     made = await ended(driver, await driver.import_image(spec(), DISK))
     before = len(imports(fake))
-    with pytest.raises(ProviderInvalidError, match="from a URL"):
+    with pytest.raises(ProviderInvalidError, match="takes a staged disk"):
         await driver.import_image(spec("contract-2"), DiskFile(tmp_path, lambda sent: None))
-    with pytest.raises(ProviderInvalidError, match="copies no images"):
+    with pytest.raises(ProviderInvalidError, match="import the disk"):
         await driver.copy_image(spec(region="frankfurt-2"), made)
-    with pytest.raises(UnknownLocationError, match="luxembourg-2"):
-        await driver.images("nowhere")
     assert len(imports(fake)) == before
 
 

@@ -102,7 +102,33 @@ async def test_a_listing_has_several_pages(fake, driver):
     assert {each.key for each in listing.machines} == {f"i-{number}" for number in range(1001)}
     assert listing.complete
     offsets = [each.path.partition("offset=")[2] for each in fake.received]
-    assert offsets == ["0", "1000"]
+    # A page begins with the last one of the page before.
+    assert offsets == ["0", "999"]
+
+
+async def test_a_machine_that_moves_to_a_page_already_read_means_no_absence(
+    fake, driver, monkeypatch
+):
+    """As many are created as are deleted meanwhile: the total says nothing."""
+    first = fake.add("i-0")
+    for number in range(1, 1001):
+        fake.instances[f"i-{number}"] = replace(first, id=f"i-{number}", name=f"i-{number}")
+    whole = fake.page
+
+    def page(*asked, **options):
+        answer = whole(*asked, **options)
+        if first.id in fake.instances:
+            del fake.instances[first.id]
+            fake.add("i-1001")
+        return answer
+
+    monkeypatch.setattr(fake, "page", page)
+    listing = await driver.list("luxembourg-2")
+    assert not listing.complete or "i-1000" in {each.key for each in listing.machines}
+    # The next listing is not disturbed.
+    listing = await driver.list("luxembourg-2")
+    assert listing.complete
+    assert {each.key for each in listing.machines} == {f"i-{n}" for n in range(1, 1002)}
 
 
 async def test_each_region_is_listed_once(fake, driver):

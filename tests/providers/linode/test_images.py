@@ -9,6 +9,7 @@ import pytest
 from devkit.simulated.parts import OWNER
 from relight.domain.image.image import ImageAtProvider, ImageStatus
 from relight.providers.driver import (
+    ProviderAnswerError,
     ProviderError,
     ProviderInvalidError,
     ProviderUnavailableError,
@@ -99,12 +100,50 @@ async def test_an_upload_that_another_worker_did_not_end_begins_again(fake, driv
     await available(another, begun)
 
 
+async def test_the_url_of_an_upload_is_in_no_error(fake, driver, disk, monkeypatch):
+    """Linode's answer has the URL, and is shown where it is not understood."""
+
+    def shown(found):
+        return {"id": found["id"], "created": found["created"], "label": "other"}
+
+    monkeypatch.setattr(fake, "_shown", shown)
+    with pytest.raises(ProviderAnswerError, match="is about other") as refused:
+        await driver.import_image(spec(), disk)
+    assert "upload_to" in str(refused.value)
+    assert "signature=s" not in str(refused.value)
+
+
 async def test_what_was_uploaded_is_not_uploaded_again(fake, driver, another, disk):
     begun = await driver.import_image(spec(), disk)
     assert (await driver.import_image(spec(), disk)).image_id == begun.image_id
     await available(driver, begun)
     assert (await another.import_image(spec(), disk)).image_id == begun.image_id
     assert len(uploads(fake)) == 1
+
+
+async def test_an_image_that_moves_to_a_page_already_read_means_no_absence(
+    fake, driver, monkeypatch
+):
+    """As many are created as are deleted meanwhile: the total says nothing."""
+    fake.max_page_size = 2
+    first = fake.images[0]
+    for number in range(4):
+        fake.add_foreign_image(f"contract-{number}", REGIONS[0])
+    whole = fake._page
+
+    def page(request, shown):
+        answer = whole(request, shown)
+        if first in fake.images:
+            fake.images.remove(first)
+            fake.add_foreign_image("contract-4", REGIONS[0])
+        return answer
+
+    monkeypatch.setattr(fake, "_page", page)
+    listing = await driver.images(REGIONS[0], "contract-")
+    assert not listing.complete or "contract-0" in {each.name for each in listing.images}
+    listing = await driver.images(REGIONS[0], "contract-")
+    assert listing.complete
+    assert [each.name for each in listing.images] == [f"contract-{n}" for n in range(5)]
 
 
 async def test_an_import_to_another_region_is_a_copy(fake, driver, disk):
@@ -135,6 +174,17 @@ async def test_a_copy_that_timed_out_has_failed_and_is_requested_again(fake, dri
     assert "timedout" in failed.words
     fake.copy_fails.clear()
     await available(driver, await driver.copy_image(spec(REGIONS[1]), first))
+
+
+async def test_a_copy_that_timed_out_keeps_no_image_from_its_deletion(fake, driver, disk):
+    first = await available(driver, await driver.import_image(spec(), disk))
+    fake.copy_fails.add(REGIONS[1])
+    begun = await driver.copy_image(spec(REGIONS[1]), first)
+    while (failed := await driver.image(begun)) is not None:
+        if failed.status is ImageStatus.FAILED:
+            break
+    assert await driver.delete_image(first)
+    assert fake.images_named(NAME) == 0
 
 
 async def test_an_image_that_is_not_stored_yet_is_not_copied(driver, disk):

@@ -57,6 +57,32 @@ async def test_an_import_names_the_object_without_a_signature_and_the_fleet(fake
     assert len(request.headers["opc-retry-token"]) == 64
 
 
+async def test_an_image_that_is_deleted_is_not_fitted_to_shapes_before(fake, driver):
+    made = await imported(driver)
+    fake.received.clear()
+    assert await driver.delete_image(made)
+    assert [(each.method, "/shapes" in each.path) for each in fake.received] == [
+        ("GET", False),
+        ("DELETE", False),
+    ]
+
+
+async def test_images_of_a_region_without_a_location_are_listed_and_deleted(fake, driver, tmp_path):
+    made = await imported(driver)
+    locations = dict(fake.settings(tmp_path).locations)
+    del locations[FRANKFURT]
+    left = OciDriver(fake.settings(tmp_path).model_copy(update={"locations": locations}))
+    assert (await left.images(FRANKFURT, NAME)).images == (made,)
+    assert await left.image(made) == made
+    with pytest.raises(UnknownLocationError, match=FRANKFURT):
+        await left.import_image(SPEC, DISK)
+    with pytest.raises(UnknownLocationError, match="no name of a region"):
+        await left.images("evil.example/")
+    assert await left.delete_image(made)
+    assert (await left.images(FRANKFURT, NAME)).images == ()
+    await left.close()
+
+
 async def test_every_region_imports_from_the_region_of_the_object_storage(fake, tmp_path):
     staging = StagingSettings.model_validate(
         {
@@ -181,21 +207,3 @@ async def test_a_lost_answer_to_a_creation_is_found_again(fake, driver):
         await driver.import_image(SPEC, DISK)
     await imported(driver)
     assert fake.images_named(NAME) == 1
-
-
-async def test_a_region_that_no_location_names_any_more_is_listed_and_emptied(fake, tmp_path):
-    before = fake.driver(tmp_path)
-    made = await imported(before)
-    settings = fake.settings(tmp_path)
-    others = {name: each for name, each in settings.locations.items() if name != made.region}
-    driver = OciDriver(settings.model_copy(update={"locations": others}), now=fake.now)
-    try:
-        listing = await driver.images(made.region, NAME)
-        assert [each.image_id for each in listing.images] == [made.image_id]
-        with pytest.raises(UnknownLocationError):
-            await driver.import_image(SPEC, DISK)
-        assert await driver.delete_image(made)
-        assert (await driver.images(made.region, NAME)).images == ()
-    finally:
-        await before.close()
-        await driver.close()

@@ -62,6 +62,21 @@ async def test_an_image_whose_disk_is_being_sent_is_left_to_who_sends_it(
     assert (again.image_id, again.status) == (made.image_id, ImageStatus.IMPORTING)
 
 
+async def test_a_disk_that_did_not_arrive_whole_has_failed(fake, drivers, spec_and_disk):
+    """A worker that ends while it sends a disk: some clouds keep what came."""
+    spec, disk = spec_and_disk
+    fake.glance.keeps_bytes = 5
+    begun = await drivers().import_image(spec, disk)
+    found = await drivers().image(begun)
+    assert found is not None
+    assert found.status is ImageStatus.FAILED
+    assert '"size": 5' in found.words
+    fake.glance.keeps_bytes = None
+    again = await drivers().import_image(spec, disk)
+    assert again.status is ImageStatus.AVAILABLE
+    assert again.image_id != begun.image_id
+
+
 async def test_two_runs_at_once_make_one_image(fake, drivers, spec_and_disk):
     """The second has looked before the first created it."""
     spec, disk = spec_and_disk
@@ -161,7 +176,7 @@ async def test_a_staged_disk_and_a_copy_are_refused(drivers, spec_and_disk):
     with pytest.raises(ProviderInvalidError, match="the disk itself"):
         await drivers().import_image(spec, StagedDisk("bucket", "key", "https://example.com/"))
     made = await drivers().import_image(spec, disk)
-    with pytest.raises(ProviderInvalidError, match="send the disk"):
+    with pytest.raises(ProviderInvalidError, match="import the disk"):
         await drivers().copy_image(spec._replace(region="south"), made)
 
 

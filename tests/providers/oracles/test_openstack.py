@@ -323,6 +323,7 @@ async def test_an_image_is_created_and_sent_as_by_the_sdk(
             "relight-owner": OWNER,
             "relight-identity": spec.manifest.identity,
             "relight-architecture": "amd64",
+            "relight-disk-bytes": str(disk.path.stat().st_size),
         },
     )
     theirs.create(sdk.image)

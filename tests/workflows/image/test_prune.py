@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from activities.image.prune import ImagePruneActivities
 from devkit.chaos.provider_faults import Call, ProviderFault
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.parts import OWNER
 from relight.domain.fault.table import fault
 from relight.domain.image.image import ImageAtProvider, ImageListing, ImageStatus, Visibility
 from relight.domain.image.prune import PRUNE_WORKFLOW_ID, ImagesPruned, PruneImagesInput
+from relight.providers.gcore.driver import WAIT
 from relight.providers.locations import LocationSettings
 from relight.store.images import Place
 from relight.store.threads import in_thread
@@ -19,6 +21,11 @@ from workflows.image.prune import PruneImages
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
 RETIRED = "fake-retired"
+
+
+def test_a_deletion_and_a_look_at_each_machine_have_the_time_they_need():
+    for name in ("decide_prune", "delete_image"):
+        assert vars(ImagePruneActivities)[name]._policy.attempt > 2 * WAIT
 
 
 def put(harness: Harness, cloud: FakeCloud, region: str, *numbers: int, owner: str = OWNER) -> None:
