@@ -46,7 +46,7 @@ class ImageUse:
             ):
                 raise UnknownImageError(
                     f"{machine.provider}/{machine.region} does not have image {image.name} any "
-                    "more: it was removed, or is published anew. Try again"
+                    "more: it was removed, or is published again. Try again"
                 )
             machine.image_name, machine.image_id = image.name, image.image_id
             session.add(machine)
