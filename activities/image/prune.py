@@ -22,11 +22,16 @@ from relight.domain.image.prune import (
 )
 from relight.domain.image.publication import ImageInRegion, PublicationStatus
 from relight.engine.step import step
-from relight.providers.driver import ProviderAnswerError, ProviderError
+from relight.providers.driver import ProviderAnswerError, ProviderError, UnknownLocationError
 from relight.providers.image_driver import ImageDriver, ImageInUseError
 from relight.store.images import Place
 from relight.store.store import Store
 from relight.store.threads import in_thread
+
+_GONE = (
+    ". Images of it are on record: configure it again, or `relight image forget {provider}` gives "
+    "them up"
+)
 
 
 class ImagePruneActivities:
@@ -46,12 +51,13 @@ class ImagePruneActivities:
             wanted &= {input.provider}
         places = []
         for provider in sorted(wanted):
+            located = set()
             try:
                 located = set(await self._providers.all_regions(provider))
+            except UnknownLocationError as error:
+                places.append(_unreachable(provider, error, _GONE.format(provider=provider)))
             except ProviderError as error:
-                located = set()
-                why = fault(error.kind, str(error))
-                places.append(PrunePlace(provider=provider, region="", fault=why))
+                places.append(_unreachable(provider, error))
             if provider in self._providers.names:
                 located |= {each.region for each in recorded if each.provider == provider}
             places += [PrunePlace(provider=provider, region=each) for each in sorted(located)]
@@ -144,6 +150,10 @@ class ImagePruneActivities:
         machines = await in_thread(self._store.machines.without_image, *place)
         found = [await driver.image_of(provider_id) for provider_id in machines]
         return frozenset(each for each in found if each is not None)
+
+
+def _unreachable(provider: str, error: ProviderError, advice: str = "") -> PrunePlace:
+    return PrunePlace(provider=provider, region="", fault=fault(error.kind, f"{error}{advice}"))
 
 
 def _ref_of(image: ImageInRegion) -> ImageRef:

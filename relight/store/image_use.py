@@ -3,6 +3,7 @@
 Both are decided under the store's write lock, so no machine is made of an image that goes.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from sqlmodel import Session, col, select
@@ -19,6 +20,7 @@ from relight.store.rows import require_alive
 from relight.store.tables import MachineRow, RecordStatus, RolloutRow
 
 IMAGE_REMOVED = "image-removed"
+IMAGES_FORGOTTEN = "images-forgotten"
 
 
 class ImageUse:
@@ -95,12 +97,38 @@ class ImageUse:
                 w.session.add(row)
                 return True
             w.session.delete(row)
-            w.session.flush()
-            others = select(PublishedImageRow.name).where(PublishedImageRow.name == ref.name)
-            image = w.session.get(ImageRow, ref.name)
-            if image is not None and w.session.exec(others).first() is None:
-                w.session.delete(image)
+            _end_without_regions(w.session, {ref.name})
             return True
+
+    def forget(self, provider: str, operation: Operation) -> list[str]:
+        """Remove a provider's images from the record. What the provider has of them stays there.
+
+        An image goes from the record with its last region, also a pinned one.
+
+        Returns:
+            `NAME in REGION` of each that was on record, ordered.
+        """
+        with write(self._database, operation, IMAGES_FORGOTTEN) as w:
+            query = select(PublishedImageRow).where(PublishedImageRow.provider == provider)
+            rows = w.session.exec(query).all()
+            forgotten = sorted(f"{row.name} in {row.region}" for row in rows)
+            if not rows:
+                return []
+            w.log(detail={"provider": provider, "images": forgotten})
+            for row in rows:
+                w.session.delete(row)
+            _end_without_regions(w.session, {row.name for row in rows})
+            return forgotten
+
+
+def _end_without_regions(session: Session, names: Iterable[str]) -> None:
+    """Remove the images that no region is on record for any more."""
+    session.flush()
+    for name in names:
+        regions = select(PublishedImageRow.name).where(PublishedImageRow.name == name)
+        image = session.get(ImageRow, name)
+        if image is not None and session.exec(regions).first() is None:
+            session.delete(image)
 
 
 def _row_of(session: Session, ref: ImageRef) -> PublishedImageRow | None:

@@ -67,6 +67,8 @@ class ReleaseHistories:
             .join(RouteRow, col(RouteRow.route_id) == col(RolloutRouteRow.route_id))
             .where(
                 RolloutRow.release_tag == release_tag,
+                # That of an image leaves every route at its own release.
+                col(RolloutRow.image_name).is_(None),
                 or_(RouteRow.target_release_tag == release_tag, failed_to_go_back),
                 RolloutRouteRow.previous_release_tag != release_tag,
             )

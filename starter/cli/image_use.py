@@ -1,4 +1,4 @@
-"""`relight image list`, `show`, `pin`, `unpin`, `prune`: the images that machines are made of."""
+"""`relight image list`, `show`, `pin`, `prune`, `forget`: the images that machines are made of."""
 
 from collections import Counter
 from typing import Annotated
@@ -7,10 +7,11 @@ import typer
 
 from relight.domain.image.prune import KEPT
 from relight.domain.image.publication import ImageInRegion, PublicationStatus
+from relight.settings import load_settings
 from relight.store.images import Place
 from relight.store.store import Store
-from starter.cli.confirmation import YesOption
-from starter.cli.errors import BadInputError
+from starter.cli.confirmation import YesOption, confirm
+from starter.cli.errors import BadInputError, RefusedError
 from starter.cli.names import image_name_of
 from starter.cli.output import JsonOption, print_json, print_line, print_table
 from starter.cli.session import DEFAULT_REASON, ReasonOption, fleet_store, operation
@@ -186,6 +187,39 @@ def prune(
     from starter.cli.image_prune import run  # noqa: PLC0415 - imports Temporal's SDK
 
     run(keep, provider, reason, dry_run=dry_run, yes=yes, as_json=json)
+
+
+@app.command()
+def forget(
+    provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="One that is given up.")],
+    yes: YesOption = False,
+    reason: ReasonOption = DEFAULT_REASON,
+    json: JsonOption = False,
+) -> None:
+    """Remove the images of a provider that is given up from the record.
+
+    What the provider has of them stays there, and is deleted there by hand. A provider that is
+    configured is refused with exit code 3: `relight image prune` deletes its images.
+
+    [bold]Example:[/]
+
+      relight image forget gcore --reason "the account is closed"
+    """
+    settings = load_settings()
+    if provider in settings.providers or (provider == "lab" and settings.lab.url):
+        msg = f"{provider} is configured: `relight image prune --provider {provider}` asks it"
+        raise RefusedError(msg)
+    confirm(f"the images of {provider} are removed from the record", yes=yes)
+    with fleet_store() as store:
+        forgotten = store.image_use.forget(provider, operation(reason))
+    if json:
+        print_json({"provider": provider, "forgotten": forgotten})
+    elif forgotten:
+        print_line(f"no image of {provider} is on record any more; there were:")
+        for each in forgotten:
+            print_line(f"  {each}")
+    else:
+        print_line(f"no image of {provider} is on record")
 
 
 def _set_pinned(

@@ -98,3 +98,17 @@ async def test_an_image_is_not_rolled_out_without_a_declared_release(installatio
     refused = await installation.relight("rollout", "image", NEW)
     assert refused.code == 3
     assert "no release is desired" in refused.said
+
+
+async def test_a_provider_that_is_given_up_is_forgotten(installation, two_images):
+    store, relight = installation.harness.store, installation.relight
+    publish(store, Place("gcore", "frankfurt"), OLD)
+    pruned = await relight("image", "prune", "--dry-run")
+    assert pruned.code == 1
+    assert "`relight image forget gcore` gives them up" in pruned.said
+    forgotten = await relight("image", "forget", "gcore", "--yes", "--json")
+    assert forgotten.json == {"provider": "gcore", "forgotten": [f"{OLD} in frankfurt"]}
+    assert (await relight("image", "prune", "--dry-run")).code == 0
+    with_gcore = {"RELIGHT_PROVIDERS__GCORE__PROJECT_ID": "1"}
+    words = ("image", "forget", "gcore", "--yes")
+    await installation.refuses(3, words, "gcore is configured", **with_gcore)

@@ -45,6 +45,22 @@ def test_an_image_goes_with_its_last_region(store):
     assert len(store.events.list(kind="image-removed")) == 2
 
 
+def test_the_images_of_a_provider_that_is_given_up_are_forgotten(store):
+    publish(store, EAST)
+    publish(store, WEST)
+    publish(store, Place("gcore", "frankfurt"))
+    publish(store, EAST, "base-2-amd64")
+    store.images.pin(NAME, [EAST], MANUAL, pinned=True)
+    assert store.image_use.forget("lab", MANUAL) == [
+        *("base-1-amd64 in east", "base-1-amd64 in west", "base-2-amd64 in east"),
+    ]
+    assert [each.name for each in store.images.manifests()] == [NAME]
+    assert [each.provider for each in store.images.list()] == ["gcore"]
+    [event] = store.events.list(kind="images-forgotten")
+    assert event.detail["provider"] == "lab"
+    assert store.image_use.forget("lab", MANUAL) == []
+
+
 def test_no_machine_is_made_of_an_image_that_goes(store, planned):
     publish(store, EAST)
     assert store.image_use.begin_removal(ref(NAME, EAST), gone=False) is None

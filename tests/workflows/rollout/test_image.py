@@ -84,6 +84,14 @@ async def test_a_soak_proves_each_route_at_its_own_release(harness, route_ids):
     assert harness.current_tags(route_ids) == ["v0.0.74", *[RELEASE] * 5]
 
 
+async def test_it_is_none_of_the_releases_rollouts_that_an_undo_looks_for(harness, route_ids):
+    publish_in(harness, NEW)
+    rollout = await harness.start_rollout("v0.0.74", image_name=NEW, waves=("100%",))
+    await harness.ended(rollout)
+    await harness.swap(route_ids[0], "v0.0.74")
+    assert harness.store.release_histories.before_rollout("v0.0.74") == {}
+
+
 async def test_routes_on_the_image_or_of_another_architecture_are_left_out(harness, route_ids):
     publish_in(harness, NEW)
     await harness.ended(await start(harness, waves=("100%",)))
