@@ -48,11 +48,13 @@ class ReplacementActivities:
     @step(policies.STORE, lambda i: i.route_id)
     def claim_machine(self, input: ClaimMachineInput) -> MachineClaimed:
         """Claim a proven machine from the pool of the route's region; none if the pool has none."""
+        pinned = {each.name for each in self._store.images.list() if each.pinned}
+        stopped = self._store.rollouts.stopped_images() - pinned
         claim = self._store.pool.claim(
             input.route_id,
             input.release_tag,
             current_operation(input.origin),
-            partial(claimable, image_name=input.image_name),
+            partial(claimable, image_name=input.image_name, stopped_images=stopped),
             input.architecture,
         )
         if claim is None:

@@ -4,7 +4,7 @@
 machine a route claims first.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 
@@ -156,6 +156,7 @@ def claimable(
     release_tag: ReleaseTag,
     architecture: str | None = None,
     image_name: ImageName | None = None,
+    stopped_images: Collection[ImageName] = (),
 ) -> tuple[str, ...]:
     """Return the keys of machines that a route may claim, the best first.
 
@@ -168,6 +169,7 @@ def claimable(
         release_tag: what the route should run.
         architecture: the one that the route needs, None for any.
         image_name: what the machine has to be made of, None for any image.
+        stopped_images: those that no machine is taken of, unless the name above asks for it.
     """
     ready = [
         machine
@@ -177,6 +179,7 @@ def claimable(
         and (machine.silent_since is None or machine.silent_since <= machine.proven_at)
         and architecture in (None, machine.architecture)
         and image_name in (None, machine.image_name)
+        and (image_name is not None or machine.image_name not in stopped_images)
     ]
     last_proven_first = sorted(
         ready,

@@ -244,6 +244,15 @@ def test_a_silent_machine_is_verified_and_no_route_claims_it():
     assert claimable([proven_since], TAG) == (proven_since.key,)
 
 
+def test_no_machine_of_an_image_whose_rollout_was_stopped_is_claimed_unless_it_is_asked_for():
+    bad = machine(1).model_copy(update={"image_name": "base-2-amd64"})
+    good = machine(2).model_copy(update={"image_name": "base-1-amd64"})
+    bare, stopped = machine(3), {"base-2-amd64"}
+    claims = claimable([bad, good, bare], TAG, stopped_images=stopped)
+    assert set(claims) == {good.key, bare.key}
+    assert claimable([bad], TAG, image_name="base-2-amd64", stopped_images=stopped) == (bad.key,)
+
+
 def test_a_machine_of_another_image_is_replaced_once_another_is_ready():
     new = target(1, image_names={"amd64": "base-2"})
     old = machine(1, image_name="base-1")
