@@ -1,6 +1,6 @@
 """`python -m tests.workflows.image.story_worker`: a worker that can be killed.
 
-Its cloud is in the process of the test. Each of its arguments is a field of `Setup`, as JSON.
+Its argument is a `Setup`, as JSON. What it reaches is served by the process of the test.
 """
 
 import asyncio
@@ -19,19 +19,26 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities import policies
 from activities.execution import FaultInterceptor, StoreGuardInterceptor
 from activities.parts import activities_with
+from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.hosts import SimulatedHosts
 from devkit.simulated.releases import FakeReleases
+from relight.images.staging import Staging
 from relight.providers.driver import ProviderDriver
+from relight.providers.gcore.creation import GcoreSettings
+from relight.providers.locations import read_token
+from relight.staging_settings import StagingSettings
 from relight.store.store import Store
 from tests.workflows.harness import TAGS, usual_parts
-from tests.workflows.image.cloud import connect_to
-from tests.workflows.image.driver import TaskDriver, TaskStaging
+from tests.workflows.image.observed_calls import ObservedGcore, ObservedStaging, Observer
 from workflows.image.publish import PublishImage
 from workflows.image.region import PublishRegion
 
 NOTICED = timedelta(seconds=3)
 """A killed worker is noticed after it, in real time: what runs at it stops the time of the server
 that skips it."""
+
+POLL = timedelta(milliseconds=20)
+"""Between two requests for a task that deletes an image."""
 
 
 class Setup(BaseModel):
@@ -41,7 +48,9 @@ class Setup(BaseModel):
         temporal: the server's address.
         store: the store's URL.
         folder: of the images.
-        cloud: the address of the server of the cloud.
+        gcore: of the account.
+        staging: of the object storage.
+        calls: the address where it tells of its calls.
     """
 
     temporal: str
@@ -49,7 +58,9 @@ class Setup(BaseModel):
     task_queue: str
     store: str
     folder: Path
-    cloud: tuple[str, int]
+    gcore: GcoreSettings
+    staging: StagingSettings
+    calls: tuple[str, int]
 
 
 def notice_soon() -> None:
@@ -65,15 +76,18 @@ async def work(setup: Setup) -> None:
     client = await Client.connect(
         setup.temporal, namespace=setup.namespace, data_converter=pydantic_data_converter
     )
-    driver = TaskDriver(await asyncio.to_thread(connect_to, setup.cloud))
+    observer = await asyncio.to_thread(Observer, setup.calls)
+    driver = ObservedGcore(setup.gcore, observer, poll=POLL)
     drivers: dict[str, ProviderDriver] = {driver.name: driver}
+    secret = read_token(setup.staging.secret_file)
     with Store.open(setup.store) as store:
-        parts = usual_parts(store, SimulatedHosts(driver), FakeReleases(*TAGS), drivers)
+        parts = usual_parts(store, SimulatedHosts(FakeCloud()), FakeReleases(*TAGS), drivers)
+        staging = Staging(setup.staging, secret, parts.fleet_owner)
         parts = replace(
             parts,
             task_queue=setup.task_queue,
             image_folder=setup.folder,
-            stagings={driver.name: TaskStaging(driver)},
+            stagings={driver.name: ObservedStaging(staging, observer)},
         )
         async with Worker(
             client,
