@@ -1,4 +1,4 @@
-"""Calls that a worker tells the test of, which sets a clock by them and kills the worker in some.
+"""Calls that a worker reports to the test, which sets a clock by them and kills it in some.
 
 The worker is in a process of its own. Time is what a call says: that of a server which skips it.
 """
@@ -83,7 +83,7 @@ class Calls:
 
     def _note(self, pid: int, name: str, *, after: bool) -> None:
         if pid in self.killed:
-            return  # It told so in its last moment.
+            return  # It reported this in its last moment.
         self._noted[name, after] += 1
         kill = Kill(name, self._noted[name, after], after)
         if kill in self.left:
@@ -119,7 +119,7 @@ def served(calls: Calls) -> Iterator[tuple[str, int]]:
 
 
 class Observer:
-    """Tells the test of this worker's calls."""
+    """Reports this worker's calls to the test."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         _Server.register("calls")
@@ -128,7 +128,7 @@ class Observer:
         self._calls: Any = server.calls()  # type: ignore[attr-defined]
 
     async def call(self, name: str, work: Awaitable[T]) -> T:
-        """Make a call, and tell of it before it and after it."""
+        """Make a call, and report it before and after."""
         now = activity.info().current_attempt_scheduled_time
         await asyncio.to_thread(self._calls.begin, os.getpid(), name, now)
         answer = await work
@@ -136,12 +136,12 @@ class Observer:
         return answer
 
     def note(self, name: str) -> None:
-        """Tell of something that is not awaited."""
+        """Report something that is not awaited."""
         self._calls.begin(os.getpid(), name, activity.info().current_attempt_scheduled_time)
 
 
 class ObservedGcore(GcoreDriver):
-    """Gcore's driver. It tells of the calls that it makes to itself too: so a worker is killed
+    """Gcore's driver. It reports the calls that it makes to itself too: so a worker is killed
     between the search for an image and its order."""
 
     def __init__(self, settings: GcoreSettings, observer: Observer, **options: Any) -> None:
@@ -162,7 +162,7 @@ class ObservedGcore(GcoreDriver):
 
 
 class ObservedStaging:
-    """Object storage. It tells of each part of an upload too, whose upload is not complete then."""
+    """Object storage. It reports each part of an upload too, before the upload is completed."""
 
     def __init__(self, staging: Staging, observer: Observer) -> None:
         self._staging = staging

@@ -50,7 +50,7 @@ class Setup(BaseModel):
         folder: of the images.
         gcore: of the account.
         staging: of the object storage.
-        calls: the address where it tells of its calls.
+        calls: the address to which its calls are reported.
     """
 
     temporal: str

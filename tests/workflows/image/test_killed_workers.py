@@ -72,7 +72,7 @@ KILLS = tuple(
     )
 )
 """In each kind of call: before it does its work, and when only its answer is lost. A part is one of
-an upload, which is never completed then."""
+an upload: killed there, the upload is never completed."""
 
 
 def settings_of(fake: FakeGcore, folder: Path) -> GcoreSettings:
