@@ -37,6 +37,9 @@ NOTICED = timedelta(seconds=3)
 """A killed worker is noticed after it, in real time: what runs at it stops the time of the server
 that skips it."""
 
+ATTEMPT = timedelta(seconds=5)
+"""The same for what sends no heartbeats. One that takes longer is made twice, which is harmless."""
+
 POLL = timedelta(milliseconds=20)
 """Between two requests for a task that deletes an image."""
 
@@ -68,7 +71,7 @@ def notice_soon() -> None:
     for policy in (policies.IMAGE_SEND, policies.IMAGE_CHECK):
         object.__setattr__(policy, "heartbeat", NOTICED)
     for policy in (policies.IMAGE_IMPORT, policies.IMAGE_ASK, policies.STORE, policies.LOOKUP):
-        object.__setattr__(policy, "attempt", NOTICED * 3)
+        object.__setattr__(policy, "attempt", ATTEMPT)
 
 
 async def work(setup: Setup) -> None:

@@ -166,7 +166,7 @@ def fake():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(350)  # The process of all tests ends after 360.
 async def test_25_regions_have_the_image_and_2_are_named(
     skipping_client: Client, tmp_path: Path, fake: FakeGcore, storage: ObjectStorage
 ) -> None:
