@@ -1,6 +1,7 @@
 """`python -m tests.workflows.image.story_worker`: a worker that can be killed.
 
-Its argument is a `Setup`, as JSON. What it reaches is served by the process of the test.
+Its argument is a `Setup`, as JSON. What it reaches is served by the process of the test. It begins
+to work when it reads a line.
 """
 
 import asyncio
@@ -111,5 +112,6 @@ async def work(setup: Setup) -> None:
 
 if __name__ == "__main__":
     notice_soon()
+    sys.stdin.readline()
     asyncio.run(work(Setup.model_validate_json(sys.argv[1])))
     os._exit(0)

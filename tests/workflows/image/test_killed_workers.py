@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import signal
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -125,21 +125,30 @@ def most_ordered_at_once(imports: list[Task]) -> int:
 
 
 async def keep_a_worker(setup: Setup, ended: list[int]) -> None:
-    """Run a worker; start another one whenever it was killed."""
-    while True:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.workflows.image.story_worker"),
-            setup.model_dump_json(),
-            stdout=PIPE,
-        )
-        try:
-            code = await process.wait()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert code == -signal.SIGKILL
-        ended.append(process.pid)
+    """Run a worker; let another one, which has started already, work whenever it was killed."""
+    workers = [await started_worker(setup)]
+    try:
+        while True:
+            workers.append(await started_worker(setup))
+            assert workers[0].stdin is not None
+            workers[0].stdin.write(b"\n")
+            assert await workers[0].wait() == -signal.SIGKILL
+            ended.append(workers.pop(0).pid)
+    finally:
+        for each in workers:
+            if each.returncode is None:
+                each.kill()
+            await each.wait()
+
+
+async def started_worker(setup: Setup) -> Process:
+    """Start a worker, which waits."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.workflows.image.story_worker"),
+        setup.model_dump_json(),
+        stdin=PIPE,
+        stdout=PIPE,
+    )
 
 
 async def histories(client: Client) -> bytes:
