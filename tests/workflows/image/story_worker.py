@@ -1,7 +1,7 @@
 """`python -m tests.workflows.image.story_worker`: a worker that can be killed.
 
 Its argument is a `Setup`, as JSON. What it reaches is served by the process of the test. It begins
-to work when it reads a line.
+to work when it reads a line, and ends with its input: no worker is left by a test that was killed.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ def notice_soon() -> None:
 
 
 async def work(setup: Setup) -> None:
-    """Work until the process is killed."""
+    """Work until the process is killed, or its input ends."""
     client = await Client.connect(
         setup.temporal, namespace=setup.namespace, data_converter=pydantic_data_converter
     )
@@ -107,11 +107,11 @@ async def work(setup: Setup) -> None:
         ):
             sys.stdout.write("ready\n")
             sys.stdout.flush()
-            await asyncio.Event().wait()
+            await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
     notice_soon()
-    sys.stdin.readline()
-    asyncio.run(work(Setup.model_validate_json(sys.argv[1])))
+    if sys.stdin.readline():
+        asyncio.run(work(Setup.model_validate_json(sys.argv[1])))
     os._exit(0)
