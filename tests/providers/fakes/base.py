@@ -121,6 +121,7 @@ class VendorFake(ABC):
         self.received: list[Received] = []
         self.url = ""
         self._ahead = timedelta()
+        self._stands_at: datetime | None = None
 
     @abstractmethod
     def settings(self, folder: Path) -> ProviderSettings:
@@ -177,11 +178,15 @@ class VendorFake(ABC):
 
     def now(self) -> datetime:
         """The vendor's clock."""
-        return datetime.now(UTC) + self._ahead
+        return (self._stands_at or datetime.now(UTC)) + self._ahead
 
     def advance(self, span: timedelta) -> None:
         """Put the vendor's clock forward."""
         self._ahead += span
+
+    def stand_at(self, now: datetime) -> None:
+        """Let the vendor's clock stand at a time, unless it stands at a later one already."""
+        self._stands_at = max(now, self._stands_at or now)
 
     def is_full(self, zone: str, shape: str) -> bool:
         return Trap.CAPACITY in self.traps and (not self.full or (zone, shape) in self.full)

@@ -9,7 +9,7 @@ import binascii
 import itertools
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,8 @@ class FakeGcore(GcoreImages):
     region = "luxembourg-2"
     has_console = False
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, regions: Iterable[int] = REGIONS) -> None:
+        super().__init__(regions)
         self.instead: dict[tuple[str, str], tuple[int, Any]] = {}
 
     def settings(self, folder: Path, key: str = API_KEY, **values: Any) -> GcoreSettings:
@@ -161,7 +161,7 @@ class FakeGcore(GcoreImages):
             raise RefusedError(403, "", "You do not have permission to perform this action.")
         if request.path_params.get("project", PROJECT) != PROJECT:
             raise not_found("Project", request.path_params["project"])
-        if request.path_params.get("region", 76) not in REGIONS:
+        if request.path_params.get("region", self.regions[0]) not in self.regions:
             raise not_found("Region", request.path_params["region"])
 
     # ------------------------------------------------------------------ creations and deletions

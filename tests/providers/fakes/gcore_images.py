@@ -1,6 +1,7 @@
 """Images in a project at Gcore, in memory: tasks import and delete them, a few at a time."""
 
 import json
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from devkit.simulated.images import ImageTrap
 from tests.providers.fakes.base import Trap
 from tests.providers.fakes.gcore_project import GcoreProject
 from tests.providers.fakes.gcore_state import (
+    REGIONS,
     Image,
     RefusedError,
     Task,
@@ -34,6 +36,9 @@ class GcoreImages(GcoreProject):
         import_works: how long an import of a region runs; a region without an entry: no time.
         failing_imports: the regions in which each import fails.
         imports_reaped: the tasks that were given up.
+        most_imports_running: how many have run at once at most.
+        fetch: fetches the disk of an import that ends, and returns what is wrong with it; None: no
+            disk is fetched.
         used_by_task: whether the deletion's task, and not its request, is refused for an image
             that something needs.
     """
@@ -41,13 +46,15 @@ class GcoreImages(GcoreProject):
     other_region = "frankfurt-2"
     IMAGE_TRAPS = frozenset(ImageTrap)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, regions: Iterable[int] = REGIONS) -> None:
+        super().__init__(regions)
         self.import_slots = 6
         self.reaped_after = timedelta(minutes=10)
         self.import_works: dict[int, timedelta] = {}
         self.failing_imports: set[int] = set()
         self.imports_reaped: list[str] = []
+        self.most_imports_running = 0
+        self.fetch: Callable[[str], str | None] | None = None
         self.used_by_task = False
 
     def image_call_of(self, request: Request) -> Call | None:
@@ -147,18 +154,17 @@ class GcoreImages(GcoreProject):
                 task.error = "Task was not started in time"
                 self.imports_reaped.append(task.id)
                 return True
-            running = [
-                each
-                for each in self.tasks.values()
-                if (each.type, each.state) == (IMPORT, "RUNNING")
-            ]
-            if len(running) >= self.import_slots or ImageTrap.NEVER_STARTS in self.image_traps:
+            if self._running() >= self.import_slots or ImageTrap.NEVER_STARTS in self.image_traps:
                 return False
         if task.type == IMPORT and task.state == "RUNNING":
             works = self.import_works.get(task.region, timedelta(0))
             if self.now() < (task.changed or self.now()) + works:
                 return False
         return super().step(task)
+
+    def _running(self) -> int:
+        """Return how many imports run."""
+        return sum((each.type, each.state) == (IMPORT, "RUNNING") for each in self.tasks.values())
 
     def _is_reaped(self, task: Task) -> bool:
         return (
@@ -184,11 +190,15 @@ class GcoreImages(GcoreProject):
         def start(task: Task) -> None:
             image.creator = task.id
             self.images.append(image)
+            self.most_imports_running = max(self.most_imports_running, self._running())
 
         def finish(task: Task) -> None:
-            if ImageTrap.FAILS in self.image_traps or region in self.failing_imports:
+            fails = ImageTrap.FAILS in self.image_traps or region in self.failing_imports
+            wrong = self.fetch(body["url"]) if self.fetch is not None and not fails else None
+            if fails or wrong is not None:
                 image.status = "killed"
                 task.error = f"Image {image.id} could not be downloaded from {body['url']}"
+                task.error += f": {wrong}" if wrong is not None else ""
                 return
             image.status = "active"
             task.resources = {"images": [image.id]}

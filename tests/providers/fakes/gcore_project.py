@@ -1,7 +1,7 @@
 """What a project at Gcore does, without its API: tasks make and delete instances and volumes."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -40,13 +40,15 @@ class GcoreProject(VendorFake):
     """One project.
 
     Attributes:
+        regions: their numbers.
         task_traps: what goes wrong with tasks.
         waits: how long a task is NEW.
         works: how long a task is RUNNING.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, regions: Iterable[int] = REGIONS) -> None:
         super().__init__()
+        self.regions = tuple(regions)
         self.task_traps: set[TaskTrap] = set()
         self.waits = self.works = timedelta(0)
         self.instances: dict[str, Instance] = {}
@@ -55,7 +57,7 @@ class GcoreProject(VendorFake):
         self._numbers = itertools.count(1)
         self.images = [
             Image(self.new_id(), region, name, **more)
-            for region in REGIONS
+            for region in self.regions
             for name, more in (
                 ("debian-12-x64", {"min_disk": 5, "visibility": "public"}),
                 ("relight-base-20261101", {"created": "2026-11-01T10:00:00.0"}),

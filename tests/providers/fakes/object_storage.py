@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 from moto.s3.models import FakeAcl, S3Backend, get_canned_acl
 from moto.server import ThreadedMotoServer
 
@@ -47,6 +48,27 @@ class ObjectStorage:
         """The keys of all uploads that were not completed."""
         listed = self.client.list_multipart_uploads(Bucket=BUCKET)
         return [each["Key"] for each in listed.get("Uploads", ())]
+
+    def public_buckets(self) -> list[str]:
+        """The buckets whose grants or whose policy let others in."""
+        return [
+            name
+            for name in (each["Name"] for each in self.client.list_buckets()["Buckets"])
+            if self._grants_to_groups(name) or self._has_policy(name)
+        ]
+
+    def _grants_to_groups(self, bucket: str) -> bool:
+        grants = self.client.get_bucket_acl(Bucket=bucket)["Grants"]
+        return any("URI" in each["Grantee"] for each in grants)
+
+    def _has_policy(self, bucket: str) -> bool:
+        try:
+            self.client.get_bucket_policy(Bucket=bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
+                raise
+            return False
+        return True
 
 
 _put_object_acl = S3Backend.put_object_acl

@@ -1,18 +1,14 @@
-"""A provider that imports images by tasks, as Gcore does, and the object storage it reads.
+"""A cloud in memory that imports images by tasks, as Gcore does, and the object storage it reads.
 
 A few tasks run at once. One that has not begun ten minutes after its creation is given up. Time is
 what the caller says: that of a server which skips it.
 """
 
 import itertools
-import os
-import signal
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from multiprocessing.managers import BaseManager
-from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any
 
 from relight.domain.image.image import (
     ImageAtProvider,
@@ -29,26 +25,11 @@ REAPED = '{"state": "ERROR", "error": "the task did not start within 10 minutes"
 UNREADABLE = '{"state": "ERROR", "error": "the disk could not be read"}'
 
 
-class Kill(NamedTuple):
-    """Kills the worker in one of its calls.
-
-    Attributes:
-        call: its name.
-        number: of the call of this name, over all workers; 1 for the first.
-        after: it has done its work, and only its answer is lost.
-    """
-
-    call: str
-    number: int
-    after: bool
-
-
 class Count(StrEnum):
     """What is counted."""
 
     IMPORTS = "imports begun"
     REAPED = "imports reaped"
-    MOST_RUNNING = "most imports that ran at once"
     MOST_ORDERED = "most orders at once"
 
 
@@ -62,11 +43,7 @@ class _Task:
 
 
 class TaskCloud:
-    """One account, and one bucket beside it. All calls are those of one client after the other.
-
-    Attributes:
-        kills: are made once each.
-    """
+    """One account, and one bucket beside it."""
 
     def __init__(
         self,
@@ -78,28 +55,20 @@ class TaskCloud:
         longer: dict[str, timedelta] | None = None,
         failing: Iterable[str] = (),
         public: Iterable[str] = (),
-        kills: Iterable[Kill] = (),
     ) -> None:
         self.name = name
         self._regions, self._slots, self._lasts = tuple(regions), slots, lasts
         self._longer, self._failing, self._public = longer or {}, {*failing}, {*public}
         self._tasks: list[_Task] = []
         self._objects: set[str] = set()
-        self._kills = [*kills]
-        self._called: dict[str, int] = {}
         self._counts = dict.fromkeys(Count, 0)
         self._now: datetime | None = None
         self._ids = itertools.count(1)
-        self._killed = 0
-        self._lock = RLock()
 
     # ------------------------------------------------------------------ what tests ask
 
     def counts(self) -> dict[str, int]:
         return {str(name): number for name, number in self._counts.items()}
-
-    def killed(self) -> int:
-        return self._killed
 
     def objects(self) -> list[str]:
         return sorted(self._objects)
@@ -115,9 +84,6 @@ class TaskCloud:
         """Let imports to a region last as long."""
         self._longer[region] = lasts
 
-    def leave_object(self, name: str) -> None:
-        self._objects.add(name)
-
     def add(self, image: ImageAtProvider) -> None:
         """Add an image that is there already."""
         self._tasks.append(_Task(image, datetime.now(UTC), timedelta(0)))
@@ -131,18 +97,10 @@ class TaskCloud:
 
     # ------------------------------------------------------------------ what workers call
 
-    def call(self, pid: int, name: str, now: datetime, *args: Any) -> Any:
-        """Make a call for the worker with this process id, or kill it."""
-        with self._lock:
-            self._called[name] = number = self._called.get(name, 0) + 1
-            kill = next((k for k in self._kills if (k.call, k.number) == (name, number)), None)
-            if kill is not None and not kill.after:
-                self._kill(pid)
-            self._advance(now)
-            answer = getattr(self, f"_{name}")(*args)
-            if kill is not None and kill.after:
-                self._kill(pid)
-            return answer
+    def call(self, name: str, now: datetime, *args: Any) -> Any:
+        """Make a call at a time."""
+        self._advance(now)
+        return getattr(self, f"_{name}")(*args)
 
     def _images(self, region: str, prefix: str) -> ImageListing:
         found = [t.image for t in self._tasks if t.image.region == region]
@@ -229,33 +187,9 @@ class TaskCloud:
             elif running < self._slots:
                 task.set(ImageStatus.IMPORTING)
                 task.ends = at + task.lasts
-                most = Count.MOST_RUNNING
-                self._counts[most] = max(self._counts[most], running + 1)
 
     def _is_open(self, task: _Task) -> bool:
         return task.image.status in {ImageStatus.WAITING, ImageStatus.IMPORTING}
 
     def _count(self, count: Count) -> None:
         self._counts[count] += 1
-
-    def _kill(self, pid: int) -> None:
-        self._killed += 1
-        os.kill(pid, signal.SIGKILL)
-
-
-class CloudServer(BaseManager):
-    """Serves a cloud to other processes."""
-
-
-def serve(cloud: TaskCloud) -> CloudServer:
-    """Return a server of the cloud, which runs in the test's own process."""
-    CloudServer.register("cloud", callable=lambda: cloud)
-    return CloudServer(address=("127.0.0.1", 0), authkey=b"a test")
-
-
-def connect_to(address: tuple[str, int]) -> Any:
-    """Return the cloud that another process serves."""
-    CloudServer.register("cloud")
-    server = CloudServer(address=address, authkey=b"a test")
-    server.connect()
-    return server.cloud()  # type: ignore[attr-defined]

@@ -1,7 +1,6 @@
 """The driver of a cloud in memory, and its object storage, as a worker has them."""
 
 import asyncio
-import os
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from relight.providers.image_driver import (
     StagedDisk,
     adopted_image,
 )
+from tests.workflows.image.cloud import TaskCloud
 
 LIMITS = ImageLimits(
     delivery=Delivery.URL,
@@ -38,19 +38,21 @@ LIMITS = ImageLimits(
 
 
 class TaskDriver(FakeCloud):
-    """A provider whose images are those of a cloud, which may be in another process.
+    """A provider whose images are those of a cloud of tasks.
 
     Its machines are those of a cloud in memory.
     """
 
-    def __init__(self, cloud: Any, limits: ImageLimits = LIMITS, name: str = "gcore") -> None:
+    def __init__(self, cloud: TaskCloud, limits: ImageLimits = LIMITS, name: str = "gcore") -> None:
         super().__init__(name)
         self.image_limits = limits
         self.cloud = cloud
 
     async def regions(self) -> tuple[Region, ...]:
-        names = await asyncio.to_thread(self.cloud.regions)
-        return tuple(Region(provider=self.name, name=each, architecture="amd64") for each in names)
+        return tuple(
+            Region(provider=self.name, name=each, architecture="amd64")
+            for each in self.cloud.regions()
+        )
 
     async def images(self, region: str, prefix: str = "") -> ImageListing:
         listing: ImageListing = await self.ask("images", region, prefix)
@@ -79,7 +81,7 @@ class TaskDriver(FakeCloud):
 
     async def ask(self, name: str, *args: Any) -> Any:
         now = activity.info().current_attempt_scheduled_time
-        return await asyncio.to_thread(self.cloud.call, os.getpid(), name, now, *args)
+        return self.cloud.call(name, now, *args)
 
 
 class TaskStaging:

@@ -1,4 +1,4 @@
-"""Publications of images at clouds in memory."""
+"""Publications of images, and those at clouds in memory."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,16 +36,14 @@ def write_image(folder: Path, name: str = NAME) -> ImageManifest:
 
 @dataclass
 class Publishing:
-    """An installation whose only providers of images are clouds in memory.
+    """An installation with images.
 
     Attributes:
         folder: of the images.
-        cloud: of the provider `gcore`.
     """
 
     harness: Harness
     folder: Path
-    cloud: TaskCloud
 
     async def start(
         self, name: str = NAME, **options: Any
@@ -66,6 +64,17 @@ class Publishing:
     def recorded(self, name: str = NAME) -> dict[str, ImageInRegion]:
         return {each.region: each for each in self.harness.store.images.list(name=name)}
 
+
+@dataclass
+class CloudPublishing(Publishing):
+    """One whose only providers of images are clouds in memory.
+
+    Attributes:
+        cloud: of the provider `gcore`.
+    """
+
+    cloud: TaskCloud
+
     def add(self, cloud: TaskCloud, limits: ImageLimits = LIMITS) -> TaskDriver:
         """Add a provider that imports images."""
         driver = TaskDriver(cloud, limits, cloud.name)
@@ -77,7 +86,7 @@ class Publishing:
 @asynccontextmanager
 async def publishing(
     client: Client, folder: Path, cloud: TaskCloud, limits: ImageLimits = LIMITS
-) -> AsyncIterator[Publishing]:
+) -> AsyncIterator[CloudPublishing]:
     """Run an installation with a worker, and an image in its folder."""
     images = folder / "images"
     write_image(images)
@@ -85,6 +94,6 @@ async def publishing(
     async with small_installation(
         client, folder, image_folder=images, stagings=stagings
     ) as harness:
-        made = Publishing(harness, images, cloud)
+        made = CloudPublishing(harness, images, cloud)
         stagings[cloud.name] = TaskStaging(made.add(cloud, limits))
         yield made

@@ -1,6 +1,7 @@
 """`python -m tests.workflows.image.story_worker`: a worker that can be killed.
 
-Its cloud is in the process of the test. Each of its arguments is a field of `Setup`, as JSON.
+Its argument is a `Setup`, as JSON. What it reaches is served by the process of the test. It begins
+to work when it reads a line, and ends with its input: no worker is left by a test that was killed.
 """
 
 import asyncio
@@ -19,19 +20,29 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities import policies
 from activities.execution import FaultInterceptor, StoreGuardInterceptor
 from activities.parts import activities_with
+from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.hosts import SimulatedHosts
 from devkit.simulated.releases import FakeReleases
+from relight.images.staging import Staging
 from relight.providers.driver import ProviderDriver
+from relight.providers.gcore.creation import GcoreSettings
+from relight.providers.locations import read_token
+from relight.staging_settings import StagingSettings
 from relight.store.store import Store
 from tests.workflows.harness import TAGS, usual_parts
-from tests.workflows.image.cloud import connect_to
-from tests.workflows.image.driver import TaskDriver, TaskStaging
+from tests.workflows.image.observed_calls import ObservedGcore, ObservedStaging, Observer
 from workflows.image.publish import PublishImage
 from workflows.image.region import PublishRegion
 
 NOTICED = timedelta(seconds=3)
 """A killed worker is noticed after it, in real time: what runs at it stops the time of the server
 that skips it."""
+
+ATTEMPT = timedelta(seconds=5)
+"""The same for what sends no heartbeats. One that takes longer is made twice, which is harmless."""
+
+POLL = timedelta(milliseconds=20)
+"""Between two requests for a task that deletes an image."""
 
 
 class Setup(BaseModel):
@@ -41,7 +52,9 @@ class Setup(BaseModel):
         temporal: the server's address.
         store: the store's URL.
         folder: of the images.
-        cloud: the address of the server of the cloud.
+        gcore: of the account.
+        staging: of the object storage.
+        calls: the address to which its calls are reported.
     """
 
     temporal: str
@@ -49,7 +62,9 @@ class Setup(BaseModel):
     task_queue: str
     store: str
     folder: Path
-    cloud: tuple[str, int]
+    gcore: GcoreSettings
+    staging: StagingSettings
+    calls: tuple[str, int]
 
 
 def notice_soon() -> None:
@@ -57,23 +72,26 @@ def notice_soon() -> None:
     for policy in (policies.IMAGE_SEND, policies.IMAGE_CHECK):
         object.__setattr__(policy, "heartbeat", NOTICED)
     for policy in (policies.IMAGE_IMPORT, policies.IMAGE_ASK, policies.STORE, policies.LOOKUP):
-        object.__setattr__(policy, "attempt", NOTICED * 3)
+        object.__setattr__(policy, "attempt", ATTEMPT)
 
 
 async def work(setup: Setup) -> None:
-    """Work until the process is killed."""
+    """Work until the process is killed, or its input ends."""
     client = await Client.connect(
         setup.temporal, namespace=setup.namespace, data_converter=pydantic_data_converter
     )
-    driver = TaskDriver(await asyncio.to_thread(connect_to, setup.cloud))
+    observer = await asyncio.to_thread(Observer, setup.calls)
+    driver = ObservedGcore(setup.gcore, observer, poll=POLL)
     drivers: dict[str, ProviderDriver] = {driver.name: driver}
+    secret = read_token(setup.staging.secret_file)
     with Store.open(setup.store) as store:
-        parts = usual_parts(store, SimulatedHosts(driver), FakeReleases(*TAGS), drivers)
+        parts = usual_parts(store, SimulatedHosts(FakeCloud()), FakeReleases(*TAGS), drivers)
+        staging = Staging(setup.staging, secret, parts.fleet_owner)
         parts = replace(
             parts,
             task_queue=setup.task_queue,
             image_folder=setup.folder,
-            stagings={driver.name: TaskStaging(driver)},
+            stagings={driver.name: ObservedStaging(staging, observer)},
         )
         async with Worker(
             client,
@@ -89,10 +107,11 @@ async def work(setup: Setup) -> None:
         ):
             sys.stdout.write("ready\n")
             sys.stdout.flush()
-            await asyncio.Event().wait()
+            await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
     notice_soon()
-    asyncio.run(work(Setup.model_validate_json(sys.argv[1])))
+    if sys.stdin.readline():
+        asyncio.run(work(Setup.model_validate_json(sys.argv[1])))
     os._exit(0)
