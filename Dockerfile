@@ -22,10 +22,11 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
 
 FROM python:3.11.16-slim-bookworm@sha256:c425d915a89a6dcd3183b1797ad9bd8878caff5a417f6371c8df93c8ea8b727f
 
-# sqv verifies the index of an apt repository, gpg reads its key; `relight route ssh` needs ssh. The
-# home folder is open to any account: the compose file may name one that this image does not know.
+# sqv verifies the index of an apt repository, gpg reads its key; `relight route ssh` needs ssh, and
+# the upload of a disk to Linode qemu-img. The home folder is open to any account: the compose file
+# may name one that this image does not know.
 RUN apt-get -qq update \
-    && apt-get -qq install --no-install-recommends gpg openssh-client sqv \
+    && apt-get -qq install --no-install-recommends gpg openssh-client qemu-utils sqv \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /var/lib/relight relight \
     && install --directory --mode 1777 /var/lib/relight

@@ -3,8 +3,6 @@
 SHELL := /bin/bash
 
 INSTALLED := .venv/.installed
-# What puts the disk of an image together; what boots its machine is on the disk alone.
-IMAGE_PACKAGES := qemu-utils fdisk dosfstools mtools
 SHELL_SCRIPTS := $(wildcard scripts/*) devkit/openstack/files/setup .ci/run $(wildcard relight/hosts/files/*) $(wildcard relight/images/*.sh) images/apt-sources images/make-root
 
 .PHONY: help
@@ -32,7 +30,6 @@ test: setup ## Run all tests (ARGS="tests/lab -k boot" for some of them)
 
 .PHONY: test-openstack
 test-openstack: setup ## Install a real OpenStack on this computer, and run the driver's contract and a route on its VMs
-	@scripts/setup-packages $(IMAGE_PACKAGES)
 	@scripts/as-root env RELIGHT_TEST_OPENSTACK=1 .venv/bin/python -m pytest -n0 \
 		-o timeout=3600 -o faulthandler_timeout=0 tests/openstack $(ARGS)
 
@@ -100,12 +97,11 @@ lab-image: setup ## Build the lab's base image now, not at the first start of a 
 
 .PHONY: image
 image: setup ## Build the base image, hold it to its contract, and run the demo on machines of it (ARGS="--label 0.0.74")
-	@scripts/setup-packages $(IMAGE_PACKAGES)
 	@scripts/as-root scripts/image $(ARGS)
 
 .PHONY: test-image
 test-image: setup ## Build the base image twice and compare; boot its disk by BIOS and by EFI; validate the templates of Packer
-	@scripts/setup-packages $(IMAGE_PACKAGES) qemu-system-x86 ovmf packer
+	@scripts/setup-packages qemu-system-x86 ovmf packer
 	@scripts/as-root env RELIGHT_TEST_IMAGES=1 .venv/bin/python -m pytest -n0 \
 		-o timeout=3600 -o faulthandler_timeout=0 tests/images/built $(ARGS)
 
