@@ -7,7 +7,9 @@ from activities.machine.listing import list_machines
 from activities.machine.new_key import RecordsOutdatedError
 from activities.machine.presence import Presence
 from relight.domain.fault.error import DomainError
+from relight.domain.image.image import ImageName
 from relight.domain.machine import Machine
+from relight.domain.names import RouteId
 from relight.domain.replacement import CheckReplacementInput
 from relight.domain.route import Recorded, Route
 from relight.domain.sweep.planner import numbered
@@ -20,7 +22,7 @@ from relight.store.threads import in_thread
 
 
 class MachineIsThereError(DomainError):
-    """The machine that was to be replaced as gone or unreachable exists and answers."""
+    """The machine is as it should be: it answers, or is made of the image that is rolled out."""
 
     kind = "machine-is-there"
 
@@ -52,11 +54,20 @@ class ReplacementCheckActivities:
         if route is None:
             raise UnknownRouteError(f"there is no route {input.route_id}")
         following = await in_thread(self._store.replacements.following, input.route_id)
+        if input.image_name is not None:
+            await in_thread(self._require_other_image, route.route_id, input.image_name)
         async with heartbeating():
             await self._require_current(route, following)
             if route.machine is not None and (input.unreachable or input.gone):
                 await self._require_absent(route, route.machine, input)
         return Recorded()
+
+    def _require_other_image(self, route_id: RouteId, image_name: ImageName) -> None:
+        """Refuse if an operation that ran meanwhile has given the route a machine of the image."""
+        if route_id in self._store.machines.routes_of_image(image_name):
+            raise MachineIsThereError(
+                f"the machine of route {route_id} is made of image {image_name} already"
+            )
 
     async def _require_current(self, route: Route, following: NextMachine) -> None:
         """Refuse if the provider has a machine of the route that the record does not know.

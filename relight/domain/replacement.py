@@ -61,11 +61,13 @@ class CheckReplacementInput(Message):
     Attributes:
         unreachable: it is asked for because the old machine cannot be reached.
         gone: it is asked for because the provider does not have the old machine.
+        image_name: it is asked for because the old machine is not made of this image.
     """
 
     route_id: RouteId
     unreachable: bool = False
     gone: bool = False
+    image_name: ImageName | None = None
     origin: Origin
 
 

@@ -97,6 +97,7 @@ class AutoreplaceRoute:
                     route_id=input.route_id,
                     unreachable=input.unreachable,
                     gone=input.gone,
+                    image_name=input.image_name,
                     origin=input.origin,
                 )
             )

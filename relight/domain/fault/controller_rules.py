@@ -167,10 +167,10 @@ CONTROLLER_RULES: Mapping[str, Rule] = {
         CONTROLLER,
         False,
         Remedy.NONE,
-        "The machine that was to be replaced as gone or unreachable exists and answers. Nothing "
-        "was changed.",
-        "Nothing: it was observed again. `relight route replace ROUTE` without --unreachable "
-        "replaces it in spite of that.",
+        "The machine that was to be replaced as gone or unreachable exists and answers, or it is "
+        "made of the image that is rolled out already. Nothing was changed.",
+        "Nothing: it serves. `relight route replace ROUTE` without --unreachable replaces it in "
+        "spite of that.",
     ),
     "wrong-machine": Rule(
         CONTROLLER,

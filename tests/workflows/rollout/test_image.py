@@ -14,6 +14,7 @@ from relight.store.images import Place
 from tests.store.images import publish
 from tests.workflows.harness import Harness, small_installation
 from tests.workflows.pools import keep_pool, until_pool_is_kept
+from tests.workflows.replacing import replace
 from tests.workflows.rollout.conftest import six_routes
 from tests.workflows.rollout.test_rollback import CONTROL
 from workflows.failures import fault_of
@@ -82,6 +83,18 @@ async def test_a_soak_proves_each_route_at_its_own_release(harness, route_ids):
     ended = await harness.ended(await start(harness, soak="PT1S", waves=("100%",)))
     assert ended.counts == {RouteProgress.CONVERGED: 6}
     assert harness.current_tags(route_ids) == ["v0.0.74", *[RELEASE] * 5]
+
+
+async def test_a_machine_that_is_made_of_the_image_meanwhile_is_not_replaced_again(harness):
+    publish_in(harness, NEW)
+    route_id = "r-new"
+    await harness.provision(route_id)
+    assert images(harness, [route_id]) == [NEW]
+    with pytest.raises(WorkflowFailureError) as error:
+        await replace(harness, route_id, image_name=NEW)
+    assert fault_of(error.value.cause).kind == "machine-is-there"
+    assert await harness.machine_keys() == [f"{route_id}-g1"]
+    assert harness.route(route_id).status is RouteStatus.SERVING
 
 
 async def test_it_is_none_of_the_releases_rollouts_that_an_undo_looks_for(harness, route_ids):
