@@ -178,4 +178,4 @@ async def test_a_machine_of_the_demo_holds_the_contract_of_base_images(story):
     violated = await relight("image", "verify", "east-1", "--json")
     assert violated.code == 1, violated
     [line] = json.loads(violated.out)["violations"]
-    assert line["text"] == "apt-daily.timer is not masked: absent"
+    assert line["text"].startswith("apt-daily.timer is not masked: ")
