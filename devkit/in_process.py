@@ -8,9 +8,10 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple, TextIO
+from unittest import mock
 
 from starter import cli
 
@@ -78,7 +79,7 @@ class _Process:
         self._lock = threading.Lock()
         self._running = 0
         self._variables: Mapping[str, str] = {}
-        self._replaced: Mapping[str, str | None] = {}
+        self._undo = ExitStack()
         self._streams: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
 
     @contextmanager
@@ -97,23 +98,18 @@ class _Process:
                     self._leave()
 
     def _enter(self, variables: Mapping[str, str]) -> None:
-        inherited = {name for name in os.environ if name.startswith(_PREFIXES)}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(_PREFIXES)}
         self._variables = variables
-        self._replaced = {name: os.environ.get(name) for name in inherited | variables.keys()}
-        for name in inherited:
-            del os.environ[name]
-        os.environ.update(variables)
+        # Only Python's view of it: threads of Temporal's SDK read the environment of the C library,
+        # and end the process with a segmentation fault if it changes at that moment.
+        self._undo.enter_context(mock.patch("os.environ", {**kept, **variables}))
         self._streams = (sys.stdout, sys.stderr)
         sys.stdout = _Router(_out, sys.stdout)
         sys.stderr = _Router(_err, sys.stderr)
 
     def _leave(self) -> None:
         sys.stdout, sys.stderr = self._streams
-        for name, value in self._replaced.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        self._undo.close()
 
 
 _process = _Process()
