@@ -139,12 +139,11 @@ class NamedImages:
             await _unpack(sent, root)
         except (LabError, OSError) as error:
             image.status, image.reason = ImageStatus.FAILED, str(error)
-        except BaseException:
-            image.status = ImageStatus.WAITING  # the client has gone, and may send it again
-            raise
         else:
             image.status = ImageStatus.AVAILABLE
         finally:
+            if image.status is ImageStatus.IMPORTING:
+                image.status = ImageStatus.WAITING  # the client has gone, and may send it again
             sent.unlink(missing_ok=True)
 
     def _add(self, image: NamedImage) -> NamedImage:

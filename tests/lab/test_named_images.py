@@ -18,6 +18,10 @@ from tests.support.lab import Lab
 ADDED, REMOVED = "etc/named-image", "usr/share/zoneinfo/Europe/Zurich"
 
 
+class ClientGoneError(Exception):
+    """The client of an upload has gone."""
+
+
 def archive(files: Mapping[str, str], whiteouts: tuple[str, ...] = ()) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as made:
@@ -121,6 +125,21 @@ async def test_what_is_no_archive_fails_with_words_and_can_be_sent_again(tmp_pat
     assert image.status is ImageStatus.AVAILABLE
     assert (image.folder / "root" / ADDED).read_text() == "hello\n"
     assert names(image.folder) == ["root"]
+
+
+async def test_what_a_client_that_goes_away_has_not_sent_can_be_sent_again(tmp_path: Path):
+    images = NamedImages(tmp_path)
+    image = images.create("named", "lab-east", {})
+
+    async def cut():
+        yield b"the first bytes"
+        raise ClientGoneError
+
+    with pytest.raises(ClientGoneError):
+        await images.receive(image, cut())
+    assert image.status == "waiting"
+    await images.receive(image, sent(archive({ADDED: "hello\n"})))
+    assert image.status is ImageStatus.AVAILABLE
 
 
 async def test_files_are_kept_until_the_last_region_has_lost_them(tmp_path: Path):
