@@ -6,6 +6,7 @@ import pytest
 
 from relight.domain.fault.table import fault
 from relight.domain.liveness import Liveness, LivenessCheck
+from relight.domain.names import machine_workflow_id
 from relight.domain.proof import Proof
 from relight.domain.route import RouteStatus
 from relight.store.store import Store
@@ -207,6 +208,9 @@ async def test_an_unknown_or_retired_route_is_not_verified(installation):
     await installation.refuses(2, ("route", "verify", "nobody"), "nobody")
     [route_id] = await installation.provision(1)
     await installation.relight("route", "retire", route_id, "-r", "it is over")
+    await installation.harness.client.get_workflow_handle(
+        machine_workflow_id(f"{route_id}-g1")
+    ).result()
     await installation.refuses(3, ("route", "verify", route_id), "no machine")
 
 
