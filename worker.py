@@ -1,9 +1,9 @@
 """The worker: builds its parts from the settings, registers workflows and activities, and runs."""
 
 import asyncio
-import os
 import signal
 import sys
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,9 @@ from temporalio.worker import (
 
 import workflows
 from activities.execution import (
+    HEARTBEAT_INTERVAL,
     FaultInterceptor,
+    HeartbeatInterceptor,
     LogContextInterceptor,
     StoreGuardInterceptor,
     current_run_id,
@@ -41,6 +43,7 @@ from activities.route.routes import RouteActivities
 from activities.same_fleet import same_fleet_interceptor
 from relight.breaker_settings import connectivity_checks
 from relight.doctor.examination import require_able_to_serve
+from relight.domain.duration import span
 from relight.engine.connection import connect
 from relight.engine.errors import SetupError
 from relight.engine.logs import configure_logs
@@ -60,6 +63,7 @@ from relight.hosts.templates import TemplateError
 from relight.images.contract_file import DEFAULT_CONTRACT, ContractError, read_contract
 from relight.key_report import reporting_keys
 from relight.locations import configured_drivers, configured_locations, configured_stagings
+from relight.process_end import end_process
 from relight.release_source import brings_packages, package_files, release_source_config
 from relight.releases.errors import RepositoryError
 from relight.releases.source import AptSourceConfig, open_source
@@ -103,11 +107,23 @@ WORKFLOWS = (
     *(PublishImage, PublishRegion, PruneImages),
 )
 
-MAX_HEARTBEAT_INTERVAL = timedelta(seconds=10)
-"""A running activity learns of its cancellation by its next heartbeat, so they are not rarer."""
+MAX_HEARTBEAT_INTERVAL = HEARTBEAT_INTERVAL
+"""The SDK would wait for 0.8 of the timeout. A running activity learns of its cancellation by its
+next heartbeat."""
 
-GRACE = timedelta(seconds=10)
-"""How long a stopping worker waits for its running activities."""
+STICKY_TIMEOUT = timedelta(seconds=5)
+"""How long a task of a workflow waits for the worker that has it in its cache, before any worker
+gets it: twice the default's speed after the death of a worker. One that is so late is overloaded,
+and another one reads the history in less time."""
+
+GRACE = timedelta(seconds=2)
+"""How long a stopping worker waits for its running activities before it interrupts them. The work
+that takes longer is detached on hosts or waited for at providers, and another worker goes on."""
+
+END_WITHIN = timedelta(seconds=4.5)
+"""A worker that is told to end is gone after it, whatever does not answer."""
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.worker")
@@ -136,6 +152,7 @@ def build(
         client,
         task_queue=parts.task_queue,
         max_heartbeat_throttle_interval=MAX_HEARTBEAT_INTERVAL,
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         workflows=WORKFLOWS,
         activities=activities_with(parts, client),
         max_concurrent_activities=max_activities,
@@ -146,6 +163,7 @@ def build(
             *interceptors,
             LogContextInterceptor(quiet=RouteActivities),
             FaultInterceptor(),
+            HeartbeatInterceptor(),
             StoreGuardInterceptor(),
         ],
         graceful_shutdown_timeout=GRACE,
@@ -278,6 +296,8 @@ async def _served(settings: Settings, client: Client, parts: Parts) -> str:
 async def run() -> None:
     """Serve until SIGINT or SIGTERM, or until Temporal is of another fleet than the store.
 
+    After a signal the process ends within `END_WITHIN`, and at once after another one.
+
     Raises:
         CannotServeError: a check of what it needs has failed.
         WrongFleetError: Temporal is of another fleet, at the start or later.
@@ -286,8 +306,7 @@ async def run() -> None:
     settings = load_settings()
     configure_logs(settings.log_format)
     stop = asyncio.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    _stop_by_signals(stop)
     await require_able_to_serve(settings)
     client = await connect(settings)
     async with open_parts(settings) as parts:
@@ -301,6 +320,27 @@ async def run() -> None:
             await stop.wait()
         if same_fleet.error is not None:
             raise same_fleet.error
+
+
+def _stop_by_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    last = threading.Timer(END_WITHIN.total_seconds(), _end_late)
+    last.daemon = True
+
+    def first() -> None:
+        for each in STOP_SIGNALS:
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        last.start()
+        stop.set()
+
+    for each in STOP_SIGNALS:
+        loop.add_signal_handler(each, first)
+
+
+def _end_late() -> None:
+    log.warning(f"ends with work that did not stop within {span(END_WITHIN)}: others take it over")
+    end_process(0)
 
 
 def main() -> int:
@@ -317,8 +357,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    exit_code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Not sys.exit, for the same reason as in `starter.cli`.
-    os._exit(exit_code)
+    end_process(main())

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import structlog
 
-from activities.execution import heartbeating
 from relight.domain.fault.error import DomainError
 from relight.domain.release import DebFile, Release
 from relight.hosts import host_program
@@ -59,7 +58,7 @@ class PackageDelivery:
         found = await shell.run(argv, timeout=COMMAND_TIMEOUT, check=False, sudo=True)
         if found.exit_code == 0:
             return
-        async with heartbeating(), self._slots:
+        async with self._slots:
             file = await self.file(deb_file)
             content = await asyncio.to_thread(file.read_bytes)
             argv = host_program.receive(deb_file)

@@ -8,8 +8,7 @@ under the step's policy while somebody fixes it.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from operator import attrgetter
@@ -17,9 +16,14 @@ from typing import Any
 
 import structlog
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import (
+    ApplicationError,
+    ApplicationErrorCategory,
+    CancelledError,
+)
 from temporalio.worker import (
     ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
     ExecuteActivityInput,
     Interceptor,
 )
@@ -28,6 +32,7 @@ from relight.domain import names
 from relight.domain.base import Origin
 from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import Fault
+from relight.domain.fault.table import fault as new_fault
 from relight.hosts import errors as host_errors
 from relight.store.events import Operation
 from relight.store.threads import guard_event_loop
@@ -35,6 +40,10 @@ from relight.store.threads import guard_event_loop
 log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.activities")
 
 HEARTBEAT_INTERVAL = timedelta(seconds=5)
+"""How often the worker sends a heartbeat of each running activity that has a heartbeat timeout."""
+
+RESUME_AFTER = timedelta(milliseconds=100)
+"""When another worker takes over what a stopping one has interrupted."""
 
 MIN_RETRY_AFTER = timedelta(seconds=1)
 """A cause that asks for less would use up all attempts at once."""
@@ -60,22 +69,6 @@ def current_attempt(origin: Origin) -> Operation:
 def current_run_id() -> str:
     """Return the run id of the workflow of the running activity; empty outside of one."""
     return activity.info().workflow_run_id or ""
-
-
-@asynccontextmanager
-async def heartbeating() -> AsyncIterator[None]:
-    """Send heartbeats at `HEARTBEAT_INTERVAL` until the block ends."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(HEARTBEAT_INTERVAL.total_seconds())
-
-    beats = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beats.cancel()
 
 
 _INPUT_PATHS: Mapping[str, tuple[str, ...]] = {
@@ -187,8 +180,52 @@ class _StoreGuard(ActivityInboundInterceptor):
         return await self.next.execute_activity(input)
 
 
+class HeartbeatInterceptor(Interceptor):
+    """Sends heartbeats of an activity until it ends, whatever it waits for.
+
+    So a heartbeat timeout means that the worker is dead, and never that a host or a provider does
+    not answer: these waits have limits of their own. Each heartbeat repeats the last details.
+    """
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap the next interceptor."""
+        return _Heartbeats(next)
+
+
+class _LastDetails(ActivityOutboundInterceptor):
+    """Remembers the details of the last heartbeat, at first those of the attempt before."""
+
+    def __init__(self, next: ActivityOutboundInterceptor) -> None:
+        super().__init__(next)
+        self._details = tuple(next.info().heartbeat_details)
+
+    def heartbeat(self, *details: Any) -> None:
+        self._details = details
+        super().heartbeat(*details)
+
+    async def repeat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_INTERVAL.total_seconds())
+            super().heartbeat(*self._details)
+
+
+class _Heartbeats(ActivityInboundInterceptor):
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        self._last = _LastDetails(outbound)
+        super().init(self._last)
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        if activity.info().heartbeat_timeout is None:
+            return await self.next.execute_activity(input)
+        beats = asyncio.create_task(self._last.repeat())
+        try:
+            return await self.next.execute_activity(input)
+        finally:
+            beats.cancel()
+
+
 class FaultInterceptor(Interceptor):
-    """Converts every domain error that leaves an activity."""
+    """Converts every domain error that leaves an activity, and the interruption of an attempt."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap the next interceptor."""
@@ -209,6 +246,25 @@ class _FaultConversion(ActivityInboundInterceptor):
                 non_retryable=not error.retryable,
                 next_retry_delay=_delay(error),
             ) from error
+        except (asyncio.CancelledError, CancelledError) as error:
+            if not _interrupted():
+                raise
+            fault = new_fault(
+                "timed-out", "its worker was stopped before it ended", activity.info().activity_type
+            )
+            raise ApplicationError(
+                fault.summary,
+                fault.model_dump(mode="json"),
+                type="worker-stopped",
+                next_retry_delay=RESUME_AFTER,
+                category=ApplicationErrorCategory.BENIGN,
+            ) from error
+
+
+def _interrupted() -> bool:
+    """Return whether the attempt is cancelled because its worker stops: another one goes on."""
+    details = activity.cancellation_details()
+    return details is not None and details.worker_shutdown and not details.cancel_requested
 
 
 def _delay(error: DomainError) -> timedelta | None:

@@ -6,11 +6,11 @@ from temporalio.common import RetryPolicy
 
 from relight.engine.step import Policy
 
-HOST_SILENCE = timedelta(seconds=60)
-"""How long an activity on a host may be silent.
+WORKER_SILENCE = timedelta(seconds=15)
+"""After so long without a heartbeat, the worker of an activity is dead, and another one goes on.
 
-A host that hangs is reported as a fault after a login (10 s) and one command (35 s). The activity
-must not time out before that."""
+The worker sends one every five seconds, whatever the activity waits for: two may be lost. A host
+that hangs ends a login after 10 s and a command after 35 s, as a fault."""
 
 STORE = Policy(
     attempt=timedelta(seconds=30),
@@ -48,6 +48,7 @@ LOOKUP = Policy(
 
 PREFLIGHT = Policy(
     attempt=timedelta(minutes=3),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=6),
 )
 """As a lookup; but a dry run may have to refresh all apt sources of a host, and tries three."""
@@ -64,27 +65,28 @@ CREATE = Policy(
 
 BOOT = Policy(
     attempt=timedelta(minutes=10),
-    heartbeat=timedelta(seconds=30),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=15), maximum_attempts=4),
 )
-"""A VM and its cloud-init take seconds to minutes. A lost worker is noticed after 30 seconds."""
+"""A VM and its cloud-init take seconds to minutes."""
 
 DESTROY = Policy(
     attempt=timedelta(minutes=10),
-    heartbeat=timedelta(seconds=30),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(minutes=1)),
 )
 """Retried without limit: a machine that is left costs money and can block the name of a route."""
 
 ASK = Policy(
     attempt=timedelta(minutes=5),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=6),
 )
 """Asks a machine, and up to three others, whether they answer: a login and one command each."""
 
 SWAP = Policy(
     attempt=timedelta(minutes=15),
-    heartbeat=HOST_SILENCE,
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(
         initial_interval=timedelta(seconds=2),
         maximum_interval=timedelta(seconds=20),
@@ -95,7 +97,7 @@ SWAP = Policy(
 
 IMAGE_CHECK = Policy(
     attempt=timedelta(minutes=30),
-    heartbeat=timedelta(minutes=1),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(minutes=1), maximum_attempts=6),
 )
 """Reads a disk of some gigabytes."""
@@ -104,7 +106,7 @@ IMAGE_CHECK = Policy(
 IMAGE_PRUNE = Policy(attempt=timedelta(minutes=5), retry=LOOKUP.retry)
 IMAGE_SEND = Policy(
     attempt=timedelta(hours=4),
-    heartbeat=timedelta(minutes=1),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(
         initial_interval=timedelta(seconds=5),
         maximum_interval=timedelta(minutes=1),
@@ -134,21 +136,22 @@ IMAGE_ASK = Policy(
 """Spans a quarter of an hour. What is left then is on record, and found by a prune."""
 
 STOP_SWAP = Policy(
-    attempt=HOST_SILENCE,
+    attempt=timedelta(minutes=1),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=4),
 )
 """The operation has ended already: it does not wait long for a host. The change has a deadline."""
 
 PROVE = Policy(
     attempt=timedelta(minutes=5),
-    heartbeat=HOST_SILENCE,
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=5),
 )
 """Only a lost connection is retried: a failed proof is a result, not an error."""
 
 GATE_CHECK = Policy(
     attempt=timedelta(minutes=12),
-    heartbeat=timedelta(seconds=20),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(
         initial_interval=timedelta(seconds=2),
         maximum_interval=timedelta(seconds=30),
@@ -159,13 +162,14 @@ GATE_CHECK = Policy(
 
 OBSERVE = Policy(
     attempt=timedelta(minutes=3),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=5),
 )
 """A listing may take a minute. What stays unavailable is observed by the next reconcile run."""
 
 PROBE_MACHINES = Policy(
     attempt=timedelta(minutes=3),
-    heartbeat=timedelta(seconds=20),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=5), maximum_attempts=3),
 )
 """A page in which each machine is silent takes half a minute. What fails is left to the next check,
@@ -175,21 +179,21 @@ VERIFY_ATTEMPTS = 3
 
 VERIFY = Policy(
     attempt=timedelta(minutes=10),
-    heartbeat=HOST_SILENCE * 2,
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=VERIFY_ATTEMPTS),
 )
 """If all hosts of a page hang, each takes three logins and commands, concurrently."""
 
 VISIT = Policy(
     attempt=timedelta(minutes=15),
-    heartbeat=timedelta(seconds=15),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=6),
 )
 """What is on record of a machine is not done again: a lost worker costs the time to notice it."""
 
 PRUNE = Policy(
     attempt=timedelta(hours=1),
-    heartbeat=timedelta(minutes=1),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_interval=timedelta(minutes=5), maximum_attempts=5),
 )
 """The first prune of an old store takes long. What is left is deleted by the next one."""
@@ -202,7 +206,7 @@ EVIDENCE = Policy(
 
 DRAIN = Policy(
     attempt=timedelta(hours=1, minutes=1),
-    heartbeat=timedelta(seconds=20),
+    heartbeat=WORKER_SILENCE,
     retry=RetryPolicy(maximum_attempts=2),
 )
 """The setting limits a drain to one hour. After the loss of a worker the command runs once more."""

@@ -1,13 +1,13 @@
 """`python -m starter.worker_check`: a health check that fails unless this host's worker polls."""
 
 import asyncio
-import os
 import socket
 import sys
 
 from relight.engine.connection import connect
 from relight.engine.errors import SetupError
 from relight.engine.executions import worker_identities
+from relight.process_end import end_process
 from relight.settings import load_settings
 
 
@@ -28,6 +28,4 @@ if __name__ == "__main__":
     problem = asyncio.run(_problem())
     if problem:
         sys.stderr.write(f"{problem}\n")
-        sys.stderr.flush()
-    # Not sys.exit, for the same reason as in `starter.cli`.
-    os._exit(1 if problem else 0)
+    end_process(1 if problem else 0)

@@ -8,7 +8,7 @@ import asyncio
 import structlog
 
 from activities import policies
-from activities.execution import current_operation, fault_of, heartbeating
+from activities.execution import current_operation, fault_of
 from relight.domain import names
 from relight.domain.fault.error import DomainError
 from relight.domain.key_rotation import (
@@ -90,10 +90,9 @@ class KeyRotationActivities:
                 await in_thread(self._store.key_rotations.record, rotation, [visited])
                 return visited
 
-        async with heartbeating():
-            visited = await asyncio.gather(
-                *(visit(each, each.machine) for each in found if each.machine is not None)
-            )
+        visited = await asyncio.gather(
+            *(visit(each, each.machine) for each in found if each.machine is not None)
+        )
         failed = sum(each.fault is not None for each in visited)
         return MachinesVisited(
             brought=len(visited) - failed,

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import structlog
 
 from activities import policies
-from activities.execution import heartbeating
 from relight.connectivity import ConnectivityCheck, run_all
 from relight.domain import names
 from relight.domain.breaker.breaker import ConnectivityResult
@@ -58,17 +57,16 @@ class LivenessActivities:
         One that did not fall silent before is probed twice, and the control plane must be online
         before and after the second time: otherwise nothing is recorded as silent.
         """
-        async with heartbeating():
-            machines = await in_thread(self._store.liveness.page, input.after, MACHINES_PER_PAGE)
-            results = await self._probe_all(machines)
-            now = datetime.now(UTC)
-            fell_silent = [
-                machine
-                for machine in machines
-                if results[machine.key] is ProbeResult.SILENT and silent_since(machine, now) is None
-            ]
-            offline = await self._probe_again(fell_silent, results) if fell_silent else ""
-            return await in_thread(self._record, machines, results, offline)
+        machines = await in_thread(self._store.liveness.page, input.after, MACHINES_PER_PAGE)
+        results = await self._probe_all(machines)
+        now = datetime.now(UTC)
+        fell_silent = [
+            machine
+            for machine in machines
+            if results[machine.key] is ProbeResult.SILENT and silent_since(machine, now) is None
+        ]
+        offline = await self._probe_again(fell_silent, results) if fell_silent else ""
+        return await in_thread(self._record, machines, results, offline)
 
     @step(policies.STORE, lambda _: "")
     def record_liveness_check(self, input: RecordLivenessCheckInput) -> Recorded:

@@ -1,7 +1,6 @@
 """The contract of images, on a new machine: it is held to what its image was built to."""
 
 from activities import policies
-from activities.execution import heartbeating
 from activities.image.on_machine import ATTEMPTED, check_machine, violations_in_words
 from relight.domain.image.choice import CheckContractInput
 from relight.domain.image.contract import ContractChecked
@@ -42,7 +41,7 @@ class ImageContractActivities:
         manifest = await in_thread(self._store.images.manifest, name)
         if contract is None or manifest is None or manifest.contract_sha256 != contract.sha256:
             return ContractChecked(checked=0)
-        async with heartbeating(), self._hosts.connect(input.machine) as shell:
+        async with self._hosts.connect(input.machine) as shell:
             checked = await check_machine(shell, contract)
             if checked is None or checked.violations:
                 violated = violations_in_words(checked) if checked else f"{MARKER} is absent"

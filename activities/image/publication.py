@@ -7,7 +7,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities import policies
-from activities.execution import current_operation, heartbeating
+from activities.execution import current_operation
 from activities.image.fit import ImageFit
 from activities.image.providers import ImageProviders
 from activities.image.turns import Turns
@@ -52,13 +52,12 @@ class PublicationActivities:
         named = (input.provider,) if input.provider is not None else providers.names
         for provider in named:
             providers.driver(provider)
-        async with heartbeating():
-            manifest = await asyncio.to_thread(providers.folder.checked, input.name)
-            if input.provider is not None and input.region is not None:
-                await providers.region(input.provider, input.region, manifest)
-            await self._fit.require_fit(manifest)
-            operation = current_operation(input.origin)
-            await in_thread(self._store.images.record, manifest, operation)
+        manifest = await asyncio.to_thread(providers.folder.checked, input.name)
+        if input.provider is not None and input.region is not None:
+            await providers.region(input.provider, input.region, manifest)
+        await self._fit.require_fit(manifest)
+        operation = current_operation(input.origin)
+        await in_thread(self._store.images.record, manifest, operation)
         return ImageChecked(providers=named)
 
     @step(policies.LOOKUP, lambda i: f"{i.name} at {i.provider}")

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import structlog
 
-from activities.execution import heartbeating
 from relight.domain.image.image import ImageName
 from relight.domain.image.publication import image_workflow_id
 from relight.store.permits import Permits
@@ -37,23 +36,22 @@ class Turns:
 
     @asynccontextmanager
     async def keeping(self, provider: str, name: ImageName) -> AsyncIterator[None]:
-        """Keep the turn, and send heartbeats of the running activity, until the block ends."""
+        """Keep the turn until the block ends."""
 
         async def renew() -> None:
             while True:
                 await self.take(provider, name)
                 await asyncio.sleep(RENEW_EVERY.total_seconds())
 
-        async with heartbeating():
-            renewals = asyncio.create_task(renew())
-            try:
-                yield
-            finally:
-                renewals.cancel()
-                await asyncio.wait([renewals])
-                # The turn lasts much longer than the store may be away.
-                if not renewals.cancelled() and (error := renewals.exception()) is not None:
-                    log.warning("the turn was not renewed", error=str(error))
+        renewals = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewals.cancel()
+            await asyncio.wait([renewals])
+            # The turn lasts much longer than the store may be away.
+            if not renewals.cancelled() and (error := renewals.exception()) is not None:
+                log.warning("the turn was not renewed", error=str(error))
 
     async def _lease(self, provider: str, name: ImageName, wanted: int) -> int:
         granted = await in_thread(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio import activity
 
 from activities import policies
-from activities.execution import current_operation, heartbeating
+from activities.execution import current_operation
 from activities.machine.ask import MachineQuestions
 from activities.machine.departure import Departure, MachineStillAnswersError
 from activities.machine.listing import list_machines
@@ -119,27 +119,26 @@ class DestructionActivities:
         departure = Departure(self._parts.host_keys, input)
         first = found = await search(driver, input.key, input.provider_id)
         address = await in_thread(self._store.destructions.last_address, input.key)
-        async with heartbeating():
-            while found is not None or await self._still_answers(departure, input, address):
-                if found is None:
-                    activity.heartbeat(f"absent, and the host at {address} still answers")
-                    found = await self._next(driver, input)
-                    continue
-                departure.restart()
-                address = found.address or address
-                await self._require_still_ours(found, input)
-                if requested_at is None and found.status is MachineStatus.DELETING:
-                    requested_at = time.monotonic()  # By someone else, or by an earlier attempt.
-                elif requested_at is None or _has_passed(REPEAT_DESTROY_AFTER, requested_at):
-                    refusal = None if begun else await self._decide(input, found, begin=True)
-                    if refusal is not None:
-                        return MachineDestroyed(key=input.key, was_present=True, refusal=refusal)
-                    begun = True
-                    await driver.destroy(found.ref)
-                    requested_at = time.monotonic()
-                activity.heartbeat(found.status)
+        while found is not None or await self._still_answers(departure, input, address):
+            if found is None:
+                activity.heartbeat(f"absent, and the host at {address} still answers")
                 found = await self._next(driver, input)
-            await self._clear(driver, input, first)
+                continue
+            departure.restart()
+            address = found.address or address
+            await self._require_still_ours(found, input)
+            if requested_at is None and found.status is MachineStatus.DELETING:
+                requested_at = time.monotonic()  # By someone else, or by an earlier attempt.
+            elif requested_at is None or _has_passed(REPEAT_DESTROY_AFTER, requested_at):
+                refusal = None if begun else await self._decide(input, found, begin=True)
+                if refusal is not None:
+                    return MachineDestroyed(key=input.key, was_present=True, refusal=refusal)
+                begun = True
+                await driver.destroy(found.ref)
+                requested_at = time.monotonic()
+            activity.heartbeat(found.status)
+            found = await self._next(driver, input)
+        await self._clear(driver, input, first)
         await in_thread(self._record, input, first)
         return MachineDestroyed(key=input.key, was_present=first is not None)
 

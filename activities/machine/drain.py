@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from activities import policies
-from activities.execution import heartbeating
 from relight.domain.error_words import error_words
 from relight.domain.replacement import DrainMachineInput, MachineDrained
 from relight.engine.step import step
@@ -44,8 +43,7 @@ class DrainActivities:
             "RELIGHT_DRAIN_ADDRESS": input.machine.address or "",
         }
         try:
-            async with heartbeating():
-                ended = await run_program(self._drain.command, variables, self._drain.deadline)
+            ended = await run_program(self._drain.command, variables, self._drain.deadline)
         except OSError as error:
             reason = f"{self._drain.command[0]} cannot be run: {error_words(error)}"
             return MachineDrained(drained=False, detail=reason)

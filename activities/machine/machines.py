@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from temporalio import activity
 
 from activities import policies
-from activities.execution import current_run_id, heartbeating
+from activities.execution import current_run_id
 from activities.fleet_limit import USE
 from activities.machine.first_boot import UserDataRenderer
 from activities.machine.polls import MachinePolls
@@ -132,19 +132,18 @@ class MachineActivities:
     async def await_machine(self, input: AwaitMachineInput) -> Machine:
         """Return the machine when its provider reports that it runs and has an address."""
         driver, key = self._driver(input.machine.provider), input.machine.key
-        async with heartbeating():
-            while True:
-                found = await self._polls.next(driver, input.region, key, input.machine.provider_id)
-                is_gone = found is None or found.key != key
-                if found is None or is_gone or found.status is MachineStatus.FAILED:
-                    raise MachineFailedError(
-                        input.machine.provider,
-                        f"boot {key}",
-                        "the machine is gone" if is_gone else "the machine failed",
-                    )
-                if found.status is MachineStatus.RUNNING and found.address is not None:
-                    return found.machine
-                activity.heartbeat(found.status)
+        while True:
+            found = await self._polls.next(driver, input.region, key, input.machine.provider_id)
+            is_gone = found is None or found.key != key
+            if found is None or is_gone or found.status is MachineStatus.FAILED:
+                raise MachineFailedError(
+                    input.machine.provider,
+                    f"boot {key}",
+                    "the machine is gone" if is_gone else "the machine failed",
+                )
+            if found.status is MachineStatus.RUNNING and found.address is not None:
+                return found.machine
+            activity.heartbeat(found.status)
 
     def _driver(self, provider: str) -> ProviderDriver:
         return driver_named(self._drivers, provider)

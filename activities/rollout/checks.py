@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Protocol
 
 from activities import policies
-from activities.execution import heartbeating
 from relight.domain.error_words import error_words
 from relight.domain.fault.error import DomainError
 from relight.domain.names import CheckName, package_tag, revision_of
@@ -52,8 +51,7 @@ class GateCheckActivities:
         if check is None:
             # The preflight found it: this worker has other settings, or they have changed.
             raise CheckUnansweredError(f"this worker's RELIGHT_GATE_CHECKS has no {input.name}")
-        async with heartbeating():
-            return await check(input)
+        return await check(input)
 
 
 @dataclass(frozen=True)

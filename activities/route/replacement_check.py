@@ -1,7 +1,7 @@
 """What speaks against a replacement: a newer machine of the route, or an old one that answers."""
 
 from activities import policies
-from activities.execution import current_operation, heartbeating
+from activities.execution import current_operation
 from activities.fleet.verification import VerificationActivities
 from activities.machine.listing import list_machines
 from activities.machine.new_key import RecordsOutdatedError
@@ -56,10 +56,9 @@ class ReplacementCheckActivities:
         following = await in_thread(self._store.replacements.following, input.route_id)
         if input.image_name is not None:
             await in_thread(self._require_other_image, route.route_id, input.image_name)
-        async with heartbeating():
-            await self._require_current(route, following)
-            if route.machine is not None and (input.unreachable or input.gone):
-                await self._require_absent(route, route.machine, input)
+        await self._require_current(route, following)
+        if route.machine is not None and (input.unreachable or input.gone):
+            await self._require_absent(route, route.machine, input)
         return Recorded()
 
     def _require_other_image(self, route_id: RouteId, image_name: ImageName) -> None:

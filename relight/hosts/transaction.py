@@ -38,8 +38,7 @@ from relight.hosts.shell import Shell
 from relight.hosts.units import UnitState
 
 LONG_POLL = timedelta(seconds=5)
-"""How long the host waits for the end of a transaction before it answers. The caller sends no
-heartbeat during this time."""
+"""How long the host waits for the end of a transaction before it answers."""
 
 PAUSE = timedelta(milliseconds=50)
 """The shortest time between two questions about a running transaction: a host may answer at once

@@ -1,7 +1,6 @@
 """The command line. The script `relight` calls `main`."""
 
 import itertools
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typer.exceptions import TyperException
 
 from relight.engine.errors import SetupError, UnknownContextError
 from relight.images.programs import NoProgramError, NoRootError
+from relight.process_end import end_process
 from relight.releases.errors import ReleaseUnknownError, RepositoryError
 from relight.setting_groups import SettingsError
 from relight.settings import bad_values_text
@@ -60,11 +60,7 @@ def main() -> NoReturn:
         # Ctrl-C once more, while the command ends because of the first.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         code = ExitCode.INTERRUPTED
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Not sys.exit: threads of the SDK may still run while the interpreter shuts down, which
-    # sometimes aborts the process with 134 (temporalio/sdk-python#300).
-    os._exit(code)
+    end_process(code)
 
 
 def run(words: Sequence[str] | None = None) -> int:

@@ -40,6 +40,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, wait in WAITS.items():
         monkeypatch.setattr(name, wait)
     # A running activity learns of its cancellation by its next heartbeat.
+    monkeypatch.setattr("activities.execution.HEARTBEAT_INTERVAL", HEARTBEAT_EVERY)
     monkeypatch.setattr("worker.MAX_HEARTBEAT_INTERVAL", HEARTBEAT_EVERY)
 
 
