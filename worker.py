@@ -332,6 +332,7 @@ def _stop_by_signals(stop: asyncio.Event) -> None:
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
         last.start()
+        log.info(f"stops within {span(END_WITHIN)}; another signal ends it at once")
         stop.set()
 
     for each in STOP_SIGNALS:

@@ -15,6 +15,7 @@ uses an answer gets no control characters and nothing that is not UTF-8.
 """
 
 import asyncio
+import contextlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -214,7 +215,8 @@ class SshShell:
                 # Shielded: asyncssh would forget the channel, and the host would keep it.
                 channel, _ = await asyncio.shield(opening)
                 if stdin:
-                    channel.write(stdin.encode() if isinstance(stdin, str) else stdin)
+                    with contextlib.suppress(BrokenPipeError):  # It has ended without reading it.
+                        channel.write(stdin.encode() if isinstance(stdin, str) else stdin)
                 channel.write_eof()
                 await output.ended.wait()
         except TimeoutError as error:

@@ -1,6 +1,7 @@
 """A store that makes its callers wait: the event loop of the worker goes on, heartbeats with it."""
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -8,12 +9,17 @@ from typing import Any, cast
 
 import psycopg
 import pytest
+from temporalio import activity
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
-from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
+    ExecuteActivityInput,
+)
 
 import activities.execution
-from activities.execution import StoreGuardInterceptor, heartbeating
+from activities.execution import HeartbeatInterceptor, StoreGuardInterceptor
 from activities.fleet import remediation
 from activities.fleet.remediation import RemediationActivities
 from relight.domain.reconcile.run import CloseOperationInput
@@ -63,16 +69,14 @@ async def test_a_lock_wait_of_postgresql_freezes_no_heartbeat(
     assert store.disruptions.take("r-1", "a swap", run, lambda all_, _: Chosen(all_)) is None
     ended = closing(run.workflow_id, run.run_id)
     steps = RemediationActivities(store, cast("Client", None))
-    environment = ActivityEnvironment()
+    environment = ActivityEnvironment(
+        dataclasses.replace(ActivityEnvironment.default_info(), heartbeat_timeout=SOON)
+    )
     beats: list[None] = []
     environment.on_heartbeat = lambda *_: beats.append(None)
 
-    async def close() -> None:
-        async with heartbeating():
-            await guarded(steps.close_operation, ended)
-
     with held_lock(postgres_url) as holder:
-        running = asyncio.create_task(environment.run(close))
+        running = asyncio.create_task(environment.run(guarded, steps.close_operation, ended))
 
         async def is_waiting() -> bool:
             return waits_for_the_lock(holder)
@@ -130,9 +134,23 @@ def closing(workflow_id: str, run_id: str) -> CloseOperationInput:
     return CloseOperationInput(step=step, origin=ORIGIN)
 
 
+class _Outbound(ActivityOutboundInterceptor):
+    def __init__(self) -> None:
+        """Last in the chain: sends heartbeats."""
+
+    def info(self) -> activity.Info:
+        return activity.info()
+
+    def heartbeat(self, *details: Any) -> None:
+        activity.heartbeat(*details)
+
+
 class _Last(ActivityInboundInterceptor):
     def __init__(self) -> None:
         """Last in the chain: calls the activity."""
+
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        pass
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         return await input.fn(*input.args)
@@ -140,5 +158,8 @@ class _Last(ActivityInboundInterceptor):
 
 async def guarded(fn: Any, input: CloseOperationInput) -> Any:
     """Run an activity as a worker does."""
-    chain = StoreGuardInterceptor().intercept_activity(_Last())
+    chain: ActivityInboundInterceptor = _Last()
+    for interceptor in (StoreGuardInterceptor(), HeartbeatInterceptor()):
+        chain = interceptor.intercept_activity(chain)
+    chain.init(_Outbound())
     return await chain.execute_activity(ExecuteActivityInput(fn, [input], None, {}))

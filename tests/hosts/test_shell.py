@@ -36,8 +36,10 @@ from relight.hosts.shell import SshShell
 from starter.local.children import wait_until
 from tests.support.ssh_server import (
     HANG,
+    Login,
     SshServer,
     link_to,
+    listening,
     ssh_server,
 )
 
@@ -166,6 +168,17 @@ async def test_a_command_that_sudo_does_not_run_is_an_error_with_and_without_che
 )
 async def test_a_command_reads_its_input(shell: SshShell, data: str | bytes, printed: str) -> None:
     assert (await shell.run(["cat"], stdin=data, timeout=SOON)).stdout == printed
+
+
+async def test_a_command_may_end_before_its_input_is_sent() -> None:
+    host_key = asyncssh.import_private_key(HOST_KEY.private)
+    server = SshServer(CLIENT_KEY)
+    async with (
+        listening(host_key, lambda: Login(server), lambda process: process.exit(3)) as port,
+        connect(destination(port), [CLIENT_KEY], [HOST_KEY.public], SOON) as shell,
+    ):
+        ended = await shell.run(["relight-host"], stdin="a word", timeout=SOON, check=False)
+    assert ended.exit_code == 3
 
 
 @pytest.mark.parametrize("data", [None, "", b""])
