@@ -69,14 +69,13 @@ async def test_a_lock_wait_of_postgresql_freezes_no_heartbeat(
     assert store.disruptions.take("r-1", "a swap", run, lambda all_, _: Chosen(all_)) is None
     ended = closing(run.workflow_id, run.run_id)
     steps = RemediationActivities(store, cast("Client", None))
-    environment = ActivityEnvironment(
-        dataclasses.replace(ActivityEnvironment.default_info(), heartbeat_timeout=SOON)
-    )
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(environment.info, heartbeat_timeout=SOON)
     beats: list[None] = []
     environment.on_heartbeat = lambda *_: beats.append(None)
 
     with held_lock(postgres_url) as holder:
-        running = asyncio.create_task(environment.run(guarded, steps.close_operation, ended))
+        running = asyncio.create_task(environment.run(beating, steps.close_operation, ended))
 
         async def is_waiting() -> bool:
             return waits_for_the_lock(holder)
@@ -158,8 +157,13 @@ class _Last(ActivityInboundInterceptor):
 
 async def guarded(fn: Any, input: CloseOperationInput) -> Any:
     """Run an activity as a worker does."""
-    chain: ActivityInboundInterceptor = _Last()
-    for interceptor in (StoreGuardInterceptor(), HeartbeatInterceptor()):
-        chain = interceptor.intercept_activity(chain)
+    chain = StoreGuardInterceptor().intercept_activity(_Last())
+    return await chain.execute_activity(ExecuteActivityInput(fn, [input], None, {}))
+
+
+async def beating(fn: Any, input: CloseOperationInput) -> Any:
+    """Run an activity as a worker does, with heartbeats."""
+    guard = StoreGuardInterceptor().intercept_activity(_Last())
+    chain = HeartbeatInterceptor().intercept_activity(guard)
     chain.init(_Outbound())
     return await chain.execute_activity(ExecuteActivityInput(fn, [input], None, {}))

@@ -84,9 +84,7 @@ async def all_swap(environment: SimulatedEnvironment, pids: list[int]) -> None:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            print(error)
             return False  # The rollout has not come to it.
-        print(time.monotonic(), found, pids)
         return sum(found[pid] for pid in pids) == environment.routes
 
     await wait_until(all_do, SOON)
