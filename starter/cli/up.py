@@ -68,6 +68,13 @@ def up(  # noqa: PLR0913, PLR0917 - its options
             "log in.",
         ),
     ] = None,
+    fsync: Annotated[
+        bool,
+        typer.Option(
+            help="Let each write of the embedded Temporal wait for the disk. Without it, a power "
+            "failure can lose its last moments; a killed process loses nothing."
+        ),
+    ] = False,
     understood: Annotated[
         bool,
         typer.Option(
@@ -106,6 +113,7 @@ def up(  # noqa: PLR0913, PLR0917 - its options
         worker=worker,
         schedules=schedules,
         ui=not is_shared(people) if ui is None else ui,
+        fsync=fsync,
         adopt_temporal=adopt,
     )
     bring_up(parts, detach=detach, as_json=json)

@@ -37,7 +37,8 @@ from starter.local.signals import cancelled_by_signals
 from starter.local.temporal import EmbeddedTemporal, embedded_temporal
 
 WORKER_READY_WITHIN = timedelta(seconds=60)
-WORKER_STOP_WITHIN = timedelta(seconds=30)
+WORKER_STOP_WITHIN = timedelta(seconds=10)
+"""It ends within 5 s by itself."""
 
 _SECRETS_FILE = "RELIGHT_SERVICE__SECRETS_FILE"
 
@@ -53,6 +54,7 @@ class Parts:
         schedules: apply all of Relight's Temporal schedules; needs a worker. Without it only those
             that observe are applied.
         ui: the UI of the embedded server.
+        fsync: each write of the embedded server waits for the disk.
         adopt_temporal: the Temporal namespace is the store's from now on, although the store has
             worked with another.
     """
@@ -62,6 +64,7 @@ class Parts:
     worker: bool = True
     schedules: bool = False
     ui: bool = True
+    fsync: bool = False
     adopt_temporal: bool = False
 
     @property
@@ -171,7 +174,9 @@ async def _all_up(
         hand_over(home)  # Temporal and the worker run as its owner
         if parts.temporal:
             report("starting Temporal")
-            server = await stack.enter_async_context(embedded_temporal(home, ui=parts.ui))
+            server = await stack.enter_async_context(
+                embedded_temporal(home, fsync=parts.fsync, ui=parts.ui)
+            )
             children.append(server.child)
             write_temporal_profile(home_profile(home), server.address, "default")
             stack.callback(home_profile(home).unlink, missing_ok=True)

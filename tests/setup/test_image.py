@@ -36,7 +36,8 @@ def entries(lock: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
 def needed() -> set[str]:
     """Return the names of all that the program needs here, as the installed packages say it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["images"]]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["images"], *extras["fast"]]
     asked = [Requirement(line) for line in declared]
     found: dict[str, set[str]] = {}
     while asked:

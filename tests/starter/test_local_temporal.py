@@ -1,6 +1,7 @@
 """The embedded Temporal server, as a real process."""
 
 import asyncio
+import itertools
 import json
 import signal
 import sqlite3
@@ -40,6 +41,11 @@ async def run_a_workflow(client: Client, workflow_id: str) -> str:
 
 async def found(client: Client, query: str) -> list[str]:
     return [execution.id async for execution in client.list_workflows(query)]
+
+
+def words_of(pid: int) -> list[str]:
+    """The command line of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
 async def test_its_ui_answers(temporal: EmbeddedTemporal) -> None:
@@ -84,6 +90,44 @@ async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
         assert await missing_search_attributes(client) == ()
     assert first.pid != second.pid
     assert not alive(second.pid)
+
+
+async def test_a_server_that_is_killed_in_the_midst_of_writes_loses_nothing(tmp_path: Path) -> None:
+    started: list[str] = []
+
+    async def start_workflows(client: Client, name: str) -> None:
+        for number in itertools.count():
+            workflow_id = f"{name}-{number}"
+            await client.start_workflow(
+                SayRoute.run, "eu-1", id=workflow_id, task_queue="embedded-test"
+            )
+            started.append(workflow_id)
+
+    async with embedded_temporal(tmp_path) as server:
+        argv = words_of(server.pid)
+        assert argv[argv.index("synchronous=NORMAL") - 1] == "--sqlite-pragma"
+        client = await Client.connect(server.address)
+        writers = [asyncio.create_task(start_workflows(client, f"w{n}")) for n in range(8)]
+
+        async def many() -> bool:
+            return len(started) > 100
+
+        await wait_until(many, SOON)
+        server.child.process.kill()
+        await server.child.process.wait()
+        for writer in writers:
+            writer.cancel()
+        await asyncio.wait(writers)
+    async with embedded_temporal(tmp_path) as server:
+        client = await Client.connect(server.address)
+        for workflow_id in started:
+            await client.get_workflow_handle(workflow_id).describe()
+        assert await run_a_workflow(client, "embedded/after") == "route eu-1"
+
+
+async def test_with_fsync_each_write_waits_for_the_disk(tmp_path: Path) -> None:
+    async with embedded_temporal(tmp_path, fsync=True) as server:
+        assert "synchronous=FULL" in words_of(server.pid)
 
 
 async def test_its_database_has_a_write_ahead_log(tmp_path: Path) -> None:
