@@ -134,7 +134,8 @@ class _LogContext(ActivityInboundInterceptor):
             }
         )
         result = await self.next.execute_activity(input)
-        is_quiet = names.LOG_HOST not in attributes or isinstance(
+        # An activity adds the host's name where its input has only that of the route.
+        is_quiet = names.LOG_HOST not in structlog.contextvars.get_contextvars() or isinstance(
             getattr(input.fn, "__self__", None), self._quiet
         )
         log.log(

@@ -52,6 +52,7 @@ from activities.route.hot_swap import HotSwapActivities, ProofActivities
 from activities.route.replacement import ReplacementActivities
 from activities.route.replacement_check import ReplacementCheckActivities
 from activities.route.routes import RouteActivities
+from activities.route.swap_route import SwapRouteActivities
 from relight.breaker_evaluation import BreakerEvaluation
 from relight.connectivity import ConnectivityCheck
 from relight.domain.breaker.breaker import BreakerLimits
@@ -137,17 +138,19 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         settings=parts.host_settings,
         keys=parts.user_data.keys,
     )
+    swaps = HotSwapActivities(
+        parts.hosts,
+        proofs,
+        parts.store,
+        delivery,
+        parts.host_settings,
+        parts.user_data.keys,
+    )
     return activities_of(
         RouteActivities(parts.store, evaluation),
         DisruptionActivities(parts.store, ledger),
-        HotSwapActivities(
-            parts.hosts,
-            proofs,
-            parts.store,
-            delivery,
-            parts.host_settings,
-            parts.user_data.keys,
-        ),
+        swaps,
+        SwapRouteActivities(parts.store, swaps),
         proofs,
         ReplacementActivities(parts.store, ledger),
         ReleaseActivities(releases, parts.store, delivery),

@@ -10,6 +10,7 @@ from activities.delivery import PackageDelivery
 from activities.execution import current_attempt, fault_of
 from relight.domain.drift import has_other_content
 from relight.domain.fault.fault import Fault
+from relight.domain.machine import Machine
 from relight.domain.proof import (
     Proof,
     ProveReleaseInput,
@@ -31,6 +32,7 @@ from relight.hosts.probe import Probe
 from relight.hosts.shell import Shell
 from relight.hosts.transaction import TransactionState
 from relight.releases.errors import ReleaseUnknownError
+from relight.store.routes import SWAP_ATTEMPTED
 from relight.store.store import Store
 from relight.store.threads import in_thread
 
@@ -182,6 +184,36 @@ class HotSwapActivities:
         attempt finds and attaches to it, and other operations never do. Each attempt writes an
         event.
         """
+        swapped, attempt = await self.swap(input)
+        await self._record_attempt(input, attempt)
+        return swapped
+
+    @step(policies.STOP_SWAP, lambda i: f"{i.release.version} on {i.machine.key}", lasting=True)
+    async def stop_swap(self, input: SwapReleaseInput) -> SwapStopped:
+        """Stop the change that `swap_release` of this workflow run started. Absent is success.
+
+        What dpkg had begun is finished, as far as the package's scripts end; the next swap repairs
+        the rest.
+        """
+        return await self.stop(input.machine, input.release)
+
+    async def stop(self, machine: Machine, release: Release) -> SwapStopped:
+        """Stop the change to a release that this workflow run started on a machine."""
+        unit = _unit_of(release)
+        async with self._hosts.connect(machine) as shell:
+            await transaction.stop(shell, unit)
+        return SwapStopped(unit=unit)
+
+    async def swap(self, input: SwapReleaseInput) -> tuple[ReleaseSwapped, dict[str, object]]:
+        """Install the release on the machine and prove it.
+
+        Returns:
+            What was done; the detail of this attempt's event, which the caller writes. That of an
+            attempt that fails is written here.
+
+        Raises:
+            RemoteError: it failed.
+        """
         release, unit = input.release, _unit_of(input.release)
         change = Change(
             version=release.version,
@@ -192,22 +224,10 @@ class HotSwapActivities:
             async with self._hosts.connect(input.machine) as shell:
                 swapped = await self._swap(shell, unit, change, input)
         except RemoteError as error:
-            await self._record_attempt(input, unit, change, fault=fault_of(error))
+            fault = fault_of(error)
+            await self._record_attempt(input, _attempt(unit, change, fault), fault)
             raise
-        await self._record_attempt(input, unit, change, swapped=swapped)
-        return swapped
-
-    @step(policies.STOP_SWAP, lambda i: f"{i.release.version} on {i.machine.key}", lasting=True)
-    async def stop_swap(self, input: SwapReleaseInput) -> SwapStopped:
-        """Stop the change that `swap_release` of this workflow run started. Absent is success.
-
-        What dpkg had begun is finished, as far as the package's scripts end; the next swap repairs
-        the rest.
-        """
-        unit = _unit_of(input.release)
-        async with self._hosts.connect(input.machine) as shell:
-            await transaction.stop(shell, unit)
-        return SwapStopped(unit=unit)
+        return swapped, _attempt(unit, change, swapped)
 
     async def _swap(
         self, shell: Shell, unit: str, change: Change, input: SwapReleaseInput
@@ -243,29 +263,29 @@ class HotSwapActivities:
     async def _record_attempt(
         self,
         input: SwapReleaseInput,
-        unit: str,
-        change: Change,
-        *,
-        swapped: ReleaseSwapped | None = None,
+        attempt: dict[str, object],
         fault: Fault | None = None,
     ) -> None:
-        """Record the command of this attempt and its result."""
-        result = swapped or fault
         await in_thread(
             self._store.events.append,
-            "swap-attempted",
+            SWAP_ATTEMPTED,
             current_attempt(input.origin),
             route_id=input.route_id,
             machine_key=input.machine.key,
             release_tag=input.release.tag,
             fault=fault,
-            detail={
-                "attempt": activity.info().attempt,
-                "unit": unit,
-                "ran": change.words(),
-                "seen": result.model_dump(mode="json") if result else {},
-            },
+            detail=attempt,
         )
+
+
+def _attempt(unit: str, change: Change, seen: ReleaseSwapped | Fault) -> dict[str, object]:
+    """Return the detail of the event of the running attempt: its command and its result."""
+    return {
+        "attempt": activity.info().attempt,
+        "unit": unit,
+        "ran": change.words(),
+        "seen": seen.model_dump(mode="json"),
+    }
 
 
 def _unit_of(release: Release) -> str:

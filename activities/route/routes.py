@@ -2,15 +2,9 @@
 
 from activities import policies
 from activities.execution import current_operation
-from activities.route.known_good import given_up, release_for_machine, version_of
+from activities.route.known_good import given_up, release_for_machine
 from relight.breaker_evaluation import BreakerEvaluation
-from relight.domain.names import ReleaseTag
-from relight.domain.recovery import (
-    DowngradeRefusedError,
-    is_proven,
-    is_recovery,
-    rollback_release,
-)
+from relight.domain.recovery import rollback_release
 from relight.domain.route import (
     CheckVacantInput,
     LoadRouteInput,
@@ -24,14 +18,11 @@ from relight.domain.route import (
     RouteOpened,
     RouteOperationInput,
     RouteRetired,
-    SetTargetInput,
-    TargetSet,
     Vacant,
 )
 from relight.domain.route_history import means_unreachable
 from relight.domain.track import DesiredRelease, DesiredReleaseInput
 from relight.engine.step import step
-from relight.releases.versions import is_older
 from relight.store.errors import UnknownRouteError
 from relight.store.store import Store
 
@@ -90,32 +81,6 @@ class RouteActivities:
         """Record the machine that the provider created."""
         self._store.routes.record_machine(input, current_operation(input.origin))
         return Recorded()
-
-    @step(policies.STORE, lambda i: f"{i.route_id}: {i.release_tag}")
-    def set_target(self, input: SetTargetInput) -> TargetSet:
-        """Record the target release of a route; refuse a downgrade that is no recovery."""
-        route = self.load_route(LoadRouteInput(route_id=input.route_id))
-        allowed, newer = input.allow_downgrade, route.current_release_tag
-        if not allowed and not is_proven(route):
-            history = self._store.release_histories.get(route.route_id)
-            allowed = is_recovery(route, input.release_tag, history)
-        elif not allowed and input.release_tag == newer:
-            # What the record says. Somebody may have installed a newer one on the host.
-            allowed = route.newer_version is None
-        elif not allowed and newer and self._is_older(input, newer):
-            raise DowngradeRefusedError(
-                f"route {route.route_id} is proven at {newer}, which is newer than "
-                f"{input.release_tag}: `relight route swap {route.route_id} {input.release_tag} "
-                f"--allow-downgrade` brings it there, `relight rollout undo {newer} --track "
-                f"{route.track}` all routes of its track that have {newer} to their own from before"
-            )
-        self._store.routes.set_target(input, current_operation(input.origin))
-        return TargetSet(allow_downgrade=allowed)
-
-    def _is_older(self, input: SetTargetInput, than: ReleaseTag) -> bool:
-        if input.version is None or input.release_tag == than:
-            return False
-        return is_older(input.version, version_of(self._store, than))
 
     @step(policies.STORE, lambda i: f"{i.route_id}: {i.proof.release_tag}")
     def record_proof(self, input: RecordProofInput) -> Recorded:

@@ -2,9 +2,10 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from relight.domain.base import Message, Origin
+from relight.domain.fault.error import DomainError
 from relight.domain.fault.fault import Fault
 from relight.domain.machine import Machine, MachineImage
 from relight.domain.names import (
@@ -61,6 +62,27 @@ class Route(Message):
     def architecture(self) -> str | None:
         """Its machine's architecture, None without a machine."""
         return self.machine.architecture if self.machine else None
+
+
+class RouteWithoutMachineError(DomainError):
+    """A route has no machine that an operation could work on."""
+
+    kind = "route-without-machine"
+
+
+def require_machine(route: Route) -> Machine:
+    """Return the machine that serves a route.
+
+    Raises:
+        RouteWithoutMachineError: it has none.
+    """
+    if route.machine is None or route.machine.address is None:
+        raise RouteWithoutMachineError(
+            f"route {route.route_id} is {route.status} and has no machine to swap on: "
+            f"`relight route provision {route.route_id} --track {route.track} "
+            f"--provider {route.provider} --region {route.region}` gives it one"
+        )
+    return route.machine
 
 
 class ProvisionRouteInput(Message):
@@ -195,12 +217,18 @@ class RecordMachineInput(Message):
 
 
 class RecordProofInput(Message):
-    """Record what a route was proven to run; its status becomes `serving`."""
+    """Record what a route was proven to run; its status becomes `serving`.
+
+    Attributes:
+        swap_attempt: the detail of the event of the attempt at a swap that has made the proof; None
+            if none is to be recorded with it.
+    """
 
     route_id: RouteId
     machine: Machine
     proof: Proof
     origin: Origin
+    swap_attempt: dict[str, Any] | None = None
 
 
 class RecordFaultInput(Message):
@@ -210,6 +238,8 @@ class RecordFaultInput(Message):
         machine_key: the machine of the operation, None if there was none yet.
         machine_destroyed: that machine, or the one that this operation planned, no longer exists
             at the provider.
+        of_swap: the operation is a swap. Its machine is the one that it began with, and a refusal
+            before that is not recorded: it changed nothing, and would hide the route's own fault.
     """
 
     route_id: RouteId
@@ -218,6 +248,7 @@ class RecordFaultInput(Message):
     origin: Origin
     machine_key: str | None = None
     machine_destroyed: bool = False
+    of_swap: bool = False
 
 
 class LoadRouteInput(Message):
@@ -232,30 +263,48 @@ class PreviousRelease(Message):
     tag: ReleaseTag
 
 
-class SetTargetInput(Message):
-    """Record the target release of a route before it is installed; or refuse a downgrade.
+class SwapRouteInput(Message):
+    """Make exactly this release a route's target, install and prove it, and record the proof.
 
     Attributes:
-        version: the Debian version of the release; None if a downgrade is no question.
         allow_downgrade: the release may be older than the one that the route is proven at.
+        rollout: the workflow id of the rollout that requests it, None for an operator's own swap.
     """
 
     route_id: RouteId
-    release_tag: ReleaseTag
+    release: Release
     origin: Origin
-    version: str | None = None
     allow_downgrade: bool = False
+    rollout: str | None = None
 
 
-class TargetSet(Message):
-    """The target is recorded.
+class SwapBegun(Message):
+    """The target is recorded; the host is not changed yet.
 
     Attributes:
+        machine: the machine that is swapped.
         allow_downgrade: the release may replace a newer one: a person allowed it, or it brings a
             failed route back to what it has run before.
+        previous_release_tag: the release that the route was proven to run.
+        proof: what an earlier attempt has recorded already, None without one.
     """
 
+    machine: Machine
     allow_downgrade: bool
+    previous_release_tag: ReleaseTag | None
+    proof: Proof | None = None
+
+
+class SwapEnded(Message):
+    """The end of an attempt at a swap that did not fail.
+
+    Attributes:
+        swapped: the result; None if the store was unreachable before anything was changed.
+        unrecorded: the proof, if the store became unreachable before it was recorded; else None.
+    """
+
+    swapped: RouteSwapped | None
+    unrecorded: RecordProofInput | None = None
 
 
 class ListRoutesInput(Message):

@@ -92,16 +92,18 @@ class Step(Generic[Input, Output, Returned]):
             return self
         return cast("Callable[[Input], Returned]", self._method.__get__(instance, owner))
 
-    async def __call__(self, input: Input) -> Output:
+    async def __call__(self, input: Input, activity_id: str | None = None) -> Output:
         """Run the activity under its policy.
+
+        Args:
+            input: of the activity.
+            activity_id: that of an earlier activity, so that their writes to the store are those
+                of one; None for a new one.
 
         Raises:
             ActivityError: the last attempt failed; its cause carries the fault.
             asyncio.CancelledError: the workflow was cancelled meanwhile.
         """
-        return await self._run(input)
-
-    async def _run(self, input: Input, activity_id: str | None = None) -> Output:
         output = await workflow.execute_activity(
             self._method,
             input,
@@ -138,7 +140,7 @@ class Step(Generic[Input, Output, Returned]):
             if not _may_be_retried(error):
                 raise
             self._unless_cancelled(None)
-            return await self._run(input, activity_id)
+            return await self(input, activity_id)
         return self._unless_cancelled(output)
 
     def _shown(self, input: Input) -> str:

@@ -12,18 +12,18 @@ import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
-
-import httpx
+from urllib.parse import quote
 
 from relight.domain.duration import span
 from relight.domain.error_words import error_words
-from relight.domain.text import visible
+from relight.domain.text import visible, visible_line
 from relight.hosts.errors import (
     Destination,
     NotListeningError,
     ProbeFailedError,
     ProbeNotRunnableError,
 )
+from relight.hosts.http_get import Answer, BadAnswerError, get
 from relight.hosts.local_program import RETRY_EXIT_CODE, run_program
 
 RETRY_INTERVAL = timedelta(milliseconds=200)
@@ -33,6 +33,11 @@ ANSWER_CHARACTERS = 300
 
 ANSWER_BYTES = 4 * ANSWER_CHARACTERS
 """How much of it is read: a character of UTF-8 has at most 4 bytes."""
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+_UNQUOTED = "/?%:@!$&'()*+,;=~"
+"""What stays as it is in the path of a request."""
 
 
 class Probe(Protocol):
@@ -92,24 +97,24 @@ class HttpProbe:
 
     async def __call__(self, destination: Destination) -> str:
         """Send the request."""
-        url = httpx.URL(scheme="http", host=destination.address, port=self.port, path=self.path)
-        request = f"GET {url}"
-        limit = self.timeout.total_seconds()
+        host, target = _endpoint(destination.address, self.port), quote(self.path, safe=_UNQUOTED)
+        request = f"GET http://{host}{target}"
         try:
-            # httpx limits each read only: an answer that trickles in would never time out.
-            async with asyncio.timeout(limit):
-                status, text = await _get(url, limit)
-        except (TimeoutError, httpx.TimeoutException) as error:
+            async with asyncio.timeout(self.timeout.total_seconds()):
+                answer = await get(destination.address, self.port, host, target, ANSWER_BYTES)
+        except TimeoutError as error:
             raise ProbeFailedError(
                 f"no answer after {span(self.timeout)}", destination=destination, attempted=request
             ) from error
-        except httpx.RequestError as error:
+        except (OSError, BadAnswerError) as error:
             raise _not_connected(error, destination, request) from error
-        if not httpx.codes.is_success(status):
+        if not 200 <= answer.status < 300:
             raise ProbeFailedError(
-                f"{status} {text}".rstrip(), destination=destination, attempted=request
+                f"{answer.status} {_shown(answer)}".rstrip(),
+                destination=destination,
+                attempted=request,
             )
-        return f"{request}: {status}"
+        return f"{request}: {answer.status}"
 
 
 @dataclass(frozen=True)
@@ -230,24 +235,14 @@ def probe_of(
     return PatientProbe(probe, patience)
 
 
-async def _get(url: httpx.URL, limit: float) -> tuple[int, str]:
-    """Return the status and the start of the body; for a redirect, its target instead."""
-    # trust_env=False: no proxy of the control plane; the route itself has to answer.
-    # verify=False: TLS is not used, and its certificates would be loaded for each probe.
-    async with (
-        httpx.AsyncClient(timeout=limit, trust_env=False, verify=False) as http,  # noqa: S501 - no TLS
-        http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
-    ):
-        if answer.has_redirect_location:
-            return answer.status_code, f"to {answer.headers['Location'][:ANSWER_CHARACTERS]}"
-        # Neither decompressed nor decoded as the host says: both make any number of bytes of one.
-        body = bytearray()
-        async for part in answer.aiter_raw(ANSWER_BYTES):
-            body += part
-            if len(body) >= ANSWER_BYTES:
-                break
-    text = " ".join(body.decode(errors="backslashreplace").split())
-    return answer.status_code, visible(text)[:ANSWER_CHARACTERS]
+def _shown(answer: Answer) -> str:
+    """Return the start of the body in one line; for a redirect, its target instead."""
+    target = answer.headers.get(b"location")
+    if target is not None and answer.status in _REDIRECTS:
+        return f"to {visible_line(target.decode(errors='backslashreplace'))[:ANSWER_CHARACTERS]}"
+    # Neither decompressed nor decoded as the host says: both make any number of bytes of one.
+    text = " ".join(answer.body.decode(errors="backslashreplace").split())
+    return visible(text)[:ANSWER_CHARACTERS]
 
 
 def _endpoint(address: str, port: int) -> str:
@@ -257,10 +252,10 @@ def _endpoint(address: str, port: int) -> str:
 def _not_connected(error: Exception, destination: Destination, request: str) -> ProbeFailedError:
     """Return the error of a connection that failed.
 
-    Its text is the operating system's, such as `connection refused`, which httpx does not include.
+    Its text is the operating system's, such as `connection refused`, or that of the bad answer.
 
     Args:
-        error: from asyncio or httpx.
+        error: from the connection or the answer.
         destination: the host.
         request: the probe's request in words.
 

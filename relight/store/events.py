@@ -158,6 +158,12 @@ def written_by(operation: Operation, kind: str) -> SelectOfScalar[EventRow]:
     )
 
 
+def first_of_run(session: Session, run_id: str, kind: str) -> EventRow | None:
+    """Return the first event of one kind that the activities of a run wrote, None without any."""
+    of_run = select(EventRow).where(BY_ACTIVITY, EventRow.run_id == run_id, EventRow.kind == kind)
+    return session.exec(of_run.order_by(col(EventRow.event_id)).limit(1)).one_or_none()
+
+
 def _earlier(session: Session, operation: Operation, kind: str) -> EventRow | None:
     if not operation.activity_id:
         return None

@@ -50,12 +50,13 @@ def hold_during_operation(w: Write, route_id: str) -> None:
         execute(insert(DisruptionRow).values(route_id=route_id, taken_at=w.at, **holder))
 
 
-def release_after_operation(w: Write, route_id: str) -> None:
-    """Release a route whose operation has ended, if its run holds the route."""
-    if w.operation.run_id:
-        of_route = delete(DisruptionRow).where(col(DisruptionRow.route_id) == route_id)
-        held = of_route.where(col(DisruptionRow.run_id) == w.operation.run_id)
-        w.session.connection().execute(held)
+def release_after_operation(w: Write, route_id: str) -> bool:
+    """Release a route whose operation has ended; return whether its run held the route."""
+    if not w.operation.run_id:
+        return False
+    of_route = delete(DisruptionRow).where(col(DisruptionRow.route_id) == route_id)
+    held = of_route.where(col(DisruptionRow.run_id) == w.operation.run_id)
+    return w.session.connection().execute(held).rowcount > 0
 
 
 def claim_for_rollout(session: Session, run_id: str, route_ids: Collection[RouteId]) -> None:

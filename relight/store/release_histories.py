@@ -16,7 +16,8 @@ from relight.domain.recovery import (
 from relight.domain.rollout.rollout import RouteProgress
 from relight.domain.route import RouteStatus
 from relight.store.database import Database
-from relight.store.routes import ROUTE_PROVEN, TARGET_SET
+from relight.store.route_swaps import TARGET_SET
+from relight.store.routes import ROUTE_PROVEN
 from relight.store.tables import EventRow, RolloutRouteRow, RolloutRow, RouteRow
 
 PAGE = 500

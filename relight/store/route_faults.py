@@ -1,7 +1,8 @@
 """What a failed operation changes in the record of a route.
 
-The event is always written. The rest depends on what the operation had done:
+With one exception, the event is written. The rest depends on what the operation had done:
 
+- It is a swap that was refused before it began: nothing is written.
 - It opened the route, and its machine is destroyed: the machine is `destroyed`, the route `failed`.
 - It never opened the route (`machine_destroyed`, but this run had no machine of it): nothing was
   changed, so the route stays unchanged.
@@ -16,13 +17,22 @@ from sqlmodel import Session, select
 
 from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.route import RecordFaultInput, RouteStatus
-from relight.store.events import Operation, Write
+from relight.store.events import Operation, Write, first_of_run
 from relight.store.machines import mark_destroyed
+from relight.store.route_swaps import TARGET_SET
 from relight.store.tables import MachineRow, RecordStatus, RouteRow
 
 
 def record_fault(w: Write, input: RecordFaultInput) -> None:
     """Record why an operation on a route failed."""
+    begun = first_of_run(w.session, w.operation.run_id, TARGET_SET) if input.of_swap else None
+    if begun is not None:
+        _record(w, input.model_copy(update={"machine_key": begun.machine_key}))
+    elif not (input.of_swap and input.fault.refused):
+        _record(w, input)
+
+
+def _record(w: Write, input: RecordFaultInput) -> None:
     held = _held_machines(w.session, input, w.operation)
     if input.machine_destroyed:
         for machine in held:

@@ -1,12 +1,13 @@
 """Routes: the slots that users are assigned to, and the state of each."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
+from relight.domain.machine import Machine
 from relight.domain.names import (
     ReleaseTag,
     RouteId,
@@ -24,20 +25,22 @@ from relight.domain.route import (
     Route,
     RouteOpened,
     RouteStatus,
-    SetTargetInput,
+    SwapBegun,
 )
 from relight.store.database import Database
 from relight.store.declarations import require_track
 from relight.store.errors import WrongMachineError
-from relight.store.events import Operation, write
-from relight.store.ledger import hold_during_operation, release_after_operation
+from relight.store.events import Operation, Write, first_of_run, write, written_by
+from relight.store.ledger import release_after_operation
 from relight.store.machines import record_observed
 from relight.store.route_faults import record_fault
 from relight.store.route_opening import open_route, require_vacant
+from relight.store.route_swaps import TARGET_SET, begin_swap, begun_earlier
 from relight.store.rows import (
     BRIEF,
     RouteBrief,
     briefs,
+    machine_of,
     require_alive,
     require_route,
     route_of,
@@ -54,7 +57,7 @@ from relight.store.tables import (
 )
 
 ROUTE_PROVEN = "route-proven"
-TARGET_SET = "target-set"
+SWAP_ATTEMPTED = "swap-attempted"
 FAULT_RECORDED = "fault-recorded"
 ROUTE_MOVED = "route-moved"
 
@@ -124,28 +127,45 @@ class Routes:
                 },
             )
 
-    def set_target(self, input: SetTargetInput, operation: Operation) -> None:
+    def begin_swap(
+        self,
+        route_id: RouteId,
+        release_tag: ReleaseTag,
+        operation: Operation,
+        may_downgrade: Callable[[Route], bool],
+    ) -> SwapBegun:
         """Record the release that a route should run; the operation has the route out from now on.
+
+        An attempt that finds an earlier one goes on with what that has decided.
+
+        Args:
+            route_id: the route.
+            release_tag: what it should run.
+            operation: the swap.
+            may_downgrade: returns whether an older release may be installed; raises to refuse it.
 
         Raises:
             UnknownRouteError: there is no such route.
+            RouteWithoutMachineError: no machine serves it.
         """
         with write(self._database, operation, TARGET_SET) as w:
             if w.earlier:
-                return
-            route = require_route(w.session, input.route_id)
-            hold_during_operation(w, route.route_id)
-            previous, route.target_release_tag = route.target_release_tag, input.release_tag
-            w.session.add(route)
-            w.log(
-                route_id=route.route_id,
-                machine_key=route.machine_key,
-                release_tag=input.release_tag,
-                detail={"previous": previous},
-            )
+                proven = w.session.exec(written_by(operation, ROUTE_PROVEN)).one_or_none()
+                return begun_earlier(w.session, w.earlier, proven)
+            return begin_swap(w, route_id, release_tag, may_downgrade)
+
+    def swapped_machine(self, operation: Operation) -> Machine | None:
+        """Return the machine that the operation's run has begun to swap, None if it has not."""
+        with self._database.reading() as session:
+            event = first_of_run(session, operation.run_id, TARGET_SET)
+            row = session.get(MachineRow, event.machine_key) if event else None
+            return machine_of(row) if row else None
 
     def record_proof(self, input: RecordProofInput, operation: Operation) -> None:
         """Record a proof: the route serves, at the proven release, on the proven machine.
+
+        Nothing is written for a swap that has failed: the attempt of a worker that was given up may
+        still end while the next operation works on the route.
 
         Raises:
             UnknownRouteError: there is no such route.
@@ -156,6 +176,9 @@ class Routes:
         with write(self._database, operation, ROUTE_PROVEN) as w:
             if w.earlier:
                 return
+            held = release_after_operation(w, input.route_id)
+            if input.swap_attempt is not None and not held and _has_failed(w):
+                return
             route = require_route(w.session, input.route_id)
             machine = require_of_route(w.session, route.route_id, input.machine.key)
             if route.machine_key not in (None, machine.key):
@@ -164,10 +187,17 @@ class Routes:
                     f"not by {machine.key}"
                 )
             previous = route.current_release_tag
+            if input.swap_attempt is not None:
+                w.log(
+                    kind=SWAP_ATTEMPTED,
+                    route_id=route.route_id,
+                    machine_key=machine.key,
+                    release_tag=input.proof.release_tag,
+                    detail=input.swap_attempt,
+                )
             record_observed(machine, input.machine)
             prove_route(route, machine, input.proof)
             w.session.add_all([machine, route])
-            release_after_operation(w, route.route_id)
             w.log(
                 route_id=route.route_id,
                 machine_key=machine.key,
@@ -363,6 +393,11 @@ def require_of_route(session: Session, route_id: str, key: str) -> MachineRow:
     if machine.status == RecordStatus.KEPT:
         raise WrongMachineError(f"machine {key} is kept by a person: nothing works on it")
     return machine
+
+
+def _has_failed(w: Write) -> bool:
+    """Return whether the fault of the operation's run is recorded."""
+    return first_of_run(w.session, w.operation.run_id, FAULT_RECORDED) is not None
 
 
 def prove_route(route: RouteRow, machine: MachineRow, proof: Proof) -> None:

@@ -12,7 +12,8 @@ from relight.domain.disruption import NOT_IN_SERVICE
 from relight.domain.names import DEFAULT_RELEASE_SETTING
 from relight.domain.skew import FleetSkew, SkewPair, fleet_skew
 from relight.store.database import Database
-from relight.store.routes import ROUTE_PROVEN, TARGET_SET
+from relight.store.route_swaps import TARGET_SET
+from relight.store.routes import ROUTE_PROVEN
 from relight.store.tables import EventRow, RouteRow, SettingRow, TrackRow
 
 _set, _before = aliased(EventRow), aliased(EventRow)

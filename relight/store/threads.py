@@ -8,6 +8,7 @@ guarded: in it, a session that is opened on an event loop is a bug and raises an
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -35,6 +36,17 @@ async def in_thread(call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
     """
     run = partial(copy_context().run, call, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(_executor, run)
+
+
+async def in_thread_to_end(call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    """As `in_thread`; a cancellation of the caller has no effect until the call has ended.
+
+    So the caller knows what was written, and whoever cancelled it finds that in the store.
+    """
+    running = asyncio.ensure_future(in_thread(call, *args, **kwargs))
+    with suppress(asyncio.CancelledError):
+        return await asyncio.shield(running)
+    return await running
 
 
 def guard_event_loop() -> None:

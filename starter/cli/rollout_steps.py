@@ -67,16 +67,16 @@ def step_text(activity: str, beat: str) -> str:
     """Return a step in words.
 
     Args:
-        activity: its name, as in `swap_release`.
+        activity: its name, as in `swap_route`.
         beat: its last heartbeat; empty before the first.
     """
     match activity, beat:
-        case "swap_release", "":
+        case (("swap_route" | "swap_release"), ""):
             return "connecting"
-        case "swap_release", beat if beat.partition(": ")[0] == _INSTALLS:
+        case (("swap_route" | "swap_release"), beat) if beat.partition(": ")[0] == _INSTALLS:
             child = beat.partition(": ")[2]
             return f"installing, runs {head(child, MAX_CHILD_BYTES)}" if child else "installing"
-        case (("swap_release" | "prove_release"), _):
+        case (("swap_route" | "swap_release" | "prove_release"), _):
             return f"proving, {beat}" if beat else "proving"
         case _:
             return activity.replace("_", " ")

@@ -39,7 +39,7 @@ from relight.domain.machine import (
 from relight.domain.proof import ProveReleaseInput
 from relight.domain.release import Release, ResolveReleaseInput
 from relight.domain.rollout.records import OpenRolloutInput
-from relight.domain.route import RecordFaultInput, SetTargetInput
+from relight.domain.route import RecordFaultInput, SwapRouteInput
 from relight.domain.track import DesiredReleaseInput
 from relight.hosts.errors import Destination, ProbeFailedError
 from relight.store.store import Store
@@ -119,7 +119,7 @@ SECONDS = timedelta(seconds=20)
             {"host.name": "de-1-g1", "route.id": "de-1"},
         ),
         (
-            SetTargetInput(route_id="de-1", release_tag="v0.0.74", origin=ORIGIN),
+            SwapRouteInput(route_id="de-1", release=RELEASE, origin=ORIGIN),
             {"route.id": "de-1", "release.tag": "v0.0.74"},
         ),
         (ResolveReleaseInput(tag="v0.0.74"), {"release.tag": "v0.0.74"}),

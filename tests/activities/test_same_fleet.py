@@ -14,7 +14,7 @@ from relight.engine.step import Step, is_lasting
 NOT_LASTING = """
 advance_wave architectures await_admission await_first_boot await_import await_machine
 await_operation await_worker_keys begin_proofs begin_remediation begin_replacement begin_roll_back
-check_contract check_destruction check_gate check_image check_image_rollout check_new_key
+begin_swap check_contract check_destruction check_gate check_image check_image_rollout check_new_key
 check_replacement check_vacant choose_image claim_machine close_operation compare_providers
 decide_prune describe_region desired_release end_turn evaluate_breaker find_prune_places find_undo
 join_late load_route observe_fleet observe_machine open_rollout plan_pool plan_pool_machine
@@ -22,7 +22,7 @@ plan_provider plan_replacement_machine plan_rollout plan_undo preflight prepare_
 previous_release probe_machines prove_release record_control record_decision record_failed_try
 record_fault record_image_failure record_liveness_check record_machine record_pool_fault
 record_pool_ready record_proof record_standing record_unbegun release_disruption render_cloud_init
-resolve_release retry_failed return_machine save_evidence set_target skip_route take_disruption
+resolve_release retry_failed return_machine save_evidence skip_route take_disruption
 take_turn verify_routes widen_wave
 """
 """The activities that read, or whose records are mended by what runs later."""

@@ -26,6 +26,8 @@ from relight.hosts.probe import (
 
 HOST = Destination(address="127.0.0.1", port=22, user="relight", machine_key="de-1-g1")
 
+SECONDS = timedelta(seconds=5)
+
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -65,6 +67,13 @@ def respond(status: str, body: str = "", *headers: str) -> Answer:
         await writer.drain()
 
     return answer
+
+
+def raw(answer: bytes) -> Answer:
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+
+    return send
 
 
 @contextlib.contextmanager
@@ -150,7 +159,15 @@ async def test_an_answer_that_is_not_http_is_unhealthy() -> None:
     async def ssh(writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.2p1\r\n")
 
-    assert (await refused(ssh)).text
+    assert (await refused(ssh)).text == "illegal status line: SSH-2.0-OpenSSH_9.2p1"
+
+
+async def test_a_server_that_waits_after_its_greeting_is_named_at_once() -> None:
+    async def smtp(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+        await asyncio.Event().wait()
+
+    assert (await refused(smtp)).text == "illegal status line: 220 mail.example ESMTP"
 
 
 async def test_a_broken_connection_is_unhealthy() -> None:
@@ -160,14 +177,96 @@ async def test_a_broken_connection_is_unhealthy() -> None:
     assert "disconnected" in (await refused(nothing)).text
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\nServer: a\n\n",
+        b"HTTP/1.0 200 OK\r\n\r\nbody until the end",
+        b"HTTP/1.1 200\r\nServer: a\r\n b\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\n\r\n",
+    ],
+)
+async def test_an_unusual_answer_is_healthy(answer: bytes) -> None:
+    async with server(raw(answer)) as port:
+        assert (await probe(port)).endswith((": 200", ": 204"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (b"", "Server disconnected without sending a response."),
+        (b"\x00\xff" * 1000, "Server disconnected without sending a response."),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "Server disconnected without sending a response."),
+        (b"HTTP/2 200\r\n\r\n", "illegal status line: HTTP/2 200"),
+        (b"HTTP/1.1 099 Early\r\n\r\n", "illegal status line: HTTP/1.1 099 Early"),
+        (b"HTTP/1.1 200 OK\r\n\x1b]0;\x07\r\n\r\n", r"illegal header line: \x1b]0;\x07"),
+        (b"HTTP/1.1 200 OK\r\n folded: x\r\n\r\n", "illegal header line:  folded: x"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nabc", "bad Content-Length"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+            (
+                "peer closed connection without sending complete message body "
+                "(received 3 bytes, expected 9)"
+            ),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+            "Only Transfer-Encoding: chunked is supported",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello",
+            "illegal chunk header: zz",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nlonger\r\n",
+            "illegal chunk end: nger",
+        ),
+        (
+            (
+                b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+            ),
+            "503 hello world",
+        ),
+        (b"HTTP/1.1 302 Found\r\nLocation: /a\r\n\tb\r\n\r\n", "302 to /a b"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "101"),
+    ],
+)
+async def test_a_bad_answer_is_named(answer: bytes, text: str) -> None:
+    assert (await refused(raw(answer))).text == text
+
+
+async def test_the_path_is_sent_in_ascii() -> None:
+    heads: list[str] = []
+    async with server(respond("200 OK"), heads) as port:
+        await HttpProbe(port, "/é \r\nX: y?a=%20b", SECONDS)(HOST)
+    assert heads[0].splitlines()[:2] == [
+        "GET /%C3%A9%20%0D%0AX:%20y?a=%20b HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+    ]
+
+
+async def test_an_answer_over_ipv6_is_read() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        await respond("200 OK")(writer)
+        writer.close()
+
+    heads: list[str] = []
+    host = Destination(address="::1", port=22, user="relight", machine_key="de-1-g1")
+    async with await asyncio.start_server(serve, "::1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        assert await HttpProbe(port, "/", SECONDS)(host) == f"GET http://[::1]:{port}/: 200"
+    assert f"Host: [::1]:{port}\r\n" in heads[0]
+
+
 async def test_the_local_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with server(respond("502 Bad Gateway")) as proxy, server(respond("200 OK")) as port:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy}")
         monkeypatch.delenv("no_proxy", raising=False)
         assert (await probe(port)).endswith(": 200")
-
-
-SECONDS = timedelta(seconds=5)
 
 
 async def test_the_tcp_probe_only_connects() -> None:
@@ -323,12 +422,26 @@ async def test_an_answer_is_neither_decompressed_nor_decoded_as_the_host_says(
 
 
 @pytest.mark.parametrize(
-    "head", [f"X-Long: {'x' * 1_000_000}\r\n", "X-Many: x\r\n" * 100_000, "\x00\x1b\r\n"]
+    ("head", "body"),
+    [
+        (f"X-Long: {'x' * 1_000_000}\r\n", b""),
+        ("X-Many: x\r\n" * 100_000, b""),
+        ("Transfer-Encoding: chunked\r\n", b"1;" + b"x" * 10_000 + b"\r\n.\r\n"),
+    ],
 )
-async def test_headers_without_end_are_a_failed_probe(head: str) -> None:
-    error = await failure_of(send(head, b""))
-    assert len(error.text) < 1000
+async def test_lines_without_end_are_a_failed_probe(head: str, body: bytes) -> None:
+    error = await failure_of(send(head, body, times=10_000))
+    assert error.text == "Receive buffer too long"
     assert error.destination == HOST
+
+
+async def test_heads_without_end_are_a_failed_probe() -> None:
+    async def informs(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+            await writer.drain()
+
+    assert (await failure_of(informs)).text == "Receive buffer too long"
 
 
 async def test_the_target_of_a_redirection_is_cut_and_shown_with_escapes() -> None:

@@ -11,9 +11,8 @@ from relight.domain.breaker.breaker import (
     ConnectivityResult,
 )
 from relight.domain.fault.table import fault
-from relight.domain.route import SetTargetInput
 from tests.starter.stores import refused, serve_all
-from tests.store.fleets import MANUAL, ORIGIN, failing, replace_machine, run_on
+from tests.store.fleets import MANUAL, begin_swap, failing, replace_machine, run_on
 
 
 async def test_the_status_has_the_incident_and_the_connectivity_checks(relight, store):
@@ -47,8 +46,7 @@ async def test_the_status_has_each_limit_with_what_is_used_and_when_it_frees(rel
     replace_machine(store)
     [begun] = store.events.list(kind="machine-attached")
     frees = f"at {begun.at + timedelta(hours=1):%H:%M} UTC"
-    setting = SetTargetInput(route_id="r-2", release_tag="v0.0.74", origin=ORIGIN)
-    store.routes.set_target(setting, run_on("r-2").activity())
+    begin_swap(store, "r-2")
     ended = await relight("breaker", "status")
     assert re.search(rf"destroyed per hour +fleet +1 of 10 +{frees}", ended.out), ended
     assert re.search(rf"destroyed per hour +region lab/east +1 of 2 +{frees}", ended.out)

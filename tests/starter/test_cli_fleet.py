@@ -3,9 +3,8 @@
 import os
 import re
 
-from relight.domain.route import SetTargetInput
 from tests.starter.stores import SHOWN_ROUTE_KEYS, serve_all
-from tests.store.fleets import MANUAL, ORIGIN, run_on
+from tests.store.fleets import MANUAL, begin_swap
 
 
 async def test_the_fleet_as_json_has_declared_and_proven_releases_and_drift(relight, one_faulted):
@@ -57,8 +56,7 @@ async def test_a_track_with_an_override_has_drift_until_it_runs_the_override(rel
 
 async def test_the_skew_has_a_bar_for_each_target_and_current_release(relight, store):
     serve_all(store, "east-1", "east-2", "east-3")
-    setting = SetTargetInput(route_id="east-2", release_tag="v0.0.74", origin=ORIGIN)
-    store.routes.set_target(setting, run_on("east-2").activity())
+    begin_swap(store, "east-2")
     at = store.events.list(kind="target-set")[0].at
     shown = (await relight("fleet", "skew")).out
     for row in (

@@ -209,13 +209,13 @@ def test_a_terminal_with_ascii_only_has_bars_too():
 @pytest.mark.parametrize(
     ("activity", "beat", "text"),
     [
-        ("swap_release", "", "connecting"),
-        ("swap_release", "running", "installing"),
-        ("swap_release", "active (running)", "proving, active (running)"),
+        ("swap_route", "", "connecting"),
+        ("swap_route", "running", "installing"),
+        ("swap_route", "active (running)", "proving, active (running)"),
         ("prove_release", "", "proving"),
         ("record_fault", "", "record fault"),
         (
-            "swap_release",
+            "swap_route",
             "running: /bin/sh /var/lib/dpkg/info/lantern-box.postinst configure 1",
             "installing, runs /bin/sh /var/lib/dpkg/info/lantern-box.postinst configure 1",
         ),

@@ -23,6 +23,7 @@ from relight.domain.route import (
     RecordMachineInput,
     RecordProofInput,
     Route,
+    SwapBegun,
 )
 from relight.store.events import Operation
 from relight.store.store import Store
@@ -76,6 +77,20 @@ def machine(key: str = "r-1-g1", region: str = "east") -> Machine:
 
 def recording(key: str = "r-1-g1") -> RecordMachineInput:
     return RecordMachineInput(machine=machine(key), user_data_sha256="ab" * 32, origin=ORIGIN)
+
+
+def begin_swap(
+    store: Store,
+    route_id: str = "r-1",
+    tag: str = "v0.0.74",
+    operation: Operation | None = None,
+    *,
+    may_downgrade: bool = False,
+) -> SwapBegun:
+    """Set what a route should run, as a swap does."""
+    return store.routes.begin_swap(
+        route_id, tag, operation or run_on(route_id).activity(), lambda _: may_downgrade
+    )
 
 
 def proving(

@@ -20,15 +20,14 @@ from relight.domain.rollout.admission import Admission
 from relight.domain.rollout.rollout import RolloutPhase, RouteProgress
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.rollout.wave import AdvanceWaveInput, WaveWork
-from relight.domain.route import SetTargetInput
 from relight.store.errors import UnknownRouteError
 from relight.store.fleet_snapshot import FleetSnapshot
 from relight.store.rollout_choice import Chosen
 from tests.store.concurrency import run_concurrently
 from tests.store.fleets import (
     MANUAL,
-    ORIGIN,
     Run,
+    begin_swap,
     closing_rollout,
     failing,
     plan_rollout,
@@ -166,8 +165,7 @@ def test_claims_of_operations_and_rollouts_count_for_each_other(store):
 
 
 def target(store, run: Run, route_id: str) -> None:
-    setting = SetTargetInput(route_id=route_id, release_tag="v0.0.74", origin=ORIGIN)
-    store.routes.set_target(setting, run.activity())
+    begin_swap(store, route_id, "v0.0.74", run.activity())
 
 
 def test_an_operation_of_a_closed_rollout_has_its_route_out_until_it_ends(store):

@@ -11,14 +11,13 @@ from relight.domain.rollout.wave import (
     WaveAdvanced,
     WaveWork,
 )
-from relight.domain.route import SetTargetInput
 from relight.store.fleet_snapshot import FleetSnapshot
 from relight.store.rollout_choice import Chosen
 from relight.store.store import Store
 from tests.store.fleets import (
     FAULT,
-    ORIGIN,
     Run,
+    begin_swap,
     plan_rollout,
     proving,
     rollout_run,
@@ -137,8 +136,7 @@ def test_only_routes_that_the_rollout_changed_wait_for_a_rollback(store):
     store.rollout_routes.plan(run.run_id, [[*ended], ["r-6"]])
     starts = advancing(store, run, max_in_flight=5).starts
     for route_id, (tag, _) in ended.items():
-        target = SetTargetInput(route_id=route_id, release_tag=tag, origin=ORIGIN)
-        store.routes.set_target(target, run_on(route_id).activity())
+        begin_swap(store, route_id, tag)
     outcomes = [each.model_copy(update={"progress": ended[each.route_id][1]}) for each in starts]
     advancing(store, run, ended=tuple(outcomes))
     for _ in range(2):  # the first reply is lost

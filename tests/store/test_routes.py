@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from relight.domain.names import track_scope
-from relight.domain.route import RouteStatus, SetTargetInput
+from relight.domain.route import RouteStatus
 from relight.store.errors import (
     BadValueError,
     UnknownMachineError,
@@ -18,8 +18,8 @@ from tests.store.fleets import (
     FAULT,
     MANUAL,
     OBSERVED_AT,
-    ORIGIN,
     REFUSAL,
+    begin_swap,
     failing,
     machine,
     opening,
@@ -64,7 +64,7 @@ def test_retries_change_nothing(store, when):
         (store.routes.open, opening()),
         (store.routes.record_machine, recording()),
         (store.routes.record_proof, proving()),
-        (store.routes.set_target, target("v0.0.74")),
+        (lambda tag, operation: begin_swap(store, "r-1", tag, operation), "v0.0.74"),
         (store.routes.record_fault, failing(key="r-1-g1")),
         (store.routes.record_proof, proving(tag="v0.0.74")),
     ]
@@ -84,17 +84,21 @@ def test_retries_change_nothing(store, when):
 
 def test_a_target_changes_nothing_else(store):
     serve(store)
-    store.routes.set_target(target("v0.0.74"), run_on().activity())
+    begin_swap(store)
     route = route_of(store)
     assert (route.target_release_tag, route.current_release_tag) == ("v0.0.74", "v0.0.73")
     assert route.status is RouteStatus.SERVING
-    assert store.events.list(kind="target-set")[0].detail == {"previous": "v0.0.73"}
+    assert store.events.list(kind="target-set")[0].detail == {
+        "previous": "v0.0.73",
+        "current": "v0.0.73",
+        "allow_downgrade": False,
+    }
 
 
 def test_a_fault_keeps_the_current_release_and_a_proof_clears_it(store):
     serve(store)
     run = run_on()
-    store.routes.set_target(target("v0.0.74"), run.activity())
+    begin_swap(store, operation=run.activity())
     store.routes.record_fault(failing(key="r-1-g1"), run.activity())
     route = route_of(store)
     assert (route.status, route.fault) == (RouteStatus.FAULTED, FAULT)
@@ -169,7 +173,7 @@ def test_unknown_machines_routes_and_tracks_are_refused(store):
     with pytest.raises(UnknownRouteError, match="r-9"):
         store.routes.record_proof(proving("r-9"), MANUAL)
     with pytest.raises(UnknownRouteError, match="r-9"):
-        store.routes.set_target(target("v0.0.74", "r-9"), MANUAL)
+        begin_swap(store, "r-9")
     with pytest.raises(UnknownTrackError, match="nowhere"):
         store.routes.open(opening(track="nowhere"), MANUAL)
     assert store.routes.list() == []
@@ -243,10 +247,6 @@ def test_an_invalid_route_is_named(store, store_url):
         store.routes.get("r-1")
     with naming("route r-1"):
         assert store.routes.list() == []
-
-
-def target(tag: str, route_id: str = "r-1") -> SetTargetInput:
-    return SetTargetInput(route_id=route_id, release_tag=tag, origin=ORIGIN)
 
 
 def test_the_releases_of_many_routes_are_read_in_pages(store, monkeypatch):

@@ -1,5 +1,6 @@
 """In any order of operations, the record of a route stays correct."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,12 +16,12 @@ from hypothesis.stateful import (
 )
 
 from relight.domain.names import machine_key
-from relight.domain.route import RouteStatus, SetTargetInput
+from relight.domain.route import RouteStatus, RouteWithoutMachineError
 from relight.store.errors import RouteOccupiedError, StoreError
 from tests.store.databases import MigratedSqlite
 from tests.store.fleets import (
-    ORIGIN,
     REFUSAL,
+    begin_swap,
     declare_tracks,
     failing,
     machine,
@@ -61,7 +62,7 @@ class RouteOperations(RuleBasedStateMachine):
         activity = self.run.activity()
         try:
             result = method(message, activity)
-        except StoreError as refusal:
+        except (StoreError, RouteWithoutMachineError) as refusal:
             return refusal
         self.written.append((method, message, activity, result))
         return result
@@ -109,8 +110,7 @@ class RouteOperations(RuleBasedStateMachine):
     @precondition(lambda self: self.run and not self.key)
     @rule(refused=st.booleans())
     def its_swap_fails(self, refused: bool) -> None:
-        target = SetTargetInput(route_id="r-1", release_tag="v0.0.74", origin=ORIGIN)
-        self.write(self.store.routes.set_target, target)
+        self.write(partial(begin_swap, self.store, "r-1"), "v0.0.74")
         fault = failing(fault=REFUSAL) if refused else failing()
         self.write(self.store.routes.record_fault, fault)
         self.run = None

@@ -4,12 +4,11 @@ from datetime import datetime
 
 import pytest
 
-from relight.domain.route import SetTargetInput
 from relight.domain.skew import SkewPair
 from relight.store.store import Store
 from tests.store.fleets import (
     MANUAL,
-    ORIGIN,
+    begin_swap,
     opening,
     proving,
     run_on,
@@ -19,8 +18,7 @@ from tests.store.fleets import (
 
 def set_target(store: Store, route_id: str, tag: str) -> datetime:
     """Set what a route should run, as a swap does; return when."""
-    setting = SetTargetInput(route_id=route_id, release_tag=tag, origin=ORIGIN)
-    store.routes.set_target(setting, run_on(route_id).activity())
+    begin_swap(store, route_id, tag)
     return store.events.list(route_id=route_id, kind="target-set")[-1].at
 
 

@@ -37,7 +37,7 @@ async def test_an_unreachable_host_is_retried_for_minutes_and_then_named(
     harness.hosts.unreachable.add(f"{route_id}-g1")
     with pytest.raises(WorkflowFailureError) as failed:
         await harness.swap(route_id, "v0.0.74")
-    assert harness.interference.ran.count("swap_release") == (policies.SWAP.retry.maximum_attempts)
+    assert harness.interference.ran.count("swap_route") == (policies.SWAP.retry.maximum_attempts)
     fault = fault_of(failed.value.cause)
     assert (fault.kind, fault.fault_class) == ("host-unreachable", "host")
     assert fault.machine_key == f"{route_id}-g1"
@@ -50,7 +50,7 @@ async def test_a_host_that_is_reachable_again_in_time_is_swapped(skipping_harnes
     route_id = route_ids[0]
     harness.hosts.unreachable.add(f"{route_id}-g1")
     swap = await harness.start_swap(route_id, "v0.0.74")
-    await harness.until(lambda: harness.interference.ran.count("swap_release") >= 1)
+    await harness.until(lambda: harness.interference.ran.count("swap_route") >= 1)
     harness.hosts.unreachable.clear()
     await swap.result()
     assert harness.route(route_id).current_release_tag == "v0.0.74"

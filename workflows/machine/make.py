@@ -1,5 +1,8 @@
 """Make a machine ready, for a route or for the pool: create it, boot it, swap or prove it."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from temporalio import workflow
 
 from relight.domain.base import Origin
@@ -29,7 +32,7 @@ from workflows.machine.steps import (
     ProofActivities,
     RouteActivities,
 )
-from workflows.undo import UndoStack
+from workflows.undo import I, UndoStack
 
 UNFINISHED = frozenset({"cancelled", "timed-out"})
 """Fault kinds after which a change may still run on the host."""
@@ -97,13 +100,18 @@ async def swap(input: SwapReleaseInput) -> ReleaseSwapped:
         FailureError: it failed, or was cancelled.
     """
     async with UndoStack() as undo:
-        undo.on_fault(lambda fault: _stop(fault, input), lambda fault: fault)
+        stop_unfinished(undo, HotSwapActivities.stop_swap, input)
         return await HotSwapActivities.swap_release(input)
 
 
-async def _stop(cause: Fault, input: SwapReleaseInput) -> None:
-    if cause.kind in UNFINISHED:
-        await HotSwapActivities.stop_swap(input)
+def stop_unfinished(undo: UndoStack, stop: Callable[[I], Awaitable[Any]], input: I) -> None:
+    """Register to stop a change on a host with `stop` if the operation is cut short meanwhile."""
+
+    async def stop_if_unfinished(cause: Fault) -> None:
+        if cause.kind in UNFINISHED:
+            await stop(input)
+
+    undo.on_fault(stop_if_unfinished, lambda cause: cause)
 
 
 async def swap_or_prove(

@@ -8,25 +8,26 @@ from relight.domain.fault.fault import Fault
 from relight.domain.fault.table import fault
 from relight.domain.machine import Machine
 from relight.domain.names import ReleaseTag
-from relight.domain.proof import Proof, SwapReleaseInput
 from relight.domain.release import Release, ResolveReleaseInput
 from relight.domain.route import (
     HotSwapRouteInput,
     LoadRouteInput,
     RecordFaultInput,
-    RecordProofInput,
     Route,
     RouteOperationInput,
     RouteSwapped,
-    SetTargetInput,
+    RouteWithoutMachineError,
+    SwapRouteInput,
+    require_machine,
 )
 from workflows.failures import failure
-from workflows.machine.make import swap
+from workflows.machine.make import stop_unfinished
 from workflows.reporting import report_fault, report_release
 from workflows.route.steps import (
     DisruptionActivities,
     ReleaseActivities,
     RouteActivities,
+    SwapRouteActivities,
 )
 from workflows.shield import run_shielded, run_unless_cancelled_before
 from workflows.undo import UndoStack
@@ -49,62 +50,42 @@ class HotSwapRoute:
         self._input = input
         self._machine_key: str | None = None
         self._release_tag = input.release_tag
-        self._target_set = False
         self._of_route = RouteOperationInput(route_id=input.route_id, origin=input.origin)
 
     @workflow.run
     async def run(self, input: HotSwapRouteInput) -> RouteSwapped:
-        """Load the route, set its target, swap and prove the release, and record the proof."""
+        """Resolve the release if nobody has, and swap the route to it in one activity."""
         async with UndoStack() as undo:
             if input.within_budget:
                 await self._take_disruption(undo)
             undo.on_fault(self._record, lambda fault: fault)
-            route = await RouteActivities.load_route.local(LoadRouteInput(route_id=input.route_id))
-            machine = machine_of(route)
-            self._machine_key = machine.key
-            release = input.release or await self._resolve(machine)
-            target = await RouteActivities.set_target.local(
-                SetTargetInput(
-                    route_id=input.route_id,
-                    release_tag=release.tag,
-                    version=release.version,
-                    allow_downgrade=input.allow_downgrade or input.release_tag is None,
-                    origin=input.origin,
-                )
-            )
-            self._target_set = True
-            # A local activity runs ahead of the history: the proof may be recorded before the
-            # workflow learns that it was cancelled. So a proven release is always recorded.
-            swapped = await run_unless_cancelled_before(
-                swap(
-                    SwapReleaseInput(
-                        route_id=input.route_id,
-                        machine=machine,
-                        release=release,
-                        origin=input.origin,
-                        allow_downgrade=target.allow_downgrade,
-                        rollout=input.rollout,
-                    )
-                )
-            )
-            await run_shielded(self._record_proof(machine, swapped.proof))
-            return RouteSwapped(
+            swap = SwapRouteInput(
                 route_id=input.route_id,
-                machine_key=machine.key,
-                release_tag=release.tag,
-                previous_release_tag=route.current_release_tag,
-                proof=swapped.proof,
+                release=input.release or await self._resolve(),
+                origin=input.origin,
+                allow_downgrade=input.allow_downgrade or input.release_tag is None,
+                rollout=input.rollout,
             )
+            stop_unfinished(undo, SwapRouteActivities.stop_route_swap, swap)
+            return await self._swap(swap)
 
-    async def _record_proof(self, machine: Machine, proof: Proof) -> None:
-        await RouteActivities.record_proof.local(
-            RecordProofInput(
-                route_id=self._input.route_id,
-                machine=machine,
-                proof=proof,
-                origin=self._input.origin,
+    async def _swap(self, swap: SwapRouteInput) -> RouteSwapped:
+        """Swap the route; wait for the store where it is unreachable.
+
+        Whatever has to be done again has the same activity id: it writes what is not written yet.
+        """
+        activity_id = str(workflow.uuid4())
+        while True:
+            # A proven release is always recorded: the workflow may learn of a cancellation later.
+            ended = await run_unless_cancelled_before(
+                SwapRouteActivities.swap_route(swap, activity_id)
             )
-        )
+            if ended.swapped is not None:
+                break
+            await SwapRouteActivities.begin_swap(swap, activity_id)
+        if ended.unrecorded is not None:
+            await run_shielded(RouteActivities.record_proof(ended.unrecorded, activity_id))
+        return ended.swapped
 
     async def _take_disruption(self, undo: UndoStack) -> None:
         """Take the route out. A refusal changes nothing and is not a fault of the route."""
@@ -117,8 +98,13 @@ class HotSwapRoute:
             )
         )
 
-    async def _resolve(self, machine: Machine) -> Release:
+    async def _resolve(self) -> Release:
         """Return the release to install: that of the input's tag, or the previous release."""
+        route = await RouteActivities.load_route.local(
+            LoadRouteInput(route_id=self._input.route_id)
+        )
+        machine = machine_of(route)
+        self._machine_key = machine.key
         tag = self._release_tag or await self._previous_release()
         return await ReleaseActivities.resolve_release(
             ResolveReleaseInput(tag=tag, architectures=(machine.architecture,))
@@ -134,17 +120,15 @@ class HotSwapRoute:
 
     async def _record(self, cause: Fault) -> None:
         report_fault(cause)
-        # A refusal changed nothing. Its record would hide the route's own fault.
-        if self._target_set or not cause.refused:
-            await RouteActivities.record_fault(self._fault_record(cause))
-
-    def _fault_record(self, cause: Fault) -> RecordFaultInput:
-        return RecordFaultInput(
-            route_id=self._input.route_id,
-            release_tag=self._release_tag,
-            fault=cause,
-            origin=self._input.origin,
-            machine_key=self._machine_key,
+        await RouteActivities.record_fault(
+            RecordFaultInput(
+                route_id=self._input.route_id,
+                release_tag=self._release_tag,
+                fault=cause,
+                origin=self._input.origin,
+                machine_key=self._machine_key,
+                of_swap=True,
+            )
         )
 
 
@@ -154,13 +138,7 @@ def machine_of(route: Route) -> Machine:
     Raises:
         ApplicationError: the route has no machine.
     """
-    if route.machine is None or route.machine.address is None:
-        raise failure(
-            fault(
-                "route-without-machine",
-                f"route {route.route_id} is {route.status} and has no machine to swap on: "
-                f"`relight route provision {route.route_id} --track {route.track} "
-                f"--provider {route.provider} --region {route.region}` gives it one",
-            )
-        )
-    return route.machine
+    try:
+        return require_machine(route)
+    except RouteWithoutMachineError as error:
+        raise failure(fault(error.kind, str(error))) from error

@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.route.replacement import ReplacementActivities
     from activities.route.replacement_check import ReplacementCheckActivities
     from activities.route.routes import RouteActivities
+    from activities.route.swap_route import SwapRouteActivities
 
 __all__ = [
     "DisruptionActivities",
@@ -23,4 +24,5 @@ __all__ = [
     "ReplacementActivities",
     "ReplacementCheckActivities",
     "RouteActivities",
+    "SwapRouteActivities",
 ]

@@ -16,13 +16,14 @@ from relight.domain.pool.pool import PoolStatus
 from relight.domain.reconcile.plan import ActionKind
 from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID
 from relight.domain.remediation import ReplacementPolicy
-from relight.domain.route import RouteStatus, SetTargetInput
+from relight.domain.route import RouteStatus
 from relight.domain.skew import skew_rows
 from relight.domain.text import plain
 from relight.providers.driver import MachineSpec
 from relight.providers.lab import LabDriver
 from relight.store.events import Operation
 from starter.cli.operations import current_details
+from tests.store.fleets import begin_swap
 from tests.support.apt_repository import serve
 from tests.support.interference import Injection
 from tests.workflows.reconciler import (
@@ -44,8 +45,7 @@ async def test_a_fleet_without_drift_is_left_alone(harness, reconciler, route_id
 async def test_its_details_have_the_release_skew_of_the_fleet(harness, reconciler, route_ids):
     tag, text = "v0.0.74", "as after a swap that broke off"
     operation = Operation(origin=Origin(requested_by="ann", reason=text))
-    setting = SetTargetInput(route_id=route_ids[0], release_tag=tag, origin=operation.origin)
-    harness.store.routes.set_target(setting, operation)
+    begin_swap(harness.store, route_ids[0], tag, operation)
     workflow_id = f"reconcile/dry-run/{harness.new_route_id()}"
     done = await reconciler.start(workflow_id, dry_run=True)
     assert done.observed is not None

@@ -152,9 +152,9 @@ async def test_each_log_line_about_work_on_a_host_names_the_rollout(harness, rou
         await harness.swap(route_ids[0], "v0.0.78")
     done = [(line["event"], line.get("rollout.id")) for line in logged() if "duration_s" in line]
     assert Counter(done) == {
-        ("swap_release done", rollout.id): 6,
+        ("swap_route done", rollout.id): 6,
         ("prove_release done", rollout.id): 6,
-        ("swap_release done", None): 1,
+        ("swap_route done", None): 1,
     }
 
 

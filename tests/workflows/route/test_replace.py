@@ -11,8 +11,9 @@ from devkit.chaos.provider_faults import PROVIDER_FAULTS, Call, ProviderFault
 from relight.domain.machine import MachineRef
 from relight.domain.names import route_workflow_id
 from relight.domain.pool.pool import PoolStatus
-from relight.domain.route import RouteStatus, SetTargetInput
+from relight.domain.route import RouteStatus
 from relight.store.events import Operation
+from tests.store.fleets import begin_swap
 from tests.support.interference import CUT_SHORT, REPEATED, Injection
 from tests.workflows.harness import ORIGIN, Harness
 from tests.workflows.matrix import run_cells
@@ -62,8 +63,7 @@ async def route_with_pool(harness: Harness) -> str:
     """Return a route whose target is v0.0.74, with a pool machine at v0.0.73 beside it."""
     route_id = await harness.serving_route()
     await harness.pool_machine()
-    target = SetTargetInput(route_id=route_id, release_tag="v0.0.74", origin=ORIGIN)
-    harness.store.routes.set_target(target, harness.operation())
+    begin_swap(harness.store, route_id, "v0.0.74", harness.operation())
     return route_id
 
 
