@@ -130,7 +130,7 @@ class Routes:
         Raises:
             UnknownRouteError: there is no such route.
         """
-        with write(self._database, operation, TARGET_SET) as w:
+        with write(self._database, operation, TARGET_SET, input.route_id) as w:
             if w.earlier:
                 return
             route = require_route(w.session, input.route_id)
@@ -153,7 +153,7 @@ class Routes:
             WrongMachineError: the machine is draining or destroyed, or belongs to another route,
                 or another machine serves the route.
         """
-        with write(self._database, operation, ROUTE_PROVEN) as w:
+        with write(self._database, operation, ROUTE_PROVEN, input.route_id) as w:
             if w.earlier:
                 return
             route = require_route(w.session, input.route_id)
@@ -177,7 +177,7 @@ class Routes:
 
     def record_fault(self, input: RecordFaultInput, operation: Operation) -> None:
         """Record why an operation failed, and its effect (see `relight.store.route_faults`)."""
-        with write(self._database, operation, FAULT_RECORDED) as w:
+        with write(self._database, operation, FAULT_RECORDED, input.route_id) as w:
             if not w.earlier:
                 record_fault(w, input)
                 release_after_operation(w, input.route_id)
