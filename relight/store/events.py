@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from sqlalchemy import ColumnElement, insert
+from sqlalchemy import ColumnElement, bindparam, insert
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, and_, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -159,21 +160,22 @@ def delete_row(w: Write, row: Row | None, name: str) -> bool:
     return True
 
 
-def written_by(operation: Operation, kind: str) -> SelectOfScalar[EventRow]:
-    """Return the query for the event of one kind that an activity wrote."""
-    return select(EventRow).where(
-        # Repeats the condition of the partial index, which is not used without it.
-        BY_ACTIVITY,
-        EventRow.run_id == operation.run_id,
-        EventRow.activity_id == operation.activity_id,
-        EventRow.kind == kind,
-    )
+WRITTEN_BY = select_columns(col(EventRow.event_id)).where(
+    # Repeats the condition of the partial index, which is not used without it.
+    BY_ACTIVITY,
+    col(EventRow.run_id) == bindparam("run_id"),
+    col(EventRow.activity_id) == bindparam("activity_id"),
+    col(EventRow.kind) == bindparam("kind"),
+)
+"""The query for the event of one kind that an activity wrote. Every write of an activity has it."""
 
 
 def _earlier(session: Session, operation: Operation, kind: str) -> EventRow | None:
     if not operation.activity_id:
         return None
-    return session.exec(written_by(operation, kind)).one_or_none()
+    written = {"run_id": operation.run_id, "activity_id": operation.activity_id, "kind": kind}
+    event_id = session.connection().execute(WRITTEN_BY, written).scalar_one_or_none()
+    return None if event_id is None else session.get(EventRow, event_id)
 
 
 NEWEST = 100
