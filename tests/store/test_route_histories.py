@@ -1,6 +1,7 @@
 """Concurrent writes: the outcome is that of a serial order, the order of their events."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -31,44 +32,42 @@ TAGS = ("v0.0.74", "v0.0.75", "v0.0.76")
 THREADS = 4
 
 
-def set_target(store: Store, route_id: str, tag: str, run: Operation) -> object:
+def set_target(store: Store, route_id: str, tag: str, run: Operation) -> None:
     target = SetTargetInput(route_id=route_id, release_tag=tag, origin=ORIGIN)
-    return store.routes.set_target(target, run)
+    store.routes.set_target(target, run)
 
 
-def record_proof(store: Store, route_id: str, tag: str, run: Operation) -> object:
-    return store.routes.record_proof(proving(route_id, tag), run)
+def record_proof(store: Store, route_id: str, tag: str, run: Operation) -> None:
+    store.routes.record_proof(proving(route_id, tag), run)
 
 
-def record_fault(store: Store, route_id: str, tag: str, run: Operation) -> object:
-    return store.routes.record_fault(failing(route_id, tag=tag), run)
+def record_fault(store: Store, route_id: str, tag: str, run: Operation) -> None:
+    store.routes.record_fault(failing(route_id, tag=tag), run)
 
 
-def record_refusal(store: Store, route_id: str, tag: str, run: Operation) -> object:
-    return store.routes.record_fault(failing(route_id, REFUSAL, tag=tag), run)
+def record_refusal(store: Store, route_id: str, tag: str, run: Operation) -> None:
+    store.routes.record_fault(failing(route_id, REFUSAL, tag=tag), run)
 
 
-def quarantine(store: Store, route_id: str, tag: str, run: Operation) -> object:
-    return store.remediations.quarantine(route_id, tag, run)
+def quarantine(store: Store, route_id: str, tag: str, run: Operation) -> None:
+    store.remediations.quarantine(route_id, tag, run)
 
 
-def end_quarantine(store: Store, route_id: str, _tag: str, run: Operation) -> object:
-    return store.remediations.end_quarantine(route_id, run)
+def end_quarantine(store: Store, route_id: str, _tag: str, run: Operation) -> None:
+    store.remediations.end_quarantine(route_id, run)
 
 
-def move(store: Store, route_id: str, tag: str, run: Operation) -> object:
-    return store.routes.move(route_id, "pinned" if tag == TAGS[0] else "stable", run)
+def move(store: Store, route_id: str, tag: str, run: Operation) -> None:
+    store.routes.move(route_id, "pinned" if tag == TAGS[0] else "stable", run)
 
 
-def take(store: Store, route_id: str, tag: str, run: Operation) -> object:
+def take(store: Store, route_id: str, tag: str, run: Operation) -> None:
     """Claim a route unless another one is out: a decision about the whole fleet."""
-    return store.disruptions.take(
-        route_id, tag, run, lambda ids, fleet: Chosen(() if fleet.out else ids)
-    )
+    store.disruptions.take(route_id, tag, run, lambda ids, fleet: Chosen(() if fleet.out else ids))
 
 
-def release(store: Store, route_id: str, _tag: str, run: Operation) -> object:
-    return store.disruptions.release(route_id, run)
+def release(store: Store, route_id: str, _tag: str, run: Operation) -> None:
+    store.disruptions.release(route_id, run)
 
 
 METHODS = (
@@ -81,17 +80,15 @@ METHODS = (
 class Call:
     """A call of the store by an activity. Several attempts of it may run at once."""
 
-    method: Callable[[Store, str, str, Operation], object]
+    method: Callable[[Store, str, str, Operation], None]
     route_id: str
     tag: str
     operation: Operation
 
-    def run(self, store: Store) -> object:
-        """Return the result, or the refusal."""
-        try:
-            return self.method(store, self.route_id, self.tag, self.operation)
-        except StoreError as refusal:
-            return type(refusal)
+    def run(self, store: Store) -> None:
+        """Make the call. It may be refused, which changes nothing."""
+        with suppress(StoreError):
+            self.method(store, self.route_id, self.tag, self.operation)
 
 
 @st.composite

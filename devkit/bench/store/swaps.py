@@ -82,8 +82,9 @@ def _swap(store: Store, route_id: str, tag: str) -> Iterator[None]:
     first, second, third = (Operation(ORIGIN, workflow_id, run_id, each) for each in "123")
     target = SetTargetInput(route_id=route_id, release_tag=tag, origin=ORIGIN)
     proof = _proof(route_id, tag)
-    yield store.routes.set_target(target, first)
-    yield store.events.append(
+    store.routes.set_target(target, first)
+    yield
+    store.events.append(
         SWAP_ATTEMPTED,
         second,
         route_id=route_id,
@@ -91,7 +92,9 @@ def _swap(store: Store, route_id: str, tag: str) -> Iterator[None]:
         release_tag=tag,
         detail={"attempt": 1, "seen": proof.proof.model_dump(mode="json")},
     )
-    yield store.routes.record_proof(proof, third)
+    yield
+    store.routes.record_proof(proof, third)
+    yield
 
 
 def _provision(store: Store, route_id: str) -> None:
