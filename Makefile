@@ -126,6 +126,10 @@ bench-liveness: setup ## Measure a liveness check over simulated hosts (ROUTES=1
 bench-undo: setup ## Measure an undo against its rollout over simulated hosts (ROUTES=1000)
 	@scripts/as-root .venv/bin/python -m devkit.bench.scale.undo --routes $(or $(ROUTES),1000) $(ARGS)
 
+.PHONY: bench-store
+bench-store: setup ## Measure the store's writes/s on PostgreSQL, by processes and round trip (ARGS="--json FILE")
+	@scripts/as-root .venv/bin/python -m devkit.bench.store $(ARGS)
+
 .PHONY: swap-cost
 swap-cost: setup ## Measure the CPU time of one hot swap on its host, step by step
 	@scripts/as-root .venv/bin/python -m devkit.bench.swap_cost $(ARGS)

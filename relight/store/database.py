@@ -1,13 +1,18 @@
-"""The database of the store: SQLite or PostgreSQL, with one writer at a time on both.
+"""The database of the store: SQLite, with one writer, or PostgreSQL, with one writer per route.
 
-A write first waits for the write lock: `BEGIN IMMEDIATE` on SQLite, an advisory lock of the
-transaction on PostgreSQL. So what a write has read stays true until it commits, two writers cannot
-deadlock, and event ids are in the order in which their transactions became visible. The store has
-a few writes per host and operation, so the lock does not limit throughput.
+A write of the whole fleet excludes every other write. On PostgreSQL a write of one route excludes
+only those, and writes of the same route. What a write has read stays true until it commits if it is
+of its route, or if only writes of the whole fleet change it. Locks are taken in one order, the
+fleet's before a route's, and never two routes': two writers cannot deadlock.
+
+Event ids are in the order of the writes of each route. Those of different routes may become visible
+in another order: see `oldest_write`.
 """
 
 import json
 import threading
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
@@ -27,10 +32,13 @@ from sqlalchemy import (
     create_engine,
     event,
     make_url,
+    text,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Session
 from sqlmodel.sql.sqltypes import UTCDateTime
@@ -42,7 +50,7 @@ from relight.store.threads import require_thread
 URL_FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 WRITE_LOCK_TIMEOUT = timedelta(seconds=20)
-"""How long a write waits for the write lock. An activity's attempt may take 30 seconds."""
+"""How long a write waits for a lock. An activity's attempt may take 30 seconds."""
 
 IDLE_WRITE_TIMEOUT = timedelta(seconds=60)
 """After this, PostgreSQL ends a write whose process disappeared without closing the connection."""
@@ -54,14 +62,24 @@ CONNECTION_DEFAULTS = {
 }
 """Timeouts for a PostgreSQL server that does not respond. The store's URL may set others."""
 
-WRITE_LOCK_KEY = 0x52656C69676874
-"""The key of the advisory lock on PostgreSQL: `Relight` in ASCII."""
+MAX_CONNECTIONS = 20
+"""Connections of one process. PostgreSQL admits 100 by default: see docs/deploying-workers.md."""
 
-_IS_WRITE = "relight_is_write"
+TRUSTED_FOR = timedelta(seconds=1)
+"""A connection that was unused for longer is tested: the server may have restarted since."""
+
+WRITE_LOCK_KEY = 0x52656C69676874
+"""The key of the fleet's advisory lock on PostgreSQL: `Relight` in ASCII. No event has so high an
+id: see `oldest_write`."""
+
+ROUTE_LOCKS = 0x526F7574
+"""The first of the two keys of a route's advisory lock: `Rout` in ASCII."""
+
+_IS_WRITE, _ROUTE_ID = "relight_is_write", "relight_route_id"
 
 
 class Database:
-    """Opens sessions that read, and sessions that write one at a time.
+    """Opens sessions that read, and sessions that write.
 
     Attributes:
         file: the path of the database, None if it is not a file.
@@ -76,12 +94,6 @@ class Database:
         self.name = self.file or str(
             URL.create(url.get_backend_name(), None, None, url.host, url.port, url.database)
         )
-        # Several queries of one session must see the same state. On SQLite they always do.
-        self._reader = (
-            self._engine
-            if on_sqlite
-            else self._engine.execution_options(isolation_level="REPEATABLE READ")
-        )
         # SQLite waits by polling, which is unfair among many threads; they queue here instead.
         self._queue = threading.Lock() if on_sqlite else nullcontext()
 
@@ -89,20 +101,26 @@ class Database:
     def reading(self) -> Iterator[Session]:
         """Open a session that sees one state of the store."""
         require_thread()
-        with Session(self._reader) as session:
+        with Session(self._engine) as session:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """Open a session that has the write lock. It commits unless its body raises."""
+    def writing(self, route_id: str | None = None) -> Iterator[Session]:
+        """Open a session that writes. It commits unless its body raises.
+
+        Args:
+            route_id: the only route that the write is of. What it reads for its decisions is of
+                this route, or is changed by writes of the whole fleet only. None: it is one of
+                those.
+        """
         require_thread()
         with self._queue, Session(self._writer) as session, session.begin():
-            session.connection()
+            session.connection(execution_options={_ROUTE_ID: route_id})
             yield session
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Open a connection that has the write lock, for migrations."""
+        """Open a connection that writes and has the fleet's lock, for migrations."""
         require_thread()
         with self._queue, self._writer.begin() as connection:
             yield connection
@@ -162,7 +180,7 @@ def _existing_folder(url: URL) -> URL:
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(
         url,
-        pool_size=20,
+        pool_size=MAX_CONNECTIONS,
         connect_args={"timeout": WRITE_LOCK_TIMEOUT.total_seconds()},
         json_deserializer=_read_json,
     )
@@ -187,26 +205,88 @@ def _postgresql(url: URL) -> Engine:
         url.update_query_dict(
             {name: value for name, value in CONNECTION_DEFAULTS.items() if name not in url.query}
         ),
-        pool_size=20,
-        # The server may have restarted since a connection was last used.
-        pool_pre_ping=True,
-        # A write must see what was committed before it got the write lock.
-        isolation_level="READ COMMITTED",
+        pool_size=MAX_CONNECTIONS,
+        max_overflow=0,
+        # The driver would begin transactions by itself, in a round trip of its own.
+        connect_args={"autocommit": True},
     )
 
     @event.listens_for(engine, "begin")
     def _begins(connection: Connection) -> None:
-        if connection.get_execution_options().get(_IS_WRITE, False):
-            wait, idle = _milliseconds(WRITE_LOCK_TIMEOUT), _milliseconds(IDLE_WRITE_TIMEOUT)
-            # One round trip: only a statement without parameters may be several.
-            connection.exec_driver_sql(
-                f"SET LOCAL lock_timeout = {wait};"
-                f"SET LOCAL idle_in_transaction_session_timeout = {idle};"
-                f"SELECT pg_advisory_xact_lock({WRITE_LOCK_KEY})",
-                execution_options={"no_parameters": True},
-            )
+        options = connection.get_execution_options()
+        is_write, route_id = options.get(_IS_WRITE, False), options.get(_ROUTE_ID)
+        # One round trip: only a statement without parameters may be several.
+        connection.exec_driver_sql(
+            _begin_write(route_id) if is_write else _BEGIN_READ,
+            execution_options={"no_parameters": True},
+        )
+
+    @event.listens_for(engine, "checkin")
+    def _returned(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["unused_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _taken(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        unused_since = record.info.get("unused_since")
+        if unused_since is None or time.monotonic() - unused_since < TRUSTED_FOR.total_seconds():
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            # The pool connects again.
+            raise DisconnectionError from error
 
     return engine
+
+
+# Several queries of one session must see the same state.
+_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+
+
+def _begin_write(route_id: str | None) -> str:
+    """Return the statements that begin a write: of a route, or of the whole fleet."""
+    # A write must see what was committed before it got its locks.
+    begin = (
+        "BEGIN ISOLATION LEVEL READ COMMITTED;"
+        f"SET LOCAL lock_timeout = {_milliseconds(WRITE_LOCK_TIMEOUT)};"
+        f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(IDLE_WRITE_TIMEOUT)};"
+    )
+    if route_id is None:
+        return f"{begin} SELECT pg_advisory_xact_lock({WRITE_LOCK_KEY})"
+    # Routes with the same number only wait for each other.
+    number = zlib.crc32(route_id.encode()) - 2**31
+    return (
+        f"{begin} SELECT pg_advisory_xact_lock_shared({WRITE_LOCK_KEY});"
+        f"SELECT pg_advisory_xact_lock({ROUTE_LOCKS}, {number}); {_ANNOUNCE}"
+    )
+
+
+# Read by `oldest_write`.
+_ANNOUNCE = "SELECT pg_advisory_xact_lock_shared(coalesce(max(event_id), 0)) FROM events"
+
+_OLDEST_WRITE = text("""
+    SELECT min(key) FROM (
+        SELECT (classid::bigint << 32) | objid::bigint AS key FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 1
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ) AS keys WHERE key < :write_lock
+""").bindparams(write_lock=WRITE_LOCK_KEY)
+
+
+def oldest_write(session: Session) -> int | None:
+    """Return the newest event id at the begin of the oldest write of a route that has not ended.
+
+    Such a write holds an advisory lock whose key is that id: events that it writes have higher
+    ones. Every other event with a lower id than one that `session` sees can be seen by sessions
+    that are opened from now on.
+
+    Returns:
+        None without such a write; always on SQLite, which has one writer.
+    """
+    if session.connection().dialect.name == "sqlite":
+        return None
+    found: int | None = session.connection().execute(_OLDEST_WRITE).scalar_one()
+    return found
 
 
 def _milliseconds(duration: timedelta) -> int:

@@ -90,7 +90,7 @@ class Disruptions:
 
     def release(self, route_id: str, operation: Operation) -> bool:
         """Release a route; return whether the run held it."""
-        with write(self._database, operation, DISRUPTION_RELEASED) as w:
+        with write(self._database, operation, DISRUPTION_RELEASED, route_id) as w:
             if w.earlier:
                 return True
             row = w.session.get(DisruptionRow, route_id)
@@ -101,7 +101,7 @@ class Disruptions:
 
     def abandon(self, held: Disruption, operation: Operation) -> bool:
         """Release a route whose holder no longer runs; return whether that run still held it."""
-        with write(self._database, operation, DISRUPTION_ABANDONED) as w:
+        with write(self._database, operation, DISRUPTION_ABANDONED, held.route_id) as w:
             if w.earlier:
                 return True
             row = w.session.get(DisruptionRow, held.route_id)

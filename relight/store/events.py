@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, bindparam, insert
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, and_, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -20,13 +21,15 @@ from relight.domain.event import CONCURRENCY_SET, Event, EventFilter
 from relight.domain.fault.fault import Fault
 from relight.domain.text import fitted
 from relight.store.bad_rows import read_good
-from relight.store.database import Database
+from relight.store.database import Database, oldest_write
 from relight.store.rows import read_row, validating
 from relight.store.tables import BY_ACTIVITY, EventRow, RolloutRouteRow, RolloutRow, Row
 
 MAX_DETAIL_BYTES = 48 * 1024
 """The limit of an event's detail. The other columns together have less than 16 KiB: no row has more
 than 64 KiB, and no event can be deleted before its time."""
+
+_INSERT = insert(EventRow)
 
 
 class Timed(Protocol):
@@ -103,13 +106,23 @@ class Write:
                 detail=fitted(dict(detail or {}), MAX_DETAIL_BYTES),
             )
         values = event.model_dump(exclude={"event_id"})
-        self.session.add(EventRow(**values, activity_id=operation.activity_id))
+        # A plain statement: every write has it.
+        self.session.connection().execute(_INSERT, {**values, "activity_id": operation.activity_id})
 
 
 @contextmanager
-def write(database: Database, operation: Operation, kind: str) -> Iterator[Write]:
-    """Begin an operation's write of this kind. It is committed unless the body raises."""
-    with database.writing() as session:
+def write(
+    database: Database, operation: Operation, kind: str, route_id: str | None = None
+) -> Iterator[Write]:
+    """Begin an operation's write of this kind. It is committed unless the body raises.
+
+    Args:
+        database: what is written.
+        operation: on whose behalf.
+        kind: of the event.
+        route_id: the only route that the write is of (see `Database.writing`); None: of the fleet.
+    """
+    with database.writing(route_id) as session:
         yield Write(
             session=session,
             operation=operation,
@@ -147,15 +160,14 @@ def delete_row(w: Write, row: Row | None, name: str) -> bool:
     return True
 
 
-def written_by(operation: Operation, kind: str) -> SelectOfScalar[EventRow]:
-    """Return the query for the event of one kind that an activity wrote."""
-    return select(EventRow).where(
-        # Repeats the condition of the partial index, which is not used without it.
-        BY_ACTIVITY,
-        EventRow.run_id == operation.run_id,
-        EventRow.activity_id == operation.activity_id,
-        EventRow.kind == kind,
-    )
+WRITTEN_BY = select_columns(col(EventRow.event_id)).where(
+    # Repeats the condition of the partial index, which is not used without it.
+    BY_ACTIVITY,
+    col(EventRow.run_id) == bindparam("run_id"),
+    col(EventRow.activity_id) == bindparam("activity_id"),
+    col(EventRow.kind) == bindparam("kind"),
+)
+"""The query for the event of one kind that an activity wrote. Every write of an activity has it."""
 
 
 def first_of_run(session: Session, run_id: str, kind: str) -> EventRow | None:
@@ -167,7 +179,9 @@ def first_of_run(session: Session, run_id: str, kind: str) -> EventRow | None:
 def _earlier(session: Session, operation: Operation, kind: str) -> EventRow | None:
     if not operation.activity_id:
         return None
-    return session.exec(written_by(operation, kind)).one_or_none()
+    written = {"run_id": operation.run_id, "activity_id": operation.activity_id, "kind": kind}
+    event_id = session.connection().execute(WRITTEN_BY, written).scalar_one_or_none()
+    return None if event_id is None else session.get(EventRow, event_id)
 
 
 NEWEST = 100
@@ -196,7 +210,7 @@ class Events:
         Raises:
             BadValueError: a value is invalid.
         """
-        with write(self._database, operation, kind) as w:
+        with write(self._database, operation, kind, route_id) as w:
             if not w.earlier:
                 w.log(
                     route_id=route_id,
@@ -258,22 +272,35 @@ class Events:
             older = shown[-1].event_id if len(rows) > limit else None
             return read_good(reversed(shown), event_of), older
 
-    def following(self, wanted: EventFilter, after: int, limit: int) -> builtins.list[Event]:
-        """Return the first `limit` events with a higher id than `after` that match, oldest first.
+    def following(
+        self, wanted: EventFilter, after: int, until: int, limit: int
+    ) -> builtins.list[Event]:
+        """Return the first `limit` events between two ids that match, oldest first.
 
-        Writes have one lock, so no event with a lower id can appear later. Invalid ones are noted
-        and left out.
+        Invalid ones are noted and left out.
+
+        Args:
+            wanted: which events.
+            after: only events with a higher id.
+            until: the highest id, from `settled_id`: a later one could miss an event.
+            limit: how many are read at most.
         """
-        query = _matching(wanted).where(col(EventRow.event_id) > after)
+        query = _matching(wanted).where(col(EventRow.event_id).between(after + 1, until))
         query = query.order_by(col(EventRow.event_id)).limit(limit)
         with self._database.reading() as session:
             return read_good(session.exec(query), event_of)
 
-    def newest_id(self) -> int:
-        """Return the id of the newest event; 0 without any."""
+    def settled_id(self) -> int:
+        """Return an id up to which no event can appear any more; 0 without any.
+
+        It is that of the newest event, unless a write that has not ended may write an older one.
+        """
         newest = select(EventRow.event_id).order_by(col(EventRow.event_id).desc()).limit(1)
         with self._database.reading() as session:
-            return session.exec(newest).one_or_none() or 0
+            # In this order: a write that ends in between has written nothing that this misses.
+            found = session.exec(newest).one_or_none() or 0
+            oldest = oldest_write(session)
+        return found if oldest is None else min(found, oldest)
 
 
 def _matching(wanted: EventFilter) -> SelectOfScalar[EventRow]:

@@ -192,14 +192,14 @@ class Remediations:
         Raises:
             UnknownRouteError: there is no such route.
         """
-        with self._database.writing() as session:
+        with self._database.writing(route_id) as session:
             route = require_route(session, route_id)
             row = remediation_row(session, route_id)
             set_gone_since(route, row, at)
             session.add(row)
 
     def _record_begin(self, route_id: str, kind: str, operation: Operation) -> None:
-        with write(self._database, operation, kind) as w:
+        with write(self._database, operation, kind, route_id) as w:
             if not w.earlier:
                 route = require_route(w.session, route_id)
                 w.log(route_id=route_id, machine_key=route.machine_key)
@@ -208,7 +208,7 @@ class Remediations:
     def _changing(
         self, route_id: str, kind: str, operation: Operation
     ) -> Iterator[tuple[Write, RouteRow, RouteRemediationRow]]:
-        with write(self._database, operation, kind) as w:
+        with write(self._database, operation, kind, route_id) as w:
             route = require_route(w.session, route_id)
             row = remediation_row(w.session, route_id)
             yield w, route, row

@@ -148,7 +148,7 @@ class Routes:
             UnknownRouteError: there is no such route.
             RouteWithoutMachineError: no machine serves it.
         """
-        with write(self._database, operation, TARGET_SET) as w:
+        with write(self._database, operation, TARGET_SET, input.route_id) as w:
             if w.earlier:
                 proven = w.session.exec(written_by(operation, ROUTE_PROVEN)).one_or_none()
                 return begun_earlier(w.session, w.earlier, proven)
@@ -173,7 +173,7 @@ class Routes:
             WrongMachineError: the machine is draining or destroyed, or belongs to another route,
                 or another machine serves the route.
         """
-        with write(self._database, operation, ROUTE_PROVEN) as w:
+        with write(self._database, operation, ROUTE_PROVEN, input.route_id) as w:
             if w.earlier:
                 return
             held = release_after_operation(w, input.route_id)
@@ -207,7 +207,7 @@ class Routes:
 
     def record_fault(self, input: RecordFaultInput, operation: Operation) -> None:
         """Record why an operation failed, and its effect (see `relight.store.route_faults`)."""
-        with write(self._database, operation, FAULT_RECORDED) as w:
+        with write(self._database, operation, FAULT_RECORDED, input.route_id) as w:
             if not w.earlier:
                 record_fault(w, input)
                 release_after_operation(w, input.route_id)

@@ -1,6 +1,6 @@
 """Calls of the store from an event loop: in threads of the store's own.
 
-A call of the store blocks: it waits for the write lock, or for a server that does not respond. On
+A call of the store blocks: it waits for a lock, or for a server that does not respond. On
 an event loop it would hold up everything else there, heartbeats among it. So code that serves is
 guarded: in it, a session that is opened on an event loop is a bug and raises an error.
 """
@@ -17,7 +17,8 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 
 THREADS = 16
-"""SQLite allows only one writer anyway, and so does the store's write lock on PostgreSQL."""
+"""A write on PostgreSQL is some 2 ms of this process's CPU and eight round trips: so many threads
+keep a core busy up to a round trip of some 4 ms. SQLite has one writer anyway."""
 
 # Not the event loop's default executor: it also resolves host names, which a lock must not stop.
 _executor = ThreadPoolExecutor(THREADS, thread_name_prefix="store")

@@ -60,7 +60,8 @@ class Verifications:
             UnknownMachineError: its machine was never planned.
             WrongMachineError: its machine is draining or destroyed, or belongs to another route.
         """
-        with write(self._database, operation, _kind(before, release_tag, result)) as w:
+        kind = _kind(before, release_tag, result)
+        with write(self._database, operation, kind, before.route_id) as w:
             if w.earlier:
                 return None
             refusal = why_not_recorded(w.session, before)

@@ -116,7 +116,9 @@ def events(  # noqa: PLR0913 - one argument a flag
             who=who,
             since=since,
         )
-        newest = store.events.newest_id()
+        if follow:
+            newest = store.events.settled_id()
+            before = newest + 1
         found, older = store.events.page(wanted, limit, before=before)
         if json:
             print_events(found, as_json=True)
@@ -167,8 +169,8 @@ def _follow(store: "Store", wanted: EventFilter, after: int, *, as_json: bool) -
     """Print each new event until the command is interrupted."""
     try:
         while True:
-            newest = store.events.newest_id()
-            found = store.events.following(wanted, after, MAX_LIMIT)
+            newest = store.events.settled_id()
+            found = store.events.following(wanted, after, newest, MAX_LIMIT)
             print_events(found, as_json=as_json)
             # Others than those that match are not read again.
             after = found[-1].event_id if len(found) == MAX_LIMIT else max(after, newest)

@@ -42,12 +42,14 @@ def test_pages_together_are_the_log_and_the_last_one_has_no_older(store):
 
 def test_what_follows_an_event_is_returned_once_and_in_order(store):
     serve(store)
-    newest = store.events.newest_id()
-    assert store.events.following(ALL, newest, 10) == []
+    last = store.events.settled_id()
+    assert store.events.following(ALL, last, last, 10) == []
     store.events.append("first", MANUAL)
     store.events.append("second", MANUAL)
-    assert kinds(store.events.following(ALL, newest, 10)) == ["first", "second"]
-    assert kinds(store.events.following(ALL, newest, 1)) == ["first"]
+    newest = store.events.settled_id()
+    assert kinds(store.events.following(ALL, last, newest, 10)) == ["first", "second"]
+    assert kinds(store.events.following(ALL, last, newest, 1)) == ["first"]
+    assert kinds(store.events.following(ALL, last, newest - 1, 10)) == ["first"]
 
 
 @pytest.mark.parametrize(

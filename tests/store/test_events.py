@@ -13,7 +13,7 @@ from relight.domain.fault.fault import Fault, FaultClass
 from relight.domain.text import visible
 from relight.store.database import Database, parse_url
 from relight.store.errors import BadValueError
-from relight.store.events import Operation, written_by
+from relight.store.events import WRITTEN_BY, Operation
 from tests.store.fleets import (
     MANUAL,
     failing,
@@ -74,9 +74,8 @@ def test_the_event_of_an_activity_is_found_by_index(store_url):
                 connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
                 # On an empty table all indexes cost the same. The session brings them back.
                 connection.exec_driver_sql("DROP INDEX ix_events_lately, ix_events_kind")
-            query = written_by(rollout_run().activity(), "rollout-pause").compile(
-                connection, compile_kwargs={"literal_binds": True}
-            )
+            written = WRITTEN_BY.params(run_id="a", activity_id="1", kind="rollout-pause")
+            query = written.compile(connection, compile_kwargs={"literal_binds": True})
             plan = connection.exec_driver_sql(f"{explain} {query}").all()
         assert "uq_events_activity" in str(plan)
     finally:

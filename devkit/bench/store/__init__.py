@@ -1,0 +1,1 @@
+"""Writes/s of the store on PostgreSQL."""
