@@ -18,6 +18,7 @@ import asyncio
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -214,7 +215,9 @@ class SshShell:
                 # Shielded: asyncssh would forget the channel, and the host would keep it.
                 channel, _ = await asyncio.shield(opening)
                 if stdin:
-                    channel.write(stdin.encode() if isinstance(stdin, str) else stdin)
+                    # A command that ends before it reads its input says why by its exit status.
+                    with suppress(BrokenPipeError):
+                        channel.write(stdin.encode() if isinstance(stdin, str) else stdin)
                 channel.write_eof()
                 await output.ended.wait()
         except TimeoutError as error:

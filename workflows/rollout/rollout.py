@@ -37,6 +37,7 @@ from relight.domain.rollout.wave import (
     WaveEnded,
     WaveWork,
     WidenWaveInput,
+    runs_in_rollout,
 )
 from workflows.failures import fault_of, ignore_ended
 from workflows.reporting import report_fault
@@ -47,10 +48,14 @@ from workflows.rollout.pages import rollout_page
 from workflows.rollout.preparation import check, claim, make_plan
 from workflows.rollout.state import history_is_long
 from workflows.rollout.steps import RolloutActivities
-from workflows.rollout.wave import RolloutWave
+from workflows.rollout.wave import Wave
+from workflows.rollout.wave_workflow import RolloutWave
 from workflows.undo import UndoStack
 
 _SHORTEST = timedelta(milliseconds=1)
+
+_LEAN = "a small wave runs in its rollout"
+"""The patch: in older histories each wave is a child workflow."""
 
 
 # It can take days, so it moves to the current worker version. Tests replay recorded histories.
@@ -71,6 +76,7 @@ class RolloutRelease(ControlledRollout):
     @workflow.init
     def __init__(self, input: RolloutReleaseInput) -> None:
         super().__init__(input)
+        self._is_lean = workflow.patched(_LEAN)
 
     @workflow.run
     async def run(self, input: RolloutReleaseInput) -> RolloutStatus:  # noqa: ARG002 - see init
@@ -84,7 +90,7 @@ class RolloutRelease(ControlledRollout):
                 undo.on_fault(RolloutActivities.close_rollout, self._fault_closing)
                 if self._plan is None:
                     await self._prepare()
-                workflow.set_current_details(rollout_page(self._state.status()))
+                self._show()
                 while self._stage is not RolloutStage.END:
                     await self._run_stage()
                     if history_is_long():
@@ -179,39 +185,50 @@ class RolloutRelease(ControlledRollout):
         self._stage = following
 
     async def _await_wave(self, work: WaveWork) -> WaveEnded:
-        number, release, controls = self._state.wave, self._its_release, self._controls
-        if self._end_phase is None and not controls.paused:
+        number = self._state.wave
+        if self._end_phase is None and not self._controls.paused:
             self._set_phase(RolloutPhase.RUNNING, f"wave {number} of {self._state.waves}")
         await self._record_standing()
-        controls = self._controls
-        self._wave = await workflow.start_child_workflow(
-            RolloutWave.run,
-            RolloutWaveInput(
-                rollout_run_id=run_id(),
-                rollout=workflow.info().workflow_id,
-                release=release,
-                scope=self._input.scope,
-                origin=self._input.origin,
-                strategy=self._input.strategy,
-                work=work,
-                number=number,
-                controls=controls,
-                kept=self._wave_kept or WaveKept(),
-                image_name=self._input.image_name,
-            ),
-            id=f"{workflow.info().workflow_id}/{number}/{work}",
-            parent_close_policy=workflow.ParentClosePolicy.TERMINATE,
-            static_summary=f"{work}: wave {number} of {self._what} over {self._input.scope}",
+        wave = RolloutWaveInput(
+            rollout_run_id=run_id(),
+            rollout=workflow.info().workflow_id,
+            release=self._its_release,
+            scope=self._input.scope,
+            origin=self._input.origin,
+            strategy=self._input.strategy,
+            work=work,
+            number=number,
+            controls=self._controls,
+            kept=self._wave_kept or WaveKept(),
+            image_name=self._input.image_name,
         )
-        workflow.set_current_details(rollout_page(self._state.status(), self._wave.id))
+        try:
+            if self._is_lean and runs_in_rollout(self._its_plan.sizes, number, work):
+                self._wave = Wave(wave, self)
+                return await self._wave.run()
+            return await self._await_child(wave)
+        finally:
+            self._wave, self._wave_page = None, ""
+
+    async def _await_child(self, wave: RolloutWaveInput) -> WaveEnded:
+        """Run a large wave as a workflow of its own."""
+        number, work = wave.number, wave.work
+        self._wave = child = await workflow.start_child_workflow(
+            RolloutWave.run,
+            wave,
+            id=f"{wave.rollout}/{number}/{work}",
+            parent_close_policy=workflow.ParentClosePolicy.TERMINATE,
+            static_summary=f"{work}: wave {number} of {self._what} over {wave.scope}",
+        )
+        self._wave_page = f"The page of `{child.id}` shows how far its routes are."
+        self._show()
         handing_over = asyncio.create_task(self._take_over_when_long())
         try:
             # The controls may have changed while the wave was being started.
-            if self._controls != controls:
-                await ignore_ended(self._wave.signal(RolloutWave.set_controls, self._controls))
-            return await self._wave
+            if self._controls != wave.controls:
+                await ignore_ended(child.signal(RolloutWave.set_controls, self._controls))
+            return await child
         finally:
-            self._wave = None
             handing_over.cancel()
 
     async def _take_over_when_long(self) -> None:

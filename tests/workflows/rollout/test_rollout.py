@@ -220,8 +220,7 @@ async def test_a_step_that_runs_again_changes_nothing(roomy_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
         route_ids, scope = await two_routes(harness), track_scope(harness.track)
         rollout_id = rollout_workflow_id("v0.0.74", scope)
-        workflow_id = f"{rollout_id}/1/swap" if step == "advance_wave" else rollout_id
-        harness.interference.inject(injection, step, workflow_id)
+        harness.interference.inject(injection, step, rollout_id)
         rollout = await harness.start_rollout("v0.0.74", scope, waves=("1", "100%"))
         assert (await rollout.result()).phase is RolloutPhase.CONVERGED
         assert harness.current_tags(route_ids) == ["v0.0.74"] * 2
