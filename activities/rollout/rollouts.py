@@ -72,7 +72,10 @@ class RolloutActivities:
 
     @step(policies.STORE, lambda i: f"{i.release_tag}: {i.scope}")
     async def open_rollout(self, input: OpenRolloutInput) -> RolloutOpened:
-        """Claim the scope. A holder whose workflow no longer runs (it was terminated) loses it."""
+        """Claim the scope, and plan the waves of the fleet as the rollout before left it.
+
+        A holder whose workflow no longer runs (it was terminated) loses the scope.
+        """
         operation = operation_of(input)
         while True:
             try:
@@ -85,7 +88,8 @@ class RolloutActivities:
             else:
                 if input.release is not None:
                     await in_thread(self._store.releases.save, input.release)
-                return RolloutOpened(rollout=opened)
+                plan = await in_thread(self._plan, input.plan) if input.plan else None
+                return RolloutOpened(rollout=opened, plan=plan)
 
     @step(policies.STORE, lambda i: i.scope)
     def architectures(self, input: ListRoutesInput) -> Architectures:
@@ -95,20 +99,7 @@ class RolloutActivities:
     @step(policies.STORE, lambda i: i.scope)
     def plan_rollout(self, input: PlanRolloutInput) -> RolloutPlan:
         """Assign every route of the scope to a wave, and save that."""
-        now = datetime.now(UTC)
-        routes = self._store.routes.in_scope(input.scope)
-        others = self._not_of_image(routes, input) if input.image_name else {}
-        planned = plan_rollout(
-            [route for route in routes if route.route_id not in others],
-            input.strategy,
-            self._store.exclusions.standing(now),
-            self._store.freezes.standing(now),
-            now,
-            input.release.tag,
-        )
-        planned = planned.model_copy(update={"left_out": (*planned.left_out, *others.values())})
-        self._store.rollout_routes.plan(input.rollout_run_id, planned.waves)
-        return listed_plan(input, planned)
+        return self._plan(input)
 
     @step(
         policies.STORE,
@@ -242,6 +233,22 @@ class RolloutActivities:
         """Record the end of a rollout, free its scope, and promote a release that converged."""
         self._store.rollouts.close(input, operation_of(input))
         return RolloutClosed(status=self._store.rollout_status.get(input.rollout_run_id))
+
+    def _plan(self, input: PlanRolloutInput) -> RolloutPlan:
+        now = datetime.now(UTC)
+        routes = self._store.routes.in_scope(input.scope)
+        others = self._not_of_image(routes, input) if input.image_name else {}
+        planned = plan_rollout(
+            [route for route in routes if route.route_id not in others],
+            input.strategy,
+            self._store.exclusions.standing(now),
+            self._store.freezes.standing(now),
+            now,
+            input.release.tag,
+        )
+        planned = planned.model_copy(update={"left_out": (*planned.left_out, *others.values())})
+        self._store.rollout_routes.plan(input.rollout_run_id, planned.waves)
+        return listed_plan(input, planned)
 
     def _not_of_image(
         self, routes: Iterable[Candidate], input: PlanRolloutInput

@@ -106,16 +106,18 @@ class RolloutRelease(ControlledRollout):
 
     async def _prepare(self) -> None:
         """Check the release, claim the scope, and plan the waves."""
-        self._release = await check(self._input)
-        if not await claim(
+        self._release = await check(self._input, lean=self._is_lean)
+        opened = await claim(
             self._input,
             self._release,
             lambda: self._end_phase is not None,
             lambda text: self._set_phase(RolloutPhase.PREPARING, text),
-        ):
+            lean=self._is_lean,
+        )
+        if opened is None:
             self._stage = RolloutStage.END
             return
-        self._plan = await make_plan(self._input, self._release)
+        self._plan = opened.plan or await make_plan(self._input, self._release)
         self._state.set_wave(0, len(self._plan.sizes))
         self._state.counts = {RouteProgress.WAITING: sum(self._plan.sizes)}
 
@@ -382,7 +384,8 @@ class RolloutRelease(ControlledRollout):
             self._end_phase, self._end_reason = RolloutPhase.CONVERGED, reason
         self._rolls_back = False
         self._set_phase(self._end_phase, self._end_reason)
-        closed = await RolloutActivities.close_rollout(
+        close = RolloutActivities.close_rollout
+        closed = await (close.local if self._is_lean else close)(
             self._closing(self._end_phase, self._end_reason)
         )
         status = closed.status or self._state.status()

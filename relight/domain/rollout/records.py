@@ -8,8 +8,10 @@ from relight.domain.image.image import ImageName
 from relight.domain.names import ReleaseTag, RouteId, ScopeName
 from relight.domain.release import Release
 from relight.domain.rollout.rollout import (
+    PlanRolloutInput,
     Rollout,
     RolloutPhase,
+    RolloutPlan,
     RolloutStanding,
     RolloutStatus,
 )
@@ -21,6 +23,7 @@ class OpenRolloutInput(Message):
     Attributes:
         release: what its tag means in the fleet from then on; None: what it means already.
         image_name: the image of a rollout that replaces machines; None: it swaps releases.
+        plan: what is planned as soon as the scope is claimed; None: nothing.
     """
 
     rollout_run_id: str
@@ -29,6 +32,7 @@ class OpenRolloutInput(Message):
     origin: Origin
     release: Release | None = None
     image_name: ImageName | None = None
+    plan: PlanRolloutInput | None = None
 
 
 class RolloutOpened(Message):
@@ -37,10 +41,12 @@ class RolloutOpened(Message):
     Attributes:
         rollout: ours; None if another rollout holds the scope.
         held_by: that other rollout.
+        plan: its plan, if one was to be made.
     """
 
     rollout: Rollout | None = None
     held_by: Rollout | None = None
+    plan: RolloutPlan | None = None
 
 
 class RecordDecisionInput(Message):

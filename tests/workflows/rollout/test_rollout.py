@@ -18,13 +18,7 @@ from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
 CONTROL = ControlInput(origin=Origin(requested_by="operator", reason="to check a host"))
-BEFORE_THE_FIRST_WAVE = (
-    "architectures",
-    "resolve_release",
-    "preflight",
-    "open_rollout",
-    "plan_rollout",
-)
+BEFORE_THE_FIRST_WAVE = ("check_rollout", "open_rollout")
 LATER = ("advance_wave", "record_decision", "join_late", "close_rollout")
 
 
