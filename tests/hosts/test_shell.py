@@ -36,6 +36,7 @@ from relight.hosts.shell import SshShell
 from starter.local.children import wait_until
 from tests.support.ssh_server import (
     HANG,
+    UNREAD,
     SshServer,
     link_to,
     ssh_server,
@@ -97,6 +98,14 @@ async def test_a_failed_command_is_an_error_with_its_last_line(shell: SshShell) 
     assert str(caught.value) == "de-1-g1 (127.0.0.1): run sh: exit code 3: last"
     assert (caught.value.exit_code, caught.value.stderr) == (3, "last\n")
     assert not caught.value.retryable
+
+
+async def test_a_command_that_does_not_read_its_input_is_no_lost_connection(
+    shell: SshShell,
+) -> None:
+    for _ in range(10):
+        ended = await shell.run([UNREAD], stdin="x" * 20_000, timeout=SOON, check=False)
+        assert ended.exit_code == 3
 
 
 async def test_a_killed_command_is_an_error_with_the_signal(shell: SshShell) -> None:

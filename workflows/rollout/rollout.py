@@ -27,13 +27,14 @@ from relight.domain.rollout.rollout import (
     RouteProgress,
     WaveKept,
 )
-from relight.domain.rollout.status import NOTHING_CHANGED, tally
+from relight.domain.rollout.status import NOTHING_CHANGED, in_wave, tally
 from relight.domain.rollout.strategy import Approval
 from relight.domain.rollout.wave import (
     BeginProofsInput,
     BeginRollBackInput,
     JoinLateInput,
     RolloutWaveInput,
+    RoutesChanged,
     WaveEnded,
     WaveWork,
     WidenWaveInput,
@@ -77,6 +78,7 @@ class RolloutRelease(ControlledRollout):
     def __init__(self, input: RolloutReleaseInput) -> None:
         super().__init__(input)
         self._is_lean = workflow.patched(_LEAN)
+        self._joined: RoutesChanged | None = None
 
     @workflow.run
     async def run(self, input: RolloutReleaseInput) -> RolloutStatus:  # noqa: ARG002 - see init
@@ -120,6 +122,9 @@ class RolloutRelease(ControlledRollout):
         self._plan = opened.plan or await make_plan(self._input, self._release)
         self._state.set_wave(0, len(self._plan.sizes))
         self._state.counts = {RouteProgress.WAITING: sum(self._plan.sizes)}
+        if opened.standing is not None and self._end_phase is None:
+            self._recorded = opened.standing
+            self._state.standing = opened.standing.model_copy(update={"wave": 0})
 
     async def _run_stage(self) -> None:
         """Go one stage on. A stage that had to make way for the next run is run again there."""
@@ -162,18 +167,24 @@ class RolloutRelease(ControlledRollout):
 
     async def _has_wave(self, number: int) -> bool:
         """Return whether there is another wave; routes that joined late make one."""
-        takes_latecomers = not (self._input.undo or self._input.image_name)
-        if number <= self._state.waves or not takes_latecomers:
+        request = self._late_joiners(number)
+        if request is None:
             return number <= self._state.waves
-        joined = await RolloutActivities.join_late.local(
-            JoinLateInput(
-                rollout_run_id=run_id(),
-                release_tag=self._its_release.tag,
-                scope=self._input.scope,
-                number=number,
-            )
-        )
+        joined, self._joined = self._joined, None
+        if joined is None:
+            joined = await RolloutActivities.join_late.local(request)
         return joined.routes > 0
+
+    def _late_joiners(self, number: int) -> JoinLateInput | None:
+        """Return what makes a wave of late joiners; None if the wave is planned, or none is."""
+        if number <= self._state.waves or self._input.undo or self._input.image_name:
+            return None
+        return JoinLateInput(
+            rollout_run_id=run_id(),
+            release_tag=self._its_release.tag,
+            scope=self._input.scope,
+            number=number,
+        )
 
     async def _run_wave(self, work: WaveWork, following: RolloutStage) -> None:
         """Run the current wave, then go on to a stage. If the wave stops itself, it all ends."""
@@ -189,7 +200,8 @@ class RolloutRelease(ControlledRollout):
     async def _await_wave(self, work: WaveWork) -> WaveEnded:
         number = self._state.wave
         if self._end_phase is None and not self._controls.paused:
-            self._set_phase(RolloutPhase.RUNNING, f"wave {number} of {self._state.waves}")
+            begins = in_wave(number, self._state.waves, workflow.now())
+            self._set_phase(begins.phase, begins.detail)
         await self._record_standing()
         wave = RolloutWaveInput(
             rollout_run_id=run_id(),
@@ -267,14 +279,17 @@ class RolloutRelease(ControlledRollout):
         gate = await self._run_checks(number, verdict)
         if gate is None:
             return
-        await self._decide(number, gate.decision, gate.reason)
-        if gate.decision is Decision.WIDEN and not last:
-            await self._widen(number, gate.widen_by)
         holds = []
         if gate.decision is Decision.HOLD:
             holds.append(f"{gate.reason}; approve to continue, or abort")
         if self._needs_approval(number) and not last:
             holds.append(f"wave {number} is proven; {gate.reason}; approve to continue")
+        goes_on = self._is_lean and gate.decision is Decision.PROMOTE and not holds
+        join = self._late_joiners(number + 1) if goes_on else None
+        decided = await self._decide(number, gate.decision, gate.reason, join)
+        self._joined = decided if join else None
+        if gate.decision is Decision.WIDEN and not last:
+            await self._widen(number, gate.widen_by)
         self._holds, self._stage = tuple(holds), RolloutStage.HOLD
 
     async def _run_checks(self, number: int, gate: GateDecision) -> GateDecision | None:
@@ -359,9 +374,11 @@ class RolloutRelease(ControlledRollout):
         """Return whether fewer approvals are left to wait for, or none counts any more."""
         return len(self._holds) < left or self._is_interrupted()
 
-    async def _decide(self, number: int, decision: Decision, reason: str) -> None:
-        """Record a decision. An abort ends the rollout."""
-        await RolloutActivities.record_decision.local(
+    async def _decide(
+        self, number: int, decision: Decision, reason: str, join: JoinLateInput | None = None
+    ) -> RoutesChanged:
+        """Record a decision, and return how many routes joined. An abort ends the rollout."""
+        decided = await RolloutActivities.record_decision.local(
             RecordDecisionInput(
                 rollout_run_id=run_id(),
                 release_tag=self._input.release_tag,
@@ -370,10 +387,12 @@ class RolloutRelease(ControlledRollout):
                 decision=decision,
                 reason=reason,
                 origin=self._input.origin,
+                join=join,
             )
         )
         if decision is Decision.ABORT and self._end_phase is None:
             self._finish_as(RolloutPhase.STOPPED, f"stopped in wave {number}: {reason}")
+        return decided
 
     # ------------------------------------------------------------------ end
 

@@ -15,6 +15,7 @@ from relight.domain.rollout.rollout import (
     RolloutStanding,
     RolloutStatus,
 )
+from relight.domain.rollout.wave import JoinLateInput
 
 
 class OpenRolloutInput(Message):
@@ -42,15 +43,21 @@ class RolloutOpened(Message):
         rollout: ours; None if another rollout holds the scope.
         held_by: that other rollout.
         plan: its plan, if one was to be made.
+        standing: what was recorded with the plan: the first wave begins.
     """
 
     rollout: Rollout | None = None
     held_by: Rollout | None = None
     plan: RolloutPlan | None = None
+    standing: RolloutStanding | None = None
 
 
 class RecordDecisionInput(Message):
-    """Record a decision about a rollout and its reason."""
+    """Record a decision about a rollout and its reason.
+
+    Attributes:
+        join: what is done next after the last wave: adding the routes that have joined since.
+    """
 
     rollout_run_id: str
     release_tag: ReleaseTag
@@ -59,6 +66,7 @@ class RecordDecisionInput(Message):
     decision: str
     reason: str
     origin: Origin
+    join: JoinLateInput | None = None
 
 
 class RecordStandingInput(Message):

@@ -274,4 +274,4 @@ class SkipInput(Message):
 class RoutesChanged(Message):
     """The number of routes that were changed."""
 
-    routes: int
+    routes: int = 0

@@ -19,7 +19,7 @@ from workflows.rollout.rollout import RolloutRelease
 
 CONTROL = ControlInput(origin=Origin(requested_by="operator", reason="to check a host"))
 BEFORE_THE_FIRST_WAVE = ("check_rollout", "open_rollout")
-LATER = ("advance_wave", "record_decision", "join_late", "close_rollout")
+LATER = ("advance_wave", "record_decision", "close_rollout")
 
 
 async def two_routes(harness: Harness) -> list[str]:
