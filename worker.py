@@ -92,7 +92,7 @@ from workflows.image.publish import PublishImage
 from workflows.image.region import PublishRegion
 from workflows.machine.remove import RemoveMachine
 from workflows.rollout.rollout import RolloutRelease
-from workflows.rollout.wave import RolloutWave
+from workflows.rollout.wave_workflow import RolloutWave
 from workflows.route.hot_swap import HotSwapRoute
 from workflows.route.prove import ProveRoute
 from workflows.route.provision import ProvisionRoute

@@ -44,6 +44,7 @@ from activities.machine.presence import Presence
 from activities.pinned_releases import PinnedReleases
 from activities.release import ReleaseActivities
 from activities.rollout.checks import GateCheck, GateCheckActivities
+from activities.rollout.opening import OpeningActivities
 from activities.rollout.preflight import HostParts, PreflightActivities
 from activities.rollout.rollouts import RolloutActivities
 from activities.rollout.undo import UndoActivities
@@ -146,6 +147,21 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         parts.host_settings,
         parts.user_data.keys,
     )
+    resolving = ReleaseActivities(releases, parts.store, delivery)
+    preflight = PreflightActivities(
+        parts.hosts,
+        releases,
+        parts.store,
+        parts.checks,
+        HostParts(
+            delivery,
+            configurations,
+            HostSettingsWriter(parts.host_settings, parts.user_data.keys)
+            if parts.host_settings is not None
+            else None,
+            ImagePreflight(parts.contract) if parts.contract and parts.image_preflight else None,
+        ),
+    )
     return activities_of(
         RouteActivities(parts.store, evaluation),
         DisruptionActivities(parts.store, ledger),
@@ -153,7 +169,7 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         SwapRouteActivities(parts.store, swaps),
         proofs,
         ReplacementActivities(parts.store, ledger),
-        ReleaseActivities(releases, parts.store, delivery),
+        resolving,
         ImageChoiceActivities(parts.store, image_fit),
         ImageContractActivities(parts.store, parts.hosts, parts.contract),
         ImageRolloutActivities(parts.store, image_fit, parts.checks),
@@ -191,22 +207,8 @@ def activities_with(parts: Parts, client: Client) -> list[Callable[..., Any]]:
         ),
         RolloutActivities(parts.store, client),
         UndoActivities(parts.store),
-        PreflightActivities(
-            parts.hosts,
-            releases,
-            parts.store,
-            parts.checks,
-            HostParts(
-                delivery,
-                configurations,
-                HostSettingsWriter(parts.host_settings, parts.user_data.keys)
-                if parts.host_settings is not None
-                else None,
-                ImagePreflight(parts.contract)
-                if parts.contract and parts.image_preflight
-                else None,
-            ),
-        ),
+        preflight,
+        OpeningActivities(parts.store, resolving, preflight),
         GateCheckActivities(parts.checks),
         ObservationActivities(
             parts.store,

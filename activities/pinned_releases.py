@@ -130,6 +130,9 @@ class PinnedReleases:
         tag, version = pinned.tag, pinned.version
         newest = await self._source.resolve(tag, ())
         if newest.version == version:
+            wanted = [each for each in newest.deb_files if each.architecture in architectures]
+            if len(wanted) == len({*architectures}) > 0:
+                return newest.model_copy(update={"deb_files": tuple(wanted)})
             return await self._source.resolve(tag, architectures)
         try:
             offered = await self._source.resolve(version, architectures)

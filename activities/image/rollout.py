@@ -4,8 +4,7 @@ from collections.abc import Collection
 
 from activities import policies
 from activities.image.fit import ImageFit
-from activities.rollout.preflight import PreflightError, unknown_checks
-from relight.domain.fault.error import DomainError
+from activities.rollout.preflight import NoRoutesError, PreflightError, unknown_checks
 from relight.domain.image.choice import CheckImageRolloutInput, ImageRolloutChecked
 from relight.domain.image.image import ImageManifest
 from relight.domain.names import CheckName
@@ -15,12 +14,6 @@ from relight.store.store import Store
 from relight.store.threads import in_thread
 
 MAX_NAMED_REGIONS = 10
-
-
-class NoRoutesError(DomainError):
-    """The scope has no machine that the image could replace."""
-
-    kind = "no-routes"
 
 
 class ImageRolloutActivities:

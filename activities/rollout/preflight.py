@@ -67,6 +67,12 @@ class PreflightError(DomainError):
     kind = "preflight-failed"
 
 
+class NoRoutesError(DomainError):
+    """The scope has no machine that the rollout could reach."""
+
+    kind = "no-routes"
+
+
 class PreflightActivities:
     """Checks the repository and one host of each region. Changes nothing."""
 

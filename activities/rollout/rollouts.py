@@ -33,7 +33,9 @@ from relight.domain.rollout.rollout import (
     Architectures,
     PlanRolloutInput,
     RolloutPlan,
+    RolloutStanding,
 )
+from relight.domain.rollout.status import in_wave
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.rollout.wave import (
     AdvanceWaveInput,
@@ -72,7 +74,10 @@ class RolloutActivities:
 
     @step(policies.STORE, lambda i: f"{i.release_tag}: {i.scope}")
     async def open_rollout(self, input: OpenRolloutInput) -> RolloutOpened:
-        """Claim the scope. A holder whose workflow no longer runs (it was terminated) loses it."""
+        """Claim the scope, and plan the waves of the fleet as the rollout before left it.
+
+        A holder whose workflow no longer runs (it was terminated) loses the scope.
+        """
         operation = operation_of(input)
         while True:
             try:
@@ -85,7 +90,10 @@ class RolloutActivities:
             else:
                 if input.release is not None:
                     await in_thread(self._store.releases.save, input.release)
-                return RolloutOpened(rollout=opened)
+                if input.plan is None:
+                    return RolloutOpened(rollout=opened)
+                plan, standing = await in_thread(self._begin, input.plan)
+                return RolloutOpened(rollout=opened, plan=plan, standing=standing)
 
     @step(policies.STORE, lambda i: i.scope)
     def architectures(self, input: ListRoutesInput) -> Architectures:
@@ -95,20 +103,7 @@ class RolloutActivities:
     @step(policies.STORE, lambda i: i.scope)
     def plan_rollout(self, input: PlanRolloutInput) -> RolloutPlan:
         """Assign every route of the scope to a wave, and save that."""
-        now = datetime.now(UTC)
-        routes = self._store.routes.in_scope(input.scope)
-        others = self._not_of_image(routes, input) if input.image_name else {}
-        planned = plan_rollout(
-            [route for route in routes if route.route_id not in others],
-            input.strategy,
-            self._store.exclusions.standing(now),
-            self._store.freezes.standing(now),
-            now,
-            input.release.tag,
-        )
-        planned = planned.model_copy(update={"left_out": (*planned.left_out, *others.values())})
-        self._store.rollout_routes.plan(input.rollout_run_id, planned.waves)
-        return listed_plan(input, planned)
+        return self._plan(input)
 
     @step(
         policies.STORE,
@@ -183,6 +178,9 @@ class RolloutActivities:
     @step(policies.STORE, lambda i: f"wave {i.number}")
     def join_late(self, input: JoinLateInput) -> RoutesChanged:
         """Make a wave of the routes that joined the scope after the rollout was planned."""
+        return self._join_late(input)
+
+    def _join_late(self, input: JoinLateInput) -> RoutesChanged:
         now = datetime.now(UTC)
         joined = late_joiners(
             self._store.routes.newcomers(input),
@@ -219,17 +217,17 @@ class RolloutActivities:
         return Recorded()
 
     @step(policies.STORE, lambda i: f"wave {i.wave}: {i.decision}")
-    def record_decision(self, input: RecordDecisionInput) -> Recorded:
-        """Record a decision about a rollout, with the reason."""
+    def record_decision(self, input: RecordDecisionInput) -> RoutesChanged:
+        """Record a decision about a rollout, with the reason; add late joiners if asked to."""
         self._store.events.append(
             "rollout-decided",
             operation_of(input),
             release_tag=input.release_tag,
             detail=input.model_dump(
-                mode="json", exclude={"origin", "release_tag", "rollout_run_id"}
+                mode="json", exclude={"origin", "release_tag", "rollout_run_id", "join"}
             ),
         )
-        return Recorded()
+        return self._join_late(input.join) if input.join else RoutesChanged()
 
     @step(policies.STORE, lambda i: f"{i.standing.phase}: {i.standing.detail}")
     def record_standing(self, input: RecordStandingInput) -> Recorded:
@@ -242,6 +240,31 @@ class RolloutActivities:
         """Record the end of a rollout, free its scope, and promote a release that converged."""
         self._store.rollouts.close(input, operation_of(input))
         return RolloutClosed(status=self._store.rollout_status.get(input.rollout_run_id))
+
+    def _begin(self, input: PlanRolloutInput) -> tuple[RolloutPlan, RolloutStanding | None]:
+        """Plan the waves, and record that the first one begins, if there is one."""
+        plan = self._plan(input)
+        if not plan.sizes:
+            return plan, None
+        standing = in_wave(1, len(plan.sizes), datetime.now(UTC))
+        self._store.rollout_status.record(input.rollout_run_id, standing)
+        return plan, standing
+
+    def _plan(self, input: PlanRolloutInput) -> RolloutPlan:
+        now = datetime.now(UTC)
+        routes = self._store.routes.in_scope(input.scope)
+        others = self._not_of_image(routes, input) if input.image_name else {}
+        planned = plan_rollout(
+            [route for route in routes if route.route_id not in others],
+            input.strategy,
+            self._store.exclusions.standing(now),
+            self._store.freezes.standing(now),
+            now,
+            input.release.tag,
+        )
+        planned = planned.model_copy(update={"left_out": (*planned.left_out, *others.values())})
+        self._store.rollout_routes.plan(input.rollout_run_id, planned.waves)
+        return listed_plan(input, planned)
 
     def _not_of_image(
         self, routes: Iterable[Candidate], input: PlanRolloutInput

@@ -15,10 +15,10 @@ uses an answer gets no control characters and nothing that is not UTF-8.
 """
 
 import asyncio
-import contextlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -215,7 +215,8 @@ class SshShell:
                 # Shielded: asyncssh would forget the channel, and the host would keep it.
                 channel, _ = await asyncio.shield(opening)
                 if stdin:
-                    with contextlib.suppress(BrokenPipeError):  # It has ended without reading it.
+                    # A command that ends before it reads its input says why by its exit status.
+                    with suppress(BrokenPipeError):
                         channel.write(stdin.encode() if isinstance(stdin, str) else stdin)
                 channel.write_eof()
                 await output.ended.wait()

@@ -45,7 +45,8 @@ async def _wait_of(client: Client, workflow_id: str, route_id: RouteId) -> str |
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
         return None
-    ours = (operation.parent_id or "").startswith(f"{workflow_id}/")
+    parent_id = operation.parent_id or ""
+    ours = parent_id == workflow_id or parent_id.startswith(f"{workflow_id}/")
     if operation.status is not WorkflowExecutionStatus.RUNNING or ours:
         return None
     try:

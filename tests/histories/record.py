@@ -11,11 +11,12 @@ import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -169,21 +170,36 @@ async def rollout_superseded(harness: Harness) -> Handle:
 
 
 async def wave_converged(harness: Harness) -> Handle:
-    rollout = await rollout_converged(harness)
-    await rollout.result()
+    with _of_their_own():
+        rollout = await rollout_converged(harness)
+        await rollout.result()
     return harness.client.get_workflow_handle(f"{rollout.id}/2/swap")
 
 
 async def wave_stopped(harness: Harness) -> Handle:
-    rollout = await rollout_stopped(harness)
-    await harness.ended(rollout)
+    with _of_their_own():
+        rollout = await rollout_stopped(harness)
+        await harness.ended(rollout)
     return harness.client.get_workflow_handle(f"{rollout.id}/1/swap")
 
 
 async def wave_rolled_back(harness: Harness) -> Handle:
-    rollout = await rollout_rolled_back(harness)
-    await harness.ended(rollout)
+    with _of_their_own():
+        rollout = await rollout_rolled_back(harness)
+        await harness.ended(rollout)
     return harness.client.get_workflow_handle(f"{rollout.id}/1/roll back")
+
+
+async def rollout_of_large_waves(harness: Harness) -> Handle:
+    with _of_their_own():
+        rollout = await rollout_converged(harness)
+        await rollout.result()
+    return rollout
+
+
+def _of_their_own() -> AbstractContextManager[object]:
+    """Make each wave a workflow of its own, as a large one is."""
+    return patch("relight.domain.rollout.wave.MAX_ROUTES_IN_ROLLOUT", 0)
 
 
 async def proven_again(harness: Harness) -> Handle:
@@ -216,8 +232,9 @@ async def _roll_out_image(harness: Harness, **strategy: Any) -> Handle:
 
 
 async def wave_of_an_image(harness: Harness) -> Handle:
-    rollout = await rollout_of_an_image(harness)
-    await rollout.result()
+    with _of_their_own():
+        rollout = await rollout_of_an_image(harness)
+        await rollout.result()
     return harness.client.get_workflow_handle(f"{rollout.id}/2/replace")
 
 
@@ -433,6 +450,7 @@ OPERATIONS: tuple[Operation, ...] = (
     rollout_soaked_and_approved,
     rollout_superseded,
     rollout_refused,
+    rollout_of_large_waves,
     wave_converged,
     wave_stopped,
     wave_rolled_back,

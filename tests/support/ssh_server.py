@@ -12,6 +12,9 @@ import asyncssh
 HANG = "hang"
 """A command that never ends."""
 
+UNREAD = "unread"
+"""A command that ends with 3 at once, and does not read its input."""
+
 
 @dataclass
 class SshServer:
@@ -43,6 +46,9 @@ class SshServer:
     async def run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         command = process.command or ""
         self.commands.append(command)
+        if command == UNREAD:
+            process.exit(3)
+            return
         if command == HANG:
             self.hangs.set()
             await asyncio.Event().wait()

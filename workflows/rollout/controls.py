@@ -43,10 +43,11 @@ from relight.domain.rollout.wave import (
 from workflows.failures import failure, ignore_ended
 from workflows.rollout import inputs
 from workflows.rollout.inputs import described_update
-from workflows.rollout.pages import rollout_page
+from workflows.rollout.pages import WavePage, rollout_page
 from workflows.rollout.state import RolloutState
 from workflows.rollout.steps import RolloutActivities
-from workflows.rollout.wave import WAVE_NEEDS_PERSON, RolloutWave
+from workflows.rollout.wave import Wave
+from workflows.rollout.wave_workflow import WAVE_NEEDS_PERSON, RolloutWave
 
 
 class ControlledRollout:
@@ -57,7 +58,8 @@ class ControlledRollout:
         self._input = input
         self._state = RolloutState(input)
         self._refusal: Fault | None = None
-        self._wave: workflow.ChildWorkflowHandle[RolloutWave, WaveEnded] | None = None
+        self._wave: Wave | workflow.ChildWorkflowHandle[RolloutWave, WaveEnded] | None = None
+        self._wave_page = ""
         self._recording = asyncio.Lock()
         kept = input.continued
         self._recorded = kept.standing if kept else None
@@ -227,8 +229,17 @@ class ControlledRollout:
     )
     async def wave_needs_person(self, wave: WaveNeedsPerson) -> None:
         """Pause: the running wave has been held for too long, and a person has to decide."""
+        await self.ask_person(wave.reason)
+
+    async def ask_person(self, reason: str) -> None:
+        """Pause for a person, who has to decide about the reason."""
         if self._takes_controls and not self._controls.paused:
-            await self._pause_for_person(wave.reason)
+            await self._pause_for_person(reason)
+
+    def show_wave(self, page: WavePage) -> None:
+        """Show how far the wave is that runs here."""
+        self._state.counts, self._wave_page = page.counts, page.text
+        self._show()
 
     # ------------------------------------------------------------------ queries
 
@@ -257,7 +268,9 @@ class ControlledRollout:
 
     async def _set_controls(self, **changes: object) -> None:
         self._controls = self._controls.model_copy(update=changes)
-        if self._wave is not None:
+        if isinstance(self._wave, Wave):
+            self._wave.set_controls(self._controls)
+        elif self._wave is not None:
             # If the wave has just ended, the next one starts with these controls.
             await ignore_ended(self._wave.signal(RolloutWave.set_controls, self._controls))
 
@@ -357,8 +370,10 @@ class ControlledRollout:
 
     def _set_phase(self, phase: RolloutPhase, detail: str, to_do: str = "") -> None:
         self._state.set_phase(phase, detail, to_do)
-        wave_id = self._wave.id if self._wave is not None else None
-        workflow.set_current_details(rollout_page(self._state.status(), wave_id))
+        self._show()
+
+    def _show(self) -> None:
+        workflow.set_current_details(rollout_page(self._state.status(), self._wave_page))
 
     async def _record_standing(self) -> None:
         """Record where the rollout stands, if the store does not know it yet."""

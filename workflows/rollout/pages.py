@@ -23,12 +23,12 @@ from relight.domain.rollout.wave import RolloutWaveInput, WaveWork
 from relight.domain.text import plain
 
 
-def rollout_page(status: RolloutStatus, wave_id: str | None = None) -> str:
+def rollout_page(status: RolloutStatus, of_wave: str = "") -> str:
     """Return the page of a rollout in the Temporal UI, as Markdown.
 
     Args:
         status: its status.
-        wave_id: the workflow id of its running wave.
+        of_wave: the page of its running wave, or where that is; empty without one.
     """
     undo, what = "undo of " if status.undo else "", status.image_name or status.release_tag
     answer = answer_of(status)
@@ -44,17 +44,22 @@ def rollout_page(status: RolloutStatus, wave_id: str | None = None) -> str:
         ),
         *_failed_table(answer),
     ]
-    if wave_id is not None:
-        lines += ["", f"The page of `{wave_id}` shows how far its routes are."]
+    if of_wave:
+        lines += ["", of_wave]
     return "\n".join(lines)
 
 
 class WavePage:
-    """What a wave shows in the Temporal UI: what it waits for, and its failed hosts."""
+    """What a wave shows in the Temporal UI: what it waits for, and its failed hosts.
+
+    Attributes:
+        counts: the number of routes of the whole rollout by progress.
+    """
 
     def __init__(self, input: RolloutWaveInput) -> None:
         """Begin with an empty page."""
         self._input = input
+        self.counts: Mapping[RouteProgress, int] = {}
         self._failed: dict[RouteId, RouteOutcome] = {}
         self._waits_for, self._since = "", workflow.now()
 
@@ -70,23 +75,25 @@ class WavePage:
         elif len(self._failed) < MAX_FAILED_HOSTS:
             self._failed[outcome.route_id] = outcome.brief
 
-    def show(self, counts: Mapping[RouteProgress, int], waits_for: str) -> None:
-        """Show the counts of the rollout's routes, and what the wave waits for."""
+    def set(self, counts: Mapping[RouteProgress, int], waits_for: str) -> None:
+        """Set the counts of the rollout's routes, and what the wave waits for."""
+        self.counts = counts
         if waits_for != self._waits_for:
             self._waits_for, self._since = waits_for, workflow.now()
-        workflow.set_current_details(self._text(counts))
 
-    def _text(self, counts: Mapping[RouteProgress, int]) -> str:
-        answer = answer_of(self._status(counts))
+    @property
+    def text(self) -> str:
+        """The page, as Markdown."""
+        answer = answer_of(self._status())
         rows = {
-            "routes of the rollout": _counts_text(counts),
+            "routes of the rollout": _counts_text(self.counts),
             "waits for": answer.waits_for or "nothing",
             **(_wait(answer) if answer.waits_for or answer.failed else {}),
         }
         title = f"{self._input.work}: wave {self._input.number} of `{self._input.rollout}`"
         return "\n".join([title, *_table(rows), *_failed_table(answer)])
 
-    def _status(self, counts: Mapping[RouteProgress, int]) -> RolloutStatus:
+    def _status(self) -> RolloutStatus:
         """Return the status of the rollout, as far as this wave knows it."""
         wave = self._input
         phase = RolloutPhase.HOLDING if self._waits_for else RolloutPhase.RUNNING
@@ -102,7 +109,7 @@ class WavePage:
             routes=self.failed,
             detail=self._waits_for,
             since=self._since if self._waits_for else None,
-            counts=counts,
+            counts=self.counts,
             undo=wave.work is WaveWork.UNDO,
         )
 

@@ -9,10 +9,11 @@ from temporalio import workflow
 from relight.domain.fault.table import fault
 from relight.domain.image.choice import CheckImageRolloutInput
 from relight.domain.image.image import ImageName
-from relight.domain.names import scope_track
+from relight.domain.names import ReleaseTag, scope_track
 from relight.domain.release import Release, ResolveReleaseInput
-from relight.domain.rollout.records import OpenRolloutInput
+from relight.domain.rollout.records import OpenRolloutInput, RolloutOpened
 from relight.domain.rollout.rollout import (
+    CheckRolloutInput,
     FindUndoInput,
     PlanRolloutInput,
     PlanUndoInput,
@@ -25,6 +26,7 @@ from workflows.failures import failure, ignore_ended
 from workflows.rollout.controls import ControlledRollout, run_id
 from workflows.rollout.steps import (
     ImageRolloutActivities,
+    OpeningActivities,
     PreflightActivities,
     ReleaseActivities,
     RolloutActivities,
@@ -36,12 +38,19 @@ CLAIM_PAUSE = timedelta(seconds=1)
 """Between attempts to claim a scope from the superseded rollout. Each pause is longer."""
 
 
-async def check(input: RolloutReleaseInput) -> Release:
-    """Resolve the release and run the preflight. Nothing is written, and nothing is claimed."""
+async def check(input: RolloutReleaseInput, *, lean: bool) -> Release:
+    """Resolve the release and run the preflight. Nothing is written, and nothing is claimed.
+
+    Args:
+        input: of the rollout.
+        lean: in one activity. Older histories have several.
+    """
     if input.undo:
-        return await _check_undo(input)
+        return await _check_undo(input, lean=lean)
     if input.image_name:
         return await _check_image(input, input.image_name)
+    if lean:
+        return await _check_release(input, input.release_tag)
     scope = input.scope
     architectures = await RolloutActivities.architectures.local(ListRoutesInput(scope=scope))
     if not architectures.names:
@@ -64,6 +73,20 @@ async def check(input: RolloutReleaseInput) -> Release:
     return release
 
 
+async def _check_release(input: RolloutReleaseInput, tag: ReleaseTag) -> Release:
+    strategy = input.strategy
+    return await OpeningActivities.check_rollout(
+        CheckRolloutInput(
+            tag=tag,
+            scope=input.scope,
+            checks=strategy.checks,
+            undo=input.undo,
+            roll_back=strategy.roll_back,
+            origin=input.origin,
+        )
+    )
+
+
 async def _check_image(input: RolloutReleaseInput, image_name: ImageName) -> Release:
     """Check that each region of the scope has the image, and that the releases run on it."""
     checked = await ImageRolloutActivities.check_image_rollout(
@@ -76,7 +99,7 @@ async def _check_image(input: RolloutReleaseInput, image_name: ImageName) -> Rel
     )
 
 
-async def _check_undo(input: RolloutReleaseInput) -> Release:
+async def _check_undo(input: RolloutReleaseInput, *, lean: bool) -> Release:
     """Check every release that routes go back to; return the one that most go back to."""
     scope, undone = input.scope, input.release_tag
     found = await UndoActivities.find_undo.local(FindUndoInput(release_tag=undone, scope=scope))
@@ -93,6 +116,9 @@ async def _check_undo(input: RolloutReleaseInput) -> Release:
         raise failure(fault("no-routes", text))
     releases = []
     for tag in found.tags:
+        if lean:
+            releases.append(await _check_release(input, tag))
+            continue
         release = await ReleaseActivities.resolve_release(
             ResolveReleaseInput(tag=tag, architectures=found.architectures)
         )
@@ -114,7 +140,9 @@ async def claim(
     release: Release,
     is_over: Callable[[], bool],
     report: Callable[[str], None],
-) -> bool:
+    *,
+    lean: bool,
+) -> RolloutOpened | None:
     """Claim the scope. A rollout that holds it is superseded, and its end is awaited.
 
     Args:
@@ -122,14 +150,16 @@ async def claim(
         release: what `check` returned.
         is_over: returns whether the rollout has ended meanwhile.
         report: receives what is waited for.
+        lean: in one local activity, which also plans unless it is an undo.
 
     Returns:
-        False if the rollout has ended before it could claim the scope.
+        None if the rollout has ended before it could claim the scope.
     """
+    claim_scope = RolloutActivities.open_rollout.local if lean else RolloutActivities.open_rollout
     superseded_run_id: str | None = None
     pause, since = CLAIM_PAUSE, workflow.now()
     while not is_over():
-        opened = await RolloutActivities.open_rollout(
+        opened = await claim_scope(
             OpenRolloutInput(
                 rollout_run_id=run_id(),
                 release_tag=input.release_tag,
@@ -137,10 +167,11 @@ async def claim(
                 origin=input.origin,
                 release=None if input.undo or input.image_name else release,
                 image_name=input.image_name,
+                plan=_request(input, release) if lean and not input.undo else None,
             )
         )
         if opened.held_by is None:
-            return True
+            return opened
         holder = opened.held_by
         if input.image_name and holder.image_name is None:
             # It would be left half done: a rollout of an image does not complete a release's.
@@ -163,12 +194,20 @@ async def claim(
                 timeout_summary=f"wait for {holder.workflow_id} to free the scope",
             )
         pause = longer(pause, workflow.now() - since)
-    return False
+    return None
 
 
 async def make_plan(input: RolloutReleaseInput, release: Release) -> RolloutPlan:
     """Plan the waves, of the fleet as the superseded rollout left it."""
-    request = PlanRolloutInput(
+    request = _request(input, release)
+    if input.undo:
+        undo = PlanUndoInput(**dict(request), undone=input.release_tag)
+        return await UndoActivities.plan_undo.local(undo)
+    return await RolloutActivities.plan_rollout.local(request)
+
+
+def _request(input: RolloutReleaseInput, release: Release) -> PlanRolloutInput:
+    return PlanRolloutInput(
         rollout_run_id=run_id(),
         release=release,
         scope=input.scope,
@@ -176,7 +215,3 @@ async def make_plan(input: RolloutReleaseInput, release: Release) -> RolloutPlan
         origin=input.origin,
         image_name=input.image_name,
     )
-    if input.undo:
-        undo = PlanUndoInput(**dict(request), undone=input.release_tag)
-        return await UndoActivities.plan_undo.local(undo)
-    return await RolloutActivities.plan_rollout.local(request)

@@ -27,16 +27,18 @@ from relight.domain.rollout.rollout import (
     RouteProgress,
     WaveKept,
 )
-from relight.domain.rollout.status import NOTHING_CHANGED, tally
+from relight.domain.rollout.status import NOTHING_CHANGED, in_wave, tally
 from relight.domain.rollout.strategy import Approval
 from relight.domain.rollout.wave import (
     BeginProofsInput,
     BeginRollBackInput,
     JoinLateInput,
     RolloutWaveInput,
+    RoutesChanged,
     WaveEnded,
     WaveWork,
     WidenWaveInput,
+    runs_in_rollout,
 )
 from workflows.failures import fault_of, ignore_ended
 from workflows.reporting import report_fault
@@ -47,10 +49,14 @@ from workflows.rollout.pages import rollout_page
 from workflows.rollout.preparation import check, claim, make_plan
 from workflows.rollout.state import history_is_long
 from workflows.rollout.steps import RolloutActivities
-from workflows.rollout.wave import RolloutWave
+from workflows.rollout.wave import Wave
+from workflows.rollout.wave_workflow import RolloutWave
 from workflows.undo import UndoStack
 
 _SHORTEST = timedelta(milliseconds=1)
+
+_LEAN = "a small wave runs in its rollout"
+"""The patch: in older histories each wave is a child workflow."""
 
 
 # It can take days, so it moves to the current worker version. Tests replay recorded histories.
@@ -71,6 +77,8 @@ class RolloutRelease(ControlledRollout):
     @workflow.init
     def __init__(self, input: RolloutReleaseInput) -> None:
         super().__init__(input)
+        self._is_lean = workflow.patched(_LEAN)
+        self._joined: RoutesChanged | None = None
 
     @workflow.run
     async def run(self, input: RolloutReleaseInput) -> RolloutStatus:  # noqa: ARG002 - see init
@@ -84,7 +92,7 @@ class RolloutRelease(ControlledRollout):
                 undo.on_fault(RolloutActivities.close_rollout, self._fault_closing)
                 if self._plan is None:
                     await self._prepare()
-                workflow.set_current_details(rollout_page(self._state.status()))
+                self._show()
                 while self._stage is not RolloutStage.END:
                     await self._run_stage()
                     if history_is_long():
@@ -100,18 +108,23 @@ class RolloutRelease(ControlledRollout):
 
     async def _prepare(self) -> None:
         """Check the release, claim the scope, and plan the waves."""
-        self._release = await check(self._input)
-        if not await claim(
+        self._release = await check(self._input, lean=self._is_lean)
+        opened = await claim(
             self._input,
             self._release,
             lambda: self._end_phase is not None,
             lambda text: self._set_phase(RolloutPhase.PREPARING, text),
-        ):
+            lean=self._is_lean,
+        )
+        if opened is None:
             self._stage = RolloutStage.END
             return
-        self._plan = await make_plan(self._input, self._release)
+        self._plan = opened.plan or await make_plan(self._input, self._release)
         self._state.set_wave(0, len(self._plan.sizes))
         self._state.counts = {RouteProgress.WAITING: sum(self._plan.sizes)}
+        if opened.standing is not None and self._end_phase is None:
+            self._recorded = opened.standing
+            self._state.standing = opened.standing.model_copy(update={"wave": 0})
 
     async def _run_stage(self) -> None:
         """Go one stage on. A stage that had to make way for the next run is run again there."""
@@ -154,18 +167,24 @@ class RolloutRelease(ControlledRollout):
 
     async def _has_wave(self, number: int) -> bool:
         """Return whether there is another wave; routes that joined late make one."""
-        takes_latecomers = not (self._input.undo or self._input.image_name)
-        if number <= self._state.waves or not takes_latecomers:
+        request = self._late_joiners(number)
+        if request is None:
             return number <= self._state.waves
-        joined = await RolloutActivities.join_late.local(
-            JoinLateInput(
-                rollout_run_id=run_id(),
-                release_tag=self._its_release.tag,
-                scope=self._input.scope,
-                number=number,
-            )
-        )
+        joined, self._joined = self._joined, None
+        if joined is None:
+            joined = await RolloutActivities.join_late.local(request)
         return joined.routes > 0
+
+    def _late_joiners(self, number: int) -> JoinLateInput | None:
+        """Return what makes a wave of late joiners; None if the wave is planned, or none is."""
+        if number <= self._state.waves or self._input.undo or self._input.image_name:
+            return None
+        return JoinLateInput(
+            rollout_run_id=run_id(),
+            release_tag=self._its_release.tag,
+            scope=self._input.scope,
+            number=number,
+        )
 
     async def _run_wave(self, work: WaveWork, following: RolloutStage) -> None:
         """Run the current wave, then go on to a stage. If the wave stops itself, it all ends."""
@@ -179,39 +198,51 @@ class RolloutRelease(ControlledRollout):
         self._stage = following
 
     async def _await_wave(self, work: WaveWork) -> WaveEnded:
-        number, release, controls = self._state.wave, self._its_release, self._controls
-        if self._end_phase is None and not controls.paused:
-            self._set_phase(RolloutPhase.RUNNING, f"wave {number} of {self._state.waves}")
+        number = self._state.wave
+        if self._end_phase is None and not self._controls.paused:
+            begins = in_wave(number, self._state.waves, workflow.now())
+            self._set_phase(begins.phase, begins.detail)
         await self._record_standing()
-        controls = self._controls
-        self._wave = await workflow.start_child_workflow(
-            RolloutWave.run,
-            RolloutWaveInput(
-                rollout_run_id=run_id(),
-                rollout=workflow.info().workflow_id,
-                release=release,
-                scope=self._input.scope,
-                origin=self._input.origin,
-                strategy=self._input.strategy,
-                work=work,
-                number=number,
-                controls=controls,
-                kept=self._wave_kept or WaveKept(),
-                image_name=self._input.image_name,
-            ),
-            id=f"{workflow.info().workflow_id}/{number}/{work}",
-            parent_close_policy=workflow.ParentClosePolicy.TERMINATE,
-            static_summary=f"{work}: wave {number} of {self._what} over {self._input.scope}",
+        wave = RolloutWaveInput(
+            rollout_run_id=run_id(),
+            rollout=workflow.info().workflow_id,
+            release=self._its_release,
+            scope=self._input.scope,
+            origin=self._input.origin,
+            strategy=self._input.strategy,
+            work=work,
+            number=number,
+            controls=self._controls,
+            kept=self._wave_kept or WaveKept(),
+            image_name=self._input.image_name,
         )
-        workflow.set_current_details(rollout_page(self._state.status(), self._wave.id))
+        try:
+            if self._is_lean and runs_in_rollout(self._its_plan.sizes, number, work):
+                self._wave = Wave(wave, self)
+                return await self._wave.run()
+            return await self._await_child(wave)
+        finally:
+            self._wave, self._wave_page = None, ""
+
+    async def _await_child(self, wave: RolloutWaveInput) -> WaveEnded:
+        """Run a large wave as a workflow of its own."""
+        number, work = wave.number, wave.work
+        self._wave = child = await workflow.start_child_workflow(
+            RolloutWave.run,
+            wave,
+            id=f"{wave.rollout}/{number}/{work}",
+            parent_close_policy=workflow.ParentClosePolicy.TERMINATE,
+            static_summary=f"{work}: wave {number} of {self._what} over {wave.scope}",
+        )
+        self._wave_page = f"The page of `{child.id}` shows how far its routes are."
+        self._show()
         handing_over = asyncio.create_task(self._take_over_when_long())
         try:
             # The controls may have changed while the wave was being started.
-            if self._controls != controls:
-                await ignore_ended(self._wave.signal(RolloutWave.set_controls, self._controls))
-            return await self._wave
+            if self._controls != wave.controls:
+                await ignore_ended(child.signal(RolloutWave.set_controls, self._controls))
+            return await child
         finally:
-            self._wave = None
             handing_over.cancel()
 
     async def _take_over_when_long(self) -> None:
@@ -248,14 +279,17 @@ class RolloutRelease(ControlledRollout):
         gate = await self._run_checks(number, verdict)
         if gate is None:
             return
-        await self._decide(number, gate.decision, gate.reason)
-        if gate.decision is Decision.WIDEN and not last:
-            await self._widen(number, gate.widen_by)
         holds = []
         if gate.decision is Decision.HOLD:
             holds.append(f"{gate.reason}; approve to continue, or abort")
         if self._needs_approval(number) and not last:
             holds.append(f"wave {number} is proven; {gate.reason}; approve to continue")
+        goes_on = self._is_lean and gate.decision is Decision.PROMOTE and not holds
+        join = self._late_joiners(number + 1) if goes_on else None
+        decided = await self._decide(number, gate.decision, gate.reason, join)
+        self._joined = decided if join else None
+        if gate.decision is Decision.WIDEN and not last:
+            await self._widen(number, gate.widen_by)
         self._holds, self._stage = tuple(holds), RolloutStage.HOLD
 
     async def _run_checks(self, number: int, gate: GateDecision) -> GateDecision | None:
@@ -340,9 +374,11 @@ class RolloutRelease(ControlledRollout):
         """Return whether fewer approvals are left to wait for, or none counts any more."""
         return len(self._holds) < left or self._is_interrupted()
 
-    async def _decide(self, number: int, decision: Decision, reason: str) -> None:
-        """Record a decision. An abort ends the rollout."""
-        await RolloutActivities.record_decision.local(
+    async def _decide(
+        self, number: int, decision: Decision, reason: str, join: JoinLateInput | None = None
+    ) -> RoutesChanged:
+        """Record a decision, and return how many routes joined. An abort ends the rollout."""
+        decided = await RolloutActivities.record_decision.local(
             RecordDecisionInput(
                 rollout_run_id=run_id(),
                 release_tag=self._input.release_tag,
@@ -351,10 +387,12 @@ class RolloutRelease(ControlledRollout):
                 decision=decision,
                 reason=reason,
                 origin=self._input.origin,
+                join=join,
             )
         )
         if decision is Decision.ABORT and self._end_phase is None:
             self._finish_as(RolloutPhase.STOPPED, f"stopped in wave {number}: {reason}")
+        return decided
 
     # ------------------------------------------------------------------ end
 
@@ -365,7 +403,8 @@ class RolloutRelease(ControlledRollout):
             self._end_phase, self._end_reason = RolloutPhase.CONVERGED, reason
         self._rolls_back = False
         self._set_phase(self._end_phase, self._end_reason)
-        closed = await RolloutActivities.close_rollout(
+        close = RolloutActivities.close_rollout
+        closed = await (close.local if self._is_lean else close)(
             self._closing(self._end_phase, self._end_reason)
         )
         status = closed.status or self._state.status()

@@ -6,6 +6,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.image.rollout import ImageRolloutActivities
     from activities.release import ReleaseActivities
     from activities.rollout.checks import GateCheckActivities
+    from activities.rollout.opening import OpeningActivities
     from activities.rollout.preflight import PreflightActivities
     from activities.rollout.rollouts import RolloutActivities
     from activities.rollout.undo import UndoActivities
@@ -13,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
 __all__ = [
     "GateCheckActivities",
     "ImageRolloutActivities",
+    "OpeningActivities",
     "PreflightActivities",
     "ReleaseActivities",
     "RolloutActivities",

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio import workflow
-from temporalio.common import Priority, VersioningBehavior
+from temporalio.common import Priority
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
@@ -39,14 +39,12 @@ from relight.domain.rollout.wave import (
     RolloutWaveInput,
     WaveAdvanced,
     WaveEnded,
-    WaveNeedsPerson,
     WaveWork,
 )
 from relight.domain.route import HotSwapRouteInput, ProveRouteInput
 from relight.engine import search_attributes
 from workflows.failures import failure, fault_of
 from workflows.fleet.locked_out import LockedOutQuestion
-from workflows.rollout import inputs
 from workflows.rollout.incident import IncidentHold
 from workflows.rollout.pages import WavePage
 from workflows.rollout.state import history_is_long
@@ -68,27 +66,40 @@ ROUTE_BUSY_PAUSE, ROUTE_BUSY_ATTEMPTS = timedelta(seconds=15), 40
 _PRIORITY = Priority(priority_key=4)
 """Operations of operators have 3 and go first."""
 
-WAVE_NEEDS_PERSON = "wave_needs_person"
-"""The signal with which a wave asks its rollout to pause for a person."""
+
+class WaveOwner(Protocol):
+    """The workflow that a wave runs in: its rollout's, or one of its own."""
+
+    def show_wave(self, page: WavePage) -> None:
+        """Show how far the wave is."""
+
+    async def ask_person(self, reason: str) -> None:
+        """Make the rollout pause for a person, who has to decide about the reason."""
 
 
-# It moves to the current worker version like its rollout, so that new operations start there.
-@workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
-class RolloutWave:
-    """Run one operation (swap, replace, prove or roll back) on each route of a wave.
+class Wave:
+    """Runs one operation (swap, replace, prove or roll back) on each route of a wave.
 
     The store has the routes and their progress. No further operation starts once the failure budget
     is spent. A fault that only waiting cures holds the wave as an incident: after a pause another
     route tries, and if it succeeds the others follow. If the incident lasts too long, the rollout
     is asked to pause. A cancellation or termination ends the wave; operations that are running on
-    routes finish. They also run on when it continues as new: the next run waits for them.
+    routes finish. They also run on when its workflow continues as new: the next run waits for them.
+
+    Attributes:
+        controls: the controls of the rollout, as far as they have arrived.
     """
 
-    @workflow.init
-    def __init__(self, input: RolloutWaveInput) -> None:
+    def __init__(self, input: RolloutWaveInput, owner: WaveOwner) -> None:
+        """Begin, or go on with what the run before has kept.
+
+        Args:
+            input: the wave.
+            owner: the workflow that it runs in.
+        """
         kept = input.kept
-        self._input = input
-        self._controls = self._applied_controls = input.controls
+        self._input, self._owner = input, owner
+        self.controls = self._applied_controls = input.controls
         self._tasks: set[asyncio.Task[RouteOutcome]] = set()
         self._in_flight: dict[RouteId, RouteOutcome] = {}
         self._run_ids: dict[RouteId, str | None] = {}
@@ -100,11 +111,20 @@ class RolloutWave:
         self._asked_for_person = False
         self._page = WavePage(input)
         self._locked_out = LockedOutQuestion(input.origin)
+        self._is_over = False
 
-    @workflow.run
-    async def run(self, input: RolloutWaveInput) -> WaveEnded:
-        """Start the routes that may start and record those that ended, until none is left."""
-        for running in input.kept.running:
+    async def run(self) -> WaveEnded:
+        """Start the routes that may start and record those that ended, until none is left.
+
+        Once its workflow has to continue as new, it returns what the next run continues with.
+        """
+        try:
+            return await self._run_routes()
+        finally:
+            self._is_over = True
+
+    async def _run_routes(self) -> WaveEnded:
+        for running in self._input.kept.running:
             self._run_ids[running.outcome.route_id] = running.run_id
             self._run(running.outcome, self._await_operation(running))
         while True:
@@ -119,19 +139,16 @@ class RolloutWave:
             if self._has_to_hand_over:
                 # A start that the server has not answered yet cannot be handed over.
                 await workflow.wait_condition(lambda: None not in self._run_ids.values())
-                if not self._ended and self._controls.hands_over:
+                if not self._ended:
                     return WaveEnded(
                         counts=advanced.counts, handed_over=self._kept, failed=self._page.failed
                     )
-                if not self._ended:
-                    continued = {"controls": self._controls, "kept": self._kept}
-                    workflow.continue_as_new(input.model_copy(update=continued))
             else:
                 await self._wait_for_change(advanced)
 
     @property
     def _kept(self) -> WaveKept:
-        """What the next run continues with, as the wave or its rollout continues as new."""
+        """What the next run continues with, as the workflow of the wave continues as new."""
         return WaveKept(
             running=tuple(
                 RunningRoute(outcome=self._in_flight[route_id], run_id=run_id)
@@ -143,18 +160,17 @@ class RolloutWave:
             kinds=tuple(sorted(self._kinds)),
         )
 
-    @workflow.signal(description=f"New controls of the rollout. {inputs.CONTROLS}")
     def set_controls(self, controls: Controls) -> None:
         """Apply new controls of the rollout."""
-        if self._controls.paused and not controls.paused:
+        if self.controls.paused and not controls.paused:
             self._incident.restart()
             self._asked_for_person = False
-        self._controls = controls
+        self.controls = controls
 
     async def _advance(self) -> WaveAdvanced:
         self._check_failures()
         ended, self._ended = self._ended, []
-        self._applied_controls = self._controls
+        self._applied_controls = self.controls
         advanced = await RolloutActivities.advance_wave.local(self._state_after(ended))
         self._tally = tally(advanced.counts)
         return advanced
@@ -175,7 +191,7 @@ class RolloutWave:
     @property
     def _max_in_flight(self) -> int:
         """How many routes may be in flight now."""
-        controls = self._controls
+        controls = self.controls
         if controls.paused or controls.stopped or self._stopped_by or self._has_to_hand_over:
             return 0
         if not self._incident.is_on:
@@ -185,10 +201,10 @@ class RolloutWave:
 
     @property
     def _has_to_hand_over(self) -> bool:
-        return self._controls.hands_over or history_is_long()
+        return self.controls.hands_over or history_is_long()
 
     def _is_finished(self, advanced: WaveAdvanced) -> bool:
-        return not advanced.waiting or self._controls.stopped or self._stopped_by is not None
+        return not advanced.waiting or self.controls.stopped or self._stopped_by is not None
 
     async def _wait_for_change(self, advanced: WaveAdvanced) -> None:
         try:
@@ -204,7 +220,7 @@ class RolloutWave:
 
     def _has_changed(self) -> bool:
         # Controls that arrived while `_advance` ran are not applied yet, so they end the wait.
-        changed = self._controls != self._applied_controls
+        changed = self.controls != self._applied_controls
         return bool(self._ended) or changed or self._has_to_hand_over
 
     async def _await_admission(self) -> None:
@@ -217,12 +233,12 @@ class RolloutWave:
     def _may_batch(self, advanced: WaveAdvanced) -> bool:
         """Return whether ended routes can wait for more: all succeeded, and no route can start."""
         failed = any(outcome.fault for outcome in self._ended)
-        urgent = advanced.waiting or failed or self._controls != self._applied_controls
+        urgent = advanced.waiting or failed or self.controls != self._applied_controls
         return bool(self._ended) and bool(self._in_flight) and not urgent
 
     def _time_limit(self, advanced: WaveAdvanced) -> timedelta | None:
         """Return how long to wait if nothing changes; None for no limit."""
-        waits_for_person = self._controls.paused or self._incident.over_limit
+        waits_for_person = self.controls.paused or self._incident.over_limit
         if waits_for_person or not advanced.waiting or self._stopped_by:
             return None
         if self._incident.is_on and not self._in_flight:
@@ -254,6 +270,8 @@ class RolloutWave:
 
     def _keep(self, outcome: RouteOutcome, task: asyncio.Task[RouteOutcome]) -> None:
         """Keep the outcome of a route. An error that nothing expects fails it."""
+        if self._is_over:
+            return
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
             ended = task.result()
@@ -374,6 +392,8 @@ class RolloutWave:
     async def _execute(
         self, operation: Callable[..., Any], input: Message, route_id: RouteId, summary: str
     ) -> None:
+        if self._is_over:  # The route was busy until now, and is claimed again by the next run.
+            raise asyncio.CancelledError
         self._run_ids[route_id] = None
         try:
             started = await workflow.start_child_workflow(
@@ -401,12 +421,12 @@ class RolloutWave:
 
     async def _report(self, advanced: WaveAdvanced) -> None:
         """Show where the wave stands. Tell the rollout if only a person can decide."""
-        self._page.show(advanced.counts, self._incident.sentence or advanced.limits)
+        self._page.set(advanced.counts, self._incident.sentence or advanced.limits)
+        self._owner.show_wave(self._page)
         reason = self._incident.over_limit
         if reason and not self._asked_for_person:
             self._asked_for_person = True
-            rollout = workflow.get_external_workflow_handle(self._input.rollout)
-            await rollout.signal(WAVE_NEEDS_PERSON, WaveNeedsPerson(reason=reason))
+            await self._owner.ask_person(reason)
 
 
 def _at(outcome: RouteOutcome, progress: RouteProgress, cause: Fault | None) -> RouteOutcome:

@@ -8,11 +8,14 @@ from relight.domain.image.image import ImageName
 from relight.domain.names import ReleaseTag, RouteId, ScopeName
 from relight.domain.release import Release
 from relight.domain.rollout.rollout import (
+    PlanRolloutInput,
     Rollout,
     RolloutPhase,
+    RolloutPlan,
     RolloutStanding,
     RolloutStatus,
 )
+from relight.domain.rollout.wave import JoinLateInput
 
 
 class OpenRolloutInput(Message):
@@ -21,6 +24,7 @@ class OpenRolloutInput(Message):
     Attributes:
         release: what its tag means in the fleet from then on; None: what it means already.
         image_name: the image of a rollout that replaces machines; None: it swaps releases.
+        plan: what is planned as soon as the scope is claimed; None: nothing.
     """
 
     rollout_run_id: str
@@ -29,6 +33,7 @@ class OpenRolloutInput(Message):
     origin: Origin
     release: Release | None = None
     image_name: ImageName | None = None
+    plan: PlanRolloutInput | None = None
 
 
 class RolloutOpened(Message):
@@ -37,14 +42,22 @@ class RolloutOpened(Message):
     Attributes:
         rollout: ours; None if another rollout holds the scope.
         held_by: that other rollout.
+        plan: its plan, if one was to be made.
+        standing: what was recorded with the plan: the first wave begins.
     """
 
     rollout: Rollout | None = None
     held_by: Rollout | None = None
+    plan: RolloutPlan | None = None
+    standing: RolloutStanding | None = None
 
 
 class RecordDecisionInput(Message):
-    """Record a decision about a rollout and its reason."""
+    """Record a decision about a rollout and its reason.
+
+    Attributes:
+        join: what is done next after the last wave: adding the routes that have joined since.
+    """
 
     rollout_run_id: str
     release_tag: ReleaseTag
@@ -53,6 +66,7 @@ class RecordDecisionInput(Message):
     decision: str
     reason: str
     origin: Origin
+    join: JoinLateInput | None = None
 
 
 class RecordStandingInput(Message):

@@ -356,6 +356,21 @@ class PlanUndoInput(PlanRolloutInput):
     undone: ReleaseTag
 
 
+class CheckRolloutInput(Message):
+    """Resolve a release for a rollout, and run the preflight.
+
+    Attributes:
+        checks, undo, roll_back, origin: of the preflight.
+    """
+
+    tag: ReleaseTag
+    scope: ScopeName
+    checks: tuple[CheckName, ...] = ()
+    undo: bool = False
+    roll_back: bool = True
+    origin: Origin
+
+
 class PreflightInput(Message):
     """Check that a release can be installed in every region of a scope, and rolled back.
 

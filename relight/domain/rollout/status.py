@@ -87,6 +87,17 @@ def status_of(
     )
 
 
+def in_wave(number: int, waves: int, since: datetime) -> RolloutStanding:
+    """Return where a rollout stands as one of its waves begins."""
+    return RolloutStanding(
+        phase=RolloutPhase.RUNNING,
+        detail=f"wave {number} of {waves}",
+        since=since,
+        wave=number,
+        waves=waves,
+    )
+
+
 def tally(counts: Mapping[RouteProgress, int]) -> tuple[int, int]:
     """Return how many routes of a rollout are proven, and how many failed."""
     proven = (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.PROVING)

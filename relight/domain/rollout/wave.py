@@ -42,6 +42,25 @@ class WaveWork(StrEnum):
         return self in {WaveWork.ROLL_BACK, WaveWork.UNDO}
 
 
+MAX_ROUTES_IN_ROLLOUT = 50
+"""Some hundred events, of the thousands that a run of a rollout may have."""
+
+
+def runs_in_rollout(sizes: Sequence[int], number: int, work: WaveWork) -> bool:
+    """Return whether a wave runs in its rollout's workflow; a larger one has a workflow of its own.
+
+    A wave that was split, or that has the routes that joined late, counts as the largest planned
+    one until then. However many routes it has, its rollout continues as new in the middle of it.
+
+    Args:
+        sizes: the planned number of routes of each wave.
+        number: the wave, from 1.
+        work: what it does. A rollback is one wave over all routes.
+    """
+    largest = sum(sizes) if work is WaveWork.ROLL_BACK else max(sizes[:number], default=0)
+    return largest <= MAX_ROUTES_IN_ROLLOUT
+
+
 DONE: Mapping[WaveWork, RouteProgress] = {
     WaveWork.SWAP: RouteProgress.CONVERGED,
     WaveWork.PROVE: RouteProgress.CONVERGED,
@@ -255,4 +274,4 @@ class SkipInput(Message):
 class RoutesChanged(Message):
     """The number of routes that were changed."""
 
-    routes: int
+    routes: int = 0

@@ -200,9 +200,7 @@ async def test_a_question_that_cannot_be_answered_keeps_the_fault_of_the_route(
 ):
     first = route_ids[0]
     harness.hosts.locked_out = {f"{first}-g1": LoginRefusedError}
-    harness.interference.inject(
-        Injection.FAILS_BEFORE, "evaluate_breaker", "rollout/v0.0.74/fleet/1/swap"
-    )
+    harness.interference.inject(Injection.FAILS_BEFORE, "evaluate_breaker", "rollout/v0.0.74/fleet")
     rollout = await harness.start_rollout("v0.0.74", waves=("100%",), failure_budget=1)
     ended = await rollout.result()
     [failed] = [each for each in ended.routes if each.progress is RouteProgress.FAILED]
@@ -222,7 +220,7 @@ async def test_routes_that_fail_at_once_ask_together_whether_the_key_is_wrong(
     await harness.until_status(rollout, lambda each: "lock the control plane out" in each.detail)
     harness.hosts.all_locked_out = None
     assert (await rollout.result()).phase is RolloutPhase.CONVERGED
-    runs = (await histories(harness.client, rollout))[f"{rollout.id}/2/swap"]
+    runs = (await histories(harness.client, rollout))[rollout.id]
     asked, running = set(), 0
     for event in (each for run in runs for each in run):
         scheduled = event.activity_task_scheduled_event_attributes

@@ -12,7 +12,7 @@ from relight.domain.names import ROLLOUT_PREFIX
 from relight.domain.rollout.rollout import RolloutPhase, RouteProgress, SetConcurrency
 from relight.domain.route import RouteStatus
 from relight.hosts.errors import LoginRefusedError
-from tests.workflows.rollout.conftest import six_routes, until_holding
+from tests.workflows.rollout.conftest import WaveForm, six_routes, until_holding
 from tests.workflows.rollout.histories import histories
 from tests.workflows.rollout.test_rollback import CONTROL
 from workflows.rollout.rollout import RolloutRelease
@@ -22,7 +22,7 @@ EVENTS = 30
 
 
 @pytest.fixture
-def harness(roomy_harness, monkeypatch):
+def harness(roomy_harness, wave_form, monkeypatch):
     """An installation whose rollouts and waves continue as new all the time."""
     monkeypatch.setattr("workflows.rollout.state.MAX_HISTORY_EVENTS", EVENTS)
     return roomy_harness
@@ -38,9 +38,9 @@ async def runs(harness, rollout):
     return {name: len(each) for name, each in (await histories(harness.client, rollout)).items()}
 
 
-async def continued(harness, rollout, wave="", max_concurrent=2):
+async def continued(harness, rollout, wave_id=None, max_concurrent=2):
     """Send controls until the rollout, and its wave, have continued as new once more."""
-    workflow_id = f"{rollout.id}/{wave}" if wave else rollout.id
+    workflow_id = wave_id or rollout.id
     before = await runs(harness, rollout)
     again = before
     while again[rollout.id] == before[rollout.id] or again[workflow_id] == before[workflow_id]:
@@ -53,11 +53,13 @@ def installs(harness, route_ids):
     return [harness.hosts.of(each).installs for each in route_ids]
 
 
-async def test_with_swaps_in_flight_each_is_awaited_and_none_is_repeated(harness, route_ids):
+async def test_with_swaps_in_flight_each_is_awaited_and_none_is_repeated(
+    harness, route_ids, wave_form
+):
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"), max_concurrent=2)
     await harness.until(lambda: harness.hosts.max_concurrent("install") == 2)
-    await continued(harness, rollout, "1/swap")
+    await continued(harness, rollout, wave_form.id_of(rollout, "1/swap"))
     status = harness.status(rollout)
     assert (status.phase, status.count(RouteProgress.SWAPPING)) == (RolloutPhase.RUNNING, 2)
     assert len(harness.store.disruptions.list()) == 2
@@ -72,7 +74,7 @@ async def test_with_swaps_in_flight_each_is_awaited_and_none_is_repeated(harness
 
 
 async def test_a_route_that_fails_while_it_continues_as_new_stops_it_with_its_fault(
-    harness, route_ids
+    harness, route_ids, wave_form
 ):
     harness.hosts.of(route_ids[0]).unhealthy_version = "0.0.74"
     gate = harness.hosts.hold_installs()
@@ -80,7 +82,7 @@ async def test_a_route_that_fails_while_it_continues_as_new_stops_it_with_its_fa
         "v0.0.74", waves=("100%",), max_concurrent=6, roll_back=False
     )
     await harness.until(lambda: harness.hosts.max_concurrent("install") >= 3)
-    await continued(harness, rollout, "1/swap", max_concurrent=6)
+    await continued(harness, rollout, wave_form.id_of(rollout, "1/swap"), max_concurrent=6)
     gate.open()
     ended = await harness.ended(rollout)
     assert ended.phase is RolloutPhase.STOPPED
@@ -91,7 +93,7 @@ async def test_a_route_that_fails_while_it_continues_as_new_stops_it_with_its_fa
 
 
 async def test_a_failure_is_kept_while_it_is_asked_whether_our_key_is_wrong(
-    harness, route_ids, monkeypatch
+    harness, route_ids, wave_form, monkeypatch
 ):
     [check] = harness.parts.connectivity
     asked, answered, usual = asyncio.Event(), asyncio.Event(), check.run
@@ -107,7 +109,7 @@ async def test_a_failure_is_kept_while_it_is_asked_whether_our_key_is_wrong(
         "v0.0.74", waves=("100%",), max_concurrent=6, failure_budget=1
     )
     await asked.wait()
-    await continued(harness, rollout, "1/swap", max_concurrent=6)
+    await continued(harness, rollout, wave_form.id_of(rollout, "1/swap"), max_concurrent=6)
     answered.set()
     ended = await rollout.result()
     [failed] = [each for each in ended.routes if each.progress is RouteProgress.FAILED]
@@ -136,16 +138,16 @@ async def test_a_soak_and_an_approval_end_as_without(harness, route_ids):
     assert decided == ["promote", "promote"]
 
 
-async def test_a_rollback_ends_as_without(harness, route_ids):
+async def test_a_rollback_ends_as_without(harness, route_ids, wave_form):
     rollout = await harness.start_rollout("v0.0.74", waves=("3", "100%"), approval="canary")
     await until_holding(harness, rollout)
     gate = harness.hosts.hold_installs()
     await rollout.execute_update(RolloutRelease.abort, CONTROL)
     await gate.reached()
-    await continued(harness, rollout, "1/roll back")
+    await continued(harness, rollout, wave_form.id_of(rollout, "1/roll back"))
     paused = await rollout.execute_update(RolloutRelease.pause, CONTROL)
     assert paused.phase is RolloutPhase.PAUSED
-    await continued(harness, rollout, "1/roll back")
+    await continued(harness, rollout, wave_form.id_of(rollout, "1/roll back"))
     resumed = await rollout.execute_update(RolloutRelease.resume, CONTROL)
     assert resumed.phase is RolloutPhase.ROLLING_BACK
     gate.open()
@@ -157,12 +159,12 @@ async def test_a_rollback_ends_as_without(harness, route_ids):
     assert sorted(map(len, installs(harness, route_ids))) == [1, 1, 1, 3, 3, 3]
 
 
-async def test_an_undo_ends_as_without(harness, route_ids):
+async def test_an_undo_ends_as_without(harness, route_ids, wave_form):
     await (await harness.start_rollout("v0.0.74", waves=("100%",), max_concurrent=6)).result()
     gate = harness.hosts.hold_installs()
     undo = await harness.start_rollout("v0.0.74", undo=True, waves=("100%",), max_concurrent=3)
     await gate.reached()
-    await continued(harness, undo, "1/undo")
+    await continued(harness, undo, wave_form.id_of(undo, "1/undo"))
     gate.open()
     ended = await undo.result()
     assert (ended.phase, ended.counts) == (RolloutPhase.CONVERGED, {RouteProgress.CONVERGED: 6})
@@ -170,11 +172,11 @@ async def test_an_undo_ends_as_without(harness, route_ids):
     assert harness.store.fleet_settings.get("default_release_tag") == "v0.0.73"
 
 
-async def test_it_is_aborted_just_after_it_has_continued_as_new(harness, route_ids):
+async def test_it_is_aborted_just_after_it_has_continued_as_new(harness, route_ids, wave_form):
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"), roll_back=False)
     await gate.reached()
-    await continued(harness, rollout, "1/swap")
+    await continued(harness, rollout, wave_form.id_of(rollout, "1/swap"))
     aborted = await rollout.execute_update(RolloutRelease.abort, CONTROL)
     assert aborted.phase is RolloutPhase.ABORTED
     assert harness.status(rollout).phase is RolloutPhase.ABORTED
@@ -183,11 +185,13 @@ async def test_it_is_aborted_just_after_it_has_continued_as_new(harness, route_i
     assert ended.counts == {RouteProgress.CONVERGED: 1, RouteProgress.UNTOUCHED: 5}
 
 
-async def test_a_new_rollout_supersedes_one_that_has_continued_as_new(harness, route_ids):
+async def test_a_new_rollout_supersedes_one_that_has_continued_as_new(
+    harness, route_ids, wave_form
+):
     gate = harness.hosts.hold_installs()
     first = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
     await gate.reached()
-    await continued(harness, first, "1/swap")
+    await continued(harness, first, wave_form.id_of(first, "1/swap"))
     second = await harness.start_rollout("v0.0.78", waves=("100%",), max_concurrent=6)
     await harness.until_status(first, lambda now: now.phase is RolloutPhase.SUPERSEDED)
     gate.open()
@@ -212,12 +216,12 @@ async def test_a_control_at_any_moment_is_applied(harness, route_ids):
     assert (await rollout.result()).phase is RolloutPhase.CONVERGED
 
 
-async def test_no_wave_sends_its_rollout_a_signal_as_it_goes(harness, route_ids):
+async def test_no_wave_sends_its_rollout_a_signal_as_it_goes(harness, route_ids, wave_form):
     rollout = await harness.start_rollout("v0.0.74", waves=("100%",), max_concurrent=1)
     await rollout.result()
     found = await histories(harness.client, rollout)
     of_waves = [name for name in found if name != rollout.id and name.startswith(ROLLOUT_PREFIX)]
-    assert of_waves == [f"{rollout.id}/1/swap"]
+    assert of_waves == ([f"{rollout.id}/1/swap"] if wave_form is WaveForm.CHILD else [])
     signals = [
         event
         for events in found[rollout.id]

@@ -88,7 +88,7 @@ async def test_hosts_that_refresh_their_lists_for_another_rollout_are_asked_agai
         harness.hosts.of(route_id).dry_run_faults.append(LISTS_LOCKED)
     rollout = await harness.start_rollout("v0.0.74")
     assert (await rollout.result()).phase is RolloutPhase.CONVERGED
-    assert harness.interference.ran.count("preflight") == 2
+    assert harness.interference.ran.count("check_rollout") == 2
 
 
 # ---------------------------------------------------------------- gates

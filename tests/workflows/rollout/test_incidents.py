@@ -1,5 +1,7 @@
 """Incidents: what holds a rollout, what does not, and for how long."""
 
+import pytest
+
 from relight.domain.base import Origin
 from relight.domain.names import route_workflow_id
 from relight.domain.rollout.rollout import ControlInput, RolloutPhase, RouteProgress
@@ -59,6 +61,7 @@ async def test_one_route_with_an_incident_does_not_starve_the_others(roomy_harne
     assert harness.current_tags(route_ids) == ["v0.0.74"] * 6
 
 
+@pytest.mark.usefixtures("wave_form")
 async def test_an_incident_beyond_its_limit_pauses_the_rollout_until_a_person_resumes_it(
     roomy_harness,
 ):

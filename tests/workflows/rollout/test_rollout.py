@@ -10,22 +10,18 @@ from relight.domain.base import Origin
 from relight.domain.names import rollout_workflow_id, track_scope
 from relight.domain.rollout.rollout import ControlInput, RolloutPhase, RouteProgress
 from relight.domain.route import RouteStatus
+from starter.cli.operations import current_details
 from tests.support.interference import REPEATED, Injection
 from tests.support.log_lines import logging_as_a_worker
 from tests.workflows.harness import ORIGIN, Harness
 from tests.workflows.matrix import run_cells
+from tests.workflows.rollout.conftest import WaveForm
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
 CONTROL = ControlInput(origin=Origin(requested_by="operator", reason="to check a host"))
-BEFORE_THE_FIRST_WAVE = (
-    "architectures",
-    "resolve_release",
-    "preflight",
-    "open_rollout",
-    "plan_rollout",
-)
-LATER = ("advance_wave", "record_decision", "join_late", "close_rollout")
+BEFORE_THE_FIRST_WAVE = ("check_rollout", "open_rollout")
+LATER = ("advance_wave", "record_decision", "close_rollout")
 
 
 async def two_routes(harness: Harness) -> list[str]:
@@ -220,8 +216,7 @@ async def test_a_step_that_runs_again_changes_nothing(roomy_harness, injection):
     async def cell(harness: Harness, step: str) -> None:
         route_ids, scope = await two_routes(harness), track_scope(harness.track)
         rollout_id = rollout_workflow_id("v0.0.74", scope)
-        workflow_id = f"{rollout_id}/1/swap" if step == "advance_wave" else rollout_id
-        harness.interference.inject(injection, step, workflow_id)
+        harness.interference.inject(injection, step, rollout_id)
         rollout = await harness.start_rollout("v0.0.74", scope, waves=("1", "100%"))
         assert (await rollout.result()).phase is RolloutPhase.CONVERGED
         assert harness.current_tags(route_ids) == ["v0.0.74"] * 2
@@ -245,6 +240,7 @@ async def test_cancelled_before_the_first_wave_it_frees_the_scope(roomy_harness)
     await run_cells(roomy_harness, cell, BEFORE_THE_FIRST_WAVE)
 
 
+@pytest.mark.usefixtures("wave_form")
 async def test_cancelled_during_a_wave_its_running_swaps_complete(harness, route_ids):
     gate = harness.hosts.hold_installs()
     rollout = await harness.start_rollout("v0.0.74", waves=("1", "100%"))
@@ -255,6 +251,24 @@ async def test_cancelled_during_a_wave_its_running_swaps_complete(harness, route
     gate.open()
     await harness.until(lambda: harness.current_tags(route_ids).count("v0.0.74") == 1)
     assert harness.current_tags(route_ids).count("v0.0.73") == 5
+
+
+async def test_its_page_shows_how_far_the_routes_of_the_wave_are(harness, wave_form, route_ids):
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"), max_concurrent=2)
+    await harness.until(lambda: harness.hosts.max_concurrent("install") == 2)
+    page = (await current_details(rollout)).replace("\\", "")
+    if wave_form is WaveForm.CHILD:
+        assert f"The page of `{rollout.id}/1/swap` shows" in page
+        child = harness.client.get_workflow_handle(f"{rollout.id}/1/swap")
+        page = (await current_details(child)).replace("\\", "")
+    else:
+        assert "| wave | 1 of 2 |" in page
+    assert f"swap: wave 1 of `{rollout.id}`" in page
+    assert "| routes of the rollout | 4 waiting, 2 swapping |" in page
+    gate.open()
+    await rollout.result()
+    assert "wave 1 of `" not in await current_details(rollout)
 
 
 async def test_the_event_log_says_who_rolled_out_what_and_why(harness, route_ids):

@@ -4,7 +4,7 @@ import asyncio
 
 from relight.domain.rollout.rollout import RolloutPhase, RouteProgress
 from tests.workflows.rollout.conftest import six_routes
-from workflows.rollout.wave import RolloutWave
+from workflows.rollout.wave import Wave
 
 SECONDS = 30
 
@@ -14,14 +14,14 @@ async def test_an_unexpected_error_on_one_route_fails_that_route_with_the_error(
 ):
     harness, route_ids = roomy_harness, await six_routes(roomy_harness)
     broken, *rest = route_ids
-    operate = RolloutWave._operate
+    operate = Wave._operate
 
     async def failing(wave, outcome):
         if outcome.route_id == broken:
             raise TypeError("a bug on one route")
         await operate(wave, outcome)
 
-    monkeypatch.setattr(RolloutWave, "_operate", failing)
+    monkeypatch.setattr(Wave, "_operate", failing)
     rollout = await harness.start_rollout("v0.0.74", waves=("100%",), failure_budget=1)
     ended = await asyncio.wait_for(rollout.result(), SECONDS)
     assert ended.phase is RolloutPhase.CONVERGED
