@@ -96,11 +96,20 @@ class Database:
         )
         # SQLite waits by polling, which is unfair among many threads; they queue here instead.
         self._queue = threading.Lock() if on_sqlite else nullcontext()
+        self._in_thread = threading.local()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Open a session that sees one state of the store."""
+        """Open a session that sees one state of the store.
+
+        Within a write it is the session of that write: it sees what was written, and a thread that
+        writes never waits for a second connection, which others that wait for it may have.
+        """
         require_thread()
+        writing: Session | None = getattr(self._in_thread, "session", None)
+        if writing is not None:
+            yield writing
+            return
         with Session(self._engine) as session:
             yield session
 
@@ -116,7 +125,11 @@ class Database:
         require_thread()
         with self._queue, Session(self._writer) as session, session.begin():
             session.connection(execution_options={_ROUTE_ID: route_id})
-            yield session
+            self._in_thread.session = session
+            try:
+                yield session
+            finally:
+                self._in_thread.session = None
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

@@ -127,7 +127,7 @@ def write(
             session=session,
             operation=operation,
             kind=kind,
-            earlier=_earlier(session, operation, kind),
+            earlier=written_by(session, operation, kind),
             at=datetime.now(UTC),
         )
 
@@ -176,7 +176,8 @@ def first_of_run(session: Session, run_id: str, kind: str) -> EventRow | None:
     return session.exec(of_run.order_by(col(EventRow.event_id)).limit(1)).one_or_none()
 
 
-def _earlier(session: Session, operation: Operation, kind: str) -> EventRow | None:
+def written_by(session: Session, operation: Operation, kind: str) -> EventRow | None:
+    """Return the event of one kind that an activity wrote, None if it has not."""
     if not operation.activity_id:
         return None
     written = {"run_id": operation.run_id, "activity_id": operation.activity_id, "kind": kind}

@@ -148,9 +148,9 @@ class Routes:
             UnknownRouteError: there is no such route.
             RouteWithoutMachineError: no machine serves it.
         """
-        with write(self._database, operation, TARGET_SET, input.route_id) as w:
+        with write(self._database, operation, TARGET_SET, route_id) as w:
             if w.earlier:
-                proven = w.session.exec(written_by(operation, ROUTE_PROVEN)).one_or_none()
+                proven = written_by(w.session, operation, ROUTE_PROVEN)
                 return begun_earlier(w.session, w.earlier, proven)
             return begin_swap(w, route_id, release_tag, may_downgrade)
 

@@ -1,6 +1,7 @@
 """Several processes and threads on one store: writes are serialised, and one claim wins."""
 
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from multiprocessing.connection import Connection
 
 from sqlmodel import select
 
+from relight.domain.route import Route
+from relight.store.database import MAX_CONNECTIONS
 from relight.store.errors import RouteOccupiedError, ScopeBusyError
 from relight.store.events import write
 from relight.store.store import Store
@@ -20,6 +23,7 @@ from tests.store.fleets import (
     opening_rollout,
     rollout_run,
     run_on,
+    serve,
 )
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -148,3 +152,27 @@ def test_queries_of_one_session_see_the_same_state(store):
 def test_forty_threads_write_without_a_refusal(store):
     run_concurrently([lambda: store.tracks.set("stable", "v0.0.70", MANUAL) for _ in range(40)])
     assert len(store.events.list(kind="track-set")) == 42
+
+
+def test_writers_that_read_need_one_connection_each(store: Store) -> None:
+    """As many writes at once as there are connections: none may wait for a second one."""
+    routes = [f"r-{number}" for number in range(MAX_CONNECTIONS)]
+    for route_id in routes:
+        serve(store, route_id)
+    all_write = threading.Barrier(1 if store.file else MAX_CONNECTIONS, timeout=20)
+
+    def begin(route_id: str) -> None:
+        def may_downgrade(route: Route) -> bool:
+            all_write.wait()
+            return not store.release_histories.get(route.route_id).tried
+
+        store.routes.begin_swap(route_id, "v0.0.74", run_on(route_id).activity(), may_downgrade)
+
+    run_concurrently([partial(begin, each) for each in routes])
+    assert {each.target_release_tag for each in store.routes.list()} == {"v0.0.74"}
+
+
+def test_a_read_within_a_write_sees_what_was_written(store: Store) -> None:
+    with write(store._database, MANUAL, "a-test") as w:
+        w.session.add(TrackRow(name="new"))
+        assert "new" in [each.name for each in store.tracks.list()]

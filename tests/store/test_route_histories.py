@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from relight.domain.base import Origin
 from relight.domain.event import Event
-from relight.domain.route import SetTargetInput
 from relight.store.errors import StoreError
 from relight.store.events import Operation
 from relight.store.rollout_choice import Chosen
@@ -18,7 +17,6 @@ from relight.store.store import Store
 from tests.store.concurrency import run_concurrently
 from tests.store.databases import MigratedStore
 from tests.store.fleets import (
-    ORIGIN,
     REFUSAL,
     declare_tracks,
     failing,
@@ -32,9 +30,8 @@ TAGS = ("v0.0.74", "v0.0.75", "v0.0.76")
 THREADS = 4
 
 
-def set_target(store: Store, route_id: str, tag: str, run: Operation) -> None:
-    target = SetTargetInput(route_id=route_id, release_tag=tag, origin=ORIGIN)
-    store.routes.set_target(target, run)
+def begin_swap(store: Store, route_id: str, tag: str, run: Operation) -> None:
+    store.routes.begin_swap(route_id, tag, run, lambda _: True)
 
 
 def record_proof(store: Store, route_id: str, tag: str, run: Operation) -> None:
@@ -71,7 +68,7 @@ def release(store: Store, route_id: str, _tag: str, run: Operation) -> None:
 
 
 METHODS = (
-    *(set_target, record_proof, record_fault, record_refusal, quarantine, end_quarantine),
+    *(begin_swap, record_proof, record_fault, record_refusal, quarantine, end_quarantine),
     *(move, take, release),
 )
 

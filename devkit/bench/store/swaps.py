@@ -16,7 +16,6 @@ from relight.domain.route import (
     OpenRouteInput,
     RecordMachineInput,
     RecordProofInput,
-    SetTargetInput,
 )
 from relight.store.events import Operation
 from relight.store.store import Store
@@ -24,7 +23,6 @@ from relight.store.threads import THREADS
 
 ORIGIN = Origin(requested_by="bench", reason="bench-store")
 TAGS = ("v0.0.73", "v0.0.74")
-SWAP_ATTEMPTED = "swap-attempted"
 TRACK = "stable"
 
 
@@ -78,22 +76,12 @@ def _swap_during(store: Store, route_id: str, period: Period) -> int:
 
 def _swap(store: Store, route_id: str, tag: str) -> Iterator[None]:
     """Write what one hot swap of a route writes; yield after each write."""
-    workflow_id, run_id = route_workflow_id(route_id), str(uuid.uuid4())
-    first, second, third = (Operation(ORIGIN, workflow_id, run_id, each) for each in "123")
-    target = SetTargetInput(route_id=route_id, release_tag=tag, origin=ORIGIN)
+    swap = Operation(ORIGIN, route_workflow_id(route_id), str(uuid.uuid4()), "1")
     proof = _proof(route_id, tag)
-    store.routes.set_target(target, first)
+    attempt = {"attempt": 1, "seen": proof.proof.model_dump(mode="json")}
+    store.routes.begin_swap(route_id, tag, swap, lambda _: False)
     yield
-    store.events.append(
-        SWAP_ATTEMPTED,
-        second,
-        route_id=route_id,
-        machine_key=proof.machine.key,
-        release_tag=tag,
-        detail={"attempt": 1, "seen": proof.proof.model_dump(mode="json")},
-    )
-    yield
-    store.routes.record_proof(proof, third)
+    store.routes.record_proof(proof.model_copy(update={"swap_attempt": attempt}), swap)
     yield
 
 
