@@ -14,6 +14,7 @@ from tests.store.fleets import MANUAL
 @pytest.fixture(autouse=True)
 def prompt_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     """A running activity learns of its cancellation by its next heartbeat."""
+    monkeypatch.setattr("activities.execution.HEARTBEAT_INTERVAL", timedelta(milliseconds=200))
     monkeypatch.setattr("worker.MAX_HEARTBEAT_INTERVAL", timedelta(milliseconds=200))
 
 

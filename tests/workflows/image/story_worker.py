@@ -17,8 +17,12 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities import policies
-from activities.execution import FaultInterceptor, StoreGuardInterceptor
+from activities import execution, policies
+from activities.execution import (
+    FaultInterceptor,
+    HeartbeatInterceptor,
+    StoreGuardInterceptor,
+)
 from activities.parts import activities_with
 from devkit.simulated.cloud import FakeCloud
 from devkit.simulated.hosts import SimulatedHosts
@@ -69,6 +73,7 @@ class Setup(BaseModel):
 
 def notice_soon() -> None:
     """Shorten the timeouts of attempts, as they are in real time here."""
+    execution.HEARTBEAT_INTERVAL = NOTICED / 3
     for policy in (policies.IMAGE_SEND, policies.IMAGE_CHECK):
         object.__setattr__(policy, "heartbeat", NOTICED)
     for policy in (policies.IMAGE_IMPORT, policies.IMAGE_ASK, policies.STORE, policies.LOOKUP):
@@ -100,7 +105,7 @@ async def work(setup: Setup) -> None:
             activities=activities_with(parts, client),
             activity_executor=ThreadPoolExecutor(),
             workflow_runner=UnsandboxedWorkflowRunner(),
-            interceptors=[FaultInterceptor(), StoreGuardInterceptor()],
+            interceptors=[FaultInterceptor(), HeartbeatInterceptor(), StoreGuardInterceptor()],
             # The server that skips time keeps what waits for a killed worker's cache for ever.
             max_cached_workflows=0,
             max_heartbeat_throttle_interval=timedelta(seconds=1),
