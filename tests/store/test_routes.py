@@ -262,3 +262,64 @@ def test_the_releases_of_many_routes_are_read_in_pages(store, monkeypatch):
         "r-3": ("v0.0.73",),
         "r-4": (),
     }
+
+
+def test_a_later_attempt_goes_on_as_the_first_has_begun(store):
+    serve(store)
+    activity = run_on().activity()
+    begun = begin_swap(store, operation=activity, may_downgrade=True)
+    assert (begun.machine, begun.previous_release_tag) == (machine("r-1-g1"), "v0.0.73")
+    store.routes.record_proof(proving(tag="v0.0.72"), run_on().activity())
+    assert begin_swap(store, operation=activity, may_downgrade=False) == begun
+    assert begun.allow_downgrade
+    store.routes.record_proof(proving(tag="v0.0.74"), activity)
+    again = begin_swap(store, operation=activity)
+    assert again == begun.model_copy(update={"proof": proving(tag="v0.0.74").proof})
+
+
+def test_the_attempt_and_the_proof_are_written_together_and_once(store):
+    serve(store)
+    activity = run_on().activity()
+    begin_swap(store, operation=activity)
+    record = proving(tag="v0.0.74").model_copy(update={"swap_attempt": {"attempt": 2}})
+    for _ in range(2):
+        store.routes.record_proof(record, activity)
+    kinds = [event.kind for event in store.events.list(route_id="r-1")]
+    assert kinds[-3:] == ["target-set", "swap-attempted", "route-proven"]
+    [attempted] = store.events.list(kind="swap-attempted")
+    assert (attempted.machine_key, attempted.release_tag) == ("r-1-g1", "v0.0.74")
+    assert attempted.detail == {"attempt": 2}
+
+
+def test_a_swap_that_has_failed_records_no_late_proof(store):
+    serve(store)
+    run, activity = run_on(), run_on().activity()
+    begun = run.activity()
+    begin_swap(store, operation=begun)
+    store.routes.record_fault(failing(key="r-1-g1"), run.activity())
+    begin_swap(store, tag="v0.0.75", operation=activity)
+    before = store.routes.list(), store.events.list()
+    record = proving(tag="v0.0.74").model_copy(update={"swap_attempt": {"attempt": 1}})
+    store.routes.record_proof(record, begun)
+    assert (store.routes.list(), store.events.list()) == before
+
+
+def test_the_refusal_of_a_swap_before_it_has_begun_is_not_recorded(store):
+    serve(store)
+    store.routes.record_fault(failing(key="r-1-g1"), run_on().activity())
+    before = route_of(store), store.events.list()
+    refusal = failing(fault=REFUSAL).model_copy(update={"of_swap": True})
+    store.routes.record_fault(refusal, run_on().activity())
+    assert (route_of(store), store.events.list()) == before
+
+
+def test_the_fault_of_a_swap_is_of_the_machine_that_it_began_with(store):
+    serve(store)
+    run = run_on()
+    begin_swap(store, operation=run.activity())
+    store.routes.record_fault(failing().model_copy(update={"of_swap": True}), run.activity())
+    assert route_of(store).status is RouteStatus.FAULTED
+    [event] = store.events.list(kind="fault-recorded")
+    assert event.machine_key == "r-1-g1"
+    assert store.routes.swapped_machine(run.activity()) == machine("r-1-g1")
+    assert store.routes.swapped_machine(run_on().activity()) is None

@@ -68,7 +68,7 @@ class Outage:
 def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
     # Rarer than usual: the waits are skipped, but each attempt takes its time.
     monkeypatch.setattr(policies.STORE.retry, "maximum_interval", LONGEST_WAIT)
-    outage = Outage("record_proof")
+    outage = Outage("swap_route")
     for name in ("reading", "writing"):
         original = getattr(Database, name)
 
