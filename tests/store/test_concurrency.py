@@ -159,7 +159,7 @@ def test_writers_that_read_need_one_connection_each(store: Store) -> None:
     routes = [f"r-{number}" for number in range(MAX_CONNECTIONS)]
     for route_id in routes:
         serve(store, route_id)
-    all_write = threading.Barrier(1 if store.file else MAX_CONNECTIONS, timeout=20)
+    all_write = threading.Barrier(1 if store._database.file else MAX_CONNECTIONS, timeout=20)
 
     def begin(route_id: str) -> None:
         def may_downgrade(route: Route) -> bool:
