@@ -68,6 +68,7 @@ _MOVED = (
     "/etc/systemd/system/$unit",
     "/run/systemd/system/$unit",
     "=/etc/dpkg",
+    "=/run/systemd/transient",
     "=/sys/fs/cgroup",
     "/var/cache/apt/archives",
     "/var/lib/dpkg/info",
