@@ -75,6 +75,7 @@ _MOVED = (
     "/var/lib/dpkg/updates",
     "/var/lib/relight/packages",
     "/var/lib/relight/unpacked",
+    "/var/lib/relight/verify",
     "/var/lib/relight/first-boot",
     "/var/lib/relight/installed",
     "/var/lib/relight/together",

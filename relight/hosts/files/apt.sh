@@ -54,9 +54,12 @@ update() {
 
 # Refresh our source. Whoever has its key may give it another Origin or Label.
 refresh() {
+  put_verifier
   code=0
-  update "$SOURCE" -o Acquire::AllowReleaseInfoChange=true || code=$?
+  # shellcheck disable=SC2086
+  update "$SOURCE" $verifier -o Acquire::AllowReleaseInfoChange=true || code=$?
   [ "$code" -ne 0 ] || return 0
+  [ -z "$verifier" ] || rm -f "$VERIFIER" # the next attempt makes sure of it
   # Its proxy is the host's, not the repository's.
   apt-config dump | sed -n -e '/"DIRECT"/d' -e 's,//[^/@]*@,//,' \
     -e 's/^Acquire::https\{0,1\}::Proxy[^ ]* "\(..*\)";$/relight: the proxy of this host is \1/p'
