@@ -152,7 +152,7 @@ wait_for() {
   case $pid in
     '' | 0) return ;;
   esac
-  timeout "$2" tail --pid="$pid" --sleep-interval=0.1 --follow /dev/null || true
+  timeout "$2" tail --pid="$pid" --sleep-interval=0.02 --follow /dev/null || true
 }
 
 # Run a command and print its section: its output, indented so that no line of it can look like the
