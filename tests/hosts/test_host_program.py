@@ -147,7 +147,7 @@ OPTIONS = [
     *("Dir::Cache::pkgcache", "Dir::Cache::srcpkgcache", "pkgCacheFile::Generate"),
     *("Acquire::http::Timeout", "Acquire::https::Timeout", "Acquire::Retries"),
     *("DPkg::Lock::Timeout", "APT::Update::Error-Mode", "DPkg::Options::"),
-    *("Dir::Log::Planner", "Acquire::AllowReleaseInfoChange"),
+    *("Dir::Log::Planner", "Acquire::AllowReleaseInfoChange", "Dir::Bin::apt-key"),
     *("Dir::Etc::preferences", "Dir::Etc::preferencesparts"),
     "APT::Get::Always-Include-Phased-Updates",
 ]

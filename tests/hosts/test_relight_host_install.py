@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from relight.hosts import host_program
 from relight.hosts.apt import RETRY_NOTICE, diagnose
 from relight.hosts.packages import ABSENT
 from tests.support.apt_repository import (
@@ -190,6 +191,37 @@ def test_a_repository_signed_by_another_key_is_not_trusted(
 ) -> None:
     if installed:
         succeed(host, OLD)
+    repository.publish(partial(keys.sign, users=[other_key]))
+    assert fail(host, NEW) == "repository-untrusted"
+
+
+@pytest.mark.parametrize("left", [None, "", "#!/bin/sh\nexit 0\n"])
+def test_gpgv_checks_a_signature_without_the_programs_of_apt_key(
+    host: AptRoot, repository: Repository, keys: KeyRing, other_key: str, left: str | None
+) -> None:
+    """Also if somebody, or a full disk, has left another verifier."""
+    host.put_program("apt-config", f'echo "$@" >>{host.root}/asked; exec /usr/bin/apt-config "$@"')
+    verifier = host.root / "var/lib/relight/verify"
+    if left is not None:
+        verifier.parent.mkdir(parents=True, exist_ok=True)
+        verifier.write_text(left)
+        verifier.chmod(0o755)
+    succeed(host, OLD)
+    assert not (host.root / "asked").exists()
+    repository.publish(partial(keys.sign, users=[other_key]))
+    assert fail(host, NEW) == "repository-untrusted"
+    assert not verifier.exists()  # the next attempt writes it again
+
+
+def test_an_armoured_key_is_read_by_apt_key(
+    host: AptRoot, repository: Repository, keys: KeyRing, key: str, other_key: str
+) -> None:
+    host.put_program("apt-config", f'echo "$@" >>{host.root}/asked; exec /usr/bin/apt-config "$@"')
+    source = host.root / "etc/apt" / host_program.SOURCES_FILE
+    source.write_text(source.read_text().replace(".gpg", ".asc"))
+    source.with_suffix(".asc").write_bytes(keys.public(key, armoured=True))
+    succeed(host, OLD)
+    assert (host.root / "asked").exists()
     repository.publish(partial(keys.sign, users=[other_key]))
     assert fail(host, NEW) == "repository-untrusted"
 

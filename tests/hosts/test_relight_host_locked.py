@@ -1,6 +1,8 @@
 """`relight-host install` of a package whose siblings are locked to its version."""
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +152,25 @@ def test_a_rebuilt_release_brings_its_locked_packages_again(host: AptHost) -> No
     host.publish()
     host.succeed(OLD)
     assert (host.root.root / FILE.lstrip("/")).read_text() == "rebuilt"
+
+
+@pytest.mark.parametrize(
+    ("need", "locked"),
+    [
+        ("redis-tools (= 5:7.0.15-1)", "redis-tools "),
+        (" g++:any (= 4:12)", "g++ "),
+        (" redis-tools (= 1) | other", "redis-tools "),
+        ("redis-tools (>= 1)", ""),
+        ("other | redis-tools (= 1)", ""),
+        ("other:any | redis-tools (= 1)", ""),
+        ("other (>= 1) | redis-tools (= 1)", ""),
+        ("redis-tools", ""),
+        ("", ""),
+    ],
+)
+def test_a_package_is_locked_by_a_dependency_on_one_version(need: str, locked: str) -> None:
+    part = Path(host_program.__file__).parent / "files/records.sh"
+    script = '. "$1"; names=; add_locked "$2"; printf %s "$names"'
+    argv = ["sh", "-euc", script, "sh", str(part), need]
+    ended = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert ended.stdout == locked

@@ -120,6 +120,13 @@ def test_a_transaction_that_does_not_run_is_not_waited_for(
         assert seconds_of(host, host_program.observe(TRANSACTION, timedelta(seconds=50))) < 3
 
 
+def test_the_process_of_a_transaction_is_not_asked_for(host: AptRoot, systemd: StubSystemd) -> None:
+    """The kernel names it, and each question to systemd costs the host."""
+    systemd.set(TRANSACTION, running(), main_pid=os.getpid())
+    assert seconds_of(host, ["", "observe", TRANSACTION, "1"]) >= 1
+    assert not [call for call in systemd.calls() if "--property=MainPID" in call]
+
+
 def test_forgetting_an_absent_transaction_is_no_error(host: AptRoot, systemd: StubSystemd) -> None:
     ended = host.call("forget", TRANSACTION)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

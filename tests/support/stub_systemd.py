@@ -85,7 +85,10 @@ class StubSystemd:
         group.write_text(f"{stands.main_pid}\n" if stands.main_pid else "")
         shown = stands.shown()
         shown += f"NeedDaemonReload={'yes' if need_reload else 'no'}\n"
-        shown += f"Transient={'yes' if transient else 'no'}\n"
+        if transient:
+            file = self.host.root / "run/systemd/transient" / unit
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
         (self.folder / f"unit-{unit}").write_text(shown)
 
     def fail(self, what: str, text: str, *, once: bool = False) -> None:

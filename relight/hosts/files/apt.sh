@@ -5,6 +5,7 @@
 NO_HOOKS=$RUN/apt.conf
 APT_CONF=/etc/apt/apt.conf
 UPDATES=/var/lib/dpkg/updates
+run_is_made='' # by this call
 PATIENCE=60    # seconds that a lock of apt or dpkg is waited for
 
 # Run an apt program on one list of sources: ours, none (/dev/null), or with '' all of this host.
@@ -53,9 +54,12 @@ update() {
 
 # Refresh our source. Whoever has its key may give it another Origin or Label.
 refresh() {
+  put_verifier
   code=0
-  update "$SOURCE" -o Acquire::AllowReleaseInfoChange=true || code=$?
+  # shellcheck disable=SC2086
+  update "$SOURCE" $verifier -o Acquire::AllowReleaseInfoChange=true || code=$?
   [ "$code" -ne 0 ] || return 0
+  [ -z "$verifier" ] || rm -f "$VERIFIER" # the next attempt makes sure of it
   # Its proxy is the host's, not the repository's.
   apt-config dump | sed -n -e '/"DIRECT"/d' -e 's,//[^/@]*@,//,' \
     -e 's/^Acquire::https\{0,1\}::Proxy[^ ]* "\(..*\)";$/relight: the proxy of this host is \1/p'
@@ -76,9 +80,11 @@ require_listed() {
 
 # Make our folder in /run. It must be root's alone, whoever made it.
 make_run() {
-  mkdir -p "$RUN"
-  [ -n "$(find "$RUN" -maxdepth 0 -type d -user "$(id -u)" ! -perm /022)" ] ||
-    fail 100 "E: $RUN is not a folder that only root may write to"
+  [ -z "$run_is_made" ] || return 0
+  [ -d "$RUN" ] || mkdir -p "$RUN"
+  # shellcheck disable=SC3067 # the shells of Debian and Ubuntu know -O
+  [ ! -O "$RUN" ] || run_is_made=$(find "$RUN" -maxdepth 0 -type d ! -perm /022)
+  [ -n "$run_is_made" ] || fail 100 "E: $RUN is not a folder that only root may write to"
 }
 
 # Install from a list of sources, with further options. Nothing is ever removed.
@@ -263,13 +269,15 @@ present() {
 install_package() {
   version=$1 direction=$2 list=$SOURCE target=$PACKAGE=$1 locked='' deb_sha256=${4:-}
   repair_dpkg
+  is_present=''
+  ! present "$version" || is_present=yes
   if [ $# -eq 2 ]; then
     refresh
     # apt checks that the source lists a version before it changes anything, except for the
     # version that is already installed, and for `NAME=1.0+`, where it also accepts 1.0.
     case $version in
       *+) require_listed "$version" ;;
-      *) ! present "$version" || require_listed "$version" ;;
+      *) [ -z "$is_present" ] || require_listed "$version" ;;
     esac
     [ "$PACKAGES:$direction" = :upgrade ] || locked=$(locked_packages "$version")
   else
@@ -280,7 +288,7 @@ install_package() {
   fi
   record_loaded
   again=''
-  if present "$version" && { damaged || has_other_content "$version"; }; then
+  if [ -n "$is_present" ] && { damaged || has_other_content "$version"; }; then
     again=yes
     if [ -z "$locked" ] && [ "$list" = "$SOURCE" ]; then locked=$(locked_packages "$version"); fi
   fi

@@ -38,6 +38,12 @@ fail() {
   exit "$code"
 }
 
+# Set `content` to the lines of a small file. To start a program that reads it costs more.
+read_file() {
+  content=''
+  while IFS= read -r line; do content=$content${content:+$NEWLINE}$line; done <"$1"
+}
+
 # A damaged configuration must not make apt's or systemd's arguments mean something else.
 check_configuration() {
   case $PACKAGES in

@@ -204,7 +204,7 @@ replace_files() {
 # Say that the service has taken its configuration.
 end_configuration() {
   [ ! -f "$WRITTEN" ] || sed '1s/ no$/ yes/' "$WRITTEN" | write_record
-  rm -rf "$STAGED" # it may have secrets
+  [ ! -e "$STAGED" ] || rm -rf "$STAGED" # it may have secrets
 }
 
 write_record() {

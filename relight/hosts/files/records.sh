@@ -61,16 +61,50 @@ find_packages() {
 
 # Record the packages that the installed one needs in exactly their version: they are the release too.
 # Below them, the version of each package of the service.
-# shellcheck disable=SC2016 # dpkg-query expands it
+# shellcheck disable=SC2016 # dpkg-query expands these
 record_together() {
-  needs=$(dpkg-query --show --showformat='${Depends}, ${Pre-Depends}' -- "$PACKAGE" 2>/dev/null) || return 0
-  names=$(printf '%s\n' "$needs" | tr ',' '\n' | sed -nE 's/^ *([a-z0-9][a-z0-9.+-]+)[a-z0-9:]* \(= .*$/\1/p' | tr '\n' ' ')
-  [ -d "${TOGETHER%/*}" ] || mkdir -p "${TOGETHER%/*}"
-  printf '%s\n' "$names" >"$TOGETHER"
-  find_packages
+  format='${Package} ${Version} ${db:Status-Status}'
+  found=$(dpkg-query --show --showformat="$format,"'${Depends},${Pre-Depends}\n' -- "$PACKAGE" 2>/dev/null) ||
+    return 0
+  states='' names=''
+  while IFS=, read -r state needs; do
+    states=$states$state$NEWLINE
+    set -f
+    IFS=,
+    for need in $needs; do add_locked "$need"; done
+    unset IFS
+    set +f
+  done <<END
+$found
+END
   # shellcheck disable=SC2086
-  dpkg-query --show --showformat='${Package} ${Version} ${db:Status-Status}\n' -- $packages 2>/dev/null |
-    sed -n 's/ installed$//p' >>"$TOGETHER"
+  [ -z "$PACKAGES$names" ] ||
+    states=$states$(dpkg-query --show --showformat="$format\n" -- $PACKAGES $names 2>/dev/null) || true
+  [ -d "${TOGETHER%/*}" ] || mkdir -p "${TOGETHER%/*}"
+  {
+    printf '%s\n' "$names"
+    while read -r state; do
+      case $state in
+        *' installed') printf '%s\n' "${state% *}" ;;
+      esac
+    done <<END
+$states
+END
+  } >"$TOGETHER"
+}
+
+# Add a dependency to `names`, if it needs one version exactly.
+add_locked() {
+  case $1 in
+    *' (= '*) ;;
+    *) return 0 ;;
+  esac
+  name=${1%% (= *}
+  name=${name# }
+  case $name in
+    *[!a-z0-9.+:-]*) ;; # an alternative to another
+    [a-z0-9]?*) names="$names${name%%:*} " ;;
+  esac
 }
 
 # Print the SHA-256 that our source has for a version.

@@ -6,6 +6,8 @@ PROPERTIES=Id,Type,ControlGroup,TriggeredBy,LoadState,ActiveState,SubState,UnitF
 PROPERTIES=$PROPERTIES,ExecMainStatus,ExecMainCode
 PROPERTIES=$PROPERTIES,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic
 
+UNIT_FILES='^(/usr)?/lib/systemd/system/|^/etc/systemd/system/' # of packages
+
 # Run a systemd command; retry it if the connection to systemd broke. systemd re-executes itself
 # when it is upgraded, and then drops its clients.
 retry_systemd() {
@@ -28,16 +30,20 @@ retry_systemd() {
 
 # Print digests of the unit files that systemd reads: the package's, and those added on the host.
 unit_files() {
+  set --
   # A unit may be a pattern, as of all instances of a template, whose file it names too.
-  # shellcheck disable=SC2030,SC2086
+  # shellcheck disable=SC2030,SC2086,SC2231
   for unit in $UNIT $MORE_UNITS; do
-    cat /etc/systemd/system/$unit /etc/systemd/system/$unit.d/* \
-      /run/systemd/system/$unit /run/systemd/system/$unit.d/* 2>/dev/null || true
-  done | sha256sum
-  find_packages
+    for file in /etc/systemd/system/$unit /etc/systemd/system/$unit.d/* \
+      /run/systemd/system/$unit /run/systemd/system/$unit.d/*; do
+      [ ! -f "$file" ] || set -- "$@" "$file"
+    done
+  done
+  [ $# -eq 0 ] || sha256sum -- "$@" 2>/dev/null || true
+  find_file_lists
   # shellcheck disable=SC2086
-  dpkg-query --listfiles -- $packages 2>/dev/null |
-    grep -E '^(/usr)?/lib/systemd/system/|^/etc/systemd/system/' | xargs -r -d '\n' sha256sum 2>/dev/null || true
+  [ -z "$file_lists" ] ||
+    grep -hE -- "$UNIT_FILES" $file_lists | xargs -r -d '\n' sha256sum 2>/dev/null || true
 }
 
 # Before a change, record which unit files systemd has loaded, and when the change began. The files
@@ -50,10 +56,16 @@ record_loaded() {
   case $need in
     '' | *yes*) now=unknown ;;
   esac
-  if [ -e "$LOADED" ] && [ "$(cat "$LOADED")" != "$now" ]; then now=unknown; fi
+  if [ -e "$LOADED" ] && ! is_loaded "$now"; then now=unknown; fi
   make_run
   printf '%s\n' "$now" >"$LOADED"
   ticks >"$BEGUN"
+}
+
+# Whether these digests are on record as loaded.
+is_loaded() {
+  read_file "$LOADED"
+  [ "$content" = "$1" ]
 }
 
 # Reload systemd only if a unit file changed: a reload reads every unit of the host, and is half of
@@ -61,7 +73,7 @@ record_loaded() {
 # older file looks loaded, and the same file with a newer time looks changed. So systemd is asked
 # before the change, and digests are compared after it.
 reload_if_changed() {
-  if [ ! -e "$LOADED" ] || [ "$(unit_files)" != "$(cat "$LOADED")" ]; then
+  if [ ! -e "$LOADED" ] || ! is_loaded "$(unit_files)"; then
     retry_systemd systemctl daemon-reload || fail 90 'relight: systemd did not reload its unit files'
   fi
   rm -f "$LOADED"
@@ -200,13 +212,14 @@ restart() {
 
 release_service() {
   [ ! -e "$POLICY" ] || ! grep -q '^# relight' "$POLICY" || rm -f "$POLICY"
-  rm -f "$HELD"
+  [ ! -e "$HELD" ] || rm -f "$HELD"
 }
 
 # Release the service, and start what ran before a change that did not come to its end.
 start_again() {
-  held=''
-  [ ! -e "$HELD" ] || held=$(cat "$HELD")
+  content=''
+  [ ! -e "$HELD" ] || read_file "$HELD"
+  held=$content
   release_service
   # shellcheck disable=SC2086
   [ -z "$held" ] || retry_systemd systemctl start -- $held || true

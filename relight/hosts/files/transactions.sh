@@ -4,6 +4,7 @@
 
 MAX_CONDITIONS=4096 # bytes of a unit's conditions
 SYSTEMD=org.freedesktop.systemd1 # on D-Bus
+TRANSIENT=/run/systemd/transient # where systemd keeps the files of units that have none of their own
 BEGINS='relight: the change begins' # the first line of a transaction's log
 
 # Print what would be installed, and from where. The host's own sources are refreshed only if ours is
@@ -94,9 +95,11 @@ change() {
 
 # The first boot has installed the release, and apt need not run again.
 install_unless_just_done() {
-  just=$(cat "$JUST_INSTALLED" 2>/dev/null) || just=''
-  rm -f "$JUST_INSTALLED"
-  if [ "$just" = "$1" ] && installed "$1"; then return 0; fi
+  if [ -e "$JUST_INSTALLED" ]; then
+    read_file "$JUST_INSTALLED"
+    rm -f "$JUST_INSTALLED"
+    if [ "$content" = "$1" ] && installed "$1"; then return 0; fi
+  fi
   install_package "$@"
 }
 
@@ -126,11 +129,10 @@ child_of() {
   printf '%s\n' "${script:-$newest}"
 }
 
-# Add the section of what a transaction waits for, if it runs.
+# Add the section of what a transaction waits for, if it ran when it was observed, as the last unit.
 running_child() {
-  case $(systemctl show --property=MainPID --value -- "$1" 2>/dev/null) in
-    '' | 0) ;;
-    *) section child child_of "$1" ;;
+  case ${shown##*"$NEWLINE$NEWLINE"} in
+    *MainPID=[1-9]*) section child child_of "$1" ;;
   esac
 }
 
@@ -140,12 +142,17 @@ wait_for() {
     *[1-9]*) ;;
     *) return 0 ;; # `timeout 0` has no limit
   esac
+  pid=''
+  # Its first process, which the kernel names first. To ask systemd costs the host more.
+  for group in "$CGROUPS/systemd/system.slice/$1" "$CGROUPS/system.slice/$1"; do
+    [ ! -e "$group/cgroup.procs" ] || read -r pid <"$group/cgroup.procs" || true
+  done 2>/dev/null
   # If systemd does not answer, `observe` reports it.
-  pid=$(systemctl show --property=MainPID --value -- "$1" 2>/dev/null) || return 0
+  [ -n "$pid" ] || pid=$(systemctl show --property=MainPID --value -- "$1" 2>/dev/null) || return 0
   case $pid in
     '' | 0) return ;;
   esac
-  timeout "$2" tail --pid="$pid" --sleep-interval=0.1 --follow /dev/null || true
+  timeout "$2" tail --pid="$pid" --sleep-interval=0.02 --follow /dev/null || true
 }
 
 # Run a command and print its section: its output, indented so that no line of it can look like the
@@ -231,9 +238,9 @@ observe() {
 
 # Stop a transaction, and delete it from systemd. A unit that has a file is none of ours.
 forget() {
-  [ "$(retry_systemd systemctl show --property=Transient --value -- "$1")" = yes ] || return 0
+  [ -e "$TRANSIENT/$1" ] || return 0
   retry_systemd systemctl stop -- "$1" 2>/dev/null || true
-  systemctl reset-failed -- "$1" 2>/dev/null || true
+  [ ! -e "$TRANSIENT/$1" ] || systemctl reset-failed -- "$1" 2>/dev/null || true
 }
 
 # Print what the last start of a transaction wrote. The journal is asked for its unit and not for its
