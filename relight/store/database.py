@@ -266,8 +266,8 @@ def _begin_write(route_id: str | None) -> str:
     )
     if route_id is None:
         return f"{begin} SELECT pg_advisory_xact_lock({WRITE_LOCK_KEY})"
-    # Routes with the same number only wait for each other.
-    number = zlib.crc32(route_id.encode()) - 2**31
+    # A key has 31 bits. Routes with the same one only wait for each other.
+    number = zlib.crc32(route_id.encode()) >> 1
     return (
         f"{begin} SELECT pg_advisory_xact_lock_shared({WRITE_LOCK_KEY});"
         f"SELECT pg_advisory_xact_lock({ROUTE_LOCKS}, {number}); {_ANNOUNCE}"

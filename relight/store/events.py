@@ -298,7 +298,7 @@ class Events:
         """
         newest = select(EventRow.event_id).order_by(col(EventRow.event_id).desc()).limit(1)
         with self._database.reading() as session:
-            # In this order: a write that ends in between has written nothing that this misses.
+            # In this order: what ends in between is seen by every session that is opened later.
             found = session.exec(newest).one_or_none() or 0
             oldest = oldest_write(session)
         return found if oldest is None else min(found, oldest)

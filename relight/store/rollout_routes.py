@@ -115,17 +115,20 @@ class RolloutRoutes:
         """
         stage, run_id = STAGES[input.work], input.rollout_run_id
         with self._database.writing() as session:
-            for outcome in input.ended:
-                row = session.get(RolloutRouteRow, (run_id, outcome.route_id))
-                if row is not None and row.progress == stage.under_way:
+            # One query: all other writes wait.
+            ended = {outcome.route_id: outcome for outcome in input.ended}
+            of_ended = _of(run_id).where(col(RolloutRouteRow.route_id).in_(ended))
+            for row in session.exec(of_ended).all():
+                outcome = ended[row.route_id]
+                if row.progress == stage.under_way:
                     row.progress = outcome.progress
                     row.requeued += outcome.progress == stage.before
                     if outcome.fault != outcome_of_work(row).brief.fault:
                         row.fault = outcome.fault.model_dump(mode="json") if outcome.fault else None
                     session.add(row)
             session.flush()
-            release_of_rollout(session, run_id, [outcome.route_id for outcome in input.ended])
-            known = {*input.in_flight, *(outcome.route_id for outcome in input.ended)}
+            release_of_rollout(session, run_id, ended)
+            known = {*input.in_flight, *ended}
             claimed = session.exec(
                 _of(run_id).where(RolloutRouteRow.progress == stage.under_way)
             ).all()

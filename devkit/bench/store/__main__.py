@@ -71,6 +71,8 @@ def _measure(server: PostgresServer, seconds: float) -> Iterator[Figures]:
     database = server.create_database()
     provision(server.url(database), max(PROCESSES))
     with ProcessPoolExecutor(max(PROCESSES), get_context("spawn")) as pool:
+        # Starts the processes, which then import.
+        _cell(pool, server.url(database), 0, max(PROCESSES), seconds=0.1)
         for round_trip_ms in ROUND_TRIPS_MS:
             with _url(server, database, round_trip_ms) as url:
                 for processes in PROCESSES:
