@@ -26,7 +26,7 @@ async def test_the_running_activity_is_named(harness: Harness) -> None:
     gate = harness.hosts.hold_installs()
     handle = await harness.start_swap(route_id, "v0.0.74")
     await gate.reached()
-    with pytest.raises(AssertionError, match="it waits for swap release"):
+    with pytest.raises(AssertionError, match="it waits for swap route"):
         await result_within(handle, BRIEFLY)
     gate.open()
     assert (await result_within(handle)).proof.release_tag == "v0.0.74"
