@@ -2,9 +2,9 @@
 
 import pytest
 
-from relight.domain.rollout.wave import MAX_ROUTES_IN_ROLLOUT, WaveWork, runs_in_rollout
+from relight.domain.rollout.wave import SMALL_WAVE, WaveWork, runs_in_rollout
 
-SMALL, LARGE = MAX_ROUTES_IN_ROLLOUT, MAX_ROUTES_IN_ROLLOUT + 1
+SMALL, LARGE = SMALL_WAVE, SMALL_WAVE + 1
 
 
 @pytest.mark.parametrize(
