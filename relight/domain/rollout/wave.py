@@ -47,9 +47,7 @@ SMALL_WAVE = 50
 rollout keeps the value that it began with: its history shows what its waves run in."""
 
 
-def runs_in_rollout(
-    sizes: Sequence[int], number: int, work: WaveWork, small_wave: int = SMALL_WAVE
-) -> bool:
+def runs_in_rollout(sizes: Sequence[int], number: int, work: WaveWork, small_wave: int) -> bool:
     """Return whether a wave runs in its rollout's workflow; a larger one has a workflow of its own.
 
     A wave that was split, or that has the routes that joined late, counts as the largest planned
@@ -59,7 +57,7 @@ def runs_in_rollout(
         sizes: the planned number of routes of each wave.
         number: the wave, from 1.
         work: what it does. A rollback is one wave over all routes.
-        small_wave: how many routes a small wave may have; 0: no wave is small.
+        small_wave: how many routes a small wave may have, in this rollout; 0: no wave is small.
     """
     largest = sum(sizes) if work is WaveWork.ROLL_BACK else max(sizes[:number], default=0)
     return small_wave > 0 and largest <= small_wave
