@@ -16,6 +16,7 @@ from relight.domain.base import Origin
 from relight.domain.disruption import DisruptionBudget
 from relight.domain.hold import exclusion_of
 from relight.domain.names import RouteId, route_workflow_id
+from relight.domain.rollout import wave
 from relight.domain.rollout.admission import Admission
 from relight.domain.rollout.plan import LeftOut, PlannedRollout
 from relight.domain.rollout.planner import late_joiners, plan_rollout
@@ -90,10 +91,12 @@ class RolloutActivities:
             else:
                 if input.release is not None:
                     await in_thread(self._store.releases.save, input.release)
-                if input.plan is None:
-                    return RolloutOpened(rollout=opened)
-                plan, standing = await in_thread(self._begin, input.plan)
-                return RolloutOpened(rollout=opened, plan=plan, standing=standing)
+                plan, standing = (
+                    await in_thread(self._begin, input.plan) if input.plan else (None, None)
+                )
+                return RolloutOpened(
+                    rollout=opened, plan=plan, standing=standing, small_wave=wave.SMALL_WAVE
+                )
 
     @step(policies.STORE, lambda i: i.scope)
     def architectures(self, input: ListRoutesInput) -> Architectures:

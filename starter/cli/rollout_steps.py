@@ -36,6 +36,13 @@ async def steps_of(
     return {route_id: step for route_id, step in zip(ids, steps, strict=True) if step}
 
 
+def is_started_by(parent_id: str | None, rollout_id: str) -> bool:
+    """Return whether the parent of an operation is a rollout, or a wave of it."""
+    return parent_id is not None and (
+        parent_id == rollout_id or parent_id.startswith(f"{rollout_id}/")
+    )
+
+
 async def _step_of(
     client: Client, rollout_id: str, route_id: RouteId, timeout: timedelta
 ) -> RouteStep | None:
@@ -46,7 +53,7 @@ async def _step_of(
         return None
     if operation.status is not WorkflowExecutionStatus.RUNNING:
         return None
-    if not (operation.parent_id or "").startswith(f"{rollout_id}/"):
+    if not is_started_by(operation.parent_id, rollout_id):
         return RouteStep(f"waits for {operation.workflow_type}", operation.start_time)
     pending = operation.raw_description.pending_activities
     return await _reported(client, pending[0]) if pending else None

@@ -8,6 +8,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.rollout.rollout import RolloutStatus, RouteProgress
 from starter.cli.operations import current_details
+from starter.cli.rollout_steps import is_started_by
 
 _IN_PROGRESS = frozenset(
     {
@@ -45,8 +46,7 @@ async def _wait_of(client: Client, workflow_id: str, route_id: RouteId) -> str |
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
         return None
-    parent_id = operation.parent_id or ""
-    ours = parent_id == workflow_id or parent_id.startswith(f"{workflow_id}/")
+    ours = is_started_by(operation.parent_id, workflow_id)
     if operation.status is not WorkflowExecutionStatus.RUNNING or ours:
         return None
     try:

@@ -199,7 +199,7 @@ async def rollout_of_large_waves(harness: Harness) -> Handle:
 
 def _of_their_own() -> AbstractContextManager[object]:
     """Make each wave a workflow of its own, as a large one is."""
-    return patch("relight.domain.rollout.wave.MAX_ROUTES_IN_ROLLOUT", 0)
+    return patch("relight.domain.rollout.wave.SMALL_WAVE", 0)
 
 
 async def proven_again(harness: Harness) -> Handle:

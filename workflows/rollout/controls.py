@@ -75,6 +75,7 @@ class ControlledRollout:
         self._end_phase: RolloutPhase | None = kept.end_phase if kept else None
         self._end_reason = kept.end_reason if kept else ""
         self._rolls_back = kept.rolls_back if kept else False
+        self._small_wave = kept.small_wave if kept else 0
 
     def _kept(self, release: Release, plan: RolloutPlan) -> RolloutContinued:
         """Return what the next run takes over."""
@@ -92,6 +93,7 @@ class ControlledRollout:
             end_reason=self._end_reason,
             rolls_back=self._rolls_back,
             failed=self._state.failed,
+            small_wave=self._small_wave,
         )
 
     # ------------------------------------------------------------------ operators

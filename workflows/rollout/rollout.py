@@ -55,8 +55,8 @@ from workflows.undo import UndoStack
 
 _SHORTEST = timedelta(milliseconds=1)
 
-_LEAN = "a small wave runs in its rollout"
-"""The patch: in older histories each wave is a child workflow."""
+_LEAN = "a rollout opens in two activities and closes in a local one"
+"""The patch: older histories have one for each step."""
 
 
 # It can take days, so it moves to the current worker version. Tests replay recorded histories.
@@ -119,6 +119,7 @@ class RolloutRelease(ControlledRollout):
         if opened is None:
             self._stage = RolloutStage.END
             return
+        self._small_wave = opened.small_wave
         self._plan = opened.plan or await make_plan(self._input, self._release)
         self._state.set_wave(0, len(self._plan.sizes))
         self._state.counts = {RouteProgress.WAITING: sum(self._plan.sizes)}
@@ -217,7 +218,7 @@ class RolloutRelease(ControlledRollout):
             image_name=self._input.image_name,
         )
         try:
-            if self._is_lean and runs_in_rollout(self._its_plan.sizes, number, work):
+            if runs_in_rollout(self._its_plan.sizes, number, work, self._small_wave):
                 self._wave = Wave(wave, self)
                 return await self._wave.run()
             return await self._await_child(wave)

@@ -44,12 +44,15 @@ class RolloutOpened(Message):
         held_by: that other rollout.
         plan: its plan, if one was to be made.
         standing: what was recorded with the plan: the first wave begins.
+        small_wave: how many routes a wave may have that runs in the rollout's workflow; 0: none, as
+            when older rollouts opened.
     """
 
     rollout: Rollout | None = None
     held_by: Rollout | None = None
     plan: RolloutPlan | None = None
     standing: RolloutStanding | None = None
+    small_wave: int = 0
 
 
 class RecordDecisionInput(Message):

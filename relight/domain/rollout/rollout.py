@@ -274,6 +274,7 @@ class RolloutContinued(Message):
         wave: what the current wave continues with.
         end_phase, end_reason: how it ends; None while it goes forward.
         rolls_back: its routes are still to be rolled back.
+        small_wave: how many routes a wave may have that runs in the rollout's workflow.
     """
 
     release: Release
@@ -289,6 +290,7 @@ class RolloutContinued(Message):
     end_reason: str = ""
     failed: tuple[RouteOutcome, ...] = ()
     rolls_back: bool = False
+    small_wave: int = 0
 
 
 class RolloutReleaseInput(Message):

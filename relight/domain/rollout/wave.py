@@ -42,11 +42,12 @@ class WaveWork(StrEnum):
         return self in {WaveWork.ROLL_BACK, WaveWork.UNDO}
 
 
-MAX_ROUTES_IN_ROLLOUT = 50
-"""Some hundred events, of the thousands that a run of a rollout may have."""
+SMALL_WAVE = 50
+"""So many routes are some hundred events, of the thousands that a run of a rollout may have. A
+rollout keeps the value that it began with: its history shows what its waves run in."""
 
 
-def runs_in_rollout(sizes: Sequence[int], number: int, work: WaveWork) -> bool:
+def runs_in_rollout(sizes: Sequence[int], number: int, work: WaveWork, small_wave: int) -> bool:
     """Return whether a wave runs in its rollout's workflow; a larger one has a workflow of its own.
 
     A wave that was split, or that has the routes that joined late, counts as the largest planned
@@ -56,9 +57,10 @@ def runs_in_rollout(sizes: Sequence[int], number: int, work: WaveWork) -> bool:
         sizes: the planned number of routes of each wave.
         number: the wave, from 1.
         work: what it does. A rollback is one wave over all routes.
+        small_wave: how many routes a small wave may have, in this rollout; 0: no wave is small.
     """
     largest = sum(sizes) if work is WaveWork.ROLL_BACK else max(sizes[:number], default=0)
-    return largest <= MAX_ROUTES_IN_ROLLOUT
+    return small_wave > 0 and largest <= small_wave
 
 
 DONE: Mapping[WaveWork, RouteProgress] = {

@@ -2,9 +2,9 @@
 
 import pytest
 
-from relight.domain.rollout.wave import MAX_ROUTES_IN_ROLLOUT, WaveWork, runs_in_rollout
+from relight.domain.rollout.wave import SMALL_WAVE, WaveWork, runs_in_rollout
 
-SMALL, LARGE = MAX_ROUTES_IN_ROLLOUT, MAX_ROUTES_IN_ROLLOUT + 1
+SMALL, LARGE = SMALL_WAVE, SMALL_WAVE + 1
 
 
 @pytest.mark.parametrize(
@@ -21,10 +21,16 @@ SMALL, LARGE = MAX_ROUTES_IN_ROLLOUT, MAX_ROUTES_IN_ROLLOUT + 1
     ],
 )
 def test_a_wave_runs_in_its_rollout_if_no_wave_until_then_was_planned_larger(sizes, number, inside):
-    assert runs_in_rollout(sizes, number, WaveWork.SWAP) is inside
-    assert runs_in_rollout(sizes, number, WaveWork.PROVE) is inside
+    assert runs_in_rollout(sizes, number, WaveWork.SWAP, SMALL) is inside
+    assert runs_in_rollout(sizes, number, WaveWork.PROVE, SMALL) is inside
 
 
 def test_a_rollback_is_one_wave_over_all_routes():
-    assert runs_in_rollout([1, SMALL - 1], 1, WaveWork.ROLL_BACK)
-    assert not runs_in_rollout([1, SMALL], 1, WaveWork.ROLL_BACK)
+    assert runs_in_rollout([1, SMALL - 1], 1, WaveWork.ROLL_BACK, SMALL)
+    assert not runs_in_rollout([1, SMALL], 1, WaveWork.ROLL_BACK, SMALL)
+
+
+@pytest.mark.parametrize("sizes", [[], [1]])
+@pytest.mark.parametrize("work", WaveWork)
+def test_no_wave_of_an_older_rollout_runs_in_it(sizes, work):
+    assert not runs_in_rollout(sizes, 1, work, 0)

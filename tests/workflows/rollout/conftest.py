@@ -34,7 +34,7 @@ def wave_form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Both forms: as small waves run, and as large ones do."""
     form: WaveForm = request.param
     if form is WaveForm.CHILD:
-        monkeypatch.setattr("relight.domain.rollout.wave.MAX_ROUTES_IN_ROLLOUT", 0)
+        monkeypatch.setattr("relight.domain.rollout.wave.SMALL_WAVE", 0)
     return form
 
 
