@@ -68,7 +68,13 @@ async def swapping(environment: SimulatedEnvironment) -> Counter[int]:
     found: Counter[int] = Counter()
     for route_id in routes_of(environment):
         handle = environment.client.get_workflow_handle(route_workflow_id(route_id))
-        for each in (await handle.describe()).raw_description.pending_activities:
+        try:
+            described = await handle.describe()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            continue  # The rollout has not come to it.
+        for each in described.raw_description.pending_activities:
             if each.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED:
                 details = each.heartbeat_details.payloads
                 if details and b"running" in details[0].data:
@@ -76,19 +82,13 @@ async def swapping(environment: SimulatedEnvironment) -> Counter[int]:
     return found
 
 
-async def all_swap(environment: SimulatedEnvironment, pids: list[int]) -> None:
-    """Wait until each route's swap runs on its host, at one of these workers."""
+async def until_swapping(environment: SimulatedEnvironment, worker: Child, swaps: int) -> None:
+    """Wait until so many swaps of a worker run on their hosts."""
 
-    async def all_do() -> bool:
-        try:
-            found = await swapping(environment)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-            return False  # The rollout has not come to it.
-        return sum(found[pid] for pid in pids) == environment.routes
+    async def enough() -> bool:
+        return (await swapping(environment))[worker.pid] >= swaps
 
-    await wait_until(all_do, SOON)
+    await wait_until(enough, SOON)
 
 
 async def start_swaps(environment: SimulatedEnvironment) -> None:
@@ -113,7 +113,7 @@ async def ended_by(worker: Child, *signals: signal.Signals) -> float:
 
 
 async def test_a_rollout_goes_on_seconds_after_the_death_of_one_of_two_workers() -> None:
-    async with fleet(routes=40, change_seconds=15) as environment, AsyncExitStack() as stack:
+    async with fleet(routes=20, change_seconds=15) as environment, AsyncExitStack() as stack:
         client, settings = environment.client, environment.settings
         [first, *_] = environment.children
         assert "event loop uvloop" in first.output()
@@ -124,11 +124,9 @@ async def test_a_rollout_goes_on_seconds_after_the_death_of_one_of_two_workers()
             id=rollout_workflow_id(AFTER_TAG, "fleet"),
             task_queue=settings.task_queue,
         )
-        await all_swap(environment, [first.pid, second.pid])
-        killed = (await swapping(environment))[second.pid]
+        await until_swapping(environment, second, 5)
         second.process.kill()
         killed_at = time.monotonic()
-        assert killed
         async with asyncio.timeout(SOON.total_seconds()):
             status = await result_of(rollout.result(), RolloutStatus)
         tail = time.monotonic() - killed_at
@@ -141,7 +139,7 @@ async def test_a_rollout_goes_on_seconds_after_the_death_of_one_of_two_workers()
                 ]
                 assert len(proven) == 1
                 assert len([e for e in events if e.kind == "swap-attempted"]) == 1
-        assert tail < TAIL.total_seconds(), f"{killed} swaps of the dead worker: {tail:.1f} s"
+        assert tail < TAIL.total_seconds(), f"{tail:.1f} s"
 
 
 async def test_a_worker_that_is_told_to_stop_is_gone_in_seconds_with_a_hundred_swaps() -> None:
@@ -153,7 +151,7 @@ async def test_a_worker_that_is_told_to_stop_is_gone_in_seconds_with_a_hundred_s
             if number:
                 again = running_worker(environment.client, environment.settings)
                 worker = await stack.enter_async_context(again)
-            await all_swap(environment, [worker.pid])
+            await until_swapping(environment, worker, environment.routes)
             took.append(await ended_by(worker, signal.SIGTERM))
         assert max(took) < GONE_WITHIN.total_seconds(), took
         assert "others take it over" not in worker.output()
@@ -169,7 +167,7 @@ async def test_the_next_worker_attaches_to_the_changes_of_one_that_was_told_to_s
     async with fleet(routes=10, change_seconds=20) as environment:
         client = environment.client
         await start_swaps(environment)
-        await all_swap(environment, [environment.children[0].pid])
+        await until_swapping(environment, environment.children[0], environment.routes)
         await ended_by(environment.children[0], signal.SIGTERM)
         async with running_worker(client, environment.settings), store_of(environment) as store:
             for route_id in routes_of(environment):
@@ -192,7 +190,7 @@ async def test_a_second_signal_ends_a_worker_at_once(second: signal.Signals) -> 
     async with fleet(routes=10, change_seconds=LONG) as environment:
         worker = environment.children[0]
         await start_swaps(environment)
-        await all_swap(environment, [worker.pid])
+        await until_swapping(environment, worker, environment.routes)
         worker.process.send_signal(signal.SIGTERM)
 
         async def has_heard() -> bool:
