@@ -9,12 +9,13 @@ from functools import partial
 
 import psycopg
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from relight.domain.event import EventFilter
 from relight.store import database
 from relight.store.events import write
 from relight.store.store import Store, open_upgraded_store
+from relight.store.unreachable import is_unreachable
 from tests.store.concurrency import run_concurrently
 from tests.store.databases import MigratedPostgres
 from tests.store.fleets import MANUAL, declare_tracks, failing, proving, run_on, serve
@@ -163,6 +164,16 @@ def test_a_connection_that_was_lost_while_unused_is_replaced(postgres_url, monke
             assert connection.execute(terminate).fetchall()
         declare(store)
         assert len(store.events.list()) == 2
+
+
+def test_a_call_that_gets_no_connection_finds_the_store_unreachable(postgres_url, monkeypatch):
+    monkeypatch.setattr(database, "MAX_CONNECTIONS", 1)
+    with open_upgraded_store(postgres_url) as store, store._database.reading() as session:
+        session.connection()
+        monkeypatch.setattr(store._database._engine.pool, "_timeout", 0.1)
+        with pytest.raises(SQLAlchemyError) as refused:
+            store.routes.list()
+    assert is_unreachable(refused.value)
 
 
 @pytest.mark.parametrize("held", ["r-1", None])
