@@ -8,7 +8,7 @@ earlier one goes on with its decision; one that finds the second returns its res
 import asyncio
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio import activity
 
 from activities import policies
@@ -53,7 +53,7 @@ class SwapRouteActivities:
         """
         try:
             begun = await in_thread_to_end(self._begin, input)
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             if not is_unreachable(error):
                 raise
             return SwapEnded(swapped=None)
@@ -92,7 +92,7 @@ class SwapRouteActivities:
             await in_thread_to_end(
                 self._store.routes.record_proof, record, current_operation(input.origin)
             )
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             if not is_unreachable(error):
                 raise
             return SwapEnded(swapped=result, unrecorded=record)

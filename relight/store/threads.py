@@ -40,14 +40,15 @@ async def in_thread(call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
 
 
 async def in_thread_to_end(call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
-    """As `in_thread`; a cancellation of the caller has no effect until the call has ended.
+    """As `in_thread`; no cancellation of the caller has an effect until the call has ended.
 
     So the caller knows what was written, and whoever cancelled it finds that in the store.
     """
     running = asyncio.ensure_future(in_thread(call, *args, **kwargs))
-    with suppress(asyncio.CancelledError):
-        return await asyncio.shield(running)
-    return await running
+    while not running.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([running])
+    return running.result()
 
 
 def guard_event_loop() -> None:

@@ -27,7 +27,7 @@ from relight.domain.sweep.sweep import OpenOperation, SweepAction, SweepStep
 from relight.store.database import WRITE_LOCK_KEY
 from relight.store.rollout_choice import Chosen
 from relight.store.store import Store, open_upgraded_store
-from relight.store.threads import BlockingStoreCallError, in_thread
+from relight.store.threads import BlockingStoreCallError, in_thread, in_thread_to_end
 from starter.local.children import wait_until
 from tests.store.fleets import MANUAL, ORIGIN, declare_tracks, run_on, serve
 
@@ -109,6 +109,25 @@ async def test_a_lock_wait_leaves_the_threads_of_the_event_loop_free(
         assert await asyncio.to_thread(lambda: "free") == "free"
         assert not any(write.done() for write in writes)
     await asyncio.gather(*writes)
+
+
+async def test_a_call_that_is_made_to_its_end_outlasts_several_cancellations(
+    store: Store, postgres_url: str
+) -> None:
+    with held_lock(postgres_url) as holder:
+        call = in_thread_to_end(store.tracks.set, "new", None, MANUAL)
+        writing = asyncio.create_task(call)
+
+        async def is_waiting() -> bool:
+            return waits_for_the_lock(holder)
+
+        await wait_until(is_waiting, SOON)
+        for _ in range(2):
+            writing.cancel()
+            await asyncio.sleep(0)
+        assert not writing.done()
+    await writing
+    assert store.tracks.get("new") is not None
 
 
 async def test_an_activity_that_calls_the_store_on_the_event_loop_is_refused(store: Store) -> None:

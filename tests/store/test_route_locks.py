@@ -9,11 +9,13 @@ from functools import partial
 
 import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from relight.domain.event import EventFilter
 from relight.store import database
 from relight.store.events import write
 from relight.store.store import Store, open_upgraded_store
+from relight.store.unreachable import is_unreachable
 from tests.store.concurrency import run_concurrently
 from tests.store.databases import MigratedPostgres
 from tests.store.fleets import MANUAL, declare_tracks, failing, proving, run_on, serve
@@ -89,7 +91,8 @@ def test_a_write_waits_for_one_that_may_change_what_it_reads(
         future = thread.__enter__()
         await_waiting(migrated_postgresql.url)
         assert not future.done()
-        assert len(fleet.events.list()) == before
+        # This thread reads within the write that it holds open, and sees its event.
+        assert len(fleet.events.list()) == before + 1
     thread.__exit__(None, None, None)
     future.result()
     kinds = [event.kind for event in fleet.events.list()[before:]]
@@ -113,9 +116,10 @@ def test_an_event_of_a_write_that_is_still_open_is_not_passed_over(fleet):
 def test_what_ended_before_an_open_write_began_is_read_at_once(fleet):
     with open_write(fleet, "r-1"):
         pass
+    ended = fleet.events.list()[-1]
+    assert ended.kind == "held"
     with open_write(fleet, "r-1"):
-        assert fleet.events.list()[-1].kind == "held"
-        assert fleet.events.settled_id() == fleet.events.list()[-1].event_id
+        assert fleet.events.settled_id() == ended.event_id
 
 
 def test_a_follower_reads_each_event_of_concurrent_writes_once(fleet):
@@ -160,3 +164,31 @@ def test_a_connection_that_was_lost_while_unused_is_replaced(postgres_url, monke
             assert connection.execute(terminate).fetchall()
         declare(store)
         assert len(store.events.list()) == 2
+
+
+def test_a_call_that_gets_no_connection_finds_the_store_unreachable(postgres_url, monkeypatch):
+    monkeypatch.setattr(database, "MAX_CONNECTIONS", 1)
+    with open_upgraded_store(postgres_url) as store, store._database.reading() as session:
+        session.connection()
+        monkeypatch.setattr(store._database._engine.pool, "_timeout", 0.1)
+        with pytest.raises(SQLAlchemyError) as refused:
+            store.routes.list()
+    assert is_unreachable(refused.value)
+
+
+@pytest.mark.parametrize("held", ["r-1", None])
+def test_a_write_that_gets_no_lock_leaves_no_transaction_open(
+    fleet, migrated_postgresql, monkeypatch, held
+):
+    monkeypatch.setattr(database, "WRITE_LOCK_TIMEOUT", timedelta(milliseconds=50))
+    with open_write(fleet, held):
+        for call in (partial(prove, route_id="r-1"), declare):
+            with pytest.raises(OperationalError, match="lock timeout"):
+                call(fleet)
+        query = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+        )
+        with psycopg.connect(migrated_postgresql.url, autocommit=True) as connection:
+            assert connection.execute(query).fetchall() == [(1,)]
+    prove(fleet, "r-1")

@@ -1,7 +1,8 @@
 """`python -m devkit.bench.store`: writes/s of the store on PostgreSQL, by processes and distance.
 
-Each process writes hot swaps with as many threads as a worker: the target, the event of the swap,
-the proof. PostgreSQL, the processes and the proxy that delays share this computer's cores.
+Each process writes hot swaps with as many threads as a worker: first the target, then the proof
+with the event of the swap. PostgreSQL, the processes and the proxy that delays share this
+computer's cores.
 """
 
 import json as json_text
