@@ -131,7 +131,7 @@ def test_the_process_of_a_transaction_is_not_asked_for(host: AptRoot, systemd: S
 def test_what_a_running_transaction_waits_for_is_named(
     host: AptRoot, systemd: StubSystemd, instances: str
 ) -> None:
-    """Also where the service has a pattern of units: what it matches comes after the transaction."""
+    """Also where the service has a pattern of units: what it matches comes last."""
     with (host.root / "etc/relight/host").open("a") as file:
         file.write(f"MORE_UNITS='{instances}'\n")
     call = host_program.observe(TRANSACTION, timedelta())

@@ -20,8 +20,8 @@ if [ -e {folder}/fails-{what} ]; then
 fi
 """
 
-# As the real one: a block for each unit, in its own order of properties, an empty line between. What
-# patterns match comes last.
+# As the real one: a block for each unit, in its own order of properties, an empty line between.
+# What patterns match comes last.
 _SHOW = """\
 [ "$1" = show ] || exit 0
 shift
