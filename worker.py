@@ -1,6 +1,7 @@
 """The worker: builds its parts from the settings, registers workflows and activities, and runs."""
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -340,8 +341,12 @@ def _stop_by_signals(stop: asyncio.Event) -> None:
 
 
 def _end_late() -> None:
-    log.warning(f"ends with work that did not stop within {span(END_WITHIN)}: others take it over")
-    end_process(0)
+    # Whoever reads the log may not answer either.
+    text = f"ends with work that did not stop within {span(END_WITHIN)}: others take it over"
+    last_line = threading.Thread(target=log.warning, args=(text,), daemon=True)
+    last_line.start()
+    last_line.join(0.3)
+    os._exit(0)
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -207,6 +207,7 @@ EVIDENCE = Policy(
 DRAIN = Policy(
     attempt=timedelta(hours=1, minutes=1),
     heartbeat=WORKER_SILENCE,
-    retry=RetryPolicy(maximum_attempts=2),
+    retry=RetryPolicy(maximum_attempts=8),
 )
-"""The setting limits a drain to one hour. After the loss of a worker the command runs once more."""
+"""The setting limits a drain to one hour. Only the loss or the stop of a worker ends an attempt
+early. The command then runs again: nothing is destroyed undrained while workers are replaced."""

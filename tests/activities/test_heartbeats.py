@@ -2,10 +2,11 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncssh
@@ -18,6 +19,8 @@ from temporalio.exceptions import CancelledError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.execution import FaultInterceptor, HeartbeatInterceptor
+from activities.machine.drain import Drain, DrainActivities
+from relight.domain.replacement import DrainMachineInput, MachineDrained
 from relight.hosts import host_program, observation
 from relight.hosts.connections import SshHosts
 from relight.hosts.key_files import fixed_keys
@@ -78,6 +81,17 @@ class RunOne:
         )
 
 
+@workflow.defn
+class DrainOne:
+    """Drains a machine."""
+
+    @workflow.run
+    async def run(self) -> MachineDrained:
+        return await DrainActivities.drain_machine(
+            DrainMachineInput(route_id="de-1", machine=MACHINE)
+        )
+
+
 @pytest.fixture(autouse=True)
 def prompt_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("activities.execution.HEARTBEAT_INTERVAL", SILENCE / 5)
@@ -88,12 +102,12 @@ def queue() -> str:
     return f"beats-{uuid.uuid4().hex[:8]}"
 
 
-def worker(client: Client, queue: str, waits: Waits) -> Worker:
+def worker(client: Client, queue: str, waits: Waits, *more: Callable[..., Any]) -> Worker:
     return Worker(
         client,
         task_queue=queue,
-        workflows=[RunOne],
-        activities=[waits.wait, waits.hang],
+        workflows=[RunOne, DrainOne],
+        activities=[waits.wait, waits.hang, *more],
         workflow_runner=UnsandboxedWorkflowRunner(),
         interceptors=[FaultInterceptor(), HeartbeatInterceptor()],
         max_heartbeat_throttle_interval=SILENCE / 5,
@@ -166,6 +180,31 @@ async def test_another_worker_goes_on_at_once_with_what_a_stopping_one_interrupt
         second.until.set()
         assert await handle.result() == "attempt 2"
     assert second.attempts == [["running: dpkg"]]
+
+
+async def test_a_drain_goes_on_after_each_worker_was_restarted(
+    temporal_client: Client, queue: str, tmp_path: Path
+) -> None:
+    """As when workers are replaced one after the other."""
+    command = ("/bin/sh", "-c", f"echo >>{tmp_path}/began; [ -e {tmp_path}/free ] || sleep 60")
+    drains = DrainActivities(Drain(command, SOON * 10))
+
+    def began() -> int:
+        file = tmp_path / "began"
+        return len(file.read_text()) if file.exists() else 0
+
+    async def begins_again() -> bool:
+        return began() > before
+
+    handle = await temporal_client.start_workflow("DrainOne", id=queue, task_queue=queue)
+    for _ in range(3):
+        before = began()
+        async with worker(temporal_client, queue, Waits(), drains.drain_machine):
+            await wait_until(begins_again, SOON)
+    (tmp_path / "free").touch()
+    async with worker(temporal_client, queue, Waits(), drains.drain_machine):
+        drained = await handle.result()
+    assert drained["drained"]
 
 
 @asynccontextmanager

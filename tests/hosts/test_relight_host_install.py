@@ -226,6 +226,15 @@ def test_an_armoured_key_is_read_by_apt_key(
     assert fail(host, NEW) == "repository-untrusted"
 
 
+def test_what_the_host_itself_asks_of_a_signature_holds(host: AptRoot) -> None:
+    """Its own program for it, or since apt 2.7.13 the algorithms of keys that are strong enough."""
+    host.put_program("own-gpgv", f'echo "$@" >>{host.root}/asked; exec gpgv "$@"')
+    configuration = host.root / "apt.conf"
+    configuration.write_text(f'{configuration.read_text()}APT::Key::GPGVCommand "own-gpgv";\n')
+    succeed(host, OLD)
+    assert (host.root / "asked").exists()
+
+
 def test_a_changed_index_is_an_inconsistent_repository(
     host: AptRoot, repository: Repository
 ) -> None:

@@ -83,6 +83,13 @@ def test_files_in_another_folder_with_a_similar_name_are_not_unit_files(
     assert serving.swap("6.1") == [RESTART]
 
 
+def test_the_empty_record_of_a_first_boot_says_nothing(serving: ServingHost) -> None:
+    """Also where no unit file is known, as of a script in /etc/init.d."""
+    serving.start_at("6.0")
+    serving.host.loaded.touch()
+    assert serving.swap("6.1") == [RELOAD, RESTART]
+
+
 def test_an_older_file_is_loaded_although_systemd_sees_no_need(serving: ServingHost) -> None:
     unit_file = serving.host.root / UNIT_FILE.lstrip("/")
     serving.start_at("2.0")

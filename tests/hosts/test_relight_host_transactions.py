@@ -127,6 +127,23 @@ def test_the_process_of_a_transaction_is_not_asked_for(host: AptRoot, systemd: S
     assert not [call for call in systemd.calls() if "--property=MainPID" in call]
 
 
+@pytest.mark.parametrize("instances", ["", "lantern-box@*.service"])
+def test_what_a_running_transaction_waits_for_is_named(
+    host: AptRoot, systemd: StubSystemd, instances: str
+) -> None:
+    """Also where the service has a pattern of units: what it matches comes last."""
+    with (host.root / "etc/relight/host").open("a") as file:
+        file.write(f"MORE_UNITS='{instances}'\n")
+    call = host_program.observe(TRANSACTION, timedelta())
+    systemd.set(TRANSACTION, succeeded())
+    systemd.set(instances or "none.service", running(), main_pid=os.getpid())
+    assert "\nchild " not in output(host, call)
+    systemd.set(TRANSACTION, running(), main_pid=os.getpid())
+    systemd.set(instances or "none.service", succeeded())
+    own = Path("/proc/self/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    assert observed(host, call).child == own[:300].strip()
+
+
 def test_forgetting_an_absent_transaction_is_no_error(host: AptRoot, systemd: StubSystemd) -> None:
     ended = host.call("forget", TRANSACTION)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

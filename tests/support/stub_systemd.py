@@ -21,6 +21,7 @@ fi
 """
 
 # As the real one: a block for each unit, in its own order of properties, an empty line between.
+# What patterns match comes last.
 _SHOW = """\
 [ "$1" = show ] || exit 0
 shift
@@ -33,7 +34,15 @@ while [ "$1" != -- ]; do
   shift
 done
 shift
+set -f
+plain='' patterns=''
 for unit; do
+  case $unit in
+    *'*'*) patterns="$patterns $unit" ;;
+    *) plain="$plain $unit" ;;
+  esac
+done
+for unit in $plain $patterns; do
   printf "$between"
   between='\\n'
   file={folder}/unit-$unit
@@ -79,7 +88,7 @@ class StubSystemd:
     ) -> None:
         """Say how a unit stands; the one without a name is any that systemd does not know."""
         stands = dataclasses.replace(how, **changed)  # type: ignore[arg-type]
-        stands.name = unit or "unknown.service"
+        stands.name = unit.replace("*", "1") or "unknown.service"
         group = self.host.root / f"sys/fs/cgroup/{stands.cgroup}/cgroup.procs"
         group.parent.mkdir(parents=True, exist_ok=True)
         group.write_text(f"{stands.main_pid}\n" if stands.main_pid else "")

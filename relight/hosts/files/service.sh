@@ -28,8 +28,10 @@ retry_systemd() {
   return "$code"
 }
 
-# Print digests of the unit files that systemd reads: the package's, and those added on the host.
+# Print digests of the unit files that systemd reads: the package's, and those added on the host. It is
+# never nothing, which is what a first boot records.
 unit_files() {
+  printf '%s\n' "$UNIT $MORE_UNITS"
   set --
   # A unit may be a pattern, as of all instances of a template, whose file it names too.
   # shellcheck disable=SC2030,SC2086,SC2231

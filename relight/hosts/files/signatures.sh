@@ -7,7 +7,8 @@ APT_KEY=/usr/bin/apt-key # newer apts have none, and call gpgv or sqv themselves
 
 # Set `verifier` to the options by which apt calls gpgv at once. Its own apt-key starts 20 programs
 # before, which are a sixth of the cost of a change, and then calls gpgv in the same way: with the one
-# keyring of a source. In all other cases it is still apt-key that is called.
+# keyring of a source. In all other cases it is still apt-key that is called, also if apt's options say
+# more of keys: an apt since 2.7.13 always says which algorithms are strong enough.
 put_verifier() {
   verifier=''
   [ -x "$APT_KEY" ] || return 0
@@ -15,7 +16,8 @@ put_verifier() {
   set -- '#!/bin/sh' \
     'case "$1 $2 $3 $4 $5" in' \
     '"--quiet --readonly --keyring "*".gpg verify")' \
-    'if [ -r "$4" ] && command -v gpgv >/dev/null; then' \
+    'if [ -r "$4" ] && [ -r "$APT_CONFIG" ] && ! grep -qi "^APT::Key::" "$APT_CONFIG" &&' \
+    'command -v gpgv >/dev/null; then' \
     'keyring=$4' \
     'shift 5' \
     'exec gpgv --homedir /nonexistent --keyring "$keyring" --ignore-time-conflict "$@"' \

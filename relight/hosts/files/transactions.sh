@@ -121,7 +121,7 @@ child_of() {
   group=$(systemctl show --property=ControlGroup --value -- "$1")
   newest='' script=''
   # shellcheck disable=SC2013 # a line is a number
-  for pid in $(sort -n "/sys/fs/cgroup$group/cgroup.procs" 2>/dev/null); do
+  for pid in $(sort -n "$CGROUPS$group/cgroup.procs" 2>/dev/null); do
     line=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | head -c 300) || continue
     newest=$line
     case $line in */dpkg/info/* | */dpkg/tmp.ci/*) script=$line ;; esac
@@ -129,10 +129,15 @@ child_of() {
   printf '%s\n' "${script:-$newest}"
 }
 
-# Add the section of what a transaction waits for, if it ran when it was observed, as the last unit.
+# Add the section of what a transaction waits for, if it ran when it was observed.
 running_child() {
-  case ${shown##*"$NEWLINE$NEWLINE"} in
-    *MainPID=[1-9]*) section child child_of "$1" ;;
+  transaction='' waited_for=$1
+  each_unit show_child "$shown"
+}
+
+show_child() {
+  case $id:$main in
+    "$waited_for:"[1-9]*) section child child_of "$id" ;;
   esac
 }
 
