@@ -299,8 +299,8 @@ class SwapEnded(Message):
     """The end of an attempt at a swap that did not fail.
 
     Attributes:
-        swapped: the result; None if the store was unreachable before anything was changed.
-        unrecorded: the proof, if the store became unreachable before it was recorded; else None.
+        swapped: the result; None if the store was not writable before anything was changed.
+        unrecorded: the proof, if the store was not writable when it was to be recorded; else None.
     """
 
     swapped: RouteSwapped | None

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
@@ -41,6 +41,7 @@ class Break(StrEnum):
     DIES_AFTER = "dies after"
     AWAY_BEFORE = "store away before"
     AWAY_AFTER = "store away after"
+    READ_ONLY = "store read-only"
 
 
 class Breaks:
@@ -58,7 +59,7 @@ class Breaks:
     def _breaking(self, name: str, write: Callable[..., Any]) -> Callable[..., Any]:
         def breaking(message: Any, *args: Any) -> Any:
             kind = self._pending.pop((name, getattr(message, "route_id", message)), None)
-            if kind in {Break.DIES_BEFORE, Break.AWAY_BEFORE}:
+            if kind in {Break.DIES_BEFORE, Break.AWAY_BEFORE, Break.READ_ONLY}:
                 raise _error(kind)
             result = write(message, *args)
             if kind is not None:
@@ -71,6 +72,8 @@ class Breaks:
 def _error(kind: Break) -> Exception:
     if kind.startswith("dies"):
         return ApplicationError("the worker died", type="died")
+    if kind is Break.READ_ONLY:  # As after a failover, or when a disk is full.
+        return InternalError("a call of the store", None, OSError("read-only transaction"))
     return OperationalError("a call of the store", None, OSError("no route to host"))
 
 
@@ -100,16 +103,21 @@ async def test_a_swap_that_breaks_at_a_write_installs_once_and_writes_once(
     await run_cells(roomy_harness, reported, list(product(WRITES, Break)))
 
 
-async def test_a_swap_waits_for_the_store_before_it_changes_the_host(harness, monkeypatch):
+NOT_WRITTEN = (Break.AWAY_BEFORE, Break.READ_ONLY)
+
+
+@pytest.mark.parametrize("kind", NOT_WRITTEN)
+async def test_a_swap_waits_for_the_store_before_it_changes_the_host(harness, monkeypatch, kind):
     route_id = await harness.serving_route()
-    Breaks(harness, monkeypatch).add("begin_swap", Break.AWAY_BEFORE, route_id)
+    Breaks(harness, monkeypatch).add("begin_swap", kind, route_id)
     await harness.swap(route_id, "v0.0.74")
     assert harness.interference.ran[-3:] == ["swap_route", "begin_swap", "swap_route"]
 
 
-async def test_a_proof_waits_for_the_store_and_is_not_made_again(harness, monkeypatch):
+@pytest.mark.parametrize("kind", NOT_WRITTEN)
+async def test_a_proof_waits_for_the_store_and_is_not_made_again(harness, monkeypatch, kind):
     route_id = await harness.serving_route()
-    Breaks(harness, monkeypatch).add("record_proof", Break.AWAY_BEFORE, route_id)
+    Breaks(harness, monkeypatch).add("record_proof", kind, route_id)
     await harness.swap(route_id, "v0.0.74")
     assert harness.interference.ran[-2:] == ["swap_route", "record_proof"]
 
