@@ -238,8 +238,9 @@ class RecordFaultInput(Message):
         machine_key: the machine of the operation, None if there was none yet.
         machine_destroyed: that machine, or the one that this operation planned, no longer exists
             at the provider.
-        of_swap: the operation is a swap. Its machine is the one that it began with, and a refusal
-            before that is not recorded: it changed nothing, and would hide the route's own fault.
+        of_swap: the operation is a swap. Its machine is the one that it began with, before that the
+            route's. A refusal before that is not recorded: it changed nothing, and would hide the
+            route's own fault.
     """
 
     route_id: RouteId

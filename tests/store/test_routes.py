@@ -323,3 +323,12 @@ def test_the_fault_of_a_swap_is_of_the_machine_that_it_began_with(store):
     assert event.machine_key == "r-1-g1"
     assert store.routes.swapped_machine(run.activity()) == machine("r-1-g1")
     assert store.routes.swapped_machine(run_on().activity()) is None
+
+
+def test_the_fault_of_a_swap_that_never_began_is_of_the_machine_of_its_route(store):
+    serve(store)
+    run = run_on()
+    store.routes.record_fault(failing().model_copy(update={"of_swap": True}), run.activity())
+    assert route_of(store).status is RouteStatus.FAULTED
+    [event] = store.events.list(kind="fault-recorded")
+    assert event.machine_key == "r-1-g1"

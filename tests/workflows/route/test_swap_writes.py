@@ -25,6 +25,7 @@ from relight.domain.route import (
     SwapRouteInput,
 )
 from tests.store.sql import execute
+from tests.support.interference import Injection
 from tests.support.results import result_within
 from tests.workflows.harness import ORIGIN, Harness
 from tests.workflows.matrix import run_cells
@@ -181,6 +182,20 @@ async def test_a_release_without_a_file_for_the_host_leaves_the_target_as_it_was
     assert (route.status, route.target_release_tag) == (RouteStatus.SERVING, "v0.0.73")
     [event] = harness.events(route_id, "fault-recorded")
     assert event.machine_key == f"{route_id}-g1"
+
+
+async def test_cancelled_while_the_store_is_away_a_swap_begins_nothing(harness, monkeypatch):
+    route_id = await harness.serving_route()
+    Breaks(harness, monkeypatch).add("begin_swap", Break.AWAY_BEFORE, route_id)
+    harness.interference.inject(Injection.CANCELLED_AFTER, "swap_route")
+    with pytest.raises(WorkflowFailureError) as failed:
+        await swap_to(harness, route_id, harness.releases.get("v0.0.74"))
+    assert fault_of(failed.value.cause).kind == "cancelled"
+    assert harness.events(route_id, "target-set") == []
+    [event] = harness.events(route_id, "fault-recorded")
+    assert (event.machine_key, event.release_tag) == (f"{route_id}-g1", "v0.0.74")
+    route = harness.route(route_id)
+    assert (route.status, route.target_release_tag) == (RouteStatus.FAULTED, "v0.0.73")
 
 
 # ---------------------------------------------------------------- attempts
