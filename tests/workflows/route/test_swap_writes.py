@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from enum import StrEnum
 from itertools import product
 from typing import Any
@@ -24,6 +25,7 @@ from relight.domain.route import (
     SwapEnded,
     SwapRouteInput,
 )
+from relight.hosts.errors import RemoteError
 from tests.store.sql import execute
 from tests.support.interference import Injection
 from tests.support.results import result_within
@@ -226,6 +228,19 @@ class Attempts:
 
     async def run(self, environment: ActivityEnvironment) -> SwapEnded:
         return await environment.run(self._activities.swap_route, self._input)
+
+
+async def test_each_attempt_at_a_host_has_its_event_also_after_a_wait_for_the_store(harness):
+    route_id = await harness.serving_route()
+    harness.hosts.of(route_id).version = "0.0.78"  # The host refuses each of them.
+    attempts = Attempts(harness, route_id)
+    first = attempts.environment()
+    again = attempts.environment()
+    again.info = replace(again.info, scheduled_time=again.info.scheduled_time + timedelta(hours=1))
+    for environment in (first, again):
+        with pytest.raises(RemoteError):
+            await attempts.run(environment)
+    assert len(harness.events(route_id, "swap-attempted")) == 2
 
 
 async def test_two_attempts_at_once_install_once_and_write_once(harness):
