@@ -63,7 +63,9 @@ def current_operation(origin: Origin) -> Operation:
 def current_attempt(origin: Origin) -> Operation:
     """Return the operation of the current attempt only. Each attempt writes once."""
     info, operation = activity.info(), current_operation(origin)
-    return replace(operation, activity_id=f"{operation.activity_id}/{info.attempt}")
+    # Several activities of a run may have one id, each with a first attempt.
+    attempt = f"{info.scheduled_time.timestamp()}/{info.attempt}"
+    return replace(operation, activity_id=f"{operation.activity_id}/{attempt}")
 
 
 def current_run_id() -> str:

@@ -35,8 +35,7 @@ MoreUnitName = Annotated[
 ProbeKind = Literal["http", "tcp", "command", "none"]
 
 PROBE_LIMIT = timedelta(seconds=15)
-"""Upper limit for a probe's timeout and patience together. The probe is part of a proof, and a
-worker that is silent for 60 s counts as lost."""
+"""Upper limit for a probe's timeout and patience together: the probe is part of each proof."""
 
 CHECK_LIMIT = timedelta(minutes=10)
 """Upper limit for a gate check: less than the activity's own timeout."""
@@ -82,7 +81,7 @@ class ServiceSettings(BaseModel):
             connection, `command` exit code 0 of a program of yours, `none` nothing: the proof is
             then that of the processes alone.
         probe_port: the port for `http` and `tcp`.
-        probe_path: the path for `http`.
+        probe_path: the path for `http`, from its `/` on.
         probe_command: the program and its arguments for `command`, as a JSON list. It gets the host
             in `RELIGHT_PROBE_ADDRESS` and `RELIGHT_PROBE_MACHINE`. Its arguments and its output are
             kept with proofs and faults: they must not contain a secret.
@@ -114,7 +113,7 @@ class ServiceSettings(BaseModel):
     ] = ()
     probe: ProbeKind = "http"
     probe_port: int = Field(default=8899, ge=1, le=65535)
-    probe_path: str = "/healthz"
+    probe_path: Annotated[str, StringConstraints(pattern=r"^/")] = "/healthz"
     probe_command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)] = ()
     probe_timeout: Duration = Field(default=timedelta(seconds=3), gt=timedelta(0))
     probe_patience: Duration = Field(default=timedelta(seconds=5), ge=timedelta(0))

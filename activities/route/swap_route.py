@@ -8,7 +8,8 @@ earlier one goes on with its decision; one that finds the second returns its res
 import asyncio
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from temporalio import activity
 
 from activities import policies
@@ -30,7 +31,6 @@ from relight.engine.step import step
 from relight.releases.versions import is_older
 from relight.store.store import Store
 from relight.store.threads import in_thread_to_end
-from relight.store.unreachable import is_unreachable
 
 
 class SwapRouteActivities:
@@ -48,14 +48,12 @@ class SwapRouteActivities:
     async def swap_route(self, input: SwapRouteInput) -> SwapEnded:
         """Set the target of a route, install and prove the release, and record the proof.
 
-        A refusal changes nothing. It does not wait for a store that is unreachable: the workflow
-        does, with `begin_swap` before the change, and with `record_proof` after it.
+        A refusal changes nothing. It does not wait for a store that is away, or may only be read:
+        the workflow does, with `begin_swap` before the change, and with `record_proof` after it.
         """
         try:
             begun = await in_thread_to_end(self._begin, input)
-        except SQLAlchemyError as error:
-            if not is_unreachable(error):
-                raise
+        except (DBAPIError, NoConnectionError):
             return SwapEnded(swapped=None)
         if begun.proof is not None:
             return SwapEnded(swapped=_swapped(input, begun, begun.proof))
@@ -92,9 +90,7 @@ class SwapRouteActivities:
             await in_thread_to_end(
                 self._store.routes.record_proof, record, current_operation(input.origin)
             )
-        except SQLAlchemyError as error:
-            if not is_unreachable(error):
-                raise
+        except (DBAPIError, NoConnectionError):
             return SwapEnded(swapped=result, unrecorded=record)
         return SwapEnded(swapped=result)
 

@@ -238,8 +238,9 @@ class RecordFaultInput(Message):
         machine_key: the machine of the operation, None if there was none yet.
         machine_destroyed: that machine, or the one that this operation planned, no longer exists
             at the provider.
-        of_swap: the operation is a swap. Its machine is the one that it began with, and a refusal
-            before that is not recorded: it changed nothing, and would hide the route's own fault.
+        of_swap: the operation is a swap. Its machine is the one that it began with, before that the
+            route's. A refusal before that is not recorded: it changed nothing, and would hide the
+            route's own fault.
     """
 
     route_id: RouteId
@@ -299,8 +300,8 @@ class SwapEnded(Message):
     """The end of an attempt at a swap that did not fail.
 
     Attributes:
-        swapped: the result; None if the store was unreachable before anything was changed.
-        unrecorded: the proof, if the store became unreachable before it was recorded; else None.
+        swapped: the result; None if the store was not writable before anything was changed.
+        unrecorded: the proof, if the store was not writable when it was to be recorded; else None.
     """
 
     swapped: RouteSwapped | None

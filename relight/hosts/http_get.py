@@ -80,11 +80,13 @@ class _Answering:
             line = await self._reader.readline()
         except ValueError:  # longer than the reader's limit
             raise BadAnswerError("Receive buffer too long") from None
+        is_first = self._left == MAX_LINES_BYTES
         self._left -= len(line)
         if self._left < 0:
             raise BadAnswerError("Receive buffer too long")
         if not line.endswith(b"\n"):
-            raise BadAnswerError("Server disconnected without sending a response.")
+            end = "without sending a response" if is_first else "before the end of its answer"
+            raise BadAnswerError(f"Server disconnected {end}.")
         return line.removesuffix(b"\n").removesuffix(b"\r")
 
     async def exactly(self, size: int, most: int) -> bytes:

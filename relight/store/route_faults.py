@@ -25,11 +25,15 @@ from relight.store.tables import MachineRow, RecordStatus, RouteRow
 
 def record_fault(w: Write, input: RecordFaultInput) -> None:
     """Record why an operation on a route failed."""
-    begun = first_of_run(w.session, w.operation.run_id, TARGET_SET) if input.of_swap else None
-    if begun is not None:
-        _record(w, input.model_copy(update={"machine_key": begun.machine_key}))
-    elif not (input.of_swap and input.fault.refused):
+    if not input.of_swap:
         _record(w, input)
+        return
+    begun = first_of_run(w.session, w.operation.run_id, TARGET_SET)
+    if begun is None and input.fault.refused:
+        return
+    of_machine = begun or w.session.get(RouteRow, input.route_id)
+    machine_key = of_machine.machine_key if of_machine else None
+    _record(w, input.model_copy(update={"machine_key": machine_key}))
 
 
 def _record(w: Write, input: RecordFaultInput) -> None:

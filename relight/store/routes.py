@@ -164,8 +164,8 @@ class Routes:
     def record_proof(self, input: RecordProofInput, operation: Operation) -> None:
         """Record a proof: the route serves, at the proven release, on the proven machine.
 
-        Nothing is written for a swap that has failed: the attempt of a worker that was given up may
-        still end while the next operation works on the route.
+        Nothing is written for a swap that has failed, or that another swap has followed: the
+        attempt of a worker that was given up may still end.
 
         Raises:
             UnknownRouteError: there is no such route.
@@ -177,7 +177,7 @@ class Routes:
             if w.earlier:
                 return
             held = release_after_operation(w, input.route_id)
-            if input.swap_attempt is not None and not held and _has_failed(w):
+            if input.swap_attempt is not None and not held and _is_given_up(w, input.route_id):
                 return
             route = require_route(w.session, input.route_id)
             machine = require_of_route(w.session, route.route_id, input.machine.key)
@@ -395,9 +395,18 @@ def require_of_route(session: Session, route_id: str, key: str) -> MachineRow:
     return machine
 
 
-def _has_failed(w: Write) -> bool:
-    """Return whether the fault of the operation's run is recorded."""
-    return first_of_run(w.session, w.operation.run_id, FAULT_RECORDED) is not None
+def _is_given_up(w: Write, route_id: str) -> bool:
+    """Return whether the operation's run has failed, or another run has begun a swap after it."""
+    newest = (
+        select(EventRow.run_id)
+        .where(EventRow.route_id == route_id, EventRow.kind == TARGET_SET)
+        .order_by(col(EventRow.event_id).desc())
+        .limit(1)
+    )
+    run_id = w.operation.run_id
+    if w.session.exec(newest).one_or_none() not in (None, run_id):
+        return True
+    return first_of_run(w.session, run_id, FAULT_RECORDED) is not None
 
 
 def prove_route(route: RouteRow, machine: MachineRow, proof: Proof) -> None:

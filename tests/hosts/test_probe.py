@@ -198,7 +198,11 @@ async def test_an_unusual_answer_is_healthy(answer: bytes) -> None:
     [
         (b"", "Server disconnected without sending a response."),
         (b"\x00\xff" * 1000, "Server disconnected without sending a response."),
-        (b"HTTP/1.1 200 OK\r\nContent-Le", "Server disconnected without sending a response."),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "Server disconnected before the end of its answer."),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+            "Server disconnected before the end of its answer.",
+        ),
         (b"HTTP/2 200\r\n\r\n", "illegal status line: HTTP/2 200"),
         (b"HTTP/1.1 099 Early\r\n\r\n", "illegal status line: HTTP/1.1 099 Early"),
         (b"HTTP/1.1 200 OK\r\n\x1b]0;\x07\r\n\r\n", r"illegal header line: \x1b]0;\x07"),

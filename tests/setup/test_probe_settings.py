@@ -56,7 +56,7 @@ def test_a_command_of_another_shape_is_refused_by_name(load, words: str) -> None
         load(**{"": "command", "_COMMAND": words})
 
 
-def test_a_probe_may_not_outlast_the_workers_own_silence(load) -> None:
+def test_a_probe_takes_a_bounded_part_of_a_proof(load) -> None:
     with pytest.raises(SettingsError, match=r"PROBE_TIMEOUT.*PROBE_PATIENCE.*15 s together"):
         load(_TIMEOUT="PT11S")
 
@@ -67,6 +67,7 @@ def test_a_probe_may_not_outlast_the_workers_own_silence(load) -> None:
         ("", "icmp"),
         ("_PORT", "0"),
         ("_PORT", "65536"),
+        ("_PATH", "healthz"),
         ("_TIMEOUT", "PT0S"),
         ("_PATIENCE", "-PT1S"),
     ],

@@ -304,6 +304,29 @@ def test_a_swap_that_has_failed_records_no_late_proof(store):
     assert (store.routes.list(), store.events.list()) == before
 
 
+def test_a_swap_that_was_terminated_records_no_proof_once_another_has_begun(store):
+    serve(store)
+    terminated, next_one = run_on().activity(), run_on().activity()
+    begin_swap(store, operation=terminated)
+    begin_swap(store, tag="v0.0.75", operation=next_one)
+    store.routes.record_proof(proving(tag="v0.0.75"), next_one)
+    before = store.routes.list(), store.events.list()
+    record = proving(tag="v0.0.74").model_copy(update={"swap_attempt": {"attempt": 1}})
+    store.routes.record_proof(record, terminated)
+    assert (store.routes.list(), store.events.list()) == before
+
+
+def test_a_swap_whose_claim_was_given_up_still_records_its_proof(store):
+    serve(store)
+    swap = run_on().activity()
+    begin_swap(store, operation=swap)
+    [held] = store.disruptions.list()
+    store.disruptions.abandon(held, run_on().activity())
+    record = proving(tag="v0.0.74").model_copy(update={"swap_attempt": {"attempt": 1}})
+    store.routes.record_proof(record, swap)
+    assert route_of(store).current_release_tag == "v0.0.74"
+
+
 def test_the_refusal_of_a_swap_before_it_has_begun_is_not_recorded(store):
     serve(store)
     store.routes.record_fault(failing(key="r-1-g1"), run_on().activity())
@@ -323,3 +346,12 @@ def test_the_fault_of_a_swap_is_of_the_machine_that_it_began_with(store):
     assert event.machine_key == "r-1-g1"
     assert store.routes.swapped_machine(run.activity()) == machine("r-1-g1")
     assert store.routes.swapped_machine(run_on().activity()) is None
+
+
+def test_the_fault_of_a_swap_that_never_began_is_of_the_machine_of_its_route(store):
+    serve(store)
+    run = run_on()
+    store.routes.record_fault(failing().model_copy(update={"of_swap": True}), run.activity())
+    assert route_of(store).status is RouteStatus.FAULTED
+    [event] = store.events.list(kind="fault-recorded")
+    assert event.machine_key == "r-1-g1"

@@ -1,5 +1,7 @@
 """Hot swap: another release on the machine of a route, in place."""
 
+import asyncio
+
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
 
@@ -48,7 +50,6 @@ class HotSwapRoute:
     @workflow.init
     def __init__(self, input: HotSwapRouteInput) -> None:
         self._input = input
-        self._machine_key: str | None = None
         self._release_tag = input.release_tag
         self._of_route = RouteOperationInput(route_id=input.route_id, origin=input.origin)
 
@@ -82,6 +83,8 @@ class HotSwapRoute:
             )
             if ended.swapped is not None:
                 break
+            if workflow.cancellation_reason() is not None:
+                raise asyncio.CancelledError
             await SwapRouteActivities.begin_swap(swap, activity_id)
         if ended.unrecorded is not None:
             await run_shielded(RouteActivities.record_proof(ended.unrecorded, activity_id))
@@ -104,7 +107,6 @@ class HotSwapRoute:
             LoadRouteInput(route_id=self._input.route_id)
         )
         machine = machine_of(route)
-        self._machine_key = machine.key
         tag = self._release_tag or await self._previous_release()
         return await ReleaseActivities.resolve_release(
             ResolveReleaseInput(tag=tag, architectures=(machine.architecture,))
@@ -126,7 +128,6 @@ class HotSwapRoute:
                 release_tag=self._release_tag,
                 fault=cause,
                 origin=self._input.origin,
-                machine_key=self._machine_key,
                 of_swap=True,
             )
         )

@@ -4,12 +4,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from enum import StrEnum
 from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
@@ -25,7 +26,9 @@ from relight.domain.route import (
     SwapEnded,
     SwapRouteInput,
 )
+from relight.hosts.errors import RemoteError
 from tests.store.sql import execute
+from tests.support.interference import Injection
 from tests.support.results import result_within
 from tests.workflows.harness import ORIGIN, Harness
 from tests.workflows.matrix import run_cells
@@ -43,6 +46,10 @@ class Break(StrEnum):
     AWAY_BEFORE = "store away before"
     AWAY_AFTER = "store away after"
     NO_CONNECTION = "no connection free"
+    READ_ONLY = "store read-only"
+
+
+NOT_WRITTEN = (Break.AWAY_BEFORE, Break.NO_CONNECTION, Break.READ_ONLY)
 
 
 class Breaks:
@@ -60,7 +67,7 @@ class Breaks:
     def _breaking(self, name: str, write: Callable[..., Any]) -> Callable[..., Any]:
         def breaking(message: Any, *args: Any) -> Any:
             kind = self._pending.pop((name, getattr(message, "route_id", message)), None)
-            if kind in {Break.DIES_BEFORE, Break.AWAY_BEFORE, Break.NO_CONNECTION}:
+            if kind in {Break.DIES_BEFORE, *NOT_WRITTEN}:
                 raise _error(kind)
             result = write(message, *args)
             if kind is not None:
@@ -75,6 +82,8 @@ def _error(kind: Break) -> Exception:
         return ApplicationError("the worker died", type="died")
     if kind is Break.NO_CONNECTION:
         return NoConnectionError("all connections are in use")
+    if kind is Break.READ_ONLY:  # As after a failover, or when a disk is full.
+        return InternalError("a call of the store", None, OSError("read-only transaction"))
     return OperationalError("a call of the store", None, OSError("no route to host"))
 
 
@@ -104,18 +113,18 @@ async def test_a_swap_that_breaks_at_a_write_installs_once_and_writes_once(
     await run_cells(roomy_harness, reported, list(product(WRITES, Break)))
 
 
-@pytest.mark.parametrize("away", [Break.AWAY_BEFORE, Break.NO_CONNECTION])
-async def test_a_swap_waits_for_the_store_before_it_changes_the_host(harness, monkeypatch, away):
+@pytest.mark.parametrize("kind", NOT_WRITTEN)
+async def test_a_swap_waits_for_the_store_before_it_changes_the_host(harness, monkeypatch, kind):
     route_id = await harness.serving_route()
-    Breaks(harness, monkeypatch).add("begin_swap", away, route_id)
+    Breaks(harness, monkeypatch).add("begin_swap", kind, route_id)
     await harness.swap(route_id, "v0.0.74")
     assert harness.interference.ran[-3:] == ["swap_route", "begin_swap", "swap_route"]
 
 
-@pytest.mark.parametrize("away", [Break.AWAY_BEFORE, Break.NO_CONNECTION])
-async def test_a_proof_waits_for_the_store_and_is_not_made_again(harness, monkeypatch, away):
+@pytest.mark.parametrize("kind", NOT_WRITTEN)
+async def test_a_proof_waits_for_the_store_and_is_not_made_again(harness, monkeypatch, kind):
     route_id = await harness.serving_route()
-    Breaks(harness, monkeypatch).add("record_proof", away, route_id)
+    Breaks(harness, monkeypatch).add("record_proof", kind, route_id)
     await harness.swap(route_id, "v0.0.74")
     assert harness.interference.ran[-2:] == ["swap_route", "record_proof"]
 
@@ -181,6 +190,20 @@ async def test_a_release_without_a_file_for_the_host_leaves_the_target_as_it_was
     assert event.machine_key == f"{route_id}-g1"
 
 
+async def test_cancelled_while_the_store_is_away_a_swap_begins_nothing(harness, monkeypatch):
+    route_id = await harness.serving_route()
+    Breaks(harness, monkeypatch).add("begin_swap", Break.AWAY_BEFORE, route_id)
+    harness.interference.inject(Injection.CANCELLED_AFTER, "swap_route")
+    with pytest.raises(WorkflowFailureError) as failed:
+        await swap_to(harness, route_id, harness.releases.get("v0.0.74"))
+    assert fault_of(failed.value.cause).kind == "cancelled"
+    assert harness.events(route_id, "target-set") == []
+    [event] = harness.events(route_id, "fault-recorded")
+    assert (event.machine_key, event.release_tag) == (f"{route_id}-g1", "v0.0.74")
+    route = harness.route(route_id)
+    assert (route.status, route.target_release_tag) == (RouteStatus.FAULTED, "v0.0.73")
+
+
 # ---------------------------------------------------------------- attempts
 
 
@@ -209,6 +232,19 @@ class Attempts:
 
     async def run(self, environment: ActivityEnvironment) -> SwapEnded:
         return await environment.run(self._activities.swap_route, self._input)
+
+
+async def test_each_attempt_at_a_host_has_its_event_also_after_a_wait_for_the_store(harness):
+    route_id = await harness.serving_route()
+    harness.hosts.of(route_id).version = "0.0.78"  # The host refuses each of them.
+    attempts = Attempts(harness, route_id)
+    first = attempts.environment()
+    again = attempts.environment()
+    again.info = replace(again.info, scheduled_time=again.info.scheduled_time + timedelta(hours=1))
+    for environment in (first, again):
+        with pytest.raises(RemoteError):
+            await attempts.run(environment)
+    assert len(harness.events(route_id, "swap-attempted")) == 2
 
 
 async def test_two_attempts_at_once_install_once_and_write_once(harness):
