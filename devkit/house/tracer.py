@@ -1,7 +1,7 @@
 """Records the files that a worker's code passes during one wave of a rollout.
 
 The worker's process starts it by a `sitecustomize` module, before any code of ours is imported.
-From the first frame of `RolloutWave` on, each file whose functions run is recorded, and each that
+From the first frame of `Wave.run` on, each file whose functions run is recorded, and each that
 defines a model which is created. The record ends with the model `WaveEnded`. Imports do not count.
 """
 

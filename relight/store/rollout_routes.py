@@ -32,6 +32,7 @@ from relight.store.rollout_choice import STAGES, Choose, Chosen, choose_starts, 
 from relight.store.route_outcomes import outcome_of, outcome_of_work
 from relight.store.tables import (
     RolloutRouteRow,
+    RolloutRow,
     RouteRow,
 )
 
@@ -170,13 +171,18 @@ class RolloutRoutes:
         """Let every route that a rollout changed wait for its rollback; return how many wait.
 
         Unchanged are routes that ran the release before, that the rollout did not reach, whose
-        swap failed before it began, and that another operation has brought elsewhere since.
+        swap failed before it began, and that another operation has brought elsewhere since. So
+        are those of a closed rollout: if a worker dies as it has closed it, its task runs again.
         """
         of_rollout = col(RolloutRouteRow.rollout_run_id) == run_id
+        closed = select(RolloutRow.run_id).where(
+            RolloutRow.run_id == run_id, col(RolloutRow.closed_at).is_not(None)
+        )
         reached = (RouteProgress.CONVERGED, RouteProgress.SOAKING, RouteProgress.FAILED)
         still_there = select(RouteRow.route_id).where(RouteRow.target_release_tag == release_tag)
         changed = update(RolloutRouteRow).where(
             of_rollout,
+            col(RolloutRouteRow.rollout_run_id).not_in(closed),
             col(RolloutRouteRow.progress).in_(reached),
             col(RolloutRouteRow.previous_release_tag).is_distinct_from(release_tag),
             col(RolloutRouteRow.route_id).in_(still_there),
@@ -184,7 +190,7 @@ class RolloutRoutes:
         with self._database.writing() as session:
             session.connection().execute(changed.values(progress=RouteProgress.TO_ROLL_BACK))
             waits = RolloutRouteRow.progress == RouteProgress.TO_ROLL_BACK
-            return _count(session, RolloutRouteRow.rollout_run_id == run_id, waits)
+            return _count(session, of_rollout, waits)
 
     def widen(self, run_id: str, number: int, by: int) -> int:
         """Split the first `by` routes off the wave after `number`; return the number of waves."""

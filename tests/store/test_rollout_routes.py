@@ -18,6 +18,7 @@ from tests.store.fleets import (
     FAULT,
     Run,
     begin_swap,
+    closing_rollout,
     plan_rollout,
     proving,
     rollout_run,
@@ -143,6 +144,18 @@ def test_only_routes_that_the_rollout_changed_wait_for_a_rollback(store):
         assert store.rollout_routes.begin_roll_back(run.run_id, "v0.0.74") == 2
     waiting = store.rollout_routes.list(run.run_id, RouteProgress.TO_ROLL_BACK)
     assert [each.route_id for each in waiting] == ["r-1", "r-2"]
+
+
+def test_a_closed_rollout_rolls_nothing_back(store):
+    serve(store, "r-1")
+    run = plan_rollout(store, ["r-1"])
+    [started] = advancing(store, run).starts
+    begin_swap(store, "r-1", "v0.0.74")
+    converged = started.model_copy(update={"progress": RouteProgress.CONVERGED})
+    advancing(store, run, ended=(converged,))
+    store.rollouts.close(closing_rollout(), run.activity())
+    assert store.rollout_routes.begin_roll_back(run.run_id, "v0.0.74") == 0
+    assert store.rollout_routes.counts(run.run_id) == {RouteProgress.CONVERGED: 1}
 
 
 def test_newcomers_are_in_no_earlier_wave_and_not_at_the_release(store):

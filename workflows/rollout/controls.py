@@ -163,7 +163,10 @@ class ControlledRollout:
 
     @described_update(f"Retry the failed routes of the running wave. {inputs.CONTROL}")
     async def retry_failed(self, input: ControlInput) -> RolloutStanding:
-        """Retry the failed routes of the running wave."""
+        """Retry the failed routes of the running wave, until it soaks.
+
+        A wave that is proven again after the soak would leave them waiting for ever.
+        """
         retried = await RolloutActivities.retry_failed(
             RetryFailedInput(rollout_run_id=run_id(), number=self._state.wave)
         )
@@ -171,8 +174,9 @@ class ControlledRollout:
 
     @retry_failed.validator
     def _check_retry(self, input: ControlInput) -> None:  # noqa: ARG002 - the update's input
-        may = self._end_phase is None and self._stage in {RolloutStage.SWAP, RolloutStage.PROVE}
-        self._require("retry the failed routes of", may)
+        may = self._end_phase is None and self._stage is RolloutStage.SWAP
+        soaked = ", after the soak," if self._stage is RolloutStage.PROVE else ""
+        self._require(f"retry{soaked} the failed routes of", may)
 
     @described_update(f"Skip a route that has not started, or has failed. {inputs.SKIP}")
     async def skip_route(self, input: SkipRoute) -> RolloutStanding:

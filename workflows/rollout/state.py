@@ -32,7 +32,8 @@ class RolloutState:
 
     Attributes:
         standing: what is recorded of it at each change.
-        counts: the number of routes in each progress, when a wave last ended.
+        counts: the number of routes in each progress, as the wave that runs here last counted them;
+            while a large wave runs, as the one before it ended.
         failed: the routes that failed in the waves that have ended; of many the first.
     """
 

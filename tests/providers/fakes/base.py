@@ -264,6 +264,9 @@ class VendorFake(ABC):
             log_config=None,
             log_level="critical",
             lifespan="off",
+            # Not uvloop, which is there for workers: it lets a request whose caller went away overtake
+            # the next one, and the fault that was meant for that one with it.
+            loop="asyncio",
             timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)

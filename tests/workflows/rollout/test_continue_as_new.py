@@ -5,6 +5,7 @@ once.
 """
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -71,6 +72,22 @@ async def test_with_swaps_in_flight_each_is_awaited_and_none_is_repeated(
     assert harness.store.fleet_settings.get("default_release_tag") == "v0.0.74"
     [recorded] = harness.store.rollouts.list()
     assert recorded.run_id == rollout.first_execution_run_id
+
+
+async def test_a_route_that_is_busy_meanwhile_is_swapped_once_it_is_free(
+    harness, route_ids, wave_form, monkeypatch
+):
+    monkeypatch.setattr("workflows.rollout.wave.ROUTE_BUSY_PAUSE", timedelta(milliseconds=300))
+    gate = harness.hosts.hold_installs()
+    by_hand = await harness.start_swap(route_ids[0], "v0.0.74")
+    await gate.reached()
+    rollout = await harness.start_rollout("v0.0.74", waves=("100%",), max_concurrent=6)
+    await harness.until(lambda: harness.hosts.max_concurrent("install") == 6)
+    await continued(harness, rollout, wave_form.id_of(rollout, "1/swap"), max_concurrent=6)
+    gate.open()
+    await by_hand.result()
+    assert (await rollout.result()).counts == {RouteProgress.CONVERGED: 6}
+    assert installs(harness, route_ids) == [["0.0.73", "0.0.74"]] * 6
 
 
 async def test_a_route_that_fails_while_it_continues_as_new_stops_it_with_its_fault(

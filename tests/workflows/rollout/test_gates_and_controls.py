@@ -1,8 +1,10 @@
 """RolloutRelease between its waves: gates, approvals, controls and holds."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio import activity
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 
 from devkit.simulated.host import LISTED
@@ -223,6 +225,32 @@ async def test_a_failed_route_is_retried_and_a_waiting_one_is_skipped(harness, r
     assert harness.current_tags([failing, skipped]) == ["v0.0.74", "v0.0.73"]
     [event] = harness.events(kind="rollout-skip")
     assert (event.route_id, event.requested_by) == (skipped, ORIGIN.requested_by)
+
+
+async def test_a_failed_route_is_not_retried_once_its_wave_has_soaked(
+    harness, route_ids, monkeypatch
+):
+    harness.hosts.of(route_ids[0]).unhealthy_version = "0.0.74"
+    proving, go_on = asyncio.Event(), asyncio.Event()
+    run = harness.interference.run
+
+    async def held(act):
+        if activity.info().activity_type == "prove_release":
+            proving.set()
+            await go_on.wait()
+        return await run(act)
+
+    monkeypatch.setattr(harness.interference, "run", held)
+    rollout = await harness.start_rollout(
+        "v0.0.74", waves=("100%",), max_concurrent=6, failure_budget=1, soak="PT0.1S"
+    )
+    await asyncio.wait_for(proving.wait(), 30)
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await rollout.execute_update(RolloutRelease.retry_failed, CONTROL)
+    assert "cannot retry, after the soak, the failed" in fault_of(refused.value.cause).summary
+    go_on.set()
+    ended = await rollout.result()
+    assert ended.counts == {RouteProgress.CONVERGED: 5, RouteProgress.FAILED: 1}
 
 
 async def test_it_is_aborted_while_it_waits_for_its_scope(harness, route_ids):

@@ -16,6 +16,7 @@ from tests.support.log_lines import logging_as_a_worker
 from tests.workflows.harness import ORIGIN, Harness
 from tests.workflows.matrix import run_cells
 from tests.workflows.rollout.conftest import WaveForm
+from tests.workflows.rollout.histories import histories
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 
@@ -276,6 +277,29 @@ async def test_its_page_shows_how_far_the_routes_of_the_wave_are(harness, wave_f
     gate.open()
     await rollout.result()
     assert "wave 1 of `" not in await current_details(rollout)
+
+
+async def test_a_small_wave_a_large_one_and_a_large_rollback_are_one_rollout(
+    harness, route_ids, monkeypatch
+):
+    monkeypatch.setattr("relight.domain.rollout.wave.SMALL_WAVE", 2)
+    gate = harness.hosts.hold_installs()
+    rollout = await harness.start_rollout("v0.0.74", waves=("2", "100%"), max_concurrent=2)
+    for wave in (1, 2):
+        await harness.until(lambda: harness.hosts.max_concurrent("install") == 2)
+        await harness.until_status(rollout, lambda now, wave=wave: now.wave == wave)
+        await rollout.execute_update(RolloutRelease.pause, CONTROL)
+        await rollout.execute_update(RolloutRelease.resume, CONTROL)
+        if wave == 1:
+            gate.open()
+            gate = harness.hosts.hold_installs()
+    await gate.reached()
+    await rollout.execute_update(RolloutRelease.abort, CONTROL)
+    gate.open()
+    assert (await harness.ended(rollout)).phase is RolloutPhase.ABORTED
+    assert harness.current_tags(route_ids) == ["v0.0.73"] * 6
+    ran_in = [each for each in await histories(harness.client, rollout) if each != rollout.id]
+    assert ran_in == [f"{rollout.id}/2/swap", f"{rollout.id}/2/roll back"]
 
 
 async def test_the_event_log_says_who_rolled_out_what_and_why(harness, route_ids):
