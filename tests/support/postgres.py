@@ -66,12 +66,12 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server for the whole session."""
-    with _running({}) as server:
+    with running_server({}) as server:
         yield server
 
 
 @contextmanager
-def _running(
+def running_server(
     settings: Mapping[str, str], logins: Sequence[str] = ("--auth=trust",)
 ) -> Iterator[PostgresServer]:
     """Run a server.
@@ -121,7 +121,7 @@ def guarded_postgres() -> Iterator[GuardedPostgres]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     settings = {"listen_addresses": "127.0.0.1", "port": str(port)}
-    with _running(settings, ("--auth-local=trust", "--auth-host=scram-sha-256")) as server:
+    with running_server(settings, ("--auth-local=trust", "--auth-host=scram-sha-256")) as server:
         with psycopg.connect(
             f"{server.url('postgres')}&port={port}", autocommit=True
         ) as connection:
