@@ -101,7 +101,8 @@ async def running_worker(
     Raises:
         ChildFailedError: it ended by itself or did not become ready.
     """
-    await join_fleet(client, settings, own_server=True)
+    adopt = not settings.has_embedded_store  # A store of another server's was filled before.
+    await join_fleet(client, settings, own_server=True, adopt=adopt)
     log = settings.home / "logs" / "worker.log"
     env = {"RELIGHT_HOME": str(settings.home), **(variables or {})}
     async with running("the worker", [sys.executable, "-m", "worker"], log=log, env=env) as worker:

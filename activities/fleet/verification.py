@@ -38,7 +38,7 @@ from relight.releases.versions import is_older
 from relight.store.events import Operation
 from relight.store.store import Store
 from relight.store.threads import in_thread
-from relight.store.verifications import CHANGED_MEANWHILE
+from relight.store.verifications import CHANGED_MEANWHILE, RouteBegun
 
 CONCURRENCY = 25
 """How many hosts one activity verifies at the same time. Each takes a login and one command."""
@@ -91,12 +91,17 @@ class VerificationActivities:
 
         async def verify(each: RouteToVerify) -> RouteVerified:
             async with slots:
-                verified = await self._verify(each, releases[each.release_tag], operation)
+                release = releases[each.release_tag]
+                verified = await self._verify(each, begun.get(each.route_id), release, operation)
                 if verified.skipped == CHANGED_MEANWHILE:  # As by another verification.
-                    verified = await self._verify(each, releases[each.release_tag], operation)
+                    again = await in_thread(self._store.verifications.begin, [each.route_id])
+                    route = again.get(each.route_id)
+                    verified = await self._verify(each, route, release, operation)
                 activity.heartbeat(each.route_id)
                 return verified
 
+        routes = [each.route_id for each in input.routes]
+        begun = await in_thread(self._store.verifications.begin, routes)
         # Each verification ends, whatever happens to the others.
         ended = await asyncio.gather(*map(verify, input.routes), return_exceptions=True)
         faults = [each.fault for each in ended if isinstance(each, RouteVerified) and each.fault]
@@ -123,22 +128,29 @@ class VerificationActivities:
             return fault_of(error)
 
     async def _verify(
-        self, expected: RouteToVerify, release: Release | Fault, operation: Operation
+        self,
+        expected: RouteToVerify,
+        begun: RouteBegun | None,
+        release: Release | Fault,
+        operation: Operation,
     ) -> RouteVerified:
         route_id = expected.route_id
         if isinstance(release, Fault):
             return RouteVerified(route_id=route_id, skipped=release.summary)
-        route = await in_thread(self._store.routes.get, route_id)
-        if route is None or route.machine is None:
+        if begun is None:
+            await in_thread(self._store.routes.get, route_id)  # Raises if its record is invalid.
+        if begun is None or begun.route.machine is None:
             return RouteVerified(route_id=route_id, skipped="it has no machine")
-        if await self._has_operation(route_id):
+        if begun.in_operation:
             return RouteVerified(route_id=route_id, skipped="an operation is running on it")
-        result = await self._prove(route, release)
+        result = await self._prove(begun.route, release)
         if isinstance(result, RouteVerified):
             return result
-        if await self._has_operation(route_id):
+        # A proof is true whoever works on the route. Something else may be the work of an operation
+        # that the store does not know, as one that was restored from an older copy.
+        if not isinstance(result, Proof) and await self._has_operation(route_id):
             return RouteVerified(route_id=route_id, skipped="an operation has started on it")
-        return await self._record(route, release, result, operation)
+        return await self._record(begun.route, release, result, operation)
 
     async def verify_now(self, route: Route, tag: str, operation: Operation) -> RouteVerified:
         """Observe the host of one route, by the operation that has its lock, and record the result.

@@ -7,7 +7,7 @@ computers with the v1 hierarchies beside v2.
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,12 +81,12 @@ class Group:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def take(self, pids: Mapping[str, int]) -> None:
-        """Move running processes with all their threads to here, each to a part of its own."""
-        for name, pid in pids.items():
-            part = self.folder / name
-            part.mkdir(exist_ok=True)
-            (part / "cgroup.procs").write_text(str(pid))
+    def take(self, part: str, *pids: int) -> None:
+        """Move running processes with all their threads to a part of this cgroup."""
+        folder = self.folder / part
+        folder.mkdir(exist_ok=True)
+        for pid in pids:
+            (folder / "cgroup.procs").write_text(str(pid))
 
     def cpu_by_part(self) -> dict[str, float]:
         """Return the CPU time of each part, in seconds."""

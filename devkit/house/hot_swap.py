@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from devkit.bench.scale.environment import simulated_environment
+from devkit.bench.scale.environment import Shape, simulated_environment
 from devkit.bench.scale.rollout import measure
 from devkit.house.tracer import OUTPUT_VARIABLE, ROOT
 
@@ -28,5 +28,5 @@ def files_of_hot_swap() -> list[str]:
 
 
 async def _swap() -> None:
-    async with simulated_environment(1, change_seconds=0) as environment:
+    async with simulated_environment(Shape(routes=1)) as environment:
         await measure(environment, 1)

@@ -1,6 +1,9 @@
 """Results of verifications, which run without the route's lock."""
 
-from sqlmodel import Session
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, select
 
 from relight.domain.doubt import DIFFERS
 from relight.domain.fault.fault import Fault
@@ -18,13 +21,22 @@ from relight.store.routes import (
     prove_route,
     require_of_route,
 )
-from relight.store.rows import require_route, route_of
-from relight.store.tables import (
-    MachineRow,
-    RouteRow,
-)
+from relight.store.rows import require_route, route_of, routes_with_machines
+from relight.store.tables import DisruptionRow, MachineRow, RouteRow
 
 RECORD_DOUBTED = "record-doubted"
+
+
+@dataclass(frozen=True)
+class RouteBegun:
+    """A route as recorded before its verification.
+
+    Attributes:
+        in_operation: an operation or a rollout has it out.
+    """
+
+    route: Route
+    in_operation: bool
 
 
 class Verifications:
@@ -36,7 +48,14 @@ class Verifications:
     def routes_in_operation(self) -> frozenset[RouteId]:
         """Return the routes that a rollout or another operation works on, by the store."""
         with self._database.reading() as session:
-            return frozenset(_routes_in_operation(session))
+            return frozenset(routes_held(session))
+
+    def begin(self, route_ids: Collection[RouteId]) -> Mapping[RouteId, RouteBegun]:
+        """Return these routes by id. An invalid one is noted and left out."""
+        query = select(RouteRow).where(col(RouteRow.route_id).in_(route_ids))
+        with self._database.reading() as session:
+            routes, held = routes_with_machines(session, query), set(routes_held(session))
+        return {each.route_id: RouteBegun(each, each.route_id in held) for each in routes}
 
     def record(
         self,
@@ -107,12 +126,8 @@ def why_not_recorded(session: Session, before: Route) -> str | None:
     machine = session.get(MachineRow, row.machine_key) if row and row.machine_key else None
     if row is None or route_of(row, machine) != before:
         return CHANGED_MEANWHILE
-    in_operation = before.route_id in _routes_in_operation(session)
+    in_operation = session.get(DisruptionRow, before.route_id) is not None
     return "another operation works on it" if in_operation else None
-
-
-def _routes_in_operation(session: Session) -> set[RouteId]:
-    return {*routes_held(session)}
 
 
 def _record_newer(w: Write, before: Route, newer: NewerRelease) -> None:

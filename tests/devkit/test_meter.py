@@ -40,7 +40,7 @@ async def test_ended_processes_are_counted(group):
 
 async def test_each_part_is_measured_alone_and_killed_with_the_group(group):
     sleeper = await asyncio.create_subprocess_exec("sleep", "60")
-    group.take({"sleeper": sleeper.pid})
+    group.take("sleeper", sleeper.pid)
     assert group.cpu_by_part().keys() == {"sleeper"}
     group.empty()
     assert await sleeper.wait() < 0
@@ -49,7 +49,7 @@ async def test_each_part_is_measured_alone_and_killed_with_the_group(group):
 async def test_a_block_is_measured_by_part(group):
     argv = ["/bin/sh", "-c", 'read go; exec "$@"', "sh", sys.executable, "-c", BURN]
     process = await asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.PIPE)
-    group.take({"burner": process.pid})
+    group.take("burner", process.pid)
     async with measured(group, ("burner",), settle_seconds=0) as usage:
         await process.communicate(b"go\n")
     assert 0.2 <= usage.cpu_seconds["burner"] < 1.0

@@ -25,6 +25,7 @@ SMALL = Figures(
     largest_events=3000,
     largest_bytes=1_000_000,
     histories=5,
+    database_cpu_ms=0.0,
     hosts_cpu_ms=6.0,
 )
 LARGE = replace(SMALL, routes=10_000, wall_seconds=500.0, histories=41)

@@ -11,6 +11,7 @@ from relight.domain.route import RouteStatus
 from relight.store.fleet_snapshot import FleetSnapshot
 from relight.store.rollout_choice import Chosen
 from relight.store.store import Store
+from relight.store.verifications import RouteBegun
 from tests.store.fleets import (
     FAULT,
     OBSERVED_AT,
@@ -119,3 +120,14 @@ def test_a_destroyed_machine_proves_nothing(store: Store) -> None:
     store.destructions.record("r-1-g1", run_on().activity(), reason="a test")
     refusal = store.verifications.record(before, "v0.0.73", proof(), verify_run().activity())
     assert refusal == "it was changed meanwhile"
+
+
+def test_routes_are_begun_with_their_machine_and_whether_an_operation_has_them(
+    store: Store,
+) -> None:
+    before = serve(store)
+    assert store.verifications.begin(["r-1", "nobody"]) == {
+        "r-1": RouteBegun(before, in_operation=False)
+    }
+    assert store.disruptions.take("r-1", "repair", run_on().activity(), every_route) is None
+    assert store.verifications.begin(["r-1"])["r-1"].in_operation

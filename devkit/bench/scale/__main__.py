@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from devkit.bench.scale import report
-from devkit.bench.scale.environment import simulated_environment
+from devkit.bench.scale.environment import Shape, simulated_environment
 from devkit.bench.scale.fleet import MAX_ROUTES
 from devkit.bench.scale.rollout import Figures, measure
 
@@ -26,6 +26,10 @@ def bench_scale(
     change_seconds: Annotated[
         float, typer.Option(min=0, help="How long a change takes on a host.")
     ] = 0.5,
+    workers: Annotated[int, typer.Option(min=1, max=8, help="Worker processes.")] = 1,
+    postgresql: Annotated[
+        bool, typer.Option("--postgresql", help="Keep the store on PostgreSQL, not in a file.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Also write all figures to this file.")] = None,
 ) -> None:
     """Measure a rollout over a fleet, and over a small fleet first if that is smaller.
@@ -34,7 +38,12 @@ def bench_scale(
     """
     logging.basicConfig(level=logging.WARNING)
     sizes = [small, routes] if routes > small else [routes]
-    columns = [asyncio.run(_run(size, concurrent, change_seconds)) for size in sizes]
+    columns = [
+        asyncio.run(
+            _run(Shape(size, change_seconds, workers=workers, postgresql=postgresql), concurrent)
+        )
+        for size in sizes
+    ]
     report.show(columns)
     if json is not None:
         report.write(columns, json)
@@ -42,8 +51,8 @@ def bench_scale(
         sys.exit("\n".join(f"error: {each}" for each in violations))
 
 
-async def _run(routes: int, concurrent: int, change_seconds: float) -> Figures:
-    async with simulated_environment(routes, change_seconds) as environment:
+async def _run(shape: Shape, concurrent: int) -> Figures:
+    async with simulated_environment(shape) as environment:
         return await measure(environment, concurrent)
 
 

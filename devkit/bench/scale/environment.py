@@ -32,10 +32,11 @@ from starter.local.home import (
     write_temporal_profile,
 )
 from starter.local.temporal import embedded_temporal
+from tests.support.postgres import running_server
 
 READY_WITHIN = timedelta(seconds=30)
-WORKER, SERVER, HOSTS = "worker", "server", "hosts"
-"""The measured parts."""
+WORKER, SERVER, HOSTS, DATABASE = "worker", "server", "hosts", "database"
+"""The measured parts. All workers are one; there is no database if the store is a file."""
 
 _SERVER_READY = re.compile(r"Serving HTTP on \S+ port (\d+)")
 
@@ -73,17 +74,29 @@ class SimulatedEnvironment:
     children: tuple[Child, ...]
 
 
-@asynccontextmanager
-async def simulated_environment(
-    routes: int, change_seconds: float, silent_every: int | None = None
-) -> AsyncIterator[SimulatedEnvironment]:
-    """Set up a fleet at the release before, and remove everything at the end.
+@dataclass(frozen=True)
+class Shape:
+    """What an environment has.
 
-    Args:
+    Attributes:
         routes: the number of routes.
         change_seconds: how long a change takes on a host.
         silent_every: hosts only identify themselves, for liveness checks; each such host, not even
             that. None: they are SSH servers.
+        workers: the number of worker processes.
+        postgresql: whether the store is on a PostgreSQL server of its own, and not a SQLite file.
+    """
+
+    routes: int
+    change_seconds: float = 0.0
+    silent_every: int | None = None
+    workers: int = 1
+    postgresql: bool = False
+
+
+@asynccontextmanager
+async def simulated_environment(shape: Shape) -> AsyncIterator[SimulatedEnvironment]:
+    """Set up a fleet at the release before, and remove everything at the end.
 
     Raises:
         SetupError: this computer has no cgroup v2, or a child process does not start.
@@ -91,21 +104,15 @@ async def simulated_environment(
     """
     with isolated_home("rlb-") as home:
         async with AsyncExitStack() as stack:
-            yield await _set_up(home, routes, change_seconds, stack, silent_every)
+            yield await _set_up(home, shape, stack)
 
 
-async def _set_up(
-    home: Path,
-    routes: int,
-    change_seconds: float,
-    stack: AsyncExitStack,
-    silent_every: int | None,
-) -> SimulatedEnvironment:
+async def _set_up(home: Path, shape: Shape, stack: AsyncExitStack) -> SimulatedEnvironment:
     ssh = prepare_home(home)
     group = Group(bench_cgroup(home))
     stack.callback(group.remove)
-    hosts, ports = await _start_hosts(home, ssh, routes, change_seconds, stack, silent_every or 0)
-    ssh_port = ports.ssh_port if silent_every is None else ports.identification_port
+    hosts, ports = await _start_hosts(home, ssh, shape, stack)
+    ssh_port = ports.ssh_port if shape.silent_every is None else ports.identification_port
     repository_url, signing_key = await _serve_releases(home, stack)
     temporal = await stack.enter_async_context(embedded_temporal(home))
     write_temporal_profile(home / "temporal.toml", temporal.address, "default")
@@ -114,6 +121,7 @@ async def _set_up(
         {
             # Simulated hosts never change by themselves: a stability window would only add waits.
             **host_settings(home, ssh, "PT0S"),
+            **(_start_database(group, stack) if shape.postgresql else {}),
             "RELIGHT_SSH__PORT": str(ssh_port),
             "RELIGHT_SERVICE__PROBE_PORT": str(ports.probe_port),
             "RELIGHT_REPOSITORY__URL": repository_url,
@@ -121,25 +129,36 @@ async def _set_up(
         },
     )
     settings = load_settings()
-    fleet.fill(store_address(settings), routes, BEFORE, image.architecture())
+    fleet.fill(store_address(settings), shape.routes, BEFORE, image.architecture())
     client = await connect(settings)
-    worker = await stack.enter_async_context(running_worker(client, settings))
-    group.take({WORKER: worker.pid, SERVER: temporal.pid, HOSTS: hosts.pid})
-    return SimulatedEnvironment(routes, settings, client, group, (worker, temporal.child, hosts))
+    running_workers = [
+        await stack.enter_async_context(running_worker(client, settings))
+        for _ in range(shape.workers)
+    ]
+    group.take(WORKER, *(worker.pid for worker in running_workers))
+    group.take(SERVER, temporal.pid)
+    group.take(HOSTS, hosts.pid)
+    children = (*running_workers, temporal.child, hosts)
+    return SimulatedEnvironment(shape.routes, settings, client, group, children)
+
+
+def _start_database(group: Group, stack: AsyncExitStack) -> dict[str, str]:
+    """Start a PostgreSQL server, and return the variable for a database there.
+
+    As in the tests it does not wait for the disk: what is measured is work, not the disk.
+    """
+    server = stack.enter_context(running_server({}))
+    group.take(DATABASE, server.process.pid)
+    return {"RELIGHT_STORE_URL": server.url(server.create_database())}
 
 
 async def _start_hosts(
-    home: Path,
-    ssh: SshSecrets,
-    routes: int,
-    change_seconds: float,
-    stack: AsyncExitStack,
-    silent_every: int,
+    home: Path, ssh: SshSecrets, shape: Shape, stack: AsyncExitStack
 ) -> tuple[Child, Ports]:
     argv = [sys.executable, "-m", "devkit.bench.scale.host_server"]
-    argv += ["--routes", str(routes), "--change-seconds", str(change_seconds)]
+    argv += ["--routes", str(shape.routes), "--change-seconds", str(shape.change_seconds)]
     argv += ["--client-key", str(ssh.client_key), "--host-key-secret", str(ssh.host_key_secret)]
-    argv += ["--silent-every", str(silent_every)]
+    argv += ["--silent-every", str(shape.silent_every or 0)]
     argv += ["--version", BEFORE, "--architecture", image.architecture()]
     hosts = await stack.enter_async_context(
         running("the hosts", argv, log=home / "logs" / "hosts.log")

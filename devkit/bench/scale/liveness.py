@@ -22,6 +22,7 @@ from devkit.bench.scale.environment import (
     HOSTS,
     SERVER,
     WORKER,
+    Shape,
     SimulatedEnvironment,
     simulated_environment,
 )
@@ -96,7 +97,7 @@ def bench_liveness(
 
 
 async def _run(routes: int, silent_every: int) -> list[CheckFigures]:
-    async with simulated_environment(routes, 0, silent_every) as environment:
+    async with simulated_environment(Shape(routes, silent_every=silent_every)) as environment:
         return [await _measure(environment, number) for number, _ in enumerate(CHECKS)]
 
 

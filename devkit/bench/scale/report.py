@@ -29,6 +29,7 @@ _METRICS = (
     Metric("routes/s", "routes_per_second", digits=1),
     Metric("worker CPU ms/route", "worker_cpu_ms", digits=1),
     Metric("server CPU ms/route", "server_cpu_ms", digits=1),
+    Metric("store's PostgreSQL: CPU ms/route", "database_cpu_ms", digits=1),
     Metric("history events/route", "events", digits=2),
     Metric("history KiB/route", "history_bytes", divisor=2**10, digits=2),
     Metric("worker peak MiB", "worker_peak_mib"),
@@ -40,7 +41,7 @@ _METRICS = (
 )
 
 _NOTE = (
-    "One worker, the embedded server and the process that simulates the hosts share this "
+    "The workers, the embedded server and the process that simulates the hosts share this "
     "computer's cores, which limits routes/s; CPU time is measured for each of them. "
     "The stability window is 0."
 )

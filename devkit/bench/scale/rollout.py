@@ -13,7 +13,13 @@ from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
 from devkit.bench.meter import measured
 from devkit.bench.publishing import AFTER_TAG
-from devkit.bench.scale.environment import HOSTS, SERVER, WORKER, SimulatedEnvironment
+from devkit.bench.scale.environment import (
+    DATABASE,
+    HOSTS,
+    SERVER,
+    WORKER,
+    SimulatedEnvironment,
+)
 from devkit.bench.scale.fleet import ORIGIN, Progress, SimulatedRoute
 from relight.domain.names import (
     FLEET_SCOPE,
@@ -60,6 +66,7 @@ class Figures:
         largest_events: of the longest history of the rollout itself and its waves.
         largest_bytes: of the largest one.
         histories: the number of those histories.
+        database_cpu_ms: of the store's PostgreSQL; 0 if the store is a file.
         hosts_cpu_ms: for simulating the hosts; real hosts use their own CPU.
     """
 
@@ -75,6 +82,7 @@ class Figures:
     largest_events: int
     largest_bytes: int
     histories: int
+    database_cpu_ms: float
     hosts_cpu_ms: float
 
     def as_dict(self) -> dict[str, float]:
@@ -114,6 +122,7 @@ async def measure(environment: SimulatedEnvironment, max_concurrent: int) -> Fig
         largest_events=max(each.events for each in of_rollout),
         largest_bytes=max(each.size_bytes for each in of_rollout),
         histories=len(of_rollout),
+        database_cpu_ms=cpu_ms.get(DATABASE, 0.0),
         hosts_cpu_ms=cpu_ms[HOSTS],
     )
 

@@ -21,6 +21,7 @@ from devkit.bench.report import Metric
 from devkit.bench.scale.environment import (
     SERVER,
     WORKER,
+    Shape,
     SimulatedEnvironment,
     simulated_environment,
 )
@@ -80,7 +81,7 @@ def bench_undo(
 
 
 async def _run(routes: int, change_seconds: float) -> tuple[Figures, Figures]:
-    async with simulated_environment(routes, change_seconds) as environment:
+    async with simulated_environment(Shape(routes, change_seconds)) as environment:
         # As the commands do, both take the budget of all operations.
         budget = {"disruption_budget": environment.settings.reconcile.strategy.disruption_budget}
         undo = RolloutReleaseInput(

@@ -21,6 +21,7 @@ from devkit.bench.scale.environment import (
     HOSTS,
     SERVER,
     WORKER,
+    Shape,
     SimulatedEnvironment,
     simulated_environment,
 )
@@ -93,7 +94,7 @@ def bench_verify(
 
 
 async def _run(routes: int) -> list[RunFigures]:
-    async with simulated_environment(routes, change_seconds=0) as environment:
+    async with simulated_environment(Shape(routes)) as environment:
         return [await _measure(environment, each) for each in (ALL_OUTDATED, NONE_OUTDATED)]
 
 
