@@ -16,7 +16,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from devkit.bench.publishing import AFTER_TAG
-from devkit.bench.scale.environment import SimulatedEnvironment, simulated_environment
+from devkit.bench.scale.environment import Shape, SimulatedEnvironment, simulated_environment
 from devkit.bench.scale.fleet import ORIGIN, SimulatedRoute
 from devkit.bench.scale.rollout import forward
 from devkit.installation import running_worker
@@ -49,7 +49,7 @@ LONG = 600.0
 @asynccontextmanager
 async def fleet(routes: int, change_seconds: float) -> AsyncIterator[SimulatedEnvironment]:
     with mock.patch.dict(os.environ):
-        async with simulated_environment(routes, change_seconds) as environment:
+        async with simulated_environment(Shape(routes, change_seconds)) as environment:
             yield environment
 
 
