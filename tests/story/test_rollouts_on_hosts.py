@@ -81,8 +81,7 @@ async def test_a_good_release_is_rolled_out_in_the_planned_waves(fleet: LabFleet
     await assert_converged(fleet, tag, installs)
     groups = [{route.rpartition("-")[0] for route in wave} for wave in plan["waves"]]
     assert [len(wave) for wave in groups] == [4, 4, 4]  # each track of each region is in each wave
-    numbers = range(1, len(plan["waves"]) + 1)
-    assert plan["waves"] == [await fleet.started(tag, number) for number in numbers]
+    assert list(itertools.chain(*plan["waves"])) == await fleet.started(tag)
     assert_in_waves(fleet, tag, plan["waves"])
 
 

@@ -30,7 +30,6 @@ from relight.domain.names import (
     route_workflow_id,
 )
 from relight.domain.rollout.rollout import RolloutStatus, RouteProgress
-from relight.domain.rollout.wave import WaveWork
 from relight.domain.route_state import RouteState
 from starter.local.children import wait_until
 from starter.local.lab import lab_state
@@ -117,11 +116,11 @@ class LabFleet:
             RolloutRelease.run, rollout_workflow_id(tag, SCOPE)
         )
 
-    async def started(self, tag: str, wave: int) -> list[str]:
-        """Return the routes that a wave started, in this order, from its history."""
+    async def started(self, tag: str) -> list[str]:
+        """Return the routes that a rollout of small waves started, in order, from its history."""
         assert self.environment.client is not None
-        of_wave = f"{rollout_workflow_id(tag, SCOPE)}/{wave}/{WaveWork.SWAP}"
-        history = await self.environment.client.get_workflow_handle(of_wave).fetch_history()
+        rollout = rollout_workflow_id(tag, SCOPE)
+        history = await self.environment.client.get_workflow_handle(rollout).fetch_history()
         workflow_ids = (
             event.start_child_workflow_execution_initiated_event_attributes.workflow_id
             for event in history.events
