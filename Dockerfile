@@ -10,7 +10,7 @@ RUN python -m venv --without-pip /opt/relight
 
 # Dependencies change rarely, so they have their own layer; each file is checked against its hash.
 # What only tests, checks and labs need is not in this lock file. The versions are those of tests.
-# The extras `images` and `fast` are: a worker stages disks, and uses the faster event loop.
+# The extra `images` is: a worker stages disks.
 COPY requirements-worker.lock ./
 RUN pip --python /opt/relight install --require-hashes --requirement requirements-worker.lock
 

@@ -148,11 +148,11 @@ docs: setup ## Generate the pages that code decides: docs/faults.md, docs/images
 .PHONY: lock
 lock: ## Update the lock files from the declared dependencies (needs uv; ARGS=--upgrade)
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-		--extra local --extra lab --extra images --extra fast --extra dev --extra oracles \
+		--extra local --extra lab --extra images --extra dev --extra oracles \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file requirements.lock pyproject.toml
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-		--extra images --extra fast --constraint requirements.lock \
+		--extra images --constraint requirements.lock \
 		--no-header --no-emit-index-url --no-emit-find-links $(ARGS) \
 		--output-file requirements-worker.lock pyproject.toml
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \

@@ -1,6 +1,7 @@
 """The worker: builds its parts from the settings, registers workflows and activities, and runs."""
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
@@ -352,10 +353,11 @@ def _end_late() -> None:
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return what makes the faster event loop of the extra `fast`; None if it is not installed."""
     try:
-        import uvloop  # noqa: PLC0415 - it is optional
+        found = importlib.import_module("uvloop")
     except ImportError:
         return None
-    return uvloop.new_event_loop
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = found.new_event_loop
+    return new_event_loop
 
 
 def main() -> int:

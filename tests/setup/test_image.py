@@ -37,7 +37,7 @@ def needed() -> set[str]:
     """Return the names of all that the program needs here, as the installed packages say it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["images"], *extras["fast"]]
+    declared = [*project["dependencies"], *extras["images"]]
     asked = [Requirement(line) for line in declared]
     found: dict[str, set[str]] = {}
     while asked:

@@ -264,8 +264,8 @@ class VendorFake(ABC):
             log_config=None,
             log_level="critical",
             lifespan="off",
-            # Not uvloop, which is there for workers: a request whose caller went away would more
-            # often take the fault that is meant for the next one.
+            # Not uvloop where it is installed: a request whose caller went away would more often
+            # take the fault that is meant for the next one.
             loop="asyncio",
             timeout_graceful_shutdown=1,
         )
