@@ -3,8 +3,10 @@
 import faulthandler
 import os
 from collections.abc import AsyncIterator, Iterator
+from unittest import mock
 
 import pytest
+from _pytest import runner
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import settings
 from temporalio.client import Client
@@ -15,6 +17,10 @@ from starter.local.temporal import EmbeddedTemporal, embedded_temporal
 # How long an example takes says more about the machine's load than about the code.
 settings.register_profile("relight", deadline=None)
 settings.load_profile("relight")
+
+# pytest would set and delete a variable around each phase of a test. The threads of Temporal's SDK
+# read the environment of the C library, and end the process if it changes at that moment.
+mock.patch.object(runner, "_update_current_test_var").start()
 
 # Without compiled modules each worker and command that a test starts compiles its imports again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
