@@ -73,9 +73,9 @@ def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
         original = getattr(Database, name)
 
         @contextmanager
-        def checked(database: Database, original: Any = original) -> Iterator[Any]:
+        def checked(database: Database, *route_id: Any, original: Any = original) -> Iterator[Any]:
             outage.check()
-            with original(database) as session:
+            with original(database, *route_id) as session:
                 yield session
 
         monkeypatch.setattr(Database, name, checked)
