@@ -6,20 +6,17 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from relight.domain.base import Origin
-from relight.domain.machine import Machine, MachineStatus
 from relight.domain.names import route_workflow_id
-from relight.domain.proof import Proof
 from relight.domain.route import (
     OpenRouteInput,
     RecordMachineInput,
-    RecordProofInput,
 )
 from relight.store.events import Operation
 from relight.store.store import Store
 from relight.store.threads import THREADS
+from tests.store.fleets import proving
 
 ORIGIN = Origin(requested_by="bench", reason="bench-store")
 TAGS = ("v0.0.73", "v0.0.74")
@@ -77,7 +74,7 @@ def _swap_during(store: Store, route_id: str, period: Period) -> int:
 def _swap(store: Store, route_id: str, tag: str) -> Iterator[None]:
     """Write what one hot swap of a route writes; yield after each write."""
     swap = Operation(ORIGIN, route_workflow_id(route_id), str(uuid.uuid4()), "1")
-    proof = _proof(route_id, tag)
+    proof = proving(route_id, tag)
     attempt = {"attempt": 1, "seen": proof.proof.model_dump(mode="json")}
     store.routes.begin_swap(route_id, tag, swap, lambda _: False)
     yield
@@ -95,7 +92,7 @@ def _provision(store: Store, route_id: str) -> None:
         origin=ORIGIN,
     )
     key = store.routes.open(opening, Operation(ORIGIN)).machine_key
-    proof = _proof(route_id, TAGS[1])
+    proof = proving(route_id, TAGS[1])
     assert proof.machine.key == key
     created = RecordMachineInput(machine=proof.machine, user_data_sha256="", origin=ORIGIN)
     store.routes.record_machine(created, Operation(ORIGIN))
@@ -104,26 +101,3 @@ def _provision(store: Store, route_id: str) -> None:
 
 def _route_id(process: int, thread: int) -> str:
     return f"bench-{process}-{thread}"
-
-
-def _proof(route_id: str, tag: str) -> RecordProofInput:
-    machine = Machine(
-        key=f"{route_id}-g1",
-        provider="bench",
-        provider_id=route_id,
-        region="east",
-        architecture="amd64",
-        status=MachineStatus.RUNNING,
-        address="192.0.2.7",
-    )
-    proof = Proof(
-        release_tag=tag,
-        version=tag.removeprefix("v"),
-        executable="/usr/bin/lantern-box",
-        invocation_id="f" * 32,
-        restarts=0,
-        stable_for=timedelta(seconds=10),
-        probe="GET http://192.0.2.7:8899/healthz: 200",
-        observed_at=datetime.now(UTC),
-    )
-    return RecordProofInput(route_id=route_id, machine=machine, proof=proof, origin=ORIGIN)
