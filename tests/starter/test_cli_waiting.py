@@ -2,6 +2,9 @@
 
 import pytest
 
+from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID
+from tests.support.results import result_within
+
 
 @pytest.fixture
 async def held(installation, three_routes):
@@ -48,6 +51,8 @@ async def test_a_reconcile_run_is_only_started(installation, three_routes):
     started = await installation.relight("reconcile", "--no-wait")
     assert started.code == 0, started
     assert "the reconcile run is started" in started.out
+    client = installation.harness.client
+    await result_within(client.get_workflow_handle(RECONCILE_WORKFLOW_ID))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ from devkit.simulated.releases import FakeReleases
 from relight.domain.base import Origin
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.event import Event
+from relight.domain.key_rotation import KeyKind, rotation_workflow_id
+from relight.domain.liveness import LIVENESS_WORKFLOW_ID
 from relight.domain.machine import AwaitFirstBootInput, Machine, MachinePlan
 from relight.domain.names import (
     image_rollout_workflow_id,
@@ -38,7 +40,9 @@ from relight.domain.names import (
 )
 from relight.domain.pool.pool import pool_workflow_id
 from relight.domain.proof import Proof, ProveReleaseInput
+from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, VERIFY_SILENT_WORKFLOW_ID
 from relight.domain.release import Release
+from relight.domain.retention import PRUNE_WORKFLOW_ID
 from relight.domain.rollout.rollout import RolloutReleaseInput, RolloutStatus
 from relight.domain.rollout.strategy import UNDO_STRATEGY, Strategy
 from relight.domain.route import (
@@ -68,6 +72,15 @@ ORIGIN = Origin(requested_by="tester", reason="a test")
 
 LIMITS = BreakerLimits(spared_for=timedelta(microseconds=1))
 """Those that ship, but for the time that a fault must last: tests of the gate wait for it."""
+
+ONE_PER_FLEET = (
+    RECONCILE_WORKFLOW_ID,
+    VERIFY_SILENT_WORKFLOW_ID,
+    LIVENESS_WORKFLOW_ID,
+    PRUNE_WORKFLOW_ID,
+    *(rotation_workflow_id(kind) for kind in KeyKind),
+)
+"""The ids of workflows of which a fleet has one."""
 
 _cells = itertools.count(1)
 
@@ -359,12 +372,15 @@ class Harness:
         await wait_until(idle, timedelta(seconds=30))
 
     async def terminate_rest(self) -> None:
-        """Terminate the pools and rollouts that a test left: the next test uses the same ids."""
-        for region in self.cloud.REGIONS:
-            pool = pool_workflow_id(self.cloud.name, region)
-            await terminate(self.client.get_workflow_handle(pool))
-        for rollout in self.rollouts:
-            await terminate(rollout)
+        """Terminate what a test left: the next test starts workflows with the same ids.
+
+        The server's list of running workflows lags behind, so it is not asked.
+        """
+        pools = [pool_workflow_id(self.cloud.name, region) for region in self.cloud.REGIONS]
+        rollouts = [each.workflow_id for each in self.store.rollouts.list()]
+        rollouts += [rollout.id for rollout in self.rollouts]
+        for workflow_id in {*ONE_PER_FLEET, *pools, *rollouts}:
+            await terminate(self.client.get_workflow_handle(workflow_id))
 
 
 @asynccontextmanager

@@ -1,13 +1,15 @@
-"""A workflow that does not end fails its test in time, with what it waits for."""
+"""A workflow that does not end fails its own test, in time, and no test after it."""
 
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 
+from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
 from tests.support.results import result_within
-from tests.workflows.harness import Harness, idle_installation
+from tests.workflows.harness import ORIGIN, Harness, idle_installation
+from workflows.fleet.reconcile import ReconcileFleet
 
 BRIEFLY = timedelta(seconds=1)
 
@@ -30,3 +32,16 @@ async def test_the_running_activity_is_named(harness: Harness) -> None:
         await result_within(handle, BRIEFLY)
     gate.open()
     assert (await result_within(handle)).proof.release_tag == "v0.0.74"
+
+
+async def test_what_a_test_leaves_does_not_run_in_the_next_test(
+    temporal_client: Client, tmp_path: Path
+) -> None:
+    async with idle_installation(temporal_client, tmp_path) as harness:
+        left = await harness.client.start_workflow(
+            ReconcileFleet.run,
+            ReconcileFleetInput(origin=ORIGIN),
+            id=RECONCILE_WORKFLOW_ID,
+            task_queue=harness.task_queue,
+        )
+    assert (await left.describe()).status is WorkflowExecutionStatus.TERMINATED
