@@ -3,10 +3,13 @@
 A worker checks at its start that its store and its Temporal are of one fleet. Afterwards the server
 may end, and one of another fleet may start at its address: the client connects to it by itself.
 
-So each activity is preceded by a check, which is one request. Before an activity whose effect is
-lasting (`relight.engine.step.step`) the check has to begin after the activity's task has arrived:
-whoever gave the task answers it. Before all others, which read or whose records are mended by what
-runs later, a check of the last second does: under load these cost a worker one request a second.
+So each activity is preceded by a check, which is one request. A check of the last second does:
+under load it costs a worker one request a second.
+
+Before an activity whose effect is lasting (`relight.engine.step.step`) that is not enough: it must
+be our server that gave the task. The task's token says so, since a server writes the id of its
+namespace into it, which no other server has. A token without it says nothing, as tokens may have
+another form one day: then the check has to begin after the task has arrived.
 
 Not taken: a header with the fleet's id, which clients set and workflows pass on to activities. It
 costs no request, but schedules, child workflows, continued runs and what a person starts in the
@@ -20,6 +23,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
@@ -48,7 +52,9 @@ async def same_fleet_interceptor(
     """
     identity = await require_same_fleet(client, store)
     return SameFleetInterceptor(
-        partial(require_namespace_of, client, store, identity), on_other_fleet
+        partial(require_namespace_of, client, store, identity),
+        on_other_fleet,
+        identity.namespace_id,
     )
 
 
@@ -60,17 +66,22 @@ class SameFleetInterceptor(Interceptor):
     """
 
     def __init__(
-        self, check: Callable[[], Awaitable[None]], on_other_fleet: Callable[[], None]
+        self,
+        check: Callable[[], Awaitable[None]],
+        on_other_fleet: Callable[[], None],
+        namespace_id: str | None,
     ) -> None:
         """Begin with a check at the first activity.
 
         Args:
             check: raises `WrongFleetError` if Temporal is of another fleet now.
             on_other_fleet: called once it is.
+            namespace_id: of the fleet's namespace; None if the store does not know it.
         """
         self.error: WrongFleetError | None = None
         self._check = check
         self._on_other_fleet = on_other_fleet
+        self._namespace_id = namespace_id.encode() if namespace_id else None
         self._lock = asyncio.Lock()
         self._checked_at: float | None = None
 
@@ -78,19 +89,22 @@ class SameFleetInterceptor(Interceptor):
         """Wrap the next interceptor."""
         return _SameFleet(next, self)
 
-    async def require_same_fleet(self, *, lasting: bool) -> None:
+    def gave(self, task_token: bytes) -> bool:
+        """Return whether the fleet's own namespace gave a task for certain."""
+        return self._namespace_id is not None and self._namespace_id in task_token
+
+    async def require_same_fleet(self, *, from_now: bool) -> None:
         """Check, unless an earlier check holds. Activities that arrive during one share the next.
 
         Args:
-            lasting: whether the effect of the activity is, so that only a check counts that begins
-                from now on.
+            from_now: whether only a check counts that begins from now on.
 
         Raises:
             ApplicationError: Temporal is of another fleet. It is retryable: the task is that
                 fleet's, and its own worker takes the next attempt.
         """
         arrived = time.monotonic()
-        since = arrived if lasting else arrived - FRESH.total_seconds()
+        since = arrived if from_now else arrived - FRESH.total_seconds()
         async with self._lock:
             if self._checked_at is not None and self._checked_at >= since:
                 return
@@ -110,5 +124,6 @@ class _SameFleet(ActivityInboundInterceptor):
         self._fleet = fleet
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        await self._fleet.require_same_fleet(lasting=is_lasting(input.fn))
+        is_certain = self._fleet.gave(activity.info().task_token)
+        await self._fleet.require_same_fleet(from_now=is_lasting(input.fn) and not is_certain)
         return await self.next.execute_activity(input)

@@ -64,23 +64,23 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
     return Checks()
 
 
-async def test_a_check_holds_for_others_but_never_for_a_lasting_one(checks: Checks) -> None:
-    fleet = SameFleetInterceptor(checks, lambda: None)
+async def test_a_check_holds_unless_one_from_now_on_is_needed(checks: Checks) -> None:
+    fleet = SameFleetInterceptor(checks, lambda: None, None)
     counted = []
-    for lasting in (False, False, True, True, False):
-        await fleet.require_same_fleet(lasting=lasting)
+    for from_now in (False, False, True, True, False):
+        await fleet.require_same_fleet(from_now=from_now)
         counted.append(checks.count)
     assert counted == [1, 1, 2, 3, 3]
 
 
-async def test_lasting_ones_that_arrive_during_a_check_share_the_next(checks: Checks) -> None:
-    fleet = SameFleetInterceptor(checks, lambda: None)
+async def test_what_arrives_during_a_check_shares_the_next(checks: Checks) -> None:
+    fleet = SameFleetInterceptor(checks, lambda: None, None)
     checks.answers.clear()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        group.create_task(fleet.require_same_fleet(lasting=True))
+        group.create_task(fleet.require_same_fleet(from_now=True))
         await checks.asked.wait()
         for _ in range(5):
-            group.create_task(fleet.require_same_fleet(lasting=True))
+            group.create_task(fleet.require_same_fleet(from_now=True))
         await asyncio.sleep(0)
         checks.answers.set()
     assert checks.count == 2

@@ -8,25 +8,29 @@ from temporalio.client import Client
 
 from activities import same_fleet
 from activities.same_fleet import SameFleetInterceptor
+from relight.engine.fleet import namespace_identity
 from tests.workflows.harness import idle_installation
 from worker import build
 
 
-async def test_a_hot_swap_asks_once_more_than_the_one_request_a_second(
-    temporal_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("namespace", ["ours", "another", "unknown"])
+async def test_a_hot_swap_asks_only_if_its_task_does_not_tell_who_gave_it(
+    temporal_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str
 ) -> None:
-    # So that time does not count: one request is the first check, and the others are lasting ones.
+    # So that time does not count: one request is the first check.
     monkeypatch.setattr(same_fleet, "FRESH", timedelta(hours=1))
     requests: list[str] = []
 
     async def check() -> None:
         requests.append("describe namespace")
 
+    known = (
+        (await namespace_identity(temporal_client)).namespace_id if namespace == "ours" else None
+    )
     async with idle_installation(temporal_client, tmp_path) as harness:
-        interceptor = SameFleetInterceptor(check, lambda: None)
+        interceptor = SameFleetInterceptor(check, lambda: None, known)
         async with build(harness.client, harness.parts, (interceptor,)):
             route_id = await harness.serving_route()
             await harness.swap(route_id, "v0.0.74")
-            assert len(requests) == 2
             await harness.swap(route_id, "v0.0.78")
-            assert len(requests) == 3
+            assert len(requests) == (1 if namespace == "ours" else 3)
