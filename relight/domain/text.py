@@ -94,6 +94,10 @@ def fitted(value: Any, max_bytes: int) -> Any:
     If it is longer, its texts and lists are shortened until the whole fits. The first items of a
     list are kept.
     """
+    # Nearly every value fits and is printable. A character that is not is escaped in the text.
+    plain_text = json.dumps(value, default=str)
+    if len(plain_text) <= max_bytes and "\\" not in plain_text and plain_text.isprintable():
+        return value
     # What cannot fit is cut before all else: this runs while the store is locked for a write.
     value, longest = all_visible(_shortened(value, max_bytes)), max_bytes
     size = _json_size(value)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from sqlalchemy import ColumnElement, bindparam, insert
+from sqlalchemy import ColumnElement, Connection, bindparam, insert
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, and_, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -21,15 +21,22 @@ from relight.domain.event import CONCURRENCY_SET, Event, EventFilter
 from relight.domain.fault.fault import Fault
 from relight.domain.text import fitted
 from relight.store.bad_rows import read_good
-from relight.store.database import Database, oldest_write
+from relight.store.database import Database, Transaction, oldest_write
 from relight.store.rows import read_row, validating
-from relight.store.tables import BY_ACTIVITY, EventRow, RolloutRouteRow, RolloutRow, Row
+from relight.store.tables import (
+    BY_ACTIVITY,
+    EventRow,
+    RolloutRouteRow,
+    RolloutRow,
+    Row,
+    table_of,
+)
 
 MAX_DETAIL_BYTES = 48 * 1024
 """The limit of an event's detail. The other columns together have less than 16 KiB: no row has more
 than 64 KiB, and no event can be deleted before its time."""
 
-_INSERT = insert(EventRow)
+_INSERT = insert(table_of(EventRow))
 
 
 class Timed(Protocol):
@@ -66,11 +73,21 @@ class Write:
         at: the time of everything that it writes.
     """
 
-    session: Session
+    transaction: Transaction
     operation: Operation
     kind: str
     earlier: EventRow | None
     at: datetime
+
+    @property
+    def session(self) -> Session:
+        """The transaction's session."""
+        return self.transaction.session
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction's connection, for plain statements."""
+        return self.transaction.connection
 
     def log(
         self,
@@ -107,7 +124,7 @@ class Write:
             )
         values = event.model_dump(exclude={"event_id"})
         # A plain statement: every write has it.
-        self.session.connection().execute(_INSERT, {**values, "activity_id": operation.activity_id})
+        self.connection.execute(_INSERT, {**values, "activity_id": operation.activity_id})
 
 
 @contextmanager
@@ -122,12 +139,12 @@ def write(
         kind: of the event.
         route_id: the only route that the write is of (see `Database.writing`); None: of the fleet.
     """
-    with database.writing(route_id) as session:
+    with database.transaction(route_id) as transaction:
         yield Write(
-            session=session,
+            transaction=transaction,
             operation=operation,
             kind=kind,
-            earlier=written_by(session, operation, kind),
+            earlier=written_by(transaction, operation, kind),
             at=datetime.now(UTC),
         )
 
@@ -176,13 +193,13 @@ def first_of_run(session: Session, run_id: str, kind: str) -> EventRow | None:
     return session.exec(of_run.order_by(col(EventRow.event_id)).limit(1)).one_or_none()
 
 
-def written_by(session: Session, operation: Operation, kind: str) -> EventRow | None:
+def written_by(transaction: Transaction, operation: Operation, kind: str) -> EventRow | None:
     """Return the event of one kind that an activity wrote, None if it has not."""
     if not operation.activity_id:
         return None
     written = {"run_id": operation.run_id, "activity_id": operation.activity_id, "kind": kind}
-    event_id = session.connection().execute(WRITTEN_BY, written).scalar_one_or_none()
-    return None if event_id is None else session.get(EventRow, event_id)
+    event_id = transaction.connection.execute(WRITTEN_BY, written).scalar_one_or_none()
+    return None if event_id is None else transaction.session.get(EventRow, event_id)
 
 
 NEWEST = 100
