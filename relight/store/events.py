@@ -4,11 +4,11 @@ An activity writes once: its retry finds the event of the earlier attempt.
 """
 
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from sqlalchemy import ColumnElement, Connection, bindparam, insert
 from sqlalchemy import select as select_columns
@@ -22,7 +22,7 @@ from relight.domain.fault.fault import Fault
 from relight.domain.text import fitted
 from relight.store.bad_rows import read_good
 from relight.store.database import Database, Transaction, oldest_write
-from relight.store.rows import read_row, validating
+from relight.store.rows import Columns, read_row, validating
 from relight.store.tables import (
     BY_ACTIVITY,
     EventRow,
@@ -63,6 +63,17 @@ class Operation:
     activity_id: str = ""
 
 
+class Facts(TypedDict, total=False):
+    """What an event is about."""
+
+    kind: str | None
+    route_id: str | None
+    machine_key: str | None
+    release_tag: str | None
+    fault: Fault | None
+    detail: Mapping[str, object] | None
+
+
 @dataclass(frozen=True)
 class Write:
     """The transaction of one operation.
@@ -89,7 +100,20 @@ class Write:
         """The transaction's connection, for plain statements."""
         return self.transaction.connection
 
-    def log(
+    def log(self, **facts: Unpack[Facts]) -> None:
+        """Append an event of the write's kind, or of `kind`, to the event log.
+
+        Raises:
+            BadValueError: a value is invalid and could not be read back.
+        """
+        self.append([self.event(**facts)])
+
+    def append(self, events: Sequence[Columns]) -> None:
+        """Append events, in one round trip to the database."""
+        # A plain statement: every write has it.
+        self.connection.execute(_INSERT, events)
+
+    def event(
         self,
         *,
         kind: str | None = None,
@@ -98,11 +122,11 @@ class Write:
         release_tag: str | None = None,
         fault: Fault | None = None,
         detail: Mapping[str, object] | None = None,
-    ) -> None:
-        """Append an event of the write's kind, or of `kind`, to the event log.
+    ) -> Columns:
+        """Return the columns of an event, for `append`.
 
         Raises:
-            BadValueError: a value is invalid and could not be read back.
+            BadValueError: as for `log`.
         """
         operation = self.operation
         kind = kind or self.kind
@@ -123,8 +147,7 @@ class Write:
                 detail=fitted(dict(detail or {}), MAX_DETAIL_BYTES),
             )
         values = event.model_dump(exclude={"event_id"})
-        # A plain statement: every write has it.
-        self.connection.execute(_INSERT, {**values, "activity_id": operation.activity_id})
+        return {**values, "activity_id": operation.activity_id}
 
 
 @contextmanager

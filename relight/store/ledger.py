@@ -7,6 +7,7 @@ recorded. So a route stays in the ledger while work is done on it, also if its r
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import bindparam, delete
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,18 +21,19 @@ from relight.store.tables import DisruptionRow, RolloutRow, RouteRow, table_of
 CLAIMED = (RouteProgress.SWAPPING, RouteProgress.REPLACING, RouteProgress.ROLLING_BACK)
 """The progress of routes that are out because a rollout works on them."""
 
-# Plain statements, which are built once: they are part of every hot swap.
 _LEDGER = table_of(DisruptionRow)
-_TAKEN_OVER = ("workflow_id", "run_id", "reason")
-_ON_SQLITE, _ON_POSTGRESQL = sqlite.insert(_LEDGER), postgresql.insert(_LEDGER)
+
+
+def _holding(insert: Any) -> Any:
+    """Return the statement that takes a route's claim over, or makes one."""
+    holder = {name: insert.excluded[name] for name in ("workflow_id", "run_id", "reason")}
+    return insert.on_conflict_do_update(index_elements=["route_id"], set_=holder)
+
+
+# Plain statements, which are built once: they are part of every hot swap.
 _HOLD = {
-    "sqlite": _ON_SQLITE.on_conflict_do_update(
-        index_elements=["route_id"], set_={name: _ON_SQLITE.excluded[name] for name in _TAKEN_OVER}
-    ),
-    "postgresql": _ON_POSTGRESQL.on_conflict_do_update(
-        index_elements=["route_id"],
-        set_={name: _ON_POSTGRESQL.excluded[name] for name in _TAKEN_OVER},
-    ),
+    "postgresql": _holding(postgresql.insert(_LEDGER)),
+    "sqlite": _holding(sqlite.insert(_LEDGER)),
 }
 _RELEASE = delete(_LEDGER).where(
     _LEDGER.c.route_id == bindparam("of_route"), _LEDGER.c.run_id == bindparam("of_run")

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func
@@ -193,23 +194,18 @@ class Routes:
                 raise WrongMachineError(
                     f"route {route_id} is served by machine {route['machine_key']}, not by {key}"
                 )
-            if input.swap_attempt is not None:
-                w.log(
-                    kind=SWAP_ATTEMPTED,
-                    route_id=route_id,
-                    machine_key=key,
-                    release_tag=input.proof.release_tag,
-                    detail=input.swap_attempt,
-                )
             change_machine(w.connection, machine, observed(machine["status"], input.machine))
             change_route(w.connection, route, _proven(key, input.proof))
-            previous = route["current_release_tag"]
-            w.log(
+            event = partial(
+                w.event,
                 route_id=route_id,
                 machine_key=key,
                 release_tag=input.proof.release_tag,
-                detail={"proof": input.proof.model_dump(mode="json"), "previous": previous},
             )
+            attempt, previous = input.swap_attempt, route["current_release_tag"]
+            of_attempt = [] if attempt is None else [event(kind=SWAP_ATTEMPTED, detail=attempt)]
+            proof = input.proof.model_dump(mode="json")
+            w.append([*of_attempt, event(detail={"proof": proof, "previous": previous})])
 
     def record_fault(self, input: RecordFaultInput, operation: Operation) -> None:
         """Record why an operation failed, and its effect (see `relight.store.route_faults`)."""
