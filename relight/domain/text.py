@@ -56,6 +56,9 @@ def visible(text: str) -> str:
 
 def visible_head(text: str, max_bytes: int) -> str:
     """Return the beginning of a text, made visible, of at most `max_bytes` in UTF-8."""
+    # Nearly every text is one of these: a write of the store asks for some twenty.
+    if len(text) <= max_bytes and text.isascii() and text.isprintable():
+        return text
     # No character becomes shorter: only so many can be in the result.
     return head(visible(text[: max_bytes + 1]), max_bytes)
 
