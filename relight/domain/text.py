@@ -97,12 +97,13 @@ def fitted(value: Any, max_bytes: int) -> Any:
     If it is longer, its texts and lists are shortened until the whole fits. The first items of a
     list are kept.
     """
-    # Nearly every value fits and is printable. A character that is not is escaped in the text.
-    plain_text = json.dumps(value, default=str)
-    if len(plain_text) <= max_bytes and "\\" not in plain_text and plain_text.isprintable():
-        return value
     # What cannot fit is cut before all else: this runs while the store is locked for a write.
-    value, longest = all_visible(_shortened(value, max_bytes)), max_bytes
+    value, longest = _shortened(value, max_bytes), max_bytes
+    text = json.dumps(value, default=str)
+    # Nearly every value fits and is printable. A character that is not is escaped in the text.
+    if len(text) <= max_bytes and "\\" not in text and text.isprintable():
+        return value
+    value = all_visible(value)
     size = _json_size(value)
     shown = value
     while _json_size(shown) > max_bytes and longest:

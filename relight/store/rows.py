@@ -27,7 +27,7 @@ from relight.store.tables import MachineRow, RecordStatus, RouteRow, Row
 M = TypeVar("M", bound=BaseModel)
 
 Columns = Mapping[str, Any]
-"""The columns of a row that was read by a plain statement, by name."""
+"""The columns of a row by name, as plain statements read and write them."""
 
 _BATCH_SIZE = 1000
 """Rows of a long result that are in memory before they are converted."""
