@@ -56,6 +56,9 @@ def visible(text: str) -> str:
 
 def visible_head(text: str, max_bytes: int) -> str:
     """Return the beginning of a text, made visible, of at most `max_bytes` in UTF-8."""
+    # Nearly every text is one of these: a write of the store asks for some twenty.
+    if len(text) <= max_bytes and text.isascii() and text.isprintable():
+        return text
     # No character becomes shorter: only so many can be in the result.
     return head(visible(text[: max_bytes + 1]), max_bytes)
 
@@ -95,7 +98,12 @@ def fitted(value: Any, max_bytes: int) -> Any:
     list are kept.
     """
     # What cannot fit is cut before all else: this runs while the store is locked for a write.
-    value, longest = all_visible(_shortened(value, max_bytes)), max_bytes
+    value, longest = _shortened(value, max_bytes), max_bytes
+    text = json.dumps(value, default=str)
+    # Nearly every value fits and is printable. A character that is not is escaped in the text.
+    if len(text) <= max_bytes and "\\" not in text and text.isprintable():
+        return value
+    value = all_visible(value)
     size = _json_size(value)
     shown = value
     while _json_size(shown) > max_bytes and longest:

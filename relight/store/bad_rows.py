@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from relight.store.errors import BadValueError
-from relight.store.tables import EventRow, Row
+from relight.store.tables import EventRow, Row, table_of
 
 R = TypeVar("R", bound=Row)
 M = TypeVar("M")
@@ -104,5 +104,4 @@ def read_or_note(row: R, read: Callable[[R], M]) -> M | None:
 
 def key_of(row: Row) -> tuple[str, ...]:
     """Return the values of a row's primary key."""
-    table: Any = type(row).__table__  # type: ignore[attr-defined]
-    return tuple(str(getattr(row, column.name)) for column in table.primary_key)
+    return tuple(str(getattr(row, column.name)) for column in table_of(type(row)).primary_key)

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,34 @@ ROUTE_LOCKS = 0x526F7574
 _IS_WRITE, _ROUTE_ID = "relight_is_write", "relight_route_id"
 
 
+class Transaction:
+    """A transaction that writes.
+
+    Attributes:
+        connection: for plain statements. They do not see what the session has not flushed.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    @cached_property
+    def session(self) -> Session:
+        """The session of this transaction. The writes of a hot swap are cheaper without one."""
+        return Session(self.connection, join_transaction_mode="rollback_only")
+
+    def flush(self) -> None:
+        """Write what the session has not written yet."""
+        if "session" in vars(self):
+            self.session.flush()
+
+    def close(self) -> None:
+        """Close the session. The transaction goes on."""
+        if "session" in vars(self):
+            self.session.close()
+
+
 class Database:
-    """Opens sessions that read, and sessions that write.
+    """Opens sessions that read, and transactions that write.
 
     Attributes:
         file: the path of the database, None if it is not a file.
@@ -106,16 +133,22 @@ class Database:
         writes never waits for a second connection, which others that wait for it may have.
         """
         require_thread()
-        writing: Session | None = getattr(self._in_thread, "session", None)
+        writing: Transaction | None = getattr(self._in_thread, "transaction", None)
         if writing is not None:
-            yield writing
+            yield writing.session
             return
         with Session(self._engine) as session:
             yield session
 
     @contextmanager
     def writing(self, route_id: str | None = None) -> Iterator[Session]:
-        """Open a session that writes. It commits unless its body raises.
+        """Open a session that writes, as `transaction` does."""
+        with self.transaction(route_id) as transaction:
+            yield transaction.session
+
+    @contextmanager
+    def transaction(self, route_id: str | None = None) -> Iterator[Transaction]:
+        """Open a transaction that writes. It commits unless its body raises.
 
         Args:
             route_id: the only route that the write is of. What it reads for its decisions is of
@@ -123,13 +156,16 @@ class Database:
                 those.
         """
         require_thread()
-        with self._queue, Session(self._writer) as session, session.begin():
-            session.connection(execution_options={_ROUTE_ID: route_id})
-            self._in_thread.session = session
-            try:
-                yield session
-            finally:
-                self._in_thread.session = None
+        with self._queue, self._writer.connect() as connection:
+            connection.execution_options(**{_ROUTE_ID: route_id})
+            with connection.begin():
+                transaction = self._in_thread.transaction = Transaction(connection)
+                try:
+                    yield transaction
+                    transaction.flush()
+                finally:
+                    self._in_thread.transaction = None
+                    transaction.close()
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

@@ -4,13 +4,13 @@ An activity writes once: its retry finds the event of the earlier attempt.
 """
 
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, bindparam, insert
+from sqlalchemy import ColumnElement, Connection, bindparam, insert
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, and_, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -21,15 +21,22 @@ from relight.domain.event import CONCURRENCY_SET, Event, EventFilter
 from relight.domain.fault.fault import Fault
 from relight.domain.text import fitted
 from relight.store.bad_rows import read_good
-from relight.store.database import Database, oldest_write
-from relight.store.rows import read_row, validating
-from relight.store.tables import BY_ACTIVITY, EventRow, RolloutRouteRow, RolloutRow, Row
+from relight.store.database import Database, Transaction, oldest_write
+from relight.store.rows import Columns, read_row, validating
+from relight.store.tables import (
+    BY_ACTIVITY,
+    EventRow,
+    RolloutRouteRow,
+    RolloutRow,
+    Row,
+    table_of,
+)
 
 MAX_DETAIL_BYTES = 48 * 1024
 """The limit of an event's detail. The other columns together have less than 16 KiB: no row has more
 than 64 KiB, and no event can be deleted before its time."""
 
-_INSERT = insert(EventRow)
+_INSERT = insert(table_of(EventRow))
 
 
 class Timed(Protocol):
@@ -56,6 +63,17 @@ class Operation:
     activity_id: str = ""
 
 
+class Facts(TypedDict, total=False):
+    """What an event is about."""
+
+    kind: str | None
+    route_id: str | None
+    machine_key: str | None
+    release_tag: str | None
+    fault: Fault | None
+    detail: Mapping[str, object] | None
+
+
 @dataclass(frozen=True)
 class Write:
     """The transaction of one operation.
@@ -66,13 +84,36 @@ class Write:
         at: the time of everything that it writes.
     """
 
-    session: Session
+    transaction: Transaction
     operation: Operation
     kind: str
     earlier: EventRow | None
     at: datetime
 
-    def log(
+    @property
+    def session(self) -> Session:
+        """The transaction's session."""
+        return self.transaction.session
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction's connection, for plain statements."""
+        return self.transaction.connection
+
+    def log(self, **facts: Unpack[Facts]) -> None:
+        """Append an event of the write's kind, or of `kind`, to the event log.
+
+        Raises:
+            BadValueError: a value is invalid and could not be read back.
+        """
+        self.append([self.event(**facts)])
+
+    def append(self, events: Sequence[Columns]) -> None:
+        """Append events, in one round trip to the database."""
+        # A plain statement: every write has it.
+        self.connection.execute(_INSERT, events)
+
+    def event(
         self,
         *,
         kind: str | None = None,
@@ -81,11 +122,11 @@ class Write:
         release_tag: str | None = None,
         fault: Fault | None = None,
         detail: Mapping[str, object] | None = None,
-    ) -> None:
-        """Append an event of the write's kind, or of `kind`, to the event log.
+    ) -> Columns:
+        """Return the columns of an event, for `append`.
 
         Raises:
-            BadValueError: a value is invalid and could not be read back.
+            BadValueError: as for `log`.
         """
         operation = self.operation
         kind = kind or self.kind
@@ -106,8 +147,7 @@ class Write:
                 detail=fitted(dict(detail or {}), MAX_DETAIL_BYTES),
             )
         values = event.model_dump(exclude={"event_id"})
-        # A plain statement: every write has it.
-        self.session.connection().execute(_INSERT, {**values, "activity_id": operation.activity_id})
+        return {**values, "activity_id": operation.activity_id}
 
 
 @contextmanager
@@ -122,12 +162,12 @@ def write(
         kind: of the event.
         route_id: the only route that the write is of (see `Database.writing`); None: of the fleet.
     """
-    with database.writing(route_id) as session:
+    with database.transaction(route_id) as transaction:
         yield Write(
-            session=session,
+            transaction=transaction,
             operation=operation,
             kind=kind,
-            earlier=written_by(session, operation, kind),
+            earlier=written_by(transaction, operation, kind),
             at=datetime.now(UTC),
         )
 
@@ -176,13 +216,13 @@ def first_of_run(session: Session, run_id: str, kind: str) -> EventRow | None:
     return session.exec(of_run.order_by(col(EventRow.event_id)).limit(1)).one_or_none()
 
 
-def written_by(session: Session, operation: Operation, kind: str) -> EventRow | None:
+def written_by(transaction: Transaction, operation: Operation, kind: str) -> EventRow | None:
     """Return the event of one kind that an activity wrote, None if it has not."""
     if not operation.activity_id:
         return None
     written = {"run_id": operation.run_id, "activity_id": operation.activity_id, "kind": kind}
-    event_id = session.connection().execute(WRITTEN_BY, written).scalar_one_or_none()
-    return None if event_id is None else session.get(EventRow, event_id)
+    event_id = transaction.connection.execute(WRITTEN_BY, written).scalar_one_or_none()
+    return None if event_id is None else transaction.session.get(EventRow, event_id)
 
 
 NEWEST = 100

@@ -7,17 +7,37 @@ recorded. So a route stays in the ledger while work is done on it, also if its r
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import bindparam, delete
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from relight.domain.names import RouteId, route_workflow_id
 from relight.domain.rollout.rollout import RouteProgress
 from relight.store.events import Operation, Write
-from relight.store.tables import DisruptionRow, RolloutRow, RouteRow
+from relight.store.tables import DisruptionRow, RolloutRow, RouteRow, table_of
 
 CLAIMED = (RouteProgress.SWAPPING, RouteProgress.REPLACING, RouteProgress.ROLLING_BACK)
 """The progress of routes that are out because a rollout works on them."""
+
+_LEDGER = table_of(DisruptionRow)
+
+
+def _holding(insert: Any) -> Any:
+    """Return the statement that takes a route's claim over, or makes one."""
+    holder = {name: insert.excluded[name] for name in ("workflow_id", "run_id", "reason")}
+    return insert.on_conflict_do_update(index_elements=["route_id"], set_=holder)
+
+
+# Plain statements, which are built once: they are part of every hot swap.
+_HOLD = {
+    "postgresql": _holding(postgresql.insert(_LEDGER)),
+    "sqlite": _holding(sqlite.insert(_LEDGER)),
+}
+_RELEASE = delete(_LEDGER).where(
+    _LEDGER.c.route_id == bindparam("of_route"), _LEDGER.c.run_id == bindparam("of_run")
+)
 
 
 def routes_held(session: Session) -> Sequence[RouteId]:
@@ -38,25 +58,22 @@ def hold_during_operation(w: Write, route_id: str) -> None:
     operation = w.operation
     if not (operation.run_id and has_lock(route_id, operation)):
         return
-    holder = {
+    held = {
+        "route_id": route_id,
         "workflow_id": operation.workflow_id,
         "run_id": operation.run_id,
         "reason": operation.origin.reason,
+        "taken_at": w.at,
     }
-    # Plain statements: these two functions are part of every hot swap.
-    execute = w.session.connection().execute
-    of_route = update(DisruptionRow).where(col(DisruptionRow.route_id) == route_id)
-    if execute(of_route.values(**holder)).rowcount == 0:
-        execute(insert(DisruptionRow).values(route_id=route_id, taken_at=w.at, **holder))
+    w.connection.execute(_HOLD[w.connection.dialect.name], held)
 
 
 def release_after_operation(w: Write, route_id: str) -> bool:
     """Release a route whose operation has ended; return whether its run held the route."""
     if not w.operation.run_id:
         return False
-    of_route = delete(DisruptionRow).where(col(DisruptionRow.route_id) == route_id)
-    held = of_route.where(col(DisruptionRow.run_id) == w.operation.run_id)
-    return w.session.connection().execute(held).rowcount > 0
+    of_run = {"of_route": route_id, "of_run": w.operation.run_id}
+    return w.connection.execute(_RELEASE, of_run).rowcount > 0
 
 
 def claim_for_rollout(session: Session, run_id: str, route_ids: Collection[RouteId]) -> None:

@@ -14,7 +14,7 @@ from relight.domain.names import RouteId
 from relight.store.bad_rows import read_good
 from relight.store.database import Database
 from relight.store.events import Write
-from relight.store.rows import machine_of, read_row
+from relight.store.rows import Columns, machine_of, read_row
 from relight.store.tables import MachineRow, RecordStatus, RouteRow
 
 
@@ -176,13 +176,23 @@ def mark_destroyed(row: MachineRow, at: datetime) -> None:
 
 def record_observed(row: MachineRow, machine: Machine) -> None:
     """Record what a provider reports of a running machine. A draining or kept one stays so."""
-    row.provider = machine.provider
-    row.provider_id = machine.provider_id
-    row.region = machine.region
-    row.architecture = machine.architecture
-    row.address = machine.address
-    if row.status not in (RecordStatus.DRAINING, RecordStatus.KEPT):
-        row.status = RecordStatus.RUNNING
+    row.sqlmodel_update({**observed(row.status, machine)})
+
+
+def observed(status: str, machine: Machine) -> Columns:
+    """Return the columns that record what a provider reports of a running machine.
+
+    Args:
+        status: as recorded until now.
+        machine: as it was observed.
+    """
+    stays = status in (RecordStatus.DRAINING, RecordStatus.KEPT)
+    return {
+        **machine.model_dump(
+            include={"provider", "provider_id", "region", "architecture", "address"}
+        ),
+        "status": status if stays else RecordStatus.RUNNING,
+    }
 
 
 def record_of(row: MachineRow) -> MachineRecord:

@@ -13,9 +13,10 @@ from relight.domain.proof import Proof
 from relight.domain.route import Route, SwapBegun, require_machine
 from relight.store.events import Write
 from relight.store.ledger import hold_during_operation
-from relight.store.rows import machine_of, require_route, route_of
+from relight.store.route_columns import change_route, with_its_machine
+from relight.store.rows import machine_of, route_from
 from relight.store.rows import require_machine as require_machine_row
-from relight.store.tables import EventRow, MachineRow
+from relight.store.tables import EventRow
 
 TARGET_SET = "target-set"
 
@@ -29,17 +30,15 @@ def begin_swap(
         UnknownRouteError: there is no such route.
         RouteWithoutMachineError: no machine serves it.
     """
-    row = require_route(w.session, route_id)
-    machine = w.session.get(MachineRow, row.machine_key) if row.machine_key else None
-    route = route_of(row, machine)
+    columns, machine = with_its_machine(w.connection, route_id)
+    route = route_from(columns, machine)
     begun = SwapBegun(
         machine=require_machine(route),
         allow_downgrade=may_downgrade(route),
         previous_release_tag=route.current_release_tag,
     )
     hold_during_operation(w, route_id)
-    row.target_release_tag = release_tag
-    w.session.add(row)
+    change_route(w.connection, columns, {"target_release_tag": release_tag})
     w.log(
         route_id=route_id,
         machine_key=begun.machine.key,

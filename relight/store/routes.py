@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func
@@ -32,16 +33,21 @@ from relight.store.declarations import require_track
 from relight.store.errors import WrongMachineError
 from relight.store.events import Operation, Write, first_of_run, write, written_by
 from relight.store.ledger import release_after_operation
-from relight.store.machines import record_observed
+from relight.store.machines import observed, record_observed
+from relight.store.route_columns import change_machine, change_route, with_machine
 from relight.store.route_faults import record_fault
 from relight.store.route_opening import open_route, require_vacant
 from relight.store.route_swaps import TARGET_SET, begin_swap, begun_earlier
 from relight.store.rows import (
     BRIEF,
+    Columns,
     RouteBrief,
     briefs,
     machine_of,
+    no_machine,
+    refuse_destroyed,
     require_alive,
+    require_machine,
     require_route,
     route_of,
     routes_with_machines,
@@ -150,7 +156,7 @@ class Routes:
         """
         with write(self._database, operation, TARGET_SET, route_id) as w:
             if w.earlier:
-                proven = written_by(w.session, operation, ROUTE_PROVEN)
+                proven = written_by(w.transaction, operation, ROUTE_PROVEN)
                 return begun_earlier(w.session, w.earlier, proven)
             return begin_swap(w, route_id, release_tag, may_downgrade)
 
@@ -179,31 +185,27 @@ class Routes:
             held = release_after_operation(w, input.route_id)
             if input.swap_attempt is not None and not held and _is_given_up(w, input.route_id):
                 return
-            route = require_route(w.session, input.route_id)
-            machine = require_of_route(w.session, route.route_id, input.machine.key)
-            if route.machine_key not in (None, machine.key):
+            route_id, key = input.route_id, input.machine.key
+            route, machine = with_machine(w.connection, route_id, key)
+            if machine is None:
+                raise no_machine(key)
+            _check_of_route(route_id, key, machine["route_id"], machine["status"])
+            if route["machine_key"] not in (None, key):
                 raise WrongMachineError(
-                    f"route {route.route_id} is served by machine {route.machine_key}, "
-                    f"not by {machine.key}"
+                    f"route {route_id} is served by machine {route['machine_key']}, not by {key}"
                 )
-            previous = route.current_release_tag
-            if input.swap_attempt is not None:
-                w.log(
-                    kind=SWAP_ATTEMPTED,
-                    route_id=route.route_id,
-                    machine_key=machine.key,
-                    release_tag=input.proof.release_tag,
-                    detail=input.swap_attempt,
-                )
-            record_observed(machine, input.machine)
-            prove_route(route, machine, input.proof)
-            w.session.add_all([machine, route])
-            w.log(
-                route_id=route.route_id,
-                machine_key=machine.key,
+            change_machine(w.connection, machine, observed(machine["status"], input.machine))
+            change_route(w.connection, route, _proven(key, input.proof))
+            event = partial(
+                w.event,
+                route_id=route_id,
+                machine_key=key,
                 release_tag=input.proof.release_tag,
-                detail={"proof": input.proof.model_dump(mode="json"), "previous": previous},
             )
+            attempt, previous = input.swap_attempt, route["current_release_tag"]
+            of_attempt = [] if attempt is None else [event(kind=SWAP_ATTEMPTED, detail=attempt)]
+            proof = input.proof.model_dump(mode="json")
+            w.append([*of_attempt, event(detail={"proof": proof, "previous": previous})])
 
     def record_fault(self, input: RecordFaultInput, operation: Operation) -> None:
         """Record why an operation failed, and its effect (see `relight.store.route_faults`)."""
@@ -384,15 +386,31 @@ def require_of_route(session: Session, route_id: str, key: str) -> MachineRow:
         UnknownMachineError: it was never planned.
         WrongMachineError: it is draining or destroyed, or belongs to another route or the pool.
     """
-    machine = require_alive(session, key)
-    if machine.route_id != route_id:
-        owner = f"route {machine.route_id}" if machine.route_id else "the pool"
-        raise WrongMachineError(f"machine {key} belongs to {owner}, not to route {route_id}")
-    if machine.status == RecordStatus.DRAINING:
-        raise WrongMachineError(f"machine {key} is draining: another machine has replaced it")
-    if machine.status == RecordStatus.KEPT:
-        raise WrongMachineError(f"machine {key} is kept by a person: nothing works on it")
+    machine = require_machine(session, key)
+    _check_of_route(route_id, key, machine.route_id, machine.status)
     return machine
+
+
+def _check_of_route(route_id: str, key: str, owner_id: str | None, status: str) -> None:
+    """Check that a machine may serve a route.
+
+    Args:
+        route_id: the route.
+        key: of the machine.
+        owner_id: the route that the machine belongs to, None for the pool.
+        status: of the machine.
+
+    Raises:
+        WrongMachineError: as for `require_of_route`.
+    """
+    refuse_destroyed(key, status)
+    if owner_id != route_id:
+        owner = f"route {owner_id}" if owner_id else "the pool"
+        raise WrongMachineError(f"machine {key} belongs to {owner}, not to route {route_id}")
+    if status == RecordStatus.DRAINING:
+        raise WrongMachineError(f"machine {key} is draining: another machine has replaced it")
+    if status == RecordStatus.KEPT:
+        raise WrongMachineError(f"machine {key} is kept by a person: nothing works on it")
 
 
 def _is_given_up(w: Write, route_id: str) -> bool:
@@ -411,11 +429,19 @@ def _is_given_up(w: Write, route_id: str) -> bool:
 
 def prove_route(route: RouteRow, machine: MachineRow, proof: Proof) -> None:
     """Record that a route serves on a machine, at the proven release."""
-    route.machine_key = machine.key
-    route.current_release_tag = proof.release_tag
-    route.proven_at = proof.observed_at
-    route.status = RouteStatus.SERVING
-    route.fault = route.newer_version = None
+    route.sqlmodel_update({**_proven(machine.key, proof)})
+
+
+def _proven(machine_key: str, proof: Proof) -> Columns:
+    """Return the columns of a route that serves on a machine, at the proven release."""
+    return {
+        "machine_key": machine_key,
+        "current_release_tag": proof.release_tag,
+        "proven_at": proof.observed_at,
+        "status": RouteStatus.SERVING,
+        "fault": None,
+        "newer_version": None,
+    }
 
 
 def _in_scope(session: Session, query: Any, scope: ScopeName) -> Any:

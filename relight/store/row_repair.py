@@ -58,6 +58,7 @@ from relight.store.tables import (
     Row,
     SettingRow,
     TrackRow,
+    table_of,
 )
 from relight.store.worker_keys import worker_keys_of
 
@@ -73,7 +74,7 @@ def _check_rollout(row: RolloutRow) -> object:
 
 def _check_types(row: Row) -> object:
     """Check a row that only has columns of simple types."""
-    for column in _table(type(row)).columns:
+    for column in table_of(type(row)).columns:
         value = getattr(row, column.name)
         if value is None and column.nullable:
             continue
@@ -185,7 +186,7 @@ def _existing(session: Session, table: str, key: Sequence[str]) -> Row:
         raise BadValueError(
             f"there is no table {table} whose rows can be changed; there are {names}"
         )
-    columns = list(_table(row_type).primary_key)
+    columns = list(table_of(row_type).primary_key)
     if len(key) != len(columns):
         names = " ".join(column.name.upper() for column in columns)
         raise BadValueError(f"the key of a row of {table} is {names}")
@@ -196,7 +197,7 @@ def _existing(session: Session, table: str, key: Sequence[str]) -> Row:
 
 
 def _value(row: Row, name: str, text: str) -> Any:
-    column = _table(type(row)).columns.get(name)
+    column = table_of(type(row)).columns.get(name)
     if column is None or column.primary_key:
         raise BadValueError(f"{row.__tablename__} has no column {name} that can be set")
     if text == "" and column.nullable:
@@ -216,7 +217,3 @@ def _flush(session: Session, table: str) -> None:
         session.flush()
     except IntegrityError as error:
         raise BadValueError(f"other rows need this row of {table}: {error.orig}") from error
-
-
-def _table(row: type[Row]) -> Any:
-    return row.__table__  # type: ignore[attr-defined]

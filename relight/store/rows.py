@@ -1,7 +1,7 @@
 """Read rows as the domain's models."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -25,6 +25,9 @@ from relight.store.errors import (
 from relight.store.tables import MachineRow, RecordStatus, RouteRow, Row
 
 M = TypeVar("M", bound=BaseModel)
+
+Columns = Mapping[str, Any]
+"""The columns of a row by name, as plain statements read and write them."""
 
 _BATCH_SIZE = 1000
 """Rows of a long result that are in memory before they are converted."""
@@ -81,8 +84,12 @@ def read_row(model: type[M], row: Row, what: str, **changes: Any) -> M:
     Raises:
         BadValueError: a value is invalid: it was changed by hand.
     """
+    return _read(model, row.model_dump(warnings=False), what, **changes)
+
+
+def _read(model: type[M], columns: Columns, what: str, **changes: Any) -> M:
     with validating(what):
-        return model.model_validate({**row.model_dump(warnings=False), **changes})
+        return model.model_validate({**columns, **changes})
 
 
 def time_or_none(value: object) -> datetime | None:
@@ -101,8 +108,13 @@ def require_route(session: Session, route_id: str) -> RouteRow:
     """
     row = session.get(RouteRow, route_id)
     if row is None:
-        raise UnknownRouteError(f"there is no route {route_id}")
+        raise no_route(route_id)
     return row
+
+
+def no_route(route_id: str) -> UnknownRouteError:
+    """Return the error that there is no such route."""
+    return UnknownRouteError(f"there is no route {route_id}")
 
 
 def require_machine(session: Session, key: str) -> MachineRow:
@@ -113,8 +125,13 @@ def require_machine(session: Session, key: str) -> MachineRow:
     """
     row = session.get(MachineRow, key)
     if row is None:
-        raise UnknownMachineError(f"no machine was planned under the key {key}")
+        raise no_machine(key)
     return row
+
+
+def no_machine(key: str) -> UnknownMachineError:
+    """Return the error that no machine was planned under a key."""
+    return UnknownMachineError(f"no machine was planned under the key {key}")
 
 
 def require_alive(session: Session, key: str) -> MachineRow:
@@ -128,9 +145,18 @@ def require_alive(session: Session, key: str) -> MachineRow:
         WrongMachineError: the machine is destroyed.
     """
     row = require_machine(session, key)
-    if row.status == RecordStatus.DESTROYED:
-        raise WrongMachineError(f"machine {key} is destroyed: its record does not change any more")
+    refuse_destroyed(key, row.status)
     return row
+
+
+def refuse_destroyed(key: str, status: str) -> None:
+    """Refuse to change a machine that is destroyed on record.
+
+    Raises:
+        WrongMachineError: it is.
+    """
+    if status == RecordStatus.DESTROYED:
+        raise WrongMachineError(f"machine {key} is destroyed: its record does not change any more")
 
 
 def route_of(row: RouteRow, machine: MachineRow | None) -> Route:
@@ -139,9 +165,14 @@ def route_of(row: RouteRow, machine: MachineRow | None) -> Route:
     Raises:
         BadValueError: a value is invalid.
     """
-    return read_row(
-        Route, row, f"route {row.route_id}", machine=machine_of(machine) if machine else None
-    )
+    served_by = machine.model_dump(warnings=False) if machine else None
+    return route_from(row.model_dump(warnings=False), served_by)
+
+
+def route_from(columns: Columns, machine: Columns | None) -> Route:
+    """Return a route as `route_of` does, of the columns of its row and of its machine's."""
+    served_by = _machine_from(machine) if machine else None
+    return _read(Route, columns, f"route {columns['route_id']}", machine=served_by)
 
 
 def machine_of(row: MachineRow) -> Machine:
@@ -150,7 +181,11 @@ def machine_of(row: MachineRow) -> Machine:
     Raises:
         BadValueError: a value is invalid.
     """
-    return read_row(Machine, row, f"machine {row.key}", status=MachineStatus.RUNNING)
+    return _machine_from(row.model_dump(warnings=False))
+
+
+def _machine_from(columns: Columns) -> Machine:
+    return _read(Machine, columns, f"machine {columns['key']}", status=MachineStatus.RUNNING)
 
 
 def routes_with_machines(session: Session, query: SelectOfScalar[RouteRow]) -> list[Route]:

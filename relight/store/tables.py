@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, MetaData, text
+from sqlalchemy import BigInteger, Index, MetaData, Table, text
 from sqlmodel import Field, SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
@@ -446,6 +446,12 @@ class EventRow(Row, table=True):
     fault_kind: str | None = Field(default=None, sa_type=AnyText)
     fault_class: str | None = Field(default=None, sa_type=AnyText)
     detail: dict[str, Any] = Field(sa_type=AnyJson)
+
+
+def table_of(row: type[Row]) -> Table:
+    """Return the table of a model, for plain statements."""
+    table: Table = row.__table__  # type: ignore[attr-defined]
+    return table
 
 
 for _table in Row.metadata.tables.values():

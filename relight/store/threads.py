@@ -16,9 +16,10 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
-THREADS = 16
-"""A write on PostgreSQL is some 2 ms of this process's CPU and eight round trips: so many threads
-keep a core busy up to a round trip of some 4 ms. SQLite has one writer anyway."""
+THREADS = 8
+"""Of each of the two executors whose threads call the store: this one, and the one of activities
+that are nothing else. More would contend for the interpreter, and could not all have a connection
+(`MAX_CONNECTIONS`). See decision 39 for what was measured. SQLite has one writer anyway."""
 
 # Not the event loop's default executor: it also resolves host names, which a lock must not stop.
 _executor = ThreadPoolExecutor(THREADS, thread_name_prefix="store")

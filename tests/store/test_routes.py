@@ -1,8 +1,10 @@
 """Routes: what each operation records, and that its retry records the same."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
+from sqlalchemy.event import listen, remove
 
 from relight.domain.names import track_scope
 from relight.domain.route import RouteStatus
@@ -289,6 +291,43 @@ def test_the_attempt_and_the_proof_are_written_together_and_once(store):
     [attempted] = store.events.list(kind="swap-attempted")
     assert (attempted.machine_key, attempted.release_tag) == ("r-1-g1", "v0.0.74")
     assert attempted.detail == {"attempt": 2}
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE routes SET status = 'unknown'", "route r-1: status is 'unknown'"),
+        ("UPDATE machines SET provider_id = NULL", "machine r-1-g1: provider_id is None"),
+    ],
+)
+def test_a_swap_of_what_was_made_invalid_by_hand_is_refused(store, store_url, statement, named):
+    serve(store)
+    execute(store_url, statement)
+    before = store.events.list()
+    with pytest.raises(BadValueError, match=named):
+        begin_swap(store)
+    assert (store.disruptions.list(), store.events.list()) == ([], before)
+
+
+def test_each_write_of_a_swap_is_six_statements_and_a_commit(store):
+    serve(store)
+    swap = run_on().activity()
+    record = proving(tag="v0.0.74").model_copy(update={"swap_attempt": {"attempt": 1}})
+    sent: list[str] = []
+    engine = store._database._engine
+
+    def note(*call: Any) -> None:
+        sent.append(call[2].split()[0])
+
+    listen(engine, "before_cursor_execute", note)
+    try:
+        begin_swap(store, operation=swap)
+        assert sent == ["BEGIN", "SELECT", "SELECT", "INSERT", "UPDATE", "INSERT"]
+        sent.clear()
+        store.routes.record_proof(record, swap)
+        assert sent == ["BEGIN", "SELECT", "DELETE", "SELECT", "UPDATE", "INSERT"]
+    finally:
+        remove(engine, "before_cursor_execute", note)
 
 
 def test_a_swap_that_has_failed_records_no_late_proof(store):
