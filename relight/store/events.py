@@ -4,11 +4,11 @@ An activity writes once: its retry finds the event of the earlier attempt.
 """
 
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, bindparam, insert
 from sqlalchemy import select as select_columns
@@ -30,6 +30,9 @@ MAX_DETAIL_BYTES = 48 * 1024
 than 64 KiB, and no event can be deleted before its time."""
 
 _INSERT = insert(EventRow)
+
+EventValues = dict[str, Any]
+"""An event's values by column."""
 
 
 class Timed(Protocol):
@@ -64,6 +67,7 @@ class Write:
         earlier: the event of an earlier attempt of the same activity, which has written
             everything. The write then changes nothing and returns what that attempt returned.
         at: the time of everything that it writes.
+        together: takes the events instead of the log, for `append_together`.
     """
 
     session: Session
@@ -71,6 +75,7 @@ class Write:
     kind: str
     earlier: EventRow | None
     at: datetime
+    together: list[EventValues] | None = None
 
     def log(
         self,
@@ -106,8 +111,17 @@ class Write:
                 detail=fitted(dict(detail or {}), MAX_DETAIL_BYTES),
             )
         values = event.model_dump(exclude={"event_id"})
-        # A plain statement: every write has it.
-        self.session.connection().execute(_INSERT, {**values, "activity_id": operation.activity_id})
+        values["activity_id"] = operation.activity_id
+        if self.together is None:
+            append_together(self.session, [values])
+        else:
+            self.together.append(values)
+
+
+def append_together(session: Session, events: Sequence[EventValues]) -> None:
+    """Append events, one at least, to the event log."""
+    # A plain statement: every write has it.
+    session.connection().execute(_INSERT, events)
 
 
 @contextmanager
@@ -183,6 +197,17 @@ def written_by(session: Session, operation: Operation, kind: str) -> EventRow | 
     written = {"run_id": operation.run_id, "activity_id": operation.activity_id, "kind": kind}
     event_id = session.connection().execute(WRITTEN_BY, written).scalar_one_or_none()
     return None if event_id is None else session.get(EventRow, event_id)
+
+
+def written_among(session: Session, operations: Collection[Operation], kind: str) -> set[str]:
+    """Return which activities of these operations, all of one run, wrote an event of one kind."""
+    query = select(EventRow.activity_id).where(
+        BY_ACTIVITY,
+        col(EventRow.run_id).in_({each.run_id for each in operations}),
+        col(EventRow.activity_id).in_({each.activity_id for each in operations}),
+        EventRow.kind == kind,
+    )
+    return set(session.exec(query))
 
 
 NEWEST = 100
