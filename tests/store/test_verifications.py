@@ -152,7 +152,7 @@ def test_proofs_are_recorded_together(store: Store) -> None:
     assert [(each.route_id, each.run_id) for each in events] == [
         (route.route_id, run.run_id) for route in routes
     ]
-    assert {each.detail["proof"]["version"] for each in events} == {"0.0.73"}
+    assert [each.detail["proof"] for each in events] == [proof().model_dump(mode="json")] * 3
 
 
 def test_proofs_that_an_earlier_attempt_recorded_are_left_to_record(store: Store) -> None:
