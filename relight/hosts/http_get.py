@@ -133,8 +133,9 @@ def _check_status_line(received: bytes) -> None:
 
 
 def _words(error: h11.RemoteProtocolError) -> str:
-    """Return h11's text. It quotes lines as Python writes bytes."""
-    return _QUOTED.sub(lambda quoted: quoted[2][:SHOWN_CHARACTERS], str(error))
+    """Return h11's text, cut. It quotes lines as Python writes bytes."""
+    text = _QUOTED.sub(lambda quoted: quoted[2][:SHOWN_CHARACTERS], str(error))
+    return text[: 2 * SHOWN_CHARACTERS]
 
 
 def _shown(line: bytes) -> str:

@@ -445,6 +445,12 @@ async def test_lines_without_end_are_a_failed_probe(head: str, body: bytes) -> N
     assert error.destination == HOST
 
 
+async def test_a_wrong_line_is_cut() -> None:
+    error = await failure_of(send("x')\"" * 10_000 + "\r\n", b""))
+    assert error.text.startswith("illegal header line: x")
+    assert len(error.text) <= 200
+
+
 async def test_heads_without_end_are_a_failed_probe() -> None:
     async def informs(writer: asyncio.StreamWriter) -> None:
         while True:
