@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -35,7 +36,7 @@ from relight.context import Context, current_context, require_readable
 from relight.domain.breaker.breaker import BreakerLimits
 from relight.domain.duration import Duration
 from relight.domain.pool.tries import PoolPolicy
-from relight.domain.reconcile.plan import ReconcilePolicy
+from relight.domain.reconcile.plan import MAX_VERIFICATIONS, ReconcilePolicy
 from relight.domain.retention import Retention
 from relight.provider_settings import ProvidersFileSource
 from relight.service_file import IGNORED, ServiceFileSource
@@ -64,6 +65,19 @@ from relight.temporal_settings import CodecSettings, TemporalSettings
 def home_folder() -> Path:
     """Return where Relight keeps its state: the home folder of the context."""
     return current_context().home
+
+
+def _fitting(policy: ReconcilePolicy) -> ReconcilePolicy:
+    """Check that what a run may plan fits into a plan.
+
+    Not in the model: schedules and histories have policies of before.
+    """
+    if policy.max_verifications > MAX_VERIFICATIONS:
+        raise ValueError(
+            f"max_verifications is {policy.max_verifications}: "
+            f"one run verifies {MAX_VERIFICATIONS} hosts at most"
+        )
+    return policy
 
 
 class Settings(BaseSettings):
@@ -124,7 +138,7 @@ class Settings(BaseSettings):
     log_format: str = "console"
     connectivity_checks: Annotated[ConnectivityChecks, NoDecode, BeforeValidator(words)] = ()
     reconcile_every: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
-    reconcile: ReconcilePolicy = ReconcilePolicy()
+    reconcile: Annotated[ReconcilePolicy, AfterValidator(_fitting)] = ReconcilePolicy()
     breaker: BreakerLimits = BreakerLimits()
     pool: PoolPolicy = PoolPolicy()
     store_retention: Retention = timedelta(days=180)

@@ -38,7 +38,7 @@ from relight.releases.versions import is_older
 from relight.store.events import Operation
 from relight.store.store import Store
 from relight.store.threads import in_thread
-from relight.store.verifications import CHANGED_MEANWHILE, RouteBegun
+from relight.store.verifications import CHANGED_MEANWHILE, RouteBegun, RouteProven
 
 CONCURRENCY = 25
 """How many hosts one activity verifies at the same time. Each takes a login and one command."""
@@ -48,6 +48,9 @@ MAX_REASON_CHARACTERS = 500
 ATTEMPTS = 3
 PAUSE = timedelta(seconds=2)
 """A broken connection is retried before it counts as a fault of the host."""
+
+MOMENT = timedelta(milliseconds=200)
+"""How long a proof waits for others. A transaction costs more than what it records of a route."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("relight.verification")
 
@@ -84,6 +87,7 @@ class VerificationActivities:
         is retried, as of any activity; in the last attempt it is the result of its route alone.
         """
         operation, slots = current_operation(input.origin), asyncio.Semaphore(CONCURRENCY)
+        proofs = _Proofs(self._store) if len(input.routes) > 1 else None
         releases: dict[str, Release | Fault] = {}
         for tag in sorted({each.release_tag for each in input.routes}):
             releases[tag] = await self._release(tag)
@@ -92,7 +96,8 @@ class VerificationActivities:
         async def verify(each: RouteToVerify) -> RouteVerified:
             async with slots:
                 release = releases[each.release_tag]
-                verified = await self._verify(each, begun.get(each.route_id), release, operation)
+                route = begun.get(each.route_id)
+                verified = await self._verify(each, route, release, operation, proofs)
                 if verified.skipped == CHANGED_MEANWHILE:  # As by another verification.
                     again = await in_thread(self._store.verifications.begin, [each.route_id])
                     route = again.get(each.route_id)
@@ -133,6 +138,7 @@ class VerificationActivities:
         begun: RouteBegun | None,
         release: Release | Fault,
         operation: Operation,
+        proofs: "_Proofs | None" = None,
     ) -> RouteVerified:
         route_id = expected.route_id
         if isinstance(release, Fault):
@@ -150,7 +156,7 @@ class VerificationActivities:
         # that the store does not know, as one that was restored from an older copy.
         if not isinstance(result, Proof) and await self._has_operation(route_id):
             return RouteVerified(route_id=route_id, skipped="an operation has started on it")
-        return await self._record(begun.route, release, result, operation)
+        return await self._record(begun.route, release, result, operation, proofs)
 
     async def verify_now(self, route: Route, tag: str, operation: Operation) -> RouteVerified:
         """Observe the host of one route, by the operation that has its lock, and record the result.
@@ -174,15 +180,19 @@ class VerificationActivities:
         release: Release,
         result: Proof | Fault | NewerRelease,
         operation: Operation,
+        proofs: "_Proofs | None" = None,
     ) -> RouteVerified:
         route_id = route.route_id
+        operation = replace(operation, activity_id=f"{operation.activity_id}/{route_id}")
+        drift = self._drift(route, result) if isinstance(result, Proof) else None
+        if (
+            proofs is not None
+            and isinstance(result, Proof)
+            and await proofs.record(RouteProven(route, result, operation, drift))
+        ):
+            return RouteVerified(route_id=route_id)
         skipped = await in_thread(
-            self._store.verifications.record,
-            route,
-            release.tag,
-            result,
-            replace(operation, activity_id=f"{operation.activity_id}/{route_id}"),
-            self._drift(route, result) if isinstance(result, Proof) else None,
+            self._store.verifications.record, route, release.tag, result, operation, drift
         )
         if skipped is not None or isinstance(result, Proof):
             return RouteVerified(route_id=route_id, skipped=skipped)
@@ -246,6 +256,28 @@ class VerificationActivities:
 
     async def _has_operation(self, route_id: RouteId) -> bool:
         return await is_running(self._temporal, route_workflow_id(route_id))
+
+
+class _Proofs:
+    """Records the proofs of one activity: those of a moment together, in one transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[RouteProven] = []
+        self._next: asyncio.Task[frozenset[RouteId]] | None = None
+
+    async def record(self, proven: RouteProven) -> bool:
+        """Record a proof. Return False if that cannot be together with others."""
+        self._waiting.append(proven)
+        if self._next is None:
+            self._next = asyncio.create_task(self._record_waiting())
+        # Not shielded: all that wait are of one activity, and are cancelled together.
+        return proven.before.route_id in await self._next
+
+    async def _record_waiting(self) -> frozenset[RouteId]:
+        await asyncio.sleep(MOMENT.total_seconds())
+        waiting, self._waiting, self._next = self._waiting, [], None
+        return await in_thread(self._store.verifications.record_proofs, waiting)
 
 
 def _failed(route: RouteToVerify, error: BaseException) -> RouteVerified:

@@ -1,7 +1,7 @@
-"""A GET request over HTTP/1.1, as small as a health probe needs it.
+"""A GET request over HTTP/1.1, as small as a health probe needs it, over h11.
 
-It uses no proxy, follows no redirect and decompresses nothing. The lines of an answer are bounded,
-and of the body only the start is read.
+It uses no proxy, follows no redirect and decompresses nothing. An answer is bounded, and of the
+body only the start is read.
 """
 
 import asyncio
@@ -9,20 +9,22 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import h11
+
 from relight.domain.text import visible_line
 
-MAX_LINES_BYTES = 64 * 1024
-"""The limit of an answer's lines together: those of its heads and of its chunks."""
+MAX_BYTES = 64 * 1024
+"""How much is read of an answer. Its heads, with the lines of its chunks, are shorter."""
 
 SHOWN_CHARACTERS = 100
 """How much of a wrong line an error contains."""
 
-_STATUS = re.compile(rb"HTTP/1\.\d ([1-9]\d\d)(?: [^\x00]*)?")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00]*)")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?")
+# h11 waits for the whole head, and what is no server of HTTP may send nothing after its greeting.
+# No other protocol was asked for.
+_STATUS = re.compile(rb"HTTP/1\.\d (?!101)[1-9]")
 
-_SWITCHING_PROTOCOLS = 101
-_WITHOUT_BODY = (204, 304)
+_QUOTED = re.compile(r"bytearray\(b(['\"])(.*?)(?:\\r\\n)?\1\)")
+"""A line in h11's errors."""
 
 
 class BadAnswerError(Exception):
@@ -56,111 +58,84 @@ async def get(address: str, port: int, host: str, target: str, max_body_bytes: i
         OSError: the connection failed.
         BadAnswerError: the answer is no HTTP, or ends too early.
     """
-    reader, writer = await asyncio.open_connection(address, port, limit=MAX_LINES_BYTES)
+    request = h11.Request(
+        method="GET",
+        target=target,
+        headers=[
+            ("Host", host),
+            ("User-Agent", "relight"),
+            ("Accept", "*/*"),
+            ("Accept-Encoding", "identity"),
+            ("Connection", "close"),
+        ],
+    )
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_BYTES)
+    reader, writer = await asyncio.open_connection(address, port)
     try:
-        writer.write(
-            f"GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: relight\r\nAccept: */*\r\n"
-            "Accept-Encoding: identity\r\nConnection: close\r\n\r\n".encode("ascii")
-        )
-        return await _answer(_Answering(reader), max_body_bytes)
+        writer.write(connection.send(request) or b"")
+        connection.send(h11.EndOfMessage())
+        return await _answer(_Reading(reader, connection), max_body_bytes)
+    except h11.RemoteProtocolError as error:
+        raise BadAnswerError(_words(error)) from None
     finally:
         writer.transport.abort()
 
 
-class _Answering:
-    """Reads an answer by lines and bytes."""
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
-        self._left = MAX_LINES_BYTES
-
-    async def line(self) -> bytes:
-        """Return the next line without its end."""
-        try:
-            line = await self._reader.readline()
-        except ValueError:  # longer than the reader's limit
-            raise BadAnswerError("Receive buffer too long") from None
-        is_first = self._left == MAX_LINES_BYTES
-        self._left -= len(line)
-        if self._left < 0:
-            raise BadAnswerError("Receive buffer too long")
-        if not line.endswith(b"\n"):
-            end = "without sending a response" if is_first else "before the end of its answer"
-            raise BadAnswerError(f"Server disconnected {end}.")
-        return line.removesuffix(b"\n").removesuffix(b"\r")
-
-    async def exactly(self, size: int, most: int) -> bytes:
-        """Return `size` bytes, or the first `most` of them."""
-        try:
-            return await self._reader.readexactly(min(size, most))
-        except asyncio.IncompleteReadError as error:
-            raise BadAnswerError(
-                "peer closed connection without sending complete message body "
-                f"(received {len(error.partial)} bytes, expected {size})"
-            ) from None
-
-    async def to_end(self, most: int) -> bytes:
-        """Return what comes until the connection ends, or the first `most` bytes of it."""
-        try:
-            return await self._reader.readexactly(most)
-        except asyncio.IncompleteReadError as error:
-            return error.partial
-
-
-async def _answer(reading: _Answering, max_body_bytes: int) -> Answer:
-    status, headers = await _head(reading)
-    while status < 200 and status != _SWITCHING_PROTOCOLS:  # informational: the answer follows
-        status, headers = await _head(reading)
-    return Answer(status, headers, await _body(reading, status, headers, max_body_bytes))
-
-
-async def _head(reading: _Answering) -> tuple[int, Mapping[bytes, bytes]]:
-    status = _match(_STATUS, await reading.line(), "status line")
-    headers: dict[bytes, bytes] = {}
-    name = b""
-    while line := await reading.line():
-        if name and line[:1] in (b" ", b"\t"):  # the continuation of a header
-            headers[name] += b" " + line.strip()
-            continue
-        header = _match(_HEADER, line, "header line")
-        name = header[1].lower()
-        headers[name] = header[2].rstrip()
-    return int(status[1]), headers
-
-
-async def _body(
-    reading: _Answering, status: int, headers: Mapping[bytes, bytes], max_bytes: int
-) -> bytes:
-    if status in _WITHOUT_BODY:
-        return b""
-    if (encoding := headers.get(b"transfer-encoding")) is not None:
-        if encoding.lower() != b"chunked":
-            raise BadAnswerError("Only Transfer-Encoding: chunked is supported")
-        return await _chunks(reading, max_bytes)
-    if (length := headers.get(b"content-length")) is None:
-        return await reading.to_end(max_bytes)
-    if not re.fullmatch(rb"\d{1,18}", length):
-        raise BadAnswerError("bad Content-Length")
-    return await reading.exactly(int(length), max_bytes)
-
-
-async def _chunks(reading: _Answering, max_bytes: int) -> bytes:
-    body = b""
-    while len(body) < max_bytes:
-        size = int(_match(_CHUNK, await reading.line(), "chunk header")[1], base=16)
-        if size == 0:
+async def _answer(reading: "_Reading", max_body_bytes: int) -> Answer:
+    head, body = None, b""
+    while head is None or len(body) < max_body_bytes:
+        event = await reading.event()
+        if isinstance(event, h11.Response):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+        elif isinstance(event, h11.EndOfMessage):
             break
-        body += await reading.exactly(size, max_bytes - len(body))
-        if len(body) < max_bytes and (end := await reading.line()):
-            raise BadAnswerError(f"illegal chunk end: {_shown(end)}")
-    return body
+    assert head is not None  # h11 refuses what has no head.
+    return Answer(head.status_code, dict(head.headers), body[:max_body_bytes])
 
 
-def _match(pattern: re.Pattern[bytes], line: bytes, name: str) -> re.Match[bytes]:
-    found = pattern.fullmatch(line)
-    if found is None:
-        raise BadAnswerError(f"illegal {name}: {_shown(line)}")
-    return found
+class _Reading:
+    """Reads an answer, up to its limit."""
+
+    def __init__(self, reader: asyncio.StreamReader, connection: h11.Connection) -> None:
+        self._reader = reader
+        self._connection = connection
+        self._received = 0
+        self._first_line = b""
+
+    async def event(self) -> object:
+        """Return the next event of h11."""
+        while (event := self._connection.next_event()) is h11.NEED_DATA:
+            if self._received > MAX_BYTES:
+                raise BadAnswerError("Receive buffer too long")
+            await self._receive()
+        return event
+
+    async def _receive(self) -> None:
+        data = await self._reader.read(MAX_BYTES)
+        self._received += len(data)
+        if b"\n" not in self._first_line:
+            self._first_line += data
+            _check_status_line(self._first_line)
+        if not data and self._connection.their_state is h11.SEND_RESPONSE:
+            complete = b"\n" in self._first_line
+            end = "before the end of its answer" if complete else "without sending a response"
+            raise BadAnswerError(f"Server disconnected {end}.")
+        self._connection.receive_data(data)
+
+
+def _check_status_line(received: bytes) -> None:
+    """Check how an answer begins, as soon as its first line is there."""
+    line, end, _ = received.partition(b"\n")
+    if (end or line[:1] < b"!") and received and not _STATUS.match(line):
+        raise BadAnswerError("illegal status line: " + _shown(line.removesuffix(b"\r")))
+
+
+def _words(error: h11.RemoteProtocolError) -> str:
+    """Return h11's text, cut. It quotes lines as Python writes bytes."""
+    text = _QUOTED.sub(lambda quoted: quoted[2][:SHOWN_CHARACTERS], str(error))
+    return text[: 2 * SHOWN_CHARACTERS]
 
 
 def _shown(line: bytes) -> str:

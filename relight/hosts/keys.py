@@ -9,6 +9,7 @@ import base64
 import hashlib
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import asyncssh
@@ -43,6 +44,7 @@ class HostKey:
     public: str
 
 
+@lru_cache(maxsize=256)  # An operation on a machine asks several times.
 def derive_host_key(secret: bytes, machine_key: str) -> HostKey:
     """Return the host key of a machine; always the same for the same secret and machine key.
 

@@ -4,7 +4,7 @@ An activity writes once: its retry finds the event of the earlier attempt.
 """
 
 import builtins
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -109,9 +109,8 @@ class Write:
         self.append([self.event(**facts)])
 
     def append(self, events: Sequence[Columns]) -> None:
-        """Append events, in one round trip to the database."""
-        # A plain statement: every write has it.
-        self.connection.execute(_INSERT, events)
+        """Append events, one at least, in one round trip to the database."""
+        append_events(self.transaction, events)
 
     def event(
         self,
@@ -148,6 +147,12 @@ class Write:
             )
         values = event.model_dump(exclude={"event_id"})
         return {**values, "activity_id": operation.activity_id}
+
+
+def append_events(transaction: Transaction, events: Sequence[Columns]) -> None:
+    """Append events, one at least, in one round trip to the database."""
+    # A plain statement: every write has it.
+    transaction.connection.execute(_INSERT, events)
 
 
 @contextmanager
@@ -223,6 +228,17 @@ def written_by(transaction: Transaction, operation: Operation, kind: str) -> Eve
     written = {"run_id": operation.run_id, "activity_id": operation.activity_id, "kind": kind}
     event_id = transaction.connection.execute(WRITTEN_BY, written).scalar_one_or_none()
     return None if event_id is None else transaction.session.get(EventRow, event_id)
+
+
+def written_among(session: Session, operations: Collection[Operation], kind: str) -> set[str]:
+    """Return which activities of these operations, all of one run, wrote an event of one kind."""
+    query = select(EventRow.activity_id).where(
+        BY_ACTIVITY,
+        col(EventRow.run_id).in_({each.run_id for each in operations}),
+        col(EventRow.activity_id).in_({each.activity_id for each in operations}),
+        EventRow.kind == kind,
+    )
+    return set(session.exec(query))
 
 
 NEWEST = 100

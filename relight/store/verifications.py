@@ -1,8 +1,10 @@
 """Results of verifications, which run without the route's lock."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlmodel import Session, col, select
 
 from relight.domain.doubt import DIFFERS
@@ -11,7 +13,8 @@ from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.proof import NewerRelease, Proof
 from relight.domain.route import RecordFaultInput, Route
 from relight.store.database import Database
-from relight.store.events import Operation, Write, write
+from relight.store.errors import StoreError
+from relight.store.events import Operation, Write, append_events, write, written_among
 from relight.store.ledger import routes_held
 from relight.store.remediations import DRIFT_FOUND
 from relight.store.route_faults import record_fault
@@ -21,7 +24,7 @@ from relight.store.routes import (
     prove_route,
     require_of_route,
 )
-from relight.store.rows import require_route, route_of, routes_with_machines
+from relight.store.rows import Columns, require_route, route_of, routes_with_machines
 from relight.store.tables import DisruptionRow, MachineRow, RouteRow
 
 RECORD_DOUBTED = "record-doubted"
@@ -37,6 +40,22 @@ class RouteBegun:
 
     route: Route
     in_operation: bool
+
+
+@dataclass(frozen=True)
+class RouteProven:
+    """A proof to record.
+
+    Attributes:
+        before: the route as recorded before the verification; it has a machine.
+        operation: the verification of this route.
+        drift: what differs on the host nevertheless: the route keeps its status.
+    """
+
+    before: Route
+    proof: Proof
+    operation: Operation
+    drift: Fault | None = None
 
 
 class Verifications:
@@ -56,6 +75,47 @@ class Verifications:
         with self._database.reading() as session:
             routes, held = routes_with_machines(session, query), set(routes_held(session))
         return {each.route_id: RouteBegun(each, each.route_id in held) for each in routes}
+
+    def record_proofs(self, proofs: Sequence[RouteProven]) -> frozenset[RouteId]:
+        """Record proofs of different routes in one transaction; return those of which it is done.
+
+        Each other route is for `record`, which finds out why: it was changed meanwhile, or an
+        earlier attempt has recorded it, or its record is damaged. A transaction costs more than
+        what it writes of a route: so this is a write of the fleet, and a short one.
+
+        Args:
+            proofs: one at least, all of the same workflow run.
+        """
+        try:
+            return self._record_proofs(proofs)
+        except (IntegrityError, DataError):  # A row was made invalid by hand: none is recorded.
+            return frozenset()
+
+    def _record_proofs(self, proofs: Sequence[RouteProven]) -> frozenset[RouteId]:
+        recorded: set[RouteId] = set()
+        events: list[Columns] = []
+        with self._database.transaction() as transaction:
+            session = transaction.session
+            rows, machines = _rows_of(session, [each.before for each in proofs])
+            held = frozenset(routes_held(session))
+            done = written_among(session, [each.operation for each in proofs], ROUTE_PROVEN)
+            at = datetime.now(UTC)
+            for each in proofs:
+                route_id = each.before.route_id
+                row = rows.get(route_id)
+                if row is None or route_id in held or each.operation.activity_id in done:
+                    continue
+                w = Write(transaction, each.operation, ROUTE_PROVEN, None, at)
+                try:
+                    if route_of(row, machines.get(row.machine_key or "")) != each.before:
+                        continue
+                    events += _record_proof(w, each.before, each.proof, each.drift)
+                except StoreError:
+                    continue
+                recorded.add(route_id)
+            if events:
+                append_events(transaction, events)
+        return frozenset(recorded)
 
     def record(
         self,
@@ -87,9 +147,7 @@ class Verifications:
             if refusal is not None:
                 return refusal
             if isinstance(result, Proof):
-                _record_proof(w, before, result)
-                if drift is not None:
-                    _record_drift(w, before, release_tag, drift)
+                w.append(_record_proof(w, before, result, drift))
             elif isinstance(result, NewerRelease):
                 _record_newer(w, before, result)
             else:
@@ -118,6 +176,17 @@ def _kind(before: Route, release_tag: ReleaseTag, result: Proof | Fault | NewerR
     if isinstance(result, NewerRelease):
         return RECORD_DOUBTED
     return DRIFT_FOUND if before.current_release_tag == release_tag else FAULT_RECORDED
+
+
+def _rows_of(
+    session: Session, routes: Sequence[Route]
+) -> tuple[Mapping[str, RouteRow], Mapping[str, MachineRow]]:
+    """Return the rows of routes and of their machines by key. The session keeps no row itself."""
+    route_ids = [each.route_id for each in routes]
+    keys = [each.machine.key for each in routes if each.machine is not None]
+    rows = session.exec(select(RouteRow).where(col(RouteRow.route_id).in_(route_ids)))
+    machines = session.exec(select(MachineRow).where(col(MachineRow.key).in_(keys)))
+    return {each.route_id: each for each in rows}, {each.key: each for each in machines}
 
 
 def why_not_recorded(session: Session, before: Route) -> str | None:
@@ -153,27 +222,30 @@ def _clear_newer(w: Write, before: Route, found: Fault) -> None:
         w.session.add(row)
 
 
-def _record_drift(w: Write, before: Route, release_tag: ReleaseTag, drift: Fault) -> None:
-    assert before.machine is not None
-    w.log(
-        kind=DRIFT_FOUND,
-        route_id=before.route_id,
-        machine_key=before.machine.key,
-        release_tag=release_tag,
-        fault=drift,
-        detail={"fault": drift.model_dump(mode="json")},
-    )
-
-
-def _record_proof(w: Write, before: Route, proof: Proof) -> None:
+def _record_proof(w: Write, before: Route, proof: Proof, drift: Fault | None) -> Sequence[Columns]:
+    """Change the record of a route that was proven; return the events, which are not written."""
     row = require_route(w.session, before.route_id)
     assert before.machine is not None
     machine = require_of_route(w.session, before.route_id, before.machine.key)
+    events = [
+        w.event(
+            route_id=before.route_id,
+            machine_key=machine.key,
+            release_tag=proof.release_tag,
+            detail={"proof": proof.model_dump(mode="json"), "previous": before.current_release_tag},
+        )
+    ]
+    if drift is not None:
+        events.append(
+            w.event(
+                kind=DRIFT_FOUND,
+                route_id=before.route_id,
+                machine_key=machine.key,
+                release_tag=proof.release_tag,
+                fault=drift,
+                detail={"fault": drift.model_dump(mode="json")},
+            )
+        )
     prove_route(row, machine, proof)
     w.session.add(row)
-    w.log(
-        route_id=before.route_id,
-        machine_key=machine.key,
-        release_tag=proof.release_tag,
-        detail={"proof": proof.model_dump(mode="json"), "previous": before.current_release_tag},
-    )
+    return events

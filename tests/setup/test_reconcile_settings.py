@@ -56,6 +56,7 @@ def test_a_run_by_hand_and_one_by_schedule_get_the_same_input(monkeypatch) -> No
             "1",
             r"reconcile\.replacement\.unreachable_observations",
         ),
+        ("RECONCILE__MAX_VERIFICATIONS", "2001", "max_verifications is 2001: .*2000 hosts at most"),
         ("BREAKER__OPEN_SHARE", "1.5", r"breaker\.open_share"),
         ("BREAKER__OPEN_SHARE", "0.05", "closes at a share no larger"),
         ("SWEEP_GRACE", "PT0S", "sweep_grace"),

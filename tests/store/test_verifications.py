@@ -1,17 +1,20 @@
 """The result of a verification is recorded only if the route was not changed meanwhile."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from relight.domain.fault.fault import Fault
 from relight.domain.proof import Proof
 from relight.domain.remediation import Remediation, ReplacementPolicy, decide_remediation
-from relight.domain.route import RouteStatus
+from relight.domain.route import Route, RouteStatus
+from relight.store.errors import BadValueError
 from relight.store.fleet_snapshot import FleetSnapshot
 from relight.store.rollout_choice import Chosen
 from relight.store.store import Store
-from relight.store.verifications import RouteBegun
+from relight.store.verifications import RouteBegun, RouteProven
 from tests.store.fleets import (
     FAULT,
     OBSERVED_AT,
@@ -23,6 +26,7 @@ from tests.store.fleets import (
     run_on,
     serve,
 )
+from tests.store.sql import execute
 
 LATER = OBSERVED_AT + timedelta(hours=1)
 
@@ -37,6 +41,11 @@ def every_route(waiting: Sequence[str], snapshot: FleetSnapshot) -> Chosen:
 
 def proof(at: datetime = LATER, tag: str = "v0.0.73") -> Proof:
     return proving(tag=tag, at=at).proof
+
+
+def proven(before: Route, run: Run, drift: Fault | None = None) -> RouteProven:
+    """What a verification of a route has to record; each is an activity of its own."""
+    return RouteProven(before, proof(), run.activity(), drift)
 
 
 def test_a_proof_is_recorded(store: Store) -> None:
@@ -131,3 +140,73 @@ def test_routes_are_begun_with_their_machine_and_whether_an_operation_has_them(
     }
     assert store.disruptions.take("r-1", "repair", run_on().activity(), every_route) is None
     assert store.verifications.begin(["r-1"])["r-1"].in_operation
+
+
+def test_proofs_are_recorded_together(store: Store) -> None:
+    routes = [serve(store, f"r-{number}") for number in (1, 2, 3)]
+    run = verify_run()
+    proofs = [proven(route, run) for route in routes]
+    assert store.verifications.record_proofs(proofs) == {"r-1", "r-2", "r-3"}
+    assert {route_of(store, each.route_id).proven_at for each in routes} == {LATER}
+    events = store.events.list(kind="route-proven")[-3:]
+    assert [(each.route_id, each.run_id) for each in events] == [
+        (route.route_id, run.run_id) for route in routes
+    ]
+    assert [each.detail["proof"] for each in events] == [proof().model_dump(mode="json")] * 3
+
+
+def test_proofs_that_an_earlier_attempt_recorded_are_left_to_record(store: Store) -> None:
+    before, run = serve(store), verify_run()
+    once = proven(before, run)
+    assert store.verifications.record_proofs([once]) == {"r-1"}
+    # Also where the route is again as it was: as of an attempt that proved the same.
+    again = RouteProven(route_of(store), once.proof, once.operation)
+    assert store.verifications.record_proofs([again]) == frozenset()
+    assert store.verifications.record(before, "v0.0.73", once.proof, once.operation) is None
+    assert len(store.events.list(kind="route-proven")) == 2
+
+
+def test_the_drift_of_a_proven_host_is_recorded_with_its_proof(store: Store) -> None:
+    before = serve(store)
+    drifted = proven(before, verify_run(), drift=FAULT)
+    assert store.verifications.record_proofs([drifted]) == {"r-1"}
+    [event] = store.events.list(kind="drift-found")
+    assert (event.route_id, event.fault_kind) == ("r-1", FAULT.kind)
+    assert route_of(store).status is RouteStatus.SERVING
+
+
+def test_a_proof_that_is_not_recorded_hides_no_other(store: Store) -> None:
+    changed, held, unknown, good = (serve(store, f"r-{number}") for number in (1, 2, 3, 4))
+    run = verify_run()
+    proofs = [
+        proven(changed, run),
+        proven(held, run),
+        proven(unknown.model_copy(update={"route_id": "r-9"}), run),
+        proven(good, run),
+    ]
+    store.routes.record_proof(proving(at=LATER + timedelta(minutes=1)), run_on().activity())
+    taken = store.disruptions.take("r-2", "repair", run_on("r-2").activity(), every_route)
+    assert taken is None
+    recorded = [route_of(store, each) for each in ("r-1", "r-2", "r-3")]
+    assert store.verifications.record_proofs(proofs) == {"r-4"}
+    assert [route_of(store, each) for each in ("r-1", "r-2", "r-3")] == recorded
+    assert route_of(store, "r-4").proven_at == LATER
+
+
+def test_a_damaged_record_hides_no_other(store: Store, store_url: str) -> None:
+    damaged, good, run = serve(store, "r-1"), serve(store, "r-2"), verify_run()
+    execute(store_url, "UPDATE routes SET status = 'servign' WHERE route_id = 'r-1'")
+    proofs = [proven(damaged, run), proven(good, run)]
+    assert store.verifications.record_proofs(proofs) == {"r-2"}
+    assert route_of(store, "r-2").proven_at == LATER
+    with pytest.raises(BadValueError, match="route r-1"):
+        store.verifications.record(damaged, "v0.0.73", proofs[0].proof, proofs[0].operation)
+
+
+def test_where_the_database_refuses_one_proof_none_is_recorded_together(store: Store) -> None:
+    routes, run = [serve(store, f"r-{number}") for number in (1, 2)], verify_run()
+    one, other = (proven(each, run) for each in routes)
+    proofs = [one, replace(other, operation=one.operation)]  # Two events of one activity.
+    assert store.verifications.record_proofs(proofs) == frozenset()
+    assert [route_of(store, each.route_id) for each in routes] == routes
+    assert len(store.events.list(kind="route-proven")) == 2

@@ -21,6 +21,10 @@ from relight.domain.remediation import ReplacementPolicy
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.sweep.sweep import SweepAction
 
+MAX_VERIFICATIONS = 2000
+"""How many verifications one plan has at most. A plan is one message of the engine, which has a
+limit of 2 MiB; a verification takes up to half a KiB of it."""
+
 
 class ReconcilePolicy(Message):
     """Limits of one reconcile run.
@@ -34,7 +38,8 @@ class ReconcilePolicy(Message):
         doubtful: if more of the routes in service run another release than our records say, the
             records as a whole are in doubt: nothing is changed.
         max_replacements, max_swaps, max_rollouts, max_verifications, max_pool_steps: how many of
-            each one run starts; repairs count as swaps.
+            each one run starts; repairs count as swaps. Of verifications never more than
+            `MAX_VERIFICATIONS`.
         max_reported: how many entries of `left_alone` a plan lists.
     """
 

@@ -8,7 +8,7 @@ from relight.domain.breaker.decisions import machines_to_observe
 from relight.domain.hold import freezes_of, thaws_at
 from relight.domain.names import ReleaseTag, RouteId
 from relight.domain.reconcile.builder import PlanBuilder, observations_of
-from relight.domain.reconcile.plan import ActionKind
+from relight.domain.reconcile.plan import MAX_VERIFICATIONS, ActionKind
 from relight.domain.remediation import Remediation
 from relight.domain.rollout.admission import Admission
 from relight.domain.rollout.planner import spread
@@ -116,7 +116,7 @@ def verify(builder: PlanBuilder) -> None:
     reasons = _due_for_verification(builder)
     for route_id, reason in _proof_expired(builder):
         reasons.setdefault(route_id, reason)
-    room = builder.policy.max_verifications
+    room = min(builder.policy.max_verifications, MAX_VERIFICATIONS)
     for route_id, reason in reasons.items():
         route = builder.routes[route_id]
         tag = _release_to_verify(builder, route)

@@ -13,9 +13,11 @@ from relight.domain.breaker.breaker import (
 )
 from relight.domain.disruption import DisruptionBudget, groups_of, max_out
 from relight.domain.hold import Selector
+from relight.domain.names import REVISION_LENGTH
 from relight.domain.reconcile.builder import FleetView
-from relight.domain.reconcile.plan import ActionKind, ReconcilePolicy
+from relight.domain.reconcile.plan import MAX_VERIFICATIONS, ActionKind, ReconcilePolicy
 from relight.domain.reconcile.planner import plan_reconcile
+from relight.domain.reconcile.run import FleetObserved, ReconcileRun
 from relight.domain.rollout.rollout import RolloutPhase
 from relight.domain.rollout.strategy import Strategy
 from relight.domain.route import Route, RouteStatus
@@ -32,6 +34,7 @@ from tests.domain.fleets import (
     exclusions,
     fleets_of,
     freezes,
+    many,
     route,
     shuffled,
 )
@@ -47,6 +50,9 @@ from tests.domain.reconcile.views import (
     rollout,
     view,
 )
+
+MAX_PAYLOAD_BYTES = 2 * 2**20
+"""Temporal's limit of a message: a larger one fails a workflow's task for ever."""
 
 TAKE_OUT = {ActionKind.SWAP, ActionKind.REPAIR, ActionKind.REPLACE}
 
@@ -291,3 +297,17 @@ def proven(each: Route, tag: str | None, now) -> Route:
             "proven_at": now,
         }
     )
+
+
+def test_the_plan_of_a_large_fleet_is_no_larger_than_a_message_of_the_engine() -> None:
+    """With the longest names, and a policy from a schedule that was made without a limit."""
+    tag = f"v{'1' * 40}@{'a' * REVISION_LENGTH}"
+    stale = [at(tag, each, 25 * HOUR) for each in many(6000, prefix="r" * 43)]
+    policy = POLICY.model_copy(update={"max_verifications": 10_000})
+    plan = plan_reconcile(view(stale, tag=tag), policy, NOW)
+    verified = [each for each in plan.actions if each.kind is ActionKind.VERIFY]
+    assert len(verified) == MAX_VERIFICATIONS
+    observed = FleetObserved(at=NOW, plan=plan, breaker=Breaker())
+    # As activities return it, and as the run returns it once more.
+    run = ReconcileRun(observed=observed, started={ActionKind.VERIFY: len(verified)})
+    assert len(run.model_dump_json()) < MAX_PAYLOAD_BYTES * 3 / 4
