@@ -14,7 +14,12 @@ import h11
 from relight.domain.text import visible_line
 
 MAX_BYTES = 64 * 1024
-"""How much is read of an answer. Its heads, with the lines of its chunks, are shorter."""
+"""How much is read of an answer."""
+
+MAX_HEAD_BYTES, PIECE_BYTES = 8 * 1024, 1024
+"""The limit of a head and of a trailer, and how much is read at once: h11 knows no limit of one
+that it gets as a whole. A header of many blanks takes it a time that grows with the square of their
+number: 64 KiB would stop the event loop for 14 seconds."""
 
 SHOWN_CHARACTERS = 100
 """How much of a wrong line an error contains."""
@@ -69,7 +74,7 @@ async def get(address: str, port: int, host: str, target: str, max_body_bytes: i
             ("Connection", "close"),
         ],
     )
-    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_BYTES)
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
     reader, writer = await asyncio.open_connection(address, port)
     try:
         writer.write(connection.send(request) or b"")
@@ -113,7 +118,7 @@ class _Reading:
         return event
 
     async def _receive(self) -> None:
-        data = await self._reader.read(MAX_BYTES)
+        data = await self._reader.read(PIECE_BYTES)
         self._received += len(data)
         if b"\n" not in self._first_line:
             self._first_line += data
@@ -134,7 +139,8 @@ def _check_status_line(received: bytes) -> None:
 
 def _words(error: h11.RemoteProtocolError) -> str:
     """Return h11's text, cut. It quotes lines as Python writes bytes."""
-    text = _QUOTED.sub(lambda quoted: quoted[2][:SHOWN_CHARACTERS], str(error))
+    # Only the first: a line may contain what looks like many.
+    text = _QUOTED.sub(lambda quoted: quoted[2][:SHOWN_CHARACTERS], str(error), count=1)
     return text[: 2 * SHOWN_CHARACTERS]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -446,9 +447,28 @@ async def test_lines_without_end_are_a_failed_probe(head: str, body: bytes) -> N
 
 
 async def test_a_wrong_line_is_cut() -> None:
-    error = await failure_of(send("x')\"" * 10_000 + "\r\n", b""))
+    error = await failure_of(send("x')\"" * 1_000 + "\r\n", b""))
     assert error.text.startswith("illegal header line: x")
     assert len(error.text) <= 200
+
+
+BLANKS = "A:" + " " * 60_000 + "\0"
+"""A header for which a regular expression tries each blank with each other."""
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("')" + 'bytearray(b"' * 5_200 + "\r\n", b""),
+        (BLANKS + "\r\n", b""),
+        ("Transfer-Encoding: chunked\r\n", b"0\r\n" + BLANKS.encode() + b"\r\n\r\n"),
+    ],
+    ids=["as-in-an-error", "head", "trailer"],
+)
+async def test_no_line_stops_the_event_loop(head: str, body: bytes) -> None:
+    before = time.thread_time()
+    await failure_of(send(head, body))
+    assert time.thread_time() - before < 2
 
 
 async def test_heads_without_end_are_a_failed_probe() -> None:
@@ -462,7 +482,7 @@ async def test_heads_without_end_are_a_failed_probe() -> None:
 
 async def test_the_target_of_a_redirection_is_cut_and_shown_with_escapes() -> None:
     async def answer(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 302 Found\r\nLocation: /\x1b[2J" + b"x" * 50_000 + b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 302 Found\r\nLocation: /\x1b[2J" + b"x" * 5_000 + b"\r\n\r\n")
 
     error = await failure_of(answer)
     assert len(error.text) < 400
