@@ -1,5 +1,6 @@
 """How often a hot swap asks Temporal whether it is still that of the worker's fleet."""
 
+import uuid
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,9 +25,8 @@ async def test_a_hot_swap_asks_only_if_its_task_does_not_tell_who_gave_it(
     async def check() -> None:
         requests.append("describe namespace")
 
-    known = (
-        (await namespace_identity(temporal_client)).namespace_id if namespace == "ours" else None
-    )
+    ours = (await namespace_identity(temporal_client)).namespace_id
+    known = {"ours": ours, "another": str(uuid.uuid4()), "unknown": None}[namespace]
     async with idle_installation(temporal_client, tmp_path) as harness:
         interceptor = SameFleetInterceptor(check, lambda: None, known)
         async with build(harness.client, harness.parts, (interceptor,)):
