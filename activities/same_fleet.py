@@ -81,7 +81,8 @@ class SameFleetInterceptor(Interceptor):
         self.error: WrongFleetError | None = None
         self._check = check
         self._on_other_fleet = on_other_fleet
-        self._namespace_id = namespace_id.encode() if namespace_id else None
+        # The first field of a token is its namespace's id: a protocol buffer's tag, size and text.
+        self._token_begins = b"\x0a\x24" + namespace_id.encode() if namespace_id else None
         self._lock = asyncio.Lock()
         self._checked_at: float | None = None
 
@@ -91,7 +92,7 @@ class SameFleetInterceptor(Interceptor):
 
     def gave(self, task_token: bytes) -> bool:
         """Return whether the fleet's own namespace gave a task for certain."""
-        return self._namespace_id is not None and self._namespace_id in task_token
+        return self._token_begins is not None and task_token.startswith(self._token_begins)
 
     async def require_same_fleet(self, *, from_now: bool) -> None:
         """Check, unless an earlier check holds. Activities that arrive during one share the next.

@@ -267,7 +267,7 @@ class _Proofs:
         self._next: asyncio.Task[frozenset[RouteId]] | None = None
 
     async def record(self, proven: RouteProven) -> bool:
-        """Record a proof. Return False if that cannot be together with others."""
+        """Record a proof; return False if it has to be recorded alone."""
         self._waiting.append(proven)
         if self._next is None:
             self._next = asyncio.create_task(self._record_waiting())

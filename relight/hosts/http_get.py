@@ -24,7 +24,7 @@ number: 64 KiB would stop the event loop for 14 seconds."""
 SHOWN_CHARACTERS = 100
 """How much of a wrong line an error contains."""
 
-# h11 waits for the whole head, and what is no server of HTTP may send nothing after its greeting.
+# h11 waits for the end of the head. A server of another protocol sends a greeting, and no more.
 # No other protocol was asked for.
 _STATUS = re.compile(rb"HTTP/1\.\d (?!101)[1-9]")
 

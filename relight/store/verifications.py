@@ -181,7 +181,10 @@ def _kind(before: Route, release_tag: ReleaseTag, result: Proof | Fault | NewerR
 def _rows_of(
     session: Session, routes: Sequence[Route]
 ) -> tuple[Mapping[str, RouteRow], Mapping[str, MachineRow]]:
-    """Return the rows of routes and of their machines by key. The session keeps no row itself."""
+    """Return the rows of routes, and those of their machines, each by its key.
+
+    As long as they are kept, the session finds them without another query.
+    """
     route_ids = [each.route_id for each in routes]
     keys = [each.machine.key for each in routes if each.machine is not None]
     rows = session.exec(select(RouteRow).where(col(RouteRow.route_id).in_(route_ids)))
