@@ -1,6 +1,7 @@
 """The command line. The script `relight` calls `main`."""
 
 import itertools
+import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,8 @@ _FILE_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, Permis
 
 def main() -> NoReturn:
     """Run the command of the command line, and end the process with its exit code."""
+    # The pool of the store's connections logs an interrupt with its stack before it passes it on.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         code = run()
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -38,4 +38,4 @@ def test_it_is_the_usual_one_without_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert worker.main() == 0
-    assert type(loop_of_the_worker[0]) is type(asyncio.new_event_loop())
+    assert isinstance(loop_of_the_worker[0], asyncio.SelectorEventLoop)

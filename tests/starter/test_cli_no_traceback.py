@@ -117,6 +117,24 @@ async def test_a_home_of_another_user_is_refused_with_its_path(relight, store, t
     assert str(relight.home) in ended.said
 
 
+async def test_an_interrupt_while_a_connection_is_given_back_prints_nothing_else(
+    relight, store, tmp_path
+):
+    script = tmp_path / "interrupted.py"
+    script.write_text(
+        "import sys\n"
+        "from sqlalchemy.pool.base import _ConnectionFairy\n"
+        "from starter.cli import main\n"
+        "def interrupted(*args, **kwargs):\n"
+        "    raise KeyboardInterrupt\n"
+        "_ConnectionFairy._reset = interrupted\n"
+        "sys.argv = ['relight', 'events', '--follow']\n"
+        "main()\n"
+    )
+    ended = await _python(relight, script)
+    assert (ended.code, ended.out, ended.err) == (130, "", ""), ended
+
+
 async def _python(relight: InProcess, script: Path):
     """Run a script as a command line's process, with its environment."""
     process = await asyncio.create_subprocess_exec(
