@@ -24,8 +24,8 @@ number: 64 KiB would stop the event loop for 14 seconds."""
 SHOWN_CHARACTERS = 100
 """How much of a wrong line an error contains."""
 
-# h11 waits for the end of the head. A server of another protocol sends a greeting, and no more.
-# No other protocol was asked for.
+# Checked here: h11 waits for the end of the head, and a server of another protocol sends a greeting
+# and no more. 101 switches to another protocol, for which nobody asked.
 _STATUS = re.compile(rb"HTTP/1\.\d (?!101)[1-9]")
 
 _QUOTED = re.compile(r"bytearray\(b(['\"])(.*?)(?:\\r\\n)?\1\)")

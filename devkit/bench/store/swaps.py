@@ -9,10 +9,7 @@ from dataclasses import dataclass
 
 from relight.domain.base import Origin
 from relight.domain.names import route_workflow_id
-from relight.domain.route import (
-    OpenRouteInput,
-    RecordMachineInput,
-)
+from relight.domain.route import OpenRouteInput, RecordMachineInput
 from relight.store.events import Operation
 from relight.store.store import Store
 from relight.store.threads import THREADS
