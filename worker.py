@@ -52,6 +52,7 @@ from relight.engine.connection import connect
 from relight.engine.errors import SetupError
 from relight.engine.logs import configure_logs
 from relight.engine.runner import workflow_runner
+from relight.gate_check_settings import GateCheckSettings
 from relight.home import existing_store_url
 from relight.hosts.cloud_init.user_data import (
     UserDataTemplate,
@@ -79,7 +80,7 @@ from relight.service_settings import (
     service_probe,
     service_secrets,
 )
-from relight.setting_groups import GateCheckSettings, SettingsError
+from relight.setting_groups import SettingsError
 from relight.settings import Settings, bad_values_text, load_settings, required
 from relight.store.errors import StoreError
 from relight.store.store import open_store

@@ -38,13 +38,13 @@ from relight.domain.duration import Duration
 from relight.domain.pool.tries import PoolPolicy
 from relight.domain.reconcile.plan import MAX_VERIFICATIONS, ReconcilePolicy
 from relight.domain.retention import Retention
+from relight.gate_check_settings import GateChecks, read_gate_checks
 from relight.provider_settings import ProvidersFileSource
 from relight.service_file import IGNORED, ServiceFileSource
 from relight.setting_groups import (
     ConnectivityChecks,
     DirectorySettings,
     DrainSettings,
-    GateChecks,
     GitHubSettings,
     ImageSettings,
     LabSettings,
@@ -56,7 +56,6 @@ from relight.setting_groups import (
     SettingsError,
     SshSettings,
     WorkerSettings,
-    read_gate_checks,
     words,
 )
 from relight.temporal_settings import CodecSettings, TemporalSettings

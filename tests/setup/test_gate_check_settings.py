@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relight.setting_groups import CommandCheckSettings, PrometheusCheckSettings, SettingsError
+from relight.gate_check_settings import CommandCheckSettings, PrometheusCheckSettings
+from relight.setting_groups import SettingsError
 from relight.settings import Settings, load_settings
 
 ERRORS = {"kind": "prometheus", "url": "http://prom:9090", "query": "up", "max_value": 0.01}

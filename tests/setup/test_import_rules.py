@@ -125,7 +125,7 @@ def test_no_imports_form_a_circle() -> None:
 
 def test_the_settings_know_the_domain_and_the_context_alone() -> None:
     files = (
-        *("settings.py", "setting_groups.py", "temporal_settings.py"),
+        *("settings.py", "setting_groups.py", "gate_check_settings.py", "temporal_settings.py"),
         *("service_file.py", "provider_settings.py", "toml_file.py"),
     )
     for file in files:
@@ -136,7 +136,7 @@ def test_the_settings_know_the_domain_and_the_context_alone() -> None:
         ours = [name for name in imported if name.partition(".")[0] in (*PACKAGES, "worker")]
         allowed = (
             *("relight.context", "relight.domain."),
-            *("relight.setting_groups", "relight.service_file", "relight.temporal_settings"),
-            *("relight.provider_settings", "relight.toml_file"),
+            *("relight.setting_groups", "relight.gate_check_settings", "relight.service_file"),
+            *("relight.temporal_settings", "relight.provider_settings", "relight.toml_file"),
         )
         assert [name for name in ours if not name.startswith(allowed)] == []

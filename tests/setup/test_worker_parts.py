@@ -12,14 +12,13 @@ from activities.rollout.checks import CommandCheck
 from activities.rollout.prometheus import Bounds, PrometheusCheck
 from devkit.simulated.written_files import binary_content
 from relight.domain.machine import MachinePlan
+from relight.gate_check_settings import CommandCheckSettings, PrometheusCheckSettings
 from relight.hosts.host_program import CONFIGURATION, PROGRAM, text
 from relight.hosts.probe import PatientProbe, TcpProbe
 from relight.releases.apt_repository import AptRepository
 from relight.releases.github_releases import GitHubReleases
 from relight.setting_groups import (
-    CommandCheckSettings,
     GitHubSettings,
-    PrometheusCheckSettings,
     RepositorySettings,
     ServiceSettings,
     SettingsError,

@@ -15,7 +15,8 @@ from relight.engine.fleet import join
 from starter.local.children import wait_until
 from tests.starter.in_process import InProcess
 from tests.support.command_line import WHOLE_FLEET_AT_ONCE, Ended
-from tests.workflows.harness import Harness, small_installation
+from tests.workflows.harness import Harness
+from tests.workflows.installation import small_installation
 
 ROLLOUT_KEYS = [
     *("release_tag", "scope", "phase", "wave", "waves", "routes", "detail"),

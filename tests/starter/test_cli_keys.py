@@ -22,7 +22,7 @@ from starter.local.home import SshSecrets, make_next, new_client_key, prepare_ho
 from starter.local.temporal import EmbeddedTemporal
 from tests.starter.in_process import InProcess
 from tests.starter.installation import Installation
-from tests.workflows.harness import small_installation
+from tests.workflows.installation import small_installation
 
 KINDS = pytest.mark.parametrize("kind", KeyKind)
 

@@ -7,7 +7,7 @@ from relight.domain.base import Origin
 from relight.domain.rollout.rollout import RolloutPhase, SetConcurrency
 from starter.local.children import wait_until
 from tests.starter.installation import ROLLOUT_KEYS, Installation
-from tests.workflows.harness import idle_installation, small_installation
+from tests.workflows.installation import idle_installation, small_installation
 from workflows.rollout.rollout import RolloutRelease
 
 MORE = SetConcurrency(max_concurrent=3, origin=Origin(requested_by="tester", reason="a test"))

@@ -13,7 +13,8 @@ from relight.domain.reconcile.plan import ReconcilePolicy
 from relight.engine.step import Policy
 from tests.store.databases import use_fast_sqlite
 from tests.support.time_skipping import time_skipping_client
-from tests.workflows.harness import LIMITS, Harness, small_installation
+from tests.workflows.harness import LIMITS, Harness
+from tests.workflows.installation import small_installation
 from tests.workflows.reconciler import Reconciler
 
 use_fast_sqlite()

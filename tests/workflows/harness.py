@@ -1,17 +1,11 @@
 """An installation with real workflows, activities and store, a fake cloud and simulated hosts."""
 
-import functools
 import itertools
-import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
-import asyncssh
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.testing import ActivityEnvironment
@@ -22,9 +16,8 @@ from activities.parts import Parts
 from activities.route.hot_swap import ProofActivities
 from devkit.leftovers import terminate
 from devkit.simulated.cloud import FakeCloud
-from devkit.simulated.connectivity import FakeConnectivityCheck
 from devkit.simulated.hosts import SimulatedHosts
-from devkit.simulated.parts import OWNER, SERVICE, user_data_renderer
+from devkit.simulated.parts import OWNER
 from devkit.simulated.releases import FakeReleases
 from relight.domain.base import Origin
 from relight.domain.breaker.breaker import BreakerLimits
@@ -57,7 +50,7 @@ from relight.domain.route import (
 )
 from relight.providers.driver import MachineSpec, ProviderDriver
 from relight.store.events import Operation
-from relight.store.store import Store, open_upgraded_store
+from relight.store.store import Store
 from starter.local.children import wait_until
 from tests.support.interference import Interference
 from tests.support.results import result_within
@@ -381,88 +374,3 @@ class Harness:
         rollouts += [rollout.id for rollout in self.rollouts]
         for workflow_id in {*ONE_PER_FLEET, *pools, *rollouts}:
             await terminate(self.client.get_workflow_handle(workflow_id))
-
-
-@asynccontextmanager
-async def small_installation(client: Client, folder: Path, **parts: Any) -> AsyncIterator[Harness]:
-    """Run an installation with its store in `folder`; v0.0.73 is the fleet's default release.
-
-    Args:
-        client: the Temporal client.
-        folder: where the database is.
-        parts: other parts than the usual ones.
-    """
-    async with (
-        idle_installation(client, folder, **parts) as harness,
-        harness.worker(),
-    ):
-        yield harness
-
-
-@asynccontextmanager
-async def idle_installation(client: Client, folder: Path, **parts: Any) -> AsyncIterator[Harness]:
-    """Make the same installation without a worker."""
-    cloud = FakeCloud()
-    drivers: dict[str, ProviderDriver] = {cloud.name: cloud}
-    hosts = SimulatedHosts(cloud)
-    releases = FakeReleases(*TAGS)
-    database = folder / "fleet.db"
-    database.write_bytes(_migrated_database())
-    with Store.open(f"sqlite:///{database}") as store:
-        usual = usual_parts(store, hosts, releases, drivers)
-        harness = Harness(
-            client=client,
-            parts=replace(usual, **parts),
-            store=store,
-            cloud=cloud,
-            drivers=drivers,
-            hosts=hosts,
-            interference=Interference(client),
-            releases=releases,
-        )
-        store.tracks.set(harness.track, None, harness.operation())
-        store.fleet_settings.set("default_release_tag", "v0.0.73", harness.operation())
-        try:
-            yield harness
-        finally:
-            await harness.terminate_rest()
-
-
-def usual_parts(
-    store: Store,
-    hosts: SimulatedHosts,
-    releases: FakeReleases,
-    drivers: dict[str, ProviderDriver],
-) -> Parts:
-    """Return the parts of an installation, with a task queue of its own."""
-    return Parts(
-        task_queue=f"workflows-{uuid.uuid4().hex[:8]}",
-        fleet_owner=OWNER,
-        store=store,
-        drivers=drivers,
-        hosts=hosts,
-        keyed_hosts=hosts,
-        repository=releases,
-        user_data=user_data_renderer(_client_key()),
-        service=SERVICE,
-        probe=hosts.probe,
-        liveness=hosts.answer,
-        host_keys=hosts.shown_key,
-        connectivity=(FakeConnectivityCheck(),),
-        limits=LIMITS,
-    )
-
-
-@functools.cache
-def _migrated_database() -> bytes:
-    """Return a database file with all tables and no rows: migrating one takes much longer."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "fleet.db")
-        with open_upgraded_store(f"sqlite:///{path}"):
-            pass  # Closing it moves everything into the one file.
-        return path.read_bytes()
-
-
-@functools.cache
-def _client_key() -> asyncssh.SSHKey:
-    return asyncssh.generate_private_key("ssh-ed25519")

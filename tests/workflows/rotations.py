@@ -23,7 +23,8 @@ from relight.domain.key_rotation import (
 from relight.hosts.errors import HostKeyMismatchError, LoginRefusedError
 from relight.hosts.key_files import KeyFiles, KeyRing
 from starter.local.home import make_next, new_client_key, new_host_key_secret, prepare_home
-from tests.workflows.harness import ORIGIN, Harness, small_installation
+from tests.workflows.harness import ORIGIN, Harness
+from tests.workflows.installation import small_installation
 from workflows.endings import result_of
 from workflows.fleet.key_rotation import RotateKeys
 

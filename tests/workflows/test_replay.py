@@ -13,6 +13,7 @@ from temporalio.workflow import NondeterminismError
 import workflows
 from relight.engine.runner import sandbox
 from tests.histories import record
+from tests.histories.scenarios import NAMES
 from worker import WORKFLOWS
 
 HISTORIES = sorted(record.FOLDER.glob("*.json"))
@@ -62,7 +63,7 @@ def test_what_once_ended_as_completed_and_fails_now_is_kept_as_both(operation: s
 
 def test_every_recorded_operation_has_a_history() -> None:
     kept = {path.stem.rpartition("-")[0] for path in HISTORIES}
-    assert kept == record.NAMES
+    assert kept == NAMES
 
 
 def test_every_workflow_has_a_history() -> None:

@@ -8,7 +8,8 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from relight.domain.reconcile.run import RECONCILE_WORKFLOW_ID, ReconcileFleetInput
 from tests.support.results import result_within
-from tests.workflows.harness import ORIGIN, Harness, idle_installation
+from tests.workflows.harness import ORIGIN, Harness
+from tests.workflows.installation import idle_installation
 from workflows.fleet.reconcile import ReconcileFleet
 
 BRIEFLY = timedelta(seconds=1)

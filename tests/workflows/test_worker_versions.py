@@ -20,7 +20,8 @@ from relight.domain.names import route_workflow_id
 from relight.domain.rollout.rollout import RolloutPhase
 from relight.engine import search_attributes
 from starter.local.children import wait_until
-from tests.workflows.harness import Harness, idle_installation
+from tests.workflows.harness import Harness
+from tests.workflows.installation import idle_installation
 from workflows.rollout.rollout import RolloutRelease
 
 TEMPORAL = Path(sys.executable).with_name("temporal")

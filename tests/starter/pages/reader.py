@@ -19,7 +19,8 @@ from tests.starter.in_process import InProcess
 from tests.starter.pages.page import Line
 from tests.support.command_line import WHOLE_FLEET_AT_ONCE, CommandLine, Ended, typed_in
 from tests.support.lab_api import lab_api_alone
-from tests.workflows.harness import Harness, small_installation
+from tests.workflows.harness import Harness
+from tests.workflows.installation import small_installation
 
 Preparation = Callable[["Reader"], Awaitable[None]]
 

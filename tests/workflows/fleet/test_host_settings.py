@@ -16,7 +16,8 @@ from relight.hosts import host_program
 from relight.hosts.cloud_init.user_data import File
 from relight.hosts.host_settings import HostSettings
 from relight.hosts.keys import derive_host_key
-from tests.workflows.harness import Harness, small_installation
+from tests.workflows.harness import Harness
+from tests.workflows.installation import small_installation
 from tests.workflows.reconciler import MOMENT, POLICY, Reconciler, kinds
 
 SETTINGS = HostSettings(

@@ -17,9 +17,10 @@ from relight.domain.image.publication import (
 )
 from relight.providers.image_driver import ImageLimits
 from tests.support.image_disks import write_disk
-from tests.workflows.harness import ORIGIN, Harness, small_installation
+from tests.workflows.harness import ORIGIN, Harness
 from tests.workflows.image.cloud import TaskCloud
 from tests.workflows.image.driver import LIMITS, TaskDriver, TaskStaging
+from tests.workflows.installation import small_installation
 from workflows.endings import result_of
 from workflows.image.publish import PublishImage
 

@@ -33,8 +33,9 @@ from relight.providers.gcore.creation import GcoreSettings
 from relight.providers.locations import read_token
 from relight.staging_settings import StagingSettings
 from relight.store.store import Store
-from tests.workflows.harness import TAGS, usual_parts
+from tests.workflows.harness import TAGS
 from tests.workflows.image.observed_calls import ObservedGcore, ObservedStaging, Observer
+from tests.workflows.installation import usual_parts
 from workflows.image.publish import PublishImage
 from workflows.image.region import PublishRegion
 

@@ -32,10 +32,10 @@ from tests.providers.fakes.gcore import FakeGcore
 from tests.providers.fakes.gcore_images import IMPORT
 from tests.providers.fakes.gcore_state import Task
 from tests.providers.fakes.object_storage import BUCKET, ObjectStorage, object_storage
-from tests.workflows.harness import idle_installation
 from tests.workflows.image.observed_calls import Calls, Kill, served
 from tests.workflows.image.publishing import NAME, Publishing, write_image
 from tests.workflows.image.story_worker import Setup
+from tests.workflows.installation import idle_installation
 from workflows.endings import result_of
 
 REGIONS = {f"region-{number:02}": 101 + number for number in range(27)}

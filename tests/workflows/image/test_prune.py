@@ -16,7 +16,8 @@ from relight.providers.locations import LocationSettings
 from relight.store.images import Place
 from relight.store.threads import in_thread
 from tests.store.images import manifest, ref
-from tests.workflows.harness import ORIGIN, Harness, small_installation
+from tests.workflows.harness import ORIGIN, Harness
+from tests.workflows.installation import small_installation
 from workflows.image.prune import PruneImages
 
 START = datetime(2026, 8, 1, tzinfo=UTC)

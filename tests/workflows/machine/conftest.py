@@ -10,7 +10,7 @@ from temporalio.client import Client
 from activities.machine import polls
 from devkit.walk.clock import Clock, applied
 from tests.workflows.gates import Gate, RefusingHosts
-from tests.workflows.harness import idle_installation
+from tests.workflows.installation import idle_installation
 
 
 @pytest.fixture

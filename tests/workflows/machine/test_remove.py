@@ -18,7 +18,8 @@ from starter.cli.keep import TooLateError, keep
 from starter.cli.waiting import Patience
 from tests.store.sql import execute
 from tests.support.interference import REPEATED, Injection
-from tests.workflows.harness import LIMITS, Harness, small_installation
+from tests.workflows.harness import LIMITS, Harness
+from tests.workflows.installation import small_installation
 from tests.workflows.matrix import run_cells
 from tests.workflows.pools import (
     close_breaker,

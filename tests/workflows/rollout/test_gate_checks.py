@@ -19,7 +19,7 @@ from relight.domain.rollout.rollout import (
 from starter.local.children import wait_until
 from tests.support.fake_prometheus import fake_prometheus, vector
 from tests.support.processes import alive
-from tests.workflows.harness import small_installation
+from tests.workflows.installation import small_installation
 from workflows.failures import fault_of
 from workflows.rollout.rollout import RolloutRelease
 

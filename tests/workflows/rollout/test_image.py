@@ -12,7 +12,8 @@ from relight.domain.route import RouteStatus
 from relight.images.contract_file import parse_contract
 from relight.store.images import Place
 from tests.store.images import publish
-from tests.workflows.harness import Harness, small_installation
+from tests.workflows.harness import Harness
+from tests.workflows.installation import small_installation
 from tests.workflows.pools import keep_pool, until_pool_is_kept
 from tests.workflows.replacing import replace
 from tests.workflows.rollout.conftest import six_routes

@@ -16,7 +16,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from relight.domain.names import track_scope
 from relight.domain.rollout.rollout import RolloutPhase
 from starter.local.children import wait_until
-from tests.workflows.harness import Harness, idle_installation
+from tests.workflows.harness import Harness
+from tests.workflows.installation import idle_installation
 from worker import build
 
 ROUTES = 12

@@ -13,7 +13,8 @@ from devkit.simulated.parts import SERVICE
 from relight.domain.names import route_workflow_id
 from relight.domain.route import RouteStatus
 from tests.support.interference import CUT_SHORT, REPEATED, Injection
-from tests.workflows.harness import Harness, small_installation
+from tests.workflows.harness import Harness
+from tests.workflows.installation import small_installation
 from tests.workflows.matrix import run_cells
 from workflows.failures import fault_of
 

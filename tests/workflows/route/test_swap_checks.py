@@ -10,7 +10,7 @@ from temporalio.client import Client
 from activities import same_fleet
 from activities.same_fleet import SameFleetInterceptor
 from relight.engine.fleet import namespace_identity
-from tests.workflows.harness import idle_installation
+from tests.workflows.installation import idle_installation
 from worker import build
 
 
