@@ -291,10 +291,9 @@ class RolloutActivities:
     def _choice(self, input: AdvanceWaveInput) -> tuple[Choose, bool]:
         """Return what selects the routes that start, and whether limits or holds do."""
         now = datetime.now(UTC)
-        exclusions = self._store.exclusions.standing(now)
-        freezes = self._store.freezes.standing(now)
-        if input.work.goes_back:
-            exclusions, freezes = [], []  # Holds do not prevent a rollback or an undo.
+        goes_back = input.work.goes_back  # Holds do not prevent a rollback or an undo.
+        exclusions = [] if goes_back else self._store.exclusions.standing(now)
+        freezes = [] if goes_back else self._store.freezes.standing(now)
         limited = input.work is not WaveWork.PROVE and (
             bool(exclusions or freezes) or _has_limits(input.strategy)
         )

@@ -66,10 +66,15 @@ def fleet_snapshot(
 
 def unreadable_routes(session: Session, ids: Sequence[RouteId]) -> frozenset[RouteId]:
     """Return those of some routes whose rows, or whose machines' rows, are invalid."""
+    if not ids:
+        return frozenset()
     query = select(RouteRow).where(col(RouteRow.route_id).in_(ids))
-    known = {route.route_id for route in routes_with_machines(session, query)}
-    present = session.exec(select(RouteRow.route_id).where(col(RouteRow.route_id).in_(ids)))
-    return frozenset(present) - known
+    unknown = {*ids} - {route.route_id for route in routes_with_machines(session, query)}
+    if not unknown:
+        return frozenset()
+    return frozenset(
+        session.exec(select(RouteRow.route_id).where(col(RouteRow.route_id).in_(unknown)))
+    )
 
 
 def _stand_ins(session: Session, ids: Set[RouteId]) -> list[RouteBrief]:

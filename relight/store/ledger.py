@@ -78,6 +78,8 @@ def release_after_operation(w: Write, route_id: str) -> bool:
 
 def claim_for_rollout(session: Session, run_id: str, route_ids: Collection[RouteId]) -> None:
     """Claim routes for the run of an open rollout. One that another operation has out stays so."""
+    if not route_ids:
+        return
     rollout = session.exec(
         select(RolloutRow).where(RolloutRow.run_id == run_id, col(RolloutRow.closed_at).is_(None))
     ).one_or_none()

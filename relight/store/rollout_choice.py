@@ -56,6 +56,9 @@ class Chosen:
     thaws_at: datetime | None = None
 
 
+WaveCounts = Mapping[int, Mapping[RouteProgress, int]]
+"""The number of routes by progress, of each wave by its number."""
+
 Choose = Callable[[Sequence[RouteId], FleetSnapshot], Chosen]
 
 
@@ -88,7 +91,7 @@ def _consider(
     """Consider only the first routes that wait, at most `limit`."""
     page = session.exec(
         select(RolloutRouteRow)
-        .where(*of_waiting(input))
+        .where(*_of_waiting(input))
         .order_by(col(RolloutRouteRow.requeued), col(RolloutRouteRow.position))
         .limit(limit)
     ).all()
@@ -108,7 +111,15 @@ def _consider(
     )
 
 
-def of_waiting(input: AdvanceWaveInput) -> list[Any]:
+def waiting_in(waves: WaveCounts, input: AdvanceWaveInput) -> int:
+    """Return for how many routes the wave's work is still to be done."""
+    before = STAGES[input.work].before
+    everywhere = input.work is WaveWork.ROLL_BACK
+    counted = waves.values() if everywhere else [waves.get(input.number, {})]
+    return sum(each.get(before, 0) for each in counted)
+
+
+def _of_waiting(input: AdvanceWaveInput) -> list[Any]:
     """Return the condition for the routes that the wave's work is still to be done on."""
     conditions: list[Any] = [
         RolloutRouteRow.rollout_run_id == input.rollout_run_id,

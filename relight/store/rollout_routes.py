@@ -28,16 +28,20 @@ from relight.domain.rollout.wave import (
 from relight.store.bad_rows import read_good
 from relight.store.database import Database
 from relight.store.ledger import CLAIMED, claim_for_rollout, release_of_rollout
-from relight.store.rollout_choice import STAGES, Choose, Chosen, choose_starts, of_waiting
+from relight.store.rollout_choice import (
+    STAGES,
+    Choose,
+    Chosen,
+    WaveCounts,
+    choose_starts,
+    waiting_in,
+)
 from relight.store.route_outcomes import outcome_of, outcome_of_work
 from relight.store.tables import (
     RolloutRouteRow,
     RolloutRow,
     RouteRow,
 )
-
-WaveCounts = Mapping[int, Mapping[RouteProgress, int]]
-"""The number of routes by progress, of each wave by its number."""
 
 _LISTED_IN_PROGRESS = 100
 """So many routes in progress are listed however many have failed."""
@@ -49,6 +53,18 @@ _INSERT_PLANNED = insert(RolloutRouteRow).values(
     previous_release_tag=select(RouteRow.current_release_tag)
     .where(RouteRow.route_id == bindparam("of_route"))
     .scalar_subquery()
+)
+
+# Built once: a wave reads these whenever a route has ended.
+_UNDER_WAY = select(RolloutRouteRow).where(
+    RolloutRouteRow.rollout_run_id == bindparam("of_run"),
+    RolloutRouteRow.progress == bindparam("under_way"),
+)
+_COUNTS = (
+    select(RolloutRouteRow.wave, RolloutRouteRow.progress, func.count())
+    .where(RolloutRouteRow.rollout_run_id == bindparam("of_run"))
+    .group_by(col(RolloutRouteRow.wave), col(RolloutRouteRow.progress))
+    .order_by(col(RolloutRouteRow.wave))
 )
 
 
@@ -116,23 +132,20 @@ class RolloutRoutes:
         """
         stage, run_id = STAGES[input.work], input.rollout_run_id
         with self._database.writing() as session:
-            # One query: all other writes wait.
+            # Few queries: all other writes wait.
             ended = {outcome.route_id: outcome for outcome in input.ended}
-            of_ended = _of(run_id).where(col(RolloutRouteRow.route_id).in_(ended))
-            for row in session.exec(of_ended).all():
-                outcome = ended[row.route_id]
-                if row.progress == stage.under_way:
+            claimed = session.exec(
+                _UNDER_WAY, params={"of_run": run_id, "under_way": stage.under_way}
+            ).all()
+            for row in claimed:
+                if outcome := ended.get(row.route_id):
                     row.progress = outcome.progress
                     row.requeued += outcome.progress == stage.before
                     if outcome.fault != outcome_of_work(row).brief.fault:
                         row.fault = outcome.fault.model_dump(mode="json") if outcome.fault else None
-                    session.add(row)
             session.flush()
             release_of_rollout(session, run_id, ended)
             known = {*input.in_flight, *ended}
-            claimed = session.exec(
-                _of(run_id).where(RolloutRouteRow.progress == stage.under_way)
-            ).all()
             lost = [row for row in claimed if row.route_id not in known]
             under_way = [*input.in_flight, *(row.route_id for row in lost)]
             page, chosen = choose_starts(session, input, choose, under_way, constrained=constrained)
@@ -144,14 +157,14 @@ class RolloutRoutes:
             starts = [*lost, *claims]
             for row in starts:
                 row.progress = stage.under_way
-            session.add_all([*starts, *page.values()])
             session.flush()
             if stage.under_way in CLAIMED:
                 claim_for_rollout(session, run_id, [row.route_id for row in starts])
+            waves = counts_by_wave(session, run_id)
             return WaveAdvanced(
                 starts=tuple(outcome_of_work(row).brief for row in starts),
-                counts=_counts(session, run_id),
-                waiting=_count(session, *of_waiting(input)),
+                counts=total_counts(waves),
+                waiting=waiting_in(waves, input),
                 limited_by=chosen.limited_by,
                 thaws_at=chosen.thaws_at,
             )
@@ -227,7 +240,7 @@ class RolloutRoutes:
     def counts(self, run_id: str) -> Mapping[RouteProgress, int]:
         """Return how many routes of a rollout have each progress."""
         with self._database.reading() as session:
-            return _counts(session, run_id)
+            return total_counts(counts_by_wave(session, run_id))
 
     def list(
         self,
@@ -293,6 +306,8 @@ def _keep_previous_releases(session: Session, claims: Sequence[RolloutRouteRow])
     and may run the rollout's release by now.
     """
     first = {row.route_id: row for row in claims if row.fault is None}
+    if not first:
+        return
     current = select(RouteRow.route_id, RouteRow.current_release_tag).where(
         col(RouteRow.route_id).in_(first)
     )
@@ -310,14 +325,8 @@ def _count(session: Session, *where: Any) -> int:
 
 def counts_by_wave(session: Session, run_id: str) -> WaveCounts:
     """Return how many routes of each wave of a rollout have each progress."""
-    query = (
-        select(RolloutRouteRow.wave, RolloutRouteRow.progress, func.count())
-        .where(RolloutRouteRow.rollout_run_id == run_id)
-        .group_by(col(RolloutRouteRow.wave), col(RolloutRouteRow.progress))
-        .order_by(col(RolloutRouteRow.wave))
-    )
     waves: dict[int, Counter[RouteProgress]] = {}
-    for wave, progress, count in session.exec(query):
+    for wave, progress, count in session.exec(_COUNTS, params={"of_run": run_id}):
         # One that was made invalid by hand: nothing is done on the route any more.
         known = progress in {*RouteProgress}
         counts = waves.setdefault(wave, Counter())
@@ -358,7 +367,3 @@ def listed_routes(
     active = query.where(progress.in_(IN_PROGRESS)).limit(MAX_LISTED_ROUTES - len(rows))
     rows += session.exec(active).all()
     return read_good(sorted(rows, key=lambda row: row.position), outcome_of)
-
-
-def _counts(session: Session, run_id: str) -> Mapping[RouteProgress, int]:
-    return total_counts(counts_by_wave(session, run_id))
