@@ -10,10 +10,14 @@ names, no command reaches.
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError
@@ -125,6 +129,16 @@ async def missing_search_attributes(client: Client) -> tuple[str, ...]:
     keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
     known = {name for name, kind in answer.custom_attributes.items() if kind == keyword}
     return tuple(name for name in search_attributes.NAMES if name not in known)
+
+
+async def add_search_attributes(client: Client, names: Sequence[str]) -> None:
+    """Add Keywords to the client's namespace, which does not have them."""
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace=client.namespace, search_attributes=dict.fromkeys(names, keyword)
+        )
+    )
 
 
 async def require_search_attributes(client: Client) -> None:

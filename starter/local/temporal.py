@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TextIO
 
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from relight.engine import search_attributes
-from relight.engine.connection import missing_search_attributes
+from relight.engine.connection import add_search_attributes, missing_search_attributes
 from relight.engine.errors import SetupError
 from relight.home import temporal_lock
 from relight.person import owner_of
@@ -151,7 +152,6 @@ def _argv(program: str, home: Path, port: int, ui_port: int | None, synchronous:
     argv += ["--sqlite-pragma", f"synchronous={synchronous}"]
     argv += ["--log-level", "warn", "--ui-disable-news-fetch"]
     # A development server reads them from its database for each write of a workflow's list entry.
-    # Ours are registered before it starts.
     forced = "system.forceSearchAttributesCacheRefreshOnRead"
     argv += ["--dynamic-config-value", f"{forced}=false"]
     # Priorities order tasks within one partition only, so a task queue gets one partition.
@@ -170,7 +170,23 @@ async def _is_ready(child: Child, port: int) -> bool:
         client = await Client.connect(f"{_HOST}:{port}")
     except RuntimeError:
         return False
-    return not await missing_search_attributes(client)
+    # The server adds those of its command line only to a database that it makes.
+    if missing := await missing_search_attributes(client):
+        await add_search_attributes(client, missing)
+    return await _knows_attributes(client)
+
+
+async def _knows_attributes(client: Client) -> bool:
+    """Return whether the server has read its namespace since search attributes were added."""
+    try:
+        await client.count_workflows(
+            " AND ".join(f"{name} IS NULL" for name in search_attributes.NAMES)
+        )
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        return False
+    return True
 
 
 async def _take(lock: TextIO, home: Path) -> None:

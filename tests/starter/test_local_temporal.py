@@ -17,9 +17,10 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.worker import Worker
 
+from relight.engine import search_attributes
 from relight.engine.connection import missing_search_attributes
 from relight.engine.errors import SetupError
-from relight.engine.search_attributes import ROUTE
+from relight.engine.search_attributes import RELEASE, ROUTE
 from starter.local.children import wait_until
 from starter.local.temporal import EmbeddedTemporal, embedded_temporal
 from tests.starter.probe_workflow import SayRoute
@@ -57,6 +58,24 @@ async def test_its_ui_answers(temporal: EmbeddedTemporal) -> None:
 
 async def test_it_has_every_search_attribute_of_relight(temporal_client: Client) -> None:
     assert await missing_search_attributes(temporal_client) == ()
+
+
+async def test_a_home_from_before_a_search_attribute_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(search_attributes, "NAMES", (RELEASE.name,))
+        async with embedded_temporal(tmp_path, ui=False):
+            pass
+    async with embedded_temporal(tmp_path, ui=False) as server:
+        client = await Client.connect(server.address)
+        assert await missing_search_attributes(client) == ()
+        assert await run_a_workflow(client, "embedded/found") == "route eu-1"
+
+        async def listed() -> bool:
+            return await found(client, f"{ROUTE.name} = 'eu-1'") == ["embedded/found"]
+
+        await wait_until(listed, SOON)
 
 
 async def test_a_task_queue_has_one_partition_so_that_priorities_hold_in_it(
