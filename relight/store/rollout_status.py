@@ -17,8 +17,8 @@ from relight.domain.rollout.rollout import (
 )
 from relight.domain.rollout.status import status_of
 from relight.store.database import Database
+from relight.store.rollout_choice import WaveCounts
 from relight.store.rollout_routes import (
-    WaveCounts,
     counts_by_wave,
     listed_routes,
     total_counts,
