@@ -84,8 +84,8 @@ class VerificationActivities:
         """Observe the host of each route, and record a proof or a fault for it.
 
         A route with a running operation, or that changed meanwhile, is skipped. An unexpected error
-        is retried, as of any activity; in the last attempt it is the result of its route alone. One
-        of a write of several proofs is the result of each of their routes.
+        is retried, as of any activity; in the last attempt it is the result of its route alone. If
+        several proofs are written together, an error of that write is the result of each route.
         """
         operation, slots = current_operation(input.origin), asyncio.Semaphore(CONCURRENCY)
         proofs = _Proofs(self._store) if len(input.routes) > 1 else None

@@ -151,7 +151,7 @@ def _argv(program: str, home: Path, port: int, ui_port: int | None, synchronous:
     argv += ["--db-filename", str(home / "temporal.db"), "--sqlite-pragma", "journal_mode=WAL"]
     argv += ["--sqlite-pragma", f"synchronous={synchronous}"]
     argv += ["--log-level", "warn", "--ui-disable-news-fetch"]
-    # A development server reads them from its database for each write of a workflow's list entry.
+    # Else it reads its search attributes from the database whenever it lists a workflow.
     forced = "system.forceSearchAttributesCacheRefreshOnRead"
     argv += ["--dynamic-config-value", f"{forced}=false"]
     # Priorities order tasks within one partition only, so a task queue gets one partition.
